@@ -1,0 +1,41 @@
+bin := justfile_directory() / ".venv/bin"
+
+[private]
+default:
+    @just --list
+
+# Make .venv with the pinned tools and this checkout in it
+setup:
+    python3 -m venv .venv
+    {{bin}}/pip install -q --require-hashes -r constraints-dev.txt
+    {{bin}}/pip install -q --no-deps --no-build-isolation -e .
+
+# Lint, types, imports, tests: what CI asks
+check: && test
+    {{bin}}/ruff check .
+    {{bin}}/ruff format --check .
+    {{bin}}/mypy
+    {{bin}}/lint-imports
+
+# Run the fast tests (arguments go to pytest: `just test -m slow`)
+test *args:
+    {{bin}}/pytest -q -n auto {{args}}
+
+# Watch fake agents build something in a throwaway repository
+demo:
+    {{bin}}/reconcile demo
+
+# Pin what pyproject.toml asks for (needs pip-tools; `just pins --upgrade` for newer versions)
+pins *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    compile() {
+        file=$1 what=$2
+        shift 2
+        pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-annotate --no-header \
+            --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o "$file" "$@" {{args}} pyproject.toml
+        printf '# %s. Made by `just pins` from pyproject.toml; not edited by hand.\n%s\n' "$what" "$(cat "$file")" > "$file"
+    }
+    compile constraints-dev.txt "Everything: to run, build, test and lint" --extra dev --all-build-deps
+    compile constraints.txt "What the program runs on" -c constraints-dev.txt
+    compile constraints-build.txt "What builds the package" -c constraints-dev.txt --only-build-deps --all-build-deps
