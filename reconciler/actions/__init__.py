@@ -1,0 +1,84 @@
+"""The life of a task, in order. A job's next step is the first line here that has something to say."""
+
+from collections.abc import Callable
+
+from reconciler.actions import holds, land
+from reconciler.actions.base import Action, Slot, Waiting, Word
+from reconciler.actions.block_task import BlockTask, RetryTask
+from reconciler.actions.close_task import CloseEpic, ClosePullRequest, CloseTask
+from reconciler.actions.declare_tasks import CreateTask, UpdateTask
+from reconciler.actions.land import Land, StartCheck
+from reconciler.actions.open_pull_request import OpenPullRequest
+from reconciler.actions.prune import DeleteBranch, DropSalvage, PushBase, RemoveWorktree
+from reconciler.actions.set_phase import SetPhase
+from reconciler.actions.start_agent import RestartAgent, StartAgent
+from reconciler.actions.stop_agent import StopAgent
+from reconciler.job import Job
+
+Rule = Callable[[Job], Word]
+
+LIFECYCLE: tuple[Rule, ...] = (
+    holds.not_for_us,      # another manifest's, held, suspended  -> left alone
+    StopAgent.due,         # closed, taken, stopped, overdue      -> its agent ends
+    holds.at_work,         # an agent at work                     -> waited for
+    holds.unseen,          # a source is silent                   -> nothing on half a picture
+    ClosePullRequest.due,  # its branch deleted by a person       -> declined
+    RetryTask.due,         # set open again by a person           -> begins anew
+    holds.somebody_elses,  # taken, stopped, assigned elsewhere   -> left alone
+    CloseTask.due,         # its work is on the base              -> closed
+    holds.for_a_person,    # handed over                          -> waits for the person
+    BlockTask.due,         # no agent can do more                 -> handed to a person
+    OpenPullRequest.due,   # its agent ended well, with commits   -> offered
+    RestartAgent.due,      # failed, red, rejected, in conflict   -> another attempt
+    land.unapproved,       # offered, and a person must say yes   -> waits for the person
+    StartCheck.due,        # offered                              -> the merged tree under test
+    Land.due,              # green                                -> on the base, closed
+    StartAgent.due,        # ready                                -> being worked on
+)  # fmt: skip
+
+AFTERLIFE: tuple[Rule, ...] = (
+    holds.not_for_us,
+    StopAgent.due,         # closed under its agent               -> its agent ends
+    holds.at_work,
+    holds.unseen,
+    ClosePullRequest.due,  # closed with a pull request open      -> closed as well
+    RemoveWorktree.due,    # closed                               -> no worktree
+    DeleteBranch.due,      # closed, and all of it on the base    -> no branch
+)  # fmt: skip
+
+
+def next_step(job: Job) -> Word:
+    """The next action of `job`, or why it waits; None when nothing is left to do for it."""
+    for rule in AFTERLIFE if job.done else LIFECYCLE:
+        if word := rule(job):
+            return word
+    return None if job.done else Waiting(holds.Reason.UNKNOWN, "nothing is known that could be done for it")
+
+
+__all__ = [
+    "AFTERLIFE",
+    "LIFECYCLE",
+    "Action",
+    "BlockTask",
+    "CloseEpic",
+    "ClosePullRequest",
+    "CloseTask",
+    "CreateTask",
+    "DeleteBranch",
+    "DropSalvage",
+    "Land",
+    "OpenPullRequest",
+    "PushBase",
+    "RemoveWorktree",
+    "RestartAgent",
+    "RetryTask",
+    "SetPhase",
+    "Slot",
+    "StartAgent",
+    "StartCheck",
+    "StopAgent",
+    "UpdateTask",
+    "Waiting",
+    "Word",
+    "next_step",
+]

@@ -1,0 +1,122 @@
+"""Why a task is left alone. No action here: each function says `Waiting`, or None when it has nothing against going on."""
+
+from __future__ import annotations
+
+from reconciler.actions.base import Waiting
+from reconciler.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
+from reconciler.names import usable
+from reconciler.observed import Occupant, RunState, Unknown, WorktreeFault
+from reconciler.reasons import Reason
+
+
+def not_for_us(job: Job) -> Waiting | None:
+    """Tasks that no action of this manifest may touch."""
+    task = job.task
+    if not usable(task.id):
+        return Waiting(Reason.UNUSABLE_ID, "its id can't be the name of a branch and a folder")
+    if job.owned_by:
+        return Waiting(Reason.OWNED_BY, f"belongs to the manifest {job.owned_by}")
+    if job.spec.invalid:
+        return Waiting(Reason.MANIFEST_INVALID, job.spec.invalid)
+    if job.spec.suspend:
+        return Waiting(Reason.SUSPENDED, "the manifest says 'suspend: true'")
+    if isinstance(job.runs, Unknown):
+        return Waiting(Reason.UNKNOWN, f"its runs can't be seen: {job.runs.why}")
+    if job.failure and job.failure.until > job.now and not job.unlandable:
+        return Waiting(Reason.BACKOFF, f"{job.failure.action} went wrong: {job.failure.message}", job.failure.until)
+    return None
+
+
+def at_work(job: Job) -> Waiting | None:
+    """A live run holds back everything else."""
+    run = job.live
+    if run is None:
+        return None
+    doing = {RunState.STARTING: "is being set up", RunState.ENDING: "is ending"}.get(run.state, "is at work")
+    return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}")
+
+
+def unseen(job: Job) -> Waiting | None:
+    """What was not seen is not absent: nothing is started, offered, landed or removed on half a picture."""
+    for name, source in (
+        ("its worktree", job.worktree),
+        ("who works in its worktree", job.occupant),
+        ("its branch", job.branch),
+        ("its pull request", job.pull),
+        ("what has landed", job.landing),
+        ("its base branch", job.base),
+        ("its checks", job.checks),
+    ):
+        if isinstance(source, Unknown):
+            return Waiting(Reason.UNKNOWN, f"{name} can't be seen: {source.why}")
+    if job.open_pull and isinstance(job.candidate, Unknown):
+        return Waiting(Reason.UNKNOWN, f"its merge with the base can't be computed: {job.candidate.why}")
+    return None
+
+
+def somebody_elses(job: Job) -> Waiting | None:
+    """Tasks that a person or another program works on, or that a person put aside."""
+    task = job.task
+    if TAKEN in task.labels:
+        return Waiting(Reason.TAKEN, f"a person works on it; 'reconcile release {task.id}' gives it back")
+    if task.assignee not in ("", job.us):
+        return Waiting(Reason.ASSIGNED_ELSEWHERE, f"assigned to {task.assignee}")
+    if task.status == "in_progress" and not job.ours:
+        return Waiting(Reason.ASSIGNED_ELSEWHERE, "in progress, but not by us")
+    if STOPPED in task.labels:
+        return Waiting(Reason.STOPPED, f"a person stopped it; 'reconcile retry {task.id}' goes on")
+    return None
+
+
+def for_a_person(job: Job) -> Waiting | None:
+    """Tasks that were handed to a person."""
+    if NEEDS_HUMAN not in job.task.labels:
+        return None
+    what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
+    if job.declined:
+        return Waiting(Reason.DECLINED, f"its pull request was closed by a person; {what}")
+    if job.verdict and job.verdict.reason:
+        return Waiting(job.verdict.reason, f"{job.verdict.message}; {what}")
+    return Waiting(Reason.BLOCKED_BY_AGENT, f"it needs a person; {what}")
+
+
+def not_ready(job: Job) -> Waiting | None:
+    """Tasks that may not be started yet."""
+    task = job.task
+    if job.blocked_by:
+        return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}")
+    if task.status == "deferred" or (task.defer_until and task.defer_until > job.now):
+        return Waiting(Reason.DEFERRED, "deferred" + (f" until {task.defer_until:%F %T}" if task.defer_until else ""), task.defer_until)
+    if task.status not in ("open", "in_progress") and not job.finished_by_agent:
+        return Waiting(Reason.BLOCKED, f"its status is {task.status!r}")
+    if task.held_back:
+        return Waiting(Reason.BLOCKED, "it is pinned or a template")
+    return None
+
+
+def not_now(job: Job) -> Waiting | None:
+    """What keeps an agent from starting although the task is ready for one."""
+    if isinstance(job.worktree, Unknown) or job.base_head is None:
+        return Waiting(Reason.UNKNOWN, "its worktree or its base can't be seen")
+    if job.worktree and job.worktree.fault is WorktreeFault.TAKEN:
+        return Waiting(Reason.PATH_TAKEN, f"{job.worktree.path} is not ours: {job.worktree.detail}")
+    if job.occupant:
+        return in_use(job)
+    if job.spawn_hold:
+        return Waiting(*job.spawn_hold)
+    if (due := job.not_before) is not None:
+        return Waiting(Reason.BACKOFF, f"{_why(job)}; attempt {job.next_attempt} follows", due)
+    return None
+
+
+def in_use(job: Job) -> Waiting | None:
+    """A process that nobody but its working directory connects with us is never signalled."""
+    if not isinstance(job.occupant, Occupant):
+        return None
+    return Waiting(
+        Reason.WORKTREE_IN_USE, f"process {job.occupant.pid} ({job.occupant.command}) has its working directory there"
+    )
+
+
+def _why(job: Job) -> str:
+    return job.verdict.message if job.verdict else "its worktree vanished"

@@ -1,0 +1,160 @@
+"""Give a ready task an agent, or give it another one when the last did not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from reconciler import prompts
+from reconciler.actions import holds
+from reconciler.actions.base import Action, Slot, Word
+from reconciler.desired import EpicSpec
+from reconciler.job import PHASES, Job
+from reconciler.names import RunId, RunKind, Sha, TaskId, branch_of
+from reconciler.observed import Branch, Run, Task
+from reconciler.ports import Change, Place, Ports, RunSpec, SlotBound
+from reconciler.reasons import Reason
+
+FEEDBACK_LOG_CHARS = 8000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartAgent(Action):
+    """Claim the task, give it a worktree, start a run in it."""
+
+    spec: EpicSpec
+    subject: Task
+    us: str
+    n: int
+    attempt: int
+    base_tip: Sha
+    baseline: Sha | None
+    epic: str
+    evidence_run: RunId | None = None
+
+    uses: ClassVar[Slot | None] = Slot.AGENT
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"attempt": self.attempt, "run": str(RunId(RunKind.WORK, self.subject.id, self.n)), "base": self.base_tip}
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        if job.open_pull or job.last:
+            return None
+        if waiting := holds.not_ready(job) or holds.not_now(job):
+            return waiting
+        return cls._of(job, Reason.READY, "its dependencies are closed and nothing is in its way")
+
+    @classmethod
+    def _of(cls, job: Job, reason: Reason, message: str, evidence_run: RunId | None = None) -> Self:
+        assert job.base_head is not None  # `not_now` has waited for it
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason=reason,
+            message=f"start attempt {job.next_attempt}: {message}",
+            spec=job.spec,
+            subject=job.task,
+            us=job.us,
+            n=job.next_n,
+            attempt=job.next_attempt,
+            base_tip=job.base_head,
+            baseline=_baseline(job, reason),
+            epic=next(iter(job.task.parents), ""),
+            evidence_run=evidence_run,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        task = self.subject
+        stale = {label for label in task.labels if label in PHASES or label.startswith("pr:")}
+        yield Change(
+            task=task.id,
+            expect_status=frozenset({task.status}),
+            expect_assignee=frozenset({"", self.us}),
+            status="in_progress",
+            assignee=self.us,
+            add_labels=frozenset({"phase:spawned"}),
+            remove_labels=frozenset(stale - {"phase:spawned"}),
+        )
+        place = ports.workspaces.create(task.id, self.spec, self.base_tip)
+        log = ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS) if self.evidence_run else ""
+        ports.runner.start(self._run_spec(ports, place, log))
+
+    def _run_spec(self, ports: Ports, place: Place, log: str) -> RunSpec:
+        agent = self.spec.agent
+        values = {
+            "task": self.subject.id,
+            "epic": self.epic,
+            "branch": branch_of(self.subject.id),
+            "base": self.spec.base,
+            "worktree": place.path,
+            "attempt": str(self.attempt),
+        }
+        feedback = prompts.feedback(Reason(self.reason), self.message, log, self.spec.base) if self.attempt_is_informed else ""
+        setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
+        return RunSpec(
+            id=RunId(RunKind.WORK, self.subject.id, self.n),
+            task=self.subject.id,
+            manifest=self.spec.name,
+            steps=(*setup, ports.agents[agent.kind].argv(agent, values)),
+            cwd=place.path,
+            setup_steps=len(setup),
+            ready_marker=place.ready_marker,
+            env={
+                "RECONCILE_TASK": self.subject.id,
+                "RECONCILE_EPIC": self.epic,
+                "RECONCILE_BRANCH": branch_of(self.subject.id),
+                "RECONCILE_BASE": self.spec.base,
+                "RECONCILE_ATTEMPT": str(self.attempt),
+                "BEADS_DIR": f"{self.spec.repository}/.beads",
+                **agent.env,
+            },
+            pass_env=agent.pass_env,
+            prompt=prompts.render(ports.prompts.template(self.spec), self.subject, values, feedback),
+            timeout_s=agent.timeout_s,
+            stuck_after_s=agent.stuck_after_s,
+            slot=SlotBound(manifest=self.spec.name, most=self.spec.max_agents),
+            attempt=self.attempt,
+            why=self.reason,
+            baseline=self.baseline or place.head,
+            base_tip=self.base_tip if self.reason == Reason.CONFLICT else None,
+        )
+
+    @property
+    def attempt_is_informed(self) -> bool:
+        """True when the prompt says why the last attempt did not do."""
+        return self.reason != Reason.READY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartAgent(StartAgent):
+    """Another attempt in the same worktree, told why the last one did not do."""
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        verdict = job.verdict
+        if verdict is None or verdict.reason is None:
+            return None
+        if waiting := holds.not_ready(job) or holds.not_now(job):
+            return waiting
+        return cls._of(job, verdict.reason, verdict.message, _evidence(job, verdict.reason))
+
+
+def _baseline(job: Job, reason: Reason) -> Sha | None:
+    """The head after which commits are new: where the task or its last feedback began, not where a crash interrupted."""
+    if reason in (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT):
+        return job.branch.head if isinstance(job.branch, Branch) else None
+    if job.last:
+        return job.last.baseline
+    if isinstance(job.branch, Branch) and job.branch.ahead:
+        return job.base_head  # commits of an earlier life are work to offer, not something to start from
+    return None
+
+
+def _evidence(job: Job, reason: Reason) -> RunId | None:
+    run: Run | None = job.checks_last if reason is Reason.CHECKS_FAILED else job.last
+    return run.id if run and reason is not Reason.CHANGES_REQUESTED and reason is not Reason.CONFLICT else None
+
+

@@ -1,0 +1,51 @@
+"""Stop an agent that must not go on: its task was closed, taken or stopped, or it said that it is done and stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from reconciler.actions.base import Action, Word
+from reconciler.job import STOPPED, TAKEN, Job
+from reconciler.names import RunId
+from reconciler.observed import RunState, StopWhy
+from reconciler.ports import Change, Ports
+
+LINGER = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAgent(Action):
+    run: RunId
+    why: StopWhy
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        run = job.live
+        if run is None:
+            return None
+        task = job.task
+        if job.hint and job.now - job.hint >= LINGER:
+            return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "said that it is done 60 s ago and still runs")
+        if task.closed and not job.hint:
+            return cls._of(job, run.id, StopWhy.CLOSED, "TaskClosed", "its task was closed")
+        if STOPPED in task.labels:
+            return cls._of(job, run.id, StopWhy.PERSON, "Stopped", "a person stopped it")
+        if TAKEN in task.labels:
+            return cls._of(job, run.id, StopWhy.PERSON, "Taken", "a person took its task over")
+        if task.assignee not in ("", job.us):
+            return cls._of(job, run.id, StopWhy.PERSON, "AssignedElsewhere", f"its task was assigned to {task.assignee}")
+        if run.state is RunState.ENDING and run.exit is not None:
+            return cls._of(job, run.id, run.exit.stop or StopWhy.PERSON, "Leftovers", "it ended, but processes of it still live")
+        return None
+
+    @classmethod
+    def _of(cls, job: Job, run: RunId, why: StopWhy, reason: str, message: str) -> StopAgent:
+        return cls(
+            manifest=job.spec.name, task=job.task.id, reason=reason, message=f"stop {run}: {message}", run=run, why=why
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.runner.stop(self.run, self.why)
+        yield from ()

@@ -1,0 +1,49 @@
+"""Errors by what the caller must do about them: fix the input, look again, wait, or stop.
+
+* ReconcileError(message, hint)
+  * ManifestError    the user edits the manifest; nothing was changed (exit 2)
+  * UsageError       the user types something else; nothing was changed (exit 2)
+  * TemporaryError   try again after `delay` seconds
+    * ChangedError   the world moved since it was observed: look again at once
+  * PermanentError   retries are useless; a person or another decision is needed
+  * LockedError      another reconciler holds the lock (exit 5)
+"""
+
+
+class ReconcileError(Exception):
+    """A failure with a next step: `hint` says what the reader can do."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ManifestError(ReconcileError):
+    """The manifest is wrong; nothing was changed. One message may hold several lines, one per finding."""
+
+
+class UsageError(ReconcileError):
+    """The command line is wrong; nothing was changed."""
+
+
+class TemporaryError(ReconcileError):
+    """The world said 'not now' (a lock is held, a program did not answer)."""
+
+    def __init__(self, message: str, *, delay: float = 5.0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.delay = delay
+
+
+class ChangedError(TemporaryError):
+    """A compare-and-swap lost: what was observed is no longer so. Nothing was written; observe again."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, delay=0.0, hint=hint)
+
+
+class PermanentError(ReconcileError):
+    """The same call would fail again (refused, missing program, damaged file)."""
+
+
+class LockedError(ReconcileError):
+    """Another reconciler works on this repository."""

@@ -1,0 +1,399 @@
+"""A job: one task with everything that was found to belong to it, and what follows from that without deciding anything.
+
+Pure. The questions asked here ("how did the last attempt end?", "has it landed?", "how many attempts were used?") are
+asked by several actions; what to do about the answers is theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import re
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache, cached_property
+
+from reconciler.desired import EpicSpec, MergeMode, NoChecks, Review
+from reconciler.names import PrNumber, Sha, check_subject
+from reconciler.observed import (
+    Base,
+    Branch,
+    Candidate,
+    Cause,
+    Conflict,
+    Failure,
+    Landing,
+    Occupant,
+    PullRequest,
+    PullState,
+    Run,
+    RunState,
+    Since,
+    StopWhy,
+    Task,
+    Unknown,
+    Worktree,
+)
+from reconciler.reasons import Reason
+
+PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", "phase:merged")
+NEEDS_HUMAN = "needs-human"
+STOPPED = "reconcile:stopped"
+TAKEN = "reconcile:taken"
+LOST_CHECKS_MOST = 3
+
+
+class CheckState(StrEnum):
+    """What is known about a candidate's tree under the manifest's checks."""
+
+    NONE = "none"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended. `reason` None: well, with something to offer. `counts`: it uses up one attempt."""
+
+    reason: Reason | None
+    message: str = ""
+    counts: bool = True
+    waits: bool = True  # the next attempt keeps the backoff's distance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A task together with everything found to belong to it, under the manifest that owns it."""
+
+    task: Task
+    spec: EpicSpec
+    now: datetime
+    us: str = "reconcile@localhost"
+    blocked_by: tuple[str, ...] = ()
+    owned_by: str | None = None  # another manifest that comes first
+    runs: tuple[Run, ...] | Unknown = ()
+    since: Since | None = None
+    occupant: Occupant | Unknown | None = None
+    worktree: Worktree | Unknown | None = None
+    branch: Branch | Unknown | None = None
+    pull: PullRequest | Unknown | None = None
+    base: Base | Unknown | None = None
+    candidate: Candidate | Conflict | Unknown | None = None
+    checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
+    landing: Landing | Unknown | None = None
+    merged_by_hand: bool = False
+    repaired: bool = False
+    failure: Failure | None = None
+    spawn_hold: tuple[Reason, str, datetime | None] | None = None  # why no agent of this epic may start
+
+    # --- runs ----------------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> Run | None:
+        """The work run that is alive, whether it counts or not."""
+        return None if isinstance(self.runs, Unknown) else next((r for r in reversed(self.runs) if r.alive), None)
+
+    @property
+    def counted(self) -> tuple[Run, ...]:
+        """Work runs since the last retry that really started, oldest first."""
+        if isinstance(self.runs, Unknown):
+            return ()
+        after = self.since.n if self.since else 0
+        return tuple(run for run in self.runs if run.id.n > after and run.started)
+
+    @property
+    def last(self) -> Run | None:
+        """The newest work run that counts."""
+        return self.counted[-1] if self.counted else None
+
+    @property
+    def next_n(self) -> int:
+        """The number of the next work run: one that was never used."""
+        return 1 if isinstance(self.runs, Unknown) else max((run.id.n for run in self.runs), default=0) + 1
+
+    @cached_property
+    def hint(self) -> datetime | None:
+        """Since when the agent says that it is done, by a label it set on its own task."""
+        run = self.live
+        said = self.task.labels & {"phase:committed"} or any(label.startswith("pr:") for label in self.task.labels)
+        if self.task.closed and run and self.task.closed_by_session == str(run.id):
+            said = True
+        if not run or not run.started_at or not said:
+            return None
+        return max(self.task.updated_at, run.started_at)
+
+    # --- how the last attempt ended ------------------------------------------------------------------------
+
+    @cached_property
+    def ending(self) -> Ending | None:
+        """How the newest attempt ended by itself; None where none has ended yet. Its work may still be judged bad."""
+        run = self.last
+        if run is None or run.alive:
+            return None
+        record = run.exit
+        if record is None:
+            return Ending(Reason.AGENT_FAILED, "its agent left no exit record (killed, or the machine went down)")
+        if record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
+            return Ending(Reason.STOPPED, "its agent was stopped", counts=False, waits=False)
+        if record.well:
+            if self.new_commits:
+                return Ending(None)
+            return Ending(Reason.NO_CHANGES, "its agent ended well but made no commit")
+        match record.cause:
+            case Cause.UNAVAILABLE:
+                return Ending(Reason.AGENT_UNAVAILABLE, "its agent's program could not be started", counts=False)
+            case Cause.SETUP:
+                return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({_status(run)})")
+            case Cause.STUCK:
+                return Ending(Reason.STUCK, "its agent made no progress and was stopped")
+            case Cause.TIMEOUT:
+                return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
+            case _:
+                return Ending(Reason.AGENT_FAILED, f"its agent failed ({_status(run)})")
+
+    @property
+    def new_commits(self) -> bool:
+        """True when the branch holds commits that the last run's reason to be did not know."""
+        run = self.last
+        branch = self.branch
+        return isinstance(branch, Branch) and branch.ahead > 0 and (run is None or branch.head != run.baseline)
+
+    @cached_property
+    def verdict(self) -> Ending | None:
+        """What is wrong with the newest attempt or with what it offered; None where nothing is."""
+        if self.ending is not None and self.ending.reason is not None:
+            return self.ending
+        pull = self.open_pull
+        if pull is None:
+            return None
+        if pull.rejection and pull.rejection.head == pull.head:
+            return Ending(Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False)
+        if isinstance(self.candidate, Conflict):
+            return Ending(Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False)
+        if self.check_state is CheckState.FAILED:
+            return Ending(Reason.CHECKS_FAILED, f"the checks failed on the merged tree ({_status(self.checks_last)})", waits=False)
+        return None
+
+    @property
+    def _conflict_counts(self) -> bool:
+        # A repair is given one base tip. That the base moved on meanwhile is not its fault; not mending it is.
+        run = self.last
+        return run is not None and run.why == Reason.CONFLICT and not self.repaired
+
+    @property
+    def next_attempt(self) -> int:
+        """The number of the attempt that would start now (1, 2, …)."""
+        if self.last is None:
+            return 1
+        return self.last.attempt + (1 if self.verdict and self.verdict.counts else 0)
+
+    @property
+    def exhausted(self) -> bool:
+        """True when no attempt is left."""
+        return self.verdict is not None and self.verdict.counts and self.next_attempt > self.spec.agent.max_attempts
+
+    @property
+    def not_before(self) -> datetime | None:
+        """When the next attempt may start; None: now. Never later than `backoff.max` from now, whatever the clock did."""
+        run, agent = self.last, self.spec.agent
+        if run is None or run.alive:
+            return None
+        ended = run.exit.at if run.exit else run.last_progress_at or run.started_at
+        delay = 0.0
+        if self.verdict and self.verdict.waits:
+            doublings = min(max(self.next_attempt - 2, self._unavailable_in_a_row - 1, 0), 30)
+            delay = min(agent.backoff_initial_s * 2**doublings, agent.backoff_max_s)
+        elif self.worktree is None:
+            delay = agent.backoff_initial_s
+        if ended is None or not delay:
+            return None
+        due = min(ended, self.now) + timedelta(seconds=delay)
+        return due if due > self.now else None
+
+    @property
+    def _unavailable_in_a_row(self) -> int:
+        count = 0
+        for run in reversed(self.counted):
+            if not run.exit or run.exit.cause is not Cause.UNAVAILABLE:
+                break
+            count += 1
+        return count
+
+    # --- the pull request ----------------------------------------------------------------------------------
+
+    @property
+    def open_pull(self) -> PullRequest | None:
+        return self.pull if isinstance(self.pull, PullRequest) and self.pull.state is PullState.OPEN else None
+
+    @property
+    def declined(self) -> bool:
+        """True when a person closed its pull request, after the last retry."""
+        pull = self.pull
+        if not isinstance(pull, PullRequest) or not pull.declined or pull.state is not PullState.CLOSED:
+            return False
+        return self.since is None or (pull.closed_at is not None and pull.closed_at > self.since.at)
+
+    @cached_property
+    def protected(self) -> tuple[str, ...]:
+        """The protected paths that landing it would change."""
+        if not isinstance(self.candidate, Candidate):
+            return ()
+        globs = [glob_pattern(pattern) for pattern in self.spec.merge.protected_paths]
+        manifest = self.spec.source.removeprefix(self.spec.repository + "/")
+        return tuple(
+            sorted(p for p in self.candidate.changed if p == manifest or any(g.fullmatch(p) for g in globs))
+        )
+
+    @property
+    def approved(self) -> bool:
+        """True when no person needs to be asked, or one has approved exactly this head."""
+        pull = self.open_pull
+        if pull is None:
+            return False
+        if self.spec.merge.review is Review.NONE and not self.protected:
+            return True
+        return pull.approved == pull.head
+
+    # --- checks --------------------------------------------------------------------------------------------
+
+    @property
+    def subject(self) -> str | None:
+        """The subject of the check run that proves this candidate; None where nothing can be run."""
+        if not isinstance(self.candidate, Candidate) or not self.spec.merge.checks:
+            return None
+        return check_subject(self.candidate.tree, self.spec.merge.checks)
+
+    @property
+    def checks_last(self) -> Run | None:
+        return None if isinstance(self.checks, Unknown) or not self.checks else self.checks[-1]
+
+    @property
+    def check_state(self) -> CheckState:
+        """What is known about exactly the tree that would land."""
+        if self.subject is None:
+            allowed = self.spec.merge.no_checks is not NoChecks.BLOCK
+            return CheckState.PASSED if allowed and isinstance(self.candidate, Candidate) else CheckState.NONE
+        if isinstance(self.checks, Unknown):
+            return CheckState.UNKNOWN
+        runs = [run for run in self.checks if run.started or run.alive]
+        if not runs:
+            return CheckState.NONE
+        last = runs[-1]
+        if last.alive:
+            return CheckState.RUNNING
+        if last.exit is None or last.exit.stop is not None:
+            lost = sum(1 for run in runs if run.exit is None)
+            return CheckState.FAILED if lost >= LOST_CHECKS_MOST else CheckState.NONE
+        return CheckState.PASSED if last.exit.well else CheckState.FAILED
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    @property
+    def landed(self) -> bool:
+        """True when its work is on the base, since the last retry."""
+        return isinstance(self.landing, Landing) or (self.merged_by_hand and self.pull is not None)
+
+    @property
+    def finished_by_agent(self) -> bool:
+        """True when its own agent closed the task and left commits that have not landed: they still want landing."""
+        return (
+            self.task.closed
+            and self.last is not None
+            and self.task.closed_by_session == str(self.last.id)
+            and not self.landed
+            and not self.declined
+            and self.new_commits
+        )
+
+    @property
+    def unlandable(self) -> bool:
+        """True when its landing was refused for good."""
+        return self.failure is not None and self.failure.permanent and self.failure.action in ("Land", "StartCheck")
+
+    @property
+    def done(self) -> bool:
+        """True when nothing more is to be achieved for this task: only cleared up."""
+        return self.task.closed and not self.finished_by_agent
+
+    @property
+    def reopened(self) -> bool:
+        """True when a person set the task open again: its attempts and landings count from anew.
+
+        An agent may set its own task open too; so what was written while its run lived says nothing.
+        """
+        if self.task.closed or self.live:
+            return False
+        if "phase:merged" in self.task.labels:
+            return True
+        if self.task.status != "open":
+            return False
+        last = self.last
+        if NEEDS_HUMAN in self.task.labels:
+            return True
+        if last is None or last.exit is None or self.task.updated_at <= last.exit.at:
+            return False
+        return last.exit.stop is StopWhy.CLOSED or not self.task.labels & set(PHASES)
+
+    @property
+    def ours(self) -> bool:
+        """True when the task is assigned to us, or to nobody while something of ours belongs to it."""
+        if self.task.assignee:
+            return self.task.assignee == self.us
+        return bool(
+            self.task.labels & set(PHASES)
+            or isinstance(self.worktree, Worktree)
+            or isinstance(self.branch, Branch)
+            or (self.runs and not isinstance(self.runs, Unknown))
+        )
+
+    @property
+    def phase(self) -> str | None:
+        """The phase label that what is seen stands for; None where nothing seen speaks for one."""
+        if self.landed and self.task.closed:
+            return "phase:merged"
+        if run := self.live:
+            return "phase:spawned" if run.state is RunState.STARTING else "phase:working"
+        if self.open_pull:
+            return "phase:pr_created"
+        return "phase:committed" if isinstance(self.branch, Branch) and self.branch.ahead else None
+
+    @property
+    def manual(self) -> bool:
+        return self.spec.merge.mode is MergeMode.MANUAL
+
+    @property
+    def number(self) -> PrNumber | None:
+        return self.pull.number if isinstance(self.pull, PullRequest) else None
+
+    @property
+    def base_head(self) -> Sha | None:
+        return self.base.head if isinstance(self.base, Base) else None
+
+
+@cache
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """A path glob as a pattern for whole paths: `**` crosses folders, `*` and `?` do not.
+
+    >>> bool(glob_pattern(".ci/**").fullmatch(".ci/a/run")), bool(glob_pattern("*.md").fullmatch("docs/x.md"))
+    (True, False)
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)
+
+
+def _status(run: Run | None) -> str:
+    if run is None or run.exit is None:
+        return "no exit record"
+    match run.exit.cause:
+        case Cause.TIMEOUT:
+            return "time limit"
+        case Cause.UNAVAILABLE:
+            return "program could not be started"
+    return f"signal {run.exit.signal}" if run.exit.signal else f"exit status {run.exit.code}"
+
+
+def _conflict(conflict: Conflict, base: str) -> str:
+    where = ", ".join(conflict.paths[:5]) + (" …" if len(conflict.paths) > 5 else "")
+    return f"conflicts with {base}" + (f" in {where}" if where else "") + (f": {conflict.detail}" if conflict.detail else "")

@@ -1,0 +1,212 @@
+"""Whose task is it, and what belongs to it: joins what was seen by task, under the manifest that owns it. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from reconciler.desired import Desired, EpicSpec
+from reconciler.graph import Index, order
+from reconciler.job import Job
+from reconciler.names import TaskId, check_subject, split_key, task_for_key
+from reconciler.observed import Candidate, Cause, Graph, Observed, Run, Task, Unknown
+from reconciler.reasons import Reason
+
+BREAKER_RUNS = 3
+BREAKER_SPAN = timedelta(minutes=2)
+BREAKER_QUICK = timedelta(seconds=10)
+
+Hold = tuple[Reason, str, datetime | None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """The tasks of one manifest. `ids` gives the id of every declared key, and under None that of the epic."""
+
+    spec: EpicSpec
+    epic: Task | None
+    members: tuple[Task, ...]
+    ids: Mapping[str | None, TaskId]
+    dropped: tuple[Task, ...] = ()  # declared once, no longer in the manifest
+
+
+def crews(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[Crew, ...]:
+    """Every manifest with the tasks that match it, in the order of their names."""
+    keys = _keys(graph)
+    named = {spec.epic for spec in desired.epics if spec.epic}
+    return tuple(_crew(spec, prefix, graph, index, keys, named) for spec in desired.epics)
+
+
+def owners(found: Iterable[Crew]) -> dict[TaskId, str]:
+    """The manifest that owns a task: the first by name that matches it."""
+    owned: dict[TaskId, str] = {}
+    for crew in found:
+        for task in crew.members:
+            owned.setdefault(task.id, crew.spec.name)
+    return owned
+
+
+def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
+    """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
+    hold = spawn_hold(crew.spec, observed)
+    for task in sorted(crew.members, key=order):
+        if task.closed and not _something_left(task.id, observed):
+            continue
+        owner = owned[task.id]
+        yield _job(task, crew.spec, observed, index, hold, None if owner == crew.spec.name else owner)
+
+
+def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
+    """Why no agent of this manifest may start at all."""
+    if missing := observed.agents_missing.get(spec.name):
+        return Reason.AGENT_UNAVAILABLE, missing, None
+    ended = _ended_runs(spec, observed)
+    if len(ended) >= BREAKER_RUNS and all(_quick_failure(run) for run in ended[:BREAKER_RUNS]):
+        newest, oldest = ended[0].exit, ended[BREAKER_RUNS - 1].exit
+        tasks = {run.task for run in ended[:BREAKER_RUNS]}
+        if newest and oldest and len(tasks) == BREAKER_RUNS and newest.at - oldest.at <= BREAKER_SPAN:
+            return Reason.AGENT_BROKEN, (
+                f"the agents of {', '.join(sorted(tasks))} failed within 10 s of their start; "
+                "mend the agent's command, then 'reconcile retry' one of them or change the manifest"
+            ), None
+    return _unavailable(spec, ended, observed.at)
+
+
+def _unavailable(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
+    record = ended[0].exit if ended else None
+    if record is None or record.cause is not Cause.UNAVAILABLE:
+        return None
+    until = min(record.at, now) + timedelta(seconds=spec.agent.backoff_max_s)
+    if until <= now:
+        return None
+    return Reason.AGENT_UNAVAILABLE, "its program could not be started the last time", until
+
+
+def _ended_runs(spec: EpicSpec, observed: Observed) -> list[Run]:
+    """Ended work runs of the manifest since it was recorded or one of its tasks was retried, newest first."""
+    if isinstance(observed.runs, Unknown):
+        return []
+    after = max([spec.recorded_at, *(since.at for since in observed.since.values())])
+    ended = [
+        run
+        for runs in observed.runs.values()
+        for run in runs
+        if run.manifest == spec.name and run.exit is not None and run.exit.at > after
+    ]
+    return sorted(ended, key=lambda run: run.exit.at if run.exit else after, reverse=True)
+
+
+def _quick_failure(run: Run) -> bool:
+    record = run.exit
+    if record is None or record.cause is not Cause.EXITED or record.well or run.started_at is None:
+        return False
+    return record.stop is None and record.at - run.started_at <= BREAKER_QUICK
+
+
+def _keys(graph: Graph) -> dict[tuple[str, str | None], TaskId]:
+    found: dict[tuple[str, str | None], TaskId] = {}
+    for task in graph.values():
+        if "reconcile-key:" in task.description and (key := split_key(task.description)[1]):
+            found.setdefault(key, task.id)
+    return found
+
+
+def _crew(
+    spec: EpicSpec,
+    prefix: str,
+    graph: Graph,
+    index: Index,
+    keys: Mapping[tuple[str, str | None], TaskId],
+    named: set[TaskId],
+) -> Crew:
+    def id_of(key: str | None) -> TaskId:
+        return keys.get((spec.name, key)) or task_for_key(prefix, spec.name, key)
+
+    ids: dict[str | None, TaskId] = {task.key: id_of(task.key) for task in spec.tasks}
+    ids[None] = spec.epic or id_of(None)
+    whole = not spec.epic and not spec.tasks
+    listed: Iterable[TaskId] = graph if whole else index.descendants(ids[None])
+    members = {id for id in listed if not index.is_epic(id) and id not in named}
+    members |= {id for key, id in ids.items() if key is not None and id in graph}
+    mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
+    return Crew(
+        spec=spec,
+        epic=None if whole else graph.get(ids[None]),
+        members=tuple(graph[id] for id in members if id in graph),
+        ids=ids,
+        dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),
+    )
+
+
+def _something_left(task: TaskId, observed: Observed) -> bool:
+    """True when a closed task may still want something; silence of a source is no sign that nothing is left."""
+    sources = (observed.worktrees, observed.branches, observed.pull_requests, observed.runs)
+    if any(isinstance(source, Unknown) for source in sources):
+        return True
+    assert not isinstance(observed.runs, Unknown)
+    open_pull = not isinstance(observed.pull_requests, Unknown) and _is_open(observed, task)
+    return (
+        open_pull
+        or any(not isinstance(s, Unknown) and task in s for s in (observed.worktrees, observed.branches))
+        or any(run.alive for run in observed.runs.get(task, ()))
+    )
+
+
+def _is_open(observed: Observed, task: TaskId) -> bool:
+    if isinstance(observed.pull_requests, Unknown):
+        return True
+    pull = observed.pull_requests.get(task)
+    return pull is not None and pull.closed_at is None
+
+
+def _job(
+    task: Task, spec: EpicSpec, observed: Observed, index: Index, hold: Hold | None, owned_by: str | None
+) -> Job:
+    id = task.id
+    candidate = observed.candidates.get(id)
+    return Job(
+        task=task,
+        spec=spec,
+        now=observed.at,
+        us=f"reconcile@{observed.host}",
+        blocked_by=index.blocked_by(id),
+        owned_by=owned_by,
+        runs=_of(observed.runs, id) or (),
+        since=observed.since.get(id),
+        occupant=_of(observed.occupants, id),
+        worktree=_of(observed.worktrees, id),
+        branch=_of(observed.branches, id),
+        pull=_of(observed.pull_requests, id),
+        base=observed.bases.get(spec.base),
+        candidate=candidate,
+        checks=_checks(observed, spec, candidate),
+        landing=_of(observed.landings, id),
+        merged_by_hand=id in observed.merged_by_hand,
+        repaired=id in observed.repaired,
+        failure=observed.failures.get(id),
+        spawn_hold=hold,
+    )
+
+
+def _of(source: Mapping[TaskId, T] | Unknown, task: TaskId) -> T | Unknown | None:
+    return source if isinstance(source, Unknown) else source.get(task)
+
+
+def _checks(observed: Observed, spec: EpicSpec, candidate: object) -> tuple[Run, ...] | Unknown:
+    if not isinstance(candidate, Candidate) or not spec.merge.checks:
+        return ()
+    if isinstance(observed.checks, Unknown):
+        return observed.checks
+    return observed.checks.get(check_subject(candidate.tree, spec.merge.checks), ())
+
+
+def by_base(found: Iterable[Job]) -> dict[str, list[Job]]:
+    """Jobs by the base branch that they want to land on."""
+    grouped: dict[str, list[Job]] = defaultdict(list)
+    for job in found:
+        grouped[job.spec.base].append(job)
+    return grouped

@@ -1,0 +1,157 @@
+"""Observe, plan, execute; again and again. Wake-ups carry no data: every tick looks at everything.
+
+The only file that reads the clock. What it remembers between ticks (which actions went wrong lately) is a courtesy to
+the machine, never a fact that a decision needs: killed at any instant, it starts again from what it sees.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from reconciler.actions import Action
+from reconciler.desired import Desired
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.executor import WORKERS, Outcome, execute
+from reconciler.names import TaskId
+from reconciler.observed import Failure, Observed
+from reconciler.observer import Circumstances, observe
+from reconciler.planner import Plan, plan
+from reconciler.ports import Ports
+
+RESYNC_S = 30.0
+FAILURE_MOST_S = 300.0
+PERMANENT_S = 600.0
+PACE_S = 0.05
+
+
+def now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """One turn of the wheel."""
+
+    observed: Observed
+    plan: Plan
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def errors(self) -> tuple[ReconcileError, ...]:
+        """What went wrong, without lost races: those are looked at again at once."""
+        errors = (outcome.error for outcome in self.outcomes)
+        return tuple(error for error in errors if error and not isinstance(error, ChangedError))
+
+    @property
+    def progressed(self) -> bool:
+        return any(outcome.error is None for outcome in self.outcomes)
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """The wheel. `load` gives the wanted state anew for every tick; `wanted` may hold actions back."""
+
+    load: Callable[[], Desired]
+    ports: Ports
+    host: str = "localhost"
+    forges: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
+    clock: Callable[[], datetime] = now
+    wanted: Callable[[Action], bool] = lambda action: True
+    seen: Callable[[Tick], None] = lambda tick: None
+    troubled: Callable[[ReconcileError], None] = lambda error: None
+    workers: int = WORKERS
+    _failures: dict[TaskId, Failure] = field(default_factory=dict)
+    _delays: dict[TaskId, float] = field(default_factory=dict)
+
+    def look(self) -> Tick:
+        """Observe and plan; nothing is done."""
+        desired = self.load()
+        circumstances = Circumstances(
+            at=self.clock(), host=self.host, failures=dict(self._failures), forges=self.forges(desired)
+        )
+        observed = observe(desired, self.ports, circumstances)
+        decided = plan(desired, observed)
+        epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
+        return Tick(observed=observed, plan=Plan(epics=epics))
+
+    def tick(self) -> Tick:
+        """Observe, plan, execute."""
+        looked = self.look()
+        outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
+        self._remember(outcomes)
+        tick = replace(looked, outcomes=tuple(outcomes))
+        self.seen(tick)
+        return tick
+
+    def until_quiet(self, stop: threading.Event, most: int = 10_000) -> Tick:
+        """Tick until nothing is left to do that needs no running process, person or timer; the last tick."""
+        tick = self.tick()
+        idle = 0
+        for _ in range(most):
+            if not tick.plan.actions or stop.is_set():
+                return tick
+            idle = 0 if tick.progressed else idle + 1
+            if idle:
+                # Every action lost a race or went wrong: leave the others some room.
+                stop.wait(min(PACE_S * 2**idle, 1.0))
+            tick = self.tick()
+        return tick
+
+    def forever(
+        self,
+        wake: threading.Event,
+        stop: threading.Event,
+        *,
+        interval_s: float = RESYNC_S,
+        enough: Callable[[Tick], bool] = lambda tick: False,
+    ) -> Tick:
+        """Tick whenever woken, when a timer runs out, and at least every `interval_s`; until `stop` or `enough`.
+
+        What is wanted may become unreadable meanwhile: that is told to `troubled`, and nothing is done until it is mended.
+        """
+        tick = Tick(observed=Observed(at=self.clock()), plan=Plan())
+        while True:
+            wake.clear()
+            pause_s = interval_s
+            try:
+                tick = self.until_quiet(stop)
+                pause_s = self._pause_s(tick.plan, interval_s)
+            except ReconcileError as error:
+                self.troubled(error)
+            else:
+                if enough(tick):
+                    return tick
+            if stop.is_set():
+                return tick
+            wake.wait(pause_s)
+
+    def _pause_s(self, decided: Plan, interval_s: float) -> float:
+        if decided.wake_at is None:
+            return interval_s
+        return max(PACE_S, min(interval_s, (decided.wake_at - self.clock()).total_seconds()))
+
+    def _remember(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            subject = outcome.action.task or TaskId(f"manifest:{outcome.action.manifest}")
+            error = outcome.error
+            if error is None:
+                self._failures.pop(subject, None)
+                self._delays.pop(subject, None)
+            elif not isinstance(error, ChangedError):
+                self._failures[subject] = self._failure(subject, outcome.action, error)
+
+    def _failure(self, subject: TaskId, action: Action, error: ReconcileError) -> Failure:
+        permanent = isinstance(error, PermanentError)
+        first = error.delay if isinstance(error, TemporaryError) else PERMANENT_S
+        delay = min(max(first, 2 * self._delays.get(subject, 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S)
+        self._delays[subject] = delay
+        return Failure(
+            action=type(action).__name__,
+            message=str(error),
+            until=self.clock() + timedelta(seconds=delay),
+            permanent=permanent,
+        )

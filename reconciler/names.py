@@ -1,0 +1,152 @@
+"""Names that can be computed, so that a half-finished action is found again instead of done twice.
+
+Nothing here looks at the world. Text that comes from outside becomes a `TaskId` only through `task_id`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+TaskId = NewType("TaskId", str)
+BranchName = NewType("BranchName", str)
+Sha = NewType("Sha", str)
+PrNumber = NewType("PrNumber", int)
+
+BRANCH_PREFIX = "agent/"
+PULL_REQUEST_REFS = "refs/reconcile/pr/"
+SALVAGE_REFS = "refs/reconcile/salvage/"
+
+TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+MANIFEST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+TASK_KEY = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_KEY_LINE = re.compile(r"(?:\A|\n)reconcile-key: (?P<manifest>[a-z0-9-]{1,63})(?:/(?P<key>[a-z0-9-]{1,40}))?\s*\Z")
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def usable(task: str) -> bool:
+    """True when `task` may become a branch, a folder and an argument of a program.
+
+    >>> usable("bd-17"), usable("../x"), usable("--force"), usable("x.lock")
+    (True, False, False, False)
+    """
+    return bool(TASK_ID.fullmatch(task)) and ".." not in task and not task.endswith((".", ".lock"))
+
+
+def branch_of(task: TaskId) -> BranchName:
+    """The one branch on which work for `task` happens.
+
+    >>> branch_of(TaskId("bd-17"))
+    'agent/bd-17'
+    """
+    return BranchName(f"{BRANCH_PREFIX}{task}")
+
+
+def task_of(branch: str) -> TaskId | None:
+    """The task whose branch this is; None for a branch that is not ours.
+
+    >>> task_of("agent/bd-17"), task_of("main")
+    ('bd-17', None)
+    """
+    task = branch.removeprefix(BRANCH_PREFIX)
+    return TaskId(task) if task != branch and usable(task) else None
+
+
+class RunKind(StrEnum):
+    """What a run is for."""
+
+    WORK = "work"
+    CHECK = "check"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RunId:
+    """One supervised process: the n-th run of a kind on a subject.
+
+    >>> str(RunId(RunKind.WORK, "bd-17", 3))
+    'work/bd-17/3'
+    >>> RunId.parse("work/bd-17/3").n
+    3
+    """
+
+    kind: RunKind
+    subject: str
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.subject}/{self.n}"
+
+    @classmethod
+    def parse(cls, text: str) -> RunId:
+        """The run that `str` printed as `text`. Raises ValueError for anything else."""
+        kind, subject, n = text.split("/")
+        if not usable(subject) or not n.isdecimal():
+            raise ValueError(f"not a run id: {text!r}")
+        return cls(RunKind(kind), subject, int(n))
+
+
+def check_subject(tree: Sha, commands: tuple[str, ...]) -> str:
+    """The subject of a check run: exactly this tree under exactly these commands.
+
+    >>> check_subject(Sha("4b825dc642cb6eb9a060e54bf8d69288fbee4904"), ("just check",))
+    '4b825dc642cb-01709241'
+    """
+    digest = hashlib.sha256("\0".join(commands).encode()).hexdigest()
+    return f"{tree[:12]}-{digest[:8]}"
+
+
+def task_for_key(prefix: str, manifest: str, key: str | None) -> TaskId:
+    """The id of the task that a manifest declares under `key` (None: the epic made for its tasks).
+
+    The last part always holds a digit, because Beads takes a part without one for a word of the prefix.
+
+    >>> task_for_key("demo", "feature-x", "parser") == task_for_key("demo", "feature-x", "parser")
+    True
+    """
+    number = int.from_bytes(hashlib.sha256(key_line(manifest, key).encode()).digest()[:8])
+    letters = ""
+    for _ in range(5):
+        number, digit = divmod(number, 36)
+        letters += _BASE36[digit]
+    return TaskId(f"{prefix}-{letters}{number % 10}")
+
+
+def key_line(manifest: str, key: str | None) -> str:
+    """The last line of a declared task's description, by which it is found again.
+
+    >>> key_line("feature-x", "parser"), key_line("feature-x", None)
+    ('reconcile-key: feature-x/parser', 'reconcile-key: feature-x')
+    """
+    return f"reconcile-key: {manifest}" + (f"/{key}" if key else "")
+
+
+def split_key(description: str) -> tuple[str, tuple[str, str | None] | None]:
+    """A description without its key line, and the (manifest, key) that the line names.
+
+    >>> split_key("Do it.\\n\\nreconcile-key: x/parser")
+    ('Do it.', ('x', 'parser'))
+    >>> split_key("Do it.")
+    ('Do it.', None)
+    """
+    found = _KEY_LINE.search(description)
+    if not found:
+        return description, None
+    return description[: found.start()].rstrip(), (found["manifest"], found["key"])
+
+
+def with_key(description: str, manifest: str, key: str | None) -> str:
+    """A description that ends in the key line of (manifest, key)."""
+    return f"{description.rstrip()}\n\n{key_line(manifest, key)}".lstrip()
+
+
+def salvage_ref(task: TaskId, n: int) -> str:
+    """Where the n-th piece of saved work of `task` is kept."""
+    return f"{SALVAGE_REFS}{task}/{n}"
+
+
+def pull_request_ref(number: PrNumber) -> str:
+    """Where the local forge keeps a pull request."""
+    return f"{PULL_REQUEST_REFS}{number}"

@@ -1,0 +1,398 @@
+"""From what is wanted and what was seen to what is done next. Pure: equal inputs give equal plans."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain, zip_longest
+
+from reconciler import merge_queue
+from reconciler.actions import (
+    Action,
+    CloseEpic,
+    CloseTask,
+    CreateTask,
+    DropSalvage,
+    Land,
+    PushBase,
+    RemoveWorktree,
+    RestartAgent,
+    SetPhase,
+    StartAgent,
+    StartCheck,
+    StopAgent,
+    UpdateTask,
+    Waiting,
+    Word,
+    holds,
+    next_step,
+)
+from reconciler.desired import Desired, EpicSpec
+from reconciler.graph import Index, order
+from reconciler.job import Job
+from reconciler.jobs import Crew, by_base, crews, jobs, owners, spawn_hold
+from reconciler.merge_queue import Member, Stage
+from reconciler.names import TaskId
+from reconciler.observed import Base, Observed, Run, StopWhy, Unknown
+from reconciler.reasons import Reason
+
+SALVAGE_KEPT = timedelta(days=30)
+_RUNNING = (Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpicPlan:
+    """What is done next for one manifest, what waits and why, and which sources were silent."""
+
+    spec: EpicSpec
+    epic: TaskId | None = None
+    actions: tuple[Action, ...] = ()
+    waiting: Mapping[TaskId, Waiting] = field(default_factory=dict)
+    unknown: tuple[tuple[str, str], ...] = ()  # (source, what it said instead)
+    held: Waiting | None = None  # why nothing of this epic can be done
+    degraded: Waiting | None = None  # why no agent of it may start
+    complete: bool = False  # every task is closed, and its epic
+    crew: Crew | None = None
+    jobs: tuple[Job, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def converged(self) -> bool:
+        """True when the manifest and the world are the same."""
+        return self.complete and not self.actions and not self.waiting and not self.unknown and not self.held
+
+    @property
+    def moves(self) -> bool:
+        """True when something runs or a timer is pending: the world will change without a person."""
+        return bool(self.actions) or any(w.reason in _RUNNING or w.until for w in self.waiting.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is done next, and for everything else why not. Nothing in it is left to choose."""
+
+    epics: tuple[EpicPlan, ...] = ()
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(action for epic in self.epics for action in epic.actions)
+
+    @property
+    def converged(self) -> bool:
+        return all(epic.converged for epic in self.epics)
+
+    @property
+    def moves(self) -> bool:
+        return any(epic.moves for epic in self.epics)
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the next timer that something waits for runs out."""
+        return min((w.until for epic in self.epics for w in epic.waiting.values() if w.until), default=None)
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """The changes that bring what was seen one step closer to what is wanted."""
+    if isinstance(observed.tasks, Unknown):
+        why = observed.tasks.why
+        held = Waiting(Reason.TRACKER_UNAVAILABLE, f"its tasks can't be read: {why}")
+        return Plan(epics=tuple(EpicPlan(spec=s, held=held, unknown=(("tracker", why),)) for s in desired.epics))
+    index = Index(observed.tasks)
+    found = crews(desired, observed.prefix, observed.tasks, index)
+    owned = owners(found)
+    epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
+    words = _arbitrated({(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}, desired, observed)
+    return Plan(
+        epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found)
+    )
+
+
+# --- what one manifest's tasks get ---------------------------------------------------------------------------
+
+Words = dict[tuple[str, TaskId], tuple[Job, Word]]
+
+
+def _epic_plan(
+    crew: Crew, mine: tuple[Job, ...], words: Words, observed: Observed, found: tuple[Crew, ...]
+) -> EpicPlan:
+    spec = crew.spec
+    held = _held(crew, observed)
+    said = [(job, words[spec.name, job.task.id][1]) for job in mine]
+    waiting = {job.task.id: word for job, word in said if isinstance(word, Waiting)}
+    if held:
+        waiting = {task.id: held for task in crew.members if not task.closed}
+    actions: list[Action] = [word for _, word in said if isinstance(word, Action)]
+    if not held and not spec.suspend and not spec.invalid:
+        dropped = list(_dropped(crew, mine))
+        gone = {action.task for action in dropped}
+        actions = [
+            *_declared(crew),
+            *dropped,
+            *(action for action in actions if action.task not in gone),
+            *(phase for job, word in said if not isinstance(word, Action) and (phase := _phase(job))),
+            *_checks(crew, mine, observed),
+        ]
+        if spec.name == min(other.spec.name for other in found):
+            actions += _salvage(spec, observed)
+        actions += _base(crew, observed, found)
+        actions += _close_epic(crew, actions)
+        actions = [action for action in actions if not _resting(action, observed)]
+    return EpicPlan(
+        spec=spec,
+        epic=crew.epic.id if crew.epic else None,
+        actions=tuple(actions),
+        waiting=waiting,
+        unknown=tuple(_silent(spec, observed)),
+        held=held,
+        degraded=Waiting(*hold) if (hold := spawn_hold(spec, observed)) else None,
+        complete=_complete(crew),
+        crew=crew,
+        jobs=mine,
+    )
+
+
+def _held(crew: Crew, observed: Observed) -> Waiting | None:
+    """Why nothing of this manifest can be judged or done."""
+    spec = crew.spec
+    if why := observed.forges.get(spec.name):
+        return Waiting(Reason.FORGE_UNAVAILABLE, why)
+    if spec.epic and crew.epic is None:
+        return Waiting(Reason.EPIC_NOT_FOUND, f"no task {spec.epic} is in the tracker")
+    if isinstance(base := observed.bases.get(spec.base), Unknown):
+        return Waiting(Reason.FORGE_UNAVAILABLE, base.why)
+    return None
+
+
+def _silent(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
+    sources = {
+        "runs": observed.runs,
+        "checks": observed.checks,
+        "worktrees": observed.worktrees,
+        "branches": observed.branches,
+        "forge": observed.pull_requests,
+        "landings": observed.landings,
+        "base": observed.bases.get(spec.base),
+    }
+    for name, source in sources.items():
+        if isinstance(source, Unknown):
+            yield name, source.why
+    if why := observed.forges.get(spec.name):
+        yield "forge", why
+
+
+def _resting(action: Action, observed: Observed) -> bool:
+    """True when this very action went wrong a moment ago. Jobs say so by themselves; this is for all the others."""
+    failure = observed.failures.get(action.task or TaskId(f"manifest:{action.manifest}"))
+    return failure is not None and failure.action == type(action).__name__ and failure.until > observed.at
+
+
+def _phase(job: Job) -> SetPhase | None:
+    return None if holds.not_for_us(job) or holds.somebody_elses(job) else SetPhase.due(job)
+
+
+def _declared(crew: Crew) -> Iterator[Action]:
+    spec = crew.spec
+    if not spec.tasks:
+        return
+    if crew.epic is None:
+        yield CreateTask.of(spec, crew.ids, None)
+    known = {task.id: task for task in crew.members}
+    for inline in spec.tasks:
+        task = known.get(crew.ids[inline.key])
+        if task is None:
+            yield CreateTask.of(spec, crew.ids, inline)
+        elif not task.closed and (update := UpdateTask.of(spec, crew.ids, task, inline)):
+            yield update
+
+
+def _dropped(crew: Crew, mine: tuple[Job, ...]) -> Iterator[Action]:
+    """Tasks that are no longer declared are closed where nothing was done for them; the others go on."""
+    dropped = {task.id for task in crew.dropped}
+    for job in mine:
+        if job.task.id not in dropped or job.task.closed or job.task.status != "open" or job.task.assignee:
+            continue
+        if not (job.runs or job.worktree or job.branch or job.pull):
+            yield CloseTask(
+                manifest=crew.spec.name,
+                task=job.task.id,
+                reason="Dropped",
+                message="close it: the manifest no longer declares it",
+                subject=job.task,
+                why="no longer declared",
+                merged=False,
+            )
+
+
+def _close_epic(crew: Crew, pending: list[Action]) -> Iterator[Action]:
+    """Close an epic when all of it is closed. One that had no task yet is not finished but empty."""
+    epic = crew.epic
+    if epic is None or epic.closed or not crew.members or not all(task.closed for task in crew.members):
+        return
+    if any(isinstance(action, CreateTask) for action in pending):
+        return
+    yield CloseEpic(
+        manifest=crew.spec.name, task=None, reason=Reason.EPIC_COMPLETE, message=f"close {epic.id}: all of its tasks are closed", epic=epic
+    )
+
+
+def _complete(crew: Crew) -> bool:
+    if crew.spec.tasks and not {id for key, id in crew.ids.items() if key} <= {task.id for task in crew.members}:
+        return False
+    if crew.epic is None:
+        return not crew.spec.epic and not crew.spec.tasks and all(task.closed for task in crew.members)
+    return crew.epic.closed and all(task.closed for task in crew.members)
+
+
+# --- checks, salvage, base -----------------------------------------------------------------------------------
+
+
+def _checks(crew: Crew, mine: tuple[Job, ...], observed: Observed) -> Iterator[Action]:
+    """End checks of trees that nothing wants any more, and remove the worktrees of those that have ended."""
+    if isinstance(observed.checks, Unknown) or any(isinstance(job.candidate, Unknown) for job in mine):
+        return
+    wanted = {job.subject for job in mine if job.open_pull and not job.done}
+    for subject, runs in sorted(observed.checks.items()):
+        last = runs[-1]
+        if last.manifest != crew.spec.name:
+            continue
+        if last.alive and subject not in wanted and last.exit is None:
+            yield StopAgent(
+                manifest=crew.spec.name,
+                task=last.task,
+                reason="Stale",
+                message=f"stop {last.id}: its tree is no longer what would land",
+                run=last.id,
+                why=StopWhy.PERSON,
+            )
+        if not any(run.alive for run in runs) and subject in observed.check_worktrees:
+            yield RemoveWorktree(
+                manifest=crew.spec.name,
+                task=last.task,
+                reason="CheckEnded",
+                message=f"remove the worktree of {last.id}",
+                subject=last.task,
+                root=crew.spec.worktrees.root,
+                check=subject,
+            )
+
+
+def _salvage(spec: EpicSpec, observed: Observed) -> Iterator[Action]:
+    for saved in observed.salvages:
+        if observed.at - saved.at > SALVAGE_KEPT:
+            yield DropSalvage(
+                manifest=spec.name,
+                task=saved.task,
+                reason="Expired",
+                message=f"forget what was saved of {saved.task} on {saved.at:%F}",
+                salvage=saved,
+            )
+
+
+def _base(crew: Crew, observed: Observed, found: tuple[Crew, ...]) -> Iterator[Action]:
+    spec = crew.spec
+    base = observed.bases.get(spec.base)
+    first = min(c.spec.name for c in found if c.spec.base == spec.base and c.spec.merge.push) if spec.merge.push else ""
+    if isinstance(base, Base) and base.unpushed and not base.diverged and spec.name == first:
+        yield PushBase(
+            manifest=spec.name,
+            task=None,
+            reason="Unpushed",
+            message=f"push {base.name} to {base.remote}",
+            base=base.name,
+        )
+
+
+# --- scarce things -------------------------------------------------------------------------------------------
+
+
+def _arbitrated(words: Words, desired: Desired, observed: Observed) -> Words:
+    """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds."""
+    for base, found in by_base(job for job, _ in words.values()).items():
+        _one_repair(base, found, words)
+        _in_line(base, found, words, observed)
+    _within_slots(words, desired, observed)
+    return words
+
+
+def _one_repair(base: str, found: list[Job], words: Words) -> None:
+    """Repairs of one base go one after the other: each landing would put the others in conflict anew."""
+    busy = next((job.task.id for job in found if job.live and job.live.why == Reason.CONFLICT), None)
+    for job in found:
+        key = (job.spec.name, job.task.id)
+        word = words[key][1]
+        if not isinstance(word, RestartAgent) or word.reason != Reason.CONFLICT:
+            continue
+        if busy:
+            words[key] = job, Waiting(Reason.CONFLICT, f"conflicts with {base}; the conflict of {busy} is repaired first")
+        busy = busy or job.task.id
+
+
+def _in_line(base: str, found: list[Job], words: Words, observed: Observed) -> None:
+    line: list[Member] = []
+    for job in found:
+        word = words[job.spec.name, job.task.id][1]
+        stage = _stage(word)
+        if stage:
+            line.append(Member(task=job.task.id, stage=stage, rank=(job.task.priority, job.number or 0)))
+    specs = {job.spec.name: job.spec for job in found}
+    parallel = max((spec.merge.parallel for spec in specs.values()), default=1)
+    behind = merge_queue.ahead(line, checks_alive=_checks_alive(observed, specs), parallel=parallel)
+    for job in found:
+        key = (job.spec.name, job.task.id)
+        if job.task.id in behind and isinstance(words[key][1], StartCheck | Land):
+            whom = behind[job.task.id]
+            what = f"{whom} is before it in the line of {base}" if whom else f"every check slot of {base} is in use"
+            words[key] = job, Waiting(Reason.LANDING_QUEUED, what)
+
+
+def _stage(word: Word) -> Stage | None:
+    match word:
+        case StartCheck():
+            return Stage.UNPROVEN
+        case Land():
+            return Stage.PROVEN
+        case Waiting(Reason.CHECKS_RUNNING):
+            return Stage.CHECKING
+        case _:
+            return None
+
+
+def _checks_alive(observed: Observed, specs: Mapping[str, EpicSpec]) -> int:
+    if isinstance(observed.checks, Unknown):
+        return sum(spec.merge.parallel for spec in specs.values())
+    return sum(run.alive for runs in observed.checks.values() for run in runs if run.manifest in specs)
+
+
+def _within_slots(words: Words, desired: Desired, observed: Observed) -> None:
+    alive = Counter(run.manifest for run in _live(observed))
+    free = {spec.name: spec.max_agents - alive[spec.name] for spec in desired.epics}
+    everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
+    wishes: dict[str, list[Job]] = {spec.name: [] for spec in desired.epics}
+    for job, word in words.values():
+        if isinstance(word, StartAgent):
+            wishes[job.spec.name].append(job)
+    for queue in wishes.values():
+        queue.sort(key=lambda job: (job.last is None, order(job.task)))
+    for job in _round_robin(wishes.values()):
+        name = job.spec.name
+        if free[name] > 0 and (everywhere is None or everywhere > 0):
+            free[name] -= 1
+            everywhere = None if everywhere is None else everywhere - 1
+            continue
+        whose = f"all {job.spec.max_agents} agents of {name} are" if free[name] < 1 else "every agent slot is"
+        words[name, job.task.id] = job, Waiting(Reason.NO_AGENT_SLOT, f"{whose} in use")
+
+
+def _round_robin(queues: Iterable[list[Job]]) -> Iterator[Job]:
+    for turn in zip_longest(*queues):
+        yield from (job for job in turn if job is not None)
+
+
+def _live(observed: Observed) -> Iterator[Run]:
+    if not isinstance(observed.runs, Unknown):
+        yield from (run for runs in observed.runs.values() for run in runs if run.alive)

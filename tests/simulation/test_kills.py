@@ -1,0 +1,143 @@
+"""The program dies before, after, or without hearing of, every single effect of a dozen workloads. Each time it is
+started again, keeps every promise, ends where an undisturbed run ends, and falls quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import worlds
+from stories import Story, Teller, inline, open_pulls
+
+from reconciler.desired import MergeMode, OnConflict
+from reconciler.memory import Fault, World
+from reconciler.names import PrNumber, TaskId
+
+
+def _approve_all(world: World) -> None:
+    for number, pull in world.pulls.items():
+        world.pulls[number] = replace(pull, approved=world.heads.get(pull.task, pull.head))
+
+
+def _closed(world: World) -> bool:
+    return all(task.closed for task in world.beads.values())
+
+
+def _needs_human(*ids: str) -> Callable[[World], bool]:
+    return lambda world: all(
+        ("needs-human" in task.labels and task.status == "blocked") == (task.id in ids) for task in world.beads.values()
+    )
+
+
+def _cleared(world: World) -> bool:
+    """True when nothing is left behind but branches whose work is on no base."""
+    landed = world.commits[world.main]
+    left = [task for task, head in world.heads.items() if world.commits[head] <= landed]
+    return not world.trees and not left and not world.check_trees and not open_pulls(world)
+
+
+STORIES = {
+    "one task": Story(),
+    "five tasks, two agents, dependencies": Story(
+        epic=worlds.an_epic(max_agents=2),
+        tasks=(
+            {"id": "x-1"},
+            {"id": "x-2", "blockers": (TaskId("x-1"),)},
+            {"id": "x-3", "blockers": (TaskId("x-1"),)},
+            {"id": "x-4", "blockers": (TaskId("x-2"), TaskId("x-3"))},
+            {"id": "x-5", "priority": 0},
+        ),
+    ),
+    "an inline epic": Story(
+        epic=worlds.an_epic(name="inline", tasks=inline("a", "b", after={"b": ("a",)}), max_agents=1), tasks=()
+    ),
+    "no checks": Story(epic=worlds.an_epic(merge={"checks": ()})),
+    "an agent fails, leaves files, and does it the second time": Story(
+        deeds={"x-1": ("dirty half; exit 1", "commit p; exit 0")}
+    ),
+    "an agent commits and is killed": Story(deeds={"x-1": ("commit p; die", "exit 0")}),
+    "an agent leaves files beside its commits": Story(deeds={"x-1": ("commit p; dirty rest; exit 0",)}),
+    "checks are red once": Story(deeds={"x-1": ("commit bad-1; exit 0", "commit fix; exit 0")}),
+    "checks stay red": Story(
+        deeds={"x-1": ("commit bad-1; exit 0", "commit bad-2; exit 0", "commit bad-3; exit 0")},
+        ends=_needs_human("x-1"),
+    ),
+    "an agent never commits": Story(deeds={"x-1": ("exit 0",)}, ends=_needs_human("x-1")),
+    "two tasks in conflict": Story(
+        tasks=({"id": "x-1"}, {"id": "x-2"}),
+        deeds={"x-1": ("commit left; exit 0", "merge; exit 0"), "x-2": ("commit right; exit 0", "merge; exit 0")},
+        rivals=(("left", "right"),),
+    ),
+    "a conflict that nobody mends": Story(
+        epic=worlds.an_epic(merge={"on_conflict": OnConflict.BLOCK}),
+        tasks=({"id": "x-1"}, {"id": "x-2", "priority": 3}),
+        deeds={"x-1": ("commit left; exit 0",), "x-2": ("commit right; exit 0",)},
+        rivals=(("left", "right"),),
+        ends=lambda world: _needs_human("x-1")(world) or _needs_human("x-2")(world),
+        one_end=False,
+    ),
+    "a person approves": Story(
+        epic=worlds.an_epic(merge={"protected_paths": ("p",)}),
+        deeds={"x-1": ("commit p; exit 0",)},
+        people={9: _approve_all, 30: _approve_all},
+    ),
+    "a person merges": Story(
+        epic=worlds.an_epic(merge={"mode": MergeMode.MANUAL}),
+        deeds={"x-1": ("commit p; exit 0",)},
+        people={30: lambda world: setattr(world, "main", world.merge_base_into("x-1"))},
+    ),
+    "a person closes the task under its agent": Story(
+        deeds={"x-1": ("commit p; dirty q; stay",)},
+        people={3: lambda world: world.edit("x-1", status="closed")},
+        ends=lambda world: _closed(world) and not world.trees and world.heads[TaskId("x-1")] != world.main,
+    ),
+    "an agent closes its own task, with commits": Story(deeds={"x-1": ("commit p; close; exit 0",)}),
+    "an agent closes its own task, with nothing to land": Story(deeds={"x-1": ("close; exit 0",)}),
+    "an agent gives up": Story(deeds={"x-1": ("block; exit 0",)}, ends=_needs_human("x-1")),
+    "an agent says that it is done and stays": Story(deeds={"x-1": ("commit p; hint; stay",)}),
+    "a person opens a finished task again": Story(
+        deeds={"x-1": ("commit p; exit 0", "commit again; exit 0")},
+        people={25: lambda world: world.edit("x-1", status="open")},
+    ),
+    "a person deletes the branch and starts over": Story(
+        epic=worlds.an_epic(merge={"mode": MergeMode.AUTO, "protected_paths": ("p",)}),
+        deeds={"x-1": ("commit p; exit 0", "commit q; exit 0")},
+        people={
+            12: lambda world: (world.trees.clear(), world.heads.clear(), None)[-1],
+            13: lambda world: world.edit("x-1", status="open", labels=frozenset()),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_story_ends_well_and_quietly(name: str) -> None:
+    story = STORIES[name]
+    told = Teller.tell(story)
+    assert story.ends(told.world), told.world.beads
+    if _closed(told.world):
+        assert _cleared(told.world)
+
+
+@pytest.mark.parametrize("how", ["before", "after", "unanswered"])
+@pytest.mark.parametrize("name", STORIES)
+def test_killed_at_any_effect_it_ends_in_the_same_place(name: str, how: str) -> None:
+    story = STORIES[name]
+    undisturbed = Teller.tell(story).world
+    for at in range(1, len(undisturbed.effects) + 1):
+        world = Teller.tell(story, Fault(at, how)).world
+        assert story.ends(world), (at, how, world.beads)
+        assert not story.one_end or world.commits[world.main] == undisturbed.commits[undisturbed.main], (at, how)
+        assert len(world.landed) == len(undisturbed.landed), (at, how)
+        assert len(world.pulls) == len(undisturbed.pulls), (at, how)
+        assert sum(r.started for r in world.processes.values()) <= sum(
+            r.started for r in undisturbed.processes.values()
+        ), (at, how)
+        if _closed(world):
+            assert _cleared(world), (at, how)
+
+
+def test_numbers_of_pull_requests_are_never_used_twice() -> None:
+    told = Teller.tell(STORIES["five tasks, two agents, dependencies"])
+    assert sorted(told.world.pulls) == [PrNumber(n) for n in range(1, 6)]
