@@ -138,7 +138,9 @@ class EpicSpec:
     recorded_at: datetime = EPOCH
     source: str = ""  # absolute path of the file it came from; "" for standard input
     invalid: str | None = None  # why the watched source can't be read now: everything of this epic is held
-    applied: Mapping[str, InlineTask] = field(default_factory=dict)  # inline tasks as last written to the tracker, by key
+    applied: Mapping[str, InlineTask] = field(
+        default_factory=dict
+    )  # inline tasks as last written to the tracker, by key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

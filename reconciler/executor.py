@@ -52,8 +52,10 @@ class _Steps:
             self.over = True
         except ReconcileError as error:
             self.fail(error)
-        except Exception as error:  # a defect in one action must not end the loop for all tasks
-            self.fail(TemporaryError(f"{type(self.action).__name__} broke: {type(error).__name__}: {error}", delay=60.0))
+        except Exception as error:  # noqa: BLE001 - a defect in one action must not end the loop for all tasks
+            self.fail(
+                TemporaryError(f"{type(self.action).__name__} broke: {type(error).__name__}: {error}", delay=60.0)
+            )
 
     def fail(self, error: ReconcileError) -> None:
         self.error, self.over, self.change = error, True, None
@@ -68,10 +70,14 @@ def _advance(steps: list[_Steps], pool: Pool) -> bool:
 def _write(steps: list[_Steps], ports: Ports) -> None:
     ready = [step for step in steps if step.change]
     changes = [step.change for step in ready if step.change]
+    answers: Sequence[ReconcileError | None]
     try:
         answers = ports.tracker.write(changes)
     except ReconcileError as error:
         answers = [error] * len(changes)
+    except Exception as error:  # noqa: BLE001 - as above: what broke is tried again later, everybody else goes on
+        broke = TemporaryError(f"the tracker broke: {type(error).__name__}: {error}", delay=60.0)
+        answers = [broke] * len(changes)
     for step, refused in zip(ready, answers, strict=True):
         step.change = None
         if refused:

@@ -6,8 +6,8 @@ asked by several actions; what to do about the answers is theirs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
@@ -40,6 +40,7 @@ NEEDS_HUMAN = "needs-human"
 STOPPED = "reconcile:stopped"
 TAKEN = "reconcile:taken"
 LOST_CHECKS_MOST = 3
+KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of memory sends
 
 
 class CheckState(StrEnum):
@@ -170,9 +171,13 @@ class Job:
         if pull.rejection and pull.rejection.head == pull.head:
             return Ending(Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False)
         if isinstance(self.candidate, Conflict):
-            return Ending(Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False)
+            return Ending(
+                Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False
+            )
         if self.check_state is CheckState.FAILED:
-            return Ending(Reason.CHECKS_FAILED, f"the checks failed on the merged tree ({_status(self.checks_last)})", waits=False)
+            return Ending(
+                Reason.CHECKS_FAILED, f"the checks failed on the merged tree ({_status(self.checks_last)})", waits=False
+            )
         return None
 
     @property
@@ -195,7 +200,7 @@ class Job:
 
     @property
     def not_before(self) -> datetime | None:
-        """When the next attempt may start; None: now. Never later than `backoff.max` from now, whatever the clock did."""
+        """When the next attempt may start; None: now. Never later than twice `backoff.max`, whatever the clock did."""
         run, agent = self.last, self.spec.agent
         if run is None or run.alive:
             return None
@@ -206,8 +211,8 @@ class Job:
             delay = min(agent.backoff_initial_s * 2**doublings, agent.backoff_max_s)
         elif self.worktree is None:
             delay = agent.backoff_initial_s
-        if ended is None or not delay:
-            return None
+        if ended is None or not delay or ended > self.now + timedelta(seconds=agent.backoff_max_s):
+            return None  # a record from the far future: the clock was set back, and nobody knows how long ago it was
         due = min(ended, self.now) + timedelta(seconds=delay)
         return due if due > self.now else None
 
@@ -241,9 +246,7 @@ class Job:
             return ()
         globs = [glob_pattern(pattern) for pattern in self.spec.merge.protected_paths]
         manifest = self.spec.source.removeprefix(self.spec.repository + "/")
-        return tuple(
-            sorted(p for p in self.candidate.changed if p == manifest or any(g.fullmatch(p) for g in globs))
-        )
+        return tuple(sorted(p for p in self.candidate.changed if p == manifest or any(g.fullmatch(p) for g in globs)))
 
     @property
     def approved(self) -> bool:
@@ -282,10 +285,10 @@ class Job:
         last = runs[-1]
         if last.alive:
             return CheckState.RUNNING
-        if last.exit is None or last.exit.stop is not None:
-            lost = sum(1 for run in runs if run.exit is None)
+        if _says_nothing(last) or (last.exit and last.exit.stop is not None):
+            lost = sum(map(_says_nothing, runs))
             return CheckState.FAILED if lost >= LOST_CHECKS_MOST else CheckState.NONE
-        return CheckState.PASSED if last.exit.well else CheckState.FAILED
+        return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
 
     # --- the end -------------------------------------------------------------------------------------------
 
@@ -322,7 +325,7 @@ class Job:
 
         An agent may set its own task open too; so what was written while its run lived says nothing.
         """
-        if self.task.closed or self.live:
+        if self.task.closed or self.live or self.in_its_agents_words:
             return False
         if "phase:merged" in self.task.labels:
             return True
@@ -334,6 +337,15 @@ class Job:
         if last is None or last.exit is None or self.task.updated_at <= last.exit.at:
             return False
         return last.exit.stop is StopWhy.CLOSED or not self.task.labels & set(PHASES)
+
+    @property
+    def in_its_agents_words(self) -> bool:
+        """True when the task was last written while its newest attempt lived: no person has said anything since."""
+        last = self.last
+        if last is None or last.started_at is None:
+            return False
+        ended = last.exit.at if last.exit else last.last_progress_at
+        return ended is not None and last.started_at < self.task.updated_at <= ended
 
     @property
     def ours(self) -> bool:
@@ -383,6 +395,12 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)
 
 
+def _says_nothing(check: Run) -> bool:
+    """True for a check that left no record, never began, or was killed from outside: no fault of the tree."""
+    record = check.exit
+    return record is None or record.cause is Cause.UNAVAILABLE or record.signal in KILLED
+
+
 def _status(run: Run | None) -> str:
     if run is None or run.exit is None:
         return "no exit record"
@@ -396,4 +414,8 @@ def _status(run: Run | None) -> str:
 
 def _conflict(conflict: Conflict, base: str) -> str:
     where = ", ".join(conflict.paths[:5]) + (" …" if len(conflict.paths) > 5 else "")
-    return f"conflicts with {base}" + (f" in {where}" if where else "") + (f": {conflict.detail}" if conflict.detail else "")
+    return (
+        f"conflicts with {base}"
+        + (f" in {where}" if where else "")
+        + (f": {conflict.detail}" if conflict.detail else "")
+    )

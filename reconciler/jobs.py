@@ -31,6 +31,8 @@ class Crew:
     epic: Task | None
     members: tuple[Task, ...]
     ids: Mapping[str | None, TaskId]
+    declared: Mapping[str, Task]  # the declared tasks that are in the tracker, by key
+    nested: tuple[tuple[Task, tuple[Task, ...]], ...]  # every epic below its own, with its tasks
     dropped: tuple[Task, ...] = ()  # declared once, no longer in the manifest
 
 
@@ -38,7 +40,8 @@ def crews(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[Cr
     """Every manifest with the tasks that match it, in the order of their names."""
     keys = _keys(graph)
     named = {spec.epic for spec in desired.epics if spec.epic}
-    return tuple(_crew(spec, prefix, graph, index, keys, named) for spec in desired.epics)
+    epics = sorted(desired.epics, key=lambda spec: spec.name)
+    return tuple(_crew(spec, prefix, graph, index, keys, named) for spec in epics)
 
 
 def owners(found: Iterable[Crew]) -> dict[TaskId, str]:
@@ -53,11 +56,14 @@ def owners(found: Iterable[Crew]) -> dict[TaskId, str]:
 def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
     """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
     hold = spawn_hold(crew.spec, observed)
+    unmade = {id for key, id in crew.ids.items() if key and key not in crew.declared}
     for task in sorted(crew.members, key=order):
-        if task.closed and not _something_left(task.id, observed):
+        owner = None if owned[task.id] == crew.spec.name else owned[task.id]
+        if task.closed and (owner or not _something_left(task.id, observed)):
             continue
-        owner = owned[task.id]
-        yield _job(task, crew.spec, observed, index, hold, None if owner == crew.spec.name else owner)
+        # What is declared and not made yet is no dangling dependency.
+        blocked_by = index.blocked_by(task.id) or tuple(id for id in task.blockers if id in unmade)
+        yield _job(task, crew.spec, observed, blocked_by, hold, owner)
 
 
 def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
@@ -69,10 +75,14 @@ def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
         newest, oldest = ended[0].exit, ended[BREAKER_RUNS - 1].exit
         tasks = {run.task for run in ended[:BREAKER_RUNS]}
         if newest and oldest and len(tasks) == BREAKER_RUNS and newest.at - oldest.at <= BREAKER_SPAN:
-            return Reason.AGENT_BROKEN, (
-                f"the agents of {', '.join(sorted(tasks))} failed within 10 s of their start; "
-                "mend the agent's command, then 'reconcile retry' one of them or change the manifest"
-            ), None
+            return (
+                Reason.AGENT_BROKEN,
+                (
+                    f"the agents of {', '.join(sorted(tasks))} failed within 10 s of their start; "
+                    "mend the agent's command, then 'reconcile retry' one of them or change the manifest"
+                ),
+                None,
+            )
     return _unavailable(spec, ended, observed.at)
 
 
@@ -80,8 +90,9 @@ def _unavailable(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None
     record = ended[0].exit if ended else None
     if record is None or record.cause is not Cause.UNAVAILABLE:
         return None
-    until = min(record.at, now) + timedelta(seconds=spec.agent.backoff_max_s)
-    if until <= now:
+    longest = timedelta(seconds=spec.agent.backoff_max_s)
+    until = min(record.at, now) + longest
+    if until <= now or record.at > now + longest:  # past, or from before the clock was set back
         return None
     return Reason.AGENT_UNAVAILABLE, "its program could not be started the last time", until
 
@@ -128,16 +139,21 @@ def _crew(
 
     ids: dict[str | None, TaskId] = {task.key: id_of(task.key) for task in spec.tasks}
     ids[None] = spec.epic or id_of(None)
+    declared = {key: graph[id] for key, id in ids.items() if key is not None and id in graph}
     whole = not spec.epic and not spec.tasks
-    listed: Iterable[TaskId] = graph if whole else index.descendants(ids[None])
-    members = {id for id in listed if not index.is_epic(id) and id not in named}
-    members |= {id for key, id in ids.items() if key is not None and id in graph}
+
+    def work(listed: Iterable[TaskId]) -> tuple[Task, ...]:
+        return tuple(graph[id] for id in listed if id in graph and not index.is_epic(id) and id not in named)
+
+    below = () if whole else index.descendants(ids[None])
     mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
     return Crew(
         spec=spec,
         epic=None if whole else graph.get(ids[None]),
-        members=tuple(graph[id] for id in members if id in graph),
+        members=work(graph if whole else {*below, *(task.id for task in declared.values())}),
         ids=ids,
+        declared=declared,
+        nested=tuple((graph[id], work(index.descendants(id))) for id in below if index.is_epic(id) and id not in named),
         dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),
     )
 
@@ -164,7 +180,7 @@ def _is_open(observed: Observed, task: TaskId) -> bool:
 
 
 def _job(
-    task: Task, spec: EpicSpec, observed: Observed, index: Index, hold: Hold | None, owned_by: str | None
+    task: Task, spec: EpicSpec, observed: Observed, blocked_by: tuple[str, ...], hold: Hold | None, owned_by: str | None
 ) -> Job:
     id = task.id
     candidate = observed.candidates.get(id)
@@ -173,7 +189,7 @@ def _job(
         spec=spec,
         now=observed.at,
         us=f"reconcile@{observed.host}",
-        blocked_by=index.blocked_by(id),
+        blocked_by=blocked_by,
         owned_by=owned_by,
         runs=_of(observed.runs, id) or (),
         since=observed.since.get(id),

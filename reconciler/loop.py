@@ -70,9 +70,10 @@ class Loop:
     def look(self) -> Tick:
         """Observe and plan; nothing is done."""
         desired = self.load()
-        circumstances = Circumstances(
-            at=self.clock(), host=self.host, failures=dict(self._failures), forges=self.forges(desired)
-        )
+        at = self.clock()
+        # A clock that was set back must not make anything rest for longer than it would have.
+        failures = {s: f for s, f in self._failures.items() if f.until <= at + timedelta(seconds=PERMANENT_S)}
+        circumstances = Circumstances(at=at, host=self.host, failures=failures, forges=self.forges(desired))
         observed = observe(desired, self.ports, circumstances)
         decided = plan(desired, observed)
         epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
@@ -91,13 +92,16 @@ class Loop:
         """Tick until nothing is left to do that needs no running process, person or timer; the last tick."""
         tick = self.tick()
         idle = 0
+        before: object = None
         for _ in range(most):
             if not tick.plan.actions or stop.is_set():
                 return tick
-            idle = 0 if tick.progressed else idle + 1
+            deeds = [(type(a), a.manifest, a.task, a.reason) for a in tick.plan.actions]
+            idle = 0 if tick.progressed and deeds != before else idle + 1
+            before = deeds
             if idle:
-                # Every action lost a race or went wrong: leave the others some room.
-                stop.wait(min(PACE_S * 2**idle, 1.0))
+                # Every action lost a race or went wrong, or is still under way (an agent that takes its time to end).
+                stop.wait(min(PACE_S * 2 ** min(idle, 10), 1.0))
             tick = self.tick()
         return tick
 

@@ -62,7 +62,7 @@ def effect(method: Callable[Concatenate[World, P], R]) -> Callable[Concatenate[W
     """Mark a write of the world: the places where the program can die."""
 
     @functools.wraps(method)
-    def faulty(world: World, *args: P.args, **kwargs: P.kwargs) -> R:
+    def faulty(world: World, /, *args: P.args, **kwargs: P.kwargs) -> R:
         fault = world.strike(method.__name__)
         if fault == "before":
             world.dead = True
@@ -248,7 +248,9 @@ class World:
             priority=task.priority if change.priority is None else change.priority,
             labels=(task.labels - change.remove_labels) | change.add_labels,
             blockers=tuple(sorted((set(task.blockers) | change.add_blockers) - change.remove_blockers)),
-            notes="\n".join(filter(None, (task.notes, change.note))) if not task.notes.endswith(change.note) else task.notes,
+            notes="\n".join(filter(None, (task.notes, change.note)))
+            if not task.notes.endswith(change.note)
+            else task.notes,
             closed_at=self.now if closed else None if change.status else task.closed_at,
             close_reason=change.close_reason or task.close_reason,
             updated_at=self.now,
@@ -383,7 +385,9 @@ class World:
 
     @effect
     def start(self, spec: RunSpec) -> None:
-        if spec.id in self.processes or any(r.id.subject == spec.id.subject and r.alive for r in self.processes.values()):
+        if spec.id in self.processes or any(
+            r.id.subject == spec.id.subject and r.alive for r in self.processes.values()
+        ):
             raise ChangedError(f"{spec.id} is taken")
         mine = [run for run in self.alive() if run.manifest == spec.manifest]
         if spec.slot and len(mine) >= spec.slot.most:
@@ -412,6 +416,9 @@ class World:
         if seen.alive:
             record = seen.exit or Exit(cause=Cause.STOPPED, signal=15, stop=why, at=self.now)
             self.processes[run] = replace(seen, state=RunState.ENDED, exit=record)
+
+    def prompt_path(self, run: RunId) -> str:
+        return f"/runs/{run}/prompt"
 
     def log_tail(self, run: RunId, most: int = 8000) -> str:
         return ""
@@ -454,9 +461,7 @@ class World:
                 return Conflict(base=base, head=head, paths=tuple(sorted(pair)))
         fork = self._ancestors(base) & self._ancestors(head)
         own = theirs != frozenset().union(*(self.commits[c] for c in fork))
-        return Candidate(
-            base=base, head=head, tree=self._tree(ours | theirs), changed=theirs - ours, own_changes=own
-        )
+        return Candidate(base=base, head=head, tree=self._tree(ours | theirs), changed=theirs - ours, own_changes=own)
 
     def candidate_commit(self, order: LandOrder) -> Sha:
         return Sha(f"merged-{order.expected.tree}")

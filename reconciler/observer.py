@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from reconciler.desired import Desired
+from reconciler.desired import Desired, EpicSpec
 from reconciler.errors import ReconcileError
 from reconciler.graph import Index
 from reconciler.jobs import crews, owners
@@ -84,7 +84,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
         landings=ask(partial(look.landings, since)),
         bases=look.bases,
         salvages=_or(ask(ports.workspaces.salvages), ()),
-        agents_missing={s.name: why for s in desired.epics if (why := ports.runner.missing(s))},
+        agents_missing={s.name: why for s in desired.epics if (why := _missing(ports, s))},
         forges=circumstances.forges,
         failures=circumstances.failures,
     )
@@ -113,6 +113,11 @@ def _by_task(runs: Mapping[RunId, Run] | Unknown) -> Mapping[TaskId, tuple[Run, 
         if run.id.kind is RunKind.WORK:
             found.setdefault(run.task, []).append(run)
     return {task: tuple(sorted(mine, key=lambda run: run.id.n)) for task, mine in found.items()}
+
+
+def _missing(ports: Ports, spec: EpicSpec) -> str | None:
+    answer = ask(partial(ports.runner.missing, spec))
+    return answer.why if isinstance(answer, Unknown) else answer
 
 
 def _by_subject(runs: Mapping[RunId, Run] | Unknown) -> Mapping[str, tuple[Run, ...]] | Unknown:

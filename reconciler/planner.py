@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain, zip_longest
+from itertools import chain
+from operator import itemgetter
 
 from reconciler import merge_queue
 from reconciler.actions import (
@@ -29,12 +30,12 @@ from reconciler.actions import (
     holds,
     next_step,
 )
-from reconciler.desired import Desired, EpicSpec
+from reconciler.desired import EPOCH, Desired, EpicSpec
 from reconciler.graph import Index, order
 from reconciler.job import Job
 from reconciler.jobs import Crew, by_base, crews, jobs, owners, spawn_hold
 from reconciler.merge_queue import Member, Stage
-from reconciler.names import TaskId
+from reconciler.names import TaskId, check_subject
 from reconciler.observed import Base, Observed, Run, StopWhy, Unknown
 from reconciler.reasons import Reason
 
@@ -52,6 +53,7 @@ class EpicPlan:
     waiting: Mapping[TaskId, Waiting] = field(default_factory=dict)
     unknown: tuple[tuple[str, str], ...] = ()  # (source, what it said instead)
     held: Waiting | None = None  # why nothing of this epic can be done
+    resting: tuple[Waiting, ...] = ()  # actions beside the tasks' own that went wrong and are tried again later
     degraded: Waiting | None = None  # why no agent of it may start
     complete: bool = False  # every task is closed, and its epic
     crew: Crew | None = None
@@ -64,12 +66,18 @@ class EpicPlan:
     @property
     def converged(self) -> bool:
         """True when the manifest and the world are the same."""
-        return self.complete and not self.actions and not self.waiting and not self.unknown and not self.held
+        left = self.actions or self.waiting or self.unknown or self.held or self.resting
+        return self.complete and not left
 
     @property
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
-        return bool(self.actions) or any(w.reason in _RUNNING or w.until for w in self.waiting.values())
+        return bool(self.actions or self.wakes) or any(w.reason in _RUNNING for w in self.waiting.values())
+
+    @property
+    def wakes(self) -> tuple[datetime, ...]:
+        """When the timers that something waits for run out."""
+        return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +101,7 @@ class Plan:
     @property
     def wake_at(self) -> datetime | None:
         """When the next timer that something waits for runs out."""
-        return min((w.until for epic in self.epics for w in epic.waiting.values() if w.until), default=None)
+        return min((until for epic in self.epics for until in epic.wakes), default=None)
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
@@ -106,10 +114,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     found = crews(desired, observed.prefix, observed.tasks, index)
     owned = owners(found)
     epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
-    words = _arbitrated({(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}, desired, observed)
-    return Plan(
-        epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found)
+    words = _arbitrated(
+        {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}, desired, observed
     )
+    return Plan(epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found))
 
 
 # --- what one manifest's tasks get ---------------------------------------------------------------------------
@@ -127,20 +135,22 @@ def _epic_plan(
     if held:
         waiting = {task.id: held for task in crew.members if not task.closed}
     actions: list[Action] = [word for _, word in said if isinstance(word, Action)]
+    resting: tuple[Waiting, ...] = ()
     if not held and not spec.suspend and not spec.invalid:
-        dropped = list(_dropped(crew, mine))
-        gone = {action.task for action in dropped}
+        declared = [*_declared(crew), *_dropped(crew, mine)]
+        # What is written anew about a task comes first: it may be what keeps its agent from starting.
+        anew = {action.task for action in declared}
         actions = [
-            *_declared(crew),
-            *dropped,
-            *(action for action in actions if action.task not in gone),
+            *declared,
+            *(action for action in actions if action.task not in anew or isinstance(action, StopAgent)),
             *(phase for job, word in said if not isinstance(word, Action) and (phase := _phase(job))),
-            *_checks(crew, mine, observed),
+            *_checks(crew, mine, observed, found, _being_checked(words)),
         ]
         if spec.name == min(other.spec.name for other in found):
             actions += _salvage(spec, observed)
         actions += _base(crew, observed, found)
-        actions += _close_epic(crew, actions)
+        actions += _close_epics(crew, mine, observed)
+        resting = tuple(wait for action in actions if (wait := _resting(action, observed)))
         actions = [action for action in actions if not _resting(action, observed)]
     return EpicPlan(
         spec=spec,
@@ -149,6 +159,7 @@ def _epic_plan(
         waiting=waiting,
         unknown=tuple(_silent(spec, observed)),
         held=held,
+        resting=resting,
         degraded=Waiting(*hold) if (hold := spawn_hold(spec, observed)) else None,
         complete=_complete(crew),
         crew=crew,
@@ -163,6 +174,8 @@ def _held(crew: Crew, observed: Observed) -> Waiting | None:
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
     if spec.epic and crew.epic is None:
         return Waiting(Reason.EPIC_NOT_FOUND, f"no task {spec.epic} is in the tracker")
+    if crew.epic and not crew.epic.closed and not crew.members and not spec.tasks:
+        return Waiting(Reason.EPIC_EMPTY, f"{crew.epic.id} has no tasks")
     if isinstance(base := observed.bases.get(spec.base), Unknown):
         return Waiting(Reason.FORGE_UNAVAILABLE, base.why)
     return None
@@ -185,10 +198,12 @@ def _silent(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
         yield "forge", why
 
 
-def _resting(action: Action, observed: Observed) -> bool:
-    """True when this very action went wrong a moment ago. Jobs say so by themselves; this is for all the others."""
+def _resting(action: Action, observed: Observed) -> Waiting | None:
+    """Why this very action is not tried again yet. Jobs say so by themselves; this is for all the others."""
     failure = observed.failures.get(action.task or TaskId(f"manifest:{action.manifest}"))
-    return failure is not None and failure.action == type(action).__name__ and failure.until > observed.at
+    if failure is None or failure.action != type(action).__name__ or failure.until <= observed.at:
+        return None
+    return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
 
 
 def _phase(job: Job) -> SetPhase | None:
@@ -201,9 +216,8 @@ def _declared(crew: Crew) -> Iterator[Action]:
         return
     if crew.epic is None:
         yield CreateTask.of(spec, crew.ids, None)
-    known = {task.id: task for task in crew.members}
     for inline in spec.tasks:
-        task = known.get(crew.ids[inline.key])
+        task = crew.declared.get(inline.key)
         if task is None:
             yield CreateTask.of(spec, crew.ids, inline)
         elif not task.closed and (update := UpdateTask.of(spec, crew.ids, task, inline)):
@@ -228,20 +242,28 @@ def _dropped(crew: Crew, mine: tuple[Job, ...]) -> Iterator[Action]:
             )
 
 
-def _close_epic(crew: Crew, pending: list[Action]) -> Iterator[Action]:
-    """Close an epic when all of it is closed. One that had no task yet is not finished but empty."""
-    epic = crew.epic
-    if epic is None or epic.closed or not crew.members or not all(task.closed for task in crew.members):
+def _close_epics(crew: Crew, mine: tuple[Job, ...], observed: Observed) -> Iterator[Action]:
+    """Close the epic, and those below it, of which all is closed. One that had no task yet is not finished but empty."""
+    if any(_silent(crew.spec, observed)):
         return
-    if any(isinstance(action, CreateTask) for action in pending):
-        return
-    yield CloseEpic(
-        manifest=crew.spec.name, task=None, reason=Reason.EPIC_COMPLETE, message=f"close {epic.id}: all of its tasks are closed", epic=epic
-    )
+    open_still = {job.task.id for job in mine if not job.done}  # closed by their own agents, and yet to land
+    epics = list(crew.nested)
+    if crew.epic and len(crew.declared) == len(crew.spec.tasks):
+        epics.append((crew.epic, crew.members))
+    for epic, tasks in epics:
+        if epic.closed or not tasks or not all(task.closed and task.id not in open_still for task in tasks):
+            continue
+        yield CloseEpic(
+            manifest=crew.spec.name,
+            task=None,
+            reason=Reason.EPIC_COMPLETE,
+            message=f"close {epic.id}: all of its tasks are closed",
+            epic=epic,
+        )
 
 
 def _complete(crew: Crew) -> bool:
-    if crew.spec.tasks and not {id for key, id in crew.ids.items() if key} <= {task.id for task in crew.members}:
+    if len(crew.declared) < len(crew.spec.tasks):
         return False
     if crew.epic is None:
         return not crew.spec.epic and not crew.spec.tasks and all(task.closed for task in crew.members)
@@ -251,34 +273,53 @@ def _complete(crew: Crew) -> bool:
 # --- checks, salvage, base -----------------------------------------------------------------------------------
 
 
-def _checks(crew: Crew, mine: tuple[Job, ...], observed: Observed) -> Iterator[Action]:
+def _checks(
+    crew: Crew, mine: tuple[Job, ...], observed: Observed, found: tuple[Crew, ...], starting: frozenset[str]
+) -> Iterator[Action]:
     """End checks of trees that nothing wants any more, and remove the worktrees of those that have ended."""
-    if isinstance(observed.checks, Unknown) or any(isinstance(job.candidate, Unknown) for job in mine):
+    name = crew.spec.name
+    sources = (observed.pull_requests, *(job.candidate for job in mine))
+    if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
     wanted = {job.subject for job in mine if job.open_pull and not job.done}
     for subject, runs in sorted(observed.checks.items()):
         last = runs[-1]
-        if last.manifest != crew.spec.name:
-            continue
-        if last.alive and subject not in wanted and last.exit is None:
+        if last.manifest == name and last.alive and subject not in wanted and last.exit is None:
             yield StopAgent(
-                manifest=crew.spec.name,
+                manifest=name,
                 task=last.task,
                 reason="Stale",
                 message=f"stop {last.id}: its tree is no longer what would land",
                 run=last.id,
                 why=StopWhy.PERSON,
             )
-        if not any(run.alive for run in runs) and subject in observed.check_worktrees:
-            yield RemoveWorktree(
-                manifest=crew.spec.name,
-                task=last.task,
-                reason="CheckEnded",
-                message=f"remove the worktree of {last.id}",
-                subject=last.task,
-                root=crew.spec.worktrees.root,
-                check=subject,
-            )
+    for subject, path in sorted(observed.check_worktrees.items()):
+        runs = observed.checks.get(subject, ())
+        # A check that starts again makes its worktree anew: taken away from under it, it would turn red.
+        if subject in starting or any(run.alive for run in runs) or _keeper(runs, path, found) != name:
+            continue
+        yield RemoveWorktree(
+            manifest=name,
+            task=runs[-1].task if runs else None,
+            reason="CheckEnded",
+            message=f"remove {path}: its check has ended",
+            subject=runs[-1].task if runs else None,
+            root=crew.spec.worktrees.root,
+            check=subject,
+        )
+
+
+def _being_checked(words: Words) -> frozenset[str]:
+    """The subjects of the checks that are to be started."""
+    starts = (word for _, word in words.values() if isinstance(word, StartCheck))
+    return frozenset(check_subject(start.order.expected.tree, start.spec.merge.checks) for start in starts)
+
+
+def _keeper(runs: tuple[Run, ...], path: str, found: tuple[Crew, ...]) -> str | None:
+    """The manifest that clears a check's worktree away: the one that started it, else the first with that root."""
+    made = runs[-1].manifest if runs else None
+    names = [crew.spec.name for crew in found if path.startswith(f"{crew.spec.worktrees.root}/")]
+    return made if made in names else next(iter(names), None)
 
 
 def _salvage(spec: EpicSpec, observed: Observed) -> Iterator[Action]:
@@ -328,7 +369,10 @@ def _one_repair(base: str, found: list[Job], words: Words) -> None:
         if not isinstance(word, RestartAgent) or word.reason != Reason.CONFLICT:
             continue
         if busy:
-            words[key] = job, Waiting(Reason.CONFLICT, f"conflicts with {base}; the conflict of {busy} is repaired first")
+            words[key] = (
+                job,
+                Waiting(Reason.CONFLICT, f"conflicts with {base}; the conflict of {busy} is repaired first"),
+            )
         busy = busy or job.task.id
 
 
@@ -378,7 +422,7 @@ def _within_slots(words: Words, desired: Desired, observed: Observed) -> None:
             wishes[job.spec.name].append(job)
     for queue in wishes.values():
         queue.sort(key=lambda job: (job.last is None, order(job.task)))
-    for job in _round_robin(wishes.values()):
+    for job in _in_turn(wishes, observed):
         name = job.spec.name
         if free[name] > 0 and (everywhere is None or everywhere > 0):
             free[name] -= 1
@@ -388,9 +432,20 @@ def _within_slots(words: Words, desired: Desired, observed: Observed) -> None:
         words[name, job.task.id] = job, Waiting(Reason.NO_AGENT_SLOT, f"{whose} in use")
 
 
-def _round_robin(queues: Iterable[list[Job]]) -> Iterator[Job]:
-    for turn in zip_longest(*queues):
-        yield from (job for job in turn if job is not None)
+def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:
+    """Who asks for a slot, each time the manifest with the fewest agents; of equals, the one served longest ago."""
+    alive = Counter(run.manifest for run in _live(observed))
+    runs = [] if isinstance(observed.runs, Unknown) else [run for mine in observed.runs.values() for run in mine]
+    served: dict[str, datetime] = {}
+    for run in runs:
+        if run.started_at:
+            served[run.manifest] = max(run.started_at, served.get(run.manifest, EPOCH))
+    turns = [
+        ((alive[name] + turn, served.get(name, EPOCH), name), job)
+        for name, queue in wishes.items()
+        for turn, job in enumerate(queue)
+    ]
+    return [job for _, job in sorted(turns, key=itemgetter(0))]
 
 
 def _live(observed: Observed) -> Iterator[Run]:

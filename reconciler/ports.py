@@ -98,12 +98,13 @@ class Tracker(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A worktree that is ready to be worked in. `ready_marker`: a file that a run touches once its set-up commands have
-    succeeded; `set_up`: it is there."""
+    succeeded; `set_up`: it is there. `lock_file`: what git-locks the worktree for us, taken away when the run ends."""
 
     path: str
     head: Sha
     ready_marker: str
     set_up: bool = False
+    lock_file: str = ""
 
 
 class Workspaces(Protocol):
@@ -200,6 +201,7 @@ class RunSpec:
     cwd: str
     setup_steps: int = 0
     ready_marker: str = ""
+    unlock: str = ""  # a file that is removed once nothing of the run is left
     env: Mapping[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
     prompt: str = ""
@@ -237,6 +239,10 @@ class Runner(Protocol):
 
     def stop(self, run: RunId, why: StopWhy) -> None:
         """End a run and everything it started: TERM, then KILL. Returns once it has been asked to; look again."""
+        ...
+
+    def prompt_path(self, run: RunId) -> str:
+        """Where the prompt of a run stands once it is started."""
         ...
 
     def log_tail(self, run: RunId, most: int = 8000) -> str:

@@ -23,7 +23,9 @@ _ADVICE = {
         "(or rebase onto it), keep what both sides meant, and commit."
     ),
 }
-_PLACEHOLDER = re.compile(r"\{(task|epic|branch|base|worktree|attempt|title|description|acceptance|feedback)\}|\$TASK_ID\b")
+_PLACEHOLDER = re.compile(
+    r"\{(task|epic|branch|base|worktree|attempt|title|description|acceptance|feedback)\}|\$TASK_ID\b"
+)
 
 
 def render(template: str, task: Task, values: Mapping[str, str], feedback: str) -> str:

@@ -37,7 +37,7 @@ class Story:
         made = World(now=worlds.NOW, rivals={frozenset(pair) for pair in self.rivals})
         made.checked = bool(self.epic.merge.checks)
         for fields in self.tasks:
-            made.add(**{**fields})
+            made.add(**fields)
         return made
 
 

@@ -14,12 +14,14 @@ from reconciler.actions.set_phase import SetPhase
 from reconciler.actions.start_agent import RestartAgent, StartAgent
 from reconciler.actions.stop_agent import StopAgent
 from reconciler.job import Job
+from reconciler.reasons import Reason
 
 Rule = Callable[[Job], Word]
 
 LIFECYCLE: tuple[Rule, ...] = (
     holds.not_for_us,      # another manifest's, held, suspended  -> left alone
     StopAgent.due,         # closed, taken, stopped, overdue      -> its agent ends
+    holds.resting,         # an action went wrong                 -> tried again later
     holds.at_work,         # an agent at work                     -> waited for
     holds.unseen,          # a source is silent                   -> nothing on half a picture
     ClosePullRequest.due,  # its branch deleted by a person       -> declined
@@ -39,6 +41,7 @@ LIFECYCLE: tuple[Rule, ...] = (
 AFTERLIFE: tuple[Rule, ...] = (
     holds.not_for_us,
     StopAgent.due,         # closed under its agent               -> its agent ends
+    holds.resting,
     holds.at_work,
     holds.unseen,
     ClosePullRequest.due,  # closed with a pull request open      -> closed as well
@@ -52,7 +55,7 @@ def next_step(job: Job) -> Word:
     for rule in AFTERLIFE if job.done else LIFECYCLE:
         if word := rule(job):
             return word
-    return None if job.done else Waiting(holds.Reason.UNKNOWN, "nothing is known that could be done for it")
+    return None if job.done else Waiting(Reason.UNKNOWN, "nothing is known that could be done for it")
 
 
 __all__ = [

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler import messages
 from reconciler.actions.base import Action, Word
 from reconciler.desired import OnConflict
-from reconciler.job import NEEDS_HUMAN, PHASES, STOPPED, Job
+from reconciler.job import NEEDS_HUMAN, PHASES, STOPPED, TAKEN, Job
 from reconciler.names import Sha
 from reconciler.observed import Task
 from reconciler.ports import Change, Ports
@@ -50,7 +50,7 @@ def _problem(job: Job) -> tuple[Reason, str] | None:
     verdict = job.verdict
     if job.declined:
         return Reason.DECLINED, f"its pull request #{job.number} was closed by a person"
-    if job.task.status == "blocked" and job.last is not None:
+    if (job.task.status == "blocked" or NEEDS_HUMAN in job.task.labels) and job.last is not None:
         return Reason.BLOCKED_BY_AGENT, "its agent says that it can't go on"
     if job.failure and job.unlandable:
         return Reason.CONFLICT, f"it can't land: {job.failure.message}"
@@ -73,7 +73,7 @@ class RetryTask(Action):
 
     @classmethod
     def due(cls, job: Job) -> Word:
-        if not job.reopened:
+        if not job.reopened or job.task.assignee not in ("", job.us) or TAKEN in job.task.labels:
             return None
         return cls(
             manifest=job.spec.name,
@@ -88,12 +88,10 @@ class RetryTask(Action):
     def perform(self, ports: Ports) -> Iterator[Change]:
         # The record comes first: without the labels nothing would say any more that it was reopened.
         ports.runner.mark_since(self.subject.id, self.base, self.at)
-        yield retrying(self.subject)
+        yield replace(retrying(self.subject), status=None)  # blocked or deferred meanwhile is a person's word too
 
 
 def retrying(task: Task) -> Change:
     """What `retry` writes to the tracker, once the record of it stands."""
     spent = {label for label in task.labels if label in (*PHASES, NEEDS_HUMAN, STOPPED) or label.startswith("pr:")}
-    return Change(
-        task=task.id, expect_status=frozenset({task.status}), status="open", remove_labels=frozenset(spent)
-    )
+    return Change(task=task.id, expect_status=frozenset({task.status}), status="open", remove_labels=frozenset(spent))

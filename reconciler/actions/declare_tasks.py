@@ -36,7 +36,9 @@ class CreateTask(Action):
             message=f"make {inline.title!r}" if inline else f"make an epic for {spec.name}",
             subject=ids[key],
             key=key,
-            new=_new(spec, ids, inline) if inline else NewTask(title=spec.name, type="epic", description=with_key("", spec.name, None)),
+            new=_new(spec, ids, inline)
+            if inline
+            else NewTask(title=spec.name, type="epic", description=with_key("", spec.name, None)),
             inline=inline,
         )
 
@@ -102,7 +104,9 @@ def _change(
     return Change(
         task=task.id,
         title=after.title if changed("title") else None,
-        description=description if changed("description") and split_key(task.description)[0] != after.description else None,
+        description=description
+        if changed("description") and split_key(task.description)[0] != after.description
+        else None,
         acceptance=after.acceptance if changed("acceptance") else None,
         priority=after.priority if changed("priority") else None,
         add_labels=frozenset(after.labels) - frozenset(before.labels),

@@ -22,9 +22,15 @@ def not_for_us(job: Job) -> Waiting | None:
         return Waiting(Reason.SUSPENDED, "the manifest says 'suspend: true'")
     if isinstance(job.runs, Unknown):
         return Waiting(Reason.UNKNOWN, f"its runs can't be seen: {job.runs.why}")
-    if job.failure and job.failure.until > job.now and not job.unlandable:
-        return Waiting(Reason.BACKOFF, f"{job.failure.action} went wrong: {job.failure.message}", job.failure.until)
     return None
+
+
+def resting(job: Job) -> Waiting | None:
+    """What went wrong a moment ago is not tried again at once."""
+    failure = job.failure
+    if failure is None or failure.until <= job.now or job.unlandable:
+        return None
+    return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
 
 
 def at_work(job: Job) -> Waiting | None:
@@ -70,7 +76,7 @@ def somebody_elses(job: Job) -> Waiting | None:
 
 def for_a_person(job: Job) -> Waiting | None:
     """Tasks that were handed to a person."""
-    if NEEDS_HUMAN not in job.task.labels:
+    if NEEDS_HUMAN not in job.task.labels or (job.in_its_agents_words and job.task.status != "blocked"):
         return None
     what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
     if job.declined:
@@ -85,8 +91,10 @@ def not_ready(job: Job) -> Waiting | None:
     task = job.task
     if job.blocked_by:
         return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}")
-    if task.status == "deferred" or (task.defer_until and task.defer_until > job.now):
-        return Waiting(Reason.DEFERRED, "deferred" + (f" until {task.defer_until:%F %T}" if task.defer_until else ""), task.defer_until)
+    later = task.defer_until if task.defer_until and task.defer_until > job.now else None
+    if later or task.status == "deferred":
+        # A time that has passed opens no task by itself, and is nothing to wake up for.
+        return Waiting(Reason.DEFERRED, f"deferred until {later:%F %T}" if later else "deferred", later)
     if task.status not in ("open", "in_progress") and not job.finished_by_agent:
         return Waiting(Reason.BLOCKED, f"its status is {task.status!r}")
     if task.held_back:

@@ -22,7 +22,9 @@ def unapproved(job: Job) -> Waiting | None:
         return None
     how = f"'reconcile approve {job.task.id}' says yes"
     if job.protected and job.spec.merge.review is Review.NONE:
-        return Waiting(Reason.PROTECTED_PATHS, f"it changes {', '.join(job.protected[:5])}, which needs a person; {how}")
+        return Waiting(
+            Reason.PROTECTED_PATHS, f"it changes {', '.join(job.protected[:5])}, which needs a person; {how}"
+        )
     return Waiting(Reason.AWAITING_APPROVAL, f"its head {job.open_pull.head[:12]} needs a person's approval; {how}")
 
 
@@ -155,7 +157,8 @@ def _obstacle(job: Job, candidate: Candidate) -> Waiting | None:
     if touched:
         names = ", ".join(touched[:5])
         return Waiting(
-            Reason.CHECKOUT_IN_THE_WAY, f"{base.checkout.path} has uncommitted changes that landing it would touch: {names}"
+            Reason.CHECKOUT_IN_THE_WAY,
+            f"{base.checkout.path} has uncommitted changes that landing it would touch: {names}",
         )
     return None
 

@@ -18,7 +18,7 @@ from reconciler.reasons import Reason
 class RemoveWorktree(Action):
     """Remove a worktree; what no ref holds is salvaged first. With `check`, the worktree of a check that has ended."""
 
-    subject: TaskId
+    subject: TaskId | None
     root: str
     check: str | None = None
 
@@ -46,10 +46,10 @@ class RemoveWorktree(Action):
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
-        if self.check is None:
-            ports.workspaces.remove(self.subject, self.root)
-        else:
+        if self.check is not None:
             ports.workspaces.remove_check(self.check, self.root)
+        elif self.subject is not None:
+            ports.workspaces.remove(self.subject, self.root)
         yield from ()
 
 

@@ -58,5 +58,7 @@ def _wanted(job: Job) -> frozenset[str]:
 def _unwanted(job: Job) -> frozenset[str]:
     if (job.hint and job.live) or (job.task.closed and not job.landed):
         return frozenset()
-    numbers = {label for label in job.task.labels if label.startswith("pr:")} if job.open_pull and not job.live else set()
+    numbers = (
+        {label for label in job.task.labels if label.startswith("pr:")} if job.open_pull and not job.live else set()
+    )
     return frozenset({*PHASES, *numbers})

@@ -11,7 +11,7 @@ from reconciler.actions import holds
 from reconciler.actions.base import Action, Slot, Word
 from reconciler.desired import EpicSpec
 from reconciler.job import PHASES, Job
-from reconciler.names import RunId, RunKind, Sha, TaskId, branch_of
+from reconciler.names import RunId, RunKind, Sha, branch_of
 from reconciler.observed import Branch, Run, Task
 from reconciler.ports import Change, Place, Ports, RunSpec, SlotBound
 from reconciler.reasons import Reason
@@ -36,8 +36,17 @@ class StartAgent(Action):
     uses: ClassVar[Slot | None] = Slot.AGENT
 
     @property
+    def run(self) -> RunId:
+        """The run that it starts."""
+        return RunId(RunKind.WORK, self.subject.id, self.n)
+
+    @property
     def evidence(self) -> Mapping[str, object]:
-        return {"attempt": self.attempt, "run": str(RunId(RunKind.WORK, self.subject.id, self.n)), "base": self.base_tip}
+        return {
+            "attempt": self.attempt,
+            "run": str(self.run),
+            "base": self.base_tip,
+        }
 
     @classmethod
     def due(cls, job: Job) -> Word:
@@ -91,17 +100,20 @@ class StartAgent(Action):
             "base": self.spec.base,
             "worktree": place.path,
             "attempt": str(self.attempt),
+            "prompt_file": ports.runner.prompt_path(self.run),
         }
-        feedback = prompts.feedback(Reason(self.reason), self.message, log, self.spec.base) if self.attempt_is_informed else ""
+        told = self.reason != Reason.READY
+        feedback = prompts.feedback(Reason(self.reason), self.message, log, self.spec.base) if told else ""
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         return RunSpec(
-            id=RunId(RunKind.WORK, self.subject.id, self.n),
+            id=self.run,
             task=self.subject.id,
             manifest=self.spec.name,
             steps=(*setup, ports.agents[agent.kind].argv(agent, values)),
             cwd=place.path,
             setup_steps=len(setup),
             ready_marker=place.ready_marker,
+            unlock=place.lock_file,
             env={
                 "RECONCILE_TASK": self.subject.id,
                 "RECONCILE_EPIC": self.epic,
@@ -121,11 +133,6 @@ class StartAgent(Action):
             baseline=self.baseline or place.head,
             base_tip=self.base_tip if self.reason == Reason.CONFLICT else None,
         )
-
-    @property
-    def attempt_is_informed(self) -> bool:
-        """True when the prompt says why the last attempt did not do."""
-        return self.reason != Reason.READY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,5 +163,3 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
 def _evidence(job: Job, reason: Reason) -> RunId | None:
     run: Run | None = job.checks_last if reason is Reason.CHECKS_FAILED else job.last
     return run.id if run and reason is not Reason.CHANGES_REQUESTED and reason is not Reason.CONFLICT else None
-
-

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from reconciler.actions import holds
 from reconciler.actions.base import Action, Word
 from reconciler.job import STOPPED, TAKEN, Job
 from reconciler.names import RunId
@@ -25,6 +26,8 @@ class StopAgent(Action):
         run = job.live
         if run is None:
             return None
+        if job.failure and job.failure.action == cls.__name__ and (waiting := holds.resting(job)):
+            return waiting
         task = job.task
         if job.hint and job.now - job.hint >= LINGER:
             return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "said that it is done 60 s ago and still runs")
@@ -35,9 +38,13 @@ class StopAgent(Action):
         if TAKEN in task.labels:
             return cls._of(job, run.id, StopWhy.PERSON, "Taken", "a person took its task over")
         if task.assignee not in ("", job.us):
-            return cls._of(job, run.id, StopWhy.PERSON, "AssignedElsewhere", f"its task was assigned to {task.assignee}")
+            return cls._of(
+                job, run.id, StopWhy.PERSON, "AssignedElsewhere", f"its task was assigned to {task.assignee}"
+            )
         if run.state is RunState.ENDING and run.exit is not None:
-            return cls._of(job, run.id, run.exit.stop or StopWhy.PERSON, "Leftovers", "it ended, but processes of it still live")
+            return cls._of(
+                job, run.id, run.exit.stop or StopWhy.PERSON, "Leftovers", "it ended, but processes of it still live"
+            )
         return None
 
     @classmethod

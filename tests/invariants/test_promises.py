@@ -143,9 +143,7 @@ def _source(value: object) -> object:
 
 
 EVERY_KIND = [
-    kind
-    for parts in product(TASKS, RUNS, WORKTREES, BRANCHES, PULLS, LANDED)
-    if (kind := Kind(*parts)).possible
+    kind for parts in product(TASKS, RUNS, WORKTREES, BRANCHES, PULLS, LANDED) if (kind := Kind(*parts)).possible
 ]
 
 

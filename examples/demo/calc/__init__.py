@@ -1,0 +1,1 @@
+"""A calculator, in the making."""

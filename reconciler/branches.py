@@ -1,0 +1,88 @@
+"""The branches of tasks: measured against a base, started, deleted. Every change names what it expects to find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.errors import ChangedError, PermanentError
+from reconciler.git import Git
+from reconciler.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
+from reconciler.observed import Branch
+from reconciler.stale_locks import clear
+
+_HEADS = "refs/heads/"
+_MEASURED_AT_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Ref:
+    head: Sha
+    symbolic: bool
+
+
+class Branches:
+    """The `agent/<task>` branches of one repository."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._ahead: dict[tuple[Sha, Sha], int] = {}
+
+    def measured(self, base: Sha) -> Mapping[TaskId, Branch]:
+        """Every branch whose name is usable, against `base`. Only pairs that were never seen cost a process."""
+        found = {}
+        for ref, seen in self._refs().items():
+            name = ref.removeprefix(_HEADS)
+            # A link to another branch: what is done to it would be done to that one.
+            if (task := task_of(name)) and not seen.symbolic:
+                ahead = self._measure(base, seen.head)
+                found[task] = Branch(name=branch_of(task), head=seen.head, ahead=ahead, in_base=ahead == 0)
+        return found
+
+    def head(self, task: TaskId) -> Sha | None:
+        """Where the branch of `task` stands; None when there is none."""
+        seen = self._refs().get(_HEADS + branch_of(task))
+        return seen.head if seen else None
+
+    def start(self, task: TaskId, base: Sha, lock: int) -> None:
+        """Make the branch of `task` at `base`, unless it exists. Raises PermanentError for a name that is in the way."""
+        refs = self._refs()
+        ref = _HEADS + branch_of(task)
+        if ref in refs:
+            if refs[ref].symbolic:
+                raise PermanentError(f"{branch_of(task)} is a link to another branch", hint="delete it: git branch -D")
+            return
+        namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
+        below = next((other for other in refs if other.startswith(ref + "/")), None)
+        if taken := namespace if namespace in refs else below:
+            name = taken.removeprefix(_HEADS)
+            raise PermanentError(
+                f"a branch called {name} is in the way of {branch_of(task)}", hint=f"rename it: git branch -m {name} …"
+            )
+        clear(self._git.repository.common / f"{ref}.lock")
+        self._git.refs("update-ref", "--no-deref", ref, base, "", lock=lock)
+
+    def delete(self, task: TaskId, expected: Sha, lock: int) -> None:
+        """Delete the branch of `task` where it stands on `expected`. Raises ChangedError where it does not."""
+        now = self.head(task)
+        if now is None:
+            return
+        if now != expected:
+            raise ChangedError(f"{branch_of(task)} moved from {expected[:12]} to {now[:12]}")
+        # Without --no-deref a symbolic branch would have us delete the one that it names.
+        self._git.refs("update-ref", "--no-deref", "-d", _HEADS + branch_of(task), expected, lock=lock)
+
+    def _measure(self, base: Sha, head: Sha) -> int:
+        pair = base, head
+        if pair not in self._ahead:
+            if len(self._ahead) >= _MEASURED_AT_MOST:
+                self._ahead.clear()
+            self._ahead[pair] = int(self._git.objects("rev-list", "--count", head, f"^{base}").out)
+        return self._ahead[pair]
+
+    def _refs(self) -> dict[str, _Ref]:
+        fields = "%(refname)%00%(objectname)%00%(symref)"
+        namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
+        lines = self._git.refs("for-each-ref", f"--format={fields}", namespace).text.splitlines()
+        found = (line.split("\0") for line in lines)
+        return {ref: _Ref(Sha(head), bool(symbolic)) for ref, head, symbolic in found}

@@ -1,0 +1,164 @@
+"""The files of a worktree: written from a commit through the control git dir, so that no program that an agent named in
+the repository's config runs. Filters of the user's own config (Git LFS) do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from reconciler.copies import Digests, plain
+from reconciler.git import Git
+from reconciler.names import Sha
+from reconciler.worktree_list import Entry
+
+RECIPE = "reconcile-recipe"
+FILL_TIMEOUT_S = 3600.0
+
+# A shared index would be written to the control git dir, where the worktree's own git does not look.
+_WHOLE_INDEX = ("core.splitIndex=false", "index.sparse=false")
+_NOT_SPARSE = (*_WHOLE_INDEX, "core.sparseCheckout=false")
+_GLOB = str.maketrans({character: "\\" + character for character in "\\*?["})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a worktree was given beside its commit: copied files, and the folders it is limited to."""
+
+    copies: Digests = field(default_factory=dict)
+    sparse: tuple[str, ...] = ()
+
+    def covers(self, path: str) -> bool:
+        """True when a tracked file is written to the worktree, by the rules of git's cone mode.
+
+        >>> [Recipe(sparse=("a/b",)).covers(path) for path in ("top", "a/file", "a/b/c/file", "a/d/file", "e/file")]
+        [True, True, True, False, False]
+        """
+        if not self.sparse:
+            return True
+        folder = os.path.dirname(path)
+        return any(_within(folder, chosen) or folder == "" or _within(chosen, folder) for chosen in self.sparse)
+
+
+def recorded(admins: Iterable[Path]) -> Recipe:
+    """The recipe that was noted when a worktree was made; an empty one where none can be read."""
+    for admin in admins:
+        try:
+            noted = json.loads((admin / RECIPE).read_bytes())
+            copies, sparse = noted["copies"].items(), noted["sparse"]
+            # An agent can write this file: its paths are checked again.
+            kept = {str(name): str(digest) for name, digest in copies if plain(str(name))}
+            return Recipe(copies=kept, sparse=tuple(str(folder) for folder in sparse))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return Recipe()
+
+
+def note(admin: Path, recipe: Recipe) -> None:
+    """Note a recipe before anything is written by it."""
+    text = json.dumps({"copies": dict(recipe.copies), "sparse": recipe.sparse})
+    write(admin / RECIPE, text)
+
+
+def fill(git: Git, entry: Entry, commit: Sha, recipe: Recipe, lock: int) -> None:
+    """Write every file of `commit` to a worktree that has none, and the index with which its own git finds it clean."""
+    assert entry.admin  # what is filled was just entered
+    narrow(git, entry.admin, recipe.sparse, lock)
+    run = partial(
+        git.objects,
+        work_tree=entry.path,
+        index=entry.admin / "index",
+        config=_NOT_SPARSE,
+        timeout_s=FILL_TIMEOUT_S,
+        lock=lock,
+    )
+    if not recipe.sparse:
+        run("read-tree", "--reset", "-u", "--no-recurse-submodules", commit)
+        return
+    run("read-tree", commit)
+    listed = os.fsdecode(run("ls-files", "-z").out).split("\0")
+    outside = "".join(f"{path}\0" for path in listed if path and not recipe.covers(path))
+    run("update-index", "-z", "--skip-worktree", "--stdin", stdin=os.fsencode(outside))
+    run("checkout-index", "--all", "--index", "--quiet")
+
+
+def narrow(git: Git, admin: Path, sparse: tuple[str, ...], lock: int) -> None:
+    """Tell the worktree's own git which folders it is limited to; with none, that it is not limited.
+
+    New worktrees inherit both from the main checkout.
+    """
+    patterns = admin / "info" / "sparse-checkout"
+    own = admin / "config.worktree"
+    if sparse:
+        _allow_own_config(git, lock)
+        patterns.parent.mkdir(exist_ok=True)
+        write(patterns, cone(sparse))
+        _set(git, own, {"core.sparseCheckout": "true", "core.sparseCheckoutCone": "true"}, lock)
+    else:
+        patterns.unlink(missing_ok=True)
+        if own.exists():
+            _set(git, own, {"core.sparseCheckout": "false"}, lock)
+
+
+def cone(folders: Iterable[str]) -> str:
+    """The patterns that git itself writes for these folders.
+
+    >>> print(cone(["a/b"]), end="")
+    /*
+    !/*/
+    /a/
+    !/a/*/
+    /a/b/
+    """
+    chosen = {folder.strip("/") for folder in folders}
+    parents = {str(parent) for folder in chosen for parent in Path(folder).parents if str(parent) != "."}
+    lines = ["/*", "!/*/"]
+    for folder in sorted(chosen | parents):
+        if any(folder != other and _within(folder, other) for other in chosen):
+            continue
+        name = folder.translate(_GLOB)
+        lines += [f"/{name}/"] if folder in chosen else [f"/{name}/", f"!/{name}/*/"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a small file so that it is whole or absent, whatever happens."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+
+
+def _within(path: str, folder: str) -> bool:
+    folder = folder.strip("/")
+    return path == folder or path.startswith(folder + "/")
+
+
+def _allow_own_config(git: Git, lock: int) -> None:
+    """Let worktrees have settings of their own, the way `git sparse-checkout set` does."""
+    shared = git.repository.common / "config"
+    if _get(git, shared, "extensions.worktreeConfig") == "true":
+        return
+    moved = {
+        key: value for key in ("core.bare", "core.worktree") if (value := _get(git, shared, key)) not in ("", "false")
+    }
+    # First there, then gone here: at no moment does the main checkout lack them.
+    _set(git, git.repository.common / "config.worktree", moved, lock)
+    _set(git, shared, {"extensions.worktreeConfig": "true"}, lock)
+    for key in moved:
+        git.refs("config", "--file", str(shared), "--unset-all", key, lock=lock)
+
+
+def _get(git: Git, file: Path, key: str) -> str:
+    return git.refs("config", "--file", str(file), "--get", key, ok=(0, 1)).text.removesuffix("\n")
+
+
+def _set(git: Git, file: Path, settings: Mapping[str, str], lock: int) -> None:
+    for key, value in settings.items():
+        git.refs("config", "--file", str(file), key, value, lock=lock)

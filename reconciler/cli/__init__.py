@@ -1,0 +1,97 @@
+"""The commands: parse, wire, print, exit code. No decisions. Each command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from reconciler import __version__
+from reconciler.errors import LockedError, ManifestError, ReconcileError, UsageError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "apply": ("apply", "Record a manifest and do what can be done now"),
+    "diff": ("apply", "Show what apply would do, and why"),
+    "watch": ("watch", "Keep every recorded manifest and the world the same"),
+    "status": ("status", "Show every task, and what happens to it next"),
+    "describe": ("status", "Show everything about one task"),
+    "logs": ("status", "Show what a task's agent printed"),
+    "approve": ("people", "Say yes to a task's pull request"),
+    "reject": ("people", "Say no to a task's pull request"),
+    "retry": ("people", "Begin a task anew"),
+    "stop": ("people", "Stop a task's agent, or all of them"),
+    "merge": ("merge", "Check and land what is offered"),
+    "prune": ("prune", "Remove the worktrees of closed tasks"),
+    "restore": ("prune", "Bring saved work back to a branch"),
+    "task": ("task", "Keep the built-in task store"),
+    "delete": ("manifests", "Forget a manifest"),
+    "init": ("init", "Write a first manifest for this repository"),
+    "demo": ("demo", "Watch it work in a throwaway repository"),
+}
+EXIT_USAGE, EXIT_NEEDS_PERSON, EXIT_TIMEOUT, EXIT_LOCKED = 2, 3, 4, 5
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"reconciler.cli.{COMMANDS[name][0]}")
+        found: click.Command = getattr(module, f"{name}_command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Their modules stay unread: help is asked for most often.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="reconcile")
+def program() -> None:
+    """Drive many coding agents over one repository: say what you want, it sees to the rest."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and end the process with its exit code."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command; its exit code."""
+    try:
+        result = program.main(list(argv), prog_name="reconcile", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except ReconcileError as error:
+        click.echo(_complaint(error), err=True)
+        return _code(error)
+
+
+def _complaint(error: ReconcileError) -> str:
+    return f"{error}\n  hint: {error.hint}" if error.hint else str(error)
+
+
+def _code(error: ReconcileError) -> int:
+    match error:
+        case ManifestError() | UsageError():
+            return EXIT_USAGE
+        case LockedError():
+            return EXIT_LOCKED
+        case _:
+            return 1

@@ -1,0 +1,213 @@
+"""`apply` and `diff`: the same first tick, once done and once shown."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from reconciler import lock, wiring
+from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.wheel import Wheel, interrupted
+from reconciler.desired import Desired, EpicSpec
+from reconciler.errors import LockedError, PermanentError, TemporaryError, UsageError
+from reconciler.loop import Tick
+from reconciler.manifest import duration
+from reconciler.observed import Unknown
+from reconciler.observer import ask
+from reconciler.planner import Plan
+from reconciler.render import document, text
+from reconciler.wakes import Wakes, spots
+from reconciler.wiring import Site
+
+FILE = click.option(
+    "-f", "--file", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifest; several, or a folder"
+)
+
+
+class Duration(click.ParamType[float]):
+    """`90s`, `15m`, `2h`, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command("apply")
+@FILE
+@click.option("--wait", is_flag=True, help="Go on until everything is done, or a person is needed")
+@click.option("--timeout", type=Duration(), default=None, help="With --wait: give up after this long (90s, 15m, 2h)")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done, as diff does")
+@common
+def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, dry_run: bool, out: Output) -> int:
+    """Record a manifest, then do everything that needs no running process.
+
+    Agents that it starts run on by themselves; 'reconcile watch' sees to them from then on.
+    """
+    if not sources:
+        raise UsageError("apply needs a manifest", hint="reconcile apply -f FILE")
+    if dry_run:
+        return _diff(sources, out)
+    wiring.refuse_agents(wiring.environ(), "apply")
+    site, specs = read(sources)
+    _known_dependencies(site, specs)
+    for spec in specs:
+        site.recorded.record(spec)
+    names = frozenset(spec.name for spec in specs)
+    out.chat(f"recorded {', '.join(sorted(names))}")
+    wheel = Wheel(site=site, out=out, names=names)
+    try:
+        with lock.reconciling(site.state, "apply"):
+            return turn(wheel, wait=wait, timeout=timeout)
+    except LockedError as busy:
+        out.chat(f"{busy}; it goes on with what was recorded")
+        return follow(wheel, timeout) if wait else 0
+
+
+@click.command("diff")
+@FILE
+@common
+def diff_command(sources: tuple[str, ...], out: Output) -> int:
+    """Show the first tick of apply, and why. Changes nothing.
+
+    Exit status: 0 nothing to do, 1 changes, 2 bad manifest, 3 a source did not answer.
+    """
+    return _diff(sources, out)
+
+
+def read(sources: tuple[str, ...]) -> tuple[Site, tuple[EpicSpec, ...]]:
+    """The manifests that a command was given, and the one repository that they are for."""
+    stdin = sys.stdin.read() if "-" in sources else ""
+    specs = wiring.read(sources, stdin, wiring.environ())
+    places = {spec.repository for spec in specs}
+    if len(places) > 1:
+        raise UsageError(f"these manifests are for several repositories: {', '.join(sorted(places))}")
+    return (wiring.open_site(Path(places.pop()), wiring.environ()) if places else here()), specs
+
+
+def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
+    """Turn the wheel until it is quiet, or with `wait` until nothing more comes by itself; the exit code."""
+    wheel.site.catch_up()
+    with interrupted() as (wake, stop, got):
+        loop = wheel.loop()
+        if not wait:
+            tick = loop.until_quiet(stop)
+        else:
+            places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.beads, [])
+            with Wakes(places, wake), _deadline(timeout, stop, wake):
+                tick = loop.forever(wake, stop, enough=lambda tick: over(wheel.mine(tick.plan)))
+    _answer(wheel, tick)
+    if got:
+        wheel.out.chat("interrupted: agents run on, 'reconcile watch' goes on, 'reconcile stop --all' ends them")
+        return 128 + got[0]
+    if wait:
+        return ending(wheel.mine(tick.plan), timed_out=stop.is_set())
+    return 1 if tick.errors else 0
+
+
+@contextmanager
+def _deadline(timeout: float | None, *flags: threading.Event) -> Iterator[None]:
+    """Set the flags once the block has run for `timeout` seconds."""
+
+    def ring() -> None:
+        for flag in flags:
+            flag.set()
+
+    timer = threading.Timer(timeout or 0.0, ring)
+    timer.daemon = True
+    if timeout is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def follow(wheel: Wheel, timeout: float | None) -> int:
+    """Wait for another reconciler to finish what was recorded; the exit code."""
+    end = time.monotonic() + timeout if timeout else None
+    while True:
+        tick = wheel.loop().look()
+        decided = wheel.mine(tick.plan)
+        if over(decided) or (end and time.monotonic() > end):
+            _answer(wheel, tick)
+            return ending(decided, timed_out=not over(decided))
+        time.sleep(0.5)
+
+
+def over(decided: Plan) -> bool:
+    """True when nothing is to be done, nothing runs and no timer is pending."""
+    return decided.converged or not decided.moves
+
+
+def ending(decided: Plan, *, timed_out: bool) -> int:
+    """The exit code of a command that waited."""
+    if decided.converged:
+        return 0
+    return EXIT_TIMEOUT if timed_out and not over(decided) else EXIT_NEEDS_PERSON
+
+
+def _answer(wheel: Wheel, tick: Tick) -> None:
+    decided = wheel.mine(tick.plan)
+    if wheel.out.for_people:
+        wheel.out.console().print(text.summary(decided))
+    else:
+        wheel.out.answer(wheel.answer(tick), lambda: "")
+
+
+def _diff(sources: tuple[str, ...], out: Output) -> int:
+    try:
+        return _shown(sources, out)
+    except (PermanentError, TemporaryError) as error:
+        out.chat(f"{error}\n  hint: {error.hint}" if error.hint else str(error))
+        return EXIT_NEEDS_PERSON
+
+
+def _shown(sources: tuple[str, ...], out: Output) -> int:
+    site, specs = read(sources) if sources else (here(), ())
+    if specs:
+        _known_dependencies(site, specs)
+    recorded = site.desired()
+    if not specs and not recorded.epics:
+        raise UsageError("nothing is recorded here", hint="reconcile diff -f FILE")
+    given = {spec.name: site.recorded.beside(spec) for spec in specs}
+    epics = {**{spec.name: spec for spec in recorded.epics}, **given}
+    wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)))
+    wheel = Wheel(site=site, out=out, names=frozenset(given) if given else None, load=lambda: wanted)
+    decided = wheel.mine(wheel.loop().look().plan)
+    out.answer(document.plan(decided), lambda: text.plan(decided))
+    if decided.actions:
+        return 1
+    return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) else 0
+
+
+def _known_dependencies(site: Site, specs: tuple[EpicSpec, ...]) -> None:
+    """Refuse a manifest that depends on a task that nobody has."""
+    wanted = {
+        (spec.name, inline.key, name)
+        for spec in specs
+        for inline in spec.tasks
+        for name in inline.depends_on
+        if name not in {task.key for task in spec.tasks}
+    }
+    if not wanted:
+        return
+    tasks = ask(site.tracker.tasks)
+    if isinstance(tasks, Unknown):
+        raise PermanentError(f"what the manifest depends on can't be looked up: {tasks.why}")
+    for manifest, key, name in sorted(wanted):
+        if name not in tasks:
+            raise UsageError(
+                f"{manifest}: task {key} depends on {name}, which is neither a key of the manifest nor a task",
+                hint="'reconcile task list' shows the tasks",
+            )

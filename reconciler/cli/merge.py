@@ -1,0 +1,84 @@
+"""`merge`: the half of the loop that checks and lands what is offered, once, by a person's word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from reconciler import lock, wiring
+from reconciler.actions import (
+    Action,
+    CloseEpic,
+    ClosePullRequest,
+    CloseTask,
+    DeleteBranch,
+    Land,
+    PushBase,
+    RemoveWorktree,
+    SetPhase,
+    StartCheck,
+    StopAgent,
+)
+from reconciler.cli.apply import ending
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.wheel import Wheel, interrupted
+from reconciler.desired import Desired, MergeMode
+from reconciler.errors import UsageError
+from reconciler.names import RunKind
+from reconciler.planner import Plan
+from reconciler.reasons import Reason
+from reconciler.render import document, text
+from reconciler.wakes import Wakes, spots
+from reconciler.wiring import Site
+
+MERGE_HALF = (
+    CloseEpic, ClosePullRequest, CloseTask, DeleteBranch, Land, PushBase, RemoveWorktree, SetPhase, StartCheck,
+)  # fmt: skip
+
+
+@click.command("merge")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the checks that it starts")
+@common
+def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
+    """Check and land every pull request that may land, also where the manifest leaves merging to a person."""
+    if not dry_run:
+        wiring.refuse_agents(wiring.environ(), "merge")
+    site = here()
+    if not site.desired().epics:
+        raise UsageError("nothing is recorded here", hint="reconcile apply -f FILE")
+    wheel = Wheel(site=site, out=out, load=lambda: _by_word(site), wanted=_of_the_merge_half)
+    if dry_run:
+        decided = wheel.loop().look().plan
+        out.answer(document.plan(decided), lambda: text.plan(decided))
+        return 1 if decided.actions else 0
+    with lock.reconciling(site.state, "merge"), interrupted() as (wake, stop, got):
+        site.catch_up()
+        with Wakes(spots(site.state, site.repository.common, site.beads, []), wake):
+            tick = wheel.loop().forever(wake, stop, enough=lambda tick: no_wait or not _checking(tick.plan))
+    if out.for_people:
+        out.console().print(text.summary(tick.plan))
+    else:
+        out.answer(wheel.answer(tick), lambda: "")
+    if got:
+        return 128 + got[0]
+    offered = any(word.reason in _STUCK for epic in tick.plan.epics for word in epic.waiting.values())
+    return ending(tick.plan, timed_out=False) if offered else 1 if tick.errors else 0
+
+
+_STUCK = (Reason.AWAITING_APPROVAL, Reason.PROTECTED_PATHS, Reason.CHECKOUT_IN_THE_WAY, Reason.BASE_DIVERGED)
+
+
+def _by_word(site: Site) -> Desired:
+    """The recorded manifests, with a person's word that they may merge now."""
+    desired = site.desired()
+    return replace(desired, epics=tuple(replace(e, merge=replace(e.merge, mode=MergeMode.AUTO)) for e in desired.epics))
+
+
+def _of_the_merge_half(action: Action) -> bool:
+    return isinstance(action, MERGE_HALF) or (isinstance(action, StopAgent) and action.run.kind is RunKind.CHECK)
+
+
+def _checking(decided: Plan) -> bool:
+    return any(word.reason is Reason.CHECKS_RUNNING for epic in decided.epics for word in epic.waiting.values())

@@ -1,0 +1,76 @@
+"""What every command shares: `-o`, `--json`, `--no-color`, and where things are printed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console, RenderableType
+
+from reconciler import wiring
+from reconciler.wiring import Site
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a command's answer goes: documents for programs, text for people, chatter beside both."""
+
+    form: str
+    color: bool
+
+    @property
+    def for_people(self) -> bool:
+        return self.form == "text"
+
+    def answer(self, document: object, text: Callable[[], RenderableType]) -> None:
+        """Print the command's result in the form that was asked for."""
+        if self.form == "json":
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        elif self.form == "yaml":
+            click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+        else:
+            self.console().print(text())
+
+    def line(self, text: str) -> None:
+        """Print one line of a result that comes bit by bit; nothing where a document follows at the end."""
+        if self.for_people:
+            click.echo(text)
+
+    def chat(self, text: str) -> None:
+        """Say something beside the result, on standard error."""
+        click.echo(text, err=True)
+
+    def console(self) -> Console:
+        """Standard output, as wide as the terminal; plain where it is none or colour is not wanted."""
+        width = None if sys.stdout.isatty() else 120
+        return Console(
+            no_color=not self.color, highlight=False, soft_wrap=False, width=width, emoji=False, markup=False
+        )
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `-o`, `--json` and `--no-color`; it gets an `Output` as `out`."""
+
+    @click.option(
+        "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the answer"
+    )
+    @click.option("--json", "as_json", is_flag=True, help="The same as -o json")
+    @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same)")
+    @functools.wraps(command)
+    def wrapped(*args: Any, output: str, as_json: bool, no_color: bool, **kwargs: Any) -> Any:
+        color = not no_color and not wiring.environ().get("NO_COLOR")
+        return command(*args, out=Output(form="json" if as_json else output, color=color), **kwargs)
+
+    return wrapped
+
+
+def here() -> Site:
+    """The repository that the command was called in."""
+    return wiring.open_site(Path.cwd(), wiring.environ())

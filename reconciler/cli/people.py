@@ -1,0 +1,140 @@
+"""`approve`, `reject`, `retry`, `stop`: what only people decide. They work beside a running watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
+
+from reconciler import loop, wiring
+from reconciler.actions.block_task import retrying
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.status import task_id
+from reconciler.errors import ChangedError, UsageError
+from reconciler.job import STOPPED
+from reconciler.names import RunKind, Sha, TaskId
+from reconciler.observed import PullRequest, PullState, StopWhy, Task
+from reconciler.ports import Change
+from reconciler.wiring import Site
+
+STOP_MOST_S = 15.0
+
+
+@click.command("approve")
+@click.argument("task")
+@common
+def approve_command(task: str, out: Output) -> int:
+    """Say yes to the pull request of a TASK, as its head is now. A new head asks again."""
+    wiring.refuse_agents(wiring.environ(), "approve")
+    site = here()
+    pull = _offered(site, task_id(task))
+    site.forge.approve(pull.number, pull.head)
+    return _said(out, "Approve", task, f"approved #{pull.number} at {pull.head[:12]}")
+
+
+@click.command("reject")
+@click.argument("task")
+@click.option("-m", "--message", required=True, help="What is to be changed; its agent reads it")
+@click.option("--close", is_flag=True, help="Close the pull request: nobody is to go on with it")
+@common
+def reject_command(task: str, message: str, close: bool, out: Output) -> int:
+    """Say no to the pull request of a TASK, as its head is now."""
+    wiring.refuse_agents(wiring.environ(), "reject")
+    site = here()
+    pull = _offered(site, task_id(task))
+    site.forge.reject(pull.number, pull.head, message)
+    if close:
+        site.forge.close(pull.number, declined=True)
+    return _said(out, "Reject", task, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else ""))
+
+
+@click.command("retry")
+@click.argument("task")
+@common
+def retry_command(task: str, out: Output) -> int:
+    """Begin a TASK anew: its attempts and landings count from here on. Its branch and worktree stay."""
+    wiring.refuse_agents(wiring.environ(), "retry")
+    site = here()
+    found = _task(site, task_id(task))
+    site.runner.mark_since(found.id, _base_head(site), loop.now())
+    _write(site, lambda: retrying(_task(site, found.id)))
+    return _said(out, "RetryTask", task, "begins anew")
+
+
+@click.command("stop")
+@click.argument("task", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every agent and every check of this repository")
+@common
+def stop_command(task: str | None, everything: bool, out: Output) -> int:
+    """Stop the agent of a TASK, or all of them. Nothing of their work is lost; 'reconcile retry' goes on."""
+    if (task is None) != everything:
+        raise UsageError("stop needs a task, or --all")
+    site = here()
+    named = None if task is None else task_id(task)
+    if named:
+        _label(site, named)
+    stopped = _stop(site, named)
+    done = [{"action": "StopAgent", "task": each, "reason": "Stopped", "message": "stopped"} for each in stopped]
+    left = [str(run.id) for run in site.runner.runs().values() if run.alive and named in (None, run.task)]
+    told = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
+    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: told)
+    if left:
+        out.chat(f"still ending: {', '.join(left)}")
+        return 1
+    return 0
+
+
+def _stop(site: Site, task: TaskId | None) -> list[TaskId]:
+    stopped: list[TaskId] = []
+    end = time.monotonic() + STOP_MOST_S
+    while alive := [run for run in site.runner.runs().values() if run.alive and task in (None, run.task)]:
+        for run in alive:
+            if run.task not in stopped:
+                stopped.append(run.task)
+                if run.id.kind is RunKind.WORK and task is None:
+                    _label(site, run.task)
+            site.runner.stop(run.id, StopWhy.PERSON)
+        if time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    return stopped
+
+
+def _label(site: Site, task: TaskId) -> None:
+    _write(site, lambda: Change(task=_task(site, task).id, add_labels=frozenset({STOPPED})))
+
+
+@retry(retry=retry_if_exception_type(ChangedError), stop=stop_after_attempt(5), reraise=True)
+def _write(site: Site, change: Callable[[], Change]) -> None:
+    """Write a change, made anew while somebody else comes first."""
+    if error := site.tracker.write([change()])[0]:
+        raise error
+
+
+def _task(site: Site, task: TaskId) -> Task:
+    found = site.tracker.tasks().get(task)
+    if found is None:
+        raise UsageError(f"no task {task}", hint="'reconcile task list' shows them")
+    return found
+
+
+def _offered(site: Site, task: TaskId) -> PullRequest:
+    pull = site.forge.pull_requests().get(task)
+    if pull is None or pull.state is not PullState.OPEN:
+        raise UsageError(f"{task} has no open pull request", hint=f"'reconcile describe {task}' shows where it stands")
+    return pull
+
+
+def _base_head(site: Site) -> Sha | None:
+    bases = dict.fromkeys(spec.base for spec in site.desired().epics)
+    heads = [site.forge.base(base, look=False).head for base in bases]
+    return heads[0] if heads else None
+
+
+def _said(out: Output, action: str, task: str, message: str) -> int:
+    done: dict[str, Any] = {"action": action, "task": task, "reason": "Person", "message": message}
+    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: f"{task}  {message}")
+    return 0

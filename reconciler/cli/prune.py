@@ -1,0 +1,124 @@
+"""`prune` and `restore`: clearing up by hand, and getting back what was saved before something was cleared up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from reconciler import wiring
+from reconciler.actions import DeleteBranch
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.status import task_id
+from reconciler.cli.wheel import Wheel
+from reconciler.errors import PermanentError, ReconcileError, UsageError
+from reconciler.loop import Tick
+from reconciler.names import TaskId
+from reconciler.observed import Observed, Unknown, WorktreeFault
+from reconciler.wiring import Site
+
+DEFAULT_ROOT = "worktrees"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """A worktree that may be removed, or why it is kept."""
+
+    task: TaskId
+    path: str
+    root: str
+    kept: str | None = None
+
+
+@click.command("prune")
+@click.argument("task", required=False)
+@click.option(
+    "--all", "everything", is_flag=True, help="Every worktree of ours without a live agent, whatever its task"
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed")
+@common
+def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output) -> int:
+    """Remove the worktrees of closed tasks, or of TASK. What is in no commit is saved first; branches keep the rest."""
+    if not dry_run:
+        wiring.refuse_agents(wiring.environ(), "prune")
+    site = here()
+    tick = Wheel(site=site, out=out).loop().look()
+    named = task_id(task) if task else None
+    found = _removals(site, tick.observed, named, everything)
+    if named and not found:
+        raise UsageError(f"{named} has no worktree")
+    done = [_removed(site, removal, dry_run) for removal in found]
+    done += _branches(site, tick, dry_run)
+    lines = "\n".join(f"{each['task']}  {each['message']}" for each in done) or "nothing to remove"
+    out.answer(
+        {"actions": [d for d in done if d["action"]], "waiting": [d for d in done if not d["action"]], "unknown": []},
+        lambda: lines,
+    )
+    return 1 if any(not each["action"] for each in done) and named else 0
+
+
+@click.command("restore")
+@click.argument("task")
+@common
+def restore_command(task: str, out: Output) -> int:
+    """Bring the newest saved work of a TASK back to a branch."""
+    wiring.refuse_agents(wiring.environ(), "restore")
+    site = here()
+    branch = site.workspaces.restore(task_id(task))
+    done = {"action": "Restore", "task": task, "reason": "Person", "message": f"its saved work is on {branch}"}
+    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: f"{task}  its saved work is on {branch}")
+    return 0
+
+
+def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool) -> list[Removal]:
+    tasks, runs, occupants = observed.tasks, observed.runs, observed.occupants
+    if isinstance(tasks, Unknown) or isinstance(runs, Unknown) or isinstance(occupants, Unknown):
+        raise PermanentError("tasks, runs or processes can't be seen now: nothing is removed on half a picture")
+    roots = list(dict.fromkeys(spec.worktrees.root for spec in site.desired().epics)) or [_default_root(site)]
+    found: list[Removal] = []
+    for root in roots:
+        for task, tree in sorted(site.workspaces.worktrees(root, [named] if named else []).items()):
+            closed = task in tasks and tasks[task].closed
+            if tree.fault is WorktreeFault.TAKEN or not (task == named or (named is None and (closed or everything))):
+                continue
+            kept = None
+            if any(run.alive for run in runs.get(task, ())):
+                kept = f"its agent runs; 'reconcile stop {task}' ends it"
+            elif occupant := site.runner.occupants([tree.path]).get(tree.path):
+                kept = f"process {occupant.pid} ({occupant.command}) has its working directory there"
+            found.append(Removal(task=task, path=tree.path, root=root, kept=kept))
+    return found
+
+
+def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, str]:
+    said = {"task": removal.task, "reason": "Person"}
+    if removal.kept:
+        return {"action": "", **said, "message": f"kept {removal.path}: {removal.kept}"}
+    count, size = site.workspaces.ignored(removal.task, removal.root)
+    lost = f" ({count} ignored files, {size:,} bytes, are not saved)" if count else ""
+    if dry_run:
+        return {"action": "RemoveWorktree", **said, "message": f"would remove {removal.path}{lost}"}
+    try:
+        site.workspaces.remove(removal.task, removal.root)
+    except ReconcileError as error:
+        return {"action": "", **said, "message": f"kept {removal.path}: {error}"}
+    return {"action": "RemoveWorktree", **said, "message": f"removed {removal.path}{lost}"}
+
+
+def _branches(site: Site, tick: Tick, dry_run: bool) -> list[dict[str, str]]:
+    due = [action for action in tick.plan.actions if isinstance(action, DeleteBranch)]
+    for action in due if not dry_run else ():
+        site.workspaces.delete_branch(action.subject, action.head)
+    return [
+        {
+            "action": "DeleteBranch",
+            "task": a.subject,
+            "reason": a.reason,
+            "message": ("would " if dry_run else "") + a.message,
+        }
+        for a in due
+    ]
+
+
+def _default_root(site: Site) -> str:
+    return str(site.repository.main.parent / DEFAULT_ROOT)

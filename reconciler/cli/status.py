@@ -1,0 +1,109 @@
+"""`status`, `describe`, `logs`: what is, what comes next, and what was printed. They change nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.wheel import Wheel
+from reconciler.errors import UsageError
+from reconciler.loop import Tick
+from reconciler.names import RunKind, TaskId, usable
+from reconciler.observed import Run
+from reconciler.render import document, safe
+from reconciler.render import status as status_text
+from reconciler.render import task as task_text
+from reconciler.wiring import Site
+
+FOLLOW_PAUSE_S = 0.2
+
+
+@click.command("status")
+@click.argument("name", required=False)
+@common
+def status_command(name: str | None, out: Output) -> int:
+    """Show every task of the recorded manifests (or of the one NAMEd), and what happens to it next."""
+    site = here()
+    tick = _looked(site, out)
+    known = [epic.name for epic in tick.plan.epics]
+    if name is not None and name not in known:
+        raise UsageError(f"no manifest {name} is recorded here; known: {', '.join(known) or 'none'}")
+    shown = document.status(tick.plan, tick.observed, {each: site.recorded.status(each) for each in known})
+    shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
+    out.answer(shown, lambda: status_text.status(shown))
+    return 0
+
+
+@click.command("describe")
+@click.argument("task")
+@common
+def describe_command(task: str, out: Output) -> int:
+    """Show everything about one TASK: its state, its runs, what happened to it."""
+    site = here()
+    tick = _looked(site, out)
+    id = task_id(task)
+    shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id))
+    if shown is None:
+        raise UsageError(f"no recorded manifest holds a task {task}", hint="'reconcile status' lists them")
+    out.answer(shown, lambda: task_text.describe(shown))
+    return 0
+
+
+@click.command("logs")
+@click.argument("task")
+@click.option("-f", "--follow", is_flag=True, help="Go on as long as its agent runs")
+@click.option("--attempt", type=click.IntRange(1), default=None, help="Of this attempt (default: the newest)")
+def logs_command(task: str, follow: bool, attempt: int | None) -> int:
+    """Show what the agent of a TASK printed."""
+    site = here()
+    run = _run(site, task_id(task), attempt)
+    path = site.runner.log_path(run.id)
+    at = _print(path, 0)
+    while follow and site.runner.runs()[run.id].alive:
+        time.sleep(FOLLOW_PAUSE_S)
+        at = _print(path, at)
+    if follow:
+        _print(path, at)
+    return 0
+
+
+def task_id(text: str) -> TaskId:
+    """A task's id from the command line. Raises UsageError for what can't be one."""
+    if not usable(text):
+        raise UsageError(f"{text!r} is not a task's id", hint="'reconcile status' lists them")
+    return TaskId(text)
+
+
+def _looked(site: Site, out: Output) -> Tick:
+    return Wheel(site=site, out=out).loop().look()
+
+
+def _run(site: Site, task: TaskId, attempt: int | None) -> Run:
+    mine = [
+        run for run in site.runner.runs().values() if run.id.kind is RunKind.WORK and run.task == task and run.started
+    ]
+    fitting = [run for run in mine if attempt in (None, run.attempt)]
+    if not fitting:
+        which = f" of attempt {attempt}" if attempt and mine else ""
+        raise UsageError(f"{task} has no run{which}", hint=f"'reconcile describe {task}' lists its runs")
+    return max(fitting, key=lambda run: run.id.n)
+
+
+def _print(path: Path, at: int) -> int:
+    """Print a log from `at` on; where it ends now. A log that was cut short is printed from its new beginning."""
+    if not path.exists():
+        return 0
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(at if at <= size else 0)
+        found = file.read()
+        end = file.tell()
+    if sys.stdout.isatty():
+        found = safe.block(found.decode("utf-8", "replace")).encode()
+    sys.stdout.buffer.write(found)
+    sys.stdout.buffer.flush()
+    return end

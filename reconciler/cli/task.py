@@ -1,0 +1,216 @@
+"""`task`: the built-in task store at the command line. Agents use it too, to say where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.table import Table
+
+from reconciler import graph, loop, wiring
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.status import task_id
+from reconciler.errors import UsageError
+from reconciler.names import TaskId
+from reconciler.ports import Change, NewTask
+from reconciler.render import safe
+from reconciler.wiring import Site
+
+PRIORITY = click.IntRange(0, 4)
+
+
+@click.group("task", context_settings={"help_option_names": ["-h", "--help"]})
+def task_command() -> None:
+    """Keep the tasks of a repository that has no Beads: .beads/issues.jsonl, in the form that Beads imports."""
+
+
+@task_command.command("create")
+@click.argument("title")
+@click.option("--parent", default=None, help="The epic that it belongs to")
+@click.option("--type", "kind", default="task", show_default=True, help="task, epic, bug, feature or chore")
+@click.option("-p", "--priority", type=PRIORITY, default=2, show_default=True, help="0 goes first, 4 last")
+@click.option("-d", "--description", default="", help="What is to be done")
+@click.option("--acceptance", default="", help="What must be true when it is done")
+@click.option("-l", "--label", "labels", multiple=True, help="A label; several times for several")
+@common
+def create(
+    title: str, parent: str | None, kind: str, priority: int, description: str, acceptance: str,
+    labels: tuple[str, ...], out: Output,
+) -> int:  # fmt: skip
+    """Make a task."""
+    site = here()
+    above = _known(site, parent) if parent else None
+    made = site.tracker.create(
+        NewTask(
+            title=title,
+            type=kind,
+            description=description,
+            acceptance=acceptance,
+            priority=priority,
+            labels=frozenset(labels),
+            parent=above,
+        )
+    )
+    return _show(site, made, out, lambda: f"made {made}")
+
+
+@task_command.command("list")
+@click.option("--status", default=None, help="Only tasks of this status")
+@click.option("--all", "everything", is_flag=True, help="Closed ones too")
+@common
+def list_tasks(status: str | None, everything: bool, out: Output) -> int:
+    """List tasks: the open ones, or those of a status."""
+    found = [record for record in here().tracker.records() if _listed(record, status, everything)]
+    out.answer(found, lambda: _table(found))
+    return 0
+
+
+@task_command.command("ready")
+@common
+def ready(out: Output) -> int:
+    """List the tasks that may be started now, most urgent first."""
+    site = here()
+    found = [site.tracker.record(task.id) for task in graph.ready(site.tracker.tasks(), loop.now())]
+    out.answer(found, lambda: _table(found))
+    return 0
+
+
+@task_command.command("show")
+@click.argument("id")
+@common
+def show(id: str, out: Output) -> int:
+    """Show one task."""
+    site = here()
+    return _show(site, _known(site, id), out)
+
+
+@task_command.command("close")
+@click.argument("id")
+@click.option("--reason", default="Closed", show_default=True, help="Why")
+@common
+def close(id: str, reason: str, out: Output) -> int:
+    """Close a task."""
+    site = here()
+    run = wiring.environ().get(wiring.RUN_MARKER, "")
+    _write(site, Change(task=_known(site, id), status="closed", close_reason=reason, closed_by_session=run))
+    return _show(site, TaskId(id), out, lambda: f"closed {id}")
+
+
+@task_command.command("update")
+@click.argument("id")
+@click.option("--status", default=None, help="open, in_progress, blocked, deferred or closed")
+@click.option("--assignee", default=None, help="Whose it is; '' for nobody's")
+@click.option("--title", default=None, help="One line")
+@click.option("--add-label", "add", multiple=True, help="A label to add")
+@click.option("--remove-label", "remove", multiple=True, help="A label to take away")
+@click.option("--notes", default="", help="A line to add to its notes")
+@common
+def update(
+    id: str, status: str | None, assignee: str | None, title: str | None, add: tuple[str, ...],
+    remove: tuple[str, ...], notes: str, out: Output,
+) -> int:  # fmt: skip
+    """Change a task."""
+    site = here()
+    run = wiring.environ().get(wiring.RUN_MARKER, "") if status == "closed" else ""
+    _write(
+        site,
+        Change(
+            task=_known(site, id),
+            status=status,
+            assignee=assignee,
+            title=title,
+            add_labels=frozenset(add),
+            remove_labels=frozenset(remove),
+            note=notes,
+            closed_by_session=run,
+        ),
+    )
+    return _show(site, TaskId(id), out, lambda: f"changed {id}")
+
+
+@task_command.group("dep")
+def dep() -> None:
+    """Say which task comes before which."""
+
+
+@dep.command("add")
+@click.argument("id")
+@click.argument("on")
+@common
+def add(id: str, on: str, out: Output) -> int:
+    """Let the task ID wait for the task ON."""
+    site = here()
+    task, blocker = _known(site, id), _known(site, on)
+    if task == blocker or task in _before(site, blocker):
+        raise UsageError(f"{blocker} already waits for {task}: they would wait for each other")
+    _write(site, Change(task=task, add_blockers=frozenset({blocker})))
+    return _show(site, task, out, lambda: f"{task} waits for {blocker}")
+
+
+@dep.command("remove")
+@click.argument("id")
+@click.argument("on")
+@common
+def remove(id: str, on: str, out: Output) -> int:
+    """Let the task ID wait for the task ON no longer."""
+    site = here()
+    task = _known(site, id)
+    _write(site, Change(task=task, remove_blockers=frozenset({task_id(on)})))
+    return _show(site, task, out, lambda: f"{task} no longer waits for {on}")
+
+
+def _known(site: Site, text: str) -> TaskId:
+    id = task_id(text)
+    if id not in site.tracker.tasks():
+        raise UsageError(f"no task {id}", hint="'reconcile task list --all' shows them")
+    return id
+
+
+def _write(site: Site, change: Change) -> None:
+    if error := site.tracker.write([change])[0]:
+        raise error
+
+
+def _before(site: Site, task: TaskId) -> set[TaskId]:
+    """Every task that `task` waits for, near and far."""
+    tasks = site.tracker.tasks()
+    found: set[TaskId] = set()
+    todo = [task]
+    while todo:
+        here_ = tasks.get(todo.pop())
+        fresh = [] if here_ is None else [each for each in here_.blockers if each not in found]
+        found.update(fresh)
+        todo += fresh
+    return found
+
+
+def _listed(record: dict[str, Any], status: str | None, everything: bool) -> bool:
+    mine = record.get("status", "open")
+    return mine == status if status else everything or mine not in ("closed", "tombstone")
+
+
+def _show(site: Site, task: TaskId, out: Output, said: Callable[[], str] | None = None) -> int:
+    record = site.tracker.record(task)
+    out.answer(record, said or (lambda: _fields(record)))
+    return 0
+
+
+def _table(records: list[dict[str, Any]]) -> Table | str:
+    if not records:
+        return "no tasks"
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "p", "status", "assignee", "title"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for record in records:
+        cells = (record.get(name, "") for name in ("id", "priority", "status", "assignee", "title"))
+        table.add_row(*(safe.line(str(cell)) for cell in cells))
+    return table
+
+
+def _fields(record: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in record.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        table.add_row(safe.line(name), safe.block(text))
+    return table

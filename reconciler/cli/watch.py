@@ -1,0 +1,128 @@
+"""`watch`: tick for ever over every recorded manifest, and over files that are read again when they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import click
+
+from reconciler import lock
+from reconciler.cli.apply import FILE, Duration, ending, over, read
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.wheel import Wheel, interrupted
+from reconciler.desired import Desired
+from reconciler.errors import ManifestError, ReconcileError, UsageError
+from reconciler.loop import RESYNC_S
+from reconciler.render import text
+from reconciler.wakes import Wakes, spots
+from reconciler.wiring import Site
+
+
+@click.command("watch")
+@FILE
+@click.option("--until-done", is_flag=True, help="End when everything is done, or only a person can go on")
+@click.option(
+    "--interval",
+    type=Duration(),
+    default=f"{RESYNC_S:g}s",
+    metavar="30s",
+    help="Look at everything at least this often",
+)
+@click.option("--max-agents", type=click.IntRange(0), default=None, help="Bound the agents of all manifests together")
+@common
+def watch_command(
+    sources: tuple[str, ...], until_done: bool, interval: float, max_agents: int | None, out: Output
+) -> int:
+    """Keep every recorded manifest and the world the same, until interrupted.
+
+    Manifests given with -f are recorded, and again whenever their files change. Agents run on when it ends.
+    """
+    site, watched = _watched(sources, max_agents, out)
+    wheel = Wheel(site=site, out=out, load=watched.desired)
+    with lock.reconciling(site.state, "watch"), interrupted() as (wake, stop, got):
+        site.catch_up()
+        loop = wheel.loop()
+        loop.troubled = lambda error: out.chat(f"held: {error}")
+        with Wakes(spots(site.state, site.repository.common, site.beads, watched.paths), wake):
+            tick = loop.forever(wake, stop, interval_s=interval, enough=lambda tick: until_done and over(tick.plan))
+    if out.for_people:
+        out.console().print(text.summary(tick.plan))
+    else:
+        out.answer(wheel.answer(tick), lambda: "")
+    if got:
+        out.chat("interrupted: agents run on, 'reconcile watch' goes on, 'reconcile stop --all' ends them")
+        return 128 + got[0]
+    return ending(tick.plan, timed_out=False)
+
+
+@dataclass
+class Watched:
+    """What is wanted: the recorded manifests, kept in step with the files that are watched."""
+
+    site: Site
+    sources: tuple[str, ...]
+    most: int | None
+    out: Output
+    stamps: dict[Path, int] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        return [Path(source).resolve() for source in self.sources if source != "-"]
+
+    def desired(self) -> Desired:
+        """The wanted state now. A file that became invalid holds what was recorded from it; agents run on."""
+        self._follow()
+        recorded = self.site.desired(self.most)
+        if self.problem is None:
+            return recorded
+        return replace(
+            recorded,
+            epics=tuple(replace(e, invalid=self.problem) if self._watches(e.source) else e for e in recorded.epics),
+        )
+
+    def _follow(self) -> None:
+        stamps = {file: _stamp(file) for path in self.paths for file in _files(path)}
+        if stamps == self.stamps:
+            return
+        self.stamps = stamps
+        try:
+            for spec in read(tuple(source for source in self.sources if source != "-"))[1]:
+                self.site.recorded.record(spec)
+            self.problem = None
+        except (ManifestError, UsageError) as error:
+            self.problem = str(error)
+            self.out.chat(f"{error}\n  hint: held until it is mended; running agents go on")
+        except ReconcileError as error:
+            self.problem = str(error)
+
+    def _watches(self, source: str) -> bool:
+        return any(source == str(path) or source.startswith(f"{path}/") for path in self.paths)
+
+
+def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[Site, Watched]:
+    if not sources:
+        site = here()
+        if not site.desired().epics:
+            raise UsageError("nothing is recorded here", hint="reconcile watch -f FILE")
+        return site, Watched(site, (), most, out)
+    site, specs = read(sources)
+    for spec in specs:
+        site.recorded.record(spec)
+    watched = Watched(site, sources, most, out)
+    watched.stamps = {file: _stamp(file) for path in watched.paths for file in _files(path)}
+    return site, watched
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+    return [path]
+
+
+def _stamp(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

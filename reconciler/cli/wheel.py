@@ -1,0 +1,112 @@
+"""The loop as the commands use it: made for a repository, written into its journal, told line by line."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.actions import Action, SetPhase
+from reconciler.cli.output import Output
+from reconciler.desired import Desired
+from reconciler.journal import Event
+from reconciler.loop import Loop, Tick
+from reconciler.planner import EpicPlan, Plan
+from reconciler.render import document, text
+from reconciler.wiring import Site
+
+
+@dataclass(kw_only=True)
+class Wheel:
+    """A loop with its audience. `names`: only these manifests are acted on and answered for; None: all."""
+
+    site: Site
+    out: Output
+    names: frozenset[str] | None = None
+    load: Callable[[], Desired] | None = None
+    wanted: Callable[[Action], bool] = lambda action: True
+    done: list[dict[str, Any]] = field(default_factory=list)
+    said: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def loop(self) -> Loop:
+        return Loop(
+            load=self.load or self.site.desired,
+            ports=self.site.ports,
+            host=self.site.host,
+            forges=self.site.forges,
+            wanted=lambda action: self._mine(action.manifest) and self.wanted(action),
+            seen=self._seen,
+        )
+
+    def mine(self, decided: Plan) -> Plan:
+        """The plan of the manifests that are answered for."""
+        return Plan(epics=tuple(epic for epic in decided.epics if self._mine(epic.name)))
+
+    def answer(self, tick: Tick) -> dict[str, Any]:
+        """What a command that acts prints: everything that was done, and what is left and why."""
+        left = document.plan(self.mine(tick.plan))["epics"]
+        return {
+            "actions": self.done,
+            "waiting": [word for epic in left for word in epic["waiting"]],
+            "unknown": [word for epic in left for word in epic["unknown"]],
+        }
+
+    def _mine(self, name: str) -> bool:
+        return self.names is None or name in self.names
+
+    def _seen(self, tick: Tick) -> None:
+        events = []
+        for outcome in tick.outcomes:
+            said = document.outcome(outcome)
+            self.done.append(said)
+            if outcome.error or not isinstance(outcome.action, SetPhase):  # labels tell nothing new
+                self.out.line(text.outcome(outcome))
+            events.append(
+                Event(at=tick.observed.at, event="ActionFailed" if outcome.error else "ActionDone", values=said)
+            )
+        events += [
+            self._waiting(tick, epic, task)
+            for epic in tick.plan.epics
+            for task in epic.waiting
+            if self._new(epic, task)
+        ]
+        self.site.journal.append(events)
+        self.site.journal.state(tick.observed)
+        for epic in tick.plan.epics:
+            before = self.site.recorded.status(epic.name)
+            conditions = document.conditions(epic, before, tick.observed.at)
+            self.site.recorded.write_status(epic.name, epic.spec.generation, conditions)
+
+    def _new(self, epic: EpicPlan, task: str) -> bool:
+        word = epic.waiting[task]  # type: ignore[index]
+        key, said = (epic.name, task), f"{word.reason}"
+        if self.said.get(key) == said:
+            return False
+        self.said[key] = said
+        return True
+
+    def _waiting(self, tick: Tick, epic: EpicPlan, task: str) -> Event:
+        word = epic.waiting[task]  # type: ignore[index]
+        values = {"manifest": epic.name, "task": task, "reason": word.reason, "message": word.message}
+        return Event(at=tick.observed.at, event="Waiting", values=values)
+
+
+@contextmanager
+def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]]:
+    """(wake, stop, signals): INT and TERM set both flags and are noted; the handlers of before come back at the end."""
+    wake, stop, got = threading.Event(), threading.Event(), list[int]()
+
+    def note(number: int, _frame: object) -> None:
+        got.append(number)
+        stop.set()
+        wake.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wake, stop, got
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,71 @@
+"""A small real repository with an epic in which things go wrong, worked off by the real program."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sh
+
+from reconciler.errors import PermanentError
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A repository made in `folder`, and the program that works on it."""
+
+    folder: Path
+    env: Mapping[str, str]
+
+    @property
+    def repository(self) -> Path:
+        return self.folder / "calculator"
+
+    def make(self, example: Path) -> None:
+        """Make the repository: the files of the example in one commit."""
+        shutil.copytree(example, self.repository)
+        git = sh.Command("git").bake(_cwd=str(self.repository), _env=dict(self.env), _tty_out=False)
+        git("init", "--quiet", "--initial-branch=main")
+        git("config", "user.name", "reconcile demo")
+        git("config", "user.email", "demo@localhost")
+        git("add", "--all")
+        git("commit", "--quiet", "--message=Begin a calculator")
+
+    def work(self) -> None:
+        """Bring the epic to its end, telling every step on standard output. Raises PermanentError where it does not."""
+        try:
+            self._reconcile("watch", "-f", "epic.yaml", "--until-done", _out=sys.stdout, _err=sys.stderr)
+        except sh.ErrorReturnCode as error:
+            raise PermanentError(
+                f"the demo did not end well (exit status {error.exit_code})", hint=f"what is left is in {self.folder}"
+            ) from error
+
+    def log(self) -> str:
+        """The base branch, newest commit first."""
+        git = sh.Command("git").bake(_cwd=str(self.repository), _env=dict(self.env), _tty_out=False)
+        return str(git("--no-pager", "log", "--format=%h %s", "main"))
+
+    def recovered(self) -> Iterator[str]:
+        """What went wrong on the way and was mended, one line each."""
+        status = json.loads(str(self._reconcile("status", "-o", "json")))
+        for task in status["epics"][0]["tasks"]:
+            described = json.loads(str(self._reconcile("describe", task["id"], "-o", "json")))
+            runs = [run for run in described["runs"] if run["id"].startswith("work/")]
+            yield from (f"{task['key']}: {_mended(run)}" for run in runs if run["why"] != "Ready")
+
+    def _reconcile(self, *args: str, **how: Any) -> Any:
+        program = sh.Command(sys.executable).bake("-m", "reconciler")
+        return program(*args, _cwd=str(self.repository), _env=dict(self.env), _tty_out=False, **how)
+
+
+def _mended(run: Mapping[str, Any]) -> str:
+    return {
+        "ChecksFailed": "its checks failed on the merged tree; another attempt was told why and mended it",
+        "AgentFailed": "its agent was killed; another one went on from what it had committed",
+        "Conflict": "it conflicted with what had landed before; another attempt brought both together",
+    }.get(run["why"], f"{run['why']}; attempt {run['attempt']} mended it")

@@ -1,0 +1,57 @@
+"""The environment that an agent gets: the caller's without what looks like a secret, plus what its manifest names.
+
+Pure: environments come in and go out as mappings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+_SECRET = re.compile(
+    r"token|secret|passw|credential|cookie|auth|api_?key|private"
+    r"|_key\Z"
+    r"|\A(?:aws|gh|github|git|bd)_",
+    re.IGNORECASE,
+)
+# Ours: a reconciler that an agent started must not pass that agent's run on as its own.
+_OURS = re.compile(r"RECONCILE_|OLDPWD\Z|PWD\Z")
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def looks_secret(name: str) -> bool:
+    """True for the name of a variable whose value no agent gets unless its manifest passes it on.
+
+    >>> [looks_secret(name) for name in ("GH_TOKEN", "my_password", "SSH_AUTH_SOCK", "PATH", "KEYBOARD")]
+    [True, True, True, False, False]
+    """
+    return bool(_SECRET.search(name))
+
+
+def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without names that look like secrets and without what belongs to the caller's own place.
+
+    >>> scrubbed({"HOME": "/root", "AWS_REGION": "x", "RECONCILE_RUN": "work/a/1"})
+    {'HOME': '/root'}
+    """
+    return {name: value for name, value in environ.items() if not looks_secret(name) and not _OURS.match(name)}
+
+
+def with_passed(environ: Mapping[str, str], env: Mapping[str, str], passed: Iterable[str]) -> dict[str, str]:
+    """`environ` scrubbed, with the variables in `passed` kept as they are and those of `env` set.
+
+    >>> with_passed({"A_TOKEN": "t", "B_TOKEN": "t"}, {"KEY": "value"}, ["A_TOKEN", "NOT_SET"])
+    {'A_TOKEN': 't', 'KEY': 'value'}
+    """
+    kept = {name: environ[name] for name in passed if name in environ}
+    return {**scrubbed(environ), **kept, **env}
+
+
+def path_with(path: str | None, folder: str) -> str:
+    """A search path that also holds `folder`: last, so that it hides no program of the user's.
+
+    >>> path_with("/usr/bin:/bin", "/opt/reconcile/bin"), path_with("/usr/bin:/bin", "/bin")
+    ('/usr/bin:/bin:/opt/reconcile/bin', '/usr/bin:/bin')
+    """
+    folders = (path or _DEFAULT_PATH).split(":")
+    return ":".join(folders if folder in folders else [*folders, folder])

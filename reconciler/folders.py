@@ -1,0 +1,91 @@
+"""Folders that an agent wrote into: walked, compared and taken away without ever following a link out of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import TemporaryError
+
+Stamp = tuple[
+    int, int, int, int, int
+]  # mode, size, times of content and of inode, inode: no program can forge them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a folder holds. Paths are relative; a repository is named by the folder that its `.git` stands in."""
+
+    files: Mapping[str, Stamp]  # regular files and links; what else there is (pipes, sockets) has no content to keep
+    repositories: tuple[str, ...] = ()
+
+
+def contents(root: Path) -> Contents:
+    """Everything below `root`. A `.git` file of `root` itself is what makes it a worktree, and is left out.
+
+    Raises TemporaryError for a folder that can't be read: what is in it is not known.
+    """
+    files: dict[str, Stamp] = {}
+    repositories: list[str] = []
+    for entry in _walk(os.fspath(root)):
+        relative = os.path.relpath(entry.path, root)
+        if entry.name == ".git":
+            if not (relative == ".git" and entry.is_file(follow_symlinks=False)):
+                repositories.append(os.path.dirname(relative) or ".")
+        elif not entry.is_dir(follow_symlinks=False):
+            found = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
+                files[relative] = _stamp(found)
+    return Contents(files=files, repositories=tuple(sorted(repositories)))
+
+
+def take_away(root: Path) -> None:
+    """Remove a folder with everything in it, its `.git` last, so that a removal that is cut off can be told from a
+    folder of somebody's. Links are removed, never followed. A folder that is gone is fine.
+    """
+    if not os.path.lexists(root):
+        return
+    _make_writable(root)
+    for name in sorted(os.listdir(root), key=lambda name: name == ".git"):
+        _remove(root / name)
+    os.rmdir(root)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _make_writable(root: Path) -> None:
+    # Some caches (Go's) are made read-only on purpose.
+    for folder, names, _ in os.walk(root):
+        for name in [".", *names]:
+            path = os.path.join(folder, name)
+            mode = os.lstat(path).st_mode
+            if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                os.chmod(path, stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        try:
+            with os.scandir(current) as entries:
+                found = list(entries)
+        except OSError as error:
+            raise TemporaryError(
+                f"cannot read {current}: {error.strerror}", delay=60.0, hint="its owner must make it readable"
+            ) from error
+        yield from found
+        pending += [entry.path for entry in found if entry.name != ".git" and entry.is_dir(follow_symlinks=False)]
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino

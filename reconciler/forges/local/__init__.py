@@ -1,0 +1,125 @@
+"""The local forge: pull requests, merges and landings on plain git, in the repository itself and with no server.
+
+* `pulls`, `record`: pull requests are refs, each change a compare-and-swap.
+* `candidates`, `bench`: what a landing would make, computed without writing anything.
+* `commits`, `message`, `signature`: the commit that lands, the same each time it is made.
+* `landing`, `intents`, `checkouts`, `remotes`: the base moves, what has it checked out follows, and so does the remote.
+* `history`: what has landed, read from the base.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from reconciler.errors import PermanentError
+from reconciler.forges.local import checkouts
+from reconciler.forges.local.candidates import Candidates
+from reconciler.forges.local.checkouts import BaseCheckout
+from reconciler.forges.local.commits import Commits
+from reconciler.forges.local.history import History
+from reconciler.forges.local.landing import LandingLine
+from reconciler.forges.local.pulls import Pulls
+from reconciler.forges.local.record import PullRecord, Verdict
+from reconciler.forges.local.remotes import Remotes
+from reconciler.git import Git
+from reconciler.names import PrNumber, Sha, TaskId
+from reconciler.observed import Base, Candidate, Checkout, Conflict, Landing, PullRequest
+from reconciler.ports import LandOrder
+
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class LocalForge:
+    """`ports.Forge` on plain git. Safe to share between threads."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._candidates = Candidates(git)
+        self._commits = Commits(git, self._candidates)
+        self._history = History(git)
+        self._pulls = Pulls(git)
+        self._remotes = Remotes(git)
+        self._line = LandingLine(git, self._commits, self._history, self._pulls, self._remotes)
+
+    def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
+        """A base branch with its checkout. With `push`, its head is the remote's, where the local one can follow."""
+        ours = self._line.local(name)
+        found = checkouts.of_base(self._git, name)
+        checkout = self._seen(name, found[0], ours, look=look) if found else None
+        return self._against_remote(name, ours, checkout) if push else Base(name=name, head=ours, checkout=checkout)
+
+    def pull_requests(self) -> Mapping[TaskId, PullRequest]:
+        """The newest pull request of every task that has one."""
+        return self._pulls.newest()
+
+    def show(self, number: PrNumber) -> PullRecord:
+        """Everything that is kept about one pull request. Raises PermanentError when there is none."""
+        return self._pulls.show(number).record
+
+    def landings(self, base: str) -> Sequence[Landing]:
+        """Every landing on the base, oldest first; on the remote's where it is ahead."""
+        ours, theirs = self._line.local(base), self._remotes.last_heard(base)
+        tip = theirs if theirs and self._history.contains(theirs, ours) else ours
+        return self._history.landings(base, tip)
+
+    def candidate(self, base: Sha, head: Sha) -> Candidate | Conflict:
+        """What landing `head` on `base` makes of it."""
+        return self._candidates.judge(_commit(base), _commit(head))
+
+    def candidate_commit(self, order: LandOrder) -> Sha:
+        """The commit that would land, written but on no branch."""
+        return self._commits.make(order)
+
+    def open(self, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
+        """Open the pull request of `task`, or find the open one."""
+        return self._pulls.open(task, head, title, body)
+
+    def contains(self, base: Sha, commit: Sha) -> bool:
+        """True when `commit` is an ancestor of `base`."""
+        return self._history.contains(_commit(base), _commit(commit))
+
+    def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
+        """Close a pull request."""
+        self._pulls.close(number, declined=declined, merged=merged)
+
+    def approve(self, number: PrNumber, head: Sha) -> None:
+        """Record a person's approval of one head."""
+        self._pulls.review(number, head, Verdict.APPROVED)
+
+    def reject(self, number: PrNumber, head: Sha, text: str) -> None:
+        """Record a person's 'no' to one head."""
+        self._pulls.review(number, head, Verdict.REJECTED, text)
+
+    def land(self, order: LandOrder) -> Sha:
+        """Move the base to the tested tree and bring its checkouts along; the landed commit."""
+        return self._line.land(order)
+
+    def push_base(self, base: str) -> None:
+        """Push the landed base to its remote, with a lease."""
+        self._line.push(base)
+
+    def catch_up(self, base: str) -> None:
+        """Finish what a killed landing left undone, and follow the remote of a base that is pushed."""
+        self._line.catch_up(base)
+
+    def _seen(self, name: str, checkout: BaseCheckout, head: Sha, *, look: bool) -> Checkout:
+        dirty = checkouts.dirty(self._git, checkout, head) if look else frozenset()
+        if dirty and (left := self._line.pending(name)):
+            # It is behind its branch: what differs from the new head only is not somebody's work.
+            dirty &= checkouts.dirty(self._git, checkout, left.old)
+        return Checkout(path=str(checkout.path), dirty=dirty, busy=checkout.busy)
+
+    def _against_remote(self, name: str, ours: Sha, checkout: Checkout | None) -> Base:
+        remote = self._remotes.of(name).name
+        theirs = self._remotes.head(name, near=ours)
+        if theirs and self._history.contains(theirs, ours):
+            return Base(name=name, head=theirs, checkout=checkout, remote=remote)
+        diverged = self._line.diverged(name, ours, theirs) if theirs else f"the remote {remote} has no branch {name}"
+        return Base(name=name, head=ours, checkout=checkout, remote=remote, unpushed=not diverged, diverged=diverged)
+
+
+def _commit(name: str) -> Sha:
+    if not _SHA.fullmatch(name):
+        raise PermanentError(f"{name[:80]!r} is not the name of a commit")
+    return Sha(name)

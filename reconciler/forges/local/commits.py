@@ -1,0 +1,169 @@
+"""The commit that lands: the same one each time it is made, whatever the clock says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.desired import MergeMethod
+from reconciler.errors import ChangedError, PermanentError
+from reconciler.forges.local import message, signature
+from reconciler.forges.local.bench import Bench
+from reconciler.forges.local.candidates import Candidates, merge
+from reconciler.forges.local.signature import Signature
+from reconciler.git import Git
+from reconciler.names import Sha
+from reconciler.observed import Candidate
+from reconciler.ports import LandOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """A commit as it is stored."""
+
+    sha: Sha
+    tree: Sha
+    parents: tuple[Sha, ...]
+    author: Signature
+    committer: Signature
+    message: str
+
+
+class Commits:
+    """Makes the commits that land."""
+
+    def __init__(self, git: Git, candidates: Candidates) -> None:
+        self._git = git
+        self._candidates = candidates
+
+    def make(self, order: LandOrder) -> Sha:
+        """The commit that puts `order.expected` on its base, written but on no branch.
+
+        Raises ChangedError when it would not have the judged tree, PermanentError for a branch that this method can't
+        land.
+        """
+        expected = order.expected
+        with self._candidates.benches.at(expected.base, quarantined=False) as bench:
+            match order.method:
+                case MergeMethod.REBASE:
+                    commit = _Fold(bench, order, self._committer()).commit()
+                case method:
+                    commit = self._whole(bench, order, method)
+            if (tree := bench.tree(commit)) == expected.tree:
+                return commit
+        if order.method is MergeMethod.REBASE:
+            raise PermanentError(
+                f"{order.task}: its commits, one by one, do not add up to the tree that was judged",
+                hint="set mergePolicy.method to squash or merge",
+            )
+        self._candidates.forget()
+        raise ChangedError(f"{order.task}: it merges to {tree[:12]} now, not to {expected.tree[:12]}")
+
+    def _whole(self, bench: Bench, order: LandOrder, method: MergeMethod) -> Sha:
+        expected = order.expected
+        merged = merge(bench, expected.base, expected.head)
+        if not isinstance(merged, Candidate):
+            self._candidates.forget()
+            raise ChangedError(f"{order.task}: it is in conflict with {order.base} now")
+        base, head = read(bench, expected.base), read(bench, expected.head)
+        parents = (base.sha, head.sha) if method is MergeMethod.MERGE else (base.sha,)
+        text = message.of_landing(order.title, order.body, order.task, head.sha)
+        made = replace(head, tree=merged.tree, parents=parents, message=text)
+        return write(bench, made, _dated(self._committer(), base, head))
+
+    def _committer(self) -> tuple[str, str]:
+        return signature.identity(self._git)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """Puts the commits of a branch onto its base, one after the other."""
+
+    bench: Bench
+    order: LandOrder
+    committer: tuple[str, str]
+
+    def commit(self) -> Sha:
+        expected = self.order.expected
+        tip = base = read(self.bench, expected.base)
+        for original in self._originals():
+            tree = self._picked(original, tip)
+            if tree == tip.tree:
+                continue  # What it does is on the base already, or is in `.beads` only.
+            text = message.of_rebased(original.message, self.order.task, expected.head)
+            made = replace(original, tree=tree, parents=(tip.sha,), message=text)
+            tip = read(self.bench, write(self.bench, made, _dated(self.committer, tip, original)))
+        if tip is base:
+            raise ChangedError(f"{self.order.task}: nothing of it is left to land on {self.order.base}")
+        return tip.sha
+
+    def _originals(self) -> list[Raw]:
+        expected = self.order.expected
+        listed = self.bench.run("rev-list", "--reverse", "--topo-order", expected.head, f"^{expected.base}")
+        commits = [read(self.bench, Sha(sha)) for sha in listed.text.split()]
+        for commit in commits:
+            if len(commit.parents) != 1:
+                raise PermanentError(
+                    f"{self.order.task}: {commit.sha[:12]} is a merge commit, which can't be rebased",
+                    hint="set mergePolicy.method to squash or merge",
+                )
+        return commits
+
+    def _picked(self, original: Raw, tip: Raw) -> Sha:
+        # `merge-tree --merge-base` is missing before git 2.40: commits that part at the original's parent do the same.
+        base = self.order.expected.base
+        before = self.bench.with_beads_of(base, self.bench.tree(original.parents[0]))
+        parted = self.bench.commit(before)
+        ours = self.bench.commit(tip.tree, parted)
+        theirs = self.bench.commit(self.bench.with_beads_of(base, original.tree), parted)
+        merged = self.bench.merge(ours, theirs)
+        if merged.conflicts:
+            raise PermanentError(
+                f"{self.order.task}: {original.sha[:12]} by itself is in conflict with {self.order.base}: "
+                f"{', '.join(merged.conflicts[:5])}",
+                hint="set mergePolicy.method to squash or merge, which land the branch as a whole",
+            )
+        return merged.tree
+
+
+def read(bench: Bench, sha: Sha) -> Raw:
+    """A commit, as it is stored."""
+    text = bench.run("cat-file", "commit", sha).out
+    head, _, body = text.partition(b"\n\n")
+    fields = [line.partition(" ") for line in head.decode("utf-8", "replace").split("\n")]
+    first = {key: value for key, _, value in reversed(fields)}
+    return Raw(
+        sha=sha,
+        tree=Sha(first["tree"]),
+        parents=tuple(Sha(value) for key, _, value in fields if key == "parent"),
+        author=signature.parse(first.get("author", "")),
+        committer=signature.parse(first.get("committer", "")),
+        message=_decoded(body, first.get("encoding", "utf-8")),
+    )
+
+
+def write(bench: Bench, commit: Raw, committer: Signature) -> Sha:
+    """Store a commit with another committer. Nothing signs it, and no hook sees it."""
+    parents = [part for parent in commit.parents for part in ("-p", parent)]
+    made = bench.run(
+        "commit-tree",
+        *parents,
+        "-F",
+        "-",
+        commit.tree,
+        stdin=commit.message.encode("utf-8", "replace"),
+        env=signature.signed(author=commit.author, committer=committer),
+    )
+    return Sha(made.text.strip())
+
+
+def _dated(committer: tuple[str, str], *commits: Raw) -> Signature:
+    # The date of the newest commit that goes into it: made again after a crash, it is the same commit.
+    newest = max(commits, key=lambda commit: commit.committer.seconds)
+    return Signature(*committer, newest.committer.date)
+
+
+def _decoded(body: bytes, encoding: str) -> str:
+    try:
+        return body.decode(encoding, "replace")
+    except LookupError:
+        return body.decode("utf-8", "replace")

@@ -1,0 +1,172 @@
+"""Pull requests as refs: `refs/reconcile/pr/<n>` names a commit whose message is the record and whose parent is the head.
+
+The parent keeps the work from being collected. Every change is a compare-and-swap on that ref.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from reconciler.errors import ChangedError, PermanentError
+from reconciler.forges.local import record as records
+from reconciler.forges.local import refs
+from reconciler.forges.local.record import PullRecord, Review, Verdict
+from reconciler.forges.local.refs import HEADS, Move
+from reconciler.forges.local.signature import Signature, identity, signed
+from reconciler.git import Git
+from reconciler.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
+from reconciler.observed import PullRequest
+
+_TRIES = 20
+_NUMBERED = re.compile(re.escape(PULL_REQUEST_REFS) + r"[1-9][0-9]{0,17}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record and the commit that holds it."""
+
+    record: PullRecord
+    commit: Sha
+
+    @property
+    def ref(self) -> str:
+        return pull_request_ref(self.record.number)
+
+
+class Pulls:
+    """The pull requests of one repository."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def newest(self) -> Mapping[TaskId, PullRequest]:
+        """The newest pull request of every task that has one."""
+        kept = self._newest()
+        heads = self._branch_heads()
+        gone = [task for task, stored in kept.items() if stored.record.open and task not in heads]
+        # One that landed between the two looks lost its branch too: only a record that still is open was declined.
+        again = self._newest() if gone else {}
+        kept.update({task: again[task] for task in gone if task in again})
+        return {task: stored.record.seen(heads.get(task)) for task, stored in kept.items()}
+
+    def show(self, number: PrNumber) -> Stored:
+        """One pull request. Raises PermanentError when there is none, or when its record is damaged."""
+        found = self._read(pull_request_ref(number))
+        if not found:
+            raise PermanentError(f"there is no pull request #{number}", hint="'reconcile pr list' names them all")
+        return found[0]
+
+    def open(self, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
+        """Open the pull request of `task`, or find the open one."""
+        for _ in range(_TRIES):
+            with self._git.writing() as lock:
+                self._expect_branch(task, head)
+                every = self._read(PULL_REQUEST_REFS)
+                found = next((kept for kept in every if kept.record.task == task and kept.record.open), None)
+                if found:
+                    return found.record.number
+                number = PrNumber(max((kept.record.number for kept in every), default=0) + 1)
+                record = PullRecord(
+                    number=number,
+                    task=task,
+                    title=title,
+                    body=body,
+                    head=head,
+                    opened_head=head,
+                    opened_at=datetime.now(UTC),
+                )
+                if self._create(record, lock):
+                    return number
+        raise ChangedError(f"{task}: pull requests are being opened faster than this one can be")
+
+    def close(self, number: PrNumber, *, declined: bool, merged: bool) -> None:
+        """Close a pull request; one that is closed already stays as it is."""
+        with self._git.writing() as lock:
+            kept = self.show(number)
+            closed = kept.record.closed(datetime.now(UTC), declined=declined, merged=merged)
+            self._put(kept, self._with_head(closed), lock)
+
+    def review(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
+        """Record what a person said about `head`, which must still be the head of the branch."""
+        with self._git.writing() as lock:
+            kept = self.show(number)
+            if not kept.record.open:
+                raise PermanentError(f"#{number} is {kept.record.state}", hint="only an open pull request is reviewed")
+            self._expect_branch(kept.record.task, head)
+            by = "{} <{}>".format(*identity(self._git))
+            said = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
+            self._put(kept, replace(kept.record.reviewed(said), head=head), lock, pinned=True)
+
+    def landing(self, kept: Stored, head: Sha, commit: Sha, method: str) -> Move:
+        """The move that records, in the transaction that moves the base, that `commit` carries `head` to it."""
+        merged = kept.record.closed(datetime.now(UTC), declined=False, merged=True)
+        record = replace(merged, head=head, landed=commit, method=method)
+        return Move(kept.ref, kept.commit, self._write(record))
+
+    def _with_head(self, record: PullRecord) -> PullRecord:
+        head = refs.head_of(self._git, HEADS + record.branch)
+        return replace(record, head=head) if head and not record.landed else record
+
+    def _expect_branch(self, task: TaskId, head: Sha) -> None:
+        branch = branch_of(task)
+        now = refs.head_of(self._git, HEADS + branch)
+        if now != head:
+            at = now[:12] if now else "gone"
+            raise ChangedError(f"{task}: the head of {branch} is {at}, not {head[:12]}", hint="look at it again")
+
+    def _create(self, record: PullRecord, lock: int) -> bool:
+        ref = pull_request_ref(record.number)
+        pin = Move(HEADS + record.branch, record.head)
+        try:
+            refs.move(self._git, (pin, Move(ref, None, self._write(record))), f"open #{record.number}", lock)
+        except ChangedError:
+            if refs.head_of(self._git, ref) is None:
+                raise
+            return False
+        return True
+
+    def _put(self, kept: Stored, record: PullRecord, lock: int, *, pinned: bool = False) -> None:
+        if replace(record, head=kept.record.head) == kept.record:
+            return
+        pin = (Move(HEADS + record.branch, record.head),) if pinned else ()
+        moves = (*pin, Move(kept.ref, kept.commit, self._write(record)))
+        refs.move(self._git, moves, f"change #{record.number}", lock)
+
+    def _write(self, record: PullRecord) -> Sha:
+        by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")
+        text = records.encode(record).encode("ascii")
+        tree = f"{record.head}^{{tree}}"
+        made = self._git.objects(
+            "commit-tree", "-p", record.head, "-F", "-", tree, stdin=text, env=signed(author=by, committer=by)
+        )
+        return Sha(made.text.strip())
+
+    def _newest(self) -> dict[TaskId, Stored]:
+        every = sorted(self._read(PULL_REQUEST_REFS), key=lambda kept: kept.record.number)
+        return {kept.record.task: kept for kept in every}
+
+    def _read(self, pattern: str) -> list[Stored]:
+        found = refs.listed(self._git, pattern, "%(objecttype)", "%(contents)")
+        # A name that is no number of a pull request is none of ours.
+        return [_stored(ref, Sha(sha), kind, text) for ref, sha, kind, text in found if _NUMBERED.fullmatch(ref)]
+
+    def _branch_heads(self) -> dict[TaskId, Sha]:
+        prefix = HEADS + BRANCH_PREFIX
+        return {TaskId(ref.removeprefix(prefix)): Sha(sha) for ref, sha in refs.listed(self._git, prefix)}
+
+
+def _stored(ref: str, commit: Sha, kind: str, text: str) -> Stored:
+    number = PrNumber(int(ref.removeprefix(PULL_REQUEST_REFS)))
+    try:
+        if kind != "commit":
+            raise ValueError(f"it names a {kind}")
+        return Stored(records.decode(text, number), commit)
+    except ValueError as error:
+        # Whose pull request this is can't be told, and a task that has one must not get a second.
+        raise PermanentError(
+            f"the record of pull request #{number} is damaged: {error}",
+            hint=f"look at it with 'git show {ref}', then remove it with 'git update-ref -d {ref}'",
+        ) from error

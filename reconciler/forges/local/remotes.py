@@ -1,0 +1,139 @@
+"""The remote of a base: where its head is, and the leased push that moves it. Only its URL comes from the repository."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.forges.local.refs import HEADS
+from reconciler.git import Git, GitError
+from reconciler.names import Sha
+from reconciler.shell import Finished
+
+FRESH_S = 30.0
+NETWORK_S = 120.0
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^/]+:")
+_CREDENTIALS = re.compile(r"://[^@/\s]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A remote of the repository."""
+
+    name: str
+    url: str
+
+
+class Remotes:
+    """Where base branches stand on their remotes. What was heard is good for a while, unless asked for anew."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._heard: dict[str, tuple[float, Remote, Sha | None]] = {}
+
+    def of(self, base: str) -> Remote:
+        """The remote that the base follows, else `origin`. Raises PermanentError where there is none."""
+        said = self._said()
+        name = said.get(f"branch.{base}.remote", "origin")
+        url = said.get(f"remote.{name}.url")
+        if not url:
+            raise PermanentError(
+                f"{base} is to be pushed, but the repository has no remote {name!r}",
+                hint="add it with 'git remote add', or set mergePolicy.push to false",
+            )
+        return Remote(name, url if _ELSEWHERE.match(url) else str(Path(self._git.repository.main, url)))
+
+    def head(self, base: str, *, near: Sha, fresh: bool = False) -> Sha | None:
+        """The remote's head of `base`, with its objects here; None where the remote has no such branch.
+
+        `near` is a commit that both sides are likely to have.
+        """
+        remote = self.of(base)
+        heard = self._heard.get(base)
+        if heard and not fresh and heard[1] == remote and time.monotonic() - heard[0] < FRESH_S:
+            return heard[2]
+        listed = self._ask("ls-remote", "--", remote.url, HEADS + base).text.split()
+        head = Sha(listed[0]) if listed else None
+        if head and self._git.objects("cat-file", "-e", head, ok=(0, 1, 128)).code:
+            head = self._fetch(remote, base, near)
+        self._heard[base] = (time.monotonic(), remote, head)
+        return head
+
+    def last_heard(self, base: str) -> Sha | None:
+        """The remote's head as it was heard last; None when it never was asked for."""
+        heard = self._heard.get(base)
+        return heard[2] if heard else None
+
+    def push(self, base: str, old: Sha, new: Sha, lock: int) -> None:
+        """Move the remote's base from `old` to its descendant `new`; done already is done.
+
+        Raises ChangedError when it is elsewhere.
+        """
+        remote = self.of(base)
+        ref = HEADS + base
+        # A lease that holds forces: that nothing is taken back is ours to make sure of.
+        if not self._contains(new, old):
+            raise ChangedError(f"{base} of {remote.name} is at {old[:12]}, which {new[:12]} does not contain")
+        lease = f"--force-with-lease={ref}:{old}"
+        self._heard.pop(base, None)
+        try:
+            self._ask(
+                "push",
+                "--quiet",
+                "--no-verify",
+                "--recurse-submodules=no",
+                lease,
+                "--",
+                remote.url,
+                f"{new}:{ref}",
+                lock=lock,
+            )
+        except ReconcileError:
+            # The answer may have been lost on its way back: only the remote knows.
+            now = self.head(base, near=old, fresh=True)
+            if now == old:
+                raise
+            if now is None or not self._contains(now, new):
+                at = now[:12] if now else "nothing"
+                raise ChangedError(f"{base} of {remote.name} is at {at}, not at {old[:12]}") from None
+
+    def _fetch(self, remote: Remote, base: str, near: Sha) -> Sha:
+        # The control git dir knows no refs: without one, the whole history would be sent, and walked.
+        slot = hashlib.sha256(base.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        ours, theirs = f"refs/near/{slot}", f"refs/fetched/{slot}"
+        self._git.objects("update-ref", ours, near)
+        try:
+            quiet = (
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-auto-maintenance",
+                "--no-recurse-submodules",
+            )
+            self._ask("fetch", *quiet, "--", remote.url, f"+{HEADS}{base}:{theirs}")
+            return Sha(self._git.objects("rev-parse", "--verify", theirs).text.strip())
+        finally:
+            for ref in (ours, theirs):
+                self._git.objects("update-ref", "-d", ref)
+
+    def _contains(self, base: Sha, commit: Sha) -> bool:
+        return self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1)).code == 0
+
+    def _ask(self, *args: str, lock: int | None = None) -> Finished:
+        try:
+            return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock)
+        except GitError as error:
+            raise TemporaryError(_CREDENTIALS.sub("://", str(error)), delay=30.0) from error
+
+    def _said(self) -> dict[str, str]:
+        config = self._git.repository.common / "config"
+        listed = self._git.objects("config", f"--file={config}", "--no-includes", "--null", "--list").text.split("\0")
+        pairs = (entry.partition("\n") for entry in listed if entry)
+        said: dict[str, str] = {}
+        for key, _, value in pairs:
+            said.setdefault(key, value)
+        return said

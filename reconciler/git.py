@@ -1,0 +1,261 @@
+"""How every git command of ours is run: nothing that an agent may have written into the repository runs in us.
+
+Two ways, and no third:
+
+* `refs` names the repository's own git dir: for refs, the list of worktrees, and nothing that reads files or objects
+  through configurable programs. Hooks and fsmonitor are off.
+* `objects` names a *control* git dir of ours that shares the repository's objects but none of its executable config,
+  hooks or attributes: for everything that reads or writes files, diffs, merges, commits and pushes. It knows no refs:
+  name commits by their sha. Filters and merge drivers come from global and system config only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from reconciler import shell
+from reconciler.errors import PermanentError, TemporaryError
+from reconciler.shell import Finished
+
+MINIMUM = (2, 38)
+WRITER_WAIT_S = 60.0
+NO_SHA = "0" * 40
+
+# What may be taken over from the repository's own config: none of it names a program.
+_HARMLESS = re.compile(
+    r"extensions\.(?!refstorage).*"
+    r"|core\.(autocrlf|eol|filemode|ignorecase|symlinks|sparsecheckout|sparsecheckoutcone|repositoryformatversion)"
+    r"|user\.(name|email)"
+    r"|remote\..*\.url"
+)
+_INERT = (
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "gc.auto=0"),
+    *("-c", "maintenance.auto=false"),
+    *("-c", "advice.detachedHead=false"),
+)
+
+
+class GitError(TemporaryError):
+    """Git said no. Temporary, because a lock or a half-written ref is the usual cause: it is looked at again."""
+
+    def __init__(self, args: tuple[str, ...], finished: Finished) -> None:
+        super().__init__(f"git {args[0]} failed: {finished.complaint}", delay=10.0)
+        self.finished = finished
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where a repository stands. `main` is its main checkout (the git dir itself when it is bare)."""
+
+    main: Path
+    common: Path
+
+    @property
+    def state(self) -> Path:
+        """Our own folder: survives `git clean` and a new `.beads`."""
+        return self.common / "reconcile"
+
+    @property
+    def bare(self) -> bool:
+        return self.main == self.common
+
+
+def find(path: Path, environ: Mapping[str, str]) -> Repository:
+    """The repository that contains `path`. Raises PermanentError when there is none, or git is too old."""
+    env = _environment(environ)
+    found = shell.run(
+        ("git", *_INERT, "-C", str(path), "rev-parse", "--path-format=absolute", "--git-common-dir"), env=env
+    )
+    if found.code:
+        raise PermanentError(f"{path} is not in a git repository: {found.complaint}", hint="run 'git init' there first")
+    common = Path(os.fsdecode(found.out.removesuffix(b"\n")))
+    listed = shell.run(("git", *_INERT, f"--git-dir={common}", "worktree", "list", "--porcelain", "-z"), env=env)
+    if listed.code:
+        raise PermanentError(f"cannot list the worktrees of {common}: {listed.complaint}")
+    first = listed.out.split(b"\0")
+    bare = b"bare" in first[: first.index(b"")] if b"" in first else False
+    return Repository(common if bare else Path(os.fsdecode(first[0].removeprefix(b"worktree "))), common)
+
+
+def version(environ: Mapping[str, str]) -> tuple[int, ...]:
+    """Git's version. Raises PermanentError when git is missing or older than `MINIMUM`."""
+    said = shell.run(("git", "version"), env=_environment(environ)).text
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
+    if not found or (numbers := tuple(int(n) for n in found.groups(default="0"))) < MINIMUM:
+        wanted = ".".join(map(str, MINIMUM))
+        raise PermanentError(f"git {wanted} or newer is needed, here is {said.strip()!r}", hint="update git")
+    return numbers
+
+
+class Git:
+    """The git commands of one repository. Safe to share between threads."""
+
+    def __init__(self, repository: Repository, environ: Mapping[str, str]) -> None:
+        self.repository = repository
+        self._env = _environment(environ)
+        self._control = repository.state / "control"
+        self._config_seen: tuple[tuple[int, int, int] | None, ...] | None = None
+
+    def refs(
+        self,
+        *args: str,
+        ok: tuple[int, ...] = (0,),
+        stdin: bytes | None = None,
+        timeout_s: float = 60.0,
+        lock: int | None = None,
+    ) -> Finished:
+        """Run git on the repository's own git dir. Raises GitError for an exit status that is not in `ok`."""
+        argv = ("git", *_INERT, f"--git-dir={self.repository.common}", *args)
+        # An agent can declare a promisor remote and take an object away: reading it would then run its sshCommand.
+        env = {**self._env, "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
+        fds = () if lock is None else (lock,)
+        # With an explicit git dir, git takes its cwd for the working tree: give it one that holds nothing.
+        finished = shell.run(argv, env=env, cwd=self._home(), stdin=stdin, timeout_s=timeout_s, pass_fds=fds)
+        return _expect(args, finished, ok)
+
+    def objects(
+        self,
+        *args: str,
+        ok: tuple[int, ...] = (0,),
+        stdin: bytes | None = None,
+        work_tree: Path | None = None,
+        index: Path | None = None,
+        quarantine: Path | None = None,
+        config: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 120.0,
+        lock: int | None = None,
+    ) -> Finished:
+        """Run git on the control git dir. Raises GitError for an exit status that is not in `ok`.
+
+        `index` is the index file to use (default: none that exists). With `quarantine`, new objects are written to that
+        folder and the repository stays as it is. `config` holds `key=value` pairs, `env` more variables (identity,
+        dates).
+        """
+        self._refresh_control()
+        objects = self.repository.common / "objects"
+        settings = {
+            "GIT_DIR": str(self._control),
+            "GIT_OBJECT_DIRECTORY": str(quarantine or objects),
+            "GIT_INDEX_FILE": str(index or self._control / "no-index"),
+            "GIT_WORK_TREE": str(work_tree or self._home()),
+        }
+        if quarantine:
+            settings["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(objects)
+        if (shallow := self.repository.common / "shallow").exists():
+            settings["GIT_SHALLOW_FILE"] = str(shallow)
+        argv = ("git", *_INERT, *(part for pair in config for part in ("-c", pair)), *args)
+        finished = shell.run(
+            argv,
+            env={**self._env, **settings, **(env or {})},
+            cwd=work_tree or self._home(),
+            stdin=stdin,
+            timeout_s=timeout_s,
+            pass_fds=() if lock is None else (lock,),
+        )
+        return _expect(args, finished, ok)
+
+    @contextmanager
+    def writing(self, what: str = "git-writer") -> Iterator[int]:
+        """One writer at a time per repository, across processes. Gives a descriptor to hand to git as `lock`.
+
+        Git inherits it, so a `worktree add` that outlives its killed reconciler is waited for instead of repaired.
+        `what` names another lock, for work that only others of its kind must wait for.
+        Raises TemporaryError when another writer stays for `WRITER_WAIT_S` seconds.
+        """
+        self._home()
+        path = self.repository.state / "locks" / what
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                _wait_for(fd)
+            except BlockingIOError as error:
+                raise TemporaryError("another git writer of ours is still at work in this repository") from error
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _home(self) -> Path:
+        home = self._control / "empty"
+        if not home.is_dir():
+            for folder in (self.repository.state, self._control, home):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        return home
+
+    def _refresh_control(self) -> None:
+        source = self.repository.common / "config"
+        exclude = self.repository.common / "info" / "exclude"
+        seen = (_stamp(source), _stamp(exclude))
+        if seen == self._config_seen and (self._control / "HEAD").exists():
+            return
+        self._home()
+        for folder in ("refs", "objects", "info"):
+            (self._control / folder).mkdir(mode=0o700, exist_ok=True)
+        listed = shell.run(
+            ("git", "config", f"--file={source}", "--no-includes", "--null", "--list"), env=self._env, cwd=self._control
+        )
+        if listed.code:
+            raise TemporaryError(f"cannot read {source}: {listed.complaint}", delay=30.0)
+        pairs = (entry.partition("\n") for entry in listed.text.split("\0") if entry)
+        lines = [_setting(key, value if has else "true") for key, has, value in pairs if _HARMLESS.fullmatch(key)]
+        _replace(self._control / "config", "".join(lines))
+        _replace(self._control / "info" / "exclude", exclude.read_text("utf-8", "replace") if exclude.is_file() else "")
+        _replace(self._control / "HEAD", "ref: refs/heads/none\n")
+        self._config_seen = seen
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    # Hooks export GIT_DIR and GIT_INDEX_FILE; git would then act on the wrong worktree.
+    kept = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
+    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
+
+
+def _expect(args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> Finished:
+    if finished.code not in ok:
+        raise GitError(args, finished)
+    return finished
+
+
+@retry(
+    retry=retry_if_exception_type(BlockingIOError),
+    stop=stop_after_delay(WRITER_WAIT_S),
+    wait=wait_exponential(multiplier=0.002, max=0.1),
+    reraise=True,
+)
+def _wait_for(fd: int) -> None:
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file does; None where there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _setting(key: str, value: str) -> str:
+    section, _, name = key.rpartition(".")
+    first, _, rest = section.partition(".")
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    subsection = ' "' + rest.replace("\\", "\\\\").replace('"', '\\"') + '"' if rest else ""
+    return f'[{first}{subsection}]\n\t{name} = "{quoted}"\n'
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)

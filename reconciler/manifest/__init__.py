@@ -1,0 +1,46 @@
+"""Manifests: what a user writes (`load`), and what was recorded of it (`Recorded`).
+
+* `documents` reads what users write, over `sources`, `yaml_text`, `model`, `inline` and `resolving`
+* `recorded` keeps it in the repository, in the `form` that `documents` ends in too
+* `schema` and `wording` say what each field means and allows; `findings` and `complaints` say what is wrong, and where
+
+Only what reads users' files needs pydantic, which takes as long to import as the rest of the program together: every
+command reads recorded manifests, few read new ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reconciler.desired import EpicSpec
+from reconciler.manifest.durations import duration
+from reconciler.manifest.located import Located
+from reconciler.manifest.recorded import Found, Recorded, max_agents
+from reconciler.manifest.shipped import shipped, shipped_agents, shipped_examples
+
+__all__ = [
+    "Found",
+    "Located",
+    "Recorded",
+    "duration",
+    "load",
+    "max_agents",
+    "shipped",
+    "shipped_agents",
+    "shipped_examples",
+]
+
+
+def load(
+    sources: Sequence[str], *, stdin: str = "", cwd: Path, locate: Callable[[Path], Located]
+) -> tuple[EpicSpec, ...]:
+    """The manifests of kind Epic in these files, folders and `-`, in the order of the text.
+
+    Raises ManifestError, one line per finding. `locate` gives the repository that contains a path; the PermanentError or
+    UsageError that it raises becomes a finding.
+    """
+    documents = importlib.import_module("reconciler.manifest.documents")
+    found: tuple[EpicSpec, ...] = documents.load(sources, stdin=stdin, cwd=cwd, locate=locate)
+    return found

@@ -1,0 +1,99 @@
+"""What pydantic says about a document -> findings with a position, what is allowed instead, and what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
+from reconciler.manifest.model import INLINE, NAMED
+from reconciler.manifest.scalars import quoted
+from reconciler.manifest.schema import schema
+from reconciler.manifest.wording import allowed, alternatives, node_at
+from reconciler.manifest.yaml_text import Document
+
+
+def complaints(document: Document, kind: str, error: ValidationError) -> Iterator[Finding]:
+    """A finding for each of pydantic's."""
+    for said in error.errors(include_url=False, include_input=False):
+        yield _finding(document, kind, said)
+
+
+def _finding(document: Document, kind: str, said: Any) -> Finding:
+    path = tuple(part for part in said["loc"] if part not in (INLINE, NAMED, "[key]"))
+    match said["type"]:
+        case "missing":
+            words = _allowed(kind, path)
+            return _at(document, path[:-1], path, f"is missing; allowed: {words}")
+        case "extra_forbidden":
+            return _unknown_field(document, kind, path)
+        case "value_error":
+            return _at(document, path, path, str(said["ctx"]["error"]))
+        case _ if said["loc"][-1] == "[key]":
+            return _bad_key(document, path)
+        case _:
+            return _bad_value(document, kind, path)
+
+
+def _unknown_field(document: Document, kind: str, path: FieldPath) -> Finding:
+    node = node_at(schema(kind), path[:-1]) or {}
+    known = [name for form in alternatives(schema(kind), node) for name in form.get("properties", {})]
+    what = f"unknown field; allowed: {', '.join(known)}"
+    place = document.keys.get(path, document.place(path))
+    hint = did_you_mean(str(path[-1]), known)
+    return Finding(file=document.file, place=place, path=path, what=what, hint=hint)
+
+
+def _bad_key(document: Document, path: FieldPath) -> Finding:
+    what = f"{shown(str(path[-1]))} is not allowed as a name; allowed: letters, digits and _, no digit first"
+    return Finding(file=document.file, place=document.keys.get(path, document.place(path)), path=path, what=what)
+
+
+def _bad_value(document: Document, kind: str, path: FieldPath) -> Finding:
+    value = _value(document.data, path)
+    words = _allowed(kind, path)
+    what = f"{_described(value)} is not allowed; allowed: {words}"
+    if isinstance(value, str):
+        return _at(document, path, path, what, did_you_mean(value, words.split(", ")))
+    wants_text = any(form.get("type") == "string" for form in alternatives(schema(kind), _node(kind, path)))
+    scalar = isinstance(value, int | float)
+    hint = f"write {quoted(_spelt(value))} for text" if wants_text and scalar else None
+    return _at(document, path, path, what, hint)
+
+
+def _at(document: Document, where: FieldPath, path: FieldPath, what: str, hint: str | None = None) -> Finding:
+    return Finding(file=document.file, place=document.place(where), path=path, what=what, hint=hint)
+
+
+def _allowed(kind: str, path: FieldPath) -> str:
+    return allowed(schema(kind), _node(kind, path))
+
+
+def _node(kind: str, path: FieldPath) -> dict[str, Any]:
+    return node_at(schema(kind), path) or {}
+
+
+def _value(data: Any, path: FieldPath) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _described(value: Any) -> str:
+    match value:
+        case bool():
+            return _spelt(value)
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return f"the text {shown(value)}"
+        case list():
+            return "a list" if value else "an empty list"
+        case _:
+            return "a mapping"
+
+
+def _spelt(value: bool | int | float) -> str:
+    return str(value).lower()

@@ -1,0 +1,135 @@
+"""Manifests as users write them -> `EpicSpec`: every name resolved, every path absolute, or every finding at once.
+
+No program is run here: what git knows about a path comes from `locate`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from reconciler.desired import EpicSpec
+from reconciler.manifest import inline, sources, yaml_text
+from reconciler.manifest.complaints import complaints
+from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, refusal, shown
+from reconciler.manifest.model import KINDS, Agent, AgentProfile, Epic, MergePolicyDocument, Policy
+from reconciler.manifest.resolving import Locate, Surroundings, WrongError, resolved
+from reconciler.manifest.shipped import shipped
+from reconciler.manifest.sources import Source
+from reconciler.manifest.yaml_text import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A document that is right by itself."""
+
+    source: Source
+    document: Document
+    value: Epic | AgentProfile | MergePolicyDocument
+
+    @property
+    def id(self) -> tuple[str, str]:
+        return self.value.kind, self.value.metadata.name
+
+    def finding(self, path: FieldPath, what: str, hint: str | None = None) -> Finding:
+        return Finding(file=self.document.file, place=self.document.place(path), path=path, what=what, hint=hint)
+
+
+def load(named: Sequence[str], *, stdin: str, cwd: Path, locate: Locate) -> tuple[EpicSpec, ...]:
+    """The manifests of kind Epic in these files, folders and `-`, in the order of the text.
+
+    Raises ManifestError with every finding; what `locate` says against a path (PermanentError, UsageError) becomes one.
+    """
+    read = _read(named, stdin, cwd)
+    _refuse(_repeated(read))
+    epics = [(each, each.value) for each in read if isinstance(each.value, Epic)]
+    _refuse(
+        each.finding(("spec", "tasks", *path), what, hint)
+        for each, epic in epics
+        for path, what, hint in inline.wrong(epic.spec.tasks, epic.spec.epic)
+    )
+    specs = [_resolved(each, epic, read, functools.cache(locate)) for each, epic in epics]
+    _refuse(spec for spec in specs if isinstance(spec, Finding))
+    return tuple(spec for spec in specs if isinstance(spec, EpicSpec))
+
+
+def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:
+    """Every document, each right by itself. Raises ManifestError."""
+    texts: dict[str, tuple[Source, list[Document]]] = {}
+    findings: list[Finding] = []
+    for name in named:
+        found = {
+            source.path: (source, yaml_text.documents(source.name, source.content))
+            for source in sources.read(name, stdin, cwd)
+        }
+        wrong = [finding for _, parsed in found.values() for finding in parsed.findings]
+        if not wrong and not any(parsed.documents for _, parsed in found.values()):
+            wrong = [Finding(file=name, what="holds no document", hint="'reconcile init' writes a first one")]
+        findings += wrong
+        texts |= {path: (source, parsed.documents) for path, (source, parsed) in found.items()}
+    _refuse(findings)
+    read = [_valid(source, document) for source, documents in texts.values() for document in documents]
+    _refuse(finding for each in read if not isinstance(each, _Read) for finding in each)
+    return [each for each in read if isinstance(each, _Read)]
+
+
+def _valid(source: Source, document: Document) -> _Read | list[Finding]:
+    kind = document.data.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        said = "is missing" if kind is None else f"unknown kind {shown(kind) if isinstance(kind, str) else ''}".rstrip()
+        hint = did_you_mean(kind, KINDS) if isinstance(kind, str) else None
+        what = f"{said}; allowed: {', '.join(KINDS)}"
+        return [Finding(file=document.file, place=document.place(("kind",)), path=("kind",), what=what, hint=hint)]
+    try:
+        return _Read(source=source, document=document, value=KINDS[kind].model_validate(document.data))
+    except ValidationError as error:
+        return list(complaints(document, kind, error))
+
+
+def _repeated(read: Iterable[_Read]) -> Iterator[Finding]:
+    first: dict[tuple[str, str], _Read] = {}
+    for each in read:
+        before = first.setdefault(each.id, each)
+        if before is not each:
+            line = before.document.place(("metadata", "name")).line
+            kind, name = each.id
+            yield each.finding(
+                ("metadata", "name"), f"there is a {kind} {name!r} already, at {before.document.file}:{line}"
+            )
+
+
+def _resolved(each: _Read, epic: Epic, read: list[_Read], locate: Locate) -> EpicSpec | Finding:
+    around = Surroundings(
+        folder=each.source.folder,
+        agents=_named("AgentProfile", read),
+        policies=_named("MergePolicy", read),
+        locate=locate,
+    )
+    try:
+        return replace(resolved(epic, around), source=each.source.path)
+    except WrongError as error:
+        return each.finding(error.path, error.what, error.hint)
+
+
+def _named(kind: str, read: list[_Read]) -> dict[str, Agent | Policy]:
+    """The profiles of a kind by name: those of the source before those that ship with the program."""
+    return {
+        each.value.metadata.name: each.value.spec
+        for each in (*_shipped(), *read)
+        if each.value.kind == kind and not isinstance(each.value, Epic)
+    }
+
+
+@functools.cache
+def _shipped() -> tuple[_Read, ...]:
+    folder = shipped()
+    return tuple(_read([str(folder)], "", folder))
+
+
+def _refuse(findings: Iterable[Finding]) -> None:
+    if found := list(findings):
+        raise refusal(found)

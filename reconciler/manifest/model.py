@@ -1,0 +1,349 @@
+"""The manifest as users write it: every field with its meaning, default, limits and an example.
+
+`explain`, the JSON Schema and the messages about wrong values follow from what stands here. What a field may be is said
+by its type; what fields must be to each other is in `tasks`, and what they mean here on this machine in `documents`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic.alias_generators import to_camel
+
+from reconciler.desired import (
+    ForgeKind,
+    MergeMethod,
+    MergeMode,
+    MergePolicy,
+    NoChecks,
+    OnConflict,
+    Review,
+    TrackerKind,
+)
+from reconciler.manifest.durations import duration
+from reconciler.manifest.wording import PATTERNS
+from reconciler.names import BRANCH_PREFIX, usable
+
+API_VERSION = "reconcile/v1"
+INLINE, NAMED = "=inline", "=named"  # no YAML key looks like these: they only stand in the places of pydantic's errors
+
+
+def _duration(text: str) -> str:
+    duration(text)
+    return text
+
+
+def _anywhere(text: str) -> str:
+    if text.startswith("~"):
+        raise ValueError("'~' stands for nothing here; allowed: an absolute path, or one relative to the repository")
+    return text
+
+
+def _inside(text: str) -> str:
+    """A path below a folder that it can't leave."""
+    parts = text.removesuffix("/").split("/")
+    if text.startswith("/") or any(part in ("", "..") for part in parts) or parts == ["."]:
+        raise ValueError(f"{text!r} is not a path below the repository; allowed: a relative path without '..'")
+    if any(part.lower() == ".git" for part in parts):
+        raise ValueError(f"{text!r} leads into git's own folder; allowed: other paths of the repository")
+    return "/".join(part for part in parts if part != ".")
+
+
+def _task_id(text: str) -> str:
+    if not usable(text):
+        raise ValueError(f"{text!r} can't be a branch; allowed: no '..', not ending in '.' or '.lock'")
+    return text
+
+
+def _branch(text: str) -> str:
+    """A branch name that git takes (the rules of `git check-ref-format`)."""
+    wrong = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|\Z)|(\A|/)\.|[/.]\Z|\A[-/]|\A@\Z", text)
+    if wrong or text == "HEAD":
+        raise ValueError(f"{text!r} is not a branch name; allowed: what 'git branch' takes, without refs/heads/")
+    if text.startswith(("refs/", BRANCH_PREFIX)):
+        raise ValueError(f"{text!r} can't be a base; allowed: a branch outside refs/ and {BRANCH_PREFIX}")
+    return text
+
+
+def _label(text: str) -> str:
+    if text.startswith(("phase:", "pr:")):
+        raise ValueError(f"{text!r} is a label that reconcile writes itself; allowed: labels without phase: and pr:")
+    return text
+
+
+def _variable(text: str) -> str:
+    if text.startswith("RECONCILE_"):
+        raise ValueError(f"{text!r} is set by reconcile itself; allowed: names that don't begin with RECONCILE_")
+    return text
+
+
+Name = Annotated[str, Field(pattern=PATTERNS["name"])]
+Key = Annotated[str, Field(pattern=PATTERNS["key"])]
+Id = Annotated[str, Field(pattern=PATTERNS["id"]), AfterValidator(_task_id)]
+Line = Annotated[str, Field(pattern=PATTERNS["line"], max_length=500)]
+Label = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100), AfterValidator(_label)]
+Text = Annotated[str, AfterValidator(str.rstrip)]
+Command = Annotated[str, Field(pattern=PATTERNS["command"])]
+Variable = Annotated[str, Field(pattern=PATTERNS["variable"]), AfterValidator(_variable)]
+Anywhere = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_anywhere)]
+Inside = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_inside)]
+Branch = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_branch)]
+Span = Annotated[str, Field(pattern=PATTERNS["span"]), AfterValidator(_duration)]
+SpanOrZero = Annotated[str, Field(pattern=PATTERNS["span or zero"]), AfterValidator(_duration)]
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel, validate_default=True)
+
+
+class Backoff(_Fields):
+    """How long to wait between attempts."""
+
+    initial: SpanOrZero = Field(
+        default="10s", description="Before the second attempt; doubled each time.", examples=["30s"]
+    )
+    max: SpanOrZero = Field(default="10m", description="The longest wait.", examples=["1h"])
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Backoff:
+        if duration(self.initial) > duration(self.max):
+            raise ValueError(f"initial ({self.initial}) is longer than max ({self.max})")
+        return self
+
+
+class Agent(_Fields):
+    """The program that does a task, and its limits."""
+
+    kind: Literal["command"] = Field(
+        default="command", description="How the agent is run: a program of your own.", examples=["command"]
+    )
+    argv: list[str] = Field(
+        min_length=1,
+        description="The program and its arguments. {task} {epic} {branch} {base} {worktree} {attempt} {prompt_file} "
+        "are replaced; every other brace stays as it is. No shell reads it.",
+        examples=[["my-agent", "--task", "{task}"]],
+    )
+    prompt: Inside | None = Field(
+        default=None,
+        description="The template of the prompt, relative to the repository. Default: the one that comes with reconcile.",
+        examples=[".claude/agents/worker.md"],
+    )
+    env: dict[Variable, str] = Field(
+        default={}, description="Variables that are set for the agent.", examples=[{"KEY": "value"}]
+    )
+    pass_env: list[Variable] = Field(
+        default=[],
+        description="Variables of yours that the agent gets although their names look like secrets.",
+        examples=[["SOME_TOKEN"]],
+    )
+    timeout: Span = Field(default="2h", description="The longest that one attempt may take.", examples=["45m"])
+    stuck_after: SpanOrZero = Field(
+        default="15m",
+        description="An attempt that prints nothing and changes nothing for so long is ended. 0s: never.",
+        examples=["30m"],
+    )
+    max_attempts: int = Field(default=3, ge=1, le=100, description="Attempts before a person is asked.", examples=[5])
+    backoff: Backoff = Field(
+        default=Backoff(), description="The waits between attempts.", examples=[{"initial": "10s", "max": "10m"}]
+    )
+
+    @model_validator(mode="after")
+    def _names_a_program(self) -> Agent:
+        if not self.argv[0].strip():
+            raise ValueError("argv begins with an empty text; allowed: the name or path of a program")
+        return self
+
+
+class Worktrees(_Fields):
+    """Where each task's worktree stands, and what it gets."""
+
+    root: Anywhere = Field(
+        default="../worktrees",
+        description="The folder of the worktrees, relative to the repository. A task's worktree is <root>/<task>.",
+        examples=["../worktrees"],
+    )
+    copy_: list[Inside] = Field(
+        default=[],
+        alias="copy",
+        description="Untracked files or folders of the main checkout that are copied into a new worktree.",
+        examples=[[".env"]],
+    )
+    setup: list[Command] = Field(
+        default=[], description="Shell commands that are run in a new worktree before its agent.", examples=[["npm ci"]]
+    )
+    sparse: list[Inside] = Field(
+        default=[],
+        description="Folders that a worktree is limited to, besides the files at the top. Empty: everything.",
+        examples=[["src", "docs"]],
+    )
+
+
+class Queue(_Fields):
+    """How checks are queued."""
+
+    parallel: int = Field(default=1, ge=1, le=64, description="Checks that run at once.", examples=[2])
+
+
+class Policy(_Fields):
+    """What must hold before something lands, and how it lands."""
+
+    mode: Annotated[MergeMode, Field(strict=False)] = Field(
+        default=MergeMode.AUTO,
+        description="manual: a person merges; the branch is only kept mergeable.",
+        examples=["manual"],
+    )
+    method: Annotated[MergeMethod, Field(strict=False)] = Field(
+        default=MergeMethod.SQUASH, description="How a branch becomes commits of the base.", examples=["rebase"]
+    )
+    checks: list[Command] = Field(
+        default=[],
+        description="Shell commands that must all pass on the merged tree, in a clean worktree, before it lands.",
+        examples=[["just check"]],
+    )
+    timeout: Span = Field(default="1h", description="The longest that the checks may take.", examples=["20m"])
+    no_checks: Annotated[NoChecks, Field(strict=False)] = Field(
+        default=NoChecks.AUTO,
+        description="What to do where there are no checks. auto: allow on the local forge, block on any other.",
+        examples=["block"],
+    )
+    protected_paths: list[Line] = Field(
+        default=list(MergePolicy().protected_paths),
+        description="A change to one of these needs a person's approval. * and ? stay within a folder, ** does not.",
+        examples=[["justfile", ".github/**"]],
+    )
+    review: Annotated[Review, Field(strict=False)] = Field(
+        default=Review.NONE, description="human: a person approves every pull request.", examples=["human"]
+    )
+    push: bool = Field(default=False, description="Push the landed base to its remote.", examples=[True])
+    queue: Queue = Field(default=Queue(), description="How checks are queued.", examples=[{"parallel": 2}])
+    on_conflict: Annotated[OnConflict, Field(strict=False)] = Field(
+        default=OnConflict.AGENT,
+        description="agent: a branch that conflicts with the base goes back to an agent. block: a person is asked.",
+        examples=["block"],
+    )
+    delete_branch: bool = Field(
+        default=True, description="Delete a task's branch once it has landed.", examples=[False]
+    )
+
+
+class Prune(_Fields):
+    """What is cleared away once a task is closed. What no ref holds is saved first."""
+
+    worktrees: bool = Field(default=True, description="Its worktree.", examples=[False])
+    branches: bool = Field(default=True, description="Its branch.", examples=[False])
+    orphans: bool = Field(
+        default=False, description="Worktrees whose task is read, by its id, as closed or deleted.", examples=[True]
+    )
+
+
+class Task(_Fields):
+    """A task that is made once in the tracker and found again by its key."""
+
+    key: Key = Field(description="Its name within this manifest.", examples=["parser"])
+    title: Line = Field(description="What is to be done, in one line.", examples=["Write the parser"])
+    description: Text = Field(
+        default="", description="What is to be done, at length.", examples=["See docs/grammar.md"]
+    )
+    acceptance: Text = Field(default="", description="What must be true when it is done.", examples=["Its tests pass"])
+    priority: int = Field(default=2, ge=0, le=4, description="0 is the most urgent.", examples=[1])
+    labels: list[Label] = Field(default=[], description="Labels of the task.", examples=[["backend"]])
+    depends_on: list[str] = Field(
+        default=[], description="Keys of this list, or ids of tasks, that must be done first.", examples=[["lexer"]]
+    )
+
+
+def _form(value: Any) -> str:
+    return NAMED if isinstance(value, str) else INLINE
+
+
+class EpicFields(_Fields):
+    """A piece of work for agents: which tasks, how many at once, and what must hold before their work lands."""
+
+    epic: Id | None = Field(
+        default=None,
+        description="An epic of the tracker whose children are the tasks. Without it and without `tasks`: every ready "
+        "task of the repository.",
+        examples=["shop-a1b2"],
+    )
+    tasks: list[Task] = Field(
+        default=[], description="Tasks declared here.", examples=[[{"key": "parser", "title": "Parse it"}]]
+    )
+    repository: Anywhere = Field(
+        default=".",
+        description="A path in the git repository, relative to the manifest's file (standard input: to the current folder).",
+        examples=["."],
+    )
+    base: Branch | None = Field(
+        default=None,
+        description="The branch that work lands on. Default: origin's default branch, else that of the main checkout.",
+        examples=["main"],
+    )
+    suspend: bool = Field(default=False, description="Observe and report, but act on nothing.", examples=[True])
+    max_agents: int = Field(
+        default=4, ge=0, le=1000, description="Agents alive at once. When lowered, running ones finish.", examples=[8]
+    )
+    tracker: Annotated[TrackerKind, Field(strict=False)] = Field(
+        default=TrackerKind.AUTO, description="Where tasks are kept. jsonl: the built-in store.", examples=["jsonl"]
+    )
+    forge: Annotated[ForgeKind, Field(strict=False)] = Field(
+        default=ForgeKind.AUTO,
+        description="Where pull requests are kept. auto: local where there is no remote or a local one.",
+        examples=["local"],
+    )
+    runner: Literal["local"] = Field(default="local", description="Where agents run.", examples=["local"])
+    agent: Annotated[Annotated[Agent, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] = Field(
+        description="The program that does a task, or the name of an AgentProfile.",
+        examples=[{"argv": ["my-agent", "{prompt_file}"]}, "shell"],
+    )
+    worktrees: Worktrees = Field(
+        default=Worktrees(), description="Where worktrees stand and what they get.", examples=[{"copy": [".env"]}]
+    )
+    merge_policy: Annotated[Annotated[Policy, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] = Field(
+        default=Policy(),
+        description="What must hold before something lands, or the name of a MergePolicy.",
+        examples=[{"checks": ["just check"]}, "careful"],
+    )
+    prune: Prune = Field(default=Prune(), description="What is cleared away.", examples=[{"branches": False}])
+
+
+class Metadata(_Fields):
+    """What the document is called."""
+
+    name: Name = Field(description="Unique among the documents of its kind in a repository.", examples=["feature-x"])
+
+
+class _Document(_Fields):
+    api_version: Literal["reconcile/v1"] = Field(description="The version of this format.", examples=[API_VERSION])
+    metadata: Metadata = Field(description="What the document is called.", examples=[{"name": "feature-x"}])
+
+
+class Epic(_Document):
+    """A manifest: a piece of work for agents."""
+
+    kind: Literal["Epic"] = Field(description="What the document is.", examples=["Epic"])
+    spec: EpicFields = Field(description="What is wanted.", examples=[{"agent": "shell"}])
+
+
+class AgentProfile(_Document):
+    """An agent under a name, for `spec.agent` of an Epic."""
+
+    kind: Literal["AgentProfile"] = Field(description="What the document is.", examples=["AgentProfile"])
+    spec: Agent = Field(description="The agent.", examples=[{"argv": ["my-agent"]}])
+
+
+class MergePolicyDocument(_Document):
+    """A merge policy under a name, for `spec.mergePolicy` of an Epic."""
+
+    model_config = ConfigDict(title="MergePolicy")
+
+    kind: Literal["MergePolicy"] = Field(description="What the document is.", examples=["MergePolicy"])
+    spec: Policy = Field(default=Policy(), description="The policy.", examples=[{"review": "human"}])
+
+
+KINDS: dict[str, type[Epic] | type[AgentProfile] | type[MergePolicyDocument]] = {
+    "Epic": Epic,
+    "AgentProfile": AgentProfile,
+    "MergePolicy": MergePolicyDocument,
+}

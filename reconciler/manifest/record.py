@@ -1,0 +1,72 @@
+"""The text of one recorded manifest: {generation, recordedAt, source, spec}, complete, and readable to people."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from reconciler.desired import EpicSpec
+from reconciler.manifest import form, scalars, yaml_text
+from reconciler.names import MANIFEST_NAME
+
+# What is recorded is larger than what was written: every default is in it.
+_LIMITS = yaml_text.Limits(bytes=64 * 1024 * 1024, nodes=5_000_000, empty=True)
+_NEVER_FOLD = 2**30
+_BOUND = re.compile(rb"^  maxAgents: ([0-9]{1,4})$", re.MULTILINE)
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # the fast one, where it was built
+    """Writes what `yaml_text` reads back as the same values."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def text(spec: EpicSpec) -> str:
+    """The file that records a manifest."""
+    said = {
+        "generation": spec.generation,
+        "recordedAt": f"{spec.recorded_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "source": spec.source,
+        "spec": form.spec_of(spec),
+    }
+    written: str = yaml.dump(said, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_NEVER_FOLD)
+    return written
+
+
+def bound(name: str, content: bytes) -> int:
+    """The `maxAgents` of a record. Asked while other starts wait: a record as we write it is not read as a whole.
+
+    Raises ValueError for a damaged one.
+    """
+    found = _BOUND.search(content)
+    return int(found[1]) if found else spec(name, content).max_agents
+
+
+def spec(name: str, content: bytes) -> EpicSpec:
+    """A manifest without what was written for it. Raises ValueError for a damaged one."""
+    if not MANIFEST_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a manifest")
+    parsed = yaml_text.documents(f"{name}.yaml", content, _LIMITS)
+    if parsed.findings or len(parsed.documents) != 1:
+        raise ValueError(str(parsed.findings[0]) if parsed.findings else f"it holds {len(parsed.documents)} documents")
+    match parsed.documents[0].data:
+        case {"generation": int(generation), "recordedAt": str(at), "source": str(source), "spec": said, **more}:
+            if more or generation < 1:
+                raise ValueError(f"{', '.join(more) or f'generation {generation}'} does not belong in it")
+            recorded_at = datetime.fromisoformat(at).astimezone(UTC)
+            return replace(form.spec_from(name, said), generation=generation, recorded_at=recorded_at, source=source)
+        case _:
+            raise ValueError("it lacks generation, recordedAt, source or spec")
+
+
+def _represented(dumper: Any, text: str) -> Any:
+    style = "|" if "\n" in text else None if isinstance(scalars.plain(text), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represented)

@@ -1,0 +1,109 @@
+"""One valid manifest -> `EpicSpec`: profiles put in, paths made absolute, against the repository as it is here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from reconciler.desired import EpicSpec
+from reconciler.errors import PermanentError, UsageError
+from reconciler.manifest import form
+from reconciler.manifest.findings import FieldPath, did_you_mean
+from reconciler.manifest.located import Located
+from reconciler.manifest.model import Epic
+from reconciler.manifest.scalars import unwanted
+
+Locate = Callable[[Path], Located]
+Profiles = Mapping[str, BaseModel]  # by name
+
+
+class WrongError(Exception):
+    """A field that can't be resolved: where it is, what is wrong, and perhaps a hint."""
+
+    def __init__(self, path: FieldPath, what: str, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.path, self.what, self.hint = path, what, hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a manifest's names and paths refer to. `folder` is what its `repository` is relative to."""
+
+    folder: Path
+    agents: Profiles
+    policies: Profiles
+    locate: Locate
+
+
+def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
+    """The manifest as it will be recorded. Raises WrongError for the first field that can't be resolved."""
+    said: dict[str, Any] = _plain(epic.spec)
+    del said["runner"]  # there is one
+    said["agent"] = _profile("agent", said["agent"], around.agents)
+    said["mergePolicy"] = _profile("mergePolicy", said["mergePolicy"], around.policies)
+    located = _located(around, said["repository"])
+    said["repository"] = str(located.main)
+    said["base"] = _base(said["base"], located)
+    said["worktrees"]["root"] = _root(said["worktrees"]["root"], located.main)
+    said["agent"]["prompt"] = _prompt(said["agent"]["prompt"], located.main)
+    return form.spec_from(epic.metadata.name, said)
+
+
+def _plain(value: BaseModel) -> dict[str, Any]:
+    return value.model_dump(mode="json", by_alias=True)
+
+
+def _profile(field: str, said: str | dict[str, Any], known: Profiles) -> dict[str, Any]:
+    if isinstance(said, dict):
+        return said
+    if said not in known:
+        what = f"unknown {field} {said!r}; known: {', '.join(sorted(known)) or 'none'}"
+        raise WrongError(("spec", field), what, did_you_mean(said, known))
+    return _plain(known[said])
+
+
+def _located(around: Surroundings, repository: str) -> Located:
+    where = ("spec", "repository")
+    try:
+        located = around.locate(around.folder / repository)
+    except (PermanentError, UsageError) as error:
+        raise WrongError(where, str(error), error.hint) from error
+    if unwanted(str(located.main)):
+        raise WrongError(where, f"the path {str(located.main)!r} holds characters that can't be recorded")
+    return located
+
+
+def _base(said: str | None, located: Located) -> str:
+    if base := said or located.default_base:
+        return base
+    raise WrongError(("spec", "base"), "is missing, and the main checkout is on no branch", "write 'base: main'")
+
+
+def _root(said: str, main: Path) -> str:
+    root = os.path.normpath(main / said)
+    if any(_is_git_dir(folder) for folder in _upwards(Path(os.path.realpath(root)))):
+        raise WrongError(("spec", "worktrees", "root"), f"{root} is inside a git folder; allowed: any other place")
+    return root
+
+
+def _prompt(said: str | None, main: Path) -> str | None:
+    if said is None:
+        return None
+    path = os.path.normpath(main / said)
+    if not os.path.isfile(path):
+        raise WrongError(("spec", "agent", "prompt"), f"there is no file {path}")
+    return path
+
+
+def _upwards(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from folder.parents
+
+
+def _is_git_dir(folder: Path) -> bool:
+    return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()

@@ -1,0 +1,122 @@
+"""How a manifest stands, as the conditions that Kubernetes users know: `Converged`, `Progressing`, `Degraded`.
+
+They are observations for people and scripts. No decision reads them; only the time of the last change is carried over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from reconciler.actions import Waiting
+from reconciler.job import CheckState
+from reconciler.planner import EpicPlan
+from reconciler.reasons import NEEDS_A_PERSON, Reason
+from reconciler.render.words import counted, stamp
+
+Condition = dict[str, str]
+
+
+def conditions(epic: EpicPlan, recorded: Mapping[str, Any], now: datetime) -> list[Condition]:
+    """The conditions of a manifest. `lastTransitionTime` is the recorded one where the status is still the same.
+
+    `recorded` is what was last remembered of the manifest, as `Recorded.status` gives it; nothing in it is relied on.
+    """
+    before = _by_type(recorded)
+    found = (_converged(epic), _progressing(epic), _degraded(epic))
+    return [_timed(condition, before.get(condition["type"], {}), now) for condition in found]
+
+
+def observed_generation(recorded: Mapping[str, Any]) -> int:
+    """The generation of the manifest that a reconciler last acted on; 0 for none."""
+    found = recorded.get("observedGeneration")
+    return found if isinstance(found, int) else 0
+
+
+def _by_type(recorded: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    found = recorded.get("conditions")
+    listed = found if isinstance(found, list) else []
+    return {str(each.get("type")): each for each in listed if isinstance(each, Mapping)}
+
+
+def _converged(epic: EpicPlan) -> Condition:
+    telling = _telling(epic)
+    if epic.converged:
+        return _condition("Converged", "True", telling)
+    unseen = epic.crew is None or (epic.complete and epic.unknown and not epic.actions)
+    return _condition("Converged", "Unknown" if unseen else "False", telling)
+
+
+def _progressing(epic: EpicPlan) -> Condition:
+    if doing := _doing(epic):
+        return _condition("Progressing", "True", Waiting(Reason.PROGRESSING, doing))
+    return _condition("Progressing", "False", Waiting(_telling(epic).reason, "nothing is due, nothing runs"))
+
+
+def _degraded(epic: EpicPlan) -> Condition:
+    if trouble := _trouble(epic):
+        return _condition("Degraded", "True", trouble)
+    return _condition("Degraded", "False", Waiting(_telling(epic).reason, "nothing stands in its way"))
+
+
+def _condition(type_: str, status: str, word: Waiting) -> Condition:
+    return {"type": type_, "status": status, "reason": str(word.reason), "message": word.message}
+
+
+def _timed(condition: Condition, before: Mapping[str, Any], now: datetime) -> Condition:
+    since = before.get("lastTransitionTime")
+    same = before.get("status") == condition["status"] and isinstance(since, str)
+    return {**condition, "lastTransitionTime": str(since) if same else stamp(now)}
+
+
+def _trouble(epic: EpicPlan) -> Waiting | None:
+    """What is wrong with the manifest as a whole."""
+    if epic.held:
+        return epic.held
+    if epic.spec.invalid:
+        return Waiting(Reason.MANIFEST_INVALID, epic.spec.invalid)
+    if epic.degraded:
+        return epic.degraded
+    if epic.unknown:
+        return Waiting(Reason.UNKNOWN, "; ".join(f"{source}: {why}" for source, why in epic.unknown))
+    return None
+
+
+def _telling(epic: EpicPlan) -> Waiting:
+    """The one reason that says most about where the manifest stands."""
+    if trouble := _trouble(epic):
+        return trouble
+    if epic.converged:
+        return Waiting(Reason.CONVERGED, f"{_closed(epic)}; nothing is left to do")
+    if epic.spec.suspend:
+        return Waiting(Reason.SUSPENDED, "the manifest says 'suspend: true'")
+    if doing := _doing(epic):
+        return Waiting(Reason.PROGRESSING, f"{_closed(epic)}; {doing}")
+    return _stopped_short(epic)
+
+
+def _stopped_short(epic: EpicPlan) -> Waiting:
+    if not epic.waiting:
+        return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; nothing is known that could be done")
+    task, word = min(epic.waiting.items(), key=lambda item: (item[1].reason not in NEEDS_A_PERSON, item[0]))
+    others = f"; {counted(len(epic.waiting) - 1, 'other task')} open" if len(epic.waiting) > 1 else ""
+    return Waiting(word.reason, f"{_closed(epic)}; {task}: {word.message}{others}")
+
+
+def _closed(epic: EpicPlan) -> str:
+    members = epic.crew.members if epic.crew else ()
+    return f"{sum(task.closed for task in members)} of {counted(len(members), 'task')} closed"
+
+
+def _doing(epic: EpicPlan) -> str:
+    """What goes on without a person, in words; empty where nothing does."""
+    agents = sum(job.live is not None for job in epic.jobs)
+    checks = sum(job.open_pull is not None and job.check_state is CheckState.RUNNING for job in epic.jobs)
+    found = (
+        (len(epic.actions), "action due", "actions due"),
+        (agents, "agent at work", "agents at work"),
+        (checks, "check running", "checks running"),
+        (len(epic.wakes), "timer pending", "timers pending"),
+    )
+    return ", ".join(counted(n, one, many) for n, one, many in found if n)

@@ -1,0 +1,162 @@
+"""Plans, outcomes and how things stand, as plain dictionaries: what `-o json` and `-o yaml` print and scripts rely on.
+
+Strings are given as they are; whoever prints them sees to it that they are harmless (`safe.json_text`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from reconciler.actions import Action
+from reconciler.errors import ReconcileError
+from reconciler.executor import Outcome
+from reconciler.graph import order
+from reconciler.names import TaskId
+from reconciler.observed import Observed, Run
+from reconciler.planner import EpicPlan, Plan
+from reconciler.render.conditions import Condition, conditions, observed_generation
+from reconciler.render.entry import GROUPS, Subject, entry, group, merged, run_record, subjects, waiting
+from reconciler.render.words import stamp
+
+Document = dict[str, Any]
+
+
+def plan(decided: Plan) -> Document:
+    """What `diff` prints: for every manifest what is done next, what waits and why, and which sources were silent."""
+    return {"epics": [_epic_plan(epic) for epic in decided.epics]}
+
+
+def outcome(ended: Outcome) -> Document:
+    """An action that was performed; with `error` where it went wrong."""
+    shown = _action(ended.action)
+    return {**shown, "error": failure(ended.error)} if ended.error else shown
+
+
+def failure(error: ReconcileError) -> Document:
+    """An error with what can be done about it."""
+    return {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
+
+
+def status(decided: Plan, observed: Observed, recorded: Mapping[str, Mapping[str, Any]] | None = None) -> Document:
+    """What `status` prints. `recorded`: what was last remembered of each manifest, as `Recorded.status` gives it."""
+    remembered = recorded or {}
+    return {
+        "at": stamp(observed.at),
+        "epics": [_epic_status(epic, observed, remembered.get(epic.name, {})) for epic in decided.epics],
+    }
+
+
+def describe(
+    task: TaskId, decided: Plan, observed: Observed, events: Iterable[Mapping[str, Any]] = ()
+) -> Document | None:
+    """What `describe` prints: the task's entry with its text, all of its runs and its history; None for a task of no
+    manifest. One that several hold is shown as its owner sees it."""
+    found = [subject for epic in decided.epics for subject in subjects(epic, observed) if subject.task.id == task]
+    if not found:
+        return None
+    subject = min(found, key=lambda subject: bool(subject.job and subject.job.owned_by))
+    return {
+        "at": stamp(observed.at),
+        "manifest": subject.epic.name,
+        **entry(subject),
+        **_text(subject),
+        "runs": [run_record(run) for run in _all_runs(subject)],
+        "events": [dict(event) for event in events],
+    }
+
+
+def _epic_plan(epic: EpicPlan) -> Document:
+    shown: Document = {
+        "name": epic.name,
+        "converged": epic.converged,
+        "actions": [_action(action) for action in epic.actions],
+        "waiting": [{"task": task, **waiting(epic.waiting[task])} for task in waiting_order(epic)],
+        "unknown": [{"source": source, "message": why} for source, why in epic.unknown],
+    }
+    # What holds a manifest without tasks, or keeps all of its agents from starting, has no task to stand beside.
+    extra = {"held": epic.held, "degraded": epic.degraded}
+    return {**shown, **{name: waiting(word) for name, word in extra.items() if word}}
+
+
+def waiting_order(epic: EpicPlan) -> list[TaskId]:
+    """The tasks that wait, most urgent first."""
+    ranks = {task.id: order(task) for task in (epic.crew.members if epic.crew else ())}
+    return sorted(epic.waiting, key=lambda task: (task not in ranks, ranks.get(task, ()), task))
+
+
+def _action(action: Action) -> Document:
+    return {
+        "action": type(action).__name__,
+        "task": action.task,
+        "reason": str(action.reason),
+        "message": action.message,
+        "evidence": _plain(action.evidence),
+    }
+
+
+def _plain(value: object) -> Any:
+    """The value as JSON knows it."""
+    match value:
+        case Enum():
+            return _plain(value.value)
+        case None | bool() | int() | float() | str():
+            return value
+        case datetime():
+            return stamp(value)
+        case Mapping():
+            return {str(name): _plain(one) for name, one in value.items()}
+        case set() | frozenset():
+            return sorted(map(_plain, value), key=str)
+        case list() | tuple():
+            return [_plain(one) for one in value]
+        case _:
+            return str(value)
+
+
+def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]) -> Document:
+    found = subjects(epic, observed)
+    return {
+        "name": epic.name,
+        "epic": epic.epic,
+        "generation": epic.spec.generation,
+        "observedGeneration": observed_generation(recorded),
+        "conditions": conditions(epic, recorded, observed.at),
+        "counts": _counts(found),
+        "tasks": [entry(subject) for subject in found],
+    }
+
+
+def _counts(found: tuple[Subject, ...]) -> dict[str, int]:
+    groups = [group(subject) for subject in found]
+    return {
+        "tasks": len(found),
+        **{name: groups.count(name) for name in reversed(GROUPS)},
+        "merged": sum(map(merged, found)),
+    }
+
+
+def _text(subject: Subject) -> Document:
+    task = subject.task
+    return {
+        "type": task.type,
+        "priority": task.priority,
+        "assignee": task.assignee or None,
+        "labels": sorted(task.labels),
+        "blockedBy": list(subject.job.blocked_by) if subject.job else [],
+        "description": task.description,
+        "acceptance": task.acceptance,
+        "notes": task.notes,
+        "closeReason": task.close_reason or None,
+    }
+
+
+def _all_runs(subject: Subject) -> list[Run]:
+    """Its work runs and checks as they began; what was reserved and never started comes last."""
+    runs = (*subject.runs, *subject.checks)
+    return sorted(runs, key=lambda run: (not run.started, run.started_at or subject.observed.at, run.id))
+
+
+__all__ = ["Condition", "Document", "conditions", "describe", "failure", "outcome", "plan", "status", "waiting_order"]

@@ -1,0 +1,251 @@
+"""One task as `status` and `describe` show it: a plain dictionary, from what was seen and what the plan says about it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.actions import Action, BlockTask, SetPhase, Waiting
+from reconciler.desired import Review
+from reconciler.graph import Index, order
+from reconciler.job import NEEDS_HUMAN, PHASES, CheckState, Job
+from reconciler.jobs import jobs
+from reconciler.names import RunKind, TaskId, branch_of
+from reconciler.observed import Landing, Observed, PullRequest, PullState, Run, Task, Unknown, Worktree, WorktreeFault
+from reconciler.planner import EpicPlan
+from reconciler.reasons import Reason
+from reconciler.render.words import stamp
+
+GROUPS = ("closed", "needsHuman", "working", "merging", "review", "ready", "blocked")
+"""What `counts` counts. A task is in the first that fits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A task under a manifest, with all that was seen of it. Closed tasks of which nothing is left have no job."""
+
+    task: Task
+    epic: EpicPlan
+    observed: Observed
+    job: Job | None = None
+    action: Action | None = None  # what is done for it next
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Its work runs, oldest first."""
+        return () if isinstance(self.observed.runs, Unknown) else self.observed.runs.get(self.task.id, ())
+
+    @property
+    def checks(self) -> tuple[Run, ...]:
+        """The checks of whatever was to land of it, oldest first."""
+        if isinstance(self.observed.checks, Unknown):
+            return ()
+        found = (run for runs in self.observed.checks.values() for run in runs if run.task == self.task.id)
+        return tuple(
+            sorted(found, key=lambda run: (run.started_at is None, run.started_at or self.observed.at, run.id))
+        )
+
+    @property
+    def run(self) -> Run | None:
+        """The run that is alive, else the newest. An agent's comes before a check's."""
+        started = [run for run in (*self.checks, *self.runs) if run.started or run.alive]
+        return next((run for run in reversed(started) if run.alive), started[-1] if started else None)
+
+    @property
+    def worktree(self) -> Worktree | None:
+        found = self.observed.worktrees
+        tree = None if isinstance(found, Unknown) else found.get(self.task.id)
+        return None if tree is None or tree.fault is WorktreeFault.TAKEN else tree
+
+    @property
+    def pull(self) -> PullRequest | None:
+        found = self.observed.pull_requests
+        return None if isinstance(found, Unknown) else found.get(self.task.id)
+
+    @property
+    def key(self) -> str | None:
+        """The key under which the manifest declares it."""
+        ids = self.epic.crew.ids if self.epic.crew else {}
+        return next((key for key, id in ids.items() if key is not None and id == self.task.id), None)
+
+    @property
+    def waiting(self) -> Waiting | None:
+        return self.epic.waiting.get(self.task.id)
+
+
+def subjects(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:
+    """The tasks of a manifest, most urgent first."""
+    if epic.crew is None or isinstance(observed.tasks, Unknown):
+        return ()
+    members = sorted(epic.crew.members, key=order)
+    # A held manifest has no jobs in its plan; what runs there is shown all the same.
+    owned = {task.id: epic.name for task in members}
+    found = jobs(epic.crew, observed, Index(observed.tasks), owned) if epic.held else epic.jobs
+    known = {job.task.id: job for job in found}
+    due = _due(epic.actions)
+    return tuple(
+        Subject(task=task, epic=epic, observed=observed, job=known.get(task.id), action=due.get(task.id))
+        for task in members
+    )
+
+
+def entry(subject: Subject) -> dict[str, Any]:
+    """The task as it stands in JSON. `next` and a waiting's `until` are there only where there is something to say."""
+    task, tree = subject.task, subject.worktree
+    found: dict[str, Any] = {
+        "id": task.id,
+        "key": subject.key,
+        "title": task.title,
+        "status": task.status,
+        "phase": _phase(subject),
+        "group": group(subject),
+        "run": _run(subject.run),
+        "worktree": _relative(tree.path, subject.epic.spec.repository) if tree else None,
+        "branch": branch_of(task.id),
+        "pullRequest": _pull(subject),
+        "waiting": waiting(subject.waiting) if subject.waiting else None,
+    }
+    if subject.action:
+        action = subject.action
+        found["next"] = {"action": type(action).__name__, "reason": str(action.reason), "message": action.message}
+    return found
+
+
+def group(subject: Subject) -> str:
+    """The one of `GROUPS` that the task is counted in."""
+    task, job = subject.task, subject.job
+    if task.closed:
+        return "closed"
+    if NEEDS_HUMAN in task.labels:
+        return "needsHuman"
+    if any(run.alive for run in subject.runs):
+        return "working"
+    if job and job.open_pull:
+        return "merging" if _merging(job) else "review"
+    return "ready" if _ready(subject) else "blocked"
+
+
+def waiting(word: Waiting) -> dict[str, Any]:
+    """Why nothing is done, as it stands in JSON; `until` only where a timer runs."""
+    found = {"reason": str(word.reason), "message": word.message}
+    return {**found, "until": stamp(word.until)} if word.until else found
+
+
+def merged(subject: Subject) -> bool:
+    """True when the task is closed and its work is on the base."""
+    return subject.task.closed and _phase(subject) == "merged"
+
+
+def _due(actions: Iterable[Action]) -> dict[TaskId, Action]:
+    """What is done next for each task. Keeping its labels in order is nothing that it waits for."""
+    found: dict[TaskId, Action] = {}
+    for action in actions:
+        if action.task is not None and not isinstance(action, SetPhase):
+            found.setdefault(action.task, action)
+    return found
+
+
+def _merging(job: Job) -> bool:
+    # Without a check to run nothing but a person's word can be missing.
+    return job.check_state is CheckState.RUNNING or (
+        job.check_state is CheckState.PASSED and (job.subject is not None or job.approved)
+    )
+
+
+def _ready(subject: Subject) -> bool:
+    if subject.action:
+        return not isinstance(subject.action, BlockTask)
+    word = subject.waiting
+    if word is None:
+        return False
+    later = word.reason is Reason.AGENT_UNAVAILABLE and word.until is not None
+    return later or word.reason in (Reason.READY, Reason.BACKOFF, Reason.NO_AGENT_SLOT)
+
+
+def _phase(subject: Subject) -> str | None:
+    """What is seen of its life; where nothing seen speaks for a phase, what its label says."""
+    task, job = subject.task, subject.job
+    landings = subject.observed.landings
+    if task.closed and not isinstance(landings, Unknown) and isinstance(landings.get(task.id), Landing):
+        return "merged"
+    label = (job.phase if job else None) or next((phase for phase in reversed(PHASES) if phase in task.labels), None)
+    return label.removeprefix("phase:") if label else None
+
+
+def _run(run: Run | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "kind": str(run.id.kind),
+        "attempt": run.attempt,
+        "n": run.id.n,
+        # A pid outlives its process only by mistake: the number may be somebody else's by now.
+        "pid": run.pid if run.alive else None,
+        "state": str(run.state),
+        "startedAt": stamp(run.started_at) if run.started_at else None,
+        "lastProgressAt": stamp(run.last_progress_at) if run.last_progress_at else None,
+    }
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """A run with how it ended, for `describe`."""
+    record = run.exit
+    return {
+        "id": str(run.id),
+        "state": str(run.state),
+        "attempt": run.attempt if run.id.kind is RunKind.WORK else None,
+        "why": str(run.why),
+        "startedAt": stamp(run.started_at) if run.started_at else None,
+        "endedAt": stamp(record.at) if record else None,
+        "exit": {"cause": str(record.cause), "code": record.code, "signal": record.signal} if record else None,
+    }
+
+
+def _pull(subject: Subject) -> dict[str, Any] | None:
+    pull = subject.pull
+    if pull is None:
+        return None
+    return {
+        "number": pull.number,
+        "url": pull.url,
+        "state": str(pull.state),
+        "head": pull.head,
+        "checks": _checks(subject, pull),
+        "review": _review(subject, pull),
+    }
+
+
+def _checks(subject: Subject, pull: PullRequest) -> str:
+    if pull.state is PullState.OPEN and subject.job:
+        return _checks_open(subject.job)
+    last = subject.checks[-1] if subject.checks else None
+    if last is None or last.exit is None:
+        return "none"
+    return "passed" if last.exit.well else "failed"
+
+
+def _checks_open(job: Job) -> str:
+    match job.check_state:
+        case CheckState.PASSED if job.subject:
+            return "passed"
+        case CheckState.FAILED:
+            return "failed"
+        case CheckState.RUNNING | CheckState.UNKNOWN:
+            return "pending"
+        case _:
+            return "pending" if job.subject else "none"
+
+
+def _review(subject: Subject, pull: PullRequest) -> str:
+    if pull.declined or (pull.rejection and pull.rejection.head == pull.head):
+        return "rejected"
+    if pull.approved == pull.head:
+        return "approved"
+    asked = subject.epic.spec.merge.review is not Review.NONE or bool(subject.job and subject.job.protected)
+    return "required" if asked and pull.state is PullState.OPEN else "none"
+
+
+def _relative(path: str, repository: str) -> str:
+    return posixpath.relpath(path, repository) if repository else path

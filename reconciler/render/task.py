@@ -1,0 +1,103 @@
+"""One task for people: what it is, how it stands, its runs and its history. Made from the `describe -o json` document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from reconciler.render.safe import block, line
+from reconciler.render.status import pull_request, why
+from reconciler.render.table import Row, Rows
+from reconciler.render.words import span, stamped
+
+EVENTS_MOST = 30
+_OF_EVERY_EVENT = ("at", "event", "task", "manifest")
+
+
+def describe(document: dict[str, Any]) -> RenderableType:
+    """Everything about a task, the newest events last."""
+    now = stamped(document["at"])
+    heading = Text.assemble((line(document["id"]), "bold"), f"  {line(document['title'])}")
+    facts = [(name, value) for name, value in _facts(document, now) if value]
+    rows = [Row(cells=(Text(name, "dim"),), note=value) for name, value in facts]
+    return Group(heading, Rows(rows=rows, yields=0), *_texts(document), *_runs(document, now), *_events(document))
+
+
+def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]]:
+    pull = document["pullRequest"]
+    key = f", declared as {line(document['key'])}" if document["key"] else ""
+    yield "manifest", Text(line(document["manifest"]) + key)
+    yield "status", Text(f"{line(document['status'])}" + (f", phase {document['phase']}" if document["phase"] else ""))
+    yield ("next" if "next" in document else "waits"), why(document, now)
+    yield "priority", Text(str(document["priority"]))
+    yield "assignee", Text(line(document["assignee"] or ""))
+    yield "labels", Text(", ".join(map(line, document["labels"])))
+    yield "blocked by", Text(", ".join(map(line, document["blockedBy"])))
+    yield "worktree", Text(line(document["worktree"] or ""))
+    yield "branch", Text(line(document["branch"]))
+    if pull:
+        yield "pull request", Text(f"{pull_request(pull)}  {pull['state']}, head {line(pull['head'])}")
+        yield "address", Text(line(pull["url"] or ""))
+    yield "closed", Text(line(document["closeReason"] or ""))
+
+
+def _texts(document: dict[str, Any]) -> Iterator[RenderableType]:
+    for name in ("description", "acceptance", "notes"):
+        if text := document[name].strip():
+            yield Text(f"\n{name.capitalize()}", "bold")
+            yield Rows(rows=[Row(cells=(Text(),), note=Text(block(text)))], yields=0)
+
+
+def _runs(document: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
+    if document["runs"]:
+        yield Text("\nRuns", "bold")
+        yield Rows(rows=[_run(run, now) for run in document["runs"]], yields=0)
+
+
+def _run(run: dict[str, Any], now: datetime) -> Row:
+    started, ended = (stamped(run[name]) if run[name] else None for name in ("startedAt", "endedAt"))
+    cells = (
+        line(run["id"]),
+        run["state"],
+        f"attempt {run['attempt']}" if run["attempt"] else "",
+        f"{span((now - started).total_seconds())} ago" if started else "never started",
+        f"took {span((ended - started).total_seconds())}" if started and ended else "",
+    )
+    why_it_ran = (f"  ({line(run['why'])})", "dim")
+    return Row(cells=tuple(map(Text, cells)), note=Text.assemble(_ending(run["exit"]), why_it_ran))
+
+
+def _ending(record: dict[str, Any] | None) -> str:
+    if record is None:
+        return ""
+    if record["cause"] != "exited":
+        return str(record["cause"])
+    return f"signal {record['signal']}" if record["signal"] else f"exit status {record['code']}"
+
+
+def _events(document: dict[str, Any]) -> Iterator[RenderableType]:
+    events = document["events"]
+    if not events:
+        return
+    left_out = f" (the newest {EVENTS_MOST} of {len(events)})" if len(events) > EVENTS_MOST else ""
+    yield Text.assemble(("\nEvents", "bold"), left_out)
+    yield Rows(rows=[_event(event) for event in events[-EVENTS_MOST:]], yields=1, note_least=32)
+
+
+def _event(event: dict[str, Any]) -> Row:
+    at = line(str(event.get("at", "")))[:19].replace("T", " ")
+    return Row(cells=(Text(at, "dim"), Text(line(str(event.get("event", ""))))), note=Text(_said(event)))
+
+
+def _said(event: dict[str, Any]) -> str:
+    """What an event says, as a sentence where it holds one."""
+    if "message" in event:
+        error = event.get("error")
+        went_wrong = f"; {error.get('message')}" if isinstance(error, dict) else ""
+        return line(f"{event.get('action') or event.get('reason') or ''}: {event['message']}{went_wrong}")
+    values = ((name, value) for name, value in event.items() if name not in _OF_EVERY_EVENT and value is not None)
+    return line("  ".join(f"{name}={value}" for name, value in values))

@@ -1,0 +1,184 @@
+"""Plans, outcomes and how things stand, for people: every word and colour on the terminal. Pure.
+
+What comes from tasks, branches, agents and logs goes through `safe`, and never through rich's markup.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from reconciler.actions import Action, Waiting
+from reconciler.errors import ChangedError, ReconcileError, TemporaryError
+from reconciler.executor import Outcome
+from reconciler.names import TaskId
+from reconciler.planner import EpicPlan, Plan
+from reconciler.reasons import NEEDS_A_PERSON
+from reconciler.render.document import waiting_order
+from reconciler.render.safe import block, line
+from reconciler.render.status import progress, status
+from reconciler.render.table import Row, Rows
+from reconciler.render.task import describe
+from reconciler.render.words import counted, span
+
+PIPE_WIDTH = 1000
+TOGETHER = 4
+
+
+def plan(decided: Plan) -> RenderableType:
+    """What is done next, what waits and why, manifest by manifest, and how to have it done."""
+    return Group(*(part for epic in decided.epics for part in _epic(epic)), summary(decided))
+
+
+def summary(decided: Plan) -> Text:
+    """One line: how much there is to do, and how to have it done; or why nothing is."""
+    waiting = [word for epic in decided.epics for word in epic.waiting.values()]
+    left = f", {len(waiting)} waiting" if waiting else ""
+    if decided.actions:
+        return Text(f"{counted(len(decided.actions), 'action')}{left}; run 'reconcile apply' to do this", "bold")
+    return Text(f"Nothing to do: {_nothing(decided, waiting)}", "bold")
+
+
+def outcome(ended: Outcome) -> str:
+    """One line about an action that was performed, or why it was not."""
+    action = ended.action
+    what = f"{line(action.task or action.manifest)}  {type(action).__name__}  "
+    return what + (_failure(ended.error) if ended.error else line(action.message))
+
+
+def waiting_line(task: str, word: Waiting) -> str:
+    """One line about a task that waits.
+
+    >>> from reconciler.reasons import Reason
+    >>> waiting_line("x-2", Waiting(Reason.BLOCKED, "blocked by x-1"))
+    'x-2  waits  Blocked: blocked by x-1'
+    """
+    return f"{line(task)}  waits  {word.reason}: {line(word.message)}"
+
+
+def error(failed: ReconcileError) -> str:
+    """An error as it is shown: what went wrong, then what to do about it.
+
+    >>> print(error(ReconcileError("x-1: no such task", hint="'reconcile status' lists them")))
+    x-1: no such task
+      hint: 'reconcile status' lists them
+    """
+    said = block(str(failed))
+    return f"{said}\n  hint: {line(failed.hint)}" if failed.hint else said
+
+
+def console(*, stdout: bool = True, no_color: bool = False) -> Console:
+    """Where text is printed: as wide as the terminal; plain and uncut where it is none."""
+    made = Console(
+        stderr=not stdout,
+        color_system=None if no_color else "auto",
+        no_color=no_color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    if not made.is_terminal:
+        made.width = PIPE_WIDTH
+    return made
+
+
+# --- plans -------------------------------------------------------------------------------------------------
+
+
+def _epic(epic: EpicPlan) -> Iterator[RenderableType]:
+    heading = Text.assemble((line(epic.name), "bold"))
+    if epic.converged:
+        heading.append("  converged", "green")
+    yield heading
+    if trouble := [_trouble(word) for word in (epic.held, epic.degraded) if word]:
+        yield Rows(rows=trouble, yields=0)
+    # A held manifest has said above why all of its tasks wait.
+    waiting = [] if epic.held else list(_together(epic))
+    rows = [*map(_action, epic.actions), *waiting, *(_silent(*source) for source in epic.unknown)]
+    if rows:
+        yield Rows(rows=rows, yields=1, note_least=36)
+    yield Text()
+
+
+def _trouble(word: Waiting) -> Row:
+    return Row(cells=(Text("!", "red"),), note=Text(f"{word.reason}: {line(word.message)}", "red"))
+
+
+def _action(action: Action) -> Row:
+    name = type(action).__name__
+    return Row(
+        cells=(Text("+", "green"), Text(line(action.task or action.manifest)), Text(name, _COLOURS.get(name, "green"))),
+        note=Text(line(action.message)).append(f"  ({line(str(action.reason))})", "dim"),
+    )
+
+
+_COLOURS = {"BlockTask": "red", "StopAgent": "red", "RemoveWorktree": "yellow", "DeleteBranch": "yellow"}
+
+
+def _together(epic: EpicPlan) -> Iterator[Row]:
+    """The tasks that wait; many that wait for the very same thing share a row."""
+    now = epic.jobs[0].now if epic.jobs else None
+    shared = Counter((word.reason, word.message) for word in epic.waiting.values())
+    said = set()
+    for task in waiting_order(epic):
+        word = epic.waiting[task]
+        key = (word.reason, word.message)
+        left = span((word.until - now).total_seconds()) if word.until and now else ""
+        if shared[key] < TOGETHER:
+            yield _waits(line(task), word, left)
+        elif key not in said:
+            said.add(key)
+            same = [
+                other
+                for other in waiting_order(epic)
+                if (epic.waiting[other].reason, epic.waiting[other].message) == key
+            ]
+            yield _waits(f"{len(same)} tasks", word, left, same)
+
+
+def _waits(who: str, word: Waiting, left: str, same: Sequence[TaskId] = ()) -> Row:
+    colour = "red" if word.reason in NEEDS_A_PERSON else "yellow"
+    note = Text.assemble((f"{word.reason}: ", colour), line(word.message), f" (in {left})" if left else "")
+    if same:
+        more = f" and {len(same) - 6} more" if len(same) > 6 else ""
+        note.append(f"  ({', '.join(map(line, same[:6]))}{more})", "dim")
+    return Row(cells=(Text("=", colour), Text(who), Text("wait" if same else "waits", "dim")), note=note)
+
+
+def _silent(source: str, why: str) -> Row:
+    return Row(cells=(Text("?", "magenta"), Text(line(source)), Text("silent", "magenta")), note=Text(line(why)))
+
+
+def _nothing(decided: Plan, waiting: list[Waiting]) -> str:
+    if not decided.epics:
+        return "no manifest is recorded"
+    if decided.converged:
+        return "all is as wanted"
+    person = sum(word.reason in NEEDS_A_PERSON for word in waiting)
+    silent = sum(len(epic.unknown) for epic in decided.epics)
+    held = sum(epic.held is not None and not epic.waiting for epic in decided.epics)
+    parts = (
+        (len(waiting), f"{counted(len(waiting), 'task waits', 'tasks wait')}"),
+        (person, f"{person} of them for a person"),
+        (held, f"{counted(held, 'manifest is held', 'manifests are held')}"),
+        (silent, f"{counted(silent, 'source did not answer', 'sources did not answer')}"),
+    )
+    return ", ".join(text for n, text in parts if n) or "what is left goes on by itself"
+
+
+def _failure(failed: ReconcileError) -> str:
+    said = line(str(failed))
+    hint = f"  (hint: {line(failed.hint)})" if failed.hint else ""
+    match failed:
+        case ChangedError():
+            return f"not done: {said}{hint or '  (it is looked at again at once)'}"
+        case TemporaryError():
+            return f"not now: {said}{hint or f'  (tried again in {span(failed.delay)})'}"
+        case _:
+            return f"failed: {said}{hint}"
+
+
+__all__ = ["console", "describe", "error", "outcome", "plan", "progress", "status", "summary", "waiting_line"]

@@ -1,0 +1,314 @@
+"""Run folders: `<root>/<kind>/<subject>/<n>/` with what a run was told, what it recorded and what it printed.
+
+What is read here may have been written by an agent, cut off or removed by anybody: what can't be read as a record is no
+record. Locks and processes are not looked at here.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from reconciler import shim
+from reconciler.errors import ChangedError
+from reconciler.names import RunId, RunKind, Sha, TaskId, usable
+from reconciler.observed import Cause, Exit, Since, StopWhy
+from reconciler.ports import RunSpec
+
+RECORD_MOST = 1 << 20
+# Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
+_NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a run was started with, as far as it matters afterwards."""
+
+    task: TaskId
+    manifest: str = ""
+    attempt: int = 1
+    why: str = "Ready"
+    baseline: Sha | None = None
+    base_tip: Sha | None = None
+    cwd: str = ""
+    timeout_s: float = 0.0
+    slot: str = ""  # the manifest among whose slots it holds one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything that is written about a run at this moment."""
+
+    id: RunId
+    told: Told
+    started_at: datetime | None = None
+    pid: int | None = None
+    boot_id: str = ""
+    set_up: bool = False
+    exit: Exit | None = None
+    stop: StopWhy | None = None
+    stopped_at: datetime | None = None
+    last_progress_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The runs of one subject, oldest first, as its folder was listed at the date `changed` (0: that can't be told)."""
+
+    kind: RunKind
+    name: str
+    runs: tuple[RunId, ...]
+    since: bool
+    changed: int
+
+
+@dataclass(slots=True)
+class Folders:
+    """The run folders of one repository."""
+
+    root: Path
+    _seen: dict[tuple[RunKind, str], Subject] = field(default_factory=dict)
+    _told: dict[RunId, Told] = field(default_factory=dict)
+
+    def folder(self, run: RunId) -> Path:
+        """Where everything about a run is."""
+        return self.root / run.kind / run.subject / str(run.n)
+
+    def run_of(self, folder: str) -> RunId | None:
+        """The run whose folder this is; None for any other path."""
+        try:
+            return RunId.parse(str(Path(folder).relative_to(self.root)))
+        except ValueError:
+            return None
+
+    def subjects(self) -> dict[tuple[RunKind, str], Subject]:
+        """Every subject that has a folder. One whose folder did not change is not listed again."""
+        found: dict[tuple[RunKind, str], Subject] = {}
+        for kind in RunKind:
+            for entry in _entries(self.root / kind):
+                if usable(entry.name) and (subject := self._subject(kind, entry)):
+                    found[kind, entry.name] = subject
+        return found
+
+    def newest(self, kind: RunKind, subject: str) -> int:
+        """The number of the newest run of a subject, looked up now; 0 where there is none."""
+        return max(_numbers(entry.name for entry in _entries(self.root / kind / subject)), default=0)
+
+    def record(self, run: RunId) -> Record:
+        """What is written about a run at this moment."""
+        # Plain strings: this is read for every live run at every look, and a Path costs more than the file.
+        folder = f"{self.root}/{run.kind}/{run.subject}/{run.n}"
+        began = _read(f"{folder}/run.json")
+        stop = _read(f"{folder}/stop.json")
+        return Record(
+            id=run,
+            told=self._what_was_told(run),
+            started_at=_time(began.get("started_at")),
+            pid=_number(began.get("pid")),
+            boot_id=str(began.get("boot_id", "")),
+            set_up=began.get("set_up") is True,
+            exit=_exit(_read(f"{folder}/exit.json")),
+            stop=_word(StopWhy, stop.get("why")),
+            stopped_at=_time(stop.get("at")),
+            last_progress_at=_changed(f"{folder}/log"),
+        )
+
+    def reserve(self, spec: RunSpec) -> Path:
+        """Make the folder of a new run, with all that its supervising process needs. Raises ChangedError.
+
+        A number is used once: one that is not above all others was chosen on an old picture of the world.
+        """
+        folder = self.folder(spec.id)
+        if self.newest(spec.id.kind, spec.id.subject) >= spec.id.n:
+            raise ChangedError(f"{spec.id}: a run of that number, or a later one, exists already")
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError as error:
+            raise ChangedError(f"{spec.id}: a run of that number exists already") from error
+        if spec.prompt:
+            fd = os.open(folder / "prompt", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "w", encoding="utf-8", errors="replace") as file:
+                file.write(spec.prompt)
+        shim.write_json(str(folder / "spec.json"), _as_json(spec))
+        return folder
+
+    def write_stop(self, run: RunId, why: StopWhy) -> None:
+        """Say why a run is stopped, before it is: so the ending can be told from a failure."""
+        value = {"why": str(why), "at": datetime.now(UTC).isoformat()}
+        shim.write_json(str(self.folder(run) / "stop.json"), value)
+
+    def since(self, task: str) -> Since | None:
+        """From where runs and landings of a task count; None: from the first."""
+        value = _read(str(self._since(task)))
+        at, n = _time(value.get("at")), _number(value.get("n"))
+        if at is None or n is None:
+            return None
+        return Since(n=n, base=_sha(value.get("base")), at=at)
+
+    def write_since(self, task: TaskId, since: Since) -> None:
+        """Count runs and landings of a task from here on."""
+        path = self._since(task)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shim.write_json(str(path), {"n": since.n, "base": since.base, "at": since.at.isoformat()})
+
+    def _since(self, task: str) -> Path:
+        return self.root / RunKind.WORK / task / "since.json"
+
+    def _subject(self, kind: RunKind, entry: os.DirEntry[str]) -> Subject | None:
+        try:
+            changed = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISDIR(changed.st_mode):
+            return None
+        seen = self._seen.get((kind, entry.name))
+        if seen and seen.changed == changed.st_mtime_ns:
+            return seen
+        names = os.listdir(entry.path)
+        # Two changes within one tick of the file system's clock leave the same date.
+        reliable = time.time_ns() - changed.st_mtime_ns > 1_000_000_000
+        subject = Subject(
+            kind=kind,
+            name=entry.name,
+            runs=tuple(RunId(kind, entry.name, n) for n in _numbers(names)),
+            since="since.json" in names,
+            changed=changed.st_mtime_ns if reliable else 0,
+        )
+        self._seen[kind, entry.name] = subject
+        return subject
+
+    def _what_was_told(self, run: RunId) -> Told:
+        told = self._told.get(run)
+        if told is None:
+            value = _read(str(self.folder(run) / "spec.json"))
+            told = _told(run, value)
+            if value:
+                self._told[run] = told
+        return told
+
+
+def read_plain(path: str, most: int = RECORD_MOST, *, from_end: bool = False) -> bytes:
+    """At most `most` bytes of a plain file; empty when there is none. Never waits: a FIFO in its place is not read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NO_RECORD:
+            return b""
+        raise
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        return os.pread(fd, most, max(found.st_size - most, 0) if from_end else 0)
+    finally:
+        os.close(fd)
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _as_json(spec: RunSpec) -> Mapping[str, object]:
+    # Not the environment: it may hold secrets that were passed on, and goes from process to process only.
+    return {
+        "id": str(spec.id),
+        "task": spec.task,
+        "manifest": spec.manifest,
+        "steps": [list(step) for step in spec.steps],
+        "cwd": spec.cwd,
+        "setup_steps": spec.setup_steps,
+        "ready_marker": spec.ready_marker,
+        "unlock": spec.unlock,
+        "timeout_s": float(spec.timeout_s),
+        "stuck_after_s": spec.stuck_after_s,
+        "stop_grace_s": shim.STOP_GRACE_S,
+        "attempt": spec.attempt,
+        "why": spec.why,
+        "baseline": spec.baseline,
+        "base_tip": spec.base_tip,
+        "slot": spec.slot.manifest if spec.slot else "",
+    }
+
+
+def _told(run: RunId, value: Mapping[str, Any]) -> Told:
+    return Told(
+        task=TaskId(str(value.get("task", run.subject if run.kind is RunKind.WORK else ""))),
+        manifest=str(value.get("manifest", "")),
+        attempt=_number(value.get("attempt")) or 1,
+        why=str(value.get("why", "Ready")),
+        baseline=_sha(value.get("baseline")),
+        base_tip=_sha(value.get("base_tip")),
+        cwd=str(value.get("cwd", "")),
+        timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,
+        slot=str(value.get("slot", "")),
+    )
+
+
+def _exit(value: Mapping[str, Any]) -> Exit | None:
+    cause, at = _word(Cause, value.get("cause")), _time(value.get("ended_at"))
+    if cause is None or at is None:
+        return None
+    return Exit(
+        cause=cause,
+        at=at,
+        code=_number(value.get("code")),
+        signal=_number(value.get("signal")),
+        stop=_word(StopWhy, value.get("stop")),
+    )
+
+
+def _read(path: str) -> Mapping[str, Any]:
+    try:
+        content = read_plain(path)
+        value = json.loads(content) if content else {}
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _word(words: type[_Word], value: object) -> _Word | None:
+    return words(value) if isinstance(value, str) and value in list(words) else None
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _sha(value: object) -> Sha | None:
+    return Sha(value) if isinstance(value, str) else None
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return at if at and at.tzinfo else None
+
+
+def _changed(path: str) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(os.lstat(path).st_mtime, UTC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

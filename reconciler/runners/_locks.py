@@ -1,0 +1,143 @@
+"""The kernel locks by which runs are known to live. Nothing here reads what a run wrote about itself.
+
+Per subject two files: `<kind>-<subject>.shim`, held by the supervising process alone, and `.agent`, inherited by all that
+it starts. Per manifest `slots/<manifest>/<k>`, and `gate`, held for the moment in which a start counts them. A lock file
+is never deleted: a second locker would get a lock on a new file while the first still holds the old one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import ChangedError, TemporaryError
+from reconciler.names import RunKind, usable
+
+PROBE_PATIENCE_S = 0.05
+GATE_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Which locks of a subject are held at this moment."""
+
+    shim: bool
+    agent: bool
+
+    @property
+    def any(self) -> bool:
+        return self.shim or self.agent
+
+
+class Locks:
+    """The lock files of one repository."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._listed: tuple[int, frozenset[tuple[RunKind, str]]] | None = None
+
+    def shim(self, kind: RunKind, subject: str) -> Path:
+        """The lock of whatever supervises the live run of a subject."""
+        return self._root / f"{kind}-{subject}.shim"
+
+    def agent(self, kind: RunKind, subject: str) -> Path:
+        """The lock of everything that the live run of a subject started."""
+        return self._root / f"{kind}-{subject}.agent"
+
+    def held(self, kind: RunKind, subject: str) -> Held:
+        """Probe both locks of a subject."""
+        # In this order: a start takes the shim's lock first, so it never looks like an agent without a shim.
+        agent = held(self.agent(kind, subject))
+        return Held(shim=held(self.shim(kind, subject)), agent=agent)
+
+    def subjects(self) -> frozenset[tuple[RunKind, str]]:
+        """Every subject that ever had a run, as far as its locks tell."""
+        try:
+            changed = self._root.stat().st_mtime_ns
+        except FileNotFoundError:
+            return frozenset()
+        if self._listed is None or self._listed[0] != changed:
+            names = (
+                name.removesuffix(".shim").split("-", 1) for name in os.listdir(self._root) if name.endswith(".shim")
+            )
+            found = frozenset((RunKind(k), subject) for k, subject in names if k in list(RunKind) and usable(subject))
+            # A folder that changes within one tick of the file system's clock keeps its date.
+            self._listed = (changed if time.time_ns() - changed > 1_000_000_000 else 0, found)
+        return self._listed[1]
+
+    def take(self, kind: RunKind, subject: str, patience_s: float = PROBE_PATIENCE_S) -> int:
+        """Hold the shim's lock of a subject; its descriptor. Raises ChangedError when somebody else does."""
+        return _take_or_refuse(self.shim(kind, subject), f"{kind}/{subject} has a run that is alive", patience_s)
+
+    def take_agent(self, kind: RunKind, subject: str) -> int:
+        """Hold the agent's lock of a subject, whose shim's lock is held; its descriptor. Raises ChangedError."""
+        what = f"something of the last run of {kind}/{subject} is alive"
+        return _take_or_refuse(self.agent(kind, subject), what, PROBE_PATIENCE_S)
+
+    @contextmanager
+    def gate(self, manifest: str) -> Iterator[None]:
+        """Let nobody else start a run of this manifest. Raises TemporaryError when somebody else does so for long."""
+        fd = take(self._slots(manifest) / "gate", GATE_PATIENCE_S)
+        if fd is None:
+            raise TemporaryError(f"another reconciler has been starting a run of {manifest} for {GATE_PATIENCE_S:g} s")
+        try:
+            yield
+        finally:
+            os.close(fd)
+
+    def take_slot(self, manifest: str, most: int) -> int | None:
+        """Hold a free slot if fewer than `most` are held, whatever their numbers; its descriptor. Only behind the gate."""
+        folder = self._slots(manifest)
+        numbers = sorted(int(name) for name in os.listdir(folder) if name.isdecimal())
+        free = [k for k in numbers if not held(folder / str(k))]
+        if len(numbers) - len(free) >= most:
+            return None
+        unused = next(k for k in range(len(numbers) + 1) if k not in numbers)
+        return take(folder / str(free[0] if free else unused), PROBE_PATIENCE_S)
+
+    def _slots(self, manifest: str) -> Path:
+        return self._root / "slots" / manifest
+
+
+def held(path: Path) -> bool:
+    """True when somebody holds the lock at this moment. It is not taken: two who ask do not disturb each other."""
+    try:
+        # For reading only: by that a probe is told from a holder when a lock's file is found open.
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def take(path: Path, patience_s: float) -> int | None:
+    """Hold a lock until the descriptor and all its copies are closed; None when somebody else keeps it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(fd)
+                return None
+            time.sleep(0.005)
+
+
+def _take_or_refuse(path: Path, why: str, patience_s: float) -> int:
+    fd = take(path, patience_s)
+    if fd is None:
+        raise ChangedError(why)
+    return fd

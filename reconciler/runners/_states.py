@@ -1,0 +1,92 @@
+"""What state a run is in, from its record, its locks and its processes. Pure.
+
+A good ending is believed as soon as it is recorded, while the shim still sweeps; for everything else a run counts as
+alive until nothing of it is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.observed import Cause, Exit, Run, RunState
+from reconciler.runners._folders import Record
+from reconciler.runners._locks import Held
+
+NOTHING = Held(shim=False, agent=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What is known about the life of one run. `carried` looks for processes, and is asked only where it matters."""
+
+    held: Held
+    carried: Callable[[], bool]
+    boot_id: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run's state; `over`: nothing of it lives, and nothing about it will ever change."""
+
+    state: RunState
+    over: bool = False
+
+
+def judge(record: Record, seen: Witnesses) -> Judged:
+    """The state of a run. `seen.held` must be older than `record`: a shim writes its record before it lets go."""
+    if record.exit is not None:
+        return _recorded(record.exit, seen)
+    if seen.held.shim:
+        if record.stop:
+            return Judged(RunState.ENDING)
+        return Judged(RunState.RUNNING if record.set_up else RunState.STARTING)
+    if seen.held.agent:
+        return Judged(_unsupervised(record, seen.now))
+    # The record of its beginning is written before anything of it may start.
+    if record.started_at is not None and record.boot_id == seen.boot_id and seen.carried():
+        return Judged(RunState.ENDING)
+    return Judged(RunState.ENDED if record.stop and record.started_at else RunState.LOST, over=True)
+
+
+def as_run(record: Record, judged: Judged, held: Held) -> Run:
+    """A run as others see it."""
+    return Run(
+        id=record.id,
+        task=record.told.task,
+        manifest=record.told.manifest,
+        state=judged.state,
+        attempt=record.told.attempt,
+        why=record.told.why,
+        baseline=record.told.baseline,
+        base_tip=record.told.base_tip,
+        started_at=record.started_at,
+        last_progress_at=record.last_progress_at,
+        pid=record.pid if held.shim and not judged.over else None,
+        exit=record.exit or (_told_to_stop(record) if judged.state is RunState.ENDED else None),
+    )
+
+
+def _recorded(ending: Exit, seen: Witnesses) -> Judged:
+    if seen.held.shim:
+        return Judged(RunState.ENDED if ending.well else RunState.ENDING)
+    if seen.held.agent or seen.carried():
+        return Judged(RunState.ENDING)
+    return Judged(RunState.ENDED, over=True)
+
+
+def _unsupervised(record: Record, now: datetime) -> RunState:
+    """Its shim was killed. The agent may go on, but nobody else keeps its time limit, or takes it on from set-up."""
+    if record.stop or not record.set_up or record.started_at is None:
+        return RunState.ENDING
+    limit = timedelta(seconds=min(record.told.timeout_s, 10.0**9))
+    return RunState.ENDING if now - record.started_at > limit else RunState.RUNNING
+
+
+def _told_to_stop(record: Record) -> Exit | None:
+    # Stands in for the record that a killed shim could not write.
+    if record.stop is None or record.stopped_at is None:
+        return None
+    return Exit(cause=Cause.STOPPED, stop=record.stop, at=record.stopped_at)

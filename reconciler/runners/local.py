@@ -1,0 +1,279 @@
+"""Runs on this machine: detached processes under a shim, found again by kernel locks, and their run folders.
+
+What a run wrote about itself says how it ended; whether it lives is said by its locks and its processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+from reconciler import shell, shim
+from reconciler.desired import EpicSpec
+from reconciler.environment import path_with, with_passed
+from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.names import RunId, RunKind, Sha, TaskId
+from reconciler.observed import Occupant, Run, RunState, Since, StopWhy
+from reconciler.ports import RunSpec, SlotBound
+from reconciler.runners import _processes as processes
+from reconciler.runners._census import Census
+from reconciler.runners._folders import Folders, Subject, read_plain
+from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, held
+from reconciler.runners._states import NOTHING
+from reconciler.runners._stopping import Stopping
+
+START_PATIENCE_S = 5.0
+SWEEP_PATIENCE_S = 3.0
+
+
+class LocalRunner:
+    """The `Runner` of one machine. Safe to share between threads, and to use beside other reconcilers.
+
+    `state` is our folder in the repository, `environ` the caller's environment, `program` the folder that holds the
+    `reconcile` program. `bound` gives the number of agents that a recorded manifest allows at this moment, None where
+    none is recorded.
+
+    Who ends what: a shim ends everything of its run. What outlives a shim that was killed is reported as ENDING (an
+    agent that is at work within its time limit: as RUNNING). It ends when `stop` is called for it, or, where the run left
+    a record, when the next run of its subject starts. So for a run that stays ENDING, call `stop` again, whatever the
+    reason given: nothing is added to the record of a run that is ending, and after 10 s it is killed.
+
+    After a good ending a run is ENDED while its shim still sweeps (a second at most, if it left something). Until that is
+    over, `start` waits, and `occupants` names what stands in the worktree.
+    """
+
+    def __init__(
+        self, state: Path, environ: Mapping[str, str], program: Path, bound: Callable[[str], int | None]
+    ) -> None:
+        # One spelling for everybody: the path of its folder is what a run's processes are found by.
+        state = state.resolve()
+        self._environ, self._program, self._bound = dict(environ), program, bound
+        self._locks = Locks(state / "locks")
+        self._folders = Folders(state / "runs")
+        self._stopping = Stopping(self._locks, self._folders)
+        self._census = Census(self._locks, self._folders)
+        self._since: dict[TaskId, tuple[int, Since]] = {}
+        self._turn = threading.Lock()
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    def folder(self, run: RunId) -> Path:
+        """Where everything about a run is: spec.json, prompt, log, run.json, exit.json, stop.json."""
+        return self._folders.folder(run)
+
+    def log_path(self, run: RunId) -> Path:
+        """The file that a run prints to."""
+        return self.folder(run) / "log"
+
+    def prompt_path(self, run: RunId) -> str:
+        """The file that holds a run's prompt, once it is started."""
+        return str(self.folder(run) / "prompt")
+
+    def runs(self) -> Mapping[RunId, Run]:
+        """Every run that left a folder or is alive. Runs that are over are not looked at again."""
+        try:
+            with self._turn:
+                shell.reap()
+                return self._census.take()
+        except OSError as error:
+            raise TemporaryError(f"the runs can't be read: {error}") from error
+
+    def since(self) -> Mapping[TaskId, Since]:
+        """For tasks that were retried or reopened: from where runs and landings count."""
+        try:
+            with self._turn:
+                subjects = self._folders.subjects().values()
+                marked = (s for s in subjects if s.since and s.kind is RunKind.WORK)
+                return {TaskId(s.name): since for s in marked if (since := self._since_of(s))}
+        except OSError as error:
+            raise TemporaryError(f"the runs can't be read: {error}") from error
+
+    def occupants(self, paths: Iterable[str]) -> Mapping[str, Occupant]:
+        """For each of these folders: a process that has its working directory there and that no live run explains."""
+        standing = processes.inside(paths)
+        if not standing:
+            return {}
+        records = [self._folders.record(run.id) for run in self.runs().values() if run.alive]
+        live = [(record.id, os.path.realpath(record.told.cwd)) for record in records if record.told.cwd]
+        parents = shim.parent_pids()
+        found: dict[str, Occupant] = {}
+        for path, pid in standing:
+            there = [run for run, cwd in live if cwd == os.path.realpath(path)]
+            if path in found or any(self._belongs(p, there) for p in processes.ancestors(pid, parents)):
+                continue
+            if command := processes.command(pid):
+                found[path] = Occupant(pid=pid, command=command)
+        return found
+
+    def missing(self, spec: EpicSpec) -> str | None:
+        """Why this manifest's agent can't be started here; None when it can."""
+        agent = spec.agent
+        if agent.kind != "command":
+            return None
+        if not agent.argv:
+            return "spec.agent.argv names no program"
+        program = agent.argv[0]
+        if "{" in program:
+            return None
+        path = self._environment(agent.env, agent.pass_env)["PATH"]
+        if "/" in program:
+            found = shutil.which(str(Path(spec.repository, program)))
+            return None if found else f"the program {program!r} is missing or can't be executed"
+        return None if shutil.which(program, path=path) else f"the program {program!r} is not on the agent's PATH"
+
+    def log_tail(self, run: RunId, most: int = 8000) -> str:
+        """The last `most` characters that a run printed; empty when it printed nothing."""
+        try:
+            tail = read_plain(str(self.log_path(run)), most * 4, from_end=True)
+        except OSError as error:
+            raise TemporaryError(f"the log of {run} can't be read: {error}") from error
+        return tail.decode("utf-8", "replace")[-most:] if most else ""
+
+    # --- acting --------------------------------------------------------------------------------------------
+
+    def start(self, spec: RunSpec) -> None:
+        """Start a run, detached. Raises ChangedError when its task or its slot is held or its number is used.
+
+        The locks go from hand to hand: at no moment between the first look and the last process of the run are they
+        free, whoever is killed.
+        """
+        try:
+            with ExitStack() as ours:
+                locks = self._take(spec, ours)
+                folder = self._folders.reserve(spec)
+                shell.start_detached(
+                    [sys.executable, "-I", "-S", os.path.realpath(shim.__file__), str(folder), *map(str, locks)],
+                    env=self._environment_of(spec, folder),
+                    cwd=folder,
+                    pass_fds=[fd for fd in locks if fd >= 0],
+                )
+            self._wait_until_recorded(spec.id)
+        except OSError as error:
+            raise TemporaryError(f"{spec.id} can't be started: {error}", delay=30.0) from error
+        except ValueError as error:
+            raise PermanentError(f"{spec.id} can't be started: {error}") from error
+
+    def stop(self, run: RunId, why: StopWhy) -> None:
+        """End a run and everything it started. Returns once it has been asked to; look again, and ask again.
+
+        The reason is recorded first, and only for a run that nothing else is ending yet.
+        """
+        try:
+            with self._turn:
+                self._stop(run, why)
+        except OSError as error:
+            raise TemporaryError(f"{run} can't be stopped: {error}") from error
+
+    def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
+        """Count runs and landings of `task` from here on."""
+        try:
+            newest = self._folders.newest(RunKind.WORK, task)
+            self._folders.write_since(task, Since(n=newest, base=base, at=at))
+        except OSError as error:
+            raise TemporaryError(f"the runs of {task} can't be written to: {error}", delay=30.0) from error
+
+    # --- how it looks --------------------------------------------------------------------------------------
+
+    def _since_of(self, subject: Subject) -> Since | None:
+        task = TaskId(subject.name)
+        known = self._since.get(task)
+        if known and known[0] == subject.changed != 0:
+            return known[1]
+        since = self._folders.since(task)
+        if since:
+            self._since[task] = (subject.changed, since)
+        return since
+
+    def _belongs(self, pid: int, runs: Iterable[RunId]) -> bool:
+        marker = shim.marker(pid)
+        for run in runs:
+            lock = processes.file_id(self._locks.agent(run.kind, run.subject))
+            if marker == os.fsencode(self.folder(run)) or (lock and shim.has_open(pid, lock)):
+                return True
+        return False
+
+    # --- how it acts ---------------------------------------------------------------------------------------
+
+    def _take(self, spec: RunSpec, ours: ExitStack) -> tuple[int, int, int]:
+        """The descriptors of the three locks that a run holds; -1 for a slot that it does not need."""
+        kind, subject = spec.id.kind, spec.id.subject
+        newest = self._folders.newest(kind, subject)
+        last = self._folders.record(RunId(kind, subject, newest)) if newest else None
+        swept = last is not None and last.exit is not None
+        shim_fd = self._locks.take(kind, subject, SWEEP_PATIENCE_S if swept else PROBE_PATIENCE_S)
+        ours.callback(os.close, shim_fd)
+        if last:
+            self._make_sure_it_is_over(last.id)
+        agent_fd = self._locks.take_agent(kind, subject)
+        ours.callback(os.close, agent_fd)
+        if spec.slot is None:
+            return shim_fd, agent_fd, -1
+        slot_fd = self._take_slot(spec.slot)
+        ours.callback(os.close, slot_fd)
+        return shim_fd, agent_fd, slot_fd
+
+    def _make_sure_it_is_over(self, run: RunId) -> None:
+        if not self._stopping.tree(run).members():
+            return
+        if self._folders.record(run).exit is None:
+            raise ChangedError(f"{run} is alive, although its locks are free")
+        if not self._stopping.sweep_to_the_end(run):
+            raise TemporaryError(f"something that {run} started can't be ended", delay=10.0)
+
+    def _take_slot(self, slot: SlotBound) -> int:
+        with self._locks.gate(slot.manifest):
+            recorded = self._bound(slot.manifest)
+            most = slot.most if recorded is None else recorded
+            fd = self._locks.take_slot(slot.manifest, most - self._hidden(slot.manifest))
+        if fd is None:
+            raise ChangedError(f"all {most} agents of {slot.manifest} are at work")
+        return fd
+
+    def _hidden(self, manifest: str) -> int:
+        """How many runs of a manifest live without holding a lock: shim killed, inherited descriptors closed."""
+        runs = {run for folder in processes.carriers() if (run := self._folders.run_of(folder))}
+        return sum(
+            self._folders.record(run).told.slot == manifest and not self._locks.held(run.kind, run.subject).any
+            for run in runs
+        )
+
+    def _wait_until_recorded(self, run: RunId) -> None:
+        deadline = time.monotonic() + START_PATIENCE_S
+        record = self.folder(run) / "run.json"
+        while not record.exists() and time.monotonic() < deadline:
+            if not held(self._locks.shim(run.kind, run.subject)) and not record.exists():
+                why = self.log_tail(run, 500).strip().rpartition("\n")[2]
+                raise TemporaryError(f"{run}: its supervising process died before it could begin: {why}", delay=30.0)
+            time.sleep(0.01)
+
+    def _stop(self, run: RunId, why: StopWhy) -> None:
+        newest = self._folders.newest(run.kind, run.subject) <= run.n
+        locks = self._locks.held(run.kind, run.subject) if newest else NOTHING
+        record = self._folders.record(run)
+        judged = self._census.judge(record, locks)
+        if judged.state in (RunState.STARTING, RunState.RUNNING) and self.folder(run).exists():
+            self._folders.write_stop(run, why)
+        if locks.shim:
+            self._stopping.ask_shim(record)
+        elif not judged.over or not self.folder(run).exists():
+            self._stopping.sweep(record)
+
+    def _environment(self, env: Mapping[str, str], passed: Iterable[str]) -> dict[str, str]:
+        found = with_passed(self._environ, env, passed)
+        return {**found, "PATH": path_with(found.get("PATH"), str(self._program))}
+
+    def _environment_of(self, spec: RunSpec, folder: Path) -> dict[str, str]:
+        env = {
+            **self._environment(spec.env, spec.pass_env),
+            "PWD": spec.cwd,
+            "RECONCILE_RUN": str(spec.id),
+            shim.MARKER: str(folder),
+        }
+        return {**env, "RECONCILE_PROMPT": str(folder / "prompt")} if spec.prompt else env

@@ -1,0 +1,169 @@
+"""Saved work: what no ref holds, made into a commit under `refs/reconcile/salvage/<task>/<n>` before anything destroys it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reconciler import copies, snapshot
+from reconciler.errors import ChangedError, PermanentError
+from reconciler.git import Git
+from reconciler.names import SALVAGE_REFS, BranchName, Sha, TaskId, branch_of, salvage_ref, usable
+from reconciler.observed import Salvage
+from reconciler.snapshot import Sight, Snapshot, Work
+
+_FIELDS = "%00".join(("%(refname)", "%(objectname)", "%(tree)", "%(parent)", "%(committerdate:unix)"))
+_IDENTITY = {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "reconcile"), ("EMAIL", "reconcile@localhost"))
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What saving found, and the ref under which it is kept; no ref when there was nothing to save."""
+
+    salvage: Salvage | None
+    sight: Sight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    salvage: Salvage
+    tree: Sha
+    parents: tuple[Sha, ...]
+
+
+class Salvages:
+    """The saved work of one repository."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def all(self) -> tuple[Salvage, ...]:
+        """Everything that was saved, oldest first."""
+        found = (kept.salvage for kept in self._kept(SALVAGE_REFS))
+        return tuple(sorted(found, key=lambda salvage: (salvage.at, salvage.task, salvage.n)))
+
+    def save(self, work: Work, lock: int) -> Saved:
+        """Save what no ref holds, verify it, and say what was seen. Raises ChangedError when it changes meanwhile."""
+        taken = snapshot.take(self._git, work, lock)
+        changes = copies.changed(work.place, work.recipe.copies)
+        copies.keep(work.place, changes, self._git.repository.state / "copies" / work.task)
+        kept = list(self._kept(f"{SALVAGE_REFS}{work.task}/"))
+        lost = self._lost(work)
+        if not lost and not self._dirty(work, taken, kept):
+            return Saved(salvage=None, sight=taken.sight)
+        parents = tuple(dict.fromkeys([*([work.start] if work.start else []), *lost]))
+        same = (each.salvage for each in kept if (each.tree, each.parents) == (taken.tree, parents))
+        salvage = next(same, None) or self._keep(work, taken, parents, kept)
+        self._verify(work, taken, salvage, lock)
+        return Saved(salvage=salvage, sight=taken.sight)
+
+    def drop(self, salvage: Salvage) -> None:
+        """Forget saved work. Raises ChangedError when the ref holds something else by now."""
+        ref = salvage_ref(salvage.task, salvage.n)
+        with self._git.writing() as lock:
+            now = self._at(ref)
+            if now is None:
+                return
+            if now != salvage.commit:
+                raise ChangedError(f"{ref} moved to {now[:12]}")
+            self._git.refs("update-ref", "--no-deref", "-d", ref, salvage.commit, lock=lock)
+
+    def restore(self, task: TaskId) -> BranchName:
+        """Make a branch of the newest saved work: the task's own, or `restored/<task>-<n>` where that is taken."""
+        newest = max((kept.salvage for kept in self._kept(f"{SALVAGE_REFS}{task}/")), key=lambda s: s.n, default=None)
+        if newest is None:
+            raise PermanentError(f"{task}: nothing was saved", hint="'git reflog' may still know it")
+        for branch in (branch_of(task), BranchName(f"restored/{task}-{newest.n}")):
+            if self._branch(branch, newest.commit):
+                return branch
+        raise PermanentError(f"{task}: restored/{task}-{newest.n} exists and is something else", hint="rename it first")
+
+    def _branch(self, branch: BranchName, commit: Sha) -> bool:
+        """True when the branch was made, or stands on this commit already."""
+        ref = f"refs/heads/{branch}"
+        with self._git.writing() as lock:
+            if now := self._at(ref):
+                return now == commit
+            self._git.refs("update-ref", "--no-deref", ref, commit, "", lock=lock)
+        return True
+
+    def _dirty(self, work: Work, taken: Snapshot, kept: list[_Kept]) -> bool:
+        if taken.tree == taken.start:
+            return False
+        if work.whole:
+            return True
+        # A removal that was cut off leaves a part of what was saved before; that is no new work.
+        known = self._entries(taken.start).union(*(self._entries(each.tree) for each in kept))
+        return not self._entries(taken.tree) <= known
+
+    def _entries(self, tree: Sha) -> frozenset[str]:
+        listed = self._git.objects("ls-tree", "-r", "-z", "--full-tree", tree).out
+        return frozenset(os.fsdecode(listed).split("\0"))
+
+    def _lost(self, work: Work) -> tuple[Sha, ...]:
+        """The heads that no other ref holds. Saved work of the same task does not count, so that it is found again."""
+        excluded = (f"--exclude={work.branch}",) if work.branch else ()
+        own = f"--exclude={SALVAGE_REFS}{work.task}/*"
+        held = (*excluded, "--glob=refs/heads", "--tags", "--remotes", own, "--glob=refs/reconcile")
+        return tuple(
+            head
+            for head in dict.fromkeys(work.heads)
+            if self._git.refs("rev-list", "--max-count=1", head, "--not", *held).out
+        )
+
+    def _keep(self, work: Work, taken: Snapshot, parents: tuple[Sha, ...], kept: list[_Kept]) -> Salvage:
+        at = datetime.now(UTC).replace(microsecond=0)
+        dates = {f"GIT_{role}_DATE": f"{int(at.timestamp())} +0000" for role in ("AUTHOR", "COMMITTER")}
+        onto = [part for parent in parents for part in ("-p", parent)]
+        message = _message(work, taken, at).encode("utf-8", "surrogateescape")
+        with self._git.writing() as lock:
+            made = self._git.objects(
+                *("commit-tree", taken.tree, *onto),
+                stdin=message,
+                config=("core.fsync=all", "commit.gpgSign=false"),
+                env={**_IDENTITY, **dates},
+                lock=lock,
+            )
+            n = max((each.salvage.n for each in kept), default=0) + 1
+            salvage = Salvage(task=work.task, n=n, commit=Sha(made.text.strip()), at=at)
+            self._git.refs("update-ref", "--no-deref", salvage_ref(work.task, n), salvage.commit, "", lock=lock)
+        return salvage
+
+    def _verify(self, work: Work, taken: Snapshot, salvage: Salvage, lock: int) -> None:
+        self._git.objects("cat-file", "-e", f"{salvage.commit}^{{commit}}")
+        if self._at(salvage_ref(salvage.task, salvage.n)) != salvage.commit:
+            raise ChangedError(f"{work.task}: its saved work was moved while it was being saved")
+        if snapshot.take(self._git, work, lock) != taken:
+            raise ChangedError(f"{work.task}: {work.place} changed while it was being saved")
+
+    def _at(self, ref: str) -> Sha | None:
+        found = self._git.refs("for-each-ref", "--format=%(refname) %(objectname)", ref).text.splitlines()
+        shas = dict(line.split(" ") for line in found)
+        return Sha(shas[ref]) if ref in shas else None
+
+    def _kept(self, prefix: str) -> Iterator[_Kept]:
+        for line in self._git.refs("for-each-ref", f"--format={_FIELDS}", prefix).text.splitlines():
+            ref, commit, tree, parents, at = line.split("\0")
+            named = re.fullmatch(r"([^/]+)/([1-9][0-9]{0,9})", ref.removeprefix(SALVAGE_REFS))
+            if named and tree and usable(named[1]):
+                when = datetime.fromtimestamp(int(at), UTC)
+                salvage = Salvage(task=TaskId(named[1]), n=int(named[2]), commit=Sha(commit), at=when)
+                yield _Kept(salvage=salvage, tree=Sha(tree), parents=tuple(Sha(parent) for parent in parents.split()))
+
+
+def _message(work: Work, taken: Snapshot, at: datetime) -> str:
+    changed = "uncommitted work" if taken.tree != taken.start else "commits off its branch"
+    where = work.branch or branch_of(work.task)
+    return (
+        f"salvage {work.task}: {changed}\n\n"
+        f"Saved at {at.isoformat()} from {work.place}\n"
+        f"Started from {work.start or 'nothing'} ({where})\n\n"
+        f"Reconcile-Task: {work.task}\n"
+    )

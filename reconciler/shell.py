@@ -1,0 +1,112 @@
+"""The only file, beside the shim, that starts programs. An argv list goes in, what it printed comes out.
+
+Never a shell string, never a terminal, never the caller's standard input; always a time limit and a process group of
+its own, so that a program that hangs is ended together with its children.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import PermanentError, TemporaryError
+
+OUTPUT_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ended by itself. Output is bytes: what git prints is paths, and paths are bytes."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8", "surrogateescape")
+
+    @property
+    def complaint(self) -> str:
+        """The last line of what it said on standard error, for a message."""
+        lines = self.err.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:300] if lines else f"exit status {self.code}"
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | str | None = None,
+    stdin: bytes | None = None,
+    timeout_s: float = 60.0,
+    pass_fds: Sequence[int] = (),
+) -> Finished:
+    """Run a program to its end, whatever its exit status.
+
+    Raises TemporaryError when it does not end within `timeout_s`, PermanentError when it can't be started.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            pass_fds=pass_fds,
+        )
+    except OSError as error:
+        raise PermanentError(f"cannot start {argv[0]}: {error.strerror}", hint=f"is {argv[0]} installed?") from error
+    try:
+        out, err = process.communicate(stdin, timeout=timeout_s)
+    except BaseException as error:
+        _end(process)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise TemporaryError(f"{argv[0]} did not end within {timeout_s:g} s", delay=30.0) from error
+        raise
+    return Finished(process.returncode, out[:OUTPUT_LIMIT], err[:OUTPUT_LIMIT])
+
+
+def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | str, pass_fds: Sequence[int]) -> int:
+    """Start a program in a session of its own that outlives us, without any of our streams; its pid.
+
+    Raises PermanentError when it can't be started.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    except OSError as error:
+        raise PermanentError(f"cannot start {argv[0]}: {error.strerror}") from error
+    _DETACHED.append(process)
+    reap()
+    return process.pid
+
+
+_DETACHED: list[subprocess.Popen[bytes]] = []
+
+
+def reap() -> None:
+    """Collect detached programs that ended while we live, so that none stays a zombie."""
+    _DETACHED[:] = [process for process in _DETACHED if process.poll() is None]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()

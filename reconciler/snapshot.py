@@ -1,0 +1,184 @@
+"""The tree that the files of a worktree make, read from their content: never from the worktree's own index, in which an
+agent can mark a changed file as unchanged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler import folders
+from reconciler.checkout import Recipe
+from reconciler.folders import Stamp
+from reconciler.git import Git
+from reconciler.names import Sha, TaskId
+
+READ_TIMEOUT_S = 3600.0
+
+_GITLINK = "160000"
+_BEADS = ".beads"
+# An index of ours is one file. A file that can't be converted back exactly is still saved.
+_CONFIG = ("core.splitIndex=false", "core.safecrlf=false", "core.sparseCheckout=false", "core.fsync=all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A worktree in which something may stand that no ref holds.
+
+    `start` is the commit that its files are compared with. `whole`: a file that is missing was deleted; otherwise it
+    may never have been written.
+    """
+
+    task: TaskId
+    place: Path
+    start: Sha | None
+    heads: tuple[Sha, ...] = ()
+    branch: str | None = None  # the full name of the branch that is checked out, where it is not the task's own
+    recipe: Recipe = field(default_factory=Recipe)
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What in a worktree counts, without its content. Two equal sights: nothing changed in between."""
+
+    files: Mapping[str, Stamp] = field(default_factory=dict)
+    deleted: tuple[str, ...] = ()
+    gitlinks: Mapping[str, str] = field(default_factory=dict)
+    repositories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The tree of a worktree's files, and the tree of the commit that it started from."""
+
+    tree: Sha
+    start: Sha
+    sight: Sight
+
+
+def take(git: Git, work: Work, lock: int) -> Snapshot:
+    """Hash every file that counts, and write what git does not have yet. Raises TemporaryError for an unreadable one."""
+    index = _Index(git, work, lock)
+    start = index.load()
+    if not os.path.lexists(work.place):
+        return Snapshot(tree=start, start=start, sight=Sight())
+    seen = index.look()
+    index.forget(seen.deleted)
+    index.hash(seen.files)
+    covered = {folder for path in seen.files for folder in _folders_of(path)}
+    index.put({path: sha for path, sha in seen.gitlinks.items() if path not in covered})
+    return Snapshot(tree=index.tree(), start=start, sight=seen)
+
+
+def sight(git: Git, work: Work, lock: int) -> Sight:
+    """What counts in a worktree, without reading any content."""
+    index = _Index(git, work, lock)
+    index.load()
+    return index.look() if os.path.lexists(work.place) else Sight()
+
+
+def ignored(git: Git, work: Work, lock: int) -> tuple[int, int]:
+    """How many files of a worktree git ignores, and their size in bytes: what goes with it when it is removed."""
+    index = _Index(git, work, lock)
+    index.load()
+    paths = index.listed("--others", "--ignored", "--exclude-standard")
+    sizes = [os.lstat(work.place / path).st_size for path in paths if os.path.lexists(work.place / path)]
+    return len(sizes), sum(sizes)
+
+
+class _Index:
+    """An index file of ours for one worktree, made from nothing each time."""
+
+    def __init__(self, git: Git, work: Work, lock: int) -> None:
+        self._git = git
+        self._work = work
+        self._lock = lock
+        self._path = git.repository.state / "indexes" / work.task
+
+    def load(self) -> Sha:
+        """Fill it from the commit that the work started from; the tree of that commit."""
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        for left_over in (self._path, self._path.with_name(f"{self._path.name}.lock")):
+            left_over.unlink(missing_ok=True)
+        self._run("read-tree", self._work.start or "--empty", inside=False)
+        return self.tree()
+
+    def look(self) -> Sight:
+        """What counts: tracked files as they stand, untracked ones that are not ignored, deletions, repositories."""
+        found = folders.contents(self._work.place)
+        tracked, gitlinks = self._tracked()
+        # Git looks into no folder that it takes for a submodule, even where it holds plain files only.
+        self.forget(gitlinks)
+        untracked = self.listed("--others", "--exclude-standard")
+        skipped = set(self._work.recipe.copies) - tracked
+        counted = {path for path in tracked.union(untracked) - skipped if not _is_beads(path)}
+        missing = sorted(path for path in counted & tracked if path not in found.files)
+        return Sight(
+            files={path: found.files[path] for path in sorted(counted) if path in found.files},
+            deleted=tuple(path for path in missing if self._work.whole and self._work.recipe.covers(path)),
+            gitlinks=gitlinks,
+            repositories=found.repositories,
+        )
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Take paths out of it."""
+        self._feed("update-index", "-z", "--index-info", lines=[f"0 {'0' * 40}\t{path}" for path in paths])
+
+    def put(self, gitlinks: Mapping[str, str]) -> None:
+        """Put submodules back as they were."""
+        lines = [f"{_GITLINK} {sha}\t{path}" for path, sha in gitlinks.items()]
+        self._feed("update-index", "-z", "--index-info", lines=lines)
+
+    def hash(self, paths: Iterable[str]) -> None:
+        """Read files and note what they hold."""
+        self._feed("update-index", "--add", "--replace", "-z", "--stdin", lines=list(paths))
+
+    def tree(self) -> Sha:
+        """The tree that it stands for."""
+        return Sha(self._run("write-tree", inside=False).decode().strip())
+
+    def listed(self, *which: str) -> set[str]:
+        """Paths that `git ls-files` names."""
+        return set(_split(self._run("ls-files", "-z", *which)))
+
+    def _tracked(self) -> tuple[set[str], dict[str, str]]:
+        files, gitlinks = set(), {}
+        for line in _split(self._run("ls-files", "-z", "--stage", inside=False)):
+            about, _, path = line.partition("\t")
+            mode, sha, _ = about.split(" ")
+            if mode == _GITLINK:
+                gitlinks[path] = sha
+            else:
+                files.add(path)
+        return files, gitlinks
+
+    def _feed(self, *args: str, lines: list[str]) -> None:
+        if lines:
+            self._run(*args, stdin=os.fsencode("".join(f"{line}\0" for line in lines)))
+
+    def _run(self, *args: str, inside: bool = True, stdin: bytes | None = None) -> bytes:
+        return self._git.objects(
+            *args,
+            stdin=stdin,
+            work_tree=self._work.place if inside else None,
+            index=self._path,
+            config=_CONFIG,
+            timeout_s=READ_TIMEOUT_S,
+            lock=self._lock,
+        ).out
+
+
+def _split(listed: bytes) -> list[str]:
+    return [path for path in os.fsdecode(listed).split("\0") if path]
+
+
+def _is_beads(path: str) -> bool:
+    return path == _BEADS or path.startswith(_BEADS + "/")
+
+
+def _folders_of(path: str) -> Iterable[str]:
+    """The path itself and every folder above it."""
+    return [path, *(str(parent) for parent in Path(path).parents)]

@@ -1,0 +1,152 @@
+"""The files of a `.beads/` folder: who may write, what a file held when it was read, and how it is replaced.
+
+A reader needs no lock: a file is only ever replaced as a whole. Writers take turns by a kernel lock, and look once more
+before they replace, because editors and git do not know about the lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import PermanentError, TemporaryError
+
+LOCK = ".reconcile.lock"
+TEMPORARY = ".reconcile.tmp"
+PATIENCE_S = 10.0
+# Within this time of a change another one could leave the same stamp: clocks of file systems tick slowly.
+_SETTLES_NS = 1_000_000_000
+_LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+
+Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file held. `settled`: the same stamp means the same content."""
+
+    data: bytes
+    stamp: Stamp
+    settled: bool = False
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What changes when a file does; None where there is none. Raises PermanentError for a link to nothing."""
+    with telling(f"cannot read {path}"):
+        try:
+            return _stamp(path.stat())
+        except FileNotFoundError:
+            for link in (path.parent, path):
+                if link.is_symlink() and not link.exists():
+                    raise PermanentError(f"{link} is a link to nothing", hint="put back what it leads to") from None
+            return None
+
+
+def read(path: Path) -> Content | None:
+    """The content of a regular file; None where there is none."""
+    with telling(f"cannot read {path}"):
+        try:
+            # A pipe in its place would hold us until somebody writes to it.
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        with open(fd, "rb") as stream:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise PermanentError(f"{path} is not a file", hint="move it away")
+            settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLES_NS
+            return Content(stream.read(), _stamp(found), settled)
+
+
+def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
+    """Replace a file as a whole, durably; its stamp. None, with nothing done, when it is not what it was `before`.
+
+    Only while the lock is held. Raises PermanentError for a link: whoever made it meant another file.
+    """
+    temporary = path.with_name(TEMPORARY)
+    with telling(f"cannot write {path}"):
+        if path.is_symlink():
+            raise PermanentError(f"{path} is a link: it is not written through", hint="put the file itself there")
+        temporary.unlink(missing_ok=True)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as stream:
+            if before is not None:
+                os.fchmod(stream.fileno(), stat.S_IMODE(path.stat().st_mode))
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+            if stamp(path) != before:
+                return None
+            os.replace(temporary, path)
+            written = _stamp(os.fstat(stream.fileno()))
+        _sync(path.parent)
+        return written
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only writer in a folder, which is made where it is missing. Raises TemporaryError when others are for long."""
+    with telling(f"cannot lock {folder}"):
+        folder.mkdir(exist_ok=True)
+        fd = _take(folder / LOCK)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Say what could not be done, and whether another try may help."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _LASTING:
+            raise PermanentError(f"{what}: {error.strerror}", hint="whoever owns it must make it accessible") from error
+        raise TemporaryError(f"{what}: {error.strerror}", delay=30.0) from error
+
+
+def _take(path: Path) -> int:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        if _locks(fd) and _is(fd, path):
+            return fd
+        os.close(fd)
+        if time.monotonic() > deadline:
+            raise TemporaryError(f"another program has been writing to {path.parent} for {PATIENCE_S:g} s")
+        time.sleep(0.005)
+
+
+def _locks(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is(fd: int, path: Path) -> bool:
+    # `git clean` takes the file away under its holder; the lock on what is gone excludes nobody.
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

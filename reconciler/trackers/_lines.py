@@ -1,0 +1,118 @@
+"""The lines of `issues.jsonl`: each a record, or something foreign that is kept as it is. No file is touched here.
+
+What is read was written by other programs, merged by git or edited by hand. A line that could lose something when it is
+written again is refused as a whole, with the whole file: its tasks are not known, which is not the same as absent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.errors import PermanentError
+from reconciler.observed import Task
+from reconciler.trackers._records import Record, task_of
+
+_CONFLICT = re.compile(rb"(<{7}|\|{7}|={7}|>{7})([ \r]|\Z)")
+_MOST_DEEP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line without its end. One without a task is foreign: a header, a memory, a record without an id."""
+
+    raw: bytes
+    record: Record
+    task: Task | None = None
+
+
+def parse(data: bytes, path: str, known: Mapping[bytes, Line]) -> tuple[Line, ...]:
+    """The lines of a file, without empty ones. Those that are `known` from an earlier reading are not read again.
+
+    Raises PermanentError, naming `path` and line, for what can't be read.
+    """
+    lines = []
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        try:
+            if raw.strip():
+                lines.append(known.get(raw) or _read(raw))
+        except ValueError as error:
+            raise PermanentError(
+                f"{path}:{number}: {error}",
+                hint="mend that line; until then no task is known and nothing is written there",
+            ) from error
+    return tuple(lines)
+
+
+def joined(lines: Iterable[Line]) -> bytes:
+    """The content of a file with these lines: foreign ones first, as they came, then the records by id."""
+    placed = sorted(lines, key=lambda line: (line.task is not None, line.record["id"] if line.task else ""))
+    return b"".join(line.raw + b"\n" for line in placed)
+
+
+def line_of(record: Record) -> Line:
+    """The line of a record, read back from what will be written."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Half of a surrogate pair is no UTF-8; what `backslashreplace` makes of it is how JSON writes it.
+    return _read(text.encode("utf-8", "backslashreplace"))
+
+
+def _read(raw: bytes) -> Line:
+    if _CONFLICT.match(raw):
+        raise ValueError("a conflict that git left for you to settle")
+    record = _decoded(raw)
+    if not isinstance(record, dict):
+        raise ValueError(f"a record is an object, not {raw[:40].decode('utf-8', 'replace')}")
+    foreign = "_schema" in record or record.get("_type") not in (None, "issue") or record.get("id") in (None, "")
+    return Line(raw, record) if foreign else Line(raw, record, task_of(record))
+
+
+def _decoded(raw: bytes) -> object:
+    try:
+        value = _JSON.decode(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 from byte {error.start + 1} on") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    # How deep the decoder gets depends on who called; what one program reads another must be able to write.
+    if raw.count(b"[") + raw.count(b"{") > _MOST_DEEP and _depth(value) > _MOST_DEEP:
+        raise ValueError("it is nested too deeply")
+    return value
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            inner for v in level for inner in (v.values() if isinstance(v, dict) else v if isinstance(v, list) else ())
+        ]
+    return depth
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Record:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"two values for {next(key for key in record if keys.count(key) > 1)!r}")
+    return record
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return number
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_float)

@@ -1,0 +1,112 @@
+"""What else stands in a `.beads/` folder: its `config.yaml`, its `.gitignore`, and whether a real database is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reconciler.errors import PermanentError
+from reconciler.trackers import _files as files
+
+_PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,38}[A-Za-z0-9_])?")
+_PREFIX_MOST = 40
+_DOLT = ("dolt", "embeddeddolt")
+_SQLITE = ("*.db", "*.sqlite", "*.sqlite3")
+
+
+def prefix(beads: Path) -> str:
+    """What new ids begin with: `issue-prefix` of config.yaml, else the name of the folder that holds `.beads/`.
+
+    Raises PermanentError for a config.yaml that can't be read, or a prefix that can't begin an id.
+    """
+    path = beads / "config.yaml"
+    settings = _settings(path)
+    said = settings.get("issue-prefix") or settings.get("issue_prefix")
+    if said is None or said == "":
+        return _prefix_of(Path(os.path.abspath(beads)).parent.name)
+    found = str(said).removesuffix("-")
+    if not _PREFIX.fullmatch(found) or ".." in found:
+        raise PermanentError(f"{path}: issue-prefix: {said!r} can't begin an id", hint="use letters, digits and '-'")
+    return found
+
+
+def holds_database(beads: Path) -> str | None:
+    """What in `.beads/` says that a real Beads keeps the tasks, so that issues.jsonl is only its export; or None.
+
+    Such a file may be stale, and what is written behind the database is lost or undoes newer work. `no-db: true` in
+    config.yaml says that a SQLite file is not in use; later generations know no such setting.
+    """
+    with files.telling(f"cannot read {beads}"):
+        try:
+            names = sorted(os.listdir(beads))
+        except FileNotFoundError:
+            return None
+    for name in names:
+        if name in (*_DOLT, "redirect"):
+            return name
+    if "metadata.json" in names and (backend := _backend(beads / "metadata.json")):
+        return backend
+    sqlite = next((name for name in names if any(fnmatchcase(name, pattern) for pattern in _SQLITE)), None)
+    return sqlite if sqlite and _settings(beads / "config.yaml").get("no-db") is not True else None
+
+
+def prepare(beads: Path) -> None:
+    """Keep our own files out of git, and write down the prefix where there is no config.yaml. Only under the lock."""
+    ignored = beads / ".gitignore"
+    found = files.read(ignored)
+    data = found.data if found else b""
+    missing = [name for name in (files.LOCK, files.TEMPORARY) if name.encode() not in data.split()]
+    if missing:
+        end = b"\n" if data and not data.endswith(b"\n") else b""
+        files.replace(ignored, data + end + "".join(f"{name}\n" for name in missing).encode(), files.stamp(ignored))
+    config = beads / "config.yaml"
+    if files.stamp(config) is None:
+        files.replace(config, f'issue-prefix: "{prefix(beads)}"\n'.encode(), None)
+
+
+def _backend(path: Path) -> str | None:
+    """The database that metadata.json speaks of. A file that can't be read may speak of one."""
+    found = files.read(path)
+    try:
+        said = json.loads(found.data) if found else {}
+    except (ValueError, RecursionError):
+        return f"{path.name}, which can't be read"
+    if not isinstance(said, dict):
+        return f"{path.name}, which can't be read"
+    if said.get("backend") in (None, "", "sqlite", "jsonl") and said.get("database") != "dolt":
+        return None  # a SQLite database shows by its file
+    return f"metadata.json with backend {said.get('backend') or 'dolt'}"
+
+
+def _settings(path: Path) -> Mapping[str, Any]:
+    found = files.read(path)
+    try:
+        said = yaml.safe_load(found.data) if found else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise PermanentError(f"{path} is not YAML: {_problem(error)}", hint="mend it, or move it away") from error
+    if said is not None and not isinstance(said, dict):
+        raise PermanentError(f"{path} holds no settings", hint='it should look like: issue-prefix: "demo"')
+    return said or {}
+
+
+def _problem(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark else ""
+    return where + str(getattr(error, "problem", None) or error)
+
+
+def _prefix_of(folder: str) -> str:
+    """A folder's name as ids can begin with it.
+
+    >>> _prefix_of("My Project_2"), _prefix_of("2026")
+    ('my-project-2', 'task')
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", folder.lower())
+    return re.sub(r"\A[^a-z]+", "", name)[:_PREFIX_MOST].rstrip("-") or "task"

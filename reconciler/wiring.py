@@ -1,0 +1,194 @@
+"""The composition root: the only file that names adapters and reads the environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from reconciler import git, manifest
+from reconciler.agents import command
+from reconciler.desired import Desired, EpicSpec, ForgeKind
+from reconciler.errors import ManifestError, PermanentError
+from reconciler.forges.local import LocalForge
+from reconciler.git import Git, Repository
+from reconciler.journal import Journal
+from reconciler.manifest import Recorded
+from reconciler.ports import Ports
+from reconciler.runners.local import LocalRunner
+from reconciler.trackers.jsonl import JsonlTracker
+from reconciler.workspaces import GitWorkspaces
+
+RUN_MARKER = "RECONCILE_RUN"
+IDENTITY = {"NAME": "reconcile", "EMAIL": "reconcile@localhost"}
+
+
+def environ() -> dict[str, str]:
+    """The environment of this process."""
+    return dict(os.environ)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One repository with everything that works on it."""
+
+    repository: Repository
+    git: Git
+    recorded: Recorded
+    tracker: JsonlTracker
+    workspaces: GitWorkspaces
+    runner: LocalRunner
+    forge: LocalForge
+    journal: Journal
+    host: str
+
+    @property
+    def state(self) -> Path:
+        return self.repository.state
+
+    @property
+    def beads(self) -> Path:
+        return self.repository.main / ".beads"
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(
+            tracker=self.tracker,
+            workspaces=self.workspaces,
+            runner=self.runner,
+            forge=self.forge,
+            records=self.recorded,
+            agents={"command": command.agent},
+            prompts=_Templates(self.repository.main),
+        )
+
+    def desired(self, most: int | None = None) -> Desired:
+        """Every recorded manifest. Raises PermanentError when one can't be read: it may own any task."""
+        found = self.recorded.load()
+        if found.problems:
+            name, problem = next(iter(sorted(found.problems.items())))
+            raise PermanentError(
+                f"the recorded manifest {name} can't be read: {problem}",
+                hint=f"apply it again, or forget it with 'reconcile delete {name}'",
+            )
+        return Desired(epics=found.epics, max_agents=most)
+
+    def catch_up(self) -> None:
+        """Finish what a killed landing left undone in the checkouts of the bases."""
+        for base in dict.fromkeys(spec.base for spec in self.desired().epics):
+            self.forge.catch_up(base)
+
+    def forges(self, desired: Desired) -> Mapping[str, str]:
+        """For each manifest whose forge can't be used: why, and what to write."""
+        why = _foreign_remote(self.git)
+        return {spec.name: why for spec in desired.epics if why and spec.forge is ForgeKind.AUTO}
+
+
+def open_site(path: Path, environ: Mapping[str, str]) -> Site:
+    """Everything that works on the repository that contains `path`. Raises PermanentError where there is none."""
+    git.version(environ)
+    repository = git.find(path, environ)
+    tool = Git(repository, environ)
+    recorded = Recorded(repository.state)
+    beads = repository.main / ".beads"
+    return Site(
+        repository=repository,
+        git=tool,
+        recorded=recorded,
+        tracker=JsonlTracker(beads),
+        workspaces=GitWorkspaces(tool),
+        runner=LocalRunner(
+            repository.state,
+            {**environ, **_identity(tool)},
+            Path(sys.executable).parent,
+            lambda name: manifest.max_agents(repository.state, name),
+        ),
+        forge=LocalForge(tool),
+        journal=Journal(beads, repository.main),
+        host=socket.gethostname(),
+    )
+
+
+def read(sources: Sequence[str], stdin: str, environ: Mapping[str, str]) -> tuple[EpicSpec, ...]:
+    """The manifests in these files, folders and `-`. Raises ManifestError."""
+    return manifest.load(sources, stdin=stdin, cwd=Path.cwd(), locate=lambda path: locate(path, environ))
+
+
+def refuse_agents(environ: Mapping[str, str], what: str) -> None:
+    """Raise PermanentError where an agent, or anything that an agent started, asks for what only people decide."""
+    if RUN_MARKER in environ or any(_carries_marker(parent) for parent in psutil.Process().parents()):
+        raise PermanentError(f"'{what}' is refused inside a run: agents do not decide this for themselves")
+
+
+def _carries_marker(process: psutil.Process) -> bool:
+    try:
+        return RUN_MARKER in process.environ()
+    except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False  # somebody else's process: no agent of ours
+
+
+def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
+    repository = git.find(path, environ)
+    return manifest.Located(main=repository.main, default_base=_default_base(Git(repository, environ)))
+
+
+def _default_base(tool: Git) -> str | None:
+    """The branch that work lands on: origin's default, else the one that the main checkout is on."""
+    for ref, prefix in (("refs/remotes/origin/HEAD", "refs/remotes/origin/"), ("HEAD", "refs/heads/")):
+        found = tool.refs("symbolic-ref", "--quiet", ref, ok=(0, 1, 128)).text.strip()
+        if found.startswith(prefix):
+            return found.removeprefix(prefix)
+    return None
+
+
+def _foreign_remote(tool: Git) -> str | None:
+    listed = tool.objects("config", "--get-regexp", "--null", r"^remote\..*\.url$", ok=(0, 1)).text
+    urls = [entry.partition("\n")[2] for entry in listed.split("\0") if entry]
+    foreign = [url for url in urls if not _is_path(url)]
+    if not foreign:
+        return None
+    return (
+        "its remote is on a server, and only the local forge is known; write 'forge: local' to land in this repository"
+    )
+
+
+def _is_path(url: str) -> bool:
+    return url.startswith(("/", "./", "../", "file://")) or ("://" not in url and ":" not in url)
+
+
+def _identity(tool: Git) -> dict[str, str]:
+    """What git needs to commit, where nobody has told it who they are."""
+    if tool.objects("config", "user.email", ok=(0, 1)).text.strip():
+        return {}
+    return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in IDENTITY.items()}
+
+
+class _Templates:
+    """`ports.Prompts` on files: the manifest's template, the repository's own, or the one that ships."""
+
+    def __init__(self, main: Path) -> None:
+        self._main = main
+
+    def template(self, spec: EpicSpec) -> str:
+        """The text of the worker's template, without its front matter."""
+        path = Path(spec.agent.prompt) if spec.agent.prompt else manifest.shipped_agents() / "worker.md"
+        try:
+            return _without_front_matter(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise PermanentError(f"{path}: the prompt template can't be read: {error}") from error
+
+
+def _without_front_matter(text: str) -> str:
+    # An agent's CLI could take a prompt that begins with dashes for an option.
+    if not text.startswith("---\n"):
+        return text
+    _, _, rest = text[4:].partition("\n---\n")
+    return rest.lstrip() or text
+
+
+__all__ = ["IDENTITY", "RUN_MARKER", "ManifestError", "Site", "environ", "open_site", "read", "refuse_agents"]

@@ -1,0 +1,322 @@
+"""Git worktrees: one per task, one per check. Made so that an interrupted making is repaired, removed only when nothing is lost.
+
+A worktree is used only when git lists it, it stands on its branch, and our completion mark lies in its admin folder (the
+mark is written last, and taken away before a removal begins). Whatever else stands at its place is repaired, after its
+content was saved, or refused. Files that git ignores are not saved; `ignored` counts them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler import checkout, copies, folders, snapshot
+from reconciler.branches import Branches
+from reconciler.checkout import Recipe
+from reconciler.desired import EpicSpec
+from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.git import Git
+from reconciler.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable
+from reconciler.observed import Branch, Salvage, Worktree, WorktreeFault
+from reconciler.ports import Place
+from reconciler.reasons import Reason
+from reconciler.salvage import Salvages, Saved
+from reconciler.snapshot import Work
+from reconciler.stale_locks import clear
+from reconciler.worktree_list import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, look
+from reconciler.worktree_register import Register, refuse_locked
+
+CHECKS = ".checks"
+
+_STASHES = ("rebase-merge/autostash", "rebase-apply/autostash", "MERGE_AUTOSTASH")
+_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+class GitWorkspaces:
+    """The worktrees, task branches and saved work of one repository. Safe to share between threads."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._branches = Branches(git)
+        self._salvages = Salvages(git)
+        self._register = Register(git)
+
+    # --- observing ---
+
+    def worktrees(self, root: str, tasks: Iterable[TaskId]) -> Mapping[TaskId, Worktree]:
+        """What stands at the places of these tasks, and of every other worktree of ours under `root`.
+
+        `nested` is what `salvage` or `remove` last found and still stands: a walk of every worktree per call would cost
+        seconds, and `remove` looks again in any case.
+        """
+        with _world():
+            folder = _real(root)
+            listing = self._register.listing()
+            known = {*tasks, *(TaskId(entry.path.name) for entry in listing.entries if _ours(entry, folder))}
+            found = {task: look(listing, folder / task, branch_of(task)) for task in sorted(known) if usable(task)}
+            return {task: _seen(each) for task, each in found.items() if each.present}
+
+    def check_worktrees(self, root: str) -> Mapping[str, str]:
+        """The path of every check worktree, by subject; also of one that is only half there."""
+        with _world():
+            folder = _real(root) / CHECKS
+            listed = {entry.path.name for entry in self._register.listing().entries if entry.path.parent == folder}
+            standing = set(os.listdir(folder)) if folder.is_dir() else set()
+            return {subject: str(folder / subject) for subject in sorted(listed | standing) if usable(subject)}
+
+    def branches(self, base: Sha) -> Mapping[TaskId, Branch]:
+        """Every `agent/<task>` branch, measured against `base`."""
+        return self._branches.measured(base)
+
+    def salvages(self) -> tuple[Salvage, ...]:
+        """Everything that was saved, oldest first."""
+        return self._salvages.all()
+
+    def ignored(self, task: TaskId, root: str) -> tuple[int, int]:
+        """How many files in the worktree of `task` git ignores, and their bytes: what no salvage holds."""
+        with self._alone(task) as lock:
+            found = self._look(task, root)
+            return snapshot.ignored(self._git, self._work(task, found), lock) if found.usable else (0, 0)
+
+    # --- making ---
+
+    def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
+        """Make the worktree of `task`, or repair a half-made one, or find the one that is there."""
+        with self._alone(task) as lock:
+            found = self._look(task, spec.worktrees.root)
+            if not found.usable:
+                digests = copies.wanted(self._git.repository.main, spec.worktrees.copy)
+                recipe = Recipe(copies=digests, sparse=spec.worktrees.sparse)
+                self._clear(task, found, lock)
+                self._make(task, found.place, recipe, base, lock)
+                found = self._look(task, spec.worktrees.root)
+            return self._ready(task, found)
+
+    def create_check(self, subject: str, root: str, commit: Sha) -> str:
+        """A clean detached worktree of `commit` for a check; its path. One that is there is made anew."""
+        place = _check_place(root, subject)
+        with self._alone(f".{subject}") as lock:
+            self._discard(place)
+            with self._git.writing() as writer:
+                self._register.add(place, f"check {subject}", commit, writer)
+            checkout.fill(self._git, self._register.entry(place), commit, Recipe(), lock)
+        return str(place)
+
+    def unlock(self, task: TaskId, root: str) -> None:
+        """Take our git lock off a worktree, so that people's `git worktree remove` works."""
+        with self._alone(task):
+            self._register.unlock(self._look(task, root))
+
+    # --- saving and removing ---
+
+    def salvage(self, task: TaskId, root: str) -> Salvage | None:
+        """Save what no ref holds: changed and untracked files, and commits of a head that is off its branch."""
+        with self._alone(task) as lock:
+            found = self._look(task, root)
+            if found.fault is WorktreeFault.TAKEN:
+                return None
+            return self._save(task, found, lock).salvage
+
+    def remove(self, task: TaskId, root: str) -> None:
+        """Remove the worktree of `task`; what no ref holds is salvaged first."""
+        with self._alone(task) as lock:
+            self._clear(task, self._look(task, root), lock)
+
+    def remove_check(self, subject: str, root: str) -> None:
+        """Remove a check's worktree and whatever the check left in it."""
+        with self._alone(f".{subject}"):
+            self._discard(_check_place(root, subject))
+
+    def delete_branch(self, task: TaskId, expected: Sha) -> None:
+        """Delete `agent/<task>` if its head still is `expected`. Raises ChangedError otherwise."""
+        with _world(), self._git.writing() as lock:
+            self._free(task, self._register.listing())
+            self._branches.delete(task, expected, lock)
+
+    def drop_salvage(self, salvage: Salvage) -> None:
+        """Forget saved work, if it still is this commit."""
+        self._salvages.drop(salvage)
+
+    def restore(self, task: TaskId) -> BranchName:
+        """Bring the newest saved work of `task` back: as its branch, or as `restored/<task>-<n>` where that is taken."""
+        return self._salvages.restore(task)
+
+    # --- how a worktree is made ---
+
+    def _make(self, task: TaskId, place: Path, recipe: Recipe, base: Sha, lock: int) -> None:
+        with self._git.writing() as writer:
+            listing = self._register.listing()
+            self._register.forget(listing.at(place))
+            self._register.forget_unlisted(listing, task)
+            self._free(task, listing)
+            self._branches.start(task, base, writer)
+            self._register.add(place, task, branch_of(task), writer)
+        entry = self._register.entry(place)
+        if not (entry.admin and entry.head):
+            raise ChangedError(f"{task}: its branch vanished while its worktree was being made")
+        checkout.note(entry.admin, recipe)
+        checkout.fill(self._git, entry, entry.head, recipe, lock)
+        copies.place(self._git.repository.main, place, recipe.copies)
+        if self._register.entry(place).head != entry.head:
+            raise ChangedError(f"{branch_of(task)} moved while its worktree was being made")
+        checkout.write(entry.admin / MADE, "")
+
+    def _ready(self, task: TaskId, found: Found) -> Place:
+        entry = found.entries[0] if found.usable else None
+        if not (entry and entry.admin and entry.head):
+            raise ChangedError(f"{found.place}: {found.detail or 'it vanished'} while it was being made")
+        if not clear(entry.admin / "index.lock"):
+            raise TemporaryError(f"{found.place}: git is at work there (index.lock)", delay=30.0)
+        self._register.lock(task, found)
+        marker = entry.admin / READY
+        somebodys = entry.locked is not None and not entry.locked_by_us
+        return Place(
+            path=str(found.place),
+            head=entry.head,
+            ready_marker=str(marker),
+            set_up=marker.exists(),
+            lock_file="" if somebodys else str(entry.admin / "locked"),
+        )
+
+    def _free(self, task: TaskId, listing: Listing) -> None:
+        """Make sure that no worktree has the branch of `task` checked out."""
+        for entry in listing.holding(branch_of(task)):
+            gone = not os.path.lexists(entry.path) and not entry.has("modules")
+            if not gone or not (entry.locked_by_us or entry.has(MADE)):
+                raise PermanentError(
+                    f"{branch_of(task)} is checked out in {entry.path}",
+                    hint=f"git worktree remove {entry.path}" if entry.admin else "check out another branch there",
+                )
+            self._register.forget((entry,))
+
+    # --- how one is removed ---
+
+    def _clear(self, task: TaskId, found: Found, lock: int) -> None:
+        """Take away what stands at a place, or what git remembers of it, once nothing in it can be lost."""
+        if found.fault is WorktreeFault.TAKEN:
+            raise PermanentError(
+                f"{found.place} is in the way: {found.detail}", hint="move it away, or set another worktrees.root"
+            )
+        if not found.present and not found.entries:
+            return
+        refuse_locked(found.entries)
+        saved = self._save(task, found, lock)
+        nested = next(iter(saved.sight.repositories), found.nested())
+        if nested is not None:
+            raise PermanentError(
+                f"{Reason.NESTED_REPOSITORY}: {found.place} holds a repository of its own: {nested}",
+                hint="move it out of the worktree, or remove the worktree yourself",
+            )
+        if found.present:
+            self._take_away(task, found, saved, lock)
+        with self._git.writing():
+            self._register.forget(found.entries)
+
+    def _take_away(self, task: TaskId, found: Found, saved: Saved, lock: int) -> None:
+        self._register.lock(task, found)
+        again = self._look(task, str(found.place.parent))
+        unlocked = dataclasses.replace(again, entries=tuple(_unlocked(entry) for entry in again.entries))
+        before = dataclasses.replace(found, entries=tuple(_unlocked(entry) for entry in found.entries))
+        if unlocked != before or snapshot.sight(self._git, self._work(task, found), lock) != saved.sight:
+            raise ChangedError(f"{task}: {found.place} changed while it was being removed")
+        for admin in found.admins:
+            (admin / MADE).unlink(missing_ok=True)
+        folders.take_away(found.place)
+
+    def _save(self, task: TaskId, found: Found, lock: int) -> Saved:
+        saved = self._salvages.save(self._work(task, found), lock)
+        for admin in found.admins:
+            if saved.sight.repositories:
+                checkout.write(admin / NESTED, saved.sight.repositories[0])
+            else:
+                (admin / NESTED).unlink(missing_ok=True)
+        return saved
+
+    def _work(self, task: TaskId, found: Found) -> Work:
+        branch = self._branches.head(task)
+        others = {entry.branch for entry in found.entries} - {None, BRANCHES + branch_of(task)}
+        return Work(
+            task=task,
+            place=found.place,
+            start=next(iter(found.heads), branch),
+            heads=(*found.heads, *self._stashes(found)),
+            branch=next(iter(others), None),
+            recipe=checkout.recorded(found.admins),
+            whole=found.made,
+        )
+
+    def _stashes(self, found: Found) -> Iterator[Sha]:
+        """What git put aside for a rebase or merge that is not over: no ref holds it."""
+        for admin in found.admins:
+            for name in _STASHES:
+                text = (admin / name).read_text("utf-8", "replace").strip() if (admin / name).is_file() else ""
+                if _SHA.fullmatch(text):
+                    yield Sha(text)
+
+    def _discard(self, place: Path) -> None:
+        if place.is_symlink() or os.path.realpath(place.parent) != str(place.parent):
+            raise PermanentError(f"{place} is in the way: it is a link", hint="remove it")
+        folders.take_away(place)
+        with self._git.writing():
+            self._register.forget(self._register.listing().at(place))
+
+    # --- looking ---
+
+    @contextmanager
+    def _alone(self, subject: str) -> Iterator[int]:
+        """One at a time per worktree, also across processes: two commands may be asked for the same task."""
+        with _world(), self._git.writing(f"worktrees/{subject}") as lock:
+            yield lock
+
+    def _look(self, task: TaskId, root: str) -> Found:
+        # As the writer, so that a `worktree add` which outlived its reconciler is over.
+        with self._git.writing():
+            return look(self._register.listing(), _real(root) / _checked(task), branch_of(task))
+
+
+@contextmanager
+def _world() -> Iterator[None]:
+    """Say what the system refused in the words that the caller understands."""
+    try:
+        yield
+    except OSError as error:
+        raise TemporaryError(f"{error.filename or 'a file'}: {error.strerror}", delay=30.0) from error
+
+
+def _real(root: str) -> Path:
+    return Path(os.path.realpath(root))
+
+
+def _checked(name: str) -> str:
+    if not usable(name):
+        raise PermanentError(f"{name!r} can't be the name of a worktree")
+    return name
+
+
+def _check_place(root: str, subject: str) -> Path:
+    return _real(root) / CHECKS / _checked(subject)
+
+
+def _ours(entry: Entry, folder: Path) -> bool:
+    marked = entry.locked_by_us or entry.has(MADE) or (entry.branch or "").startswith(BRANCHES + BRANCH_PREFIX)
+    return entry.path.parent == folder and entry.admin is not None and marked
+
+
+def _seen(found: Found) -> Worktree:
+    ours = found.fault is not WorktreeFault.TAKEN
+    return Worktree(
+        path=str(found.place),
+        head=next(iter(found.heads), None) if ours else None,
+        fault=found.fault,
+        detail=found.detail,
+        nested=found.nested() if ours else None,
+        set_up=any(entry.has(READY) for entry in found.entries),
+    )
+
+
+def _unlocked(entry: Entry) -> Entry:
+    return dataclasses.replace(entry, locked=None)

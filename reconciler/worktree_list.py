@@ -1,0 +1,250 @@
+"""Which worktrees git knows, and what stands at the place of one: from git's list and its own folders, never by running
+git inside a worktree, whose `.git` file an agent can replace.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import PermanentError
+from reconciler.git import Git
+from reconciler.names import Sha
+from reconciler.observed import WorktreeFault
+
+MADE = "reconcile-made"  # written last: the worktree is whole
+READY = "reconcile-ready"  # touched by a run once its set-up has succeeded
+NESTED = "reconcile-nested"  # the repository that was found inside it, last time somebody looked
+LOCK_REASON = "reconcile "
+BRANCHES = "refs/heads/"
+
+_INITIALIZING = "initializing"  # git's own reason while it makes a worktree
+_BUSY = {
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisection",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A worktree in git's list. `admin` is its folder in the common git dir; None for the main checkout."""
+
+    path: Path
+    admin: Path | None = None
+    head: Sha | None = None
+    branch: str | None = None  # the full name of a ref; None when detached
+    locked: str | None = None  # the reason, which may be empty; None when it is not locked
+
+    @property
+    def locked_by_us(self) -> bool:
+        return self.locked is not None and (self.locked.startswith(LOCK_REASON) or self.locked == _INITIALIZING)
+
+    @property
+    def locked_by_others(self) -> bool:
+        return self.locked is not None and not self.locked_by_us
+
+    def has(self, name: str) -> bool:
+        """True when its admin folder holds `name`."""
+        return self.admin is not None and os.path.lexists(self.admin / name)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Every worktree of a repository. `unlisted`: admin folders that git can't list, because making them was cut off."""
+
+    common: Path
+    entries: tuple[Entry, ...]
+    unlisted: tuple[Path, ...] = ()
+
+    def at(self, place: Path) -> tuple[Entry, ...]:
+        """Every entry that claims this place: one, unless something went wrong."""
+        return tuple(entry for entry in self.entries if entry.path == place and entry.admin)
+
+    def holding(self, branch: str) -> tuple[Entry, ...]:
+        """Every worktree that has this branch checked out."""
+        return tuple(entry for entry in self.entries if entry.branch == BRANCHES + branch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What stands at a place. `present` is False where there is nothing; entries may be left over all the same."""
+
+    place: Path
+    present: bool = False
+    entries: tuple[Entry, ...] = ()
+    fault: WorktreeFault | None = None
+    detail: str = ""
+
+    @property
+    def admins(self) -> tuple[Path, ...]:
+        """Its folders in the common git dir."""
+        return tuple(entry.admin for entry in self.entries if entry.admin and entry.admin.is_dir())
+
+    @property
+    def heads(self) -> tuple[Sha, ...]:
+        """Every commit that a worktree here stands on."""
+        return tuple(entry.head for entry in self.entries if entry.head)
+
+    @property
+    def usable(self) -> bool:
+        return self.present and self.fault is None
+
+    @property
+    def made(self) -> bool:
+        """True when it was whole once, so that an agent may have worked in it."""
+        return any(entry.has(MADE) for entry in self.entries)
+
+    def nested(self) -> str | None:
+        """A repository inside it: the one that was found last time and still stands, or a submodule's."""
+        for admin in self.admins:
+            noted = admin / NESTED
+            name = noted.read_text("utf-8", "surrogateescape") if noted.is_file() else None
+            if name is not None and os.path.lexists(self.place / name / ".git"):
+                return name
+            # The repositories of its submodules would go with the admin folder.
+            modules = admin / "modules"
+            if modules.is_dir() and (within := sorted(os.listdir(modules))):
+                return within[0]
+        return None
+
+
+def read(git: Git) -> Listing:
+    """Every worktree, as git lists them."""
+    common = git.repository.common
+    admins: dict[Path, list[Path]] = {}
+    unlisted = []
+    for admin in _admins(common / "worktrees"):
+        place = _place_of(admin)
+        if place is None:
+            unlisted.append(admin)
+        else:
+            admins.setdefault(place, []).append(admin)
+    listed = git.refs("worktree", "list", "--porcelain", "-z").out
+    entries = tuple(_entry(record, admins) for record in _records(listed))
+    return Listing(common, entries, tuple(unlisted))
+
+
+def look(listing: Listing, place: Path, branch: str) -> Found:
+    """What stands at `place`, where a worktree on `branch` should be."""
+    entries = listing.at(place)
+    try:
+        mode = os.lstat(place).st_mode
+    except FileNotFoundError:
+        return Found(place=place, entries=entries)
+    except NotADirectoryError as error:
+        raise PermanentError(f"{place.parent} is not a folder", hint="set another worktrees.root") from error
+    if not stat.S_ISDIR(mode):
+        return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
+    fault, detail = _judge(listing.common, place, entries, branch)
+    return Found(place=place, present=True, entries=entries, fault=fault, detail=detail)
+
+
+def _judge(common: Path, place: Path, entries: tuple[Entry, ...], branch: str) -> tuple[WorktreeFault | None, str]:
+    match entries:
+        case ():
+            return _judge_unlisted(common, place)
+        case (entry,) if not entry.has(MADE):
+            if entry.locked_by_us:
+                return WorktreeFault.HALF_MADE, "making or removing it was cut off"
+            return WorktreeFault.TAKEN, "it is a worktree that somebody else made"
+        case (entry,):
+            return _judge_made(entry, branch)
+        case _:
+            return WorktreeFault.HALF_MADE, "git lists it twice"
+
+
+def _judge_made(entry: Entry, branch: str) -> tuple[WorktreeFault | None, str]:
+    leads_to = _gitfile(entry.path)
+    if not (leads_to and entry.admin and same_folder(leads_to, entry.admin)):
+        return WorktreeFault.HALF_MADE, "its .git does not lead to this repository"
+    if not entry.has("index"):
+        return WorktreeFault.HALF_MADE, "its index is missing"
+    if entry.branch != BRANCHES + branch:
+        where = f"on {entry.branch.removeprefix(BRANCHES)}" if entry.branch else "on no branch"
+        return WorktreeFault.WRONG_BRANCH, f"it is {where} instead of {branch}{_busy(entry, ', amid {}')}"
+    if entry.head is None:
+        return WorktreeFault.WRONG_BRANCH, f"its branch {branch} does not exist"
+    if busy := _busy(entry, "{} was begun in it"):
+        return WorktreeFault.WRONG_BRANCH, busy
+    return None, ""
+
+
+def _judge_unlisted(common: Path, place: Path) -> tuple[WorktreeFault, str]:
+    # Holds nothing: no reason to keep a task waiting for a person.
+    if not os.listdir(place):
+        return WorktreeFault.HALF_MADE, "it is empty"
+    admin = _gitfile(place)
+    if admin and same_folder(admin.parent, common / "worktrees") and not admin.exists():
+        return WorktreeFault.HALF_MADE, "git has forgotten it"
+    return WorktreeFault.TAKEN, "it is not a worktree of ours"
+
+
+def _busy(entry: Entry, phrase: str) -> str:
+    return next((phrase.format(what) for name, what in _BUSY.items() if entry.has(name)), "")
+
+
+def _admins(folder: Path) -> Iterator[Path]:
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    for name in names:
+        # A link would let an agent have us take away a folder elsewhere.
+        if stat.S_ISDIR(os.lstat(folder / name).st_mode):
+            yield folder / name
+
+
+def _place_of(admin: Path) -> Path | None:
+    try:
+        text = os.fsdecode((admin / "gitdir").read_bytes()).rstrip()
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    return _normal(admin, text.removesuffix("/.git")) if text else None
+
+
+def _gitfile(place: Path) -> Path | None:
+    """Where the `.git` file at `place` leads; None for anything but such a file."""
+    path = place / ".git"
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return None
+        text = os.fsdecode(path.read_bytes()[:8192]).rstrip("\r\n")
+    except FileNotFoundError:
+        return None
+    target = text.removeprefix("gitdir: ")
+    return Path(os.path.realpath(_normal(place, target))) if target != text else None
+
+
+def same_folder(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _normal(start: Path, path: str) -> Path:
+    return Path(os.path.normpath(start / path))
+
+
+def _records(listed: bytes) -> Iterator[dict[str, str]]:
+    for record in os.fsdecode(listed).split("\0\0"):
+        lines = [line.partition(" ") for line in record.split("\0") if line]
+        if lines:
+            yield {key: value for key, _, value in lines}
+
+
+def _entry(record: dict[str, str], admins: dict[Path, list[Path]]) -> Entry:
+    path = Path(record["worktree"])
+    claimed = admins.get(path, [])
+    head = record.get("HEAD", "")
+    return Entry(
+        path=path,
+        admin=claimed.pop() if claimed else None,
+        head=Sha(head) if head.strip("0") else None,
+        branch=record.get("branch"),
+        locked=record.get("locked"),
+    )

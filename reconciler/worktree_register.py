@@ -1,0 +1,90 @@
+"""Git's register of worktrees, changed: an entry added, locked, unlocked, forgotten. Folders are somebody else's matter.
+
+The caller of `add`, `forget` and `forget_unlisted` is the repository's writer (`Git.writing`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from reconciler import folders, worktree_list
+from reconciler.errors import ChangedError, PermanentError
+from reconciler.git import Git
+from reconciler.worktree_list import LOCK_REASON, Entry, Found, Listing
+
+
+class Register:
+    """The worktrees that one repository knows."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def listing(self) -> Listing:
+        """Every worktree, as git lists them now."""
+        return worktree_list.read(self._git)
+
+    def entry(self, place: Path) -> Entry:
+        """The one entry for `place`. Raises ChangedError when it is gone."""
+        match self.listing().at(place):
+            case (entry,):
+                return entry
+            case _:
+                raise ChangedError(f"{place} vanished from git's list while it was being made")
+
+    def add(self, place: Path, subject: str, start: str, lock: int) -> None:
+        """Enter a worktree at `place`, locked, with no file in it but its `.git`, on the branch or commit `start`."""
+        place.parent.mkdir(parents=True, exist_ok=True)
+        how = ("--lock", "--reason", f"{LOCK_REASON}{subject}", "--no-checkout")
+        self._git.refs("worktree", "add", *how, "--", str(place), start, lock=lock)
+
+    def lock(self, subject: str, found: Found) -> None:
+        """Lock a worktree, so that neither people nor git take it away; one that is locked stays as it is."""
+        if any(entry.locked is None for entry in found.entries):
+            with self._git.writing() as writer:
+                reason = ("--reason", f"{LOCK_REASON}{subject}")
+                self._git.refs("worktree", "lock", *reason, "--", str(found.place), lock=writer)
+
+    def unlock(self, found: Found) -> None:
+        """Take our lock off a whole worktree.
+
+        Without its mark the lock is what tells a half-made worktree of ours from a worktree of somebody's: it stays.
+        """
+        if found.present and found.made and any(entry.locked_by_us for entry in found.entries):
+            with self._git.writing() as writer:
+                self._git.refs("worktree", "unlock", "--", str(found.place), lock=writer)
+
+    def forget(self, entries: Iterable[Entry]) -> None:
+        """Take worktrees whose folder is gone off the list, each at one stroke."""
+        entries = tuple(entries)
+        refuse_locked(entries)
+        for entry in entries:
+            if entry.admin and entry.admin.is_dir():
+                self._drop(entry.admin)
+
+    def forget_unlisted(self, listing: Listing, subject: str) -> None:
+        """Take away what an `add` of ours left that was cut off before git could list it."""
+        for admin in listing.unlisted:
+            noted = admin / "locked"
+            if noted.is_file() and noted.read_text("utf-8", "replace").strip() == f"{LOCK_REASON}{subject}":
+                self._drop(admin)
+
+    def _drop(self, admin: Path) -> None:
+        # Renamed first: an entry that is half deleted is one that nobody recognises.
+        removed = self._git.repository.state / "removed"
+        removed.mkdir(mode=0o700, exist_ok=True)
+        os.rename(admin, removed / f"{admin.name}.{time.time_ns()}")
+        for left_over in removed.iterdir():
+            folders.take_away(left_over)
+
+
+def refuse_locked(entries: Iterable[Entry]) -> None:
+    """Raise PermanentError for a worktree that somebody else locked: it may stand on a disk that is not there now."""
+    for entry in entries:
+        if entry.locked_by_others:
+            raise PermanentError(
+                f"{entry.path} was locked by somebody: {entry.locked or 'no reason given'}",
+                hint=f"git worktree unlock {entry.path}",
+            )

@@ -1,0 +1,344 @@
+"""What a landing would make: merged trees and the commits that carry them, computed beside the repository."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import gitrepo
+import pytest
+from gitrepo import GitRepo
+
+from reconciler.desired import MergeMethod
+from reconciler.errors import ChangedError, PermanentError
+from reconciler.forges.local import LocalForge, message
+from reconciler.git import GitError
+from reconciler.names import PrNumber, Sha, TaskId
+from reconciler.observed import Candidate, Conflict
+from reconciler.ports import LandOrder
+
+TASK = TaskId("x-1")
+BRANCH = "agent/x-1"
+LINES = "".join(f"line {n}\n" for n in range(20))
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> GitRepo:
+    return gitrepo.make(tmp_path, files={"a": LINES, "b": "b\n"})
+
+
+@pytest.fixture
+def forge(repo: GitRepo) -> LocalForge:
+    return LocalForge(repo.seam())
+
+
+def test_a_candidate_holds_what_both_sides_did_and_names_what_the_base_gains(repo: GitRepo, forge: LocalForge) -> None:
+    head = repo.branch(BRANCH, {"a": LINES.replace("line 1\n", "line one\n"), "dir/new": "new\n"})
+    base = repo.commit({"a": LINES.replace("line 19", "line nineteen")})
+
+    candidate = merged(forge, base, head)
+
+    assert candidate.changed == {"a", "dir/new"}
+    assert repo.content(f"{commit_of(forge, candidate)}:a").count(b"nineteen") == 1
+    assert repo.content(f"{commit_of(forge, candidate)}:a").count(b"line one\n") == 1
+
+
+def test_computing_a_candidate_writes_nothing_to_the_repository(repo: GitRepo, forge: LocalForge) -> None:
+    head = repo.branch(BRANCH, {"a": LINES.replace("line 1\n", "line one\n")})
+    base = repo.commit({"a": LINES.replace("line 19", "line nineteen"), ".beads/x": "1"})
+    before = everything_in(repo.common)
+
+    merged(forge, base, head)
+
+    assert everything_in(repo.common) == before
+
+
+def test_a_conflict_names_its_paths(repo: GitRepo, forge: LocalForge) -> None:
+    head = repo.branch(BRANCH, {"a": "mine\n", "b": "mine\n", "c": "mine\n"})
+    base = repo.commit({"a": "theirs\n", "b": "theirs\n"})
+
+    assert forge.candidate(base, head) == Conflict(base=base, head=head, paths=("a", "b"))
+
+
+def test_a_branch_without_a_common_commit_is_a_conflict_that_says_so(repo: GitRepo, forge: LocalForge) -> None:
+    alone = Sha(repo.git("commit-tree", "-m", "alone", "HEAD^{tree}"))
+
+    found = forge.candidate(repo.head(), alone)
+
+    assert isinstance(found, Conflict) and "no commit in common" in found.detail
+
+
+def test_a_head_that_does_not_exist_is_no_conflict(repo: GitRepo, forge: LocalForge) -> None:
+    with pytest.raises(GitError):
+        forge.candidate(repo.head(), Sha("1" * 40))
+
+
+@pytest.mark.parametrize("name", ["--output=/tmp/x", "HEAD", "", "main~1", "a" * 39])
+def test_what_is_not_the_name_of_a_commit_never_reaches_git(repo: GitRepo, forge: LocalForge, name: str) -> None:
+    with pytest.raises(PermanentError, match="not the name of a commit"):
+        forge.candidate(repo.head(), Sha(name))
+
+
+def test_the_beads_folder_always_is_the_bases(repo: GitRepo, forge: LocalForge) -> None:
+    repo.commit({".beads/issues.jsonl": "first\n"})
+    head = repo.branch(BRANCH, {".beads/issues.jsonl": "agent\n", ".beads/more": "agent\n", "new": "new\n"})
+    base = repo.commit({".beads/issues.jsonl": "people\n"})
+
+    candidate = merged(forge, base, head)
+
+    assert candidate.changed == {"new"}
+    assert repo.files(commit_of(forge, candidate))[".beads/issues.jsonl"] == b"people\n"
+    assert ".beads/more" not in repo.files(commit_of(forge, candidate))
+
+
+@pytest.mark.parametrize("method", MergeMethod)
+def test_a_branch_that_adds_or_drops_beads_lands_without_that(
+    repo: GitRepo, forge: LocalForge, method: MergeMethod
+) -> None:
+    added = merged(forge, repo.head(), repo.branch(BRANCH, {".beads/issues.jsonl": "agent\n", "new": "new\n"}))
+    assert set(repo.files(commit_of(forge, added, method))) == {"a", "b", "new"}
+
+    base = repo.commit({".beads/issues.jsonl": "people\n"})
+    repo.git("switch", "--quiet", "--create", "agent/x-2")
+    repo.git("rm", "-rq", ".beads")
+    dropped = merged(forge, base, repo.commit({"new": "new\n"}))
+
+    assert repo.files(commit_of(forge, dropped, method))[".beads/issues.jsonl"] == b"people\n"
+
+
+def test_changes_to_beads_are_no_changes_of_its_own(repo: GitRepo, forge: LocalForge) -> None:
+    only_beads = merged(forge, repo.head(), repo.branch(BRANCH, {".beads/x": "1\n"}))
+    more = merged(forge, repo.head(), repo.branch("agent/x-2", {".beads/x": "1\n", "b": "2\n"}))
+
+    assert (only_beads.own_changes, only_beads.changed) == (False, frozenset())
+    assert more.own_changes
+
+
+def test_work_that_is_on_the_base_already_changes_nothing_and_says_that_it_had_something(
+    repo: GitRepo, forge: LocalForge
+) -> None:
+    head = repo.branch(BRANCH, {"b": "better\n"})
+    base = repo.commit({"b": "better\n"})
+
+    candidate = merged(forge, base, head)
+
+    assert (candidate.changed, candidate.own_changes) == (frozenset(), True)
+
+
+def test_attributes_are_the_bases_in_every_folder(repo: GitRepo, forge: LocalForge) -> None:
+    start = repo.commit({"deep/.gitattributes": "log merge=union\n", "deep/log": "start\n"})
+    head = repo.branch(BRANCH, {"deep/log": "start\nmine\n"}, start=start)
+    base = repo.commit({"deep/log": "start\ntheirs\n"})
+
+    candidate = merged(forge, base, head)
+
+    assert set(repo.content(f"{commit_of(forge, candidate)}:deep/log").split()) == {b"start", b"mine", b"theirs"}
+
+
+def test_a_branch_can_not_choose_how_it_is_merged(repo: GitRepo, forge: LocalForge) -> None:
+    head = repo.branch(BRANCH, {".gitattributes": "a merge=union\n", "a": "mine\n"})
+    base = repo.commit({"a": "theirs\n"})
+
+    assert isinstance(forge.candidate(base, head), Conflict)
+
+
+def test_a_merge_driver_of_the_repositorys_own_config_never_runs(
+    repo: GitRepo, forge: LocalForge, tmp_path: Path
+) -> None:
+    start = repo.commit({".gitattributes": "* merge=evil\n"})
+    repo.git("config", "merge.evil.driver", f"touch {tmp_path}/ran")
+    head = repo.branch(BRANCH, {"a": "mine\n"}, start=start)
+    base = repo.commit({"a": "theirs\n"})
+
+    assert isinstance(forge.candidate(base, head), Conflict)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_merge_driver_of_the_global_config_is_used(repo: GitRepo, forge: LocalForge) -> None:
+    start = repo.commit({".gitattributes": "a merge=mine\n"})
+    repo.git("config", "--global", "merge.mine.driver", "cp %B %A")
+    head = repo.branch(BRANCH, {"a": "mine\n"}, start=start)
+    base = repo.commit({"a": "theirs\n"})
+
+    assert repo.content(f"{commit_of(forge, merged(forge, base, head))}:a") == b"mine\n"
+
+
+def test_hostile_paths_stay_paths(repo: GitRepo, forge: LocalForge) -> None:
+    names = {"--output=x": "1", 'quo"te': "1", "new\nline": "1", "tab\there": "1", os.fsdecode(b"\xff\xfe"): "1"}
+    repo.git("switch", "--quiet", "--create", BRANCH)
+    head = repo.commit(names)
+
+    assert merged(forge, repo.head("main"), head).changed == set(names)
+
+
+@pytest.mark.parametrize("method", MergeMethod)
+def test_the_commit_is_the_same_each_time_and_carries_the_judged_tree(repo: GitRepo, method: MergeMethod) -> None:
+    head = repo.branch(BRANCH, {"new": "new\n"})
+    base = repo.commit({"b": "other\n"})
+    candidate = merged(LocalForge(repo.seam()), base, head)
+
+    commits = {commit_of(LocalForge(repo.seam()), candidate, method) for _ in range(2)}
+    time.sleep(1.1)
+    commits |= {commit_of(LocalForge(repo.seam()), candidate, method)}
+
+    (commit,) = commits
+    assert repo.git("rev-parse", f"{commit}^{{tree}}") == candidate.tree
+    parents = [base, head] if method is MergeMethod.MERGE else [base]
+    assert repo.git("rev-parse", f"{commit}^@").split() == parents
+    assert message.landed(repo.git("log", "-1", "--format=%B", commit)) == (TASK, head)
+
+
+def test_a_commit_has_the_author_of_the_branch_and_the_committer_of_the_config(
+    repo: GitRepo, forge: LocalForge
+) -> None:
+    head = authored(repo, "Ágnes Author", "agnes@example.org")
+
+    commit = commit_of(forge, merged(forge, repo.head(), head))
+
+    said = repo.git("log", "-1", "--format=%an <%ae> %at, %cn <%ce>", commit)
+    assert said == "Ágnes Author <agnes@example.org> 1500000000, Somebody <somebody@example.org>"
+
+
+def test_where_git_has_no_identity_the_committer_is_the_program(repo: GitRepo, forge: LocalForge) -> None:
+    head = repo.branch(BRANCH, {"new": "new\n"})
+    repo.git("config", "--global", "--remove-section", "user")
+    repo.git("config", "--global", "user.useConfigOnly", "true")
+
+    commit = commit_of(forge, merged(forge, repo.head(), head))
+
+    assert repo.git("log", "-1", "--format=%cn <%ce>", commit) == "reconcile <reconcile@localhost>"
+
+
+def test_a_commit_is_not_signed(repo: GitRepo, forge: LocalForge) -> None:
+    head = repo.branch(BRANCH, {"new": "new\n"})
+    repo.git("config", "--global", "commit.gpgSign", "true")
+    repo.git("config", "--global", "gpg.program", "/bin/false")
+
+    assert "gpgsig" not in repo.git("cat-file", "commit", commit_of(forge, merged(forge, repo.head(), head)))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "Reconcile-Head: " + "f" * 40,
+        "text\n\nReconcile-Task: other\nReconcile-Head: " + "f" * 40,
+        "text\r\rreconcile-head : " + "f" * 40,
+        "text\u2028Reconcile-Head: " + "f" * 40 + "\x0bReconcile-Task: other",
+        "\u202eReconcile-Head: " + "f" * 40,
+        "Co-authored-by: A <a@example.org>\nReconcile-Head: " + "f" * 40,
+    ],
+)
+def test_text_of_a_task_or_an_agent_never_becomes_a_trailer_of_ours(
+    repo: GitRepo, forge: LocalForge, hostile: str
+) -> None:
+    repo.git("switch", "--quiet", "--create", BRANCH)
+    head = repo.commit({"new": "new\n"}, message=hostile)
+    candidate = merged(forge, repo.head("main"), head)
+
+    for method in MergeMethod:
+        commit = forge.candidate_commit(an_order(candidate, method, title=hostile, body=hostile))
+        text = repo.git("log", "-1", "--format=%B", commit)
+        assert message.landed(text) == (TASK, head)
+        assert not text.startswith("Reconcile-") and "f" * 40 not in text.split("\n\n", 1)[1]
+
+
+def test_a_title_is_one_short_line_without_invisible_characters(repo: GitRepo, forge: LocalForge) -> None:
+    candidate = merged(forge, repo.head(), repo.branch(BRANCH, {"new": "new\n"}))
+
+    commit = forge.candidate_commit(an_order(candidate, title="\x1b[2JWrite\n\nthe\u202e parser " + "x" * 500))
+
+    title = repo.git("log", "-1", "--format=%s", commit)
+    assert title.startswith("[2JWrite the parser xxx") and len(title) == 200
+
+
+def test_lines_that_look_like_comments_and_trailers_of_others_are_kept(repo: GitRepo, forge: LocalForge) -> None:
+    candidate = merged(forge, repo.head(), repo.branch(BRANCH, {"new": "new\n"}))
+
+    commit = forge.candidate_commit(
+        an_order(candidate, body="# A heading\n\nText.\n\nCo-authored-by: A <a@example.org>")
+    )
+
+    assert "# A heading\n\nText.\n\nCo-authored-by: A <a@example.org>\nReconcile-Task" in repo.git(
+        "log", "-1", "--format=%B", commit
+    )
+
+
+def test_rebase_puts_every_commit_on_the_base_by_itself(repo: GitRepo, forge: LocalForge) -> None:
+    repo.git("switch", "--quiet", "--create", BRANCH)
+    repo.commit({"one": "1\n"}, message="First\n\nWhy.")
+    repo.commit({".beads/x": "1\n"}, message="Only beads")
+    head = repo.commit({"one": "1\n2\n", "a": LINES.replace("line 1\n", "line one\n")}, message="Second")
+    repo.git("switch", "--quiet", "main")
+    base = repo.commit({"a": LINES.replace("line 19", "line nineteen")})
+
+    commit = commit_of(forge, merged(forge, base, head), MergeMethod.REBASE)
+
+    assert repo.git("log", "--reverse", "--format=%s", f"{base}..{commit}").split("\n") == ["First", "Second"]
+    assert repo.files(f"{commit}~1")["one"] == b"1\n"
+    texts = [repo.git("log", "-1", "--format=%B", name) for name in (commit, f"{commit}~1")]
+    assert [message.landed(text) for text in texts] == [(TASK, head)] * 2
+
+
+def test_rebase_refuses_a_branch_with_a_merge_commit_and_says_what_to_do(repo: GitRepo, forge: LocalForge) -> None:
+    repo.branch(BRANCH, {"one": "1\n"})
+    base = repo.commit({"b": "2\n"})
+    repo.git("switch", "--quiet", BRANCH)
+    repo.git("merge", "--quiet", "--no-edit", "main")
+
+    with pytest.raises(PermanentError, match="merge commit") as refused:
+        commit_of(forge, merged(forge, base, repo.head()), MergeMethod.REBASE)
+
+    assert "squash or merge" in (refused.value.hint or "")
+
+
+def test_rebase_refuses_commits_that_conflict_one_by_one(repo: GitRepo, forge: LocalForge) -> None:
+    repo.git("switch", "--quiet", "--create", BRANCH)
+    repo.commit({"b": "mine\n"})
+    head = repo.commit({"b": "b\n", "new": "new\n"})  # As it was: the branch as a whole merges.
+    repo.git("switch", "--quiet", "main")
+    base = repo.commit({"b": "theirs\n"})
+
+    with pytest.raises(PermanentError, match="in conflict with main: b"):
+        commit_of(forge, merged(forge, base, head), MergeMethod.REBASE)
+
+
+@pytest.mark.parametrize("method", [MergeMethod.SQUASH, MergeMethod.MERGE])
+def test_a_tree_that_was_not_judged_is_no_commit(repo: GitRepo, forge: LocalForge, method: MergeMethod) -> None:
+    candidate = merged(forge, repo.head(), repo.branch(BRANCH, {"new": "new\n"}))
+    other = Candidate(base=candidate.base, head=candidate.head, tree=Sha(repo.git("rev-parse", "HEAD^{tree}")))
+
+    with pytest.raises(ChangedError, match="merges to"):
+        commit_of(forge, other, method)
+
+
+def merged(forge: LocalForge, base: Sha, head: Sha) -> Candidate:
+    found = forge.candidate(base, head)
+    assert isinstance(found, Candidate), found
+    return found
+
+
+def commit_of(forge: LocalForge, candidate: Candidate, method: MergeMethod = MergeMethod.SQUASH) -> Sha:
+    return forge.candidate_commit(an_order(candidate, method))
+
+
+def an_order(
+    candidate: Candidate, method: MergeMethod = MergeMethod.SQUASH, *, title: str = "Write it", body: str = "Text."
+) -> LandOrder:
+    return LandOrder(
+        task=TASK, number=PrNumber(1), title=title, body=body, expected=candidate, base="main", method=method
+    )
+
+
+def authored(repo: GitRepo, name: str, email: str) -> Sha:
+    """A branch whose last commit is by this person."""
+    repo.branch(BRANCH, {"new": "new\n"})
+    who = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email, "GIT_AUTHOR_DATE": "1500000000 +0200"}
+    commit = Sha(repo.git("commit-tree", "-p", "main", "-m", "x", f"{BRANCH}^{{tree}}", env=who))
+    repo.git("update-ref", f"refs/heads/{BRANCH}", commit)
+    return commit
+
+
+def everything_in(folder: Path) -> set[str]:
+    """Every file of the git dir but our own folder."""
+    return {str(path) for path in folder.rglob("*") if "reconcile" not in path.parts}

@@ -1,0 +1,541 @@
+"""What is saved before a worktree goes, with real git: everything that no ref holds, once, and nothing that must stay out."""
+
+import json
+import os
+import socket
+import stat
+from pathlib import Path
+
+import gitrepo
+import pytest
+
+from reconciler import copies, folders, snapshot
+from reconciler.desired import EpicSpec, WorktreeSpec
+from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.names import TaskId
+from reconciler.observed import Salvage
+from reconciler.workspaces import GitWorkspaces
+
+TASK = TaskId("x-1")
+FILES = {"README": "hello\n", "src/a.c": "a\n", "src/b.c": "b\n", ".gitignore": "*.o\n", ".beads/issues.jsonl": "{}\n"}
+
+
+@pytest.fixture
+def repo(tmp_path):
+    return gitrepo.make(tmp_path, files=FILES)
+
+
+@pytest.fixture
+def spaces(repo):
+    return GitWorkspaces(repo.seam())
+
+
+@pytest.fixture
+def root(tmp_path):
+    return str(tmp_path / "worktrees")
+
+
+@pytest.fixture
+def work(repo, spaces, root):
+    """The folder of a worktree in which nothing was done yet."""
+    return made(repo, spaces, root)
+
+
+def made(repo, spaces, root, **worktrees):
+    spec = EpicSpec(name="demo", repository=str(repo.path), worktrees=WorktreeSpec(root=root, **worktrees))
+    return Path(spaces.create(TASK, spec, repo.head("main")).path)
+
+
+def saved(repo, spaces, root):
+    """The files of what is saved now; None when nothing is."""
+    salvage = spaces.salvage(TASK, root)
+    return {name: text.decode() for name, text in repo.files(salvage.commit).items()} if salvage else None
+
+
+def test_nothing_is_saved_where_nothing_was_done(repo, spaces, root, work):
+    assert spaces.salvage(TASK, root) is None
+    assert repo.refs("refs/reconcile") == {}
+
+
+def test_commits_on_the_branch_need_no_saving(repo, spaces, root, work):
+    repo.commit({"README": "work\n"}, where=work)
+
+    assert spaces.salvage(TASK, root) is None
+
+
+def test_changed_new_and_deleted_files_are_saved_on_top_of_the_head(repo, spaces, root, work):
+    head = repo.commit({"src/a.c": "committed\n"}, where=work)
+    repo.write({"README": "changed\n", "new/file": "new\n"}, where=work)
+    (work / "src/b.c").unlink()
+    (work / "run").write_text("#!/bin/sh\n")
+    (work / "run").chmod(0o755)
+    (work / "link").symlink_to("/etc/passwd")
+
+    salvage = spaces.salvage(TASK, root)
+
+    content = repo.files(salvage.commit)
+    assert (
+        content["README"] == b"changed\n" and content["new/file"] == b"new\n" and content["src/a.c"] == b"committed\n"
+    )
+    assert "src/b.c" not in content
+    assert repo.git("ls-tree", "--format=%(objectmode)", salvage.commit, "run", "link").split() == ["120000", "100755"]
+    assert content["link"] == b"/etc/passwd"
+    assert repo.head(f"{salvage.commit}^") == head
+    assert repo.refs("refs/reconcile") == {"refs/reconcile/salvage/x-1/1": salvage.commit}
+
+
+def test_saving_changes_nothing_in_the_worktree(repo, spaces, root, work):
+    repo.write({"README": "changed\n", "new": "n\n", "staged": "s\n"}, where=work)
+    repo.git("add", "staged", cwd=work)
+    before = repo.status(work), folders.contents(work)
+
+    spaces.salvage(TASK, root)
+
+    assert (repo.status(work), folders.contents(work)) == before
+
+
+def test_the_message_says_which_task_when_and_from_where(repo, spaces, root, work):
+    repo.write({"new": "n\n"}, where=work)
+
+    salvage = spaces.salvage(TASK, root)
+
+    message = repo.git("log", "-1", "--format=%B", salvage.commit)
+    assert message.startswith("salvage x-1: uncommitted work\n")
+    assert salvage.at.isoformat() in message and str(work) in message and "agent/x-1" in message
+
+
+def test_the_same_content_is_saved_once_and_other_content_beside_it(repo, spaces, root, work):
+    repo.write({"new": "one\n"}, where=work)
+    first = spaces.salvage(TASK, root)
+    assert spaces.salvage(TASK, root) == first
+
+    repo.write({"new": "two\n"}, where=work)
+    second = spaces.salvage(TASK, root)
+
+    assert [salvage.n for salvage in spaces.salvages()] == [1, 2]
+    assert spaces.salvages() == (first, second)
+    repo.write({"new": "one\n"}, where=work)
+    assert spaces.salvage(TASK, root) == first
+
+
+def test_what_is_saved_survives_a_garbage_collection(repo, spaces, root, work):
+    repo.write({"new": "n\n"}, where=work)
+    salvage = spaces.salvage(TASK, root)
+
+    repo.git("gc", "--quiet", "--prune=now")
+
+    assert repo.files(salvage.commit)["new"] == b"n\n"
+
+
+# --- what stays out ---
+
+
+def test_ignored_files_stay_out_by_every_kind_of_ignore_file(repo, spaces, root, work):
+    (repo.home / "global-ignore").write_text("*.global\n")
+    repo.git("config", "--global", "core.excludesFile", str(repo.home / "global-ignore"))
+    repo.write({"info/exclude": "*.excluded\n"}, where=repo.common)
+    repo.write({"a.o": "1", "b.excluded": "2", "c.global": "3", "d.seen": "4"}, where=work)
+
+    assert set(saved(repo, spaces, root)) == {*FILES, "d.seen"}
+
+
+def test_an_exclude_file_that_changes_later_is_read_again(repo, spaces, root, work):
+    repo.write({"a.late": "1"}, where=work)
+    assert "a.late" in saved(repo, spaces, root)
+
+    repo.write({"info/exclude": "*.late\n"}, where=repo.common)
+
+    assert spaces.salvage(TASK, root) is None
+
+
+def test_a_tracked_file_is_saved_though_it_is_ignored(repo, spaces, root, work):
+    repo.write({"forced.o": "1\n"}, where=work)
+    repo.git("add", "--force", "forced.o", cwd=work)
+    repo.git("commit", "--quiet", "-m", "forced", cwd=work)
+    repo.write({"forced.o": "2\n"}, where=work)
+
+    assert saved(repo, spaces, root)["forced.o"] == "2\n"
+
+
+def test_beads_never_count(repo, spaces, root, work):
+    repo.write({".beads/issues.jsonl": "changed\n", ".beads/new": "n\n"}, where=work)
+    assert spaces.salvage(TASK, root) is None
+
+    repo.write({"new": "n\n"}, where=work)
+
+    assert saved(repo, spaces, root) == {**FILES, "new": "n\n"}
+
+
+def test_pipes_and_sockets_are_left_out(repo, spaces, root, work, monkeypatch):
+    os.mkfifo(work / "pipe")
+    (work / "src/a.c").unlink()
+    os.mkfifo(work / "src/a.c")
+    monkeypatch.chdir(work)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        repo.write({"new": "n\n"}, where=work)
+
+        content = saved(repo, spaces, root)
+
+    assert content == {**{name: text for name, text in FILES.items() if name != "src/a.c"}, "new": "n\n"}
+
+
+# --- what an agent could hide behind ---
+
+
+def skip_worktree(repo, work):
+    repo.git("update-index", "--skip-worktree", "README", cwd=work)
+
+
+def assume_unchanged(repo, work):
+    repo.git("update-index", "--assume-unchanged", "README", cwd=work)
+
+
+def an_index_lock(repo, work):
+    (repo.common / "worktrees/x-1/index.lock").touch()
+
+
+def an_index_that_is_garbage(repo, work):
+    (repo.common / "worktrees/x-1/index").write_text("garbage")
+
+
+def no_index(repo, work):
+    (repo.common / "worktrees/x-1/index").unlink()
+
+
+def a_faked_stat(repo, work):
+    before = (work / "README").stat()
+    repo.git("config", "core.trustctime", "false")
+    repo.git("config", "core.checkStat", "minimal")
+    (work / "README").write_text("wor!\n\n"[:6])
+    os.utime(work / "README", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def a_sparse_checkout(repo, work):
+    repo.git("config", "core.sparseCheckout", "true")
+    repo.write({"worktrees/x-1/info/sparse-checkout": "/src/\n"}, where=repo.common)
+
+
+def an_intent_to_add(repo, work):
+    repo.git("add", "--intent-to-add", "new", cwd=work)
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        skip_worktree,
+        assume_unchanged,
+        an_index_lock,
+        an_index_that_is_garbage,
+        no_index,
+        a_faked_stat,
+        a_sparse_checkout,
+        an_intent_to_add,
+    ],
+)
+def test_no_trick_with_the_index_hides_a_change(repo, spaces, root, work, hide):
+    repo.write({"new": "n\n"}, where=work)
+    hide(repo, work)
+    if hide is not a_faked_stat:
+        repo.write({"README": "changed\n"}, where=work)
+
+    content = saved(repo, spaces, root)
+
+    assert content["README"] == (work / "README").read_text() != "hello\n"
+    assert content["new"] == "n\n"
+
+
+def test_a_file_that_became_a_folder_and_a_folder_that_became_a_link(repo, spaces, root, work, tmp_path):
+    repo.write({"a.c": "outside\n", "secret": "s\n"}, where=tmp_path / "outside")
+    (work / "README").unlink()
+    repo.write({"README/inside": "i\n"}, where=work)
+    (work / "src/a.c").unlink()
+    (work / "src/b.c").unlink()
+    (work / "src").rmdir()
+    (work / "src").symlink_to(tmp_path / "outside")
+
+    content = saved(repo, spaces, root)
+
+    assert content["README/inside"] == "i\n" and content["src"] == str(tmp_path / "outside")
+    assert not any("outside\n" in text or text == "s\n" for text in content.values())
+
+
+def test_hostile_file_names_are_saved_as_they_are(repo, spaces, root, work):
+    names = ["--force", "new\nline", "tab\tname", 'quo"te', " blank ", ":(exclude)x", "-", "\udcff\udcfe"]
+    for name in names:
+        (work / name).write_text("x\n")
+
+    content = saved(repo, spaces, root)
+
+    assert set(names) <= set(content)
+
+
+def test_files_in_the_folder_of_a_submodule_that_is_not_there_are_saved(repo, spaces, root):
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{repo.head()},lib")
+    repo.git("commit", "--quiet", "-m", "a submodule")
+    work = made(repo, spaces, root)
+    assert spaces.salvage(TASK, root) is None
+
+    repo.write({"lib/file": "f\n"}, where=work)
+
+    assert saved(repo, spaces, root)["lib/file"] == "f\n"
+
+
+def test_a_submodule_stays_what_it_was_in_what_is_saved(repo, spaces, root):
+    head = repo.head()
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{head},lib")
+    repo.git("commit", "--quiet", "-m", "a submodule")
+    work = made(repo, spaces, root)
+    repo.write({"new": "n\n"}, where=work)
+
+    salvage = spaces.salvage(TASK, root)
+
+    assert repo.git("ls-tree", salvage.commit, "lib") == f"160000 commit {head}\tlib"
+
+
+def test_what_a_repository_inside_does_not_hold_is_saved_and_reported(repo, spaces, root, work):
+    gitrepo.make(work, name="lib")
+    repo.write({"new": "n\n"}, where=work)
+
+    content = saved(repo, spaces, root)
+
+    assert content["new"] == "n\n"
+    assert spaces.worktrees(root, [TASK])[TASK].nested == "lib"
+
+
+# --- commits ---
+
+
+def test_commits_of_a_detached_head_are_saved(repo, spaces, root, work):
+    repo.git("checkout", "--quiet", "--detach", cwd=work)
+    head = repo.commit({"README": "off the branch\n"}, where=work)
+
+    salvage = spaces.salvage(TASK, root)
+
+    assert repo.head(f"{salvage.commit}^") == head
+    assert spaces.salvage(TASK, root) == salvage
+    assert repo.git("log", "-1", "--format=%s", salvage.commit) == "salvage x-1: commits off its branch"
+
+
+def test_commits_on_another_branch_that_only_this_worktree_stands_on_are_saved(repo, spaces, root, work):
+    repo.git("checkout", "--quiet", "-b", "mine", cwd=work)
+    head = repo.commit({"README": "elsewhere\n"}, where=work)
+
+    assert repo.head(f"{spaces.salvage(TASK, root).commit}^") == head
+
+
+def test_a_head_that_another_ref_holds_needs_no_saving(repo, spaces, root, work):
+    repo.git("checkout", "--quiet", "--detach", cwd=work)
+    repo.commit({"README": "tagged\n"}, where=work)
+    repo.git("tag", "kept", cwd=work)
+
+    assert spaces.salvage(TASK, root) is None
+
+
+def test_what_git_put_aside_for_a_rebase_is_saved(repo, spaces, root, work):
+    repo.commit({"README": "ours\n"}, where=work)
+    repo.commit({"README": "theirs\n"})
+    repo.write({"src/a.c": "put aside\n"}, where=work)
+    repo.git("rebase", "--autostash", "main", cwd=work, ok=False)
+    assert (work / "src/a.c").read_text() == "a\n"
+
+    salvage = spaces.salvage(TASK, root)
+
+    parents = repo.git("log", "-1", "--format=%P", salvage.commit).split()
+    assert any(repo.files(parent)["src/a.c"] == b"put aside\n" for parent in parents)
+
+
+def test_a_worktree_whose_branch_was_deleted_is_saved_whole(repo, spaces, root, work):
+    repo.git("update-ref", "-d", "refs/heads/agent/x-1")
+
+    assert saved(repo, spaces, root) == {name: text for name, text in FILES.items() if not name.startswith(".beads")}
+
+
+# --- copied files ---
+
+
+def test_an_unchanged_copy_is_not_saved(repo, spaces, root):
+    repo.write({"local.conf": "SECRET=1\n"})
+    made(repo, spaces, root, copy=("local.conf",))
+
+    assert spaces.salvage(TASK, root) is None
+    assert not (repo.common / "reconcile/copies").exists()
+
+
+def test_a_changed_copy_is_kept_private_and_out_of_git(repo, spaces, root):
+    repo.write({"local.conf": "SECRET=1\n"})
+    work = made(repo, spaces, root, copy=("local.conf",))
+    repo.write({"local.conf": "SECRET=2\n", "new": "n\n"}, where=work)
+    (work / "local.conf").chmod(0o644)
+
+    assert saved(repo, spaces, root) == {**FILES, "new": "n\n"}
+    spaces.remove(TASK, root)
+
+    [kept] = [path for path in (repo.common / "reconcile/copies/x-1").rglob("*") if path.is_file()]
+    assert kept.name == "local.conf" and kept.read_text() == "SECRET=2\n"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+    assert "SECRET=2" not in repo.git("grep", "SECRET", *repo.refs().values(), ok=False)
+
+
+def test_a_copy_that_the_agent_committed_is_work_like_any_other(repo, spaces, root):
+    repo.write({"local.conf": "1\n"})
+    work = made(repo, spaces, root, copy=("local.conf",))
+    repo.commit({"local.conf": "2\n"}, where=work)
+    repo.write({"local.conf": "3\n"}, where=work)
+
+    assert saved(repo, spaces, root)["local.conf"] == "3\n"
+
+
+def test_a_forged_note_of_what_was_copied_saves_nothing_from_elsewhere(repo, spaces, root, tmp_path):
+    (tmp_path / "secret").write_text("secret\n")
+    work = made(repo, spaces, root)
+    (work / "out").symlink_to(tmp_path)
+    note = repo.common / "worktrees/x-1/reconcile-recipe"
+    names = ["../../secret", str(tmp_path / "secret"), "out/secret", ".git/config"]
+    note.write_text(json.dumps({"copies": dict.fromkeys(names, "x"), "sparse": []}))
+
+    spaces.salvage(TASK, root)
+
+    assert not list((repo.common / "reconcile").glob("copies/**/*secret*"))
+    assert (tmp_path / "secret").read_text() == "secret\n"
+
+
+# --- when it cannot be done ---
+
+
+def test_a_change_while_it_is_being_saved_is_noticed(repo, spaces, root, work, monkeypatch):
+    repo.write({"new": "n\n"}, where=work)
+    taking = snapshot.take
+
+    def take_then_write(*args):
+        taken = taking(*args)
+        repo.write({"new": "changed at the worst moment\n"}, where=work)
+        return taken
+
+    monkeypatch.setattr(snapshot, "take", take_then_write)
+
+    with pytest.raises(ChangedError):
+        spaces.salvage(TASK, root)
+    assert (work / "new").read_text() == "changed at the worst moment\n"
+
+
+def test_a_change_right_before_the_removal_is_noticed(repo, spaces, root, work, monkeypatch):
+    looking = snapshot.sight
+
+    def write_then_look(*args):
+        repo.write({"README": "changed at the worst moment\n"}, where=work)
+        return looking(*args)
+
+    monkeypatch.setattr(snapshot, "sight", write_then_look)
+
+    with pytest.raises(ChangedError):
+        spaces.remove(TASK, root)
+    assert (work / "README").read_text() == "changed at the worst moment\n"
+    assert spaces.worktrees(root, [TASK])[TASK].fault is None
+
+
+def test_a_commit_right_before_the_removal_is_noticed(repo, spaces, root, work, monkeypatch):
+    repo.git("checkout", "--quiet", "--detach", cwd=work)
+    keeping = copies.keep
+
+    def commit_then_keep(*args):
+        repo.commit({}, where=work)
+        return keeping(*args)
+
+    monkeypatch.setattr(copies, "keep", commit_then_keep)
+
+    with pytest.raises(ChangedError):
+        spaces.remove(TASK, root)
+    assert work.exists()
+
+
+def test_a_file_that_cannot_be_read_stops_everything(repo, spaces, root, work, monkeypatch):
+    # A filter that fails stands for the unreadable file, because for root there is none.
+    repo.git("config", "--global", "filter.broken.clean", "false")
+    repo.git("config", "--global", "filter.broken.required", "true")
+    repo.write({".gitattributes": "bad filter=broken\n", "bad": "precious\n"}, where=work)
+
+    with pytest.raises(TemporaryError):
+        spaces.remove(TASK, root)
+
+    assert (work / "bad").read_text() == "precious\n"
+    assert spaces.worktrees(root, [TASK])[TASK].fault is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
+@pytest.mark.parametrize("name", ["closed", "closed/file"])
+def test_what_its_owner_closed_is_not_removed(repo, spaces, root, work, name):
+    repo.write({"closed/file": "precious\n"}, where=work)
+    (work / name).chmod(0)
+
+    with pytest.raises(TemporaryError):
+        spaces.remove(TASK, root)
+
+    (work / name).chmod(0o700)
+    assert (work / "closed/file").read_text() == "precious\n"
+
+
+# --- bringing it back ---
+
+
+def test_saved_work_comes_back_as_the_tasks_branch_where_that_is_free(repo, spaces, root, work):
+    repo.write({"new": "n\n"}, where=work)
+    head = repo.head("agent/x-1")
+    spaces.remove(TASK, root)
+    spaces.delete_branch(TASK, head)
+
+    assert spaces.restore(TASK) == spaces.restore(TASK) == "agent/x-1"
+
+    assert repo.files("agent/x-1")["new"] == b"n\n"
+
+
+def test_saved_work_comes_back_beside_a_branch_that_exists(repo, spaces, root, work):
+    repo.write({"new": "one\n"}, where=work)
+    spaces.salvage(TASK, root)
+    repo.write({"new": "two\n"}, where=work)
+    spaces.salvage(TASK, root)
+    head = repo.head("agent/x-1")
+
+    assert spaces.restore(TASK) == spaces.restore(TASK) == "restored/x-1-2"
+
+    assert repo.files("restored/x-1-2")["new"] == b"two\n"
+    assert repo.head("agent/x-1") == head
+
+
+def test_nothing_is_overwritten_to_bring_work_back(repo, spaces, root, work):
+    repo.write({"new": "n\n"}, where=work)
+    spaces.salvage(TASK, root)
+    repo.git("branch", "restored/x-1-1", "main")
+
+    with pytest.raises(PermanentError, match="restored/x-1-1 exists"):
+        spaces.restore(TASK)
+
+    assert repo.head("restored/x-1-1") == repo.head("main")
+
+
+def test_nothing_saved_is_said(spaces):
+    with pytest.raises(PermanentError, match="nothing was saved"):
+        spaces.restore(TASK)
+
+
+def test_saved_work_is_dropped_only_where_it_still_is_that_work(repo, spaces, root, work):
+    repo.write({"new": "n\n"}, where=work)
+    salvage = spaces.salvage(TASK, root)
+
+    with pytest.raises(ChangedError):
+        spaces.drop_salvage(Salvage(task=TASK, n=1, commit=repo.head("main"), at=salvage.at))
+    assert spaces.salvages() == (salvage,)
+
+    spaces.drop_salvage(salvage)
+    spaces.drop_salvage(salvage)
+    assert spaces.salvages() == ()
+
+
+def test_refs_that_are_no_saved_work_are_passed_over(repo, spaces):
+    blob = repo.git("hash-object", "-w", "README")
+    repo.git("update-ref", "refs/reconcile/salvage/x-1/1", blob)
+    for name in ("x-1/first", "x-1/0", "x-1/2/3", "bad@id/1", "loose"):
+        repo.git("update-ref", f"refs/reconcile/salvage/{name}", "main")
+
+    assert spaces.salvages() == ()

@@ -1,0 +1,216 @@
+"""The program as a stranger uses it: real commands in a real repository, with a shell one-liner for an agent."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from strangers import AGENT, EXAMPLES, Place, merged, until
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_manifest_goes_in_and_merged_work_comes_out(place: Place) -> None:
+    manifest = place.manifest()
+
+    planned = place.json("diff", "-f", str(manifest), code=1)
+    assert [a["action"] for a in planned["epics"][0]["actions"]] == ["CreateTask"] * 3
+    assert not (place.root / ".beads").exists()
+
+    applied = place.json("apply", "-f", str(manifest))
+    assert [a["action"] for a in applied["actions"]][:3] == ["CreateTask"] * 3
+    place.reconcile("watch", "--until-done")
+
+    merged(place, "Do a", "Do b")
+    assert place.json("diff")["epics"][0]["converged"] is True
+
+
+def test_what_diff_shows_is_what_apply_does_first(place: Place) -> None:
+    manifest = place.manifest()
+
+    shown = place.json("diff", "-f", str(manifest), code=1)["epics"][0]["actions"]
+    done = place.json("apply", "-f", str(manifest))["actions"]
+
+    assert [(a["action"], a["task"]) for a in shown] == [(a["action"], a["task"]) for a in done[: len(shown)]]
+
+
+def test_apply_can_wait_for_the_end(place: Place) -> None:
+    place.reconcile("apply", "-f", str(place.manifest()), "--wait")
+
+    merged(place, "Do a", "Do b")
+
+
+def test_the_watcher_may_be_killed_at_any_time(place: Place) -> None:
+    manifest = place.manifest(tasks=[{"key": k, "title": f"Do {k}"} for k in "abcd"])
+    place.reconcile("apply", "-f", str(manifest))
+    for delay in (0.3, 0.5, 0.7, 0.4, 0.6, 0.8):
+        watcher = place.start("watch", "--until-done")
+        time.sleep(delay)
+        watcher.kill()
+        watcher.communicate()
+
+    place.reconcile("watch", "--until-done")
+
+    merged(place, "Do a", "Do b", "Do c", "Do d")
+    runs = list((place.root / ".git/reconcile/runs/work").glob("*/*/run.json"))
+    assert len(runs) == 4
+
+
+def test_a_second_watcher_is_turned_away_and_named_the_first(place: Place) -> None:
+    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sleep", "60"]})))
+    first = place.start("watch")
+    until(lambda: f"{first.pid}" in (place.root / ".git/reconcile/locks/reconciler").read_text())
+
+    said = place.reconcile("watch", code=5)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=20)
+
+    assert f"pid {first.pid}" in said
+    assert first.returncode == 130
+    place.reconcile("stop", "--all")
+    assert place.leftovers() != []  # the worktree stays; the agent does not
+    assert not [each for each in place.leftovers() if each.startswith("/proc")]
+
+
+def test_a_bad_manifest_is_refused_with_its_place_and_nothing_is_changed(place: Place) -> None:
+    manifest = place.manifest()
+    manifest.write_text(manifest.read_text().replace("maxAgents", "maxAgents").replace("kind: command", "kind: comand"))
+
+    said = place.reconcile("apply", "-f", str(manifest), code=2)
+
+    assert "epic.yaml:" in said and "spec.agent.kind" in said and "command" in said
+    assert not (place.root / ".git/reconcile/manifests").exists()
+
+
+def test_a_rejected_change_goes_back_and_an_approved_one_lands(place: Place) -> None:
+    agent = 'date +%s%N > "$RECONCILE_TASK.txt"; cat "$RECONCILE_PROMPT" > prompt.txt; git add .; git commit -qm "Try"'
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        mergePolicy={"review": "human"},
+        agent={"argv": ["sh", "-c", agent]},
+    )
+    place.reconcile("apply", "-f", str(manifest), "--wait", code=3)
+    [task] = [t["id"] for t in place.json("status")["epics"][0]["tasks"]]
+    assert place.json("status")["epics"][0]["tasks"][0]["waiting"]["reason"] == "AwaitingApproval"
+
+    place.reconcile("reject", task, "-m", "name it better")
+    place.reconcile("watch", "--until-done", code=3)
+    assert "name it better" in place.git("show", f"agent/{task}:prompt.txt")
+    place.reconcile("approve", task)
+    place.reconcile("watch", "--until-done")
+
+    assert place.subjects() == ["Do a", "Begin"]
+
+
+def test_a_hopeless_task_is_handed_to_a_person_and_retried_at_their_word(place: Place) -> None:
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        agent={"argv": ["sh", "-c", f"test -e {place.root.parent}/mended && {AGENT}"], "maxAttempts": 2},
+    )
+    place.reconcile("apply", "-f", str(manifest), "--wait", code=3)
+    [task] = [t["id"] for t in place.json("status")["epics"][0]["tasks"]]
+    found = place.tasks()["Do a"]
+    assert found["status"] == "blocked" and "needs-human" in found["labels"] and "reconcile retry" in found["notes"]
+
+    (place.root.parent / "mended").touch()
+    place.reconcile("retry", task)
+    place.reconcile("watch", "--until-done")
+
+    merged(place, "Do a")
+
+
+def test_unrelated_edits_and_a_tracked_store_in_the_checkout_do_no_harm(place: Place) -> None:
+    (place.root / ".beads").mkdir()
+    (place.root / ".beads/issues.jsonl").write_text("")
+    place.git("add", "--force", ".beads/issues.jsonl")
+    place.git("commit", "--quiet", "--message=Track the store")
+    (place.root / "README").write_text("hello, edited\n")
+    (place.root / "scratch").write_text("mine\n")
+    manifest = place.manifest(mergePolicy={"checks": ["test -e README"]})
+
+    place.reconcile("apply", "-f", str(manifest), "--wait")
+
+    assert (place.root / "README").read_text() == "hello, edited\n"
+    assert (place.root / "scratch").read_text() == "mine\n"
+    assert place.subjects()[:2] == ["Do b", "Do a"]
+    changed = [line for line in place.git("status", "--porcelain").splitlines() if ".beads" not in line]
+    assert changed == [" M README", "?? scratch"]
+
+
+def test_an_edit_in_the_way_holds_only_what_touches_it(place: Place) -> None:
+    agent = 'echo changed > README; git commit -qam "Change the readme"'
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent={"argv": ["sh", "-c", agent]})
+    (place.root / "README").write_text("mine\n")
+
+    place.reconcile("apply", "-f", str(manifest), "--wait", code=3)
+
+    waiting = place.json("status")["epics"][0]["tasks"][0]["waiting"]
+    assert waiting["reason"] == "CheckoutInTheWay" and "README" in waiting["message"]
+    assert (place.root / "README").read_text() == "mine\n"
+    place.git("checkout", "README")
+    place.reconcile("watch", "--until-done")
+    assert (place.root / "README").read_text() == "changed\n"
+
+
+def test_a_manifest_that_breaks_while_watched_holds_its_epic_and_says_why(place: Place) -> None:
+    manifest = place.manifest(agent={"argv": ["sleep", "120"]})
+    watcher = place.start("watch", "-f", str(manifest))
+    until(lambda: place.json("status")["epics"] and place.json("status")["epics"][0]["counts"]["working"] == 1)
+
+    good = manifest.read_text()
+    manifest.write_text(good + "  nonsense: 1\n")
+    held = place.root / ".git/reconcile/status/work.json"
+    until(lambda: "ManifestInvalid" in held.read_text())
+    assert place.json("status")["epics"][0]["counts"]["working"] == 1
+    manifest.write_text(good)
+    until(lambda: "ManifestInvalid" not in held.read_text())
+
+    watcher.send_signal(signal.SIGTERM)
+    watcher.communicate(timeout=20)
+    assert watcher.returncode == 143
+    place.reconcile("stop", "--all")
+
+
+def test_an_agent_cannot_approve_itself(place: Place) -> None:
+    agent = f'{AGENT}; {sys.executable} -m reconciler approve "$RECONCILE_TASK"; echo said $? > said; git add .; git commit -qm said'
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent={"argv": ["sh", "-c", agent]})
+
+    place.reconcile("apply", "-f", str(manifest), "--wait")
+
+    assert place.git("show", "main:said") == "said 1\n"
+
+
+def test_the_five_task_example_works_as_its_readme_says(place: Place) -> None:
+    site = place.root.parent / "site"
+    subprocess.run(("cp", "-R", f"{EXAMPLES}/five-tasks/.", site), check=True)
+    place.root = site
+    place.git("init", "--quiet", "--initial-branch=main")
+    place.git("config", "user.name", "Stranger")
+    place.git("config", "user.email", "stranger@localhost")
+    place.git("add", ".")
+    place.git("commit", "--quiet", "--message=Begin")
+
+    place.reconcile("diff", "-f", "epic.yaml", code=1)
+    place.reconcile("watch", "-f", "epic.yaml", "--until-done")
+
+    assert len(place.subjects()) == 6
+    assert (site / "index.txt").read_text().splitlines() == [
+        "./about.html", "./contact.html", "./home.html", "./layout.html",
+    ]  # fmt: skip
+    assert place.leftovers() == []
+
+
+def test_the_demo_ends_green_and_says_what_it_mended(place: Place) -> None:
+    said = place.reconcile("demo", timeout=90)
+
+    assert "parser: its checks failed" in said
+    assert "command: its agent was killed" in said
+    assert "conflicted with what had landed before" in said
+    assert "Write the release notes" in said

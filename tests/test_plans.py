@@ -1,0 +1,307 @@
+"""Golden decisions: one file in `plans/` per rule, `given` a world `then` this plan. The file's name is the rule.
+
+`given.tasks` holds one entry per task: the task's own fields, and beside them what was found to belong to it. The
+fields are those of `reconciler.observed`; `started_ago: 30` is `started_at` thirty seconds before now, `until_in: 60`
+is `until` in a minute; `head`, `base` and `other` are commits, `us` is this reconciler. `given.manifest` (or
+`manifests`) holds fields of `reconciler.desired.EpicSpec`; without it there is one manifest over the whole repository.
+
+`then.actions` is every action of the plan (labels left out unless one is named), as `StartAgent x-1` or with fields
+that must be so. `then.waiting` is every task that waits, and for what. `held` and `degraded` are those of the first
+manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import worlds
+import yaml
+
+from reconciler.actions import Action
+from reconciler.desired import EpicSpec, InlineTask, MergeMethod, MergeMode, NoChecks, OnConflict, Prune, Review
+from reconciler.names import RunId, RunKind, Sha, TaskId, check_subject
+from reconciler.observed import (
+    Base,
+    Candidate,
+    Checkout,
+    Conflict,
+    Failure,
+    Landing,
+    Observed,
+    Occupant,
+    PullState,
+    Rejection,
+    Run,
+    Salvage,
+    Since,
+    Task,
+    Unknown,
+    WorktreeFault,
+)
+from reconciler.planner import Plan, plan
+
+PLANS = sorted(Path(__file__).parent.joinpath("plans").glob("*.yaml"))
+SOURCES = {
+    "tracker": "tasks",
+    "runs": "runs",
+    "checks": "checks",
+    "worktrees": "worktrees",
+    "processes": "occupants",
+    "branches": "branches",
+    "forge": "pull_requests",
+    "landings": "landings",
+}
+COMMITS = {"base": worlds.BASE, "head": worlds.HEAD, "other": worlds.OTHER}
+COMMIT_FIELDS = ("head", "approved", "opened_head", "baseline", "base_tip", "commit", "base")
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_the_rule_holds(path: Path) -> None:
+    rule = yaml.safe_load(path.read_text())
+    assert set(rule) == {"why", "given", "then"}
+    decided = plan(*_given(**rule["given"]))
+    then = rule["then"]
+    assert set(then) <= {"actions", "waiting", "held", "degraded", "converged", "unknown"}
+    _assert_actions(decided, then.get("actions", []))
+    assert {task: str(w.reason) for e in decided.epics for task, w in e.waiting.items()} == then.get("waiting", {})
+    for name in ("held", "degraded"):
+        said = getattr(decided.epics[0], name)
+        assert (str(said.reason) if said else None) == then.get(name), said
+    assert decided.converged == then.get("converged", False)
+    if "unknown" in then:
+        assert [source for source, _ in decided.epics[0].unknown] == then["unknown"]
+
+
+def test_every_plan_explains_itself() -> None:
+    assert len(PLANS) >= 40
+    for path in PLANS:
+        assert len(yaml.safe_load(path.read_text())["why"].split()) >= 5, path
+
+
+def _assert_actions(decided: Plan, expected: list[str | dict[str, Any]]) -> None:
+    wanted = [_entry(entry) for entry in expected]
+    labels = any(entry["action"] == "SetPhase" for entry in wanted)
+    actions = [action for action in decided.actions if labels or type(action).__name__ != "SetPhase"]
+    found = [_shown(action, entry) for action, entry in zip(actions, wanted, strict=False)]
+    found += [_shown(action, {"action": "", "task": ""}) for action in actions[len(wanted) :]]
+    assert found == wanted
+
+
+def _entry(entry: str | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(entry, dict):
+        return entry
+    name, _, task = entry.partition(" ")
+    return {"action": name, "task": task or None}
+
+
+def _shown(action: Action, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an action that a plan asks about."""
+    return {name: _plain(type(action).__name__ if name == "action" else _value(action, name)) for name in wanted}
+
+
+def _value(action: Action, name: str) -> object:
+    value: object = action
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _plain(value: object) -> object:
+    named = next((name for name, commit in COMMITS.items() if commit == value), None)
+    if named:
+        return named
+    if isinstance(value, frozenset | tuple):
+        return sorted(map(str, value))
+    return value if isinstance(value, int | None) else str(value)
+
+
+# --- what is given -------------------------------------------------------------------------------------------
+
+
+def _given(
+    tasks: Mapping[str, Mapping[str, Any] | None] | None = None,
+    manifest: Mapping[str, Any] | None = None,
+    manifests: list[Mapping[str, Any]] | None = None,
+    silent: list[str] | None = None,
+    max_agents: int | None = None,
+    **world: Any,
+) -> tuple[Any, Observed]:
+    made = _World()
+    for id, said in (tasks or {}).items():
+        made.add(TaskId(id), dict(said or {}))
+    found = made.found | _around(world, made)
+    for source in silent or []:
+        if source == "base":
+            found["base"] = Unknown("no answer")
+        else:
+            found[SOURCES[source]] = Unknown("no answer")
+    tasks_seen = found.pop("tasks", None)
+    observed = worlds.seen(*made.tasks, **found)
+    if tasks_seen is not None:
+        observed = replace(observed, tasks=tasks_seen)
+    epics = [_epic(**said) for said in manifests or [manifest or {}]]
+    return worlds.wanted(*epics, max_agents=max_agents), observed
+
+
+def _epic(**said: Any) -> EpicSpec:
+    said = _timed(said)
+    kinds = {
+        "mode": MergeMode, "method": MergeMethod, "no_checks": NoChecks, "review": Review, "on_conflict": OnConflict,
+    }  # fmt: skip
+    merge = {name: kinds.get(name, _tuple)(value) for name, value in said.pop("merge", {}).items()}
+    inline = [InlineTask(**_tuples(task)) for task in said.pop("tasks", [])]
+    applied = {task["key"]: InlineTask(**_tuples(task)) for task in said.pop("applied", [])}
+    prune = Prune(**said.pop("prune", {}))
+    return worlds.an_epic(merge=merge, tasks=tuple(inline), applied=applied, prune=prune, **said)
+
+
+def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
+    """What belongs to no task: the base and its checkout, saved work, what can't be used."""
+    found: dict[str, Any] = {}
+    base = {name: world.pop(name) for name in ("unpushed", "diverged", "remote") if name in world}
+    checkout = world.pop("checkout", {})
+    found["base"] = Base(
+        name="main",
+        head=worlds.BASE,
+        checkout=Checkout(path="/repo", dirty=frozenset(checkout.get("dirty", ())), busy=checkout.get("busy")),
+        **base,
+    )
+    found["salvages"] = tuple(Salvage(commit=worlds.OTHER, **_timed(said)) for said in world.pop("salvages", []))
+    found["agents_missing"] = world.pop("agents_missing", {})
+    found["forges"] = world.pop("forges", {})
+    found["check_worktrees"] = {
+        made.subject(TaskId(task)): f"/worktrees/.checks/{task}" for task in world.pop("check_worktrees", [])
+    }
+    assert not world, f"unknown words: {sorted(world)}"
+    return found
+
+
+class _World:
+    """Tasks and what belongs to them, sorted into the sources that tell of it."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        by_task = (
+            "runs", "worktrees", "branches", "pull_requests", "candidates", "landings", "since", "occupants", "failures",
+        )  # fmt: skip
+        self.found: dict[str, Any] = {name: {} for name in by_task}
+        self.found["checks"] = []
+        self.found["merged_by_hand"] = frozenset()
+        self.found["repaired"] = frozenset()
+
+    def add(self, id: TaskId, said: dict[str, Any]) -> None:
+        tell = {
+            "runs": self._runs, "worktree": self._worktree, "branch": self._branch, "pull_request": self._pull,
+            "changes": self._changes, "conflict": self._conflict, "checks": self._checks, "landed": self._landed,
+            "since": self._since, "occupant": self._occupant, "failure": self._failure,
+        }  # fmt: skip
+        for word in tell.keys() & said:
+            tell[word](id, said.pop(word))
+        for word in ("merged_by_hand", "repaired"):
+            if said.pop(word, False):
+                self.found[word] |= {id}
+        if not said.pop("deleted", False):
+            self.tasks.append(worlds.a_task(id, **_tuples(_commits(_timed(said)))))
+
+    def subject(self, id: TaskId) -> str:
+        return check_subject(_tree(id), worlds.CHECKS)
+
+    def _runs(self, id: TaskId, runs: list[dict[str, Any]]) -> None:
+        self.found["runs"][id] = tuple(
+            worlds.a_run(id, n, **_run_fields(said)) for n, said in enumerate(runs, start=1)
+        )  # fmt: skip
+
+    def _worktree(self, id: TaskId, said: dict[str, Any]) -> None:
+        fault = said.pop("fault", None)
+        self.found["worktrees"][id] = worlds.a_worktree(id, fault=WorktreeFault(fault) if fault else None, **said)
+
+    def _branch(self, id: TaskId, said: dict[str, Any]) -> None:
+        self.found["branches"][id] = worlds.a_branch(id, **_commits(said))
+
+    def _pull(self, id: TaskId, said: dict[str, Any]) -> None:
+        said = _commits(_timed(said))
+        if "state" in said:
+            said["state"] = PullState(said["state"])
+        if "rejection" in said:
+            said["rejection"] = Rejection(head=worlds.HEAD, text=said["rejection"])
+        said.setdefault("number", 6 + len(self.tasks) + 1)
+        self.found["pull_requests"][id] = worlds.a_pull(id, **said)
+
+    def _changes(self, id: TaskId, paths: list[str] | str) -> None:
+        self.found["candidates"][id] = (
+            Unknown("no answer")
+            if paths == "silent"
+            else Candidate(base=worlds.BASE, head=worlds.HEAD, tree=_tree(id), changed=frozenset(paths))
+        )
+
+    def _conflict(self, id: TaskId, paths: list[str]) -> None:
+        self.found["candidates"][id] = Conflict(base=worlds.BASE, head=worlds.HEAD, paths=tuple(paths))
+
+    def _checks(self, id: TaskId, results: list[str]) -> None:
+        for n, result in enumerate(results, start=1):
+            stale = result.removeprefix("stale ")
+            subject = self.subject(TaskId(f"{id} before" if stale != result else id))
+            run: Run = replace(
+                worlds.a_check(stale, n, id)
+                if stale not in ("unavailable", "killed")
+                else worlds.a_check("failed", n, id),
+                id=RunId(RunKind.CHECK, subject, n),
+            )
+            if stale == "killed":
+                run = replace(run, exit=worlds.an_exit(code=None, signal=15))
+            if stale == "unavailable":
+                run = replace(run, exit=worlds.an_exit(code=None, cause="unavailable"))
+            self.found["checks"].append(run)
+
+    def _landed(self, id: TaskId, said: dict[str, Any]) -> None:
+        landing = {"head": worlds.HEAD, "commit": worlds.OTHER, "at": worlds.ago(60), **_commits(_timed(said))}
+        self.found["landings"][id] = Landing(task=id, **landing)
+
+    def _since(self, id: TaskId, said: dict[str, Any]) -> None:
+        self.found["since"][id] = Since(**{"n": 0, "base": worlds.BASE, "at": worlds.ago(60), **_timed(said)})
+
+    def _occupant(self, id: TaskId, command: str) -> None:
+        self.found["occupants"][id] = Occupant(pid=4711, command=command)
+
+    def _failure(self, id: TaskId, said: dict[str, Any]) -> None:
+        self.found["failures"][id] = Failure(**{"message": "it went wrong", "until": worlds.ago(-60), **_timed(said)})
+
+
+def _run_fields(said: Mapping[str, Any]) -> dict[str, Any]:
+    made = _commits(_timed(said))
+    if isinstance(made.get("exit"), dict):
+        made["exit"] = _timed(made["exit"])
+    return made
+
+
+def _timed(said: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in said.items():
+        if name.endswith("ago"):
+            made[f"{name.removesuffix('ago').rstrip('_')}_at".lstrip("_")] = worlds.ago(value)
+        elif name.endswith("_in"):
+            made[name.removesuffix("_in")] = worlds.ago(-value)
+        else:
+            made[name] = worlds.US if name == "assignee" and value == "us" else value
+    return made
+
+
+def _commits(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: COMMITS[value] if name in COMMIT_FIELDS and value else value for name, value in said.items()}
+
+
+def _tuples(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _tuple(value) for name, value in said.items()}
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _tree(id: TaskId) -> Sha:
+    return Sha(hashlib.sha1(id.encode(), usedforsecurity=False).hexdigest())

@@ -1,0 +1,506 @@
+"""What people read: whole outputs, and that hostile text can do nothing to a terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+import worlds
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+from worlds import (
+    US,
+    Unknown,
+    a_branch,
+    a_candidate,
+    a_check,
+    a_pull,
+    a_run,
+    a_task,
+    a_worktree,
+    ago,
+    an_epic,
+    seen,
+    wanted,
+)
+
+from reconciler.errors import ChangedError, ManifestError, PermanentError, TemporaryError
+from reconciler.executor import Outcome
+from reconciler.names import Sha, TaskId
+from reconciler.planner import Plan, plan
+from reconciler.render import document, safe, text
+
+X = (TaskId("x"),)
+HOSTILE = {
+    "escape": "\x1b]0;owned\x07\x1b[2J\x1b[31mred",
+    "c1": "\x9b31mred\x85next",
+    "bidi": "abc\u202egpj.exe\u2066\u200f",
+    "lines": "one\ntwo\r\nthree\rfour\u2028five\x0bsix",
+    "invisible": "a\u200bb\ufeffc\u00add\U000e0041",
+    "surrogate": "half \ud83d of it",
+    "markup": "[bold red]no[/] [/nothing] :smile: [link=http://x]y[/link]",
+    "long": "x" * 10_000,
+    "wide": "語" * 10_000,
+    "combining": "e" + "\u0301" * 10_000,
+    "blank": " \t ",
+}
+
+
+def printed(renderable, width=100, **settings):
+    """What a terminal of this width shows; plain unless told otherwise."""
+    file = io.StringIO()
+    Console(file=file, width=width, markup=False, highlight=False, emoji=False, **settings).print(renderable)
+    return file.getvalue()
+
+
+def busy(**titles):
+    """A manifest in the middle of its work, and one whose epic does not exist."""
+
+    def task(id, title, **fields):
+        return a_task(id, title=titles.get(id.replace("-", "_"), title), parents=X, **fields)
+
+    ours = {"status": "in_progress", "assignee": US}
+    lexer = {"description": "Digits.\n\tAnd signs.", "notes": "Mind the gap"}
+    tasks = (
+        a_task("x", type="epic"),
+        task("x-1", "Write the grammar", status="closed", labels=["phase:merged"]),
+        task("x-2", "レンダラーを書く", **ours, labels=["phase:working"]),
+        task("x-3", "Teach the lexer numbers", **ours, labels=["phase:pr_created", "pr:7"], **lexer),
+        task("x-4", "Check with just", **ours, labels=["phase:pr_created", "pr:8"]),
+        task("x-5", "Write the parser"),
+        task("x-6", "Print what was parsed", blockers=(TaskId("x-2"), TaskId("x-5"))),
+        task("x-7", "Measure it", status="blocked", assignee=US, labels=["needs-human"]),
+        task("x-8", "Read from a pipe", **ours),
+        *(task(f"x-9.{n}", f"Example {n}", blockers=(TaskId("x-6"),)) for n in range(1, 9)),
+    )
+    failed = {"code": 1, "at": ago(4)}
+    alive = a_run("x-2", 2, state="running", started_at=ago(754), last_progress_at=ago(200), pid=4242)
+    observed = seen(
+        *tasks,
+        runs={
+            "x-2": (a_run("x-2", exit={"code": 1}), alive),
+            "x-3": (a_run("x-3"),),
+            "x-4": (a_run("x-4"),),
+            "x-7": tuple(a_run("x-7", n, exit={"code": 1}) for n in (1, 2, 3)),
+            "x-8": (a_run("x-8", exit=failed),),
+        },
+        worktrees={id: a_worktree(id) for id in ("x-2", "x-3", "x-4", "x-7", "x-8")},
+        branches={id: a_branch(id) for id in ("x-3", "x-4")},
+        pull_requests={"x-3": a_pull("x-3", 7), "x-4": a_pull("x-4", 8)},
+        candidates={"x-3": a_candidate(), "x-4": replace(a_candidate("justfile"), tree=Sha("f4" * 20))},
+        checks=(a_check("running", task="x-3"),),
+    )
+    epics = (an_epic(name="feature-x", epic=TaskId("x")), an_epic(name="gone", epic=TaskId("y")))
+    return plan(wanted(*epics), observed), observed
+
+
+# --- whole outputs -------------------------------------------------------------------------------------------
+
+
+def test_a_plan_says_what_is_done_what_waits_and_how_to_go_on():
+    assert (
+        printed(text.plan(busy()[0]))
+        == """\
+feature-x
+  +  x-5      StartAgent  start attempt 1: its dependencies are closed and nothing is in its way
+                          (Ready)
+  =  x-2      waits       AgentRunning: attempt 2 is at work
+  =  x-3      waits       ChecksRunning: the checks run on the merged tree e3e3e3e3e3e3
+  =  x-4      waits       ProtectedPaths: it changes justfile, which needs a person; 'reconcile
+                          approve x-4' says yes
+  =  x-6      waits       Blocked: blocked by x-2, x-5
+  =  x-7      waits       AgentFailed: its agent failed (exit status 1); see its notes; 'reconcile
+                          retry x-7' tries again
+  =  x-8      waits       Backoff: its agent failed (exit status 1); attempt 2 follows (in 6s)
+  =  8 tasks  wait        Blocked: blocked by x-6  (x-9.1, x-9.2, x-9.3, x-9.4, x-9.5, x-9.6 and 2
+                          more)
+
+gone
+  !  EpicNotFound: no task y is in the tracker
+
+1 action, 14 waiting; run 'reconcile apply' to do this
+"""
+    )
+
+
+def test_a_status_groups_tasks_by_what_they_wait_for():
+    decided, observed = busy()
+
+    assert (
+        printed(text.status(document.status(decided, observed)))
+        == """\
+feature-x  x  ━───────────────────  1/16 closed
+  Progressing  1 action due, 1 agent at work, 1 check running, 1 timer pending
+
+Needs a person (2)
+  x-4  Check with just  pr_created  attempt 1  #8 checks pending
+       it changes justfile, which needs a person; 'reconcile approve x-4' says yes  (ProtectedPaths)
+  x-7  Measure it                   attempt 3
+       its agent failed (exit status 1); see its notes; 'reconcile retry x-7' tries again
+       (AgentFailed)
+
+In progress (1)
+  x-2  レンダラーを書く  working  attempt 2  12m34s  attempt 2 is at work; quiet for 3m20s
+                                                     (AgentRunning)
+
+Pull requests (1)
+  x-3  Teach the lexer numbers  pr_created  check  1m00s  #7 checks pending
+       the checks run on the merged tree e3e3e3e3e3e3  (ChecksRunning)
+
+Ready (2)
+  x-5  Write the parser             next: start attempt 1: its dependencies are closed and nothing
+                                    is in its way  (StartAgent)
+  x-8  Read from a pipe  attempt 1  its agent failed (exit status 1); attempt 2 follows (in 6s)
+                                    (Backoff)
+
+Blocked (9)
+  x-6    Print what was parsed  blocked by x-2, x-5  (Blocked)
+  x-9.1  Example 1              blocked by x-6  (Blocked)
+  x-9.2  Example 2              blocked by x-6  (Blocked)
+  x-9.3  Example 3              blocked by x-6  (Blocked)
+  x-9.4  Example 4              blocked by x-6  (Blocked)
+  x-9.5  Example 5              blocked by x-6  (Blocked)
+  x-9.6  Example 6              blocked by x-6  (Blocked)
+  x-9.7  Example 7              blocked by x-6  (Blocked)
+  x-9.8  Example 8              blocked by x-6  (Blocked)
+
+Worktrees (5 in ../worktrees)  x-2, x-3, x-4, x-7, x-8
+
+gone  ────────────────────  0/0 closed
+  Degraded (EpicNotFound)  no task y is in the tracker
+
+"""
+    )
+
+
+def test_a_narrow_status_says_why_below_the_task():
+    decided, observed = busy()
+
+    assert (
+        printed(text.status(document.status(decided, observed)), 60)
+        == """\
+feature-x  x  ━───────────────────  1/16 closed
+  Progressing  1 action due, 1 agent at work, 1 check
+               running, 1 timer pending
+
+Needs a person (2)
+  x-4  Check wi…  pr_created  attempt 1  #8 checks pending
+       it changes justfile, which needs a person; 'reconcile
+       approve x-4' says yes  (ProtectedPaths)
+  x-7  Measure …              attempt 3
+       its agent failed (exit status 1); see its notes;
+       'reconcile retry x-7' tries again  (AgentFailed)
+
+In progress (1)
+  x-2  レンダラーを書く  working  attempt 2  12m34s
+       attempt 2 is at work; quiet for 3m20s  (AgentRunning)
+
+Pull requests (1)
+  x-3  Teach t…  pr_created  check  1m00s  #7 checks pending
+       the checks run on the merged tree e3e3e3e3e3e3
+       (ChecksRunning)
+
+Ready (2)
+  x-5  Write the parser
+       next: start attempt 1: its dependencies are closed
+       and nothing is in its way  (StartAgent)
+  x-8  Read from a pipe  attempt 1
+       its agent failed (exit status 1); attempt 2 follows
+       (in 6s)  (Backoff)
+
+Blocked (9)
+  x-6    Print what was par…  blocked by x-2, x-5  (Blocked)
+  x-9.1  Example 1            blocked by x-6  (Blocked)
+  x-9.2  Example 2            blocked by x-6  (Blocked)
+  x-9.3  Example 3            blocked by x-6  (Blocked)
+  x-9.4  Example 4            blocked by x-6  (Blocked)
+  x-9.5  Example 5            blocked by x-6  (Blocked)
+  x-9.6  Example 6            blocked by x-6  (Blocked)
+  x-9.7  Example 7            blocked by x-6  (Blocked)
+  x-9.8  Example 8            blocked by x-6  (Blocked)
+
+Worktrees (5 in ../worktrees)  x-2, x-3, x-4, x-7, x-8
+
+gone  ────────────────────  0/0 closed
+  Degraded (EpicNotFound)  no task y is in the tracker
+
+"""
+    )
+
+
+def test_a_view_of_what_moves_leaves_out_what_does_not():
+    decided, observed = busy()
+
+    assert (
+        printed(text.progress(document.status(decided, observed), most=1))
+        == """\
+feature-x  x  ━───────────────────  1/16 closed
+  Progressing  1 action due, 1 agent at work, 1 check running, 1 timer pending
+
+Needs a person (2)
+  x-4  Check with just  pr_created  attempt 1  #8 checks pending
+       it changes justfile, which needs a person; 'reconcile approve x-4' says yes  (ProtectedPaths)
+  … and 1 more
+
+In progress (1)
+  x-2  レンダラーを書く  working  attempt 2  12m34s  attempt 2 is at work; quiet for 3m20s
+                                                     (AgentRunning)
+
+Pull requests (1)
+  x-3  Teach the lexer numbers  pr_created  check  1m00s  #7 checks pending
+       the checks run on the merged tree e3e3e3e3e3e3  (ChecksRunning)
+
+  2 ready, 9 blocked
+
+gone  ────────────────────  0/0 closed
+  Degraded (EpicNotFound)  no task y is in the tracker
+
+"""
+    )
+
+
+def test_a_description_holds_the_text_the_runs_and_the_history():
+    decided, observed = busy()
+    failed = {"at": "2026-01-01T11:59:30.123456Z", "event": "ActionFailed", "task": "x-3", "action": "Land"}
+    events = [
+        {
+            "at": "2026-01-01T11:58:00.000000Z",
+            "event": "Waiting",
+            "task": "x-3",
+            "reason": "Blocked",
+            "message": "by x-1",
+        },
+        {**failed, "message": "land #7", "error": {"message": "its head moved"}},
+        {"at": "2026-01-01T11:59:40.000000Z", "event": "Noted", "task": "x-3", "took_s": 1.2},
+    ]
+
+    shown = document.describe(TaskId("x-3"), decided, observed, events)
+
+    assert (
+        printed(text.describe(shown))
+        == """\
+x-3  Teach the lexer numbers
+  manifest      feature-x
+  status        in_progress, phase pr_created
+  waits         the checks run on the merged tree e3e3e3e3e3e3  (ChecksRunning)
+  priority      2
+  assignee      reconcile@localhost
+  labels        phase:pr_created, pr:7
+  worktree      ../worktrees/x-3
+  branch        agent/x-3
+  pull request  #7 checks pending  open, head c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1
+
+Description
+  Digits.
+      And signs.
+
+Notes
+  Mind the gap
+
+Runs
+  work/x-3/1                     ended    attempt 1  2m00s ago  took 1m00s  exit status 0  (Ready)
+  check/e3e3e3e3e3e3-01709241/1  running             1m00s ago                (Ready)
+
+Events
+  2026-01-01 11:58:00  Waiting       Blocked: by x-1
+  2026-01-01 11:59:30  ActionFailed  Land: land #7; its head moved
+  2026-01-01 11:59:40  Noted         took_s=1.2
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("observed", "specs", "said"),
+    [
+        (seen(), (), "Nothing to do: no manifest is recorded"),
+        (seen(a_task(status="closed")), (an_epic(),), "Nothing to do: all is as wanted"),
+        (seen(a_task(assignee="ann")), (an_epic(),), "Nothing to do: 1 task waits, 1 of them for a person"),
+        (
+            seen(tasks=Unknown("locked")),
+            (an_epic(),),
+            "Nothing to do: 1 manifest is held, 1 source did not answer",
+        ),
+        (seen(a_task()), (an_epic(),), "1 action; run 'reconcile apply' to do this"),
+        (
+            seen(a_task(), a_task("x-2", blockers=(TaskId("x-1"),))),
+            (an_epic(),),
+            "1 action, 1 waiting; run 'reconcile apply' to do this",
+        ),
+    ],
+)
+def test_the_last_line_says_how_much_there_is_to_do(observed, specs, said):
+    decided = replace(plan(wanted(*(specs or ())), observed)) if specs else Plan()
+
+    assert printed(text.plan(decided)).splitlines()[-1] == said
+
+
+def test_a_silent_source_and_a_held_manifest_are_in_the_plan():
+    observed = seen(a_task(), a_task("x-2"), forges={"all": "not logged in"}, runs=Unknown("no answer in 10 s"))
+
+    assert printed(text.plan(plan(wanted(), observed))) == (
+        "all\n"
+        "  !  ForgeUnavailable: not logged in\n"
+        "  ?  runs   silent  no answer in 10 s\n"
+        "  ?  forge  silent  not logged in\n"
+        "\n"
+        "Nothing to do: 2 tasks wait, 2 of them for a person, 2 sources did not answer\n"
+    )
+
+
+def test_a_status_without_manifests_says_how_to_record_one():
+    said = printed(text.status(document.status(Plan(), seen())))
+
+    assert said == "No manifest is recorded; run 'reconcile apply -f FILE' to record one\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (None, "start attempt 1: its dependencies are closed and nothing is in its way"),
+        (TemporaryError("rate limited", delay=300), "not now: rate limited  (tried again in 5m00s)"),
+        (TemporaryError("locked", hint="end the other one"), "not now: locked  (hint: end the other one)"),
+        (ChangedError("its head moved"), "not done: its head moved  (it is looked at again at once)"),
+        (PermanentError("no\nprogram", hint="install it"), "failed: no program  (hint: install it)"),
+    ],
+)
+def test_an_outcome_is_one_line(error, said):
+    (action,) = plan(wanted(), seen(a_task())).actions
+
+    assert text.outcome(Outcome(action=action, error=error)) == f"x-1  StartAgent  {said}"
+
+
+def test_an_error_keeps_its_lines_and_says_what_to_do():
+    error = ManifestError("a.yaml:1:2: no\na.yaml:3:4: \x1bno", hint="mend it")
+
+    assert text.error(error) == "a.yaml:1:2: no\na.yaml:3:4: \\x1bno\n  hint: mend it"
+
+
+def test_many_tasks_that_wait_for_the_same_share_a_line():
+    tasks = [a_task(f"x-{n}", assignee="ann", created_at=ago(-n)) for n in range(9)]
+
+    said = printed(text.plan(plan(wanted(), seen(*tasks)))).splitlines()
+
+    assert (
+        said[1] == "  =  9 tasks  wait  AssignedElsewhere: assigned to ann  (x-0, x-1, x-2, x-3, x-4, x-5 and 3 more)"
+    )
+
+
+# --- hostile text ----------------------------------------------------------------------------------------------
+
+
+def hostile(title):
+    """Everything that shows a task called so, by an agent and a person who say so, too."""
+    decided, observed = busy(x_2=title, x_3=title, x_5=title, x_6=title, x_7=title)
+    unusable = a_task(title, title=title, parents=X, assignee=title, description=title, notes=title, labels=[title])
+    rejected = a_pull("x-4", 8, rejection=worlds.Rejection(head=worlds.HEAD, text=title), url=title)
+    observed = replace(
+        observed,
+        tasks={**observed.tasks, unusable.id: unusable},
+        pull_requests={**observed.pull_requests, "x-4": rejected},
+        worktrees=Unknown(title) if title == HOSTILE["lines"] else observed.worktrees,
+        forges={"gone": title},
+    )
+    decided = plan(wanted(*(epic.spec for epic in decided.epics)), observed)
+    events = [{"at": title, "event": title, "message": title, "action": title}, {title: title}]
+    status = document.status(decided, observed)
+    yield text.plan(decided)
+    yield text.status(status)
+    yield text.progress(status)
+    for task in (unusable.id, TaskId("x-3"), TaskId("x-4")):
+        yield text.describe(document.describe(task, decided, observed, events))
+
+
+def lines(renderable, width):
+    """The lines of the output as a terminal would break them, and nothing but them."""
+    said = printed(renderable, width)
+    assert said.endswith("\n")
+    return said.removesuffix("\n").split("\n")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_reaches_no_terminal_and_breaks_no_line(name, width):
+    for renderable in hostile(HOSTILE[name]):
+        found = lines(renderable, width)
+
+        assert all(line.isprintable() for line in found)
+        assert max(map(cell_len, found)) <= width
+        "\n".join(found).encode()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_row_is_a_row_whatever_its_title_says(name):
+    decided, observed = busy(x_6=HOSTILE[name])
+
+    said = lines(text.status(document.status(decided, observed)), 120)
+
+    (row,) = (line for line in said if line.startswith("  x-6 "))
+    assert row.endswith("blocked by x-2, x-5  (Blocked)")
+
+
+def test_colours_come_from_us_alone():
+    decided, observed = busy(x_5=HOSTILE["escape"], x_6=HOSTILE["markup"])
+
+    said = printed(text.status(document.status(decided, observed)), color_system="standard", force_terminal=True)
+
+    assert set(re.findall(r"\x1b[^m]*m?", said)) <= {f"\x1b[{code}m" for code in _CODES}
+    assert "[bold red]no[/] [/nothing] :smile:" in said
+
+
+_CODES = ("0", "1", "2", "1;31", "1;36", "1;35", "1;32", "1;33", "31", "32", "33", "35", "36")
+
+
+@given(st.text(st.characters(), max_size=60))
+def test_a_safe_line_is_one_printable_line(text_of_somebody):
+    found = safe.line(text_of_somebody)
+
+    assert found.isprintable()
+    assert len(found) <= safe.LINE_MOST
+
+
+@given(st.text(st.characters(), max_size=60))
+def test_a_safe_block_keeps_its_lines_and_nothing_else_that_moves(text_of_somebody):
+    found = safe.block(text_of_somebody)
+
+    assert found.replace("\n", "").isprintable()
+    assert found.count("\n") == text_of_somebody.count("\n")
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=60))
+def test_what_is_harmless_stays_as_it_is(text_of_somebody):
+    assert safe.line(text_of_somebody) == text_of_somebody
+    assert safe.block(text_of_somebody) == text_of_somebody
+
+
+def test_what_is_cut_says_so():
+    assert safe.line("a" * 500) == "a" * 399 + "…"
+    assert safe.line("\n" * 5000) == "…"
+    assert safe.block("a" * 30_000).endswith("\n… 10000 more characters")
+
+
+# --- where it is printed ---------------------------------------------------------------------------------------
+
+
+def test_a_pipe_gets_plain_uncut_lines(capsys):
+    decided, observed = busy(x_5="t" * 70)
+
+    text.console().print(text.status(document.status(decided, observed)))
+
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert re.search(r"x-5 +t{70} +next: start attempt 1: .* in its way  \(StartAgent\)\n", said)
+
+
+def test_no_color_is_plain_on_a_terminal_too(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    text.console(no_color=True).print(text.plan(busy()[0]))
+    plain = capsys.readouterr().out
+    text.console().print(text.plan(busy()[0]))
+
+    assert "\x1b" not in plain
+    assert "\x1b" in capsys.readouterr().out
