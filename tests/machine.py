@@ -90,6 +90,8 @@ class Machine:
         return pid
 
     def kill_shim(self, run: RunId) -> None:
+        """Kill the supervisor of a run that is at work (before that there is no agent to outlive it)."""
+        until(lambda: self.run(run).state is RunState.RUNNING, "the run to be at work")
         pid = self.shim_of(run)
         os.kill(pid, signal.SIGKILL)
         until(lambda: not lives(pid), "the shim to be dead")

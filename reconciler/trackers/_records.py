@@ -81,7 +81,7 @@ def _status(record: Record) -> str:
     if status is None or status == "":
         return "open"
     if not isinstance(status, str):
-        raise ValueError(f"{record['id']}: its status is not text")
+        raise ValueError(f"{record['id']!r}: its status is not text")
     return _text(status)
 
 
@@ -109,7 +109,7 @@ def _deferral(record: Record) -> datetime | None:
     value = record.get("defer_until")
     found = _date(value)
     if value and found is None:
-        raise ValueError(f"{record['id']}: its defer_until is not a date")
+        raise ValueError(f"{record['id']!r}: its defer_until is not a date")
     return found
 
 
@@ -118,7 +118,7 @@ def _edges(record: Record) -> list[Record]:
     if edges is None:
         return []
     if not isinstance(edges, list) or not all(_is_edge(edge) for edge in edges):
-        raise ValueError(f"{record['id']}: its dependencies are not a list of edges")
+        raise ValueError(f"{record['id']!r}: its dependencies are not a list of edges")
     return edges
 
 
@@ -175,7 +175,7 @@ def changed(record: Record, change: Change, now: datetime) -> Record:
         return record
     if task.status == "tombstone":
         raise PermanentError(f"{task.id} was deleted", hint="make a new task")
-    _check(task.id, change.title, change.priority)
+    _check(task.id, change.title or None, change.priority)
     return _with(after, "updated_at", _stamp(now))
 
 

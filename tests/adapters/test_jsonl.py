@@ -351,6 +351,17 @@ def test_settings_of_others_are_kept(folder):
     assert (folder.beads / ".gitignore").read_bytes() == b"*.db\n.reconcile.lock\r\nlast\n.reconcile.tmp\n"
 
 
+def test_a_gitignore_that_is_a_link_stops_no_write(folder, tmp_path):
+    folder.beads.mkdir()
+    (tmp_path / "shared").write_text("*.db\n")
+    (folder.beads / ".gitignore").symlink_to(tmp_path / "shared")
+
+    folder.write("x-1", create=NewTask(title="t"))
+
+    assert (folder.beads / ".gitignore").is_symlink()
+    assert (tmp_path / "shared").read_text() == "*.db\n"
+
+
 def test_reading_makes_nothing(folder):
     folder.tracker.tasks()
     folder.tracker.prefix()

@@ -197,6 +197,12 @@ def test_a_change_changes_what_it_names_and_nothing_else(tracker):
     assert after.updated_at > before.updated_at
 
 
+def test_a_title_is_never_taken_away(tracker):
+    make(tracker, title="t")
+
+    assert written(tracker, title="", priority=1).title == "t"
+
+
 def test_a_change_that_changes_nothing_leaves_no_trace(tracker):
     make(tracker, labels=frozenset({"l"}), blockers=(TaskId("x-2"),), description="d")
     before = written(tracker, status="closed", close_reason="done", note="n", assignee="us")

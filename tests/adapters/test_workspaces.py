@@ -553,7 +553,8 @@ def test_an_admin_folder_that_is_a_link_is_never_followed(repo, spaces, spec, ro
     (repo.common / "worktrees").mkdir()
     admin_of(repo).symlink_to(outside)
 
-    spaces.create(TASK, spec, repo.head())
+    with pytest.raises(TemporaryError):
+        spaces.create(TASK, spec, repo.head())
     spaces.remove(TASK, root)
 
     assert (outside / "precious").read_text() == "mine\n"

@@ -121,7 +121,7 @@ def test_a_run_whose_records_were_removed_is_still_alive(machine: Machine):
 def test_a_run_whose_records_were_removed_is_alive_beside_older_ones(machine: Machine):
     machine.finished("true", n=1)
     run = machine.start("exec sleep 60", n=2)
-    machine.runner.runs()
+    until(lambda: machine.run(run).state is RunState.RUNNING)
     shutil.rmtree(machine.runner.folder(run))
     assert machine.run(run).alive
     assert machine.another().runs()[run].alive
@@ -129,6 +129,7 @@ def test_a_run_whose_records_were_removed_is_alive_beside_older_ones(machine: Ma
 
 def test_a_run_whose_records_were_removed_can_be_stopped(machine: Machine):
     run = machine.start("exec sleep 60")
+    until(lambda: machine.run(run).state is RunState.RUNNING)
     shutil.rmtree(machine.state / "runs")
     machine.runner.stop(run, StopWhy.PERSON)
     until(lambda: run not in machine.runner.runs())
@@ -317,7 +318,7 @@ def test_what_no_program_can_be_given_is_refused(machine: Machine):
 def test_a_number_once_seen_as_over_is_looked_at_again_when_it_is_the_newest(machine: Machine):
     machine.finished("true", n=1)
     run = machine.start("exec sleep 60", n=2)
-    machine.runner.runs()
+    until(lambda: machine.run(run).state is RunState.RUNNING)
     machine.runner.stop(run, StopWhy.PERSON)
     until(lambda: machine.is_over(run))
     assert machine.run(run).exit
@@ -394,7 +395,7 @@ def test_what_outlived_its_shim_and_ignores_term_is_killed_later(machine: Machin
 
 def test_a_stop_whose_shim_was_killed_is_still_a_stop(machine: Machine):
     run = machine.start("exec sleep 60")
-    until(lambda: machine.run(run).started)
+    until(lambda: machine.run(run).state is RunState.RUNNING)
     machine.kill_shim(run)
     machine.runner.stop(run, StopWhy.CLOSED)
     until(lambda: not machine.run(run).alive)
