@@ -286,12 +286,12 @@ def test_a_submodule_in_the_checkout_is_never_entered(repo: GitRepo, forge: Loca
     script.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\ncat\n")
     script.chmod(0o755)
     repo.git("config", "filter.evil.clean", str(script), cwd=repo.path / "sub")
-    repo.write({"sub/.gitattributes": "* filter=evil\n", "sub/README": "edited\n"})
+    repo.write({"sub/.gitattributes": "* filter=evil\n", "sub/README": "jello\n"})
 
     land(repo, forge, {"a": "A\n"})
 
     assert not (tmp_path / "ran").exists()
-    assert (repo.path / "sub/README").read_text() == "edited\n"
+    assert (repo.path / "sub/README").read_text() == "jello\n"
 
 
 def begin(repo: GitRepo, what: str) -> None:

@@ -246,6 +246,18 @@ def test_a_checkout_that_a_person_moved_on_is_left_alone(repo: GitRepo, forge: L
     assert repo.status() == " M b" and repo.head() == order.expected.base
 
 
+def test_a_checkout_that_was_made_since_is_not_taken_for_one_left_behind(
+    repo: GitRepo, forge: LocalForge, order: LandOrder, tmp_path: Path
+) -> None:
+    left_behind(repo, order)
+    repo.git("worktree", "add", "--quiet", "--force", str(tmp_path / "since"), "main")
+    repo.git("checkout", order.expected.base, "--", "a", cwd=tmp_path / "since")
+
+    forge.catch_up("main")
+
+    assert repo.status(tmp_path / "since") == "M  a" and repo.status() == ""
+
+
 def test_a_checkout_left_behind_is_brought_to_where_its_branch_is_by_then(
     repo: GitRepo, forge: LocalForge, order: LandOrder
 ) -> None:

@@ -10,6 +10,7 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
+from reconciler import shell
 from reconciler.desired import MergeMethod
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.forges.local import LocalForge
@@ -108,6 +109,26 @@ def test_a_pull_request_whose_branch_is_gone_reads_as_closed_and_declined(repo: 
     pull = pull_of(forge)
 
     assert (pull.state, pull.declined, pull.head, pull.closed_at) == (PullState.CLOSED, True, head, None)
+
+
+def test_one_that_lands_while_we_look_is_not_taken_for_declined(
+    repo: GitRepo, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(repo, forge)
+    run = shell.run
+
+    def landing_in_between(argv: list[str], **options: object) -> shell.Finished:
+        if "refs/heads/agent/" in argv:
+            monkeypatch.setattr(shell, "run", run)
+            LocalForge(repo.seam()).close(PrNumber(1), declined=False, merged=True)
+            repo.git("branch", "-D", BRANCH)
+        return run(argv, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shell, "run", landing_in_between)
+
+    pull = pull_of(forge)
+
+    assert (pull.state, pull.declined) == (PullState.MERGED, False)
 
 
 def test_closing_keeps_the_work_from_being_collected(repo: GitRepo, forge: LocalForge) -> None:

@@ -49,7 +49,7 @@ class History:
 
     def _since(self, old: Sha, tip: Sha, known: tuple[Landing, ...]) -> tuple[Landing, ...] | None:
         # A merge *of* the base into something else makes the old tip an ancestor that is not on the new line.
-        newer = self.lacks(tip, old) if self.contains(tip, old) else ()
+        newer = self.lacks(tip, old)
         if not newer:
             return None
         parent = self._git.objects("rev-parse", "--verify", "--quiet", f"{newer[-1]}^1", ok=(0, 1)).text.strip()
