@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+
+# A folder made while its parent is being listed is watched twice; the library says so at length, and goes on.
+warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.")
 
 _MADE = [FileCreatedEvent, FileMovedEvent, DirCreatedEvent]
 _CHANGED = [FileCreatedEvent, FileMovedEvent, FileDeletedEvent, FileModifiedEvent]

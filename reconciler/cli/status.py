@@ -14,9 +14,7 @@ from reconciler.errors import UsageError
 from reconciler.loop import Tick
 from reconciler.names import RunKind, TaskId, usable
 from reconciler.observed import Run
-from reconciler.render import document, safe
-from reconciler.render import status as status_text
-from reconciler.render import task as task_text
+from reconciler.render import document, safe, text
 from reconciler.wiring import Site
 
 FOLLOW_PAUSE_S = 0.2
@@ -34,7 +32,7 @@ def status_command(name: str | None, out: Output) -> int:
         raise UsageError(f"no manifest {name} is recorded here; known: {', '.join(known) or 'none'}")
     shown = document.status(tick.plan, tick.observed, {each: site.recorded.status(each) for each in known})
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
-    out.answer(shown, lambda: status_text.status(shown))
+    out.answer(shown, lambda: text.status(shown))
     return 0
 
 
@@ -49,7 +47,7 @@ def describe_command(task: str, out: Output) -> int:
     shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id))
     if shown is None:
         raise UsageError(f"no recorded manifest holds a task {task}", hint="'reconcile status' lists them")
-    out.answer(shown, lambda: task_text.describe(shown))
+    out.answer(shown, lambda: text.describe(shown))
     return 0
 
 

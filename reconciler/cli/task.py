@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from reconciler import graph, loop, wiring
 from reconciler.cli.output import Output, common, here
@@ -15,6 +16,7 @@ from reconciler.errors import UsageError
 from reconciler.names import TaskId
 from reconciler.ports import Change, NewTask
 from reconciler.render import safe
+from reconciler.render.table import Row, Rows
 from reconciler.wiring import Site
 
 PRIORITY = click.IntRange(0, 4)
@@ -196,16 +198,16 @@ def _show(site: Site, task: TaskId, out: Output, said: Callable[[], str] | None 
     return 0
 
 
-def _table(records: list[dict[str, Any]]) -> Table | str:
+def _table(records: list[dict[str, Any]]) -> Rows | str:
     if not records:
         return "no tasks"
-    table = Table(box=None, pad_edge=False)
-    for name in ("id", "p", "status", "assignee", "title"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
-    for record in records:
-        cells = (record.get(name, "") for name in ("id", "priority", "status", "assignee", "title"))
-        table.add_row(*(safe.line(str(cell)) for cell in cells))
-    return table
+    return Rows(rows=[_row(record) for record in records], yields=4, indent=0)
+
+
+def _row(record: dict[str, Any]) -> Row:
+    cells = (str(record.get(name, "")) for name in ("id", "status", "assignee", "title"))
+    id, status, assignee, title = (Text(safe.line(cell)) for cell in cells)
+    return Row(cells=(id, Text(f"P{record.get('priority', 2)}"), status, assignee, title))
 
 
 def _fields(record: dict[str, Any]) -> Table:

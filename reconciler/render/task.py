@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from reconciler.names import split_key
 from reconciler.render.safe import block, line
 from reconciler.render.status import pull_request, why
 from reconciler.render.table import Row, Rows
@@ -47,7 +48,7 @@ def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]
 
 def _texts(document: dict[str, Any]) -> Iterator[RenderableType]:
     for name in ("description", "acceptance", "notes"):
-        if text := document[name].strip():
+        if text := split_key(document[name])[0].strip():
             yield Text(f"\n{name.capitalize()}", "bold")
             yield Rows(rows=[Row(cells=(Text(),), note=Text(block(text)))], yields=0)
 

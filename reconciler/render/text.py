@@ -14,6 +14,7 @@ from rich.text import Text
 from reconciler.actions import Action, Waiting
 from reconciler.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.executor import Outcome
+from reconciler.job import NEEDS_HUMAN
 from reconciler.names import TaskId
 from reconciler.planner import EpicPlan, Plan
 from reconciler.reasons import NEEDS_A_PERSON
@@ -152,12 +153,17 @@ def _silent(source: str, why: str) -> Row:
     return Row(cells=(Text("?", "magenta"), Text(line(source)), Text("silent", "magenta")), note=Text(line(why)))
 
 
+def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
+    handed = any(job.task.id == task and NEEDS_HUMAN in job.task.labels for job in epic.jobs)
+    return handed or epic.waiting[task].reason in NEEDS_A_PERSON
+
+
 def _nothing(decided: Plan, waiting: list[Waiting]) -> str:
     if not decided.epics:
         return "no manifest is recorded"
     if decided.converged:
         return "all is as wanted"
-    person = sum(word.reason in NEEDS_A_PERSON for word in waiting)
+    person = sum(_for_a_person(epic, task) for epic in decided.epics for task in epic.waiting)
     silent = sum(len(epic.unknown) for epic in decided.epics)
     held = sum(epic.held is not None and not epic.waiting for epic in decided.epics)
     parts = (

@@ -227,15 +227,15 @@ def _copy(source: Path, target: Path) -> None:
     try:
         shutil.copy2(source, target)
     except FileNotFoundError:
-        return  # No exclude file, or a checkout that was made without files.
+        return  # A repository that excludes nothing, a whole checkout, one that was made without files.
 
 
 def _sparse(git: Git, checkout: BaseCheckout, own: Path) -> tuple[str, ...]:
     """Settings of a checkout that holds some folders only; they are its own, not the repository's."""
-    patterns, settings = checkout.admin / "info" / "sparse-checkout", checkout.admin / "config.worktree"
-    if not patterns.is_file() or not settings.is_file():
+    _copy(checkout.admin / "info" / "sparse-checkout", own / "info" / "sparse-checkout")
+    settings = checkout.admin / "config.worktree"
+    if not settings.is_file():
         return ()
-    shutil.copyfile(patterns, own / "info" / "sparse-checkout")
     listed = git.objects("config", f"--file={settings}", "--no-includes", "--null", "--list").text.split("\0")
     pairs = (entry.partition("\n") for entry in listed)
     return tuple(

@@ -41,7 +41,7 @@ class Intents:
         path = self._path(base)
         try:
             kept = json.loads(path.read_bytes())
-            if kept.pop("version") != VERSION or kept["base"] != base:
+            if kept.pop("version") != VERSION:
                 raise ValueError("written by another version of this program")
             intent = Intent(**{**kept, "checkouts": tuple(kept["checkouts"])})
             if not (_SHA.fullmatch(intent.old) and _SHA.fullmatch(intent.new)):
