@@ -34,6 +34,15 @@ class Held:
         return self.shim or self.agent
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The slots of one manifest: their files, how many are held, and one that is not (its file may not exist yet)."""
+
+    files: tuple[Path, ...]
+    held: int
+    free: Path
+
+
 class Locks:
     """The lock files of one repository."""
 
@@ -90,15 +99,17 @@ class Locks:
         finally:
             os.close(fd)
 
-    def take_slot(self, manifest: str, most: int) -> int | None:
-        """Hold a free slot if fewer than `most` are held, whatever their numbers; its descriptor. Only behind the gate."""
+    def slots(self, manifest: str) -> Slots:
+        """The slots of a manifest, counted whatever their numbers. Only behind the gate."""
         folder = self._slots(manifest)
         numbers = sorted(int(name) for name in os.listdir(folder) if name.isdecimal())
         free = [k for k in numbers if not held(folder / str(k))]
-        if len(numbers) - len(free) >= most:
-            return None
         unused = next(k for k in range(len(numbers) + 1) if k not in numbers)
-        return take(folder / str(free[0] if free else unused), PROBE_PATIENCE_S)
+        return Slots(
+            files=tuple(folder / str(k) for k in numbers),
+            held=len(numbers) - len(free),
+            free=folder / str(free[0] if free else unused),
+        )
 
     def _slots(self, manifest: str) -> Path:
         return self._root / "slots" / manifest

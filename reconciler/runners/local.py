@@ -25,7 +25,7 @@ from reconciler.ports import RunSpec, SlotBound
 from reconciler.runners import _processes as processes
 from reconciler.runners._census import Census
 from reconciler.runners._folders import Folders, Subject, read_plain
-from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, held
+from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 
@@ -220,7 +220,9 @@ class LocalRunner:
         return shim_fd, agent_fd, slot_fd
 
     def _make_sure_it_is_over(self, run: RunId) -> None:
-        if not self._stopping.tree(run).members():
+        tree = self._stopping.tree(run)
+        # Twice: a process that forks and ends while one looks at it can be missed.
+        if not tree.members() and not tree.members():
             return
         if self._folders.record(run).exit is None:
             raise ChangedError(f"{run} is alive, although its locks are free")
@@ -231,17 +233,21 @@ class LocalRunner:
         with self._locks.gate(slot.manifest):
             recorded = self._bound(slot.manifest)
             most = slot.most if recorded is None else recorded
-            fd = self._locks.take_slot(slot.manifest, most - self._hidden(slot.manifest))
+            slots = self._locks.slots(slot.manifest)
+            # In this order: a run that loses its slot in between is counted twice. The other way it would not be counted.
+            alive = slots.held + self._hidden(slot.manifest, slots)
+            fd = take(slots.free, PROBE_PATIENCE_S) if alive < most else None
         if fd is None:
             raise ChangedError(f"all {most} agents of {slot.manifest} are at work")
         return fd
 
-    def _hidden(self, manifest: str) -> int:
-        """How many runs of a manifest live without holding a lock: shim killed, inherited descriptors closed."""
-        runs = {run for folder in processes.carriers() if (run := self._folders.run_of(folder))}
+    def _hidden(self, manifest: str, slots: Slots) -> int:
+        """How many runs of a manifest live without a slot: their shim was killed, and their agent closed what it got."""
+        files = {file for path in slots.files if (file := processes.file_id(path))}
         return sum(
-            self._folders.record(run).told.slot == manifest and not self._locks.held(run.kind, run.subject).any
-            for run in runs
+            not any(shim.has_open(pid, file) for pid in pids for file in files)
+            for folder, pids in processes.carriers().items()
+            if (run := self._folders.run_of(folder)) and self._folders.record(run).told.slot == manifest
         )
 
     def _wait_until_recorded(self, run: RunId) -> None:

@@ -14,6 +14,7 @@ from reconciler import shell
 from reconciler.desired import MergeMethod
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.forges.local import LocalForge
+from reconciler.forges.local.remotes import Remotes
 from reconciler.names import PrNumber, Sha, TaskId
 from reconciler.observed import Candidate, Landing, PullRequest, PullState, Rejection
 from reconciler.ports import LandOrder
@@ -420,6 +421,37 @@ def test_a_remote_that_moves_while_we_push_is_never_overwritten(
     assert (repo.head("main"), remote.head("main")) == (local, theirs)
 
 
+def test_what_was_pushed_after_our_last_look_is_never_overwritten(
+    repo: GitRepo, forge: LocalForge, remote: GitRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = an_order(repo, forge, "x-1", push=True)
+    theirs = repo.branch("somebody", {"theirs": "1\n"})
+    local, run = repo.head("main"), shell.run
+
+    def pushed_before(argv: list[str], **options: object) -> shell.Finished:
+        if "push" in argv:
+            monkeypatch.setattr(shell, "run", run)
+            repo.git("push", "--quiet", "origin", "somebody:main")
+        return run(argv, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shell, "run", pushed_before)
+    with pytest.raises(ChangedError):
+        forge.land(order)
+
+    assert (repo.head("main"), remote.head("main")) == (local, theirs)
+
+
+def test_a_push_never_takes_anything_back(repo: GitRepo, remote: GitRepo) -> None:
+    theirs = repo.commit({"theirs": "1\n"})
+    repo.git("push", "--quiet", "origin", "main")
+    git = repo.seam()
+
+    with git.writing() as lock, pytest.raises(ChangedError, match="does not contain"):
+        Remotes(git).push("main", theirs, repo.branch("ours", {"ours": "1\n"}, start="main~1"), lock)
+
+    assert remote.head("main") == theirs
+
+
 def test_local_commits_that_the_remote_lacks_are_ours_to_push_only_if_we_landed_them(
     repo: GitRepo, forge: LocalForge, remote: GitRepo
 ) -> None:
@@ -451,10 +483,11 @@ def test_a_base_that_went_another_way_than_its_remote_is_diverged(
         forge.push_base("main")
 
 
+@pytest.mark.parametrize("url", ["http://me:hunter2@127.0.0.1:1/x", "git://me:hunter2@127.0.0.1:1/x"])
 def test_a_remote_that_does_not_answer_is_unknown_and_its_password_stays_unsaid(
-    repo: GitRepo, forge: LocalForge, remote: GitRepo
+    repo: GitRepo, forge: LocalForge, remote: GitRepo, url: str
 ) -> None:
-    repo.git("remote", "set-url", "origin", "http://me:hunter2@127.0.0.1:1/x")
+    repo.git("remote", "set-url", "origin", url)
 
     with pytest.raises(TemporaryError) as refused:
         forge.base("main", push=True)

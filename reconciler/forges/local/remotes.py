@@ -17,7 +17,7 @@ from reconciler.shell import Finished
 FRESH_S = 30.0
 NETWORK_S = 120.0
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^/]+:")
-_CREDENTIALS = re.compile(r"://[^@/\s]+@")
+_CREDENTIALS = re.compile(r"[^\s/'@]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,10 @@ class Remotes:
         try:
             return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock)
         except GitError as error:
-            raise TemporaryError(_CREDENTIALS.sub("://", str(error)), delay=30.0) from error
+            # Its last words are advice; the first that is fatal says what is wrong.
+            lines = error.finished.err.decode("utf-8", "replace").splitlines()
+            why = next((line for line in lines if line.startswith("fatal: ")), error.finished.complaint)
+            raise TemporaryError(f"git {args[0]} failed: {_CREDENTIALS.sub('', why)[:300]}", delay=30.0) from error
 
     def _said(self) -> dict[str, str]:
         config = self._git.repository.common / "config"
