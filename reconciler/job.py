@@ -298,6 +298,17 @@ class Job:
         return isinstance(self.landing, Landing) or (self.merged_by_hand and self.pull is not None)
 
     @property
+    def merged(self) -> bool:
+        """True when its pull request was closed as merged, after the last retry.
+
+        What a person brought to the base leaves no other trace once its pull request is closed.
+        """
+        pull = self.pull
+        if not isinstance(pull, PullRequest) or pull.state is not PullState.MERGED:
+            return False
+        return self.since is None or (pull.closed_at is not None and pull.closed_at > self.since.at)
+
+    @property
     def finished_by_agent(self) -> bool:
         """True when its own agent closed the task and left commits that have not landed: they still want landing."""
         return (
@@ -305,6 +316,7 @@ class Job:
             and self.last is not None
             and self.task.closed_by_session == str(self.last.id)
             and not self.landed
+            and not self.merged
             and not self.declined
             and self.new_commits
         )

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from reconciler.errors import TemporaryError
 from reconciler.messages import clean
 from reconciler.names import TaskId
 from reconciler.observed import Observed, PullState, Unknown, Worktree
@@ -39,11 +40,14 @@ class Journal:
         """Add events to the history. The file is begun anew, once, when it grows past its limit."""
         if not events:
             return
-        path = self._prepared() / "events.jsonl"
-        if path.exists() and path.stat().st_size > EVENTS_MOST_BYTES:
-            os.replace(path, path.with_name("events.1.jsonl"))
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(_plain(event), ensure_ascii=False) + "\n" for event in events)
+        try:
+            path = self._prepared() / "events.jsonl"
+            if path.exists() and path.stat().st_size > EVENTS_MOST_BYTES:
+                os.replace(path, path.with_name("events.1.jsonl"))
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(_plain(event), ensure_ascii=False) + "\n" for event in events)
+        except OSError as error:
+            raise TemporaryError(f"the history can't be written: {error}") from error
 
     def events(self, task: TaskId | None = None) -> list[dict[str, Any]]:
         """The history, oldest first; of one task where one is named. A line that can't be read is left out."""
@@ -58,10 +62,13 @@ class Journal:
         text = json.dumps(self._seed_form(observed), indent=2, sort_keys=True) + "\n"
         if text == self._state:
             return
-        path = self._prepared() / "state.json"
-        temporary = path.with_name(f".state.{os.getpid()}")
-        temporary.write_text(text, "utf-8")
-        os.replace(temporary, path)
+        try:
+            path = self._prepared() / "state.json"
+            temporary = path.with_name(f".state.{os.getpid()}")
+            temporary.write_text(text, "utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise TemporaryError(f"state.json can't be written: {error}") from error
         self._state = text
 
     def _seed_form(self, observed: Observed) -> dict[str, dict[str, str]]:

@@ -51,6 +51,10 @@ class Tick:
         return any(outcome.error is None for outcome in self.outcomes)
 
 
+def _give_up(error: Exception) -> None:
+    raise error
+
+
 @dataclass(kw_only=True)
 class Loop:
     """The wheel. `load` gives the wanted state anew for every tick; `wanted` may hold actions back."""
@@ -62,7 +66,7 @@ class Loop:
     clock: Callable[[], datetime] = now
     wanted: Callable[[Action], bool] = lambda action: True
     seen: Callable[[Tick], None] = lambda tick: None
-    troubled: Callable[[ReconcileError], None] = lambda error: None
+    troubled: Callable[[Exception], None] = _give_up
     workers: int = WORKERS
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
@@ -115,7 +119,8 @@ class Loop:
     ) -> Tick:
         """Tick whenever woken, when a timer runs out, and at least every `interval_s`; until `stop` or `enough`.
 
-        What is wanted may become unreadable meanwhile: that is told to `troubled`, and nothing is done until it is mended.
+        What is wanted may become unreadable meanwhile, or a defect of ours show: that is told to `troubled`, and
+        everything is looked at anew after `interval_s`.
         """
         tick = Tick(observed=Observed(at=self.clock()), plan=Plan())
         while True:
@@ -124,7 +129,7 @@ class Loop:
             try:
                 tick = self.until_quiet(stop)
                 pause_s = self._pause_s(tick.plan, interval_s)
-            except ReconcileError as error:
+            except Exception as error:  # noqa: BLE001 - one bad night must not end a watch
                 self.troubled(error)
             else:
                 if enough(tick):

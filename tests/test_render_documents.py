@@ -424,13 +424,14 @@ def test_conditions_say_where_a_manifest_stands_and_why(observed, spec, converge
 
 
 def test_the_reason_for_standing_still_is_the_task_that_needs_a_person():
-    observed = seen(a_task("x-0", assignee="ann"), a_task(blockers=(TaskId("x-0"),)), a_task("x-2", blockers=(X1,)))
+    ann = TaskId("x-9")
+    observed = seen(a_task(blockers=(ann,)), a_task("x-2", blockers=(X1,)), a_task("x-9", assignee="ann"))
 
     found = shown(observed)["conditions"][0]
 
     assert (found["reason"], found["message"]) == (
         "AssignedElsewhere",
-        "0 of 3 tasks closed; x-0: assigned to ann; 2 other tasks open",
+        "0 of 3 tasks closed; x-9: assigned to ann; 2 other tasks open",
     )
 
 

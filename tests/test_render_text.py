@@ -357,6 +357,21 @@ def test_a_status_without_manifests_says_how_to_record_one():
     assert said == "No manifest is recorded; run 'reconcile apply -f FILE' to record one\n"
 
 
+def test_what_holds_a_whole_manifest_is_said_once_and_its_tasks_are_not_laid_at_a_persons_door():
+    observed = seen(a_task(), a_task("x-2", assignee="ann"))
+    decided = plan(wanted(an_epic(suspend=True)), observed)
+
+    assert printed(text.status(document.status(decided, observed))) == (
+        "all  ────────────────────  0/2 closed\n"
+        "  Suspended  the manifest says 'suspend: true'\n"
+        "\n"
+        "Blocked (2)\n"
+        "  x-1  x-1  the manifest says 'suspend: true'  (Suspended)\n"
+        "  x-2  x-2  the manifest says 'suspend: true'  (Suspended)\n"
+        "\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

@@ -69,7 +69,9 @@ class UpdateTask(Action):
             manifest=spec.name,
             task=task.id,
             reason="ManifestChanged",
-            message=f"write {', '.join(sorted(changed))} from the manifest" if changed else "note what the manifest says of it",
+            message=f"write {', '.join(sorted(changed))} from the manifest"
+            if changed
+            else "note what the manifest says of it",
             change=_change(spec, ids, task, before, inline),
             inline=inline,
         )

@@ -112,7 +112,7 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
         return 128 + got[0]
     if wait:
         return ending(wheel.mine(tick.plan), timed_out=stop.is_set())
-    return 1 if tick.errors else 0
+    return 1 if tick.errors or tick.observed.failures else 0
 
 
 @contextmanager

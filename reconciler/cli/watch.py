@@ -43,7 +43,7 @@ def watch_command(
     with lock.reconciling(site.state, "watch"), interrupted() as (wake, stop, got):
         site.catch_up()
         loop = wheel.loop()
-        loop.troubled = lambda error: out.chat(f"held: {error}")
+        loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
         with Wakes(spots(site.state, site.repository.common, site.beads, watched.paths), wake):
             tick = loop.forever(wake, stop, interval_s=interval, enough=lambda tick: until_done and over(tick.plan))
     if out.for_people:

@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.actions import Action, SetPhase
 from reconciler.cli.output import Output
 from reconciler.desired import Desired
+from reconciler.errors import ReconcileError
 from reconciler.journal import Event
 from reconciler.loop import Loop, Tick
 from reconciler.planner import EpicPlan, Plan
@@ -73,6 +74,12 @@ class Wheel:
             for task in epic.waiting
             if self._new(epic, task)
         ]
+        try:
+            self._remember(tick, events)
+        except ReconcileError as error:
+            self.out.chat(str(error))  # a full disk costs history, not work
+
+    def _remember(self, tick: Tick, events: list[Event]) -> None:
         self.site.journal.append(events)
         self.site.journal.state(tick.observed)
         for epic in tick.plan.epics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
 from reconciler.manifest.model import INLINE, NAMED
-from reconciler.manifest.scalars import quoted
+from reconciler.manifest.scalars import plain, quoted
 from reconciler.manifest.schema import schema
 from reconciler.manifest.wording import allowed, alternatives, node_at
 from reconciler.manifest.yaml_text import Document
@@ -52,15 +53,25 @@ def _bad_key(document: Document, path: FieldPath) -> Finding:
 
 
 def _bad_value(document: Document, kind: str, path: FieldPath) -> Finding:
-    value = _value(document.data, path)
-    words = _allowed(kind, path)
+    value, node = _value(document.data, path), _node(kind, path)
+    words = allowed(schema(kind), node)
     what = f"{_described(value)} is not allowed; allowed: {words}"
-    if isinstance(value, str):
-        return _at(document, path, path, what, did_you_mean(value, words.split(", ")))
-    wants_text = any(form.get("type") == "string" for form in alternatives(schema(kind), _node(kind, path)))
-    scalar = isinstance(value, int | float)
-    hint = f"write {quoted(_spelt(value))} for text" if wants_text and scalar else None
-    return _at(document, path, path, what, hint)
+    forms = alternatives(schema(kind), node)
+    hint = did_you_mean(value, words.split(", ")) if isinstance(value, str) else None
+    return _at(document, path, path, what, next((hint for form in forms if (hint := _quotes(value, form))), hint))
+
+
+def _quotes(value: Any, form: dict[str, Any]) -> str | None:
+    """The hint where only the quotes are wrong: text that was meant to be a number, or the other way round."""
+    match form.get("type"), value:
+        case "string", bool() | int() | float() if re.search(form.get("pattern", ""), _spelt(value)):
+            return f"write {quoted(_spelt(value))} for text"
+        case ("integer" | "boolean") as wanted, str():
+            meant = plain(value)
+            fits = type(meant) is (bool if wanted == "boolean" else int)
+            return f"write {_spelt(meant)} without quotes" if fits else None
+        case _:
+            return None
 
 
 def _at(document: Document, where: FieldPath, path: FieldPath, what: str, hint: str | None = None) -> Finding:
@@ -95,5 +106,5 @@ def _described(value: Any) -> str:
             return "a mapping"
 
 
-def _spelt(value: bool | int | float) -> str:
+def _spelt(value: object) -> str:
     return str(value).lower()

@@ -52,7 +52,8 @@ def load(named: Sequence[str], *, stdin: str, cwd: Path, locate: Locate) -> tupl
         for each, epic in epics
         for path, what, hint in inline.wrong(epic.spec.tasks, epic.spec.epic)
     )
-    specs = [_resolved(each, epic, read, functools.cache(locate)) for each, epic in epics]
+    once = functools.cache(locate)
+    specs = [_resolved(each, epic, read, once) for each, epic in epics]
     _refuse(spec for spec in specs if isinstance(spec, Finding))
     return tuple(spec for spec in specs if isinstance(spec, EpicSpec))
 
@@ -68,7 +69,9 @@ def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:
         }
         wrong = [finding for _, parsed in found.values() for finding in parsed.findings]
         if not wrong and not any(parsed.documents for _, parsed in found.values()):
-            wrong = [Finding(file=name, what="holds no document", hint="'reconcile init' writes a first one")]
+            wrong = [
+                Finding(file=sources.shown(name), what="holds no document", hint="'reconcile init' writes a first one")
+            ]
         findings += wrong
         texts |= {path: (source, parsed.documents) for path, (source, parsed) in found.items()}
     _refuse(findings)

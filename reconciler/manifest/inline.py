@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 
 from reconciler.manifest.findings import FieldPath, did_you_mean, shown
 from reconciler.manifest.model import Task
@@ -13,14 +14,13 @@ Wrong = tuple[FieldPath, str, str | None]  # path below `spec.tasks`, what is wr
 
 def wrong(tasks: list[Task], epic: str | None) -> Iterator[Wrong]:
     """Everything that keeps these tasks from being made and done."""
+    keys = {task.key for task in tasks}
     first: dict[str, int] = {}
     for n, task in enumerate(tasks):
         if first.setdefault(task.key, n) != n:
             yield (n, "key"), f"{task.key!r} is the key of tasks[{first[task.key]}] already", None
-        yield from (
-            ((n, "dependsOn", m), *said) for m, said in _unusable(task, first.keys() | {t.key for t in tasks}, epic)
-        )
-    yield from _cycles(tasks, first)
+        yield from (((n, "dependsOn", m), *said) for m, said in _unusable(task, keys, epic))
+    yield from _circle(tasks, keys)
 
 
 def _unusable(task: Task, keys: set[str], epic: str | None) -> Iterator[tuple[int, tuple[str, str | None]]]:
@@ -33,23 +33,13 @@ def _unusable(task: Task, keys: set[str], epic: str | None) -> Iterator[tuple[in
             yield m, (f"{shown(name)} is neither a key of this list nor an id", did_you_mean(name, keys))
 
 
-def _cycles(tasks: list[Task], first: Mapping[str, int]) -> Iterator[Wrong]:
-    """Each circle once, at the task of it that comes first."""
-    done: set[str] = set()
-    for task in tasks:
-        trail: list[str] = []
-        waiting = [iter([task.key])]
-        while waiting:
-            key = next(waiting[-1], None)
-            if key is None:
-                waiting.pop()
-                if trail:
-                    done.add(trail.pop())
-            elif key in trail:
-                circle = trail[trail.index(key) :]
-                if len(circle) > 1:
-                    yield (first[key], "dependsOn"), f"a circle: {' -> '.join([*circle, key])}", None
-                    done.update(circle)
-            elif key in first and key not in done:
-                trail.append(key)
-                waiting.append(iter(tasks[first[key]].depends_on))
+def _circle(tasks: list[Task], keys: set[str]) -> Iterator[Wrong]:
+    """A way on which tasks wait for each other for ever, at the task of it that stands first."""
+    waits = {task.key: {name for name in task.depends_on if name in keys and name != task.key} for task in tasks}
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as error:
+        circle = error.args[1][:0:-1]  # it comes with each task before the one that waits for it, the first twice
+        n, start = next((n, task.key) for n, task in enumerate(tasks) if task.key in circle)
+        turned = [*circle[circle.index(start) :], *circle[: circle.index(start)], start]
+        yield (n, "dependsOn"), f"these tasks wait for each other: {' -> '.join(turned)}", None

@@ -15,6 +15,7 @@ from reconciler.names import MANIFEST_NAME
 
 # What is recorded is larger than what was written: every default is in it.
 _LIMITS = yaml_text.Limits(bytes=64 * 1024 * 1024, nodes=5_000_000, empty=True)
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _NEVER_FOLD = 2**30
 _BOUND = re.compile(rb"^  maxAgents: ([0-9]{1,4})$", re.MULTILINE)
 
@@ -30,7 +31,7 @@ def text(spec: EpicSpec) -> str:
     """The file that records a manifest."""
     said = {
         "generation": spec.generation,
-        "recordedAt": f"{spec.recorded_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "recordedAt": spec.recorded_at.astimezone(UTC).strftime(_TIME),
         "source": spec.source,
         "spec": form.spec_of(spec),
     }
@@ -58,10 +59,17 @@ def spec(name: str, content: bytes) -> EpicSpec:
         case {"generation": int(generation), "recordedAt": str(at), "source": str(source), "spec": said, **more}:
             if more or generation < 1:
                 raise ValueError(f"{', '.join(more) or f'generation {generation}'} does not belong in it")
-            recorded_at = datetime.fromisoformat(at).astimezone(UTC)
-            return replace(form.spec_from(name, said), generation=generation, recorded_at=recorded_at, source=source)
+            spec = form.spec_from(name, said)
+            return replace(spec, generation=generation, recorded_at=_time(at), source=source)
         case _:
             raise ValueError("it lacks generation, recordedAt, source or spec")
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(f"recordedAt: {error}") from error
 
 
 def _represented(dumper: Any, text: str) -> Any:

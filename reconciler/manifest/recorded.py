@@ -87,7 +87,7 @@ class Recorded:
         """
         with self._writing():
             made = self.beside(spec)
-            if made != self._before(spec.name):
+            if replace(made, applied={}) != self._before(spec.name):
                 _write(self._yaml(spec.name), record.text(made))
             if not made.applied:
                 self._applied_file(spec.name).unlink(missing_ok=True)
@@ -143,9 +143,9 @@ class Recorded:
         return replace(spec, applied=self._applied(name)) if spec else None
 
     def _before(self, name: str) -> EpicSpec | None:
-        """The manifest that is recorded now; None also for a damaged one, which is about to be replaced."""
+        """The manifest that is recorded now, alone; None also for a damaged one, which is about to be replaced."""
         try:
-            return self._one(name)
+            return self._alone(name)
         except ValueError:
             return None
 

@@ -32,7 +32,7 @@ def read(named: str, stdin: str, cwd: Path) -> list[Source]:
     """The texts of one source; a folder's in the order of their names. Raises ManifestError for what can't be read."""
     if named == STDIN:
         # What is no UTF-8 comes as surrogates; as bytes it is refused with its position like any other text.
-        return [Source(name="<stdin>", path="", folder=cwd, content=stdin.encode("utf-8", "surrogatepass"))]
+        return [Source(name=shown(named), path="", folder=cwd, content=stdin.encode("utf-8", "surrogatepass"))]
     try:
         folder = stat.S_ISDIR(os.stat(cwd / named).st_mode)
         files = list(_files(named, cwd)) if folder else [named]
@@ -41,6 +41,11 @@ def read(named: str, stdin: str, cwd: Path) -> list[Source]:
     if not files:
         raise refusal([Finding(file=named, what=f"the folder holds no manifest ({' or '.join(SUFFIXES)})")])
     return [_source(file, cwd) for file in files]
+
+
+def shown(named: str) -> str:
+    """What messages call a source."""
+    return "<stdin>" if named == STDIN else named
 
 
 def _files(named: str, cwd: Path) -> Iterator[str]:

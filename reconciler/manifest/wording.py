@@ -17,7 +17,7 @@ PATTERNS = {
     "span or zero": r"^(0|[1-9][0-9]{0,6})[smh]$",
 }
 _WORDS = {
-    "name": "a-z, 0-9 and dashes, not at an end, at most 63 characters",
+    "name": "a name of a-z, 0-9 and dashes, not at an end, at most 63 characters",
     "key": "a-z, 0-9 and dashes, not at an end, at most 40 characters",
     "id": "a task's id: letters, digits and . _ -, at most 100 characters",
     "line": "one line of text",

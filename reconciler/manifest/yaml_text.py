@@ -152,7 +152,7 @@ class _Reader:
             case yaml.ScalarEvent():
                 self._add(self._scalar(event, place), place)
 
-    def _check(self, event: yaml.NodeEvent, place: Place) -> None:
+    def _check(self, event: Any, place: Place) -> None:
         """What no manifest may hold at any place."""
         self.nodes += 1
         if isinstance(event, yaml.AliasEvent):

@@ -232,8 +232,6 @@ def _checks_open(job: Job) -> str:
             return "passed"
         case CheckState.FAILED:
             return "failed"
-        case CheckState.RUNNING | CheckState.UNKNOWN:
-            return "pending"
         case _:
             return "pending" if job.subject else "none"
 

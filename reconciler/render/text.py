@@ -5,7 +5,6 @@ What comes from tasks, branches, agents and logs goes through `safe`, and never 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -122,22 +121,15 @@ _COLOURS = {"BlockTask": "red", "StopAgent": "red", "RemoveWorktree": "yellow", 
 def _together(epic: EpicPlan) -> Iterator[Row]:
     """The tasks that wait; many that wait for the very same thing share a row."""
     now = epic.jobs[0].now if epic.jobs else None
-    shared = Counter((word.reason, word.message) for word in epic.waiting.values())
-    said = set()
+    found: dict[Waiting, list[TaskId]] = {}
     for task in waiting_order(epic):
-        word = epic.waiting[task]
-        key = (word.reason, word.message)
+        found.setdefault(epic.waiting[task], []).append(task)
+    for word, tasks in found.items():
         left = span((word.until - now).total_seconds()) if word.until and now else ""
-        if shared[key] < TOGETHER:
-            yield _waits(line(task), word, left)
-        elif key not in said:
-            said.add(key)
-            same = [
-                other
-                for other in waiting_order(epic)
-                if (epic.waiting[other].reason, epic.waiting[other].message) == key
-            ]
-            yield _waits(f"{len(same)} tasks", word, left, same)
+        if len(tasks) < TOGETHER:
+            yield from (_waits(line(task), word, left) for task in tasks)
+        else:
+            yield _waits(f"{len(tasks)} tasks", word, left, tasks)
 
 
 def _waits(who: str, word: Waiting, left: str, same: Sequence[TaskId] = ()) -> Row:

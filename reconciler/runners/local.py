@@ -24,7 +24,7 @@ from reconciler.observed import Occupant, Run, RunState, Since, StopWhy
 from reconciler.ports import RunSpec, SlotBound
 from reconciler.runners import _processes as processes
 from reconciler.runners._census import Census
-from reconciler.runners._folders import Folders, Subject, read_plain
+from reconciler.runners._folders import Folders, Record, Subject, read_plain
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
@@ -204,12 +204,11 @@ class LocalRunner:
     def _take(self, spec: RunSpec, ours: ExitStack) -> tuple[int, int, int]:
         """The descriptors of the three locks that a run holds; -1 for a slot that it does not need."""
         kind, subject = spec.id.kind, spec.id.subject
-        newest = self._folders.newest(kind, subject)
-        last = self._folders.record(RunId(kind, subject, newest)) if newest else None
+        last = self._last(kind, subject)
         swept = last is not None and last.exit is not None
         shim_fd = self._locks.take(kind, subject, SWEEP_PATIENCE_S if swept else PROBE_PATIENCE_S)
         ours.callback(os.close, shim_fd)
-        if last:
+        if last := self._last(kind, subject):
             self._make_sure_it_is_over(last.id)
         agent_fd = self._locks.take_agent(kind, subject)
         ours.callback(os.close, agent_fd)
@@ -218,6 +217,10 @@ class LocalRunner:
         slot_fd = self._take_slot(spec.slot)
         ours.callback(os.close, slot_fd)
         return shim_fd, agent_fd, slot_fd
+
+    def _last(self, kind: RunKind, subject: str) -> Record | None:
+        newest = self._folders.newest(kind, subject)
+        return self._folders.record(RunId(kind, subject, newest)) if newest else None
 
     def _make_sure_it_is_over(self, run: RunId) -> None:
         tree = self._stopping.tree(run)

@@ -10,16 +10,16 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 import pytest
 import worlds
+from stories import inline
 
 from reconciler.actions.block_task import retrying
 from reconciler.desired import Desired, EpicSpec, MergeMode, OnConflict, Review
 from reconciler.loop import Loop, Tick
 from reconciler.memory import Fault, Killed, World, effect
-from reconciler.names import RunId, RunKind, Sha, TaskId
+from reconciler.names import RunId, RunKind, Sha, TaskId, task_for_key
 from reconciler.observed import Cause, Exit, Occupant, PullState, RunState, StopWhy
 from reconciler.reasons import Reason
 
@@ -28,6 +28,7 @@ TICKS_MOST = 600
 QUIET_TICKS = 4
 LONGEST_RUN_TICKS = 12
 REPEATS_MOST = 4
+ATTEMPTS_MOST = worlds.an_epic().agent.max_attempts
 SOURCES = ("tracker", "runs", "worktrees", "branches", "forge", "landings", "base", "candidates")
 PASSING = {
     Reason.UNKNOWN, Reason.BACKOFF, Reason.READY, Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING,
@@ -74,6 +75,7 @@ class Chaos:
     ticks: list[Tick] = field(default_factory=list)
     landings_seen: int = 0
     repeats: Counter[tuple[object, ...]] = field(default_factory=Counter)
+    lived: Counter[RunId] = field(default_factory=Counter)  # in ticks
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
@@ -90,14 +92,16 @@ class Chaos:
             self.world.add(id, priority=self.dice.randint(0, 4), blockers=blockers, parents=parents)
         if self.dice.random() < 0.5:
             self.world.rivals = {frozenset(self.dice.sample(ids, 2))} if len(ids) > 1 else set()
-        self.deeds = {id: [self.dice.choice(DEEDS) for _ in range(12)] for id in ids}
-        self.ids = ids
+        declared = [(epic.name, task.key) for epic in self.epics for task in epic.tasks]
+        self.ids = [TaskId(id) for id in ids] + [task_for_key("t", *names) for names in declared]
+        self.deeds = {id: self.dice.choices(DEEDS, k=12) for id in self.ids}
 
     def _epic(self, name: str) -> EpicSpec:
         pick = self.dice.choice
         return worlds.an_epic(
             name=name,
             epic=pick((None, None, TaskId(f"{name}-0"))),
+            tasks=pick(((), (), inline("p", "q", after={"q": ("p",)}))),
             max_agents=pick((1, 1, 2, 3)),
             merge={
                 "checks": pick((worlds.CHECKS, worlds.CHECKS, ())),
@@ -142,7 +146,11 @@ class Chaos:
         return Loop(load=self._desired, ports=self.world.ports(), clock=lambda: self.world.now, workers=1)
 
     def _desired(self) -> Desired:
-        return Desired(epics=self.epics, max_agents=self.max_agents)
+        return Desired(epics=tuple(map(self._recorded, self.epics)), max_agents=self.max_agents)
+
+    def _recorded(self, epic: EpicSpec) -> EpicSpec:
+        applied = {key: task for (name, key), task in self.world.applied_tasks.items() if name == epic.name}
+        return replace(epic, applied=applied)
 
     def _alive(self) -> bool:
         return any(run.alive for run in self.world.processes.values())
@@ -161,6 +169,8 @@ class Chaos:
             asked = all(epic.merge.review is Review.HUMAN for epic in self.epics)
             assert not asked or pull.approved == landing.head, f"{landing.task} landed without an approval"
         self.landings_seen = len(world.landed)
+        attempts = {run.id: run.attempt for run in world.processes.values() if run.attempt > ATTEMPTS_MOST}
+        assert not attempts, attempts
 
     def _everything_is_explained(self, tick: Tick) -> None:
         if "tracker" in self.world.down or self.world.down & {"base"}:
@@ -197,10 +207,11 @@ class Chaos:
         for run in list(self.world.processes.values()):
             if run.state is not RunState.RUNNING:
                 continue
+            self.lived[run.id] += 1  # a supervisor's clock does not jump
             if run.id.kind is RunKind.CHECK:
                 if self.dice.random() < 0.7:
                     self._check(run.id)
-            elif (self.world.now - run.started_at) > timedelta(seconds=20 * LONGEST_RUN_TICKS):
+            elif self.lived[run.id] > LONGEST_RUN_TICKS:
                 self.world.finish(run.id, 1, Cause.TIMEOUT)
             elif self.dice.random() < 0.6:
                 deeds = self.deeds[run.task]
@@ -258,10 +269,13 @@ class Chaos:
                 self._close, self._reopen, self._reassign, self._give_back, self._take, self._stop, self._retry,
                 self._delete_branch, self._push_to_main, self._push, self._approve, self._approve, self._reject,
                 self._merge, self._block, self._rebound, self._suspend, self._sit_down, self._dirty_the_checkout,
-                self._set_the_clock_back, self._remove_worktree, self._lose_a_run,
+                self._set_the_clock_back, self._remove_worktree, self._lose_a_run, self._edit_the_manifest,
+                self._give_it_a_child,
             )  # fmt: skip
             deed: Callable[[TaskId], None] = dice.choice(people)
-            deed(TaskId(dice.choice(self.ids)))
+            task = dice.choice(self.ids)
+            if task in world.beads:
+                deed(task)
 
     def _peace(self) -> None:
         world = self.world
@@ -332,6 +346,19 @@ class Chaos:
 
     def _suspend(self, task: TaskId) -> None:
         self.epics = tuple(replace(epic, suspend=not epic.suspend) for epic in self.epics)
+
+    def _edit_the_manifest(self, task: TaskId) -> None:
+        changed = self.dice.choice((
+            inline("p", "q"), inline("p"), inline("p", "q", after={"p": ("q",)}), inline("q", "r", after={"q": ("r",)}),
+        ))  # fmt: skip
+        self.epics = tuple(replace(epic, tasks=changed if epic.tasks else ()) for epic in self.epics)
+        self.ids += [id for epic in self.epics if epic.tasks and (id := task_for_key("t", epic.name, "r")) not in self.ids]
+        self.deeds |= {id: self.dice.choices(DEEDS, k=12) for id in self.ids if id not in self.deeds}
+
+    def _give_it_a_child(self, task: TaskId) -> None:
+        if f"{task}.1" not in self.world.beads:
+            self.world.add(f"{task}.1", parents=(task,))
+            self.deeds[TaskId(f"{task}.1")] = self.dice.choices(DEEDS, k=12)
 
     def _sit_down(self, task: TaskId) -> None:
         self.world.occupied = {} if self.world.occupied else {task: Occupant(pid=1, command="vim")}

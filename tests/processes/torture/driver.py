@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.errors import TemporaryError
@@ -63,14 +64,22 @@ class Driver:
 
 
 def count_slowly() -> None:
-    """As on a busy machine, so that two who count at once get in each other's way if they can."""
-    at_once = _locks.held
+    """As on a busy machine, so that two who count at once get in each other's way if they can.
+
+    And reach for any free slot: that two reach for the same one must not be what keeps them apart.
+    """
+    look, count = _locks.held, _locks.Locks.slots
 
     def held(path: Path) -> bool:
-        time.sleep(random.random() * 0.02)
-        return at_once(path)
+        time.sleep(random.random() * 0.01)
+        return look(path)
 
-    _locks.held = held
+    def slots(self: _locks.Locks, manifest: str) -> _locks.Slots:
+        counted = count(self, manifest)
+        files = [counted.free.parent / str(k) for k in range(6)]
+        return replace(counted, free=random.choice([path for path in files if not look(path)] or [counted.free]))
+
+    _locks.held, _locks.Locks.slots = held, slots
 
 
 def break_it(what: str) -> None:

@@ -1,0 +1,145 @@
+"""Breaks the places that matter, one at a time, in a copy of the repository, and asks the tests whether they notice.
+
+`python tests/mutations.py` prints a line for each; it ends with 1 when a break went unnoticed. README.md lists them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Break:
+    """`old` becomes `new` in `file`; the tests in `noticed` must fail."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    noticed: str
+
+
+BREAKS = (
+    Break(
+        "agents start beyond the bound",
+        "reconciler/runners/local.py",
+        "if alive < most else None",
+        "if alive < 1000 else None",
+        "tests/processes/test_runner.py",
+    ),
+    Break(
+        "a base moves whatever it points to",
+        "reconciler/forges/local/landing.py",
+        "            old = self._judged_base(order)\n",
+        "            old = self.local(order.base)\n",
+        "tests/adapters/test_landing.py",
+    ),
+    Break(
+        "red checks count as green",
+        "reconciler/job.py",
+        "CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED",
+        "CheckState.PASSED",
+        "tests/invariants tests/test_plans.py",
+    ),
+    Break(
+        "an approval holds for every later head",
+        "reconciler/job.py",
+        "return pull.approved == pull.head",
+        "return pull.approved is not None",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "what was not seen counts as absent",
+        "reconciler/actions/holds.py",
+        "        if isinstance(source, Unknown):\n",
+        "        if False and isinstance(source, Unknown):\n",
+        "tests/invariants tests/test_plans.py",
+    ),
+    Break(
+        "a worktree is removed without saving what is in it",
+        "reconciler/salvage.py",
+        "if not lost and not self._dirty(work, taken, kept):",
+        "if True:",
+        "tests/adapters/test_salvage.py",
+    ),
+    Break(
+        "a branch is deleted although the base lacks it",
+        "reconciler/actions/prune.py",
+        "    return branch.in_base or job.merged_by_hand\n",
+        "    return True\n",
+        "tests/invariants",
+    ),
+    Break(
+        "what an agent wrote into git's config runs in us",
+        "reconciler/git.py",
+        "if _HARMLESS.fullmatch(key)]",
+        "]",
+        "tests/adapters/test_hostile_repository.py",
+    ),
+    Break(
+        "a change is written whatever others wrote before",
+        "reconciler/trackers/_records.py",
+        "def _expect(task: Task, change: Change) -> None:\n",
+        "def _expect(task: Task, change: Change) -> None:\n    return\n",
+        "tests/adapters/test_tracker_contract.py",
+    ),
+    Break(
+        "a retry is recorded after the labels that say so are gone",
+        "reconciler/actions/block_task.py",
+        "        ports.runner.mark_since(self.subject.id, self.base, self.at)\n        yield",
+        "        yield retrying(self.subject)\n        ports.runner.mark_since(self.subject.id, self.base, self.at)\n        yield",
+        "tests/simulation/test_kills.py",
+    ),
+    Break(
+        "all conflicts of a base are repaired at once",
+        "reconciler/planner.py",
+        "        if busy:\n",
+        "        if False:\n",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "a broken agent command is started again and again",
+        "reconciler/jobs.py",
+        "if len(ended) >= BREAKER_RUNS and",
+        "if False and",
+        "tests/test_plans.py",
+    ),
+)
+
+
+def main() -> int:
+    survived = 0
+    with tempfile.TemporaryDirectory(prefix="reconcile-mutations-") as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".hypothesis", ".*_cache"))
+        for each in BREAKS:
+            noticed = _notices(copy, each)
+            survived += not noticed
+            print(f"{'noticed ' if noticed else 'UNNOTICED'}  {each.what}  ({each.file}; {each.noticed})", flush=True)
+    return 1 if survived else 0
+
+
+def _notices(copy: Path, each: Break) -> bool:
+    path = copy / each.file
+    whole = path.read_text("utf-8")
+    assert whole.count(each.old) >= 1, f"{each.file} no longer holds {each.old!r}"
+    path.write_text(whole.replace(each.old, each.new), "utf-8")
+    argv = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *each.noticed.split())
+    try:
+        # The copy must win over an installed checkout.
+        run = subprocess.run(argv, cwd=copy, capture_output=True, env={**os.environ, "PYTHONPATH": str(copy)})
+    finally:
+        path.write_text(whole, "utf-8")
+    return run.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
