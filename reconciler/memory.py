@@ -480,7 +480,9 @@ class World:
     @effect
     def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
         state = PullState.MERGED if merged else PullState.CLOSED
-        self.pulls[number] = replace(self.pulls[number], state=state, declined=declined, closed_at=self.now)
+        pull = self.pulls[number]
+        head = self.heads.get(pull.task, pull.head)
+        self.pulls[number] = replace(pull, state=state, head=head, declined=declined, closed_at=self.now)
 
     @effect
     def approve(self, number: PrNumber, head: Sha) -> None:
@@ -504,7 +506,9 @@ class World:
         commit = self._new_commit(self.commits[self.main] | self.commits[expected.head], (self.main,))
         self.main = commit
         self.landed.append(Landing(task=order.task, head=expected.head, commit=commit, at=self.now))
-        self.pulls[order.number] = replace(self.pulls[order.number], state=PullState.MERGED, closed_at=self.now)
+        self.pulls[order.number] = replace(
+            self.pulls[order.number], state=PullState.MERGED, head=expected.head, closed_at=self.now
+        )
         return commit
 
     def _passed(self, order: LandOrder) -> bool:

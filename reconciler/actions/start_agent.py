@@ -12,7 +12,7 @@ from reconciler.actions.base import Action, Slot, Word
 from reconciler.desired import EpicSpec
 from reconciler.job import PHASES, Job
 from reconciler.names import RunId, RunKind, Sha, branch_of
-from reconciler.observed import Branch, Run, Task
+from reconciler.observed import Branch, PullRequest, PullState, Run, Task
 from reconciler.ports import Change, Place, Ports, RunSpec, SlotBound
 from reconciler.reasons import Reason
 
@@ -155,9 +155,11 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
         return job.branch.head if isinstance(job.branch, Branch) else None
     if job.last:
         return job.last.baseline
-    if isinstance(job.branch, Branch) and job.branch.ahead:
-        return job.base_head  # commits of an earlier life are work to offer, not something to start from
-    return None
+    if not isinstance(job.branch, Branch) or not job.branch.ahead:
+        return None
+    if isinstance(job.pull, PullRequest) and job.pull.state is PullState.MERGED and job.pull.head == job.branch.head:
+        return job.branch.head  # squashed onto the base already: offered again, it would land twice
+    return job.base_head  # commits of an earlier life are work to offer, not something to start from
 
 
 def _evidence(job: Job, reason: Reason) -> RunId | None:

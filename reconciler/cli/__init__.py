@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import click
 
 from reconciler import __version__
 from reconciler.errors import LockedError, ManifestError, ReconcileError, UsageError
+from reconciler.render import safe
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Record a manifest and do what can be done now"),
@@ -59,6 +61,9 @@ def program() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 gets what it can show
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
@@ -79,12 +84,8 @@ def run(argv: Sequence[str]) -> int:
         sys.stderr.close()
         return 0
     except ReconcileError as error:
-        click.echo(_complaint(error), err=True)
+        click.echo(safe.block(f"{error}\n  hint: {error.hint}" if error.hint else str(error)), err=True)
         return _code(error)
-
-
-def _complaint(error: ReconcileError) -> str:
-    return f"{error}\n  hint: {error.hint}" if error.hint else str(error)
 
 
 def _code(error: ReconcileError) -> int:

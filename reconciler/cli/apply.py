@@ -169,7 +169,7 @@ def _diff(sources: tuple[str, ...], out: Output) -> int:
     try:
         return _shown(sources, out)
     except (PermanentError, TemporaryError) as error:
-        out.chat(f"{error}\n  hint: {error.hint}" if error.hint else str(error))
+        out.chat(text.error(error))
         return EXIT_NEEDS_PERSON
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import yaml
 from rich.console import Console, RenderableType
 
 from reconciler import wiring
+from reconciler.render import safe, text
 from reconciler.wiring import Site
 
 
@@ -32,9 +31,9 @@ class Output:
     def answer(self, document: object, text: Callable[[], RenderableType]) -> None:
         """Print the command's result in the form that was asked for."""
         if self.form == "json":
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(safe.json_text(document))
         elif self.form == "yaml":
-            click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+            click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
         else:
             self.console().print(text())
 
@@ -45,14 +44,11 @@ class Output:
 
     def chat(self, text: str) -> None:
         """Say something beside the result, on standard error."""
-        click.echo(text, err=True)
+        click.echo(safe.block(text), err=True)
 
     def console(self) -> Console:
-        """Standard output, as wide as the terminal; plain where it is none or colour is not wanted."""
-        width = None if sys.stdout.isatty() else 120
-        return Console(
-            no_color=not self.color, highlight=False, soft_wrap=False, width=width, emoji=False, markup=False
-        )
+        """Standard output, plain where it is no terminal or colour is not wanted."""
+        return text.console(no_color=not self.color)
 
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -93,7 +93,7 @@ class Watched:
             self.problem = None
         except (ManifestError, UsageError) as error:
             self.problem = str(error)
-            self.out.chat(f"{error}\n  hint: held until it is mended; running agents go on")
+            self.out.chat(f"{text.error(error)}\n  what was recorded from it is held until it is mended; agents run on")
         except ReconcileError as error:
             self.problem = str(error)
 

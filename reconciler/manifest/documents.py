@@ -101,7 +101,7 @@ def _repeated(read: Iterable[_Read]) -> Iterator[Finding]:
             line = before.document.place(("metadata", "name")).line
             kind, name = each.id
             yield each.finding(
-                ("metadata", "name"), f"there is a {kind} {name!r} already, at {before.document.file}:{line}"
+                ("metadata", "name"), f"{kind} {name!r} is there already, at {before.document.file}:{line}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Two reconcilers, agents that behave badly, an editor who changes the bound, and somebody who kills all of them."""
+"""Some reconcilers, agents that behave badly, an editor who changes the bound, and somebody who kills all of them."""
 
 import os
 import random
@@ -27,8 +27,8 @@ Agents = frozenset[tuple[str, int]]
 class Storm:
     """Everything goes on for some seconds while processes are killed at random; who lived together is written down."""
 
-    def __init__(self, folder: Path, broken: str = "nothing") -> None:
-        self.folder, self.broken = folder, broken
+    def __init__(self, folder: Path, broken: str = "nothing", reconcilers: int = 2) -> None:
+        self.folder, self.broken, self.reconcilers = folder, broken, reconcilers
         self.tag = f"torture-{uuid.uuid4().hex}"
         self.kills = 0
         self.together: set[tuple[int, Agents]] = set()
@@ -41,7 +41,7 @@ class Storm:
         next_kill = 0.0
         try:
             while time.monotonic() < end:
-                self.keep_two_drivers()
+                self.keep_drivers()
                 at = time.monotonic_ns()
                 now = self.alive()
                 # A look at all processes takes its time; who is seen before and after a moment lived at that moment.
@@ -58,10 +58,10 @@ class Storm:
                 driver.kill()
                 driver.wait()
 
-    def keep_two_drivers(self) -> None:
+    def keep_drivers(self) -> None:
         self.drivers = [driver for driver in self.drivers if driver.poll() is None]
         path = os.pathsep.join((str(Path(reconciler.__path__[0]).parent), str(HERE.parent.parent)))
-        while len(self.drivers) < 2:
+        while len(self.drivers) < self.reconcilers:
             argv = [sys.executable, HERE / "driver.py", self.folder, f"of:{self.tag}", HERE / "agent.py", self.broken]
             with open(self.folder / "errors", "ab") as errors:
                 env = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -146,8 +146,8 @@ def test_kills_never_make_two_runs_of_a_task_or_more_than_the_bound(tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", ["gate", "locks"])
 def test_the_storm_notices_when_a_safety_is_missing(tmp_path: Path, broken: str):
-    storm = Storm(tmp_path, broken)
-    for _ in range(10):
+    storm = Storm(tmp_path, broken, reconcilers=4)
+    for _ in range(20):
         storm.rage(4)
         if seen := list(storm.violations):
             break

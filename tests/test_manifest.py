@@ -1,0 +1,640 @@
+"""What a user's YAML becomes, and what is said when it can't become anything."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from reconciler import git, manifest
+from reconciler.desired import AgentSpec, EpicSpec, InlineTask, MergePolicy, NoChecks, Review, TrackerKind, WorktreeSpec
+from reconciler.errors import ManifestError, PermanentError, TemporaryError
+from reconciler.manifest import Located, yaml_text
+from reconciler.names import TaskId
+
+HEAD = "apiVersion: reconcile/v1\nkind: Epic\nmetadata: {name: x}\nspec:\n"
+SMALL = HEAD + "  agent: {argv: [my-agent]}\n"
+PROFILE = "apiVersion: reconcile/v1\nkind: AgentProfile\nmetadata: {name: mine}\nspec: {argv: [mine], maxAttempts: 7}\n"
+POLICY = "apiVersion: reconcile/v1\nkind: MergePolicy\nmetadata: {name: strict}\nspec: {checks: [just check]}\n"
+
+FULL = """\
+apiVersion: reconcile/v1
+kind: Epic
+metadata:
+  name: feature-x
+spec:
+  epic: ghtml-a1b2
+  tasks:
+    - key: lexer
+      title: Write the lexer
+    - key: parser
+      title: Write the parser
+      description: |
+        Two lines:
+        of text.
+      acceptance: Its tests pass.
+      priority: 1
+      labels: [backend]
+      dependsOn: [lexer, ghtml-77]
+  repository: .
+  base: develop
+  suspend: true
+  maxAgents: 0
+  tracker: jsonl
+  forge: local
+  runner: local
+  agent:
+    kind: command
+    argv: [my-agent, --task, "{task}", '{"json": {}}']
+    prompt: docs/worker.md
+    env: {KEY: value, EMPTY: ""}
+    passEnv: [SOME_TOKEN]
+    timeout: 90s
+    stuckAfter: 0s
+    maxAttempts: 5
+    backoff: {initial: 30s, max: 1h}
+  worktrees:
+    root: ../trees
+    copy: [.env, ./config/local.toml]
+    setup: ["npm ci"]
+    sparse: [src/]
+  mergePolicy:
+    mode: manual
+    method: rebase
+    checks: ["just check"]
+    timeout: 20m
+    noChecks: block
+    protectedPaths: [justfile]
+    review: human
+    push: true
+    queue: {parallel: 64}
+    onConflict: block
+    deleteBranch: false
+  prune: {worktrees: false, branches: false, orphans: true}
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A repository's main checkout, as far as a manifest is concerned."""
+    (tmp_path / "shop").mkdir()
+    return tmp_path / "shop"
+
+
+@pytest.fixture
+def read(home):
+    def read(text, *, base="main"):
+        return manifest.load(["-"], stdin=text, cwd=home, locate=lambda path: Located(main=home, default_base=base))
+
+    return read
+
+
+@pytest.fixture
+def refused(read):
+    """What is said about a text, hints included; the test fails where the text is taken."""
+
+    def refused(text, **more):
+        with pytest.raises(ManifestError) as caught:
+            read(text, **more)
+        hint = caught.value.hint
+        return f"{caught.value}\n  hint: {hint}" if hint else str(caught.value)
+
+    return refused
+
+
+def with_spec(lines):
+    return SMALL + "".join(f"  {line}\n" for line in lines.splitlines())
+
+
+def with_agent(fields):
+    return HEAD + f"  agent: {{argv: [a], {fields}}}\n"
+
+
+# --- what it becomes -----------------------------------------------------------------------------------------
+
+
+def test_every_field_arrives(read, home):
+    (home / "docs").mkdir()
+    (home / "docs" / "worker.md").write_text("do it")
+
+    (spec,) = read(FULL)
+
+    assert spec.name == "feature-x"
+    assert spec.epic == TaskId("ghtml-a1b2")
+    assert spec.tasks == (
+        InlineTask(key="lexer", title="Write the lexer"),
+        InlineTask(
+            key="parser",
+            title="Write the parser",
+            description="Two lines:\nof text.",
+            acceptance="Its tests pass.",
+            priority=1,
+            labels=("backend",),
+            depends_on=("lexer", "ghtml-77"),
+        ),
+    )
+    assert (spec.base, spec.suspend, spec.max_agents, spec.tracker) == ("develop", True, 0, TrackerKind.JSONL)
+    assert spec.agent == AgentSpec(
+        argv=("my-agent", "--task", "{task}", '{"json": {}}'),
+        prompt=str(home / "docs" / "worker.md"),
+        env={"KEY": "value", "EMPTY": ""},
+        pass_env=("SOME_TOKEN",),
+        timeout_s=90,
+        stuck_after_s=0,
+        max_attempts=5,
+        backoff_initial_s=30,
+        backoff_max_s=3600,
+    )
+    assert spec.worktrees == WorktreeSpec(
+        root=str(home.parent / "trees"), copy=(".env", "config/local.toml"), setup=("npm ci",), sparse=("src",)
+    )
+    assert (spec.merge.mode, spec.merge.method, spec.merge.checks) == ("manual", "rebase", ("just check",))
+    assert (spec.merge.timeout_s, spec.merge.no_checks) == (1200, NoChecks.BLOCK)
+    assert (spec.merge.protected_paths, spec.merge.review, spec.merge.push) == (("justfile",), Review.HUMAN, True)
+    assert (spec.merge.parallel, spec.merge.on_conflict, spec.merge.delete_branch) == (64, "block", False)
+    assert (spec.prune.worktrees, spec.prune.branches, spec.prune.orphans) == (False, False, True)
+
+
+def test_what_is_left_out_has_the_default_of_the_value_that_it_becomes(read, home):
+    (spec,) = read(SMALL)
+
+    root = str(home.parent / "worktrees")
+    expected = EpicSpec(name="x", repository=str(home), agent=AgentSpec(argv=("my-agent",)))
+    assert spec == replace(expected, worktrees=WorktreeSpec(root=root))
+
+
+def test_the_base_is_the_repositorys_own_unless_one_is_named(read):
+    assert read(SMALL, base="trunk")[0].base == "trunk"
+    assert read(with_spec("base: release/2"), base="trunk")[0].base == "release/2"
+
+
+def test_a_repository_without_a_branch_needs_a_base(read, refused):
+    assert "spec.base: is missing" in refused(SMALL, base=None)
+    assert read(with_spec("base: main"), base=None)[0].base == "main"
+
+
+@pytest.mark.parametrize("root", ["trees", ".worktrees", "../../elsewhere", "/srv/trees", "..trees"])
+def test_the_root_of_worktrees_is_relative_to_the_repository(read, home, root):
+    (spec,) = read(with_spec(f"worktrees: {{root: {root}}}"))
+
+    assert spec.worktrees.root == os.path.normpath(home / root)
+
+
+def test_profiles_and_policies_are_found_in_the_same_source_in_any_order(read):
+    epic = HEAD + "  agent: mine\n  mergePolicy: strict\n"
+
+    for text in ("---\n".join([epic, PROFILE, POLICY]), "---\n".join([POLICY, PROFILE, epic])):
+        (spec,) = read(text)
+        assert (spec.agent.argv, spec.agent.max_attempts) == (("mine",), 7)
+        assert spec.merge == MergePolicy(checks=("just check",))
+
+
+def test_what_ships_is_there_for_every_manifest_and_gives_way_to_the_source(read):
+    epic = HEAD + "  agent: shell\n  mergePolicy: careful\n"
+    own = PROFILE.replace("name: mine", "name: shell")
+
+    (shipped,), (replaced,) = read(epic), read(f"{epic}---\n{own}")
+
+    assert shipped.agent.argv == ("sh", "agent.sh")
+    assert shipped.merge.review is Review.HUMAN
+    assert replaced.agent.argv == ("mine",)
+
+
+def test_empty_documents_and_a_byte_order_mark_are_fine(read):
+    assert read(f"\ufeff---\n{SMALL}---\n# nothing\n---\n")[0].name == "x"
+
+
+def test_true_is_true_however_it_is_capitalised(read):
+    assert [read(with_spec(f"suspend: {word}"))[0].suspend for word in ("true", "True", "FALSE")] == [True, True, False]
+
+
+def test_windows_line_ends_mean_the_same(read, home):
+    (home / "docs").mkdir()
+    (home / "docs" / "worker.md").touch()
+
+    assert read(FULL.replace("\n", "\r\n")) == read(FULL)
+
+
+# --- where it comes from -------------------------------------------------------------------------------------
+
+
+def found_at(seen):
+    def locate(path):
+        seen.append(path)
+        return Located(main=Path("/srv/shop"), default_base="main")
+
+    return locate
+
+
+def test_a_file_is_remembered_as_the_source_and_paths_in_it_are_relative_to_it(tmp_path):
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "a.yaml").write_text(with_spec("repository: ../code"))
+    seen = []
+
+    (spec,) = manifest.load(["plans/a.yaml"], cwd=tmp_path, locate=found_at(seen))
+
+    assert spec.source == str(tmp_path / "plans" / "a.yaml")
+    assert seen == [tmp_path / "plans" / "../code"]
+
+
+def test_standard_input_has_no_source_and_paths_in_it_are_relative_to_the_current_folder(tmp_path):
+    seen = []
+
+    (spec,) = manifest.load(["-"], stdin=SMALL, cwd=tmp_path, locate=found_at(seen))
+
+    assert spec.source == ""
+    assert seen == [tmp_path]
+
+
+def test_a_folder_is_its_yaml_files_by_name_and_nothing_below(tmp_path):
+    for name in ("b.yml", "a.yaml", "ignored.txt", ".a.yaml", "sub/c.yaml", "folder.yaml/d"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(SMALL.replace("name: x", f"name: {Path(name).stem.strip('.')}"))
+
+    specs = manifest.load([str(tmp_path)], cwd=tmp_path, locate=found_at([]))
+
+    assert [spec.name for spec in specs] == ["a", "b"]
+
+
+def test_several_sources_know_each_others_profiles_and_a_file_named_twice_is_read_once(tmp_path):
+    (tmp_path / "agents.yaml").write_text(PROFILE)
+    (tmp_path / "x.yaml").write_text(HEAD + "  agent: mine\n")
+
+    specs = manifest.load(["x.yaml", "agents.yaml", "x.yaml"], cwd=tmp_path, locate=found_at([]))
+
+    assert [spec.agent.argv for spec in specs] == [("mine",)]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only words\n", "---\n---\n"])
+def test_a_source_without_any_document_is_an_error(refused, text):
+    assert refused(text).startswith("<stdin>:1:1: holds no document")
+
+
+def test_a_folder_without_manifests_and_a_file_that_is_not_there_are_errors(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").mkdir()
+    for named, said in (("empty", "holds no manifest"), ("none.yaml", "No such file"), ("pipe", "is not a file")):
+        with pytest.raises(ManifestError, match=f"^{named}:1:1: .*{said}"):
+            manifest.load([named], cwd=tmp_path, locate=found_at([]))
+
+
+def test_a_name_is_used_once_per_kind(refused, read):
+    said = refused(f"{SMALL}---\n{SMALL}")
+
+    assert said == "<stdin>:9:18: metadata.name: Epic 'x' is there already, at <stdin>:3"
+    assert read(f"{SMALL}---\n{PROFILE.replace('name: mine', 'name: x')}")
+
+
+# --- the repository ------------------------------------------------------------------------------------------
+
+
+def test_a_path_outside_any_repository_is_an_error_at_its_place(tmp_path):
+    def locate(path):
+        return Located(main=git.find(path, os.environ).main, default_base="main")
+
+    with pytest.raises(
+        ManifestError, match=r"^<stdin>:6:15: spec\.repository: .* is not in a git repository"
+    ) as caught:
+        manifest.load(["-"], stdin=with_spec("repository: ."), cwd=tmp_path, locate=locate)
+
+    assert caught.value.hint == "run 'git init' there first"
+
+
+def test_a_repository_that_did_not_answer_is_not_a_wrong_manifest(tmp_path):
+    def locate(path):
+        raise TemporaryError("git is busy")
+
+    with pytest.raises(TemporaryError, match="git is busy"):
+        manifest.load(["-"], stdin=SMALL, cwd=tmp_path, locate=locate)
+
+
+@pytest.mark.parametrize("root", [".git/trees", "link/trees", ".git"])
+def test_worktrees_never_stand_inside_a_git_folder(refused, home, root):
+    for name in ("objects", "refs"):
+        (home / ".git" / name).mkdir(parents=True)
+    (home / ".git" / "HEAD").touch()
+    (home / "link").symlink_to(home / ".git")
+
+    assert "inside a git folder" in refused(with_spec(f"worktrees: {{root: {root}}}"))
+
+
+def test_a_prompt_that_is_not_there_is_an_error(refused):
+    assert "spec.agent.prompt: there is no file" in refused(with_agent("prompt: .claude/agents/wroker.md"))
+
+
+# --- what is said --------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_field_is_named_with_its_place_what_is_allowed_and_what_was_meant(refused):
+    said = refused(with_spec("maxAgnets: 3"))
+
+    assert said.startswith("<stdin>:6:3: spec.maxAgnets: unknown field; allowed: epic, tasks, repository, base, ")
+    assert said.endswith("hint: did you mean 'maxAgents'?")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_spec("reviewer: {kind: command}"),
+        with_spec("budget: {usd: 25}"),
+        with_spec("notify: []"),
+        with_spec("mergePolicy: {requiredChecks: []}"),
+        with_spec("mergePolicy: {queue: {batch: 4}}"),
+        with_agent("model: opus"),
+        with_agent("overrides: []"),
+        with_agent("opensPullRequest: false"),
+        with_agent("sandbox: none"),
+    ],
+)
+def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
+    assert "unknown field; allowed:" in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (with_spec("mergePolicy: {review: agent}"), "6:25: spec.mergePolicy.review: .*'agent'.*; allowed: none, human"),
+        (with_spec("mergePolicy: {method: sqash}"), "allowed: squash, merge, rebase\n.*did you mean 'squash'"),
+        (with_spec("tracker: beads"), "spec.tracker: .*; allowed: auto, jsonl"),
+        (with_spec("forge: github"), "spec.forge: .*; allowed: auto, local"),
+        (with_spec("runner: slurm"), "spec.runner: .*; allowed: local"),
+        (with_agent("kind: claude"), "spec.agent.kind: .*; allowed: command"),
+        (HEAD + "  maxAgents: 2\n", "5:3: spec.agent: is missing; allowed: a mapping"),
+        (HEAD + "  agent: {kind: command}\n", "spec.agent.argv: is missing"),
+        (HEAD + "  agent: {argv: []}\n", "spec.agent.argv: an empty list"),
+        (HEAD + "  agent: {argv: [' ']}\n", "names? .*program|name or path of a program"),
+        (HEAD + "  agent: cluade\n", "5:10: spec.agent: unknown agent 'cluade'; known: shell"),
+        (HEAD + "  agent: shel\n", "did you mean 'shell'"),
+        (with_spec("mergePolicy: carefull"), "unknown mergePolicy .*did you mean 'careful'"),
+        (with_spec("maxAgents: 1001"), "the number 1001 is not allowed; allowed: a whole number from 0 to 1000"),
+        (with_spec("maxAgents: -1"), "from 0 to 1000"),
+        (with_spec("maxAgents: 2.0"), "the number 2.0 is not allowed"),
+        (with_spec('maxAgents: "4"'), "hint: write 4 without quotes"),
+        (with_spec('suspend: "true"'), "allowed: true or false\n.*hint: write true without quotes"),
+        (with_spec("suspend: 1"), "allowed: true or false"),
+        (with_spec("mergePolicy: {queue: {parallel: 0}}"), "from 1 to 64"),
+        (with_spec("epic: 12"), 'hint: write "12" for text'),
+        (with_spec("epic: ../x"), "spec.epic: .*a task's id"),
+        (with_spec("epic: a..b"), "spec.epic: .*no '..'"),
+        (with_spec("base: -x"), "spec.base: '-x' is not a branch name"),
+        (with_spec("base: agent/x-1"), "can't be a base"),
+        (with_spec("repository: ~/x"), "'~' stands for nothing"),
+        (with_spec("worktrees: {copy: [/etc/passwd]}"), r"copy\[0\]: .*relative path"),
+        (with_spec("worktrees: {copy: [a/../../b]}"), "relative path without '..'"),
+        (with_spec("worktrees: {copy: [.git/config]}"), "git's own folder"),
+        (with_spec("worktrees: {sparse: [..]}"), r"sparse\[0\]: .*relative path"),
+        (with_spec("worktrees: {setup: ['']}"), r"setup\[0\]: .*not empty"),
+        (with_agent("prompt: /etc/passwd"), "spec.agent.prompt: .*relative path"),
+        (with_agent("prompt: ../x.md"), "spec.agent.prompt: .*relative path"),
+        (with_agent("timeout: 0s"), "such as 90s, 15m or 2h"),
+        (with_agent("timeout: 2 hours"), "such as 90s, 15m or 2h"),
+        (with_agent("timeout: 7200"), "such as 90s, 15m or 2h"),
+        (with_agent("timeout: 1000h"), "at most 30 days"),
+        (with_agent("backoff: {initial: 1h}"), r"initial \(1h\) is longer than max \(10m\)"),
+        (with_agent("env: {PORT: 80}"), 'spec.agent.env.PORT: the number 80 .*\n.*write "80" for text'),
+        (with_agent("env: {1x: a}"), "spec.agent.env.1x: .*not allowed as a name"),
+        (with_agent("env: {RECONCILE_RUN: a}"), "is set by reconcile itself"),
+        (with_agent("passEnv: [RECONCILE_RUN]"), "is set by reconcile itself"),
+        (SMALL.replace("name: x", "name: -x"), "metadata.name: .*a-z, 0-9 and dashes"),
+        (SMALL.replace("name: x", f"name: {'x' * 64}"), "at most 63 characters"),
+        (SMALL.replace("kind: Epic", "kind: Epik"), "2:7: kind: unknown kind 'Epik'; .*\n.*did you mean 'Epic'"),
+        (SMALL.replace("kind: Epic\n", ""), "kind: is missing; allowed: Epic, AgentProfile, MergePolicy"),
+        (SMALL.replace("/v1", "/v2"), "1:13: apiVersion: .*allowed: reconcile/v1"),
+        (HEAD.replace("spec:\n", "spec: 4\n"), "4:7: spec: the number 4 is not allowed; allowed: a mapping"),
+        (with_spec("tasks: {a: b}"), "6:10: spec.tasks: a mapping is not allowed; allowed: a list of"),
+    ],
+)
+def test_a_bad_value_is_answered_with_what_is_allowed(refused, text, said):
+    assert re.search(said, refused(text), re.DOTALL), refused(text)
+
+
+def test_every_finding_is_said_at_once_in_the_order_of_the_text(refused):
+    said = refused(with_spec("tracker: beads\nmaxAgents: many\nfroge: auto"))
+
+    lines = [line for line in said.splitlines() if not line.startswith("  ")]
+    assert [line.split(" ")[0] for line in lines] == ["<stdin>:6:12:", "<stdin>:7:14:", "<stdin>:8:3:"]
+    assert "\n  hint: did you mean 'forge'?" in said
+
+
+def test_what_is_quoted_in_a_message_can_not_write_on_the_terminal(refused):
+    assert "\u202e" not in refused(with_spec('tracker: "a\u202eb"'))
+    assert len(refused(with_spec(f"tracker: {'a' * 5000}"))) < 300
+
+
+# --- declared tasks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ("[{key: a, title: A}, {key: a, title: B}]", r"tasks\[1\].key: 'a' is the key of tasks\[0\] already"),
+        ("[{key: a, title: A, dependsOn: [a]}]", r"dependsOn\[0\]: a task can't depend on itself"),
+        ("[{key: a, title: A, dependsOn: [--x]}]", "'--x' is neither a key of this list nor an id"),
+        ("[{key: lexer, title: A}, {key: b, title: B, dependsOn: [lexer..]}]", "did you mean 'lexer'"),
+        ("[{key: a, title: A, dependsOn: [big]}]", "the epic that it is part of"),
+        ("[{key: a, title: A, labels: ['phase:merged']}]", "label that reconcile writes itself"),
+        ("[{key: a, title: A, priority: 5}]", "from 0 to 4"),
+        ("[{key: A, title: A}]", "at most 40 characters"),
+        ('[{key: a, title: "A\\nB"}]', "one line of text"),
+        ("[{key: a}]", r"spec.tasks\[0\].title: is missing"),
+    ],
+)
+def test_declared_tasks_can_be_made(refused, tasks, said):
+    assert re.search(said, refused(with_spec(f"epic: big\ntasks: {tasks}")))
+
+
+def test_tasks_that_wait_for_each_other_are_refused(refused):
+    tasks = "[{key: d, title: D}, {key: a, title: A, dependsOn: [b]}, {key: b, title: B, dependsOn: [d, c]}, "
+    said = refused(with_spec(f"tasks: {tasks}{{key: c, title: C, dependsOn: [a]}}]"))
+
+    assert said == "<stdin>:6:66: spec.tasks[1].dependsOn: these tasks wait for each other: a -> b -> c -> a"
+
+
+def test_two_thousand_tasks_in_a_row_are_one_manifest(read):
+    rows = "".join(f"  - {{key: k{n}, title: T, dependsOn: [k{n + 1}]}}\n" for n in range(1200))
+
+    (spec,) = read(f"{SMALL}  tasks:\n{rows}  - {{key: k1200, title: T}}\n")
+
+    assert len(spec.tasks) == 1201
+
+
+# --- YAML that means two things ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("yes", "No", "on", "OFF", "y", "N"),
+        *("012", "08", "0x1F", "0b11", "0o17", "1_000", "+5", "1e3", "1.5e3", ".5", "5.", "12:30", "1:30:45.5"),
+        *(".nan", ".inf", "-.INF", "99999999999999999999", "2001-12-14", "2001-12-14 21:59:43.10 -5:00", "=", "<<"),
+    ],
+)
+@pytest.mark.parametrize("field", ["maxAgents: {}", "base: {}", "suspend: {}", "tasks: [{{key: a, title: {}}}]"])
+def test_an_oddity_of_yaml_is_an_error_in_every_field_with_the_quoted_form_as_hint(refused, word, field):
+    said = refused(with_spec(field.format(word)))
+
+    assert f'hint: write "{word}"' in said
+    assert said.startswith(f"<stdin>:6:{3 + field.format('@').replace('{{', '{').index('@')}: spec.")
+
+
+@pytest.mark.parametrize("word", ["null", "~", "NULL", ""])
+@pytest.mark.parametrize("field", ["base: {}", "epic: {}", "worktrees: {}", "tasks: [{{key: a, title: {}}}]"])
+def test_nothing_is_not_a_value(refused, word, field):
+    assert "is empty" in refused(with_spec(field.format(word)))
+
+
+@pytest.mark.parametrize("word", ["1.2.3", "v1", "bd-17", "1st", "none", "yesterday", "a:b", "0.x", "e3", "12ab"])
+def test_plain_words_stay_words(read, word):
+    assert read(with_spec(f"base: {word.replace(':', '')}"))[0].base == word.replace(":", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &x 1\n", "1:4: a: anchors such as &x are not allowed"),
+        ("a: *x\n", "1:4: a: aliases such as [*]x are not allowed"),
+        ("a: !!python/object:os.system x\n", "tags such as !!str are not allowed"),
+        ("a: ! x\n", "tags such as"),
+        ("a: 1\na: 2\n", "2:1: a: is there twice, first at line 1"),
+        (HEAD + "  agent: {argv: [a], argv: [b]}\n", "spec.agent.argv: is there twice, first at line 5"),
+        ("on: 1\n", 'the key on is read as a switch .*write "on"'),
+        ("1: a\n", 'a key must be text, not 1.*write "1"'),
+        ("?\n: a\n", "a key is empty"),
+        ("? [a]\n: b\n", "a key must be text, not a mapping or a list"),
+        ("? {a: b}\n: b\n", "a key must be text, not a mapping or a list"),
+        ("<<: {a: b}\n", "the key << has a meaning of its own"),
+        ("- a\n", "1:1: a document is a mapping such as 'kind: Epic', not a list"),
+        ("hello\n", "1:1: a document is a mapping"),
+        ("a:\n\t- b\n", "2:1: is not valid YAML: .*indent with spaces, not tabs"),
+        ("a: b: c\n", "1:5: is not valid YAML"),
+        ("a: [b\n", "2:1: is not valid YAML"),
+        ('a: "\\U99999999"\n', "is not valid YAML"),
+        ('a: "\\ud800"\n', "is not valid YAML|U[+]D800"),
+        ('a: "\\x1b[31m"\n', "1:4: a: holds the character U[+]001B"),
+        ('a: "\\0"\n', "holds the character U[+]0000"),
+        ('a: "b\\rc"\n', "holds the character U[+]000D"),
+        ("a: b\n\nc: \x07\n", "3:4: holds the character U[+]0007"),
+        ("%YAML 9.9\n---\na: b\n", "is not valid YAML"),
+        (f"a: {'[' * 100_000}", "nested deeper than 32"),
+        ("a: " + "{a: " * 40 + "1" + "}" * 40, "nested deeper than 32"),
+        (f"a: [{'1, ' * 10_001}]", "holds more than 10000 values"),
+        (f"a: {'x' * 300_000}", "is larger than 256 KiB"),
+    ],
+)
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+def test_what_no_manifest_may_hold_is_refused_with_its_place(refused, monkeypatch, text, said, loader):
+    monkeypatch.setattr(yaml_text, "_LOADER", getattr(yaml, loader, yaml.SafeLoader))
+
+    assert re.search(said, refused(text), re.DOTALL), refused(text)[:500]
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_is_built(refused):
+    levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 10))
+
+    assert "anchors such as &l0 are not allowed" in refused(f"l0: &l0 [lol, lol]\n{levels}")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (SMALL.encode("utf-16"), "1:1: is UTF-16, not UTF-8"),
+        (SMALL.encode() + b"# caf\xe9\n", "6:6: is not UTF-8 from here on"),
+        (b"\x00" * 10, "holds the character U[+]0000"),
+        (bytes(range(128, 256)), "1:1: is not UTF-8"),
+    ],
+)
+def test_a_file_in_another_encoding_is_refused(tmp_path, content, said):
+    (tmp_path / "x.yaml").write_bytes(content)
+
+    with pytest.raises(ManifestError, match=f"^x.yaml:.*{said}"):
+        manifest.load(["x.yaml"], cwd=tmp_path, locate=found_at([]))
+
+
+# --- whatever is written -------------------------------------------------------------------------------------
+
+
+def only_a_manifest_error(text):
+    def locate(path):
+        if "x" in str(path):
+            raise PermanentError("not in a git repository")
+        return Located(main=Path("/srv/shop"), default_base="main")
+
+    with contextlib.suppress(ManifestError):
+        manifest.load(["-"], stdin=text, cwd=Path("/srv/shop"), locate=locate)
+
+
+WORDS = st.sampled_from(
+    [
+        *"[]{}:,-?!&*#|>%@`\"'\n\t ",
+        "\n  ",
+        "\n    ",
+        ": ",
+        "- ",
+        "null",
+        "no",
+        "012",
+        ".nan",
+        "1e400",
+        "&a",
+        "*a",
+        "!!int",
+        "\\",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | WORDS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=6) | st.sampled_from(["kind", "argv"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(max_size=300) | st.lists(WORDS | st.text(max_size=3), max_size=60).map("".join))
+@example('"\ud800"')
+@example("\ufeff\ufeffa: b")
+@example("? ")
+@example("%TAG ! tag:x,2000:\n---\n!a b")
+def test_no_text_does_anything_but_be_refused(text):
+    only_a_manifest_error(text)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_no_damaged_manifest_does_anything_but_be_read_or_refused(data):
+    start = data.draw(st.integers(0, len(FULL)))
+    end = data.draw(st.integers(start, min(len(FULL), start + 40)))
+    only_a_manifest_error(FULL[:start] + data.draw(WORDS | st.text(max_size=6)) + FULL[end:])
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_no_value_in_any_field_does_anything_but_be_read_or_refused(data):
+    document = yaml.safe_load(FULL)
+    within = document
+    while True:
+        key = data.draw(st.sampled_from(list(within) if isinstance(within, dict) else list(range(len(within)))))
+        if not isinstance(within[key], dict | list) or not within[key] or data.draw(st.booleans()):
+            break
+        within = within[key]
+    within[key] = data.draw(VALUES)
+
+    only_a_manifest_error(yaml.safe_dump(document, allow_unicode=True))
+
+
+# --- the cost ------------------------------------------------------------------------------------------------
+
+
+def test_what_only_reads_recorded_manifests_does_without_pydantic(tmp_path):
+    program = "import sys, reconciler.manifest as m; m.Recorded(__import__('pathlib').Path('.')).load(); sys.exit('pydantic' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent.parent).returncode == 0
