@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cache, cached_property
 
 from reconciler.desired import EpicSpec, MergeMode, NoChecks, Review
-from reconciler.names import PrNumber, Sha, check_subject
+from reconciler.names import PrNumber, Sha, TaskId, check_subject
 from reconciler.observed import (
     Base,
     Branch,
@@ -71,6 +71,7 @@ class Job:
     spec: EpicSpec
     now: datetime
     us: str = "reconcile@localhost"
+    epic: TaskId | None = None  # what it is a child of
     blocked_by: tuple[str, ...] = ()
     owned_by: str | None = None  # another manifest that comes first
     runs: tuple[Run, ...] | Unknown = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -63,7 +63,8 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
             continue
         # What is declared and not made yet is no dangling dependency.
         blocked_by = index.blocked_by(task.id) or tuple(id for id in task.blockers if id in unmade)
-        yield _job(task, crew.spec, observed, blocked_by, hold, owner)
+        epic = next(iter(index.parents(task.id)), crew.epic.id if crew.epic else None)
+        yield replace(_job(task, crew.spec, observed, blocked_by, hold, owner), epic=epic)
 
 
 def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:

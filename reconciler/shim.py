@@ -198,6 +198,8 @@ class Shim:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._terminate)
+        # Whoever started us may have blocked what we wait for; that is inherited.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _terminate(self, *_: object) -> None:
         self._terminated = True

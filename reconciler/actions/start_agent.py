@@ -71,7 +71,7 @@ class StartAgent(Action):
             attempt=job.next_attempt,
             base_tip=job.base_head,
             baseline=_baseline(job, reason),
-            epic=next(iter(job.task.parents), ""),
+            epic=job.epic or "",
             evidence_run=evidence_run,
         )
 

@@ -187,6 +187,7 @@ _MERGE = {
     "delete_branch": ("deleteBranch", _SWITCH),
 }
 _PRUNE = {field.name: (field.name, _SWITCH) for field in fields(Prune)}
+# `tasks` is not the last: of a file that was cut off in it whole fields are missing, not only some tasks.
 _EPIC = {
     "epic": ("epic", _or_none(_TASK_ID)),
     "repository": ("repository", _ABSOLUTE),
@@ -195,12 +196,12 @@ _EPIC = {
     "max_agents": ("maxAgents", _COUNT),
     "tracker": ("tracker", _one_of(TrackerKind)),
     "forge": ("forge", _one_of(ForgeKind)),
-    "agent": ("agent", _nested(AgentSpec, _AGENT)),
-    "worktrees": ("worktrees", _nested(WorktreeSpec, _WORKTREES)),
-    "merge": ("mergePolicy", _nested(MergePolicy, _MERGE)),
-    "prune": ("prune", _nested(Prune, _PRUNE)),
     "tasks": (
         "tasks",
         _Kind(lambda value: tuple(map(task_from, _exactly(list)(value))), lambda ts: [*map(task_of, ts)]),
     ),
+    "agent": ("agent", _nested(AgentSpec, _AGENT)),
+    "worktrees": ("worktrees", _nested(WorktreeSpec, _WORKTREES)),
+    "merge": ("mergePolicy", _nested(MergePolicy, _MERGE)),
+    "prune": ("prune", _nested(Prune, _PRUNE)),
 }

@@ -88,7 +88,7 @@ class Recorded:
         with self._writing():
             made = self.beside(spec)
             if replace(made, applied={}) != self._before(spec.name):
-                _write(self._yaml(spec.name), record.text(made))
+                _replace(self._yaml(spec.name), record.text(made))
             if not made.applied:
                 self._applied_file(spec.name).unlink(missing_ok=True)
             return made
@@ -103,7 +103,7 @@ class Recorded:
             except ValueError as error:
                 raise PermanentError(str(error), hint="apply the manifest again") from error
             said = {key: form.task_of(each) for key, each in {**known, task.key: task}.items()}
-            _write(self._applied_file(manifest), json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+            _replace(self._applied_file(manifest), json.dumps(said, indent=2, ensure_ascii=False) + "\n")
 
     def write_status(self, name: str, observed_generation: int, conditions: Sequence[Mapping[str, Any]]) -> None:
         """Remember what was seen of a manifest. Writes nothing where nothing changed."""
@@ -112,7 +112,7 @@ class Recorded:
             return
         with self._writing():
             if self._yaml(name).exists():
-                _write(self._status / f"{name}.json", json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+                _replace(self._status / f"{name}.json", json.dumps(said, indent=2, ensure_ascii=False) + "\n")
 
     def delete(self, name: str) -> None:
         """Forget a manifest and everything remembered about it. Raises UsageError for one that is not recorded."""
@@ -182,7 +182,7 @@ class Recorded:
         """One writer at a time, across processes. Raises TemporaryError when another one stays."""
         folder = self._state / "locks"
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(self._state, folder)
             fd = os.open(folder / "manifests", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise TemporaryError(f"{folder} can't be written: {error.strerror}") from error
@@ -229,9 +229,15 @@ def _unreadable(path: Path, error: OSError) -> TemporaryError:
     return TemporaryError(f"{path} can't be read: {error.strerror}", delay=30.0)
 
 
-def _write(path: Path, text: str) -> None:
+def _make(*folders: Path) -> None:
+    """Make private folders, outermost first: those that `mkdir` makes on the way would be open to everybody."""
+    for folder in folders:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _replace(path: Path, text: str) -> None:
     """Replace a file, private and as a whole. Only while writing: the unfinished one always has the same name."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(path.parent)
     partial = path.with_name(f".{path.name}.partial")
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(fd, "w", encoding="utf-8") as file:

@@ -352,7 +352,9 @@ class Chaos:
             inline("p", "q"), inline("p"), inline("p", "q", after={"p": ("q",)}), inline("q", "r", after={"q": ("r",)}),
         ))  # fmt: skip
         self.epics = tuple(replace(epic, tasks=changed if epic.tasks else ()) for epic in self.epics)
-        self.ids += [id for epic in self.epics if epic.tasks and (id := task_for_key("t", epic.name, "r")) not in self.ids]
+        self.ids += [
+            id for epic in self.epics if epic.tasks and (id := task_for_key("t", epic.name, "r")) not in self.ids
+        ]
         self.deeds |= {id: self.dice.choices(DEEDS, k=12) for id in self.ids if id not in self.deeds}
 
     def _give_it_a_child(self, task: TaskId) -> None:

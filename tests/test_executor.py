@@ -1,0 +1,130 @@
+"""A plan is performed to its end: changes are written together, and nobody is held up by what goes wrong for another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from reconciler.actions import Action
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.executor import Outcome, execute
+from reconciler.memory import World
+from reconciler.names import TaskId
+from reconciler.ports import Change, Ports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Action):
+    """Does what it is told: 'write A' yields a change of the task's title, 'note A' is done by itself."""
+
+    manifest: str = "all"
+    reason: str = "Asked"
+    message: str = "asked"
+    steps: tuple[str | Exception, ...] = ()
+    done: list[str] = field(default_factory=list, compare=False)
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        for step in self.steps:
+            if isinstance(step, Exception):
+                raise step
+            self.done.append(step)
+            if step.startswith("write"):
+                yield Change(task=self.task, title=step, expect_status=frozenset({"open"}))
+
+
+class Counting(World):
+    """A world that remembers what was written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[list[str]] = []
+
+    def write(self, changes: Sequence[Change]) -> list[ReconcileError | None]:
+        self.written.append([f"{change.task} {change.title}" for change in changes])
+        return super().write(changes)
+
+
+@pytest.fixture
+def world() -> Counting:
+    made = Counting()
+    for task in ("x-1", "x-2", "x-3"):
+        made.add(task)
+    return made
+
+
+def steps(task: str, *what: str | Exception) -> Steps:
+    return Steps(task=TaskId(task), steps=what)
+
+
+def errors(outcomes: list[Outcome]) -> list[type | None]:
+    return [type(outcome.error) if outcome.error else None for outcome in outcomes]
+
+
+def test_all_changes_of_a_round_are_written_at_once(world: Counting) -> None:
+    actions = [steps("x-1", "write a", "write b"), steps("x-2", "write c"), steps("x-3", "look")]
+    assert errors(execute(actions, world.ports())) == [None, None, None]
+    assert world.written == [["x-1 write a", "x-2 write c"], ["x-1 write b"]]
+    assert {task.title for task in world.beads.values()} == {"write b", "write c", "x-3"}
+
+
+def test_an_action_goes_on_only_after_its_change_is_written(world: Counting) -> None:
+    world.edit("x-1", status="closed")
+    refused, other = steps("x-1", "write a", "look"), steps("x-2", "write b", "look")
+    assert errors(execute([refused, other], world.ports())) == [ChangedError, None]
+    assert refused.done == ["write a"]
+    assert other.done == ["write b", "look"]
+    assert world.beads[TaskId("x-1")].title == "x-1"
+
+
+@pytest.mark.parametrize("error", [PermanentError("no"), TemporaryError("not now"), ChangedError("moved")])
+def test_an_action_that_fails_stops_nobody_else(world: Counting, error: ReconcileError) -> None:
+    outcomes = execute([steps("x-1", error, "write a"), steps("x-2", "write b")], world.ports())
+    assert [outcome.error for outcome in outcomes] == [error, None]
+    assert world.beads[TaskId("x-2")].title == "write b"
+
+
+@pytest.mark.parametrize("defect", [ZeroDivisionError("oh"), OSError(28, "no space"), KeyError("x")])
+def test_a_defect_in_one_action_is_a_failure_that_passes(world: Counting, defect: Exception) -> None:
+    outcomes = execute([steps("x-1", "write a", defect), steps("x-2", "write b", "look")], world.ports())
+    assert errors(outcomes) == [TemporaryError, None]
+    assert type(defect).__name__ in str(outcomes[0].error)
+
+
+def test_a_tracker_that_refuses_everything_fails_only_those_that_write(world: Counting) -> None:
+    world.down = {"tracker"}
+    outcomes = execute([steps("x-1", "write a"), steps("x-2", "look")], world.ports())
+    assert errors(outcomes) == [TemporaryError, None]
+
+
+def test_a_tracker_that_breaks_does_not_end_the_loop(world: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: World, changes: Sequence[Change]) -> list[ReconcileError | None]:
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(Counting, "write", broken)
+    outcomes = execute([steps("x-1", "write a"), steps("x-2", "look")], world.ports())
+    assert errors(outcomes) == [TemporaryError, None]
+
+
+def test_outcomes_come_in_the_order_of_the_actions(world: Counting) -> None:
+    actions = [steps(task, "write a") for task in ("x-3", "x-1", "x-2")]
+    assert [outcome.action for outcome in execute(actions, world.ports(), workers=3)] == actions
+
+
+def test_actions_go_side_by_side(world: Counting) -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    class Meeting(Steps):
+        def perform(self, ports: Ports) -> Iterator[Change]:
+            both.wait()
+            yield from ()
+
+    outcomes = execute([Meeting(task=TaskId("x-1")), Meeting(task=TaskId("x-2"))], world.ports(), workers=2)
+    assert errors(outcomes) == [None, None]
+
+
+def test_nothing_to_do_is_done(world: Counting) -> None:
+    assert execute([], world.ports()) == []
+    assert world.written == []

@@ -1,0 +1,205 @@
+"""Whose task is it: which tasks a manifest matches, who owns what several match, and when no agent may start at all."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import worlds
+from worlds import BASE, NOW, Since, Unknown, ago
+
+from reconciler.desired import EpicSpec, InlineTask
+from reconciler.graph import Index
+from reconciler.jobs import Crew, crews, jobs, owners, spawn_hold
+from reconciler.names import TaskId, task_for_key, with_key
+from reconciler.observed import Observed, Run, Task
+from reconciler.reasons import Reason
+
+
+def crews_of(*epics: EpicSpec, tasks: tuple[Task, ...] = ()) -> tuple[Crew, ...]:
+    graph = {task.id: task for task in tasks}
+    return crews(worlds.wanted(*epics), "x", graph, Index(graph))
+
+
+def members(crew: Crew) -> set[str]:
+    return {task.id for task in crew.members}
+
+
+# --- membership ----------------------------------------------------------------------------------------------
+
+
+STORE = (
+    worlds.a_task("x-9", type="epic"),
+    worlds.a_task("x-1", parents=(TaskId("x-9"),)),
+    worlds.a_task("x-2", parents=(TaskId("x-9"),)),
+    worlds.a_task("x-3", parents=(TaskId("x-2"),)),
+    worlds.a_task("x-4"),
+)
+
+
+def test_a_manifest_over_an_epic_has_everything_below_it_that_is_work() -> None:
+    (crew,) = crews_of(worlds.an_epic(epic=TaskId("x-9")), tasks=STORE)
+    assert crew.epic and crew.epic.id == "x-9"
+    assert members(crew) == {"x-1", "x-3"}
+    assert [epic.id for epic, _ in crew.nested] == ["x-2"]
+
+
+def test_a_manifest_without_an_epic_has_every_task_of_the_repository() -> None:
+    (crew,) = crews_of(worlds.an_epic(), tasks=STORE)
+    assert crew.epic is None
+    assert members(crew) == {"x-1", "x-3", "x-4"}
+
+
+def test_a_task_that_some_manifest_names_as_its_epic_is_never_work() -> None:
+    whole, _ = crews_of(worlds.an_epic(name="a"), worlds.an_epic(name="b", epic=TaskId("x-4")), tasks=STORE)
+    assert "x-4" not in members(whole)
+
+
+def test_declared_tasks_are_found_by_their_key_whatever_their_id_and_place() -> None:
+    spec = worlds.an_epic(name="m", tasks=(InlineTask(key="a", title="A"), InlineTask(key="b", title="B")))
+    moved = worlds.a_task("x-7", description=with_key("text", "m", "a"), parents=(TaskId("x-4"),))
+    (crew,) = crews_of(spec, tasks=(moved, *STORE))
+    assert crew.ids["a"] == "x-7"
+    assert crew.ids["b"] == task_for_key("x", "m", "b")
+    assert members(crew) == {"x-7"} and set(crew.declared) == {"a"}
+
+
+def test_a_key_of_another_manifest_is_not_ours() -> None:
+    spec = worlds.an_epic(name="m", tasks=(InlineTask(key="a", title="A"),))
+    (crew,) = crews_of(spec, tasks=(worlds.a_task("x-7", description=with_key("", "other", "a")),))
+    assert crew.ids["a"] != "x-7" and members(crew) == set()
+
+
+def test_a_key_that_the_manifest_no_longer_declares_is_dropped() -> None:
+    spec = worlds.an_epic(name="m", tasks=(InlineTask(key="a", title="A"),))
+    (crew,) = crews_of(spec, tasks=(worlds.a_task("x-7", description=with_key("", "m", "old")),))
+    assert [task.id for task in crew.dropped] == ["x-7"]
+
+
+def test_a_declared_task_with_children_is_an_epic_now() -> None:
+    spec = worlds.an_epic(name="m", epic=TaskId("x-9"), tasks=(InlineTask(key="a", title="A"),))
+    declared = worlds.a_task("x-5", description=with_key("", "m", "a"), parents=(TaskId("x-9"),))
+    (crew,) = crews_of(spec, tasks=(*STORE, declared, worlds.a_task("x-6", parents=(TaskId("x-5"),))))
+    assert members(crew) == {"x-1", "x-3", "x-6"} and crew.declared["a"].id == "x-5"
+
+
+def test_an_epic_that_is_not_there_has_no_members() -> None:
+    (crew,) = crews_of(worlds.an_epic(epic=TaskId("x-77")), tasks=STORE)
+    assert crew.epic is None and members(crew) == set()
+
+
+# --- owners --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_the_first_manifest_by_name_owns_what_several_match(names: tuple[str, str]) -> None:
+    found = crews_of(*(worlds.an_epic(name=name) for name in names), tasks=STORE)
+    assert set(owners(found).values()) == {"a"}
+
+
+def test_others_wait_for_open_tasks_of_an_owner_and_forget_closed_ones() -> None:
+    closed = worlds.a_task("x-8", status="closed")
+    observed = worlds.seen(*STORE, closed, branches={closed.id: worlds.a_branch("x-8")})
+    first, second = crews_of(worlds.an_epic(name="a"), worlds.an_epic(name="b"), tasks=(*STORE, closed))
+    index, owned = Index(observed.tasks), owners((first, second))
+    assert {job.task.id: job.owned_by for job in jobs(second, observed, index, owned)} == dict.fromkeys(
+        ("x-1", "x-3", "x-4"), "a"
+    )
+    assert "x-8" in {job.task.id for job in jobs(first, observed, index, owned)}
+
+
+@pytest.mark.parametrize("source", ["worktrees", "branches", "pull_requests", "runs"])
+def test_a_closed_task_is_forgotten_only_when_everything_was_seen(source: str) -> None:
+    closed = worlds.a_task(status="closed")
+    (crew,) = crews_of(worlds.an_epic(), tasks=(closed,))
+
+    def known(**fields: Any) -> list[Any]:
+        observed = worlds.seen(closed, **fields)
+        return list(jobs(crew, observed, Index(observed.tasks), owners((crew,))))
+
+    assert known() == []
+    assert len(known(**{source: Unknown("?")})) == 1
+
+
+def test_the_most_urgent_job_comes_first() -> None:
+    tasks = (worlds.a_task("x-1", priority=2), worlds.a_task("x-2", priority=0), worlds.a_task("x-3", priority=1))
+    (crew,) = crews_of(worlds.an_epic(), tasks=tasks)
+    observed = worlds.seen(*tasks)
+    found = jobs(crew, observed, Index(observed.tasks), owners((crew,)))
+    assert [job.task.id for job in found] == ["x-2", "x-3", "x-1"]
+
+
+# --- the breaker ---------------------------------------------------------------------------------------------
+
+
+def quick_failures(*ended_ago: float, **fields: Any) -> Observed:
+    runs: dict[TaskId, tuple[Run, ...]] = {}
+    for n, seconds in enumerate(ended_ago, start=1):
+        made = {"started_at": ago(seconds + 4), "exit": {"code": 1, "at": ago(seconds)}, **fields}
+        runs[TaskId(f"x-{n}")] = (worlds.a_run(f"x-{n}", **made),)
+    return worlds.seen(runs=runs)
+
+
+def broken(observed: Observed, **fields: Any) -> bool:
+    hold = spawn_hold(worlds.an_epic(**fields), observed)
+    return hold is not None and hold[0] is Reason.AGENT_BROKEN
+
+
+def test_three_tasks_in_a_row_that_fail_at_once_open_the_breaker() -> None:
+    assert broken(quick_failures(30, 20, 10))
+    assert not broken(quick_failures(20, 10))
+
+
+def test_failures_that_are_far_apart_are_no_row() -> None:
+    assert not broken(quick_failures(200, 20, 10))
+    assert broken(quick_failures(130, 20, 10))
+
+
+def test_an_agent_that_lived_for_a_while_is_not_broken() -> None:
+    assert not broken(quick_failures(30, 20, 10, started_at=ago(60)))
+
+
+def test_a_limit_or_a_stop_is_no_failure_of_the_agent_itself() -> None:
+    for record in ({"cause": "timeout", "code": None}, {"cause": "stopped", "code": None, "stop": "person"}, {}):
+        assert not broken(quick_failures(30, 20, 10, exit={**record, "at": ago(10)}, started_at=ago(12)))
+
+
+def test_a_good_ending_in_between_ends_the_row() -> None:
+    observed = quick_failures(30, 20, 10)
+    well = worlds.a_run("x-4", exit={"at": ago(5)})
+    assert not broken(worlds.seen(runs={**observed.runs, well.task: (well,)}))
+
+
+def test_three_failures_of_one_task_say_nothing_about_the_agent() -> None:
+    runs = tuple(
+        worlds.a_run(n=n, started_at=ago(44 - 10 * n), exit={"code": 1, "at": ago(40 - 10 * n)}) for n in (1, 2, 3)
+    )
+    assert not broken(worlds.seen(runs={TaskId("x-1"): runs}))
+
+
+def test_a_retry_or_a_changed_manifest_closes_the_breaker() -> None:
+    observed = quick_failures(30, 20, 10)
+    retried = worlds.seen(runs=observed.runs, since={TaskId("x-1"): Since(n=1, base=BASE, at=ago(5))})
+    assert not broken(retried)
+    assert not broken(observed, recorded_at=ago(5))
+
+
+def test_another_manifests_failures_are_its_own() -> None:
+    assert not broken(quick_failures(30, 20, 10), name="other")
+
+
+@pytest.mark.parametrize(("ended_ago", "held"), [(5, True), (599, True), (601, False), (-599, True), (-86400, False)])
+def test_after_a_failed_start_the_others_wait_no_longer_than_the_longest_pause(ended_ago: int, held: bool) -> None:
+    record = {"code": None, "cause": "unavailable", "at": ago(ended_ago)}
+    hold = spawn_hold(worlds.an_epic(), worlds.seen(runs={TaskId("x-1"): (worlds.a_run(exit=record),)}))
+    assert (hold is not None) is held
+    if hold:
+        assert hold[0] is Reason.AGENT_UNAVAILABLE
+        assert hold[2] is not None and NOW < hold[2] <= NOW + timedelta(seconds=600)
+
+
+def test_a_missing_agent_holds_its_manifest_only() -> None:
+    observed = worlds.seen(agents_missing={"all": "no such program"})
+    assert spawn_hold(worlds.an_epic(), observed) == (Reason.AGENT_UNAVAILABLE, "no such program", None)
+    assert spawn_hold(worlds.an_epic(name="other"), observed) is None

@@ -1,0 +1,475 @@
+"""What was applied, on disk: complete, whole after any kill, and never mistaken for nothing when it is damaged."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.desired import (
+    AgentSpec,
+    EpicSpec,
+    ForgeKind,
+    InlineTask,
+    MergeMethod,
+    MergeMode,
+    MergePolicy,
+    NoChecks,
+    OnConflict,
+    Prune,
+    Review,
+    TrackerKind,
+    WorktreeSpec,
+)
+from reconciler.errors import PermanentError, TemporaryError, UsageError
+from reconciler.manifest import Located, Recorded, load, max_agents, record, recorded
+from reconciler.names import TaskId
+
+ROOT = Path(__file__).parent.parent
+SMALL = EpicSpec(name="x", repository="/srv/shop", worktrees=WorktreeSpec(root="/srv/worktrees"), max_agents=3)
+TASK = InlineTask(key="parser", title="Write the parser", labels=("a", "b"), depends_on=("lexer",))
+FULL = EpicSpec(
+    name="x",
+    epic=TaskId("bd-17"),
+    tasks=(TASK, InlineTask(key="docs", title="no", description="a\n\n  b\n", acceptance="1e3", priority=0)),
+    repository="/srv/shop",
+    base="012",
+    suspend=True,
+    max_agents=0,
+    tracker=TrackerKind.JSONL,
+    forge=ForgeKind.LOCAL,
+    agent=AgentSpec(
+        argv=("sh", "-c", "y"),
+        prompt="/srv/shop/p.md",
+        env={"no": "2001-01-01"},
+        pass_env=("A_TOKEN",),
+        timeout_s=90,
+        stuck_after_s=0,
+        max_attempts=9,
+        backoff_initial_s=1,
+        backoff_max_s=5400,
+    ),
+    worktrees=WorktreeSpec(root="/srv/trees", copy=(".env",), setup=("npm ci",), sparse=("src",)),
+    merge=MergePolicy(
+        mode=MergeMode.MANUAL,
+        method=MergeMethod.REBASE,
+        checks=("just check",),
+        timeout_s=60,
+        no_checks=NoChecks.BLOCK,
+        protected_paths=(),
+        review=Review.HUMAN,
+        push=True,
+        parallel=2,
+        on_conflict=OnConflict.BLOCK,
+        delete_branch=False,
+    ),
+    prune=Prune(worktrees=False, branches=False, orphans=True),
+    source="/srv/shop/x.yaml",
+)
+
+
+@pytest.fixture
+def state(tmp_path):
+    return tmp_path / "reconcile"
+
+
+@pytest.fixture
+def kept(state):
+    return Recorded(state)
+
+
+def only(kept):
+    found = kept.load()
+    assert not found.problems
+    (spec,) = found.epics
+    return spec
+
+
+# --- what is kept --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", [SMALL, FULL])
+def test_what_is_recorded_is_read_back_the_same(kept, spec):
+    before = datetime.now(UTC)
+
+    made = kept.record(spec)
+
+    assert only(kept) == made == replace(spec, generation=1, recorded_at=made.recorded_at)
+    assert before <= made.recorded_at <= datetime.now(UTC)
+
+
+def test_the_full_example_above_differs_from_every_default():
+    def same(one, other):
+        return {f.name for f in fields(one) if getattr(one, f.name) == getattr(other, f.name)}
+
+    assert same(FULL, EpicSpec(name="z")) == {"generation", "recorded_at", "invalid", "applied"}
+    assert same(FULL.agent, AgentSpec()) == {"kind"}
+    assert not same(FULL.worktrees, WorktreeSpec())
+    assert not same(FULL.merge, MergePolicy())
+    assert not same(FULL.prune, Prune())
+
+
+def test_the_file_is_a_manifest_that_people_can_read(kept, state):
+    kept.record(FULL)
+
+    said = yaml.safe_load((state / "manifests" / "x.yaml").read_text())
+
+    assert list(said) == ["generation", "recordedAt", "source", "spec"]
+    assert (said["generation"], said["source"]) == (1, "/srv/shop/x.yaml")
+    assert (said["spec"]["maxAgents"], said["spec"]["agent"]["timeout"]) == (0, "90s")
+    assert (said["spec"]["base"], said["spec"]["mergePolicy"]["queue"]) == ("012", {"parallel": 2})
+
+
+def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_out(kept, state, tmp_path):
+    made = kept.record(replace(FULL, agent=replace(FULL.agent, prompt=None)))
+    spec = yaml.safe_load((state / "manifests" / "x.yaml").read_text())["spec"]
+    del spec["agent"]["prompt"]
+    document = {"apiVersion": "reconcile/v1", "kind": "Epic", "metadata": {"name": "x"}, "spec": spec}
+
+    # Double quotes for every text: plain YAML writers leave some words bare that mean two things.
+    text = json.dumps(document)
+    (again,) = load(["-"], stdin=text, cwd=tmp_path, locate=lambda path: Located(main=path))
+
+    told = replace(made.tasks[1], description=made.tasks[1].description.rstrip())
+    assert again == replace(made, generation=1, recorded_at=again.recorded_at, source="", tasks=(made.tasks[0], told))
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t \"':#-|>%!&*"), max_size=40)
+LINES = TEXT.filter(lambda text: not record.scalars.unwanted(text))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(LINES, LINES, LINES)
+def test_every_text_comes_back_as_it_was(one, two, three):
+    task = replace(TASK, title=one, description=two, labels=(three,))
+    spec = replace(FULL, tasks=(task,), agent=replace(FULL.agent, argv=(one, two), env={three: one}), base=three)
+
+    assert record.spec("x", record.text(spec).encode()) == spec
+
+
+def test_nobody_else_can_read_or_change_it(kept, state):
+    kept.record(SMALL)
+    kept.applied("x", TASK)
+    kept.write_status("x", 1, [])
+
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (state, *state.rglob("*"))}
+
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
+    assert {path.name for path in modes if path.is_file()} == {"x.yaml", "x.applied.json", "x.json", "manifests"}
+
+
+# --- generations ---------------------------------------------------------------------------------------------
+
+
+def test_the_generation_goes_up_only_when_the_manifest_says_something_new(kept):
+    first = kept.record(SMALL)
+    same = kept.record(SMALL)
+    moved = kept.record(replace(SMALL, source="/elsewhere.yaml"))
+    changed = kept.record(replace(SMALL, max_agents=1, source="/elsewhere.yaml"))
+
+    assert same == first
+    assert moved == replace(first, source="/elsewhere.yaml")
+    assert changed.generation == 2
+    assert changed.recorded_at > first.recorded_at
+    assert only(kept) == changed
+
+
+def test_recording_the_same_again_writes_nothing(kept, state):
+    kept.record(SMALL)
+    before = (state / "manifests" / "x.yaml").stat()
+
+    kept.record(SMALL)
+
+    after = (state / "manifests" / "x.yaml").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_looking_at_what_would_be_recorded_writes_nothing(kept, state):
+    assert kept.beside(SMALL).generation == 1
+    assert not state.exists()
+
+    kept.record(SMALL)
+    kept.applied("x", TASK)
+
+    shown = kept.beside(replace(SMALL, base="other"))
+    assert (shown.generation, shown.base, shown.applied) == (2, "other", {"parser": TASK})
+    assert only(kept).base == "main"
+
+
+def test_manifests_come_by_name(kept):
+    for name in ("b", "c", "a"):
+        kept.record(replace(SMALL, name=name))
+
+    assert [spec.name for spec in kept.load().epics] == ["a", "b", "c"]
+
+
+def test_nothing_recorded_is_nothing(kept):
+    assert kept.load() == recorded.Found()
+
+
+# --- damage --------------------------------------------------------------------------------------------------
+
+
+def test_a_record_that_was_cut_off_is_never_taken_for_the_whole(kept, state):
+    kept.record(FULL)
+    path = state / "manifests" / "x.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+
+    for n in range(len(lines)):
+        path.write_text("".join(lines[:n]))
+        assert "x" in kept.load().problems, lines[n - 1]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ("maxAgents: 0", "maxAgents: many", "maxAgents: 'many' does not belong here"),
+        ("maxAgents: 0", "maxAgents: -1", "maxAgents"),
+        ("maxAgents: 0", "maxAgents: true", "maxAgents"),
+        ("suspend: true", "suspend: 1", "suspend"),
+        ("suspend: true", "suspended: true", "suspended is unknown"),
+        ("    mode: manual\n", "", "mergePolicy: mode is missing"),
+        ("method: rebase", "method: octopus", "mergePolicy: method"),
+        ("root: /srv/trees", "root: trees", "worktrees: root"),
+        ("epic: bd-17", "epic: --force", "epic"),
+        ("generation: 1", "generation: 0", "generation"),
+        ("generation: 1", "generation: 1\nmore: 1", "more"),
+        ("spec:", "speck:", "lacks"),
+        ("timeout: 90s", "timeout: soon", "agent: timeout"),
+        ("recordedAt:", "recordedAt: today #", "recordedAt"),
+    ],
+)
+def test_a_damaged_manifest_is_a_problem_and_not_the_lack_of_one(kept, state, was, now, said):
+    kept.record(FULL)
+    kept.record(replace(SMALL, name="y"))
+    path = state / "manifests" / "x.yaml"
+    text = path.read_text()
+    assert was in text
+    path.write_text(text.replace(was, now, 1))
+
+    found = kept.load()
+
+    assert [spec.name for spec in found.epics] == ["y"]
+    assert said in found.problems["x"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"\xff", b"[1]", b"a: &a [*a]", b"generation: 1", b"{" * 5000])
+def test_a_manifest_of_anything_at_all_is_a_problem(kept, state, content):
+    kept.record(SMALL)
+    (state / "manifests" / "x.yaml").write_bytes(content)
+
+    assert kept.load().problems.keys() == {"x"}
+    with pytest.raises(TemporaryError, match="can't be read"):
+        max_agents(state, "x")
+
+
+def test_a_file_with_a_name_that_no_manifest_has_is_a_problem(kept, state):
+    kept.record(SMALL)
+    os.rename(state / "manifests" / "x.yaml", state / "manifests" / "X y.yaml")
+
+    assert "not the name of a manifest" in kept.load().problems["X y"]
+
+
+def test_applying_again_mends_a_damaged_manifest_with_a_generation_that_nobody_has_seen(kept, state):
+    kept.record(SMALL)
+    kept.record(replace(SMALL, base="other"))
+    kept.write_status("x", 2, [])
+    (state / "manifests" / "x.yaml").write_text("generation: 2\n")
+
+    made = kept.record(SMALL)
+
+    assert made.generation == 3
+    assert only(kept) == made
+
+
+def test_a_damaged_list_of_written_tasks_is_a_problem_until_the_manifest_is_applied_again(kept, state):
+    kept.record(SMALL)
+    kept.applied("x", TASK)
+    path = state / "manifests" / "x.applied.json"
+    for content in ('{"parser": {', "[]", '{"parser": {"key": "parser"}}', '{"parser": 1}', "[" * 100_000):
+        path.write_text(content)
+
+        assert "applied.json is damaged" in kept.load().problems["x"], content
+        with pytest.raises(PermanentError):
+            kept.applied("x", TASK)
+
+    kept.record(SMALL)
+
+    assert only(kept).applied == {}
+
+
+def test_a_folder_that_can_not_be_read_is_not_an_empty_one(kept, state):
+    state.mkdir()
+    (state / "manifests").write_text("a file where the folder should be")
+
+    with pytest.raises(TemporaryError, match="can't be read"):
+        kept.load()
+
+
+# --- written tasks, status, deletion -------------------------------------------------------------------------
+
+
+def test_tasks_are_remembered_as_they_were_last_written(kept):
+    kept.record(SMALL)
+    changed = replace(TASK, title="Another title", description="a\nb", priority=0)
+    other = InlineTask(key="lexer", title="Write the lexer")
+
+    for task in (TASK, other, changed):
+        kept.applied("x", task)
+
+    assert only(kept).applied == {"parser": changed, "lexer": other}
+    assert kept.record(replace(SMALL, base="other")).applied == {"parser": changed, "lexer": other}
+
+
+def test_a_deleted_manifest_remembers_no_more_tasks(kept, state):
+    kept.record(SMALL)
+    kept.delete("x")
+
+    kept.applied("x", TASK)
+    kept.write_status("x", 1, [])
+
+    assert kept.record(SMALL).applied == {}
+    assert not list((state).rglob("x.json"))
+
+
+def test_status_is_kept_and_losing_it_loses_nothing_else(kept, state):
+    kept.record(SMALL)
+    conditions = [{"type": "Converged", "status": "False", "reason": "Progressing", "message": "…"}]
+    kept.write_status("x", 1, conditions)
+
+    assert kept.status("x") == {"observedGeneration": 1, "conditions": conditions}
+
+    (state / "status" / "x.json").write_text("{")
+    assert kept.status("x") == {}
+    assert only(kept).name == "x"
+
+
+def test_deleting_forgets_everything_about_that_manifest_alone(kept, state):
+    for name in ("x", "y"):
+        kept.record(replace(SMALL, name=name))
+        kept.applied(name, TASK)
+        kept.write_status(name, 1, [])
+
+    kept.delete("x")
+
+    left = {path.name for path in state.rglob("*") if path.is_file()}
+    assert left == {"y.yaml", "y.applied.json", "y.json", "manifests"}
+
+
+@pytest.mark.parametrize("name", ["feature-y", "../x", "", ".", "x.applied"])
+def test_only_what_is_recorded_can_be_deleted(kept, name):
+    kept.record(replace(SMALL, name="feature-x"))
+    kept.applied("feature-x", TASK)
+
+    with pytest.raises(UsageError, match="known: feature-x"):
+        kept.delete(name)
+
+    assert only(kept).applied
+
+
+def test_a_damaged_manifest_can_be_deleted(kept, state):
+    kept.record(SMALL)
+    (state / "manifests" / "x.yaml").write_text("")
+
+    kept.delete("x")
+
+    assert kept.load() == recorded.Found()
+
+
+# --- the bound on agents -------------------------------------------------------------------------------------
+
+
+def test_the_bound_on_agents_is_what_is_recorded_at_that_moment(kept, state):
+    assert max_agents(state, "x") is None
+    for most in (4, 0, 1000):
+        kept.record(replace(FULL, max_agents=most))
+        assert max_agents(state, "x") == most
+
+
+def test_the_bound_is_found_in_a_record_that_a_person_wrote_anew(kept, state):
+    kept.record(replace(FULL, max_agents=7))
+    path = state / "manifests" / "x.yaml"
+    path.write_text(json.dumps(yaml.safe_load(path.read_text())))
+
+    assert max_agents(state, "x") == 7
+    assert only(kept).max_agents == 7
+
+
+def test_text_that_looks_like_the_bound_is_not_taken_for_it(kept, state):
+    task = replace(TASK, description="spec:\n  maxAgents: 900\nmaxAgents: 900")
+    kept.record(replace(FULL, tasks=(task,), base="maxAgents", source="/a  maxAgents: 900"))
+
+    assert max_agents(state, "x") == 0
+
+
+# --- many writers, and kills ---------------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from reconciler.desired import EpicSpec, InlineTask, WorktreeSpec
+from reconciler.manifest import Recorded
+
+kept, who = Recorded(Path(sys.argv[1])), sys.argv[2]
+spec = EpicSpec(name="x", repository="/srv", worktrees=WorktreeSpec(root="/srv/trees"))
+print("ready", flush=True)
+for n in range(int(sys.argv[3])):
+    kept.record(replace(spec, base=f"{who}-{n}"))
+    kept.applied("x", InlineTask(key=f"{who}-{n}", title="T"))
+"""
+
+
+def writer(state, who, times):
+    return subprocess.Popen([sys.executable, "-c", WRITER, state, who, str(times)], cwd=ROOT, stdout=subprocess.PIPE)
+
+
+def test_writers_beside_each_other_lose_nothing(kept, state):
+    writers = [writer(state, who, 15) for who in ("a", "b")]
+    assert [process.wait(30) for process in writers] == [0, 0]
+    for process in writers:
+        process.stdout.close()
+
+    found = only(kept)
+    assert found.generation == 30
+    assert found.applied.keys() == {f"{who}-{n}" for who in ("a", "b") for n in range(15)}
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_record(kept, state):
+    kept.record(SMALL)
+    for n in range(8):
+        with writer(state, f"w{n}", 10_000) as process:
+            process.stdout.readline()
+            time.sleep(0.02 * n + 0.003)
+            process.send_signal(signal.SIGKILL)
+
+        found = only(kept)
+        assert kept.record(replace(SMALL, base=f"after-{n}")).generation == found.generation + 1
+
+
+def test_a_writer_that_stands_still_is_waited_for_and_then_named(kept, state, monkeypatch):
+    kept.record(SMALL)
+    monkeypatch.setattr(recorded._wait_for.retry, "stop", lambda attempt: attempt.attempt_number > 3)
+    with recorded.Recorded(state)._writing():
+        assert only(kept).name == "x"
+        with pytest.raises(TemporaryError, match="somebody else is writing"):
+            kept.record(replace(SMALL, base="other"))
+
+    assert kept.record(replace(SMALL, base="other")).generation == 2
+
+
+def test_a_record_is_never_older_than_it_says(kept):
+    made = kept.record(SMALL)
+
+    assert timedelta(0) <= datetime.now(UTC) - made.recorded_at < timedelta(minutes=1)
