@@ -8,7 +8,7 @@
           ▲                                    actions/*.due                         actions/*.perform
           └──────── loop turns the wheel; cli chooses: diff = stop after Plan · apply = until quiet · watch = for ever
 
-What decides is pure: `planner`, `jobs`, `job`, `merge_queue`, `graph` and every `due` are functions of plain values
+What decides is pure: `planner`, `turns`, `jobs`, `job`, `merge_queue`, `graph` and every `due` are functions of plain values
 (`desired`, `observed`), and can be asked without a computer around them:
 
 >>> from datetime import UTC, datetime

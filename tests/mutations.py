@@ -100,7 +100,7 @@ BREAKS = (
     ),
     Break(
         "all conflicts of a base are repaired at once",
-        "reconciler/planner.py",
+        "reconciler/turns.py",
         "        if busy:\n",
         "        if False:\n",
         "tests/test_plans.py",

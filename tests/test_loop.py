@@ -1,0 +1,346 @@
+"""The wheel: it turns until nothing is left to do, sleeps until it must look again, and never spins."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import worlds
+
+from reconciler.desired import Desired, EpicSpec
+from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Tick
+from reconciler.memory import Fault, World
+from reconciler.names import RunId, RunKind, TaskId
+from reconciler.observed import Run, RunState, StopWhy
+from reconciler.reasons import Reason
+
+X = TaskId("x-1")
+
+
+class Clockwork(threading.Event):
+    """An event on which nobody waits in earnest: the world's clock moves on instead."""
+
+    def __init__(self, world: World, then: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.world, self.then = world, then
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set():
+            assert timeout is not None
+            self.waits.append(timeout)
+            self.world.later(seconds=timeout)
+            self.then()
+        return self.is_set()
+
+
+@pytest.fixture
+def world() -> World:
+    made = World(now=worlds.NOW)
+    made.add("x-1")
+    return made
+
+
+def a_loop(world: World, *epics: EpicSpec, **fields: object) -> Loop:
+    desired = Desired(epics=epics or (worlds.an_epic(),))
+    return Loop(load=lambda: desired, ports=world.ports(), clock=lambda: world.now, workers=1, **fields)
+
+
+def rest_s(tick: Tick, world: World) -> int:
+    """How long the tick's next timer runs, to the second."""
+    return round((tick.plan.wake_at - world.now).total_seconds())
+
+
+def refuse(world: World, method: str, error: Exception) -> list[str]:
+    """Make a method of the world raise; the times at which it was called."""
+    calls: list[str] = []
+
+    def refused(*args: object, **kwargs: object) -> None:
+        calls.append(f"{world.now:%T}")
+        raise error
+
+    setattr(world, method, refused)
+    return calls
+
+
+# --- until quiet ---------------------------------------------------------------------------------------------
+
+
+def test_it_turns_until_only_running_processes_are_awaited(world: World) -> None:
+    tick = a_loop(world).until_quiet(Clockwork(world))
+    assert tick.plan.actions == ()
+    assert tick.plan.epics[0].waiting[X].reason is Reason.AGENT_RUNNING
+    assert world.beads[X].labels == {"phase:working"}
+
+
+def test_a_whole_task_is_done_between_two_runs(world: World) -> None:
+    loop = a_loop(world, worlds.an_epic(merge={"checks": ()}))
+    world.checked = False
+    loop.until_quiet(Clockwork(world))
+    world.commit("x-1", "p")
+    world.finish(RunId(RunKind.WORK, "x-1", 1))
+    tick = loop.until_quiet(Clockwork(world))
+    assert tick.plan.converged
+    assert world.beads[X].closed and not world.trees and not world.heads
+
+
+def test_looking_changes_nothing(world: World) -> None:
+    looked = a_loop(world).look()
+    assert [type(action).__name__ for action in looked.plan.actions] == ["StartAgent"]
+    assert world.effects == []
+
+
+def test_what_a_look_shows_is_what_the_tick_then_does(world: World) -> None:
+    loop = a_loop(world)
+    assert loop.look().plan == loop.tick().plan
+
+
+def test_it_stops_between_two_ticks(world: World) -> None:
+    stop = Clockwork(world)
+    stop.set()
+    a_loop(world).until_quiet(stop)
+    assert len(world.alive()) == 1
+    assert world.beads[X].labels == {"phase:spawned"}  # the next tick would have said that it works
+
+
+def test_actions_that_are_not_wanted_are_not_done(world: World) -> None:
+    tick = a_loop(world, wanted=lambda action: False).until_quiet(Clockwork(world))
+    assert tick.plan.actions == () and world.effects == []
+
+
+def test_every_tick_is_shown(world: World) -> None:
+    shown: list[Tick] = []
+    last = a_loop(world, seen=shown.append).until_quiet(Clockwork(world))
+    assert shown[-1] == last and len(shown) == 3
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------------
+
+
+def test_a_lost_race_is_run_again_with_growing_pauses_and_is_no_error(world: World) -> None:
+    calls = refuse(world, "start", ChangedError("somebody was faster"))
+    stop = Clockwork(world)
+    tick = a_loop(world).until_quiet(stop, most=12)
+    assert len(calls) == 13
+    assert tick.errors == ()
+    assert stop.waits == sorted(stop.waits) and stop.waits[0] > 0 and stop.waits[-1] == 1.0
+
+
+def test_a_race_that_is_lost_for_hours_does_not_break_the_loop(world: World) -> None:
+    refuse(world, "start", ChangedError("somebody was faster"))
+    stop = Clockwork(world)
+    a_loop(world).until_quiet(stop, most=1200)
+    assert len(stop.waits) == 1200 and max(stop.waits) == 1.0
+
+
+def test_an_agent_that_takes_its_time_to_end_is_not_asked_in_a_hot_loop(world: World) -> None:
+    loop = a_loop(world)
+    loop.until_quiet(Clockwork(world))
+    asked: list[RunId] = []
+
+    def slow(run: RunId, why: StopWhy) -> None:
+        asked.append(run)
+        if world.now > worlds.NOW + timedelta(seconds=10):
+            World.stop(world, run, why)
+
+    world.stop = slow
+    world.edit("x-1", labels=frozenset({"reconcile:stopped"}))
+    stop = Clockwork(world)
+    assert loop.until_quiet(stop).plan.epics[0].waiting[X].reason is Reason.STOPPED
+    assert len(asked) < 20
+    assert not world.alive()
+
+
+def test_a_failed_action_rests_and_rests_longer_each_time(world: World) -> None:
+    calls = refuse(world, "start", TemporaryError("the disk is full", delay=5))
+    loop = a_loop(world)
+    rests = []
+    for _ in range(10):
+        loop.until_quiet(Clockwork(world))
+        tick = loop.look()
+        waiting = tick.plan.epics[0].waiting[X]
+        assert waiting.reason is Reason.BACKOFF and "the disk is full" in waiting.message
+        rests.append(rest_s(tick, world))
+        world.now = tick.plan.wake_at
+    assert rests == [5, 10, 20, 40, 80, 160, *[FAILURE_MOST_S] * 4]
+    assert len(calls) == 10
+
+
+def test_a_success_ends_the_growth(world: World) -> None:
+    start = world.start
+    refuse(world, "start", TemporaryError("not now", delay=5))
+    loop = a_loop(world)
+    for _ in range(3):
+        loop.until_quiet(Clockwork(world))
+        world.now = loop.look().plan.wake_at
+    world.start = start
+    loop.until_quiet(Clockwork(world))
+    assert len(world.alive()) == 1
+    world.lose(RunId(RunKind.WORK, "x-1", 1))
+    world.later(hours=1)
+    refuse(world, "start", TemporaryError("not now", delay=5))
+    loop.until_quiet(Clockwork(world))
+    assert rest_s(loop.look(), world) == 5
+
+
+def test_what_can_never_work_rests_for_long(world: World) -> None:
+    refuse(world, "start", PermanentError("no such thing"))
+    loop = a_loop(world)
+    tick = loop.until_quiet(Clockwork(world))
+    assert rest_s(tick, world) == PERMANENT_S
+    assert [str(error) for error in loop.tick().errors] == []
+
+
+def test_one_tasks_trouble_does_not_hold_up_another(world: World) -> None:
+    world.add("x-2")
+    start = world.start
+
+    def fussy(spec: object) -> None:
+        if spec.task == X:
+            raise TemporaryError("not this one", delay=60)
+        start(spec)
+
+    world.start = fussy
+    a_loop(world).until_quiet(Clockwork(world))
+    assert [run.task for run in world.alive()] == ["x-2"]
+
+
+def test_a_manifests_own_failure_is_shown_and_waited_for(world: World) -> None:
+    epic = worlds.an_epic(epic=TaskId("x-9"))
+    world.add("x-9", type="epic")
+    world.edit("x-1", status="closed", parents=(TaskId("x-9"),))
+    refuse(world, "change", TemporaryError("the store is locked", delay=5))
+    tick = a_loop(world, epic).until_quiet(Clockwork(world))
+    (plan,) = tick.plan.epics
+    assert [wait.reason for wait in plan.resting] == [Reason.BACKOFF]
+    assert rest_s(tick, world) == 5
+    assert tick.plan.moves and not tick.plan.converged
+
+
+def test_a_clock_that_is_set_back_lets_nothing_rest_for_ever(world: World) -> None:
+    refuse(world, "start", TemporaryError("not now", delay=5))
+    loop = a_loop(world)
+    loop.until_quiet(Clockwork(world))
+    world.later(days=-1)
+    assert loop.look().plan.actions != ()
+
+
+def test_an_answer_that_got_lost_is_looked_for_not_repeated(world: World) -> None:
+    world.fault = Fault(at=5, how="unanswered")  # the start of the run
+    loop = a_loop(world)
+    loop.until_quiet(Clockwork(world))
+    world.later(seconds=5)
+    loop.until_quiet(Clockwork(world))
+    assert world.effects.count("start") == 1 and len(world.alive()) == 1
+
+
+def test_a_loop_that_starts_anew_remembers_nothing_and_needs_nothing(world: World) -> None:
+    a_loop(world).until_quiet(Clockwork(world))
+    effects = list(world.effects)
+    assert a_loop(world).until_quiet(Clockwork(world)).plan.actions == ()
+    assert world.effects == effects
+
+
+# --- for ever ------------------------------------------------------------------------------------------------
+
+
+def test_it_wakes_when_it_is_woken(world: World) -> None:
+    stop = Clockwork(world)
+    rounds: list[int] = []
+
+    def somebody_finishes() -> None:
+        rounds.append(len(world.alive()))
+        if len(rounds) == 1:
+            world.commit("x-1", "p")
+            world.finish(RunId(RunKind.WORK, "x-1", 1))
+            wake.set()
+        else:
+            stop.set()
+
+    wake = Clockwork(world, somebody_finishes)
+    a_loop(world).forever(wake, stop, interval_s=30)
+    assert [pull.task for pull in world.pulls.values()] == [X]
+    assert wake.waits[0] == 30
+
+
+def test_it_sleeps_no_longer_than_the_next_timer(world: World) -> None:
+    world.edit("x-1", defer_until=worlds.NOW + timedelta(seconds=7))
+    stop = Clockwork(world)
+    wake = Clockwork(world, lambda: stop.set() if world.alive() else None)
+    a_loop(world).forever(wake, stop, interval_s=30, enough=lambda tick: bool(world.alive()))
+    assert wake.waits == [7]
+
+
+def test_it_sleeps_no_longer_than_the_resync(world: World) -> None:
+    world.edit("x-1", defer_until=worlds.NOW + timedelta(hours=7))
+    stop = Clockwork(world)
+    wake = Clockwork(world, stop.set)
+    a_loop(world).forever(wake, stop, interval_s=30)
+    assert wake.waits == [30]
+
+
+def test_a_deferral_that_has_run_out_is_nothing_to_wake_up_for(world: World) -> None:
+    world.edit("x-1", status="deferred", defer_until=worlds.NOW - timedelta(seconds=7))
+    stop = Clockwork(world)
+    wake = Clockwork(world, stop.set)
+    tick = a_loop(world).forever(wake, stop, interval_s=30)
+    assert wake.waits == [30] and not tick.plan.moves
+
+
+def test_it_ends_when_it_is_enough(world: World) -> None:
+    tick = a_loop(world).forever(Clockwork(world), Clockwork(world), enough=lambda tick: True)
+    assert tick.plan.actions == ()
+
+
+def test_a_stop_leaves_the_agents_running(world: World) -> None:
+    stop = Clockwork(world)
+    a_loop(world).forever(Clockwork(world, stop.set), stop)
+    run: Run = world.processes[RunId(RunKind.WORK, "x-1", 1)]
+    assert run.state is RunState.RUNNING
+
+
+def test_real_events_wake_and_stop_it(world: World) -> None:
+    wake, stop = threading.Event(), threading.Event()
+    ticks: list[Tick] = []
+    loop = a_loop(world, seen=ticks.append)
+    thread = threading.Thread(target=loop.forever, args=(wake, stop), kwargs={"interval_s": 60})
+    thread.start()
+    while not world.alive():
+        thread.join(0.01)
+    world.lose(RunId(RunKind.WORK, "x-1", 1))
+    wake.set()
+    while ticks[-1].plan.epics[0].waiting.get(X) is None or ticks[-1].plan.wake_at is None:
+        thread.join(0.01)
+    stop.set()
+    wake.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+# --- several manifests ---------------------------------------------------------------------------------------
+
+
+def test_manifests_that_share_a_store_share_the_bound_and_neither_starves(world: World) -> None:
+    epics = tuple(worlds.an_epic(name=name, epic=TaskId(f"{name}-0"), merge={"checks": ()}) for name in ("a", "b"))
+    world.beads.clear()
+    world.checked = False
+    for name in ("a", "b"):
+        world.add(f"{name}-0", type="epic")
+        for n in range(1, 5):
+            world.add(f"{name}-{n}", parents=(TaskId(f"{name}-0"),))
+    desired = Desired(epics=epics, max_agents=1)
+    loop = Loop(load=lambda: desired, ports=world.ports(), clock=lambda: world.now, workers=1)
+    turns: list[str] = []
+    for _ in range(20):
+        loop.until_quiet(Clockwork(world))
+        assert len(world.alive()) <= 1
+        for run in world.alive():
+            turns.append(run.manifest)
+            world.later(seconds=1)
+            world.commit(run.task, f"p-{run.task}")
+            world.finish(run.id)
+    assert turns == ["a", "b"] * 4
+    assert all(task.closed for task in world.beads.values())
