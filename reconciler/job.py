@@ -280,7 +280,7 @@ class Job:
             return CheckState.PASSED if allowed and isinstance(self.candidate, Candidate) else CheckState.NONE
         if isinstance(self.checks, Unknown):
             return CheckState.UNKNOWN
-        runs = [run for run in self.checks if run.started or run.alive]
+        runs = [run for run in self.checks if (run.started or run.alive) and not self._before_the_retry(run)]
         if not runs:
             return CheckState.NONE
         last = runs[-1]
@@ -290,6 +290,12 @@ class Job:
             lost = sum(map(_says_nothing, runs))
             return CheckState.FAILED if lost >= LOST_CHECKS_MOST else CheckState.NONE
         return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
+
+    def _before_the_retry(self, check: Run) -> bool:
+        """True for a check that a retry has overruled; a tree that passed is as good as ever."""
+        ended = check.exit.at if check.exit else check.started_at
+        overruled = self.since is not None and ended is not None and ended <= self.since.at
+        return overruled and not check.alive and not (check.exit and check.exit.well)
 
     # --- the end -------------------------------------------------------------------------------------------
 

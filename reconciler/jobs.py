@@ -57,14 +57,26 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
     """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
     hold = spawn_hold(crew.spec, observed)
     unmade = {id for key, id in crew.ids.items() if key and key not in crew.declared}
-    for task in sorted(crew.members, key=order):
+    left = (index.graph[id] for id, name in owned.items() if name == crew.spec.name)
+    for task in sorted({task.id: task for task in (*crew.members, *left)}.values(), key=order):
         owner = None if owned[task.id] == crew.spec.name else owned[task.id]
         if task.closed and (owner or not _something_left(task.id, observed)):
             continue
-        # What is declared and not made yet is no dangling dependency.
-        blocked_by = index.blocked_by(task.id) or tuple(id for id in task.blockers if id in unmade)
+        # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
+        blocked_by = index.blocked_by(task.id) or tuple(
+            id for id in task.blockers if id in unmade or _has_yet_to_land(id, crew.spec, observed, index)
+        )
         epic = next(iter(index.parents(task.id)), crew.epic.id if crew.epic else None)
         yield replace(_job(task, crew.spec, observed, blocked_by, hold, owner), epic=epic)
+
+
+def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
+    """Closed tasks of no manifest whose worktrees still stand, and the one manifest that clears them away."""
+    keeper = next((crew.spec.name for crew in found if crew.spec.prune.orphans), None)
+    if keeper is None or isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
+        return {}
+    tasks = observed.tasks
+    return {id: keeper for id in observed.worktrees if id in tasks and tasks[id].closed and id not in owned}
 
 
 def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
@@ -157,6 +169,11 @@ def _crew(
         nested=tuple((graph[id], work(index.descendants(id))) for id in below if index.is_epic(id) and id not in named),
         dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),
     )
+
+
+def _has_yet_to_land(id: TaskId, spec: EpicSpec, observed: Observed, index: Index) -> bool:
+    task = index.graph.get(id)
+    return bool(task and task.closed_by_session) and _job(task, spec, observed, (), None, None).finished_by_agent
 
 
 def _something_left(task: TaskId, observed: Observed) -> bool:

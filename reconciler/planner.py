@@ -26,7 +26,7 @@ from reconciler.actions import (
 from reconciler.desired import Desired, EpicSpec
 from reconciler.graph import Index
 from reconciler.job import Job
-from reconciler.jobs import Crew, crews, jobs, owners, spawn_hold
+from reconciler.jobs import Crew, crews, jobs, orphans, owners, spawn_hold
 from reconciler.names import TaskId, check_subject
 from reconciler.observed import Base, Observed, Run, StopWhy, Unknown
 from reconciler.reasons import Reason
@@ -106,6 +106,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     index = Index(observed.tasks)
     found = crews(desired, observed.prefix, observed.tasks, index)
     owned = owners(found)
+    owned |= orphans(found, observed, owned)
     epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
     words = taken_in_turn(
         {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}, desired, observed

@@ -71,7 +71,7 @@ class Shim:
         self._record_run()
         ending = self._steps()
         self._record_ending(ending)
-        self._end_all(SWEEP_GRACE_S)
+        self._end_all(self._spec["sweep_grace_s"])
         self._unlock()
 
     def _unlock(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from reconciler.ports import RunSpec, SlotBound
 from reconciler.runners.local import LocalRunner
 
 WAIT_S = 15.0
+# Puts a command in place of the shell that has no descriptor but the usual three: neither lock nor slot.
+_CLOSE = "import os, sys; os.closerange(3, 400); os.execvp(sys.argv[1], sys.argv[1:])"
+CLOSED = f"exec {sys.executable} -I -S -c '{_CLOSE}' "
 
 
 def until(true: Callable[[], object], what: str = "") -> None:

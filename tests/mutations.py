@@ -65,7 +65,7 @@ BREAKS = (
     ),
     Break(
         "a worktree is removed without saving what is in it",
-        "reconciler/salvage.py",
+        "reconciler/workspaces/salvage.py",
         "if not lost and not self._dirty(work, taken, kept):",
         "if True:",
         "tests/adapters/test_salvage.py",

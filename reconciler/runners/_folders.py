@@ -243,6 +243,7 @@ def _as_json(spec: RunSpec) -> Mapping[str, object]:
         "timeout_s": float(spec.timeout_s),
         "stuck_after_s": spec.stuck_after_s,
         "stop_grace_s": shim.STOP_GRACE_S,
+        "sweep_grace_s": shim.SWEEP_GRACE_S,
         "attempt": spec.attempt,
         "why": spec.why,
         "baseline": spec.baseline,

@@ -9,12 +9,11 @@ from pathlib import Path
 import gitrepo
 import pytest
 
-from reconciler import copies, folders, snapshot
 from reconciler.desired import EpicSpec, WorktreeSpec
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.names import TaskId
 from reconciler.observed import Salvage
-from reconciler.workspaces import GitWorkspaces
+from reconciler.workspaces import GitWorkspaces, copies, folders, snapshot
 
 TASK = TaskId("x-1")
 FILES = {"README": "hello\n", "src/a.c": "a\n", "src/b.c": "b\n", ".gitignore": "*.o\n", ".beads/issues.jsonl": "{}\n"}

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -13,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from machine import Machine, lives, states, until
+from machine import CLOSED, Machine, lives, states, until
 
 from reconciler import shim
 from reconciler.desired import AgentSpec, EpicSpec
@@ -27,8 +26,6 @@ pytestmark = pytest.mark.skipif(not shim.PROC, reason="needs /proc")
 
 X1 = RunId(RunKind.WORK, "x-1", 1)
 # Each keeps one witness at least: a killed shim's agent that hides from all of them is outside the promise.
-_CLOSE = "import os, sys; os.closerange(3, 400); os.execvp(sys.argv[1], sys.argv[1:])"
-CLOSED = f"exec {sys.executable} -I -S -c '{_CLOSE}' "
 HIDDEN = {
     "carries the marker only": f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 64'",
     "has the lock open only": "env -i sh -c 'echo $$ > pid; exec sleep 64'",
@@ -210,18 +207,21 @@ def test_a_second_run_is_refused_while_anything_of_the_first_lives(machine: Mach
         machine.another().start(machine.spec("true", n=2))
 
 
-def test_what_an_ended_run_left_is_ended_before_the_next_starts(machine: Machine):
+def test_what_an_ended_run_left_is_ended_before_the_next_starts(machine: Machine, monkeypatch):
+    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 30.0)
     run = machine.start("(setsid sh -c \"trap '' TERM; echo \\$\\$ > pid; while :; do sleep 0.1; done\" &); exit 0")
     left = machine.told("pid")
     until(lambda: machine.run(run).exit)
     machine.kill_shim(run)
     assert lives(left)
     assert machine.run(run).state is RunState.ENDING
+    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 0.5)
     machine.finished("true", n=2)
     assert not lives(left)
 
 
-def test_a_start_waits_for_the_sweep_after_an_ending(machine: Machine):
+def test_a_start_waits_for_the_sweep_after_an_ending(machine: Machine, monkeypatch):
+    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 2.0)
     run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 3")
     until(lambda: machine.run(run).exit)
     assert machine.run(run).state is RunState.ENDING
@@ -475,6 +475,18 @@ def test_a_process_known_only_by_its_folder_is_never_signalled(machine: Machine)
 # --- who else is there -------------------------------------------------------------------------------------
 
 
+def test_whoever_only_looks_at_a_lock_is_not_signalled(machine: Machine):
+    run = machine.start("exec sleep 60")
+    machine.kill_shim(run)
+    with open(machine.runner._locks.agent(run.kind, run.subject)) as lock:
+        bystander = subprocess.Popen(["sleep", "60"], stdin=lock)
+    machine.runner.stop(run, StopWhy.PERSON)
+    until(lambda: not machine.run(run).alive)
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
 def test_a_bystander_in_a_worktree_is_named(machine: Machine):
     inner = machine.cwd / "a"
     inner.mkdir()
@@ -498,7 +510,8 @@ def test_processes_of_a_live_run_are_no_occupants(machine: Machine, script: str)
     assert machine.run(run).alive
 
 
-def test_what_a_swept_run_left_is_an_occupant_until_it_is_gone(machine: Machine):
+def test_what_a_swept_run_left_is_an_occupant_until_it_is_gone(machine: Machine, monkeypatch):
+    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 2.0)
     run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 0")
     until(lambda: machine.run(run).exit)
     assert machine.run(run).state is RunState.ENDED

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import stat
 import sys
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from machine import Machine, lives, until
+from machine import CLOSED, Machine, lives, until
 
 from reconciler import shim
 from reconciler.names import RunId
@@ -178,21 +179,36 @@ def test_a_persons_kill_is_a_failure_of_the_agent(machine: Machine):
 @pytest.mark.parametrize(
     "escape",
     [
-        "sleep 62 &",
-        "setsid sleep 62 &",
-        "(setsid sleep 62 &) &",
-        "env -i /usr/bin/setsid /bin/sleep 62 &",
-        "(cd / && env -i setsid sh -c 'exec 8>&- 9>&-; trap \"\" TERM HUP; /bin/sleep 62; :' &) &",
+        "sleep {s} &",
+        "setsid sleep {s} &",
+        "(setsid sleep {s} &) &",
+        "env -i /usr/bin/setsid /bin/sleep {s} &",
+        "(cd / && env -i setsid sh -c 'trap \"\" TERM HUP; /bin/sleep {s}; :' &) &",
+        f"(({CLOSED} env -i setsid sleep {{s}}) &) &",
     ],
 )
 def test_nothing_escapes_a_shim_that_lives(machine: Machine, escape: str):
-    before = shim.parent_pids()
-    machine.finished(f"{escape} sleep 0.2; exit 0")
-    born = set(shim.parent_pids()) - set(before)
-    assert not [pid for pid in born if b"62" in _command(pid)]
+    mine = f"62.{random.randrange(10**12)}"
+    script = f"{escape.format(s=mine)} sleep 0.5; exit 0"
+    run = machine.start(script)
+    until(lambda: [pid for pid in shim.parent_pids() if _words(pid) == ["sleep", mine]], "the escape")
+    until(lambda: machine.is_over(run))
+    assert not [pid for pid in shim.parent_pids() if mine in _words(pid)]
 
 
-def test_a_good_ending_is_recorded_before_the_sweep(machine: Machine):
+def test_what_is_to_be_removed_at_the_end_is_removed_when_nothing_is_left(machine: Machine, monkeypatch):
+    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 2.0)
+    locked = machine.cwd / "locked"
+    locked.touch()
+    run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 0", unlock=str(locked))
+    until(lambda: machine.run(run).exit)
+    assert locked.exists()
+    until(lambda: machine.is_over(run))
+    assert not locked.exists()
+
+
+def test_a_good_ending_is_recorded_before_the_sweep(machine: Machine, monkeypatch):
+    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 2.0)
     run = machine.start("(trap '' TERM; echo $$ > child; sleep 63; :) & sleep 0.2; exit 0")
     until(lambda: machine.run(run).exit is not None)
     assert machine.runner._locks.held(run.kind, run.subject).shim
@@ -276,9 +292,9 @@ def _shim(machine: Machine, run: RunId) -> None:
     os.waitpid(pid, 0)
 
 
-def _command(pid: int) -> bytes:
+def _words(pid: int) -> list[str]:
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
-        return b""
+        return []
+    return [os.path.basename(words[0]), *words[1:-1]]

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconciler import folders
-from reconciler.checkout import Recipe
-from reconciler.folders import Stamp
 from reconciler.git import Git
 from reconciler.names import Sha, TaskId
+from reconciler.workspaces import folders
+from reconciler.workspaces.checkout import Recipe
+from reconciler.workspaces.folders import Stamp
 
 READ_TIMEOUT_S = 3600.0
 

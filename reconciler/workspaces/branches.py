@@ -9,7 +9,7 @@ from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
 from reconciler.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
 from reconciler.observed import Branch
-from reconciler.stale_locks import clear
+from reconciler.workspaces.stale_locks import clear
 
 _HEADS = "refs/heads/"
 _MEASURED_AT_MOST = 10_000

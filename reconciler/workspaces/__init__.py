@@ -14,9 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler import checkout, copies, folders, snapshot
-from reconciler.branches import Branches
-from reconciler.checkout import Recipe
 from reconciler.desired import EpicSpec
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.git import Git
@@ -24,11 +21,14 @@ from reconciler.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, 
 from reconciler.observed import Branch, Salvage, Worktree, WorktreeFault
 from reconciler.ports import Place
 from reconciler.reasons import Reason
-from reconciler.salvage import Salvages, Saved
-from reconciler.snapshot import Work
-from reconciler.stale_locks import clear
+from reconciler.workspaces import checkout, copies, folders, snapshot
+from reconciler.workspaces.branches import Branches
+from reconciler.workspaces.checkout import Recipe
+from reconciler.workspaces.salvage import Salvages, Saved
+from reconciler.workspaces.snapshot import Work
+from reconciler.workspaces.stale_locks import clear
+from reconciler.workspaces.worktree_register import Register, refuse_locked
 from reconciler.worktree_list import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, look
-from reconciler.worktree_register import Register, refuse_locked
 
 CHECKS = ".checks"
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from reconciler import folders, worktree_list
+from reconciler import worktree_list
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
+from reconciler.workspaces import folders
 from reconciler.worktree_list import LOCK_REASON, Entry, Found, Listing
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from reconciler import copies, snapshot
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
 from reconciler.names import SALVAGE_REFS, BranchName, Sha, TaskId, branch_of, salvage_ref, usable
 from reconciler.observed import Salvage
-from reconciler.snapshot import Sight, Snapshot, Work
+from reconciler.workspaces import copies, snapshot
+from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 
 _FIELDS = "%00".join(("%(refname)", "%(objectname)", "%(tree)", "%(parent)", "%(committerdate:unix)"))
 _IDENTITY = {

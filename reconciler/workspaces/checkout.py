@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from reconciler.copies import Digests, plain
 from reconciler.git import Git
 from reconciler.names import Sha
+from reconciler.workspaces.copies import Digests, plain
 from reconciler.worktree_list import Entry
 
 RECIPE = "reconcile-recipe"
