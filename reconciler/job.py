@@ -294,8 +294,9 @@ class Job:
     def _before_the_retry(self, check: Run) -> bool:
         """True for a check that a retry has overruled; a tree that passed is as good as ever."""
         ended = check.exit.at if check.exit else check.started_at
-        overruled = self.since is not None and ended is not None and ended <= self.since.at
-        return overruled and not check.alive and not (check.exit and check.exit.well)
+        if self.since is None or ended is None or check.alive or (check.exit and check.exit.well):
+            return False
+        return ended <= self.since.at <= self.now  # a retry in the future: the clock was set back since
 
     # --- the end -------------------------------------------------------------------------------------------
 
@@ -325,7 +326,7 @@ class Job:
             and not self.landed
             and not self.merged
             and not self.declined
-            and self.new_commits
+            and (self.new_commits or self.open_pull is not None)
         )
 
     @property

@@ -173,7 +173,9 @@ def _crew(
 
 def _has_yet_to_land(id: TaskId, spec: EpicSpec, observed: Observed, index: Index) -> bool:
     task = index.graph.get(id)
-    return bool(task and task.closed_by_session) and _job(task, spec, observed, (), None, None).finished_by_agent
+    if task is None or not task.closed_by_session:
+        return False
+    return _job(task, spec, observed, (), None, None).finished_by_agent
 
 
 def _something_left(task: TaskId, observed: Observed) -> bool:

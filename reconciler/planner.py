@@ -32,6 +32,7 @@ from reconciler.observed import Base, Observed, Run, StopWhy, Unknown
 from reconciler.reasons import Reason
 from reconciler.turns import Words, taken_in_turn
 
+DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
 _RUNNING = (Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING)
 
@@ -65,7 +66,8 @@ class EpicPlan:
     @property
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
-        return bool(self.actions or self.wakes) or any(w.reason in _RUNNING for w in self.waiting.values())
+        running = any(word.reason in _RUNNING for word in self.waiting.values()) or any(job.live for job in self.jobs)
+        return bool(self.actions or self.wakes or running)
 
     @property
     def wakes(self) -> tuple[datetime, ...]:
@@ -212,6 +214,8 @@ def _declared(crew: Crew) -> Iterator[Action]:
         task = crew.declared.get(inline.key)
         if task is None:
             yield CreateTask.of(spec, crew.ids, inline)
+        elif task.closed and task.close_reason == DROPPED:
+            yield UpdateTask.reopening(spec, task, inline)
         elif not task.closed and (update := UpdateTask.of(spec, crew.ids, task, inline)):
             yield update
 
@@ -229,7 +233,7 @@ def _dropped(crew: Crew, mine: tuple[Job, ...]) -> Iterator[Action]:
                 reason="Dropped",
                 message="close it: the manifest no longer declares it",
                 subject=job.task,
-                why="no longer declared",
+                why=DROPPED,
                 merged=False,
             )
 

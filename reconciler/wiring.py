@@ -104,9 +104,10 @@ def open_site(path: Path, environ: Mapping[str, str]) -> Site:
         workspaces=GitWorkspaces(tool),
         runner=LocalRunner(
             repository.state,
-            {**environ, **_identity(tool)},
+            environ,
             Path(sys.executable).parent,
             lambda name: manifest.max_agents(repository.state, name),
+            _identity(tool),
         ),
         forge=LocalForge(tool),
         journal=Journal(beads, repository.main),
@@ -163,7 +164,7 @@ def _is_path(url: str) -> bool:
 
 def _identity(tool: Git) -> dict[str, str]:
     """What git needs to commit, where nobody has told it who they are."""
-    if tool.objects("config", "user.email", ok=(0, 1)).text.strip():
+    if all(tool.objects("config", f"user.{what}", ok=(0, 1)).text.strip() for what in ("name", "email")):
         return {}
     return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in IDENTITY.items()}
 

@@ -197,7 +197,11 @@ def _admins(folder: Path) -> Iterator[Path]:
         return
     for name in names:
         # A link would let an agent have us take away a folder elsewhere.
-        if stat.S_ISDIR(os.lstat(folder / name).st_mode):
+        try:
+            found = os.lstat(folder / name)
+        except FileNotFoundError:
+            continue  # another worktree was removed while we looked
+        if stat.S_ISDIR(found.st_mode):
             yield folder / name
 
 

@@ -295,6 +295,23 @@ def test_it_ends_when_it_is_enough(world: World) -> None:
     assert tick.plan.actions == ()
 
 
+@pytest.mark.parametrize("error", [TemporaryError("unreadable"), ZeroDivisionError("a defect")])
+def test_one_bad_night_does_not_end_a_watch(world: World, error: Exception) -> None:
+    told: list[Exception] = []
+    stop = Clockwork(world)
+    wake = Clockwork(world, lambda: stop.set() if world.alive() else None)
+    loop = a_loop(world, troubled=told.append)
+    load = loop.load
+    loop.load = lambda: load() if told else _raise(error)
+    loop.forever(wake, stop, interval_s=30)
+    assert told == [error] and wake.waits[0] == 30
+    assert len(world.alive()) == 1
+
+
+def _raise(error: Exception) -> Desired:
+    raise error
+
+
 def test_a_stop_leaves_the_agents_running(world: World) -> None:
     stop = Clockwork(world)
     a_loop(world).forever(Clockwork(world, stop.set), stop)

@@ -320,7 +320,7 @@ def test_worktrees_never_stand_inside_a_git_folder(refused, home, root):
     for name in ("objects", "refs"):
         (home / ".git" / name).mkdir(parents=True)
     (home / ".git" / "HEAD").touch()
-    (home / "link").symlink_to(home / ".git")
+    (home / "link").symlink_to(home / ".git" / "refs")
 
     assert "inside a git folder" in refused(with_spec(f"worktrees: {{root: {root}}}"))
 

@@ -409,8 +409,11 @@ def test_the_bound_is_found_in_a_record_that_a_person_wrote_anew(kept, state):
 def test_text_that_looks_like_the_bound_is_not_taken_for_it(kept, state):
     task = replace(TASK, description="spec:\n  maxAgents: 900\nmaxAgents: 900")
     kept.record(replace(FULL, tasks=(task,), base="maxAgents", source="/a  maxAgents: 900"))
-
     assert max_agents(state, "x") == 0
+
+    path = state / "manifests" / "x.yaml"
+    path.write_text(path.read_text().replace("  maxAgents: 0\n", "") + "  maxAgents: 0\n")
+    assert (max_agents(state, "x"), only(kept).max_agents) == (0, 0)
 
 
 # --- many writers, and kills ---------------------------------------------------------------------------------

@@ -76,6 +76,18 @@ class UpdateTask(Action):
             inline=inline,
         )
 
+    @classmethod
+    def reopening(cls, spec: EpicSpec, task: Task, inline: InlineTask) -> UpdateTask:
+        """Open a task again that was closed because the manifest no longer declared it: it does so again."""
+        return cls(
+            manifest=spec.name,
+            task=task.id,
+            reason="ManifestChanged",
+            message="open it again: the manifest declares it again",
+            change=Change(task=task.id, expect_status=frozenset({task.status}), status="open"),
+            inline=spec.applied.get(inline.key, inline),
+        )
+
     def perform(self, ports: Ports) -> Iterator[Change]:
         yield self.change
         ports.records.applied(self.manifest, self.inline)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 from reconciler.actions.base import Waiting
 from reconciler.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
 from reconciler.names import usable
 from reconciler.observed import Occupant, RunState, Unknown, WorktreeFault
 from reconciler.reasons import Reason
+
+SWEEP = timedelta(seconds=1)
+_NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 
 
 def not_for_us(job: Job) -> Waiting | None:
@@ -38,8 +44,10 @@ def at_work(job: Job) -> Waiting | None:
     run = job.live
     if run is None:
         return None
+    # What sweeps up after a run announces nothing when it is through.
+    until = job.now + SWEEP if run.state is RunState.ENDING else None
     doing = {RunState.STARTING: "is being set up", RunState.ENDING: "is ending"}.get(run.state, "is at work")
-    return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}")
+    return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}", until)
 
 
 def unseen(job: Job) -> Waiting | None:
@@ -81,9 +89,16 @@ def for_a_person(job: Job) -> Waiting | None:
     what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
     if job.declined:
         return Waiting(Reason.DECLINED, f"its pull request was closed by a person; {what}")
-    if job.verdict and job.verdict.reason:
+    said = _handed_over_for(job)
+    if job.verdict and job.verdict.reason and said in (None, job.verdict.reason):
         return Waiting(job.verdict.reason, f"{job.verdict.message}; {what}")
-    return Waiting(Reason.BLOCKED_BY_AGENT, f"it needs a person; {what}")
+    return Waiting(said or Reason.BLOCKED_BY_AGENT, f"it needs a person; {what}")
+
+
+def _handed_over_for(job: Job) -> Reason | None:
+    """The reason in the note with which it was handed over last: what its branch looks like may say another thing."""
+    known = [word for word in _NOTE.findall(job.task.notes) if word in set(Reason)]
+    return Reason(known[-1]) if known else None
 
 
 def not_ready(job: Job) -> Waiting | None:

@@ -14,6 +14,7 @@ from reconciler.observed import RunState, StopWhy
 from reconciler.ports import Change, Ports
 
 LINGER = timedelta(seconds=60)
+SWEPT = timedelta(seconds=3)  # by then what supervised it has swept up after it, or was killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class StopAgent(Action):
             return cls._of(
                 job, run.id, StopWhy.PERSON, "AssignedElsewhere", f"its task was assigned to {task.assignee}"
             )
-        if run.state is RunState.ENDING and run.exit is not None:
+        if run.state is RunState.ENDING and run.exit is not None and job.now - run.exit.at > SWEPT:
             return cls._of(
                 job, run.id, run.exit.stop or StopWhy.PERSON, "Leftovers", "it ended, but processes of it still live"
             )

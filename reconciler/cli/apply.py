@@ -60,7 +60,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
         return _diff(sources, out)
     wiring.refuse_agents(wiring.environ(), "apply")
     site, specs = read(sources)
-    _known_dependencies(site, specs)
+    known_dependencies(site, specs)
     for spec in specs:
         site.recorded.record(spec)
     names = frozenset(spec.name for spec in specs)
@@ -176,7 +176,7 @@ def _diff(sources: tuple[str, ...], out: Output) -> int:
 def _shown(sources: tuple[str, ...], out: Output) -> int:
     site, specs = read(sources) if sources else (here(), ())
     if specs:
-        _known_dependencies(site, specs)
+        known_dependencies(site, specs)
     recorded = site.desired()
     if not specs and not recorded.epics:
         raise UsageError("nothing is recorded here", hint="reconcile diff -f FILE")
@@ -191,7 +191,7 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) else 0
 
 
-def _known_dependencies(site: Site, specs: tuple[EpicSpec, ...]) -> None:
+def known_dependencies(site: Site, specs: tuple[EpicSpec, ...]) -> None:
     """Refuse a manifest that depends on a task that nobody has."""
     wanted = {
         (spec.name, inline.key, name)

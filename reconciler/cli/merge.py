@@ -20,11 +20,12 @@ from reconciler.actions import (
     StartCheck,
     StopAgent,
 )
-from reconciler.cli.apply import ending
+from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired, MergeMode
 from reconciler.errors import UsageError
+from reconciler.job import Job
 from reconciler.names import RunKind
 from reconciler.planner import Plan
 from reconciler.reasons import Reason
@@ -63,11 +64,19 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         out.answer(wheel.answer(tick), lambda: "")
     if got:
         return 128 + got[0]
-    offered = any(word.reason in _STUCK for epic in tick.plan.epics for word in epic.waiting.values())
-    return ending(tick.plan, timed_out=False) if offered else 1 if tick.errors else 0
+    left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull]
+    for job in left:
+        why = _why(tick.plan, job)
+        out.chat(f"{job.task.id}: #{job.number} is not merged: {why}")
+    return EXIT_NEEDS_PERSON if left else 1 if tick.errors else 0
 
 
-_STUCK = (Reason.AWAITING_APPROVAL, Reason.PROTECTED_PATHS, Reason.CHECKOUT_IN_THE_WAY, Reason.BASE_DIVERGED)
+def _why(decided: Plan, job: Job) -> str:
+    """Why a pull request is still open."""
+    waiting = next((e.waiting.get(job.task.id) for e in decided.epics if e.name == job.spec.name), None)
+    if waiting:
+        return waiting.message
+    return f"{job.verdict.message}; 'reconcile watch' has it mended" if job.verdict else "it may land at the next try"
 
 
 def _by_word(site: Site) -> Desired:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler import lock
-from reconciler.cli.apply import FILE, Duration, ending, over, read
+from reconciler.cli.apply import FILE, Duration, ending, known_dependencies, over, read
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired
@@ -88,7 +88,9 @@ class Watched:
             return
         self.stamps = stamps
         try:
-            for spec in read(tuple(source for source in self.sources if source != "-"))[1]:
+            specs = read(tuple(source for source in self.sources if source != "-"))[1]
+            known_dependencies(self.site, specs)
+            for spec in specs:
                 self.site.recorded.record(spec)
             self.problem = None
         except (ManifestError, UsageError) as error:
@@ -98,7 +100,9 @@ class Watched:
             self.problem = str(error)
 
     def _watches(self, source: str) -> bool:
-        return any(source == str(path) or source.startswith(f"{path}/") for path in self.paths)
+        # A link on the way to a file must not make it another one.
+        found = Path(source).resolve() if source else None
+        return found is not None and any(found == path or path in found.parents for path in self.paths)
 
 
 def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[Site, Watched]:
@@ -108,6 +112,7 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
             raise UsageError("nothing is recorded here", hint="reconcile watch -f FILE")
         return site, Watched(site, (), most, out)
     site, specs = read(sources)
+    known_dependencies(site, specs)
     for spec in specs:
         site.recorded.record(spec)
     watched = Watched(site, sources, most, out)

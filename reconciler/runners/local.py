@@ -38,7 +38,7 @@ class LocalRunner:
 
     `state` is our folder in the repository, `environ` the caller's environment, `program` the folder that holds the
     `reconcile` program. `bound` gives the number of agents that a recorded manifest allows at this moment, None where
-    none is recorded.
+    none is recorded. `always` is what every run gets, whatever its name looks like.
 
     Who ends what: a shim ends everything of its run. What outlives a shim that was killed is reported as ENDING (an
     agent that is at work within its time limit: as RUNNING). It ends when `stop` is called for it, or, where the run left
@@ -50,11 +50,17 @@ class LocalRunner:
     """
 
     def __init__(
-        self, state: Path, environ: Mapping[str, str], program: Path, bound: Callable[[str], int | None]
+        self,
+        state: Path,
+        environ: Mapping[str, str],
+        program: Path,
+        bound: Callable[[str], int | None],
+        always: Mapping[str, str] | None = None,
     ) -> None:
         # One spelling for everybody: the path of its folder is what a run's processes are found by.
         state = state.resolve()
         self._environ, self._program, self._bound = dict(environ), program, bound
+        self._always = dict(always or {})
         self._locks = Locks(state / "locks")
         self._folders = Folders(state / "runs")
         self._stopping = Stopping(self._locks, self._folders)
@@ -275,7 +281,7 @@ class LocalRunner:
             self._stopping.sweep(record)
 
     def _environment(self, env: Mapping[str, str], passed: Iterable[str]) -> dict[str, str]:
-        found = with_passed(self._environ, env, passed)
+        found = {**self._always, **with_passed(self._environ, env, passed)}
         return {**found, "PATH": path_with(found.get("PATH"), str(self._program))}
 
     def _environment_of(self, spec: RunSpec, folder: Path) -> dict[str, str]:

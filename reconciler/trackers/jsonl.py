@@ -134,7 +134,8 @@ class JsonlTracker:
         raise TemporaryError(f"{self._path} changes all the time, and not by us")
 
     def _put(self, before: _Store, after: Mapping[TaskId, Line]) -> bool:
-        foreign = [line for line in before.lines if line.task is None]
+        # Of several lines for one id the last counts; the others come first, so that it stays so and nothing is lost.
+        foreign = [line for line in before.lines if line.task is None or before.by_id[line.task.id] is not line]
         data = lines.joined([*foreign, *after.values()])
         stamp = files.replace(self._path, data, before.stamp)
         if stamp is None:
