@@ -380,6 +380,13 @@ class Job:
         )
 
     @property
+    def tree_root(self) -> str:
+        """Where its worktree stands: another manifest may have made it, under a root of its own."""
+        return (
+            self.worktree.path.rpartition("/")[0] if isinstance(self.worktree, Worktree) else self.spec.worktrees.root
+        )
+
+    @property
     def phase(self) -> str | None:
         """The phase label that what is seen stands for; None where nothing seen speaks for one."""
         if self.landed and self.task.closed:

@@ -158,7 +158,7 @@ def _crew(
     def work(listed: Iterable[TaskId]) -> tuple[Task, ...]:
         return tuple(graph[id] for id in listed if id in graph and not index.is_epic(id) and id not in named)
 
-    below = () if whole else index.descendants(ids[None])
+    below = tuple(sorted(graph)) if whole else index.descendants(ids[None])
     mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
     return Crew(
         spec=spec,
@@ -237,7 +237,9 @@ def _checks(observed: Observed, spec: EpicSpec, candidate: object) -> tuple[Run,
         return ()
     if isinstance(observed.checks, Unknown):
         return observed.checks
-    return observed.checks.get(check_subject(candidate.tree, spec.merge.checks), ())
+    found = observed.checks.get(check_subject(candidate.tree, spec.merge.checks), ())
+    # Trees whose names begin alike can be made on purpose: only a check of the whole name proves anything.
+    return tuple(run for run in found if run.tree == candidate.tree or not run.started)
 
 
 def by_base(found: Iterable[Job]) -> dict[str, list[Job]]:

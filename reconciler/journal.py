@@ -45,7 +45,7 @@ class Journal:
             if path.exists() and path.stat().st_size > EVENTS_MOST_BYTES:
                 os.replace(path, path.with_name("events.1.jsonl"))
             with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(_plain(event), ensure_ascii=False) + "\n" for event in events)
+                file.writelines(json.dumps(_plain(event)) + "\n" for event in events)
         except OSError as error:
             raise TemporaryError(f"the history can't be written: {error}") from error
 

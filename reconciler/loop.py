@@ -25,6 +25,8 @@ RESYNC_S = 30.0
 FAILURE_MOST_S = 300.0
 PERMANENT_S = 600.0
 PACE_S = 0.05
+LEAST_S = 1.0
+RACES_MOST = 5
 
 
 def now() -> datetime:
@@ -69,6 +71,7 @@ class Loop:
     troubled: Callable[[Exception], None] = _give_up
     workers: int = WORKERS
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
+    _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
 
     def look(self) -> Tick:
@@ -146,16 +149,24 @@ class Loop:
     def _remember(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             subject = outcome.action.task or TaskId(f"manifest:{outcome.action.manifest}")
-            error = outcome.error
+            error, name = outcome.error, type(outcome.action).__name__
             if error is None:
-                self._failures.pop(subject, None)
-                self._delays.pop(subject, None)
-            elif not isinstance(error, ChangedError):
+                # Only what went wrong is mended by going well: a label that is set says nothing about an agent.
+                self._lost.pop((subject, name), None)
+                if (known := self._failures.get(subject)) and known.action == name:
+                    self._failures.pop(subject, None)
+                    self._delays.pop(subject, None)
+            elif not isinstance(error, ChangedError) or self._lost_again(subject, name):
                 self._failures[subject] = self._failure(subject, outcome.action, error)
+
+    def _lost_again(self, subject: TaskId, name: str) -> bool:
+        """True when a race is lost so often that it is none: the next look will not win it either."""
+        self._lost[subject, name] = self._lost.get((subject, name), 0) + 1
+        return self._lost[subject, name] >= RACES_MOST
 
     def _failure(self, subject: TaskId, action: Action, error: ReconcileError) -> Failure:
         permanent = isinstance(error, PermanentError)
-        first = error.delay if isinstance(error, TemporaryError) else PERMANENT_S
+        first = max(error.delay, LEAST_S) if isinstance(error, TemporaryError) else PERMANENT_S
         delay = min(max(first, 2 * self._delays.get(subject, 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S)
         self._delays[subject] = delay
         return Failure(

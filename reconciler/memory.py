@@ -406,6 +406,7 @@ class World:
             why=spec.why,
             baseline=spec.baseline,
             base_tip=spec.base_tip,
+            tree=spec.tree,
             started_at=self.now,
             pid=len(self.processes) + 100,
         )

@@ -113,6 +113,7 @@ class Run:
     why: str = "Ready"  # the reason of the action that started it
     baseline: Sha | None = None  # the branch's head at the last feedback; commits after it are this run's
     base_tip: Sha | None = None  # the base that a conflict repair was given, or that a check was built on
+    tree: Sha | None = None  # the tree that a check is about
     started_at: datetime | None = None  # None: it was reserved and never started
     last_progress_at: datetime | None = None
     pid: int | None = None  # of the supervising process

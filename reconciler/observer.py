@@ -217,10 +217,16 @@ class _Look:
                 continue
             for landing in self.ports.forge.landings(name):
                 after = since.get(landing.task)
-                old = after and after.base and self.ports.forge.contains(after.base, landing.commit)
-                if not old and self.name_of(landing.task) == name:
+                if not (after and self._before(landing, after)) and self.name_of(landing.task) == name:
                     found[landing.task] = landing
         return found
+
+    def _before(self, landing: Landing, since: Since) -> bool:
+        if since.base is None:
+            return False
+        old = ask(partial(self.ports.forge.contains, since.base, landing.commit))
+        # The base was rewritten and that commit is gone: when it landed is the best that is left.
+        return landing.at <= since.at if isinstance(old, Unknown) else old
 
     def candidates(self, pulls: Pulls) -> Candidates:
         if isinstance(pulls, Unknown):

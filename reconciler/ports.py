@@ -212,6 +212,7 @@ class RunSpec:
     why: str = "Ready"
     baseline: Sha | None = None
     base_tip: Sha | None = None
+    tree: Sha | None = None  # what a check is about: its subject names only the beginning of it
 
 
 class Runner(Protocol):

@@ -325,11 +325,15 @@ def test_real_events_wake_and_stop_it(world: World) -> None:
     loop = a_loop(world, seen=ticks.append)
     thread = threading.Thread(target=loop.forever, args=(wake, stop), kwargs={"interval_s": 60})
     thread.start()
-    while not world.alive():
+
+    def saw(reason: Reason) -> bool:
+        return any(X in e.waiting and e.waiting[X].reason is reason for tick in ticks for e in tick.plan.epics)
+
+    while not saw(Reason.AGENT_RUNNING):
         thread.join(0.01)
     world.lose(RunId(RunKind.WORK, "x-1", 1))
     wake.set()
-    while ticks[-1].plan.epics[0].waiting.get(X) is None or ticks[-1].plan.wake_at is None:
+    while not saw(Reason.BACKOFF):
         thread.join(0.01)
     stop.set()
     wake.set()

@@ -245,12 +245,14 @@ class _World:
     def _checks(self, id: TaskId, results: list[str]) -> None:
         for n, result in enumerate(results, start=1):
             stale = result.removeprefix("stale ")
-            subject = self.subject(TaskId(f"{id} before" if stale != result else id))
+            tree = _tree(TaskId(f"{id} before" if stale != result else id))
+            subject = check_subject(tree, worlds.CHECKS)
             run: Run = replace(
                 worlds.a_check(stale, n, id)
                 if stale not in ("unavailable", "killed")
                 else worlds.a_check("failed", n, id),
                 id=RunId(RunKind.CHECK, subject, n),
+                tree=tree,
             )
             if stale == "killed":
                 run = replace(run, exit=worlds.an_exit(code=None, signal=15))

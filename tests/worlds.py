@@ -96,6 +96,7 @@ def a_check(result: str, n: int = 1, task: str = "x-1") -> Run:
         task=TaskId(task),
         manifest="all",
         state=state,
+        tree=TREE,
         started_at=ago(60),
         exit=an_exit(code=0 if result == "passed" else 1) if state is RunState.ENDED else None,
     )

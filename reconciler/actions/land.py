@@ -87,6 +87,7 @@ class StartCheck(Action):
                 timeout_s=merge.timeout_s,
                 why=self.reason,
                 base_tip=self.order.expected.base,
+                tree=tree,
             )
         )
         yield from ()

@@ -35,7 +35,7 @@ class OpenPullRequest(Action):
             reason="AgentDone",
             message=f"offer {job.branch.ahead} commit{'s' if job.branch.ahead != 1 else ''} of {job.branch.name}",
             subject=job.task,
-            root=job.spec.worktrees.root,
+            root=job.tree_root,
             head=job.branch.head,
         )
 

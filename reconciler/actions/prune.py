@@ -42,7 +42,7 @@ class RemoveWorktree(Action):
             reason=reason,
             message=f"remove its worktree: {why}",
             subject=job.task.id,
-            root=job.spec.worktrees.root,
+            root=job.tree_root,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:

@@ -134,12 +134,17 @@ def _deadline(timeout: float | None, *flags: threading.Event) -> Iterator[None]:
 
 
 def follow(wheel: Wheel, timeout: float | None) -> int:
-    """Wait for another reconciler to finish what was recorded; the exit code."""
+    """Wait for another reconciler to finish what was recorded, and take over when it ends; the exit code."""
     end = time.monotonic() + timeout if timeout else None
     while True:
-        tick = wheel.loop().look()
+        left = max(end - time.monotonic(), 0.0) if end else None
+        try:
+            with lock.reconciling(wheel.site.state, "apply"):
+                return turn(wheel, wait=True, timeout=left)
+        except LockedError:
+            tick = wheel.loop().look()
         decided = wheel.mine(tick.plan)
-        if over(decided) or (end and time.monotonic() > end):
+        if over(decided) or left == 0.0:
             _answer(wheel, tick)
             return ending(decided, timed_out=not over(decided))
         time.sleep(0.5)

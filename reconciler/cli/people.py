@@ -13,8 +13,10 @@ from reconciler import loop, wiring
 from reconciler.actions.block_task import retrying
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.status import task_id
-from reconciler.errors import ChangedError, UsageError
+from reconciler.errors import ChangedError, ReconcileError, UsageError
+from reconciler.graph import Index
 from reconciler.job import STOPPED
+from reconciler.jobs import crews, owners
 from reconciler.names import RunKind, Sha, TaskId
 from reconciler.observed import PullRequest, PullState, StopWhy, Task
 from reconciler.ports import Change
@@ -59,7 +61,7 @@ def retry_command(task: str, out: Output) -> int:
     wiring.refuse_agents(wiring.environ(), "retry")
     site = here()
     found = _task(site, task_id(task))
-    site.runner.mark_since(found.id, _base_head(site), loop.now())
+    site.runner.mark_since(found.id, _base_head(site, found.id), loop.now())
     _write(site, lambda: retrying(_task(site, found.id)))
     return _said(out, "RetryTask", task, "begins anew")
 
@@ -74,33 +76,43 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
         raise UsageError("stop needs a task, or --all")
     site = here()
     named = None if task is None else task_id(task)
-    if named:
-        _label(site, named)
-    stopped = _stop(site, named)
+    stopped, unlabelled = _stop(site, named)
     done = [{"action": "StopAgent", "task": each, "reason": "Stopped", "message": "stopped"} for each in stopped]
     left = [str(run.id) for run in site.runner.runs().values() if run.alive and named in (None, run.task)]
     told = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: told)
+    for each, error in unlabelled.items():
+        out.chat(f"{each}: stopped, but it may be started again: {error}")
     if left:
         out.chat(f"still ending: {', '.join(left)}")
-        return 1
-    return 0
+    return 1 if left or unlabelled else 0
 
 
-def _stop(site: Site, task: TaskId | None) -> list[TaskId]:
+def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, ReconcileError]]:
+    """End what runs, whatever the tracker says; what was stopped, and which tasks could not be told so."""
     stopped: list[TaskId] = []
+    unlabelled: dict[TaskId, ReconcileError] = {}
+    if task is not None:
+        _told(site, task, unlabelled)  # first, or a watch would start it again
     end = time.monotonic() + STOP_MOST_S
     while alive := [run for run in site.runner.runs().values() if run.alive and task in (None, run.task)]:
         for run in alive:
+            site.runner.stop(run.id, StopWhy.PERSON)
             if run.task not in stopped:
                 stopped.append(run.task)
                 if run.id.kind is RunKind.WORK and task is None:
-                    _label(site, run.task)
-            site.runner.stop(run.id, StopWhy.PERSON)
+                    _told(site, run.task, unlabelled)
         if time.monotonic() > end:
             break
         time.sleep(0.1)
-    return stopped
+    return stopped, unlabelled
+
+
+def _told(site: Site, task: TaskId, unlabelled: dict[TaskId, ReconcileError]) -> None:
+    try:
+        _label(site, task)
+    except ReconcileError as error:
+        unlabelled[task] = error
 
 
 def _label(site: Site, task: TaskId) -> None:
@@ -128,10 +140,12 @@ def _offered(site: Site, task: TaskId) -> PullRequest:
     return pull
 
 
-def _base_head(site: Site) -> Sha | None:
-    bases = dict.fromkeys(spec.base for spec in site.desired().epics)
-    heads = [site.forge.base(base, look=False).head for base in bases]
-    return heads[0] if heads else None
+def _base_head(site: Site, task: TaskId) -> Sha | None:
+    """The tip of the base that a task's work is for: that of the manifest that owns it."""
+    desired, tasks = site.desired(), site.tracker.tasks()
+    owner = owners(crews(desired, site.tracker.prefix(), tasks, Index(tasks))).get(task)
+    bases = [spec.base for spec in desired.epics if spec.name == owner]
+    return site.forge.base(bases[0], look=False).head if bases else None
 
 
 def _said(out: Output, action: str, task: str, message: str) -> int:

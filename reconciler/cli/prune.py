@@ -99,7 +99,8 @@ def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, str]:
     if dry_run:
         return {"action": "RemoveWorktree", **said, "message": f"would remove {removal.path}{lost}"}
     try:
-        site.workspaces.remove(removal.task, removal.root)
+        with site.runner.idle(removal.task):
+            site.workspaces.remove(removal.task, removal.root)
     except ReconcileError as error:
         return {"action": "", **said, "message": f"kept {removal.path}: {error}"}
     return {"action": "RemoveWorktree", **said, "message": f"removed {removal.path}{lost}"}

@@ -97,6 +97,9 @@ class Watched:
             self.problem = str(error)
             self.out.chat(f"{text.error(error)}\n  what was recorded from it is held until it is mended; agents run on")
         except ReconcileError as error:
+            self.stamps = {}  # no fault of the file: it is read again at the next tick
+            if self.problem != str(error):
+                self.out.chat(text.error(error))
             self.problem = str(error)
 
     def _watches(self, source: str) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 from reconciler.actions import Action, SetPhase
 from reconciler.cli.output import Output
 from reconciler.desired import Desired
-from reconciler.errors import ReconcileError
 from reconciler.journal import Event
 from reconciler.loop import Loop, Tick
 from reconciler.planner import EpicPlan, Plan
@@ -76,8 +75,8 @@ class Wheel:
         ]
         try:
             self._remember(tick, events)
-        except ReconcileError as error:
-            self.out.chat(str(error))  # a full disk costs history, not work
+        except Exception as error:  # noqa: BLE001 - a full disk or an odd name costs history, not work
+            self.out.chat(f"the history can't be written: {error}")
 
     def _remember(self, tick: Tick, events: list[Event]) -> None:
         self.site.journal.append(events)

@@ -103,7 +103,7 @@ class Recorded:
             except ValueError as error:
                 raise PermanentError(str(error), hint="apply the manifest again") from error
             said = {key: form.task_of(each) for key, each in {**known, task.key: task}.items()}
-            _replace(self._applied_file(manifest), json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+            _replace(self._applied_file(manifest), json.dumps(said, indent=2) + "\n")
 
     def write_status(self, name: str, observed_generation: int, conditions: Sequence[Mapping[str, Any]]) -> None:
         """Remember what was seen of a manifest. Writes nothing where nothing changed."""
@@ -112,7 +112,8 @@ class Recorded:
             return
         with self._writing():
             if self._yaml(name).exists():
-                _replace(self._status / f"{name}.json", json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+                # Escaped: a message may name a path that is no Unicode.
+                _replace(self._status / f"{name}.json", json.dumps(said, indent=2) + "\n")
 
     def delete(self, name: str) -> None:
         """Forget a manifest and everything remembered about it. Raises UsageError for one that is not recorded."""

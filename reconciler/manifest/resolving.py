@@ -85,8 +85,8 @@ def _base(said: str | None, located: Located) -> str:
 
 
 def _root(said: str, main: Path) -> str:
-    root = os.path.normpath(main / said)
-    if any(_is_git_dir(folder) for folder in _upwards(Path(os.path.realpath(root)))):
+    root = os.path.realpath(main / said)
+    if any(_is_git_dir(folder) for folder in _upwards(Path(root))):
         raise WrongError(("spec", "worktrees", "root"), f"{root} is inside a git folder; allowed: any other place")
     return root
 

@@ -42,6 +42,7 @@ class Told:
     why: str = "Ready"
     baseline: Sha | None = None
     base_tip: Sha | None = None
+    tree: Sha | None = None
     cwd: str = ""
     timeout_s: float = 0.0
     slot: str = ""  # the manifest among whose slots it holds one
@@ -248,6 +249,7 @@ def _as_json(spec: RunSpec) -> Mapping[str, object]:
         "why": spec.why,
         "baseline": spec.baseline,
         "base_tip": spec.base_tip,
+        "tree": spec.tree,
         "slot": spec.slot.manifest if spec.slot else "",
     }
 
@@ -260,6 +262,7 @@ def _told(run: RunId, value: Mapping[str, Any]) -> Told:
         why=str(value.get("why", "Ready")),
         baseline=_sha(value.get("baseline")),
         base_tip=_sha(value.get("base_tip")),
+        tree=_sha(value.get("tree")),
         cwd=str(value.get("cwd", "")),
         timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,
         slot=str(value.get("slot", "")),

@@ -62,6 +62,7 @@ def as_run(record: Record, judged: Judged, held: Held) -> Run:
         why=record.told.why,
         baseline=record.told.baseline,
         base_tip=record.told.base_tip,
+        tree=record.told.tree,
         started_at=record.started_at,
         last_progress_at=record.last_progress_at,
         pid=record.pid if held.shim and not judged.over else None,

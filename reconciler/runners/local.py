@@ -10,8 +10,8 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -165,6 +165,19 @@ class LocalRunner:
             raise TemporaryError(f"{spec.id} can't be started: {error}", delay=30.0) from error
         except ValueError as error:
             raise PermanentError(f"{spec.id} can't be started: {error}") from error
+
+    @contextmanager
+    def idle(self, task: TaskId) -> Iterator[None]:
+        """Let no run of a task start while the block runs. Raises ChangedError where one is alive."""
+        # Looked at first: with its lock in our own hand, a run that is over would read as alive.
+        alive = any(run.alive for run in self.runs().values() if run.id.kind is RunKind.WORK and run.task == task)
+        fd = None if alive else take(self._locks.shim(RunKind.WORK, task), PROBE_PATIENCE_S)
+        if fd is None:
+            raise ChangedError(f"an agent works on {task}")
+        try:
+            yield
+        finally:
+            os.close(fd)
 
     def stop(self, run: RunId, why: StopWhy) -> None:
         """End a run and everything it started. Returns once it has been asked to; look again, and ask again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
@@ -28,6 +28,9 @@ from reconciler.names import RunKind, TaskId
 from reconciler.observed import Landing, Observed, PullState, Rejection
 from reconciler.planner import EpicPlan, plan
 from reconciler.reasons import Reason
+
+# One process decides about every kind once; the others would decide about all of them again.
+pytestmark = pytest.mark.xdist_group("promises")
 
 X = TaskId("x-1")
 SILENT = Unknown("no answer")
@@ -196,6 +199,17 @@ def test_only_the_judged_head_lands() -> None:
         for action in decide(kind).actions:
             if isinstance(action, Land | StartCheck):
                 assert action.order.expected == PULLS[kind.pull][1], kind
+
+
+def test_a_check_of_a_tree_whose_name_begins_alike_proves_nothing() -> None:
+    twin = replace(worlds.a_check("passed"), tree=worlds.Sha(worlds.TREE[:12] + "0" * 28))
+    world = worlds.seen(
+        TASKS["ours"], branches={X: worlds.a_branch()}, runs={X: RUNS["well"]}, checks=(twin,),
+        pull_requests={X: worlds.a_pull()}, candidates={X: worlds.a_candidate()},
+    )  # fmt: skip
+    decided = plan(worlds.wanted(worlds.an_epic()), world).epics[0]
+
+    assert not any(isinstance(action, Land) for action in decided.actions)
 
 
 def test_a_worktree_is_removed_only_for_a_closed_task_at_rest() -> None:

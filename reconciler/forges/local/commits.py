@@ -93,7 +93,10 @@ class _Fold:
             made = replace(original, tree=tree, parents=(tip.sha,), message=text)
             tip = read(self.bench, write(self.bench, made, _dated(self.committer, tip, original)))
         if tip is base:
-            raise ChangedError(f"{self.order.task}: nothing of it is left to land on {self.order.base}")
+            raise PermanentError(
+                f"{self.order.task}: nothing of it is left to land on {self.order.base}",
+                hint="close the task, or let its agent do something",
+            )
         return tip.sha
 
     def _originals(self) -> list[Raw]:
