@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from reconciler.actions import Action
+from reconciler.actions import Action, BlockTask
 from reconciler.desired import Desired
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.executor import WORKERS, Outcome, execute
@@ -152,8 +152,10 @@ class Loop:
             error, name = outcome.error, type(outcome.action).__name__
             if error is None:
                 # Only what went wrong is mended by going well: a label that is set says nothing about an agent.
+                # Once a person has the task it is theirs to say whether it is tried again.
                 self._lost.pop((subject, name), None)
-                if (known := self._failures.get(subject)) and known.action == name:
+                known, handed_over = self._failures.get(subject), isinstance(outcome.action, BlockTask)
+                if known and (known.action == name or handed_over):
                     self._failures.pop(subject, None)
                     self._delays.pop(subject, None)
             elif not isinstance(error, ChangedError) or self._lost_again(subject, name):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from reconciler.actions import holds
 from reconciler.actions.base import Action, Word
 from reconciler.job import STOPPED, TAKEN, Job
 from reconciler.names import RunId
-from reconciler.observed import RunState, StopWhy
+from reconciler.observed import Run, RunState, StopWhy
 from reconciler.ports import Change, Ports
 
 LINGER = timedelta(seconds=60)
@@ -42,9 +42,13 @@ class StopAgent(Action):
             return cls._of(
                 job, run.id, StopWhy.PERSON, "AssignedElsewhere", f"its task was assigned to {task.assignee}"
             )
-        if run.state is RunState.ENDING and run.exit is not None and job.now - run.exit.at > SWEPT:
+        if run.state is RunState.ENDING and _left_alone(run, job.now):
             return cls._of(
-                job, run.id, run.exit.stop or StopWhy.PERSON, "Leftovers", "it ended, but processes of it still live"
+                job,
+                run.id,
+                (run.exit and run.exit.stop) or StopWhy.PERSON,
+                "Leftovers",
+                "it ended, but processes of it still live",
             )
         return None
 
@@ -57,3 +61,8 @@ class StopAgent(Action):
     def perform(self, ports: Ports) -> Iterator[Change]:
         ports.runner.stop(self.run, self.why)
         yield from ()
+
+
+def _left_alone(run: Run, now: datetime) -> bool:
+    """True when nobody ends what lives of a run: its supervisor is dead, or had its time."""
+    return run.pid is None if run.exit is None else now - run.exit.at > SWEPT

@@ -124,6 +124,14 @@ def test_a_run_whose_records_were_removed_is_alive_beside_older_ones(machine: Ma
     assert machine.another().runs()[run].alive
 
 
+def test_a_run_whose_records_were_removed_is_alive_beside_one_that_was_lost(machine: Machine):
+    machine.runner._folders.reserve(machine.spec())
+    run = machine.start("exec sleep 60", n=2)
+    machine.runner.runs()
+    shutil.rmtree(machine.runner.folder(run))
+    assert any(seen.alive for seen in machine.runner.runs().values())
+
+
 def test_a_run_whose_records_were_removed_can_be_stopped(machine: Machine):
     run = machine.start("exec sleep 60")
     until(lambda: machine.run(run).state is RunState.RUNNING)
@@ -218,6 +226,18 @@ def test_what_an_ended_run_left_is_ended_before_the_next_starts(machine: Machine
     monkeypatch.setattr(shim, "SWEEP_GRACE_S", 0.5)
     machine.finished("true", n=2)
     assert not lives(left)
+
+
+def test_an_ended_run_is_not_over_while_something_carries_its_marker(machine: Machine, monkeypatch):
+    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 30.0)
+    deaf = 'trap \\"\\" TERM; echo \\$\\$ > pid; while :; do sleep 0.1; done'
+    run = machine.start(f'(({CLOSED} sh -c "{deaf}") &); sleep 0.5; exit 0')
+    left = machine.told("pid")
+    until(lambda: machine.run(run).exit)
+    machine.kill_shim(run)
+    assert not machine.runner._locks.held(run.kind, run.subject).any
+    assert lives(left)
+    assert machine.another().runs()[run].state is RunState.ENDING
 
 
 def test_a_start_waits_for_the_sweep_after_an_ending(machine: Machine, monkeypatch):
@@ -457,6 +477,8 @@ def test_stopping_an_older_run_does_not_touch_the_one_that_lives(machine: Machin
     machine.runner.stop(X1, StopWhy.PERSON)
     time.sleep(0.1)
     assert machine.run(run).alive
+    assert machine.runner._stopping.tree(run).members()
+    assert not machine.runner._stopping.tree(X1).members()
 
 
 def test_a_process_known_only_by_its_folder_is_never_signalled(machine: Machine):
