@@ -78,6 +78,18 @@ def test_nothing_that_depends_on_a_silent_source_is_done(source: str) -> None:
         assert not any(type(action).__name__ == "StartAgent" for action in decided.actions)
 
 
+def test_where_people_cannot_be_looked_for_no_worktree_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(paths: Any) -> None:
+        raise TemporaryError("later")
+
+    world = a_world()
+    monkeypatch.setattr(world, "occupants", silent)
+    observed = look(world)
+    assert isinstance(observed.occupants, Unknown)
+    decided = plan(Desired(epics=(worlds.an_epic(),)), observed)
+    assert {type(action).__name__ for action in decided.actions} <= {"SetPhase"}
+
+
 def test_a_silent_base_is_told_from_a_missing_one() -> None:
     world = a_world()
     world.down = {"base"}
