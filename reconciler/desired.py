@@ -145,7 +145,18 @@ class EpicSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """Every recorded manifest of a repository, by name; `max_agents` bounds all of them together."""
+    """Every recorded manifest of a repository, by name; `max_agents` bounds all of them together.
+
+    `acting`: the manifests that something is done for now; None: all. The others are seen, and nobody waits for them.
+    """
 
     epics: tuple[EpicSpec, ...] = ()
     max_agents: int | None = None
+    acting: frozenset[str] | None = None
+
+    def acts(self, manifest: str) -> bool:
+        return self.acting is None or manifest in self.acting
+
+    def pushes(self, base: str) -> bool:
+        """True when what lands on `base` is pushed: there is one line per base, so one manifest's word is enough."""
+        return any(spec.merge.push for spec in self.epics if spec.base == base)

@@ -395,7 +395,9 @@ class Job:
             return "phase:spawned" if run.state is RunState.STARTING else "phase:working"
         if self.open_pull:
             return "phase:pr_created"
-        return "phase:committed" if isinstance(self.branch, Branch) and self.branch.ahead else None
+        if isinstance(self.branch, Branch) and self.branch.ahead:
+            return "phase:committed"
+        return "phase:spawned" if self.last else None  # its agent is gone and left nothing: nobody works on it
 
     @property
     def manual(self) -> bool:

@@ -27,6 +27,7 @@ PERMANENT_S = 600.0
 PACE_S = 0.05
 LEAST_S = 1.0
 RACES_MOST = 5
+UNSETTLED_S = 1.0
 
 
 def now() -> datetime:
@@ -73,6 +74,7 @@ class Loop:
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
+    _unsettled: int = 0  # looks in a row that left something which is often over with the next one
 
     def look(self) -> Tick:
         """Observe and plan; nothing is done."""
@@ -142,13 +144,16 @@ class Loop:
             wake.wait(pause_s)
 
     def _pause_s(self, decided: Plan, interval_s: float) -> float:
+        self._unsettled = self._unsettled + 1 if decided.unsettled else 0
+        if self._unsettled:
+            interval_s = min(interval_s, UNSETTLED_S * 2 ** min(self._unsettled - 1, 10))
         if decided.wake_at is None:
             return interval_s
         return max(PACE_S, min(interval_s, (decided.wake_at - self.clock()).total_seconds()))
 
     def _remember(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
-            subject = outcome.action.task or TaskId(f"manifest:{outcome.action.manifest}")
+            subject = outcome.action.subject_id
             error, name = outcome.error, type(outcome.action).__name__
             if error is None:
                 # Only what went wrong is mended by going well: a label that is set says nothing about an agent.

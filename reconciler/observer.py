@@ -33,6 +33,7 @@ from reconciler.observed import (
     Since,
     Unknown,
     Worktree,
+    WorktreeFault,
 )
 from reconciler.ports import Ports
 from reconciler.reasons import Reason
@@ -94,7 +95,9 @@ def ask(read: Callable[[], T]) -> T | Unknown:
     """What a source says, or why it said nothing."""
     try:
         return read()
-    except (ReconcileError, OSError) as error:
+    except ReconcileError as error:
+        return Unknown(f"{error}; {error.hint}" if error.hint else str(error))
+    except OSError as error:
         return Unknown(str(error))
 
 
@@ -149,9 +152,8 @@ def _occupants(
 def _bases(ports: Ports, desired: Desired, pulls: Pulls) -> Bases:
     """Every base that a manifest names; what stands in the way in its checkout only where something may land."""
     offered = isinstance(pulls, Unknown) or any(pull.state is PullState.OPEN for pull in pulls.values())
-    pushed = {spec.base for spec in desired.epics if spec.merge.push}
     names = dict.fromkeys(spec.base for spec in desired.epics)
-    return {name: ask(partial(ports.forge.base, name, push=name in pushed, look=offered)) for name in names}
+    return {name: ask(partial(ports.forge.base, name, push=desired.pushes(name), look=offered)) for name in names}
 
 
 def _base_names(desired: Desired, tasks: Graph | Unknown, prefix: str | Unknown) -> Callable[[TaskId], str]:
@@ -171,8 +173,15 @@ def _worktrees(ports: Ports, desired: Desired, tasks: Graph | Unknown) -> Mappin
         seen = ask(partial(ports.workspaces.worktrees, root, ids))
         if isinstance(seen, Unknown):
             return seen
-        found.update(seen)
+        # Somebody's folder under the root of one manifest must not hide the task's own worktree under another's.
+        found |= {
+            task: tree for task, tree in seen.items() if task not in found or _ours(tree) or not _ours(found[task])
+        }
     return found
+
+
+def _ours(tree: Worktree) -> bool:
+    return tree.fault is not WorktreeFault.TAKEN
 
 
 def _check_worktrees(ports: Ports, desired: Desired) -> Mapping[str, str]:

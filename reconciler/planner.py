@@ -34,7 +34,8 @@ from reconciler.turns import Words, taken_in_turn
 
 DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
-_RUNNING = (Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING)
+_RUNNING = (Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING, Reason.LANDING_QUEUED)
+_PASSING = (Reason.UNKNOWN, Reason.TRACKER_UNAVAILABLE, Reason.WORKTREE_IN_USE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,12 @@ class EpicPlan:
         return bool(self.actions or self.wakes or running)
 
     @property
+    def unsettled(self) -> bool:
+        """True when a source is silent or a worktree is in use: often over with the next look, without a person."""
+        words = (*self.waiting.values(), *((self.held,) if self.held else ()))
+        return any(word.reason in _PASSING for word in words) or any(source != "forge" for source, _ in self.unknown)
+
+    @property
     def wakes(self) -> tuple[datetime, ...]:
         """When the timers that something waits for run out."""
         return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)
@@ -94,6 +101,10 @@ class Plan:
         return any(epic.moves for epic in self.epics)
 
     @property
+    def unsettled(self) -> bool:
+        return any(epic.unsettled for epic in self.epics)
+
+    @property
     def wake_at(self) -> datetime | None:
         """When the next timer that something waits for runs out."""
         return min((until for epic in self.epics for until in epic.wakes), default=None)
@@ -110,9 +121,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     owned = owners(found)
     owned |= orphans(found, observed, owned)
     epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
-    words = taken_in_turn(
-        {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}, desired, observed
-    )
+    said = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
+    words = taken_in_turn(said, desired, observed)
     return Plan(epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found))
 
 
@@ -128,6 +138,7 @@ def _epic_plan(
     waiting = {job.task.id: word for job, word in said if isinstance(word, Waiting)}
     if held:
         waiting = {task.id: held for task in crew.members if not task.closed}
+    waiting |= _without_a_task(spec, observed)
     actions: list[Action] = [word for _, word in said if isinstance(word, Action)]
     resting: tuple[Waiting, ...] = ()
     if not held and not spec.suspend and not spec.invalid:
@@ -194,10 +205,25 @@ def _silent(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
 
 def _resting(action: Action, observed: Observed) -> Waiting | None:
     """Why this very action is not tried again yet. Jobs say so by themselves; this is for all the others."""
-    failure = observed.failures.get(action.task or TaskId(f"manifest:{action.manifest}"))
+    failure = observed.failures.get(action.subject_id)
     if failure is None or failure.action != type(action).__name__ or failure.until <= observed.at:
         return None
     return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
+
+
+def _without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]:
+    """Agents whose task is no longer in the tracker: nobody said that they are to end, and they hold a slot."""
+    if isinstance(observed.runs, Unknown) or isinstance(observed.tasks, Unknown):
+        return {}
+    gone = {task for task in observed.runs if task not in observed.tasks}
+    return {
+        run.task: Waiting(
+            Reason.AGENT_RUNNING, f"its agent runs, but the task is gone; 'reconcile stop {run.task}' ends it"
+        )
+        for task in sorted(gone)
+        for run in observed.runs[task]
+        if run.alive and run.manifest == spec.name
+    }
 
 
 def _phase(job: Job) -> SetPhase | None:

@@ -28,13 +28,13 @@ Words = dict[tuple[str, TaskId], tuple[Job, Word]]
 def taken_in_turn(words: Words, desired: Desired, observed: Observed) -> Words:
     """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds."""
     for base, found in by_base(job for job, _ in words.values()).items():
-        _one_repair(base, found, words)
-        _in_line(base, found, words, observed)
+        _one_repair(base, found, words, desired)
+        _in_line(base, found, words, desired, observed)
     _within_slots(words, desired, observed)
     return words
 
 
-def _one_repair(base: str, found: list[Job], words: Words) -> None:
+def _one_repair(base: str, found: list[Job], words: Words, desired: Desired) -> None:
     """Repairs of one base go one after the other: each landing would put the others in conflict anew."""
     busy = next((job.task.id for job in found if job.live and job.live.why == Reason.CONFLICT), None)
     for job in found:
@@ -45,17 +45,17 @@ def _one_repair(base: str, found: list[Job], words: Words) -> None:
         if busy:
             words[key] = (
                 job,
-                Waiting(Reason.CONFLICT, f"conflicts with {base}; the conflict of {busy} is repaired first"),
+                Waiting(Reason.LANDING_QUEUED, f"conflicts with {base}; the conflict of {busy} is repaired first"),
             )
-        busy = busy or job.task.id
+        elif desired.acts(job.spec.name):
+            busy = job.task.id
 
 
-def _in_line(base: str, found: list[Job], words: Words, observed: Observed) -> None:
+def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observed: Observed) -> None:
     line: list[Member] = []
     for job in found:
-        word = words[job.spec.name, job.task.id][1]
-        stage = _stage(word)
-        if stage:
+        stage = _stage(words[job.spec.name, job.task.id][1])
+        if stage and desired.acts(job.spec.name):
             line.append(Member(task=job.task.id, stage=stage, rank=(job.task.priority, job.number or 0)))
     specs = {job.spec.name: job.spec for job in found}
     parallel = max((spec.merge.parallel for spec in specs.values()), default=1)

@@ -14,7 +14,7 @@ from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Tick
 from reconciler.memory import Fault, World
 from reconciler.names import RunId, RunKind, TaskId
-from reconciler.observed import Run, RunState, StopWhy
+from reconciler.observed import Base, Run, RunState, StopWhy
 from reconciler.reasons import Reason
 
 X = TaskId("x-1")
@@ -308,6 +308,28 @@ def test_it_sleeps_no_longer_than_the_resync(world: World) -> None:
     wake = Clockwork(world, stop.set)
     a_loop(world).forever(wake, stop, interval_s=30)
     assert wake.waits == [30]
+
+
+def test_a_silent_source_is_asked_again_soon_and_then_less_often(world: World) -> None:
+    world.down = {"tracker"}
+    waits = Clockwork(world)
+    looks = iter(range(8))
+    a_loop(world).forever(waits, threading.Event(), enough=lambda tick: next(looks) == 7)
+    assert waits.waits == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_two_actions_of_one_manifest_that_go_wrong_both_rest(world: World) -> None:
+    world.add("x-9", type="epic")
+    world.edit("x-1", status="closed", parents=(TaskId("x-9"),))
+    world.base = lambda *args, **kwargs: Base(name="main", head=world.main, remote="origin", unpushed=True)
+    epic = worlds.an_epic(epic=TaskId("x-9"), merge={"push": True})
+    refuse(world, "change", TemporaryError("the store is locked", delay=5))
+    refuse(world, "push_base", TemporaryError("no network", delay=5))
+    loop = a_loop(world, epic)
+    loop.until_quiet(Clockwork(world))
+    decided = loop.look().plan
+    assert sorted(wait.message.split()[0] for wait in decided.epics[0].resting) == ["CloseEpic", "PushBase"]
+    assert decided.actions == ()
 
 
 def test_a_deferral_that_has_run_out_is_nothing_to_wake_up_for(world: World) -> None:

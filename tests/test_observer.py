@@ -8,11 +8,22 @@ from typing import Any
 import pytest
 import worlds
 
-from reconciler.desired import Desired, EpicSpec
+from reconciler.desired import Desired, EpicSpec, WorktreeSpec
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.memory import World
 from reconciler.names import PrNumber, RunId, RunKind, Sha, TaskId
-from reconciler.observed import Base, Candidate, Conflict, Landing, Observed, Occupant, PullState, Unknown
+from reconciler.observed import (
+    Base,
+    Candidate,
+    Conflict,
+    Landing,
+    Observed,
+    Occupant,
+    PullState,
+    Unknown,
+    Worktree,
+    WorktreeFault,
+)
 from reconciler.observer import Circumstances, observe
 from reconciler.planner import plan
 from reconciler.ports import RunSpec
@@ -284,3 +295,14 @@ def test_the_checkout_of_a_base_is_read_only_when_something_may_land(two: Any) -
     world.looked = ()
     look(world, *epics)
     assert world.looked == (True, True)
+
+
+def test_a_folder_in_the_way_elsewhere_does_not_hide_a_tasks_own_worktree(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = a_world()
+    own, taken = Worktree(path="/b/x-1", head=world.main), Worktree(path="/x/x-1", fault=WorktreeFault.TAKEN)
+    for roots in (("/b", "/x"), ("/x", "/b")):
+        epics = [worlds.an_epic(name=f"m{n}", worktrees=WorktreeSpec(root=root)) for n, root in enumerate(roots)]
+        monkeypatch.setattr(world, "worktrees", lambda root, ids: {X: own if root == "/b" else taken})
+        observed = look(world, *epics)
+        assert not isinstance(observed.worktrees, Unknown)
+        assert observed.worktrees[X] is own

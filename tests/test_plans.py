@@ -129,6 +129,7 @@ def _given(
     manifests: list[Mapping[str, Any]] | None = None,
     silent: list[str] | None = None,
     max_agents: int | None = None,
+    acting: list[str] | None = None,
     **world: Any,
 ) -> tuple[Any, Observed]:
     made = _World()
@@ -145,7 +146,8 @@ def _given(
     if tasks_seen is not None:
         observed = replace(observed, tasks=tasks_seen)
     epics = [_epic(**said) for said in manifests or [manifest or {}]]
-    return worlds.wanted(*epics, max_agents=max_agents), observed
+    wanted = worlds.wanted(*epics, max_agents=max_agents)
+    return replace(wanted, acting=None if acting is None else frozenset(acting)), observed
 
 
 def _epic(**said: Any) -> EpicSpec:

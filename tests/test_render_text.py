@@ -73,8 +73,8 @@ def busy(**titles):
         task("x-4", "Check with just", **ours, labels=["phase:pr_created", "pr:8"]),
         task("x-5", "Write the parser"),
         task("x-6", "Print what was parsed", blockers=(TaskId("x-2"), TaskId("x-5"))),
-        task("x-7", "Measure it", status="blocked", assignee=US, labels=["needs-human"]),
-        task("x-8", "Read from a pipe", **ours),
+        task("x-7", "Measure it", status="blocked", assignee=US, labels=["needs-human", "phase:spawned"]),
+        task("x-8", "Read from a pipe", **ours, labels=["phase:spawned"]),
         *(task(f"x-9.{n}", f"Example {n}", blockers=(TaskId("x-6"),)) for n in range(1, 9)),
     )
     failed = {"code": 1, "at": ago(4)}
@@ -139,7 +139,7 @@ feature-x  x  ━───────────────────  1/16
 Needs a person (2)
   x-4  Check with just  pr_created  attempt 1  #8 checks pending
        it changes justfile, which needs a person; 'reconcile approve x-4' says yes  (ProtectedPaths)
-  x-7  Measure it                   attempt 3
+  x-7  Measure it       spawned     attempt 3
        its agent failed (exit status 1); see its notes; 'reconcile retry x-7' tries again
        (AgentFailed)
 
@@ -152,10 +152,10 @@ Pull requests (1)
        the checks run on the merged tree e3e3e3e3e3e3  (ChecksRunning)
 
 Ready (2)
-  x-5  Write the parser             next: start attempt 1: its dependencies are closed and nothing
-                                    is in its way  (StartAgent)
-  x-8  Read from a pipe  attempt 1  its agent failed (exit status 1); attempt 2 follows (in 6s)
-                                    (Backoff)
+  x-5  Write the parser                      next: start attempt 1: its dependencies are closed and
+                                             nothing is in its way  (StartAgent)
+  x-8  Read from a pipe  spawned  attempt 1  its agent failed (exit status 1); attempt 2 follows (in
+                                             6s)  (Backoff)
 
 Blocked (9)
   x-6    Print what was parsed  blocked by x-2, x-5  (Blocked)
@@ -191,7 +191,7 @@ Needs a person (2)
   x-4  Check wi…  pr_created  attempt 1  #8 checks pending
        it changes justfile, which needs a person; 'reconcile
        approve x-4' says yes  (ProtectedPaths)
-  x-7  Measure …              attempt 3
+  x-7  Measure …  spawned     attempt 3
        its agent failed (exit status 1); see its notes;
        'reconcile retry x-7' tries again  (AgentFailed)
 
@@ -208,7 +208,7 @@ Ready (2)
   x-5  Write the parser
        next: start attempt 1: its dependencies are closed
        and nothing is in its way  (StartAgent)
-  x-8  Read from a pipe  attempt 1
+  x-8  Read from a pipe  spawned  attempt 1
        its agent failed (exit status 1); attempt 2 follows
        (in 6s)  (Backoff)
 

@@ -42,6 +42,11 @@ class Action(ABC):
     uses: ClassVar[Slot | None] = None
 
     @property
+    def subject_id(self) -> TaskId:
+        """Whom it is put down to when it goes wrong: its task, else itself."""
+        return self.task or TaskId(f"manifest:{self.manifest}/{type(self).__name__}")
+
+    @property
     def evidence(self) -> Mapping[str, object]:
         """What was seen that made this due, for `diff`."""
         return {}

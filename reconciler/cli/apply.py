@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from reconciler.render import document, text
 from reconciler.wakes import Wakes, spots
 from reconciler.wiring import Site
 
+PATIENCE_S = 10.0
 FILE = click.option(
     "-f", "--file", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifest; several, or a folder"
 )
@@ -105,6 +107,7 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
         else:
             places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.beads, [])
             with Wakes(places, wake), _deadline(timeout, stop, wake):
+                over = Over()
                 tick = loop.forever(wake, stop, enough=lambda tick: over(wheel.mine(tick.plan)))
     _answer(wheel, tick)
     if got:
@@ -136,6 +139,7 @@ def _deadline(timeout: float | None, *flags: threading.Event) -> Iterator[None]:
 def follow(wheel: Wheel, timeout: float | None) -> int:
     """Wait for another reconciler to finish what was recorded, and take over when it ends; the exit code."""
     end = time.monotonic() + timeout if timeout else None
+    over = Over()
     while True:
         left = max(end - time.monotonic(), 0.0) if end else None
         try:
@@ -146,20 +150,34 @@ def follow(wheel: Wheel, timeout: float | None) -> int:
         decided = wheel.mine(tick.plan)
         if over(decided) or left == 0.0:
             _answer(wheel, tick)
-            return ending(decided, timed_out=not over(decided))
+            return ending(decided, timed_out=left == 0.0)
         time.sleep(0.5)
 
 
-def over(decided: Plan) -> bool:
-    """True when nothing is to be done, nothing runs and no timer is pending."""
-    return decided.converged or not decided.moves
+@dataclass
+class Over:
+    """Whether there is nothing left to wait for: all is done, or nothing goes on without a person.
+
+    A source that is silent for a moment, or an editor that is just leaving a worktree, needs no person yet.
+    """
+
+    since: float | None = None  # since when nothing moves, by the monotonic clock
+
+    def __call__(self, decided: Plan) -> bool:
+        if decided.moves and not decided.converged:
+            self.since = None
+            return False
+        if decided.converged or not decided.unsettled:
+            return True
+        self.since = self.since or time.monotonic()
+        return time.monotonic() - self.since >= PATIENCE_S
 
 
 def ending(decided: Plan, *, timed_out: bool) -> int:
     """The exit code of a command that waited."""
     if decided.converged:
         return 0
-    return EXIT_TIMEOUT if timed_out and not over(decided) else EXIT_NEEDS_PERSON
+    return EXIT_TIMEOUT if timed_out and decided.moves else EXIT_NEEDS_PERSON
 
 
 def _answer(wheel: Wheel, tick: Tick) -> None:

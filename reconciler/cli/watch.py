@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler import lock
-from reconciler.cli.apply import FILE, Duration, ending, known_dependencies, over, read
+from reconciler.cli.apply import FILE, Duration, Over, ending, known_dependencies, read
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired
@@ -45,6 +45,7 @@ def watch_command(
         loop = wheel.loop()
         loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
         with Wakes(spots(site.state, site.repository.common, site.beads, watched.paths), wake):
+            over = Over()
             tick = loop.forever(wake, stop, interval_s=interval, enough=lambda tick: until_done and over(tick.plan))
     if out.for_people:
         out.console().print(text.summary(tick.plan))
@@ -69,7 +70,7 @@ class Watched:
 
     @property
     def paths(self) -> list[Path]:
-        return [Path(source).resolve() for source in self.sources if source != "-"]
+        return _paths(self.sources)
 
     def desired(self) -> Desired:
         """The wanted state now. A file that became invalid holds what was recorded from it; agents run on."""
@@ -83,7 +84,7 @@ class Watched:
         )
 
     def _follow(self) -> None:
-        stamps = {file: _stamp(file) for path in self.paths for file in _files(path)}
+        stamps = _stamps(self.sources)
         if stamps == self.stamps:
             return
         self.stamps = stamps
@@ -114,13 +115,20 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
         if not site.desired().epics:
             raise UsageError("nothing is recorded here", hint="reconcile watch -f FILE")
         return site, Watched(site, (), most, out)
+    stamps = _stamps(sources)  # first: a change while they are read is read once more
     site, specs = read(sources)
     known_dependencies(site, specs)
     for spec in specs:
         site.recorded.record(spec)
-    watched = Watched(site, sources, most, out)
-    watched.stamps = {file: _stamp(file) for path in watched.paths for file in _files(path)}
-    return site, watched
+    return site, Watched(site, sources, most, out, stamps=stamps)
+
+
+def _paths(sources: tuple[str, ...]) -> list[Path]:
+    return [Path(source).resolve() for source in sources if source != "-"]
+
+
+def _stamps(sources: tuple[str, ...]) -> dict[Path, int]:
+    return {file: _stamp(file) for path in _paths(sources) for file in _files(path)}
 
 
 def _files(path: Path) -> list[Path]:

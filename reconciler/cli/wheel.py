@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.actions import Action, SetPhase
@@ -33,7 +33,7 @@ class Wheel:
 
     def loop(self) -> Loop:
         return Loop(
-            load=self.load or self.site.desired,
+            load=lambda: replace((self.load or self.site.desired)(), acting=self.names),
             ports=self.site.ports,
             host=self.site.host,
             forges=self.site.forges,
@@ -81,7 +81,7 @@ class Wheel:
     def _remember(self, tick: Tick, events: list[Event]) -> None:
         self.site.journal.append(events)
         self.site.journal.state(tick.observed)
-        for epic in tick.plan.epics:
+        for epic in self.mine(tick.plan).epics:
             before = self.site.recorded.status(epic.name)
             conditions = document.conditions(epic, before, tick.observed.at)
             self.site.recorded.write_status(epic.name, epic.spec.generation, conditions)

@@ -1,0 +1,72 @@
+"""When a command that waits has waited long enough."""
+
+from __future__ import annotations
+
+import pytest
+import worlds
+
+from reconciler.cli import apply
+from reconciler.cli.apply import PATIENCE_S, Over
+from reconciler.desired import Desired
+from reconciler.memory import World
+from reconciler.names import TaskId
+from reconciler.observed import Occupant
+from reconciler.observer import Circumstances, observe
+from reconciler.planner import Plan, plan
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(apply.time, "monotonic", lambda: now[0])
+    return now
+
+
+def decided(world: World, forges: dict[str, str] | None = None, **spec: object) -> Plan:
+    desired = Desired(epics=(worlds.an_epic(**spec),))
+    return plan(desired, observe(desired, world.ports(), Circumstances(at=world.now, forges=forges or {})))
+
+
+@pytest.mark.parametrize("source", ["tracker", "runs", "forge", "base"])
+def test_a_source_that_is_silent_for_a_moment_needs_no_person(clock: list[float], source: str) -> None:
+    world = World(now=worlds.NOW)
+    world.add("x-1")
+    world.down = {source}
+    over = Over()
+    assert not over(decided(world))
+    clock[0] += PATIENCE_S / 2
+    assert not over(decided(world))
+    world.down = set()
+    assert not over(decided(world)), "it can go on now"
+    world.down = {source}
+    assert not over(decided(world)), "and the time counts from anew"
+    clock[0] += PATIENCE_S
+    assert over(decided(world))
+
+
+def test_an_editor_that_is_leaving_a_worktree_needs_no_person(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(now=worlds.NOW)
+    world.add("x-1", status="closed")
+    world.create(TaskId("x-1"), worlds.an_epic(), world.main)
+    monkeypatch.setattr(world, "occupants", lambda paths: {path: Occupant(pid=7, command="vi") for path in paths})
+    over = Over()
+    assert not over(decided(world))
+    clock[0] += PATIENCE_S
+    assert over(decided(world))
+
+
+@pytest.mark.parametrize(
+    "spec", [{"suspend": True}, {"epic": TaskId("x-404")}, {"max_agents": 0}, {"forges": {"all": "not known"}}]
+)
+def test_what_only_a_person_can_change_is_not_waited_for(spec: dict[str, object]) -> None:
+    world = World(now=worlds.NOW)
+    world.add("x-1")
+    assert Over()(decided(world, **spec))
+
+
+def test_a_whole_epic_is_over_when_it_is_done() -> None:
+    world = World(now=worlds.NOW)
+    world.add("x-1", status="closed")
+    assert Over()(decided(world))
