@@ -186,6 +186,17 @@ def test_a_pushed_landing_killed_before_any_of_its_steps_is_done_once_by_the_nex
         remote.git("update-ref", "refs/heads/main", start)
 
 
+def test_a_pushed_landing_moves_the_remote_tracking_branch_along(
+    tmp_path: Path, repo: GitRepo, order: LandOrder
+) -> None:
+    repo.git("init", "--quiet", "--bare", str(tmp_path / "remote.git"))
+    repo.git("remote", "add", "origin", str(tmp_path / "remote.git"))
+    repo.git("push", "--quiet", "--set-upstream", "origin", "main")
+    LocalForge(repo.seam()).land(replace(order, push=True))
+    assert repo.git("rev-parse", "origin/main") == repo.git("rev-parse", "main")
+    assert "ahead" not in repo.git("status", "--short", "--branch")
+
+
 @pytest.mark.slow
 def test_catching_up_alone_finishes_a_killed_landing(tmp_path: Path, repo: GitRepo, order: LandOrder) -> None:
     for step, copy in killed_at_every_step(tmp_path, repo, order):

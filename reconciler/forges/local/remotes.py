@@ -100,6 +100,14 @@ class Remotes:
             if now is None or not self._contains(now, new):
                 at = now[:12] if now else "nothing"
                 raise ChangedError(f"{base} of {remote.name} is at {at}, not at {old[:12]}") from None
+        self._remember(remote, base, new)
+
+    def _remember(self, remote: Remote, base: str, new: Sha) -> None:
+        """Move the remote-tracking branch along, as a push by name does: 'git status' compares with it."""
+        ref = f"refs/remotes/{remote.name}/{base}"
+        # A repository need not have one, and a fetch may just be moving it: neither is worth a failure.
+        if self._git.refs("show-ref", "--verify", "--quiet", "--", ref, ok=(0, 1, 128)).code == 0:
+            self._git.refs("update-ref", "-m", "reconcile: push", "--", ref, new, ok=(0, 128))
 
     def _fetch(self, remote: Remote, base: str, near: Sha) -> Sha:
         # The control git dir knows no refs: without one, the whole history would be sent, and walked.
