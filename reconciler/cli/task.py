@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unicodedata import category
 
 import click
 from rich.table import Table
@@ -41,6 +42,7 @@ def create(
     labels: tuple[str, ...], out: Output,
 ) -> int:  # fmt: skip
     """Make a task."""
+    _one_line(title)
     site = here()
     above = _known(site, parent) if parent else None
     made = site.tracker.create(
@@ -113,6 +115,8 @@ def update(
     remove: tuple[str, ...], notes: str, out: Output,
 ) -> int:  # fmt: skip
     """Change a task."""
+    if title is not None:
+        _one_line(title)
     site = here()
     run = wiring.environ().get(wiring.RUN_MARKER, "") if status == "closed" else ""
     _write(
@@ -160,6 +164,14 @@ def remove(id: str, on: str, out: Output) -> int:
     task = _known(site, id)
     _write(site, Change(task=task, remove_blockers=frozenset({task_id(on)})))
     return _show(site, task, out, lambda: f"{task} no longer waits for {on}")
+
+
+def _one_line(title: str) -> None:
+    """Refuse a title that is not one line of text: it becomes the subject of a commit."""
+    if not title.strip():
+        raise UsageError("a task needs a title")
+    if any(category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in title):
+        raise UsageError("a title is one line of text", hint="what is longer goes into --description")
 
 
 def _known(site: Site, text: str) -> TaskId:
