@@ -15,19 +15,23 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from reconciler import shell
 from reconciler.errors import PermanentError, TemporaryError
+from reconciler.marks import Mark
 from reconciler.shell import Finished
 
+T = TypeVar("T")
 MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
+_REMEMBERED_MOST = 1024
 NO_SHA = "0" * 40
 
 # What may be taken over from the repository's own config: none of it names a program.
@@ -99,13 +103,17 @@ def version(environ: Mapping[str, str]) -> tuple[int, ...]:
 
 
 class Git:
-    """The git commands of one repository. Safe to share between threads."""
+    """The git commands of one repository. Safe to share between threads.
 
-    def __init__(self, repository: Repository, environ: Mapping[str, str]) -> None:
+    `control` is where the control git dir stands: in the repository's state folder, unless nothing may be changed there.
+    """
+
+    def __init__(self, repository: Repository, environ: Mapping[str, str], control: Path | None = None) -> None:
         self.repository = repository
         self._env = _environment(environ)
-        self._control = repository.state / "control"
+        self._control = control or repository.state / "control"
         self._config_seen: tuple[tuple[int, int, int] | None, ...] | None = None
+        self._remembered: dict[Hashable, tuple[Mark, Any]] = {}
 
     def refs(
         self,
@@ -166,6 +174,21 @@ class Git:
         )
         return _expect(args, finished, ok)
 
+    def remembered(
+        self, key: Hashable, mark: Mark | None, read: Callable[[], T], keep: Callable[[T], bool] = lambda value: True
+    ) -> T:
+        """What `read` gave last, where the mark is still the same; else what it gives now. `mark` is from before."""
+        before = self._remembered.get(key)
+        if before and mark is not None and before[0] == mark:
+            value: T = before[1]
+            return value
+        value = read()
+        if mark is not None and keep(value):
+            if len(self._remembered) >= _REMEMBERED_MOST:
+                self._remembered.clear()
+            self._remembered[key] = mark, value
+        return value
+
     @contextmanager
     def writing(self, what: str = "git-writer") -> Iterator[int]:
         """One writer at a time per repository, across processes. Gives a descriptor to hand to git as `lock`.
@@ -190,7 +213,7 @@ class Git:
     def _home(self) -> Path:
         home = self._control / "empty"
         if not home.is_dir():
-            for folder in (self.repository.state, self._control, home):
+            for folder in (self._control.parent, self._control, home):
                 folder.mkdir(mode=0o700, exist_ok=True)
         return home
 

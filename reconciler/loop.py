@@ -54,6 +54,22 @@ class Tick:
         return any(outcome.error is None for outcome in self.outcomes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A plan, and what it was made of."""
+
+    desired: Desired
+    observed: Observed
+    plan: Plan
+
+    def holds(self, desired: Desired, observed: Observed) -> bool:
+        """True where making it anew would make the same: nothing but the clock has moved, and past no timer."""
+        age, wake_at = observed.at - self.observed.at, self.plan.wake_at
+        if not timedelta() <= age < timedelta(seconds=RESYNC_S) or (wake_at and wake_at <= observed.at):
+            return False
+        return desired == self.desired and replace(observed, at=self.observed.at) == self.observed
+
+
 def _give_up(error: Exception) -> None:
     raise error
 
@@ -74,6 +90,7 @@ class Loop:
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
+    _decided: _Decided | None = None
     _unsettled: int = 0  # looks in a row that left something which is often over with the next one
 
     def look(self) -> Tick:
@@ -84,9 +101,11 @@ class Loop:
         failures = {s: f for s, f in self._failures.items() if f.until <= at + timedelta(seconds=PERMANENT_S)}
         circumstances = Circumstances(at=at, host=self.host, failures=failures, forges=self.forges(desired))
         observed = observe(desired, self.ports, circumstances)
-        decided = plan(desired, observed)
-        epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
-        return Tick(observed=observed, plan=Plan(epics=epics))
+        if self._decided is None or not self._decided.holds(desired, observed):
+            decided = plan(desired, observed)
+            epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
+            self._decided = _Decided(desired, observed, Plan(epics=epics))
+        return Tick(observed=observed, plan=self._decided.plan)
 
     def tick(self) -> Tick:
         """Observe, plan, execute."""

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import psutil
 
-from reconciler import git, manifest
+from reconciler import git, manifest, marks
 from reconciler.agents import command
 from reconciler.desired import Desired, EpicSpec, ForgeKind
 from reconciler.errors import ManifestError, PermanentError
 from reconciler.forges.local import LocalForge
+from reconciler.forges.local.remotes import Remote, Remotes
 from reconciler.git import Git, Repository
 from reconciler.journal import Journal
 from reconciler.manifest import Recorded
 from reconciler.ports import Ports
 from reconciler.runners.local import LocalRunner
-from reconciler.trackers.jsonl import JsonlTracker
+from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
 
 RUN_MARKER = "RECONCILE_RUN"
@@ -85,15 +86,32 @@ class Site:
 
     def forges(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest whose forge can't be used: why, and what to write."""
-        why = _foreign_remote(self.git)
+        config = self.repository.common / "config"
+        why = self.git.remembered("forges", marks.of_file(config), lambda: _foreign_remote(self.git, config))
         return {spec.name: why for spec in desired.epics if why and spec.forge is ForgeKind.AUTO}
 
+    @property
+    def default_base(self) -> str | None:
+        """The base of a manifest that names none."""
+        return _default_base(self.git)
 
-def open_site(path: Path, environ: Mapping[str, str]) -> Site:
-    """Everything that works on the repository that contains `path`. Raises PermanentError where there is none."""
+    def database(self) -> str | None:
+        """What says that a real Beads keeps the tasks; None where the built-in store does."""
+        return holds_database(self.beads)
+
+    def remote(self, base: str) -> Remote:
+        """Where a base is pushed. Raises PermanentError where there is no such remote."""
+        return Remotes(self.git).of(base)
+
+
+def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = None) -> Site:
+    """Everything that works on the repository that contains `path`. Raises PermanentError where there is none.
+
+    With `control`, git's control dir is kept there, and looking leaves no trace in the repository.
+    """
     git.version(environ)
     repository = git.find(path, environ)
-    tool = Git(repository, environ)
+    tool = Git(repository, environ, control)
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"
     return Site(
@@ -147,8 +165,9 @@ def _default_base(tool: Git) -> str | None:
     return None
 
 
-def _foreign_remote(tool: Git) -> str | None:
-    listed = tool.objects("config", "--get-regexp", "--null", r"^remote\..*\.url$", ok=(0, 1)).text
+def _foreign_remote(tool: Git, config: Path) -> str | None:
+    ask = ("config", f"--file={config}", "--no-includes", "--null", "--get-regexp", r"^remote\..*\.url$")
+    listed = tool.objects(*ask, ok=(0, 1)).text
     urls = [entry.partition("\n")[2] for entry in listed.split("\0") if entry]
     foreign = [url for url in urls if not _is_path(url)]
     if not foreign:
@@ -192,4 +211,4 @@ def _without_front_matter(text: str) -> str:
     return rest.lstrip() or text
 
 
-__all__ = ["IDENTITY", "RUN_MARKER", "ManifestError", "Site", "environ", "open_site", "read", "refuse_agents"]
+__all__ = ["IDENTITY", "RUN_MARKER", "ManifestError", "Remote", "Site", "environ", "open_site", "read", "refuse_agents"]

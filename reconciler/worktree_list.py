@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler import marks
 from reconciler.errors import PermanentError
 from reconciler.git import Git
 from reconciler.names import Sha
@@ -52,7 +53,7 @@ class Entry:
 
     def has(self, name: str) -> bool:
         """True when its admin folder holds `name`."""
-        return self.admin is not None and os.path.lexists(self.admin / name)
+        return self.admin is not None and os.path.lexists(f"{self.admin}/{name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ class Listing:
     common: Path
     entries: tuple[Entry, ...]
     unlisted: tuple[Path, ...] = ()
+    places: Mapping[Path, tuple[Entry, ...]] = field(default_factory=dict)
 
     def at(self, place: Path) -> tuple[Entry, ...]:
         """Every entry that claims this place: one, unless something went wrong."""
-        return tuple(entry for entry in self.entries if entry.path == place and entry.admin)
+        return self.places.get(place, ())
 
     def holding(self, branch: str) -> tuple[Entry, ...]:
         """Every worktree that has this branch checked out."""
@@ -116,7 +118,11 @@ class Found:
 
 
 def read(git: Git) -> Listing:
-    """Every worktree, as git lists them."""
+    """Every worktree, as git lists them; listed again only when that has changed."""
+    return git.remembered("worktrees", marks.of_worktrees(git.repository.common), lambda: _read(git))
+
+
+def _read(git: Git) -> Listing:
     common = git.repository.common
     admins: dict[Path, list[Path]] = {}
     unlisted = []
@@ -128,7 +134,11 @@ def read(git: Git) -> Listing:
             admins.setdefault(place, []).append(admin)
     listed = git.refs("worktree", "list", "--porcelain", "-z").out
     entries = tuple(_entry(record, admins) for record in _records(listed))
-    return Listing(common, entries, tuple(unlisted))
+    places: dict[Path, tuple[Entry, ...]] = {}
+    for entry in entries:
+        if entry.admin:
+            places[entry.path] = (*places.get(entry.path, ()), entry)
+    return Listing(common, entries, tuple(unlisted), places)
 
 
 def look(listing: Listing, place: Path, branch: str) -> Found:
@@ -162,7 +172,7 @@ def _judge(common: Path, place: Path, entries: tuple[Entry, ...], branch: str) -
 
 def _judge_made(entry: Entry, branch: str) -> tuple[WorktreeFault | None, str]:
     leads_to = _gitfile(entry.path)
-    if not (leads_to and entry.admin and same_folder(leads_to, entry.admin)):
+    if not (leads_to and entry.admin and (leads_to == entry.admin or same_folder(leads_to, entry.admin))):
         return WorktreeFault.HALF_MADE, "its .git does not lead to this repository"
     if not entry.has("index"):
         return WorktreeFault.HALF_MADE, "its index is missing"
@@ -180,7 +190,8 @@ def _judge_unlisted(common: Path, place: Path) -> tuple[WorktreeFault, str]:
     # Holds nothing: no reason to keep a task waiting for a person.
     if not os.listdir(place):
         return WorktreeFault.HALF_MADE, "it is empty"
-    admin = _gitfile(place)
+    leads_to = _gitfile(place)
+    admin = Path(os.path.realpath(leads_to)) if leads_to else None
     if admin and same_folder(admin.parent, common / "worktrees") and not admin.exists():
         return WorktreeFault.HALF_MADE, "git has forgotten it"
     return WorktreeFault.TAKEN, "it is not a worktree of ours"
@@ -223,7 +234,7 @@ def _gitfile(place: Path) -> Path | None:
     except FileNotFoundError:
         return None
     target = text.removeprefix("gitdir: ")
-    return Path(os.path.realpath(_normal(place, target))) if target != text else None
+    return _normal(place, target) if target != text else None
 
 
 def same_folder(one: Path, other: Path) -> bool:

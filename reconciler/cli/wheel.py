@@ -30,6 +30,7 @@ class Wheel:
     wanted: Callable[[Action], bool] = lambda action: True
     done: list[dict[str, Any]] = field(default_factory=list)
     said: dict[tuple[str, str], str] = field(default_factory=dict)
+    told: Plan | None = None
 
     def loop(self) -> Loop:
         return Loop(
@@ -58,6 +59,9 @@ class Wheel:
         return self.names is None or name in self.names
 
     def _seen(self, tick: Tick) -> None:
+        if tick.plan is self.told and not tick.outcomes:
+            return  # nothing has changed
+        self.told = tick.plan
         events = []
         for outcome in tick.outcomes:
             said = document.outcome(outcome)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -42,6 +42,7 @@ class Recorded:
         self._state = state
         self._manifests = state / "manifests"
         self._status = state / "status"
+        self._known: dict[str, tuple[tuple[bytes, bytes | None], EpicSpec]] = {}
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -86,12 +87,21 @@ class Recorded:
         One that could not be read is replaced.
         """
         with self._writing():
-            made = self.beside(spec)
-            if replace(made, applied={}) != self._before(spec.name):
-                _replace(self._yaml(spec.name), record.text(made))
-            if not made.applied:
-                self._applied_file(spec.name).unlink(missing_ok=True)
-            return made
+            return self._record(spec)
+
+    def change(self, name: str, changed: Callable[[EpicSpec], EpicSpec]) -> EpicSpec:
+        """Record a manifest anew with something changed, and nobody else writing in between; as it is recorded then.
+
+        Raises UsageError for one that is not recorded, PermanentError for a damaged one.
+        """
+        with self._writing():
+            self._must_be_recorded(name)
+            try:
+                spec = self._alone(name)
+            except ValueError as error:
+                raise PermanentError(f"{name}: {error}", hint="apply the manifest again") from error
+            assert spec is not None  # it is known, and only who is writing could have deleted it
+            return self._record(changed(spec))
 
     def applied(self, manifest: str, task: InlineTask) -> None:
         """Remember a declared task as it was last written to the tracker. A manifest that was deleted forgets it."""
@@ -118,16 +128,28 @@ class Recorded:
     def delete(self, name: str) -> None:
         """Forget a manifest and everything remembered about it. Raises UsageError for one that is not recorded."""
         with self._writing():
-            known = self._names()
-            if name not in known:
-                said = f"no manifest {name!r} is recorded here; known: {', '.join(known) or 'none'}"
-                raise UsageError(said, hint=did_you_mean(name, known))
+            self._must_be_recorded(name)
             # The manifest last: a delete that was cut off is done again.
             for path in (self._status / f"{name}.json", self._applied_file(name), self._yaml(name)):
                 path.unlink(missing_ok=True)
             _sync(self._manifests)
 
+    def _record(self, spec: EpicSpec) -> EpicSpec:
+        made = self.beside(spec)
+        if replace(made, applied={}) != self._before(spec.name):
+            _replace(self._yaml(spec.name), record.text(made))
+        if not made.applied:
+            self._applied_file(spec.name).unlink(missing_ok=True)
+        return made
+
     # --- one manifest --------------------------------------------------------------------------------------
+
+    def _must_be_recorded(self, name: str) -> None:
+        """Raise UsageError for a manifest that is not recorded."""
+        known = self._names()
+        if name not in known:
+            said = f"no manifest {name!r} is recorded here; known: {', '.join(known) or 'none'}"
+            raise UsageError(said, hint=did_you_mean(name, known))
 
     def _names(self) -> list[str]:
         try:
@@ -140,8 +162,15 @@ class Recorded:
 
     def _one(self, name: str) -> EpicSpec | None:
         """A manifest with what was written for it; None where there is none. Raises ValueError for a damaged one."""
-        spec = self._alone(name)
-        return replace(spec, applied=self._applied(name)) if spec else None
+        content, written = _content(self._yaml(name)), _content(self._applied_file(name))
+        if content is None:
+            return None
+        known = self._known.get(name)
+        if known and known[0] == (content, written):
+            return known[1]
+        found = replace(record.spec(name, content), applied=self._applied_in(name, written))
+        self._known[name] = (content, written), found
+        return found
 
     def _before(self, name: str) -> EpicSpec | None:
         """The manifest that is recorded now, alone; None also for a damaged one, which is about to be replaced."""
@@ -162,15 +191,16 @@ class Recorded:
         return None if content is None else record.spec(name, content)
 
     def _applied(self, name: str) -> dict[str, InlineTask]:
-        path = self._applied_file(name)
-        content = _content(path)
+        return self._applied_in(name, _content(self._applied_file(name)))
+
+    def _applied_in(self, name: str, content: bytes | None) -> dict[str, InlineTask]:
         if content is None:
             return {}
         try:
             said = json.loads(content)
             return {key: form.task_from(task) for key, task in said.items()}
         except (ValueError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
+            raise ValueError(f"{self._applied_file(name)} is damaged: {error}") from error
 
     def _yaml(self, name: str) -> Path:
         return _yaml(self._state, name)

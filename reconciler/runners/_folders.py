@@ -13,7 +13,7 @@ import re
 import stat
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,7 @@ from reconciler.observed import Cause, Exit, Since, StopWhy
 from reconciler.ports import RunSpec
 
 RECORD_MOST = 1 << 20
+SETTLES_NS = 1_000_000_000
 # Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
 _NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
@@ -82,6 +83,7 @@ class Folders:
     root: Path
     _seen: dict[tuple[RunKind, str], Subject] = field(default_factory=dict)
     _told: dict[RunId, Told] = field(default_factory=dict)
+    _records: dict[RunId, tuple[int, Record]] = field(default_factory=dict)  # of what may live, with its date
 
     def folder(self, run: RunId) -> Path:
         """Where everything about a run is."""
@@ -111,6 +113,14 @@ class Folders:
         """What is written about a run at this moment."""
         # Plain strings: this is read for every live run at every look, and a Path costs more than the file.
         folder = f"{self.root}/{run.kind}/{run.subject}/{run.n}"
+        changed = _settled(folder)
+        known = self._records.pop(run, None)
+        record = known[1] if known and known[0] == changed else self._record(run, folder)
+        if changed is not None and record.exit is None:
+            self._records[run] = changed, record
+        return replace(record, last_progress_at=_changed(f"{folder}/log"))
+
+    def _record(self, run: RunId, folder: str) -> Record:
         began = _read(f"{folder}/run.json")
         stop = _read(f"{folder}/stop.json")
         return Record(
@@ -123,7 +133,6 @@ class Folders:
             exit=_exit(_read(f"{folder}/exit.json")),
             stop=_word(StopWhy, stop.get("why")),
             stopped_at=_time(stop.get("at")),
-            last_progress_at=_changed(f"{folder}/log"),
         )
 
     def reserve(self, spec: RunSpec) -> Path:
@@ -180,7 +189,7 @@ class Folders:
             return seen
         names = os.listdir(entry.path)
         # Two changes within one tick of the file system's clock leave the same date.
-        reliable = time.time_ns() - changed.st_mtime_ns > 1_000_000_000
+        reliable = time.time_ns() - changed.st_mtime_ns > SETTLES_NS
         subject = Subject(
             kind=kind,
             name=entry.name,
@@ -309,6 +318,15 @@ def _time(value: object) -> datetime | None:
     except ValueError:
         return None
     return at if at and at.tzinfo else None
+
+
+def _settled(folder: str) -> int | None:
+    """The date of a folder; None where it is so young that another change could leave the same one."""
+    try:
+        changed = os.lstat(folder).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return changed if time.time_ns() - changed > SETTLES_NS else None
 
 
 def _changed(path: str) -> datetime | None:

@@ -56,7 +56,8 @@ class GitWorkspaces:
         with _world():
             folder = _real(root)
             listing = self._register.listing()
-            known = {*tasks, *(TaskId(entry.path.name) for entry in listing.entries if _ours(entry, folder))}
+            standing = _standing(folder)
+            known = {*tasks, *(TaskId(entry.path.name) for entry in listing.entries if _ours(entry, folder))} & standing
             found = {task: look(listing, folder / task, branch_of(task)) for task in sorted(known) if usable(task)}
             return {task: _seen(each) for task, each in found.items() if each.present}
 
@@ -151,7 +152,7 @@ class GitWorkspaces:
         with self._git.writing() as writer:
             listing = self._register.listing()
             self._register.forget(listing.at(place))
-            self._register.forget_unlisted(listing, task)
+            self._register.forget_unlisted(listing, place, task)
             self._free(task, listing)
             self._branches.start(task, base, writer)
             self._register.add(place, task, branch_of(task), writer)
@@ -262,7 +263,9 @@ class GitWorkspaces:
             raise PermanentError(f"{place} is in the way: it is a link", hint="remove it")
         folders.take_away(place)
         with self._git.writing():
-            self._register.forget(self._register.listing().at(place))
+            listing = self._register.listing()
+            self._register.forget(listing.at(place))
+            self._register.forget_unlisted(listing, place, f"check {place.name}")
 
     # --- looking ---
 
@@ -289,6 +292,16 @@ def _world() -> Iterator[None]:
 
 def _real(root: str) -> Path:
     return Path(os.path.realpath(root))
+
+
+def _standing(folder: Path) -> set[str]:
+    """The names of everything in a folder."""
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
+    except NotADirectoryError as error:
+        raise PermanentError(f"{folder} is not a folder", hint="set another worktrees.root") from error
 
 
 def _checked(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reconciler import ref_list
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
 from reconciler.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
@@ -81,8 +82,5 @@ class Branches:
         return self._ahead[pair]
 
     def _refs(self) -> dict[str, _Ref]:
-        fields = "%(refname)%00%(objectname)%00%(symref)"
         namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
-        lines = self._git.refs("for-each-ref", f"--format={fields}", namespace).text.splitlines()
-        found = (line.split("\0") for line in lines)
-        return {ref: _Ref(Sha(head), bool(symbolic)) for ref, head, symbolic in found}
+        return {ref: _Ref(*seen) for ref, seen in ref_list.plain(self._git, namespace).items()}

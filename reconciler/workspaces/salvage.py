@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from reconciler import ref_list
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
 from reconciler.names import SALVAGE_REFS, BranchName, Sha, TaskId, branch_of, salvage_ref, usable
@@ -15,7 +16,7 @@ from reconciler.observed import Salvage
 from reconciler.workspaces import copies, snapshot
 from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 
-_FIELDS = "%00".join(("%(refname)", "%(objectname)", "%(tree)", "%(parent)", "%(committerdate:unix)"))
+_FIELDS = ("%(tree)", "%(parent)", "%(committerdate:unix)")
 _IDENTITY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -144,13 +145,10 @@ class Salvages:
             raise ChangedError(f"{work.task}: {work.place} changed while it was being saved")
 
     def _at(self, ref: str) -> Sha | None:
-        found = self._git.refs("for-each-ref", "--format=%(refname) %(objectname)", ref).text.splitlines()
-        shas = dict(line.split(" ") for line in found)
-        return Sha(shas[ref]) if ref in shas else None
+        return ref_list.head_of(self._git, ref)
 
     def _kept(self, prefix: str) -> Iterator[_Kept]:
-        for line in self._git.refs("for-each-ref", f"--format={_FIELDS}", prefix).text.splitlines():
-            ref, commit, tree, parents, at = line.split("\0")
+        for ref, commit, tree, parents, at in ref_list.listed(self._git, prefix, *_FIELDS):
             named = re.fullmatch(r"([^/]+)/([1-9][0-9]{0,9})", ref.removeprefix(SALVAGE_REFS))
             if named and tree and usable(named[1]):
                 when = datetime.fromtimestamp(int(at), UTC)

@@ -6,6 +6,7 @@ The caller of `add`, `forget` and `forget_unlisted` is the repository's writer (
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,11 +66,10 @@ class Register:
             if entry.admin and entry.admin.is_dir():
                 self._drop(entry.admin)
 
-    def forget_unlisted(self, listing: Listing, subject: str) -> None:
-        """Take away what an `add` of ours left that was cut off before git could list it."""
+    def forget_unlisted(self, listing: Listing, place: Path, subject: str) -> None:
+        """Take away what an `add` of ours at `place` left that was cut off before git could list it."""
         for admin in listing.unlisted:
-            noted = admin / "locked"
-            if noted.is_file() and noted.read_text("utf-8", "replace").strip() == f"{LOCK_REASON}{subject}":
+            if _noted(admin) == f"{LOCK_REASON}{subject}" or _never_begun(admin, place.name):
                 self._drop(admin)
 
     def _drop(self, admin: Path) -> None:
@@ -79,6 +79,17 @@ class Register:
         os.rename(admin, removed / f"{admin.name}.{time.time_ns()}")
         for left_over in removed.iterdir():
             folders.take_away(left_over)
+
+
+def _noted(admin: Path) -> str:
+    locked = admin / "locked"
+    return locked.read_text("utf-8", "replace").strip() if locked.is_file() else ""
+
+
+def _never_begun(admin: Path, name: str) -> bool:
+    """True when git was killed before it wrote a byte for a worktree called `name`: git itself keeps what is locked."""
+    left = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(admin)}
+    return re.fullmatch(re.escape(name) + "[0-9]*", admin.name) is not None and left in ({}, {"locked": 0})
 
 
 def refuse_locked(entries: Iterable[Entry]) -> None:

@@ -127,7 +127,7 @@ def test_a_run_whose_records_were_removed_is_alive_beside_older_ones(machine: Ma
 def test_a_run_whose_records_were_removed_is_alive_beside_one_that_was_lost(machine: Machine):
     machine.runner._folders.reserve(machine.spec())
     run = machine.start("exec sleep 60", n=2)
-    machine.runner.runs()
+    until(lambda: machine.run(run).state is RunState.RUNNING)
     shutil.rmtree(machine.runner.folder(run))
     assert any(seen.alive for seen in machine.runner.runs().values())
 
@@ -400,7 +400,7 @@ def test_what_outlived_its_shim_is_ended_directly(machine: Machine, script: str)
 
 
 def test_what_outlived_its_shim_and_ignores_term_is_killed_later(machine: Machine, monkeypatch):
-    monkeypatch.setattr(shim, "STOP_GRACE_S", 0.4)
+    monkeypatch.setattr(shim, "STOP_GRACE_S", 3600.0)
     run = machine.start("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done")
     pid = machine.told("pid")
     machine.kill_shim(run)
@@ -408,7 +408,7 @@ def test_what_outlived_its_shim_and_ignores_term_is_killed_later(machine: Machin
     time.sleep(0.1)
     machine.runner.stop(run, StopWhy.PERSON)
     assert lives(pid)
-    time.sleep(0.5)
+    monkeypatch.setattr(shim, "STOP_GRACE_S", 0.05)
     machine.another().stop(run, StopWhy.PERSON)
     until(lambda: not lives(pid))
 

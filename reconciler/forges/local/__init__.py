@@ -5,16 +5,19 @@
 * `commits`, `message`, `signature`: the commit that lands, the same each time it is made.
 * `landing`, `intents`, `checkouts`, `remotes`: the base moves, what has it checked out follows, and so does the remote.
 * `history`: what has landed, read from the base.
+* `changes`: what a pull request brings, for people.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from reconciler.errors import PermanentError
 from reconciler.forges.local import checkouts
 from reconciler.forges.local.candidates import Candidates
+from reconciler.forges.local.changes import Changes
 from reconciler.forges.local.checkouts import BaseCheckout
 from reconciler.forges.local.commits import Commits
 from reconciler.forges.local.history import History
@@ -35,6 +38,7 @@ class LocalForge:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self.changes = Changes(git)
         self._candidates = Candidates(git)
         self._commits = Commits(git, self._candidates)
         self._history = History(git)
@@ -53,9 +57,18 @@ class LocalForge:
         """The newest pull request of every task that has one."""
         return self._pulls.newest()
 
+    def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
+        """Every pull request there ever was, oldest first: what is kept about it, and how it stands now."""
+        return self._pulls.every()
+
     def show(self, number: PrNumber) -> PullRecord:
         """Everything that is kept about one pull request. Raises PermanentError when there is none."""
         return self._pulls.show(number).record
+
+    def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
+        """Staged, changed and untracked paths of a worktree that is on `head`, without `.beads/`. Changes nothing there."""
+        admin = checkouts.admin_of(self._git, Path(path))
+        return checkouts.dirty(self._git, BaseCheckout(Path(path), admin), head)
 
     def landings(self, base: str) -> Sequence[Landing]:
         """Every landing on the base, oldest first; on the remote's where it is ahead."""

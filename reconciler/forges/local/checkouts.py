@@ -78,6 +78,14 @@ def of_base(git: Git, base: str) -> tuple[BaseCheckout, ...]:
     return tuple(found)
 
 
+def admin_of(git: Git, path: Path) -> Path:
+    """The part of the git dir that belongs to the worktree at `path`. Raises TemporaryError where git lists none."""
+    for entry in worktree_list.read(git).entries:
+        if entry.path == path and entry.admin:
+            return entry.admin
+    raise TemporaryError(f"git lists no worktree at {path}")
+
+
 def dirty(git: Git, checkout: BaseCheckout, head: Sha) -> frozenset[str]:
     """Staged, changed and untracked paths of a checkout of `head`, without `.beads/`."""
     args = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")

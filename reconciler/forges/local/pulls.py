@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.forges.local import record as records
@@ -19,9 +20,15 @@ from reconciler.forges.local.signature import Signature, identity, signed
 from reconciler.git import Git
 from reconciler.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
 from reconciler.observed import PullRequest
+from reconciler.ref_list import Row
 
 _TRIES = 20
+_REMEMBERED = 16_384
+_RECORD = ("%(objecttype)", "%(contents)")
 _NUMBERED = re.compile(re.escape(PULL_REQUEST_REFS) + r"[1-9][0-9]{0,17}")
+
+
+_Rows = tuple[tuple[Row, ...], tuple[Row, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +48,18 @@ class Pulls:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._newest: tuple[object, Mapping[TaskId, PullRequest]] | None = None
 
     def newest(self) -> Mapping[TaskId, PullRequest]:
         """The newest pull request of every task that has one."""
-        kept = self._newest()
-        heads = self._branch_heads()
-        gone = [task for task, stored in kept.items() if stored.record.open and task not in heads]
-        # One that landed between the two looks lost its branch too: only a record that still is open was declined.
-        again = self._newest() if gone else {}
-        kept.update({task: again[task] for task in gone if task in again})
-        return {task: stored.record.seen(heads.get(task)) for task, stored in kept.items()}
+        rows = self._rows()
+        if self._newest is None or self._newest[0] != rows:
+            self._newest = rows, {seen.task: seen for _, seen in self._every(rows)}
+        return self._newest[1]
+
+    def every(self) -> tuple[tuple[PullRecord, PullRequest], ...]:
+        """Every pull request, oldest first: what is kept about it, and what that and its branch make together."""
+        return self._every(self._rows())
 
     def show(self, number: PrNumber) -> Stored:
         """One pull request. Raises PermanentError when there is none, or when its record is damaged."""
@@ -144,20 +153,28 @@ class Pulls:
         )
         return Sha(made.text.strip())
 
-    def _newest(self) -> dict[TaskId, Stored]:
-        every = sorted(self._read(PULL_REQUEST_REFS), key=lambda kept: kept.record.number)
-        return {kept.record.task: kept for kept in every}
+    def _rows(self) -> _Rows:
+        return refs.listed(self._git, PULL_REQUEST_REFS, *_RECORD), refs.listed(self._git, HEADS + BRANCH_PREFIX)
+
+    def _every(self, rows: _Rows) -> tuple[tuple[PullRecord, PullRequest], ...]:
+        kept = {stored.record.number: stored.record for stored in _decoded(rows[0])}
+        heads = {TaskId(ref.removeprefix(HEADS + BRANCH_PREFIX)): Sha(sha) for ref, sha in rows[1]}
+        gone = [number for number, record in kept.items() if record.open and record.task not in heads]
+        # One that landed between the two looks lost its branch too: only a record that still is open was declined.
+        again = {stored.record.number: stored.record for stored in self._read(PULL_REQUEST_REFS)} if gone else {}
+        kept.update({number: again[number] for number in gone if number in again})
+        return tuple((record, record.seen(heads.get(record.task))) for _, record in sorted(kept.items()))
 
     def _read(self, pattern: str) -> list[Stored]:
-        found = refs.listed(self._git, pattern, "%(objecttype)", "%(contents)")
-        # A name that is no number of a pull request is none of ours.
-        return [_stored(ref, Sha(sha), kind, text) for ref, sha, kind, text in found if _NUMBERED.fullmatch(ref)]
-
-    def _branch_heads(self) -> dict[TaskId, Sha]:
-        prefix = HEADS + BRANCH_PREFIX
-        return {TaskId(ref.removeprefix(prefix)): Sha(sha) for ref, sha in refs.listed(self._git, prefix)}
+        return _decoded(refs.listed(self._git, pattern, *_RECORD))
 
 
+def _decoded(rows: tuple[Row, ...]) -> list[Stored]:
+    # A name that is no number of a pull request is none of ours.
+    return [_stored(ref, Sha(sha), kind, text) for ref, sha, kind, text in rows if _NUMBERED.fullmatch(ref)]
+
+
+@lru_cache(_REMEMBERED)  # what a commit says never changes
 def _stored(ref: str, commit: Sha, kind: str, text: str) -> Stored:
     number = PrNumber(int(ref.removeprefix(PULL_REQUEST_REFS)))
     try:

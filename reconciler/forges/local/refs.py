@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.errors import ChangedError
 from reconciler.git import Git, GitError
 from reconciler.names import Sha
+from reconciler.ref_list import head_of, listed
+
+__all__ = ["HEADS", "Move", "head_of", "listed", "move"]
 
 HEADS = "refs/heads/"
 
@@ -25,33 +28,6 @@ class Move:
         if self.new is None:
             return f"verify {self.ref}\0{self.old}\0"
         return f"update {self.ref}\0{self.new}\0{self.old}\0"
-
-
-def head_of(git: Git, ref: str) -> Sha | None:
-    """The object that a ref names; None when there is no such ref."""
-    if any(ord(letter) <= ord(" ") or ord(letter) == 0x7F for letter in ref):
-        raise PermanentError(f"{ref!r} can't be the name of a ref")
-    found = git.refs("show-ref", "--verify", "--hash", "--", ref, ok=(0, 1, 128))
-    if found.code == 0:
-        return Sha(found.text.strip())
-    if b"not a valid ref" in found.err:
-        return None
-    raise TemporaryError(f"cannot read {ref}: {found.complaint}")
-
-
-def listed(git: Git, prefix: str, *fields: str) -> list[tuple[str, ...]]:
-    """(ref, object, *fields) of every ref under a prefix. Raises PermanentError where one of them is broken."""
-    columns = ("%(refname)", "%(objectname)", *fields)
-    found = git.refs("for-each-ref", "--format=" + "".join(f"{column}%00" for column in columns), prefix, ok=(0, 128))
-    # Git leaves a ref out that it can't read, and only warns: it would look as if it had been deleted.
-    if found.code or b"broken ref" in found.err:
-        raise PermanentError(
-            f"cannot read the refs under {prefix}: {found.complaint}",
-            hint="'git fsck' says more; 'git update-ref -d <ref>' removes a ref",
-        )
-    cells = found.text.split("\0")
-    rows = (tuple(cells[at : at + len(columns)]) for at in range(0, len(cells) - 1, len(columns)))
-    return [(row[0].lstrip("\n"), *row[1:]) for row in rows]
 
 
 def move(git: Git, moves: tuple[Move, ...], why: str, lock: int | None = None) -> None:

@@ -1,0 +1,26 @@
+"""`doctor`: look at everything that the rest stands on. It changes nothing and takes no lock."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from reconciler import doctor, wiring
+from reconciler.cli.output import Output, common
+from reconciler.doctor import State
+from reconciler.render import doctor as shown
+
+
+@click.command("doctor")
+@common
+def doctor_command(out: Output) -> int:
+    """Look at this machine, its programs and this repository, and say what to mend. Ends with 1 where something needed
+    is missing.
+    """
+    found = doctor.look(Path.cwd(), wiring.environ(), datetime.now(UTC))
+    document = {"checks": [dataclasses.asdict(finding) | {"state": str(finding.state)} for finding in found]}
+    out.answer(document, lambda: shown.doctor(document))
+    return 1 if any(finding.state is State.PROBLEM for finding in found) else 0

@@ -1,0 +1,128 @@
+"""Findings, and the probes that make them: each looks at one thing, for a limited time, beside all others.
+
+What a probe starts goes through `shell`, not `sh`: that leaves the children of a program that hangs behind, and forks,
+which is no good beside threads.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+import psutil
+
+from reconciler.errors import ReconcileError
+
+LIMIT_S = 12.0
+ENDING_S = 1.0
+NAMED = 5
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at: what was seen of it, what that means, and what to do."""
+
+    name: str
+    state: State = State.OK
+    found: str = ""
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A look at one thing. It changes nothing."""
+
+    name: str
+    look: Callable[[], Iterable[Finding]]
+    limit_s: float = LIMIT_S
+
+
+def examine(probes: Sequence[Probe]) -> list[Finding]:
+    """What the probes find, in their order. One that does not answer in time is a finding itself."""
+    began, looks = time.monotonic(), [_Look(probe) for probe in probes]
+    with _ended(looks):
+        for look in looks:
+            look.start()
+        return [finding for look in looks for finding in look.answer(began)]
+
+
+def named(names: Iterable[str]) -> str:
+    """Names for a message, not more of them than one reads.
+
+    >>> named("abcdefg")
+    'a, b, c, d, e and 2 more'
+    """
+    all_of_them = list(names)
+    more = f" and {len(all_of_them) - NAMED} more" if len(all_of_them) > NAMED else ""
+    return ", ".join(all_of_them[:NAMED]) + more
+
+
+class _Look(threading.Thread):
+    """One probe at work. A daemon: one that hangs on a dead file system must not keep us from ending."""
+
+    def __init__(self, probe: Probe) -> None:
+        super().__init__(daemon=True)
+        self._probe = probe
+        self._found: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        self._found.put(_looked(self._probe))
+
+    def answer(self, began: float) -> list[Finding]:
+        limit_s = self._probe.limit_s
+        try:
+            return self._found.get(timeout=max(began + limit_s - time.monotonic(), 0.01))
+        except queue.Empty:
+            said, hint = f"no answer within {limit_s:g} s", "is a disk or the network away?"
+            return [Finding(name=self._probe.name, state=State.PROBLEM, message=said, hint=hint)]
+
+
+def _looked(probe: Probe) -> list[Finding]:
+    try:
+        return list(probe.look())
+    except ReconcileError as error:
+        found = Finding(name=probe.name, state=State.PROBLEM, message=str(error), hint=error.hint or "")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        found = Finding(name=probe.name, state=State.PROBLEM, message=f"it can't be looked at: {where}{error.strerror}")
+    except Exception as error:  # noqa: BLE001 - a defect in one probe is told, and costs none of the others
+        said = f"looking at it failed: {type(error).__name__}: {error}"
+        found = Finding(name=probe.name, state=State.PROBLEM, message=said)
+    return [found]
+
+
+@contextmanager
+def _ended(looks: Sequence[_Look]) -> Iterator[None]:
+    """End the programs of looks that nobody waits for any more, after the limit and at Ctrl-C, and so the looks."""
+    us = psutil.Process()
+    before = {child.pid for child in us.children()}
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + ENDING_S
+        while any(look.is_alive() for look in looks) and time.monotonic() < deadline:
+            for child in us.children():
+                if child.pid not in before:
+                    _end(child.pid)
+            time.sleep(0.01)
+
+
+def _end(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)  # what `shell` starts leads a group of its own
+    except ProcessLookupError:
+        pass

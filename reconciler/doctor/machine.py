@@ -1,0 +1,203 @@
+"""The machine: Python, git, and what the kernel and its file systems allow."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import resource
+import shlex
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from reconciler import git, shim
+from reconciler.doctor.findings import Finding, Probe, State, named
+from reconciler.doctor.scene import Scene
+from reconciler.wakes import Spot, Wakes
+
+PYTHON = (3, 11)
+DISK_SCARCE, DISK_LOW = 100 * 2**20, 2**30
+FILES_SCARCE, FILES_LOW = shim.FIRST_FD + 56, 1024
+INODES_LOW = 10_000
+LEFT_AFTER_S = 3600.0
+TEMPORARY = ("reconcile-look-*", "reconcile-merge-*")
+# Lists of what is counted end here: a tree that large is told, not measured.
+FOLDERS_MOST = 100_000
+# Locks that hold between hosts only if the server is set up for it, or not at all.
+SHARED = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p")
+)
+
+
+def probes(scene: Scene) -> Iterator[Probe]:
+    """What is asked of every machine, and of the file systems that a repository lies on."""
+    yield Probe(name="python", look=_python)
+    yield Probe(name="git", look=lambda: _git(scene))
+    yield Probe(name="locks", look=lambda: _locks(scene))
+    yield Probe(name="disk", look=lambda: _disks(scene))
+    yield Probe(name="file events", look=lambda: _events(scene))
+    yield Probe(name="open files", look=_files)
+    yield Probe(name="temporary", look=_left_over)
+
+
+def _python() -> Iterator[Finding]:
+    enough = sys.version_info >= PYTHON
+    yield Finding(
+        name="python",
+        state=State.OK if enough else State.PROBLEM,
+        found=f"{platform.python_version()} ({sys.executable})",
+        hint="" if enough else "install it with Python 3.11 or newer",
+    )
+
+
+def _git(scene: Scene) -> Iterator[Finding]:
+    version = ".".join(map(str, git.version(scene.environ)))
+    yield Finding(name="git", found=f"{version} ({shutil.which('git', path=scene.environ.get('PATH'))})")
+
+
+# --- file systems --------------------------------------------------------------------------------------------
+
+
+def _locks(scene: Scene) -> Iterator[Finding]:
+    """Whether kernel locks work where ours lie. They are how an agent is known to live."""
+    if scene.site is None:
+        return
+    folder = scene.site.repository.common
+    kind = _file_system(folder)
+    fd = os.open(folder / "config", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Shared, and on a file of git's that nobody locks this way: it is in nobody's way.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # somebody holds it: so they work
+    except OSError as error:
+        said = f"kernel locks don't work in {folder}: {error.strerror}"
+        hint = "keep the repository on a local disk"
+        yield Finding(name="locks", state=State.PROBLEM, found=kind, message=said, hint=hint)
+        return
+    finally:
+        os.close(fd)
+    if kind in SHARED:
+        said = f"{folder} is on a network: locks may not hold between hosts"
+        hint = "let one host work on it, better from a local disk"
+        yield Finding(name="locks", state=State.WARNING, found=kind, message=said, hint=hint)
+    else:
+        yield Finding(name="locks", found=kind)
+
+
+def _disks(scene: Scene) -> Iterator[Finding]:
+    places: dict[int, Path] = {}
+    for place in (*scene.folders, Path(tempfile.gettempdir())):
+        standing = next(path for path in (place, *place.parents) if path.exists())
+        places.setdefault(standing.stat().st_dev, standing)
+    yield from (_disk(place) for place in places.values())
+
+
+def _disk(place: Path) -> Finding:
+    found = os.statvfs(place)
+    free = found.f_bavail * found.f_frsize
+    state = State.PROBLEM if free < DISK_SCARCE else State.WARNING if free < DISK_LOW else State.OK
+    said = "" if state is State.OK else "too little for worktrees and what checks build in them"
+    # Some file systems count no files, and say zero for all of them.
+    if state is State.OK and found.f_files and found.f_favail < INODES_LOW:
+        state, said = State.WARNING, f"only {found.f_favail} more files can be made"
+    hint = "make room" if said else ""
+    return Finding(name="disk", state=state, found=f"{free / 2**30:.1f} GB free at {place}", message=said, hint=hint)
+
+
+def _file_system(place: Path) -> str:
+    """The kind of file system that a folder lies on; empty where the kernel does not say."""
+    mounted = Path("/proc/self/mountinfo")
+    if not mounted.exists():
+        return ""
+    wanted, found = os.path.realpath(place), ("", "")
+    for line in mounted.read_text("utf-8", "surrogateescape").splitlines():
+        mount, _, about = line.partition(" - ")
+        point = mount.split(" ")[4].replace("\\040", " ")
+        inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(found[0]):  # of several at one point the last covers the others
+            found = point, about.split(" ")[0]
+    return found[1]
+
+
+# --- the kernel ----------------------------------------------------------------------------------------------
+
+
+def _events(scene: Scene) -> Iterator[Finding]:
+    """Whether file events can be had: without them `watch` sees changes at its slow resync only."""
+    late = "'watch' notices changes only at its --interval"
+    try:
+        with Wakes([Spot(scene.aside)], threading.Event()):
+            pass
+    except OSError as error:
+        said = f"file events can't be had ({error.strerror}): {late}"
+        hint = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288"
+        yield Finding(name="file events", state=State.WARNING, message=said, hint=hint)
+        return
+    limit = _kernel_says("fs/inotify/max_user_watches")
+    if limit is None:
+        yield Finding(name="file events", found="they come")
+        return
+    wanted, found = _folders_to_watch(scene), f"{limit} folders may be watched"
+    if wanted * 2 > limit:
+        said = f"{wanted} are watched here, and other programs watch some too: {late}"
+        hint = f"sysctl fs.inotify.max_user_watches={max(wanted * 4, 524288)}"
+        yield Finding(name="file events", state=State.WARNING, found=found, message=said, hint=hint)
+    else:
+        yield Finding(name="file events", found=found)
+
+
+def _kernel_says(name: str) -> int | None:
+    path = Path("/proc/sys", name)
+    return int(path.read_text()) if path.exists() else None
+
+
+def _folders_to_watch(scene: Scene) -> int:
+    if scene.site is None:
+        return 0
+    repository = scene.site.repository
+    trees = (repository.state / "runs", repository.common / "refs" / "heads", repository.common / "refs" / "reconcile")
+    walks = (1 for tree in trees for _ in os.walk(tree))
+    return sum(one for one, _ in zip(walks, range(FOLDERS_MOST), strict=False))
+
+
+def _files() -> Iterator[Finding]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    endless = soft == resource.RLIM_INFINITY
+    state = State.OK
+    if not endless and soft < FILES_LOW:
+        state = State.PROBLEM if soft < FILES_SCARCE else State.WARNING
+    said = "agents can't be started with so few" if state is State.PROBLEM else "few for many agents"
+    most = "unlimited" if hard == resource.RLIM_INFINITY else f"at most {hard}"
+    yield Finding(
+        name="open files",
+        state=state,
+        found="unlimited" if endless else str(soft),
+        message="" if state is State.OK else said,
+        hint="" if state is State.OK else f"ulimit -n 4096 (here: {most})",
+    )
+
+
+def _left_over() -> Iterator[Finding]:
+    """Folders of looks and merges that were killed: nothing is lost with them, and nobody takes them away."""
+    folder = Path(tempfile.gettempdir())
+    old = sorted(path.name for pattern in TEMPORARY for path in folder.glob(pattern) if _forgotten(path))
+    if old:
+        said = f"{len(old)} left by programs that were killed: {named(old)}"
+        which = " -o ".join(f"-name '{pattern}'" for pattern in TEMPORARY)
+        # By age: a live program may have made one a moment ago.
+        hint = f"find {shlex.quote(str(folder))} -maxdepth 1 '(' {which} ')' -uid {os.getuid()} -mmin +{LEFT_AFTER_S // 60:g} -exec rm -r '{{}}' +"
+        yield Finding(name="temporary", state=State.WARNING, found=str(folder), message=said, hint=hint)
+
+
+def _forgotten(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return found.st_uid == os.getuid() and time.time() - found.st_mtime > LEFT_AFTER_S

@@ -1,0 +1,222 @@
+"""Programs beside git: whether they are there, which version, and whether they are logged in.
+
+Only what a recorded manifest or the task store asks for is needed. What a program prints is read as data; it is asked in
+an empty folder, so that it finds no repository to act on.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from reconciler import shell
+from reconciler.doctor.findings import Finding, Probe, State
+from reconciler.doctor.scene import Scene
+from reconciler.errors import ReconcileError
+from reconciler.shell import Finished
+
+ASK_S = 8.0
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_ACCOUNT = re.compile(r"Logged in to (\S+) (?:account|as) (\S+)")
+# None of these is to send anything home, look for a newer self, start a daemon or ask a question.
+_QUIET = {
+    "AIDER_ANALYTICS": "false",
+    "AIDER_CHECK_UPDATE": "false",
+    "BD_METRICS_DISABLED": "true",
+    "BD_NO_DAEMON": "1",
+    "BEADS_NO_DAEMON": "1",
+    "BD_NON_INTERACTIVE": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_TELEMETRY": "1",
+    "GH_NO_EXTENSION_UPDATE_NOTIFIER": "1",
+    "GH_NO_UPDATE_NOTIFIER": "1",
+    "GH_PROMPT_DISABLED": "1",
+    "GH_TELEMETRY": "false",
+    "NO_COLOR": "1",
+    "OPENCODE_DISABLE_AUTOUPDATE": "1",
+}
+
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Versions from `first` on and before `mended`, and what is wrong with them."""
+
+    first: Version
+    mended: Version
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How a program is asked whether it is logged in: exit status 0 says yes. `since`: older ones can't be asked.
+
+    `keys`: variables that do instead. `how`: what to run.
+    """
+
+    ask: tuple[str, ...]
+    how: str
+    since: Version = (0, 0, 0)
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    name: str
+    used_for: str
+    version: tuple[str, ...] = ("--version",)
+    login: Login | None = None
+    troubles: tuple[Trouble, ...] = ()
+
+
+_BD_TROUBLES = (
+    Trouble((0, 0, 0), (0, 24, 1), "it can't change labels of a task, and is not supported"),
+    Trouble((0, 51, 0), (0, 53, 0), "its released programs can't open their own database"),
+    Trouble((0, 56, 0), (0, 57, 0), "it can't export"),
+    Trouble((0, 59, 0), (0, 59, 1), "its 'list --json' prints no JSON"),
+    Trouble((0, 63, 0), (1, 0, 3), "while one bd runs, every other fails at once"),
+    Trouble((1, 0, 3), (1, 0, 5), "an old issues.jsonl may overwrite newer tasks of its database"),
+)
+PROGRAMS = (
+    Program(name="bd", used_for="tasks in a Beads database", version=("version",), troubles=_BD_TROUBLES),
+    Program(name="br", used_for="tasks that beads_rust keeps"),
+    Program(
+        name="gh",
+        used_for="pull requests on GitHub",
+        login=Login(ask=("auth", "status"), how="gh auth login", keys=("GH_TOKEN", "GITHUB_TOKEN")),
+    ),
+    Program(
+        name="claude",
+        used_for="agents that run it",
+        # An older one takes the words for a prompt, and begins to work.
+        login=Login(ask=("auth", "status"), how="claude auth login", since=(2, 1, 41), keys=("ANTHROPIC_API_KEY",)),
+    ),
+    Program(
+        name="codex",
+        used_for="agents that run it",
+        login=Login(
+            ask=("login", "status"), how="codex login", since=(0, 39, 0), keys=("OPENAI_API_KEY", "CODEX_API_KEY")
+        ),
+    ),
+    Program(name="gemini", used_for="agents that run it"),
+    Program(name="opencode", used_for="agents that run it"),
+    Program(name="aider", used_for="agents that run it"),
+)
+
+
+def probes(scene: Scene) -> Iterator[Probe]:
+    """One probe per program."""
+    for program in PROGRAMS:
+        yield Probe(name=program.name, look=partial(_looked, program, scene), limit_s=2 * ASK_S + 4)
+
+
+def _looked(program: Program, scene: Scene) -> Iterator[Finding]:
+    yield _finding(_Asked(program, scene, _needs(scene).get(program.name, "")))
+
+
+def _needs(scene: Scene) -> Mapping[str, str]:
+    """The programs that must be there, and why."""
+    # With a PATH of its own an agent may have what we don't see.
+    found = {
+        Path(spec.agent.argv[0]).name: f"the agents of {spec.name} are this program"
+        for spec in scene.epics
+        if spec.agent.argv and "PATH" not in spec.agent.env
+    }
+    if database := _database(scene):
+        found["bd"] = f"the tasks are in a Beads database ({database})"
+    return found
+
+
+def _database(scene: Scene) -> str | None:
+    try:
+        return scene.site.database() if scene.site else None
+    except ReconcileError:
+        return None  # said of the tasks themselves
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A program, and why it is needed; empty where it is not."""
+
+    program: Program
+    scene: Scene
+    why: str
+
+    @property
+    def bad(self) -> State:
+        return State.PROBLEM if self.why else State.WARNING
+
+    def run(self, path: str, args: tuple[str, ...]) -> Finished:
+        env = {**self.scene.environ, **_QUIET}
+        return shell.run((path, *args), env=env, cwd=self.scene.aside, timeout_s=ASK_S)
+
+
+def _finding(asked: _Asked) -> Finding:
+    name, used_for = asked.program.name, asked.program.used_for
+    path = shutil.which(name, path=asked.scene.path)
+    if path is None:
+        if asked.why:
+            message, hint = f"not found, and needed: {asked.why}", f"install {name}, or put it on the PATH"
+            return Finding(name=name, state=State.PROBLEM, message=message, hint=hint)
+        return Finding(name=name, message=f"not found; only needed for {used_for}")
+    try:
+        said = asked.run(path, asked.program.version)
+    except ReconcileError as error:
+        hint = f"run '{name} {' '.join(asked.program.version)}' yourself"
+        return Finding(name=name, state=asked.bad, found=path, message=str(error), hint=hint)
+    version = _version_in(said)
+    if version is None:
+        first = (said.out + b"\n" + said.err).decode("utf-8", "replace").strip().partition("\n")[0][:80]
+        message = f"it does not say its version, but {first!r} (exit status {said.code})"
+        return Finding(name=name, state=asked.bad, found=path, message=message, hint=f"is this the right {name}?")
+    return _installed(asked, path, version)
+
+
+def _installed(asked: _Asked, path: str, version: Version) -> Finding:
+    name, found = asked.program.name, f"{'.'.join(map(str, version))} ({path})"
+    troubles = [each.what for each in asked.program.troubles if each.first <= version < each.mended]
+    if troubles:
+        hint = f"install another version of {name}"
+        return Finding(name=name, state=State.WARNING, found=found, message="; ".join(troubles), hint=hint)
+    login = asked.program.login
+    if login is None or version < login.since:
+        return Finding(name=name, found=found)
+    return _with_login(asked, login, path, found)
+
+
+def _with_login(asked: _Asked, login: Login, path: str, found: str) -> Finding:
+    name = asked.program.name
+    try:
+        said = asked.run(path, login.ask)
+    except ReconcileError as error:
+        message = f"whether it is logged in can't be told: {error}"
+        hint = f"run '{name} {' '.join(login.ask)}' yourself"
+        return Finding(name=name, state=State.WARNING, found=found, message=message, hint=hint)
+    if said.code == 0:
+        account = _ACCOUNT.search((said.out + said.err).decode("utf-8", "replace"))
+        who = f" to {account[1]} as {account[2]}" if account else ""
+        return Finding(name=name, found=found, message=f"logged in{who}")
+    if key := next((key for key in login.keys if asked.scene.environ.get(key)), None):
+        # Some do not look at it for this question, others found that it is worth nothing.
+        message, hint = f"not logged in; ${key} is set", f"make sure that ${key} is good, or run '{login.how}'"
+        return Finding(
+            name=name, state=State.WARNING if asked.why else State.OK, found=found, message=message, hint=hint
+        )
+    if asked.why:
+        message = f"not logged in, and needed: {asked.why}"
+        return Finding(name=name, state=State.PROBLEM, found=found, message=message, hint=login.how)
+    return Finding(name=name, found=found, message=f"not logged in; only needed for {asked.program.used_for}")
+
+
+def _version_in(said: Finished) -> Version | None:
+    """The first thing that looks like a version in what a program printed; None where it failed."""
+    for stream in (said.out, said.err) if said.code == 0 else ():
+        if found := _VERSION.search(stream[:2000].decode("utf-8", "replace")):
+            return int(found[1][:9]), int(found[2][:9]), int((found[3] or "0")[:9])
+    return None

@@ -1,0 +1,106 @@
+"""What is kept beside the code: recorded manifests, the task store, our own folder, and who works here now."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from reconciler import shim
+from reconciler.doctor.findings import Finding, Probe, State, named
+from reconciler.doctor.scene import Scene
+from reconciler.render.words import counted
+from reconciler.wiring import Site
+
+NAME_MOST = 4096
+
+
+def probes(scene: Scene, site: Site) -> Iterator[Probe]:
+    """What is asked of the records in a repository."""
+    yield Probe(name="state folder", look=lambda: _private(site.state))
+    yield Probe(name="reconciler", look=lambda: _holder(site.state / "locks" / "reconciler"))
+    yield Probe(name="manifests", look=lambda: _manifests(scene, site))
+    yield Probe(name="agents", look=lambda: _agents(scene, site))
+    yield Probe(name="tasks", look=lambda: _tasks(site))
+
+
+def _private(state: Path) -> Iterator[Finding]:
+    try:
+        found = os.lstat(state)
+    except FileNotFoundError:
+        yield Finding(name="state folder", found="none yet")
+        return
+    mode, quoted = stat.S_IMODE(found.st_mode), shlex.quote(str(state))
+    if not stat.S_ISDIR(found.st_mode):
+        said, hint = "it is not a folder", f"move it away: mv {quoted} {quoted}.old"
+    elif found.st_uid != os.getuid():
+        said, hint = "it belongs to another user", f"work as that user, or: sudo chown -R {os.getuid()} {quoted}"
+    elif mode & 0o077:
+        said, hint = f"others may enter it ({mode:04o}): prompts and logs are theirs to read", f"chmod 700 {quoted}"
+        yield Finding(name="state folder", state=State.WARNING, found=str(state), message=said, hint=hint)
+        return
+    else:
+        yield Finding(name="state folder", found=f"{mode:04o}")
+        return
+    yield Finding(name="state folder", state=State.PROBLEM, found=str(state), message=said, hint=hint)
+
+
+def _holder(lock: Path) -> Iterator[Finding]:
+    """Who is the reconciler of this repository now. The lock is not tried: a start at that instant would be refused."""
+    try:
+        with open(os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            said = json.loads(file.read(NAME_MOST) or b"{}")
+            pid, what = int(said["pid"]), f"pid {int(said['pid'])} ({said['command']}), since {said['since']}"
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if _holds(pid, lock):
+        yield Finding(name="reconciler", found=what, message="is at work here")
+
+
+def _holds(pid: int, lock: Path) -> bool:
+    if pid > 0 and shim.PROC:
+        return shim.has_open(pid, shim.file_id(str(lock)))
+    return pid > 0 and psutil.pid_exists(pid)
+
+
+def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
+    found = site.recorded.load()
+    for name, why in found.problems.items():
+        said = f"it can't be read, so nothing is done for any: {why}"
+        hint = f"apply it again, or forget it: reconcile delete {name}"
+        yield Finding(name="manifests", state=State.PROBLEM, found=name, message=said, hint=hint)
+    main = os.path.realpath(site.repository.main)
+    moved = [spec.name for spec in scene.epics if spec.repository and os.path.realpath(spec.repository) != main]
+    if moved:
+        said = f"recorded for another place than {main}"
+        yield Finding(name="manifests", state=State.WARNING, found=named(moved), message=said, hint="apply them again")
+    suspended = [spec.name for spec in scene.epics if spec.suspend]
+    if suspended:
+        said, hint = "suspended: nothing is done", "to go on: write 'suspend: false' and apply"
+        yield Finding(name="manifests", state=State.WARNING, found=named(suspended), message=said, hint=hint)
+    if not (found.problems or moved or suspended):
+        names = named(spec.name for spec in found.epics)
+        yield Finding(name="manifests", found=names or "none recorded")
+
+
+def _agents(scene: Scene, site: Site) -> Iterator[Finding]:
+    """Whether the program of every manifest is on the PATH that its agents get."""
+    for spec in scene.epics:
+        program = spec.agent.argv[0] if spec.agent.argv else ""
+        if missing := site.runner.missing(spec):
+            hint = "install it, or mend spec.agent (argv, env.PATH) and apply"
+            found = f"{spec.name}: {program}"
+            yield Finding(name="agents", state=State.PROBLEM, found=found, message=missing, hint=hint)
+        else:
+            yield Finding(name="agents", found=f"{spec.name}: {program}")
+
+
+def _tasks(site: Site) -> Iterator[Finding]:
+    tasks = site.tracker.tasks()  # what it can't read, it says itself
+    open_ones = sum(not task.closed for task in tasks.values())
+    yield Finding(name="tasks", found=f"{counted(len(tasks), 'task')}, {open_ones} open" if tasks else "none yet")

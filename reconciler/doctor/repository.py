@@ -1,0 +1,187 @@
+"""The repository as git sees it: its base branches, who commits, what stands in the way, and where it is pushed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from reconciler.desired import Desired, EpicSpec
+from reconciler.doctor.findings import Finding, Probe, State, named
+from reconciler.doctor.scene import Scene
+from reconciler.errors import ReconcileError
+from reconciler.names import BRANCH_PREFIX
+from reconciler.render.words import span
+from reconciler.wiring import IDENTITY, Remote, Site
+
+PUSH_S = 30.0
+# A git that is at work holds these for less.
+STALE_AFTER_S = 60.0
+LOCKS = ("index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock")
+_SECRET = re.compile(r"[^\s/'@]+@")
+
+
+def probes(scene: Scene, site: Site) -> Iterator[Probe]:
+    """What is asked of a repository."""
+    yield Probe(name="repository", look=lambda: _checkout(site))
+    yield Probe(name="base", look=lambda: _bases(scene, site))
+    yield Probe(name="identity", look=lambda: _identity(site))
+    yield Probe(name="branches", look=lambda: _in_the_way(site))
+    yield Probe(name="git locks", look=lambda: _git_locks(scene, site))
+    yield Probe(name="forge", look=lambda: _forges(scene, site))
+    for base in sorted({spec.base for spec in scene.epics if spec.merge.push}):
+        yield Probe(name=f"push {base}", look=partial(_push, site, base), limit_s=PUSH_S + 2)
+
+
+def _checkout(site: Site) -> Iterator[Finding]:
+    main = str(site.repository.main)
+    if site.repository.bare:
+        yield Finding(name="repository", found=main, message="bare: no checkout follows what lands")
+    elif site.git.refs("symbolic-ref", "--quiet", "HEAD", ok=(0, 1, 128)).code:
+        said = "on no branch (HEAD is detached): it does not follow what lands"
+        hint = "git switch BRANCH, where it should"
+        yield Finding(name="repository", state=State.WARNING, found=main, message=said, hint=hint)
+    else:
+        yield Finding(name="repository", found=main)
+
+
+def _bases(scene: Scene, site: Site) -> Iterator[Finding]:
+    """Whether every branch that work lands on is there."""
+    wanted = {spec.base for spec in scene.epics} or {site.default_base or ""}
+    for base in sorted(wanted - {""}):
+        if _commit(site, base):
+            yield Finding(name="base", found=base)
+            continue
+        said = f"there is no branch {base} with a commit: nothing can start from it, or land on it"
+        yield Finding(name="base", state=State.PROBLEM, found=base, message=said, hint="make its first commit")
+    if "" in wanted:
+        said = "no branch is checked out and origin names none: a manifest must say which one work lands on"
+        yield Finding(name="base", state=State.WARNING, message=said, hint="write 'base: main' in it")
+
+
+def _commit(site: Site, branch: str) -> str:
+    """The head of a branch; empty where there is no such branch."""
+    name = f"refs/heads/{branch}^{{commit}}"
+    return site.git.refs("rev-parse", "--verify", "--quiet", "--end-of-options", name, ok=(0, 1, 128)).text.strip()
+
+
+def _identity(site: Site) -> Iterator[Finding]:
+    who = {what: site.git.objects("config", f"user.{what}", ok=(0, 1)).text.strip() for what in ("name", "email")}
+    if all(who.values()):
+        yield Finding(name="identity", found=f"{who['name']} <{who['email']}>")
+        return
+    missing = " and ".join(f"user.{what}" for what, value in who.items() if not value)
+    said = f"git knows no {missing}: commits will be by {IDENTITY['NAME']} <{IDENTITY['EMAIL']}>"
+    hint = "git config --global user.name NAME; git config --global user.email EMAIL"
+    yield Finding(name="identity", state=State.WARNING, message=said, hint=hint)
+
+
+def _in_the_way(site: Site) -> Iterator[Finding]:
+    branch = BRANCH_PREFIX.rstrip("/")
+    listed = site.git.refs("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").text.splitlines()
+    if f"refs/heads/{branch}" in listed:
+        said = f"in the way: git can't make {BRANCH_PREFIX}TASK beside a branch of that name"
+        hint = f"git branch -m {branch} old-{branch}"
+        yield Finding(name="branches", state=State.PROBLEM, found=branch, message=said, hint=hint)
+
+
+def _git_locks(scene: Scene, site: Site) -> Iterator[Finding]:
+    """Lock files of a git that was killed: while they stand, nothing lands in that checkout."""
+    ages: dict[Path, float] = {}
+    for lock in (site.repository.common / name for name in LOCKS):
+        try:
+            made = datetime.fromtimestamp(os.lstat(lock).st_mtime, UTC)
+        except FileNotFoundError:
+            continue
+        ages[lock] = (scene.now - made).total_seconds()
+    stale = [lock for lock, age_s in ages.items() if age_s > STALE_AFTER_S]
+    if stale:
+        said = f"{named(lock.name for lock in stale)}, {span(max(ages.values()))} old: git refuses to work beside it"
+        hint = f"if no git runs here: rm {shlex.join(map(str, stale))}"
+        yield Finding(name="git locks", state=State.WARNING, found=str(site.repository.common), message=said, hint=hint)
+
+
+def _forges(scene: Scene, site: Site) -> Iterator[Finding]:
+    """Whether pull requests can be kept where the manifests want them."""
+    held = site.forges(Desired(epics=scene.epics))
+    for name, why in held.items():
+        yield Finding(
+            name="forge",
+            state=State.PROBLEM,
+            found=name,
+            message=f"it is held: {why}",
+            hint="mend its manifest and apply it",
+        )
+    if not scene.epics and (any_manifest := site.forges(Desired(epics=(EpicSpec(name="new"),)))):
+        yield Finding(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
+    elif not held:
+        yield Finding(name="forge", found="local")
+
+
+# --- pushing -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsal:
+    """What came of a push of `base` that was only rehearsed. `flag`: git's word on the one ref; empty where it has none."""
+
+    base: str
+    remote: Remote
+    flag: str
+    why: str
+
+    @property
+    def finding(self) -> Finding:
+        base, remote = self.base, self.remote.name
+        match self.flag:
+            case "=":
+                return self._said(State.OK, "up to date")
+            case " ":
+                return self._said(State.OK, "could be pushed")
+            case "*":
+                said = f"it has no branch {base}: what lands is held until it has one"
+                return self._said(State.WARNING, said, f"git push {remote} {base}")
+            case "!":
+                said = f"it has commits of {base} that are not here: they are taken over, unless both sides went on"
+                return self._said(State.WARNING, said, f"git pull --ff-only {remote} {base}")
+            case _:
+                hint = f"check its URL and your right to push: git push --dry-run {remote} {base}"
+                return self._said(State.PROBLEM, f"it can't be pushed to: {self.why}", hint)
+
+    def _said(self, state: State, message: str, hint: str = "") -> Finding:
+        found = f"{self.remote.name} ({_shown(self.remote.url)})"
+        return Finding(name=f"push {self.base}", state=state, found=found, message=message, hint=hint)
+
+
+def _push(site: Site, base: str) -> Iterator[Finding]:
+    """Whether a landed base could be pushed."""
+    remote, head = site.remote(base), _commit(site, base)
+    if head:  # else that is said of the base itself
+        yield _rehearsed(site, remote, base, head).finding
+
+
+def _rehearsed(site: Site, remote: Remote, base: str, head: str) -> _Rehearsal:
+    how = ("--dry-run", "--porcelain", "--no-verify", "--recurse-submodules=no")
+    what = ("--", remote.url, f"{head}:refs/heads/{base}")
+    try:
+        said = site.git.objects("push", *how, *what, ok=(0, 1, 128), timeout_s=PUSH_S)
+    except ReconcileError as error:
+        return _Rehearsal(base, remote, "", str(error))
+    flag = next((line[:1] for line in said.text.splitlines() if f":refs/heads/{base}\t" in line), "")
+    return _Rehearsal(base, remote, flag, _why(said.err))
+
+
+def _why(said: bytes) -> str:
+    lines = said.decode("utf-8", "replace").splitlines()
+    # Its last words are advice; the first that is fatal says what is wrong.
+    return _shown(next((line for line in lines if line.startswith("fatal: ")), lines[-1] if lines else "no reason"))
+
+
+def _shown(text: str) -> str:
+    """Text without what stands before an `@`: a URL may hold a password."""
+    return _SECRET.sub("", text)[:300]

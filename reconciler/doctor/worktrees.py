@@ -1,0 +1,185 @@
+"""Worktrees and saved work: what is left over, what is half made, and what is somebody else's."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from reconciler import worktree_list
+from reconciler.doctor.findings import Finding, Probe, State, named
+from reconciler.doctor.scene import Scene
+from reconciler.errors import ReconcileError
+from reconciler.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
+from reconciler.observed import Graph, Run, WorktreeFault
+from reconciler.render.words import counted
+from reconciler.wiring import Site
+from reconciler.worktree_list import MADE, Entry, Found, Listing
+
+KEPT = timedelta(days=30)
+CHECKS = ".checks"
+
+
+def probes(scene: Scene, site: Site) -> Iterator[Probe]:
+    """What is asked of the worktrees of a repository, and of the work that was saved from them."""
+    yield Probe(name="worktrees", look=lambda: _worktrees(scene, site))
+    yield Probe(name="check worktrees", look=lambda: _checks(scene, site))
+    yield Probe(name="saved work", look=lambda: _salvages(scene, site))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    """What stands under the roots of the manifests, and what is known about it. `tasks`: None where they can't be read."""
+
+    listing: Listing
+    standing: tuple[Found, ...]
+    live: frozenset[str]
+    tasks: Graph | None
+
+    @property
+    def ours(self) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self.listing.entries if entry.has(MADE) or entry.locked_by_us)
+
+    def faulty(self, fault: WorktreeFault) -> list[Found]:
+        return [found for found in self.standing if found.fault is fault]
+
+    def left(self, wanted: Callable[[TaskId, Graph], bool]) -> list[str]:
+        """The usable worktrees without a live run whose task is so."""
+        tasks = self.tasks
+        names = (found.place.name for found in self.standing if found.usable and found.place.name not in self.live)
+        return [name for name in names if tasks is not None and wanted(TaskId(name), tasks)]
+
+
+def _worktrees(scene: Scene, site: Site) -> Iterator[Finding]:
+    trees = _seen(scene, site)
+    troubles = [finding for finding in _troubles(trees) if finding]
+    yield from troubles
+    if not troubles:
+        live = sum(found.place.name in trees.live for found in trees.standing)
+        yield Finding(
+            name="worktrees", found=f"{len(trees.ours)}, {counted(live, 'agent')} at work" if trees.ours else "none"
+        )
+
+
+def _troubles(trees: _Trees) -> Iterator[Finding | None]:
+    gone = [entry for entry in trees.ours if not os.path.lexists(entry.path)]
+    yield _warn(
+        (entry.path.name for entry in gone),
+        "git lists them, but their folders are gone",
+        "nothing to do: they are made again or forgotten when their turn comes; 'git worktree prune' forgets them now",
+    )
+    half = [found.place.name for found in trees.faulty(WorktreeFault.HALF_MADE)]
+    half += [admin.name for admin in trees.listing.unlisted]
+    yield _warn(
+        half, "making or removing them was cut off", "nothing to do: what is in them is saved, then they are made again"
+    )
+    other = trees.faulty(WorktreeFault.WRONG_BRANCH)
+    yield _warn(
+        (f"{found.place.name} ({found.detail})" for found in other),
+        "they can't be worked in",
+        "finish or abort what was begun there, or 'reconcile prune TASK': what is in no commit is saved first",
+    )
+    taken = trees.faulty(WorktreeFault.TAKEN)
+    yield _warn(
+        (f"{found.place} ({found.detail})" for found in taken),
+        "they stand where worktrees of ours go",
+        "move them, or give the manifest another worktrees.root",
+    )
+    dead = [entry for entry in trees.ours if _locked_for_nobody(entry, trees)]
+    yield _warn(
+        (entry.path.name for entry in dead),
+        "git-locked for a run that is dead",
+        f"git worktree unlock {shlex.quote(str(dead[0].path))}" if dead else "",
+    )
+    closed = trees.left(lambda task, tasks: task in tasks and tasks[task].closed)
+    yield _warn(closed, "their tasks are closed", "reconcile prune")
+    unknown = trees.left(lambda task, tasks: task not in tasks)
+    first = f": reconcile prune {unknown[0]}" if unknown else ""
+    yield _warn(unknown, "no task of that name exists any more", f"look into them, then save and remove each{first}")
+
+
+def _seen(scene: Scene, site: Site) -> _Trees:
+    listing = worktree_list.read(site.git)
+    runs = site.runner.runs()
+    places = {entry.path for entry in listing.entries if entry.has(MADE) or entry.locked_by_us}
+    places = {place for place in places if place.parent.name != CHECKS}
+    for root in scene.roots:
+        real = Path(os.path.realpath(root))
+        places |= {real / name for name in _listed(real) if name != CHECKS and _is_repository(real / name)}
+    looked = (worktree_list.look(listing, place, branch_of(TaskId(place.name))) for place in sorted(places))
+    return _Trees(
+        listing=listing,
+        standing=tuple(found for found in looked if found.present and usable(found.place.name)),
+        live=frozenset(run.task for run in runs.values() if run.alive and run.id.kind is RunKind.WORK),
+        tasks=_tasks(site),
+    )
+
+
+def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
+    """Worktrees of checks that nobody runs any more."""
+    live = _live_checks(site.runner.runs().values())
+    found: Mapping[str, str] = {
+        subject: path for root in scene.roots for subject, path in site.workspaces.check_worktrees(str(root)).items()
+    }
+    left = [path for subject, path in found.items() if subject not in live]
+    if left:
+        said = "left by checks that have ended"
+        hint = "nothing to do: the next 'reconcile watch' removes them"
+        yield Finding(name="check worktrees", state=State.WARNING, found=named(left), message=said, hint=hint)
+
+
+def _salvages(scene: Scene, site: Site) -> Iterator[Finding]:
+    saved = site.workspaces.salvages()
+    old = [each for each in saved if scene.now - each.at > KEPT]
+    if old:
+        said, names = f"saved more than {KEPT.days} days ago", named(f"{each.task}/{each.n}" for each in old)
+        ref = f"{SALVAGE_REFS}{old[0].task}/{old[0].n}"
+        hint = f"look: git log -p {ref}; drop: git update-ref -d {ref}; or: reconcile restore {old[0].task}"
+        yield Finding(name="saved work", state=State.WARNING, found=names, message=said, hint=hint)
+    elif saved:
+        yield Finding(
+            name="saved work", found=counted(len(saved), "piece"), message="'reconcile restore TASK' brings it back"
+        )
+
+
+def _live_checks(runs: Iterable[Run]) -> frozenset[str]:
+    return frozenset(run.id.subject for run in runs if run.alive and run.id.kind is RunKind.CHECK)
+
+
+def _locked_for_nobody(entry: Entry, trees: _Trees) -> bool:
+    """True for a whole worktree with our lock on it and no run in it; without its mark the lock means half-made."""
+    return (
+        entry.locked_by_us
+        and entry.has(MADE)
+        and entry.path.parent.name != CHECKS
+        and entry.path.name not in trees.live
+        and os.path.lexists(entry.path)
+    )
+
+
+def _tasks(site: Site) -> Graph | None:
+    try:
+        return site.tracker.tasks()
+    except ReconcileError:
+        return None  # said of the tasks themselves
+
+
+def _warn(names: Iterable[str], what: str, hint: str) -> Finding | None:
+    found = list(names)
+    if not found:
+        return None
+    return Finding(name="worktrees", state=State.WARNING, found=named(found), message=what, hint=hint)
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+
+
+def _is_repository(place: Path) -> bool:
+    return usable(place.name) and os.path.lexists(place / ".git")

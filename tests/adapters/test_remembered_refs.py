@@ -1,0 +1,126 @@
+"""Refs and worktrees are read again exactly when they have changed: never an old answer, and no git where nothing moved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gitrepo
+import pytest
+from gitrepo import GitRepo
+
+from reconciler import git as git_module
+from reconciler import marks, ref_list, worktree_list
+from reconciler.git import Git
+
+AGENTS = "refs/heads/agent"
+Change = Callable[[GitRepo], object]
+
+CHANGES: dict[str, Change] = {
+    "a commit": lambda repo: repo.git("commit", "--allow-empty", "-qm", "more", cwd=repo.path.parent / "tree"),
+    "a new branch": lambda repo: repo.git("branch", "agent/new", "main"),
+    "a branch that moved": lambda repo: repo.git("branch", "-f", "agent/b", "agent/a"),
+    "a branch that is gone": lambda repo: repo.git("branch", "-D", "agent/b"),
+    "a renamed branch": lambda repo: repo.git("branch", "-m", "agent/b", "agent/c"),
+    "packed refs": lambda repo: repo.git("pack-refs", "--all"),
+    "a packed branch that is gone": lambda repo: (repo.git("pack-refs", "--all"), repo.git("branch", "-D", "agent/b")),
+    "a branch below": lambda repo: repo.git("update-ref", "refs/heads/agent/x/y", "main"),
+    "a link to another branch": lambda repo: repo.git("symbolic-ref", "refs/heads/agent/l", "refs/heads/main"),
+    "a branch written by hand": lambda repo: (repo.common / "refs/heads/agent/b").write_text(
+        repo.head("agent/a") + "\n"
+    ),
+    "a new worktree": lambda repo: repo.git("worktree", "add", "-q", str(repo.path.parent / "second"), "agent/b"),
+    "a removed worktree": lambda repo: repo.git("worktree", "remove", "--force", str(repo.path.parent / "tree")),
+    "a locked worktree": lambda repo: repo.git("worktree", "lock", str(repo.path.parent / "tree")),
+    "a moved worktree": lambda repo: repo.git(
+        "worktree", "move", str(repo.path.parent / "tree"), str(repo.path.parent / "elsewhere")
+    ),
+    "another branch in a worktree": lambda repo: repo.git("checkout", "-q", "--detach", cwd=repo.path.parent / "tree"),
+    "another branch in the main checkout": lambda repo: repo.git("checkout", "-q", "agent/b"),
+}
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> GitRepo:
+    made = gitrepo.make(tmp_path, files={"a": "1\n"})
+    made.branch("agent/a", {"a": "2\n"})
+    made.branch("agent/b", {"a": "3\n"})
+    made.git("worktree", "add", "-q", str(tmp_path / "tree"), "agent/a")
+    return made
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The git commands that were started."""
+    commands: list[str] = []
+    run = git_module.shell.run
+
+    def counted(argv: tuple[str, ...], *args: object, **kwargs: object) -> object:
+        commands.append(" ".join(argv))
+        return run(argv, *args, **kwargs)
+
+    monkeypatch.setattr(git_module.shell, "run", counted)
+    yield commands
+
+
+def seen(git: Git) -> object:
+    return ref_list.listed(git, AGENTS), ref_list.plain(git, "refs/heads"), worktree_list.read(git).entries
+
+
+def let_settle(repo: GitRepo) -> None:
+    """Make everything in the git dir old, as if nobody had been there for an hour."""
+    for folder, _, files in os.walk(repo.common):
+        for path in (folder, *(os.path.join(folder, name) for name in files)):
+            found = os.lstat(path)
+            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns - 3600 * 10**9), follow_symlinks=False)
+
+
+@pytest.mark.parametrize("settles_ns", [marks._SETTLES_NS, -(10**9)], ids=["at once", "after an hour"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_every_change_is_seen_at_the_next_look(
+    repo: GitRepo, change: Change, settles_ns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Changes of the inode can't be made old: what counts as settled is moved instead.
+    monkeypatch.setattr(marks, "_SETTLES_NS", settles_ns)
+    let_settle(repo)
+    git = repo.seam()
+    before = seen(git)
+    assert seen(git) == before
+    change(repo)
+    after = seen(git)
+    assert after == seen(repo.seam())
+    assert (after != before) == (change is not CHANGES["packed refs"])
+
+
+def test_where_nothing_changed_git_is_not_started(
+    repo: GitRepo, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_SETTLES_NS", -(10**9))
+    git = repo.seam()
+    before = seen(git)
+    assert started
+    started.clear()
+    assert seen(git) == before
+    assert started == []
+
+
+def test_what_changed_a_moment_ago_is_read_again(repo: GitRepo, started: list[str]) -> None:
+    git = repo.seam()
+    seen(git)
+    repo.git("branch", "agent/now", "main")
+    seen(git)
+    started.clear()
+    seen(git)
+    assert any("for-each-ref" in command for command in started)
+
+
+def test_a_branch_that_names_another_one_follows_it(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "_SETTLES_NS", -(10**9))
+    target = "refs/heads/" + "t" * (41 - len("ref: refs/heads/\n"))  # as long as a hash
+    repo.git("update-ref", target, "main")
+    repo.git("symbolic-ref", "refs/heads/agent/l", target)
+    git = repo.seam()
+    assert dict(ref_list.listed(git, AGENTS))["refs/heads/agent/l"] == repo.head("main")
+    repo.git("update-ref", target, "agent/a")
+    assert dict(ref_list.listed(git, AGENTS))["refs/heads/agent/l"] == repo.head("agent/a")

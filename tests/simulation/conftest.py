@@ -1,0 +1,37 @@
+"""Every story is also a test of what a loop keeps: the plan that it did not make anew is the one that it would make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from reconciler.desired import Desired
+from reconciler.loop import _Decided
+from reconciler.observed import Observed
+from reconciler.planner import Plan, plan
+
+
+@pytest.fixture(autouse=True)
+def kept_plans_are_those_that_would_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds = _Decided.holds
+
+    def checked(self: _Decided, desired: Desired, observed: Observed) -> bool:
+        held = holds(self, desired, observed)
+        assert not held or _said(plan(desired, observed)) == _said(self.plan)
+        return held
+
+    monkeypatch.setattr(_Decided, "holds", checked)
+
+
+def _said(decided: Plan) -> list[Mapping[str, object]]:
+    return [
+        {
+            "actions": [(type(action).__name__, action.task, action.reason) for action in epic.actions],
+            # After a clock was set back, a timer from before it counts from the look, whenever that is.
+            "waiting": {task: (word.reason, word.until is None) for task, word in epic.waiting.items()},
+            "held": epic.held,
+            "unknown": epic.unknown,
+        }
+        for epic in decided.epics
+    ]
