@@ -34,6 +34,8 @@ class Index:
     def parents(self, task: TaskId) -> tuple[TaskId, ...]:
         """What a task is a child of. `x.3` without any parent is a child of `x`: old Beads wrote no edge for it."""
         named = self.graph[task].parents
+        if len(named) == 1 and named[0] != task:
+            return named
         if named:
             return tuple(parent for parent in dict.fromkeys(named) if parent != task)
         parent, _, number = task.rpartition(".")

@@ -91,20 +91,20 @@ class Job:
 
     # --- runs ----------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def live(self) -> Run | None:
         """The work run that is alive, whether it counts or not."""
         return None if isinstance(self.runs, Unknown) else next((r for r in reversed(self.runs) if r.alive), None)
 
-    @property
+    @cached_property
     def counted(self) -> tuple[Run, ...]:
         """Work runs since the last retry that really started, oldest first."""
-        if isinstance(self.runs, Unknown):
+        if isinstance(self.runs, Unknown) or not self.runs:
             return ()
         after = self.since.n if self.since else 0
         return tuple(run for run in self.runs if run.id.n > after and run.started)
 
-    @property
+    @cached_property
     def last(self) -> Run | None:
         """The newest work run that counts."""
         return self.counted[-1] if self.counted else None
@@ -228,7 +228,7 @@ class Job:
 
     # --- the pull request ----------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def open_pull(self) -> PullRequest | None:
         return self.pull if isinstance(self.pull, PullRequest) and self.pull.state is PullState.OPEN else None
 

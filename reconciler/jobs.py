@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from heapq import nlargest
 from typing import TypeVar
 
 from reconciler.desired import Desired, EpicSpec
@@ -67,7 +68,7 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
             id for id in task.blockers if id in unmade or _has_yet_to_land(id, crew.spec, observed, index)
         )
         epic = next(iter(index.parents(task.id)), crew.epic.id if crew.epic else None)
-        yield replace(_job(task, crew.spec, observed, blocked_by, hold, owner), epic=epic)
+        yield _job(task, crew.spec, observed, blocked_by=blocked_by, hold=hold, owned_by=owner, epic=epic)
 
 
 def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
@@ -111,7 +112,7 @@ def _unavailable(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None
 
 
 def _ended_runs(spec: EpicSpec, observed: Observed) -> list[Run]:
-    """Ended work runs of the manifest since it was recorded or one of its tasks was retried, newest first."""
+    """The newest ended work runs of the manifest since it was recorded or one of its tasks was retried, newest first."""
     if isinstance(observed.runs, Unknown):
         return []
     after = max([spec.recorded_at, *(since.at for since in observed.since.values())])
@@ -121,7 +122,7 @@ def _ended_runs(spec: EpicSpec, observed: Observed) -> list[Run]:
         for run in runs
         if run.manifest == spec.name and run.exit is not None and run.exit.at > after
     ]
-    return sorted(ended, key=lambda run: run.exit.at if run.exit else after, reverse=True)
+    return nlargest(BREAKER_RUNS, ended, key=lambda run: run.exit.at if run.exit else after)
 
 
 def _quick_failure(run: Run) -> bool:
@@ -175,7 +176,7 @@ def _has_yet_to_land(id: TaskId, spec: EpicSpec, observed: Observed, index: Inde
     task = index.graph.get(id)
     if task is None or not task.closed_by_session:
         return False
-    return _job(task, spec, observed, (), None, None).finished_by_agent
+    return _job(task, spec, observed).finished_by_agent
 
 
 def _something_left(task: TaskId, observed: Observed) -> bool:
@@ -200,7 +201,14 @@ def _is_open(observed: Observed, task: TaskId) -> bool:
 
 
 def _job(
-    task: Task, spec: EpicSpec, observed: Observed, blocked_by: tuple[str, ...], hold: Hold | None, owned_by: str | None
+    task: Task,
+    spec: EpicSpec,
+    observed: Observed,
+    *,
+    blocked_by: tuple[str, ...] = (),
+    hold: Hold | None = None,
+    owned_by: str | None = None,
+    epic: TaskId | None = None,
 ) -> Job:
     id = task.id
     candidate = observed.candidates.get(id)
@@ -209,6 +217,7 @@ def _job(
         spec=spec,
         now=observed.at,
         us=f"reconcile@{observed.host}",
+        epic=epic,
         blocked_by=blocked_by,
         owned_by=owned_by,
         runs=_of(observed.runs, id) or (),

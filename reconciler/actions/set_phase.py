@@ -20,6 +20,8 @@ class SetPhase(Action):
 
     @classmethod
     def due(cls, job: Job) -> SetPhase | None:
+        if not job.task.labels and job.phase is None:
+            return None  # most tasks: nothing was done for them yet
         if any(isinstance(source, Unknown) for source in (job.runs, job.branch, job.pull, job.landing)):
             return None
         if job.reopened:
