@@ -1,0 +1,96 @@
+"""Prints the table. Ends with 1 when a limit was missed, with 2 for a row that nobody knows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tests.bench.figures import Figure
+from tests.bench.planning import planning
+from tests.bench.programs import memory, starting
+from tests.bench.ticks import large_repository, quiet_tick
+from tests.bench.working import end_to_end, handover, spawning
+
+CORES = 2
+ROWS: dict[str, Callable[..., list[Figure]]] = {
+    "handover": handover,
+    "tick": quiet_tick,
+    "plan": planning,
+    "work": end_to_end,
+    "spawn": spawning,
+    "start": starting,
+    "memory": memory,
+    "large": large_repository,
+}
+
+
+def main() -> int:
+    asked = _asked()
+    # The same on every machine: what runs side by side has two cores, and no more, to do so.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    found: list[Figure] = []
+    broken: dict[str, str] = {}
+    for name in asked.names or ROWS:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        try:
+            found += ROWS[name](quick=asked.quick)
+        except Exception as error:  # noqa: BLE001 - what breaks one row says nothing about the others
+            broken[name] = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+    if asked.json:
+        print(json.dumps({"rows": [figure.document for figure in found], "broken": broken}, indent=2))
+    else:
+        Console(width=None if sys.stdout.isatty() else 180).print(_table(found, broken))
+        load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+        print(f"on {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores; load: {load}")
+    return int(bool(broken) or not all(figure.ok for figure in found))
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what the program costs.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="smaller worlds: shows that it works, not how fast it is")
+    parser.add_argument("--json", action="store_true", help="print a document instead of a table")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(ROWS):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    return asked
+
+
+def _table(found: list[Figure], broken: dict[str, str]) -> Table:
+    table = Table("what", "measured", "beside", "that", "ratio", "at most", "")
+    for column in (1, 3, 4, 5):
+        table.columns[column].justify = "right"
+    for figure in found:
+        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f} x"
+        most = f"{figure.limit:g} x" if figure.times else _amount(figure.limit, figure.unit)
+        table.add_row(
+            f"{figure.what}\n  [dim]{figure.note}[/dim]" if figure.note else figure.what,
+            _amount(figure.value, figure.unit),
+            figure.beside,
+            _amount(figure.other, figure.unit),
+            ratio,
+            most,
+            "[green]ok[/green]" if figure.ok else "[red]missed[/red]",
+        )
+    for name, why in broken.items():
+        # A row that is only absent would read as one that nobody asked for.
+        table.add_row(f"{name}: {escape(why)}", "", "", "", "", "", "[red]broken[/red]")
+    return table
+
+
+def _amount(value: float, unit: str) -> str:
+    digits = 0 if value >= 100 or value == int(value) else 1 if value >= 10 else 2
+    return f"{value:.{digits}f} {unit}".rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
