@@ -13,7 +13,7 @@ from reconciler.desired import Desired, EpicSpec
 from reconciler.graph import Index, order
 from reconciler.job import Job
 from reconciler.names import TaskId, check_subject, split_key, task_for_key
-from reconciler.observed import Candidate, Cause, Graph, Observed, Run, Task, Unknown
+from reconciler.observed import Candidate, Cause, Graph, Observed, Run, Task, Unknown, WorktreeFault
 from reconciler.reasons import Reason
 
 BREAKER_RUNS = 3
@@ -78,6 +78,29 @@ def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, st
         return {}
     tasks = observed.tasks
     return {id: keeper for id in observed.worktrees if id in tasks and tasks[id].closed and id not in owned}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A worktree of ours that no manifest cares for."""
+
+    task: TaskId
+    path: str
+    why: str
+
+
+def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[Stray]:
+    """Worktrees of ours whose task belongs to no manifest: nobody goes on with them, or clears them away."""
+    if isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
+        return
+    for id, tree in sorted(observed.worktrees.items()):
+        if id in owned or tree.fault is WorktreeFault.TAKEN:
+            continue
+        task = observed.tasks.get(id)
+        state = "is closed and belongs" if task and task.closed else "belongs"
+        yield Stray(
+            task=id, path=tree.path, why=f"its task {state} to no manifest" if task else "its task is not in the tracker"
+        )
 
 
 def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:

@@ -104,7 +104,7 @@ class Loop:
         if self._decided is None or not self._decided.holds(desired, observed):
             decided = plan(desired, observed)
             epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
-            self._decided = _Decided(desired, observed, Plan(epics=epics))
+            self._decided = _Decided(desired, observed, replace(decided, epics=epics))
         return Tick(observed=observed, plan=self._decided.plan)
 
     def tick(self) -> Tick:

@@ -26,7 +26,7 @@ from reconciler.actions import (
 from reconciler.desired import Desired, EpicSpec
 from reconciler.graph import Index
 from reconciler.job import Job
-from reconciler.jobs import Crew, crews, jobs, orphans, owners, spawn_hold
+from reconciler.jobs import Crew, Stray, crews, jobs, orphans, owners, spawn_hold, strays
 from reconciler.names import TaskId, check_subject
 from reconciler.observed import Base, Observed, Run, StopWhy, Unknown
 from reconciler.reasons import Reason
@@ -87,6 +87,7 @@ class Plan:
     """What is done next, and for everything else why not. Nothing in it is left to choose."""
 
     epics: tuple[EpicPlan, ...] = ()
+    strays: tuple[Stray, ...] = ()  # worktrees that no manifest cares for: said, never touched
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -123,7 +124,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
     said = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
     words = taken_in_turn(said, desired, observed)
-    return Plan(epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found))
+    return Plan(
+        epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found),
+        strays=tuple(strays(observed, owned)),
+    )
 
 
 # --- what one manifest's tasks get ---------------------------------------------------------------------------

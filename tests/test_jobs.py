@@ -9,11 +9,12 @@ import pytest
 import worlds
 from worlds import BASE, NOW, Since, Unknown, ago
 
-from reconciler.desired import EpicSpec, InlineTask
+from reconciler.desired import EpicSpec, InlineTask, Prune
 from reconciler.graph import Index
 from reconciler.jobs import Crew, crews, jobs, owners, spawn_hold
 from reconciler.names import TaskId, task_for_key, with_key
 from reconciler.observed import Observed, Run, Task
+from reconciler.planner import plan
 from reconciler.reasons import Reason
 
 
@@ -203,3 +204,35 @@ def test_a_missing_agent_holds_its_manifest_only() -> None:
     observed = worlds.seen(agents_missing={"all": "no such program"})
     assert spawn_hold(worlds.an_epic(), observed) == (Reason.AGENT_UNAVAILABLE, "no such program", None)
     assert spawn_hold(worlds.an_epic(name="other"), observed) is None
+
+
+# --- what nobody cares for -----------------------------------------------------------------------------------
+
+
+def strays_of(*tasks: Task, **fields: Any) -> dict[str, str]:
+    epics = (worlds.an_epic(name="one", epic=TaskId("x-9"), **fields),)
+    trees = {id: worlds.a_worktree(id) for id in ("x-1", "x-2", "x-3", "x-4")}
+    trees[TaskId("x-5")] = worlds.a_worktree("x-5", fault=worlds.WorktreeFault.TAKEN)
+    decided = plan(worlds.wanted(*epics), worlds.seen(*tasks, worktrees=trees))
+    return {stray.task: stray.why for stray in decided.strays}
+
+
+def test_worktrees_that_no_manifest_cares_for_are_said_and_not_touched() -> None:
+    tasks = (
+        worlds.a_task("x-9", type="epic"),
+        worlds.a_task("x-1", parents=(TaskId("x-9"),)),
+        worlds.a_task("x-2"),
+        worlds.a_task("x-3", status="closed"),
+    )
+    assert strays_of(*tasks) == {
+        "x-2": "its task belongs to no manifest",
+        "x-3": "its task is closed and belongs to no manifest",
+        "x-4": "its task is not in the tracker",
+    }
+    # Where the manifest says so, the closed one is cleared away; the others are nobody's still.
+    assert set(strays_of(*tasks, prune=Prune(orphans=True))) == {"x-2", "x-4"}
+
+
+def test_of_worktrees_of_tasks_that_were_not_seen_nothing_is_said() -> None:
+    seen = worlds.seen(worktrees={"x-1": worlds.a_worktree("x-1")}, tasks=Unknown("garbage"))
+    assert plan(worlds.wanted(), seen).strays == ()
