@@ -250,6 +250,12 @@ class Job:
         return tuple(sorted(p for p in self.candidate.changed if p == manifest or any(g.fullmatch(p) for g in globs)))
 
     @property
+    def outdated(self) -> bool:
+        """True when the candidate is one of an older tip of the base: good enough to wait with, not to act on."""
+        known = isinstance(self.candidate, Candidate | Conflict) and self.base_head is not None
+        return known and self.open_pull is not None and self.candidate.base != self.base_head  # type: ignore[union-attr]
+
+    @property
     def approved(self) -> bool:
         """True when no person needs to be asked, or one has approved exactly this head."""
         pull = self.open_pull
@@ -280,6 +286,8 @@ class Job:
             return CheckState.PASSED if allowed and isinstance(self.candidate, Candidate) else CheckState.NONE
         if isinstance(self.checks, Unknown):
             return CheckState.UNKNOWN
+        if self.outdated:
+            return CheckState.NONE  # another tree would land now
         runs = [run for run in self.checks if (run.started or run.alive) and not self._before_the_retry(run)]
         if not runs:
             return CheckState.NONE

@@ -17,7 +17,7 @@ from reconciler.errors import ChangedError, PermanentError, ReconcileError, Temp
 from reconciler.executor import WORKERS, Outcome, execute
 from reconciler.names import TaskId
 from reconciler.observed import Failure, Observed
-from reconciler.observer import Circumstances, observe
+from reconciler.observer import Circumstances, closer, observe
 from reconciler.planner import Plan, plan
 from reconciler.ports import Ports
 
@@ -60,10 +60,17 @@ class _Decided:
 
     desired: Desired
     observed: Observed
+    seen: Observed  # the same, where it had to be looked at closer
     plan: Plan
+
+    def closer(self, at: datetime) -> Observed:
+        """What it was made of, as of now."""
+        return replace(self.seen, at=at)
 
     def holds(self, desired: Desired, observed: Observed) -> bool:
         """True where making it anew would make the same: nothing but the clock has moved, and past no timer."""
+        if self.seen.bases != self.observed.bases:
+            return False  # in a checkout of the base it has looked, and would again
         age, wake_at = observed.at - self.observed.at, self.plan.wake_at
         if not timedelta() <= age < timedelta(seconds=RESYNC_S) or (wake_at and wake_at <= observed.at):
             return False
@@ -101,11 +108,15 @@ class Loop:
         failures = {s: f for s, f in self._failures.items() if f.until <= at + timedelta(seconds=PERMANENT_S)}
         circumstances = Circumstances(at=at, host=self.host, failures=failures, forges=self.forges(desired))
         observed = observe(desired, self.ports, circumstances)
-        if self._decided is None or not self._decided.holds(desired, observed):
-            decided = plan(desired, observed)
-            epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
-            self._decided = _Decided(desired, observed, replace(decided, epics=epics))
-        return Tick(observed=observed, plan=self._decided.plan)
+        if self._decided and self._decided.holds(desired, observed):
+            return Tick(observed=self._decided.closer(observed.at), plan=self._decided.plan)
+        seen, decided = observed, plan(desired, observed)
+        while unsure := decided.unsure:
+            seen = closer(seen, desired, self.ports, unsure)
+            decided = plan(desired, seen)
+        epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
+        self._decided = _Decided(desired, observed, seen, replace(decided, epics=epics))
+        return Tick(observed=seen, plan=self._decided.plan)
 
     def tick(self) -> Tick:
         """Observe, plan, execute."""

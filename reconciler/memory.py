@@ -102,6 +102,7 @@ class World:
     main: Sha = Sha("c0")
     landed: list[Landing] = field(default_factory=list)
     pulls: dict[PrNumber, PullRequest] = field(default_factory=dict)
+    judged: dict[Sha, Candidate | Conflict] = field(default_factory=dict)  # the newest candidate of each head
     processes: dict[RunId, Run] = field(default_factory=dict)
     specs: dict[RunId, RunSpec] = field(default_factory=dict)
     marks: dict[TaskId, Since] = field(default_factory=dict)
@@ -433,7 +434,7 @@ class World:
 
     def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
         self._up("base")
-        return Base(name=name, head=self.main, checkout=Checkout(path="/repo", dirty=self.in_the_way))
+        return Base(name=name, head=self.main, checkout=Checkout(path="/repo", dirty=self.in_the_way if look else None))
 
     def pull_requests(self) -> dict[TaskId, PullRequest]:
         self._up("forge")
@@ -454,8 +455,21 @@ class World:
     def contains(self, base: Sha, commit: Sha) -> bool:
         return commit in self._ancestors(base)
 
-    def candidate(self, base: Sha, head: Sha) -> Candidate | Conflict:
+    def candidate(self, base: Sha, head: Sha, *, exact: bool = True) -> Candidate | Conflict:
         self._up("candidates")
+        older = None if exact else self.judged.get(head)
+        if older and self._only_landings_between(older.base, base):
+            return older
+        self.judged[head] = self._judge(base, head)
+        return self.judged[head]
+
+    def _only_landings_between(self, old: Sha, new: Sha) -> bool:
+        landed = {landing.commit for landing in self.landed}
+        while new != old and new in landed:
+            new = self.parents[new][0]
+        return new == old
+
+    def _judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
         ours, theirs = self.commits[base], self.commits[head]
         for pair in self.rivals:
             if pair <= ours | theirs and not pair <= ours and not pair <= theirs:

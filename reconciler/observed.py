@@ -204,7 +204,8 @@ class Checkout:
     """The checkout of a base branch, where one exists: what in it a landing must not touch."""
 
     path: str
-    dirty: frozenset[str] = frozenset()  # staged, changed and untracked paths, without `.beads/`
+    # Staged, changed and untracked paths, without `.beads/`; None: nobody looked, because nothing was to land.
+    dirty: frozenset[str] | None = frozenset()
     busy: str | None = None  # a merge, rebase or the like in progress
 
 
@@ -309,6 +310,17 @@ class Observed:
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
     forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure:
+    """What a plan rests on that was seen only in part, to be looked at closer: what costs much is not seen without need."""
+
+    bases: frozenset[str] = frozenset()  # in whose checkouts nobody has looked
+    merges: Mapping[TaskId, tuple[Sha, Sha]] = field(default_factory=dict)  # (base, head) of candidates of older bases
+
+    def __bool__(self) -> bool:
+        return bool(self.bases or self.merges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ and branches, because a run that ends in between then reads as still alive.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -32,6 +32,7 @@ from reconciler.observed import (
     Run,
     Since,
     Unknown,
+    Unsure,
     Worktree,
     WorktreeFault,
 )
@@ -62,9 +63,10 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
     prefix = ask(ports.tracker.prefix)
     pulls = ask(ports.forge.pull_requests)
     work = since if isinstance(since, Unknown) else _by_task(runs)  # nobody else knows from where attempts count
-    look = _Look(ports, desired, _bases(ports, desired, pulls), _base_names(desired, tasks, prefix))
+    look = _Look(ports, desired, _bases(ports, desired), _base_names(desired, tasks, prefix))
     branches = look.branches()
     worktrees = _worktrees(ports, desired, tasks)
+    landings = ask(partial(look.landings, since))  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
     return Observed(
         at=circumstances.at,
@@ -82,13 +84,33 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
         candidates=candidates,
         repaired=_repaired(ports, work, candidates),
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
-        landings=ask(partial(look.landings, since)),
+        landings=landings,
         bases=look.bases,
         salvages=_or(ask(ports.workspaces.salvages), ()),
         agents_missing={s.name: why for s in desired.epics if (why := _missing(ports, s))},
         forges=circumstances.forges,
         failures=circumstances.failures,
     )
+
+
+def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Unsure) -> Observed:
+    """The same look, with what was seen only in part seen whole: the checkouts of these bases, the merges of these tasks.
+
+    A base that has moved since is not seen anew: what was decided about its older tip is refused where it would land.
+    """
+    bases = dict(observed.bases)
+    for name in unsure.bases:
+        seen = ask(partial(ports.forge.base, name, push=desired.pushes(name)))
+        before = bases.get(name)
+        checkout = seen.checkout if isinstance(seen, Base) else None
+        bases[name] = (
+            replace(before, checkout=checkout) if isinstance(before, Base) and isinstance(seen, Base) else seen
+        )
+    candidates = dict(observed.candidates)
+    for task, (base, head) in unsure.merges.items():
+        candidates[task] = ask(partial(ports.forge.candidate, base, head))
+    work = observed.runs
+    return replace(observed, bases=bases, candidates=candidates, repaired=_repaired(ports, work, candidates))
 
 
 def ask(read: Callable[[], T]) -> T | Unknown:
@@ -149,11 +171,10 @@ def _occupants(
 # --- git -----------------------------------------------------------------------------------------------------
 
 
-def _bases(ports: Ports, desired: Desired, pulls: Pulls) -> Bases:
-    """Every base that a manifest names; what stands in the way in its checkout only where something may land."""
-    offered = isinstance(pulls, Unknown) or any(pull.state is PullState.OPEN for pull in pulls.values())
+def _bases(ports: Ports, desired: Desired) -> Bases:
+    """Every base that a manifest names. What stands in the way in its checkout is looked at where something would land."""
     names = dict.fromkeys(spec.base for spec in desired.epics)
-    return {name: ask(partial(ports.forge.base, name, push=desired.pushes(name), look=offered)) for name in names}
+    return {name: ask(partial(ports.forge.base, name, push=desired.pushes(name), look=False)) for name in names}
 
 
 def _base_names(desired: Desired, tasks: Graph | Unknown, prefix: str | Unknown) -> Callable[[TaskId], str]:
@@ -241,7 +262,7 @@ class _Look:
         if isinstance(pulls, Unknown):
             return {}
         return {
-            task: ask(partial(self.ports.forge.candidate, base.head, pull.head))
+            task: ask(partial(self.ports.forge.candidate, base.head, pull.head, exact=False))
             for task, pull in pulls.items()
             if pull.state is PullState.OPEN and isinstance(base := self.base_of(task), Base)
         }

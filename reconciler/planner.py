@@ -13,6 +13,7 @@ from reconciler.actions import (
     CloseTask,
     CreateTask,
     DropSalvage,
+    Land,
     PushBase,
     RemoveWorktree,
     SetPhase,
@@ -28,7 +29,7 @@ from reconciler.graph import Index
 from reconciler.job import Job
 from reconciler.jobs import Crew, Stray, crews, jobs, orphans, owners, spawn_hold, strays
 from reconciler.names import TaskId, check_subject
-from reconciler.observed import Base, Observed, Run, StopWhy, Unknown
+from reconciler.observed import Base, Observed, Run, StopWhy, Unknown, Unsure
 from reconciler.reasons import Reason
 from reconciler.turns import Words, taken_in_turn
 
@@ -87,6 +88,7 @@ class Plan:
     """What is done next, and for everything else why not. Nothing in it is left to choose."""
 
     epics: tuple[EpicPlan, ...] = ()
+    unsure: Unsure = field(default_factory=Unsure)  # look closer and plan anew, before anything is done
     strays: tuple[Stray, ...] = ()  # worktrees that no manifest cares for: said, never touched
 
     @property
@@ -126,8 +128,26 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     words = taken_in_turn(said, desired, observed)
     return Plan(
         epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found),
+        unsure=_unsure(words),
         strays=tuple(strays(observed, owned)),
     )
+
+
+def _unsure(words: Words) -> Unsure:
+    """What the actions rest on that was seen only in part."""
+    acting = [(job, word) for job, word in words.values() if isinstance(word, Action)]
+    return Unsure(
+        bases=frozenset(job.spec.base for job, word in acting if isinstance(word, Land) and _unlooked(job.base)),
+        merges={
+            job.task.id: (job.base_head, job.open_pull.head)
+            for job, _ in acting
+            if job.outdated and job.base_head and job.open_pull
+        },
+    )
+
+
+def _unlooked(base: Base | Unknown | None) -> bool:
+    return isinstance(base, Base) and base.checkout is not None and base.checkout.dirty is None
 
 
 # --- what one manifest's tasks get ---------------------------------------------------------------------------
@@ -307,7 +327,7 @@ def _checks(
     sources = (observed.pull_requests, *(job.candidate for job in mine))
     if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
-    wanted = {job.subject for job in mine if job.open_pull and not job.done}
+    wanted = {job.subject for job in mine if job.open_pull and not job.done and not job.outdated}
     for subject, runs in sorted(observed.checks.items()):
         last = runs[-1]
         if last.manifest == name and last.alive and subject not in wanted and last.exit is None:

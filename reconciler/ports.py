@@ -290,8 +290,12 @@ class Forge(Protocol):
         """Every commit on the base that carries our trailers, oldest first."""
         ...
 
-    def candidate(self, base: Sha, head: Sha) -> Candidate | Conflict:
-        """What landing `head` on `base` makes of it. Writes nothing to the repository; cached by the pair."""
+    def candidate(self, base: Sha, head: Sha, *, exact: bool = True) -> Candidate | Conflict:
+        """What landing `head` on `base` makes of it. Writes nothing to the repository; cached by the pair.
+
+        Where it need not be exact, it may be that of an older tip of the base, since which nobody but us has landed
+        anything: each landing would make those of all other pull requests anew. Its `base` tells.
+        """
         ...
 
     def candidate_commit(self, order: LandOrder) -> Sha:

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
+
 from reconciler import marks
 from reconciler.errors import PermanentError
-from reconciler.git import Git
+from reconciler.git import Git, GitError
 from reconciler.names import Sha
 from reconciler.observed import WorktreeFault
 
@@ -132,13 +134,24 @@ def _read(git: Git) -> Listing:
             unlisted.append(admin)
         else:
             admins.setdefault(place, []).append(admin)
-    listed = git.refs("worktree", "list", "--porcelain", "-z").out
+    listed = _listed(git)
     entries = tuple(_entry(record, admins) for record in _records(listed))
     places: dict[Path, tuple[Entry, ...]] = {}
     for entry in entries:
         if entry.admin:
             places[entry.path] = (*places.get(entry.path, ()), entry)
     return Listing(common, entries, tuple(unlisted), places)
+
+
+@retry(
+    retry=retry_if_exception(lambda error: isinstance(error, GitError) and b"/commondir" in error.finished.err),
+    stop=stop_after_attempt(10),
+    wait=wait_fixed(0.02),
+    reraise=True,
+)
+def _listed(git: Git) -> bytes:
+    # Git gives up on all of them while one is being added whose folder is there and whose commondir is not.
+    return git.refs("worktree", "list", "--porcelain", "-z").out
 
 
 def look(listing: Listing, place: Path, branch: str) -> Found:

@@ -9,12 +9,13 @@ from datetime import timedelta
 import pytest
 import worlds
 
-from reconciler.desired import Desired, EpicSpec
+from reconciler.desired import Desired, EpicSpec, MergeMode
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Tick
 from reconciler.memory import Fault, World
 from reconciler.names import RunId, RunKind, TaskId
 from reconciler.observed import Base, Run, RunState, StopWhy
+from reconciler.ports import RunSpec
 from reconciler.reasons import Reason
 
 X = TaskId("x-1")
@@ -330,6 +331,75 @@ def test_two_actions_of_one_manifest_that_go_wrong_both_rest(world: World) -> No
     decided = loop.look().plan
     assert sorted(wait.message.split()[0] for wait in decided.epics[0].resting) == ["CloseEpic", "PushBase"]
     assert decided.actions == ()
+
+
+# --- a closer look, where something would be done -----------------------------------------------------------
+
+
+def offered(world: World, count: int) -> None:
+    """So many tasks, each with a pull request that may land."""
+    for n in range(1, count + 1):
+        task = TaskId(f"x-{n}")
+        if task not in world.beads:
+            world.add(task)
+        world.create(task, worlds.an_epic(), world.main)
+        world.edit(task, status="in_progress", assignee=worlds.US)
+        world.start(RunSpec(id=RunId(RunKind.WORK, task, 1), task=task, manifest="all", steps=(("agent",),), cwd=""))
+        world.commit(task, f"p-{n}")
+        world.finish(RunId(RunKind.WORK, task, 1))
+        world.open(task, world.heads[task], "", "")
+
+
+def test_only_what_is_next_in_line_is_merged_anew_after_each_landing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged: list[str] = []
+    judge = World._judge
+    monkeypatch.setattr(World, "_judge", lambda self, base, head: (merged.append(head), judge(self, base, head))[1])
+    world.checked = False
+    offered(world, 20)
+    a_loop(world, worlds.an_epic(merge={"checks": ()})).until_quiet(Clockwork(world))
+    assert len(world.landed) == 20
+    assert len(merged) <= 2 * 20, "each once when it was offered, and once when its turn came"
+
+
+def test_after_a_persons_commit_everything_is_merged_anew(world: World) -> None:
+    offered(world, 3)
+    loop = a_loop(world, worlds.an_epic(merge={"mode": MergeMode.MANUAL}))
+    loop.look()
+    world.main = world._new_commit({"p-1"}, (world.main,))  # what x-1 does, without its branch
+    tick = loop.look()
+    assert {candidate.base for candidate in tick.observed.candidates.values()} == {world.main}
+    assert "CloseTask x-1" in [f"{type(action).__name__} {action.task}" for action in tick.plan.actions]
+
+
+def test_nothing_lands_over_edits_that_were_not_looked_for_at_first(world: World) -> None:
+    world.checked = False
+    offered(world, 1)
+    world.in_the_way = frozenset({"p-1"})
+    loop = a_loop(world, worlds.an_epic(merge={"checks": ()}))
+    tick = loop.until_quiet(Clockwork(world))
+    assert tick.plan.epics[0].waiting[X].reason is Reason.CHECKOUT_IN_THE_WAY
+    world.in_the_way = frozenset()
+    loop.until_quiet(Clockwork(world))
+    assert len(world.landed) == 1, "seen at the next look, though nothing else had changed"
+
+
+def test_a_base_that_can_no_longer_be_seen_when_looked_at_closer_lands_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.checked = False
+    offered(world, 1)
+    base = World.base
+
+    def fussy(self: World, name: str, *, push: bool = False, look: bool = True) -> Base:
+        if look:
+            raise TemporaryError("no answer")
+        return base(self, name, push=push, look=look)
+
+    monkeypatch.setattr(World, "base", fussy)
+    a_loop(world, worlds.an_epic(merge={"checks": ()})).until_quiet(Clockwork(world))
+    assert world.landed == []
 
 
 def test_a_deferral_that_has_run_out_is_nothing_to_wake_up_for(world: World) -> None:

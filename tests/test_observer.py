@@ -21,10 +21,11 @@ from reconciler.observed import (
     Occupant,
     PullState,
     Unknown,
+    Unsure,
     Worktree,
     WorktreeFault,
 )
-from reconciler.observer import Circumstances, observe
+from reconciler.observer import Circumstances, closer, observe
 from reconciler.planner import plan
 from reconciler.ports import RunSpec
 
@@ -287,14 +288,13 @@ def test_a_silent_base_holds_only_its_own_manifest(two: Any) -> None:
     assert decided.epics[1].held is not None
 
 
-def test_the_checkout_of_a_base_is_read_only_when_something_may_land(two: Any) -> None:
+def test_a_checkout_is_looked_into_only_where_something_would_land(two: Any) -> None:
     world, *epics = two
-    look(world, *epics)
+    desired = Desired(epics=tuple(epics))
+    observed = look(world, *epics)
     assert world.looked == (False, False)
-    world.open(TaskId("a-1"), world.heads[TaskId("a-1")], "", "")
-    world.looked = ()
-    look(world, *epics)
-    assert world.looked == (True, True)
+    closer(observed, desired, world.ports(), Unsure(bases=frozenset({"next"})))
+    assert world.looked == (False, False, True)
 
 
 def test_a_folder_in_the_way_elsewhere_does_not_hide_a_tasks_own_worktree(monkeypatch: pytest.MonkeyPatch) -> None:

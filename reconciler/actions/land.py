@@ -154,7 +154,7 @@ def _obstacle(job: Job, candidate: Candidate) -> Waiting | None:
         return None
     if base.checkout.busy:
         return Waiting(Reason.CHECKOUT_IN_THE_WAY, f"{base.checkout.path} is in the middle of a {base.checkout.busy}")
-    touched = overlap(base.checkout.dirty, candidate.changed)
+    touched = overlap(base.checkout.dirty or frozenset(), candidate.changed)
     if touched:
         names = ", ".join(touched[:5])
         return Waiting(

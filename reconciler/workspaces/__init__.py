@@ -104,7 +104,8 @@ class GitWorkspaces:
             self._discard(place)
             with self._git.writing() as writer:
                 self._register.add(place, f"check {subject}", commit, writer)
-            checkout.fill(self._git, self._register.entry(place), commit, Recipe(), lock)
+                entry = self._register.entry(place)
+            checkout.fill(self._git, entry, commit, Recipe(), lock)
         return str(place)
 
     def unlock(self, task: TaskId, root: str) -> None:
@@ -156,7 +157,7 @@ class GitWorkspaces:
             self._free(task, listing)
             self._branches.start(task, base, writer)
             self._register.add(place, task, branch_of(task), writer)
-        entry = self._register.entry(place)
+            entry = self._register.entry(place)
         if not (entry.admin and entry.head):
             raise ChangedError(f"{task}: its branch vanished while its worktree was being made")
         checkout.note(entry.admin, recipe)

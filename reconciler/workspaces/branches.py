@@ -27,18 +27,27 @@ class Branches:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self._ahead: dict[tuple[Sha, Sha], int] = {}
+        self._ahead: dict[Sha, int] = {}
+        self._contained: tuple[Sha, frozenset[Sha], frozenset[Sha]] | None = None
 
     def measured(self, base: Sha) -> Mapping[TaskId, Branch]:
-        """Every branch whose name is usable, against `base`. Only pairs that were never seen cost a process."""
-        found = {}
-        for ref, seen in self._refs().items():
-            name = ref.removeprefix(_HEADS)
-            # A link to another branch: what is done to it would be done to that one.
-            if (task := task_of(name)) and not seen.symbolic:
-                ahead = self._measure(base, seen.head)
-                found[task] = Branch(name=branch_of(task), head=seen.head, ahead=ahead, in_base=ahead == 0)
-        return found
+        """Every branch whose name is usable, against `base`.
+
+        How far one is ahead is counted once per head: of what the base took over since then it may count too much.
+        """
+        # A link to another branch: what is done to it would be done to that one.
+        named = ((task_of(ref.removeprefix(_HEADS)), seen) for ref, seen in self._refs().items() if not seen.symbolic)
+        heads = {task: seen.head for task, seen in named if task}
+        contained = self._in_base(base, frozenset(heads.values()))
+        return {
+            task: Branch(
+                name=branch_of(task),
+                head=head,
+                ahead=0 if head in contained else self._measure(base, head),
+                in_base=head in contained,
+            )
+            for task, head in heads.items()
+        }
 
     def head(self, task: TaskId) -> Sha | None:
         """Where the branch of `task` stands; None when there is none."""
@@ -73,13 +82,24 @@ class Branches:
         # Without --no-deref a symbolic branch would have us delete the one that it names.
         self._git.refs("update-ref", "--no-deref", "-d", _HEADS + branch_of(task), expected, lock=lock)
 
+    def _in_base(self, base: Sha, heads: frozenset[Sha]) -> frozenset[Sha]:
+        """Those of the heads that the base contains."""
+        before = self._contained
+        if before and before[:2] == (base, heads):
+            return before[2]
+        if not heads:
+            return frozenset()
+        listed = self._git.refs("for-each-ref", f"--merged={base}", "--format=%(objectname)", _HEADS + BRANCH_PREFIX)
+        found = heads & {Sha(sha) for sha in listed.text.split()}
+        self._contained = base, heads, found
+        return found
+
     def _measure(self, base: Sha, head: Sha) -> int:
-        pair = base, head
-        if pair not in self._ahead:
+        if head not in self._ahead:
             if len(self._ahead) >= _MEASURED_AT_MOST:
                 self._ahead.clear()
-            self._ahead[pair] = int(self._git.objects("rev-list", "--count", head, f"^{base}").out)
-        return self._ahead[pair]
+            self._ahead[head] = max(int(self._git.objects("rev-list", "--count", head, f"^{base}").out), 1)
+        return self._ahead[head]
 
     def _refs(self) -> dict[str, _Ref]:
         namespace = _HEADS + BRANCH_PREFIX.rstrip("/")

@@ -76,8 +76,11 @@ class LocalForge:
         tip = theirs if theirs and self._history.contains(theirs, ours) else ours
         return self._history.landings(base, tip)
 
-    def candidate(self, base: Sha, head: Sha) -> Candidate | Conflict:
-        """What landing `head` on `base` makes of it."""
+    def candidate(self, base: Sha, head: Sha, *, exact: bool = True) -> Candidate | Conflict:
+        """What landing `head` on `base` makes of it; else, perhaps, on an older tip since which only we have landed."""
+        older = None if exact else self._candidates.newest(_commit(head))
+        if older and self._history.only_landings_between(older.base, base):
+            return older
         return self._candidates.judge(_commit(base), _commit(head))
 
     def candidate_commit(self, order: LandOrder) -> Sha:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from reconciler.forges.local.bench import BEADS, Bench, Benches
-from reconciler.git import Git
+from reconciler.git import Git, GitError
 from reconciler.names import Sha
 from reconciler.observed import Candidate, Conflict
 
-REMEMBERED = 1024
+REMEMBERED = 16_384
 
 
 class Candidates:
@@ -18,36 +16,58 @@ class Candidates:
     def __init__(self, git: Git) -> None:
         self._git = git
         self.benches = Benches(git)
-        self._remembered = lru_cache(REMEMBERED)(self._judge)
+        self._pairs: dict[tuple[Sha, Sha], Candidate | Conflict] = {}
+        self._newest: dict[Sha, Candidate | Conflict] = {}
 
     def judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
         """The tree that landing `head` on `base` makes, or why git can't make one."""
-        return self._remembered(base, head)
+        found = self._pairs.get((base, head)) or self._judge(base, head)
+        if len(self._pairs) >= REMEMBERED:
+            self._pairs.clear()
+            self._newest.clear()
+        self._pairs[base, head] = self._newest[head] = found
+        return found
+
+    def newest(self, head: Sha) -> Candidate | Conflict | None:
+        """What was computed last for a head, on whatever base."""
+        return self._newest.get(head)
 
     def forget(self) -> None:
         """Compute anew from now on. A merge driver or another git may have changed what a merge gives."""
-        self._remembered.cache_clear()
+        self._pairs.clear()
+        self._newest.clear()
 
     def _judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
         with self.benches.at(base, quarantined=True) as bench:
-            parted = _parted(bench, base, head)
-            if parted is None:
-                return Conflict(base=base, head=head, detail="it has no commit in common with the base")
-            return merge(bench, base, head, parted)
+            try:
+                return merge(bench, base, head)
+            except GitError:
+                if _parted(bench, base, head) is None:
+                    return Conflict(base=base, head=head, detail="it has no commit in common with the base")
+                raise
 
 
-def merge(bench: Bench, base: Sha, head: Sha, parted: Sha | None = None) -> Candidate | Conflict:
+def merge(bench: Bench, base: Sha, head: Sha) -> Candidate | Conflict:
     """Merge `head` into `base` on this bench; `.beads` stays as the base has it, and is never in conflict."""
-    tree = bench.tree(head)
-    cleaned = bench.with_beads_of(base, tree)
-    theirs = head if cleaned == tree else bench.commit(cleaned, head)
-    merged = bench.merge(base, theirs)
+    merged = bench.merge(base, head)
+    changed = bench.changed(base, merged.tree)
+    if any(map(_of_beads, (*merged.conflicts, *changed))):
+        merged = bench.merge(base, bench.commit(bench.with_beads_of(base, bench.tree(head)), head))
+        changed = bench.changed(base, merged.tree)
     if merged.conflicts:
         return Conflict(base=base, head=head, paths=merged.conflicts)
-    own = {path for path in bench.changed(parted, head) if not _of_beads(path)} if parted else True
     return Candidate(
-        base=base, head=head, tree=merged.tree, changed=bench.changed(base, merged.tree), own_changes=bool(own)
+        base=base,
+        head=head,
+        tree=merged.tree,
+        changed=changed,
+        own_changes=bool(changed) or _has_own_changes(bench, base, head),
     )
+
+
+def _has_own_changes(bench: Bench, base: Sha, head: Sha) -> bool:
+    parted = _parted(bench, base, head)
+    return parted is None or not all(map(_of_beads, bench.changed(parted, head)))
 
 
 def _parted(bench: Bench, base: Sha, head: Sha) -> Sha | None:

@@ -23,6 +23,8 @@ class History:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._read: dict[str, tuple[Sha, tuple[Landing, ...]]] = {}
+        self._eras: dict[Sha, int] = {}
+        self._era = 0
         self.contains = lru_cache(8192)(self._contains)
 
     def landings(self, base: str, tip: Sha) -> tuple[Landing, ...]:
@@ -30,11 +32,22 @@ class History:
         before = self._read.get(base)
         if before and before[0] == tip:
             return before[1]
-        longer = self._since(before[0], tip, before[1]) if before else None
-        found = self._walk(tip) if longer is None else longer
+        longer = self._since(before[0], tip) if before else None
+        if before and longer is not None:
+            found = (*before[1], *(landing for landing in longer if landing))
+        else:
+            found = self._walk(tip)
+        if not (before and longer and all(longer)):
+            self._era += 1  # somebody else had a part in how the base came to be what it is
+        self._eras[tip] = self._era
         kept = list(self._read.items())[-_REMEMBERED_BASES:]
         self._read = {**dict(kept), base: (tip, found)}
         return found
+
+    def only_landings_between(self, old: Sha, new: Sha) -> bool:
+        """True where a base is known to have come from one tip to the other by landings of ours alone."""
+        era = self._eras.get(new)
+        return old == new or (era is not None and self._eras.get(old) == era)
 
     def lacks(self, tip: Sha, than: Sha) -> tuple[Sha, ...]:
         """The commits on the first-parent line of `tip` that `than` does not contain."""
@@ -47,28 +60,25 @@ class History:
         found = self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1))
         return found.code == 0
 
-    def _since(self, old: Sha, tip: Sha, known: tuple[Landing, ...]) -> tuple[Landing, ...] | None:
+    def _since(self, old: Sha, tip: Sha) -> list[Landing | None] | None:
+        """What each commit after `old` landed (None: it is no landing), oldest first; None where `old` is not on the line."""
+        rows = self._rows(tip, f"^{old}")
         # A merge *of* the base into something else makes the old tip an ancestor that is not on the new line.
-        newer = self.lacks(tip, old)
-        if not newer:
+        if not rows or rows[0][1].split(" ")[0] != old:
             return None
-        parent = self._git.objects("rev-parse", "--verify", "--quiet", f"{newer[-1]}^1", ok=(0, 1)).text.strip()
-        return (*known, *self._walk(tip, f"^{old}")) if parent == old else None
+        return [_landing(Sha(sha), int(seconds), text) for sha, _, seconds, text in rows]
 
-    def _walk(self, *ends: str) -> tuple[Landing, ...]:
-        found = self._git.objects(
-            "rev-list",
-            "--first-parent",
-            "--basic-regexp",
-            f"--grep=^{message.HEAD}: ",
-            "--no-commit-header",
-            "--format=%H%x00%ct%x00%B%x00",
-            *ends,
-        ).out.decode("utf-8", "replace")
-        cells = found.split("\0")
-        rows = zip(cells[0::3], cells[1::3], cells[2::3], strict=False)
-        landings = (_landing(Sha(sha.strip()), int(seconds), text) for sha, seconds, text in rows)
-        return tuple(landing for landing in reversed(list(landings)) if landing)
+    def _walk(self, tip: Sha) -> tuple[Landing, ...]:
+        rows = self._rows("--basic-regexp", f"--grep=^{message.HEAD}: ", tip)
+        found = (_landing(Sha(sha), int(seconds), text) for sha, _, seconds, text in rows)
+        return tuple(landing for landing in found if landing)
+
+    def _rows(self, *which: str) -> list[tuple[str, ...]]:
+        """(commit, parents, time, message) of commits on a first-parent line, oldest first."""
+        form = ("--no-commit-header", "--format=%H%x00%P%x00%ct%x00%B%x00")
+        found = self._git.objects("rev-list", "--first-parent", *form, *which).out.decode("utf-8", "replace")
+        cells = [cell.strip("\n") for cell in found.split("\0")]
+        return list(reversed(list(zip(cells[0::4], cells[1::4], cells[2::4], cells[3::4], strict=False))))
 
 
 def _landing(commit: Sha, seconds: int, text: str) -> Landing | None:
