@@ -191,11 +191,14 @@ class Policy(_Fields):
 
     mode: Annotated[MergeMode, Field(strict=False)] = Field(
         default=MergeMode.AUTO,
-        description="manual: a person merges; the branch is only kept mergeable.",
+        description="Who merges. auto: what may land lands. manual: a person; the branch is only kept mergeable.",
         examples=["manual"],
     )
     method: Annotated[MergeMethod, Field(strict=False)] = Field(
-        default=MergeMethod.SQUASH, description="How a branch becomes commits of the base.", examples=["rebase"]
+        default=MergeMethod.SQUASH,
+        description="How a branch becomes commits of the base. squash: one commit. merge: its own commits and one that "
+        "merges them. rebase: its own commits, one after the other.",
+        examples=["rebase"],
     )
     checks: list[Command] = Field(
         default=[],
@@ -214,13 +217,16 @@ class Policy(_Fields):
         examples=[["justfile", ".github/**"]],
     )
     review: Annotated[Review, Field(strict=False)] = Field(
-        default=Review.NONE, description="human: a person approves every pull request.", examples=["human"]
+        default=Review.NONE,
+        description="Who must approve a pull request. none: nobody. human: a person, each of them.",
+        examples=["human"],
     )
     push: bool = Field(default=False, description="Push the landed base to its remote.", examples=[True])
     queue: Queue = Field(default=Queue(), description="How checks are queued.", examples=[{"parallel": 2}])
     on_conflict: Annotated[OnConflict, Field(strict=False)] = Field(
         default=OnConflict.AGENT,
-        description="agent: a branch that conflicts with the base goes back to an agent. block: a person is asked.",
+        description="What becomes of a branch that conflicts with the base. agent: it goes back to an agent. block: a "
+        "person is asked.",
         examples=["block"],
     )
     delete_branch: bool = Field(
@@ -231,10 +237,12 @@ class Policy(_Fields):
 class Prune(_Fields):
     """What is cleared away once a task is closed. What no ref holds is saved first."""
 
-    worktrees: bool = Field(default=True, description="Its worktree.", examples=[False])
-    branches: bool = Field(default=True, description="Its branch.", examples=[False])
+    worktrees: bool = Field(default=True, description="Remove its worktree.", examples=[False])
+    branches: bool = Field(default=True, description="Delete its branch.", examples=[False])
     orphans: bool = Field(
-        default=False, description="Worktrees whose task is read, by its id, as closed or deleted.", examples=[True]
+        default=False,
+        description="Remove worktrees of no manifest whose task is read, by its id, as closed or deleted.",
+        examples=[True],
     )
 
 
@@ -247,7 +255,9 @@ class Task(_Fields):
         default="", description="What is to be done, at length.", examples=["See docs/grammar.md"]
     )
     acceptance: Text = Field(default="", description="What must be true when it is done.", examples=["Its tests pass"])
-    priority: int = Field(default=2, ge=0, le=4, description="0 is the most urgent.", examples=[1])
+    priority: int = Field(
+        default=2, ge=0, le=4, description="How urgent it is: 0 is the most urgent, 4 the least.", examples=[1]
+    )
     labels: list[Label] = Field(default=[], description="Labels of the task.", examples=[["backend"]])
     depends_on: list[str] = Field(
         default=[], description="Keys of this list, or ids of tasks, that must be done first.", examples=[["lexer"]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from reconciler.errors import UsageError
-from reconciler.manifest.findings import did_you_mean
+from reconciler.manifest.findings import did_you_mean, shown
 from reconciler.manifest.model import KINDS
 from reconciler.manifest.shipped import shipped
-from reconciler.manifest.wording import Schema, allowed, alternatives, resolved
+from reconciler.manifest.wording import PATTERNS, Schema, allowed, alternatives, resolved
+
+DURATIONS = (PATTERNS["span"], PATTERNS["span or zero"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +30,17 @@ class Field:
     """What there is to know about one field. `default` is None where there is none; `fields` are those inside it."""
 
     path: str
+    type: str
     description: str
     allowed: str
     required: bool
     default: Any
-    example: Any
+    examples: tuple[Any, ...]
     fields: tuple[Field, ...] = ()
+
+    @property
+    def example(self) -> Any:
+        return next(iter(self.examples), None)
 
 
 class _Generator(GenerateJsonSchema):
@@ -70,10 +78,29 @@ def explain(path: str = "", kind: str = "Epic") -> Field:
         if part not in inside:
             known = ", ".join(inside) or "no fields"
             raise UsageError(
-                f"there is no field {part!r} in {found.path or kind}; known: {known}", hint=did_you_mean(part, inside)
+                f"there is no field {shown(part)} in {found.path or kind}; known: {known}",
+                hint=did_you_mean(part, inside) or _elsewhere(part, kind),
             )
         found = inside[part]
     return found
+
+
+def look_up(path: str) -> tuple[str, Field]:
+    """The kind that a path begins with (an Epic where it names none), and the field that it names. Raises UsageError.
+
+    >>> [(kind, field.path) for kind, field in map(look_up, ("spec.agent.argv", "agentprofile.spec.argv", "MergePolicy"))]
+    [('Epic', 'spec.agent.argv'), ('AgentProfile', 'spec.argv'), ('MergePolicy', '')]
+    """
+    first, _, rest = path.partition(".")
+    kind = next((kind for kind in KINDS if kind.lower() == first.lower()), None)
+    return (kind, explain(rest, kind)) if kind else ("Epic", explain(path))
+
+
+def every(field: Field) -> Iterator[Field]:
+    """The fields inside a field, and those inside them, each before its own."""
+    for inner in field.fields:
+        yield inner
+        yield from every(inner)
 
 
 def write(folder: Path) -> None:
@@ -91,11 +118,12 @@ def _tree(whole: Schema, node: Schema, path: str, *, required: bool) -> Field:
     form = _mapping(whole, node)
     return Field(
         path=path,
+        type=_type(whole, node),
         description=node.get("description", ""),
         allowed=allowed(whole, node),
         required=required,
         default=node.get("default"),
-        example=next(iter(node.get("examples", [])), None),
+        examples=tuple(node.get("examples", ())),
         fields=tuple(
             _tree(
                 whole, resolved(whole, inner), f"{path}.{name}".lstrip("."), required=name in form.get("required", [])
@@ -103,6 +131,39 @@ def _tree(whole: Schema, node: Schema, path: str, *, required: bool) -> Field:
             for name, inner in form.get("properties", {}).items()
         ),
     )
+
+
+def _elsewhere(part: str, kind: str) -> str | None:
+    """The hint for a field that there is, but in another place, or in another kind."""
+    for name in sorted(KINDS, key=lambda name: name != kind):
+        for field in every(explain(kind=name)):
+            if field.path.rpartition(".")[2].lower() == part.lower():
+                return f"did you mean '{field.path if name == 'Epic' else f'{name}.{field.path}'}'?"
+    return did_you_mean(part, KINDS)
+
+
+def _type(whole: Schema, node: Schema) -> str:
+    return " or ".join(dict.fromkeys(_form(whole, form) for form in alternatives(whole, node)))
+
+
+def _form(whole: Schema, node: Schema) -> str:
+    match node:
+        case {"const": value}:
+            return str(value)
+        case {"enum": values}:
+            return "|".join(map(str, values))
+        case {"type": "array", "items": items}:
+            return f"list of {_type(whole, resolved(whole, items))}"
+        case {"type": "object", "properties": _}:
+            return "mapping"
+        case {"type": "object"}:
+            return "mapping to text"
+        case {"type": "integer" | "boolean" as word}:
+            return str(word)
+        case {"pattern": pattern} if pattern in DURATIONS:
+            return "duration"
+        case _:
+            return "text"
 
 
 def _mapping(whole: Schema, node: Schema) -> Schema:

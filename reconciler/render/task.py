@@ -69,10 +69,10 @@ def _run(run: dict[str, Any], now: datetime) -> Row:
         f"took {span((ended - started).total_seconds())}" if started and ended else "",
     )
     why_it_ran = (f"  ({line(run['why'])})", "dim")
-    return Row(cells=tuple(map(Text, cells)), note=Text.assemble(_ending(run["exit"]), why_it_ran))
+    return Row(cells=tuple(map(Text, cells)), note=Text.assemble(ending(run["exit"]), why_it_ran))
 
 
-def _ending(record: dict[str, Any] | None) -> str:
+def ending(record: dict[str, Any] | None) -> str:
     if record is None:
         return ""
     if record["cause"] != "exited":
@@ -91,10 +91,10 @@ def _events(document: dict[str, Any]) -> Iterator[RenderableType]:
 
 def _event(event: dict[str, Any]) -> Row:
     at = line(str(event.get("at", "")))[:19].replace("T", " ")
-    return Row(cells=(Text(at, "dim"), Text(line(str(event.get("event", ""))))), note=Text(_said(event)))
+    return Row(cells=(Text(at, "dim"), Text(line(str(event.get("event", ""))))), note=Text(said(event)))
 
 
-def _said(event: dict[str, Any]) -> str:
+def said(event: dict[str, Any]) -> str:
     """What an event says, as a sentence where it holds one."""
     if "message" in event:
         error = event.get("error")

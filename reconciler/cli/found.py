@@ -1,0 +1,43 @@
+"""What a repository tells about itself: the command that checks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def checks(main: Path) -> Iterator[str]:
+    """The command that checks this repository, where its files name one."""
+    for file, line, command in (
+        ("justfile", "check", "just check"),
+        ("justfile", "test", "just test"),
+        ("Makefile", "check", "make check"),
+        ("Makefile", "test", "make test"),
+    ):
+        if _has_target(main / file, line):
+            yield command
+            return
+    if _npm_test(main / "package.json"):
+        yield "npm test"
+    elif (main / "Cargo.toml").is_file():
+        yield "cargo test"
+    elif (main / "go.mod").is_file():
+        yield "go test ./..."
+    elif (main / "tests").is_dir() and (main / "pyproject.toml").is_file():
+        yield "python -m pytest -q"
+
+
+def _has_target(file: Path, name: str) -> bool:
+    if not file.is_file():
+        return False
+    return any(line.startswith((f"{name}:", f"{name} ")) for line in file.read_text("utf-8", "replace").splitlines())
+
+
+def _npm_test(file: Path) -> bool:
+    try:
+        package = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    scripts = package.get("scripts") if isinstance(package, dict) else None
+    return isinstance(scripts, dict) and "test" in scripts

@@ -1,0 +1,217 @@
+"""`get`: tables of what there is, and arrays of it for programs. A source that did not answer is said, and no empty table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import click
+
+from reconciler import loop, worktree_list
+from reconciler.cli.apply import Duration
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.pr import listed, meant
+from reconciler.cli.prune import DEFAULT_ROOT
+from reconciler.cli.rows import Listing, Row, entries, looked, silence
+from reconciler.cli.status import task_id
+from reconciler.cli.wheel import Wheel
+from reconciler.desired import Desired, EpicSpec
+from reconciler.errors import UsageError
+from reconciler.names import BRANCH_PREFIX, RunKind, Sha, TaskId, branch_of, usable
+from reconciler.observed import Run, Unknown, Worktree
+from reconciler.observer import ask
+from reconciler.render import document, listing
+from reconciler.render.entry import run_record
+from reconciler.wiring import Site
+from reconciler.workspaces import CHECKS
+from reconciler.worktree_list import BRANCHES
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Kinds(click.Group):
+    """Takes the singular too, as `kubectl get` does."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return super().get_command(ctx, name) or super().get_command(ctx, f"{name}s")
+
+
+@click.group("get", cls=_Kinds, context_settings={"help_option_names": ["-h", "--help"]})
+def get_command() -> None:
+    """List what there is of a kind, or the one that is named."""
+
+
+@get_command.command("tasks")
+@click.argument("task", required=False)
+@common
+def tasks(task: str | None, out: Output) -> int:
+    """List the tasks of every recorded manifest."""
+    tick = looked(here(), out)
+    found = Listing(what="tasks", rows=list(entries(tick).values()), table=listing.tasks, silent=silence(tick))
+    return found.answer_for(out, task, [row for row in found.rows if task in (None, row["id"])])
+
+
+@get_command.command("runs")
+@click.argument("task", required=False, metavar="[TASK|RUN]")
+@common
+def runs(task: str | None, out: Output) -> int:
+    """List the runs of agents and checks, oldest first: all, those of a TASK, or the one with that id (work/x-1/2)."""
+    now, seen, silent = loop.now(), *_runs(here())
+    rows = [_run(run) for run in sorted(seen, key=lambda run: (run.started_at or now, run.id))]
+    found = Listing(what="runs", rows=rows, table=partial(listing.runs, now=now), silent=silent)
+    return found.answer_for(out, task, [row for row in rows if task in (None, row["task"], row["id"])])
+
+
+@get_command.command("worktrees")
+@click.argument("task", required=False)
+@common
+def worktrees(task: str | None, out: Output) -> int:
+    """List the worktrees of tasks and of checks, and how many files in each are in no commit."""
+    site = here()
+    seen, silent = _runs(site)
+    tasks = ask(site.tracker.tasks)
+    if isinstance(tasks, Unknown):
+        silent, tasks = {**silent, "tracker": tasks.why}, {}
+    ids = [task.id for task in tasks.values() if not task.closed and usable(task.id)]
+    rows = ask(lambda: list(_worktrees(site, ids, seen)))
+    if isinstance(rows, Unknown):
+        silent, rows = {**silent, "worktrees": rows.why}, []
+    found = Listing(what="worktrees", rows=rows, table=listing.worktrees, silent=silent)
+    return found.answer_for(out, task, [row for row in rows if task in (None, row["task"])])
+
+
+@get_command.command("prs")
+@click.argument("pr", required=False, metavar="[TASK|NUMBER]")
+@common
+def prs(pr: str | None, out: Output) -> int:
+    """List every pull request, merged and closed ones too."""
+    site = here()
+    found = listed(site, looked(site, out))
+    return found.answer_for(out, pr, found.rows if pr is None else meant(pr, found.rows))
+
+
+@get_command.command("events")
+@click.argument("task", required=False)
+@click.option("--task", "of", default=None, metavar="TASK", help="Only of this task; the same as to name it")
+@click.option("--since", type=Duration(), default=None, help="Only of so long ago or less, such as 90s, 15m or 2h")
+@click.option("-n", "most", type=click.IntRange(0), default=None, help="Only the newest so many")
+@common
+def events(task: str | None, of: str | None, since: float | None, most: int | None, out: Output) -> int:
+    """List what happened, newest last."""
+    if task and of and task != of:
+        raise UsageError("events of one task can be asked for, not of two")
+    named = task or of
+    seen = ask(partial(here().journal.events, task_id(named) if named else None))
+    silent = {"history": seen.why} if isinstance(seen, Unknown) else {}
+    after = LONG_AGO if since is None else loop.now() - timedelta(seconds=since)
+    rows = [] if isinstance(seen, Unknown) else [each for each in seen if since is None or _at(each) >= after]
+    newest = rows if most is None else rows[len(rows) - min(most, len(rows)) :]
+    return Listing(what="events", rows=newest, table=listing.events, silent=silent).answer(out)
+
+
+@get_command.command("manifests")
+@click.argument("name", required=False)
+@common
+def manifests(name: str | None, out: Output) -> int:
+    """List the recorded manifests, and how they stand."""
+    site = here()
+    read = site.recorded.load()
+    tick = Wheel(site=site, out=out, load=lambda: Desired(epics=read.epics)).loop().look()
+    known = {spec.name: site.recorded.status(spec.name) for spec in read.epics}
+    shown = {epic["name"]: epic for epic in document.status(tick.plan, tick.observed, known)["epics"]}
+    rows = [_manifest(spec, shown[spec.name]) for spec in read.epics]
+    silent = {**silence(tick), **{f"manifest {each}": why for each, why in sorted(read.problems.items())}}
+    found = Listing(what="manifests", rows=rows, table=listing.manifests, silent=silent)
+    return found.answer_for(out, name, [row for row in rows if name in (None, row["name"])])
+
+
+# --- runs ----------------------------------------------------------------------------------------------------
+
+
+def _runs(site: Site) -> tuple[Sequence[Run], dict[str, str]]:
+    """Every run, and why there may be others."""
+    seen = ask(site.runner.runs)
+    return ((), {"runs": seen.why}) if isinstance(seen, Unknown) else (list(seen.values()), {})
+
+
+def _run(run: Run) -> Row:
+    known = {"kind": str(run.id.kind), "task": run.task, "manifest": run.manifest, "n": run.id.n}
+    return {**run_record(run), **known, "pid": run.pid if run.alive else None}
+
+
+# --- worktrees -----------------------------------------------------------------------------------------------
+
+
+def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run]) -> Iterator[Row]:
+    """Those of tasks, then those of checks, under every folder that a manifest or git speaks of."""
+    known = worktree_list.read(site.git)
+    heads = {str(entry.path): entry.head for entry in known.entries}
+    for root in _roots(site, known):
+        for task, tree in site.workspaces.worktrees(root, tasks).items():
+            mine = [run for run in runs if run.id.kind is RunKind.WORK and run.task == task]
+            yield {**_work(site, task, tree), **_place(site, tree.path), "run": _live(mine)}
+        for subject, path in site.workspaces.check_worktrees(root).items():
+            mine = [run for run in runs if run.id.kind is RunKind.CHECK and run.id.subject == subject]
+            yield {**_check(heads.get(path), mine), **_place(site, path), "run": _live(mine)}
+
+
+def _roots(site: Site, known: worktree_list.Listing) -> list[str]:
+    """Where worktrees of ours stand: as the manifests say, and where those stand that no manifest speaks of any more."""
+    named = [spec.worktrees.root for spec in site.desired().epics]
+    left = [str(e.path.parent) for e in known.entries if (e.branch or "").startswith(BRANCHES + BRANCH_PREFIX)]
+    checks = [str(e.path.parent.parent) for e in known.entries if e.path.parent.name == CHECKS]
+    default = [] if named else [str(site.repository.main.parent / DEFAULT_ROOT)]
+    return list(dict.fromkeys(os.path.realpath(root) for root in (*named, *default, *left, *checks)))
+
+
+def _work(site: Site, task: TaskId, tree: Worktree) -> Row:
+    changed = None if tree.fault or tree.head is None else ask(partial(site.forge.uncommitted, tree.path, tree.head))
+    return {
+        "kind": str(RunKind.WORK),
+        "task": task,
+        "branch": branch_of(task),
+        "head": tree.head,
+        "changed": len(changed) if isinstance(changed, frozenset) else None,
+        "fault": str(tree.fault) if tree.fault else None,
+        "detail": tree.detail or None,
+        "nested": tree.nested,
+    }
+
+
+def _check(head: Sha | None, runs: Sequence[Run]) -> Row:
+    newest = max(runs, key=lambda run: run.id.n, default=None)
+    nothing = dict.fromkeys(("branch", "changed", "fault", "detail", "nested"))
+    return {"kind": str(RunKind.CHECK), "task": newest.task if newest else None, "head": head, **nothing}
+
+
+def _place(site: Site, path: str) -> Row:
+    return {"worktree": os.path.relpath(path, site.repository.main), "path": path}
+
+
+def _live(runs: Sequence[Run]) -> Row | None:
+    return next((_run(run) for run in runs if run.alive), None)
+
+
+# --- the rest ------------------------------------------------------------------------------------------------
+
+
+def _at(event: Row) -> datetime:
+    """When it happened; long ago where that can't be told."""
+    try:
+        at = datetime.fromisoformat(str(event.get("at")))
+    except ValueError:
+        return LONG_AGO
+    return at if at.tzinfo else LONG_AGO
+
+
+def _manifest(spec: EpicSpec, shown: Row) -> Row:
+    return {
+        **{key: shown[key] for key in ("name", "epic", "generation", "observedGeneration")},
+        "suspended": spec.suspend,
+        "source": spec.source or "-",
+        "base": spec.base,
+        "maxAgents": spec.max_agents,
+        "conditions": shown["conditions"],
+    }

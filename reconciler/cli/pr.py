@@ -1,0 +1,171 @@
+"""`pr`: look at the pull requests of the local forge. Nothing is changed, and nothing of the repository's is run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import click
+from rich.text import Text
+
+from reconciler import wiring
+from reconciler.cli import EXIT_NEEDS_PERSON
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.rows import Listing, entries, looked, said_silent, silence
+from reconciler.errors import PermanentError, UsageError
+from reconciler.forges.local.changes import Span
+from reconciler.forges.local.record import PullRecord
+from reconciler.loop import Tick
+from reconciler.names import Sha
+from reconciler.observed import PullRequest, PullState, Unknown
+from reconciler.observer import ask
+from reconciler.render import listing, pulls
+from reconciler.render.words import stamp
+from reconciler.wiring import Site
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A pull request: what is kept about it, and how it stands now."""
+
+    record: PullRecord
+    seen: PullRequest
+
+
+@click.group("pr", context_settings={"help_option_names": ["-h", "--help"]})
+def pr_command() -> None:
+    """Look at the pull requests that are kept in this repository. A PR is named by its task or its number (7, '#7')."""
+
+
+@pr_command.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also those that are merged or closed")
+@common
+def list_pulls(everything: bool, out: Output) -> int:
+    """List the open pull requests."""
+    site = here()
+    found = listed(site, looked(site, out))
+    wanted = [row for row in found.rows if everything or row["state"] == PullState.OPEN]
+    return replace(found, rows=wanted, what="pull requests" if everything else "open pull requests").answer(out)
+
+
+@pr_command.command("show")
+@click.argument("pr")
+@common
+def show(pr: str, out: Output) -> int:
+    """Show one PR: what it brings, what was said about it, and why it is not merged yet."""
+    site = here()
+    pull = _named(site, pr)
+    tick = looked(site, out)
+    silent = silence(tick)
+    entry = entries(tick).get(pull.record.task)
+    unknown = [{"source": source, "message": why} for source, why in silent.items()]
+    shown = {**_row(pull, entry, silent), **_more(site, pull, entry), "unknown": unknown}
+    said_silent(out, silent)
+    out.answer(shown, lambda: pulls.show(shown))
+    return EXIT_NEEDS_PERSON if silent else 0
+
+
+@pr_command.command("diff")
+@click.argument("pr")
+@common
+def diff(pr: str, out: Output) -> int:
+    """Print what one PR changes, against the commit where it left its base. Into a pipe go the bytes, for 'git apply'."""
+    site = here()
+    pull = _named(site, pr)
+    base, span = _span(site, pull, entries(looked(site, out)).get(pull.record.task))
+    terminal = sys.stdout.isatty()
+    patch = site.forge.changes.patch(span, whole=not (terminal and out.for_people))
+    if not patch:
+        out.chat(f"#{pull.record.number} changes nothing that {base} does not have")
+    if not out.for_people:
+        text = patch.decode("utf-8", "replace")
+        known = {"number": pull.record.number, "task": pull.record.task, "base": span.start, "head": span.head}
+        out.answer({**known, "diff": text}, lambda: Text())
+    elif terminal:
+        text = patch.decode("utf-8", "replace").removesuffix("\n")
+        for line in pulls.coloured(text) if text else ():
+            click.echo(line, color=out.color)
+    else:
+        click.echo(patch, nl=False)
+    return 0
+
+
+# --- what 'get prs' needs too --------------------------------------------------------------------------------
+
+
+def listed(site: Site, tick: Tick) -> Listing:
+    """Every pull request there ever was, oldest first."""
+    every, silent, known = ask(partial(_every, site)), silence(tick), entries(tick)
+    if isinstance(every, Unknown):
+        silent, every = {**silent, "forge": every.why}, []
+    rows = [_row(pull, known.get(pull.record.task), silent) for pull in every]
+    return Listing(what="pull requests", rows=rows, table=listing.pull_requests, silent=silent)
+
+
+def _every(site: Site) -> list[Pull]:
+    return [Pull(record, seen) for record, seen in site.forge.every_pull_request()]
+
+
+def meant(text: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those rows that a person means by a task's id, or by a number where no task is called so."""
+    rows_ = list(found)
+    number = re.fullmatch(r"#?([0-9]{1,18})", text)
+    by_task = [row for row in rows_ if row["task"] == text]
+    return by_task or [row for row in rows_ if number and row["number"] == int(number[1])]
+
+
+def _named(site: Site, text: str) -> Pull:
+    every = {pull.record.number: pull for pull in _every(site)}
+    found = meant(text, [{"task": pull.record.task, "number": number} for number, pull in every.items()])
+    if not found:
+        raise UsageError(f"{text} has no pull request", hint="'reconcile pr list --all' names them all")
+    return every[found[-1]["number"]]
+
+
+def _row(pull: Pull, entry: Mapping[str, Any] | None, silent: Mapping[str, str]) -> dict[str, Any]:
+    newest = entry and entry["pullRequest"] and entry["pullRequest"]["number"] == pull.record.number
+    return pulls.row(pull.seen, pull.record.title, entry if newest else None, known=not silent)
+
+
+def _more(site: Site, pull: Pull, entry: Mapping[str, Any] | None) -> dict[str, Any]:
+    record, changes = pull.record, site.forge.changes
+    base, span = _span(site, pull, entry)
+    return {
+        "body": record.body,
+        "branch": record.branch,
+        "base": base,
+        "landed": record.landed,
+        "method": record.method,
+        "reviews": [
+            {"verdict": str(said.verdict), "head": said.head, "by": said.by, "at": stamp(said.at), "text": said.text}
+            for said in record.reviews
+        ],
+        "commits": [{"sha": commit.sha, "subject": commit.subject} for commit in changes.commits(span)],
+        "files": [
+            {"path": file.path, "status": file.kind, "added": file.added, "deleted": file.deleted}
+            for file in changes.files(span)
+        ],
+    }
+
+
+def _span(site: Site, pull: Pull, entry: Mapping[str, Any] | None) -> tuple[str, Span]:
+    """Its base, and what it brings to it: to the one that it landed on, where it did."""
+    name = _base(site, entry["manifest"] if entry else None)
+    landed = pull.record.landed
+    base: Sha = site.forge.changes.before(landed) if landed else site.forge.base(name, look=False).head
+    return name, site.forge.changes.span(base, pull.seen.head)
+
+
+def _base(site: Site, manifest: str | None) -> str:
+    bases = {spec.name: spec.base for spec in site.desired().epics}
+    if manifest in bases:
+        return bases[manifest]
+    only = set(bases.values())
+    name = only.pop() if len(only) == 1 else wiring.locate(site.repository.main, wiring.environ()).default_base
+    if name is None:
+        raise PermanentError("no base branch is known here", hint="apply the manifest that the pull request is for")
+    return name

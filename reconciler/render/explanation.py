@@ -1,0 +1,84 @@
+"""The manifest's fields for people: one with all there is to know about it, or all of them in brief.
+
+Made from the document that `explain -o json` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from reconciler.render.safe import block
+from reconciler.render.table import Row, Rows
+
+Field = dict[str, Any]
+
+STEP = "  "
+DEFAULT_MOST = 24
+
+
+def field(kind: str, document: Field) -> RenderableType:
+    """Everything about one field, and in brief what is inside it."""
+    return Group(*_heading(kind, document), *_facts(document), *_inside(document, deep=not document["path"]))
+
+
+def tree(kinds: Sequence[Field]) -> RenderableType:
+    """Every field of every kind, in brief."""
+    said = (part for kind in kinds for part in (*_heading(kind["kind"], kind), *_inside(kind, deep=True), Text()))
+    return Group(*said, Text("'reconcile explain FIELD.PATH' says more, as in 'reconcile explain spec.agent.timeout'"))
+
+
+def _heading(kind: str, document: Field) -> Iterator[RenderableType]:
+    name = f"{kind}.{document['path']}" if document["path"] else kind
+    required = "  required" if document["required"] and document["path"] else ""
+    yield Text.assemble((name, "bold"), f"  {document['type']}" if document["path"] else "", (required, "yellow"))
+    yield Rows(rows=[Row(cells=(Text(),), note=Text(document["description"]))], yields=0)
+
+
+def _facts(document: Field) -> Iterator[RenderableType]:
+    if not document["path"]:
+        return
+    facts = {"allowed": document["allowed"], "default": _value(document["default"])}
+    yield Text()
+    yield Rows(
+        rows=[Row(cells=(Text(name, "dim"),), note=Text(said)) for name, said in facts.items() if said], yields=0
+    )
+    yield Text("\nExamples" if len(document["examples"]) > 1 else "\nExample", "bold")
+    name = document["path"].rpartition(".")[2]
+    shown = (Text(f"{name}: {_value(example)}") for example in document["examples"])
+    yield Rows(rows=[Row(cells=(Text(),), note=example) for example in shown], yields=0)
+
+
+def _inside(document: Field, *, deep: bool) -> Iterator[RenderableType]:
+    if document["fields"]:
+        yield Text("\nFields", "bold")
+        yield Rows(rows=list(_rows(document["fields"], 0, deep=deep)), yields=1, note_least=30)
+
+
+def _rows(fields: Sequence[Field], depth: int, *, deep: bool) -> Iterator[Row]:
+    for each in fields:
+        name = Text(STEP * depth + each["path"].rpartition(".")[2], "cyan")
+        brief = each["description"].partition(". ")[0].rstrip(".")
+        yield Row(cells=(name, Text(each["type"]), Text(_brief(each), "dim")), note=Text(brief))
+        yield from _rows(each["fields"] if deep else (), depth + 1, deep=deep)
+
+
+def _brief(document: Field) -> str:
+    if document["required"]:
+        return "required"
+    if document["fields"]:
+        return ""  # what is inside says it
+    said = _value(document["default"])
+    return said if len(said) <= DEFAULT_MOST else f"{said[: DEFAULT_MOST - 1]}…"
+
+
+def _value(value: Any) -> str:
+    """A value on one line, as YAML has it; empty where there is none."""
+    if value is None:
+        return ""
+    said = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+    return block(said.removesuffix("\n...\n").rstrip())

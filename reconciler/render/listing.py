@@ -1,0 +1,141 @@
+"""Tables of what there is, one row a thing: made from the arrays that `get -o json` prints, under headings.
+
+What has no value is a dash, so that every row has as many words as its heading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from reconciler.render.safe import line
+from reconciler.render.table import Row, Rows
+from reconciler.render.task import ending, said
+from reconciler.render.words import span, stamped
+
+Document = dict[str, Any]
+
+SHA_MOST = 12
+NOTE_LEAST = 12
+
+
+def tasks(rows: Sequence[Document]) -> RenderableType:
+    """Each task with where it stands and what it waits for."""
+    return _table(("TASK", "MANIFEST", "STATE", "RUN", "PR", "NEXT", "TITLE"), rows, _task, yields=6)
+
+
+def runs(rows: Sequence[Document], now: datetime) -> RenderableType:
+    """Each run with its process, its age, and how it ended."""
+    headings = ("TASK", "RUN", "STATE", "PID", "STARTED", "TOOK", "ENDED")
+    return _table(headings, rows, lambda row: _run(row, now), yields=0)
+
+
+def worktrees(rows: Sequence[Document]) -> RenderableType:
+    """Each worktree with what stands in it and in no commit, and who works there."""
+    return _table(("TASK", "HEAD", "STATE", "RUN", "WORKTREE"), rows, _worktree, yields=0)
+
+
+def pull_requests(rows: Sequence[Document]) -> RenderableType:
+    """Each pull request with what is known about it."""
+    return _table(("PR", "TASK", "STATE", "HEAD", "CHECKS", "REVIEW", "TITLE"), rows, _pull_request, yields=6)
+
+
+def events(rows: Sequence[Document]) -> RenderableType:
+    """What happened, newest last."""
+    return _table(("AT", "EVENT", "TASK", "WHAT"), rows, _event, yields=2)
+
+
+def manifests(rows: Sequence[Document]) -> RenderableType:
+    """Each manifest with its conditions. GENERATION: the one that was acted on, of the one that is recorded."""
+    headings = ("NAME", "EPIC", "GENERATION", "CONVERGED", "DEGRADED", "SUSPENDED", "SOURCE")
+    return _table(headings, rows, _manifest, yields=1)
+
+
+def _table(
+    headings: Sequence[str], rows: Sequence[Document], cells: Callable[[Document], Sequence[str]], *, yields: int
+) -> RenderableType:
+    """Rows under their headings. The last cell wraps; where it is the one that gives way, it is cut instead."""
+    wraps = yields < len(headings) - 1
+    found = [_row(headings, wraps, "bold"), *(_row([line(cell) or "-" for cell in cells(row)], wraps) for row in rows)]
+    return Rows(rows=found, yields=yields, indent=0, note_least=NOTE_LEAST)
+
+
+def _row(cells: Sequence[str], wraps: bool, style: str = "") -> Row:
+    texts = [Text(cell, style) for cell in cells]
+    return Row(cells=tuple(texts[:-1]), note=texts[-1]) if wraps else Row(cells=tuple(texts))
+
+
+def _task(row: Document) -> Sequence[str]:
+    run, pull, word, action = row["run"], row["pullRequest"], row["waiting"], row.get("next")
+    return (
+        row["id"],
+        row["manifest"],
+        row["group"],
+        _of_kind(run) if run else "",
+        f"#{pull['number']}" if pull else "",
+        action["action"] if action else word["reason"] if word else "",
+        row["title"],
+    )
+
+
+def _run(row: Document, now: datetime) -> Sequence[str]:
+    started, ended = (stamped(row[name]) if row[name] else None for name in ("startedAt", "endedAt"))
+    return (
+        row["task"],
+        _of_kind(row),
+        row["state"],
+        str(row["pid"] or ""),
+        f"{span((now - started).total_seconds())} ago" if started else "never",
+        span(((ended or now) - started).total_seconds()) if started and (ended or row["pid"]) else "",
+        ending(row["exit"]),
+    )
+
+
+def _of_kind(run: Document) -> str:
+    return "check" if run["kind"] == "check" else f"attempt {run['attempt']}"
+
+
+def _worktree(row: Document) -> Sequence[str]:
+    head = (row["head"] or "")[:SHA_MOST]
+    return (row["task"] or "", head, _stands(row), _of_kind(row["run"]) if row["run"] else "", row["worktree"])
+
+
+def _stands(row: Document) -> str:
+    """What is wrong with a worktree, or what stands in it and in no commit."""
+    if row["fault"] or row["kind"] == "check":
+        return row["fault"] or ""
+    if row["changed"] is None:
+        return "unknown"
+    return f"{row['changed']} changed" if row["changed"] else "clean"
+
+
+def _pull_request(row: Document) -> Sequence[str]:
+    number, head = f"#{row['number']}", row["head"][:SHA_MOST]
+    return (number, row["task"], row["state"], head, row["checks"] or "", row["review"], row["title"])
+
+
+def _event(row: Document) -> Sequence[str]:
+    at = str(row.get("at", ""))[:19].replace("T", " ")
+    return (at, str(row.get("event", "")), str(row.get("task") or ""), said(row))
+
+
+def _manifest(row: Document) -> Sequence[str]:
+    by_type = {each["type"]: each for each in row["conditions"]}
+    return (
+        row["name"],
+        row["epic"] or "",
+        f"{row['observedGeneration']}/{row['generation']}",
+        *(_condition(by_type[name]) for name in ("Converged", "Degraded")),
+        "yes" if row["suspended"] else "no",
+        row["source"],
+    )
+
+
+def _condition(condition: Document) -> str:
+    status, reason = condition["status"], condition["reason"]
+    telling = status != ("True" if condition["type"] == "Converged" else "False")
+    return f"{status} ({reason})" if telling else str(status)

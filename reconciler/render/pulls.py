@@ -1,0 +1,144 @@
+"""Pull requests: each as a plain dictionary, one in full for people, and a diff for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from reconciler.observed import PullRequest, PullState
+from reconciler.render.safe import block, line
+from reconciler.render.table import Row, Rows
+from reconciler.render.words import counted, stamp
+
+Document = dict[str, Any]
+
+FILES_MOST = 200
+SHA_MOST = 12
+_KINDS = {"A": "added", "D": "deleted", "M": "changed", "T": "another kind"}
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+_HEADINGS = ("diff ", "index ", "--- ", "+++ ", "new file ", "deleted file ", "rename ", "similarity ", "old ", "new ")
+
+
+def row(pull: PullRequest, title: str, entry: Mapping[str, Any] | None, *, known: bool) -> Document:
+    """A pull request as it stands in JSON. `entry` is its task's, where a manifest holds it and this is its newest.
+
+    `known` False: a source was silent, so that there may be an entry, and checks, all the same.
+    """
+    judged = entry["pullRequest"] if entry else {"checks": "none" if known else None, "review": _review(pull)}
+    return {
+        "number": pull.number,
+        "task": pull.task,
+        "title": title,
+        "manifest": entry["manifest"] if entry else None,
+        "state": str(pull.state),
+        "head": pull.head,
+        "checks": judged["checks"],
+        "review": judged["review"],
+        "url": pull.url,
+        "openedAt": stamp(pull.opened_at) if pull.opened_at else None,
+        "closedAt": stamp(pull.closed_at) if pull.closed_at else None,
+        "declined": pull.declined,
+        "waiting": entry["waiting"] if entry else None,
+        "next": entry.get("next") if entry else None,
+    }
+
+
+def show(document: Document) -> RenderableType:
+    """Everything about one pull request."""
+    heading = Text.assemble((f"#{document['number']}", "bold"), f"  {line(document['title'])}")
+    facts = [(name, value) for name, value in _facts(document) if value]
+    rows = [Row(cells=(Text(name, "dim"),), note=Text(value)) for name, value in facts]
+    return Group(heading, Rows(rows=rows, yields=0), *_reviews(document), *_commits(document), *_files(document))
+
+
+def coloured(patch: str) -> Iterator[str]:
+    """The lines of a diff with the colours of a terminal, and nothing else in them that could move it."""
+    inside = False
+    for text in block(patch, len(patch)).split("\n"):
+        inside = (inside or text.startswith("@@")) and not text.startswith("diff ")
+        if not inside and text.startswith(_HEADINGS):
+            yield click.style(text, bold=True)
+        else:
+            yield click.style(text, fg=_COLOURS.get(text[:1])) if inside else text
+
+
+def _review(pull: PullRequest) -> str:
+    if pull.declined or (pull.rejection and pull.rejection.head == pull.head):
+        return "rejected"
+    return "approved" if pull.approved == pull.head else "none"
+
+
+def _facts(document: Document) -> Iterator[tuple[str, str]]:
+    yield "task", line(document["task"])
+    yield "manifest", line(document["manifest"] or "")
+    yield "state", document["state"] + (", declined" if document["declined"] else "")
+    yield "landed" if document["state"] == PullState.MERGED else "not merged", _why(document)
+    yield "checks", document["checks"] or "not known"
+    yield "review", document["review"]
+    yield "base", line(document["base"] or "")
+    yield "head", f"{document['head']}  ({line(document['branch'])})"
+    yield "opened", _time(document["openedAt"])
+    yield "closed", _time(document["closedAt"])
+
+
+def _why(document: Document) -> str:
+    """Why it is not merged, or how it was."""
+    action, word = document["next"], document["waiting"]
+    match document["state"]:
+        case PullState.MERGED if document["landed"]:
+            return f"as {document['landed'][:SHA_MOST]}, by {line(document['method'] or 'hand')}"
+        case PullState.MERGED:
+            return "by a person"
+        case PullState.CLOSED:
+            return "it was declined" if document["declined"] else "it was closed"
+    if action:
+        return f"next: {line(action['message'])}  ({action['action']})"
+    if word:
+        return f"{line(word['message'])}  ({word['reason']})"
+    if document["unknown"]:
+        return f"not known: {', '.join(silent['source'] for silent in document['unknown'])} did not answer"
+    return "no recorded manifest holds its task" if document["manifest"] is None else "nothing is in its way"
+
+
+def _time(at: str | None) -> str:
+    return at[:19].replace("T", " ") if at else ""
+
+
+def _reviews(document: Document) -> Iterator[RenderableType]:
+    if document["reviews"]:
+        yield Text("\nReviews", "bold")
+        yield Rows(rows=[_review_row(each, document["head"]) for each in document["reviews"]], yields=1)
+
+
+def _review_row(review: Document, head: str) -> Row:
+    of = "" if review["head"] == head else f" an older head, {review['head'][:SHA_MOST]}"
+    cells = (_time(review["at"]), line(review["by"]), review["verdict"] + of)
+    return Row(cells=tuple(map(Text, cells)), note=Text(block(review["text"])))
+
+
+def _commits(document: Document) -> Iterator[RenderableType]:
+    yield Text(f"\n{counted(len(document['commits']), 'commit').capitalize()}", "bold")
+    rows = [
+        Row(cells=(Text(each["sha"][:SHA_MOST], "yellow"), Text(line(each["subject"])))) for each in document["commits"]
+    ]
+    if rows:
+        yield Rows(rows=rows, yields=1)
+
+
+def _files(document: Document) -> Iterator[RenderableType]:
+    files: Sequence[Document] = document["files"]
+    yield Text(f"\n{counted(len(files), 'file')}", "bold")
+    if files:
+        yield Rows(rows=[_file(each) for each in files[:FILES_MOST]], yields=0)
+    if len(files) > FILES_MOST:
+        yield Text(f"  … and {len(files) - FILES_MOST} more", "dim")
+
+
+def _file(file: Document) -> Row:
+    added, deleted = (f"{sign}{file[name]}" if file[name] else "" for sign, name in (("+", "added"), ("-", "deleted")))
+    kind = _KINDS.get(file["status"], str(file["status"])) + ("" if file["added"] is not None else ", binary")
+    return Row(cells=(Text(line(file["path"])), Text(kind), Text(added, "green"), Text(deleted, "red")))
