@@ -1,4 +1,9 @@
+import 'manifests/reconcile.just'
+
+set allow-duplicate-recipes
+
 bin := justfile_directory() / ".venv/bin"
+export PATH := bin + ":" + env("PATH")
 
 [private]
 default:
@@ -20,6 +25,14 @@ check: && test
 # Run the fast tests (arguments go to pytest: `just test -m slow`)
 test *args:
     {{bin}}/pytest -q -n auto {{args}}
+
+# Kill everything that can be killed, and see that it goes on (arguments go to pytest)
+test-crash-recovery *args:
+    {{bin}}/pytest tests/processes/test_recovery.py -v {{args}}
+
+# Measure what the program costs, each figure beside one of the same run (`just bench tick spawn --quick`)
+bench *args:
+    {{bin}}/python -m tests.bench {{args}}
 
 # Watch fake agents build something in a throwaway repository
 demo:

@@ -232,37 +232,6 @@ gone  ────────────────────  0/0 closed
     )
 
 
-def test_a_view_of_what_moves_leaves_out_what_does_not():
-    decided, observed = busy()
-
-    assert (
-        printed(text.progress(document.status(decided, observed), most=1))
-        == """\
-feature-x  x  ━───────────────────  1/16 closed
-  Progressing  1 action due, 1 agent at work, 1 check running, 1 timer pending
-
-Needs a person (2)
-  x-4  Check with just  pr_created  attempt 1  #8 checks pending
-       it changes justfile, which needs a person; 'reconcile approve x-4' says yes  (ProtectedPaths)
-  … and 1 more
-
-In progress (1)
-  x-2  レンダラーを書く  working  attempt 2  12m34s  attempt 2 is at work; quiet for 3m20s
-                                                     (AgentRunning)
-
-Pull requests (1)
-  x-3  Teach the lexer numbers  pr_created  check  1m00s  #7 checks pending
-       the checks run on the merged tree e3e3e3e3e3e3  (ChecksRunning)
-
-  2 ready, 9 blocked
-
-gone  ────────────────────  0/0 closed
-  Degraded (EpicNotFound)  no task y is in the tracker
-
-"""
-    )
-
-
 def test_a_description_holds_the_text_the_runs_and_the_history():
     decided, observed = busy()
     failed = {"at": "2026-01-01T11:59:30.123456Z", "event": "ActionFailed", "task": "x-3", "action": "Land"}
@@ -424,7 +393,6 @@ def hostile(title):
     status = document.status(decided, observed)
     yield text.plan(decided)
     yield text.status(status)
-    yield text.progress(status)
     for task in (unusable.id, TaskId("x-3"), TaskId("x-4")):
         yield text.describe(document.describe(task, decided, observed, events))
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from reconciler import __version__
 from reconciler.errors import LockedError, ManifestError, ReconcileError, UsageError
@@ -18,21 +19,34 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Record a manifest and do what can be done now"),
     "diff": ("apply", "Show what apply would do, and why"),
     "watch": ("watch", "Keep every recorded manifest and the world the same"),
+    "run": ("run", "Work off an epic, or every task, without a manifest"),
     "status": ("status", "Show every task, and what happens to it next"),
     "describe": ("status", "Show everything about one task"),
     "logs": ("status", "Show what a task's agent printed"),
+    "get": ("get", "List tasks, runs, worktrees, pull requests, events or manifests"),
+    "pr": ("pr", "Look at pull requests: list, show, diff"),
     "approve": ("people", "Say yes to a task's pull request"),
     "reject": ("people", "Say no to a task's pull request"),
     "retry": ("people", "Begin a task anew"),
     "stop": ("people", "Stop a task's agent, or all of them"),
+    "spawn": ("spawn", "Start one agent for a task now"),
+    "take": ("people", "Work on a task yourself: hands off"),
+    "release": ("people", "Give a task back that was taken"),
     "merge": ("merge", "Check and land what is offered"),
     "prune": ("prune", "Remove the worktrees of closed tasks"),
     "restore": ("prune", "Bring saved work back to a branch"),
     "task": ("task", "Keep the built-in task store"),
+    "suspend": ("manifests", "Act on nothing of a manifest until it is resumed"),
+    "resume": ("manifests", "Act on a manifest again"),
     "delete": ("manifests", "Forget a manifest"),
+    "explain": ("explain", "Say what a field of a manifest means"),
+    "schema": ("schema", "Print the JSON Schema of a manifest"),
+    "completion": ("completion", "Print what makes your shell complete commands and tasks"),
     "init": ("init", "Write a first manifest for this repository"),
+    "doctor": ("doctor", "Look at what it stands on, and say what to mend"),
     "demo": ("demo", "Watch it work in a throwaway repository"),
 }
+PROGRAM, COMPLETE_VARIABLE = "reconcile", "_RECONCILE_COMPLETE"
 EXIT_USAGE, EXIT_NEEDS_PERSON, EXIT_TIMEOUT, EXIT_LOCKED = 2, 3, 4, 5
 
 
@@ -45,7 +59,15 @@ class _Commands(click.Group):
             return None
         module = importlib.import_module(f"reconciler.cli.{COMMANDS[name][0]}")
         found: click.Command = getattr(module, f"{name}_command")
+        if ctx.resilient_parsing:  # the shell asks what may come next
+            found = importlib.import_module("reconciler.cli.completion").completing(found)
         return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        # Their modules stay unread here too.
+        return [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # Their modules stay unread: help is asked for most often.
@@ -54,7 +76,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="reconcile")
+@click.version_option(__version__, prog_name=PROGRAM)
 def program() -> None:
     """Drive many coding agents over one repository: say what you want, it sees to the rest."""
 
@@ -71,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(argv: Sequence[str]) -> int:
     """Run a command; its exit code."""
     try:
-        result = program.main(list(argv), prog_name="reconcile", standalone_mode=False)
+        result = program.main(list(argv), prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
         return 130

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from reconciler import lock, wiring
-from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT
+from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired, EpicSpec
@@ -106,7 +106,7 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
             tick = loop.until_quiet(stop)
         else:
             places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.beads, [])
-            with Wakes(places, wake), _deadline(timeout, stop, wake):
+            with Wakes(places, wake), _deadline(timeout, stop, wake), live.view(wheel):
                 over = Over()
                 tick = loop.forever(wake, stop, enough=lambda tick: over(wheel.mine(tick.plan)))
     _answer(wheel, tick)
@@ -207,8 +207,10 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     epics = {**{spec.name: spec for spec in recorded.epics}, **given}
     wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)))
     wheel = Wheel(site=site, out=out, names=frozenset(given) if given else None, load=lambda: wanted)
-    decided = wheel.mine(wheel.loop().look().plan)
+    looked = wheel.loop().look().plan
+    decided = wheel.mine(looked)
     out.answer(document.plan(decided), lambda: text.plan(decided))
+    wheel.say_strays(looked)
     if decided.actions:
         return 1
     return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) else 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from reconciler import wiring
+from reconciler.cli import recipes
+from reconciler.cli.found import checks
 from reconciler.cli.output import Output, common
 from reconciler.errors import UsageError
 
@@ -47,29 +48,41 @@ spec:
 
 @click.command("init")
 @click.argument("file", default="epic.yaml", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--justfile", is_flag=True, help="Bring in the recipes for just instead (just orchestrate, just worker, …)"
+)
 @common
-def init_command(file: Path, out: Output) -> int:
-    """Write a first manifest for this repository to FILE (epic.yaml), with what is found here filled in."""
+def init_command(file: Path, justfile: bool, out: Output) -> int:
+    """Write a first manifest for this repository to FILE (epic.yaml), with what is found here filled in.
+
+    With --justfile: write reconcile.just with its recipes, reconcile.yaml with what they go by, and a justfile that
+    imports them where there is none. Nothing that is there is overwritten.
+    """
+    located = wiring.locate(Path.cwd(), wiring.environ())
+    if justfile:
+        done = list(recipes.bring(located))
+        return _said(out, done, "\n".join((*done, "say in reconcile.yaml which agent works, then: just orchestrate")))
     if file.exists():
         raise UsageError(f"{file} exists already", hint="name another file: reconcile init FILE")
-    located = wiring.locate(Path.cwd(), wiring.environ())
     base = located.default_base or "main"
-    checks = list(_checks(located.main))
+    found = list(checks(located.main))
     text = TEMPLATE.format(
         file=file,
         pad=" " * max(1, len(f" -f {file}") - 1),
         name=_name(located.main),
         base=json.dumps(base),
-        checks=json.dumps(checks)
-        + ("" if checks else "          # for example: [make test]; run on the merged tree before it lands"),
+        checks=json.dumps(found)
+        + ("" if found else "          # for example: [make test]; run on the merged tree before it lands"),
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
-    found = (
-        f"checks: {', '.join(checks)}" if checks else "no check was found: say what must pass under mergePolicy.checks"
-    )
-    done = {"action": "WriteManifest", "task": None, "reason": "Person", "message": f"wrote {file}; {found}"}
-    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: _next(file, base, found))
+    what = f"checks: {', '.join(found)}" if found else "no check was found: say what must pass under mergePolicy.checks"
+    return _said(out, [f"wrote {file}; {what}"], _next(file, base, what))
+
+
+def _said(out: Output, done: list[str], told: str) -> int:
+    actions = [{"action": "WriteManifest", "task": None, "reason": "Person", "message": line} for line in done]
+    out.answer({"actions": actions, "waiting": [], "unknown": []}, lambda: told)
     return 0
 
 
@@ -80,39 +93,3 @@ def _next(file: Path, base: str, found: str) -> str:
 def _name(main: Path) -> str:
     text = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in main.name.lower()).strip("-")
     return text[:63].strip("-") or "epic"
-
-
-def _checks(main: Path) -> Iterator[str]:
-    """The command that checks this repository, where its files name one."""
-    for file, line, command in (
-        ("justfile", "check", "just check"),
-        ("justfile", "test", "just test"),
-        ("Makefile", "check", "make check"),
-        ("Makefile", "test", "make test"),
-    ):
-        if _has_target(main / file, line):
-            yield command
-            return
-    if _npm_test(main / "package.json"):
-        yield "npm test"
-    elif (main / "Cargo.toml").is_file():
-        yield "cargo test"
-    elif (main / "go.mod").is_file():
-        yield "go test ./..."
-    elif (main / "tests").is_dir() and (main / "pyproject.toml").is_file():
-        yield "python -m pytest -q"
-
-
-def _has_target(file: Path, name: str) -> bool:
-    if not file.is_file():
-        return False
-    return any(line.startswith((f"{name}:", f"{name} ")) for line in file.read_text("utf-8", "replace").splitlines())
-
-
-def _npm_test(file: Path) -> bool:
-    try:
-        package = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    scripts = package.get("scripts") if isinstance(package, dict) else None
-    return isinstance(scripts, dict) and "test" in scripts

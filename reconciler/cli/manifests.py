@@ -1,6 +1,8 @@
-"""`delete`: forget a manifest. It stops and removes nothing."""
+"""`suspend`, `resume`, `delete`: manifests that are recorded. Nothing of these stops or removes anything."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import click
 
@@ -8,6 +10,29 @@ from reconciler import wiring
 from reconciler.cli.apply import FILE, read
 from reconciler.cli.output import Output, common, here
 from reconciler.errors import UsageError
+
+
+@click.command("suspend")
+@click.argument("name")
+@common
+def suspend_command(name: str, out: Output) -> int:
+    """Act on nothing of the manifest NAME until it is resumed. What runs goes on; all of it is still observed.
+
+    The last word wins: a file that records NAME again, by 'apply' or because a 'watch -f' saw it change, says anew
+    whether it is suspended. Refused inside a run.
+    """
+    return _suspend(name, True, out)
+
+
+@click.command("resume")
+@click.argument("name")
+@common
+def resume_command(name: str, out: Output) -> int:
+    """Act on the manifest NAME again, also where its file said 'suspend: true': the last word wins.
+
+    Refused inside a run.
+    """
+    return _suspend(name, False, out)
 
 
 @click.command("delete")
@@ -26,4 +51,14 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
         {"action": "DeleteManifest", "task": None, "reason": "Person", "message": f"forgot {each}"} for each in names
     ]
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: "\n".join(str(d["message"]) for d in done))
+    return 0
+
+
+def _suspend(name: str, suspend: bool, out: Output) -> int:
+    what = "suspend" if suspend else "resume"
+    wiring.refuse_agents(wiring.environ(), what)
+    spec = here().recorded.change(name, lambda spec: replace(spec, suspend=suspend))
+    message = f"{what}{'ed' if suspend else 'd'} {name} (generation {spec.generation})"
+    done = {"action": f"{what.capitalize()}Manifest", "task": None, "reason": "Person", "message": message}
+    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: message)
     return 0

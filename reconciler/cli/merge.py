@@ -14,6 +14,7 @@ from reconciler.actions import (
     CloseTask,
     DeleteBranch,
     Land,
+    OpenPullRequest,
     PushBase,
     RemoveWorktree,
     SetPhase,
@@ -21,9 +22,10 @@ from reconciler.actions import (
     StopAgent,
 )
 from reconciler.cli import EXIT_NEEDS_PERSON
+from reconciler.cli.defaults import Asked, spawned_alone, undecided
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
-from reconciler.desired import Desired, MergeMode
+from reconciler.desired import Desired, EpicSpec, MergeMode
 from reconciler.errors import UsageError
 from reconciler.job import Job
 from reconciler.names import RunKind
@@ -34,7 +36,8 @@ from reconciler.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 MERGE_HALF = (
-    CloseEpic, ClosePullRequest, CloseTask, DeleteBranch, Land, PushBase, RemoveWorktree, SetPhase, StartCheck,
+    CloseEpic, ClosePullRequest, CloseTask, DeleteBranch, Land, OpenPullRequest, PushBase, RemoveWorktree, SetPhase,
+    StartCheck,
 )  # fmt: skip
 
 
@@ -47,15 +50,22 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
     if not dry_run:
         wiring.refuse_agents(wiring.environ(), "merge")
     site = here()
-    if not site.desired().epics:
-        raise UsageError("nothing is recorded here", hint="reconcile apply -f FILE")
-    wheel = Wheel(site=site, out=out, load=lambda: _by_word(site), wanted=_of_the_merge_half)
+    spawned = spawned_alone(site)
+    rest = _rest(site, out) if spawned else ()
+    wheel = Wheel(
+        site=site,
+        out=out,
+        load=lambda: _by_word(site, rest),
+        wanted=lambda action: _of_the_merge_half(action) and (action.task in spawned or not _by_nobody(action, rest)),
+    )
     if dry_run:
         decided = wheel.loop().look().plan
         out.answer(document.plan(decided), lambda: text.plan(decided))
         return 1 if decided.actions else 0
     with lock.reconciling(site.state, "merge"), interrupted() as (wake, stop, got):
         site.catch_up()
+        for spec in rest:
+            site.forge.catch_up(spec.base)
         with Wakes(spots(site.state, site.repository.common, site.beads, []), wake):
             tick = wheel.loop().forever(wake, stop, enough=lambda tick: no_wait or not _checking(tick.plan))
     if out.for_people:
@@ -79,10 +89,27 @@ def _why(decided: Plan, job: Job) -> str:
     return f"{job.verdict.message}; 'reconcile watch' has it mended" if job.verdict else "it may land at the next try"
 
 
-def _by_word(site: Site) -> Desired:
-    """The recorded manifests, with a person's word that they may merge now."""
+def _rest(site: Site, out: Output) -> tuple[EpicSpec, ...]:
+    """What goes for tasks of no manifest, whose agents 'spawn' started."""
+    recorded = site.desired().epics
+    if any(spec.epic is None and not spec.tasks for spec in recorded):
+        return ()  # there are none
+    try:
+        return (undecided(site, Asked(environ=wiring.environ()), recorded),)
+    except UsageError as error:
+        out.chat(f"what was spawned without a manifest is left alone: {error}")
+        return ()
+
+
+def _by_nobody(action: Action, rest: tuple[EpicSpec, ...]) -> bool:
+    return action.manifest in {spec.name for spec in rest}
+
+
+def _by_word(site: Site, rest: tuple[EpicSpec, ...]) -> Desired:
+    """The recorded manifests and the one for the rest, with a person's word that they may merge now."""
     desired = site.desired()
-    return replace(desired, epics=tuple(replace(e, merge=replace(e.merge, mode=MergeMode.AUTO)) for e in desired.epics))
+    epics = (*desired.epics, *rest)
+    return replace(desired, epics=tuple(replace(e, merge=replace(e.merge, mode=MergeMode.AUTO)) for e in epics))
 
 
 def _of_the_merge_half(action: Action) -> bool:

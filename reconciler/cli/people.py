@@ -1,4 +1,4 @@
-"""`approve`, `reject`, `retry`, `stop`: what only people decide. They work beside a running watch."""
+"""`approve`, `reject`, `retry`, `stop`, `take`, `release`: what only people decide. They work beside a running watch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from reconciler.cli.output import Output, common, here
 from reconciler.cli.status import task_id
 from reconciler.errors import ChangedError, ReconcileError, UsageError
 from reconciler.graph import Index
-from reconciler.job import STOPPED
+from reconciler.job import STOPPED, TAKEN
 from reconciler.jobs import crews, owners
 from reconciler.names import RunKind, Sha, TaskId
-from reconciler.observed import PullRequest, PullState, StopWhy, Task
+from reconciler.observed import PullRequest, PullState, Run, StopWhy, Task
 from reconciler.ports import Change
 from reconciler.wiring import Site
 
@@ -60,10 +60,54 @@ def retry_command(task: str, out: Output) -> int:
     """Begin a TASK anew: its attempts and landings count from here on. Its branch and worktree stay."""
     wiring.refuse_agents(wiring.environ(), "retry")
     site = here()
-    found = _task(site, task_id(task))
+    begin_anew(site, task_id(task))
+    return _said(out, "RetryTask", task, "begins anew")
+
+
+def begin_anew(site: Site, task: TaskId) -> None:
+    """Count attempts and landings of a task from here on, and open it."""
+    found = _task(site, task)
     site.runner.mark_since(found.id, _base_head(site, found.id), loop.now())
     _write(site, lambda: retrying(_task(site, found.id)))
-    return _said(out, "RetryTask", task, "begins anew")
+
+
+@click.command("take")
+@click.argument("task")
+@common
+def take_command(task: str, out: Output) -> int:
+    """Work on a TASK yourself: its agent ends, and until 'release' nothing is started, offered, landed or removed.
+
+    Its branch and worktree stay as they are, for you to go on with. Refused inside a run.
+    """
+    wiring.refuse_agents(wiring.environ(), "take")
+    site = here()
+    id = _work(site, task_id(task))
+    _write(site, lambda: Change(task=_task(site, id).id, add_labels=frozenset({TAKEN})))
+    ended = _end(site, id, lambda run: None)
+    said = _said(
+        out,
+        "Take",
+        task,
+        "yours" + ("; its agent was stopped" if ended else "") + f"; 'reconcile release {id}' gives it back",
+    )
+    left = [str(run.id) for run in site.runner.runs().values() if run.alive and run.task == id]
+    if left:
+        out.chat(f"still ending: {', '.join(left)}")
+    return 1 if left else said
+
+
+@click.command("release")
+@click.argument("task")
+@common
+def release_command(task: str, out: Output) -> int:
+    """Give a TASK back that was taken: an agent goes on with what is on its branch. Refused inside a run."""
+    wiring.refuse_agents(wiring.environ(), "release")
+    site = here()
+    id = _work(site, task_id(task))
+    if TAKEN not in _task(site, id).labels:
+        return _said(out, "Release", task, "was not taken")
+    _write(site, lambda: Change(task=_task(site, id).id, remove_labels=frozenset({TAKEN})))
+    return _said(out, "Release", task, "given back")
 
 
 @click.command("stop")
@@ -90,22 +134,31 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
 
 def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, ReconcileError]]:
     """End what runs, whatever the tracker says; what was stopped, and which tasks could not be told so."""
-    stopped: list[TaskId] = []
     unlabelled: dict[TaskId, ReconcileError] = {}
     if task is not None:
         _told(site, task, unlabelled)  # first, or a watch would start it again
+
+    def tell(run: Run) -> None:
+        if run.id.kind is RunKind.WORK and task is None:
+            _told(site, run.task, unlabelled)
+
+    return _end(site, task, tell), unlabelled
+
+
+def _end(site: Site, task: TaskId | None, tell: Callable[[Run], None]) -> list[TaskId]:
+    """End every run of a task (None: of all), telling of each once; the tasks whose runs were ended."""
+    ended: list[TaskId] = []
     end = time.monotonic() + STOP_MOST_S
     while alive := [run for run in site.runner.runs().values() if run.alive and task in (None, run.task)]:
         for run in alive:
             site.runner.stop(run.id, StopWhy.PERSON)
-            if run.task not in stopped:
-                stopped.append(run.task)
-                if run.id.kind is RunKind.WORK and task is None:
-                    _told(site, run.task, unlabelled)
+            if run.task not in ended:
+                ended.append(run.task)
+                tell(run)
         if time.monotonic() > end:
             break
         time.sleep(0.1)
-    return stopped, unlabelled
+    return ended
 
 
 def _told(site: Site, task: TaskId, unlabelled: dict[TaskId, ReconcileError]) -> None:
@@ -131,6 +184,16 @@ def _task(site: Site, task: TaskId) -> Task:
     if found is None:
         raise UsageError(f"no task {task}", hint="'reconcile task list' shows them")
     return found
+
+
+def _work(site: Site, task: TaskId) -> TaskId:
+    """A task that is work, and not over. Raises UsageError for any other."""
+    found = _task(site, task)
+    if Index(site.tracker.tasks()).is_epic(task):
+        raise UsageError(f"{task} is an epic, and no work itself", hint="name one of its tasks")
+    if found.closed:
+        raise UsageError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it anew")
+    return task
 
 
 def _offered(site: Site, task: TaskId) -> PullRequest:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from reconciler import wiring
+from reconciler.cli import live
+from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel
-from reconciler.errors import UsageError
+from reconciler.desired import AgentSpec, Desired
+from reconciler.errors import ReconcileError, UsageError
 from reconciler.loop import Tick
 from reconciler.names import RunKind, TaskId, usable
 from reconciler.observed import Run
@@ -24,15 +29,20 @@ FOLLOW_PAUSE_S = 0.2
 @click.argument("name", required=False)
 @common
 def status_command(name: str | None, out: Output) -> int:
-    """Show every task of the recorded manifests (or of the one NAMEd), and what happens to it next."""
+    """Show every task of the recorded manifests (or of the one NAMEd), and what happens to it next.
+
+    Where none is recorded, people are shown what 'reconcile run' would see.
+    """
     site = here()
-    tick = _looked(site, out)
+    tick = _looked(site, out, as_run=out.for_people)
     known = [epic.name for epic in tick.plan.epics]
     if name is not None and name not in known:
         raise UsageError(f"no manifest {name} is recorded here; known: {', '.join(known) or 'none'}")
     shown = document.status(tick.plan, tick.observed, {each: site.recorded.status(each) for each in known})
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
-    out.answer(shown, lambda: text.status(shown))
+    out.answer(shown, lambda: live.once(site, tick, shown, out) if live.interactive(out) else text.status(shown))
+    for stray in tick.plan.strays:
+        out.chat(text.stray(stray))
     return 0
 
 
@@ -76,8 +86,24 @@ def task_id(text: str) -> TaskId:
     return TaskId(text)
 
 
-def _looked(site: Site, out: Output) -> Tick:
-    return Wheel(site=site, out=out).loop().look()
+def _looked(site: Site, out: Output, *, as_run: bool = False) -> Tick:
+    return Wheel(site=site, out=out, load=(lambda: _as_run(site, out)) if as_run else None).loop().look()
+
+
+def _as_run(site: Site, out: Output) -> Desired:
+    """What is recorded; where nothing is, the manifest that a run would make up for every task."""
+    desired = site.desired()
+    if desired.epics:
+        return desired
+    try:
+        rest = undecided(site, Asked(environ=wiring.environ()), ())
+    except ReconcileError as error:
+        out.chat(str(error))
+        return desired
+    out.chat("no manifest is recorded; this is what 'reconcile run' would work on")
+    # Any program that is there: nothing is started, and what could be is not kept back by what nobody has said yet.
+    agent = AgentSpec(argv=("git",)) if rest.agent == AgentSpec() else rest.agent
+    return replace(desired, epics=(replace(rest, agent=agent),))
 
 
 def _run(site: Site, task: TaskId, attempt: int | None) -> Run:

@@ -14,6 +14,7 @@ from reconciler import graph, loop, wiring
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.status import task_id
 from reconciler.errors import UsageError
+from reconciler.job import PHASES
 from reconciler.names import TaskId
 from reconciler.ports import Change, NewTask
 from reconciler.render import safe
@@ -118,7 +119,9 @@ def update(
     if title is not None:
         _one_line(title)
     site = here()
-    run = wiring.environ().get(wiring.RUN_MARKER, "") if status == "closed" else ""
+    run = wiring.environ().get(wiring.RUN_MARKER, "")
+    # Who resets a task by hand names the label they last saw. `phase:merged` stays: it says that this is a reopening.
+    reset = [phase for phase in PHASES if phase != "phase:merged"] if status == "open" and not run else []
     _write(
         site,
         Change(
@@ -127,9 +130,9 @@ def update(
             assignee=assignee,
             title=title,
             add_labels=frozenset(add),
-            remove_labels=frozenset(remove),
+            remove_labels=frozenset({*remove, *reset} - set(add)),
             note=notes,
-            closed_by_session=run,
+            closed_by_session=run if status == "closed" else "",
         ),
     )
     return _show(site, TaskId(id), out, lambda: f"changed {id}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler import lock
+from reconciler.cli import live
 from reconciler.cli.apply import FILE, Duration, Over, ending, known_dependencies, read
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
@@ -44,7 +45,7 @@ def watch_command(
         site.catch_up()
         loop = wheel.loop()
         loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
-        with Wakes(spots(site.state, site.repository.common, site.beads, watched.paths), wake):
+        with Wakes(spots(site.state, site.repository.common, site.beads, watched.paths), wake), live.view(wheel):
             over = Over()
             tick = loop.forever(wake, stop, interval_s=interval, enough=lambda tick: until_done and over(tick.plan))
     if out.for_people:

@@ -28,6 +28,7 @@ class Wheel:
     names: frozenset[str] | None = None
     load: Callable[[], Desired] | None = None
     wanted: Callable[[Action], bool] = lambda action: True
+    show: Callable[[Tick], None] = lambda tick: None  # where a picture is drawn: what there is to draw
     done: list[dict[str, Any]] = field(default_factory=list)
     said: dict[tuple[str, str], str] = field(default_factory=dict)
     told: Plan | None = None
@@ -55,17 +56,27 @@ class Wheel:
             "unknown": [word for epic in left for word in epic["unknown"]],
         }
 
+    def say_strays(self, decided: Plan) -> None:
+        """Say, once of each, which worktrees no manifest cares for."""
+        known = self.told.strays if self.told else ()
+        for stray in decided.strays:
+            if stray not in known:
+                self.out.chat(text.stray(stray))
+
     def _mine(self, name: str) -> bool:
         return self.names is None or name in self.names
 
     def _seen(self, tick: Tick) -> None:
+        self.show(tick)
         if tick.plan is self.told and not tick.outcomes:
             return  # nothing has changed
+        self.say_strays(tick.plan)
         self.told = tick.plan
         events = []
         for outcome in tick.outcomes:
             said = document.outcome(outcome)
-            self.done.append(said)
+            if not self.out.for_people:  # a watch of weeks would gather all that it ever did
+                self.done.append(said)
             if outcome.error or not isinstance(outcome.action, SetPhase):  # labels tell nothing new
                 self.out.line(text.outcome(outcome))
             events.append(

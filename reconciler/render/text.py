@@ -14,12 +14,13 @@ from reconciler.actions import Action, Waiting
 from reconciler.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.executor import Outcome
 from reconciler.job import NEEDS_HUMAN
+from reconciler.jobs import Stray
 from reconciler.names import TaskId
 from reconciler.planner import EpicPlan, Plan
 from reconciler.reasons import NEEDS_A_PERSON
 from reconciler.render.document import waiting_order
 from reconciler.render.safe import block, line
-from reconciler.render.status import progress, status
+from reconciler.render.status import status
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import describe
 from reconciler.render.words import counted, span
@@ -28,17 +29,17 @@ PIPE_WIDTH = 1000
 TOGETHER = 4
 
 
-def plan(decided: Plan) -> RenderableType:
+def plan(decided: Plan, by: str = "reconcile apply") -> RenderableType:
     """What is done next, what waits and why, manifest by manifest, and how to have it done."""
-    return Group(*(part for epic in decided.epics for part in _epic(epic)), summary(decided))
+    return Group(*(part for epic in decided.epics for part in _epic(epic)), summary(decided, by))
 
 
-def summary(decided: Plan) -> Text:
+def summary(decided: Plan, by: str = "reconcile apply") -> Text:
     """One line: how much there is to do, and how to have it done; or why nothing is."""
     waiting = [word for epic in decided.epics for word in epic.waiting.values()]
     left = f", {len(waiting)} waiting" if waiting else ""
     if decided.actions:
-        return Text(f"{counted(len(decided.actions), 'action')}{left}; run 'reconcile apply' to do this", "bold")
+        return Text(f"{counted(len(decided.actions), 'action')}{left}; run '{by}' to do this", "bold")
     return Text(f"Nothing to do: {_nothing(decided, waiting)}", "bold")
 
 
@@ -57,6 +58,14 @@ def waiting_line(task: str, word: Waiting) -> str:
     'x-2  waits  Blocked: blocked by x-1'
     """
     return f"{line(task)}  waits  {word.reason}: {line(word.message)}"
+
+
+def stray(found: Stray) -> str:
+    """One line about a worktree that no manifest cares for, and what can be done with it."""
+    return (
+        f"{line(found.task)}: {line(found.path)} is an orphaned worktree: {found.why}; "
+        f"'reconcile prune {line(found.task)}' saves what is in it and removes it"
+    )
 
 
 def error(failed: ReconcileError) -> str:
@@ -179,4 +188,4 @@ def _failure(failed: ReconcileError) -> str:
             return f"failed: {said}{hint}"
 
 
-__all__ = ["console", "describe", "error", "outcome", "plan", "progress", "status", "summary", "waiting_line"]
+__all__ = ["console", "describe", "error", "outcome", "plan", "status", "stray", "summary", "waiting_line"]

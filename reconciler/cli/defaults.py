@@ -1,0 +1,194 @@
+"""What goes for tasks that no manifest speaks of: the manifest that `run` and `spawn` make up for them.
+
+It says what `reconcile.yaml` at the top of the repository says; without that file, what the recorded manifests agree on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reconciler import wiring
+from reconciler.cli.found import checks
+from reconciler.desired import EPOCH, AgentSpec, EpicSpec
+from reconciler.errors import UsageError
+from reconciler.names import RunKind, TaskId
+from reconciler.wiring import Site
+
+FILE = "reconcile.yaml"
+RECIPES = "reconcile.just"
+VARIABLE = "RECONCILE_AGENT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was asked for on the command line, and beside it in the environment."""
+
+    epic: TaskId | None = None
+    max_agents: int | None = None
+    agent: str | None = None
+    environ: Mapping[str, str]
+
+    @property
+    def said(self) -> str | None:
+        """The agent that a person named."""
+        return self.agent or self.environ.get(VARIABLE) or None
+
+
+def made_up(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicSpec:
+    """The manifest for what no manifest of `recorded` speaks of; the same each time.
+
+    Raises UsageError where nobody says which agent works, or its program is missing.
+    """
+    spec = undecided(site, asked, recorded)
+    if spec.agent == AgentSpec():
+        raise UsageError(
+            "no agent is known here",
+            hint=f"write spec.agent into {FILE} ('reconcile init --justfile' begins one), or name it: "
+            f"--agent 'my-agent {{prompt_file}}', or in {VARIABLE}",
+        )
+    if why := site.runner.missing(spec):
+        raise UsageError(why, hint=f"mend spec.agent in {FILE}, or name another one with --agent")
+    return spec
+
+
+def undecided(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicSpec:
+    """The same, without an agent where none is known: for what starts none."""
+    name = _after(name_of(asked.epic), (spec.name for spec in recorded if not is_made_up(spec)))
+    like = _like_the_file(site, asked) or _like_the_recorded(recorded, asked) or _found(site, asked)
+    if asked.said:
+        like = replace(like, agent=_read(site, asked, agent=_agent(asked.said)).agent)
+    most = like.max_agents if asked.max_agents is None else asked.max_agents
+    return replace(_general(like), name=name, epic=asked.epic, max_agents=most)
+
+
+def name_of(epic: TaskId | None) -> str:
+    """What the made up manifest for an epic is called, or that for every task.
+
+    >>> name_of(None), name_of(TaskId("ghtml-a1b2")), name_of(TaskId("X.1"))
+    ('run-all', 'run-ghtml-a1b2', 'run-x-1-24bc1d')
+    """
+    if epic is None:
+        return "run-all"
+    plain = re.sub(r"[^a-z0-9-]+", "-", epic.lower()).strip("-")
+    if plain == epic and plain != "all" and len(plain) <= 40:
+        return f"run-{plain}"
+    return f"run-{plain[:40]}-{hashlib.sha256(epic.encode()).hexdigest()[:6]}"
+
+
+def is_made_up(spec: EpicSpec) -> bool:
+    """True for a manifest that `run` recorded, and no person."""
+    return not spec.source and not spec.tasks and spec.name.lstrip("z") == name_of(spec.epic)
+
+
+def spawned_alone(site: Site) -> frozenset[TaskId]:
+    """The tasks whose newest agent was started for no manifest but the made up one for every task."""
+    work = sorted((run for run in site.runner.runs().values() if run.id.kind is RunKind.WORK), key=lambda run: run.id.n)
+    newest = {run.task: run.manifest for run in work}
+    return frozenset(task for task, manifest in newest.items() if manifest.lstrip("z") == name_of(None))
+
+
+def _after(name: str, others: Iterable[str]) -> str:
+    """A name behind all others: a task belongs to the first manifest by name, and people's own come first."""
+    last = max(others, default="")
+    while name <= last:
+        name = f"z{name}"
+    return name
+
+
+def _general(spec: EpicSpec) -> EpicSpec:
+    """What a manifest says about any work: without whose it is, and when it was said."""
+    # What is read here the next time is for people to change: an agent could give itself other checks.
+    protected = tuple(dict.fromkeys((*spec.merge.protected_paths, FILE, RECIPES)))
+    return replace(
+        spec,
+        name="",
+        epic=None,
+        tasks=(),
+        suspend=False,
+        merge=replace(spec.merge, protected_paths=protected),
+        generation=1,
+        recorded_at=EPOCH,
+        source="",
+        applied={},
+    )
+
+
+# --- where it is said ----------------------------------------------------------------------------------------
+
+
+def _like_the_file(site: Site, asked: Asked) -> EpicSpec | None:
+    """What `reconcile.yaml` says: in its one manifest, or in its one AgentProfile and MergePolicy."""
+    file = _file(site)
+    if file is None:
+        return None
+    epics = wiring.read((str(file),), "", asked.environ)
+    if len(epics) > 1:
+        raise UsageError(f"{file} holds several manifests", hint="keep one of kind Epic, which says what goes for all")
+    if epics:
+        return epics[0]
+    said: dict[str, Any] = {"mergePolicy": _only(file, "MergePolicy")}
+    if not asked.said:
+        said["agent"] = _only(file, "AgentProfile")
+    known = {field: name for field, name in said.items() if name}
+    spec = _read(site, asked, **({"mergePolicy": {"checks": list(checks(site.repository.main))}} | known))
+    return spec if "agent" in known else replace(spec, agent=AgentSpec())
+
+
+def _only(file: Path, kind: str) -> str | None:
+    """The name of the one document of a kind; None where there is none. The file was read as manifests before."""
+    found = [each for each in yaml.safe_load_all(file.read_text("utf-8")) if each and each["kind"] == kind]
+    if len(found) > 1:
+        raise UsageError(f"{file} holds several documents of kind {kind}", hint="say which in a manifest of kind Epic")
+    return str(found[0]["metadata"]["name"]) if found else None
+
+
+def _like_the_recorded(recorded: tuple[EpicSpec, ...], asked: Asked) -> EpicSpec | None:
+    """What people's manifests agree on; where there are none, what was made up the last time."""
+    theirs = [spec for spec in recorded if not is_made_up(spec)] or list(recorded)
+    said = {repr(like): like for like in (replace(_general(spec), max_agents=4) for spec in theirs)}
+    if len(said) < 2:
+        return next(iter(said.values()), None)
+    if asked.said and len({repr(replace(like, agent=AgentSpec())) for like in said.values()}) == 1:
+        return next(iter(said.values()))
+    raise UsageError(
+        f"the manifests {', '.join(spec.name for spec in theirs)} say different things about how work is done",
+        hint=f"write what goes for all other tasks into {FILE} ('reconcile init --justfile' begins one)",
+    )
+
+
+def _found(site: Site, asked: Asked) -> EpicSpec:
+    """What the repository itself tells: the command that checks it."""
+    return replace(_read(site, asked, mergePolicy={"checks": list(checks(site.repository.main))}), agent=AgentSpec())
+
+
+def _agent(said: str) -> str | dict[str, Any]:
+    """One word is the name of a profile; anything else the words of a command."""
+    if re.fullmatch(r"[^\s/]+", said):
+        return said
+    try:
+        return {"kind": "command", "argv": shlex.split(said)}
+    except ValueError as error:
+        raise UsageError(f"the agent {said!r} can't be read as a command: {error}") from error
+
+
+def _read(site: Site, asked: Asked, **said: object) -> EpicSpec:
+    """The manifest that says this, with everything else as it is by default. Raises ManifestError."""
+    name = "made-up"
+    about = {"agent": {"kind": "command", "argv": ["-"]}, "repository": str(site.repository.main), **said}
+    document = {"apiVersion": "reconcile/v1", "kind": "Epic", "metadata": {"name": name}, "spec": about}
+    file = _file(site)
+    sources = ("-",) if file is None else (str(file), "-")
+    return wiring.read(sources, yaml.safe_dump(document), asked.environ)[-1]
+
+
+def _file(site: Site) -> Path | None:
+    file = site.repository.main / FILE
+    return file if file.exists() else None

@@ -1,0 +1,296 @@
+"""The live view: what `watch` and `apply --wait` show on a terminal while they work.
+
+The loop's thread decides, and only leaves its newest tick and its lines here; a thread of its own draws. A terminal that
+hangs, or a picture that goes wrong, costs the view and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from reconciler.cli.output import Output
+from reconciler.cli.screen import Drawn, Screen
+from reconciler.cli.wheel import Wheel
+from reconciler.errors import ReconcileError
+from reconciler.loop import Tick
+from reconciler.names import RunId
+from reconciler.ports import Runner
+from reconciler.render import document, live, safe
+from reconciler.wiring import Site
+
+REFRESH_S = 1.0
+PACE_S = 0.1
+LEAVE_S = 2.0
+LINES_MOST = 5_000  # that wait for a terminal which takes none
+TAIL_MOST = 2_000
+ROWS_FOR_EVENTS_MOST = 8
+HINT = "Ctrl-C leaves, agents run on"
+
+
+def interactive(out: Output) -> bool:
+    """True where a picture can be drawn and is wanted: for people, on a terminal that can move its cursor."""
+    console = out.console()
+    return out.for_people and sys.stdout.isatty() and not console.is_dumb_terminal
+
+
+@contextmanager
+def view(wheel: Wheel) -> Iterator[None]:
+    """Show how the wheel turns while the block runs. Where there is no terminal to draw on: nothing."""
+    if not interactive(wheel.out):
+        yield
+        return
+    shown, before = _View(wheel), wheel.show
+    wheel.show = shown.show
+    try:
+        with _printed_above(shown), _signals(shown), shown:
+            yield
+    finally:
+        wheel.show = before
+        shown.close()
+
+
+class _View:
+    """The drawing thread, and what it is to draw."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        self.screen = Screen(
+            out=sys.stdout.fileno(),
+            keys=sys.stdin.fileno() if sys.stdin.isatty() else None,
+            encoding=sys.stdout.encoding,
+        )
+        self.terminal = sys.stdout
+        self._wheel = wheel
+        self._console = wheel.out.console()
+        self._tails = _Tails(wheel.site.runner)
+        self._lines: deque[str] = deque(maxlen=LINES_MOST)
+        self._tick: Tick | None = None
+        self._of: Tick | None = None  # the tick that the document is made of
+        self._document: document.Document = {}
+        self._over = False
+        self._broken = False  # lines are printed as they come
+        self._gone = False  # nobody reads them any more
+        self._drawing = threading.Lock()
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="live view", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        """Draw once more, and leave the terminal as it was found. One that takes nothing is not waited for."""
+        self._over = True
+        self.nudge()
+        self._thread.join(LEAVE_S)
+        self.screen.leave()
+
+    def close(self) -> None:
+        if not self._thread.is_alive():
+            os.close(self._woken)
+            os.close(self._wake)
+
+    def show(self, tick: Tick) -> None:
+        """Draw this from now on."""
+        self._tick = tick
+        self.nudge()
+
+    def say(self, text: str) -> None:
+        """Have a line scroll away above the picture."""
+        if self._gone:
+            return
+        if self._broken:
+            self.terminal.write(f"{text}\n")
+            self.terminal.flush()
+            return
+        self._lines.append(text)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Draw soon. A byte in a pipe, not a flag: signal handlers may do this at any instant."""
+        try:
+            os.write(self._wake, b".")
+        except BlockingIOError:
+            pass  # it is full of nudges
+
+    def suspend(self) -> None:
+        """Stop this process as Ctrl-Z does, with the terminal as it was found, until somebody has it continue."""
+        # Held over the stop: continued, the other thread must not draw where the shell has written meanwhile.
+        held = self._drawing.acquire(timeout=PACE_S)
+        self.screen.leave()
+        ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, ours)
+        self.screen.forget()
+        if held:
+            self._drawing.release()
+        self.nudge()
+
+    def _run(self) -> None:
+        try:
+            while not self._over:
+                if select.select([self._woken], [], [], self._pause_s())[0]:
+                    os.read(self._woken, 4096)
+                self._draw()
+                if not self._over:
+                    time.sleep(PACE_S)
+            self._draw()
+        except Exception as error:  # noqa: BLE001 - what can't be drawn is no reason to stop working
+            self._give_up(error)
+
+    def _pause_s(self) -> float | None:
+        moves = self._document and live.restless(self._document, _now())
+        return REFRESH_S if moves else None
+
+    def _draw(self) -> None:
+        picture = self._picture()  # first: what goes wrong with it must not cost a line
+        with self._drawing:
+            self.screen.draw(picture, [self._lines.popleft() for _ in range(len(self._lines))])
+
+    def _picture(self) -> list[Drawn]:
+        tick = self._tick
+        if tick is None:
+            return []
+        if tick is not self._of:
+            mine = self._wheel.mine(tick.plan)
+            self._document, self._of = document.status(mine, tick.observed), tick
+            self._tails.follow(live.live_runs(mine, tick.observed))
+        width, height = self.screen.size
+        # Never the last column: a terminal may take a full line for one that goes on.
+        size = live.Size(width=max(width - 1, 1), height=rows(height), hint="" if self._over else HINT)
+        return drawn(self._console, live.picture(self._document, size, _now(), self._tails.last_line))
+
+    def _give_up(self, error: Exception) -> None:
+        self._broken, self._gone = True, isinstance(error, OSError)
+        self.screen.leave()
+        self.say(safe.line(f"the live view ended ({type(error).__name__}: {error}); the work goes on"))
+        while self._lines:
+            self.say(self._lines.popleft())
+
+
+def once(site: Site, tick: Tick, shown: document.Document, out: Output) -> RenderableType:
+    """The picture of a status document as it is printed once: all of it, however tall."""
+    tails = _Tails(site.runner, live.live_runs(tick.plan, tick.observed))
+    return Group(*live.picture(shown, live.Size(width=out.console().width), _now(), tails.last_line))
+
+
+def rows(height: int) -> int:
+    """How tall the picture may be in a terminal of this height: the cursor and the newest events stay in sight."""
+    return max(height - 1 - min(height // 4, ROWS_FOR_EVENTS_MOST), 1)
+
+
+def drawn(console: Console, lines: Sequence[Text]) -> list[Drawn]:
+    """The lines with the colours that the terminal knows."""
+    with console.capture() as found:
+        for line in lines:
+            console.print(line, soft_wrap=True)
+    texts = found.get().split("\n")
+    return [Drawn(text, line.cell_len) for text, line in zip(texts, lines, strict=False)]
+
+
+class _Tails:
+    """The last lines of what runs, each read at most once a second."""
+
+    def __init__(self, runner: Runner, runs: dict[str, RunId] | None = None) -> None:
+        self._runner = runner
+        self._runs = runs or {}
+        self._read: dict[RunId, tuple[float, str]] = {}
+
+    def follow(self, runs: dict[str, RunId]) -> None:
+        self._runs = runs
+        self._read = {run: found for run, found in self._read.items() if run in runs.values()}
+
+    def last_line(self, task: str) -> str:
+        run, now = self._runs.get(task), time.monotonic()
+        if run is None:
+            return ""
+        at, before = self._read.get(run, (0.0, ""))
+        if not at or now - at >= REFRESH_S * 0.9:
+            self._read[run] = (now, self._look(run) or before)
+        return self._read[run][1]
+
+    def _look(self, run: RunId) -> str:
+        try:
+            return live.last_line(self._runner.log_tail(run, TAIL_MOST))
+        except ReconcileError as error:
+            return safe.line(str(error))
+
+
+class _Above(io.TextIOBase):
+    """Takes what is printed, line by line, so that nothing is printed into the picture."""
+
+    encoding = "utf-8"
+    errors = "replace"
+
+    def __init__(self, shown: _View) -> None:
+        self._view = shown
+        self._rest = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._view.screen.out
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._view.say(line)
+        return len(text)
+
+
+@contextmanager
+def _printed_above(shown: _View) -> Iterator[None]:
+    out, err = sys.stdout, sys.stderr
+    sys.stdout = _stream(shown)
+    if err.isatty():
+        sys.stderr = _stream(shown)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
+
+
+def _stream(shown: _View) -> TextIO:
+    above: object = _Above(shown)
+    assert isinstance(above, io.TextIOBase)
+    return above  # type: ignore[return-value]  # what print and click ask of a stream, it has
+
+
+@contextmanager
+def _signals(shown: _View) -> Iterator[None]:
+    """A window that changed is drawn anew at once; after Ctrl-Z and `fg` the picture begins below what is there."""
+
+    def resized(_number: int, _frame: FrameType | None) -> None:
+        shown.nudge()
+
+    def suspended(_number: int, _frame: FrameType | None) -> None:
+        shown.suspend()
+
+    wanted = {signal.SIGWINCH: resized, signal.SIGTSTP: suspended}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,160 @@
+"""`run`: work off an epic, or every task, without a manifest of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from reconciler import lock, wiring
+from reconciler.cli import EXIT_NEEDS_PERSON
+from reconciler.cli.apply import turn
+from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.status import task_id
+from reconciler.cli.wheel import Wheel
+from reconciler.desired import Desired, EpicSpec
+from reconciler.errors import PermanentError, TemporaryError, UsageError
+from reconciler.graph import Index
+from reconciler.jobs import Crew, crews, owners
+from reconciler.loop import Loop
+from reconciler.names import TaskId
+from reconciler.observed import Graph
+from reconciler.render import document, text
+from reconciler.wiring import Site
+
+AGENT = click.option(
+    "--agent",
+    metavar="PROFILE|COMMAND",
+    default=None,
+    help=f"Who works: the name of an AgentProfile, or a command line ({VARIABLE} does the same)",
+)
+
+
+@click.command("run")
+@click.option("--epic", default=None, metavar="ID", help="Only the tasks below this epic (default: every task)")
+@click.option("--max-agents", type=click.IntRange(0), default=None, metavar="N", help="Agents at once (default: 4)")
+@AGENT
+@click.option("--dry-run", is_flag=True, help="Only show what would be done first, as diff does")
+@common
+def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry_run: bool, out: Output) -> int:
+    """Work on every ready task, or on those below an epic, until all is done or a person is needed.
+
+    No manifest is needed: what goes for the tasks is read from reconcile.yaml at the top of the repository. A manifest
+    that you recorded for them is used as it is. Killed, and called again with the same words, it goes on where it was.
+    The last word wins: what an earlier 'run' was to see to and this one is not is left as it stands.
+
+    Refused inside a run, unless with --dry-run: agents do not start agents.
+    """
+    environ = wiring.environ()
+    if not dry_run:
+        wiring.refuse_agents(environ, "run")
+    site = here()
+    asked = Asked(epic=task_id(epic) if epic else None, max_agents=max_agents, agent=agent, environ=environ)
+    if dry_run:
+        return _shown(site, asked, out)
+    with lock.reconciling(site.state, "run"):
+        scope = _scope(site, asked)
+        _record(site, scope, out)
+        wheel = _Steady(site=site, out=out, names=scope.names, load=lambda: site.desired(max_agents))
+        return turn(wheel, wait=True, timeout=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What a run is about. `names`: the manifests that it acts on (None: all); `made`: the one made up for it, if it
+    takes one; `over`: those made up earlier that would take its tasks away."""
+
+    names: frozenset[str] | None
+    made: EpicSpec | None
+    over: tuple[str, ...]
+
+
+class _Steady(Wheel):
+    """A wheel that one bad look at the world does not end: a run goes on overnight, as a watch does."""
+
+    def loop(self) -> Loop:
+        loop = super().loop()
+        loop.troubled = lambda error: self.out.chat(f"held: {type(error).__name__}: {error}")
+        return loop
+
+
+def _scope(site: Site, asked: Asked) -> Scope:
+    recorded, tasks = site.desired().epics, site.tracker.tasks()
+    index = Index(tasks)
+    wanted = _wanted(tasks, index, asked.epic)
+    found = crews(Desired(epics=recorded), site.tracker.prefix(), tasks, index)
+    names, covered = _covering([crew for crew in found if not is_made_up(crew.spec)], wanted, asked.epic)
+    if covered and asked.agent:
+        whose = ", ".join(sorted(names))
+        raise UsageError(
+            f"{whose} says which agent works on these tasks", hint="change it there, and leave --agent out"
+        )
+    made = None if covered else made_up(site, asked, recorded)
+    keep = frozenset({made.name} if made else ())
+    earlier = [crew for crew in found if is_made_up(crew.spec) and crew.spec.name not in keep]
+    return Scope(
+        names=None if asked.epic is None else names | keep,
+        made=made,
+        over=tuple(crew.spec.name for crew in earlier if _meet(crew, wanted, asked.epic)),
+    )
+
+
+def _covering(theirs: Sequence[Crew], wanted: frozenset[TaskId], epic: TaskId | None) -> tuple[frozenset[str], bool]:
+    """The manifests of people's own that hold some of the tasks, and whether they hold all that is asked for."""
+    named = frozenset(crew.spec.name for crew in theirs if epic and crew.epic and crew.epic.id == epic)
+    owned = owners(theirs)
+    names = named | {owned[task] for task in wanted if task in owned}
+    whole = all(task in owned for task in wanted)
+    return names, bool(named) or (whole and bool(names if epic else theirs))
+
+
+def _wanted(tasks: Graph, index: Index, epic: TaskId | None) -> frozenset[TaskId]:
+    """The open tasks that a run is about. Raises UsageError where the epic is none."""
+    if epic is not None and epic not in tasks:
+        raise UsageError(f"no task {epic}", hint="'reconcile task list' shows them")
+    below = tuple(tasks) if epic is None else index.descendants(epic)
+    if epic is not None and not below:
+        raise UsageError(
+            f"{epic} has no tasks below it",
+            hint=f"'reconcile task create TITLE --parent {epic}' makes one; "
+            f"'reconcile spawn {epic}' gives the task itself an agent",
+        )
+    return frozenset(id for id in below if not tasks[id].closed and not index.is_epic(id))
+
+
+def _meet(crew: Crew, wanted: frozenset[TaskId], epic: TaskId | None) -> bool:
+    """True when a manifest speaks of tasks that a run is about."""
+    return epic is None or crew.spec.epic is None or any(task.id in wanted for task in crew.members)
+
+
+def _record(site: Site, scope: Scope, out: Output) -> None:
+    # In this order: killed in between, the next run finds both and forgets the older ones.
+    if scope.made:
+        made = site.recorded.record(scope.made)
+        passing = ", ".join(made.merge.checks) or "nothing is checked before it lands"
+        out.chat(f"{made.name}: at most {made.max_agents} agents ({' '.join(made.agent.argv)}); checks: {passing}")
+    for name in scope.over:
+        site.recorded.delete(name)
+        out.chat(f"forgot {name}, which an earlier run was about; what it left stays as it is")
+
+
+def _shown(site: Site, asked: Asked, out: Output) -> int:
+    """The first tick of the run; the exit code of `diff`."""
+    try:
+        scope = _scope(site, asked)
+        epics = {spec.name: spec for spec in site.desired().epics if spec.name not in scope.over}
+        if scope.made:
+            epics[scope.made.name] = site.recorded.beside(scope.made)
+        wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)), max_agents=asked.max_agents)
+        wheel = Wheel(site=site, out=out, names=scope.names, load=lambda: wanted)
+        decided = wheel.mine(wheel.loop().look().plan)
+    except (PermanentError, TemporaryError) as error:
+        out.chat(text.error(error))
+        return EXIT_NEEDS_PERSON
+    by = f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run"
+    out.answer(document.plan(decided), lambda: text.plan(decided, by))
+    if decided.actions:
+        return 1
+    return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) else 0

@@ -1,0 +1,235 @@
+"""`spawn`: one agent for one task, now. The same rules as a watch's, but for waiting: a person has spoken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import click
+
+from reconciler import wiring
+from reconciler.actions import (
+    Action,
+    BlockTask,
+    ClosePullRequest,
+    RetryTask,
+    StartAgent,
+    StopAgent,
+    Waiting,
+    Word,
+    holds,
+    next_step,
+)
+from reconciler.actions.block_task import retrying
+from reconciler.cli.defaults import Asked, made_up
+from reconciler.cli.output import Output, common, here
+from reconciler.cli.people import begin_anew
+from reconciler.cli.run import AGENT
+from reconciler.cli.status import task_id
+from reconciler.cli.wheel import Wheel
+from reconciler.desired import Desired, EpicSpec
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, UsageError
+from reconciler.executor import execute
+from reconciler.graph import Index
+from reconciler.job import Job
+from reconciler.jobs import crews, owners
+from reconciler.journal import Event
+from reconciler.loop import Tick
+from reconciler.names import TaskId
+from reconciler.observed import RunState, Since
+from reconciler.reasons import Reason
+from reconciler.render import document, text
+from reconciler.turns import taken_in_turn
+from reconciler.wiring import Site
+
+ENDING_MOST_S = 15.0
+KILLED_S = 1.0  # by then the record of an agent that was just killed stands
+PAUSE_S = 0.1
+STEPS_MOST = 20
+ON_THE_WAY = (StartAgent, RetryTask, ClosePullRequest)  # what a person's word sets going; all else is the loop's
+
+_AFTERWARDS = "no manifest speaks of it: 'reconcile merge' or 'reconcile run' lands what it makes"
+
+
+@click.command("spawn")
+@click.argument("task")
+@AGENT
+@common
+def spawn_command(task: str, agent: str | None, out: Output) -> int:
+    """Start one agent for TASK now: without the pause after a failed attempt, but within maxAgents.
+
+    It works beside a running watch, and without a manifest on what reconcile.yaml says. A task that was stopped or
+    handed to a person begins anew, as with 'retry'. Where its agent is at work already nothing is started, and all is
+    well. Exit status 1: it can't be started now, and why.
+
+    Refused inside a run: agents do not start agents.
+    """
+    environ = wiring.environ()
+    wiring.refuse_agents(environ, "spawn")
+    site, id = here(), task_id(task)
+    _workable(site, id)
+    desired, known = _desired(site, id, Asked(agent=agent, environ=environ))
+    spawning = _Spawning(site=site, out=out, task=id, desired=desired)
+    refused = spawning.until_at_work()
+    if not out.for_people:
+        out.answer(spawning.answer(refused), lambda: "")
+    if refused:
+        out.chat(f"{id}: not started: {refused.message} ({refused.reason})")
+        return 1
+    out.chat(f"'reconcile logs -f {id}' shows what it prints" + ("" if known else f"; {_AFTERWARDS}"))
+    return 0
+
+
+def _workable(site: Site, task: TaskId) -> None:
+    """Raise for what no agent could work on."""
+    tasks = site.tracker.tasks()
+    if task not in tasks:
+        raise UsageError(f"no task {task}", hint="'reconcile task list' shows them")
+    if Index(tasks).is_epic(task):
+        raise UsageError(f"{task} is an epic, and no work itself", hint=f"reconcile run --epic {task}")
+    if tasks[task].closed:
+        raise PermanentError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it anew")
+
+
+def _desired(site: Site, task: TaskId, asked: Asked) -> tuple[Desired, bool]:
+    """What is wanted, without pauses, and whether a manifest speaks of the task: one is made up where none does.
+
+    What is made up is not recorded: a watch would take on every other task too.
+    """
+    recorded = site.desired()
+    tasks = site.tracker.tasks()
+    owner = owners(crews(recorded, site.tracker.prefix(), tasks, Index(tasks))).get(task)
+    if owner and asked.agent:
+        raise UsageError(f"{owner} says which agent works on {task}", hint="change it there, and leave --agent out")
+    epics = recorded.epics if owner else (*recorded.epics, made_up(site, asked, recorded.epics))
+    return replace(recorded, epics=tuple(map(_at_once, epics))), owner is not None
+
+
+def _at_once(spec: EpicSpec) -> EpicSpec:
+    return replace(spec, agent=replace(spec.agent, backoff_initial_s=0.0, backoff_max_s=0.0))
+
+
+@dataclass(kw_only=True)
+class _Spawning:
+    """The way from a person's word to an agent at work, in looks and steps."""
+
+    site: Site
+    out: Output
+    task: TaskId
+    desired: Desired
+    began: float = field(default_factory=time.monotonic)
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    def until_at_work(self) -> Waiting | None:
+        """Why no agent can be at work now; None when one is."""
+        for _ in range(STEPS_MOST):
+            tick, job = self._settled()
+            if isinstance(job, Waiting):
+                return job
+            if job.live:
+                self.out.chat(f"{self.task}: its agent is at work (attempt {job.live.attempt}, pid {job.live.pid})")
+                return None
+            word = self._in_turn(tick, job)
+            if _handed_over(job, word):
+                fresh = self._in_turn(tick, _anew(job))
+                if not isinstance(fresh, StartAgent):
+                    return _refusal(fresh)
+                begin_anew(self.site, self.task)
+                self._tell("RetryTask", "begins anew")
+            elif not isinstance(word, ON_THE_WAY):
+                return _refusal(word)
+            elif self._did(word, tick) and isinstance(word, StartAgent):
+                self._remember()
+                return None
+        return Waiting(Reason.UNKNOWN, "it changes all the time; see 'reconcile status', and try again")
+
+    def answer(self, refused: Waiting | None) -> dict[str, Any]:
+        """What a command that acts prints."""
+        waits = {"task": self.task, "reason": refused.reason, "message": refused.message} if refused else None
+        return {"actions": self.done, "waiting": [waits] if waits else [], "unknown": []}
+
+    def _look(self) -> Tick:
+        return Wheel(site=self.site, out=self.out, load=lambda: self.desired).loop().look()
+
+    def _settled(self) -> tuple[Tick, Job | Waiting]:
+        """The task with what belongs to it, once an agent that is ending has ended; or why it is not ours to touch."""
+        while True:
+            tick = self._look()
+            job = _job_of(self.task, tick)
+            if isinstance(job, Waiting) or job.live is None:
+                return tick, job
+            since, stop = time.monotonic() - self.began, next_step(job)
+            if not isinstance(stop, StopAgent) and job.live.state is not RunState.ENDING and since > KILLED_S:
+                return tick, job
+            if since > ENDING_MOST_S:
+                return tick, Waiting(Reason.AGENT_RUNNING, f"attempt {job.live.attempt} is still ending; try again")
+            if isinstance(stop, StopAgent):
+                self._did(stop, tick)
+            time.sleep(PAUSE_S)
+
+    def _in_turn(self, tick: Tick, job: Job) -> Word:
+        """The next step of the task alone, within the bound on agents."""
+        key = (job.spec.name, job.task.id)
+        return taken_in_turn({key: (job, next_step(job))}, self.desired, tick.observed)[key][1]
+
+    def _did(self, action: Action, tick: Tick) -> bool:
+        """True when the action was performed; False when somebody else came first."""
+        [outcome] = execute((action,), self.site.ports)
+        if outcome.error and not isinstance(outcome.error, ChangedError):
+            raise outcome.error
+        if outcome.error:
+            time.sleep(PAUSE_S)
+            return False
+        said = document.outcome(outcome)
+        self.done.append(said)
+        self.out.line(text.outcome(outcome))
+        self._write(lambda: self.site.journal.append([Event(at=tick.observed.at, event="ActionDone", values=said)]))
+        return True
+
+    def _tell(self, action: str, message: str) -> None:
+        self.done.append({"action": action, "task": self.task, "reason": "Person", "message": message})
+        self.out.line(f"{self.task}  {action}  {message}")
+
+    def _remember(self) -> None:
+        """Let scripts find the new agent's pid where no watch tells them."""
+        self._write(lambda: self.site.journal.state(self._look().observed))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except ReconcileError as error:
+            self.out.chat(str(error))  # costs history, not work
+
+
+def _job_of(task: TaskId, tick: Tick) -> Job | Waiting:
+    """The task with what belongs to it, under the manifest that owns it; or why an agent of ours may not touch it."""
+    for epic in tick.plan.epics:
+        for job in epic.jobs:
+            if job.task.id == task and not job.owned_by:
+                theirs = holds.not_for_us(job) or holds.somebody_elses(job)
+                return job if theirs is None or theirs.reason is Reason.STOPPED else theirs
+    said = (epic.waiting.get(task) or epic.held for epic in tick.plan.epics)
+    return next((word for word in said if word), Waiting(Reason.UNKNOWN, "it can't be seen now"))
+
+
+def _handed_over(job: Job, word: Word) -> bool:
+    """True for a task that waits for a person to say that it begins anew: spawning it is saying so."""
+    return isinstance(word, BlockTask) or (
+        isinstance(word, Waiting) and word in (holds.somebody_elses(job), holds.for_a_person(job))
+    )
+
+
+def _anew(job: Job) -> Job:
+    """What the task would be once it has begun anew, to see first whether an agent could start then."""
+    labels = job.task.labels - retrying(job.task).remove_labels
+    since = Since(n=job.next_n - 1, base=job.base_head, at=job.now)
+    return replace(job, task=replace(job.task, status="open", labels=labels), since=since)
+
+
+def _refusal(word: Word) -> Waiting:
+    if isinstance(word, Waiting):
+        return word
+    what = f"what comes next needs no agent: {word.message}" if word else "nothing is known that could be done for it"
+    return Waiting(Reason.AWAITING_MERGE if word else Reason.UNKNOWN, what)

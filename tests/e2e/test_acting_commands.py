@@ -1,0 +1,437 @@
+"""`run`, `spawn`, `take`, `release`, `suspend`, `resume`: a person's word, beside a watch or without one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from strangers import Place, until
+from typed import WORK, Shell
+
+from reconciler.desired import EpicSpec
+from reconciler.manifest import Recorded
+
+SLOW = f"sleep 60; {WORK}"
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    shell = Shell(tmp_path)
+    yield shell
+    shell.reconcile("stop", "--all", code=None)
+
+
+@contextmanager
+def watching(place: Place, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """A watch that runs beside what is typed, and is still there at the end."""
+    watch = place.start("watch", "--interval", "3s", *args)  # file events may be lost
+    lock = place.root / ".git/reconcile/locks/reconciler"
+    until(lambda: lock.exists() and str(watch.pid) in lock.read_text())
+    try:
+        yield watch
+        assert watch.poll() is None, watch.communicate()
+    finally:
+        watch.send_signal(signal.SIGTERM)
+        watch.communicate(timeout=20)
+
+
+def recorded(place: Place) -> dict[str, EpicSpec]:
+    found = Recorded(place.root / ".git/reconcile").load()
+    return {spec.name: spec for spec in found.epics}
+
+
+def website(place: Place, **spec: object) -> str:
+    """A manifest of a person's own, whose name comes late in the alphabet."""
+    path = place.manifest("website.yaml", tasks=[], **spec)
+    path.write_text(path.read_text().replace("name: work", "name: website"))
+    return str(path)
+
+
+def closed(place: Shell, *tasks: str) -> bool:
+    return all(place.task(task)["status"] == "closed" for task in tasks)
+
+
+# --- run -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_works_off_an_epic_and_nothing_else(shell: Shell) -> None:
+    epic, tasks = shell.epic("Do a", "Do b")
+    other = shell.made("Not asked for")
+    shell.settings()
+
+    shell.reconcile("run", "--epic", epic, "--max-agents", "1")
+
+    assert closed(shell, epic, *tasks) and shell.task(other)["status"] == "open"
+    assert sorted(shell.subjects()) == ["Begin", "Do a", "Do b"]
+    assert shell.leftovers() == []
+    assert recorded(shell)[f"run-{epic}"].max_agents == 1
+
+
+def test_a_run_without_an_epic_works_off_every_task(shell: Shell) -> None:
+    _, tasks = shell.epic("Do a")
+    alone = shell.made("Do b")
+    shell.settings()
+
+    shell.reconcile("run")
+
+    assert closed(shell, alone, *tasks)
+
+
+def test_where_no_agent_is_known_a_run_says_what_to_write_and_changes_nothing(shell: Shell) -> None:
+    epic, _ = shell.epic("Do a")
+
+    said = shell.reconcile("run", "--epic", epic, code=2)
+
+    assert "no agent is known" in said and "reconcile.yaml" in said and "--agent" in said and "RECONCILE_AGENT" in said
+    assert recorded(shell) == {}
+    said = shell.reconcile("run", "--agent", "no-such-program-here --x", code=2)
+    assert "no-such-program-here" in said and recorded(shell) == {}
+
+
+@pytest.mark.parametrize("where", ["option", "environment", "profile", "manifest"])
+def test_an_agent_may_be_named_in_several_places(shell: Shell, where: str) -> None:
+    epic, tasks = shell.epic("Do a")
+    told: list[str] = []
+    match where:
+        case "option":
+            told = ["--agent", f"sh -c '{WORK}'"]
+        case "environment":
+            shell.env["RECONCILE_AGENT"] = f"sh -c '{WORK}'"
+        case "profile":
+            profile = {"apiVersion": "reconcile/v1", "kind": "AgentProfile", "metadata": {"name": "mine"}}
+            profile["spec"] = {"kind": "command", "argv": ["sh", "-c", WORK]}
+            (shell.root / "reconcile.yaml").write_text(yaml.safe_dump(profile))
+        case "manifest":
+            shell.reconcile("apply", "-f", str(shell.manifest(tasks=[], epic=shell.epic("Other")[0])))
+
+    shell.reconcile("run", "--epic", epic, *told)
+
+    assert closed(shell, *tasks)
+
+
+def test_a_dry_run_shows_what_the_run_does_first_and_changes_nothing(shell: Shell) -> None:
+    epic, [task] = shell.epic("Do a")
+    shell.settings()
+    before = sorted(shell.root.glob(".git/reconcile/manifests/*"))
+
+    shown = shell.json("run", "--epic", epic, "--dry-run", code=1)
+
+    assert [(a["action"], a["task"]) for a in shown["epics"][0]["actions"]] == [("StartAgent", task)]
+    assert sorted(shell.root.glob(".git/reconcile/manifests/*")) == before and shell.attempts(task) == 0
+
+
+def test_a_killed_run_called_again_goes_on_where_it_was(shell: Shell) -> None:
+    epic, tasks = shell.epic("Do a", "Do b")
+    shell.settings(f"sleep 1; {WORK}")
+    for delay in (0.8, 0.5):
+        run = shell.start("run", "--epic", epic)
+        time.sleep(delay)
+        run.kill()
+        run.communicate()
+
+    shell.reconcile("run", "--epic", epic)
+
+    assert closed(shell, *tasks)
+    assert [shell.attempts(task) for task in tasks] == [1, 1]
+    assert list(recorded(shell)) == [f"run-{epic}"] and recorded(shell)[f"run-{epic}"].generation == 1
+
+
+def test_an_epic_that_a_manifest_of_ones_own_covers_is_run_by_that_manifest(shell: Shell) -> None:
+    epic, tasks = shell.epic("Do a")
+    shell.reconcile("apply", "-f", website(shell, epic=epic, suspend=True))
+    shell.reconcile("resume", "website")
+
+    shell.reconcile("run", "--epic", epic)
+
+    assert closed(shell, *tasks) and list(recorded(shell)) == ["website"]
+    said = shell.reconcile("run", "--epic", epic, "--agent", "other thing", code=2)
+    assert "website" in said
+
+
+def test_a_run_over_everything_leaves_to_a_manifest_what_is_its_own(shell: Shell) -> None:
+    epic, [theirs] = shell.epic("Do a")
+    alone = shell.made("Do b")
+    shell.reconcile("apply", "-f", website(shell, epic=epic, mergePolicy={"mode": "manual"}))
+    shell.settings()
+
+    shell.reconcile("run", code=3)
+
+    assert closed(shell, alone) and shell.task(theirs)["status"] != "closed"
+    spec = yaml.safe_load((shell.root / f".git/reconcile/runs/work/{theirs}/1/spec.json").read_text())
+    assert spec["manifest"] == "website"
+
+
+def test_the_last_run_wins_over_an_earlier_one(shell: Shell) -> None:
+    first, [held] = shell.epic("Do a")
+    second, [wanted] = shell.epic("Do b")
+    shell.reconcile("task", "update", held, "--status", "blocked")
+    shell.settings()
+    shell.reconcile("run", "--epic", first, code=3)
+    everything = shell.start("run")
+    until(lambda: "run-all" in recorded(shell))
+    everything.kill()
+    everything.communicate()
+    shell.reconcile("task", "update", held, "--status", "open")
+
+    shell.reconcile("run", "--epic", second)
+
+    assert closed(shell, wanted) and not closed(shell, held)
+    assert list(recorded(shell)) == [f"run-{second}"]
+    # Two epics that have nothing to do with each other stand side by side.
+    shell.made("Do c", parent=second)
+    shell.reconcile("run", "--epic", first)
+    assert closed(shell, held) and sorted(recorded(shell)) == sorted([f"run-{first}", f"run-{second}"])
+
+
+def test_a_run_beside_a_watch_is_turned_away_and_records_nothing(shell: Shell) -> None:
+    epic, _ = shell.epic("Do a")
+    shell.settings()
+    shell.reconcile("apply", "-f", str(shell.manifest(tasks=[], epic=shell.epic("Other")[0], suspend=True)))
+
+    with watching(shell) as watch:
+        said = shell.reconcile("run", "--epic", epic, code=5)
+
+    assert str(watch.pid) in said and list(recorded(shell)) == ["work"]
+
+
+def test_what_an_agent_changes_in_the_settings_waits_for_a_person(shell: Shell) -> None:
+    epic, [task] = shell.epic("Do a")
+    shell.settings()
+    shell.git("add", "reconcile.yaml")
+    shell.git("commit", "--quiet", "--message=Settings")
+    shell.settings("sed -i 's/test -e README/true/' reconcile.yaml; git commit -qam weaker")
+
+    shell.git("update-index", "--assume-unchanged", "reconcile.yaml")
+    shell.reconcile("run", "--epic", epic, code=3)
+
+    waiting = shell.json("describe", task)["waiting"]
+    assert waiting["reason"] in ("AwaitingApproval", "ProtectedPaths") and "reconcile.yaml" in waiting["message"]
+
+
+@pytest.mark.parametrize(
+    ("named", "says"), [("nothing-1", "no task nothing-1"), (None, "no tasks below it"), ("--x", "--x")]
+)
+def test_what_is_no_epic_is_not_run(shell: Shell, named: str | None, says: str) -> None:
+    task = shell.made("A leaf")
+    shell.settings()
+
+    assert says in shell.reconcile("run", "--epic", named or task, code=2)
+
+
+# --- spawn -----------------------------------------------------------------------------------------------------
+
+
+def test_a_task_without_a_manifest_is_worked_on_and_merged_by_word(shell: Shell) -> None:
+    task, other, over = shell.made("Do a"), shell.made("Do b"), shell.made("Do c")
+    shell.reconcile("task", "close", over)
+    shell.git("branch", f"agent/{over}")
+    shell.settings()
+
+    shell.reconcile("spawn", task)
+    shell.reconcile("logs", "-f", task)
+    shell.reconcile("merge")
+
+    assert shell.subjects() == ["Do a", "Begin"] and closed(shell, task)
+    assert shell.task(other)["status"] == "open" and recorded(shell) == {}
+    assert shell.leftovers() == [f"agent/{over}"]  # nobody asked for anything about it
+
+
+def test_however_often_one_spawns_there_is_one_agent(shell: Shell) -> None:
+    task = shell.made("Do a")
+    shell.settings(SLOW)
+
+    several = [shell.start("spawn", task) for _ in range(4)]
+    codes = [each.communicate(timeout=60) and each.returncode for each in several]
+
+    assert codes == [0, 0, 0, 0]
+    assert shell.attempts(task) == 1
+
+
+def test_a_spawn_beside_a_watch_waits_for_no_backoff_and_nothing_is_done_twice(shell: Shell) -> None:
+    mended = shell.root.parent / "mended"
+    agent = {"argv": ["sh", "-c", f"test -e {mended} || exit 1; {WORK}"], "backoff": {"initial": "10m", "max": "10m"}}
+    manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent)
+    with watching(shell, "-f", str(manifest)):
+        until(lambda: (shell.root / ".beads/issues.jsonl").exists() and "Do a" in shell.tasks())
+        task = shell.tasks()["Do a"]["id"]
+        until(lambda: shell.json("describe", task)["waiting"]["reason"] == "Backoff")
+        mended.touch()
+
+        shell.reconcile("spawn", task)
+
+        until(lambda: closed(shell, task))
+    assert shell.subjects() == ["Do a", "Begin"] and shell.attempts(task) == 2
+
+
+@pytest.mark.parametrize("how", ["stopped", "handed over"])
+def test_a_task_that_was_given_up_begins_anew_when_it_is_spawned(shell: Shell, how: str) -> None:
+    mended = shell.root.parent / "mended"
+    script = f"test -e {mended} || {'sleep 60' if how == 'stopped' else 'exit 1'}; {WORK}"
+    task = shell.made("Do a")
+    shell.settings(script)
+    path = shell.root / "reconcile.yaml"
+    path.write_text(path.read_text().replace("backoff:", "maxAttempts: 1\n    backoff:"))
+    if how == "stopped":
+        shell.reconcile("spawn", task)
+        shell.reconcile("stop", task)
+    else:
+        shell.reconcile("run", code=3)
+        assert "needs-human" in shell.task(task)["labels"]
+    mended.touch()
+
+    said = shell.json("spawn", task)
+
+    assert [each["action"] for each in said["actions"]] == ["RetryTask", "StartAgent"]
+    shell.reconcile("run")
+    assert closed(shell, task) and shell.subjects() == ["Do a", "Begin"]
+
+
+@pytest.mark.parametrize(
+    ("why", "code", "says"),
+    [
+        ("closed", 1, "is closed"),
+        ("blocked", 1, "blocked by"),
+        ("by hand", 1, "its status is 'blocked'"),
+        ("epic", 2, "is an epic"),
+        ("elsewhere", 1, "assigned to ann"),
+        ("taken", 1, "reconcile release"),
+        ("no slot", 1, "NoAgentSlot"),
+        ("unknown", 2, "no task"),
+        ("suspended", 1, "Suspended"),
+        ("broken", 1, "AgentBroken"),
+    ],
+)
+def test_a_spawn_that_can_not_be_is_refused_with_the_reason_and_changes_nothing(
+    shell: Shell, why: str, code: int, says: str
+) -> None:
+    task = shell.made("Do a")
+    script, most = SLOW, 1
+    match why:
+        case "closed":
+            shell.reconcile("task", "close", task)
+        case "blocked":
+            shell.reconcile("task", "dep", "add", task, shell.made("First"))
+        case "by hand":
+            shell.reconcile("task", "update", task, "--status", "blocked")
+        case "epic":
+            shell.made("Below", parent=task)
+        case "elsewhere":
+            shell.reconcile("task", "update", task, "--assignee", "ann")
+        case "taken":
+            shell.reconcile("take", task)
+        case "no slot":
+            shell.settings(script, maxAgents=most)
+            shell.reconcile("spawn", shell.made("Other"))
+        case "unknown":
+            task = "project-nothing1"
+        case "suspended":
+            whole = shell.manifest(tasks=[], suspend=True)
+            shell.reconcile("apply", "-f", str(whole))
+        case "broken":
+            script, most = "exit 1", 4
+            shell.reconcile("task", "update", task, "--status", "blocked")
+            [shell.made(f"Other {n}") for n in range(3)]
+            shell.settings(script, maxAgents=most)
+            shell.reconcile("run", code=3)
+            shell.reconcile("task", "update", task, "--status", "open")
+    shell.settings(script, maxAgents=most)
+    before = (shell.root / ".beads/issues.jsonl").read_text()
+
+    said = shell.reconcile("spawn", task, code=code)
+
+    assert says in said
+    assert (shell.root / ".beads/issues.jsonl").read_text() == before and shell.attempts(task) == 0
+
+
+# --- take, release, suspend, resume ----------------------------------------------------------------------------
+
+
+def test_what_a_person_takes_is_touched_by_nobody_until_it_is_released(shell: Shell) -> None:
+    released = shell.root.parent / "released"
+    agent = {"argv": ["sh", "-c", f"test -e {released} || sleep 60; {WORK}"]}
+    manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent)
+    with watching(shell, "-f", str(manifest)):
+        until(lambda: (shell.root / ".beads/issues.jsonl").exists() and "Do a" in shell.tasks())
+        task = shell.tasks()["Do a"]["id"]
+        until(lambda: "phase:working" in shell.task(task).get("labels", []))
+
+        said = shell.reconcile("take", task)
+        worktree = shell.root.parent / "worktrees" / task
+        (worktree / "mine").write_text("by hand\n")
+        shell.git("add", "mine", cwd=worktree)
+        shell.git("commit", "--quiet", "--message=By hand", cwd=worktree)
+        before = shell.task(task)
+        time.sleep(2)
+
+        assert "reconcile release" in said
+        assert shell.task(task) == before and shell.attempts(task) == 1
+        assert shell.json("describe", task)["waiting"]["reason"] == "Taken"
+        assert not [each for each in shell.leftovers() if each.startswith("/proc")]
+        released.touch()
+        shell.reconcile("release", task)
+        until(lambda: closed(shell, task))
+    assert shell.git("show", "main:mine") == "by hand\n"
+    assert shell.attempts(task) == 2
+
+
+def test_a_suspended_manifest_starts_nothing_until_it_is_resumed(shell: Shell) -> None:
+    epic, [task] = shell.epic("Do a")
+    manifest = shell.manifest(tasks=[], epic=epic, maxAgents=0)
+    shell.reconcile("apply", "-f", str(manifest))
+    shell.reconcile("suspend", "work")
+    assert recorded(shell)["work"].generation == 2 and recorded(shell)["work"].suspend is True
+    shell.reconcile("suspend", "work")
+    assert recorded(shell)["work"].generation == 2
+
+    with watching(shell, "-f", str(manifest)) as watch:
+        # To begin a watch on a file is to say again what it says.
+        until(lambda: recorded(shell)["work"].suspend is False)
+        shell.reconcile("suspend", "work")
+        manifest.write_text(manifest.read_text())
+        until(lambda: recorded(shell)["work"].suspend is False)
+        shell.reconcile("suspend", "work")
+        time.sleep(1)
+        assert recorded(shell)["work"].suspend is True and shell.attempts(task) == 0
+        assert watch.poll() is None
+
+    manifest.write_text(manifest.read_text().replace("maxAgents: 0", "maxAgents: 1\n  suspend: true"))
+    shell.reconcile("apply", "-f", str(manifest))
+    shell.reconcile("resume", "work")
+    shell.reconcile("watch", "--until-done")
+    assert closed(shell, task)
+
+
+@pytest.mark.parametrize("command", ["suspend", "resume"])
+def test_what_is_not_recorded_can_not_be_suspended(shell: Shell, command: str) -> None:
+    shell.reconcile("apply", "-f", str(shell.manifest(suspend=True)))
+
+    said = shell.reconcile(command, "wrok", code=2)
+
+    assert "wrok" in said and "did you mean 'work'" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("run",), ("spawn", "x-1"), ("take", "x-1"), ("release", "x-1"), ("suspend", "work"), ("resume", "work")],
+    ids=" ".join,
+)
+def test_agents_do_not_widen_their_own_powers(shell: Shell, words: tuple[str, ...]) -> None:
+    shell.settings()
+    shell.env["RECONCILE_RUN"] = "work/x-1/1"
+
+    assert "refused inside a run" in shell.reconcile(*words, code=1)
+
+
+@pytest.mark.parametrize("command", ["take", "release"])
+@pytest.mark.parametrize("what", ["epic", "closed", "unknown"])
+def test_only_work_that_is_not_over_can_be_taken(shell: Shell, command: str, what: str) -> None:
+    epic, [task] = shell.epic("Do a")
+    shell.reconcile("task", "close", task)
+
+    shell.reconcile(command, {"epic": epic, "closed": task, "unknown": "x-1"}[what], code=2)

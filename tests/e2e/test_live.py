@@ -1,0 +1,313 @@
+"""What a person sees who leaves `watch` open in a terminal; what a pipe gets; what the terminal is like afterwards."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from fcntl import ioctl
+from pathlib import Path
+from struct import pack
+
+import pytest
+from strangers import Place, until
+
+# Takes the terminal that it is given as its own, as a shell would give it one.
+ON_IT = "import os, sys; fd = os.open(sys.argv[1], os.O_RDWR); [os.dup2(fd, n) for n in (0, 1, 2)]; os.execv(sys.argv[2], sys.argv[2:])"
+SLOW = "printf '\\033[32mreading %s\\033[0m\\n' the-parser; sleep 300"
+SEQUENCE = re.compile(rb"\x1b\[[0-?]*[@-~]")
+
+
+class Terminal:
+    """A pseudo-terminal with the program on it."""
+
+    def __init__(
+        self, place: Place, *args: str, columns: int = 100, rows: int = 30, program: tuple[str, ...] = ()
+    ) -> None:
+        self.master, slave = pty.openpty()
+        self.name = os.ttyname(slave)
+        ioctl(slave, termios.TIOCSWINSZ, pack("HHHH", rows, columns, 0, 0))
+        os.set_blocking(self.master, False)
+        self.slave, self.before, self.printed = slave, termios.tcgetattr(slave), b""
+        self.process = subprocess.Popen(
+            (sys.executable, "-c", ON_IT, self.name, *(program or (sys.executable, "-m", "reconciler")), *args),
+            cwd=place.root,
+            env={"TERM": "xterm-256color"} | place.env,
+            start_new_session=True,
+        )
+
+    def read(self) -> bytes:
+        try:
+            while part := os.read(self.master, 65536):
+                self.printed += part
+        except BlockingIOError:
+            pass
+        return self.printed
+
+    @property
+    def text(self) -> str:
+        return SEQUENCE.sub(b"", self.read()).decode()
+
+    def wait(self, seconds: float = 30) -> int:
+        until(lambda: (self.read(), self.process.poll() is not None)[1], seconds)
+        self.read()
+        return self.process.returncode
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    place.env["TERM"] = "xterm-256color"
+    place.env.pop("NO_COLOR", None)
+    yield place
+    place.reconcile("stop", "--all", code=None)
+
+
+def watched(place: Place, **spec: object) -> tuple[str, ...]:
+    return ("watch", "-f", str(place.manifest(agent={"argv": ["sh", "-c", SLOW]}, **spec)))
+
+
+def test_a_running_watch_shows_who_works_and_what_they_say(place):
+    terminal = Terminal(place, *watched(place))
+    try:
+        until(lambda: re.search(r"● project-\w+ +working +1 +\ds +reading the-parser", terminal.text))
+
+        assert re.search(r"work  ─+  0/2 closed · 1 at work", terminal.text)
+        assert re.search(r"· project-\w+ +Do b +blocked by project-\w+", terminal.text)
+        assert re.search(r"project-\w+  StartAgent  start attempt 1", terminal.text)  # events go by above it
+        until(lambda: re.search(r"working +1 +3s ", terminal.text))  # ages go on
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_leaving_gives_the_terminal_back_with_the_last_picture_and_a_summary_in_it(place, number):
+    terminal = Terminal(place, *watched(place))
+    try:
+        until(lambda: "reading the-parser" in terminal.text)
+        os.write(terminal.master, b"keys\r\r")
+        time.sleep(1.5)
+
+        terminal.process.send_signal(number)
+        assert terminal.wait() == 128 + number
+
+        assert termios.tcgetattr(terminal.slave) == terminal.before
+        for mode in (b"?25", b"?7", b"?2026"):
+            *_, last = re.findall(rb"\x1b\[" + re.escape(mode) + rb"([hl])", terminal.printed)
+            assert last == (b"l" if mode == b"?2026" else b"h")
+        assert "keys" not in terminal.text
+        *_, end = terminal.text.split("── as of")
+        assert "Ctrl-C leaves" not in end
+        assert "Nothing to do: 2 tasks wait\r\ninterrupted: agents run on" in end
+        assert "?1049h" not in repr(terminal.printed)  # what scrolled by stays
+    finally:
+        terminal.close()
+
+
+def test_a_watch_that_is_done_leaves_everything_it_told(place):
+    terminal = Terminal(place, "watch", "-f", str(place.manifest()), "--until-done")
+    try:
+        assert terminal.wait() == 0
+
+        assert terminal.text.count("StartAgent  ") == 2
+        assert terminal.text.count("CloseEpic  ") == 1
+        assert "2/2 closed" in terminal.text.split("── as of")[-1]
+        assert terminal.text.endswith("Nothing to do: all is as wanted\r\n")
+        assert termios.tcgetattr(terminal.slave) == terminal.before
+    finally:
+        terminal.close()
+
+
+def test_apply_shows_the_same_while_it_waits(place):
+    terminal = Terminal(place, "apply", "--wait", "-f", str(place.manifest()))
+    try:
+        assert terminal.wait() == 0
+        assert "2/2 closed" in terminal.text.split("── as of")[-1]
+    finally:
+        terminal.close()
+
+
+def test_a_pipe_gets_lines_and_no_escape_sequence(place):
+    said = place.reconcile("watch", "-f", str(place.manifest()), "--until-done")
+
+    assert "\x1b" not in said
+    assert "as of" not in said
+    assert said.splitlines()[-1] == "Nothing to do: all is as wanted"
+
+
+@pytest.mark.parametrize("args", [(), ("-o", "json")])
+def test_a_terminal_that_can_only_print_and_a_program_get_what_a_pipe_gets(place, args):
+    place.env["TERM"] = "xterm-256color" if args else "dumb"
+    terminal = Terminal(place, "watch", "-f", str(place.manifest()), "--until-done", *args)
+    try:
+        assert terminal.wait() == 0
+        assert b"\x1b" not in terminal.printed
+        assert "as of" not in terminal.text
+    finally:
+        terminal.close()
+
+
+def test_without_colour_it_is_drawn_without(place):
+    place.env["NO_COLOR"] = "1"
+    terminal = Terminal(place, *watched(place))
+    try:
+        until(lambda: "reading the-parser" in terminal.text)
+
+        assert not re.search(rb"\x1b\[[0-9;]*m", terminal.printed)
+    finally:
+        terminal.close()
+
+
+def test_a_picture_that_goes_wrong_does_not_end_the_watch(place):
+    broken = "import reconciler.render.live as live; del live.picture; from reconciler.cli import main; main()"
+    terminal = Terminal(
+        place, "watch", "-f", str(place.manifest()), "--until-done", program=(sys.executable, "-c", broken)
+    )
+    try:
+        assert terminal.wait() == 0
+
+        assert terminal.text.count("the live view ended (AttributeError: ") == 1
+        assert terminal.text.count("StartAgent  ") == 2  # told in lines from there on
+        assert terminal.text.endswith("Nothing to do: all is as wanted\r\n")
+    finally:
+        terminal.close()
+
+
+def test_a_terminal_that_takes_nothing_holds_nobody_up(place):
+    terminal = Terminal(place, "watch", "-f", str(place.manifest()), "--until-done")
+    try:
+        ioctl(terminal.slave, termios.TCXONC, termios.TCOOFF)  # Ctrl-S
+        until(lambda: len(place.subjects()) == 3)
+        ioctl(terminal.slave, termios.TCXONC, termios.TCOON)
+        assert terminal.wait() == 0
+        assert "2/2 closed" in terminal.text.split("── as of")[-1]
+    finally:
+        terminal.close()
+
+
+def test_status_on_a_terminal_is_the_same_picture_once(place):
+    place.manifest(agent={"argv": ["sh", "-c", SLOW]})
+    place.reconcile("apply", "-f", str(place.root.parent / "epic.yaml"))
+    until(
+        lambda: (
+            "reading" in place.reconcile("logs", next(t["id"] for t in place.tasks().values() if t["title"] == "Do a"))
+        )
+    )
+    terminal = Terminal(place, "status")
+    try:
+        assert terminal.wait() == 0
+
+        assert re.search(r"● project-\w+ +Do a +working +1 +\d+s +reading the-parser", terminal.text)
+        assert "Worktrees (1 in ../worktrees)" in terminal.text
+        assert "In progress (1)" in place.reconcile("status")  # a pipe gets what it always did
+    finally:
+        terminal.close()
+
+
+# --- a window that changes its size, in a real terminal ----------------------------------------------------------
+
+
+class Window:
+    """A tmux window with a shell in it."""
+
+    def __init__(self, place: Place, folder: Path, line: str) -> None:
+        self.tmux = ("tmux", "-S", str(folder / "tmux"), "-f", os.devnull)
+        self.run("new-session", "-d", "-x", "80", "-y", "24", "-c", str(place.root), "env PS1='$ ' sh", env=place.env)
+        self.type(line)
+
+    def run(self, *args: str, env: dict[str, str] | None = None) -> str:
+        return subprocess.run((*self.tmux, *args), env=env, capture_output=True, text=True, check=True).stdout
+
+    def type(self, line: str) -> None:
+        self.run("send-keys", line, "Enter")
+
+    def screen(self) -> list[str]:
+        return self.run("capture-pane", "-p").splitlines()
+
+    def everything(self) -> list[str]:
+        return self.run("capture-pane", "-p", "-S", "-500").splitlines()
+
+
+@pytest.fixture
+def window(place: Place, tmp_path: Path) -> Iterator[Window]:
+    if not shutil.which("tmux"):
+        pytest.skip("tmux is not installed: a window can't be made wider and narrower here")
+    tasks = [
+        {"key": f"t{i}", "title": f"Do {i} 語語語", "dependsOn": [f"t{i - 4}"] if i > 3 else []} for i in range(30)
+    ]
+    watch = " ".join((sys.executable, "-m", "reconciler", *watched(place, tasks=tasks, maxAgents=3)))
+    window = Window(place, tmp_path, watch)
+    try:
+        until(lambda: sum("reading the-parser" in line for line in window.screen()) == 3)
+        yield window
+    finally:
+        window.run("kill-server")
+
+
+def pictures(lines: list[str]) -> list[list[str]]:
+    """Every picture among these lines, from its heading on; the newest comes last."""
+    starts = [n for n, line in enumerate(lines) if re.match(r"work +[─ ]*0/30 closed", line)]
+    return [lines[a:b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
+
+
+def drawn(window: Window, columns: int, rows: int) -> list[str]:
+    """The newest picture, once it is drawn for a window of this size."""
+    window.run("resize-window", "-x", str(columns), "-y", str(rows))
+    time.sleep(1.0)
+    return [line for line in pictures(window.screen())[-1] if line]
+
+
+@pytest.mark.parametrize("size", [(160, 30), (120, 24), (60, 24), (40, 12), (30, 8)])
+def test_a_window_that_changes_its_size_gets_a_picture_that_fits(window, size):
+    found = drawn(window, *size)
+
+    assert len(found) <= size[1] - 2
+    assert sum(line.startswith("●") for line in found) == min(3, size[1] - 5)
+    assert re.fullmatch(r"  … and \d+ more: .*", found[-1])
+    assert len(window.screen()) <= size[1]
+
+
+def test_a_window_that_grows_and_shrinks_within_reason_leaves_no_old_picture_behind(window):
+    for size in ((100, 24), (120, 24), (120, 30), (110, 30)):
+        drawn(window, *size)
+
+    assert len(pictures(window.everything())) == 1
+
+
+def test_keys_that_are_pressed_leave_no_trace(window):
+    for _ in range(3):
+        window.type("hello")
+    time.sleep(2.5)
+
+    assert "hello" not in "\n".join(window.everything()[1:])
+    assert len(pictures(window.everything())) == 1
+
+
+def test_after_a_suspension_it_goes_on_below_what_others_printed(window):
+    window.run("send-keys", "C-z")
+    until(lambda: any("topped" in line for line in window.screen()))
+    window.type("stty -a | grep -o ' echo '; echo it is mine")
+    until(lambda: "it is mine" in window.screen())
+    window.type("fg")
+    until(lambda: len(pictures(window.everything())) == 2)
+    time.sleep(1.5)
+
+    found = window.everything()
+    assert " echo" in [line.rstrip() for line in found]  # typing was visible meanwhile
+    before, after = pictures(found)
+    assert "it is mine" in before and "it is mine" not in after
+    assert [sum(line.startswith("●") for line in each) for each in (before, after)] == [3, 3]

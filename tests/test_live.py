@@ -1,0 +1,311 @@
+"""The picture of a live view: it fits, what matters most comes first, and nobody else's text can draw in it."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from rich.cells import cell_len
+from worlds import (
+    NOW,
+    US,
+    a_branch,
+    a_candidate,
+    a_check,
+    a_pull,
+    a_run,
+    a_task,
+    a_worktree,
+    ago,
+    an_epic,
+    seen,
+    wanted,
+)
+
+from reconciler.cli.live import rows
+from reconciler.cli.screen import Drawn, _changed, _rows
+from reconciler.names import TaskId
+from reconciler.observed import Unknown
+from reconciler.planner import Plan, plan
+from reconciler.render import document, live
+
+X = (TaskId("x"),)
+HOSTILE = {
+    "escape": "\x1b]0;owned\x07\x1b[2J\x1b[31mred",
+    "c1": "\x9b31mred\x85next",
+    "bidi": "abc\u202egpj.exe\u2066\u200f",
+    "lines": "one\ntwo\r\nthree\rfour\u2028five\x0bsix",
+    "invisible": "a\u200bb\ufeffc\u00add\U000e0041",
+    "surrogate": "half \ud83d of it",
+    "markup": "[bold red]no[/] [/nothing] :smile: [link=http://x]y[/link]",
+    "long": "x" * 10_000,
+    "wide": "語" * 10_000,
+    "combining": "e" + "\u0301" * 10_000,
+    "blank": " \t ",
+}
+
+
+def busy(title="Do it", **more):
+    """A manifest with a task of every kind."""
+    ours = {"status": "in_progress", "assignee": US, "parents": X, "title": title}
+    tasks = (
+        a_task("x", type="epic"),
+        a_task("x-1", title=title, parents=X, status="closed", labels=["phase:merged"]),
+        a_task("x-2", title=title, parents=X),
+        a_task("x-3", title=title, parents=X, blockers=(TaskId("x-2"),)),
+        a_task("x-4", **ours, labels=["phase:spawned"]),
+        a_task("x-5", **ours, labels=["phase:pr_created"]),
+        a_task("x-6", title=title, parents=X, status="blocked", assignee=US, labels=["needs-human", "phase:spawned"]),
+        a_task("x-7", **ours, labels=["phase:working"]),
+    )
+    alive = a_run("x-7", 2, state="running", started_at=ago(754), last_progress_at=ago(5), pid=4242)
+    observed = seen(
+        *tasks,
+        runs={
+            "x-4": (a_run("x-4", exit={"code": 1, "at": ago(4)}),),
+            "x-5": (a_run("x-5"),),
+            "x-6": tuple(a_run("x-6", n, exit={"code": 1}) for n in (1, 2, 3)),
+            "x-7": (a_run("x-7", exit={"code": 1}), alive),
+        },
+        worktrees={id: a_worktree(id) for id in ("x-4", "x-5", "x-6", "x-7")},
+        branches={"x-5": a_branch("x-5")},
+        pull_requests={"x-5": a_pull("x-5", 7)},
+        candidates={"x-5": a_candidate()},
+        checks=(a_check("running", task="x-5"),),
+        **more,
+    )
+    return plan(wanted(an_epic(name="feature", epic=TaskId("x"))), observed), observed
+
+
+def many(n):
+    """A manifest of so many tasks, of which ten are at work."""
+    tasks = [a_task(f"x-{i}", title=f"Task {i}", parents=X) for i in range(10, n)]
+    working = [a_task(f"x-{i}", status="in_progress", assignee=US, parents=X) for i in range(10)]
+    runs = {f"x-{i}": (a_run(f"x-{i}", state="running", started_at=ago(60), pid=100 + i),) for i in range(10)}
+    observed = seen(
+        a_task("x", type="epic"), *working, *tasks, runs=runs, worktrees={task: a_worktree(task) for task in runs}
+    )
+    return plan(wanted(an_epic(name="big", epic=TaskId("x"), max_agents=10)), observed), observed
+
+
+def shown(world, width=100, height=None, said=lambda task: "", **fields):
+    """The lines of the picture of a world, as text."""
+    return [
+        each.plain.rstrip()
+        for each in live.picture(document.status(*world), live.Size(width=width, height=height, **fields), NOW, said)
+    ]
+
+
+# --- what it says ----------------------------------------------------------------------------------------------
+
+
+def test_a_picture_says_who_works_for_how_long_what_they_say_and_what_the_others_wait_for():
+    assert shown(busy(), 120, 24, {"x-7": "12 tests passed"}.get) == [
+        # The time of day is the reader's own.
+        f"── as of {NOW.astimezone():%H:%M:%S} " + "─" * 102,
+        "feature  ━━━━──────────────────────────  1/7 closed · 1 at work · 1 needs a person",
+        "  TASK  TITLE                         PHASE       TRY  AGE     PULL REQUEST",
+        "● x-7   Do it                         working       2  12m34s                12 tests passed",
+        "! x-6   Do it                         spawned       3",
+        "    its agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again",
+        "◆ x-5   Do it                         pr_created       1m00s   #7 pending",
+        "… x-4   Do it                         spawned       1                        "
+        "its agent failed (exit status 1); attempt …",
+        "○ x-2   Do it                                                                "
+        "next: start attempt 1: its dependencies ar…",
+        "· x-3   Do it                                                                blocked by x-2",
+    ]
+
+
+def test_what_needs_a_person_is_said_in_full():
+    (at,) = [i for i, each in enumerate(shown(busy(), 60, 24)) if each.startswith("! x-6")]
+
+    assert " ".join(" ".join(shown(busy(), 60, 24)[at + 1 : at + 3]).split()) == (
+        "its agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again"
+    )
+
+
+def test_what_is_wrong_with_a_manifest_stands_above_its_tasks():
+    decided = plan(wanted(an_epic(name="gone", epic=TaskId("y"))), seen())
+
+    assert shown((decided, seen()), 60, 24)[1:] == [
+        "gone  ──────────────────────────────  0/0 closed",
+        "  EpicNotFound: no task y is in the tracker",
+    ]
+
+
+def test_nothing_recorded_is_said():
+    assert shown((Plan(), seen()), 80, 24) == ["No manifest is recorded; run 'reconcile apply -f FILE' to record one"]
+
+
+def test_an_age_goes_on_between_two_looks_at_the_world():
+    status = document.status(*busy())
+    later = live.picture(status, live.Size(width=100, height=24), NOW.replace(second=7), lambda task: "")
+
+    assert any("12m41s" in each.plain for each in later)
+
+
+def test_only_what_runs_or_is_about_to_keeps_it_busy():
+    idle = plan(wanted(an_epic()), seen(a_task("x-1", status="closed")))
+
+    assert live.restless(document.status(*busy()), NOW)
+    assert not live.restless(document.status(idle, seen(a_task("x-1", status="closed"))), NOW)
+
+
+def test_what_runs_is_found_agents_and_checks():
+    assert {task: str(run).split("/")[0] for task, run in live.live_runs(*busy()).items()} == {
+        "x-5": "check",
+        "x-7": "work",
+    }
+
+
+# --- how it fits -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("height", [8, 24, 60])
+@pytest.mark.parametrize("width", [40, 80, 160])
+@pytest.mark.parametrize("world", [busy(), many(40), (plan(wanted(), seen()), seen())], ids=["busy", "many", "empty"])
+def test_a_picture_is_never_wider_or_taller_than_asked_for(world, width, height):
+    found = shown(world, width, height, lambda task: "語" * 100)
+
+    assert len(found) <= height
+    assert max(map(cell_len, found)) <= width
+
+
+@pytest.mark.parametrize("height", range(1, 12))
+@pytest.mark.parametrize("width", [1, 5, 12, 20])
+def test_a_window_of_any_size_gets_something(width, height):
+    found = shown(many(40), width, height)
+
+    assert 1 <= len(found) <= height
+    assert max(map(cell_len, found)) <= width
+
+
+def test_what_matters_most_stays_in_a_small_window():
+    found = shown(busy(), 60, 7)
+
+    assert [each[:7] for each in found] == ["feature", "● x-7  ", "! x-6  ", "    its", "    're", "◆ x-5  ", "  … and"]
+    assert found[-1] == "  … and 3 more: 1 waiting, 1 ready, 1 blocked"
+
+
+def test_every_task_is_shown_or_counted():
+    found = shown(many(40), 80, 24)
+
+    listed = sum(re.match(r"[●!◆…○·] x-", each) is not None for each in found)
+    (left_out,) = re.findall(r"… and (\d+) more", "\n".join(found))
+    assert listed + int(left_out) == 40
+    assert len(found) == 24
+
+
+def test_several_manifests_share_the_room_and_the_busiest_stay():
+    tasks = [a_task(f"{name}-{i}", parents=(TaskId(name),)) for name in "abcdef" for i in range(5)]
+    epics = [a_task(name, type="epic") for name in "abcdef"]
+    run = {"e-0": (a_run("e-0", state="running", started_at=ago(9), pid=5),)}
+    observed = seen(*epics, *tasks, runs=run)
+    decided = plan(wanted(*(an_epic(name=name, epic=TaskId(name)) for name in "abcdef")), observed)
+
+    found = shown((decided, observed), 80, 12)
+
+    assert len(found) <= 12
+    assert any(each.startswith("e  ") for each in found)
+    assert any(each.startswith("● e-0") for each in found)
+    assert found[-1] == "… and 2 more manifests"
+
+
+def test_printed_once_it_leaves_nothing_out():
+    found = "\n".join(shown(many(300), 60))
+
+    assert all(re.search(rf" x-{i} ", found) for i in range(300))
+    assert "more:" not in found
+    assert "Worktrees (10 in ../worktrees)" in found
+
+
+def test_logs_are_read_for_visible_rows_alone():
+    asked = []
+
+    shown(many(1000), 80, 10, lambda task: asked.append(task) or "")
+
+    assert 0 < len(asked) <= 10
+
+
+def test_what_an_agent_prints_moves_no_column():
+    silent, loud = (shown(busy(), 120, 24, lambda task, said=said: said) for said in ("", "語" * 200))
+
+    assert [each[:70].rstrip() for each in silent] == [each[:70].rstrip() for each in loud]
+
+
+def test_a_thousand_tasks_are_drawn_at_once():
+    status = document.status(*many(1000))
+
+    began = time.process_time()
+    for _ in range(10):
+        live.picture(status, live.Size(width=120, height=40), NOW, lambda task: "said")
+
+    assert time.process_time() - began < 1.0  # a tenth of a second each, on a slow machine
+
+
+@pytest.mark.parametrize(("height", "most"), [(1, 1), (8, 5), (12, 8), (24, 17), (40, 31), (100, 91)])
+def test_the_newest_events_stay_in_sight(height, most):
+    assert rows(height) == most
+
+
+# --- text of others --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 120])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_draws_nothing_and_breaks_no_line(name, width):
+    decided, observed = busy(HOSTILE[name], forges={"feature": HOSTILE[name]})
+    unseen = (plan(wanted(an_epic(name="feature")), seen(tasks=Unknown(HOSTILE[name]))), seen())
+
+    for world in ((decided, observed), unseen):
+        for height in (24, None):
+            found = shown(world, width, height, lambda task: live.last_line(HOSTILE[name] + "\n"))
+
+            assert all(each.isprintable() for each in found)
+            assert max(map(cell_len, found)) <= width
+
+
+@pytest.mark.parametrize(
+    ("printed", "last"),
+    [
+        ("one\ntwo\n", "two"),
+        ("one\ntw", "one"),
+        ("", ""),
+        ("never ended", ""),
+        ("one\n\n \n", "one"),
+        ("10 %\r20 %\r", "20 %"),
+        ("one\r\n", "one"),
+        ("\x1b[1;33m[1]\x1b[0m \x1b[Kok\n", "[1] ok"),
+        ("\x1b]0;title\x07said\n", "said"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\\n", "link"),
+        ("\x1b(Bplain\x1b7\n", "plain"),
+        ("\x1b[?25l\x1b[2J\n", ""),
+        ("語\x07\n", "語\\x07"),
+        ("a\u202eb\n", "a\\u202eb"),
+    ],
+)
+def test_the_last_line_of_a_log_is_what_it_says_and_not_how_it_looks(printed, last):
+    assert live.last_line(printed) == last
+
+
+# --- drawing it anew -------------------------------------------------------------------------------------------
+
+
+def test_a_picture_that_is_the_same_writes_nothing():
+    lines = [Drawn("one", 3), Drawn("two", 3)]
+
+    assert _changed(lines, lines) == ""
+
+
+def test_only_lines_that_changed_are_written():
+    before, after = ([Drawn(text, 3) for text in texts] for texts in (["one", "two", "six"], ["one", "ten", "six"]))
+
+    assert [word in _changed(before, after) for word in ("one", "ten", "six")] == [False, True, False]
+
+
+def test_a_terminal_that_became_narrower_has_broken_the_lines():
+    lines = [Drawn("", 0), Drawn("x" * 40, 40), Drawn("x" * 81, 81)]
+
+    assert [_rows(lines, 100, now) for now in (120, 100, 90, 80, 40)] == [3, 3, 3, 4, 5]
