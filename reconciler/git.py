@@ -174,6 +174,10 @@ class Git:
         )
         return _expect(args, finished, ok)
 
+    def prepare(self) -> None:
+        """Bring the control git dir up to date, for whoever makes a git dir of its own from it."""
+        self._refresh_control()
+
     def remembered(
         self, key: Hashable, mark: Mark | None, read: Callable[[], T], keep: Callable[[T], bool] = lambda value: True
     ) -> T:

@@ -5,16 +5,16 @@ git inside a worktree, whose `.git` file an agent can replace.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
-
-from reconciler import marks
+from reconciler import marks, ref_list
 from reconciler.errors import PermanentError
-from reconciler.git import Git, GitError
+from reconciler.git import Git
 from reconciler.names import Sha
 from reconciler.observed import WorktreeFault
 
@@ -23,6 +23,7 @@ READY = "reconcile-ready"  # touched by a run once its set-up has succeeded
 NESTED = "reconcile-nested"  # the repository that was found inside it, last time somebody looked
 LOCK_REASON = "reconcile "
 BRANCHES = "refs/heads/"
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 _INITIALIZING = "initializing"  # git's own reason while it makes a worktree
 _BUSY = {
@@ -134,8 +135,7 @@ def _read(git: Git) -> Listing:
             unlisted.append(admin)
         else:
             admins.setdefault(place, []).append(admin)
-    listed = _listed(git)
-    entries = tuple(_entry(record, admins) for record in _records(listed))
+    entries = tuple(_by_git(git, admins) if (common / "reftable").exists() else _by_files(git, admins))
     places: dict[Path, tuple[Entry, ...]] = {}
     for entry in entries:
         if entry.admin:
@@ -143,15 +143,30 @@ def _read(git: Git) -> Listing:
     return Listing(common, entries, tuple(unlisted), places)
 
 
-@retry(
-    retry=retry_if_exception(lambda error: isinstance(error, GitError) and b"/commondir" in error.finished.err),
-    stop=stop_after_attempt(10),
-    wait=wait_fixed(0.02),
-    reraise=True,
-)
-def _listed(git: Git) -> bytes:
-    # Git gives up on all of them while one is being added whose folder is there and whose commondir is not.
-    return git.refs("worktree", "list", "--porcelain", "-z").out
+def _by_files(git: Git, admins: Mapping[Path, list[Path]]) -> Iterator[Entry]:
+    # Not `git worktree list`: it gives up on all of them while somebody adds one, and is asked for more than anything.
+    repository = git.repository
+    heads = cache(lambda: ref_list.plain(git, BRANCHES))  # only where a branch is packed
+
+    def entry(path: Path, head: Path, admin: Path | None) -> Entry:
+        said = _said(head)
+        branch = said.removeprefix("ref: ") if said and said.startswith("ref: ") else None
+        commit = Sha(said) if said and _SHA.fullmatch(said) and said.strip("0") else None
+        if branch:
+            commit = ref_list.in_its_own_file(git, branch) or heads().get(branch, (None, False))[0]
+        return Entry(path=path, admin=admin, head=commit, branch=branch, locked=_locked(admin) if admin else None)
+
+    if repository.bare:
+        yield Entry(path=repository.main)
+    else:
+        yield entry(repository.main, repository.common / "HEAD", None)
+    for path, claimed in admins.items():
+        yield from (entry(path, admin / "HEAD", admin) for admin in claimed)
+
+
+def _by_git(git: Git, admins: dict[Path, list[Path]]) -> Iterator[Entry]:
+    for record in _records(git.refs("worktree", "list", "--porcelain", "-z").out):
+        yield _entry(record, admins)
 
 
 def look(listing: Listing, place: Path, branch: str) -> Found:
@@ -227,6 +242,20 @@ def _admins(folder: Path) -> Iterator[Path]:
             continue  # another worktree was removed while we looked
         if stat.S_ISDIR(found.st_mode):
             yield folder / name
+
+
+def _locked(admin: Path) -> str | None:
+    """Why a worktree is locked, which may be empty; None when it is not."""
+    return _said(admin / "locked")
+
+
+def _said(path: Path) -> str | None:
+    """What a small file says; None where there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return os.fsdecode(file.read(8192).strip())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def _place_of(admin: Path) -> Path | None:

@@ -26,8 +26,14 @@ class Line:
     """A line without its end. One without a task is foreign: a header, a memory, a record without an id."""
 
     raw: bytes
-    record: Record
     task: Task | None = None
+
+    @property
+    def record(self) -> Record:
+        """What it holds, read again each time: kept for every line, it would take as much memory as all the rest."""
+        record = _decoded(self.raw)
+        assert isinstance(record, dict)  # `parse` and `line_of` refuse what is none
+        return record
 
 
 def parse(data: bytes, path: str, known: Mapping[bytes, Line]) -> tuple[Line, ...]:
@@ -50,7 +56,7 @@ def parse(data: bytes, path: str, known: Mapping[bytes, Line]) -> tuple[Line, ..
 
 def joined(lines: Iterable[Line]) -> bytes:
     """The content of a file with these lines: foreign ones first, as they came, then the records by id."""
-    placed = sorted(lines, key=lambda line: (line.task is not None, line.record["id"] if line.task else ""))
+    placed = sorted(lines, key=lambda line: (line.task is not None, line.task.id if line.task else ""))
     return b"".join(line.raw + b"\n" for line in placed)
 
 
@@ -68,7 +74,7 @@ def _read(raw: bytes) -> Line:
     if not isinstance(record, dict):
         raise ValueError(f"a record is an object, not {raw[:40].decode('utf-8', 'replace')}")
     foreign = "_schema" in record or record.get("_type") not in (None, "issue") or record.get("id") in (None, "")
-    return Line(raw, record) if foreign else Line(raw, record, task_of(record))
+    return Line(raw) if foreign else Line(raw, task_of(record))
 
 
 def _decoded(raw: bytes) -> object:

@@ -6,6 +6,7 @@ there that mean nothing to us. Records are values; a changed one is a new one.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,7 @@ TITLE_MOST = 500  # every Beads refuses longer ones
 WRITER = "reconcile"
 # Messages, gates and the like are traffic between programs; Beads never offers them as work.
 _TRAFFIC = {"merge-request", "gate", "molecule", "message", "agent", "role", "rig"}
+_NO_LABELS = frozenset[str]()  # most tasks have none, and every empty set takes as much as four labels
 # The order in which Beads writes the keys: a new one goes where it would stand.
 _ORDER = (
     *("id", "title", "description", "design", "acceptance_criteria", "notes", "spec_id", "status", "priority"),
@@ -44,7 +46,7 @@ def task_of(record: Record) -> Task:
     if not isinstance(record["id"], str):
         raise ValueError("its id is not text")
     edges = [(_type_of(edge), TaskId(_text(edge["depends_on_id"]))) for edge in _edges(record)]
-    type = _text(record.get("issue_type")) or "task"
+    type = _word(record.get("issue_type")) or "task"
     return Task(
         id=TaskId(_text(record["id"])),
         title=_text(record.get("title")),
@@ -56,7 +58,7 @@ def task_of(record: Record) -> Task:
         status=_status(record),
         type=type,
         priority=_priority(record.get("priority")),
-        assignee=_text(record.get("assignee")),
+        assignee=_word(record.get("assignee")),
         labels=_labels(record),
         defer_until=_deferral(record),
         closed_at=_date(record.get("closed_at")),
@@ -72,8 +74,15 @@ def task_of(record: Record) -> Task:
 def _text(value: object) -> str:
     """Text that can go anywhere: NUL would end an argument, half a surrogate pair is refused by every file."""
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value  # as it is, not a copy: there are as many of these as there is text in the store
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     return "" if value is None or isinstance(value, (list, dict)) else str(value)
+
+
+def _word(value: object) -> str:
+    """Text that many records share: kept once."""
+    return sys.intern(_text(value))
 
 
 def _status(record: Record) -> str:
@@ -82,7 +91,7 @@ def _status(record: Record) -> str:
         return "open"
     if not isinstance(status, str):
         raise ValueError(f"{record['id']!r}: its status is not text")
-    return _text(status)
+    return _word(status)
 
 
 def _priority(value: object) -> int:
@@ -94,7 +103,7 @@ def _priority(value: object) -> int:
 def _labels(record: Record) -> frozenset[str]:
     found = record.get("labels")
     listed = found if isinstance(found, list) else [found]
-    return frozenset(_text(label) for label in listed if isinstance(label, str) and label)
+    return frozenset(_word(label) for label in listed if isinstance(label, str) and label) or _NO_LABELS
 
 
 def _date(value: object) -> datetime | None:

@@ -5,7 +5,7 @@ The whole file is read, changed and replaced; a batch of changes is one replacem
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +33,12 @@ _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, eq=False)
 class _Store:
-    """The file as it was read or written. `settled`: the same stamp means the same content."""
+    """The file as it was read or written. `settled`: the same stamp means the same content.
 
-    data: bytes = b""
+    Its content is known again by a digest: the lines hold it already.
+    """
+
+    digest: bytes = b""
     lines: tuple[Line, ...] = ()
     stamp: Stamp | None = None
     settled: bool = False
@@ -81,11 +84,11 @@ class JsonlTracker:
         found = self._look().by_id.get(task)
         if found is None:
             raise _missing(task)
-        return copy.deepcopy(found.record)
+        return found.record
 
     def records(self) -> list[Record]:
         """The record of every task, closed and deleted ones too, by id."""
-        return [copy.deepcopy(line.record) for _, line in sorted(self._look().by_id.items())]
+        return [line.record for _, line in sorted(self._look().by_id.items())]
 
     # --- writing ---------------------------------------------------------------------------------------------
 
@@ -140,7 +143,7 @@ class JsonlTracker:
         stamp = files.replace(self._path, data, before.stamp)
         if stamp is None:
             return False
-        self._store = _Store(data, (*foreign, *after.values()), stamp)
+        self._store = _Store(_digest(data), (*foreign, *after.values()), stamp)
         return True
 
     # --- the file --------------------------------------------------------------------------------------------
@@ -163,11 +166,11 @@ class JsonlTracker:
         if found is None:
             self._check_absence()
             now = _Store()
-        elif found.data == before.data:
-            now = _Store(before.data, before.lines, found.stamp, found.settled)
         else:
-            read = lines.parse(found.data, str(self._path), before.known)
-            now = _Store(found.data, read, found.stamp, found.settled)
+            digest = _digest(found.data)
+            same = digest == before.digest
+            read = before.lines if same else lines.parse(found.data, str(self._path), before.known)
+            now = _Store(digest, read, found.stamp, found.settled)
         # A checkout or an editor takes the file away for a moment. Tasks that were there are not gone by that.
         if before.by_id and not now.by_id:
             raise TemporaryError(
@@ -207,6 +210,10 @@ def _apply(after: dict[TaskId, Line], change: Change) -> ReconcileError | None:
     except ReconcileError as error:
         return error
     return None
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _random_id(prefix: str, seen: set[str]) -> TaskId:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,10 @@ CHANGES: dict[str, Change] = {
     "a new worktree": lambda repo: repo.git("worktree", "add", "-q", str(repo.path.parent / "second"), "agent/b"),
     "a removed worktree": lambda repo: repo.git("worktree", "remove", "--force", str(repo.path.parent / "tree")),
     "a locked worktree": lambda repo: repo.git("worktree", "lock", str(repo.path.parent / "tree")),
+    "a worktree locked for a reason": lambda repo: repo.git(
+        "worktree", "lock", "--reason", "on a  stick", str(repo.path.parent / "tree")
+    ),
+    "a worktree whose folder is gone": lambda repo: shutil.rmtree(repo.path.parent / "tree"),
     "a moved worktree": lambda repo: repo.git(
         "worktree", "move", str(repo.path.parent / "tree"), str(repo.path.parent / "elsewhere")
     ),
@@ -68,6 +73,17 @@ def seen(git: Git) -> object:
     return ref_list.listed(git, AGENTS), ref_list.plain(git, "refs/heads"), worktree_list.read(git).entries
 
 
+def seen_by_us(entry: worktree_list.Entry) -> tuple[str, str | None, str | None, str | None]:
+    return str(entry.path), entry.head, entry.branch, entry.locked
+
+
+def as_git_says(repo: GitRepo) -> Iterator[tuple[str | None, ...]]:
+    for record in repo.git("worktree", "list", "--porcelain", "-z").split("\0\0"):
+        if record:
+            said = {key: value for key, _, value in (line.partition(" ") for line in record.split("\0") if line)}
+            yield said["worktree"], said["HEAD"], said.get("branch"), said.get("locked")
+
+
 def let_settle(repo: GitRepo) -> None:
     """Make everything in the git dir old, as if nobody had been there for an hour."""
     for folder, _, files in os.walk(repo.common):
@@ -90,7 +106,8 @@ def test_every_change_is_seen_at_the_next_look(
     change(repo)
     after = seen(git)
     assert after == seen(repo.seam())
-    assert (after != before) == (change is not CHANGES["packed refs"])
+    assert {seen_by_us(entry) for entry in worktree_list.read(git).entries} == set(as_git_says(repo))
+    assert (after != before) == (change not in (CHANGES["packed refs"], CHANGES["a worktree whose folder is gone"]))
 
 
 def test_where_nothing_changed_git_is_not_started(

@@ -88,11 +88,8 @@ def admin_of(git: Git, path: Path) -> Path:
 
 def dirty(git: Git, checkout: BaseCheckout, head: Sha) -> frozenset[str]:
     """Staged, changed and untracked paths of a checkout of `head`, without `.beads/`."""
-    args = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
     with _opened(git, checkout, head) as looking:
-        found = looking.run(*args, "--no-ahead-behind").text.split("\0")
-    paths = (line[3:].rstrip("/") for line in found if line)
-    return frozenset(path for path in paths if path != BEADS and not path.startswith(f"{BEADS}/"))
+        return looking.dirty()
 
 
 def step(git: Git, old: Sha, new: Sha) -> Step:
@@ -108,11 +105,13 @@ def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: Step) -> None
         raise _blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
     _expect_unlocked(checkout)
     with _opened(git, checkout, way.old) as looking:
-        hit = sorted(dirty(git, checkout, way.old) & way.changed) or looking.in_the_way_of(way.added)
+        hit = sorted(looking.dirty() & way.changed) or looking.in_the_way_of(way.added)
         if hit:
             raise _blocked(checkout, f"uncommitted or untracked there: {', '.join(hit[:5])}", "commit or move them")
-        looking.refresh()
         tried = looking.follow(way, really=False)
+        if tried.code:
+            looking.refresh()
+            tried = looking.follow(way, really=False)
     if tried.code:
         raise _blocked(checkout, tried.complaint, "commit or move what is in the way")
 
@@ -127,10 +126,12 @@ def follow(git: Git, checkout: BaseCheckout, way: Step, lock: int) -> None:
         raise _blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
     _expect_unlocked(checkout)
     with _opened(git, checkout, way.new, real_index=True, lock=lock) as opened:
-        opened.refresh()
-        if opened.follow(way, really=False).code:
-            opened.adopt(way)
         followed = opened.follow(way, really=True)
+        if followed.code:  # it looks at everything first: nothing was touched
+            opened.refresh()
+            if opened.follow(way, really=False).code:
+                opened.adopt(way)
+            followed = opened.follow(way, really=True)
     if followed.code:
         raise _blocked(
             checkout,
@@ -162,6 +163,13 @@ class _Opened:
             env={"GIT_DIR": str(self.git_dir), "GIT_LITERAL_PATHSPECS": "1"},
             lock=self.lock,
         )
+
+    def dirty(self) -> frozenset[str]:
+        """Staged, changed and untracked paths, without `.beads/`."""
+        args = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
+        found = self.run(*args, "--no-ahead-behind").text.split("\0")
+        paths = (line[3:].rstrip("/") for line in found if line)
+        return frozenset(path for path in paths if path != BEADS and not path.startswith(f"{BEADS}/"))
 
     def refresh(self) -> None:
         # A file that was touched but not changed would be taken for an edit.
@@ -214,7 +222,7 @@ class _Opened:
 def _opened(
     git: Git, checkout: BaseCheckout, head: Sha, *, real_index: bool = False, lock: int | None = None
 ) -> Iterator[_Opened]:
-    git.objects("version")  # Brings the control git dir up to date.
+    git.prepare()
     with TemporaryDirectory(prefix="reconcile-look-") as temporary:
         own = Path(temporary)
         for folder in ("refs", "objects", "info"):

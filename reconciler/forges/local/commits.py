@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from reconciler.desired import MergeMethod
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.forges.local import message, signature
-from reconciler.forges.local.bench import Bench
+from reconciler.forges.local.bench import Bench, Merged
 from reconciler.forges.local.candidates import Candidates, merge
 from reconciler.forges.local.signature import Signature
 from reconciler.git import Git
@@ -45,30 +45,40 @@ class Commits:
         with self._candidates.benches.at(expected.base, quarantined=False) as bench:
             match order.method:
                 case MergeMethod.REBASE:
-                    commit = _Fold(bench, order, self._committer()).commit()
+                    return self._folded(bench, order)
                 case method:
-                    commit = self._whole(bench, order, method)
-            if (tree := bench.tree(commit)) == expected.tree:
-                return commit
-        if order.method is MergeMethod.REBASE:
-            raise PermanentError(
-                f"{order.task}: its commits, one by one, do not add up to the tree that was judged",
-                hint="set mergePolicy.method to squash or merge",
-            )
-        self._candidates.forget()
-        raise ChangedError(f"{order.task}: it merges to {tree[:12]} now, not to {expected.tree[:12]}")
+                    return self._whole(bench, order, method)
+
+    def _folded(self, bench: Bench, order: LandOrder) -> Sha:
+        commit = _Fold(bench, order, self._committer()).commit()
+        if bench.tree(commit) == order.expected.tree:
+            return commit
+        raise PermanentError(
+            f"{order.task}: its commits, one by one, do not add up to the tree that was judged",
+            hint="set mergePolicy.method to squash or merge",
+        )
 
     def _whole(self, bench: Bench, order: LandOrder, method: MergeMethod) -> Sha:
         expected = order.expected
-        merged = merge(bench, expected.base, expected.head)
-        if not isinstance(merged, Candidate):
-            self._candidates.forget()
-            raise ChangedError(f"{order.task}: it is in conflict with {order.base} now")
-        base, head = read(bench, expected.base), read(bench, expected.head)
+        self._merge_again(bench, order)
+        base, head = read(bench, expected.base, expected.head)
         parents = (base.sha, head.sha) if method is MergeMethod.MERGE else (base.sha,)
         text = message.of_landing(order.title, order.body, order.task, head.sha)
-        made = replace(head, tree=merged.tree, parents=parents, message=text)
+        made = replace(head, tree=expected.tree, parents=parents, message=text)
         return write(bench, made, _dated(self._committer(), base, head))
+
+    def _merge_again(self, bench: Bench, order: LandOrder) -> None:
+        """Have the judged tree in the repository, where judging it left no object behind."""
+        expected = order.expected
+        if bench.merge(expected.base, expected.head) == Merged(expected.tree):
+            return
+        # With what a branch did to `.beads/` left out, it may still be the same.
+        merged = merge(bench, expected.base, expected.head)
+        if isinstance(merged, Candidate) and merged.tree == expected.tree:
+            return
+        self._candidates.forget()
+        now = f"merges to {merged.tree[:12]} now" if isinstance(merged, Candidate) else "is in conflict now"
+        raise ChangedError(f"{order.task}: it {now}, not to {expected.tree[:12]} as on {order.base} before")
 
     def _committer(self) -> tuple[str, str]:
         return signature.identity(self._git)
@@ -84,14 +94,15 @@ class _Fold:
 
     def commit(self) -> Sha:
         expected = self.order.expected
-        tip = base = read(self.bench, expected.base)
+        (base,) = read(self.bench, expected.base)
+        tip = base
         for original in self._originals():
             tree = self._picked(original, tip)
             if tree == tip.tree:
                 continue  # What it does is on the base already, or is in `.beads` only.
             text = message.of_rebased(original.message, self.order.task, expected.head)
             made = replace(original, tree=tree, parents=(tip.sha,), message=text)
-            tip = read(self.bench, write(self.bench, made, _dated(self.committer, tip, original)))
+            (tip,) = read(self.bench, write(self.bench, made, _dated(self.committer, tip, original)))
         if tip is base:
             raise PermanentError(
                 f"{self.order.task}: nothing of it is left to land on {self.order.base}",
@@ -102,7 +113,7 @@ class _Fold:
     def _originals(self) -> list[Raw]:
         expected = self.order.expected
         listed = self.bench.run("rev-list", "--reverse", "--topo-order", expected.head, f"^{expected.base}")
-        commits = [read(self.bench, Sha(sha)) for sha in listed.text.split()]
+        commits = read(self.bench, *(Sha(sha) for sha in listed.text.split()))
         for commit in commits:
             if len(commit.parents) != 1:
                 raise PermanentError(
@@ -128,9 +139,21 @@ class _Fold:
         return merged.tree
 
 
-def read(bench: Bench, sha: Sha) -> Raw:
-    """A commit, as it is stored."""
-    text = bench.run("cat-file", "commit", sha).out
+def read(bench: Bench, *commits: Sha) -> list[Raw]:
+    """Commits, as they are stored."""
+    out = bench.run("cat-file", "--batch", stdin="".join(f"{sha}\n" for sha in commits).encode()).out
+    found = []
+    for sha in commits:
+        line, _, out = out.partition(b"\n")
+        _, kind, size = (*line.split(b" "), b"", b"")[:3]
+        if kind != b"commit":
+            raise PermanentError(f"{sha} is not a commit in this repository", hint="'git fsck' says more")
+        found.append(_raw(sha, out[: int(size)]))
+        out = out[int(size) + 1 :]
+    return found
+
+
+def _raw(sha: Sha, text: bytes) -> Raw:
     head, _, body = text.partition(b"\n\n")
     fields = [line.partition(" ") for line in head.decode("utf-8", "replace").split("\n")]
     first = {key: value for key, _, value in reversed(fields)}

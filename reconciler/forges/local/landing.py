@@ -142,7 +142,8 @@ class LandingLine:
         except ChangedError:
             self._intents.drop(intent.base)
             raise
-        self._bring_along(intent, intent.new, lock)
+        for checkout in found:
+            checkouts.follow(self._git, checkout, way, lock)
         self._intents.drop(intent.base)
 
     def _push_first(self, intent: Intent, lock: int) -> None:
