@@ -14,21 +14,23 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from reconciler import shell
+from reconciler import marks, shell
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.marks import Mark
 from reconciler.shell import Finished
 
 T = TypeVar("T")
+Config = tuple[tuple[str, str | None], ...]
 MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
 _REMEMBERED_MOST = 1024
@@ -41,6 +43,7 @@ _HARMLESS = re.compile(
     r"|user\.(name|email)"
     r"|remote\..*\.url"
 )
+_ITS_VERSION = re.compile(rb'^{"event":"version",.*"exe":"([^"]*)"', re.MULTILINE)
 _INERT = (
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "core.fsmonitor=false"),
@@ -78,28 +81,51 @@ class Repository:
 def find(path: Path, environ: Mapping[str, str]) -> Repository:
     """The repository that contains `path`. Raises PermanentError when there is none, or git is too old."""
     env = _environment(environ)
-    found = shell.run(
-        ("git", *_INERT, "-C", str(path), "rev-parse", "--path-format=absolute", "--git-common-dir"), env=env
-    )
-    if found.code:
-        raise PermanentError(f"{path} is not in a git repository: {found.complaint}", hint="run 'git init' there first")
-    common = Path(os.fsdecode(found.out.removesuffix(b"\n")))
-    listed = shell.run(("git", *_INERT, f"--git-dir={common}", "worktree", "list", "--porcelain", "-z"), env=env)
-    if listed.code:
-        raise PermanentError(f"cannot list the worktrees of {common}: {listed.complaint}")
-    first = listed.out.split(b"\0")
-    bare = b"bare" in first[: first.index(b"")] if b"" in first else False
-    return Repository(common if bare else Path(os.fsdecode(first[0].removeprefix(b"worktree "))), common)
+    within, _, places = _located(path, env, "--is-inside-work-tree", "--git-dir", "--git-common-dir").partition(b"\n")
+    # The main checkout is where both are the same folder: no list of worktrees is needed to find it.
+    one = places[: len(places) // 2]
+    if within == b"true" and one * 2 == places and one.endswith(b"/.git\n"):
+        common = Path(os.fsdecode(one.removesuffix(b"\n")))
+        return Repository(common.parent, common)
+    common = Path(os.fsdecode(_located(path, env, "--git-common-dir").removesuffix(b"\n")))
+    return Repository(_main_of(common, env), common)
 
 
 def version(environ: Mapping[str, str]) -> tuple[int, ...]:
     """Git's version. Raises PermanentError when git is missing or older than `MINIMUM`."""
-    said = shell.run(("git", "version"), env=_environment(environ)).text
+    return _new_enough(shell.run(("git", "version"), env=_environment(environ)).text)
+
+
+def _located(path: Path, env: Mapping[str, str], *what: str) -> bytes:
+    """What `git rev-parse` says at `path`. Raises PermanentError outside of repositories, and for a git too old."""
+    argv = ("git", *_INERT, "-C", str(path), "rev-parse", "--path-format=absolute", *what)
+    # It is told to say its version by the way: asked for by itself, that costs every command a process more.
+    found = shell.run(argv, env={**env, "GIT_TRACE2_EVENT": "2"})
+    said = _ITS_VERSION.search(found.err)
+    _new_enough(f"git version {os.fsdecode(said[1])}" if said else shell.run(("git", "version"), env=env).text)
+    if found.code:
+        plain = b"\n".join(line for line in found.err.splitlines() if not line.startswith(b'{"event":'))
+        complaint = replace(found, err=plain).complaint
+        raise PermanentError(f"{path} is not in a git repository: {complaint}", hint="run 'git init' there first")
+    return found.out
+
+
+def _new_enough(said: str) -> tuple[int, ...]:
     found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
     if not found or (numbers := tuple(int(n) for n in found.groups(default="0"))) < MINIMUM:
         wanted = ".".join(map(str, MINIMUM))
         raise PermanentError(f"git {wanted} or newer is needed, here is {said.strip()!r}", hint="update git")
     return numbers
+
+
+def _main_of(common: Path, env: Mapping[str, str]) -> Path:
+    """The main checkout of a repository, as git lists it first; the git dir itself when it is bare."""
+    listed = shell.run(("git", *_INERT, f"--git-dir={common}", "worktree", "list", "--porcelain", "-z"), env=env)
+    if listed.code:
+        raise PermanentError(f"cannot list the worktrees of {common}: {listed.complaint}")
+    first = listed.out.split(b"\0")
+    bare = b"bare" in first[: first.index(b"")] if b"" in first else False
+    return common if bare else Path(os.fsdecode(first[0].removeprefix(b"worktree ")))
 
 
 class Git:
@@ -113,6 +139,7 @@ class Git:
         self._env = _environment(environ)
         self._control = control or repository.state / "control"
         self._config_seen: tuple[tuple[int, int, int] | None, ...] | None = None
+        self._turns: dict[str, threading.Lock] = {}
         self._remembered: dict[Hashable, tuple[Mark, Any]] = {}
 
     def refs(
@@ -174,6 +201,18 @@ class Git:
         )
         return _expect(args, finished, ok)
 
+    @property
+    def said_who(self) -> tuple[Path, ...]:
+        """The files in which a person says who they are, of the repository's and their own; there or not."""
+        home = Path(self._env.get("HOME") or "/")
+        own = Path(self._env.get("XDG_CONFIG_HOME") or home / ".config", "git", "config")
+        return self.repository.common / "config", home / ".gitconfig", own
+
+    @property
+    def excludes(self) -> tuple[int, int, int] | None:
+        """What changes when the repository's own list of ignored files does."""
+        return _stamp(self.repository.common / "info" / "exclude")
+
     def prepare(self) -> None:
         """Bring the control git dir up to date, for whoever makes a git dir of its own from it."""
         self._refresh_control()
@@ -193,6 +232,14 @@ class Git:
             self._remembered[key] = mark, value
         return value
 
+    def config(self) -> Config:
+        """Every key of the repository's own config, with its value where it has one; nothing that it includes.
+
+        Raises TemporaryError when it can't be read.
+        """
+        source = self.repository.common / "config"
+        return self.remembered("config", marks.of_files(source), lambda: self._listed(source))
+
     @contextmanager
     def writing(self, what: str = "git-writer") -> Iterator[int]:
         """One writer at a time per repository, across processes. Gives a descriptor to hand to git as `lock`.
@@ -204,15 +251,23 @@ class Git:
         self._home()
         path = self.repository.state / "locks" / what
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        busy = TemporaryError("another git writer of ours is still at work in this repository")
+        # Threads of one process take turns without asking again and again.
+        turn = self._turns.setdefault(what, threading.Lock())
+        if not turn.acquire(timeout=WRITER_WAIT_S):
+            raise busy
         try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                _wait_for(fd)
-            except BlockingIOError as error:
-                raise TemporaryError("another git writer of ours is still at work in this repository") from error
-            yield fd
+                try:
+                    _wait_for(fd)
+                except BlockingIOError as error:
+                    raise busy from error
+                yield fd
+            finally:
+                os.close(fd)
         finally:
-            os.close(fd)
+            turn.release()
 
     def _home(self) -> Path:
         home = self._control / "empty"
@@ -230,17 +285,20 @@ class Git:
         self._home()
         for folder in ("refs", "objects", "info"):
             (self._control / folder).mkdir(mode=0o700, exist_ok=True)
-        listed = shell.run(
-            ("git", "config", f"--file={source}", "--no-includes", "--null", "--list"), env=self._env, cwd=self._control
-        )
-        if listed.code:
-            raise TemporaryError(f"cannot read {source}: {listed.complaint}", delay=30.0)
-        pairs = (entry.partition("\n") for entry in listed.text.split("\0") if entry)
-        lines = [_setting(key, value if has else "true") for key, has, value in pairs if _HARMLESS.fullmatch(key)]
+        harmless = ((key, value) for key, value in self.config() if _HARMLESS.fullmatch(key))
+        lines = [_setting(key, "true" if value is None else value) for key, value in harmless]
         _replace(self._control / "config", "".join(lines))
         _replace(self._control / "info" / "exclude", exclude.read_text("utf-8", "replace") if exclude.is_file() else "")
         _replace(self._control / "HEAD", "ref: refs/heads/none\n")
         self._config_seen = seen
+
+    def _listed(self, source: Path) -> Config:
+        argv = ("git", "config", f"--file={source}", "--no-includes", "--null", "--list")
+        listed = shell.run(argv, env=self._env, cwd=self._home())
+        if listed.code:
+            raise TemporaryError(f"cannot read {source}: {listed.complaint}", delay=30.0)
+        pairs = (entry.partition("\n") for entry in listed.text.split("\0") if entry)
+        return tuple((key, value if has else None) for key, has, value in pairs)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -33,7 +33,13 @@ def of_refs(common: Path, *names: str) -> Mark | None:
 
 def of_file(path: Path) -> Mark | None:
     """A mark of one file."""
-    return _mark(path.parent, (path.name,))
+    return of_files(path)
+
+
+def of_files(*paths: Path) -> Mark | None:
+    """A mark of some files, whether they are there or not."""
+    marks = [_mark(path.parent, (path.name,)) for path in paths]
+    return None if None in marks else tuple(one for mark in marks if mark for one in mark)
 
 
 def of_worktrees(common: Path) -> Mark | None:

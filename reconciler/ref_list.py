@@ -44,7 +44,7 @@ def in_its_own_file(git: Git, ref: str) -> Sha | None:
         return None
     try:
         # Neither through a link, nor waiting for whoever put a pipe there.
-        fd = os.open(git.repository.common / ref, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(f"{git.repository.common}/{ref}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:

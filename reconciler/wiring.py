@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import psutil
-
-from reconciler import git, manifest, marks
+from reconciler import git, manifest
 from reconciler.agents import command
 from reconciler.desired import Desired, EpicSpec, ForgeKind
 from reconciler.errors import ManifestError, PermanentError
 from reconciler.forges.local import LocalForge
 from reconciler.forges.local.remotes import Remote, Remotes
-from reconciler.git import Git, Repository
+from reconciler.git import Config, Git, Repository
 from reconciler.journal import Journal
 from reconciler.manifest import Recorded
 from reconciler.ports import Ports
+from reconciler.runners._processes import descends_from_a_carrier
 from reconciler.runners.local import LocalRunner
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
 
 RUN_MARKER = "RECONCILE_RUN"
+_REMOTE = re.compile(r"remote\..*\.url")
 IDENTITY = {"NAME": "reconcile", "EMAIL": "reconcile@localhost"}
 
 
@@ -86,8 +88,7 @@ class Site:
 
     def forges(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest whose forge can't be used: why, and what to write."""
-        config = self.repository.common / "config"
-        why = self.git.remembered("forges", marks.of_file(config), lambda: _foreign_remote(self.git, config))
+        why = _foreign_remote(self.git.config())
         return {spec.name: why for spec in desired.epics if why and spec.forge is ForgeKind.AUTO}
 
     @property
@@ -109,7 +110,6 @@ def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = 
 
     With `control`, git's control dir is kept there, and looking leaves no trace in the repository.
     """
-    git.version(environ)
     repository = git.find(path, environ)
     tool = Git(repository, environ, control)
     recorded = Recorded(repository.state)
@@ -125,7 +125,7 @@ def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = 
             environ,
             Path(sys.executable).parent,
             lambda name: manifest.max_agents(repository.state, name),
-            _identity(tool),
+            _Identity(tool),
         ),
         forge=LocalForge(tool),
         journal=Journal(beads, repository.main),
@@ -140,15 +140,8 @@ def read(sources: Sequence[str], stdin: str, environ: Mapping[str, str]) -> tupl
 
 def refuse_agents(environ: Mapping[str, str], what: str) -> None:
     """Raise PermanentError where an agent, or anything that an agent started, asks for what only people decide."""
-    if RUN_MARKER in environ or any(_carries_marker(parent) for parent in psutil.Process().parents()):
+    if RUN_MARKER in environ or descends_from_a_carrier(RUN_MARKER):
         raise PermanentError(f"'{what}' is refused inside a run: agents do not decide this for themselves")
-
-
-def _carries_marker(process: psutil.Process) -> bool:
-    try:
-        return RUN_MARKER in process.environ()
-    except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-        return False  # somebody else's process: no agent of ours
 
 
 def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
@@ -165,12 +158,9 @@ def _default_base(tool: Git) -> str | None:
     return None
 
 
-def _foreign_remote(tool: Git, config: Path) -> str | None:
-    ask = ("config", f"--file={config}", "--no-includes", "--null", "--get-regexp", r"^remote\..*\.url$")
-    listed = tool.objects(*ask, ok=(0, 1)).text
-    urls = [entry.partition("\n")[2] for entry in listed.split("\0") if entry]
-    foreign = [url for url in urls if not _is_path(url)]
-    if not foreign:
+def _foreign_remote(config: Config) -> str | None:
+    urls = [value or "" for key, value in config if _REMOTE.fullmatch(key)]
+    if all(map(_is_path, urls)):
         return None
     return (
         "its remote is on a server, and only the local forge is known; write 'forge: local' to land in this repository"
@@ -181,11 +171,28 @@ def _is_path(url: str) -> bool:
     return url.startswith(("/", "./", "../", "file://")) or ("://" not in url and ":" not in url)
 
 
-def _identity(tool: Git) -> dict[str, str]:
-    """What git needs to commit, where nobody has told it who they are."""
-    if all(tool.objects("config", f"user.{what}", ok=(0, 1)).text.strip() for what in ("name", "email")):
-        return {}
-    return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in IDENTITY.items()}
+class _Identity(Mapping[str, str]):
+    """What git needs to commit, where nobody has told it who they are. Git is asked when somebody wants to know."""
+
+    def __init__(self, tool: Git) -> None:
+        self._tool = tool
+
+    def __getitem__(self, name: str) -> str:
+        return self._needed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._needed)
+
+    def __len__(self) -> int:
+        return len(self._needed)
+
+    @cached_property
+    def _needed(self) -> dict[str, str]:
+        listed = self._tool.objects("config", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).text
+        known = dict(entry.partition("\n")[::2] for entry in listed.split("\0"))
+        if all(known.get(f"user.{what}", "").strip() for what in ("name", "email")):
+            return {}
+        return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in IDENTITY.items()}
 
 
 class _Templates:

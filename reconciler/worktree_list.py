@@ -148,8 +148,8 @@ def _by_files(git: Git, admins: Mapping[Path, list[Path]]) -> Iterator[Entry]:
     repository = git.repository
     heads = cache(lambda: ref_list.plain(git, BRANCHES))  # only where a branch is packed
 
-    def entry(path: Path, head: Path, admin: Path | None) -> Entry:
-        said = _said(head)
+    def entry(path: Path, own: Path, admin: Path | None) -> Entry:
+        said = _said(f"{own}/HEAD")
         branch = said.removeprefix("ref: ") if said and said.startswith("ref: ") else None
         commit = Sha(said) if said and _SHA.fullmatch(said) and said.strip("0") else None
         if branch:
@@ -159,9 +159,9 @@ def _by_files(git: Git, admins: Mapping[Path, list[Path]]) -> Iterator[Entry]:
     if repository.bare:
         yield Entry(path=repository.main)
     else:
-        yield entry(repository.main, repository.common / "HEAD", None)
+        yield entry(repository.main, repository.common, None)
     for path, claimed in admins.items():
-        yield from (entry(path, admin / "HEAD", admin) for admin in claimed)
+        yield from (entry(path, admin, admin) for admin in claimed)
 
 
 def _by_git(git: Git, admins: dict[Path, list[Path]]) -> Iterator[Entry]:
@@ -231,25 +231,20 @@ def _busy(entry: Entry, phrase: str) -> str:
 
 def _admins(folder: Path) -> Iterator[Path]:
     try:
-        names = sorted(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            # A link would let an agent have us take away a folder elsewhere.
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return
-    for name in names:
-        # A link would let an agent have us take away a folder elsewhere.
-        try:
-            found = os.lstat(folder / name)
-        except FileNotFoundError:
-            continue  # another worktree was removed while we looked
-        if stat.S_ISDIR(found.st_mode):
-            yield folder / name
+    yield from (folder / name for name in names)
 
 
 def _locked(admin: Path) -> str | None:
     """Why a worktree is locked, which may be empty; None when it is not."""
-    return _said(admin / "locked")
+    return _said(f"{admin}/locked")
 
 
-def _said(path: Path) -> str | None:
+def _said(path: str) -> str | None:
     """What a small file says; None where there is no such file."""
     try:
         with open(path, "rb") as file:
@@ -259,10 +254,7 @@ def _said(path: Path) -> str | None:
 
 
 def _place_of(admin: Path) -> Path | None:
-    try:
-        text = os.fsdecode((admin / "gitdir").read_bytes()).rstrip()
-    except (FileNotFoundError, IsADirectoryError):
-        return None
+    text = _said(f"{admin}/gitdir")
     return _normal(admin, text.removesuffix("/.git")) if text else None
 
 
@@ -284,7 +276,7 @@ def same_folder(one: Path, other: Path) -> bool:
 
 
 def _normal(start: Path, path: str) -> Path:
-    return Path(os.path.normpath(start / path))
+    return Path(os.path.normpath(f"{start}/{path}" if not path.startswith("/") else path))
 
 
 def _records(listed: bytes) -> Iterator[dict[str, str]]:

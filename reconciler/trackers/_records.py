@@ -25,7 +25,7 @@ TITLE_MOST = 500  # every Beads refuses longer ones
 WRITER = "reconcile"
 # Messages, gates and the like are traffic between programs; Beads never offers them as work.
 _TRAFFIC = {"merge-request", "gate", "molecule", "message", "agent", "role", "rig"}
-_NO_LABELS = frozenset[str]()  # most tasks have none, and every empty set takes as much as four labels
+_NO_LABELS = frozenset[str]()  # shared: an empty set is as large as one of four
 # The order in which Beads writes the keys: a new one goes where it would stand.
 _ORDER = (
     *("id", "title", "description", "design", "acceptance_criteria", "notes", "spec_id", "status", "priority"),

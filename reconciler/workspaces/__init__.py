@@ -207,7 +207,7 @@ class GitWorkspaces:
             return
         refuse_locked(found.entries)
         saved = self._save(task, found, lock)
-        nested = next(iter(saved.sight.repositories), found.nested())
+        nested = next(iter(saved.repositories), found.nested())
         if nested is not None:
             raise PermanentError(
                 f"{Reason.NESTED_REPOSITORY}: {found.place} holds a repository of its own: {nested}",
@@ -223,17 +223,23 @@ class GitWorkspaces:
         again = self._look(task, str(found.place.parent))
         unlocked = dataclasses.replace(again, entries=tuple(_unlocked(entry) for entry in again.entries))
         before = dataclasses.replace(found, entries=tuple(_unlocked(entry) for entry in found.entries))
-        if unlocked != before or snapshot.sight(self._git, self._work(task, found), lock) != saved.sight:
+        if unlocked != before or not self._as_it_was(task, found, saved, lock):
             raise ChangedError(f"{task}: {found.place} changed while it was being removed")
         for admin in found.admins:
             (admin / MADE).unlink(missing_ok=True)
         folders.take_away(found.place)
 
+    def _as_it_was(self, task: TaskId, found: Found, saved: Saved, lock: int) -> bool:
+        """True when nothing that counts has changed since it was saved. What git ignores may have: that is asked last."""
+        if folders.contents(found.place).digest == saved.digest:
+            return True
+        return saved.sight is not None and snapshot.sight(self._git, self._work(task, found), lock) == saved.sight
+
     def _save(self, task: TaskId, found: Found, lock: int) -> Saved:
         saved = self._salvages.save(self._work(task, found), lock)
         for admin in found.admins:
-            if saved.sight.repositories:
-                checkout.write(admin / NESTED, saved.sight.repositories[0])
+            if saved.repositories:
+                checkout.write(admin / NESTED, saved.repositories[0])
             else:
                 (admin / NESTED).unlink(missing_ok=True)
         return saved

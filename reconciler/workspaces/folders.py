@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -23,6 +24,17 @@ class Contents:
     files: Mapping[str, Stamp]  # regular files and links; what else there is (pipes, sockets) has no content to keep
     repositories: tuple[str, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """Changes when anything of it does."""
+        told = repr((sorted(self.files.items()), self.repositories))
+        return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+
+    @property
+    def newest_ns(self) -> int:
+        """When the youngest file was changed last, as its file system tells."""
+        return max((max(stamp[2], stamp[3]) for stamp in self.files.values()), default=0)
+
 
 def contents(root: Path) -> Contents:
     """Everything below `root`. A `.git` file of `root` itself is what makes it a worktree, and is left out.
@@ -31,8 +43,9 @@ def contents(root: Path) -> Contents:
     """
     files: dict[str, Stamp] = {}
     repositories: list[str] = []
-    for entry in _walk(os.fspath(root)):
-        relative = os.path.relpath(entry.path, root)
+    top = os.path.abspath(root)
+    for entry in _walk(top):
+        relative = entry.path[len(top) :].lstrip("/")
         if entry.name == ".git":
             if not (relative == ".git" and entry.is_file(follow_symlinks=False)):
                 repositories.append(os.path.dirname(relative) or ".")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from reconciler import ref_list
@@ -13,9 +14,10 @@ from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
 from reconciler.names import SALVAGE_REFS, BranchName, Sha, TaskId, branch_of, salvage_ref, usable
 from reconciler.observed import Salvage
-from reconciler.workspaces import copies, snapshot
+from reconciler.workspaces import copies, folders, snapshot
 from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 
+_SETTLES_NS = 50_000_000
 _FIELDS = ("%(tree)", "%(parent)", "%(committerdate:unix)")
 _IDENTITY = {
     f"GIT_{role}_{what}": value
@@ -29,7 +31,9 @@ class Saved:
     """What saving found, and the ref under which it is kept; no ref when there was nothing to save."""
 
     salvage: Salvage | None
-    sight: Sight
+    digest: str  # of what stood there when it was looked at first
+    repositories: tuple[str, ...] = ()
+    sight: Sight | None = None  # None where nothing had changed since it was looked at before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class Salvages:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._clean: dict[TaskId, tuple[object, ...]] = {}  # where nothing was to be saved, and how it looked then
 
     def all(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first."""
@@ -51,19 +56,31 @@ class Salvages:
         return tuple(sorted(found, key=lambda salvage: (salvage.at, salvage.task, salvage.n)))
 
     def save(self, work: Work, lock: int) -> Saved:
-        """Save what no ref holds, verify it, and say what was seen. Raises ChangedError when it changes meanwhile."""
+        """Save what no ref holds, verify it, and say what was seen. Raises ChangedError when it changes meanwhile.
+
+        Where nothing was to be saved before, and not one file has changed since, nothing is read again.
+        """
+        standing = folders.contents(work.place) if os.path.lexists(work.place) else folders.Contents(files={})
+        seen = Saved(salvage=None, digest=standing.digest, repositories=standing.repositories)
+        looks = (seen.digest, work, self._git.excludes)
+        if self._clean.pop(work.task, None) == looks and not self._lost(work):
+            return seen
+        # Of a file that is being written this very moment, another change could leave the same date.
+        old_enough = time.time_ns() - standing.newest_ns > _SETTLES_NS
         taken = snapshot.take(self._git, work, lock)
         changes = copies.changed(work.place, work.recipe.copies)
         copies.keep(work.place, changes, self._git.repository.state / "copies" / work.task)
         kept = list(self._kept(f"{SALVAGE_REFS}{work.task}/"))
         lost = self._lost(work)
         if not lost and not self._dirty(work, taken, kept):
-            return Saved(salvage=None, sight=taken.sight)
+            if old_enough:
+                self._clean[work.task] = looks
+            return replace(seen, sight=taken.sight, repositories=taken.sight.repositories)
         parents = tuple(dict.fromkeys([*([work.start] if work.start else []), *lost]))
         same = (each.salvage for each in kept if (each.tree, each.parents) == (taken.tree, parents))
         salvage = next(same, None) or self._keep(work, taken, parents, kept)
         self._verify(work, taken, salvage, lock)
-        return Saved(salvage=salvage, sight=taken.sight)
+        return replace(seen, salvage=salvage, sight=taken.sight, repositories=taken.sight.repositories)
 
     def drop(self, salvage: Salvage) -> None:
         """Forget saved work. Raises ChangedError when the ref holds something else by now."""

@@ -62,14 +62,16 @@ class Snapshot:
 def take(git: Git, work: Work, lock: int) -> Snapshot:
     """Hash every file that counts, and write what git does not have yet. Raises TemporaryError for an unreadable one."""
     index = _Index(git, work, lock)
-    start = index.load()
+    index.load()
+    start = index.tree()
     if not os.path.lexists(work.place):
         return Snapshot(tree=start, start=start, sight=Sight())
     seen = index.look()
     index.forget(seen.deleted)
     index.hash(seen.files)
-    covered = {folder for path in seen.files for folder in _folders_of(path)}
-    index.put({path: sha for path, sha in seen.gitlinks.items() if path not in covered})
+    if seen.gitlinks:
+        covered = {folder for path in seen.files for folder in _folders_of(path)}
+        index.put({path: sha for path, sha in seen.gitlinks.items() if path not in covered})
     return Snapshot(tree=index.tree(), start=start, sight=seen)
 
 
@@ -98,21 +100,21 @@ class _Index:
         self._lock = lock
         self._path = git.repository.state / "indexes" / work.task
 
-    def load(self) -> Sha:
-        """Fill it from the commit that the work started from; the tree of that commit."""
+    def load(self) -> None:
+        """Fill it from the commit that the work started from."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         for left_over in (self._path, self._path.with_name(f"{self._path.name}.lock")):
             left_over.unlink(missing_ok=True)
         self._run("read-tree", self._work.start or "--empty", inside=False)
-        return self.tree()
 
     def look(self) -> Sight:
         """What counts: tracked files as they stand, untracked ones that are not ignored, deletions, repositories."""
         found = folders.contents(self._work.place)
-        tracked, gitlinks = self._tracked()
-        # Git looks into no folder that it takes for a submodule, even where it holds plain files only.
-        self.forget(gitlinks)
-        untracked = self.listed("--others", "--exclude-standard")
+        tracked, gitlinks, untracked = self._all()
+        if gitlinks:
+            # Git looks into no folder that it takes for a submodule, even where it holds plain files only.
+            self.forget(gitlinks)
+            untracked = self.listed("--others", "--exclude-standard")
         skipped = set(self._work.recipe.copies) - tracked
         counted = {path for path in tracked.union(untracked) - skipped if not _is_beads(path)}
         missing = sorted(path for path in counted & tracked if path not in found.files)
@@ -144,16 +146,21 @@ class _Index:
         """Paths that `git ls-files` names."""
         return set(_split(self._run("ls-files", "-z", *which)))
 
-    def _tracked(self) -> tuple[set[str], dict[str, str]]:
-        files, gitlinks = set(), {}
-        for line in _split(self._run("ls-files", "-z", "--stage", inside=False)):
-            about, _, path = line.partition("\t")
+    def _all(self) -> tuple[set[str], dict[str, str], set[str]]:
+        """The tracked paths, the submodules with their commits, and the untracked paths that are not ignored."""
+        tracked, gitlinks, untracked = set(), {}, set()
+        for line in _split(self._run("ls-files", "-z", "-t", "--stage", "--others", "--exclude-standard")):
+            tag, _, rest = line.partition(" ")
+            if tag == "?":  # told by the tag: a file can be called like a line about another one
+                untracked.add(rest)
+                continue
+            about, _, path = rest.partition("\t")
             mode, sha, _ = about.split(" ")
             if mode == _GITLINK:
                 gitlinks[path] = sha
             else:
-                files.add(path)
-        return files, gitlinks
+                tracked.add(path)
+        return tracked, gitlinks, untracked
 
     def _feed(self, *args: str, lines: list[str]) -> None:
         if lines:

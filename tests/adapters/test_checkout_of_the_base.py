@@ -188,7 +188,7 @@ def test_dirt_is_only_looked_for_when_asked_to(repo: GitRepo, forge: LocalForge)
 
     checkout = forge.base("main", look=False).checkout
 
-    assert checkout and checkout.dirty == frozenset()
+    assert checkout and checkout.dirty is None
 
 
 def test_a_base_that_nobody_has_checked_out_moves_alone(repo: GitRepo, forge: LocalForge) -> None:

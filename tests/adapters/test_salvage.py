@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 
 import gitrepo
@@ -260,7 +261,19 @@ def test_a_file_that_became_a_folder_and_a_folder_that_became_a_link(repo, space
 
 
 def test_hostile_file_names_are_saved_as_they_are(repo, spaces, root, work):
-    names = ["--force", "new\nline", "tab\tname", 'quo"te', " blank ", ":(exclude)x", "-", "\udcff\udcfe"]
+    staged = f"H 100644 {'a' * 40} 0\tx"
+    names = [
+        "--force",
+        "new\nline",
+        "tab\tname",
+        'quo"te',
+        " blank ",
+        ":(exclude)x",
+        "-",
+        "? x",
+        staged,
+        "\udcff\udcfe",
+    ]
     for name in names:
         (work / name).write_text("x\n")
 
@@ -420,18 +433,58 @@ def test_a_change_while_it_is_being_saved_is_noticed(repo, spaces, root, work, m
 
 
 def test_a_change_right_before_the_removal_is_noticed(repo, spaces, root, work, monkeypatch):
-    looking = snapshot.sight
+    locking = spaces._register.lock
 
-    def write_then_look(*args):
+    def write_then_lock(*args):
         repo.write({"README": "changed at the worst moment\n"}, where=work)
-        return looking(*args)
+        return locking(*args)
 
-    monkeypatch.setattr(snapshot, "sight", write_then_look)
+    monkeypatch.setattr(spaces._register, "lock", write_then_lock)
 
     with pytest.raises(ChangedError):
         spaces.remove(TASK, root)
     assert (work / "README").read_text() == "changed at the worst moment\n"
     assert spaces.worktrees(root, [TASK])[TASK].fault is None
+
+
+def test_what_changes_after_nothing_was_to_be_saved_is_saved_all_the_same(repo, spaces, root, work):
+    repo.commit({"src/a.c": "one\n"}, where=work)
+    time.sleep(0.1)
+    assert spaces.salvage(TASK, root) is None
+    was = os.stat(work / "src/a.c")
+    (work / "src/a.c").write_text("two\n")
+    os.utime(work / "src/a.c", ns=(was.st_atime_ns, was.st_mtime_ns))  # of the same size and date
+
+    spaces.remove(TASK, root)
+
+    (ref,) = repo.refs("refs/reconcile/salvage")
+    assert repo.content(f"{ref}:src/a.c") == b"two\n"
+
+
+def test_what_an_ignore_file_of_the_repository_gives_free_later_is_saved(repo, spaces, root, work):
+    exclude = repo.common / "info" / "exclude"
+    exclude.write_text("kept\n")
+    (work / "kept").write_text("precious\n")
+    time.sleep(0.1)
+    assert spaces.salvage(TASK, root) is None
+    exclude.write_text("")
+
+    spaces.remove(TASK, root)
+
+    (ref,) = repo.refs("refs/reconcile/salvage")
+    assert repo.content(f"{ref}:kept") == b"precious\n"
+
+
+def test_where_nothing_changed_since_nothing_was_to_be_saved_no_file_is_read_again(
+    repo, spaces, root, work, monkeypatch
+):
+    time.sleep(0.1)
+    assert spaces.salvage(TASK, root) is None
+    monkeypatch.setattr(snapshot, "take", lambda *args: pytest.fail("it was read again"))
+
+    spaces.remove(TASK, root)
+
+    assert not work.exists()
 
 
 def test_a_commit_right_before_the_removal_is_noticed(repo, spaces, root, work, monkeypatch):

@@ -120,7 +120,7 @@ class LocalForge:
         self._line.catch_up(base)
 
     def _seen(self, name: str, checkout: BaseCheckout, head: Sha, *, look: bool) -> Checkout:
-        dirty = checkouts.dirty(self._git, checkout, head) if look else frozenset()
+        dirty = checkouts.dirty(self._git, checkout, head) if look else None
         if dirty and (left := self._line.pending(name)):
             # It is behind its branch: what differs from the new head only is not somebody's work.
             dirty &= checkouts.dirty(self._git, checkout, left.old)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from reconciler import marks
 from reconciler.git import Git
 
 FALLBACK = ("reconcile", "reconcile@localhost")
@@ -37,10 +38,14 @@ def parse(text: str) -> Signature:
 
 def identity(git: Git) -> tuple[str, str]:
     """Name and address of the repository's or the global config; ours where they are not set."""
-    found = git.objects("config", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).text
+    found = git.remembered("identity", marks.of_files(*git.said_who), lambda: _said(git))
     said = {key: value.strip() for key, _, value in (entry.partition("\n") for entry in found.split("\0"))}
     name, email = said.get("user.name"), said.get("user.email")
     return (name, email) if name and email else FALLBACK
+
+
+def _said(git: Git) -> str:
+    return git.objects("config", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).text
 
 
 def signed(*, author: Signature, committer: Signature) -> dict[str, str]:
