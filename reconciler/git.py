@@ -14,12 +14,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
@@ -34,6 +36,8 @@ Config = tuple[tuple[str, str | None], ...]
 MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
 _REMEMBERED_MOST = 1024
+_SCRATCH = "scratch"
+_SCRATCH_MOST_S = 3600.0
 NO_SHA = "0" * 40
 
 # What may be taken over from the repository's own config: none of it names a program.
@@ -213,9 +217,26 @@ class Git:
         """What changes when the repository's own list of ignored files does."""
         return _stamp(self.repository.common / "info" / "exclude")
 
-    def prepare(self) -> None:
-        """Bring the control git dir up to date, for whoever makes a git dir of its own from it."""
+    def prepare(self) -> Path:
+        """The control git dir, up to date, for whoever makes a git dir of its own from it."""
         self._refresh_control()
+        return self._control
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for as long as it is used. One whose user is killed is taken away by `sweep`."""
+        folder = self._control.parent / _SCRATCH
+        self._home()
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with TemporaryDirectory(dir=folder) as made:
+            yield Path(made)
+
+    def sweep(self) -> None:
+        """Take away what killed programs left: nobody uses such a folder for more than minutes."""
+        for left in (self._control.parent / _SCRATCH).glob("*"):
+            with suppress(FileNotFoundError):  # another program sweeps as well
+                if time.time() - left.lstat().st_mtime > _SCRATCH_MOST_S:
+                    shutil.rmtree(left)
 
     def remembered(
         self, key: Hashable, mark: Mark | None, read: Callable[[], T], keep: Callable[[T], bool] = lambda value: True

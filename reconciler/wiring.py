@@ -83,6 +83,7 @@ class Site:
 
     def catch_up(self) -> None:
         """Finish what a killed landing left undone in the checkouts of the bases."""
+        self.git.sweep()
         for base in dict.fromkeys(spec.base for spec in self.desired().epics):
             self.forge.catch_up(base)
 

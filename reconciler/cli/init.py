@@ -65,6 +65,8 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
     if file.exists():
         raise UsageError(f"{file} exists already", hint="name another file: reconcile init FILE")
     base = located.default_base or "main"
+    if located.default_base is None:
+        out.chat(f"the checkout is on no branch: base {base} is a guess, look at it")
     found = list(checks(located.main))
     text = TEMPLATE.format(
         file=file,

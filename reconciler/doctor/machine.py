@@ -6,17 +6,15 @@ import fcntl
 import os
 import platform
 import resource
-import shlex
 import shutil
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler import git, shim
-from reconciler.doctor.findings import Finding, Probe, State, named
+from reconciler.doctor.findings import Finding, Probe, State
 from reconciler.doctor.scene import Scene
 from reconciler.wakes import Spot, Wakes
 
@@ -24,8 +22,6 @@ PYTHON = (3, 11)
 DISK_SCARCE, DISK_LOW = 100 * 2**20, 2**30
 FILES_SCARCE, FILES_LOW = shim.FIRST_FD + 56, 1024
 INODES_LOW = 10_000
-LEFT_AFTER_S = 3600.0
-TEMPORARY = ("reconcile-look-*", "reconcile-merge-*")
 # Lists of what is counted end here: a tree that large is told, not measured.
 FOLDERS_MOST = 100_000
 # Locks that hold between hosts only if the server is set up for it, or not at all.
@@ -42,7 +38,6 @@ def probes(scene: Scene) -> Iterator[Probe]:
     yield Probe(name="disk", look=lambda: _disks(scene))
     yield Probe(name="file events", look=lambda: _events(scene))
     yield Probe(name="open files", look=_files)
-    yield Probe(name="temporary", look=_left_over)
 
 
 def _python() -> Iterator[Finding]:
@@ -181,23 +176,3 @@ def _files() -> Iterator[Finding]:
         message="" if state is State.OK else said,
         hint="" if state is State.OK else f"ulimit -n 4096 (here: {most})",
     )
-
-
-def _left_over() -> Iterator[Finding]:
-    """Folders of looks and merges that were killed: nothing is lost with them, and nobody takes them away."""
-    folder = Path(tempfile.gettempdir())
-    old = sorted(path.name for pattern in TEMPORARY for path in folder.glob(pattern) if _forgotten(path))
-    if old:
-        said = f"{len(old)} left by programs that were killed: {named(old)}"
-        which = " -o ".join(f"-name '{pattern}'" for pattern in TEMPORARY)
-        # By age: a live program may have made one a moment ago.
-        hint = f"find {shlex.quote(str(folder))} -maxdepth 1 '(' {which} ')' -uid {os.getuid()} -mmin +{LEFT_AFTER_S // 60:g} -exec rm -r '{{}}' +"
-        yield Finding(name="temporary", state=State.WARNING, found=str(folder), message=said, hint=hint)
-
-
-def _forgotten(path: Path) -> bool:
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return False
-    return found.st_uid == os.getuid() and time.time() - found.st_mtime > LEFT_AFTER_S

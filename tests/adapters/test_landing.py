@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,20 @@ def test_a_pushed_landing_killed_before_any_of_its_steps_is_done_once_by_the_nex
         assert_landed_once(copy, order, step)
         assert remote.head("main") == copy.head("main"), step
         remote.git("update-ref", "refs/heads/main", start)
+
+
+def test_what_a_killed_landing_left_in_its_scratch_folder_is_swept_after_an_hour(
+    tmp_path: Path, repo: GitRepo, order: LandOrder
+) -> None:
+    git = repo.seam()
+    LocalForge(git).land(order)
+    scratch = repo.common / "reconcile" / "scratch"
+    assert list(scratch.iterdir()) == []
+    for name, age_s in (("killed", 7200), ("in-use", 60)):
+        (scratch / name / "objects").mkdir(parents=True)
+        os.utime(scratch / name, (time.time() - age_s,) * 2)
+    git.sweep()
+    assert [path.name for path in scratch.iterdir()] == ["in-use"]
 
 
 def test_a_pushed_landing_moves_the_remote_tracking_branch_along(

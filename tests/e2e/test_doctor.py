@@ -599,20 +599,6 @@ def test_work_that_was_saved_long_ago_is_told_with_what_to_run(place: Patient) -
 # --- the machine ---------------------------------------------------------------------------------------------
 
 
-def test_folders_that_killed_programs_left_are_told_with_what_to_run(place: Patient) -> None:
-    folder = place.root.parent / "tmp"
-    old, new = folder / "reconcile-look-abc", folder / "reconcile-merge-def"
-    for path in (old, new):
-        path.mkdir()
-    os.utime(old, (time.time() - 7200, time.time() - 7200))
-
-    found = place.says("temporary")
-    assert old.name in found.message and new.name not in found.message
-
-    subprocess.run(["sh", "-c", found.hint], env=os.environ, check=True)
-    assert not old.exists() and new.exists()
-
-
 def test_a_limit_on_open_files_below_what_agents_need_is_a_problem(place: Patient) -> None:
     script = "import resource as r, sys; r.setrlimit(r.RLIMIT_NOFILE, (220, 220)); import reconciler.cli as c; c.main()"
     argv = (sys.executable, "-c", script, "doctor", "-o", "json")

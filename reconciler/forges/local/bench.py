@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from reconciler.forges.local.signature import FALLBACK, Signature, signed
 from reconciler.git import Git, GitError
@@ -94,8 +93,8 @@ class Benches:
     @contextmanager
     def at(self, base: Sha, *, quarantined: bool) -> Iterator[Bench]:
         """A bench under the attributes of `base`, for as long as it is used."""
-        with TemporaryDirectory(prefix="reconcile-merge-") as temporary:
-            folder, quarantine = Path(temporary, "tree"), Path(temporary, "objects")
+        with self._git.scratch() as scratch:
+            folder, quarantine = scratch / "tree", scratch / "objects"
             folder.mkdir()
             quarantine.mkdir()
             for path, text in self._attributes(base).items():

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from reconciler import worktree_list
 from reconciler.errors import TemporaryError
@@ -222,12 +221,11 @@ class _Opened:
 def _opened(
     git: Git, checkout: BaseCheckout, head: Sha, *, real_index: bool = False, lock: int | None = None
 ) -> Iterator[_Opened]:
-    git.prepare()
-    with TemporaryDirectory(prefix="reconcile-look-") as temporary:
-        own = Path(temporary)
+    control = git.prepare()
+    with git.scratch() as own:
         for folder in ("refs", "objects", "info"):
             (own / folder).mkdir()
-        shutil.copyfile(git.repository.state / "control" / "config", own / "config")
+        shutil.copyfile(control / "config", own / "config")
         (own / "HEAD").write_text(f"{head}\n")
         _copy(git.repository.common / "info" / "exclude", own / "info" / "exclude")
         _copy(checkout.index, own / "index")
