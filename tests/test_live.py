@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 from worlds import (
     NOW,
     US,
@@ -23,7 +26,7 @@ from worlds import (
     wanted,
 )
 
-from reconciler.cli.live import rows
+from reconciler.cli.live import drawn, rows
 from reconciler.cli.screen import Drawn, _changed, _rows
 from reconciler.names import TaskId
 from reconciler.observed import Unknown
@@ -153,6 +156,15 @@ def test_only_what_runs_or_is_about_to_keeps_it_busy():
     assert not live.restless(document.status(idle, seen(a_task("x-1", status="closed"))), NOW)
 
 
+def test_a_picture_that_is_drawn_again_makes_only_moving_lines_anew():
+    laid_out = live.Picture(document.status(*busy()), live.Size(width=100, height=24))
+
+    first, second = (laid_out.lines(NOW.replace(second=n), lambda task: "") for n in (1, 2))
+
+    moving = [a.plain[:5] for a, b in zip(first, second, strict=True) if a is not b]
+    assert moving == ["● x-7", "◆ x-5", "… x-4"]
+
+
 def test_what_runs_is_found_agents_and_checks():
     assert {task: str(run).split("/")[0] for task, run in live.live_runs(*busy()).items()} == {
         "x-5": "check",
@@ -224,9 +236,10 @@ def test_printed_once_it_leaves_nothing_out():
 def test_logs_are_read_for_visible_rows_alone():
     asked = []
 
-    shown(many(1000), 80, 10, lambda task: asked.append(task) or "")
+    found = shown(many(1000), 80, 10, lambda task: asked.append(task) or "")
 
-    assert 0 < len(asked) <= 10
+    assert [each.split()[1] for each in found if each.startswith("●")] == asked
+    assert 0 < len(asked) < 10
 
 
 def test_what_an_agent_prints_moves_no_column():
@@ -257,6 +270,9 @@ def test_the_newest_events_stay_in_sight(height, most):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_draws_nothing_and_breaks_no_line(name, width):
     decided, observed = busy(HOSTILE[name], forges={"feature": HOSTILE[name]})
+    unusable = a_task(HOSTILE[name], title=HOSTILE[name], parents=X)
+    observed = replace(observed, tasks={**observed.tasks, unusable.id: unusable})
+    decided = plan(wanted(*(epic.spec for epic in decided.epics)), observed)
     unseen = (plan(wanted(an_epic(name="feature")), seen(tasks=Unknown(HOSTILE[name]))), seen())
 
     for world in ((decided, observed), unseen):
@@ -291,6 +307,18 @@ def test_the_last_line_of_a_log_is_what_it_says_and_not_how_it_looks(printed, la
 
 
 # --- drawing it anew -------------------------------------------------------------------------------------------
+
+
+def test_every_line_is_coloured_by_itself():
+    console = Console(color_system="standard", force_terminal=True)
+
+    assert drawn(console, []) == []
+    assert drawn(console, [Text(), Text("語", "red"), Text(), Text("x" * 500)]) == [
+        Drawn("", 0),
+        Drawn("\x1b[31m語\x1b[0m", 2),
+        Drawn("", 0),
+        Drawn("x" * 500, 500),
+    ]
 
 
 def test_a_picture_that_is_the_same_writes_nothing():

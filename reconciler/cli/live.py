@@ -25,11 +25,9 @@ from rich.text import Text
 
 from reconciler.cli.output import Output
 from reconciler.cli.screen import Drawn, Screen
+from reconciler.cli.tails import Tails
 from reconciler.cli.wheel import Wheel
-from reconciler.errors import ReconcileError
 from reconciler.loop import Tick
-from reconciler.names import RunId
-from reconciler.ports import Runner
 from reconciler.render import document, live, safe
 from reconciler.wiring import Site
 
@@ -37,7 +35,6 @@ REFRESH_S = 1.0
 PACE_S = 0.1
 LEAVE_S = 2.0
 LINES_MOST = 5_000  # that wait for a terminal which takes none
-TAIL_MOST = 2_000
 ROWS_FOR_EVENTS_MOST = 8
 HINT = "Ctrl-C leaves, agents run on"
 
@@ -76,11 +73,13 @@ class _View:
         self.terminal = sys.stdout
         self._wheel = wheel
         self._console = wheel.out.console()
-        self._tails = _Tails(wheel.site.runner)
+        self._tails = Tails(wheel.site.runner)
         self._lines: deque[str] = deque(maxlen=LINES_MOST)
         self._tick: Tick | None = None
         self._of: Tick | None = None  # the tick that the document is made of
         self._document: document.Document = {}
+        self._laid_out: tuple[live.Size, live.Picture] | None = None
+        self._drawn: dict[int, tuple[Text, Drawn]] = {}
         self._over = False
         self._broken = False  # lines are printed as they come
         self._gone = False  # nobody reads them any more
@@ -147,18 +146,18 @@ class _View:
                 self._draw()
                 if not self._over:
                     time.sleep(PACE_S)
-            self._draw()
+            self._draw(anew=True)
         except Exception as error:  # noqa: BLE001 - what can't be drawn is no reason to stop working
             self._give_up(error)
 
     def _pause_s(self) -> float | None:
         moves = self._document and live.restless(self._document, _now())
-        return REFRESH_S if moves else None
+        return REFRESH_S - PACE_S if moves else None
 
-    def _draw(self) -> None:
+    def _draw(self, *, anew: bool = False) -> None:
         picture = self._picture()  # first: what goes wrong with it must not cost a line
         with self._drawing:
-            self.screen.draw(picture, [self._lines.popleft() for _ in range(len(self._lines))])
+            self.screen.draw(picture, [self._lines.popleft() for _ in range(len(self._lines))], anew=anew)
 
     def _picture(self) -> list[Drawn]:
         tick = self._tick
@@ -168,22 +167,32 @@ class _View:
             mine = self._wheel.mine(tick.plan)
             self._document, self._of = document.status(mine, tick.observed), tick
             self._tails.follow(live.live_runs(mine, tick.observed))
+            self._laid_out = None
         width, height = self.screen.size
         # Never the last column: a terminal may take a full line for one that goes on.
         size = live.Size(width=max(width - 1, 1), height=rows(height), hint="" if self._over else HINT)
-        return drawn(self._console, live.picture(self._document, size, _now(), self._tails.last_line))
+        if self._laid_out is None or self._laid_out[0] != size:
+            self._laid_out = (size, live.Picture(self._document, size))
+        lines = self._laid_out[1].lines(_now(), self._tails.last_line)
+        # A line that stayed the same object needs no colouring again.
+        new = [line for line in lines if id(line) not in self._drawn]
+        known = self._drawn | {
+            id(line): (line, made) for line, made in zip(new, drawn(self._console, new), strict=True)
+        }
+        self._drawn = {id(line): known[id(line)] for line in lines}
+        return [self._drawn[id(line)][1] for line in lines]
 
     def _give_up(self, error: Exception) -> None:
         self._broken, self._gone = True, isinstance(error, OSError)
         self.screen.leave()
-        self.say(safe.line(f"the live view ended ({type(error).__name__}: {error}); the work goes on"))
         while self._lines:
             self.say(self._lines.popleft())
+        self.say(safe.line(f"the live view ended ({type(error).__name__}: {error}); the work goes on"))
 
 
 def once(site: Site, tick: Tick, shown: document.Document, out: Output) -> RenderableType:
     """The picture of a status document as it is printed once: all of it, however tall."""
-    tails = _Tails(site.runner, live.live_runs(tick.plan, tick.observed))
+    tails = Tails(site.runner, live.live_runs(tick.plan, tick.observed))
     return Group(*live.picture(shown, live.Size(width=out.console().width), _now(), tails.last_line))
 
 
@@ -195,38 +204,9 @@ def rows(height: int) -> int:
 def drawn(console: Console, lines: Sequence[Text]) -> list[Drawn]:
     """The lines with the colours that the terminal knows."""
     with console.capture() as found:
-        for line in lines:
-            console.print(line, soft_wrap=True)
-    texts = found.get().split("\n")
-    return [Drawn(text, line.cell_len) for text, line in zip(texts, lines, strict=False)]
-
-
-class _Tails:
-    """The last lines of what runs, each read at most once a second."""
-
-    def __init__(self, runner: Runner, runs: dict[str, RunId] | None = None) -> None:
-        self._runner = runner
-        self._runs = runs or {}
-        self._read: dict[RunId, tuple[float, str]] = {}
-
-    def follow(self, runs: dict[str, RunId]) -> None:
-        self._runs = runs
-        self._read = {run: found for run, found in self._read.items() if run in runs.values()}
-
-    def last_line(self, task: str) -> str:
-        run, now = self._runs.get(task), time.monotonic()
-        if run is None:
-            return ""
-        at, before = self._read.get(run, (0.0, ""))
-        if not at or now - at >= REFRESH_S * 0.9:
-            self._read[run] = (now, self._look(run) or before)
-        return self._read[run][1]
-
-    def _look(self, run: RunId) -> str:
-        try:
-            return live.last_line(self._runner.log_tail(run, TAIL_MOST))
-        except ReconcileError as error:
-            return safe.line(str(error))
+        console.print(*lines, sep="\n", soft_wrap=True, end="")
+    texts = found.get().split("\n") if lines else []
+    return [Drawn(text, line.cell_len) for text, line in zip(texts, lines, strict=True)]
 
 
 class _Above(io.TextIOBase):

@@ -54,15 +54,16 @@ class Screen:
         except OSError:
             return False
 
-    def draw(self, lines: Sequence[Drawn], above: Sequence[str] = ()) -> None:
-        """Show these lines in place of those before, and have others scroll away above them."""
+    def draw(self, lines: Sequence[Drawn], above: Sequence[str] = (), *, anew: bool = False) -> None:
+        """Show these lines in place of those before, and have others scroll away above them. What is on the screen
+        already is not written again, unless `anew`."""
         if not self.ours:
             self._shown = ()  # others have written since: it begins anew below them
             self._write("".join(f"{text}\n" for text in above))
             return
         self._silence()
         size, before = self.size, self._shown
-        if not above and size == self._size:
+        if not above and size == self._size and not anew:
             self._write(_changed(before, lines))
         else:
             top = _erased(_rows(before, self._size[0], size[0]))

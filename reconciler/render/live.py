@@ -7,10 +7,10 @@ comes out is safe to print and no wider than asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate, takewhile
+from itertools import accumulate
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +20,7 @@ from reconciler.names import RunId
 from reconciler.observed import Observed
 from reconciler.planner import Plan
 from reconciler.reasons import Reason
+from reconciler.render.columns import GAP, RANKS, Columns
 from reconciler.render.entry import subjects
 from reconciler.render.safe import line
 from reconciler.render.status import (
@@ -28,36 +29,20 @@ from reconciler.render.status import (
     Entry,
     alive,
     bar,
-    pull_request,
     quiet,
     section_of,
     telling,
     trees,
     why,
 )
-from reconciler.render.words import counted, span, stamped
+from reconciler.render.words import counted, stamped
 
 Said = Callable[[str], str]
 
-GAP = 2
 BAR_LEAST, BAR_MOST = 6, 30
 NOTE_MOST = 2  # lines below the row of a task that needs a person
 RULE_LEAST, HEADINGS_LEAST, AIR_LEAST = 10, 8, 16  # rows of a picture that has room for them
 SOON_S = 90
-_WIDE = 100
-_TITLE_LEAST, _TITLE_MOST = 16, 36
-
-_RANKS = ("progress", "person", "pulls", "timer", "ready", "blocked", "left")
-_LOOKS = {
-    "progress": ("●", "cyan"),
-    "person": ("!", "bold red"),
-    "pulls": ("◆", "magenta"),
-    "timer": ("…", "yellow"),
-    "ready": ("○", "green"),
-    "blocked": ("·", "dim"),
-    "left": ("·", "dim"),
-}
-_HEADINGS = {"task": "TASK", "title": "TITLE", "phase": "PHASE", "attempt": "TRY", "age": "AGE", "pull": "PULL REQUEST"}
 # Colours, cursor movements, titles: what programs print that is meant for a terminal and says nothing.
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b[ -/]*[0-~]"
@@ -77,13 +62,8 @@ class Size:
 
 
 def picture(document: dict[str, Any], size: Size, now: datetime, said: Said = lambda task: "") -> list[Text]:
-    """The lines of the picture. `said`: the last line that what runs for a task printed; asked for visible rows only."""
-    if not document["epics"]:
-        found = [Text(NOTHING_RECORDED)]
-    else:
-        blocks = [_Block(epic) for epic in document["epics"]]
-        found = _Page(blocks=blocks, size=size, at=stamped(document["at"]), now=now, said=said).lines()
-    return [_cut(each, size.width) for each in found[: size.height]]
+    """The lines of one picture."""
+    return Picture(document, size).lines(now, said)
 
 
 def live_runs(decided: Plan, observed: Observed) -> dict[str, RunId]:
@@ -153,7 +133,7 @@ class _Block:
 
 def _rank(section: str, entry: Entry) -> int:
     waits = section in ("ready", "blocked") and entry["waiting"] and "until" in entry["waiting"]
-    return _RANKS.index("timer" if waits else section)
+    return RANKS.index("timer" if waits else section)
 
 
 def _soon(entry: Entry, now: datetime) -> bool:
@@ -164,160 +144,122 @@ def _soon(entry: Entry, now: datetime) -> bool:
 # --- where it is shown -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Page:
-    """Blocks under each other, as many rows of each as there is room for."""
+class Picture:
+    """A document laid out for a size, to be drawn again and again: only what moves is made anew."""
 
-    blocks: Sequence[_Block]
-    size: Size
-    at: datetime  # of the look at the world; ages go on since
-    now: datetime
-    said: Said
+    def __init__(self, document: dict[str, Any], size: Size) -> None:
+        self._size, self._at = size, stamped(document["at"])
+        every = [_Block(epic) for epic in document["epics"]]
+        self._blocks = self._busiest(every)
+        self._columns = Columns.fitting([entry for block in self._blocks for _, entry in block.rows], size.width)
+        self._tops = self._above_the_rows()
+        self._rule = [_rule(self._at, size)] if size.height and every and self._has_room(RULE_LEAST) else []
+        self._air = [Text()] if self._has_room(AIR_LEAST) else []
+        left_out = len(every) - len(self._blocks)
+        self._rest = [Text(f"… and {counted(left_out, 'more manifest')}", "dim")] if left_out else []
+        if not every:
+            self._rest = [Text(NOTHING_RECORDED)]
+        ranks = ((rank, i, n) for i, block in enumerate(self._blocks) for n, (rank, _) in enumerate(block.rows))
+        self._order = [(i, n) for _, i, n in sorted(ranks)]
+        self._still: dict[tuple[int, int], list[Text]] = {}
 
-    def lines(self) -> list[Text]:
-        columns = _Columns.fitting(self.blocks, self.size.width)
-        blocks, left_out = self._blocks()
-        tops = [[block.heading(self.size.width), *block.trouble(self.size.width)] for block in blocks]
-        if self._has_room(HEADINGS_LEAST) and (listing := [i for i, block in enumerate(blocks) if block.rows]):
-            tops[listing[0]].append(columns.headings())
-        rule = [_rule(self.at, self.size)] if self.size.height and self._has_room(RULE_LEAST) else []
-        air = [Text()] if self._has_room(AIR_LEAST) else []
-        others = [Text(f"… and {counted(left_out, 'more manifest')}", "dim")] if left_out else []
-        spent = len(rule) + sum(map(len, tops)) + len(air) * (len(blocks) - 1) + len(others)
-        rows = self._rows(blocks, columns, self.size.height and self.size.height - spent)
-        below = [[*top, *shown] for top, shown in zip(tops, rows, strict=True)]
-        if self.size.height is None:
-            below = [[*each, *self._trees(block)] for each, block in zip(below, blocks, strict=True)]
-        apart = (each if i == 0 else [*air, *each] for i, each in enumerate(below))
-        return [*rule, *(one for each in apart for one in each), *others]
+    def lines(self, now: datetime, said: Said) -> list[Text]:
+        """The lines as they are now. `said`: the last line that what runs for a task printed; asked for visible rows
+        only."""
+        rows = self._rows(_Moment(now=now, said=said))
+        found = [*self._rule]
+        for i, block in enumerate(self._blocks):
+            found += [*(self._air if i else ()), *self._tops[i], *rows[i]]
+            if self._size.height is None:
+                found += self._trees(block)
+        return [_cut(each, self._size.width) for each in [*found, *self._rest][: self._size.height]]
+
+    def _busiest(self, blocks: Sequence[_Block]) -> Sequence[_Block]:
+        """The manifests that there is room for: most of the rows are for tasks."""
+        most = max((self._size.height or 0) // 3, 1)
+        if self._size.height is None or len(blocks) <= most:
+            return blocks
+        # Chosen by what goes on in them, shown in the order they have.
+        best = sorted(blocks, key=lambda block: block.rows[0][0] if block.rows else len(RANKS))[:most]
+        return [block for block in blocks if block in best]
+
+    def _above_the_rows(self) -> list[list[Text]]:
+        width = self._size.width
+        found = [[block.heading(width), *block.trouble(width)] for block in self._blocks]
+        listing = [i for i, block in enumerate(self._blocks) if block.rows]
+        if listing and self._has_room(HEADINGS_LEAST):
+            found[listing[0]].append(self._columns.headings())
+        return found
 
     def _trees(self, block: _Block) -> Iterator[Text]:
         for row in trees(block.epic):
-            yield from _wrapped(Text("  ").join([*row.cells, row.note]), self.size.width)
+            yield from _wrapped(Text("  ").join([*row.cells, row.note]), self._size.width)
 
     def _has_room(self, rows: int) -> bool:
-        return self.size.height is None or self.size.height >= rows
+        return self._size.height is None or self._size.height >= rows
 
-    def _blocks(self) -> tuple[Sequence[_Block], int]:
-        """The manifests that there is room for, and how many there are beside: half of the rows are for tasks."""
-        most = max((self.size.height or 0) // 3, 1)
-        if self.size.height is None or len(self.blocks) <= most:
-            return self.blocks, 0
-        # Chosen by what goes on in them, shown in the order they have.
-        best = sorted(self.blocks, key=lambda block: block.rows[0][0] if block.rows else len(_RANKS))[:most]
-        return [block for block in self.blocks if block in best], len(self.blocks) - most
+    @property
+    def _room(self) -> int | None:
+        """How many lines the tasks may take up."""
+        if self._size.height is None:
+            return None
+        air = len(self._air) * (len(self._blocks) - 1)
+        return self._size.height - len(self._rule) - sum(map(len, self._tops)) - air - len(self._rest)
 
-    def _rows(self, blocks: Sequence[_Block], columns: _Columns, room: int | None) -> list[list[Text]]:
+    def _rows(self, moment: _Moment) -> list[list[Text]]:
         """The lines of every block's tasks: all of them, or the most interesting ones of all blocks together."""
-        total = sum(len(block.rows) for block in blocks)
-        if room is None or total <= room:
-            found = [[self._row(columns, *row) for row in block.rows] for block in blocks]
-            if room is None or sum(len(row) for rows in found for row in rows) <= room:
-                return [[each for row in rows for each in row] for rows in found]
+        room = self._room
+        if room is None or len(self._order) <= room:
+            found = [(i, self._row(i, n, moment)) for i, n in self._order]
+            if room is None or sum(len(row) for _, row in found) <= room:
+                return [[each for j, row in found if i == j for each in row] for i in range(len(self._blocks))]
         # A line of each block says how many are left out.
-        budget = max(room - sum(bool(block.rows) for block in blocks), 0)
-        order = sorted(((rank, i, n) for i, block in enumerate(blocks) for n, (rank, _) in enumerate(block.rows)))
-        drawn = [(i, self._row(columns, *blocks[i].rows[n])) for _, i, n in order[:budget]]
+        budget = max(room - sum(bool(block.rows) for block in self._blocks), 0)
+        drawn = [(i, self._row(i, n, moment)) for i, n in self._order[:budget]]
         ends = accumulate(len(row) for _, row in drawn)
-        shown = [each for each, _ in takewhile(lambda pair: pair[1] <= budget, zip(drawn, ends, strict=True))]
-        return [_with_rest(block, [row for j, row in shown if i == j]) for i, block in enumerate(blocks)]
+        shown = [each for each, end in zip(drawn, ends, strict=True) if end <= budget]
+        return [_with_rest(block, [row for j, row in shown if i == j]) for i, block in enumerate(self._blocks)]
 
-    def _row(self, columns: _Columns, rank: int, entry: Entry) -> list[Text]:
-        section = _RANKS[rank]
-        note = self._note(entry, section, columns)
-        bounded = self.size.height is not None
-        beside = note.cell_len <= columns.rest or (bounded and section != "person") or section == "progress"
-        first = columns.row(entry, section, self.now, note if beside else columns.instead_of_note(entry))
+    def _row(self, i: int, n: int, moment: _Moment) -> list[Text]:
+        rank, entry = self._blocks[i].rows[n]
+        if alive(entry) or "until" in (entry["waiting"] or ()):
+            return self._drawn(entry, RANKS[rank], moment)
+        if (i, n) not in self._still:
+            self._still[i, n] = self._drawn(entry, RANKS[rank], moment)
+        return self._still[i, n]
+
+    def _drawn(self, entry: Entry, section: str, moment: _Moment) -> list[Text]:
+        note = self._note(entry, section, moment)
+        bounded = self._size.height is not None
+        beside = note.cell_len <= self._columns.rest or (bounded and section != "person") or section == "progress"
+        instead = self._columns.instead_of_note(entry)
+        first = self._columns.row(entry, section, moment.now, note if beside else instead)
         if beside:
             return [first]
-        return [first, *_noted(note, self.size.width, 2 * GAP, NOTE_MOST if bounded else None)]
+        return [first, *_noted(note, self._size.width, 2 * GAP, NOTE_MOST if bounded else None)]
 
-    def _note(self, entry: Entry, section: str, columns: _Columns) -> Text:
+    def _note(self, entry: Entry, section: str, moment: _Moment) -> Text:
         """What is done for the task, what its agent says, or why it waits; nothing that its manifest has said already."""
         word = entry["waiting"]
         if alive(entry) and "next" not in entry and (word is None or word["reason"] in _AT_WORK):
-            shown = Text(f"quiet for {still}  ", "yellow") if (still := quiet(entry, self.at)) else Text()
-            said = self.said(entry["id"])
-            return shown.append(said) if said else shown.append_text(columns.instead_of_note(entry))
+            # As of the look at the world: what was printed since is not known to be nothing.
+            shown = Text(f"quiet for {still}  ", "yellow") if (still := quiet(entry, self._at)) else Text()
+            said = moment.said(entry["id"])
+            return shown.append(said) if said else shown.append_text(self._columns.instead_of_note(entry))
         if word and word["reason"] in OF_THE_WHOLE and "next" not in entry:
-            return columns.instead_of_note(entry)
-        note = why(entry, self.now, in_a_word=False)
+            return self._columns.instead_of_note(entry)
+        note = why(entry, moment.now, in_a_word=False)
         if section in ("blocked", "left"):
             note.stylize("dim")
         return note
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Columns:
-    """Which columns there is room for, how wide each is, and what is left for the last one.
+class _Moment:
+    """What moves."""
 
-    Widths follow from all open tasks and never from what an agent prints: nothing jumps from one look to the next.
-    """
-
-    widths: Mapping[str, int]
-    rest: int
-
-    @classmethod
-    def fitting(cls, blocks: Sequence[_Block], width: int) -> _Columns:
-        entries = [entry for block in blocks for _, entry in block.rows]
-        longest = max((Text(line(entry["id"])).cell_len for entry in entries), default=0)
-        task = min(max(longest, len(_HEADINGS["task"])), max(width // 3, 8))
-        found, left = {"task": task}, width - GAP - task - GAP
-        least = 32 if width >= _WIDE else 24 if width >= 60 else 14
-        for name, wide in (("age", 6), ("phase", 10), ("pull", 12), ("attempt", 3)):
-            if left - wide - GAP < least:
-                break
-            found[name], left = wide, left - wide - GAP
-        title = min((left - GAP) * 2 // 5, _TITLE_MOST)
-        if title >= _TITLE_LEAST and width >= _WIDE:
-            found["title"], left = title, left - title - GAP
-        return cls(widths={name: found[name] for name in _HEADINGS if name in found}, rest=max(left, 0))
-
-    def headings(self) -> Text:
-        return self._line(" ", {name: Text(word) for name, word in _HEADINGS.items()}, "dim")
-
-    def row(self, entry: Entry, section: str, now: datetime, note: Text) -> Text:
-        mark, style = _LOOKS[section]
-        run, pull = entry["run"], entry["pullRequest"]
-        started = run["startedAt"] if run and alive(entry) else None
-        cells = {
-            "task": Text(line(entry["id"])),
-            "title": Text(line(entry["title"])),
-            "phase": Text(entry["phase"] or "", style),
-            "attempt": Text("" if run is None or run["kind"] == "check" else str(run["attempt"]), justify="right"),
-            "age": Text(span((now - stamped(started)).total_seconds()) if started else ""),
-            "pull": Text(pull_request(pull, short=True) if pull and pull["state"] == "open" else ""),
-        }
-        empty = not (run or pull or entry["phase"] or "title" in self.widths)
-        dim = "dim" if section in ("blocked", "left") else ""
-        shown = self._titled(mark, cells, dim) if empty else self._line(mark, cells, dim)
-        shown.stylize(style, 0, 1)
-        note = note.copy()
-        note.truncate(self.rest, overflow="ellipsis")
-        return shown.append_text(note)
-
-    def instead_of_note(self, entry: Entry) -> Text:
-        """Its title, where that has no column of its own."""
-        return Text() if "title" in self.widths else Text(line(entry["title"]), "dim")
-
-    def _titled(self, mark: str, cells: Mapping[str, Text], style: str) -> Text:
-        """A line for a task of which there is nothing but its title: that has the room of all columns."""
-        task = self.widths["task"]
-        wide = sum(self.widths.values()) - task + GAP * max(len(self.widths) - 2, 0)
-        widths = {"task": task, **({"title": wide} if wide >= _TITLE_LEAST else {})}
-        found = replace(self, widths=widths)._line(mark, cells, style)
-        return found if len(widths) > 1 else self._line(mark, cells, style)
-
-    def _line(self, mark: str, cells: Mapping[str, Text], style: str) -> Text:
-        found = Text(mark + " ")
-        for name, wide in self.widths.items():
-            cell = cells[name].copy()
-            cell.truncate(wide, overflow="ellipsis")
-            blank = " " * (wide - cell.cell_len)
-            found.append_text(Text.assemble(blank, cell) if cell.justify == "right" else Text.assemble(cell, blank))
-            found.append(" " * GAP)
-        found.stylize(style)
-        return found
+    now: datetime
+    said: Said
 
 
 def _with_rest(block: _Block, rows: Sequence[Sequence[Text]]) -> list[Text]:
@@ -326,7 +268,7 @@ def _with_rest(block: _Block, rows: Sequence[Sequence[Text]]) -> list[Text]:
     found = [each for row in rows for each in row]
     if left:
         words = {"progress": "at work", "person": "needing a person", "pulls": "offered", "timer": "waiting"}
-        ranks = [_RANKS[rank] for rank, _ in left]
+        ranks = [RANKS[rank] for rank, _ in left]
         kinds = ", ".join(f"{ranks.count(name)} {words.get(name, name)}" for name in dict.fromkeys(ranks))
         found.append(Text(f"  … and {len(left)} more: {kinds}", "dim"))
     return found

@@ -41,11 +41,13 @@ class Rows:
         start = self.indent + sum(used if beside else used[:1]) + GAP * len(used if beside else used[:1])
         for row in self.rows:
             first = self._line(row, widths)
-            notes = list(row.note.wrap(console, max(options.max_width - start, NOTE_LEAST // 2))) if row.note else []
+            notes = _wrapped(row.note, console, max(options.max_width - start, NOTE_LEAST // 2))
             if beside and notes:
                 first.append_text(notes.pop(0))
             for line in (first, *(Text(" " * start).append_text(note) for note in notes)):
                 line.rstrip()
+                # What fits is not to be measured word by word: that took half of the printing.
+                line.no_wrap = line.cell_len <= options.max_width
                 yield line
 
     def _line(self, row: Row, widths: Sequence[int]) -> Text:
@@ -68,3 +70,10 @@ class Rows:
         beside = left - min(widths[self.yields], YIELDS_LEAST) >= note
         widths[self.yields] = min(widths[self.yields], max(left - note if beside else left, YIELDS_LEAST // 2))
         return widths, beside
+
+
+def _wrapped(note: Text, console: Console, width: int) -> list[Text]:
+    if not note:
+        return []
+    fits = note.cell_len <= width and note.plain.isprintable()  # a line end is not printable
+    return [note] if fits else list(note.wrap(console, width))

@@ -1,0 +1,108 @@
+"""A task on one line of a live view: which columns there is room for, and what stands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Span, Text
+
+from reconciler.render.safe import line
+from reconciler.render.status import Entry, alive, pull_request
+from reconciler.render.words import span, stamped
+
+GAP = 2
+_WIDE = 100
+_TITLE_LEAST, _TITLE_MOST = 16, 36
+
+RANKS = ("progress", "person", "pulls", "timer", "ready", "blocked", "left")
+_LOOKS = {
+    "progress": ("●", "cyan"),
+    "person": ("!", "bold red"),
+    "pulls": ("◆", "magenta"),
+    "timer": ("…", "yellow"),
+    "ready": ("○", "green"),
+    "blocked": ("·", "dim"),
+    "left": ("·", "dim"),
+}
+_HEADINGS = {"task": "TASK", "title": "TITLE", "phase": "PHASE", "attempt": "TRY", "age": "AGE", "pull": "PULL REQUEST"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns there is room for, how wide each is, and what is left for the last one.
+
+    Widths follow from all open tasks and never from what an agent prints: nothing jumps from one look to the next.
+    """
+
+    widths: Mapping[str, int]
+    rest: int
+
+    @classmethod
+    def fitting(cls, entries: Sequence[Entry], width: int) -> Columns:
+        longest = max((cell_len(line(entry["id"])) for entry in entries), default=0)
+        task = min(max(longest, len(_HEADINGS["task"])), max(width // 3, 8))
+        found, left = {"task": task}, width - GAP - task - GAP
+        least = 32 if width >= _WIDE else 24 if width >= 60 else 14
+        for name, wide in (("age", 6), ("phase", 10), ("pull", 12), ("attempt", 3)):
+            if left - wide - GAP < least:
+                break
+            found[name], left = wide, left - wide - GAP
+        title = min((left - GAP) * 2 // 5, _TITLE_MOST)
+        if title >= _TITLE_LEAST and width >= _WIDE:
+            found["title"], left = title, left - title - GAP
+        return cls(widths={name: found[name] for name in _HEADINGS if name in found}, rest=max(left, 0))
+
+    def headings(self) -> Text:
+        return Text(self._line(" ", _HEADINGS).plain, "dim")
+
+    def row(self, entry: Entry, section: str, now: datetime, note: Text) -> Text:
+        mark, style = _LOOKS[section]
+        run, pull = entry["run"], entry["pullRequest"]
+        started = run["startedAt"] if run and alive(entry) else None
+        cells = {
+            "task": line(entry["id"]),
+            "title": line(entry["title"]),
+            "phase": entry["phase"] or "",
+            "attempt": ""
+            if run is None or run["kind"] == "check"
+            else f"{run['attempt']:>{self.widths.get('attempt', 0)}}",
+            "age": span((now - stamped(started)).total_seconds()) if started else "",
+            "pull": pull_request(pull, short=True) if pull and pull["state"] == "open" else "",
+        }
+        empty = not (run or pull or entry["phase"] or "title" in self.widths)
+        shown = self._titled(mark, cells) if empty else self._line(mark, cells, style)
+        if section in ("blocked", "left"):
+            shown.stylize("dim")
+        shown.stylize(style, 0, 1)
+        note = note.copy()
+        note.truncate(self.rest, overflow="ellipsis")
+        return shown.append_text(note)
+
+    def instead_of_note(self, entry: Entry) -> Text:
+        """Its title, where that has no column of its own."""
+        return Text() if "title" in self.widths else Text(line(entry["title"]), "dim")
+
+    def _titled(self, mark: str, cells: Mapping[str, str]) -> Text:
+        """A line for a task of which there is nothing but its title: that has the room of all columns."""
+        task = self.widths["task"]
+        wide = sum(self.widths.values()) - task + GAP * max(len(self.widths) - 2, 0)
+        if wide < _TITLE_LEAST:
+            return self._line(mark, cells)
+        return replace(self, widths={"task": task, "title": wide})._line(mark, cells)
+
+    def _line(self, mark: str, cells: Mapping[str, str], phase_style: str = "") -> Text:
+        # Made of plain strings: rich's own ways take ten times as long, and this is done every second.
+        found, spans = mark + " ", []
+        for name, wide in self.widths.items():
+            if name == "phase":
+                spans.append(Span(len(found), len(found) + len(cells[name]), phase_style))
+            found += _fitted(cells[name], wide) + " " * GAP
+        return Text(found, spans=spans)
+
+
+def _fitted(cell: str, wide: int) -> str:
+    """The cell in exactly so many cells."""
+    return set_cell_size(cell, wide) if cell_len(cell) <= wide else f"{set_cell_size(cell, wide - 1)}…"
