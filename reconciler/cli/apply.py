@@ -28,6 +28,7 @@ from reconciler.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 PATIENCE_S = 10.0
+LOOK_S = 0.5
 FILE = click.option(
     "-f", "--file", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifest; several, or a folder"
 )
@@ -139,19 +140,39 @@ def _deadline(timeout: float | None, *flags: threading.Event) -> Iterator[None]:
 def follow(wheel: Wheel, timeout: float | None) -> int:
     """Wait for another reconciler to finish what was recorded, and take over when it ends; the exit code."""
     end = time.monotonic() + timeout if timeout else None
-    over = Over()
     while True:
+        tick = _beside(wheel, end)
+        if tick is not None:
+            _answer(wheel, tick)
+            return ending(wheel.mine(tick.plan), timed_out=end is not None and time.monotonic() >= end)
         left = max(end - time.monotonic(), 0.0) if end else None
         try:
             with lock.reconciling(wheel.site.state, "apply"):
                 return turn(wheel, wait=True, timeout=left)
         except LockedError:
-            tick = wheel.loop().look()
-        decided = wheel.mine(tick.plan)
-        if over(decided) or left == 0.0:
-            _answer(wheel, tick)
-            return ending(decided, timed_out=left == 0.0)
-        time.sleep(0.5)
+            continue  # yet another one came first
+
+
+def _beside(wheel: Wheel, end: float | None) -> Tick | None:
+    """Look on while another reconciler acts: the last tick when it is over or time is up, None when that one ended."""
+    over, loop = Over(), wheel.loop()
+    with live.view(wheel):
+        while not _free(wheel.site):
+            tick = loop.look()
+            wheel.show(tick)
+            if over(wheel.mine(tick.plan)) or (end is not None and time.monotonic() >= end):
+                return tick
+            time.sleep(LOOK_S)
+    return None
+
+
+def _free(site: Site) -> bool:
+    """True when no reconciler works in this repository."""
+    try:
+        with lock.reconciling(site.state, "apply"):
+            return True
+    except LockedError:
+        return False
 
 
 @dataclass

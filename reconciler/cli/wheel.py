@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -119,15 +120,26 @@ class Wheel:
 def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]]:
     """(wake, stop, signals): INT and TERM set both flags and are noted; the handlers of before come back at the end."""
     wake, stop, got = threading.Event(), threading.Event(), list[int]()
+    # A handler runs amid whatever this thread does, also amid a change of one of these events, whose lock it would wait
+    # for without end. A simple queue is made for being filled there.
+    numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    def note(number: int, _frame: object) -> None:
-        got.append(number)
-        stop.set()
-        wake.set()
+    def pass_on() -> None:
+        while number := numbers.get():
+            got.append(number)
+            stop.set()
+            wake.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    listener = threading.Thread(target=pass_on, name="signals", daemon=True)
+    listener.start()
+    before = {
+        number: signal.signal(number, lambda number, _frame: numbers.put(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield wake, stop, got
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        numbers.put(0)
+        listener.join()
