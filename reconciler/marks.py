@@ -44,14 +44,15 @@ def of_files(*paths: Path) -> Mark | None:
 
 def of_worktrees(common: Path) -> Mark | None:
     """A mark of what `git worktree list` shows."""
-    admins = (f"worktrees/{name}/{file}" for name in _names(common / "worktrees") for file in _OF_A_WORKTREE)
+    admins = [f"worktrees/{name}/{file}" for name in _names(common / "worktrees") for file in _OF_A_WORKTREE]
     return _mark(common, (*_PACKED, "refs/heads", "HEAD", *admins))
 
 
 def _mark(common: Path, names: tuple[str, ...]) -> Mark | None:
     settled = time.time_ns() - _SETTLES_NS
     try:
-        return tuple(one for name in names for one in _walk(f"{common}/{name}", name.startswith("refs/"), settled))
+        root = str(common)
+        return tuple(one for name in names for one in _walk(f"{root}/{name}", name.startswith("refs/"), settled))
     except (_Unsure, OSError):
         return None
 

@@ -108,14 +108,13 @@ class Found:
 
     def nested(self) -> str | None:
         """A repository inside it: the one that was found last time and still stands, or a submodule's."""
-        for admin in self.admins:
-            noted = admin / NESTED
-            name = noted.read_text("utf-8", "surrogateescape") if noted.is_file() else None
-            if name is not None and os.path.lexists(self.place / name / ".git"):
+        for admin in (entry.admin for entry in self.entries if entry.admin):
+            name = _content(f"{admin}/{NESTED}")
+            if name and os.path.lexists(self.place / name / ".git"):
                 return name
             # The repositories of its submodules would go with the admin folder.
-            modules = admin / "modules"
-            if modules.is_dir() and (within := sorted(os.listdir(modules))):
+            modules = f"{admin}/modules"
+            if os.path.isdir(modules) and (within := sorted(os.listdir(modules))):
                 return within[0]
         return None
 
@@ -226,7 +225,8 @@ def _judge_unlisted(common: Path, place: Path) -> tuple[WorktreeFault, str]:
 
 
 def _busy(entry: Entry, phrase: str) -> str:
-    return next((phrase.format(what) for name, what in _BUSY.items() if entry.has(name)), "")
+    there = set(os.listdir(entry.admin)) if entry.admin else set()
+    return next((phrase.format(what) for name, what in _BUSY.items() if name in there), "")
 
 
 def _admins(folder: Path) -> Iterator[Path]:
@@ -245,10 +245,15 @@ def _locked(admin: Path) -> str | None:
 
 
 def _said(path: str) -> str | None:
+    content = _content(path)
+    return None if content is None else content.strip()
+
+
+def _content(path: str) -> str | None:
     """What a small file says; None where there is no such file."""
     try:
         with open(path, "rb") as file:
-            return os.fsdecode(file.read(8192).strip())
+            return os.fsdecode(file.read(8192))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 

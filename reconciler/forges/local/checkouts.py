@@ -64,7 +64,7 @@ def of_base(git: Git, base: str) -> tuple[BaseCheckout, ...]:
     found = []
     for entry in worktree_list.read(git).entries:
         admin = entry.admin or (repository.common if entry.path == repository.main and not repository.bare else None)
-        if admin is None or HEADS + base not in (entry.branch, _detached_from(admin)):
+        if admin is None or (entry.branch or _detached_from(admin)) != HEADS + base:
             continue
         if entry.path.is_dir():
             found.append(BaseCheckout(entry.path, admin, _amid(admin)))
