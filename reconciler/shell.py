@@ -7,8 +7,10 @@ its own, so that a program that hangs is ended together with its children.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +53,7 @@ def run(
     Raises TemporaryError when it does not end within `timeout_s`, PermanentError when it can't be started.
     """
     try:
-        process = subprocess.Popen(
+        process = _Process(
             argv,
             cwd=cwd,
             env=dict(env),
@@ -94,6 +96,30 @@ def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | s
     _DETACHED.append(process)
     reap()
     return process.pid
+
+
+class _Process(subprocess.Popen[bytes]):
+    """A program that is waited for by the kernel: Popen asks again and again, in pauses as long as git takes."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        begun = time.monotonic()
+        if timeout is not None and self.returncode is None and hasattr(os, "pidfd_open"):
+            _until_it_ends(self.pid, timeout)
+            timeout = max(timeout - (time.monotonic() - begun), 0.0)
+        return super().wait(timeout)
+
+
+def _until_it_ends(pid: int, timeout: float) -> None:
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return  # a kernel that has none to give
+    try:
+        waiting = select.poll()
+        waiting.register(fd, select.POLLIN)
+        waiting.poll(timeout * 1000)
+    finally:
+        os.close(fd)
 
 
 _DETACHED: list[subprocess.Popen[bytes]] = []

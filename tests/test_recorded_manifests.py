@@ -248,6 +248,7 @@ def test_a_record_that_was_cut_off_is_never_taken_for_the_whole(kept, state):
         ("spec:", "speck:", "lacks"),
         ("timeout: 90s", "timeout: soon", "agent: timeout"),
         ("recordedAt:", "recordedAt: today #", "recordedAt"),
+        ("recordedAt:", "recordedAt: '2026-01-01T12:00:00' #", "no time zone"),
     ],
 )
 def test_a_damaged_manifest_is_a_problem_and_not_the_lack_of_one(kept, state, was, now, said):

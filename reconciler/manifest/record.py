@@ -66,7 +66,7 @@ def spec(name: str, content: bytes) -> EpicSpec:
 
 
 def _time(text: str) -> datetime:
-    # Not `strptime`: it compiles its patterns first, which takes longer than all the rest of a small record.
+    # Not `strptime`: it compiles its patterns first, and every command reads these.
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:

@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import psutil
-
 from reconciler import shim
+
+if not shim.PROC:
+    import psutil  # only there: every command would wait for its import
 
 COMMAND_MOST = 100
 
@@ -44,13 +45,17 @@ def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
         pid = parents.get(pid, 0)
 
 
+def descends_from_a_carrier(variable: str) -> bool:
+    """True when a process that we come from, up to the first of all, has this variable in its environment."""
+    if shim.PROC:
+        # The first is among them: in a container, or a sandbox, it may be an agent.
+        return any(_carries(pid, variable) for pid in {*ancestors(os.getppid(), shim.parent_pids()), 1})
+    return any(_shows(parent, variable) for parent in psutil.Process().parents())
+
+
 def command(pid: int) -> str:
     """The command line of a process in one line of plain characters; empty when it is gone."""
-    try:
-        parts = psutil.Process(pid).cmdline() or [psutil.Process(pid).name()]
-    except psutil.Error:
-        return ""
-    text = " ".join(parts)[:COMMAND_MOST]
+    text = _said(pid)[:COMMAND_MOST]
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
@@ -60,6 +65,35 @@ def file_id(path: Path) -> tuple[int, int] | None:
         return shim.file_id(str(path))
     except FileNotFoundError:
         return None
+
+
+def _carries(pid: int, variable: str) -> bool:
+    try:
+        found = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False  # somebody else's process: no agent of ours
+    return b"\0" + variable.encode() + b"=" in b"\0" + found
+
+
+def _shows(process: psutil.Process, variable: str) -> bool:
+    try:
+        return variable in process.environ()
+    except psutil.Error:
+        return False  # somebody else's process: no agent of ours
+
+
+def _said(pid: int) -> str:
+    """The words that a process was started with, or else its name; empty when it is gone."""
+    if shim.PROC:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes() or Path(f"/proc/{pid}/comm").read_bytes()
+        except OSError:
+            return ""
+        return os.fsdecode(words.rstrip(b"\0\n").replace(b"\0", b" "))
+    try:
+        return " ".join(psutil.Process(pid).cmdline() or [psutil.Process(pid).name()])
+    except psutil.Error:
+        return ""
 
 
 def _markers() -> Iterator[tuple[int, str]]:

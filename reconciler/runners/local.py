@@ -60,7 +60,7 @@ class LocalRunner:
         # One spelling for everybody: the path of its folder is what a run's processes are found by.
         state = state.resolve()
         self._environ, self._program, self._bound = dict(environ), program, bound
-        self._always = dict(always or {})
+        self._always: Mapping[str, str] = {} if always is None else always
         self._locks = Locks(state / "locks")
         self._folders = Folders(state / "runs")
         self._stopping = Stopping(self._locks, self._folders)
@@ -128,7 +128,7 @@ class LocalRunner:
         program = agent.argv[0]
         if "{" in program:
             return None
-        path = self._environment(agent.env, agent.pass_env)["PATH"]
+        path = self._path(with_passed(self._environ, agent.env, agent.pass_env))
         if "/" in program:
             found = shutil.which(str(Path(spec.repository, program)))
             return None if found else f"the program {program!r} is missing or can't be executed"
@@ -295,7 +295,10 @@ class LocalRunner:
 
     def _environment(self, env: Mapping[str, str], passed: Iterable[str]) -> dict[str, str]:
         found = {**self._always, **with_passed(self._environ, env, passed)}
-        return {**found, "PATH": path_with(found.get("PATH"), str(self._program))}
+        return {**found, "PATH": self._path(found)}
+
+    def _path(self, env: Mapping[str, str]) -> str:
+        return path_with(env.get("PATH"), str(self._program))
 
     def _environment_of(self, spec: RunSpec, folder: Path) -> dict[str, str]:
         env = {

@@ -160,9 +160,8 @@ def test_a_value_of_another_type_hides_no_task_and_survives_a_change(folder, key
     folder.write("x-1", add_blockers=frozenset({TaskId("x-2")}))
 
     assert 0 <= task.priority <= 4
-    "".join(
-        (task.title, task.description, task.acceptance, task.notes, task.type, task.assignee, *task.labels)
-    ).encode()
+    text = "".join((task.title, task.description, task.acceptance, task.notes, task.type, task.assignee, *task.labels))
+    assert b"\0" not in text.encode()
     (edited,) = (json.loads(line) for line in folder.lines())
     assert [e["depends_on_id"] for e in edited["dependencies"]] == ["x-2"]
     assert edited[key] == value

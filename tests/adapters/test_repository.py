@@ -89,6 +89,17 @@ def test_a_bare_repository_is_its_own_main_checkout(
     assert (found.main, found.common, found.bare) == (bare, bare, True)
 
 
+def test_a_git_dir_that_stands_elsewhere_is_where_git_says_that_its_main_checkout_is(
+    repo: GitRepo, tmp_path: Path
+) -> None:
+    repo.git("init", "-q", "--separate-git-dir", str(tmp_path / "store"), str(tmp_path / "apart"))
+
+    found = find(tmp_path / "apart", repo.environ)
+
+    listed = repo.git("worktree", "list", "--porcelain", cwd=tmp_path / "store").splitlines()[0]
+    assert (f"worktree {found.main}", found.common) == (listed, tmp_path / "store")
+
+
 @pytest.mark.parametrize("name", ["with\nline end", "with\n", "\n/.git\n", " ", "ünï"])
 def test_a_repository_is_found_whatever_its_folder_is_called(repo: GitRepo, tmp_path: Path, name: str) -> None:
     place = tmp_path / "odd" / name
