@@ -99,7 +99,9 @@ def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[Stray]:
         task = observed.tasks.get(id)
         state = "is closed and belongs" if task and task.closed else "belongs"
         yield Stray(
-            task=id, path=tree.path, why=f"its task {state} to no manifest" if task else "its task is not in the tracker"
+            task=id,
+            path=tree.path,
+            why=f"its task {state} to no manifest" if task else "its task is not in the tracker",
         )
 
 
