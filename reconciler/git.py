@@ -213,9 +213,10 @@ class Git:
         return self.repository.common / "config", home / ".gitconfig", own
 
     @property
-    def excludes(self) -> tuple[int, int, int] | None:
-        """What changes when the repository's own list of ignored files does."""
-        return _stamp(self.repository.common / "info" / "exclude")
+    def excludes(self) -> tuple[object, ...]:
+        """What changes when somebody says anew which files are ignored, or what counts as a change of one."""
+        own = self.said_who[-1].with_name("ignore")
+        return tuple(map(_stamp, (self.repository.common / "info" / "exclude", own, *self.said_who)))
 
     def prepare(self) -> Path:
         """The control git dir, up to date, for whoever makes a git dir of its own from it."""

@@ -69,8 +69,8 @@ class _Decided:
 
     def holds(self, desired: Desired, observed: Observed) -> bool:
         """True where making it anew would make the same: nothing but the clock has moved, and past no timer."""
-        if self.seen.bases != self.observed.bases:
-            return False  # in a checkout of the base it has looked, and would again
+        if self.seen.bases != self.observed.bases or self.plan.unsettled:
+            return False  # it has looked into a checkout, or in vain at something, and would again
         age, wake_at = observed.at - self.observed.at, self.plan.wake_at
         if not timedelta() <= age < timedelta(seconds=RESYNC_S) or (wake_at and wake_at <= observed.at):
             return False

@@ -44,8 +44,13 @@ def of_files(*paths: Path) -> Mark | None:
 
 def of_worktrees(common: Path) -> Mark | None:
     """A mark of what `git worktree list` shows."""
-    admins = [f"worktrees/{name}/{file}" for name in _names(common / "worktrees") for file in _OF_A_WORKTREE]
-    return _mark(common, (*_PACKED, "refs/heads", "HEAD", *admins))
+    names = _names(common / "worktrees")
+    mark = _mark(
+        common,
+        (*_PACKED, "refs/heads", "HEAD", *(f"worktrees/{name}/{file}" for name in names for file in _OF_A_WORKTREE)),
+    )
+    # An empty folder is one that was cut off: it holds no file that could tell.
+    return None if mark is None else (*mark, *((name, 0, 0, 0, 0) for name in names))
 
 
 def _mark(common: Path, names: tuple[str, ...]) -> Mark | None:

@@ -109,8 +109,14 @@ def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Unsure) -
     candidates = dict(observed.candidates)
     for task, (base, head) in unsure.merges.items():
         candidates[task] = ask(partial(ports.forge.candidate, base, head))
-    work = observed.runs
-    return replace(observed, bases=bases, candidates=candidates, repaired=_repaired(ports, work, candidates))
+    on_the_base = {task for task in unsure.merges if _changes_nothing(candidates[task])}
+    return replace(
+        observed,
+        bases=bases,
+        candidates=candidates,
+        merged_by_hand=observed.merged_by_hand | on_the_base,
+        repaired=_repaired(ports, observed.runs, candidates),
+    )
 
 
 def ask(read: Callable[[], T]) -> T | Unknown:

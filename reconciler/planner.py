@@ -21,6 +21,7 @@ from reconciler.actions import (
     StopAgent,
     UpdateTask,
     Waiting,
+    Word,
     holds,
     next_step,
 )
@@ -36,6 +37,7 @@ from reconciler.turns import Words, taken_in_turn
 DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
 _RUNNING = (Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING, Reason.LANDING_QUEUED)
+_ASKED = (Reason.AWAITING_APPROVAL, Reason.AWAITING_MERGE, Reason.PROTECTED_PATHS)
 _PASSING = (Reason.UNKNOWN, Reason.TRACKER_UNAVAILABLE, Reason.WORKTREE_IN_USE)
 
 
@@ -135,15 +137,20 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 
 def _unsure(words: Words) -> Unsure:
     """What the actions rest on that was seen only in part."""
-    acting = [(job, word) for job, word in words.values() if isinstance(word, Action)]
+    landing = (job for job, word in words.values() if isinstance(word, Land))
     return Unsure(
-        bases=frozenset(job.spec.base for job, word in acting if isinstance(word, Land) and _unlooked(job.base)),
+        bases=frozenset(job.spec.base for job in landing if _unlooked(job.base)),
         merges={
             job.task.id: (job.base_head, job.open_pull.head)
-            for job, _ in acting
-            if job.outdated and job.base_head and job.open_pull
+            for job, word in words.values()
+            if _shows_to_somebody(word) and job.outdated and job.base_head and job.open_pull
         },
     )
+
+
+def _shows_to_somebody(word: Word) -> bool:
+    """True for what is acted on, by us or by the person that it asks: both want to know what it merges to now."""
+    return isinstance(word, Action) or (isinstance(word, Waiting) and word.reason in _ASKED)
 
 
 def _unlooked(base: Base | Unknown | None) -> bool:

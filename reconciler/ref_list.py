@@ -51,7 +51,7 @@ def in_its_own_file(git: Git, ref: str) -> Sha | None:
         content = os.read(fd, _FILE_MOST) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     finally:
         os.close(fd)
-    return Sha(content[:-1].decode()) if _HASH.fullmatch(content) else None
+    return Sha(content[:-1].decode()) if _HASH.fullmatch(content) and content.strip(b"0\n") else None
 
 
 def _rows(git: Git, prefix: str, fields: tuple[str, ...]) -> tuple[Row, ...]:

@@ -117,7 +117,7 @@ def _until_it_ends(pid: int, timeout: float) -> None:
     try:
         waiting = select.poll()
         waiting.register(fd, select.POLLIN)
-        waiting.poll(timeout * 1000)
+        waiting.poll(max(timeout, 0.0) * 1000)  # a negative one would be none
     finally:
         os.close(fd)
 

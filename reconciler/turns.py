@@ -92,7 +92,7 @@ def _within_slots(words: Words, desired: Desired, observed: Observed) -> None:
     everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
     wishes: dict[str, list[Job]] = {spec.name: [] for spec in desired.epics}
     for job, word in words.values():
-        if isinstance(word, StartAgent):
+        if isinstance(word, StartAgent) and desired.acts(job.spec.name):
             wishes[job.spec.name].append(job)
     for queue in wishes.values():
         queue.sort(key=lambda job: (job.last is None, order(job.task)))

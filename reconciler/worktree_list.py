@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ NESTED = "reconcile-nested"  # the repository that was found inside it, last tim
 LOCK_REASON = "reconcile "
 BRANCHES = "refs/heads/"
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_Refs = Mapping[str, tuple[Sha, bool]]
 
 _INITIALIZING = "initializing"  # git's own reason while it makes a worktree
 _BUSY = {
@@ -67,6 +68,7 @@ class Listing:
     entries: tuple[Entry, ...]
     unlisted: tuple[Path, ...] = ()
     places: Mapping[Path, tuple[Entry, ...]] = field(default_factory=dict)
+    plain: bool = True  # False: a worktree names what no mark of ours notices
 
     def at(self, place: Path) -> tuple[Entry, ...]:
         """Every entry that claims this place: one, unless something went wrong."""
@@ -121,7 +123,8 @@ class Found:
 
 def read(git: Git) -> Listing:
     """Every worktree, as git lists them; listed again only when that has changed."""
-    return git.remembered("worktrees", marks.of_worktrees(git.repository.common), lambda: _read(git))
+    mark = marks.of_worktrees(git.repository.common)
+    return git.remembered("worktrees", mark, lambda: _read(git), keep=lambda listing: listing.plain)
 
 
 def _read(git: Git) -> Listing:
@@ -134,33 +137,42 @@ def _read(git: Git) -> Listing:
             unlisted.append(admin)
         else:
             admins.setdefault(place, []).append(admin)
-    entries = tuple(_by_git(git, admins) if (common / "reftable").exists() else _by_files(git, admins))
+    by_files = None if (common / "reftable").exists() else _by_files(git, admins)
+    entries = by_files or tuple(_by_git(git, admins))
     places: dict[Path, tuple[Entry, ...]] = {}
     for entry in entries:
         if entry.admin:
             places[entry.path] = (*places.get(entry.path, ()), entry)
-    return Listing(common, entries, tuple(unlisted), places)
+    return Listing(common, entries, tuple(unlisted), places, plain=by_files is not None)
 
 
-def _by_files(git: Git, admins: Mapping[Path, list[Path]]) -> Iterator[Entry]:
+def _by_files(git: Git, admins: Mapping[Path, list[Path]]) -> tuple[Entry, ...] | None:
+    """Every worktree as git's own files tell; None where only git can tell what one of them has checked out."""
     # Not `git worktree list`: it gives up on all of them while somebody adds one, and is asked for more than anything.
     repository = git.repository
-    heads = cache(lambda: ref_list.plain(git, BRANCHES))  # only where a branch is packed
-
-    def entry(path: Path, own: Path, admin: Path | None) -> Entry:
-        said = _said(f"{own}/HEAD")
-        branch = said.removeprefix("ref: ") if said and said.startswith("ref: ") else None
-        commit = Sha(said) if said and _SHA.fullmatch(said) and said.strip("0") else None
-        if branch:
-            commit = ref_list.in_its_own_file(git, branch) or heads().get(branch, (None, False))[0]
-        return Entry(path=path, admin=admin, head=commit, branch=branch, locked=_locked(admin) if admin else None)
-
-    if repository.bare:
-        yield Entry(path=repository.main)
-    else:
-        yield entry(repository.main, repository.common, None)
+    packed = cache(lambda: ref_list.plain(git, BRANCHES))  # only where a branch has no file of its own
+    found: list[Entry | None] = [
+        Entry(path=repository.main) if repository.bare else _by_head(git, repository.main, None, packed)
+    ]
     for path, claimed in admins.items():
-        yield from (entry(path, admin, admin) for admin in claimed)
+        found += [_by_head(git, path, admin, packed) for admin in claimed]
+    return None if None in found else tuple(entry for entry in found if entry)
+
+
+def _by_head(git: Git, path: Path, admin: Path | None, packed: Callable[[], _Refs]) -> Entry | None:
+    head = f"{admin or git.repository.common}/HEAD"
+    said = _said(head) or ""
+    locked = _locked(admin) if admin else None
+    if os.path.islink(head):
+        return None
+    if said.startswith(f"ref: {BRANCHES}"):
+        branch = said.removeprefix("ref: ")
+        own = ref_list.in_its_own_file(git, branch)
+        commit, names_another = (own, False) if own else packed().get(branch, (None, False))
+        return None if names_another else Entry(path=path, admin=admin, head=commit, branch=branch, locked=locked)
+    if said and not _SHA.fullmatch(said):
+        return None  # a ref of this worktree alone, or what only git can read
+    return Entry(path=path, admin=admin, head=Sha(said) if said.strip("0") else None, locked=locked)
 
 
 def _by_git(git: Git, admins: dict[Path, list[Path]]) -> Iterator[Entry]:
@@ -252,10 +264,13 @@ def _said(path: str) -> str | None:
 def _content(path: str) -> str | None:
     """What a small file says; None where there is no such file."""
     try:
-        with open(path, "rb") as file:
-            return os.fsdecode(file.read(8192))
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe in its place would hold us
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+    try:
+        return os.fsdecode(os.read(fd, 8192)) if stat.S_ISREG(os.fstat(fd).st_mode) else ""
+    finally:
+        os.close(fd)
 
 
 def _place_of(admin: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler import ref_list
+from reconciler import marks, ref_list
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
 from reconciler.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
@@ -28,7 +28,6 @@ class Branches:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._ahead: dict[Sha, int] = {}
-        self._contained: tuple[Sha, frozenset[Sha], frozenset[Sha]] | None = None
 
     def measured(self, base: Sha) -> Mapping[TaskId, Branch]:
         """Every branch whose name is usable, against `base`.
@@ -84,15 +83,13 @@ class Branches:
 
     def _in_base(self, base: Sha, heads: frozenset[Sha]) -> frozenset[Sha]:
         """Those of the heads that the base contains."""
-        before = self._contained
-        if before and before[:2] == (base, heads):
-            return before[2]
         if not heads:
             return frozenset()
-        listed = self._git.refs("for-each-ref", f"--merged={base}", "--format=%(objectname)", _HEADS + BRANCH_PREFIX)
-        found = heads & {Sha(sha) for sha in listed.text.split()}
-        self._contained = base, heads, found
-        return found
+        namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
+        mark = marks.of_refs(self._git.repository.common, namespace)
+        ask = ("for-each-ref", f"--merged={base}", "--format=%(objectname)", namespace)
+        found = self._git.remembered(("merged", base), mark, lambda: frozenset(self._git.refs(*ask).text.split()))
+        return frozenset(head for head in heads if head in found)
 
     def _measure(self, base: Sha, head: Sha) -> int:
         if head not in self._ahead:

@@ -18,6 +18,7 @@ from reconciler.workspaces import copies, folders, snapshot
 from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 
 _SETTLES_NS = 50_000_000
+_CLEAN_S = 60.0  # what counts also depends on ignore files that may be anywhere
 _FIELDS = ("%(tree)", "%(parent)", "%(committerdate:unix)")
 _IDENTITY = {
     f"GIT_{role}_{what}": value
@@ -48,7 +49,8 @@ class Salvages:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self._clean: dict[TaskId, tuple[object, ...]] = {}  # where nothing was to be saved, and how it looked then
+        # Where nothing was to be saved: how it looked then, and until when that is believed.
+        self._clean: dict[TaskId, tuple[tuple[object, ...], float]] = {}
 
     def all(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first."""
@@ -63,7 +65,8 @@ class Salvages:
         standing = folders.contents(work.place) if os.path.lexists(work.place) else folders.Contents(files={})
         seen = Saved(salvage=None, digest=standing.digest, repositories=standing.repositories)
         looks = (seen.digest, work, self._git.excludes)
-        if self._clean.pop(work.task, None) == looks and not self._lost(work):
+        before, until = self._clean.pop(work.task, ((), 0.0))
+        if before == looks and time.monotonic() < until and not self._lost(work):
             return seen
         # Of a file that is being written this very moment, another change could leave the same date.
         old_enough = time.time_ns() - standing.newest_ns > _SETTLES_NS
@@ -74,7 +77,7 @@ class Salvages:
         lost = self._lost(work)
         if not lost and not self._dirty(work, taken, kept):
             if old_enough:
-                self._clean[work.task] = looks
+                self._clean[work.task] = looks, time.monotonic() + _CLEAN_S
             return replace(seen, sight=taken.sight, repositories=taken.sight.repositories)
         parents = tuple(dict.fromkeys([*([work.start] if work.start else []), *lost]))
         same = (each.salvage for each in kept if (each.tree, each.parents) == (taken.tree, parents))

@@ -81,7 +81,10 @@ class LocalForge:
         older = None if exact else self._candidates.newest(_commit(head))
         if older and self._history.only_landings_between(older.base, base):
             return older
-        return self._candidates.judge(_commit(base), _commit(head))
+        found = self._candidates.judge(_commit(base), _commit(head))
+        if self._history.is_tip(base):
+            self._candidates.note(found)
+        return found
 
     def candidate_commit(self, order: LandOrder) -> Sha:
         """The commit that would land, written but on no branch."""

@@ -25,8 +25,12 @@ class Candidates:
         if len(self._pairs) >= REMEMBERED:
             self._pairs.clear()
             self._newest.clear()
-        self._pairs[base, head] = self._newest[head] = found
+        self._pairs[base, head] = found
         return found
+
+    def note(self, found: Candidate | Conflict) -> None:
+        """Remember it as the newest of its head: it is one on a tip of a base, not on one of before."""
+        self._newest[found.head] = found
 
     def newest(self, head: Sha) -> Candidate | Conflict | None:
         """What was computed last for a head, on whatever base."""

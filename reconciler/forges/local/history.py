@@ -23,7 +23,7 @@ class History:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._read: dict[str, tuple[Sha, tuple[Landing, ...]]] = {}
-        self._eras: dict[Sha, int] = {}
+        self._eras: dict[Sha, tuple[str, int]] = {}  # the base that it was the tip of, and the era
         self._era = 0
         self.contains = lru_cache(8192)(self._contains)
 
@@ -39,7 +39,7 @@ class History:
             found = self._walk(tip)
         if not (before and longer and all(longer)):
             self._era += 1  # somebody else had a part in how the base came to be what it is
-        self._eras[tip] = self._era
+        self._eras[tip] = base, self._era
         kept = list(self._read.items())[-_REMEMBERED_BASES:]
         self._read = {**dict(kept), base: (tip, found)}
         return found
@@ -48,6 +48,10 @@ class History:
         """True where a base is known to have come from one tip to the other by landings of ours alone."""
         era = self._eras.get(new)
         return old == new or (era is not None and self._eras.get(old) == era)
+
+    def is_tip(self, commit: Sha) -> bool:
+        """True for what a base pointed to when its landings were read last."""
+        return any(tip == commit for tip, _ in self._read.values())
 
     def lacks(self, tip: Sha, than: Sha) -> tuple[Sha, ...]:
         """The commits on the first-parent line of `tip` that `than` does not contain."""

@@ -142,7 +142,8 @@ class LandingLine:
         except ChangedError:
             self._intents.drop(intent.base)
             raise
-        for checkout in found:
+        # As they are now: a push takes its time, and somebody may have checked out something else meanwhile.
+        for checkout in checkouts.of_base(self._git, intent.base):
             checkouts.follow(self._git, checkout, way, lock)
         self._intents.drop(intent.base)
 
