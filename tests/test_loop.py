@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 import worlds
 
-from reconciler.desired import Desired, EpicSpec, MergeMode
+from reconciler.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Tick
 from reconciler.memory import Fault, World
 from reconciler.names import RunId, RunKind, TaskId
 from reconciler.observed import Base, Run, RunState, StopWhy
-from reconciler.ports import RunSpec
+from reconciler.ports import LandOrder, RunSpec
 from reconciler.reasons import Reason
 
 X = TaskId("x-1")
@@ -383,6 +383,57 @@ def test_nothing_lands_over_edits_that_were_not_looked_for_at_first(world: World
     world.in_the_way = frozenset()
     loop.until_quiet(Clockwork(world))
     assert len(world.landed) == 1, "seen at the next look, though nothing else had changed"
+
+
+@pytest.mark.parametrize(
+    ("merge", "reason"), [({"mode": MergeMode.MANUAL}, "AwaitingMerge"), ({"review": Review.HUMAN}, "AwaitingApproval")]
+)
+def test_a_conflict_with_what_landed_is_told_before_a_person_is_asked(
+    world: World, merge: dict[str, object], reason: str
+) -> None:
+    world.checked = False
+    world.rivals = {frozenset({"p-1", "p-2"})}
+    offered(world, 2)
+    loop = a_loop(world, worlds.an_epic(merge={"checks": (), **merge}))
+    assert loop.look().plan.epics[0].waiting["x-2"].reason == reason
+    pull = world.pull_requests()[X]
+    expected = world._judge(world.main, pull.head)
+    world.land(
+        LandOrder(
+            task=X, number=pull.number, title="", body="", expected=expected, base="main", method=MergeMethod.SQUASH
+        )
+    )
+    decided = loop.look().plan
+    assert ("RestartAgent", "x-2", "Conflict") in [(type(a).__name__, a.task, a.reason) for a in decided.actions]
+
+
+def test_what_the_base_holds_already_by_another_task_does_not_land_again(world: World) -> None:
+    world.checked = False
+    offered(world, 2)
+    world.commits[world.heads[TaskId("x-2")]] = world.commits[world.heads[X]]  # both did the same
+    a_loop(world, worlds.an_epic(merge={"checks": ()})).until_quiet(Clockwork(world))
+    assert [landing.task for landing in world.landed] == ["x-1"]
+    assert world.beads[TaskId("x-2")].closed
+
+
+def test_a_closer_look_that_fails_for_a_moment_is_taken_again_soon(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.checked = False
+    offered(world, 2)
+    loop = a_loop(world, worlds.an_epic(merge={"checks": ()}))
+    loop.tick()
+    judge, failures = World.candidate, iter([True, True])
+
+    def fussy(self: World, base: str, head: str, *, exact: bool = True) -> object:
+        if exact and next(failures, False):
+            raise TemporaryError("not now")
+        return judge(self, base, head, exact=exact)
+
+    monkeypatch.setattr(World, "candidate", fussy)
+    waits = Clockwork(world)
+    loop.forever(waits, threading.Event(), enough=lambda tick: len(world.landed) == 2)
+    assert sum(waits.waits) < 10
 
 
 def test_a_base_that_can_no_longer_be_seen_when_looked_at_closer_lands_nothing(

@@ -201,6 +201,24 @@ def test_what_a_killed_landing_left_in_its_scratch_folder_is_swept_after_an_hour
     assert [path.name for path in scratch.iterdir()] == ["in-use"]
 
 
+@pytest.mark.parametrize(("before", "after"), [("main", "other"), ("other", "main")])
+def test_a_checkout_that_is_switched_while_a_landing_is_pushed_keeps_what_it_has(
+    tmp_path: Path, repo: GitRepo, order: LandOrder, before: str, after: str
+) -> None:
+    remote = tmp_path / "remote.git"
+    repo.git("init", "--quiet", "--bare", str(remote))
+    repo.git("remote", "add", "origin", str(remote))
+    repo.git("push", "--quiet", "origin", "main")
+    repo.branch("other", {"z": "other\n"})
+    repo.git("checkout", "--quiet", before)
+    hook = remote / "hooks" / "pre-receive"
+    hook.write_text(f'#!/bin/sh\ncd {repo.path} && env -i PATH="$PATH" HOME={repo.home} git checkout -q {after}\n')
+    hook.chmod(0o755)
+    LocalForge(repo.seam()).land(replace(order, push=True))
+    assert repo.git("symbolic-ref", "--short", "HEAD") == after
+    assert repo.git("diff", "--cached", "--name-only") == ""
+
+
 def test_a_pushed_landing_moves_the_remote_tracking_branch_along(
     tmp_path: Path, repo: GitRepo, order: LandOrder
 ) -> None:

@@ -110,6 +110,35 @@ def test_every_change_is_seen_at_the_next_look(
     assert (after != before) == (change not in (CHANGES["packed refs"], CHANGES["a worktree whose folder is gone"]))
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "ref:refs/heads/agent/b\n",  # git takes it without the blank
+        "ref: refs/heads/alias\n",  # which names agent/b
+        "ref: refs/worktree/own\n",  # a ref of this worktree alone
+        "ref: refs/bisect/bad\n",
+    ],
+)
+def test_a_head_that_only_git_can_read_is_left_to_git_and_never_remembered(
+    repo: GitRepo, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_SETTLES_NS", -(10**9))
+    repo.git("symbolic-ref", "refs/heads/alias", "refs/heads/agent/b")
+    repo.git("update-ref", "refs/worktree/own", "agent/a", cwd=repo.path.parent / "tree")
+    repo.git("update-ref", "refs/bisect/bad", "agent/a", cwd=repo.path.parent / "tree")
+    (repo.common / "worktrees/tree/HEAD").write_text(head)
+    git = repo.seam()
+    assert {seen_by_us(entry) for entry in worktree_list.read(git).entries} == set(as_git_says(repo))
+    repo.commit({"b": "more\n"}, where=repo.path.parent / "tree")
+    assert {seen_by_us(entry) for entry in worktree_list.read(git).entries} == set(as_git_says(repo))
+
+
+def test_a_pipe_in_the_place_of_a_head_holds_nobody_up(repo: GitRepo) -> None:
+    (repo.common / "worktrees/tree/locked").unlink(missing_ok=True)
+    os.mkfifo(repo.common / "worktrees/tree/locked")
+    assert len(worktree_list.read(repo.seam()).entries) == 2
+
+
 def test_where_nothing_changed_git_is_not_started(
     repo: GitRepo, started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -475,6 +475,21 @@ def test_what_an_ignore_file_of_the_repository_gives_free_later_is_saved(repo, s
     assert repo.content(f"{ref}:kept") == b"precious\n"
 
 
+def test_what_a_person_gives_free_in_their_own_ignore_file_later_is_saved(repo, spaces, root, work):
+    ignore = repo.home / "git" / "ignore"
+    ignore.parent.mkdir(exist_ok=True)
+    ignore.write_text("*.draft\n")
+    (work / "idea.draft").write_text("precious\n")
+    time.sleep(0.1)
+    assert spaces.salvage(TASK, root) is None
+    ignore.write_text("")
+
+    spaces.remove(TASK, root)
+
+    (ref,) = repo.refs("refs/reconcile/salvage")
+    assert repo.content(f"{ref}:idea.draft") == b"precious\n"
+
+
 def test_where_nothing_changed_since_nothing_was_to_be_saved_no_file_is_read_again(
     repo, spaces, root, work, monkeypatch
 ):
