@@ -98,6 +98,7 @@ class Loop:
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
+    _calm: int = 10  # pauses since something was done
     _unsettled: int = 0  # looks in a row that left something which is often over with the next one
 
     def look(self) -> Tick:
@@ -175,8 +176,10 @@ class Loop:
 
     def _pause_s(self, decided: Plan, interval_s: float) -> float:
         self._unsettled = self._unsettled + 1 if decided.unsettled else 0
-        if self._unsettled:
-            interval_s = min(interval_s, UNSETTLED_S * 2 ** min(self._unsettled - 1, 10))
+        # What an agent that ends at once writes into its new folder may be written before anybody listens there.
+        looks = min(self._unsettled - 1 if self._unsettled else self._calm, 10)
+        interval_s = min(interval_s, UNSETTLED_S * 2**looks)
+        self._calm += 1
         if decided.wake_at is None:
             return interval_s
         return max(PACE_S, min(interval_s, (decided.wake_at - self.clock()).total_seconds()))
@@ -186,6 +189,7 @@ class Loop:
             subject = outcome.action.subject_id
             error, name = outcome.error, type(outcome.action).__name__
             if error is None:
+                self._calm = 0
                 # Only what went wrong is mended by going well: a label that is set says nothing about an agent.
                 # Once a person has the task it is theirs to say whether it is tried again.
                 self._lost.pop((subject, name), None)

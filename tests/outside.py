@@ -1,0 +1,104 @@
+"""Programs of other people that tests drive for real: which version, how it gets here, what is said where it is missing.
+
+They stand in `.outside/` at the top of the checkout, one folder per program and version; `python tests/outside.py NAME…`
+installs some, without arguments it says what there is. A test asks with `outside("bd")` and is skipped, with the command
+that would install it, where the program is not there: nothing is installed by running tests.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent.parent / ".outside"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One version of one program. `install` runs in its folder; `binary` is relative to it."""
+
+    version: str
+    install: tuple[str, ...]
+    binary: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def folder(self, name: str) -> Path:
+        return HERE / f"{name}-{self.version}"
+
+
+def _go(package: str, version: str, *flags: str, **env: str) -> Program:
+    return Program(
+        version=version,
+        install=("go", "install", *flags, f"{package}@v{version}"),
+        binary=package.rpartition("/")[2],
+        env={"GOBIN": ".", "GOFLAGS": "", **env},
+    )
+
+
+def _npm(package: str, version: str, binary: str) -> Program:
+    return Program(
+        version=version,
+        install=("npm", "install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", f"{package}@{version}"),
+        binary=f"node_modules/{binary}",
+    )
+
+
+PROGRAMS: dict[str, Program] = {
+    "bd-sqlite": _go("github.com/steveyegge/beads/cmd/bd", "0.47.1", CGO_ENABLED="0"),
+    "claude": _npm("@anthropic-ai/claude-code", "2.1.330", ".bin/claude"),
+}
+
+
+def find(name: str) -> Path | None:
+    """Where a program is; None where nobody has installed it."""
+    program = PROGRAMS[name]
+    path = program.folder(name) / program.binary
+    return path if os.access(path, os.X_OK) else None
+
+
+def outside(name: str) -> Path:
+    """Where a program is. Skips the test, saying how to get it, where it is not there."""
+    there = find(name)
+    if there is None:
+        pytest.skip(f"{name} {PROGRAMS[name].version} is not installed: python tests/outside.py {name}")
+    return there
+
+
+def install(name: str) -> Path:
+    """The program, installed unless it is there. Raises CalledProcessError or FileNotFoundError."""
+    if there := find(name):
+        return there
+    program = PROGRAMS[name]
+    folder = program.folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    env = {key: str(folder) if value == "." else value for key, value in program.env.items()}
+    if "npm" in program.install:
+        (folder / "package.json").write_text("{}")  # else npm looks for a project above
+    subprocess.run(program.install, cwd=folder, env={**os.environ, **env}, check=True, stdin=subprocess.DEVNULL)
+    there = find(name)
+    if there is None:
+        raise FileNotFoundError(f"{name} was installed, but {folder / program.binary} is not there")
+    return there
+
+
+def main(names: list[str]) -> int:
+    """Install these; the exit status is 1 where one could not be, after all were tried."""
+    failed = 0
+    for name in names or sorted(PROGRAMS):
+        try:
+            found = install(name) if names else find(name)
+        except (OSError, subprocess.CalledProcessError) as error:
+            failed, found = 1, None
+            print(f"{name} {PROGRAMS[name].version}: can't be installed: {error}", file=sys.stderr)
+        print(f"{name} {PROGRAMS[name].version}: {found or 'not there'}")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
