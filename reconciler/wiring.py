@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler import git, manifest
 from reconciler.agents import command
 from reconciler.desired import Desired, EpicSpec, ForgeKind
-from reconciler.errors import ManifestError, PermanentError
+from reconciler.errors import ManifestError, PermanentError, ReconcileError
 from reconciler.forges.local import LocalForge
 from reconciler.forges.local.remotes import Remote, Remotes
 from reconciler.git import Config, Git, Repository
@@ -134,9 +134,22 @@ def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = 
     )
 
 
-def read(sources: Sequence[str], stdin: str, environ: Mapping[str, str]) -> tuple[EpicSpec, ...]:
-    """The manifests in these files, folders and `-`. Raises ManifestError."""
-    return manifest.load(sources, stdin=stdin, cwd=Path.cwd(), locate=lambda path: locate(path, environ))
+def read(
+    sources: Sequence[str], stdin: str, environ: Mapping[str, str], *, to_act: bool = True
+) -> tuple[EpicSpec, ...]:
+    """The manifests in these files, folders and `-`. Raises ManifestError.
+
+    With `to_act` they depend on tasks that there are; PermanentError where these can't be read.
+    """
+    held = _held if to_act else None
+    return manifest.load(sources, stdin=stdin, cwd=Path.cwd(), locate=lambda path: locate(path, environ), held=held)
+
+
+def _held(main: Path) -> Collection[str]:
+    try:
+        return JsonlTracker(main / ".beads").tasks().keys()
+    except (ReconcileError, OSError) as error:
+        raise PermanentError(f"what the manifest depends on can't be looked up: {error}") from error
 
 
 def refuse_agents(environ: Mapping[str, str], what: str) -> None:

@@ -457,6 +457,21 @@ def test_tasks_that_wait_for_each_other_are_refused(refused):
     assert said == "<stdin>:6:61: spec.tasks[1].dependsOn: these tasks wait for each other: a -> b -> c -> a"
 
 
+def test_a_dependency_that_nobody_has_is_named_with_its_place(home):
+    text = with_spec("tasks: [{key: lexer, title: A}, {key: b, title: B, dependsOn: [x-1, lexr]}]")
+
+    def read(held):
+        return manifest.load(
+            ["-"], stdin=text, cwd=home, locate=lambda path: Located(main=home, default_base="main"), held=held
+        )
+
+    with pytest.raises(ManifestError) as caught:
+        read(lambda main: {"x-1"} if main == home else ())
+    said = "<stdin>:6:71: spec.tasks[1].dependsOn[1]: 'lexr' is neither a key of this list nor a task"
+    assert str(caught.value) == said and caught.value.hint == "did you mean 'lexer'?"
+    assert len(read(lambda main: {"x-1", "lexr"})) == 1
+
+
 def test_two_thousand_tasks_in_a_row_are_one_manifest(read):
     rows = "".join(f"  - {{key: k{n}, title: T, dependsOn: [k{n + 1}]}}\n" for n in range(1200))
 

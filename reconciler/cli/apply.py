@@ -20,8 +20,6 @@ from reconciler.desired import Desired, EpicSpec
 from reconciler.errors import LockedError, PermanentError, TemporaryError, UsageError
 from reconciler.loop import Tick
 from reconciler.manifest import duration
-from reconciler.observed import Unknown
-from reconciler.observer import ask
 from reconciler.planner import Plan
 from reconciler.render import document, text
 from reconciler.wakes import Wakes, spots
@@ -63,7 +61,6 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
         return _diff(sources, out)
     wiring.refuse_agents(wiring.environ(), "apply")
     site, specs = read(sources)
-    known_dependencies(site, specs)
     for spec in specs:
         site.recorded.record(spec)
     names = frozenset(spec.name for spec in specs)
@@ -88,10 +85,10 @@ def diff_command(sources: tuple[str, ...], out: Output) -> int:
     return _diff(sources, out)
 
 
-def read(sources: tuple[str, ...]) -> tuple[Site, tuple[EpicSpec, ...]]:
+def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[EpicSpec, ...]]:
     """The manifests that a command was given, and the one repository that they are for."""
     stdin = sys.stdin.read() if "-" in sources else ""
-    specs = wiring.read(sources, stdin, wiring.environ())
+    specs = wiring.read(sources, stdin, wiring.environ(), to_act=to_act)
     places = {spec.repository for spec in specs}
     if len(places) > 1:
         raise UsageError(f"these manifests are for several repositories: {', '.join(sorted(places))}")
@@ -219,8 +216,6 @@ def _diff(sources: tuple[str, ...], out: Output) -> int:
 
 def _shown(sources: tuple[str, ...], out: Output) -> int:
     site, specs = read(sources) if sources else (here(), ())
-    if specs:
-        known_dependencies(site, specs)
     recorded = site.desired()
     if not specs and not recorded.epics:
         raise UsageError("nothing is recorded here", hint="reconcile diff -f FILE")
@@ -235,25 +230,3 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     if decided.actions:
         return 1
     return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) else 0
-
-
-def known_dependencies(site: Site, specs: tuple[EpicSpec, ...]) -> None:
-    """Refuse a manifest that depends on a task that nobody has."""
-    wanted = {
-        (spec.name, inline.key, name)
-        for spec in specs
-        for inline in spec.tasks
-        for name in inline.depends_on
-        if name not in {task.key for task in spec.tasks}
-    }
-    if not wanted:
-        return
-    tasks = ask(site.tracker.tasks)
-    if isinstance(tasks, Unknown):
-        raise PermanentError(f"what the manifest depends on can't be looked up: {tasks.why}")
-    for manifest, key, name in sorted(wanted):
-        if name not in tasks:
-            raise UsageError(
-                f"{manifest}: task {key} depends on {name}, which is neither a key of the manifest nor a task",
-                hint="'reconcile task list' shows the tasks",
-            )

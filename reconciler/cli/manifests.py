@@ -44,7 +44,8 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
     wiring.refuse_agents(wiring.environ(), "delete")
     if bool(name) == bool(sources):
         raise UsageError("delete needs the name of a manifest, or -f FILE")
-    site, names = (here(), [name]) if name else (lambda got: (got[0], [spec.name for spec in got[1]]))(read(sources))
+    site, specs = (here(), ()) if name else read(sources, to_act=False)
+    names = [name] if name else [spec.name for spec in specs]
     for each in names:
         site.recorded.delete(str(each))
     done = [

@@ -9,7 +9,7 @@ import click
 
 from reconciler import lock
 from reconciler.cli import live
-from reconciler.cli.apply import FILE, Duration, Over, ending, known_dependencies, read
+from reconciler.cli.apply import FILE, Duration, Over, ending, read
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired
@@ -91,7 +91,6 @@ class Watched:
         self.stamps = stamps
         try:
             specs = read(tuple(source for source in self.sources if source != "-"))[1]
-            known_dependencies(self.site, specs)
             for spec in specs:
                 self.site.recorded.record(spec)
             self.problem = None
@@ -118,7 +117,6 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
         return site, Watched(site, (), most, out)
     stamps = _stamps(sources)  # first: a change while they are read is read once more
     site, specs = read(sources)
-    known_dependencies(site, specs)
     for spec in specs:
         site.recorded.record(spec)
     return site, Watched(site, sources, most, out, stamps=stamps)

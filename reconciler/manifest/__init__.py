@@ -11,7 +11,7 @@ command reads recorded manifests, few read new ones.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from reconciler.desired import EpicSpec
@@ -34,13 +34,19 @@ __all__ = [
 
 
 def load(
-    sources: Sequence[str], *, stdin: str = "", cwd: Path, locate: Callable[[Path], Located]
+    sources: Sequence[str],
+    *,
+    stdin: str = "",
+    cwd: Path,
+    locate: Callable[[Path], Located],
+    held: Callable[[Path], Collection[str]] | None = None,
 ) -> tuple[EpicSpec, ...]:
     """The manifests of kind Epic in these files, folders and `-`, in the order of the text.
 
     Raises ManifestError, one line per finding. `locate` gives the repository that contains a path; the PermanentError or
-    UsageError that it raises becomes a finding.
+    UsageError that it raises becomes a finding. `held` gives the ids of the tasks of a repository, by its main checkout;
+    it is asked where a declared task depends on one of them, and without it every id will do.
     """
     documents = importlib.import_module("reconciler.manifest.documents")
-    found: tuple[EpicSpec, ...] = documents.load(sources, stdin=stdin, cwd=cwd, locate=locate)
+    found: tuple[EpicSpec, ...] = documents.load(sources, stdin=stdin, cwd=cwd, locate=locate, held=held)
     return found

@@ -6,7 +6,7 @@ No program is run here: what git knows about a path comes from `locate`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from reconciler.manifest.resolving import Locate, Surroundings, WrongError, reso
 from reconciler.manifest.shipped import shipped
 from reconciler.manifest.sources import Source
 from reconciler.manifest.yaml_text import Document
+
+Held = Callable[[Path], Collection[str]]
+"""The ids of the tasks of a repository, by its main checkout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +42,13 @@ class _Read:
         return Finding(file=self.document.file, place=self.document.place(path), path=path, what=what, hint=hint)
 
 
-def load(named: Sequence[str], *, stdin: str, cwd: Path, locate: Locate) -> tuple[EpicSpec, ...]:
+def load(
+    named: Sequence[str], *, stdin: str, cwd: Path, locate: Locate, held: Held | None = None
+) -> tuple[EpicSpec, ...]:
     """The manifests of kind Epic in these files, folders and `-`, in the order of the text.
 
     Raises ManifestError with every finding; what `locate` says against a path (PermanentError, UsageError) becomes one.
+    What `held` raises is raised.
     """
     read = _read(named, stdin, cwd)
     _refuse(_repeated(read))
@@ -55,7 +61,15 @@ def load(named: Sequence[str], *, stdin: str, cwd: Path, locate: Locate) -> tupl
     once = functools.cache(locate)
     specs = [_resolved(each, epic, read, once) for each, epic in epics]
     _refuse(spec for spec in specs if isinstance(spec, Finding))
-    return tuple(spec for spec in specs if isinstance(spec, EpicSpec))
+    found = tuple(spec for spec in specs if isinstance(spec, EpicSpec))
+    if held:
+        tasks = functools.cache(held)
+        _refuse(
+            each.finding(("spec", "tasks", *path), what, hint)
+            for (each, epic), spec in zip(epics, found, strict=True)
+            for path, what, hint in inline.unheld(epic.spec.tasks, functools.partial(tasks, Path(spec.repository)))
+        )
+    return found
 
 
 def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:

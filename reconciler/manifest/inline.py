@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from reconciler.manifest.findings import FieldPath, did_you_mean, shown
@@ -21,6 +21,16 @@ def wrong(tasks: list[Task], epic: str | None) -> Iterator[Wrong]:
             yield (n, "key"), f"{task.key!r} is the key of tasks[{first[task.key]}] already", None
         yield from (((n, "dependsOn", m), *said) for m, said in _unusable(task, keys, epic))
     yield from _circle(tasks, keys)
+
+
+def unheld(tasks: list[Task], held: Callable[[], Collection[str]]) -> Iterator[Wrong]:
+    """Every dependency that is neither a key of the list nor a task that somebody made; `held` gives their ids."""
+    keys = {task.key for task in tasks}
+    names = [((n, "dependsOn", m), name) for n, task in enumerate(tasks) for m, name in enumerate(task.depends_on)]
+    for path, name in names:
+        if name not in keys and name not in held():
+            hint = did_you_mean(name, [*keys, *held()]) or "'reconcile task list' shows the tasks"
+            yield path, f"{shown(name)} is neither a key of this list nor a task", hint
 
 
 def _unusable(task: Task, keys: set[str], epic: str | None) -> Iterator[tuple[int, tuple[str, str | None]]]:

@@ -89,6 +89,20 @@ def test_a_bad_manifest_is_refused_with_its_place_and_nothing_is_changed(place: 
     assert not (place.root / ".git/reconcile/manifests").exists()
 
 
+def test_a_manifest_that_depends_on_what_nobody_has_is_refused_with_its_place_and_can_still_be_forgotten(
+    place: Place,
+) -> None:
+    made = place.json("task", "create", "By hand")["id"]
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a", "dependsOn": [made]}])
+    place.reconcile("diff", "-f", str(manifest), code=1)
+    manifest.write_text(manifest.read_text().replace(made, "no-such-task"))
+
+    for command in ("diff", "apply", "watch"):
+        said = place.reconcile(command, "-f", str(manifest), code=2)
+        assert "epic.yaml:" in said and "spec.tasks[0].dependsOn[0]: 'no-such-task' is neither a key" in said
+    assert "no manifest 'work'" in place.reconcile("delete", "-f", str(manifest), code=2)
+
+
 def test_a_rejected_change_goes_back_and_an_approved_one_lands(place: Place) -> None:
     agent = 'date +%s%N > "$RECONCILE_TASK.txt"; cat "$RECONCILE_PROMPT" > prompt.txt; git add .; git commit -qm "Try"'
     manifest = place.manifest(
