@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from reconciler import loop, wiring
 from reconciler.actions.block_task import retrying
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.status import task_id
-from reconciler.errors import ChangedError, ReconcileError, UsageError
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
 from reconciler.graph import Index
 from reconciler.job import STOPPED, TAKEN
 from reconciler.jobs import crews, owners
@@ -59,8 +60,9 @@ def reject_command(task: str, message: str, close: bool, out: Output) -> int:
 def retry_command(task: str, out: Output) -> int:
     """Begin a TASK anew: its attempts and landings count from here on. Its branch and worktree stay."""
     wiring.refuse_agents(wiring.environ(), "retry")
-    site = here()
-    begin_anew(site, task_id(task))
+    site, id = here(), task_id(task)
+    _no_epic(site, id)
+    begin_anew(site, id)
     return _said(out, "RetryTask", task, "begins anew")
 
 
@@ -120,16 +122,29 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
         raise UsageError("stop needs a task, or --all")
     site = here()
     named = None if task is None else task_id(task)
+    if named is not None:
+        _stoppable(site, named)
     stopped, unlabelled = _stop(site, named)
     done = [{"action": "StopAgent", "task": each, "reason": "Stopped", "message": "stopped"} for each in stopped]
     left = [str(run.id) for run in site.runner.runs().values() if run.alive and named in (None, run.task)]
-    told = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
+    if named is None or named in unlabelled or stopped:
+        told = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
+    else:
+        told = f"{named}  nothing ran, and nothing is started until 'reconcile retry {named}'"
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: told)
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")
     if left:
         out.chat(f"still ending: {', '.join(left)}")
     return 1 if left or unlabelled else 0
+
+
+def _stoppable(site: Site, task: TaskId) -> None:
+    """Raise UsageError where nothing runs and nothing could be started. A silent tracker keeps nobody from stopping."""
+    if any(run.alive and run.task == task for run in site.runner.runs().values()):
+        return
+    with suppress(TemporaryError, PermanentError):
+        _work(site, task)
 
 
 def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, ReconcileError]]:
@@ -186,11 +201,15 @@ def _task(site: Site, task: TaskId) -> Task:
     return found
 
 
+def _no_epic(site: Site, task: TaskId) -> None:
+    if Index(site.tracker.tasks()).is_epic(task):
+        raise UsageError(f"{task} is an epic, and no work itself", hint="name one of its tasks")
+
+
 def _work(site: Site, task: TaskId) -> TaskId:
     """A task that is work, and not over. Raises UsageError for any other."""
     found = _task(site, task)
-    if Index(site.tracker.tasks()).is_epic(task):
-        raise UsageError(f"{task} is an epic, and no work itself", hint="name one of its tasks")
+    _no_epic(site, task)
     if found.closed:
         raise UsageError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it anew")
     return task

@@ -349,6 +349,30 @@ def test_a_spawn_that_can_not_be_is_refused_with_the_reason_and_changes_nothing(
     assert (shell.root / ".beads/issues.jsonl").read_text() == before and shell.attempts(task) == 0
 
 
+# --- stop, retry -----------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_is_stopped_before_it_runs_is_said_to_wait(shell: Shell) -> None:
+    task = shell.made("Do a")
+
+    said = shell.reconcile("stop", task)
+
+    assert "nothing ran" in said and f"reconcile retry {task}" in said
+    assert "reconcile:stopped" in shell.task(task)["labels"]
+
+
+@pytest.mark.parametrize("command", ["stop", "retry"])
+def test_what_is_no_work_can_be_neither_stopped_nor_retried(shell: Shell, command: str) -> None:
+    epic, [task] = shell.epic("Do a")
+    shell.reconcile("task", "close", task)
+    before = shell.tasks()
+
+    assert "is an epic" in shell.reconcile(command, epic, code=2)
+    assert "no task project-none" in shell.reconcile(command, "project-none", code=2)
+    assert command == "retry" or "is closed" in shell.reconcile(command, task, code=2)
+    assert shell.tasks() == before
+
+
 # --- take, release, suspend, resume ----------------------------------------------------------------------------
 
 
