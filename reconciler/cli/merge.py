@@ -60,7 +60,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
     )
     if dry_run:
         decided = wheel.loop().look().plan
-        out.answer(document.plan(decided), lambda: text.plan(decided))
+        out.answer(document.plan(decided), lambda: text.plan(decided, "reconcile merge"))
         return 1 if decided.actions else 0
     with lock.reconciling(site.state, "merge"), interrupted() as (wake, stop, got):
         site.catch_up()

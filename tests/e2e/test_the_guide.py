@@ -109,7 +109,7 @@ def test_one_worker_and_the_merger_need_nothing_else(shell: Shell) -> None:
     preview = shell.type("just merger --dry-run", code=1)
     shell.type("just merger")
 
-    assert "OpenPullRequest" in preview
+    assert "OpenPullRequest" in preview and "run 'reconcile merge' to do this" in preview
     assert closed(shell, task) and landed(shell) == ["Alone", "Begin"]
     assert "Nothing to do" in shell.type("just merger")
 
