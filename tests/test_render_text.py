@@ -282,6 +282,14 @@ Events
     )
 
 
+def test_a_description_says_once_what_is_done_next():
+    ready = seen(a_task())
+
+    shown = printed(text.describe(document.describe(TaskId("x-1"), plan(wanted(an_epic()), ready), ready)))
+
+    assert re.search(r"^  next +start attempt 1: .*  \(StartAgent\)$", shown, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("observed", "specs", "said"),
     [

@@ -60,10 +60,9 @@ def status(document: dict[str, Any]) -> RenderableType:
 
 def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:
     """Why the task waits, or what is done for it next; with the word that programs know it by."""
-    word, action = entry["waiting"], entry.get("next")
-    if action:
-        short = f"  ({action['action']})" if in_a_word else ""
-        return Text.assemble(("next: ", "green"), line(action["message"]), (short, "dim"))
+    word = entry["waiting"]
+    if "next" in entry:
+        return Text.assemble(("next: ", "green"), step(entry, in_a_word=in_a_word))
     if not word:
         return Text()
     said = Text(line(word["message"]))
@@ -72,6 +71,12 @@ def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:
     if "until" in word:
         said.append(f" (in {span((stamped(word['until']) - now).total_seconds())})")
     return said.append(f"  ({word['reason']})", "dim") if in_a_word else said
+
+
+def step(entry: Entry, *, in_a_word: bool = True) -> Text:
+    """What is done for the task next, as `why` says it."""
+    short = f"  ({entry['next']['action']})" if in_a_word else ""
+    return Text.assemble(line(entry["next"]["message"]), (short, "dim"))
 
 
 def pull_request(pull: dict[str, Any], *, short: bool = False) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reconciler.names import split_key
 from reconciler.render.safe import block, line
-from reconciler.render.status import pull_request, why
+from reconciler.render.status import pull_request, step, why
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import span, stamped
 
@@ -33,7 +33,7 @@ def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]
     key = f", declared as {line(document['key'])}" if document["key"] else ""
     yield "manifest", Text(line(document["manifest"]) + key)
     yield "status", Text(f"{line(document['status'])}" + (f", phase {document['phase']}" if document["phase"] else ""))
-    yield ("next" if "next" in document else "waits"), why(document, now)
+    yield ("next", step(document)) if "next" in document else ("waits", why(document, now))
     yield "priority", Text(str(document["priority"]))
     yield "assignee", Text(line(document["assignee"] or ""))
     yield "labels", Text(", ".join(map(line, document["labels"])))
