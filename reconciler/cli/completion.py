@@ -44,7 +44,9 @@ def completion_command(shell: str) -> int:
     if found is None:
         raise UsageError(f"this version of click knows no completion for {shell}")
     # Its own `source` would start a bash to ask for its version.
-    click.echo(ShellComplete.source(found(program, {}, PROGRAM, COMPLETE_VARIABLE)), nl=False)
+    script = ShellComplete.source(found(program, {}, PROGRAM, COMPLETE_VARIABLE))
+    # Click's own for fish ends what is said of a choice at its first comma.
+    click.echo(script.replace('string split ","', 'string split --max 1 ","'), nl=False)
     return 0
 
 

@@ -543,6 +543,18 @@ def test_zsh_and_fish_take_the_script_where_they_are_installed(busy: Inside, she
         subprocess.run((shell, "-n"), input=script, text=True, check=True)
 
 
+@pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish")
+def test_fish_shows_what_is_said_of_a_choice_to_its_end(busy: Inside) -> None:
+    assert "manifest" in "".join(tab(busy, "get", "m"))  # makes the program that fish calls
+    path = f"{busy.root.parent / 'bin'}:{busy.env['PATH']}"
+    env = busy.env | {"PATH": path, "PYTHONPATH": str(Path(__file__).parents[2])}
+    script = busy.reconcile("completion", "fish") + "\ncomplete -C 'reconcile di'\n"
+
+    done = subprocess.run(("fish", "--no-config"), input=script, cwd=busy.root, env=env, capture_output=True, text=True)
+
+    assert done.stdout == "diff\tShow what apply would do, and why\n"
+
+
 def test_asking_for_help_or_for_commands_reads_no_command(tmp_path: Path) -> None:
     program = """
 import sys
