@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import unicodedata
 
 from reconciler.names import PrNumber, Sha, split_key
@@ -45,6 +46,15 @@ def needs_human(task: str, reason: Reason, message: str) -> str:
         Reason.BLOCKED_BY_AGENT: f"Read its notes and its log ('reconcile logs {task}'), help, then 'reconcile retry {task}'.",
     }.get(reason, f"Look at 'reconcile logs {task}', change the task or the branch, then run 'reconcile retry {task}'.")
     return f"reconcile: {reason}: {clean(message)}. {todo}"
+
+
+def relative(path: str, repository: str) -> str:
+    """A path as people see it from the repository; as it is where that is not known.
+
+    >>> relative("/home/ann/worktrees/x-1", "/home/ann/project")
+    '../worktrees/x-1'
+    """
+    return posixpath.relpath(path, repository) if repository else path
 
 
 def clean(text: str) -> str:

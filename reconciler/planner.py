@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
 
+from reconciler import messages
 from reconciler.actions import (
     Action,
     CloseEpic,
@@ -355,7 +356,7 @@ def _checks(
             manifest=name,
             task=runs[-1].task if runs else None,
             reason="CheckEnded",
-            message=f"remove {path}: its check has ended",
+            message=f"remove {messages.relative(path, crew.spec.repository)}: its check has ended",
             subject=runs[-1].task if runs else None,
             root=crew.spec.worktrees.root,
             check=subject,

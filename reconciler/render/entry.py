@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler import messages
 from reconciler.actions import Action, BlockTask, SetPhase, Waiting
 from reconciler.desired import Review
 from reconciler.graph import Index, order
@@ -102,7 +102,7 @@ def entry(subject: Subject) -> dict[str, Any]:
         "phase": _phase(subject),
         "group": group(subject),
         "run": _run(subject.run),
-        "worktree": _relative(tree.path, subject.epic.spec.repository) if tree else None,
+        "worktree": messages.relative(tree.path, subject.epic.spec.repository) if tree else None,
         "branch": branch_of(task.id),
         "pullRequest": _pull(subject),
         "waiting": waiting(subject.waiting) if subject.waiting else None,
@@ -243,7 +243,3 @@ def _review(subject: Subject, pull: PullRequest) -> str:
         return "approved"
     asked = subject.epic.spec.merge.review is not Review.NONE or bool(subject.job and subject.job.protected)
     return "required" if asked and pull.state is PullState.OPEN else "none"
-
-
-def _relative(path: str, repository: str) -> str:
-    return posixpath.relpath(path, repository) if repository else path
