@@ -18,6 +18,7 @@ from reconciler.ports import Change, Ports
 class CloseTask(Action):
     subject: Task
     why: str
+    number: PrNumber | None = None
     merged: bool = True
 
     @classmethod
@@ -34,11 +35,12 @@ class CloseTask(Action):
             message=f"close it: its work is {where}",
             subject=job.task,
             why=messages.close_reason(job.number, commit),
+            number=job.number,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         if self.merged:
-            yield closing(self.subject, self.why)
+            yield closing(self.subject, self.why, self.number)
         else:
             yield Change(
                 task=self.subject.id,

@@ -10,7 +10,7 @@ from reconciler import messages
 from reconciler.actions.base import Action, Slot, Waiting, Word
 from reconciler.desired import EpicSpec, Review
 from reconciler.job import PHASES, CheckState, Job
-from reconciler.names import RunId, RunKind, check_subject
+from reconciler.names import PrNumber, RunId, RunKind, check_subject
 from reconciler.observed import Base, Candidate, PullRequest, Task
 from reconciler.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.reasons import Reason
@@ -128,19 +128,25 @@ class Land(Action):
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         commit = ports.forge.land(self.order)
-        yield closing(self.subject, messages.close_reason(self.order.number, commit))
+        yield closing(self.subject, messages.close_reason(self.order.number, commit), self.order.number)
 
 
-def closing(task: Task, why: str) -> Change:
-    """Close a landed task; `phase:merged` is written together with the close, and only then."""
+def closing(task: Task, why: str, number: PrNumber | None) -> Change:
+    """Close a landed task; `phase:merged` is written together with the close, and only then.
+
+    The start of a repair took the label of its pull request away: a hint may not outlive the run that gave it.
+    """
+    numbers = frozenset() if number is None else frozenset({f"pr:{number}"})
+    others = {label for label in task.labels if label.startswith("pr:")} - numbers if numbers else set()
     return Change(
         task=task.id,
         expect_status=frozenset({task.status}),
         status="closed",
         close_reason=why,
-        add_labels=frozenset({"phase:merged"}),
+        add_labels=numbers | {"phase:merged"},
         remove_labels=frozenset(set(PHASES) - {"phase:merged"}) & task.labels
-        | {label for label in task.labels if label == "needs-human"},
+        | {label for label in task.labels if label == "needs-human"}
+        | others,
     )
 
 

@@ -141,3 +141,10 @@ def test_killed_at_any_effect_it_ends_in_the_same_place(name: str, how: str) -> 
 def test_numbers_of_pull_requests_are_never_used_twice() -> None:
     told = Teller.tell(STORIES["five tasks, two agents, dependencies"])
     assert sorted(told.world.pulls) == [PrNumber(n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("name", ["one task", "two tasks in conflict", "checks are red once"])
+def test_a_landed_task_names_its_pull_request_whatever_was_repaired_before(name: str) -> None:
+    world = Teller.tell(STORIES[name]).world
+    named = {pull.task: {"phase:merged", f"pr:{number}"} for number, pull in world.pulls.items()}
+    assert named == {task.id: set(task.labels) for task in world.beads.values()}
