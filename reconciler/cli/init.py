@@ -10,7 +10,7 @@ import click
 from reconciler import wiring
 from reconciler.cli import recipes
 from reconciler.cli.found import checks
-from reconciler.cli.output import Output, common
+from reconciler.cli.output import Output, act, common
 from reconciler.errors import UsageError
 
 TEMPLATE = """\
@@ -83,7 +83,7 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
 
 
 def _said(out: Output, done: list[str], told: str) -> int:
-    actions = [{"action": "WriteManifest", "task": None, "reason": "Person", "message": line} for line in done]
+    actions = [act("WriteManifest", None, line) for line in done]
     out.answer({"actions": actions, "waiting": [], "unknown": []}, lambda: told)
     return 0
 

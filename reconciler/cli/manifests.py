@@ -8,7 +8,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.apply import FILE, read
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, act, common, here
 from reconciler.errors import UsageError
 
 
@@ -48,9 +48,7 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
     names = [name] if name else [spec.name for spec in specs]
     for each in names:
         site.recorded.delete(str(each))
-    done = [
-        {"action": "DeleteManifest", "task": None, "reason": "Person", "message": f"forgot {each}"} for each in names
-    ]
+    done = [act("DeleteManifest", None, f"forgot {each}") for each in names]
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: "\n".join(str(d["message"]) for d in done))
     return 0
 
@@ -60,6 +58,6 @@ def _suspend(name: str, suspend: bool, out: Output) -> int:
     wiring.refuse_agents(wiring.environ(), what)
     spec = here().recorded.change(name, lambda spec: replace(spec, suspend=suspend))
     message = f"{what}{'ed' if suspend else 'd'} {name} (generation {spec.generation})"
-    done = {"action": f"{what.capitalize()}Manifest", "task": None, "reason": "Person", "message": message}
+    done = act(f"{what.capitalize()}Manifest", None, message)
     out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: message)
     return 0

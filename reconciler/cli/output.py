@@ -67,6 +67,11 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def act(action: str, task: str | None, message: str, reason: str = "Person") -> dict[str, Any]:
+    """What a command did at a person's word, in the form of a plan's actions."""
+    return {"action": action, "task": task, "reason": reason, "message": message, "evidence": {}}
+
+
 def here() -> Site:
     """The repository that the command was called in."""
     return wiring.open_site(Path.cwd(), wiring.environ())

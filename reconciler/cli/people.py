@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import click
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from reconciler import loop, wiring
 from reconciler.actions.block_task import retrying
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.status import task_id
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
 from reconciler.graph import Index
@@ -125,7 +124,7 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
     if named is not None:
         _stoppable(site, named)
     stopped, unlabelled = _stop(site, named)
-    done = [{"action": "StopAgent", "task": each, "reason": "Stopped", "message": "stopped"} for each in stopped]
+    done = [act("StopAgent", each, "stopped", "Stopped") for each in stopped]
     left = [str(run.id) for run in site.runner.runs().values() if run.alive and named in (None, run.task)]
     if named is None or named in unlabelled or stopped:
         told = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
@@ -231,6 +230,5 @@ def _base_head(site: Site, task: TaskId) -> Sha | None:
 
 
 def _said(out: Output, action: str, task: str, message: str) -> int:
-    done: dict[str, Any] = {"action": action, "task": task, "reason": "Person", "message": message}
-    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: f"{task}  {message}")
+    out.answer({"actions": [act(action, task, message)], "waiting": [], "unknown": []}, lambda: f"{task}  {message}")
     return 0

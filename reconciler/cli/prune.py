@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from reconciler import wiring
 from reconciler.actions import DeleteBranch
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.status import task_id
 from reconciler.cli.wheel import Wheel
 from reconciler.errors import PermanentError, ReconcileError, UsageError
@@ -65,7 +66,7 @@ def restore_command(task: str, out: Output) -> int:
     wiring.refuse_agents(wiring.environ(), "restore")
     site = here()
     branch = site.workspaces.restore(task_id(task))
-    done = {"action": "Restore", "task": task, "reason": "Person", "message": f"its saved work is on {branch}"}
+    done = act("Restore", task, f"its saved work is on {branch}")
     out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: f"{task}  its saved work is on {branch}")
     return 0
 
@@ -90,35 +91,26 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
     return found
 
 
-def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, str]:
-    said = {"task": removal.task, "reason": "Person"}
+def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, Any]:
     if removal.kept:
-        return {"action": "", **said, "message": f"kept {removal.path}: {removal.kept}"}
+        return act("", removal.task, f"kept {removal.path}: {removal.kept}")
     count, size = site.workspaces.ignored(removal.task, removal.root)
     lost = f" ({count} ignored files, {size:,} bytes, are not saved)" if count else ""
     if dry_run:
-        return {"action": "RemoveWorktree", **said, "message": f"would remove {removal.path}{lost}"}
+        return act("RemoveWorktree", removal.task, f"would remove {removal.path}{lost}")
     try:
         with site.runner.idle(removal.task):
             site.workspaces.remove(removal.task, removal.root)
     except ReconcileError as error:
-        return {"action": "", **said, "message": f"kept {removal.path}: {error}"}
-    return {"action": "RemoveWorktree", **said, "message": f"removed {removal.path}{lost}"}
+        return act("", removal.task, f"kept {removal.path}: {error}")
+    return act("RemoveWorktree", removal.task, f"removed {removal.path}{lost}")
 
 
-def _branches(site: Site, tick: Tick, dry_run: bool) -> list[dict[str, str]]:
+def _branches(site: Site, tick: Tick, dry_run: bool) -> list[dict[str, Any]]:
     due = [action for action in tick.plan.actions if isinstance(action, DeleteBranch)]
     for action in due if not dry_run else ():
         site.workspaces.delete_branch(action.subject, action.head)
-    return [
-        {
-            "action": "DeleteBranch",
-            "task": a.subject,
-            "reason": a.reason,
-            "message": ("would " if dry_run else "") + a.message,
-        }
-        for a in due
-    ]
+    return [act("DeleteBranch", a.subject, ("would " if dry_run else "") + a.message, str(a.reason)) for a in due]
 
 
 def _default_root(site: Site) -> str:

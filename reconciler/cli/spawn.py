@@ -24,7 +24,7 @@ from reconciler.actions import (
 )
 from reconciler.actions.block_task import retrying
 from reconciler.cli.defaults import Asked, made_up
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.people import begin_anew
 from reconciler.cli.run import AGENT
 from reconciler.cli.status import task_id
@@ -189,7 +189,7 @@ class _Spawning:
         return True
 
     def _tell(self, action: str, message: str) -> None:
-        self.done.append({"action": action, "task": self.task, "reason": "Person", "message": message})
+        self.done.append(act(action, self.task, message))
         self.out.line(f"{self.task}  {action}  {message}")
 
     def _remember(self) -> None:

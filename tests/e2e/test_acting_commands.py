@@ -349,6 +349,22 @@ def test_a_spawn_that_can_not_be_is_refused_with_the_reason_and_changes_nothing(
     assert (shell.root / ".beads/issues.jsonl").read_text() == before and shell.attempts(task) == 0
 
 
+# --- what they answer ------------------------------------------------------------------------------------------
+
+
+def test_what_a_person_did_is_told_to_programs_as_a_plan_is(shell: Shell) -> None:
+    manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], maxAgents=0)
+    [planned, *_] = shell.json("diff", "-f", str(manifest), code=1)["epics"][0]["actions"]
+    shell.reconcile("apply", "-f", str(manifest))
+    task = shell.tasks()["Do a"]["id"]
+
+    words = (("take", task), ("release", task), ("retry", task), ("suspend", "work"), ("delete", "work"))
+    told = [shell.json(*each) for each in (*words, ("init", "new.yaml"))]
+
+    assert [each.keys() for each in told] == [{"actions", "waiting", "unknown"}] * 6
+    assert [act.keys() for each in told for act in each["actions"]] == [planned.keys()] * 6
+
+
 # --- stop, retry -----------------------------------------------------------------------------------------------
 
 
