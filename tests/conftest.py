@@ -1,6 +1,7 @@
 """What every test stands on: no git, forge or terminal settings of whoever runs it. The rest is in the tests."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,9 @@ _ALSO_FOREIGN = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "SSH_AUTH_SOCK"}
 
 for _name in [name for name in os.environ if name.startswith(_FOREIGN) or name in _ALSO_FOREIGN]:
     del os.environ[_name]
+
+# A shell without job control starts what stands before an '&' with Ctrl-C ignored, and whatever that starts too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # At import, not in a fixture: modules of helpers read the environment before the first fixture runs.
 _HOME = tempfile.TemporaryDirectory(prefix="reconcile-tests-home-")
