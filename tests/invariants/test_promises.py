@@ -29,8 +29,9 @@ from reconciler.observed import Landing, Observed, PullState, Rejection
 from reconciler.planner import EpicPlan, plan
 from reconciler.reasons import Reason
 
-# One process decides about every kind once; the others would decide about all of them again.
-pytestmark = pytest.mark.xdist_group("promises")
+# One process decides about every kind once; the others would decide about all of them again. Whoever comes first waits
+# for it, and longer than any other test may where the machine has more to do.
+pytestmark = [pytest.mark.xdist_group("promises"), pytest.mark.timeout(600)]
 
 X = TaskId("x-1")
 SILENT = Unknown("no answer")
