@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -52,6 +52,21 @@ class ForgeKind(StrEnum):
     LOCAL = "local"
 
 
+class AgentKind(StrEnum):
+    COMMAND = "command"
+    CLAUDE = "claude"
+
+    @property
+    def tells_cost(self) -> bool:
+        """True where its program says what a run has cost."""
+        return self in (AgentKind.CLAUDE,)
+
+    @property
+    def tells_tokens(self) -> bool:
+        """True where its program says how many tokens a run has used."""
+        return self is not AgentKind.COMMAND
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InlineTask:
     """A task that the manifest declares. `depends_on` holds keys of the same list, or ids."""
@@ -66,11 +81,21 @@ class InlineTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Tasks that carry all of these labels get this model."""
+
+    labels: tuple[str, ...]
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSpec:
     """How a work run is made."""
 
-    kind: str = "command"
-    argv: tuple[str, ...] = ()
+    kind: AgentKind = AgentKind.COMMAND
+    argv: tuple[str, ...] = ()  # of a command only
+    model: str | None = None  # None: what the program takes by itself
+    overrides: tuple[Override, ...] = ()  # the first that matches wins
     prompt: str | None = None  # absolute path of a template; None: the one that ships with the program
     env: Mapping[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
@@ -79,6 +104,10 @@ class AgentSpec:
     max_attempts: int = 3
     backoff_initial_s: float = 10.0
     backoff_max_s: float = 600.0
+
+    def model_for(self, labels: Collection[str]) -> str | None:
+        """The model of a task with these labels."""
+        return next((each.model for each in self.overrides if set(each.labels) <= set(labels)), self.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +147,16 @@ class Prune:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the runs of a manifest may use; None: any amount. `warn_at`: the share of it that is worth a word."""
+
+    usd: float | None = None
+    usd_per_task: float | None = None
+    tokens: int | None = None
+    warn_at: float = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpicSpec:
     """One manifest of kind Epic, as recorded."""
 
@@ -133,6 +172,7 @@ class EpicSpec:
     agent: AgentSpec = field(default_factory=AgentSpec)
     worktrees: WorktreeSpec = field(default_factory=WorktreeSpec)
     merge: MergePolicy = field(default_factory=MergePolicy)
+    budget: Budget = field(default_factory=Budget)
     prune: Prune = field(default_factory=Prune)
     generation: int = 1
     recorded_at: datetime = EPOCH

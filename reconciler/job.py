@@ -34,6 +34,8 @@ from reconciler.observed import (
     Worktree,
 )
 from reconciler.reasons import Reason
+from reconciler.report import Fault, Report
+from reconciler.spending import Spend, spent
 
 PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", "phase:merged")
 NEEDS_HUMAN = "needs-human"
@@ -133,20 +135,20 @@ class Job:
         run = self.last
         if run is None or run.alive:
             return None
-        record = run.exit
-        if record is None:
-            return Ending(Reason.AGENT_FAILED, "its agent left no exit record (killed, or the machine went down)")
-        if record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
+        record, report = run.exit, run.report
+        if record and record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
             return Ending(Reason.STOPPED, "its agent was stopped", counts=False, waits=False)
-        if record.well:
-            if self.new_commits:
-                return Ending(None)
-            return Ending(Reason.NO_CHANGES, "its agent ended well but made no commit")
+        if record and record.cause is Cause.SETUP:
+            return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({_status(run)})")
+        if report and not (record and record.stop) and (told := _in_its_words(report, run)):
+            return told
+        if record is None and not (report and report.done):
+            return Ending(Reason.AGENT_FAILED, "its agent left no exit record (killed, or the machine went down)")
+        if record is None or record.well:
+            return Ending(None) if self.new_commits else Ending(Reason.NO_CHANGES, _without_commit(report))
         match record.cause:
             case Cause.UNAVAILABLE:
                 return Ending(Reason.AGENT_UNAVAILABLE, "its agent's program could not be started", counts=False)
-            case Cause.SETUP:
-                return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({_status(run)})")
             case Cause.STUCK:
                 return Ending(Reason.STUCK, "its agent made no progress and was stopped")
             case Cause.TIMEOUT:
@@ -221,10 +223,28 @@ class Job:
     def _unavailable_in_a_row(self) -> int:
         count = 0
         for run in reversed(self.counted):
-            if not run.exit or run.exit.cause is not Cause.UNAVAILABLE:
+            if not run.unavailable:
                 break
             count += 1
         return count
+
+    # --- what it goes on with ------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> str | None:
+        """The session of its agent that the next attempt goes on with; None: it begins a new one."""
+        for run in reversed(self.counted):
+            report = run.report
+            if run.agent != self.spec.agent.kind or (report and report.fault in (Fault.SESSION, Fault.CONTEXT)):
+                return None
+            if report and report.session:
+                return report.session
+        return None
+
+    @cached_property
+    def spend(self) -> Spend:
+        """What all of its runs have used, also those before the last retry."""
+        return Spend() if isinstance(self.runs, Unknown) else spent(self.runs)
 
     # --- the pull request ----------------------------------------------------------------------------------
 
@@ -436,6 +456,36 @@ def _says_nothing(check: Run) -> bool:
     """True for a check that left no record, never began, or was killed from outside: no fault of the tree."""
     record = check.exit
     return record is None or record.cause is Cause.UNAVAILABLE or record.signal in KILLED
+
+
+def _in_its_words(report: Report, run: Run) -> Ending | None:
+    """How a run ended in its agent's own words; None where those say nothing against it."""
+    said = f": {report.said}" if report.said else ""
+    match report.fault:
+        case Fault.USAGE_LIMIT:
+            message = f"its agent's usage limit is reached{said}"
+            return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=False)
+        case Fault.UNAVAILABLE:
+            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't work{said}", counts=False)
+        case Fault.NETWORK:
+            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't reach its model{said}", counts=False)
+        case Fault.BUDGET:
+            message = "its agent has spent what the task may cost"
+            return Ending(Reason.BUDGET_SPENT, message, counts=False, waits=False)
+        case Fault.SESSION:
+            message = "the session that it was to go on with is gone"
+            return Ending(Reason.AGENT_FAILED, message, counts=False, waits=False)
+        case Fault.CONTEXT:
+            return Ending(Reason.AGENT_FAILED, f"its agent had no room left for what was said{said}")
+        case Fault.FAILED:
+            return Ending(Reason.AGENT_FAILED, f"its agent failed ({_status(run)}){said}")
+        case _:
+            return None
+
+
+def _without_commit(report: Report | None) -> str:
+    refused = report is not None and report.fault is Fault.REFUSED
+    return "its agent ended well but made no commit" + (f": {report.said}" if report and refused else "")
 
 
 def _status(run: Run | None) -> str:

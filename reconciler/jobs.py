@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from heapq import nlargest
 from typing import TypeVar
 
 from reconciler.desired import Desired, EpicSpec
 from reconciler.graph import Index, order
 from reconciler.job import Job
 from reconciler.names import TaskId, check_subject, split_key, task_for_key
-from reconciler.observed import Candidate, Cause, Graph, Observed, Run, Task, Unknown, WorktreeFault
-from reconciler.reasons import Reason
+from reconciler.observed import Candidate, Graph, Observed, Run, Task, Unknown, WorktreeFault
+from reconciler.pauses import Hold, spawn_hold
 
-BREAKER_RUNS = 3
-BREAKER_SPAN = timedelta(minutes=2)
-BREAKER_QUICK = timedelta(seconds=10)
-
-Hold = tuple[Reason, str, datetime | None]
 T = TypeVar("T")
 
 
@@ -103,58 +96,6 @@ def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[Stray]:
             path=tree.path,
             why=f"its task {state} to no manifest" if task else "its task is not in the tracker",
         )
-
-
-def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
-    """Why no agent of this manifest may start at all."""
-    if missing := observed.agents_missing.get(spec.name):
-        return Reason.AGENT_UNAVAILABLE, missing, None
-    ended = _ended_runs(spec, observed)
-    if len(ended) >= BREAKER_RUNS and all(_quick_failure(run) for run in ended[:BREAKER_RUNS]):
-        newest, oldest = ended[0].exit, ended[BREAKER_RUNS - 1].exit
-        tasks = {run.task for run in ended[:BREAKER_RUNS]}
-        if newest and oldest and len(tasks) == BREAKER_RUNS and newest.at - oldest.at <= BREAKER_SPAN:
-            return (
-                Reason.AGENT_BROKEN,
-                (
-                    f"the agents of {', '.join(sorted(tasks))} failed within 10 s of their start; "
-                    "mend the agent's command, then 'reconcile retry' one of them or change the manifest"
-                ),
-                None,
-            )
-    return _unavailable(spec, ended, observed.at)
-
-
-def _unavailable(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
-    record = ended[0].exit if ended else None
-    if record is None or record.cause is not Cause.UNAVAILABLE:
-        return None
-    longest = timedelta(seconds=spec.agent.backoff_max_s)
-    until = min(record.at, now) + longest
-    if until <= now or record.at > now + longest:  # past, or from before the clock was set back
-        return None
-    return Reason.AGENT_UNAVAILABLE, "its program could not be started the last time", until
-
-
-def _ended_runs(spec: EpicSpec, observed: Observed) -> list[Run]:
-    """The newest ended work runs of the manifest since it was recorded or one of its tasks was retried, newest first."""
-    if isinstance(observed.runs, Unknown):
-        return []
-    after = max([spec.recorded_at, *(since.at for since in observed.since.values())])
-    ended = [
-        run
-        for runs in observed.runs.values()
-        for run in runs
-        if run.manifest == spec.name and run.exit is not None and run.exit.at > after
-    ]
-    return nlargest(BREAKER_RUNS, ended, key=lambda run: run.exit.at if run.exit else after)
-
-
-def _quick_failure(run: Run) -> bool:
-    record = run.exit
-    if record is None or record.cause is not Cause.EXITED or record.well or run.started_at is None:
-        return False
-    return record.stop is None and record.at - run.started_at <= BREAKER_QUICK
 
 
 def _keys(graph: Graph) -> dict[tuple[str, str | None], TaskId]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -38,7 +38,8 @@ from reconciler.observed import (
     Worktree,
     WorktreeFault,
 )
-from reconciler.ports import Change, LandOrder, NewTask, Place, Ports, RunSpec
+from reconciler.ports import Assignment, Change, Invocation, LandOrder, NewTask, Place, Ports, RunSpec
+from reconciler.report import Report
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 P = ParamSpec("P")
@@ -409,6 +410,7 @@ class World:
             base_tip=spec.base_tip,
             tree=spec.tree,
             started_at=self.now,
+            agent=spec.agent,
             pid=len(self.processes) + 100,
         )
 
@@ -559,8 +561,19 @@ class World:
 
 
 class _Verbatim:
-    def argv(self, spec: AgentSpec, values: Mapping[str, str]) -> tuple[str, ...]:
-        return spec.argv
+    program = None
+
+    def unfit(self, env: Mapping[str, str], *, root: bool) -> str | None:
+        return None
+
+    def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
+        return Invocation(argv=spec.argv)
+
+    def report(self, log: str) -> Report | None:
+        return None
+
+    def shown(self, log: str) -> Iterator[str]:
+        return iter(log.splitlines())
 
 
 class _Empty:

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from reconciler.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId
+from reconciler.report import Fault, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class Run:
     last_progress_at: datetime | None = None
     pid: int | None = None  # of the supervising process
     exit: Exit | None = None
+    agent: str = ""  # the kind of agent; empty for a check
+    report: Report | None = None  # what its agent said of it, once it is over
 
     @property
     def alive(self) -> bool:
@@ -127,6 +130,12 @@ class Run:
     @property
     def started(self) -> bool:
         return self.started_at is not None
+
+    @property
+    def unavailable(self) -> bool:
+        """True when its agent could not work at all: not there, not logged in, without its model."""
+        told = self.report is not None and self.report.fault in (Fault.UNAVAILABLE, Fault.NETWORK)
+        return told or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,10 +29,12 @@ from reconciler.actions import (
 from reconciler.desired import Desired, EpicSpec
 from reconciler.graph import Index
 from reconciler.job import Job
-from reconciler.jobs import Crew, Stray, crews, jobs, orphans, owners, spawn_hold, strays
+from reconciler.jobs import Crew, Stray, crews, jobs, orphans, owners, strays
 from reconciler.names import TaskId, check_subject
 from reconciler.observed import Base, Observed, Run, StopWhy, Unknown, Unsure
+from reconciler.pauses import spawn_hold, spend_of
 from reconciler.reasons import Reason
+from reconciler.spending import Spend
 from reconciler.turns import Words, taken_in_turn
 
 DROPPED = "no longer declared"
@@ -54,6 +56,7 @@ class EpicPlan:
     held: Waiting | None = None  # why nothing of this epic can be done
     resting: tuple[Waiting, ...] = ()  # actions beside the tasks' own that went wrong and are tried again later
     degraded: Waiting | None = None  # why no agent of it may start
+    spend: Spend = field(default_factory=Spend)
     complete: bool = False  # every task is closed, and its epic
     crew: Crew | None = None
     jobs: tuple[Job, ...] = ()
@@ -121,7 +124,12 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     if isinstance(observed.tasks, Unknown):
         why = observed.tasks.why
         held = Waiting(Reason.TRACKER_UNAVAILABLE, f"its tasks can't be read: {why}")
-        return Plan(epics=tuple(EpicPlan(spec=s, held=held, unknown=(("tracker", why),)) for s in desired.epics))
+        return Plan(
+            epics=tuple(
+                EpicPlan(spec=s, held=held, unknown=(("tracker", why),), spend=spend_of(s, observed))
+                for s in desired.epics
+            )
+        )
     index = Index(observed.tasks)
     found = crews(desired, observed.prefix, observed.tasks, index)
     owned = owners(found)
@@ -198,6 +206,7 @@ def _epic_plan(
         held=held,
         resting=resting,
         degraded=Waiting(*hold) if (hold := spawn_hold(spec, observed)) else None,
+        spend=spend_of(spec, observed),
         complete=_complete(crew),
         crew=crew,
         jobs=mine,

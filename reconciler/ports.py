@@ -7,7 +7,7 @@ somebody else may have come first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -30,6 +30,7 @@ from reconciler.observed import (
     StopWhy,
     Worktree,
 )
+from reconciler.report import Report
 
 # --- tracker -----------------------------------------------------------------------------------------------
 
@@ -213,6 +214,8 @@ class RunSpec:
     baseline: Sha | None = None
     base_tip: Sha | None = None
     tree: Sha | None = None  # what a check is about: its subject names only the beginning of it
+    agent: str = ""  # the kind of agent that the last step is; empty for a check
+    prompt_on_stdin: bool = False  # of the last step; every other standard input is empty
 
 
 class Runner(Protocol):
@@ -350,12 +353,50 @@ class Records(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What one run of an agent is about. `values` are the placeholders: task, epic, branch, base, worktree, attempt,
+    prompt_file. `session`: an older session of its own to go on with. `usd`: the most that it may spend."""
+
+    values: Mapping[str, str]
+    model: str | None = None
+    session: str | None = None
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """How an agent is started: `argv`, never by a shell; `env` is set for it, `pass_env` kept of the caller's although
+    it looks secret. With `prompt_on_stdin` its standard input is the prompt, else it is empty."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()
+    prompt_on_stdin: bool = False
+
+
 class Agent(Protocol):
     """A coding agent's command line."""
 
-    def argv(self, spec: AgentSpec, values: Mapping[str, str]) -> tuple[str, ...]:
-        """What is executed, never by a shell. `values` are the placeholders: task, epic, branch, base, worktree,
-        attempt, prompt_file."""
+    @property
+    def program(self) -> str | None:
+        """The program that must be there; None where the manifest names it."""
+        ...
+
+    def unfit(self, env: Mapping[str, str], *, root: bool) -> str | None:
+        """Why the program would refuse to work with this environment, as this user; None when it would not."""
+        ...
+
+    def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
+        """How a run of it is started."""
+        ...
+
+    def report(self, log: str) -> Report | None:
+        """What a run says of itself in its log, which may lack its middle or its end; None for one that says nothing."""
+        ...
+
+    def shown(self, log: str) -> Iterator[str]:
+        """A log, or a piece of one, as lines for people."""
         ...
 
 

@@ -10,9 +10,13 @@ from reconciler.names import split_key
 from reconciler.observed import Task
 from reconciler.reasons import Reason
 
+_INTERRUPTED = "The last attempt was interrupted, through no fault of the work. Its commits and files are still here: look, then go on."
 _ADVICE = {
     Reason.NO_CHANGES: "The last attempt ended without a commit. Only what is committed on your branch counts as work.",
     Reason.AGENT_FAILED: "The last attempt ended before its time. Its commits and files are still here: look, then go on.",
+    Reason.USAGE_LIMIT: _INTERRUPTED,
+    Reason.AGENT_UNAVAILABLE: _INTERRUPTED,
+    Reason.BUDGET_SPENT: _INTERRUPTED,
     Reason.SETUP_FAILED: "The commands that prepare this worktree failed.",
     Reason.STUCK: "The last attempt made no progress for too long and was stopped. Its commits and files are still here.",
     Reason.TIMED_OUT: "The last attempt ran into its time limit. Its commits and files are still here: look, then go on.",

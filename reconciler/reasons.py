@@ -14,6 +14,9 @@ class Reason(StrEnum):
     NO_AGENT_SLOT = "NoAgentSlot"
     AGENT_BROKEN = "AgentBroken"
     AGENT_UNAVAILABLE = "AgentUnavailable"
+    USAGE_LIMIT = "UsageLimit"
+    BUDGET_SPENT = "BudgetSpent"
+    BUDGET_LOW = "BudgetLow"
     # Somebody said: not now, or not you
     SUSPENDED = "Suspended"
     STOPPED = "Stopped"
@@ -67,6 +70,7 @@ NEEDS_A_PERSON = frozenset(
         Reason.SUSPENDED,
         Reason.AGENT_BROKEN,
         Reason.AGENT_UNAVAILABLE,
+        Reason.BUDGET_SPENT,
         Reason.BLOCKED_BY_AGENT,
         Reason.AWAITING_APPROVAL,
         Reason.AWAITING_MERGE,

@@ -100,7 +100,7 @@ class Shim:
         """How this step ended the run; None when it succeeded."""
         in_set_up = step < self._spec["setup_steps"]
         try:
-            self._child = start(argv, self._spec["cwd"], self._log.path)
+            self._child = start(argv, self._spec["cwd"], self._log.path, self._stdin(step))
         except StartError as error:
             self._log.say(str(error))
             return {"cause": "setup" if in_set_up or not error.program else "unavailable", "step": step}
@@ -114,6 +114,11 @@ class Shim:
             return None
         how = {"signal": -status} if status < 0 else {"code": status}
         return {"cause": "setup" if in_set_up else "exited", "step": step, **how}
+
+    def _stdin(self, step: int) -> str:
+        """What a step reads: an agent that wants it there its prompt, everything else nothing."""
+        reads = self._spec.get("prompt_on_stdin") and step == len(self._spec["steps"]) - 1
+        return os.path.join(self._folder, "prompt") if reads else os.devnull
 
     def _due(self, step: int) -> Ending | None:
         """The ending that is due by now, although the step goes on."""
@@ -348,8 +353,8 @@ class StartError(Exception):
         self.program = program
 
 
-def start(argv: list[str], cwd: str, log: str) -> int:
-    """Start a step in a session of its own, its output going to `log`; its pid. Raises StartError.
+def start(argv: list[str], cwd: str, log: str, stdin: str = os.devnull) -> int:
+    """Start a step in a session of its own, reading `stdin`, its output going to `log`; its pid. Raises StartError.
 
     The parent learns through a pipe that closes on exec whether the program could be executed.
     """
@@ -359,7 +364,7 @@ def start(argv: list[str], cwd: str, log: str) -> int:
     try:
         pid = os.fork()
         if not pid:
-            _become(argv, cwd, log, say)
+            _become(argv, cwd, log, stdin, say)
     except OSError as error:
         os.close(heard)
         raise StartError(f"cannot fork: {error.strerror}", True) from error
@@ -378,7 +383,7 @@ def start(argv: list[str], cwd: str, log: str) -> int:
     raise StartError(f"cannot enter {cwd!r}: {why}", False)
 
 
-def _become(argv: list[str], cwd: str, log: str, say: int) -> NoReturn:
+def _become(argv: list[str], cwd: str, log: str, stdin: str, say: int) -> NoReturn:
     stage = "folder"
     try:
         os.setsid()
@@ -387,7 +392,7 @@ def _become(argv: list[str], cwd: str, log: str, say: int) -> NoReturn:
         for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(stdin, os.O_RDONLY | os.O_CLOEXEC), 0)
         out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.dup2(out, 1)
         os.dup2(out, 2)

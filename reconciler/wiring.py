@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from reconciler import git, manifest
-from reconciler.agents import command
+from reconciler.agents import claude, command
 from reconciler.desired import Desired, EpicSpec, ForgeKind
 from reconciler.errors import ManifestError, PermanentError, ReconcileError
 from reconciler.forges.local import LocalForge
@@ -20,7 +20,7 @@ from reconciler.forges.local.remotes import Remote, Remotes
 from reconciler.git import Config, Git, Repository
 from reconciler.journal import Journal
 from reconciler.manifest import Recorded
-from reconciler.ports import Ports
+from reconciler.ports import Agent, Ports
 from reconciler.runners._processes import descends_from_a_carrier
 from reconciler.runners.local import LocalRunner
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
@@ -28,6 +28,7 @@ from reconciler.workspaces import GitWorkspaces
 
 RUN_MARKER = "RECONCILE_RUN"
 _REMOTE = re.compile(r"remote\..*\.url")
+AGENTS: Mapping[str, Agent] = {"claude": claude.agent, "command": command.agent}
 IDENTITY = {"NAME": "reconcile", "EMAIL": "reconcile@localhost"}
 
 
@@ -66,7 +67,7 @@ class Site:
             runner=self.runner,
             forge=self.forge,
             records=self.recorded,
-            agents={"command": command.agent},
+            agents=AGENTS,
             prompts=_Templates(self.repository.main),
         )
 
@@ -127,6 +128,8 @@ def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = 
             Path(sys.executable).parent,
             lambda name: manifest.max_agents(repository.state, name),
             _Identity(tool),
+            AGENTS,
+            keep=control is None,
         ),
         forge=LocalForge(tool),
         journal=Journal(beads, repository.main),

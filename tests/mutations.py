@@ -135,9 +135,23 @@ BREAKS = (
     ),
     Break(
         "a broken agent command is started again and again",
-        "reconciler/jobs.py",
-        "if len(ended) >= BREAKER_RUNS and",
-        "if False and",
+        "reconciler/pauses.py",
+        "if len(newest) < BREAKER_RUNS or",
+        "if True or",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "agents are started although the budget is spent",
+        "reconciler/spending.py",
+        "if used >= most)",
+        "if False)",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "a usage limit uses up the attempts of every task",
+        "reconciler/job.py",
+        "return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=False)",
+        "return Ending(Reason.USAGE_LIMIT, message)",
         "tests/test_plans.py",
     ),
 )

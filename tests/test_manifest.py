@@ -14,7 +14,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reconciler import git, manifest
-from reconciler.desired import AgentSpec, EpicSpec, InlineTask, MergePolicy, NoChecks, Review, TrackerKind, WorktreeSpec
+from reconciler.desired import (
+    AgentSpec,
+    Budget,
+    EpicSpec,
+    InlineTask,
+    MergePolicy,
+    NoChecks,
+    Review,
+    TrackerKind,
+    WorktreeSpec,
+)
 from reconciler.errors import ManifestError, PermanentError, TemporaryError
 from reconciler.manifest import Located, yaml_text
 from reconciler.names import TaskId
@@ -160,6 +170,16 @@ def test_every_field_arrives(read, home):
     assert (spec.merge.protected_paths, spec.merge.review, spec.merge.push) == (("justfile",), Review.HUMAN, True)
     assert (spec.merge.parallel, spec.merge.on_conflict, spec.merge.delete_branch) == (64, "block", False)
     assert (spec.prune.worktrees, spec.prune.branches, spec.prune.orphans) == (False, False, True)
+
+
+def test_a_known_agent_needs_no_argv_and_may_have_a_model_for_some_tasks(read):
+    agent = "{kind: claude, model: sonnet, overrides: [{match: {labels: [ui, hard]}, model: opus}]}"
+    (spec,) = read(HEAD + f"  agent: {agent}\n  budget: {{usd: 25, usdPerTask: 0.5, tokens: 9, warnAt: 1}}\n")
+
+    assert (spec.agent.kind, spec.agent.argv) == ("claude", ())
+    assert spec.agent.model_for(["hard", "ui", "x"]) == "opus"
+    assert spec.agent.model_for(["ui"]) == "sonnet"
+    assert spec.budget == Budget(usd=25, usd_per_task=0.5, tokens=9, warn_at=1)
 
 
 def test_what_is_left_out_has_the_default_of_the_value_that_it_becomes(read, home):
@@ -343,12 +363,9 @@ def test_an_unknown_field_is_named_with_its_place_what_is_allowed_and_what_was_m
     "text",
     [
         with_spec("reviewer: {kind: command}"),
-        with_spec("budget: {usd: 25}"),
         with_spec("notify: []"),
         with_spec("mergePolicy: {requiredChecks: []}"),
         with_spec("mergePolicy: {queue: {batch: 4}}"),
-        with_agent("model: opus"),
-        with_agent("overrides: []"),
         with_agent("opensPullRequest: false"),
         with_agent("sandbox: none"),
     ],
@@ -365,10 +382,18 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
         (with_spec("tracker: beads"), "spec.tracker: .*; allowed: auto, jsonl"),
         (with_spec("forge: github"), "spec.forge: .*; allowed: auto, local"),
         (with_spec("runner: slurm"), "spec.runner: .*; allowed: local"),
-        (with_agent("kind: claude"), "spec.agent.kind: .*; allowed: command"),
+        (with_agent("kind: cluade"), "spec.agent.kind: .*; allowed: command, claude(.|\n)*did you mean 'claude'"),
+        (with_agent("kind: claude"), "spec.agent: argv is of kind command only"),
+        (with_agent("model: opus"), "spec.agent: a command gets no model from here"),
+        (HEAD + "  agent: {kind: claude, model: --resume}\n", "spec.agent.model: .*; allowed: the name of a model"),
+        (HEAD + "  agent: {kind: claude, overrides: [{match: {labels: []}, model: a}]}\n", "an empty list"),
+        (with_spec("budget: {usd: 5}"), "spec.budget.usd: an agent of kind command does not say what it costs"),
+        (with_spec("budget: {tokens: 5}"), "spec.budget.tokens: an agent of kind command does not say how many"),
+        (with_spec("budget: {usd: -1}"), "spec.budget.usd: .*; allowed: a number, at least 0"),
+        (with_spec("budget: {warnAt: 2}"), "spec.budget.warnAt: .*; allowed: a number above 0, at most 1"),
         (HEAD + "  maxAgents: 2\n", "5:3: spec.agent: is missing; allowed: a mapping"),
-        (HEAD + "  agent: {kind: command}\n", "spec.agent.argv: is missing"),
-        (HEAD + "  agent: {argv: []}\n", "spec.agent.argv: an empty list"),
+        (HEAD + "  agent: {kind: command}\n", "spec.agent: argv is missing"),
+        (HEAD + "  agent: {argv: []}\n", "spec.agent: argv is missing"),
         (HEAD + "  agent: {argv: [' ']}\n", "names? .*program|name or path of a program"),
         (HEAD + "  agent: cluade\n", "5:10: spec.agent: unknown agent 'cluade'; known: shell"),
         (HEAD + "  agent: shel\n", "did you mean 'shell'"),

@@ -23,7 +23,19 @@ import worlds
 import yaml
 
 from reconciler.actions import Action
-from reconciler.desired import EpicSpec, InlineTask, MergeMethod, MergeMode, NoChecks, OnConflict, Prune, Review
+from reconciler.desired import (
+    AgentKind,
+    Budget,
+    EpicSpec,
+    InlineTask,
+    MergeMethod,
+    MergeMode,
+    NoChecks,
+    OnConflict,
+    Override,
+    Prune,
+    Review,
+)
 from reconciler.names import RunId, RunKind, Sha, TaskId, check_subject
 from reconciler.observed import (
     Base,
@@ -44,6 +56,7 @@ from reconciler.observed import (
     WorktreeFault,
 )
 from reconciler.planner import Plan, plan
+from reconciler.report import Fault, Report
 
 PLANS = sorted(Path(__file__).parent.joinpath("plans").glob("*.yaml"))
 SOURCES = {
@@ -117,7 +130,7 @@ def _plain(value: object) -> object:
         return named
     if isinstance(value, frozenset | tuple):
         return sorted(map(str, value))
-    return value if isinstance(value, int | None) else str(value)
+    return value if isinstance(value, int | float | None) else str(value)
 
 
 # --- what is given -------------------------------------------------------------------------------------------
@@ -159,7 +172,18 @@ def _epic(**said: Any) -> EpicSpec:
     inline = [InlineTask(**_tuples(task)) for task in said.pop("tasks", [])]
     applied = {task["key"]: InlineTask(**_tuples(task)) for task in said.pop("applied", [])}
     prune = Prune(**said.pop("prune", {}))
+    if "budget" in said:
+        said["budget"] = Budget(**said["budget"])
+    if isinstance(agent := said.get("agent"), dict):
+        said["agent"] = _agent(**agent)
     return worlds.an_epic(merge=merge, tasks=tuple(inline), applied=applied, prune=prune, **said)
+
+
+def _agent(**said: Any) -> dict[str, Any]:
+    if "kind" in said:
+        said["kind"] = AgentKind(said["kind"])
+    said["overrides"] = tuple(Override(**_tuples(each)) for each in said.get("overrides", ()))
+    return _tuples(said)
 
 
 def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
@@ -280,7 +304,14 @@ def _run_fields(said: Mapping[str, Any]) -> dict[str, Any]:
     made = _commits(_timed(said))
     if isinstance(made.get("exit"), dict):
         made["exit"] = _timed(made["exit"])
+    if isinstance(made.get("report"), dict):
+        made["report"] = _report(**made["report"])
     return made
+
+
+def _report(lifted_in: float | None = None, fault: str | None = None, **said: Any) -> Report:
+    lifted = None if lifted_in is None else worlds.ago(-lifted_in)
+    return Report(fault=Fault(fault) if fault else None, retry_at=lifted, **said)
 
 
 def _timed(said: Mapping[str, Any]) -> dict[str, Any]:

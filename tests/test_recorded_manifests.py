@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.desired import (
+    AgentKind,
     AgentSpec,
+    Budget,
     EpicSpec,
     ForgeKind,
     InlineTask,
@@ -26,6 +28,7 @@ from reconciler.desired import (
     MergePolicy,
     NoChecks,
     OnConflict,
+    Override,
     Prune,
     Review,
     TrackerKind,
@@ -49,7 +52,10 @@ FULL = EpicSpec(
     tracker=TrackerKind.JSONL,
     forge=ForgeKind.LOCAL,
     agent=AgentSpec(
+        kind=AgentKind.CLAUDE,
         argv=("sh", "-c", "y"),
+        model="opus",
+        overrides=(Override(labels=("ui", "no"), model="1e3"),),
         prompt="/srv/shop/p.md",
         env={"no": "2001-01-01"},
         pass_env=("A_TOKEN",),
@@ -73,6 +79,7 @@ FULL = EpicSpec(
         on_conflict=OnConflict.BLOCK,
         delete_branch=False,
     ),
+    budget=Budget(usd=25, usd_per_task=0.5, tokens=10, warn_at=1),
     prune=Prune(worktrees=False, branches=False, orphans=True),
     source="/srv/shop/x.yaml",
 )
@@ -113,7 +120,8 @@ def test_the_full_example_above_differs_from_every_default():
         return {f.name for f in fields(one) if getattr(one, f.name) == getattr(other, f.name)}
 
     assert same(FULL, EpicSpec(name="z")) == {"generation", "recorded_at", "invalid", "applied"}
-    assert same(FULL.agent, AgentSpec()) == {"kind"}
+    assert not same(FULL.agent, AgentSpec())
+    assert not same(FULL.budget, Budget())
     assert not same(FULL.worktrees, WorktreeSpec())
     assert not same(FULL.merge, MergePolicy())
     assert not same(FULL.prune, Prune())
@@ -131,7 +139,7 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
 
 
 def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_out(kept, state, tmp_path):
-    made = kept.record(replace(FULL, agent=replace(FULL.agent, prompt=None)))
+    made = kept.record(replace(FULL, agent=replace(FULL.agent, prompt=None, argv=())))
     spec = yaml.safe_load((state / "manifests" / "x.yaml").read_text())["spec"]
     del spec["agent"]["prompt"]
     document = {"apiVersion": "reconcile/v1", "kind": "Epic", "metadata": {"name": "x"}, "spec": spec}

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Unknown, a_candidate, a_check, a_pull, a_run, a_task, a_worktree, ago, an_epic, seen, wanted
 
-from reconciler.desired import InlineTask, Review
+from reconciler.desired import AgentKind, Budget, InlineTask, Review
 from reconciler.errors import PermanentError
 from reconciler.executor import Outcome
 from reconciler.names import TaskId, key_line, task_for_key
 from reconciler.observed import Landing, PullState, Rejection, WorktreeFault
 from reconciler.planner import plan
 from reconciler.render import document, safe
+from reconciler.report import Fault, Report
 
 X1 = TaskId("x-1")
 
@@ -189,6 +190,7 @@ def test_a_task_has_the_keys_that_scripts_rely_on():
             "review": "approved",
         },
         "waiting": {"reason": "ChecksRunning", "message": f"the checks run on the merged tree {worlds.TREE[:12]}"},
+        "spend": {"usd": 0.0, "tokens": 0, "untold": 0},
     }
 
 
@@ -351,7 +353,16 @@ def test_a_status_has_the_keys_that_scripts_rely_on():
 
     status = shown(observed, an_epic(epic=TaskId("x"), generation=3), all={"observedGeneration": 2})
 
-    assert list(status) == ["name", "epic", "generation", "observedGeneration", "conditions", "counts", "tasks"]
+    assert list(status) == [
+        "name",
+        "epic",
+        "generation",
+        "observedGeneration",
+        "conditions",
+        "counts",
+        "spend",
+        "tasks",
+    ]
     assert (status["name"], status["epic"], status["generation"], status["observedGeneration"]) == ("all", "x", 3, 2)
     assert [set(each) for each in status["conditions"]] == [
         {"type", "status", "reason", "message", "lastTransitionTime"}
@@ -486,12 +497,43 @@ def test_describe_is_the_task_with_all_of_its_runs_and_its_history():
         "startedAt": "2026-01-01T11:58:00Z",
         "endedAt": "2026-01-01T11:59:00Z",
         "exit": {"cause": "exited", "code": None, "signal": 9},
+        "agent": None,
+        "report": None,
     }
     assert [(run["id"].split("/")[0], run["state"], bool(run["exit"])) for run in found["runs"]] == [
         ("work", "ended", True),
         ("work", "lost", False),
         ("check", "ended", True),
     ]
+
+
+def told(n=1, **report):
+    return a_run(n=n, agent="claude", exit={"code": 1}, report=Report(fault=Fault.FAILED, **report))
+
+
+def test_what_was_used_is_said_of_the_task_its_runs_and_its_epic():
+    observed = seen(a_task(), runs={X1: (told(usd=1.5, tokens=10, said="no"), told(2, tokens=5))})
+    decided = plan(wanted(an_epic(budget=Budget(tokens=100), agent={"kind": AgentKind.CLAUDE})), observed)
+
+    (epic,) = document.status(decided, observed)["epics"]
+    task = document.describe(X1, decided, observed)
+
+    assert epic["spend"] == task["spend"] == {"usd": 1.5, "tokens": 15, "untold": 1}
+    said = {"done": False, "fault": "failed", "said": "no", "session": None, "usd": 1.5, "tokens": 10}
+    assert (task["runs"][0]["agent"], task["runs"][0]["report"]) == ("claude", said)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "low"), [(79, "False"), (80, "True"), (100, "True")], ids=["enough", "at the mark", "used up"]
+)
+def test_a_budget_that_runs_low_is_a_condition_of_its_own(tokens, low):
+    observed = seen(a_task(status="closed"), runs={X1: (told(tokens=tokens),)})
+
+    status = shown(observed, an_epic(budget=Budget(tokens=100), agent={"kind": AgentKind.CLAUDE}))
+
+    (said,) = (each for each in status["conditions"] if each["type"] == "BudgetLow")
+    assert said["status"] == low
+    assert (f"{tokens} of 100 tokens are used" in said["message"]) is (low == "True")
 
 
 def test_a_task_of_no_manifest_is_not_described():
@@ -526,7 +568,7 @@ def test_documents_hold_nothing_but_what_json_and_yaml_know(observed):
     decided = plan(wanted(), observed)
     found = [document.plan(decided), document.status(decided, observed), document.describe(X1, decided, observed)]
 
-    assert {type(leaf) for leaf in leaves(found)} <= {str, int, bool, type(None)}
+    assert {type(leaf) for leaf in leaves(found)} <= {str, int, float, bool, type(None)}
 
 
 def test_tasks_come_most_urgent_first_whatever_order_they_were_found_in():

@@ -114,7 +114,7 @@ def taken(model, alias, example):
     try:
         model.model_validate({alias: example})
     except ValueError as error:
-        return not [said for said in error.errors() if said["loc"][0] == alias]
+        return not [said for said in error.errors() if said["loc"][:1] == (alias,)]
     return True
 
 

@@ -10,6 +10,7 @@ from reconciler.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
 from reconciler.names import usable
 from reconciler.observed import Occupant, RunState, Unknown, WorktreeFault
 from reconciler.reasons import Reason
+from reconciler.spending import task_used_up
 
 SWEEP = timedelta(seconds=1)
 _NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
@@ -127,6 +128,8 @@ def not_now(job: Job) -> Waiting | None:
         return in_use(job)
     if job.spawn_hold:
         return Waiting(*job.spawn_hold)
+    if why := task_used_up(job.spec.budget, job.spend):
+        return Waiting(Reason.BUDGET_SPENT, why)
     if (due := job.not_before) is not None:
         return Waiting(Reason.BACKOFF, f"{_why(job)}; attempt {job.next_attempt} follows", due)
     return None

@@ -13,10 +13,12 @@ from reconciler.desired import EpicSpec
 from reconciler.job import PHASES, Job
 from reconciler.names import RunId, RunKind, Sha, branch_of
 from reconciler.observed import Branch, PullRequest, PullState, Run, Task
-from reconciler.ports import Change, Place, Ports, RunSpec, SlotBound
+from reconciler.ports import Assignment, Change, Place, Ports, RunSpec, SlotBound
 from reconciler.reasons import Reason
 
 FEEDBACK_LOG_CHARS = 8000
+RAW_LOG_CHARS = 200_000  # of an agent that prints ten times as much as it says
+LEAST_USD = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,10 @@ class StartAgent(Action):
     baseline: Sha | None
     epic: str
     evidence_run: RunId | None = None
+    evidence_agent: str = ""  # the kind of agent that printed the evidence; empty for a check
+    model: str | None = None
+    session: str | None = None
+    usd: float | None = None  # what it may spend
 
     uses: ClassVar[Slot | None] = Slot.AGENT
 
@@ -46,6 +52,8 @@ class StartAgent(Action):
             "attempt": self.attempt,
             "run": str(self.run),
             "base": self.base_tip,
+            **({"model": self.model} if self.model else {}),
+            **({"session": self.session} if self.session else {}),
         }
 
     @classmethod
@@ -57,7 +65,7 @@ class StartAgent(Action):
         return cls._of(job, Reason.READY, "its dependencies are closed and nothing is in its way")
 
     @classmethod
-    def _of(cls, job: Job, reason: Reason, message: str, evidence_run: RunId | None = None) -> Self:
+    def _of(cls, job: Job, reason: Reason, message: str, evidence: Run | None = None) -> Self:
         assert job.base_head is not None  # `not_now` has waited for it
         return cls(
             manifest=job.spec.name,
@@ -72,7 +80,11 @@ class StartAgent(Action):
             base_tip=job.base_head,
             baseline=_baseline(job, reason),
             epic=job.epic or "",
-            evidence_run=evidence_run,
+            evidence_run=evidence.id if evidence else None,
+            evidence_agent=evidence.agent if evidence else "",
+            model=job.spec.agent.model_for(job.task.labels),
+            session=job.session,
+            usd=_allowance(job),
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -88,11 +100,21 @@ class StartAgent(Action):
             remove_labels=frozenset(stale - {"phase:spawned"}),
         )
         place = ports.workspaces.create(task.id, self.spec, self.base_tip)
-        log = ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS) if self.evidence_run else ""
-        ports.runner.start(self._run_spec(ports, place, log))
+        ports.runner.start(self._run_spec(ports, place, self._evidence_in(ports)))
+
+    def _evidence_in(self, ports: Ports) -> str:
+        """The end of what the evidence printed, as people would read it."""
+        if self.evidence_run is None:
+            return ""
+        agent = ports.agents.get(self.evidence_agent)
+        if agent is None or agent.program is None:
+            return ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS)
+        log = ports.runner.log_tail(self.evidence_run, RAW_LOG_CHARS)
+        whole = log.partition("\n")[2] if len(log) == RAW_LOG_CHARS else log  # the first line was cut off
+        return "\n".join(agent.shown(whole))[-FEEDBACK_LOG_CHARS:]
 
     def _run_spec(self, ports: Ports, place: Place, log: str) -> RunSpec:
-        agent = self.spec.agent
+        spec = self.spec.agent
         values = {
             "task": self.subject.id,
             "epic": self.epic,
@@ -105,11 +127,13 @@ class StartAgent(Action):
         told = self.reason != Reason.READY
         feedback = prompts.feedback(Reason(self.reason), self.message, log, self.spec.base) if told else ""
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
+        given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)
+        started = ports.agents[spec.kind].invocation(spec, given)
         return RunSpec(
             id=self.run,
             task=self.subject.id,
             manifest=self.spec.name,
-            steps=(*setup, ports.agents[agent.kind].argv(agent, values)),
+            steps=(*setup, started.argv),
             cwd=place.path,
             setup_steps=len(setup),
             ready_marker=place.ready_marker,
@@ -121,17 +145,20 @@ class StartAgent(Action):
                 "RECONCILE_BASE": self.spec.base,
                 "RECONCILE_ATTEMPT": str(self.attempt),
                 "BEADS_DIR": f"{self.spec.repository}/.beads",
-                **agent.env,
+                **started.env,
+                **spec.env,
             },
-            pass_env=agent.pass_env,
+            pass_env=(*started.pass_env, *spec.pass_env),
             prompt=prompts.render(ports.prompts.template(self.spec), self.subject, values, feedback),
-            timeout_s=agent.timeout_s,
-            stuck_after_s=agent.stuck_after_s,
+            timeout_s=spec.timeout_s,
+            stuck_after_s=spec.stuck_after_s,
             slot=SlotBound(manifest=self.spec.name, most=self.spec.max_agents),
             attempt=self.attempt,
             why=self.reason,
             baseline=self.baseline or place.head,
             base_tip=self.base_tip if self.reason == Reason.CONFLICT else None,
+            agent=spec.kind,
+            prompt_on_stdin=started.prompt_on_stdin,
         )
 
 
@@ -162,6 +189,12 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
     return job.base_head  # commits of an earlier life are work to offer, not something to start from
 
 
-def _evidence(job: Job, reason: Reason) -> RunId | None:
+def _evidence(job: Job, reason: Reason) -> Run | None:
     run: Run | None = job.checks_last if reason is Reason.CHECKS_FAILED else job.last
-    return run.id if run and reason is not Reason.CHANGES_REQUESTED and reason is not Reason.CONFLICT else None
+    return run if reason is not Reason.CHANGES_REQUESTED and reason is not Reason.CONFLICT else None
+
+
+def _allowance(job: Job) -> float | None:
+    """What is left of what the task may cost. One that has nothing left is not started, but what is left can be little."""
+    most = job.spec.budget.usd_per_task
+    return None if most is None else max(most - job.spend.usd, LEAST_USD)

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from reconciler.desired import AgentSpec
+from reconciler.ports import Assignment, Invocation
 
 _PLACEHOLDER = re.compile(r"\{(task|epic|branch|base|worktree|attempt|prompt_file)\}")
 
 
 class CommandAgent:
-    """The program that the manifest names."""
+    """The program that the manifest names. What it prints means nothing to us."""
 
-    def argv(self, spec: AgentSpec, values: Mapping[str, str]) -> tuple[str, ...]:
+    program = None
+
+    def unfit(self, env: Mapping[str, str], *, root: bool) -> str | None:
+        return None
+
+    def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
         """The manifest's argv with its placeholders filled in; every other brace stays as it is written."""
-        return tuple(_PLACEHOLDER.sub(lambda found: values[found[1]], part) for part in spec.argv)
+        values = given.values
+        return Invocation(argv=tuple(_PLACEHOLDER.sub(lambda found: values[found[1]], part) for part in spec.argv))
+
+    def report(self, log: str) -> None:
+        return None
+
+    def shown(self, log: str) -> Iterator[str]:
+        return iter(log.splitlines())
 
 
 agent = CommandAgent()

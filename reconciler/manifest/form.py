@@ -6,13 +6,16 @@ that is added later needs a value here for manifests that were recorded before i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from reconciler.desired import (
+    AgentKind,
     AgentSpec,
+    Budget,
     EpicSpec,
     ForgeKind,
     InlineTask,
@@ -21,6 +24,7 @@ from reconciler.desired import (
     MergePolicy,
     NoChecks,
     OnConflict,
+    Override,
     Prune,
     Review,
     TrackerKind,
@@ -31,6 +35,7 @@ from reconciler.names import TASK_KEY, TaskId, usable
 
 Plain = Mapping[str, Any]
 _T = TypeVar("_T")
+_ASKED_FOR = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class _Kind:
 
     read: Callable[[Any], Any]
     write: Callable[[Any], Any] = lambda value: value
+    earlier: Any = _ASKED_FOR  # what a manifest means that was recorded before there was such a field
 
 
 def spec_from(name: str, plain: Any) -> EpicSpec:
@@ -68,6 +74,9 @@ def _values(table: Mapping[str, tuple[str, _Kind]], plain: Any) -> dict[str, Any
         raise ValueError(f"{min(unknown)} is unknown")
     found = {}
     for name, (key, kind) in table.items():
+        if key not in flat and kind.earlier is not _ASKED_FOR:
+            found[name] = kind.earlier
+            continue
         if key not in flat:
             raise ValueError(f"{key} is missing")
         try:
@@ -136,11 +145,22 @@ def _nested(kind: type[Any], table: Mapping[str, tuple[str, _Kind]]) -> _Kind:
     return _Kind(lambda value: kind(**_values(table, value)), lambda value: _plain(table, value))
 
 
+def _added(kind: _Kind, earlier: Any) -> _Kind:
+    return replace(kind, earlier=earlier)
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{value!r} does not belong here")
+    return float(value)
+
+
 _TEXT = _Kind(_exactly(str))
 _SWITCH = _Kind(_exactly(bool))
 _COUNT = _Kind(_exactly(int, lambda number: number >= 0))
 _TEXTS = _Kind(_texts, list)
 _NAMED = _Kind(_named, dict)
+_NUMBER = _Kind(_number)
 _SECONDS = _Kind(lambda value: duration(_TEXT.read(value)), written)
 _ABSOLUTE = _Kind(_exactly(str, lambda path: path.startswith("/")))
 _TASK_ID = _Kind(lambda value: TaskId(_exactly(str, usable)(value)))
@@ -155,9 +175,16 @@ _TASK = {
     "labels": ("labels", _TEXTS),
     "depends_on": ("dependsOn", _TEXTS),
 }
+_OVERRIDE = {"labels": ("match.labels", _TEXTS), "model": ("model", _TEXT)}
+_OVERRIDES = _Kind(
+    lambda value: tuple(Override(**_values(_OVERRIDE, each)) for each in _exactly(list)(value)),
+    lambda overrides: [_plain(_OVERRIDE, each) for each in overrides],
+)
 _AGENT = {
-    "kind": ("kind", _TEXT),
+    "kind": ("kind", _one_of(AgentKind)),
     "argv": ("argv", _TEXTS),
+    "model": ("model", _added(_or_none(_TEXT), None)),
+    "overrides": ("overrides", _added(_OVERRIDES, ())),
     "prompt": ("prompt", _or_none(_ABSOLUTE)),
     "env": ("env", _NAMED),
     "pass_env": ("passEnv", _TEXTS),
@@ -186,6 +213,12 @@ _MERGE = {
     "on_conflict": ("onConflict", _one_of(OnConflict)),
     "delete_branch": ("deleteBranch", _SWITCH),
 }
+_BUDGET = {
+    "usd": ("usd", _or_none(_NUMBER)),
+    "usd_per_task": ("usdPerTask", _or_none(_NUMBER)),
+    "tokens": ("tokens", _or_none(_COUNT)),
+    "warn_at": ("warnAt", _NUMBER),
+}
 _PRUNE = {field.name: (field.name, _SWITCH) for field in fields(Prune)}
 # `tasks` is not the last: of a file that was cut off in it whole fields are missing, not only some tasks.
 _EPIC = {
@@ -203,5 +236,6 @@ _EPIC = {
     "agent": ("agent", _nested(AgentSpec, _AGENT)),
     "worktrees": ("worktrees", _nested(WorktreeSpec, _WORKTREES)),
     "merge": ("mergePolicy", _nested(MergePolicy, _MERGE)),
+    "budget": ("budget", _added(_nested(Budget, _BUDGET), Budget())),
     "prune": ("prune", _nested(Prune, _PRUNE)),
 }

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic.alias_generators import to_camel
 
 from reconciler.desired import (
+    AgentKind,
     ForgeKind,
     MergeMethod,
     MergeMode,
@@ -89,6 +90,7 @@ Command = Annotated[str, Field(pattern=PATTERNS["command"])]
 Variable = Annotated[str, Field(pattern=PATTERNS["variable"]), AfterValidator(_variable)]
 Anywhere = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_anywhere)]
 Inside = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_inside)]
+Model = Annotated[str, Field(pattern=PATTERNS["model"], max_length=200)]
 Branch = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_branch)]
 Span = Annotated[str, Field(pattern=PATTERNS["span"]), AfterValidator(_duration)]
 SpanOrZero = Annotated[str, Field(pattern=PATTERNS["span or zero"]), AfterValidator(_duration)]
@@ -113,17 +115,42 @@ class Backoff(_Fields):
         return self
 
 
+class Match(_Fields):
+    """Which tasks are meant."""
+
+    labels: list[Label] = Field(min_length=1, description="Those that carry all of these labels.", examples=[["ui"]])
+
+
+class Override(_Fields):
+    """A model for some tasks."""
+
+    match: Match = Field(description="Which tasks get it.", examples=[{"labels": ["ui"]}])
+    model: Model = Field(description="Their model.", examples=["opus"])
+
+
 class Agent(_Fields):
     """The program that does a task, and its limits."""
 
-    kind: Literal["command"] = Field(
-        default="command", description="How the agent is run: a program of your own.", examples=["command"]
+    kind: Annotated[AgentKind, Field(strict=False)] = Field(
+        default=AgentKind.COMMAND,
+        description="Which program it is. claude: Claude Code. command: a program of your own, as argv says.",
+        examples=["claude"],
     )
     argv: list[str] = Field(
-        min_length=1,
-        description="The program and its arguments. {task} {epic} {branch} {base} {worktree} {attempt} {prompt_file} "
+        default=[],
+        description="Of kind command, and needed there: the program and its arguments. {task} {epic} {branch} {base} {worktree} {attempt} {prompt_file} "
         "are replaced; every other brace stays as it is. No shell reads it.",
         examples=[["my-agent", "--task", "{task}"]],
+    )
+    model: Model | None = Field(
+        default=None,
+        description="The model, as its program calls it. Default: the one that the program takes by itself.",
+        examples=["opus"],
+    )
+    overrides: list[Override] = Field(
+        default=[],
+        description="Models for tasks with certain labels. The first that matches is taken.",
+        examples=[[{"match": {"labels": ["ui"]}, "model": "opus"}]],
     )
     prompt: Inside | None = Field(
         default=None,
@@ -151,8 +178,15 @@ class Agent(_Fields):
 
     @model_validator(mode="after")
     def _names_a_program(self) -> Agent:
-        if not self.argv[0].strip():
-            raise ValueError("argv begins with an empty text; allowed: the name or path of a program")
+        if self.kind is AgentKind.COMMAND:
+            if not self.argv:
+                raise ValueError("argv is missing; a command needs the program and its arguments")
+            if not self.argv[0].strip():
+                raise ValueError("argv begins with an empty text; allowed: the name or path of a program")
+            if self.model or self.overrides:
+                raise ValueError("a command gets no model from here; write it into argv or env")
+        elif self.argv:
+            raise ValueError(f"argv is of kind command only; {self.kind} is started as its program needs it")
         return self
 
 
@@ -231,6 +265,35 @@ class Policy(_Fields):
     )
     delete_branch: bool = Field(
         default=True, description="Delete a task's branch once it has landed.", examples=[False]
+    )
+
+
+class Budget(_Fields):
+    """What may be used, over all runs ever made for this manifest. When it is used up, running agents finish."""
+
+    usd: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="US dollars, for all tasks together. Default: any amount.",
+        examples=[25],
+    )
+    usd_per_task: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="US dollars, for each task. Default: any amount.",
+        examples=[5],
+    )
+    tokens: int | None = Field(
+        default=None,
+        ge=0,
+        description="Tokens sent anew or written, for all tasks together; what a model's cache held is not "
+        "counted. Default: any number.",
+        examples=[2_000_000],
+    )
+    warn_at: float = Field(
+        default=0.8, gt=0, le=1, description="The share of it that is said when it is reached.", examples=[0.9]
     )
 
 
@@ -315,6 +378,7 @@ class EpicFields(_Fields):
         description="What must hold before something lands, or the name of a MergePolicy.",
         examples=[{"checks": ["just check"]}, "careful"],
     )
+    budget: Budget = Field(default=Budget(), description="What may be used.", examples=[{"usd": 25, "usdPerTask": 5}])
     prune: Prune = Field(default=Prune(), description="What is cleared away.", examples=[{"branches": False}])
 
 

@@ -51,7 +51,20 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     said["base"] = _base(said["base"], located)
     said["worktrees"]["root"] = _root(said["worktrees"]["root"], located.main)
     said["agent"]["prompt"] = _prompt(said["agent"]["prompt"], located.main)
-    return form.spec_from(epic.metadata.name, said)
+    spec = form.spec_from(epic.metadata.name, said)
+    _measurable(spec)
+    return spec
+
+
+def _measurable(spec: EpicSpec) -> None:
+    """A budget that nothing would be counted against is refused: whoever wrote it relies on it."""
+    kind, budget = spec.agent.kind, spec.budget
+    for field, most in (("usd", budget.usd), ("usdPerTask", budget.usd_per_task)):
+        if most is not None and not kind.tells_cost:
+            hint = "budget.tokens is counted" if kind.tells_tokens else None
+            raise WrongError(("spec", "budget", field), f"an agent of kind {kind} does not say what it costs", hint)
+    if budget.tokens is not None and not kind.tells_tokens:
+        raise WrongError(("spec", "budget", "tokens"), f"an agent of kind {kind} does not say how many tokens it uses")
 
 
 def _plain(value: BaseModel) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _form(whole: Schema, node: Schema) -> str:
             return "mapping"
         case {"type": "object"}:
             return "mapping to text"
-        case {"type": "integer" | "boolean" as word}:
+        case {"type": "integer" | "number" | "boolean" as word}:
             return str(word)
         case {"pattern": pattern} if pattern in DURATIONS:
             return "duration"

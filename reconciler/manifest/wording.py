@@ -12,6 +12,7 @@ PATTERNS = {
     "id": r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$",
     "line": r"^[^\s\t\n]([^\t\n]*[^\s\t\n])?$",
     "command": r"\S",
+    "model": r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*$",
     "variable": r"^[A-Za-z_][A-Za-z0-9_]*$",
     "span": r"^[1-9][0-9]{0,6}[smh]$",
     "span or zero": r"^(0|[1-9][0-9]{0,6})[smh]$",
@@ -22,6 +23,7 @@ _WORDS = {
     "id": "a task's id: letters, digits and . _ -, at most 100 characters",
     "line": "one line of text",
     "command": "text that is not empty",
+    "model": "the name of a model: letters, digits and . _ : / @ [ ] -",
     "variable": "the name of a variable: letters, digits and _",
     "span": "a duration such as 90s, 15m or 2h",
     "span or zero": "a duration such as 0s, 90s, 15m or 2h",
@@ -69,6 +71,12 @@ def _allowed(schema: Schema, node: Schema) -> str:
             return ", ".join(map(str, values))
         case {"type": "integer", "minimum": low, "maximum": high}:
             return f"a whole number from {low} to {high}"
+        case {"type": "integer", "minimum": low}:
+            return f"a whole number, at least {low}"
+        case {"type": "number", "exclusiveMinimum": low, "maximum": high}:
+            return f"a number above {low}, at most {high}"
+        case {"type": "number", "minimum": low}:
+            return f"a number, at least {low}"
         case {"type": "boolean"}:
             return "true or false"
         case {"type": "array", "items": items}:

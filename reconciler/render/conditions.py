@@ -1,19 +1,23 @@
 """How a manifest stands, as the conditions that Kubernetes users know: `Converged`, `Progressing`, `Degraded`.
 
+Where it has a budget there is a fourth, `BudgetLow`: true once the share of it is used at which it wants to be told.
+
 They are observations for people and scripts. No decision reads them; only the time of the last change is carried over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from reconciler.actions import Waiting
+from reconciler.desired import Budget
 from reconciler.job import CheckState
 from reconciler.planner import EpicPlan
 from reconciler.reasons import NEEDS_A_PERSON, Reason
 from reconciler.render.words import counted, stamp
+from reconciler.spending import running_low
 
 Condition = dict[str, str]
 
@@ -24,7 +28,7 @@ def conditions(epic: EpicPlan, recorded: Mapping[str, Any], now: datetime) -> li
     `recorded` is what was last remembered of the manifest, as `Recorded.status` gives it; nothing in it is relied on.
     """
     before = _by_type(recorded)
-    found = (_converged(epic), _progressing(epic), _degraded(epic))
+    found = (_converged(epic), _progressing(epic), _degraded(epic), *_budget(epic))
     return [_timed(condition, before.get(condition["type"], {}), now) for condition in found]
 
 
@@ -58,6 +62,16 @@ def _degraded(epic: EpicPlan) -> Condition:
     if trouble := _trouble(epic):
         return _condition("Degraded", "True", trouble)
     return _condition("Degraded", "False", Waiting(_telling(epic).reason, "nothing stands in its way"))
+
+
+def _budget(epic: EpicPlan) -> Iterator[Condition]:
+    if epic.spec.budget == Budget():
+        return
+    low = running_low(epic.spec.budget, epic.spend)
+    said = f"{low}; nothing new starts once it is used up" if low else "less is used than what is worth a word"
+    yield _condition(
+        "BudgetLow", "True" if low else "False", Waiting(Reason.BUDGET_LOW if low else _telling(epic).reason, said)
+    )
 
 
 def _condition(type_: str, status: str, word: Waiting) -> Condition:

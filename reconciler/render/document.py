@@ -19,6 +19,7 @@ from reconciler.observed import Observed, Run
 from reconciler.planner import EpicPlan, Plan
 from reconciler.render.conditions import Condition, conditions, observed_generation
 from reconciler.render.entry import GROUPS, Subject, entry, group, merged, run_record, subjects, waiting
+from reconciler.render.spend import spend
 from reconciler.render.words import stamp
 
 Document = dict[str, Any]
@@ -125,6 +126,7 @@ def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]
         "observedGeneration": observed_generation(recorded),
         "conditions": conditions(epic, recorded, observed.at),
         "counts": _counts(found),
+        "spend": spend(epic.spend),
         "tasks": [entry(subject) for subject in found],
     }
 

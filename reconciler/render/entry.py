@@ -16,7 +16,9 @@ from reconciler.names import RunKind, TaskId, branch_of
 from reconciler.observed import Landing, Observed, PullRequest, PullState, Run, Task, Unknown, Worktree, WorktreeFault
 from reconciler.planner import EpicPlan
 from reconciler.reasons import Reason
+from reconciler.render.spend import report, spend
 from reconciler.render.words import stamp
+from reconciler.spending import spent
 
 GROUPS = ("closed", "needsHuman", "working", "merging", "review", "ready", "blocked")
 """What `counts` counts. A task is in the first that fits."""
@@ -106,6 +108,7 @@ def entry(subject: Subject) -> dict[str, Any]:
         "branch": branch_of(task.id),
         "pullRequest": _pull(subject),
         "waiting": waiting(subject.waiting) if subject.waiting else None,
+        "spend": spend(spent(subject.runs)),
     }
     if subject.action:
         action = subject.action
@@ -160,7 +163,7 @@ def _ready(subject: Subject) -> bool:
     word = subject.waiting
     if word is None:
         return False
-    later = word.reason is Reason.AGENT_UNAVAILABLE and word.until is not None
+    later = word.reason in (Reason.AGENT_UNAVAILABLE, Reason.USAGE_LIMIT) and word.until is not None
     return later or word.reason in (Reason.READY, Reason.BACKOFF, Reason.NO_AGENT_SLOT)
 
 
@@ -200,6 +203,8 @@ def run_record(run: Run) -> dict[str, Any]:
         "startedAt": stamp(run.started_at) if run.started_at else None,
         "endedAt": stamp(record.at) if record else None,
         "exit": {"cause": str(record.cause), "code": record.code, "signal": record.signal} if record else None,
+        "agent": run.agent or None,
+        "report": report(run.report) if run.report else None,
     }
 
 

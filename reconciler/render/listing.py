@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from reconciler.render.safe import line
+from reconciler.render.spend import tokens
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import ending, said
 from reconciler.render.words import span, stamped
@@ -30,7 +31,7 @@ def tasks(rows: Sequence[Document]) -> RenderableType:
 
 def runs(rows: Sequence[Document], now: datetime) -> RenderableType:
     """Each run with its process, its age, and how it ended."""
-    headings = ("TASK", "RUN", "STATE", "PID", "STARTED", "TOOK", "ENDED")
+    headings = ("TASK", "RUN", "STATE", "PID", "STARTED", "TOOK", "COST", "ENDED")
     return _table(headings, rows, lambda row: _run(row, now), yields=0)
 
 
@@ -91,8 +92,15 @@ def _run(row: Document, now: datetime) -> Sequence[str]:
         str(row["pid"] or ""),
         f"{span((now - started).total_seconds())} ago" if started else "never",
         span(((ended or now) - started).total_seconds()) if started and (ended or row["pid"]) else "",
-        ending(row["exit"]),
+        _cost(row["report"]),
+        ending(row["exit"], row["report"]),
     )
+
+
+def _cost(report: Document | None) -> str:
+    if report is None:
+        return ""
+    return f"${report['usd']:.2f}" if report["usd"] is not None else f"{tokens(report['tokens'] or 0)} tokens"
 
 
 def _of_kind(run: Document) -> str:

@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reconciler.reasons import NEEDS_A_PERSON, Reason
+from reconciler.render import spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import span, stamped
@@ -46,6 +47,7 @@ OF_THE_WHOLE = frozenset(
         Reason.EPIC_EMPTY,
         Reason.AGENT_BROKEN,
         Reason.AGENT_UNAVAILABLE,
+        Reason.USAGE_LIMIT,
     }
 )
 
@@ -108,10 +110,14 @@ def bar(counts: dict[str, int], cells: int) -> Text:
 def telling(found: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """The conditions that say something: what is wrong, what goes on, and otherwise why it is not done."""
     by_type = {condition["type"]: condition for condition in found}
-    said = [by_type[name] for name in ("Degraded", "Progressing") if by_type[name]["status"] == "True"]
+    said = [by_type[name] for name in ("Degraded", "BudgetLow", "Progressing") if _true(by_type.get(name))]
     if by_type["Converged"]["reason"] not in [condition["reason"] for condition in said]:
         said.append(by_type["Converged"])
     return said
+
+
+def _true(condition: dict[str, str] | None) -> bool:
+    return condition is not None and condition["status"] == "True"
 
 
 def trees(epic: dict[str, Any]) -> list[Row]:
@@ -164,7 +170,8 @@ def _heading(epic: dict[str, Any]) -> Text:
     if epic["epic"]:
         found.append(f"  {line(epic['epic'])}", "dim")
     found.append("  ").append_text(bar(counts, BAR))
-    return found.append(f"  {counts['closed']}/{counts['tasks']} closed")
+    used = spend.words(epic["spend"])
+    return found.append(f"  {counts['closed']}/{counts['tasks']} closed" + (f"  {used}" if used else ""))
 
 
 def _conditions(found: Sequence[dict[str, str]]) -> Rows:

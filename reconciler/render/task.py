@@ -11,11 +11,13 @@ from rich.text import Text
 
 from reconciler.names import split_key
 from reconciler.render.safe import block, line
+from reconciler.render.spend import words
 from reconciler.render.status import pull_request, step, why
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import span, stamped
 
 EVENTS_MOST = 30
+SAID_MOST = 100
 _OF_EVERY_EVENT = ("at", "event", "task", "manifest")
 
 
@@ -43,6 +45,7 @@ def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]
     if pull:
         yield "pull request", Text(f"{pull_request(pull)}  {pull['state']}, head {line(pull['head'])}")
         yield "address", Text(line(pull["url"] or ""))
+    yield "spent", Text(words(document["spend"]))
     yield "closed", Text(line(document["closeReason"] or ""))
 
 
@@ -69,12 +72,15 @@ def _run(run: dict[str, Any], now: datetime) -> Row:
         f"took {span((ended - started).total_seconds())}" if started and ended else "",
     )
     why_it_ran = (f"  ({line(run['why'])})", "dim")
-    return Row(cells=tuple(map(Text, cells)), note=Text.assemble(ending(run["exit"]), why_it_ran))
+    return Row(cells=tuple(map(Text, cells)), note=Text.assemble(ending(run["exit"], run["report"]), why_it_ran))
 
 
-def ending(record: dict[str, Any] | None) -> str:
+def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) -> str:
+    """How a run ended: as it was recorded, with its agent's own word for what went wrong."""
     if record is None:
         return ""
+    if report and report["fault"]:
+        return f"{ending(record)}, {report['fault']}: {line(report['said'], SAID_MOST)}"
     if record["cause"] != "exited":
         return str(record["cause"])
     return f"signal {record['signal']}" if record["signal"] else f"exit status {record['code']}"

@@ -14,14 +14,15 @@ from reconciler.observed import Run, RunState
 from reconciler.runners import _processes as processes
 from reconciler.runners._folders import Folders, Record, Subject
 from reconciler.runners._locks import Held, Locks
+from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING, Judged, Witnesses, as_run, judge
 
 
 class Census:
     """What was found out about the runs of one repository. To be used by one thread at a time."""
 
-    def __init__(self, locks: Locks, folders: Folders) -> None:
-        self._locks, self._folders = locks, folders
+    def __init__(self, locks: Locks, folders: Folders, reports: Reports) -> None:
+        self._locks, self._folders, self._reports = locks, folders, reports
         self._over: dict[RunId, Run] = {}
         self._counted: dict[tuple[RunKind, str], _Counted] = {}
 
@@ -69,7 +70,8 @@ class Census:
     def _see(self, run: RunId, locks: Held, look: _Look) -> Run:
         record = self._folders.record(run)
         judged = self._judge(record, locks, look)
-        seen = as_run(record, judged, locks)
+        report = self._reports.of(record) if record.told.agent and (record.exit or judged.over) else None
+        seen = as_run(record, judged, locks, report)
         if judged.over:
             self._over[run] = seen
         return seen

@@ -47,6 +47,7 @@ class Told:
     cwd: str = ""
     timeout_s: float = 0.0
     slot: str = ""  # the manifest among whose slots it holds one
+    agent: str = ""  # the kind of agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +122,8 @@ class Folders:
         return replace(record, last_progress_at=_changed(f"{folder}/log"))
 
     def _record(self, run: RunId, folder: str) -> Record:
-        began = _read(f"{folder}/run.json")
-        stop = _read(f"{folder}/stop.json")
+        began = read_json(f"{folder}/run.json")
+        stop = read_json(f"{folder}/stop.json")
         return Record(
             id=run,
             told=self._what_was_told(run),
@@ -130,7 +131,7 @@ class Folders:
             pid=_number(began.get("pid")),
             boot_id=str(began.get("boot_id", "")),
             set_up=began.get("set_up") is True,
-            exit=_exit(_read(f"{folder}/exit.json")),
+            exit=_exit(read_json(f"{folder}/exit.json")),
             stop=_word(StopWhy, stop.get("why")),
             stopped_at=_time(stop.get("at")),
         )
@@ -162,7 +163,7 @@ class Folders:
 
     def since(self, task: str) -> Since | None:
         """From where runs and landings of a task count; None: from the first."""
-        value = _read(str(self._since(task)))
+        value = read_json(str(self._since(task)))
         at, n = _time(value.get("at")), _number(value.get("n"))
         if at is None or n is None:
             return None
@@ -203,7 +204,7 @@ class Folders:
     def _what_was_told(self, run: RunId) -> Told:
         told = self._told.get(run)
         if told is None:
-            value = _read(str(self.folder(run) / "spec.json"))
+            value = read_json(str(self.folder(run) / "spec.json"))
             told = _told(run, value)
             if value:
                 self._told[run] = told
@@ -260,6 +261,8 @@ def _as_json(spec: RunSpec) -> Mapping[str, object]:
         "base_tip": spec.base_tip,
         "tree": spec.tree,
         "slot": spec.slot.manifest if spec.slot else "",
+        "agent": spec.agent,
+        "prompt_on_stdin": bool(spec.prompt) and spec.prompt_on_stdin,
     }
 
 
@@ -275,6 +278,7 @@ def _told(run: RunId, value: Mapping[str, Any]) -> Told:
         cwd=str(value.get("cwd", "")),
         timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,
         slot=str(value.get("slot", "")),
+        agent=str(value.get("agent", "")),
     )
 
 
@@ -291,7 +295,8 @@ def _exit(value: Mapping[str, Any]) -> Exit | None:
     )
 
 
-def _read(path: str) -> Mapping[str, Any]:
+def read_json(path: str) -> Mapping[str, Any]:
+    """The object in a file; empty where there is none."""
     try:
         content = read_plain(path)
         value = json.loads(content) if content else {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.observed import Cause, Exit, Run, RunState
+from reconciler.report import Report
 from reconciler.runners._folders import Record
 from reconciler.runners._locks import Held
 
@@ -51,8 +52,8 @@ def judge(record: Record, seen: Witnesses) -> Judged:
     return Judged(RunState.ENDED if record.stop and record.started_at else RunState.LOST, over=True)
 
 
-def as_run(record: Record, judged: Judged, held: Held) -> Run:
-    """A run as others see it."""
+def as_run(record: Record, judged: Judged, held: Held, report: Report | None = None) -> Run:
+    """A run as others see it. `report`: what its agent said of it, once it has ended."""
     return Run(
         id=record.id,
         task=record.told.task,
@@ -67,6 +68,8 @@ def as_run(record: Record, judged: Judged, held: Held) -> Run:
         last_progress_at=record.last_progress_at,
         pid=record.pid if held.shim and not judged.over else None,
         exit=record.exit or (_told_to_stop(record) if judged.state is RunState.ENDED else None),
+        agent=record.told.agent,
+        report=report,
     )
 
 

@@ -21,11 +21,12 @@ from reconciler.environment import path_with, with_passed
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.names import RunId, RunKind, Sha, TaskId
 from reconciler.observed import Occupant, Run, RunState, Since, StopWhy
-from reconciler.ports import RunSpec, SlotBound
+from reconciler.ports import Agent, RunSpec, SlotBound
 from reconciler.runners import _processes as processes
 from reconciler.runners._census import Census
 from reconciler.runners._folders import Folders, Record, Subject, read_plain
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
+from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 
@@ -38,7 +39,8 @@ class LocalRunner:
 
     `state` is our folder in the repository, `environ` the caller's environment, `program` the folder that holds the
     `reconcile` program. `bound` gives the number of agents that a recorded manifest allows at this moment, None where
-    none is recorded. `always` is what every run gets, whatever its name looks like.
+    none is recorded. `always` is what every run gets, whatever its name looks like. `agents` read what runs print; what
+    they made of it is kept beside the run, unless `keep` is False.
 
     Who ends what: a shim ends everything of its run. What outlives a shim that was killed is reported as ENDING (an
     agent that is at work within its time limit: as RUNNING). It ends when `stop` is called for it, or, where the run left
@@ -56,6 +58,9 @@ class LocalRunner:
         program: Path,
         bound: Callable[[str], int | None],
         always: Mapping[str, str] | None = None,
+        agents: Mapping[str, Agent] | None = None,
+        *,
+        keep: bool = True,
     ) -> None:
         # One spelling for everybody: the path of its folder is what a run's processes are found by.
         state = state.resolve()
@@ -64,7 +69,8 @@ class LocalRunner:
         self._locks = Locks(state / "locks")
         self._folders = Folders(state / "runs")
         self._stopping = Stopping(self._locks, self._folders)
-        self._census = Census(self._locks, self._folders)
+        self._agents = agents or {}
+        self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep))
         self._since: dict[TaskId, tuple[int, Since]] = {}
         self._turn = threading.Lock()
 
@@ -120,19 +126,19 @@ class LocalRunner:
 
     def missing(self, spec: EpicSpec) -> str | None:
         """Why this manifest's agent can't be started here; None when it can."""
-        agent = spec.agent
-        if agent.kind != "command":
-            return None
-        if not agent.argv:
+        agent, known = spec.agent, self._agents.get(spec.agent.kind)
+        program = (known.program if known else None) or next(iter(agent.argv), "")
+        if not program:
             return "spec.agent.argv names no program"
-        program = agent.argv[0]
         if "{" in program:
             return None
-        path = self._path(with_passed(self._environ, agent.env, agent.pass_env))
+        env = with_passed(self._environ, agent.env, agent.pass_env)
         if "/" in program:
-            found = shutil.which(str(Path(spec.repository, program)))
-            return None if found else f"the program {program!r} is missing or can't be executed"
-        return None if shutil.which(program, path=path) else f"the program {program!r} is not on the agent's PATH"
+            if shutil.which(str(Path(spec.repository, program))) is None:
+                return f"the program {program!r} is missing or can't be executed"
+        elif shutil.which(program, path=self._path(env)) is None:
+            return f"the program {program!r} is not on the agent's PATH"
+        return known.unfit(env, root=os.geteuid() == 0) if known else None
 
     def log_tail(self, run: RunId, most: int = 8000) -> str:
         """The last `most` characters that a run printed; empty when it printed nothing."""

@@ -1,0 +1,218 @@
+"""Claude Code, `claude -p`: prompt on standard input, one JSON object a line, sessions that can be gone on with.
+
+What it prints was read off 2.1.330. Its exit status and its `subtype` say little: a dead key ends as `success` with
+`is_error`, refused tools as success without anything done, SIGINT with 0, SIGTERM without a result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.agents._lines import items, mapping, objects, plain, read, text, total
+from reconciler.desired import AgentSpec
+from reconciler.ports import Assignment, Invocation
+from reconciler.report import Fault, Report, count, dollars, said, session
+
+# What its own words for a failed request mean to us.
+_WORDS = {
+    "rate_limit": Fault.USAGE_LIMIT,
+    "usage_limit_reached": Fault.USAGE_LIMIT,
+    "authentication_failed": Fault.UNAVAILABLE,
+    "billing_error": Fault.UNAVAILABLE,
+    "connection_failed": Fault.NETWORK,
+    "budget_exhausted": Fault.BUDGET,
+    "error_max_budget_usd": Fault.BUDGET,
+    "prompt_too_long": Fault.CONTEXT,
+}
+_STATUS = {
+    429: Fault.USAGE_LIMIT,
+    401: Fault.UNAVAILABLE,
+    403: Fault.UNAVAILABLE,
+    **dict.fromkeys((502, 503, 504, 529), Fault.NETWORK),
+}
+_TEXTS = (
+    (re.compile(r"No conversation found with session ID|Session ID \S+ is already in use"), Fault.SESSION),
+    (re.compile(r"limit reached\|\d{10}|hit your .*limit"), Fault.USAGE_LIMIT),
+    (re.compile(r"Not logged in|Invalid API key|root/sudo privileges|Please run /login"), Fault.UNAVAILABLE),
+)
+_RESET = re.compile(r"limit reached\|(\d{10})\b")
+_COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens")
+_COUNTED_BY_MODEL = ("inputTokens", "outputTokens", "cacheCreationInputTokens")
+
+
+class Claude:
+    """The `claude` program. It may do everything in its worktree without asking: nobody is there to be asked."""
+
+    program = "claude"
+
+    def unfit(self, env: Mapping[str, str], *, root: bool) -> str | None:
+        """Why it would refuse to work in this environment."""
+        if root and env.get("IS_SANDBOX") != "1":
+            return (
+                "claude does not work unattended as root, unless IS_SANDBOX=1 (spec.agent.env) says that it is in one"
+            )
+        return None
+
+    def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
+        chosen = (f"--model={given.model}",) if given.model else ()
+        resumed = (f"--resume={given.session}",) if given.session else ()
+        limit = (f"--max-budget-usd={given.usd:.4f}",) if given.usd is not None else ()
+        return Invocation(
+            argv=(
+                *("claude", "--print", "--output-format=stream-json", "--verbose", "--dangerously-skip-permissions"),
+                *(*chosen, *resumed, *limit),
+            ),
+            env={"DISABLE_AUTOUPDATER": "1"},  # a program that changes under a running agent is nobody's wish
+            pass_env=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+            prompt_on_stdin=True,
+        )
+
+    def report(self, log: str) -> Report:
+        """How the run went. Without a result line it was ended from outside: then what it used is a lower bound."""
+        lines = list(objects(log))
+        result = next((line for line in reversed(lines) if line.get("type") == "result"), None)
+        fault = _fault(lines, result, log)
+        ended_well = result is not None and fault in (None, Fault.REFUSED)
+        return Report(
+            done=ended_well,
+            fault=fault,
+            said=_said(lines, result, log),
+            session=next((id for line in lines if (id := session(line.get("session_id")))), None),
+            usd=None if result is None else _cost(result),
+            tokens=_spoken(lines) if result is None else _tokens(result),
+            retry_at=_reset(lines, log) if fault is Fault.USAGE_LIMIT else None,
+        )
+
+    def shown(self, log: str) -> Iterator[str]:
+        """The log for people: what was said, which tools were used, what they answered in short."""
+        for line in log.splitlines():
+            found = read(line)
+            yield from [line] if found is None else _shown(found)
+
+
+def _fault(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None, log: str) -> Fault | None:
+    if result and result.get("is_error") is not True and text(result.get("subtype")) == "success":
+        return Fault.REFUSED if result.get("permission_denials") else None
+    speaking = (line for line in reversed(lines) if line.get("type") in ("assistant", "system"))
+    last: Mapping[str, Any] = next(speaking, {})
+    found = _by_word(result or {}, last)
+    if found:
+        return found
+    ours = (text(result.get("result")), *map(text, _errors(result))) if result else tuple(plain(log))[-3:]
+    printed = "\n".join(ours)
+    found = next((fault for pattern, fault in _TEXTS if pattern.search(printed)), None)
+    return found or (Fault.FAILED if result else None)
+
+
+def _by_word(result: Mapping[str, Any], last: Mapping[str, Any]) -> Fault | None:
+    """What the result, or the last thing before it, says of a request that failed."""
+    names = (("terminal_reason", result), ("subtype", result), ("api_error", result), ("error", last))
+    words = (found for name, each in names if (found := _WORDS.get(text(each.get(name)))))
+    status = result.get("api_error_status") or last.get("api_error_status") or last.get("error_status")
+    return next(words, None) or (_STATUS.get(status) if isinstance(status, int) else None)
+
+
+def _errors(result: Mapping[str, Any]) -> list[object]:
+    found = result.get("errors")
+    return found if isinstance(found, list) else []
+
+
+def _said(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None, log: str) -> str:
+    spoken = [block for line in lines for block in _texts(line)]
+    last = spoken[-1] if spoken else ""
+    if result is None:
+        return said(last or next(iter(reversed(list(plain(log)))), ""))
+    words = text(result.get("result")) or "; ".join(map(text, _errors(result))) or last or text(result.get("subtype"))
+    refused = dict.fromkeys(text(each.get("tool_name")) for each in items(result.get("permission_denials")))
+    return said(f"{words} (it was refused: {', '.join(refused)})" if refused else words)
+
+
+def _texts(line: Mapping[str, Any]) -> Iterator[str]:
+    for block in items(mapping(line.get("message")).get("content")) if line.get("type") == "assistant" else ():
+        if words := text(block.get("text")).strip():
+            yield words
+
+
+def _cost(result: Mapping[str, Any]) -> float | None:
+    """What this run cost. `total_cost_usd` is of the whole session, also of the part before it was resumed."""
+    own = mapping(result.get("model_usage_since_last_result"))
+    costs = [dollars(mapping(each).get("costUSD")) for each in own.values()]
+    return sum(filter(None, costs)) if costs else dollars(result.get("total_cost_usd"))
+
+
+def _tokens(result: Mapping[str, Any]) -> int | None:
+    own = mapping(result.get("model_usage_since_last_result"))
+    if own:
+        return total(count(mapping(each).get(name)) for each in own.values() for name in _COUNTED_BY_MODEL)
+    return total(count(mapping(result.get("usage")).get(name)) for name in _COUNTED)
+
+
+def _spoken(lines: list[Mapping[str, Any]]) -> int | None:
+    """The tokens of a run that says no total. A message stands on as many lines as it has parts."""
+    messages = {
+        text(message.get("id")): mapping(message.get("usage"))
+        for line in lines
+        if line.get("type") == "assistant" and (message := mapping(line.get("message")))
+    }
+    return total(count(usage.get(name)) for usage in messages.values() for name in _COUNTED)
+
+
+def _reset(lines: list[Mapping[str, Any]], log: str) -> datetime | None:
+    for line in reversed(lines):
+        told = line if line.get("type") == "rate_limit_event" else mapping(line.get("api_error_params"))
+        info = mapping(told.get("rate_limit_info"))
+        if info.get("status") == "rejected" and (at := _time(info.get("resetsAt"))):
+            return at
+    found = _RESET.search(log)
+    return _time(int(found[1])) if found else None
+
+
+def _time(seconds: object) -> datetime | None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 2**32:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+# --- for people ----------------------------------------------------------------------------------------------
+
+
+def _shown(line: Mapping[str, Any]) -> Iterator[str]:
+    match line.get("type"):
+        case "assistant":
+            for block in items(mapping(line.get("message")).get("content")):
+                yield from _block(block)
+        case "user":
+            for block in items(mapping(line.get("message")).get("content")):
+                yield from _answer(block)
+        case "system" if line.get("subtype") == "api_retry":
+            yield f"! {text(line.get('error')) or 'request failed'}, trying again"
+        case "result":
+            cost = _cost(line)
+            yield f"= {text(line.get('terminal_reason')) or text(line.get('subtype'))}" + (
+                f", ${cost:.2f}" if cost is not None else ""
+            )
+
+
+def _block(block: Mapping[str, Any]) -> Iterator[str]:
+    if words := text(block.get("text")).strip():
+        yield words
+    if block.get("type") == "tool_use":
+        given = mapping(block.get("input"))
+        telling = ("command", "file_path", "path", "pattern", "url", "description", "prompt")
+        what = next((words for name in telling if (words := text(given.get(name)))), "")
+        yield f"> {text(block.get('name'))} {what}".rstrip()
+
+
+def _answer(block: Mapping[str, Any]) -> Iterator[str]:
+    content = block.get("content")
+    words = text(content) or "\n".join(text(each.get("text")) for each in items(content))
+    first = words.strip().splitlines()[:3]
+    yield from (f"  {line}" for line in first)
+    if len(words.strip().splitlines()) > len(first):
+        yield "  …"
+
+
+agent = Claude()

@@ -1,0 +1,47 @@
+"""What was used, for JSON and for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.report import Report
+from reconciler.spending import Spend
+
+
+def spend(used: Spend) -> dict[str, Any]:
+    """What was used at least, as it stands in JSON; `untold`: how many runs could not say what they cost."""
+    return {"usd": round(used.usd, 6), "tokens": used.tokens, "untold": used.untold}
+
+
+def words(used: dict[str, Any]) -> str:
+    """What was used, as short as it can be said; empty where it is nothing.
+
+    >>> words({"usd": 1.25, "tokens": 120345, "untold": 1}), words({"usd": 0.0, "tokens": 0, "untold": 0})
+    ('at least $1.25, 120k tokens', '')
+    """
+    parts = (f"${used['usd']:.2f}" if used["usd"] else "", f"{tokens(used['tokens'])} tokens" if used["tokens"] else "")
+    said = ", ".join(filter(None, parts))
+    return f"at least {said}" if said and used["untold"] else said
+
+
+def tokens(number: int) -> str:
+    """A number of tokens, rounded.
+
+    >>> tokens(999), tokens(120345), tokens(2_300_000)
+    ('999', '120k', '2.3M')
+    """
+    if number < 1000:
+        return str(number)
+    return f"{number / 1e6:.1f}M" if number >= 1_000_000 else f"{number // 1000}k"
+
+
+def report(told: Report) -> dict[str, Any]:
+    """What an agent said of a run, as it stands in JSON."""
+    return {
+        "done": told.done,
+        "fault": str(told.fault) if told.fault else None,
+        "said": told.said,
+        "session": told.session,
+        "usd": told.usd,
+        "tokens": told.tokens,
+    }

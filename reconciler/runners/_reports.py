@@ -1,0 +1,83 @@
+"""What agents say of runs that have ended: read off the log once, and kept beside the record of the ending.
+
+A log of many megabytes is not read again after a restart, and what a run has cost outlives its log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from reconciler import shim
+from reconciler.names import RunId
+from reconciler.ports import Agent
+from reconciler.report import Fault, Report, count, dollars, said, session
+from reconciler.runners._folders import Folders, Record, read_json, read_plain
+
+LOG_MOST = 2 * shim.LOG_MOST  # a writer may be faster than the shim that cuts its log
+VERSION = 1
+
+
+class Reports:
+    """The reports of one repository's runs. With `keep` False nothing is written: then each process reads for itself."""
+
+    def __init__(self, folders: Folders, agents: Mapping[str, Agent], keep: bool) -> None:
+        self._folders, self._agents, self._keep = folders, agents, keep
+        self._known: dict[RunId, Report | None] = {}
+
+    def of(self, record: Record) -> Report | None:
+        """What the agent of a run that has ended says of it; None where it says nothing."""
+        run = record.id
+        if run not in self._known:
+            agent = self._agents.get(record.told.agent)
+            self._known[run] = self._read(run, agent) if agent and agent.program else None
+        return self._known[run]
+
+    def _read(self, run: RunId, agent: Agent) -> Report | None:
+        folder = str(self._folders.folder(run))
+        kept = f"{folder}/report.json"
+        if found := _report_from(read_json(kept)):
+            return found
+        report = agent.report(read_plain(f"{folder}/log", LOG_MOST).decode("utf-8", "replace"))
+        if report and self._keep and os.path.isdir(folder):
+            try:
+                shim.write_json(kept, _as_json(report))
+            except OSError:
+                # The log says it again; a full disk is told of by those who can't do without writing.
+                return report
+        return report
+
+
+def _as_json(report: Report) -> Mapping[str, object]:
+    return {
+        "version": VERSION,
+        "done": report.done,
+        "fault": report.fault,
+        "said": report.said,
+        "session": report.session,
+        "usd": report.usd,
+        "tokens": report.tokens,
+        "retry_at": report.retry_at.isoformat() if report.retry_at else None,
+    }
+
+
+def _report_from(value: Mapping[str, Any]) -> Report | None:
+    """The report that was kept; None where there is none that can be believed."""
+    fault, at = value.get("fault"), value.get("retry_at")
+    if value.get("version") != VERSION or fault not in (None, *Fault):
+        return None
+    try:
+        retry_at = datetime.fromisoformat(at) if isinstance(at, str) else None
+    except ValueError:
+        return None
+    return Report(
+        done=value.get("done") is True,
+        fault=Fault(fault) if fault else None,
+        said=said(value.get("said")),
+        session=session(value.get("session")),
+        usd=dollars(value.get("usd")),
+        tokens=count(value.get("tokens")),
+        retry_at=retry_at if retry_at and retry_at.tzinfo else None,
+    )

@@ -1,0 +1,59 @@
+"""What runs have used, and what that means to a budget. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from reconciler.desired import AgentKind, Budget
+from reconciler.observed import Run
+
+TELLING = frozenset(kind for kind in AgentKind if kind.tells_cost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What was used at least. `untold`: runs that were to say what they cost and could not, because they were killed."""
+
+    usd: float = 0.0
+    tokens: int = 0
+    untold: int = 0
+
+
+def spent(runs: Iterable[Run]) -> Spend:
+    """What these runs have used; one that is alive says so when it ends."""
+    usd, tokens, untold = 0.0, 0, 0
+    for run in runs:
+        if run.alive or not run.started:
+            continue
+        cost = run.report.usd if run.report else None
+        usd += cost or 0.0
+        tokens += (run.report.tokens if run.report else None) or 0
+        untold += cost is None and run.agent in TELLING
+    return Spend(usd=usd, tokens=tokens, untold=untold)
+
+
+def used_up(budget: Budget, spend: Spend) -> str | None:
+    """What of a manifest's budget is used up, in words; None where nothing is."""
+    return next((words for words, used, most in _measured(budget, spend) if used >= most), None)
+
+
+def running_low(budget: Budget, spend: Spend) -> str | None:
+    """What of a manifest's budget is nearly used up, in words; None where nothing is."""
+    low = (words for words, used, most in _measured(budget, spend) if used >= most * budget.warn_at)
+    return next(low, None)
+
+
+def task_used_up(budget: Budget, spend: Spend) -> str | None:
+    """Why a task may not cost any more, in words; None where it may."""
+    most = budget.usd_per_task
+    if most is None or spend.usd < most:
+        return None
+    return f"it has cost ${spend.usd:.2f} of the ${most:.2f} that a task may cost; raise budget.usdPerTask to go on"
+
+
+def _measured(budget: Budget, spend: Spend) -> Iterator[tuple[str, float, float]]:
+    if budget.usd is not None:
+        yield f"${spend.usd:.2f} of ${budget.usd:.2f} are spent", spend.usd, budget.usd
+    if budget.tokens is not None:
+        yield f"{spend.tokens} of {budget.tokens} tokens are used", spend.tokens, budget.tokens

@@ -1,0 +1,204 @@
+"""What agents are started with, and what is read off what they print. Nothing in it is believed without a look."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+import worlds
+
+from reconciler.agents import claude, command
+from reconciler.desired import AgentKind, AgentSpec
+from reconciler.ports import Assignment
+from reconciler.report import Fault
+from reconciler.wiring import AGENTS
+
+SESSION = "0b5d8c1e-7d3f-4e9a-9d43-6f9d3c0c7a11"
+VALUES = {name: f"--{name}" for name in ("task", "epic", "branch", "base", "worktree", "attempt")} | {
+    "prompt_file": "/runs/work/x-1/1/prompt"
+}
+
+
+def lines(*found: object) -> str:
+    return "".join(f"{each if isinstance(each, str) else json.dumps(each)}\n" for each in found)
+
+
+# --- every kind ----------------------------------------------------------------------------------------------
+
+
+def test_there_is_an_agent_for_every_kind_that_a_manifest_may_name() -> None:
+    assert set(AGENTS) == set(AgentKind)
+
+
+KNOWN = [kind for kind in AgentKind if AGENTS[kind].program]
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_no_word_of_a_task_is_an_argument_of_a_known_agent(kind: AgentKind) -> None:
+    started = AGENTS[kind].invocation(AgentSpec(kind=kind), Assignment(values=VALUES))
+
+    assert started.argv[0] == AGENTS[kind].program
+    hostile = [part for part in started.argv if part.startswith("--") and part.removeprefix("--") in VALUES]
+    assert not hostile
+    assert started.prompt_on_stdin or any(VALUES["prompt_file"] in part for part in started.argv)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_a_model_is_passed_on(kind: AgentKind) -> None:
+    started = AGENTS[kind].invocation(AgentSpec(kind=kind), Assignment(values=VALUES, model="some/model-1"))
+
+    assert any("some/model-1" in part for part in started.argv)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "\0\x1b[2J",
+        "{",
+        "[]\n{}\nnull\n1\n",
+        "{" * 100_000,
+        '{"type": []}\n{"type": {"a": 1}}\n',
+        "[" * 100_000 + "\n",
+    ],
+    ids=["nothing", "controls", "cut", "no objects", "braces", "odd types", "deep"],
+)
+def test_garbage_says_nothing(kind: AgentKind, log: str) -> None:
+    report = AGENTS[kind].report(log)
+
+    assert report is not None
+    assert (report.done, report.session, report.usd, report.retry_at) == (False, None, None, None)
+    assert list(AGENTS[kind].shown(log)) is not None
+
+
+# --- claude --------------------------------------------------------------------------------------------------
+
+INIT = {"type": "system", "subtype": "init", "session_id": SESSION}
+TOOL = {"type": "tool_use", "name": "Bash", "input": {"command": "just check"}}
+SAID = {
+    "type": "assistant",
+    "session_id": SESSION,
+    "message": {
+        "id": "m1",
+        "content": [{"type": "text", "text": "I look."}, TOOL],
+        "usage": {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 999},
+    },
+}
+DONE = {"type": "result", "subtype": "success", "is_error": False, "result": "Done.", "total_cost_usd": 0.5}
+USED = {"claude-x": {"inputTokens": 100, "outputTokens": 20, "cacheReadInputTokens": 7000, "costUSD": 0.125}}
+
+
+def test_a_result_says_what_was_done_and_used() -> None:
+    report = claude.agent.report(lines(INIT, SAID, {**DONE, "model_usage_since_last_result": USED}))
+
+    assert (report.done, report.fault, report.said, report.session) == (True, None, "Done.", SESSION)
+    # The total is of the session; this run went on with it and cost less.
+    assert (report.usd, report.tokens) == (0.125, 120)
+
+
+def test_one_that_was_killed_has_used_what_it_was_answered_once_for_every_message() -> None:
+    report = claude.agent.report(lines(INIT, SAID, SAID)[:-20])
+
+    assert (report.done, report.fault, report.usd, report.tokens) == (False, None, None, 15)
+    assert (report.session, report.said) == (SESSION, "I look.")
+
+
+FAILED = {"type": "result", "subtype": "success", "is_error": True, "terminal_reason": "api_error", "result": "No."}
+
+
+@pytest.mark.parametrize(
+    ("log", "fault"),
+    [
+        (lines({**FAILED, "api_error_status": 401}), Fault.UNAVAILABLE),
+        (lines({"type": "assistant", "error": "authentication_failed"}, FAILED), Fault.UNAVAILABLE),
+        (lines({"type": "assistant", "error": "billing_error"}, FAILED), Fault.UNAVAILABLE),
+        (lines({**FAILED, "result": "Not logged in · Please run /login"}), Fault.UNAVAILABLE),
+        ("--dangerously-skip-permissions cannot be used with root/sudo privileges\n", Fault.UNAVAILABLE),
+        (lines({**FAILED, "api_error_status": 429}), Fault.USAGE_LIMIT),
+        (lines({**FAILED, "api_error": "usage_limit_reached"}), Fault.USAGE_LIMIT),
+        (lines({**FAILED, "result": "Claude AI usage limit reached|1795775045"}), Fault.USAGE_LIMIT),
+        (lines(INIT, {"type": "system", "subtype": "api_retry", "error_status": 429}), Fault.USAGE_LIMIT),
+        (lines({**FAILED, "api_error": "connection_failed"}), Fault.NETWORK),
+        (lines({**FAILED, "api_error_status": 529}), Fault.NETWORK),
+        (lines({**FAILED, "api_error_status": 500}), Fault.FAILED),
+        (lines({**FAILED, "terminal_reason": "prompt_too_long", "api_error_status": 400}), Fault.CONTEXT),
+        (lines({**FAILED, "terminal_reason": "budget_exhausted", "subtype": "error_max_budget_usd"}), Fault.BUDGET),
+        (lines({**FAILED, "subtype": "error_during_execution", "is_error": False}), Fault.FAILED),
+        (lines({**FAILED, "errors": [f"No conversation found with session ID: {SESSION}"]}), Fault.SESSION),
+        (lines({**DONE, "permission_denials": [{"tool_name": "Bash"}]}), Fault.REFUSED),
+    ],
+)
+def test_what_went_wrong_is_told_apart(log: str, fault: Fault) -> None:
+    report = claude.agent.report(log)
+
+    assert report.fault is fault
+    assert report.done is (fault is Fault.REFUSED)
+
+
+def test_what_set_up_commands_printed_before_it_is_no_word_of_its_own() -> None:
+    assert claude.agent.report(lines("Not logged in to the registry", "a", "b", "c", INIT)).fault is None
+    assert claude.agent.report(lines("Not logged in to the registry", FAILED)).fault is Fault.FAILED
+
+
+def test_when_a_limit_is_lifted_is_read_where_it_can_be_a_date() -> None:
+    def lifted(at: object) -> datetime | None:
+        limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": at}}
+        return claude.agent.report(lines(limit, {**FAILED, "api_error_status": 429})).retry_at
+
+    assert lifted(1795775045) == datetime.fromtimestamp(1795775045, UTC)
+    assert [lifted(at) for at in (-1, 10**30, "soon", True, None, float("inf"))] == [None] * 6
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), 1e12, "1", True, [1], None])
+def test_numbers_that_can_be_no_cost_and_no_count_are_none(wrong: object) -> None:
+    usage = {"input_tokens": wrong, "output_tokens": 1}
+    report = claude.agent.report(lines({**DONE, "total_cost_usd": wrong, "usage": usage}))
+
+    assert report.usd is None
+    assert report.tokens == 1 or wrong == 1e12
+
+
+@pytest.mark.parametrize("id", ["--dangerous", "../../x", "a b", "x" * 100, 7, None])
+def test_what_can_be_no_session_becomes_no_argument(id: object) -> None:
+    assert claude.agent.report(lines({**INIT, "session_id": id}, DONE)).session is None
+
+
+def test_as_root_it_works_only_where_a_sandbox_is_declared() -> None:
+    assert "IS_SANDBOX=1" in str(claude.agent.unfit({}, root=True))
+    assert claude.agent.unfit({"IS_SANDBOX": "1"}, root=True) is None
+    assert claude.agent.unfit({}, root=False) is None
+
+
+def test_its_log_is_shown_as_what_was_said_and_done() -> None:
+    answer = {"type": "user", "message": {"content": [{"type": "tool_result", "content": "1\n2\n3\n4\n5"}]}}
+
+    assert list(
+        claude.agent.shown(lines("npm notice", INIT, SAID, answer, {**DONE, "terminal_reason": "completed"}))
+    ) == [
+        "npm notice",
+        "I look.",
+        "> Bash just check",
+        "  1",
+        "  2",
+        "  3",
+        "  …",
+        "= completed, $0.50",
+    ]
+
+
+# --- a command -----------------------------------------------------------------------------------------------
+
+
+def test_a_command_gets_its_placeholders_and_keeps_every_other_brace() -> None:
+    spec = AgentSpec(argv=("x", "{task}", "{other}", '{"a": {}}', "--to={branch}"))
+
+    assert command.agent.invocation(spec, Assignment(values={**VALUES, "task": "$(rm)", "branch": "agent/x"})).argv == (
+        *("x", "$(rm)", "{other}", '{"a": {}}', "--to=agent/x"),
+    )
+
+
+def test_what_a_command_prints_means_nothing() -> None:
+    assert command.agent.report(lines(DONE)) is None
+    assert worlds.a_run(agent="command").report is None
