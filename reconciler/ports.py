@@ -250,7 +250,7 @@ class Runner(Protocol):
         ...
 
     def log_tail(self, run: RunId, most: int = 8000) -> str:
-        """The last `most` characters that a run printed; empty when it printed nothing."""
+        """The last `most` characters that a run printed, as people read them; empty when it printed nothing."""
         ...
 
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:

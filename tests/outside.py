@@ -49,9 +49,22 @@ def _npm(package: str, version: str, binary: str) -> Program:
     )
 
 
+def _pip(package: str, version: str, binary: str) -> Program:
+    """In a virtual environment of its own: what others pin is not what we pin."""
+    return Program(
+        version=version,
+        install=("sh", "-c", f'"$0" -m venv . && bin/pip install --quiet "{package}==$1"', sys.executable, version),
+        binary=f"bin/{binary}",
+    )
+
+
 PROGRAMS: dict[str, Program] = {
     "bd-sqlite": _go("github.com/steveyegge/beads/cmd/bd", "0.47.1", CGO_ENABLED="0"),
+    "aider": _pip("aider-chat", "0.86.2", "aider"),
     "claude": _npm("@anthropic-ai/claude-code", "2.1.330", ".bin/claude"),
+    "codex": _npm("@openai/codex", "0.169.0", ".bin/codex"),
+    "gemini": _npm("@google/gemini-cli", "0.61.0", ".bin/gemini"),
+    "opencode": _npm("opencode-ai", "1.18.33", ".bin/opencode"),
 }
 
 

@@ -17,7 +17,6 @@ from reconciler.ports import Assignment, Change, Place, Ports, RunSpec, SlotBoun
 from reconciler.reasons import Reason
 
 FEEDBACK_LOG_CHARS = 8000
-RAW_LOG_CHARS = 200_000  # of an agent that prints ten times as much as it says
 LEAST_USD = 0.01
 
 
@@ -34,7 +33,6 @@ class StartAgent(Action):
     baseline: Sha | None
     epic: str
     evidence_run: RunId | None = None
-    evidence_agent: str = ""  # the kind of agent that printed the evidence; empty for a check
     model: str | None = None
     session: str | None = None
     usd: float | None = None  # what it may spend
@@ -65,7 +63,7 @@ class StartAgent(Action):
         return cls._of(job, Reason.READY, "its dependencies are closed and nothing is in its way")
 
     @classmethod
-    def _of(cls, job: Job, reason: Reason, message: str, evidence: Run | None = None) -> Self:
+    def _of(cls, job: Job, reason: Reason, message: str, evidence_run: RunId | None = None) -> Self:
         assert job.base_head is not None  # `not_now` has waited for it
         return cls(
             manifest=job.spec.name,
@@ -80,8 +78,7 @@ class StartAgent(Action):
             base_tip=job.base_head,
             baseline=_baseline(job, reason),
             epic=job.epic or "",
-            evidence_run=evidence.id if evidence else None,
-            evidence_agent=evidence.agent if evidence else "",
+            evidence_run=evidence_run,
             model=job.spec.agent.model_for(job.task.labels),
             session=job.session,
             usd=_allowance(job),
@@ -100,18 +97,8 @@ class StartAgent(Action):
             remove_labels=frozenset(stale - {"phase:spawned"}),
         )
         place = ports.workspaces.create(task.id, self.spec, self.base_tip)
-        ports.runner.start(self._run_spec(ports, place, self._evidence_in(ports)))
-
-    def _evidence_in(self, ports: Ports) -> str:
-        """The end of what the evidence printed, as people would read it."""
-        if self.evidence_run is None:
-            return ""
-        agent = ports.agents.get(self.evidence_agent)
-        if agent is None or agent.program is None:
-            return ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS)
-        log = ports.runner.log_tail(self.evidence_run, RAW_LOG_CHARS)
-        whole = log.partition("\n")[2] if len(log) == RAW_LOG_CHARS else log  # the first line was cut off
-        return "\n".join(agent.shown(whole))[-FEEDBACK_LOG_CHARS:]
+        log = ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS) if self.evidence_run else ""
+        ports.runner.start(self._run_spec(ports, place, log))
 
     def _run_spec(self, ports: Ports, place: Place, log: str) -> RunSpec:
         spec = self.spec.agent
@@ -189,9 +176,9 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
     return job.base_head  # commits of an earlier life are work to offer, not something to start from
 
 
-def _evidence(job: Job, reason: Reason) -> Run | None:
+def _evidence(job: Job, reason: Reason) -> RunId | None:
     run: Run | None = job.checks_last if reason is Reason.CHECKS_FAILED else job.last
-    return run if reason is not Reason.CHANGES_REQUESTED and reason is not Reason.CONFLICT else None
+    return run.id if run and reason is not Reason.CHANGES_REQUESTED and reason is not Reason.CONFLICT else None
 
 
 def _allowance(job: Job) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,17 +66,18 @@ def describe_command(task: str, out: Output) -> int:
 @click.argument("task")
 @click.option("-f", "--follow", is_flag=True, help="Go on as long as its agent runs")
 @click.option("--attempt", type=click.IntRange(1), default=None, help="Of this attempt (default: the newest)")
-def logs_command(task: str, follow: bool, attempt: int | None) -> int:
+@click.option("--raw", is_flag=True, help="As it was printed, also where it can be shown as what was said and done")
+def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int:
     """Show what the agent of a TASK printed."""
     site = here()
     run = _run(site, task_id(task), attempt)
-    path = site.runner.log_path(run.id)
-    at = _print(path, 0)
+    path, shown = site.runner.log_path(run.id), None if raw else site.runner.shown(run.id)
+    at = _print(path, 0, shown)
     while follow and site.runner.runs()[run.id].alive:
         time.sleep(FOLLOW_PAUSE_S)
-        at = _print(path, at)
+        at = _print(path, at, shown)
     if follow:
-        _print(path, at)
+        _print(path, at, shown)
     return 0
 
 
@@ -117,8 +119,11 @@ def _run(site: Site, task: TaskId, attempt: int | None) -> Run:
     return max(fitting, key=lambda run: run.id.n)
 
 
-def _print(path: Path, at: int) -> int:
-    """Print a log from `at` on; where it ends now. A log that was cut short is printed from its new beginning."""
+def _print(path: Path, at: int, shown: Callable[[str], Iterator[str]] | None) -> int:
+    """Print a log from `at` on; where it ends now. A log that was cut short is printed from its new beginning.
+
+    Where it is shown in other words, a line that has no end yet is left for the next time.
+    """
     if not path.exists():
         return 0
     size = path.stat().st_size
@@ -126,6 +131,10 @@ def _print(path: Path, at: int) -> int:
         file.seek(at if at <= size else 0)
         found = file.read()
         end = file.tell()
+    if shown:
+        whole, newline, rest = found.rpartition(b"\n")
+        end -= len(rest)
+        found = "".join(f"{line}\n" for line in shown((whole + newline).decode("utf-8", "replace"))).encode()
     if sys.stdout.isatty():
         found = safe.block(found.decode("utf-8", "replace")).encode()
     sys.stdout.buffer.write(found)

@@ -32,6 +32,7 @@ from reconciler.runners._stopping import Stopping
 
 START_PATIENCE_S = 5.0
 SWEEP_PATIENCE_S = 3.0
+JSON_TO_WORDS = 25  # what agents print about themselves is so many times longer than what they say
 
 
 class LocalRunner:
@@ -141,12 +142,25 @@ class LocalRunner:
         return known.unfit(env, root=os.geteuid() == 0) if known else None
 
     def log_tail(self, run: RunId, most: int = 8000) -> str:
-        """The last `most` characters that a run printed; empty when it printed nothing."""
+        """The last `most` characters that a run printed, as people read them; empty when it printed nothing."""
+        shown = self.shown(run)
+        size = most * (JSON_TO_WORDS if shown else 4)
         try:
-            tail = read_plain(str(self.log_path(run)), most * 4, from_end=True)
+            tail = read_plain(str(self.log_path(run)), size, from_end=True)
         except OSError as error:
             raise TemporaryError(f"the log of {run} can't be read: {error}") from error
-        return tail.decode("utf-8", "replace")[-most:] if most else ""
+        if not most:
+            return ""
+        if shown is None:
+            return tail.decode("utf-8", "replace")[-most:]
+        # Of a log that was not read whole the first line is cut off.
+        whole = tail.partition(b"\n")[2] if len(tail) == size else tail
+        return "".join(f"{line}\n" for line in shown(whole.decode("utf-8", "replace")))[-most:]
+
+    def shown(self, run: RunId) -> Callable[[str], Iterator[str]] | None:
+        """What makes lines for people of a run's log; None where it holds such lines already."""
+        agent = self._agents.get(self._folders.record(run).told.agent)
+        return agent.shown if agent and agent.program else None
 
     # --- acting --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,109 @@
+"""What agents say of their runs: read off real logs once, kept beside the ending, and shown."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from machine import Machine
+
+from reconciler import shim
+from reconciler.desired import AgentSpec, EpicSpec
+from reconciler.names import RunId, RunKind
+from reconciler.ports import Assignment, Invocation
+from reconciler.report import Report
+from reconciler.runners.local import LocalRunner
+
+pytestmark = pytest.mark.skipif(not shim.PROC, reason="needs /proc")
+
+
+def test_only_the_last_step_reads_the_prompt_and_only_where_its_agent_wants_it(machine: Machine) -> None:
+    steps = (("sh", "-c", "cat; echo set up"), ("cat",))
+
+    there = machine.finished(steps=steps, setup_steps=1, prompt="do this\n", prompt_on_stdin=True)
+    machine.finished(steps=steps, setup_steps=1, prompt="do this\n", n=2)
+
+    assert machine.log(there.id) == "set up\ndo this\n"
+    assert machine.log(RunId(RunKind.WORK, "x-1", 2)) == "set up\n"
+
+
+class Talker:
+    """An agent whose log is what it says, each word a token."""
+
+    program = "talker"
+
+    def unfit(self, env: Mapping[str, str], *, root: bool) -> str | None:
+        return None if env.get("MOOD") == "good" else "it is in no mood"
+
+    def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
+        return Invocation(argv=("talker",))
+
+    def report(self, log: str) -> Report:
+        return Report(done=True, said=log.strip(), tokens=len(log.split()))
+
+    def shown(self, log: str) -> Iterator[str]:
+        return (f"said: {line}" for line in log.splitlines())
+
+
+def talking(machine: Machine, **more: object) -> LocalRunner:
+    return LocalRunner(
+        machine.state, machine.environ, Path("/opt"), machine.most.get, None, {"talker": Talker()}, **more
+    )  # type: ignore[arg-type]
+
+
+def test_what_an_agent_says_is_kept_beside_its_ending_and_outlives_its_log(machine: Machine) -> None:
+    run = machine.finished("echo one two", agent="talker").id
+    said = talking(machine).runs()[run].report
+    (machine.runner.folder(run) / "log").unlink()
+
+    again = talking(machine).runs()[run].report
+
+    assert said == again == Report(done=True, said="one two", tokens=2)
+    assert talking(machine).log_tail(run) == ""
+
+
+def test_a_damaged_report_is_read_off_the_log_again(machine: Machine) -> None:
+    run = machine.finished("echo one two", agent="talker").id
+    talking(machine).runs()
+    kept = machine.runner.folder(run) / "report.json"
+
+    for damage in ("", "[]", "{", '{"version": 1, "fault": "nonsense"}', '{"version": 9, "tokens": 1}'):
+        kept.write_text(damage)
+        report = talking(machine).runs()[run].report
+        assert report is not None and report.tokens == 2, damage
+
+
+def test_whoever_only_looks_keeps_nothing(machine: Machine) -> None:
+    run = machine.finished("echo one two", agent="talker").id
+
+    assert talking(machine, keep=False).runs()[run].report == Report(done=True, said="one two", tokens=2)
+    assert not (machine.runner.folder(run) / "report.json").exists()
+
+
+def test_a_run_that_is_alive_or_no_known_agents_says_nothing(machine: Machine) -> None:
+    alive = machine.start("echo one; sleep 60", agent="talker")
+    other = machine.finished("echo two", subject="x-2", agent="command").id
+
+    runs = talking(machine).runs()
+
+    assert (runs[alive].report, runs[other].report) == (None, None)
+    assert runs[alive].agent == "talker"
+
+
+def test_the_end_of_a_log_is_given_as_people_read_it(machine: Machine) -> None:
+    run = machine.finished("echo one; echo two", agent="talker").id
+
+    assert talking(machine).log_tail(run) == "said: one\nsaid: two\n"
+    assert talking(machine).log_tail(run, 5) == " two\n"
+
+
+def test_a_known_agent_that_is_not_there_or_would_refuse_is_missing(machine: Machine) -> None:
+    (machine.cwd / "talker").write_text("#!/bin/sh\n")
+    spec = EpicSpec(name="demo", agent=AgentSpec(kind="talker"))  # type: ignore[arg-type]
+    assert "'talker' is not on the agent's PATH" in str(talking(machine).missing(spec))
+
+    (machine.cwd / "talker").chmod(0o755)
+    machine.environ["PATH"] = f"{machine.cwd}:{machine.environ['PATH']}"
+
+    assert talking(machine).missing(spec) == "it is in no mood"
+    machine.environ["MOOD"] = "good"
+    assert talking(machine).missing(spec) is None
