@@ -1,0 +1,210 @@
+"""A bare repository: its refs, and the commits that GitHub makes in it. Knows git, not pull requests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+NOBODY = "0" * 40
+# Written by every push, read by the server in this order: a branch that was merged, then deleted, was merged.
+NOTE_PUSHES = '#!/bin/sh\ncat >> "$GIT_DIR/pushed"\n'
+# `refused` holds "<ref> <new sha, or *> <message>" lines.
+REFUSE_PUSHES = """\
+#!/bin/sh
+[ -s "$GIT_DIR/refused" ] || exit 0
+while read -r old new ref; do
+    while read -r protected allowed message; do
+        [ "$ref" = "$protected" ] || continue
+        case " $allowed " in *",$new,"*) continue ;; esac
+        printf 'error: GH006: Protected branch update failed for %s.\\nerror: %s\\n' "$ref" "$message" >&2
+        exit 1
+    done < "$GIT_DIR/refused"
+done
+"""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who stands in a commit."""
+
+    name: str
+    email: str
+
+
+GITHUB = Person("GitHub", "noreply@github.com")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit, read from git. Dates are ISO 8601 with a zone."""
+
+    sha: str
+    tree: str
+    parents: tuple[str, ...]
+    author: Person
+    authored: str
+    committer: Person
+    committed: str
+    message: str
+
+    @property
+    def headline(self) -> str:
+        """The first line."""
+        return self.message.partition("\n")[0]
+
+    @property
+    def body(self) -> str:
+        """What follows the first line and the empty one."""
+        return self.message.partition("\n")[2].strip("\n")
+
+
+class Refused(Exception):
+    """Git said no."""
+
+
+@dataclass(frozen=True)
+class Bare:
+    """Git in one bare repository, with nobody's settings."""
+
+    path: Path
+
+    @classmethod
+    def make(cls, path: Path, *, copy_of: Path | None = None) -> Bare:
+        """A new repository, empty or a full copy, with the hooks that tell the server what was pushed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        git = ("git", "clone", "--quiet", "--bare", "--no-hardlinks", "--", str(copy_of), str(path))
+        if copy_of is None:
+            git = ("git", "init", "--quiet", "--bare", "--initial-branch=main", "--", str(path))
+        subprocess.run(git, check=True, env=_environ({}))
+        made = cls(path)
+        for key, value in (
+            ("receive.advertisePushOptions", "true"),
+            ("gc.auto", "0"),
+            ("core.logAllRefUpdates", "true"),
+        ):
+            made.git("config", key, value)
+        for name, text in (("post-receive", NOTE_PUSHES), ("pre-receive", REFUSE_PUSHES)):
+            hook = path / "hooks" / name
+            hook.parent.mkdir(exist_ok=True)
+            hook.write_text(text)
+            hook.chmod(0o755)
+        return made
+
+    def git(self, *args: str, env: Mapping[str, str] | None = None, stdin: str = "") -> str:
+        """What git prints, without the last newline. Raises Refused."""
+        ran = self.ran(*args, env=env, stdin=stdin)
+        if ran.returncode:
+            raise Refused(f"git {' '.join(args)}: {ran.stderr.strip()}")
+        return ran.stdout.removesuffix("\n")
+
+    def ran(
+        self, *args: str, env: Mapping[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Git's answer, whatever it is."""
+        return subprocess.run(
+            ["git", f"--git-dir={self.path}", *args],
+            env=_environ(env or {}),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+        )
+
+    # --- refs ---------------------------------------------------------------------------------------------
+
+    def heads(self) -> dict[str, str]:
+        """Every branch and its commit."""
+        lines = self.git("for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads/").splitlines()
+        return {name: sha for sha, _, name in (line.partition(" ") for line in lines)}
+
+    def update(self, ref: str, new: str, old: str | None = None) -> None:
+        """Move, make (`old` is NOBODY) or delete (`new` is NOBODY) a ref by compare-and-swap. Raises Refused."""
+        self.git("update-ref", *(("-d", ref) if new == NOBODY else (ref, new)), *((old,) if old is not None else ()))
+
+    def pushed(self) -> list[tuple[str, str, str]]:
+        """What was pushed since the last call, in order: old sha, new sha, ref."""
+        log = self.path / "pushed"
+        taken = log.with_name("pushed.taken")
+        try:
+            os.replace(log, taken)
+        except FileNotFoundError:
+            return []
+        rows = [line.split(" ", 2) for line in taken.read_text().splitlines()]
+        return [(old, new, ref) for old, new, ref in rows]
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def resolve(self, name: str) -> str | None:
+        """The commit that `name` names, if any."""
+        ran = self.ran("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        return ran.stdout.strip() if ran.returncode == 0 else None
+
+    def commit(self, sha: str) -> Commit:
+        """One commit."""
+        form = "%H%x00%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B"
+        sha, tree, parents, an, ae, ad, cn, ce, cd, message = self.git(
+            "show", "--no-patch", f"--format={form}", sha
+        ).split("\0", 9)
+        people = Person(an, ae), Person(cn, ce)
+        return Commit(sha, tree, tuple(parents.split()), people[0], ad, people[1], cd, message.strip("\n"))
+
+    def contains(self, commit: str, ancestor: str) -> bool:
+        """True when `ancestor` is `commit` or one of its ancestors."""
+        return self.ran("merge-base", "--is-ancestor", ancestor, commit).returncode == 0
+
+    def between(self, base: str, head: str) -> list[str]:
+        """The commits of `head` that `base` lacks, oldest first, in the order in which GitHub lists them."""
+        return self.git("rev-list", "--reverse", "--author-date-order", f"{base}..{head}").splitlines()
+
+    def changes(self, base: str, head: str) -> list[tuple[str, int, int]]:
+        """Path, added and deleted lines of every file that `head` changed since it left `base`."""
+        rows = [line.split("\t", 2) for line in self.git("diff", "--numstat", f"{base}...{head}").splitlines()]
+        return [(path, _count(added), _count(deleted)) for added, deleted, path in rows]
+
+    def merged_tree(self, ours: str, theirs: str) -> str | None:
+        """The tree of merging the two; None when they conflict."""
+        ran = self.ran("merge-tree", "--write-tree", ours, theirs)
+        if ran.returncode > 1:
+            raise Refused(ran.stderr)
+        return ran.stdout.splitlines()[0] if ran.returncode == 0 else None
+
+    # --- writing ------------------------------------------------------------------------------------------
+
+    def write(
+        self, tree: str, parents: tuple[str, ...], message: str, author: Person, committer: Person, at: str
+    ) -> str:
+        """A commit; its sha. `at` is the author's date, or empty for now."""
+        env = {
+            "GIT_AUTHOR_NAME": author.name,
+            "GIT_AUTHOR_EMAIL": author.email,
+            "GIT_COMMITTER_NAME": committer.name,
+            "GIT_COMMITTER_EMAIL": committer.email,
+            **({"GIT_AUTHOR_DATE": at} if at else {}),
+        }
+        names = [part for parent in parents for part in ("-p", parent)]
+        return self.git("commit-tree", tree, *names, "-F", "-", env=env, stdin=message)
+
+    def rebased(self, commits: list[str], onto: str, committer: Person) -> str | None:
+        """The tip of `commits` written anew on top of `onto`; None when one conflicts."""
+        for sha in commits:
+            old = self.commit(sha)
+            # Git 2.39 picks its merge base itself: a stand-in for `onto` that grew from the commit's own parent.
+            stand_in = self.write(self.commit(onto).tree, old.parents[:1], "onto", GITHUB, GITHUB, "")
+            tree = self.merged_tree(stand_in, sha)
+            if tree is None:
+                return None
+            onto = self.write(tree, (onto,), old.message, old.author, committer, old.authored)
+        return onto
+
+
+def _environ(more: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
+    nobody = {"HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+    return {**kept, **nobody, **more}
+
+
+def _count(number: str) -> int:
+    return 0 if number == "-" else int(number)

@@ -1,0 +1,161 @@
+"""What GitHub remembers beside git: plain records, changed under the server's lock. Times are UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+State = Literal["OPEN", "CLOSED", "MERGED"]
+Method = Literal["MERGE", "SQUASH", "REBASE"]
+
+
+class Problem(Exception):
+    """A refusal, with what both interfaces say of it: a GraphQL type and an HTTP status."""
+
+    def __init__(self, message: str, *, type: str = "UNPROCESSABLE", status: int = 422, errors: object = None) -> None:
+        super().__init__(message)
+        self.message, self.type, self.status, self.errors = message, type, status, errors
+
+
+@dataclass(kw_only=True)
+class Account:
+    """A person or a program with a login."""
+
+    number: int
+    login: str
+    kind: Literal["User", "Bot", "Organization"] = "User"
+
+    @property
+    def email(self) -> str:
+        """The address that GitHub puts into commits for those who show none."""
+        return f"{self.number}+{self.login}@users.noreply.github.com"
+
+
+@dataclass(kw_only=True)
+class Label:
+    """A label of a repository."""
+
+    number: int
+    name: str
+    color: str = "ededed"
+    description: str = ""
+
+
+@dataclass(kw_only=True)
+class Comment:
+    """A comment on a pull request."""
+
+    number: int
+    author: str
+    body: str
+    created_at: datetime
+
+
+@dataclass(kw_only=True)
+class Review:
+    """A review of one commit. `state`: APPROVED, CHANGES_REQUESTED, COMMENTED, DISMISSED."""
+
+    number: int
+    author: str
+    state: str
+    commit: str
+    body: str
+    submitted_at: datetime
+
+
+@dataclass(kw_only=True)
+class CheckRun:
+    """A check of GitHub's own kind. `status` QUEUED … COMPLETED, `conclusion` None until then, both upper case."""
+
+    number: int
+    commit: str
+    name: str
+    status: str
+    conclusion: str | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    workflow: str = "CI"
+    event: str = "push"
+    url: str = ""
+    title: str = ""
+    summary: str = ""
+
+
+@dataclass(kw_only=True)
+class Status:
+    """A commit status, as other programs write them. `state`: EXPECTED, ERROR, FAILURE, PENDING, SUCCESS."""
+
+    number: int
+    commit: str
+    context: str
+    state: str
+    created_at: datetime
+    url: str = ""
+    description: str = ""
+    creator: str = ""
+
+
+@dataclass(kw_only=True)
+class Protection:
+    """The rules of one branch. `required` names checks; `reviews` counts approvals."""
+
+    required: tuple[str, ...] = ()
+    reviews: int = 0
+    strict: bool = False
+    linear: bool = False
+    queue: bool = False
+    dismiss_stale: bool = False
+    admins_too: bool = True
+    pushes: bool = False  # True: who may push may push straight to it, whatever the rules
+
+
+@dataclass(kw_only=True)
+class AutoMerge:
+    """Merge it once the rules are met; `method` upper case."""
+
+    by: str
+    method: Method
+    at: datetime
+    title: str | None
+    body: str | None
+
+
+@dataclass(kw_only=True)
+class QueueEntry:
+    """A place in the merge queue. `state`: QUEUED, AWAITING_CHECKS, MERGEABLE, UNMERGEABLE, LOCKED."""
+
+    by: str
+    at: datetime
+    state: str = "QUEUED"
+    base: str = ""
+
+
+@dataclass(kw_only=True)
+class Pull:
+    """A pull request. `head` and `base` are the commits last seen; while it is open git is asked anew each time."""
+
+    number: int
+    author: str
+    title: str
+    body: str
+    source: str | None  # the repository of the head; None once a fork is gone
+    branch: str
+    into: str
+    head: str
+    base: str
+    created_at: datetime
+    updated_at: datetime
+    draft: bool = False
+    state: State = "OPEN"
+    labels: list[Label] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
+    comments: list[Comment] = field(default_factory=list)
+    closed_at: datetime | None = None
+    merged_at: datetime | None = None
+    merged_by: str | None = None
+    merge_commit: str | None = None
+    auto_merge: AutoMerge | None = None
+    queue: QueueEntry | None = None
+    shown_commit: str | None = None  # a fault: the checks and the last commit shown are those of this one
+    says_open: int = 0  # a fault: so many more readings of a merged one say OPEN
