@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 NOBODY = "0" * 40
 # Written by every push, read by the server in this order: a branch that was merged, then deleted, was merged.
 NOTE_PUSHES = '#!/bin/sh\ncat >> "$GIT_DIR/pushed"\n'
-# `refused` holds "<ref> <new sha, or *> <message>" lines.
+# `refused` holds "<ref> ,<sha that may be pushed>,…, <why no other may>" lines.
 REFUSE_PUSHES = """\
 #!/bin/sh
 [ -s "$GIT_DIR/refused" ] || exit 0
 while read -r old new ref; do
     while read -r protected allowed message; do
         [ "$ref" = "$protected" ] || continue
-        case " $allowed " in *",$new,"*) continue ;; esac
-        printf 'error: GH006: Protected branch update failed for %s.\\nerror: %s\\n' "$ref" "$message" >&2
+        case "$allowed" in *",$new,"*) continue ;; esac
+        printf 'error: GH006: Protected branch update failed for %s.\\n\\n- %s\\n' "$ref" "$message" >&2
         exit 1
     done < "$GIT_DIR/refused"
 done
@@ -67,18 +68,18 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Bare:
-    """Git in one bare repository, with nobody's settings."""
+    """Git in one bare repository, with nobody's settings. What can't change, as it hangs on commits, is asked once."""
 
     path: Path
+    _known: dict[tuple[str, ...], Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def make(cls, path: Path, *, copy_of: Path | None = None) -> Bare:
         """A new repository, empty or a full copy, with the hooks that tell the server what was pushed."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        git = ("git", "clone", "--quiet", "--bare", "--no-hardlinks", "--", str(copy_of), str(path))
-        if copy_of is None:
-            git = ("git", "init", "--quiet", "--bare", "--initial-branch=main", "--", str(path))
-        subprocess.run(git, check=True, env=_environ({}))
+        how = ["clone", "--no-hardlinks"] if copy_of else ["init", "--initial-branch=main"]
+        places = [str(place) for place in (copy_of, path) if place]
+        subprocess.run(["git", *how, "--quiet", "--bare", "--", *places], check=True, env=_environ({}))
         made = cls(path)
         for key, value in (
             ("receive.advertisePushOptions", "true"),
@@ -124,8 +125,8 @@ class Bare:
         """Move, make (`old` is NOBODY) or delete (`new` is NOBODY) a ref by compare-and-swap. Raises Refused."""
         self.git("update-ref", *(("-d", ref) if new == NOBODY else (ref, new)), *((old,) if old is not None else ()))
 
-    def pushed(self) -> list[tuple[str, str, str]]:
-        """What was pushed since the last call, in order: old sha, new sha, ref."""
+    def pushed(self) -> list[tuple[str, str]]:
+        """What was pushed since the last call, in order: ref and new sha."""
         log = self.path / "pushed"
         taken = log.with_name("pushed.taken")
         try:
@@ -133,7 +134,7 @@ class Bare:
         except FileNotFoundError:
             return []
         rows = [line.split(" ", 2) for line in taken.read_text().splitlines()]
-        return [(old, new, ref) for old, new, ref in rows]
+        return [(ref, new) for _, new, ref in rows]
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -145,23 +146,25 @@ class Bare:
     def commit(self, sha: str) -> Commit:
         """One commit."""
         form = "%H%x00%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B"
-        sha, tree, parents, an, ae, ad, cn, ce, cd, message = self.git(
-            "show", "--no-patch", f"--format={form}", sha
-        ).split("\0", 9)
-        people = Person(an, ae), Person(cn, ce)
-        return Commit(sha, tree, tuple(parents.split()), people[0], ad, people[1], cd, message.strip("\n"))
+        told = self._once("show", "--no-patch", f"--format={form}", sha)
+        _, tree, parents, name, email, at, who, address, then, message = told.split("\0", 9)
+        author, committer = Person(name, email), Person(who, address)
+        return Commit(sha, tree, tuple(parents.split()), author, at, committer, then, message.strip("\n"))
 
     def contains(self, commit: str, ancestor: str) -> bool:
         """True when `ancestor` is `commit` or one of its ancestors."""
-        return self.ran("merge-base", "--is-ancestor", ancestor, commit).returncode == 0
+        key = ("contains", commit, ancestor)
+        if key not in self._known:
+            self._known[key] = self.ran("merge-base", "--is-ancestor", ancestor, commit).returncode == 0
+        return bool(self._known[key])
 
     def between(self, base: str, head: str) -> list[str]:
         """The commits of `head` that `base` lacks, oldest first, in the order in which GitHub lists them."""
-        return self.git("rev-list", "--reverse", "--author-date-order", f"{base}..{head}").splitlines()
+        return self._once("rev-list", "--reverse", "--author-date-order", f"{base}..{head}").splitlines()
 
     def changes(self, base: str, head: str) -> list[tuple[str, int, int]]:
         """Path, added and deleted lines of every file that `head` changed since it left `base`."""
-        rows = [line.split("\t", 2) for line in self.git("diff", "--numstat", f"{base}...{head}").splitlines()]
+        rows = [line.split("\t", 2) for line in self._once("diff", "--numstat", f"{base}...{head}").splitlines()]
         return [(path, _count(added), _count(deleted)) for added, deleted, path in rows]
 
     def merged_tree(self, ours: str, theirs: str) -> str | None:
@@ -170,6 +173,11 @@ class Bare:
         if ran.returncode > 1:
             raise Refused(ran.stderr)
         return ran.stdout.splitlines()[0] if ran.returncode == 0 else None
+
+    def _once(self, *args: str) -> str:
+        if args not in self._known:
+            self._known[args] = self.git(*args)
+        return str(self._known[args])
 
     # --- writing ------------------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def _resolve(source: Any, info: Any, **arguments: Any) -> Any:
 
 
 def _type_of(value: Any, *_: Any) -> str:
-    return value["__typename"] if isinstance(value, dict) else value.graphql_type
+    return str(value["__typename"] if isinstance(value, dict) else value.graphql_type)
 
 
 def _body(result: ExecutionResult) -> dict[str, Any]:

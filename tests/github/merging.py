@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 from github.bare import GITHUB, NOBODY, Refused
-from github.records import Method, Problem, Protection, Pull
-from github.repository import Repository, passed, unmet
+from github.records import Method, Problem, Pull
+from github.repository import Repository
+from github.rules import passed, refusals
 
 HEAD_MOVED = "Head branch was modified. Review and try the merge again."
+OUT_OF_DATE = "Head branch is out of date. Review and try the merge again."  # what was pushed is not yet taken in
 BASE_MOVED = "Base branch was modified. Review and try the merge again."
 NOT_MERGEABLE = "Pull Request is not mergeable"
 
 
-def rules_of(repository: Repository, pull: Pull) -> Protection:
-    """The rules of its base; none at all where it is not protected."""
-    return repository.rules.get(pull.into, Protection())
-
-
-def review_decision(repository: Repository, pull: Pull) -> str | None:
-    """APPROVED, CHANGES_REQUESTED, REVIEW_REQUIRED; None where the base asks for no reviews, even when approved."""
-    rules = rules_of(repository, pull)
-    if not rules.reviews:
-        return None
-    states = list(opinions(pull).values())
-    if "CHANGES_REQUESTED" in states:
-        return "CHANGES_REQUESTED"
-    return "APPROVED" if states.count("APPROVED") >= rules.reviews else "REVIEW_REQUIRED"
-
-
-def opinions(pull: Pull) -> dict[str, str]:
-    """The newest review of everybody that says yes or no."""
-    return {
-        review.author: review.state
-        for review in pull.reviews
-        if review.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED")
-    }
-
-
-def refusals(repository: Repository, pull: Pull) -> list[str]:
-    """The rules of its base that it does not meet, in GitHub's words."""
-    rules = rules_of(repository, pull)
-    said = []
-    match review_decision(repository, pull):
-        case "REVIEW_REQUIRED":
-            many = "review is" if rules.reviews == 1 else "reviews are"
-            said.append(f"At least {rules.reviews} approving {many} required by reviewers with write access.")
-        case "CHANGES_REQUESTED":
-            said.append("Changes have been requested by a reviewer with write access.")
-    return said + unmet(repository, pull.head, rules)
-
-
 def behind(repository: Repository, pull: Pull) -> bool:
     """True when its rules want the base in it, and it lacks some of it."""
-    return rules_of(repository, pull).strict and not repository.bare.contains(pull.head, pull.base)
+    return repository.rules_of(pull).strict and not repository.bare.contains(pull.head, pull.tip)
+
+
+def refused(repository: Repository, pull: Pull) -> list[str]:
+    """The rules that it does not meet, in GitHub's words."""
+    return refusals(pull, repository.contexts(pull.head), repository.rules_of(pull))
 
 
 def merge_state(repository: Repository, pull: Pull, mergeable: str) -> str:
@@ -62,7 +31,7 @@ def merge_state(repository: Repository, pull: Pull, mergeable: str) -> str:
         return "DIRTY"
     if pull.draft:
         return "DRAFT"
-    if refusals(repository, pull):
+    if refused(repository, pull):
         return "BLOCKED"
     if behind(repository, pull):
         return "BEHIND"
@@ -77,14 +46,14 @@ def merge(
     """Merge it; the commit on the base. Raises Problem with the status and the words of GitHub."""
     pull = repository.pull(number)
     _refuse(repository, pull, method, expected)
-    base = pull.base
+    base = pull.tip
     landed = _commit(repository, pull, method, by, title, body)
     try:
         repository.bare.update(f"refs/heads/{pull.into}", landed, base)
     except Refused as lost:
         raise Problem(BASE_MOVED, status=405) from lost
     repository.merged(pull, landed, by=by)
-    source = repository.site.find(pull.source) if pull.source else None
+    source = repository.source_of(pull)
     if repository.delete_branch_on_merge and source and source.bare.heads().get(pull.branch) == pull.head:
         # Only this deletion gives the pull requests into it a new base; deleting it by hand closes them.
         for child in repository.opened():
@@ -98,24 +67,24 @@ def merge(
 def update_branch(repository: Repository, number: int, *, by: str, expected: str | None, rebase: bool = False) -> None:
     """Merge the base into its branch, or rebase it. Raises Problem."""
     pull = repository.pull(number)
-    source = repository.site.find(pull.source) if pull.source else None
+    source = repository.source_of(pull)
     if pull.state != "OPEN" or source is None:
         raise Problem("Pull request is closed")
     if expected is not None and expected != pull.head:
-        raise Problem("expected_head_sha was not the HEAD of the pull request.", errors="custom")
-    if repository.bare.contains(pull.head, pull.base):
+        raise Problem("expected head sha didn't match current head ref.", custom=True)
+    if repository.bare.contains(pull.head, pull.tip):
         raise Problem("There are no new commits on the base branch.")
-    tree = repository.tree(pull.base, pull.head)
+    tree = repository.tree(pull.tip, pull.head)
     if tree is None:
         raise Problem("merge conflict between base and head")
     who = repository.commit_as(by)
     if rebase:
-        new = repository.bare.rebased(repository.bare.between(pull.base, pull.head), pull.base, who)
+        new = repository.bare.rebased(repository.bare.between(pull.tip, pull.head), pull.tip, who)
         if new is None:
             raise Problem("merge conflict between base and head")
     else:
         message = f"Merge branch '{pull.into}' into {pull.branch}\n"
-        new = repository.bare.write(tree, (pull.head, pull.base), message, who, GITHUB, "")
+        new = repository.bare.write(tree, (pull.head, pull.tip), message, who, GITHUB, "")
     if source is not repository:
         source.bare.git("fetch", "--quiet", str(repository.bare.path), new)
     source.bare.update(f"refs/heads/{pull.branch}", new, pull.head)
@@ -125,7 +94,7 @@ def update_branch(repository: Repository, number: int, *, by: str, expected: str
 def _refuse(repository: Repository, pull: Pull, method: Method, expected: str | None) -> None:
     """Raise what GitHub answers where it does not merge."""
     allowed = {"MERGE": repository.allow_merge, "SQUASH": repository.allow_squash, "REBASE": repository.allow_rebase}
-    rules = rules_of(repository, pull)
+    rules = repository.rules_of(pull)
     if repository.archived:
         raise Problem("Repository was archived so is read-only.", status=403, type="FORBIDDEN")
     if pull.state == "MERGED":
@@ -136,17 +105,22 @@ def _refuse(repository: Repository, pull: Pull, method: Method, expected: str | 
         raise Problem("Pull Request is still a draft", status=405)
     if expected is not None and expected != pull.head:
         raise Problem(HEAD_MOVED, status=409)
+    source = repository.source_of(pull)
+    if source is not None and source.bare.heads().get(pull.branch) != pull.head:
+        raise Problem(OUT_OF_DATE, status=409)
     if not allowed[method] or (method == "MERGE" and rules.linear):
         what = {"MERGE": "Merge commits", "SQUASH": "Squash merges", "REBASE": "Rebase merges"}[method]
         raise Problem(f"{what} are not allowed on this repository.", status=405)
-    if repository.tree(pull.base, pull.head) is None:
+    if repository.tree(pull.tip, pull.head) is None:
         raise Problem(NOT_MERGEABLE, status=405)
     if rules.queue:
         raise Problem(_violated(["Changes must be made through the merge queue"]), status=405)
-    if said := refusals(repository, pull):
+    if said := refused(repository, pull):
         raise Problem(said[0] if len(said) == 1 else _violated(said), status=405)
     if behind(repository, pull):
-        raise Problem("Head branch is out of date. Review and try the merge again.", status=405)
+        names = rules.required
+        only = f'Required status check "{names[0]}" is expected.' if len(names) == 1 else ""
+        raise Problem(only or f"{len(names)} of {len(names)} required status checks are expected.", status=405)
 
 
 def _violated(said: list[str]) -> str:
@@ -155,12 +129,12 @@ def _violated(said: list[str]) -> str:
 
 def _commit(repository: Repository, pull: Pull, method: Method, by: str, title: str | None, body: str | None) -> str:
     bare, who = repository.bare, repository.commit_as(by)
-    commits = bare.between(pull.base, pull.head)
-    tree = repository.tree(pull.base, pull.head)
+    commits = bare.between(pull.tip, pull.head)
+    tree = repository.tree(pull.tip, pull.head)
     assert tree is not None
     if method == "REBASE":
         # GitHub can't sign a rebased commit for its author: the one who merges is the committer.
-        tip = bare.rebased(commits, pull.base, who)
+        tip = bare.rebased(commits, pull.tip, who)
         if tip is None:
             raise Problem("This branch can't be rebased due to conflicts", status=405)
         return tip
@@ -168,8 +142,8 @@ def _commit(repository: Repository, pull: Pull, method: Method, by: str, title: 
     words = default_body if body is None else body
     message = f"{title or default_title}\n\n{words}\n" if words else f"{title or default_title}\n"
     if method == "SQUASH":
-        return bare.write(tree, (pull.base,), message, repository.commit_as(pull.author), GITHUB, "")
-    return bare.write(tree, (pull.base, pull.head), message, who, GITHUB, "")
+        return bare.write(tree, (pull.tip,), message, repository.commit_as(pull.author), GITHUB, "")
+    return bare.write(tree, (pull.tip, pull.head), message, who, GITHUB, "")
 
 
 def _merge_words(pull: Pull) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from github.bare import NOBODY, Refused
 from github.queries import Queries
 from github.records import AutoMerge, Problem, Pull, QueueEntry
 from github.repository import Repository
-from github.shown import PullView, entry
+from github.view_of_pull import PullView, entry
 from github.views import CommentView, ReviewView
 
 Input = dict[str, Any]
@@ -85,7 +85,7 @@ class Mutations(Queries):
     def enable_pull_request_auto_merge(self, input: Input) -> Payload:
         """Merges it once it may be; puts it into the queue where there is one."""
         repository, pull = self._of(input, "EnablePullRequestAutoMerge")
-        if merging.rules_of(repository, pull).queue:
+        if repository.rules_of(pull).queue:
             enqueue(repository, pull, self.me, input.get("expectedHeadOid"))
             return self._pull(repository, pull, input)
         if not repository.allow_auto_merge:
@@ -235,15 +235,15 @@ def change(
 
 def enqueue(repository: Repository, pull: Pull, by: str, expected: str | None) -> None:
     """Give a pull request a place in the merge queue. Raises Problem."""
-    if not merging.rules_of(repository, pull).queue:
+    if not repository.rules_of(pull).queue:
         raise Problem("Pull request Merge queue is not enabled for the base branch")
     if pull.queue is not None:
         raise Problem("Pull request is already in the merge queue")
     if expected is not None and expected != pull.head:
         raise Problem(merging.HEAD_MOVED)
-    if said := merging.refusals(repository, pull):
+    if said := merging.refused(repository, pull):
         raise Problem(said[0])
-    pull.queue = QueueEntry(by=by, at=repository.site.now(), base=pull.base)
+    pull.queue = QueueEntry(by=by, at=repository.site.now(), base=pull.tip)
 
 
 def _echo(input: Input) -> Payload:

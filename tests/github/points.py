@@ -62,7 +62,7 @@ class Meter:
 
     def _page(self, node: FieldNode, path: tuple[str, ...]) -> int:
         given = {arg.name.value: value_from_ast_untyped(arg.value, self.variables) for arg in node.arguments or ()}
-        page = next((given[name] for name in ("first", "last") if isinstance(given.get(name), int)), None)
+        page: int | None = next((given[name] for name in ("first", "last") if isinstance(given.get(name), int)), None)
         name = node.name.value
         if page is None:
             if node.selection_set and not {"nodes", "edges"} & {_name(each) for each in node.selection_set.selections}:

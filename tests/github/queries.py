@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from github.paging import Connection
 from github.records import Account, Problem
 from github.repository import Repository
-from github.shown import PullView, RepositoryView
+from github.view_of_pull import PullView
+from github.view_of_repository import RepositoryView
 from github.views import Actor, Scene, stamp
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -11,11 +12,22 @@ Method = Literal["MERGE", "SQUASH", "REBASE"]
 
 
 class Problem(Exception):
-    """A refusal, with what both interfaces say of it: a GraphQL type and an HTTP status."""
+    """A refusal in one sentence, with a GraphQL type and an HTTP status. With `errors` REST says `title` and lists them."""
 
-    def __init__(self, message: str, *, type: str = "UNPROCESSABLE", status: int = 422, errors: object = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        type: str = "UNPROCESSABLE",
+        status: int = 422,
+        title: str = "Validation Failed",
+        errors: Sequence[object] = (),
+        custom: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.message, self.type, self.status, self.errors = message, type, status, errors
+        self.message, self.type, self.status, self.title = message, type, status, title
+        own = [{"resource": "PullRequest", "code": "custom", "message": message}] if custom else []
+        self.errors = [*errors, *own]
 
 
 @dataclass(kw_only=True)
@@ -71,10 +83,10 @@ class CheckRun:
     number: int
     commit: str
     name: str
-    status: str
-    conclusion: str | None
-    started_at: datetime | None
-    completed_at: datetime | None
+    status: str = "QUEUED"
+    conclusion: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
     workflow: str = "CI"
     event: str = "push"
     url: str = ""
@@ -132,8 +144,29 @@ class QueueEntry:
 
 
 @dataclass(kw_only=True)
+class Order:
+    """A merge that was asked for. `status`: pending, merged, enqueued, failed. `action`: default, direct_merge, merge_queue."""
+
+    number: int
+    by: str
+    method: Method
+    action: str
+    expected: str | None
+    title: str | None
+    body: str | None
+    uuid: str = ""
+    status: str = "pending"
+    said: str = ""
+    landed: str | None = None
+    reads: int = 0  # so many more of them say it is pending
+
+
+@dataclass(kw_only=True)
 class Pull:
-    """A pull request. `head` and `base` are the commits last seen; while it is open git is asked anew each time."""
+    """A pull request. While it is open, `head` and `tip` (of the branch it goes into) follow what was last pushed.
+
+    `base` is the tip at the time of its last own change: GitHub shows that one, and it does not follow the branch.
+    """
 
     number: int
     author: str
@@ -143,6 +176,7 @@ class Pull:
     branch: str
     into: str
     head: str
+    tip: str
     base: str
     created_at: datetime
     updated_at: datetime

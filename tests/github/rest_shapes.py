@@ -6,7 +6,8 @@ from typing import Any
 
 from github import merging
 from github.records import Account, CheckRun, Comment, Label, Protection, Pull, Review, Status
-from github.repository import Repository, passed
+from github.repository import Repository
+from github.rules import passed
 from github.views import stamp
 
 Json = dict[str, Any]
@@ -150,7 +151,7 @@ def status(each: Status) -> Json:
 
 def combined(it: Repository, sha: str) -> Json:
     """All statuses of a commit, the newest of each context."""
-    newest = [item for item in it.contexts(sha) if isinstance(item, Status)]
+    newest = [item for item in it.shown(sha) if isinstance(item, Status)]
     results = {passed(item) for item in newest}
     state = "failure" if False in results else "pending" if None in results or not newest else "success"
     return {"sha": sha, "state": state, "total_count": len(newest), "statuses": [status(each) for each in newest]}

@@ -1,4 +1,4 @@
-"""The server: accounts, repositories, faults, a log, and one lock around all of it."""
+"""The server: a world behind a socket, with faults, a log, and one lock around all of it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ import shutil
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from github import faults, graphql_api, merging, ssh
-from github.bare import NOBODY, Bare
+from github import faults, graphql_api, merging, rest_pulls, rest_repository, ssh
 from github.faults import Answer, Fault, Planned
-from github.graphql_api import Budget, Request
+from github.graphql_api import Request
 from github.mutations import Mutations
 from github.queries import Queries
-from github.records import Account, Problem
-from github.repository import Repository
+from github.records import Problem
 from github.rest_api import Call, Rest
 from github.wire import Asked, Listener
-
-HOUR = timedelta(hours=1)
+from github.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +37,7 @@ class Logged:
     body: Mapping[str, Any]
 
 
-class GitHub:
+class GitHub(World):
     """A GitHub of one's own on a unix socket. Used in a `with`; everything it writes is in one short temporary folder.
 
     `env` is what `gh` and `git` need to reach it as `me`. Tests change its state directly, under `lock` while programs
@@ -49,24 +45,20 @@ class GitHub:
     """
 
     def __init__(self, *, host: str = "github.com", me: str = "robot") -> None:
-        self.host, self.me, self.url = host, me, f"https://{host}"
-        self.folder = Path(tempfile.mkdtemp(prefix="hub-", dir="/tmp"))  # a socket's path has at most 107 bytes
+        folder = Path(tempfile.mkdtemp(prefix="hub-", dir="/tmp"))  # a socket's path has at most 107 bytes
+        super().__init__(folder, url=f"https://{host}", me=me)
+        self.host = host
         self.lock = threading.RLock()
         self.requests: list[Logged] = []
-        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-        self.accounts: dict[str, Account] = {}
-        self.tokens: dict[str, str] = {}
         self._faults: list[Planned] = []
-        self._budgets: dict[tuple[str, str], Budget] = {}
-        self._repositories: dict[str, Repository] = {}
-        self._moved: dict[str, str] = {}
-        self._count = 0
+        self._broken: list[str] = []  # mistakes of this server, which no test may pass over
         self._closing = threading.Event()
-        self._socket = self.folder / "s"
-        self._ssh = ssh.write(self.folder / "ssh", self.folder / "git")
-        self._token = self.token(me)
-        (self.folder / "config").mkdir()
-        (self.folder / "config" / "config.yml").write_text(f'version: "1"\nhttp_unix_socket: {self._socket}\n')
+        self._socket = folder / "s"
+        self._ssh = ssh.write(folder / "ssh", folder / "git")
+        self._routes = Rest(self, [rest_pulls.routes, rest_repository.routes])
+        config = folder / "config"
+        config.mkdir()
+        (config / "config.yml").write_text(f'version: "1"\nhttp_unix_socket: {self._socket}\n')
 
     def __enter__(self) -> GitHub:
         self._listener = Listener(self._socket, self.answer)
@@ -76,8 +68,8 @@ class GitHub:
         self._closing.set()
         self._listener.close()
         shutil.rmtree(self.folder)
-
-    # --- for tests -----------------------------------------------------------------------------------------
+        if self._broken:
+            raise AssertionError("the local GitHub broke:\n" + "\n".join(self._broken))
 
     @property
     def env(self) -> dict[str, str]:
@@ -102,73 +94,6 @@ class GitHub:
             "GIT_SSH_VARIANT": "ssh",
         }
 
-    def repository(self, name: str, *, files: Mapping[str, str] | None = None, **settings: Any) -> Repository:
-        """Makes `owner/name` with one commit on `main`; `settings` are fields of `Repository`."""
-        owner, _, short = name.partition("/")
-        bare = Bare.make(self._path(name))
-        self.account(owner, kind="Organization")
-        made = Repository(
-            site=self, number=self.number(), owner=owner, name=short, bare=bare, created_at=self.now(), **settings
-        )
-        self._repositories[name.lower()] = made
-        self.commit(name, made.default, files or {"README.md": f"# {short}\n"}, "first")
-        return made
-
-    def fork(self, name: str, owner: str) -> Repository:
-        """A fork for `owner`, under the same name."""
-        source = self._repositories[name.lower()]
-        bare = Bare.make(self._path(f"{owner}/{source.name}"), copy_of=source.bare.path)
-        self.account(owner)
-        made = Repository(
-            site=self, number=self.number(), owner=owner, name=source.name, bare=bare, created_at=self.now(),
-            parent=source.full_name,
-        )  # fmt: skip
-        self._repositories[made.full_name.lower()] = made
-        return made
-
-    def remove(self, name: str) -> None:
-        """Delete a repository; pull requests of its branches are closed."""
-        gone = self._repositories.pop(name.lower())
-        shutil.rmtree(gone.bare.path)
-        for repository in self._repositories.values():
-            for pull in repository.pulls.values():
-                if pull.source == gone.full_name:
-                    pull.source = None
-                    if pull.state == "OPEN":
-                        repository.close(pull.number)
-
-    def rename(self, name: str, to: str) -> None:
-        """Give a repository another name; the old one goes on leading to it."""
-        moved = self._repositories.pop(name.lower())
-        owner, _, short = to.partition("/")
-        path = self._path(to)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        moved.bare.path.rename(path)
-        self._path(name).symlink_to(path)
-        old, moved.owner, moved.name, moved.bare = moved.full_name, owner, short, Bare(path)
-        for pull in moved.pulls.values():
-            pull.source = moved.full_name if pull.source == old else pull.source
-        self._repositories[to.lower()] = moved
-        self._moved[name.lower()] = to.lower()
-
-    def commit(
-        self, name: str, branch: str, files: Mapping[str, str], message: str = "work", *, start: str | None = None
-    ) -> str:
-        """Push one commit to a branch, as a person would; its sha. A new branch starts at `start`, else at `main`."""
-        repository = self._repositories[name.lower()]
-        bare, heads = repository.bare, repository.bare.heads()
-        parent = heads.get(branch) or heads.get(start or repository.default)
-        index = {"GIT_INDEX_FILE": str(bare.path / "index-of-a-person")}
-        bare.git("read-tree", *((parent,) if parent else ("--empty",)), env=index)
-        for path, text in files.items():
-            blob = bare.git("hash-object", "-w", "--stdin", stdin=text)
-            bare.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
-        author = repository.commit_as(self.me)
-        parents = (parent,) if parent else ()
-        new = bare.write(bare.git("write-tree", env=index), parents, message + "\n", author, author, "")
-        bare.update(f"refs/heads/{branch}", new, heads.get(branch, NOBODY))
-        return new
-
     def fault(self, fault: Fault, *, on: str = "", times: int = 1) -> Planned:
         """Have the next so many requests go wrong whose label `on` (a regular expression) is found in.
 
@@ -181,55 +106,6 @@ class GitHub:
     def changes(self) -> list[str]:
         """The labels of all requests that may have changed something, in order."""
         return [each.label for each in self.requests if each.changes]
-
-    def lose_push(self, name: str) -> None:
-        """Take the next push, and lose the answer to it."""
-        (self._repositories[name.lower()].bare.path / "lose-push").touch()
-
-    def token(self, login: str) -> str:
-        """The token of an account."""
-        self.account(login)
-        token = f"gho_{login}"
-        self.tokens[token] = login
-        return token
-
-    def budget_of(self, login: str, resource: str = "graphql") -> Budget:
-        """The points of an account, for `graphql` or `core` (REST); set `used` to run out of them."""
-        now = self.now()
-        budget = self._budgets.get((login, resource))
-        if budget is None or budget.reset_at <= now:
-            budget = self._budgets[login, resource] = Budget(reset_at=now + HOUR)
-        return budget
-
-    # --- what repositories ask (Site, Hub) -----------------------------------------------------------------
-
-    def now(self) -> datetime:
-        """By `clock`."""
-        return self.clock()
-
-    def number(self) -> int:
-        """One that was not used before."""
-        self._count += 1
-        return self._count
-
-    def account(self, login: str, *, kind: Any = "User") -> Account:
-        """An account, made if need be."""
-        if login not in self.accounts:
-            self.accounts[login] = Account(number=self.number(), login=login, kind=kind)
-        return self.accounts[login]
-
-    def account_of(self, email: str) -> str | None:
-        """Whose address it is."""
-        return next((login for login, account in self.accounts.items() if account.email == email), None)
-
-    def find(self, name: str) -> Repository | None:
-        """By its name, old or new, in any case."""
-        key = name.lower()
-        return self._repositories.get(self._moved.get(key, key))
-
-    def repositories(self) -> list[Repository]:
-        """All of them."""
-        return list(self._repositories.values())
 
     # --- answering -----------------------------------------------------------------------------------------
 
@@ -292,9 +168,9 @@ class GitHub:
                 points = 1
         except Problem as problem:
             status, told = problem.status, _problem(problem)
-        except Exception:  # noqa: BLE001 - a mistake of this server must fail the test that met it, not hang it
-            traceback.print_exc()
-            status, told = 500, {"message": f"the local GitHub broke: {traceback.format_exc()}"}
+        except Exception:  # noqa: BLE001 - told at the end; a thread that dies would tell nobody
+            self._broken.append(traceback.format_exc())
+            status, told = 500, {"message": "the local GitHub broke"}
         body = b"" if told is None else told.encode() if isinstance(told, str) else json.dumps(told).encode()
         return Answer(
             status=status, body=body, headers=self._headers(me or "", "core" if request is None else "graphql")
@@ -311,11 +187,12 @@ class GitHub:
             raise Problem(f"API rate limit exceeded for user ID {self.account(me or 'nobody').number}.", status=403)
         budget.used += path != "/rate_limit"
         self._settle()
-        return Rest(self).answer(call)
+        return self._routes.answer(call)
 
     def _settle(self) -> None:
         """What GitHub does by itself: take in pushes, merge what was to be merged once it may be."""
         for repository in self.repositories():
+            repository.late_pushes = max(0, repository.late_pushes - 1)
             repository.look()
             for pull in repository.opened():
                 if pull.auto_merge and merging.merge_state(repository, pull, repository.mergeable(pull)) == "CLEAN":
@@ -354,9 +231,6 @@ class GitHub:
         body = _json(asked.body)
         return Request(str(body.get("query", "")), body.get("variables") or {}, body.get("operationName") or None)
 
-    def _path(self, name: str) -> Path:
-        return self.folder / "git" / f"{name}.git"
-
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
@@ -367,10 +241,5 @@ def _json(body: bytes) -> dict[str, Any]:
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
-    told: dict[str, Any] = {"message": problem.message, "documentation_url": "https://docs.github.com/rest"}
-    if problem.errors == "custom":
-        error = {"resource": "PullRequest", "code": "custom", "message": problem.message}
-        told = {**told, "message": "Validation Failed", "errors": [error]}
-    elif problem.errors is not None:
-        told["errors"] = problem.errors
-    return {**told, "status": str(problem.status)}
+    told = {"message": problem.title, "errors": problem.errors} if problem.errors else {"message": problem.message}
+    return {**told, "documentation_url": "https://docs.github.com/rest", "status": str(problem.status)}

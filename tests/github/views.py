@@ -11,10 +11,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from github import bare, merging
+from github import bare
 from github.paging import Connection, Contexts
 from github.records import Account, CheckRun, Comment, Label, Problem, Pull, Review, Status
-from github.repository import Repository, passed
+from github.repository import Repository
+from github.rules import Report, passed
 
 REACTIONS = ("THUMBS_UP", "THUMBS_DOWN", "LAUGH", "HOORAY", "CONFUSED", "HEART", "ROCKET", "EYES")
 
@@ -170,9 +171,9 @@ class Rollup:
 
     graphql_type = "StatusCheckRollup"
 
-    def __init__(self, scene: Scene, sha: str) -> None:
+    def __init__(self, scene: Scene, sha: str, reports: list[Report]) -> None:
         self.id, self.commit = f"SCR_{sha}", CommitView(scene, sha)
-        self._items = scene.repository.contexts(sha)
+        self._items = reports
         self._views = [
             CheckRunView(scene, item) if isinstance(item, CheckRun) else StatusView(scene, item) for item in self._items
         ]
@@ -262,16 +263,17 @@ class CommitView:
     @property
     def status(self) -> dict[str, Any] | None:
         """The commit statuses without the check runs."""
-        rollup = Rollup(self._scene, self.oid)
-        statuses = [view for view in rollup.contexts().nodes if isinstance(view, StatusView)]
-        if not statuses:
+        rollup = self.status_check_rollup
+        statuses = [view for view in rollup.contexts().nodes if isinstance(view, StatusView)] if rollup else []
+        if not rollup or not statuses:
             return None
         return {"id": rollup.id, "commit": self, "state": rollup.state, "contexts": statuses}
 
-    @property
+    @cached_property
     def status_check_rollup(self) -> Rollup | None:
         """None where nothing was reported."""
-        return Rollup(self._scene, self.oid) if self._scene.repository.contexts(self.oid) else None
+        reports = self._scene.repository.shown(self.oid)
+        return Rollup(self._scene, self.oid, reports) if reports else None
 
     def _actor(self, person: bare.Person, date: str) -> dict[str, Any]:
         known = self._scene.repository.site.account_of(person.email)
@@ -284,7 +286,7 @@ def _required(repository: Repository, name: str, number: int | None, node_id: st
         number = int(node_id.rpartition("_")[2])
     if number not in repository.pulls:
         raise Problem("Either a pull request ID or number is required.", type="MISSING_ARGUMENTS")
-    return name in merging.rules_of(repository, repository.pulls[number]).required
+    return name in repository.rules_of(repository.pulls[number]).required
 
 
 def none(page: dict[str, Any]) -> Connection:

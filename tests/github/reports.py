@@ -1,0 +1,145 @@
+"""What is reported of commits, and which pushes are refused for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from github.bare import Bare
+from github.records import CheckRun, Protection, Status
+from github.rules import Report, unmet_checks
+
+
+class Clerk(Protocol):
+    """What reporting needs of the server."""
+
+    me: str
+
+    def number(self) -> int: ...
+    def now(self) -> datetime: ...
+
+
+@dataclass(kw_only=True, eq=False)
+class Reports:
+    """Check runs, statuses and rules of one repository."""
+
+    site: Clerk
+    bare: Bare
+    checks: list[CheckRun] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
+    rules: dict[str, Protection] = field(default_factory=dict)
+    late_checks: int = 0  # a fault: so many readings of the checks of each commit find none
+    _unread: dict[str, int] = field(default_factory=dict)
+
+    def check(
+        self,
+        commit: str,
+        name: str,
+        result: str | None = None,
+        *,
+        status: str | None = None,
+        again: bool = False,
+        workflow: str = "CI",
+        event: str = "push",
+    ) -> CheckRun:
+        """Report a check of a commit: `result` is a conclusion, or None while it runs. `again`: beside the old one."""
+        known = [run for run in self.checks if (run.commit, run.name) == (commit, name)]
+        if again or not known:
+            number = self.site.number()
+            run = CheckRun(
+                number=number,
+                commit=commit,
+                name=name,
+                workflow=workflow,
+                event=event,
+                url=f"https://ci.example/{number}",
+            )
+            self.checks.append(run)
+        else:
+            run = known[-1]
+        run.status = status.upper() if status else "COMPLETED" if result else "IN_PROGRESS"
+        run.conclusion = result.upper() if result else None
+        run.started_at = None if run.status == "QUEUED" else run.started_at or self.site.now()
+        run.completed_at = self.site.now() if result else None
+        self.tell_git()
+        return run
+
+    def status(
+        self, commit: str, context: str, state: str = "success", *, by: str = "", description: str = ""
+    ) -> Status:
+        """Write a commit status; the newest of a context counts."""
+        made = Status(
+            number=self.site.number(), commit=commit, context=context, state=state.upper(), creator=by or self.site.me,
+            created_at=self.site.now(), description=description,
+        )  # fmt: skip
+        self.statuses.append(made)
+        self.tell_git()
+        return made
+
+    def contexts(self, commit: str) -> list[Report]:
+        """Every check run of a commit and the newest status of each context."""
+        newest = {status.context: status for status in self.statuses if status.commit == commit}
+        return [*(run for run in self.checks if run.commit == commit), *newest.values()]
+
+    def shown(self, commit: str) -> list[Report]:
+        """What a client gets to see of them."""
+        waits = self._unread.setdefault(commit, self.late_checks)
+        if waits:
+            self._unread[commit] -= 1
+            return []
+        return self.contexts(commit)
+
+    def protect(self, branch: str, **rules: object) -> Protection:
+        """Set the rules of a branch: fields of `Protection`. Without any they are taken away."""
+        self.rules.pop(branch, None)
+        made = Protection(**rules)  # type: ignore[arg-type]
+        if rules:
+            self.rules[branch] = made
+        self.tell_git()
+        return made
+
+    def refuse_pushes(self, message: str | None = None) -> None:
+        """Let nobody push (None: everybody again). git prints `message`."""
+        flag = self.bare.path / "no-push"
+        flag.unlink(missing_ok=True)
+        if message is not None:
+            flag.write_text(message)
+
+    def lose_push(self) -> None:
+        """Take the next push, and lose the answer to it."""
+        (self.bare.path / "lose-push").touch()
+
+    def landable(self, branch: str) -> Iterable[str]:
+        """The commits that may be pushed straight to a protected branch: those that passed, where that is all it asks."""
+        rules = self.rules[branch]
+        commits = {run.commit for run in self.checks} | {status.commit for status in self.statuses}
+        return [sha for sha in sorted(commits) if not rules.reviews and not unmet_checks(self.contexts(sha), rules)]
+
+    def refused_push(self, branch: str, commit: str) -> str | None:
+        """Why this commit may not be pushed straight to this branch; None when it may."""
+        rules = self.rules.get(branch)
+        if rules is None or rules.pushes or not (rules.required or rules.reviews or rules.queue):
+            return None
+        if not rules.queue and commit in self.landable(branch):
+            return None
+        return _why(rules)
+
+    def tell_git(self) -> None:
+        """Write down for git's hook which pushes to which branches it is to refuse."""
+        lines = []
+        for branch, rules in self.rules.items():
+            if rules.pushes or not (rules.required or rules.reviews or rules.queue):
+                continue
+            allowed = ",".join(["", *([] if rules.queue else self.landable(branch)), ""])
+            lines.append(f"refs/heads/{branch} {allowed} {_why(rules)}\n")
+        (self.bare.path / "refused").write_text("".join(lines))
+
+
+def _why(rules: Protection) -> str:
+    if rules.queue:
+        return "Changes must be made through the merge queue"
+    if rules.reviews:
+        return "Changes must be made through a pull request."
+    return unmet_checks((), rules)[0]
