@@ -85,7 +85,7 @@ def answer(request: Request, root: Any, budget: Budget) -> tuple[dict[str, Any],
     except GraphQLError as error:
         return {"errors": [_told(error)]}, 1
     if errors := validate(schema(), document, RULES):
-        return {"errors": [_told(error) for error in errors]}, 1
+        return {"errors": [_in_githubs_words(_told(error)) for error in errors]}, 1
     operation = get_operation_ast(document, request.operation)
     if operation is None:
         return {"errors": [{"message": "A query attribute must be specified and must be a string."}]}, 1
@@ -146,3 +146,12 @@ def _told(error: GraphQLError) -> dict[str, Any]:
     if error.locations:
         told["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
     return {**told, "message": error.message}
+
+
+def _in_githubs_words(told: dict[str, Any]) -> dict[str, Any]:
+    """A field that is not in the schema, as GitHub complains of it; everything else as it is."""
+    found = re.match(r"Cannot query field '(\w+)' on type '(\w+)'", told["message"])
+    if found is None:
+        return told
+    extensions = {"code": "undefinedField", "typeName": found[2], "fieldName": found[1]}
+    return {**told, "extensions": extensions, "message": f"Field '{found[1]}' doesn't exist on type '{found[2]}'"}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from github.bare import NOBODY, Bare, Refused
+from github.bare import GITHUB, NOBODY, Bare, Refused
 from github.records import Problem, Protection, Pull
 from github.reports import Clerk, Reports
 from github.rules import refusals
@@ -183,6 +183,16 @@ class Pulls(Reports):
             except Refused:
                 self._trees[tip, head] = None  # histories without a common commit
         return self._trees[tip, head]
+
+    def test_merge(self, pull: Pull) -> str | None:
+        """The commit in which GitHub has tried to merge it, of the present tip and head; None where it doesn't merge."""
+        tree = self.tree(pull.tip, pull.head) if pull.state == "OPEN" else None
+        if tree is None:
+            return None
+        words = f"Merge {pull.head} into {pull.tip}\n"
+        made = self.bare.write(tree, (pull.tip, pull.head), words, GITHUB, GITHUB, "")
+        self.bare.update(f"refs/pull/{pull.number}/merge", made)
+        return made
 
     def landable(self, branch: str) -> Iterable[str]:
         """Beside commits that passed: heads of pull requests into it that meet all its rules."""

@@ -52,7 +52,8 @@ class Repository(Pulls):
         """Open a pull request. Raises Problem as GitHub does: no such branch, one there already, nothing to merge."""
         self.look()
         source, into, by = source or self, into or self.default, by or self.site.me
-        head, tip = source.bare.heads().get(branch), self.bare.heads().get(into)
+        heads = self.bare.heads()
+        head, tip = (heads if source is self else source.bare.heads()).get(branch), heads.get(into)
         if head is None or tip is None:
             words = f"Head sha can't be blank, Base sha can't be blank, No commits between {into} and {branch}"
             raise Problem(words, errors=[_invalid("head" if head is None else "base")])

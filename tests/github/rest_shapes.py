@@ -82,6 +82,8 @@ def details(it: Repository, pull: Pull) -> Json:
     by = it.site.account(pull.merged_by) if pull.merged_by else None
     return {
         "merged": pull.state == "MERGED",
+        # While it is open this is no merge, only the try of one.
+        "merge_commit_sha": pull.merge_commit or (it.test_merge(pull) if mergeable == "MERGEABLE" else None),
         "merged_by": {"login": by.login} if by else None,
         "mergeable": {"MERGEABLE": True, "CONFLICTING": False}.get(mergeable),
         "mergeable_state": merging.merge_state(it, pull, mergeable).lower(),

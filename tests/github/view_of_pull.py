@@ -100,9 +100,10 @@ class PullView:
         return CommitView(self._scene, self._pull.merge_commit) if self._pull.merge_commit else None
 
     @property
-    def potential_merge_commit(self) -> None:
-        """GitHub's test merge is not made here."""
-        return None
+    def potential_merge_commit(self) -> CommitView | None:
+        """What merging it would make."""
+        made = self._repository.test_merge(self._pull)
+        return CommitView(self._scene, made) if made else None
 
     @property
     def auto_merge_request(self) -> dict[str, Any] | None:
