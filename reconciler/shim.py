@@ -308,10 +308,10 @@ class Tree:
         self._agent, self._shim, self._root = agent, shim, root
         self.child = 0
 
-    def members(self) -> set[int]:
-        """The pids of everything that lives of the run; without /proc, of what we started ourselves."""
+    def members(self) -> list[int]:
+        """The pids of everything that lives of the run, parents first; without /proc, of what we started ourselves."""
         if not PROC:
-            return {self.child} - {0}
+            return [self.child] if self.child else []
         parents = parent_pids()
         found = {pid for pid in parents if self._witnessed(pid)} | {self._root}
         children: dict[int, list[int]] = {}
@@ -323,15 +323,16 @@ class Tree:
             new = [pid for pid in children.get(todo.pop(), ()) if pid not in found]
             found.update(new)
             todo.extend(new)
-        return found - {self._root, os.getpid(), 1}
+        return sorted(found - {self._root, os.getpid(), 1}, key=lambda pid: _depth(pid, parents))
 
     def send(self, *signals: int) -> bool:
         """Send these signals to every member; True if there was any.
 
         A pid may come to belong to somebody else at any time: so each is pinned first, then looked at once more.
+        Parents come first: a script whose 'sleep' was ended before it would go on with its next line.
         """
         pinned = {pid: handle for pid in self.members() if (handle := pin(pid)) is not None}
-        confirmed = self.members() if pinned else set()
+        confirmed = set(self.members()) if pinned else set()
         for pid, handle in pinned.items():
             if pid in confirmed:
                 send(pid, handle, *signals)
@@ -464,6 +465,14 @@ def parent_pids() -> dict[int, int]:
         if name.isdecimal() and (stat := _stat(int(name))) and not _dead(name, stat[0]):
             found[int(name)] = int(stat[1])
     return found
+
+
+def _depth(pid: int, parents: dict[int, int]) -> int:
+    """How many live processes stand above one. Read while they change, they may seem to form a ring."""
+    depth = 0
+    while (pid := parents.get(pid, 0)) and depth < len(parents):
+        depth += 1
+    return depth
 
 
 def marker(pid: int) -> bytes | None:

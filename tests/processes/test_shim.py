@@ -133,6 +133,19 @@ def test_the_time_limit_ends_the_whole_tree(machine: Machine):
     assert not lives(machine.told("child"))
 
 
+def test_who_started_a_process_is_signalled_before_it(monkeypatch):
+    # Numbers begin anew where the last one is reached: a child may have the lower one.
+    monkeypatch.setattr(shim, "parent_pids", lambda: {4194303: 300, 300: 1, 301: 4194303, 302: 300, 4194000: 301})
+    monkeypatch.setattr(shim, "marker", lambda pid: b"/runs/1" if pid in (301, 4194303) else None)
+    monkeypatch.setattr(shim, "pin", lambda pid: -1)
+    sent = []
+    monkeypatch.setattr(shim, "send", lambda pid, handle, *signals: sent.append(pid))
+
+    assert shim.Tree("/runs/1", None, None).send(signal.SIGTERM)
+
+    assert sent == [4194303, 301, 4194000]
+
+
 def test_an_agent_that_ignores_term_is_killed(machine: Machine, monkeypatch):
     monkeypatch.setattr(shim, "STOP_GRACE_S", 0.6)
     run = machine.start("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done")
