@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import click
@@ -26,7 +28,7 @@ from reconciler.cli.defaults import Asked, spawned_alone, undecided
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired, EpicSpec, MergeMode
-from reconciler.errors import UsageError
+from reconciler.errors import LockedError, UsageError
 from reconciler.job import Job
 from reconciler.names import RunKind
 from reconciler.planner import Plan
@@ -62,7 +64,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         decided = wheel.loop().look().plan
         out.answer(document.plan(decided), lambda: text.plan(decided, "reconcile merge"))
         return 1 if decided.actions else 0
-    with lock.reconciling(site.state, "merge"), interrupted() as (wake, stop, got):
+    with _alone(site), interrupted() as (wake, stop, got):
         site.catch_up()
         for spec in rest:
             site.forge.catch_up(spec.base)
@@ -79,6 +81,18 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         why = _why(tick.plan, job)
         out.chat(f"{job.task.id}: #{job.number} is not merged: {why}")
     return EXIT_NEEDS_PERSON if left else 1 if tick.errors else 0
+
+
+@contextmanager
+def _alone(site: Site) -> Iterator[None]:
+    try:
+        with lock.reconciling(site.state, "merge"):
+            yield
+    except LockedError as busy:
+        if all(spec.merge.mode is MergeMode.AUTO for spec in site.desired().epics):
+            raise
+        hint = "where a manifest says 'mode: manual' it merges nothing: end it for as long as you merge"
+        raise LockedError(str(busy), hint=hint) from busy
 
 
 def _why(decided: Plan, job: Job) -> str:

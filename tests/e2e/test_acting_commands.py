@@ -349,6 +349,18 @@ def test_a_spawn_that_can_not_be_is_refused_with_the_reason_and_changes_nothing(
     assert (shell.root / ".beads/issues.jsonl").read_text() == before and shell.attempts(task) == 0
 
 
+# --- merge -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"), [("auto", "it does what this would do"), ("manual", "end it for as long as you merge")]
+)
+def test_beside_a_watch_a_merger_is_told_whether_the_watch_merges(shell: Shell, mode: str, says: str) -> None:
+    manifest = shell.manifest(tasks=[], epic="project-none", mergePolicy={"mode": mode})
+    with watching(shell, "-f", str(manifest)):
+        assert says in shell.reconcile("merge", code=5)
+
+
 # --- what they answer ------------------------------------------------------------------------------------------
 
 
