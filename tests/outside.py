@@ -21,23 +21,27 @@ HERE = Path(__file__).resolve().parent.parent / ".outside"
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One version of one program. `install` runs in its folder; `binary` is relative to it."""
+    """One version of one program. `install` runs in its folder, where `files` stand; `binary` is relative to it."""
 
     version: str
     install: tuple[str, ...]
     binary: str
     env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def folder(self, name: str) -> Path:
         return HERE / f"{name}-{self.version}"
 
 
-def _go(package: str, version: str, *flags: str, **env: str) -> Program:
+def _go(module: str, command: str, version: str, *flags: str, **env: str) -> Program:
+    """Built in a module of its own that requires it: `go install` would ask for a list of all versions first."""
+    name = command.rpartition("/")[2]
     return Program(
         version=version,
-        install=("go", "install", *flags, f"{package}@v{version}"),
-        binary=package.rpartition("/")[2],
-        env={"GOBIN": ".", "GOFLAGS": "", **env},
+        install=("go", "build", "-mod=mod", "-trimpath", "-ldflags=-s -w", *flags, "-o", name, f"{module}/{command}"),
+        binary=name,
+        env={"GOFLAGS": "", **env},
+        files={"go.mod": f"module outside\n\ngo 1.24.0\n\nrequire {module} v{version}\n"},
     )
 
 
@@ -46,6 +50,7 @@ def _npm(package: str, version: str, binary: str) -> Program:
         version=version,
         install=("npm", "install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", f"{package}@{version}"),
         binary=f"node_modules/{binary}",
+        files={"package.json": "{}"},  # else npm looks for a project above
     )
 
 
@@ -59,7 +64,9 @@ def _pip(package: str, version: str, binary: str) -> Program:
 
 
 PROGRAMS: dict[str, Program] = {
-    "bd-sqlite": _go("github.com/steveyegge/beads/cmd/bd", "0.47.1", CGO_ENABLED="0"),
+    # The last generation on SQLite that builds without a C compiler, and the newest one, which holds a whole Dolt.
+    "bd-sqlite": _go("github.com/steveyegge/beads", "cmd/bd", "0.47.1", CGO_ENABLED="0"),
+    "bd": _go("github.com/steveyegge/beads", "cmd/bd", "1.3.0", "-tags=gms_pure_go", CGO_ENABLED="1"),
     "aider": _pip("aider-chat", "0.86.2", "aider"),
     "claude": _npm("@anthropic-ai/claude-code", "2.1.330", ".bin/claude"),
     "codex": _npm("@openai/codex", "0.169.0", ".bin/codex"),
@@ -90,10 +97,10 @@ def install(name: str) -> Path:
     program = PROGRAMS[name]
     folder = program.folder(name)
     folder.mkdir(parents=True, exist_ok=True)
-    env = {key: str(folder) if value == "." else value for key, value in program.env.items()}
-    if "npm" in program.install:
-        (folder / "package.json").write_text("{}")  # else npm looks for a project above
-    subprocess.run(program.install, cwd=folder, env={**os.environ, **env}, check=True, stdin=subprocess.DEVNULL)
+    for file, text in program.files.items():
+        (folder / file).write_text(text)
+    env = {**os.environ, **program.env}
+    subprocess.run(program.install, cwd=folder, env=env, check=True, stdin=subprocess.DEVNULL)
     there = find(name)
     if there is None:
         raise FileNotFoundError(f"{name} was installed, but {folder / program.binary} is not there")
