@@ -90,11 +90,11 @@ def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Be the only writer in a folder, which is made where it is missing. Raises TemporaryError when others are for long."""
     with telling(f"cannot lock {folder}"):
         folder.mkdir(exist_ok=True)
-        fd = _take(folder / LOCK)
+        fd = _take(folder / name, patience_s)
     try:
         yield
     finally:
@@ -112,15 +112,15 @@ def telling(what: str) -> Iterator[None]:
         raise TemporaryError(f"{what}: {error.strerror}", delay=30.0) from error
 
 
-def _take(path: Path) -> int:
-    deadline = time.monotonic() + PATIENCE_S
+def _take(path: Path, patience_s: float) -> int:
+    deadline = time.monotonic() + patience_s
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         if _locks(fd) and _is(fd, path):
             return fd
         os.close(fd)
         if time.monotonic() > deadline:
-            raise TemporaryError(f"another program has been writing to {path.parent} for {PATIENCE_S:g} s")
+            raise TemporaryError(f"another program has been writing to {path.parent} for {patience_s:g} s")
         time.sleep(0.005)
 
 

@@ -1,0 +1,86 @@
+"""A Beads database, read and written through the user's own `bd`.
+
+`versions` knows what each version can and which hurt, `program` finds and runs it, `decoding` reads what it prints,
+`store` looks at the tasks, `commands` says how a task gets from here to there, `writing` does it and reads it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from reconciler.errors import PermanentError, ReconcileError, TemporaryError
+from reconciler.names import TaskId
+from reconciler.observed import Graph
+from reconciler.ports import Change
+from reconciler.trackers import _files as files
+from reconciler.trackers import _settings as settings
+from reconciler.trackers._records import Record
+from reconciler.trackers.beads import decoding, store, versions, writing
+from reconciler.trackers.beads.program import Bd
+
+__all__ = ["BeadsTracker"]
+
+PATIENCE_S = 60.0
+
+
+class BeadsTracker:
+    """The tasks of one `.beads/` folder that holds a database.
+
+    People and other programs write there at any time, and nothing outside of it tells: every look is a process. `locks`
+    is a folder of ours: its lock keeps reconcilers from writing at once, others are met by reading back.
+    """
+
+    def __init__(self, main: Path, beads: Path, locks: Path, environ: Mapping[str, str], actor: str) -> None:
+        self._bd = Bd(main=main, beads=beads, environ=environ, actor=actor)
+        self._beads = beads
+        self._locks = locks
+        self._prefix = ""
+        self._digest = b""
+        self._graph: Graph = {}
+
+    def tasks(self) -> Graph:
+        """Every task, by id. Raises TemporaryError where `bd` gives no whole answer, PermanentError where none is there."""
+        found = store.everything(self._bd)
+        digest = hashlib.sha256(repr(found).encode("utf-8", "replace")).digest()
+        if digest != self._digest:
+            graph = decoding.graph_of(found)
+            if self._graph and not graph:
+                # A database that was moved, or is being made anew. Tasks that were there are not gone by that.
+                raise TemporaryError(
+                    f"the database of {self._beads} held {len(self._graph)} tasks, and now none",
+                    hint="put it back; or start reconcile again to begin with an empty one",
+                )
+            self._graph, self._digest = graph, digest
+        return self._graph
+
+    def prefix(self) -> str:
+        """What ids of this database begin with, without the dash. Asked for once."""
+        if not self._prefix:
+            self._prefix = (store.prefix(self._bd) or settings.prefix(self._beads)).removesuffix("-")
+        return self._prefix
+
+    def write(self, changes: Sequence[Change]) -> Sequence[ReconcileError | None]:
+        """Write all changes; for each, None or why it was not written. Raises as `tasks` does."""
+        if not changes:
+            return []
+        self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with files.locked(self._locks, "tracker", PATIENCE_S):
+            return writing.write(self._bd, changes)
+
+    def records(self) -> list[Record]:
+        """Every task as `bd` prints it, by id."""
+        return sorted(store.everything(self._bd), key=lambda record: str(record["id"]))
+
+    def record(self, task: TaskId) -> Record:
+        """One task as `bd` prints it. Raises PermanentError where there is none."""
+        found = next((record for record in store.some(self._bd, [task]) if record["id"] == task), None)
+        if found is None:
+            raise PermanentError(f"no task {task}", hint="'bd list --all' shows every id")
+        return found
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is known against the version that is installed. Raises PermanentError where none is there."""
+        version = self._bd.program().version
+        return tuple(f"bd {versions.spelled(version)}: {what}" for what in versions.troubles(version))

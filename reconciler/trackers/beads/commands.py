@@ -1,0 +1,183 @@
+"""Which commands bring a task from what it is to what it is to be. Pure.
+
+As few as can be: whatever changes at once goes into one command, and tasks that change alike share it. A close comes
+before the labels that go with it: `phase:merged` on an open task would read as a task that a person opened again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from reconciler.names import TaskId
+from reconciler.observed import Task
+from reconciler.trackers.beads.versions import Can
+
+MERGED = "phase:merged"  # written together with a close, by whoever saw the work on the base
+# What Linux passes on as one argument, with room for the option's name.
+ARGUMENT_MOST = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command for some tasks. `alone`: for no more than one of them."""
+
+    verb: tuple[str, ...]
+    tasks: tuple[TaskId, ...]
+    options: tuple[str, ...] = ()
+    alone: bool = False
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        ids = () if self.verb == ("create",) else self.tasks
+        return (*self.verb, *ids, *self.options, "--json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One task on its way. `now` is None while it is not made; `guarded`: only while it is what it is `now`."""
+
+    now: Task | None
+    wanted: Task
+    guarded: bool = False
+
+
+def commands(steps: Iterable[Step], can: Callable[[Can], bool], *, together: bool = True) -> list[Command]:
+    """The commands for these steps, in the order in which they are to be run.
+
+    Tasks are made in the order of the steps, but none before what it names. With `together`, equal changes share one.
+    """
+    found = [_commands(step, can) for step in _parents_first(list(steps))]
+    stages = (("create",), ("close",), ("update",), ("dep", "add"), ("dep", "remove"))
+    ordered = [c for stage in stages for each in found for c in each if c.verb == stage]
+    return _shared(ordered) if together else ordered
+
+
+def differing(now: Task | None, wanted: Task) -> frozenset[str]:
+    """The names of the fields that are not as they are to be. Blanks at the ends of a text are no difference."""
+    if now is None:
+        return frozenset({"id"})
+    names = {name for name in _TEXTS if getattr(now, name).strip() != getattr(wanted, name).strip()}
+    names |= {name for name in _VALUES if getattr(now, name) != getattr(wanted, name)}
+    names |= {name for name in _EDGES if set(getattr(now, name)) != set(getattr(wanted, name))}
+    # Nobody said why: what bd then writes there is as good.
+    if wanted.close_reason and now.closed and now.close_reason.strip() != wanted.close_reason.strip():
+        names.add("close_reason")
+    return frozenset(names)
+
+
+_TEXTS = ("title", "description", "acceptance", "notes")
+_VALUES = ("status", "priority", "assignee", "labels")
+_EDGES = ("parents", "blockers")
+
+
+def _commands(step: Step, can: Callable[[Can], bool]) -> list[Command]:
+    now, wanted, made = step.now, step.wanted, list[Command]()
+    if now is None:
+        made.append(_create(wanted, can))
+        # What can't be said of a task while it is made is changed afterwards.
+        now = replace(wanted, status="open", assignee="", notes="", close_reason="", closed_at=None)
+    names = differing(now, wanted)
+    closing = "close_reason" in names or ("status" in names and wanted.status == "closed")
+    if closing:
+        made.append(_close(now, wanted, can))
+    options = list(_update(now, wanted, names - {"status"} if closing else names, can))
+    if options:
+        made.append(Command(("update",), (wanted.id,), (*options, *_guards(step, options, can, closing))))
+    for parent in sorted(set(wanted.parents) - set(now.parents)):
+        made.append(Command(("dep", "add"), (wanted.id,), (parent, "--type=parent-child"), alone=True))
+    for blocker in sorted(set(wanted.blockers) - set(now.blockers)):
+        made.append(Command(("dep", "add"), (wanted.id,), (blocker, "--type=blocks"), alone=True))
+    for blocker in sorted(set(now.blockers) - set(wanted.blockers)):
+        made.append(Command(("dep", "remove"), (wanted.id,), (blocker,), alone=True))
+    return made
+
+
+def _create(wanted: Task, can: Callable[[Can], bool]) -> Command:
+    edges = [*(f"parent-child:{parent}" for parent in wanted.parents), *wanted.blockers]
+    options = [
+        f"--id={wanted.id}",
+        f"--title={wanted.title}",
+        f"--type={wanted.type}",
+        f"--priority={wanted.priority}",
+        f"--description={wanted.description}",
+        f"--acceptance={wanted.acceptance}",
+    ]
+    if wanted.labels:
+        options.append(f"--labels={_listed(sorted(wanted.labels))}")
+    if edges:
+        options.append(f"--deps={','.join(edges)}")
+    if can(Can.OWN_LABELS):
+        options.append("--no-inherit-labels")
+    return Command(("create",), (wanted.id,), tuple(options), alone=True)
+
+
+def _close(now: Task, wanted: Task, can: Callable[[Can], bool]) -> Command:
+    options = [f"--reason={wanted.close_reason or 'done'}"]
+    if wanted.closed_by_session and can(Can.SESSION):
+        options.append(f"--session={wanted.closed_by_session}")
+    if MERGED in wanted.labels - now.labels and can(Can.FORCE_CLOSE):
+        options.append("--force")  # its work is on the base, whatever it once waited for
+    return Command(("close",), (wanted.id,), tuple(options))
+
+
+def _update(now: Task, wanted: Task, names: frozenset[str], can: Callable[[Can], bool]) -> Iterator[str]:
+    for name in ("status", "assignee", "title", "description", "acceptance", "priority"):
+        if name in names:
+            yield f"--{name}={getattr(wanted, name)}"
+    if "notes" in names:
+        added = wanted.notes.removeprefix(f"{now.notes.rstrip()}\n")
+        appended = can(Can.APPEND_NOTES) and now.notes.strip() and added != wanted.notes
+        yield f"--append-notes={added}" if appended else f"--notes={wanted.notes}"
+    for label in sorted(wanted.labels - now.labels):
+        yield f"--add-label={_listed([label])}"
+    for label in sorted(now.labels - wanted.labels):
+        yield f"--remove-label={_listed([label])}"
+
+
+def _guards(step: Step, options: list[str], can: Callable[[Can], bool], closing: bool) -> tuple[str, ...]:
+    # Labels alone can't be guarded.
+    fields = any(not option.startswith(("--add-label", "--remove-label")) for option in options)
+    if not fields or not step.guarded or step.now is None or not can(Can.GUARDS):
+        return ()
+    status = step.wanted.status if closing else step.now.status
+    return (f"--if-status={status}", f"--if-assignee={step.now.assignee}")
+
+
+def _listed(labels: list[str]) -> str:
+    """Labels as one value: such an option is read as a line of a table."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(labels)
+    return line.getvalue()
+
+
+def _shared(ordered: Iterable[Command]) -> list[Command]:
+    found: dict[object, Command] = {}
+    for number, command in enumerate(ordered):
+        key = number if command.alone else (command.verb, command.options)
+        before = found.get(key)
+        found[key] = replace(before, tasks=(*before.tasks, *command.tasks)) if before else command
+    return list(found.values())
+
+
+def _parents_first(steps: list[Step]) -> list[Step]:
+    """The steps, each after those that make what it names; where they name each other in a ring, as they came."""
+    making = {step.wanted.id: step for step in steps if step.now is None}
+    placed: dict[TaskId, Step] = {}
+    pending = list(reversed(steps))
+    opened = set[TaskId]()
+    while pending:
+        step = pending.pop()
+        id = step.wanted.id
+        if id in placed:
+            continue
+        named = (*step.wanted.parents, *step.wanted.blockers) if step.now is None and id not in opened else ()
+        first = [making[other] for other in named if other in making and other not in placed and other not in opened]
+        if first:
+            opened.add(id)
+            pending += [step, *reversed(first)]
+        else:
+            placed[id] = step
+    return list(placed.values())

@@ -1,0 +1,152 @@
+"""The `bd` of this machine: which one it is, and how it is run.
+
+A variable of the environment that a version does not know is ignored, while a flag that it does not know is an error: so
+what can be said by a variable is. It runs in the main checkout, because settings of Beads may depend on the folder, with
+an absolute `BEADS_DIR`, because a worktree holds a stale copy of the tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from reconciler import shell
+from reconciler.errors import PermanentError, TemporaryError
+from reconciler.shell import Finished
+from reconciler.trackers.beads import decoding, versions
+from reconciler.trackers.beads.versions import Can, Version
+
+VERSION_S = 10.0
+READ_S = 30.0
+WRITE_S = 60.0
+TRIES = 4
+
+_SET = {
+    **dict.fromkeys(("BEADS_NO_DAEMON", "BD_NO_DAEMON", "BD_NON_INTERACTIVE", "BD_NO_PAGER", "NO_COLOR"), "1"),
+    **dict.fromkeys(("BD_AGENT_MODE", "BD_JSON_ENVELOPE"), "0"),
+    "BEADS_AUTO_START_DAEMON": "false",
+    "BD_EXPORT_GIT_ADD": "false",  # the index of the main checkout is the user's
+    "BD_METRICS_DISABLED": "true",
+}
+# Some make its lists shorter, some choose another database, one would be noted as who closed a task.
+_UNSET = ("CLAUDE_CODE", "CLAUDECODE", "CLAUDE_SESSION_ID", "BD_BACKEND", "BD_DATABASE_BACKEND", "BEADS_DB", "BD_DB")
+_LOCKED = ("database is locked", "sqlite_busy", "lock busy", "exclusive lock", "lock timeout", "try restarting")
+_AWAY = (
+    "serialization failure",
+    "error 1213",
+    "invalid connection",
+    "i/o timeout",
+    "connection re",
+    "context deadline",
+)
+
+
+class Locked(TemporaryError):
+    """Another process had the database, and nothing was done."""
+
+
+class Away(TemporaryError):
+    """The database did not answer in the middle of it: what was asked for may be done, or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An executable, and its version."""
+
+    path: str
+    version: Version
+
+    def can(self, what: Can) -> bool:
+        return versions.can(self.version, what)
+
+
+_PROBED: dict[tuple[str, int, int], Version] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bd:
+    """How `bd` is run for one repository. `main`: its main checkout; `actor`: in whose name things are changed."""
+
+    main: Path
+    beads: Path
+    environ: Mapping[str, str]
+    actor: str
+
+    def program(self) -> Program:
+        """The one on the PATH, asked for its version once. Raises PermanentError where there is none that can be used."""
+        path = shutil.which("bd", path=self.environ.get("PATH"))
+        if path is None:
+            raise PermanentError(
+                "the tasks are in a Beads database, and there is no 'bd' on the PATH",
+                hint="install Beads, or put its 'bd' on the PATH; nothing is written behind its database",
+            )
+        version = self._version(path)
+        if version < versions.OLDEST:
+            raise PermanentError(
+                f"{path} is bd {versions.spelled(version)}: {versions.troubles(version)[0]}",
+                hint=f"install {versions.spelled(versions.OLDEST)} or later",
+            )
+        return Program(path, version)
+
+    def read(self, *args: str) -> Finished:
+        """What a command that changes nothing answers. Raises TemporaryError where it fails, Locked after some tries."""
+        finished = self._run(args, READ_S)
+        if finished.code:
+            said = decoding.complaint(finished.code, finished.out, finished.err)
+            raise TemporaryError(f"bd {args[0]} failed: {said}", delay=30.0, hint="see what 'bd doctor' says")
+        return finished
+
+    def write(self, *args: str) -> Finished:
+        """What a command that changes something answers, whatever its exit status. Raises Locked, or Away."""
+        return self._run(args, WRITE_S)
+
+    def _run(self, args: tuple[str, ...], timeout_s: float) -> Finished:
+        argv = (self.program().path, *args)
+        trying = Retrying(
+            retry=retry_if_exception_type(Locked),
+            stop=stop_after_attempt(TRIES),
+            wait=wait_random_exponential(multiplier=0.2, max=3),
+            reraise=True,
+        )
+        return trying(self._once, argv, timeout_s)
+
+    def _once(self, argv: tuple[str, ...], timeout_s: float) -> Finished:
+        finished = shell.run(argv, env=self._env(), cwd=self.main, timeout_s=timeout_s)
+        if finished.code == 0 and finished.out.startswith((b"[", b'{"id"')):
+            return finished  # the usual answer, which may be long
+        said = decoding.complaint(finished.code, finished.out, finished.err)
+        for words, error in ((_LOCKED, Locked), (_AWAY, Away)):
+            if any(word in said.lower() for word in words):
+                raise error(f"bd {argv[1]}: {said}", delay=10.0)
+        return finished
+
+    def _env(self) -> dict[str, str]:
+        kept = {name: value for name, value in self.environ.items() if name not in _UNSET}
+        return {**kept, **_SET, "BEADS_DIR": str(self.beads), "BD_ACTOR": self.actor, "BEADS_ACTOR": self.actor}
+
+    def _version(self, path: str) -> Version:
+        real = os.path.realpath(path)
+        try:
+            found = os.stat(real)
+        except OSError as error:
+            raise PermanentError(f"{path} can't be looked at: {error.strerror}", hint="install Beads anew") from error
+        key = (real, found.st_mtime_ns, found.st_size)
+        if key not in _PROBED:
+            _PROBED[key] = self._asked_for_version(path)
+        return _PROBED[key]
+
+    def _asked_for_version(self, path: str) -> Version:
+        finished = shell.run((path, "version"), env=self._env(), cwd=self.main, timeout_s=VERSION_S)
+        version = versions.parsed(finished.text)
+        if finished.code or version is None:
+            first = finished.text.strip().partition("\n")[0][:80]
+            raise PermanentError(
+                f"{path} does not say its version, but {first!r} (exit status {finished.code})",
+                hint="is this the 'bd' of Beads? run 'bd version' yourself",
+            )
+        return version

@@ -1,0 +1,64 @@
+"""The tasks of a Beads database as `bd` tells them: one process for a look, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.errors import TemporaryError
+from reconciler.names import TaskId
+from reconciler.trackers._records import Record
+from reconciler.trackers.beads import decoding
+from reconciler.trackers.beads.program import Bd
+from reconciler.trackers.beads.versions import Can
+
+
+def everything(bd: Bd) -> list[Record]:
+    """Every task, closed and hidden ones too. Raises TemporaryError where that was not the whole answer."""
+    if bd.program().can(Can.LIST_EDGES):
+        return _listed(bd)
+    finished = bd.read("export")
+    if not finished.out.strip():
+        # No task, or no answer: the exit status is 0 for both. A list says which, if not what a task waits for.
+        found = _listed(bd)
+        if found:
+            raise _not_an_answer("export", "nothing")
+    try:
+        return decoding.exported(finished.out)
+    except decoding.Unreadable as error:
+        raise _not_an_answer("export", error) from error
+
+
+def some(bd: Bd, ids: Iterable[TaskId]) -> list[Record]:
+    """These tasks, as far as they are there; early versions tell all others with them."""
+    if not bd.program().can(Can.LIST_EDGES):
+        return everything(bd)
+    return _listed(bd, f"--id={','.join(sorted(ids))}")
+
+
+def prefix(bd: Bd) -> str:
+    """What the ids of this database begin with; empty where it does not say."""
+    try:
+        said = decoding.answer(bd.read("config", "get", "issue_prefix", "--json").out)
+    except decoding.Unreadable as error:
+        raise _not_an_answer("config", error) from error
+    return str(said.get("value") or "") if isinstance(said, dict) else ""
+
+
+def _listed(bd: Bd, *options: str) -> list[Record]:
+    program = bd.program()
+    # Without them some tasks are left out, first of all the closed ones; without a limit of 0 all but the first fifty.
+    options = ("--json", "--all", "--limit=0", *options)
+    if program.can(Can.LIST_HIDDEN):
+        options += ("--include-gates", "--include-templates")
+    if program.can(Can.LIST_INFRA):
+        options += ("--include-infra",)
+    if program.can(Can.LIST_NEEDS_FLAT):
+        options += ("--flat",)
+    try:
+        return decoding.records(bd.read("list", *options).out)
+    except decoding.Unreadable as error:
+        raise _not_an_answer("list", error) from error
+
+
+def _not_an_answer(what: str, said: object) -> TemporaryError:
+    return TemporaryError(f"bd {what} printed no tasks, but: {said}", delay=30.0, hint="see what 'bd doctor' says")

@@ -1,0 +1,177 @@
+"""Changes written through `bd`, each a compare-and-swap as far as that version allows, and all of them read back.
+
+Neither an exit status nor an echo says that something is stored: a lost claim ended with 0 for years, labels got lost. So
+the tasks are read, changed in mind, the commands are run that make the difference, and the tasks are read again; what is
+still missing is tried again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.names import TaskId, usable
+from reconciler.observed import Task
+from reconciler.ports import Change
+from reconciler.shell import Finished
+from reconciler.trackers import _records as records
+from reconciler.trackers.beads import decoding, store
+from reconciler.trackers.beads.commands import ARGUMENT_MOST, Command, Step, commands, differing
+from reconciler.trackers.beads.program import Bd
+
+ROUNDS = 3
+PAUSE_S = 0.3
+_MISMATCH = 13  # the exit status where a guard did not hold
+
+
+def write(bd: Bd, changes: Sequence[Change]) -> list[ReconcileError | None]:
+    """Write all changes; for each, None or why it was not written. Only under the lock.
+
+    Raises TemporaryError where not even reading is possible.
+    """
+    answers: list[ReconcileError | None] = [None] * len(changes)
+    named = {id for change in changes for id in _named(change) if usable(id)}
+    found = {record["id"]: record for record in store.some(bd, named)} if named else {}
+    before = decoding.graph_of(record for id, record in found.items() if id in named)
+    batch = _Batch(bd, before)
+    for number, change in enumerate(changes):
+        try:
+            batch.add(change, found)
+        except ReconcileError as error:
+            answers[number] = error
+    batch.write()
+    return [error or batch.errors.get(change.task) for error, change in zip(answers, changes, strict=True)]
+
+
+def _named(change: Change) -> tuple[TaskId, ...]:
+    new = change.create
+    made_with = ((new.parent,) if new and new.parent else ()) + (new.blockers if new else ())
+    return (change.task, *made_with, *change.add_blockers)
+
+
+@dataclass
+class _Batch:
+    """Tasks as they were, and as they are to be."""
+
+    bd: Bd
+    before: Mapping[TaskId, Task]
+    wanted: dict[TaskId, Task] = field(default_factory=dict)
+    guarded: set[TaskId] = field(default_factory=set)
+    errors: dict[TaskId, ReconcileError] = field(default_factory=dict)
+
+    def add(self, change: Change, found: dict[str, records.Record]) -> None:
+        """Make one more change in mind. Raises what the answer to it is, where it can't be made."""
+        now = datetime.now(UTC)
+        id = change.task
+        there = found.get(id)
+        if not usable(id) or (there is None and change.create is None):
+            raise _missing(id)
+        record = there if there is not None else records.made(id, change.create, now) if change.create else {}
+        after = records.changed(record, change, now)
+        task = records.task_of(after)
+        if any(len(text.encode()) > ARGUMENT_MOST for text in (task.description, task.acceptance, task.notes)):
+            raise PermanentError(f"{id}: a text of it is too long for bd", hint="put what is long into a file")
+        found[id] = after
+        self.wanted[id] = task
+        if change.expect_status is not None or change.expect_assignee is not None:
+            self.guarded.add(id)
+
+    def write(self) -> None:
+        """Bring the store there; what can't be done is in `errors`."""
+        now: Mapping[TaskId, Task] = self.before
+        pending = {id for id, task in self.wanted.items() if differing(now.get(id), task)}
+        for number in range(ROUNDS):
+            if not pending:
+                return
+            if number:
+                time.sleep(PAUSE_S * 3 ** (number - 1))
+            self._run(now, pending, together=number == 0)
+            now = decoding.graph_of(r for r in store.some(self.bd, pending) if r["id"] in pending)
+            pending = {id for id in pending if self._left(id, now.get(id))}
+        for id in pending:
+            missing = ", ".join(sorted(differing(now.get(id), self.wanted[id])))
+            self.errors.setdefault(
+                id, TemporaryError(f"{id}: bd reports no error, and yet it has not written: {missing}", delay=30.0)
+            )
+
+    def _run(self, now: Mapping[TaskId, Task], pending: set[TaskId], *, together: bool) -> None:
+        # In the order of the changes: what is made first is the older one.
+        steps = [
+            Step(now=now.get(id), wanted=task, guarded=id in self.guarded)
+            for id, task in self.wanted.items()
+            if id in pending
+        ]
+        refused = set[TaskId]()
+        for command in commands(steps, self.bd.program().can, together=together):
+            if command.verb == ("create",):
+                refused |= self._lacking(command.tasks[0], refused)
+            tasks = tuple(id for id in command.tasks if id not in refused)
+            if tasks:
+                refused |= self._do(Command(command.verb, tasks, command.options))
+
+    def _lacking(self, id: TaskId, refused: set[TaskId]) -> set[TaskId]:
+        """The task, where something that it names is not there: it would be made all the same, and wait for nothing."""
+        there = {*self.before, *self.wanted} - refused
+        missing = [target for target in _targets(self.wanted[id]) if target not in there]
+        if not missing:
+            return set()
+        self.errors[id] = (
+            TemporaryError(f"{id}: {missing[0]} could not be made, and it names that")
+            if missing[0] in self.wanted
+            else PermanentError(f"{id} names {missing[0]}, and there is no such task")
+        )
+        return {id}
+
+    def _do(self, command: Command) -> set[TaskId]:
+        """Run one command; the tasks for which it did not do what it should."""
+        try:
+            finished = self.bd.write(*command.argv)
+        except TemporaryError as error:
+            self.errors.update(dict.fromkeys(command.tasks, error))
+            return set(command.tasks)
+        done = _echoed(finished.out) if command.verb in (("update",), ("close",)) else set(command.tasks)
+        refused = set(command.tasks) if finished.code else set(command.tasks) - done
+        for id in refused:
+            self.errors[id] = _error(id, command, finished)
+        return refused
+
+    def _left(self, id: TaskId, now: Task | None) -> bool:
+        """True where something is left to be tried again for a task; notes in `errors` what became of the others."""
+        wanted, before = self.wanted[id], self.before.get(id)
+        names = differing(now, wanted)
+        if not names:
+            self.errors.pop(id, None)
+            return False
+        others = [name for name in ("status", "assignee") if name in names and now and before]
+        if any(getattr(now, name) != getattr(before, name) for name in others):
+            self.errors[id] = ChangedError(f"{id} has changed meanwhile")
+        return not isinstance(self.errors.get(id), (ChangedError, PermanentError))
+
+
+def _targets(task: Task) -> tuple[TaskId, ...]:
+    return (*task.parents, *task.blockers)
+
+
+def _error(id: TaskId, command: Command, finished: Finished) -> ReconcileError:
+    said = decoding.complaint(finished.code, finished.out, finished.err)
+    if finished.code == _MISMATCH:
+        return ChangedError(f"{id} has changed meanwhile: {said}")
+    what = f"{id}: bd {' '.join(command.verb)}: {said or 'it did nothing, and said nothing'}"
+    # Of several tasks it may have refused one because of another: each is tried by itself.
+    return PermanentError(what) if said and len(command.tasks) == 1 else TemporaryError(what)
+
+
+def _echoed(out: bytes) -> set[TaskId]:
+    try:
+        return {TaskId(str(record["id"])) for record in decoding.records(out)}
+    except decoding.Unreadable:
+        return set()
+
+
+def _missing(task: TaskId) -> PermanentError:
+    if not usable(task):
+        return PermanentError(f"{task!r} can't be the id of a task", hint="use letters, digits, '-', '_' and '.'")
+    return PermanentError(f"no task {task}", hint="'bd list --all' shows every id")

@@ -1,0 +1,463 @@
+"""A `bd` that answers oddly, late or not at all: a script in its place, with what real ones were seen to do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.names import TaskId
+from reconciler.observed import Task
+from reconciler.ports import Change, NewTask
+from reconciler.trackers.beads import BeadsTracker, decoding, program
+from reconciler.trackers.beads.commands import Step, commands
+from reconciler.trackers.beads.versions import Can, can
+
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+# Notes every call, then does what the test says for its first word. `$store` is what it would list.
+FAKE = """\
+#!/bin/sh
+here={here}
+store="$here/store"
+first="$1"
+echo "$*" >> "$here/calls"
+once() {{ mkdir "$here/once.$1" 2>/dev/null; }}
+echo "hint: upgrade today" >&2
+case "$first" in
+    version) echo "bd version {version} (dev)"; exit;;
+esac
+{script}
+case "$first" in
+    list) cat "$store";;
+    *) echo "[]";;
+esac
+"""
+
+
+def record(id: str = "x-1", **fields: object) -> dict[str, object]:
+    times = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
+    return {"id": id, "title": id, "status": "open", "priority": 2, "issue_type": "task", **times, **fields}
+
+
+class Fake:
+    """A folder with a `bd` that is told what to do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.here = folder
+        self.main = folder / "main"
+        (self.main / ".beads").mkdir(parents=True)
+        (folder / "bin").mkdir()
+        self.env = {"PATH": f"{folder}/bin:/usr/bin:/bin", "HOME": str(folder), "CLAUDE_SESSION_ID": "mine"}
+        self.holds(record())
+        self.does()
+
+    def does(self, script: str = "", version: str = "1.0.5") -> None:
+        path = self.here / "bin" / "bd"
+        path.write_text(FAKE.format(here=self.here, version=version, script=script))
+        path.chmod(0o755)
+
+    def holds(self, *records: dict[str, object]) -> None:
+        (self.here / "store").write_text(json.dumps(list(records)))
+
+    def tracker(self) -> BeadsTracker:
+        return BeadsTracker(self.main, self.main / ".beads", self.here / "locks", self.env, "reconcile@test")
+
+    def calls(self, verb: str = "") -> list[str]:
+        path = self.here / "calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if line.startswith(verb)]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    monkeypatch.setattr("reconciler.trackers.beads.writing.PAUSE_S", 0.01)
+    return Fake(tmp_path)
+
+
+def change(task: str = "x-1", **fields: object) -> Change:
+    return Change(task=TaskId(task), **fields)  # type: ignore[arg-type]
+
+
+def labelled(*tasks: str) -> list[Change]:
+    return [change(task, add_labels=frozenset({"l"})) for task in tasks]
+
+
+# --- looking -------------------------------------------------------------------------------------------------
+
+
+def test_a_look_is_one_process_however_many_tasks_there_are(fake: Fake) -> None:
+    fake.holds(*(record(f"x-{n}") for n in range(300)))
+    tracker = fake.tracker()
+
+    assert len(tracker.tasks()) == 300
+    assert len(tracker.tasks()) == 300
+    assert len(fake.calls("list")) == 2
+    assert len(fake.calls()) == 3  # and once its version
+
+
+def test_a_program_that_was_replaced_is_asked_for_its_version_again(fake: Fake) -> None:
+    tracker = fake.tracker()
+    tracker.tasks()
+    fake.does("# newer", version="0.59.0")
+
+    tracker.tasks()
+
+    assert "--flat" in fake.calls("list")[-1]
+
+
+def test_a_version_that_draws_a_tree_is_asked_for_a_list(fake: Fake) -> None:
+    fake.does('case "$*" in *--flat*) ;; *) echo "○ x-1 ● P2 x-1"; exit;; esac', version="0.59.0")
+
+    assert set(fake.tracker().tasks()) == {"x-1"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["exit 0", 'echo "○ x-1 ● P2 x-1"; exit', "echo '[{\"id\":'; exit", 'echo \'{"error": "no"}\'; exit', "exit 3"],
+    ids=["nothing", "a tree", "half an answer", "an error", "a failure"],
+)
+def test_what_is_no_answer_is_not_an_empty_store(fake: Fake, script: str) -> None:
+    fake.does(script)
+
+    with pytest.raises(TemporaryError):
+        fake.tracker().tasks()
+
+
+def test_early_versions_are_asked_for_their_export_because_their_lists_tell_no_edges(fake: Fake) -> None:
+    line = json.dumps(record(dependencies=[{"issue_id": "x-1", "depends_on_id": "x-2", "type": "blocks"}]))
+    fake.does(f"test $first = export && {{ echo '{line}'; exit; }}", version="0.47.1")
+
+    assert fake.tracker().tasks()[TaskId("x-1")].blockers == ("x-2",)
+
+
+def test_an_export_of_nothing_is_believed_when_the_list_is_empty_too(fake: Fake) -> None:
+    fake.does("test $first = export && exit", version="0.47.1")
+    with pytest.raises(TemporaryError, match="export printed no tasks"):
+        fake.tracker().tasks()
+
+    fake.holds()
+
+    assert fake.tracker().tasks() == {}
+
+
+def test_a_database_that_lost_all_of_its_tasks_is_not_believed(fake: Fake) -> None:
+    tracker = fake.tracker()
+    tracker.tasks()
+    fake.holds()
+
+    with pytest.raises(TemporaryError, match="held 1 tasks, and now none"):
+        tracker.tasks()
+
+
+def test_a_database_that_somebody_has_is_waited_for(fake: Fake) -> None:
+    fake.does('test $first = list && once lock && { echo "Error: database is locked" >&2; exit 1; }')
+
+    assert set(fake.tracker().tasks()) == {"x-1"}
+
+
+def test_a_database_that_somebody_keeps_is_said(fake: Fake) -> None:
+    fake.does(
+        'test $first = list && { echo "embeddeddolt: another process holds the exclusive lock on x" >&2; exit 1; }'
+    )
+
+    with pytest.raises(TemporaryError, match="exclusive lock"):
+        fake.tracker().tasks()
+    assert len(fake.calls("list")) == program.TRIES
+
+
+def test_a_program_that_hangs_is_ended_with_all_that_it_started(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "READ_S", 0.5)
+    fake.does(f"sleep 30 & echo $! > {fake.here}/child; wait")
+
+    with pytest.raises(TemporaryError, match="did not end within"):
+        fake.tracker().tasks()
+
+    child = int((fake.here / "child").read_text())
+    _until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
+
+
+def test_a_missing_program_is_named_with_what_to_do(fake: Fake) -> None:
+    (fake.here / "bin" / "bd").unlink()
+
+    with pytest.raises(PermanentError, match="no 'bd' on the PATH") as said:
+        fake.tracker().tasks()
+    assert "install Beads" in str(said.value.hint)
+
+
+@pytest.mark.parametrize("version", ["0.20.1", "0.24.0"])
+def test_a_version_that_cannot_change_labels_is_refused_by_name(fake: Fake, version: str) -> None:
+    fake.does(version=version)
+
+    with pytest.raises(PermanentError, match=f"bd {version}"):
+        fake.tracker().tasks()
+
+
+def test_a_program_of_another_kind_is_refused(fake: Fake) -> None:
+    path = fake.here / "bin" / "bd"
+    path.write_text("#!/bin/sh\necho blue; exit 0\n")
+
+    with pytest.raises(PermanentError, match="does not say its version, but 'blue'"):
+        fake.tracker().tasks()
+
+
+@pytest.mark.parametrize(("version", "said"), [("1.0.4", "issues.jsonl"), ("0.59.0", "no JSON"), ("1.3.0", None)])
+def test_versions_that_are_known_to_hurt_are_warned_of_by_name(fake: Fake, version: str, said: str | None) -> None:
+    fake.does(version=version)
+
+    warnings = fake.tracker().warnings()
+
+    assert [said in each and each.startswith(f"bd {version}") for each in warnings] == [True] * bool(said)
+
+
+def test_what_it_is_run_with_keeps_it_quiet_and_at_the_right_database(fake: Fake) -> None:
+    fake.does(f"env > {fake.here}/env; pwd > {fake.here}/pwd")
+
+    fake.tracker().tasks()
+
+    env = dict(line.split("=", 1) for line in (fake.here / "env").read_text().splitlines())
+    assert env["BEADS_DIR"] == str(fake.main / ".beads")
+    assert (env["BEADS_NO_DAEMON"], env["BD_ACTOR"]) == ("1", "reconcile@test")
+    assert "CLAUDE_SESSION_ID" not in env
+    assert Path((fake.here / "pwd").read_text().strip()) == fake.main.resolve()
+
+
+def test_a_login_in_what_it_complains_of_is_never_repeated(fake: Fake) -> None:
+    fake.does('echo "Error: dial root:hunter2@tcp(db:3307)/beads: unknown host" >&2; exit 1')
+
+    with pytest.raises(TemporaryError) as said:
+        fake.tracker().tasks()
+    assert "hunter2" not in str(said.value)
+    assert "unknown host" in str(said.value)
+
+
+# --- writing -------------------------------------------------------------------------------------------------
+
+# An `update` that stores nothing and says that all went well.
+SAYS_SO = f"""test $first = update && {{ echo '{json.dumps([record()])}'; exit; }}"""
+
+
+def storing(*records: dict[str, object]) -> str:
+    """Shell that makes these the store."""
+    return f"echo '{json.dumps(list(records))}' > $store"
+
+
+def test_a_write_that_got_lost_is_written_again(fake: Fake) -> None:
+    kept = record(labels=["l"])
+    fake.does(f"test $first = update && {{ once lost || {storing(kept)}; echo '[{json.dumps(record())}]'; exit; }}")
+
+    assert fake.tracker().write(labelled("x-1")) == [None]
+    assert len(fake.calls("update")) == 2
+
+
+def test_a_write_that_gets_lost_again_and_again_is_said(fake: Fake) -> None:
+    fake.does(SAYS_SO)
+
+    (answer,) = fake.tracker().write(labelled("x-1"))
+
+    assert isinstance(answer, TemporaryError)
+    assert "not written: labels" in str(answer)
+
+
+def test_a_claim_that_somebody_else_won_is_to_be_looked_at_again(fake: Fake) -> None:
+    theirs = record(status="in_progress", assignee="them")
+    fake.does(f"test $first = update && {{ {storing(theirs)}; echo 'already claimed by them' >&2; exit 0; }}")
+
+    (answer,) = fake.tracker().write([change(expect_status=frozenset({"open"}), status="in_progress", assignee="us")])
+
+    assert isinstance(answer, ChangedError)
+
+
+def test_a_guard_that_did_not_hold_is_to_be_looked_at_again(fake: Fake) -> None:
+    fake.does("test $first = update && exit 13", version="1.3.0")
+
+    (answer,) = fake.tracker().write([change(expect_status=frozenset({"open"}), assignee="us")])
+
+    assert isinstance(answer, ChangedError)
+    assert "--if-status=open --if-assignee=" in fake.calls("update")[0]
+
+
+def test_tasks_that_change_alike_share_one_command(fake: Fake) -> None:
+    fake.holds(record("x-1"), record("x-2"), record("x-3"))
+    after = [record(id, labels=["l"]) for id in ("x-1", "x-2", "x-3")]
+    fake.does(f"test $first = update && {{ {storing(*after)}; echo '{json.dumps(after)}'; exit; }}")
+
+    assert fake.tracker().write(labelled("x-1", "x-2", "x-3")) == [None] * 3
+    assert [call.split()[1:4] for call in fake.calls("update")] == [["x-1", "x-2", "x-3"]]
+
+
+def test_one_task_that_is_refused_in_company_stops_no_other(fake: Fake) -> None:
+    fake.holds(record("x-1"), record("x-2"))
+    stored = [record("x-1"), record("x-2", labels=["l"])]
+    fake.does(
+        f"""case "$*" in
+        "update x-1 x-2 "*|"update x-1 "*) echo '{{"error": "x-1 is not for you"}}'; exit 1;;
+        "update x-2 "*) {storing(*stored)}; echo '{json.dumps(stored[1:])}'; exit;;
+        esac"""
+    )
+
+    refused, done = fake.tracker().write(labelled("x-1", "x-2"))
+
+    assert "not for you" in str(refused)
+    assert done is None
+
+
+def test_nothing_is_closed_as_merged_unless_the_close_was_taken(fake: Fake) -> None:
+    fake.does('test $first = close && { echo "cannot close x-1: blocked by open issues [x-2]" >&2; exit 0; }')
+
+    (answer,) = fake.tracker().write([change(status="closed", add_labels=frozenset({"phase:merged"}))])
+
+    assert isinstance(answer, PermanentError)
+    assert fake.calls("update") == []
+
+
+def test_a_write_that_hangs_is_looked_up_before_anything_is_said(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "WRITE_S", 0.5)
+    fake.does(f"test $first = update && {{ {storing(record(labels=['l']))}; sleep 30; }}")
+
+    assert fake.tracker().write(labelled("x-1")) == [None]
+
+
+def test_a_text_that_is_too_long_for_an_argument_is_refused_before_anything_runs(fake: Fake) -> None:
+    (answer,) = fake.tracker().write([change(description="x" * 130_000)])
+
+    assert isinstance(answer, PermanentError)
+    assert fake.calls("update") == []
+
+
+# --- what it prints ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"id": "x-1"}]',
+        '{"id": "x-1", "schema_version": 1}',
+        '{"schema_version": 1, "data": [{"id": "x-1"}]}',
+        '{"schema_version": 1, "items": [{"id": "x-1"}]}',
+        '{"issues": [{"id": "x-1"}], "meta": {}}',
+        '{"closed": [{"id": "x-1"}], "unblocked": []}',
+        '\ufeffLoading…\n[{"id": "x-1"}]\nDone.',
+        '[{"_schema": "beads"}, {"_type": "memory", "id": "m"}, {"id": "x-1"}]',
+    ],
+)
+def test_every_shape_of_an_answer_is_read(text: str) -> None:
+    assert [found["id"] for found in decoding.records(text.encode())] == ["x-1"]
+
+
+@pytest.mark.parametrize("text", ["", "x-1", "[", '{"error": "no"}', "3", "NaN"])
+def test_what_is_no_list_of_tasks_is_not_taken_for_one(text: str) -> None:
+    with pytest.raises(decoding.Unreadable):
+        decoding.records(text.encode())
+
+
+# --- which commands ------------------------------------------------------------------------------------------
+
+
+def task(id: str = "x-1", **fields: object) -> Task:
+    at = {"created_at": _AT, "updated_at": _AT}
+    return Task(id=TaskId(id), title=id, **at, **fields)  # type: ignore[arg-type]
+
+
+def newest(what: Can) -> bool:
+    return can((9, 0, 0), what)
+
+
+def spelled(*steps: Step) -> list[str]:
+    return [" ".join(command.argv) for command in commands(steps, newest)]
+
+
+def test_one_transition_is_one_command() -> None:
+    before = task(labels=frozenset({"phase:spawned"}))
+    after = task(status="in_progress", assignee="us", labels=frozenset({"phase:working"}), notes="n")
+
+    (only,) = commands([Step(now=before, wanted=after)], newest)
+
+    assert {"--status=in_progress", "--assignee=us", "--notes=n", "--add-label=phase:working"} < set(only.options)
+    assert "--remove-label=phase:spawned" in only.options
+
+
+def test_a_close_comes_before_the_labels_that_go_with_it() -> None:
+    done = task(status="closed", close_reason="merged in #1", labels=frozenset({"phase:merged"}))
+
+    close, update = spelled(Step(now=task(), wanted=done))
+
+    assert close.startswith("close x-1 --reason=merged in #1")
+    assert update.startswith("update x-1 --add-label=phase:merged")
+
+
+@pytest.mark.parametrize("labels", [frozenset(), frozenset({"phase:merged"})], ids=["by hand", "landed"])
+def test_only_what_has_landed_is_closed_by_force(labels: frozenset[str]) -> None:
+    (close, *_) = spelled(Step(now=task(), wanted=task(status="closed", labels=labels)))
+
+    assert ("--force" in close) is bool(labels)
+
+
+def test_a_task_is_made_after_what_it_names() -> None:
+    steps = [
+        Step(now=None, wanted=task("x-1", parents=("x-e",), blockers=("x-2",))),
+        Step(now=None, wanted=task("x-2", parents=("x-e",))),
+        Step(now=None, wanted=task("x-e", type="epic")),
+    ]
+
+    assert [command.tasks for command in commands(steps, newest)] == [("x-e",), ("x-2",), ("x-1",)]
+
+
+def test_tasks_that_name_each_other_in_a_ring_are_all_tried() -> None:
+    steps = [Step(now=None, wanted=task(a, blockers=(TaskId(b),))) for a, b in (("x-1", "x-2"), ("x-2", "x-1"))]
+
+    assert {command.tasks for command in commands(steps, newest)} == {("x-1",), ("x-2",)}
+
+
+def test_no_command_is_ever_without_a_task() -> None:
+    # `bd update --json` would change whichever task was touched last.
+    steps = [Step(now=task(), wanted=task()), Step(now=task("x-2"), wanted=task("x-2", priority=0))]
+
+    assert [command.tasks for command in commands(steps, newest)] == [("x-2",)]
+
+
+def test_a_label_with_a_comma_stays_one_label() -> None:
+    (update,) = commands([Step(now=task(), wanted=task(labels=frozenset({'a,"b'})))], newest)
+
+    assert update.options == ('--add-label="a,""b"',)
+
+
+def test_text_that_looks_like_an_option_is_only_text() -> None:
+    (create,) = commands([Step(now=None, wanted=task(description="--force", acceptance="-x"))], newest)
+
+    assert "--description=--force" in create.options
+    assert create.argv[0] == "create"
+
+
+def test_no_task_takes_over_the_labels_of_its_epic() -> None:
+    (create,) = commands([Step(now=None, wanted=task(parents=(TaskId("x-e"),)))], newest)
+
+    assert "--no-inherit-labels" in create.options
+
+
+def test_notes_are_added_to_where_that_is_safe_and_replaced_where_it_is_not() -> None:
+    step = Step(now=task(notes="one"), wanted=task(notes="one\ntwo"))
+
+    assert commands([step], newest)[0].options == ("--append-notes=two",)
+    assert commands([step], lambda what: can((0, 49, 6), what))[0].options == ("--notes=one\ntwo",)
+
+
+def test_a_task_is_made_with_all_that_it_waits_for(fake: Fake) -> None:
+    # Else it could be started before it is known that it has to wait.
+    fake.holds(record("x-1"))
+
+    (answer,) = fake.tracker().write([change("x-2", create=NewTask(title="t", blockers=(TaskId("x-404"),)))])
+
+    assert isinstance(answer, PermanentError)
+    assert fake.calls("create") == []
+
+
+def _until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
