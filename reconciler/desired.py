@@ -45,6 +45,7 @@ class OnConflict(StrEnum):
 class TrackerKind(StrEnum):
     AUTO = "auto"
     JSONL = "jsonl"
+    BEADS = "beads"
 
 
 class ForgeKind(StrEnum):

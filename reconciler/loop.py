@@ -89,6 +89,7 @@ class Loop:
     ports: Ports
     host: str = "localhost"
     forges: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
+    trackers: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
     clock: Callable[[], datetime] = now
     wanted: Callable[[Action], bool] = lambda action: True
     seen: Callable[[Tick], None] = lambda tick: None
@@ -107,7 +108,13 @@ class Loop:
         at = self.clock()
         # A clock that was set back must not make anything rest for longer than it would have.
         failures = {s: f for s, f in self._failures.items() if f.until <= at + timedelta(seconds=PERMANENT_S)}
-        circumstances = Circumstances(at=at, host=self.host, failures=failures, forges=self.forges(desired))
+        circumstances = Circumstances(
+            at=at,
+            host=self.host,
+            failures=failures,
+            forges=self.forges(desired),
+            trackers=self.trackers(desired),
+        )
         observed = observe(desired, self.ports, circumstances)
         if self._decided and self._decided.holds(desired, observed):
             return Tick(observed=self._decided.closer(observed.at), plan=self._decided.plan)

@@ -318,6 +318,7 @@ class Observed:
     salvages: tuple[Salvage, ...] = ()
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
     forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
+    trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
 
 

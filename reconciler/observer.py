@@ -47,12 +47,13 @@ Candidates = Mapping[TaskId, Candidate | Conflict | Unknown]
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What the one who looks knows by itself: the time, the host, what went wrong lately, which forge can't be used."""
+    """What the one who looks knows by itself: the time, the host, what went wrong lately, which forge or tracker can't be used."""
 
     at: datetime
     host: str = "localhost"
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)
     forges: Mapping[str, str] = field(default_factory=dict)
+    trackers: Mapping[str, str] = field(default_factory=dict)
 
 
 def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Observed:
@@ -89,6 +90,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
         salvages=_or(ask(ports.workspaces.salvages), ()),
         agents_missing={s.name: why for s in desired.epics if (why := _missing(ports, s))},
         forges=circumstances.forges,
+        trackers=circumstances.trackers,
         failures=circumstances.failures,
     )
 

@@ -216,6 +216,8 @@ def _epic_plan(
 def _held(crew: Crew, observed: Observed) -> Waiting | None:
     """Why nothing of this manifest can be judged or done."""
     spec = crew.spec
+    if why := observed.trackers.get(spec.name):
+        return Waiting(Reason.TRACKER_UNAVAILABLE, why)
     if why := observed.forges.get(spec.name):
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
     if spec.epic and crew.epic is None:
@@ -240,6 +242,8 @@ def _silent(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
     for name, source in sources.items():
         if isinstance(source, Unknown):
             yield name, source.why
+    if why := observed.trackers.get(spec.name):
+        yield "tracker", why
     if why := observed.forges.get(spec.name):
         yield "forge", why
 

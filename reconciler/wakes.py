@@ -36,15 +36,16 @@ class Spot:
     made_only: bool = False
 
 
-def spots(state: Path, common: Path, beads: Path, sources: list[Path]) -> list[Spot]:
-    """Where what we observe announces that it changed."""
+def spots(state: Path, common: Path, beads: Path | None, sources: list[Path]) -> list[Spot]:
+    """Where what we observe announces that it changed. `beads`: the folder of the built-in store; a database is never
+    listened to, because reading it would wake us again."""
     return [
         Spot(state / "manifests"),
         # Never the logs beside it: what agents print would wake us for ever.
         Spot(state / "runs", recursive=True, names=frozenset({"exit.json", "run.json", "since.json"}), made_only=True),
         Spot(common / "refs" / "heads", recursive=True),
         Spot(common / "refs" / "reconcile", recursive=True),
-        Spot(beads, names=frozenset({"issues.jsonl"})),
+        *([] if beads is None else [Spot(beads, names=frozenset({"issues.jsonl"}))]),
         *(
             Spot(path if path.is_dir() else path.parent, names=frozenset() if path.is_dir() else frozenset({path.name}))
             for path in sources

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reconciler import git, manifest
 from reconciler.agents import claude, command
-from reconciler.desired import Desired, EpicSpec, ForgeKind
+from reconciler.desired import Desired, EpicSpec, ForgeKind, TrackerKind
 from reconciler.errors import ManifestError, PermanentError, ReconcileError
 from reconciler.forges.local import LocalForge
 from reconciler.forges.local.remotes import Remote, Remotes
@@ -23,6 +23,8 @@ from reconciler.manifest import Recorded
 from reconciler.ports import Agent, Ports
 from reconciler.runners._processes import descends_from_a_carrier
 from reconciler.runners.local import LocalRunner
+from reconciler.trackers.beads import BeadsTracker
+from reconciler.trackers.chosen import ChosenTracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
 
@@ -44,7 +46,7 @@ class Site:
     repository: Repository
     git: Git
     recorded: Recorded
-    tracker: JsonlTracker
+    tracker: ChosenTracker
     workspaces: GitWorkspaces
     runner: LocalRunner
     forge: LocalForge
@@ -93,6 +95,14 @@ class Site:
         why = _foreign_remote(self.git.config())
         return {spec.name: why for spec in desired.epics if why and spec.forge is ForgeKind.AUTO}
 
+    def trackers(self, desired: Desired) -> Mapping[str, str]:
+        """For each manifest that asks for another tracker than the one that keeps the tasks here: what to write."""
+        try:
+            database = self.database()
+        except ReconcileError:
+            return {}  # the tracker says so itself
+        return {spec.name: why for spec in desired.epics if (why := _other_tracker(spec.tracker, database))}
+
     @property
     def default_base(self) -> str | None:
         """The base of a manifest that names none."""
@@ -101,6 +111,14 @@ class Site:
     def database(self) -> str | None:
         """What says that a real Beads keeps the tasks; None where the built-in store does."""
         return holds_database(self.beads)
+
+    @property
+    def store(self) -> Path | None:
+        """The folder of the built-in store; None where a database may be there, which nobody is to listen to."""
+        try:
+            return None if self.database() else self.beads
+        except ReconcileError:
+            return None
 
     def remote(self, base: str) -> Remote:
         """Where a base is pushed. Raises PermanentError where there is no such remote."""
@@ -116,11 +134,16 @@ def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = 
     tool = Git(repository, environ, control)
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"
+    host = socket.gethostname()
     return Site(
         repository=repository,
         git=tool,
         recorded=recorded,
-        tracker=JsonlTracker(beads),
+        tracker=ChosenTracker(
+            beads,
+            JsonlTracker(beads),
+            BeadsTracker(repository.main, beads, repository.state / "locks", environ, f"reconcile@{host}"),
+        ),
         workspaces=GitWorkspaces(tool),
         runner=LocalRunner(
             repository.state,
@@ -133,7 +156,7 @@ def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = 
         ),
         forge=LocalForge(tool),
         journal=Journal(beads, repository.main),
-        host=socket.gethostname(),
+        host=host,
     )
 
 
@@ -172,6 +195,18 @@ def _default_base(tool: Git) -> str | None:
         found = tool.refs("symbolic-ref", "--quiet", ref, ok=(0, 1, 128)).text.strip()
         if found.startswith(prefix):
             return found.removeprefix(prefix)
+    return None
+
+
+def _other_tracker(kind: TrackerKind, database: str | None) -> str | None:
+    """Why this kind of tracker is not the one that keeps the tasks; None where it is."""
+    if kind is TrackerKind.JSONL and database:
+        return (
+            f"the tasks are in a Beads database ({database}), and 'tracker: jsonl' is the built-in store; write "
+            "'tracker: auto', or export with 'bd export' and move the database out of .beads/"
+        )
+    if kind is TrackerKind.BEADS and not database:
+        return "there is no Beads database in .beads/; run 'bd init', or write 'tracker: auto' for the built-in store"
     return None
 
 

@@ -132,6 +132,8 @@ class StartAgent(Action):
                 "RECONCILE_BASE": self.spec.base,
                 "RECONCILE_ATTEMPT": str(self.attempt),
                 "BEADS_DIR": f"{self.spec.repository}/.beads",
+                "BEADS_NO_DAEMON": "1",  # one would outlive the run, or be ended with it
+                "CLAUDE_SESSION_ID": str(self.run),  # what Beads notes of who closes a task
                 **started.env,
                 **spec.env,
             },

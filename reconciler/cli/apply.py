@@ -103,7 +103,7 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
         if not wait:
             tick = loop.until_quiet(stop)
         else:
-            places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.beads, [])
+            places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.store, [])
             with Wakes(places, wake), _deadline(timeout, stop, wake), live.view(wheel):
                 over = Over()
                 tick = loop.forever(wake, stop, enough=lambda tick: over(wheel.mine(tick.plan)))

@@ -68,7 +68,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         site.catch_up()
         for spec in rest:
             site.forge.catch_up(spec.base)
-        with Wakes(spots(site.state, site.repository.common, site.beads, []), wake):
+        with Wakes(spots(site.state, site.repository.common, site.store, []), wake):
             tick = wheel.loop().forever(wake, stop, enough=lambda tick: no_wait or not _checking(tick.plan))
     if out.for_people:
         out.console().print(text.summary(tick.plan))

@@ -26,7 +26,10 @@ PRIORITY = click.IntRange(0, 4)
 
 @click.group("task", context_settings={"help_option_names": ["-h", "--help"]})
 def task_command() -> None:
-    """Keep the tasks of a repository that has no Beads: .beads/issues.jsonl, in the form that Beads imports."""
+    """Keep the tasks of a repository that has no Beads: .beads/issues.jsonl, in the form that Beads imports.
+
+    Where a real Beads keeps them, all of this but 'create' goes to its database: an agent's words are the same there.
+    """
 
 
 @task_command.command("create")

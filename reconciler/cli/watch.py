@@ -45,7 +45,7 @@ def watch_command(
         site.catch_up()
         loop = wheel.loop()
         loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
-        with Wakes(spots(site.state, site.repository.common, site.beads, watched.paths), wake), live.view(wheel):
+        with Wakes(spots(site.state, site.repository.common, site.store, watched.paths), wake), live.view(wheel):
             over = Over()
             tick = loop.forever(wake, stop, interval_s=interval, enough=lambda tick: until_done and over(tick.plan))
     if out.for_people:

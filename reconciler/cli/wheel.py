@@ -15,6 +15,8 @@ from reconciler.cli.output import Output
 from reconciler.desired import Desired
 from reconciler.journal import Event
 from reconciler.loop import Loop, Tick
+from reconciler.observed import Unknown
+from reconciler.observer import ask
 from reconciler.planner import EpicPlan, Plan
 from reconciler.render import document, text
 from reconciler.wiring import Site
@@ -35,11 +37,15 @@ class Wheel:
     told: Plan | None = None
 
     def loop(self) -> Loop:
+        warned = ask(self.site.tracker.warnings)
+        for word in () if isinstance(warned, Unknown) else warned:
+            self.out.chat(f"warning: {word}; install another version")
         return Loop(
             load=lambda: replace((self.load or self.site.desired)(), acting=self.names),
             ports=self.site.ports,
             host=self.site.host,
             forges=self.site.forges,
+            trackers=self.site.trackers,
             wanted=lambda action: self._mine(action.manifest) and self.wanted(action),
             seen=self._seen,
         )

@@ -18,6 +18,7 @@ from reconciler.doctor.findings import Finding, Probe, State
 from reconciler.doctor.scene import Scene
 from reconciler.errors import ReconcileError
 from reconciler.shell import Finished
+from reconciler.trackers.beads.versions import TROUBLES, Trouble, Version
 
 ASK_S = 8.0
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
@@ -40,17 +41,6 @@ _QUIET = {
     "NO_COLOR": "1",
     "OPENCODE_DISABLE_AUTOUPDATE": "1",
 }
-
-Version = tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Versions from `first` on and before `mended`, and what is wrong with them."""
-
-    first: Version
-    mended: Version
-    what: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +65,8 @@ class Program:
     troubles: tuple[Trouble, ...] = ()
 
 
-_BD_TROUBLES = (
-    Trouble((0, 0, 0), (0, 24, 1), "it can't change labels of a task, and is not supported"),
-    Trouble((0, 51, 0), (0, 53, 0), "its released programs can't open their own database"),
-    Trouble((0, 56, 0), (0, 57, 0), "it can't export"),
-    Trouble((0, 59, 0), (0, 59, 1), "its 'list --json' prints no JSON"),
-    Trouble((0, 63, 0), (1, 0, 3), "while one bd runs, every other fails at once"),
-    Trouble((1, 0, 3), (1, 0, 5), "an old issues.jsonl may overwrite newer tasks of its database"),
-)
 PROGRAMS = (
-    Program(name="bd", used_for="tasks in a Beads database", version=("version",), troubles=_BD_TROUBLES),
+    Program(name="bd", used_for="tasks in a Beads database", version=("version",), troubles=TROUBLES),
     Program(name="br", used_for="tasks that beads_rust keeps"),
     Program(
         name="gh",

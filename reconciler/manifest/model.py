@@ -358,7 +358,10 @@ class EpicFields(_Fields):
         default=4, ge=0, le=1000, description="Agents alive at once. When lowered, running ones finish.", examples=[8]
     )
     tracker: Annotated[TrackerKind, Field(strict=False)] = Field(
-        default=TrackerKind.AUTO, description="Where tasks are kept. jsonl: the built-in store.", examples=["jsonl"]
+        default=TrackerKind.AUTO,
+        description="Where tasks are kept. auto: Beads where `.beads/` holds a database, else the built-in store. "
+        "jsonl: the built-in store. beads: a Beads database, through its `bd`.",
+        examples=["beads"],
     )
     forge: Annotated[ForgeKind, Field(strict=False)] = Field(
         default=ForgeKind.AUTO,

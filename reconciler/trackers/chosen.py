@@ -1,0 +1,59 @@
+"""Whoever keeps the tasks of a repository: a real Beads where `.beads/` holds a database, else the built-in store.
+
+Asked anew at every call, because `bd init` may be run at any time: what is written beside a database is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.errors import PermanentError, ReconcileError
+from reconciler.names import TaskId
+from reconciler.observed import Graph
+from reconciler.ports import Change, NewTask
+from reconciler.trackers._records import Record
+from reconciler.trackers.beads import BeadsTracker
+from reconciler.trackers.jsonl import JsonlTracker, holds_database
+
+__all__ = ["ChosenTracker"]
+
+
+class ChosenTracker:
+    """One of two trackers. Everything but `create` works on either."""
+
+    def __init__(self, beads: Path, built_in: JsonlTracker, real: BeadsTracker) -> None:
+        self._beads = beads
+        self._built_in = built_in
+        self._real = real
+
+    def tasks(self) -> Graph:
+        return self._now.tasks()
+
+    def prefix(self) -> str:
+        return self._now.prefix()
+
+    def write(self, changes: Sequence[Change]) -> Sequence[ReconcileError | None]:
+        return self._now.write(changes)
+
+    def record(self, task: TaskId) -> Record:
+        return self._now.record(task)
+
+    def records(self) -> list[Record]:
+        return self._now.records()
+
+    def create(self, new: NewTask) -> TaskId:
+        """Make a task under an id of its own; the id. Raises PermanentError where a real Beads gives the ids."""
+        if database := holds_database(self._beads):
+            raise PermanentError(
+                f"a real Beads keeps the tasks of this repository ({database})", hint="make the task with 'bd create'"
+            )
+        return self._built_in.create(new)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is known against the program that keeps the tasks."""
+        return self._real.warnings() if holds_database(self._beads) else ()
+
+    @property
+    def _now(self) -> BeadsTracker | JsonlTracker:
+        return self._real if holds_database(self._beads) else self._built_in
