@@ -1,0 +1,161 @@
+"""A project that uses Beads: tasks made with the user's own `bd`, worked on and closed by the program."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from databases import QUIET, database
+from strangers import AGENT, Place, until
+
+KINDS = [
+    pytest.param("bd-sqlite"),
+    pytest.param("bd", marks=pytest.mark.slow),
+]
+LONG_S = 100
+
+
+class Project(Place):
+    """A stranger's repository whose tasks are in a Beads database."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        super().__init__(folder)
+        self.kind = kind
+        self.db = database(folder / "made", kind)
+        (folder / "made" / ".beads").rename(self.root / ".beads")
+        self.db.root, self.db.beads = self.root, self.root / ".beads"
+        self.env |= {name: self.db.env[name] for name in ("PATH", *QUIET)}
+
+    def tasks(self) -> dict[str, dict]:
+        found = json.loads(self.db.bd("list", "--all", "--limit=0", "--json"))
+        return {task["id"]: task for task in found}
+
+    def dep(self, task: str, on: str) -> None:
+        self.db.bd("dep", "add", task, on)
+
+
+@pytest.fixture(params=KINDS)
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    return Project(tmp_path, request.param)
+
+
+def test_an_epic_made_with_bd_is_worked_off_and_closed(project: Project) -> None:
+    # As the guide makes it: an epic of type task, which is one because it has children.
+    epic = project.db.make("Rewrite it", "--type=task")
+    first, second, mine = (project.db.make(f"Do {n}", f"--parent={epic}") for n in ("one", "two", "mine"))
+    project.dep(second, first)
+    project.db.bd("update", mine, "--status=in_progress", "--assignee=alice", "--json")
+    manifest = project.manifest(epic=epic, tasks=[], tracker="auto")
+
+    watcher = project.start("watch", "--until-done", "-f", str(manifest))
+    until(lambda: project.git("branch", "--list", "agent/*"), LONG_S)
+    watcher.kill()
+    watcher.communicate()
+    ended = project.reconcile("watch", "--until-done", code=None, timeout=LONG_S)
+
+    tasks = project.tasks()
+    for done in (first, second):
+        assert tasks[done]["status"] == "closed", (ended, tasks[done])
+        assert "phase:merged" in tasks[done]["labels"]
+        assert "merged in #" in tasks[done]["close_reason"]
+    assert (tasks[mine]["status"], tasks[mine]["assignee"]) == ("in_progress", "alice")
+    assert "labels" not in tasks[mine]
+    assert tasks[epic]["status"] == "open"
+    assert project.subjects() == ["Do two", "Do one", "Begin"]
+
+    project.db.bd("close", mine, "--reason=by hand", "--json")
+    project.reconcile("watch", "--until-done", timeout=LONG_S)
+
+    assert project.tasks()[epic]["status"] == "closed"
+    assert "labels" not in project.tasks()[epic]
+    assert project.leftovers() == []
+
+
+def test_tasks_of_a_manifest_are_made_in_the_database_once(project: Project) -> None:
+    manifest = project.manifest(
+        tasks=[{"key": "b", "title": "Do b", "dependsOn": ["a"]}, {"key": "a", "title": "Do a"}]
+    )
+    planned = project.json("diff", "-f", str(manifest), code=1)
+    assert [a["action"] for a in planned["epics"][0]["actions"]] == ["CreateTask"] * 3
+
+    project.reconcile("watch", "--until-done", "-f", str(manifest), timeout=LONG_S)
+
+    titles = {task["title"]: task for task in project.tasks().values()}
+    assert set(titles) == {"work", "Do a", "Do b"}
+    assert {task["status"] for task in titles.values()} == {"closed"}
+    assert project.subjects() == ["Do b", "Do a", "Begin"]
+    assert project.json("diff")["epics"][0]["converged"] is True
+
+
+def test_a_task_that_its_own_agent_closed_still_lands(project: Project) -> None:
+    if project.kind == "bd-sqlite":
+        pytest.skip("bd 0.47 never tells who closed a task")
+    task = project.db.make("Do it")
+    manifest = project.manifest(
+        tasks=[], agent={"argv": ["sh", "-c", AGENT + ' && bd close "$RECONCILE_TASK" --reason=done']}
+    )
+
+    project.reconcile("watch", "--until-done", "-f", str(manifest), timeout=LONG_S)
+
+    assert project.subjects() == ["Do it", "Begin"]
+    assert "phase:merged" in project.tasks()[task]["labels"]
+
+
+def test_agents_say_the_same_words_whoever_keeps_the_tasks(project: Project) -> None:
+    task = project.db.make("Do it")
+
+    project.reconcile("task", "update", task, "--status", "blocked", "--notes", "no key", "--add-label", "a")
+
+    assert project.tasks()[task]["status"] == "blocked"
+    assert project.tasks()[task]["notes"] == "no key"
+    assert project.json("task", "show", task)["labels"] == ["a"]
+    assert "bd create" in project.reconcile("task", "create", "Another", code=1)
+
+
+@pytest.mark.parametrize("kind", ["bd-sqlite"])
+def test_a_database_without_its_program_is_never_written_behind(tmp_path: Path, kind: str) -> None:
+    project = Project(tmp_path, kind)
+    before = {path: path.read_bytes() for path in (project.root / ".beads").glob("*.jsonl")}
+    project.env["PATH"] = "/usr/bin:/bin"
+
+    said = project.reconcile("apply", "-f", str(project.manifest()), code=None)
+
+    held = project.json("diff", code=3)["epics"][0]
+    assert held["actions"] == []
+    assert "no 'bd' on the PATH" in held["unknown"][0]["message"], said
+    assert {path: path.read_bytes() for path in (project.root / ".beads").glob("*.jsonl")} == before
+    assert "bd" in project.reconcile("doctor", code=1)
+
+
+@pytest.mark.parametrize("kind", ["bd-sqlite"])
+def test_a_manifest_that_asks_for_the_other_tracker_is_held_and_told_why(tmp_path: Path, kind: str) -> None:
+    with_database = Project(tmp_path, kind)
+    (tmp_path / "other").mkdir()
+    without = Place(tmp_path / "other")
+
+    with_database.reconcile("apply", "-f", str(with_database.manifest(tracker="jsonl")), code=None)
+    without.reconcile("apply", "-f", str(without.manifest(tracker="beads")), code=None)
+
+    for place, word in ((with_database, "bd export"), (without, "bd init")):
+        (epic,) = place.json("status")["epics"]
+        degraded = [c for c in epic["conditions"] if c["reason"] == "TrackerUnavailable"]
+        assert degraded
+        assert word in degraded[0]["message"]
+    assert with_database.tasks() == {}
+
+
+@pytest.mark.parametrize("kind", ["bd-sqlite"])
+def test_a_watch_notices_what_people_do_in_the_database(tmp_path: Path, kind: str) -> None:
+    project = Project(tmp_path, kind)
+    watcher = project.start("watch", "--interval", "1s", "-f", str(project.manifest(tasks=[])))
+    time.sleep(1)
+    project.db.make("Do it later")
+
+    try:
+        until(lambda: "Do it later" in project.subjects(), LONG_S)
+    finally:
+        watcher.send_signal(signal.SIGTERM)
+        watcher.communicate()
