@@ -12,15 +12,17 @@ from typing import Any
 NOBODY = "0" * 40
 # Written by every push, read by the server in this order: a branch that was merged, then deleted, was merged.
 NOTE_PUSHES = '#!/bin/sh\ncat >> "$GIT_DIR/pushed"\n'
-# `refused` holds "<ref> ,<sha that may be pushed>,…, <why no other may>" lines.
+# `refused` holds "<ref> ,<sha that may be pushed>,…, <GH006 or GH013> <why no other may>" lines.
 REFUSE_PUSHES = """\
 #!/bin/sh
 [ -s "$GIT_DIR/refused" ] || exit 0
 while read -r old new ref; do
-    while read -r protected allowed message; do
+    while read -r protected allowed code message; do
         [ "$ref" = "$protected" ] || continue
         case "$allowed" in *",$new,"*) continue ;; esac
-        printf 'error: GH006: Protected branch update failed for %s.\\n\\n- %s\\n' "$ref" "$message" >&2
+        what='Repository rule violations found'
+        [ "$code" = GH013 ] || what='Protected branch update failed'
+        printf 'error: %s: %s for %s.\\n\\n- %s\\n' "$code" "$what" "$ref" "$message" >&2
         exit 1
     done < "$GIT_DIR/refused"
 done

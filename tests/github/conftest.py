@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from github import GitHub, Repository
+from github.wire import Asked
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 Ran = subprocess.CompletedProcess[str]
@@ -46,6 +47,14 @@ class Shell:
         """`gh api` on the repository."""
         given = [part for name, value in fields.items() for part in ("-f", f"{name}={value}")]
         return self("gh", "api", "-X", method, f"repos/acme/app{path}", *given)
+
+    def rest(self, method: str, path: str, **fields: object) -> tuple[int, Any]:
+        """Status and JSON of a call on the repository, without a program between."""
+        headers = {"authorization": f"token {self.hub.token(self.hub.me)}"}
+        body = json.dumps(fields).encode()
+        asked = Asked(method=method, target=f"/repos/acme/app{path}", headers=headers, body=body)
+        answer = self.hub.answer(asked)
+        return answer.status, json.loads(answer.body) if answer.body else None
 
     def seen(self, number: int, *fields: str) -> dict[str, Any]:
         """`gh pr view --json`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from github.bare import GITHUB, NOBODY, Refused
 from github.records import Method, Problem, Pull
 from github.repository import Repository
-from github.rules import passed, refusals
+from github.rules import passed, refusals, unmet_checks
 
 HEAD_MOVED = "Head branch was modified. Review and try the merge again."
 OUT_OF_DATE = "Head branch is out of date. Review and try the merge again."  # what was pushed is not yet taken in
@@ -108,19 +108,21 @@ def _refuse(repository: Repository, pull: Pull, method: Method, expected: str | 
     source = repository.source_of(pull)
     if source is not None and source.bare.heads().get(pull.branch) != pull.head:
         raise Problem(OUT_OF_DATE, status=409)
-    if not allowed[method] or (method == "MERGE" and rules.linear):
+    if not allowed[method] or method.lower() not in rules.methods or (method == "MERGE" and rules.linear):
         what = {"MERGE": "Merge commits", "SQUASH": "Squash merges", "REBASE": "Rebase merges"}[method]
         raise Problem(f"{what} are not allowed on this repository.", status=405)
+    if method == "REBASE" and rules.signed:
+        words = "Base branch requires signed commits. Rebase merges cannot be automatically signed by GitHub"
+        raise Problem(words, status=405)
     if repository.tree(pull.tip, pull.head) is None:
         raise Problem(NOT_MERGEABLE, status=405)
     if rules.queue:
         raise Problem(_violated(["Changes must be made through the merge queue"]), status=405)
-    if said := refused(repository, pull):
-        raise Problem(said[0] if len(said) == 1 else _violated(said), status=405)
-    if behind(repository, pull):
-        names = rules.required
-        only = f'Required status check "{names[0]}" is expected.' if len(names) == 1 else ""
-        raise Problem(only or f"{len(names)} of {len(names)} required status checks are expected.", status=405)
+    said = refused(repository, pull)
+    if not said and behind(repository, pull):
+        said = unmet_checks((), rules)  # results of a head without the newest base count as none
+    if said:
+        raise Problem(" ".join(said) if rules.classic else _violated(said), status=405)
 
 
 def _violated(said: list[str]) -> str:

@@ -192,6 +192,8 @@ class Mutations(Queries):
             now = repository.bare.resolve(each["name"])
             if not each.get("force") and now and new != NOBODY and not repository.bare.contains(new, now):
                 raise Problem(f"The `{each['name']}` ref update is not a fast forward")
+            if why := repository.refused_push(each["name"].removeprefix("refs/heads/"), new):
+                raise Problem(why)
             orders.append(f"update {each['name']} {new}" + (f" {old}" if old else ""))
         try:
             repository.bare.git("update-ref", "--stdin", stdin="\n".join([*orders, "commit", ""]))

@@ -110,13 +110,19 @@ class Status:
 
 @dataclass(kw_only=True)
 class Protection:
-    """The rules of one branch. `required` names checks; `reviews` counts approvals."""
+    """The rules of one branch. `required` names checks; `reviews` counts approvals; `methods` are lower case.
 
+    A ruleset can be read by everybody; `classic` protection, GitHub's older kind, only in part.
+    """
+
+    classic: bool = False
     required: tuple[str, ...] = ()
     reviews: int = 0
     strict: bool = False
     linear: bool = False
+    signed: bool = False
     queue: bool = False
+    methods: tuple[str, ...] = ("merge", "squash", "rebase")
     dismiss_stale: bool = False
     admins_too: bool = True
     pushes: bool = False  # True: who may push may push straight to it, whatever the rules

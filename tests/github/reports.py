@@ -133,7 +133,7 @@ class Reports:
             if rules.pushes or not (rules.required or rules.reviews or rules.queue):
                 continue
             allowed = ",".join(["", *([] if rules.queue else self.landable(branch)), ""])
-            lines.append(f"refs/heads/{branch} {allowed} {_why(rules)}\n")
+            lines.append(f"refs/heads/{branch} {allowed} {'GH006' if rules.classic else 'GH013'} {_why(rules)}\n")
         (self.bare.path / "refused").write_text("".join(lines))
 
 

@@ -24,9 +24,10 @@ def _rules(visit: Visit) -> Reply:
 def _protection(visit: Visit) -> Reply:
     if visit.repository.permission != "ADMIN":
         raise not_found()  # only who administers it may see the rules
-    if visit.at["branch"] not in visit.repository.rules:
+    rules = visit.repository.rules.get(visit.at["branch"])
+    if rules is None or not rules.classic:
         raise Problem("Branch not protected", status=404)
-    return 200, rest_shapes.protection(visit.repository.rules[visit.at["branch"]])
+    return 200, rest_shapes.protection(rules)
 
 
 @routes("GET", "/branches/{branch+}")
@@ -34,7 +35,11 @@ def _branch(visit: Visit) -> Reply:
     name, heads = visit.at["branch"], visit.repository.bare.heads()
     if name not in heads:
         raise Problem("Branch not found", status=404)
-    return 200, {"name": name, "commit": {"sha": heads[name]}, "protected": name in visit.repository.rules}
+    return 200, {
+        "name": name,
+        "commit": {"sha": heads[name]},
+        **rest_shapes.protected(visit.repository.rules.get(name)),
+    }
 
 
 @routes("GET", "/git/ref/{ref+}")
@@ -103,8 +108,9 @@ def _checks(visit: Visit) -> Reply:
 
 @routes("POST", "/check-runs")
 def _check(visit: Visit) -> Reply:
-    visit.writer()
-    asked = visit.call.body
+    asked, who = visit.call.body, visit.hub.account(visit.writer())
+    if who.kind != "Bot":
+        raise Problem("You must authenticate via a GitHub App.", status=403)
     made = visit.repository.check(
         str(asked["head_sha"]), str(asked["name"]), asked.get("conclusion"), status=asked.get("status"), again=True
     )

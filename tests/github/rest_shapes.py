@@ -162,13 +162,14 @@ def combined(it: Repository, sha: str) -> Json:
 def rules(it: Repository, branch: str) -> list[Json]:
     """The active rules of a branch, one object each, as rulesets show them to everybody."""
     found = it.rules.get(branch)
-    if found is None:
+    if found is None or found.classic:
         return []
     source = {"ruleset_source_type": "Repository", "ruleset_source": it.full_name, "ruleset_id": 1}
     told: list[Json] = [{"type": "deletion", **source}, {"type": "non_fast_forward", **source}]
-    if found.reviews:
+    if found.reviews or len(found.methods) < 3:
         parameters: Json = {
             "required_approving_review_count": found.reviews,
+            "allowed_merge_methods": list(found.methods),
             "dismiss_stale_reviews_on_push": found.dismiss_stale,
             "require_code_owner_review": False,
             "require_last_push_approval": False,
@@ -181,11 +182,21 @@ def rules(it: Repository, branch: str) -> list[Json]:
             "strict_required_status_checks_policy": found.strict,
         }
         told.append({"type": "required_status_checks", **source, "parameters": parameters})
-    if found.linear:
-        told.append({"type": "required_linear_history", **source})
+    told += [{"type": "required_linear_history", **source}] if found.linear else []
+    told += [{"type": "required_signatures", **source}] if found.signed else []
     if found.queue:
         told.append({"type": "merge_queue", **source, "parameters": {"merge_method": "MERGE"}})
     return told
+
+
+def protected(found: Protection | None) -> Json:
+    """What everybody may know of a branch's classic protection. A ruleset protects it too, and is not told of here."""
+    if found is None or not found.classic:
+        checks: Json = {"enforcement_level": "off", "contexts": [], "checks": []}
+        return {"protected": found is not None, "protection": {"enabled": False, "required_status_checks": checks}}
+    level = "everyone" if found.admins_too else "non_admins"
+    checks = {"enforcement_level": level if found.required else "off", "contexts": list(found.required)}
+    return {"protected": True, "protection": {"enabled": True, "required_status_checks": checks}}
 
 
 def protection(found: Protection) -> Json:

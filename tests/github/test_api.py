@@ -125,6 +125,10 @@ def _move_base(hub: GitHub, app: Repository) -> None:
     hub.commit("acme/app", "main", {"b": "b\n"})
 
 
+def _disallow(hub: GitHub, app: Repository) -> None:
+    app.protect("main", methods=("merge", "rebase"))
+
+
 def _object(hub: GitHub, app: Repository) -> None:
     app.protect("main", reviews=1)
     app.review(1, "alice", "CHANGES_REQUESTED")
@@ -147,10 +151,20 @@ def _fail(hub: GitHub, app: Repository) -> None:
         ),
         (_conflict, 405, "Pull Request is not mergeable"),
         (_set(allow_squash=False), 405, "Squash merges are not allowed on this repository."),
-        (_protect(reviews=1), 405, "At least 1 approving review is required by reviewers with write access."),
+        (_disallow, 405, "Squash merges are not allowed on this repository."),
+        (
+            _protect(classic=True, reviews=1),
+            405,
+            "At least 1 approving review is required by reviewers with write access.",
+        ),
         (_object, 405, "Changes have been requested by a reviewer with write access."),
         (_protect(required=("ci",)), 405, 'Required status check "ci" is expected.'),
         (_fail, 405, "2 of 2 required status checks have not succeeded: 1 failing, 1 expected."),
+        (
+            _protect(required=("ci",)),
+            405,
+            'Repository rule violations found\n\nRequired status check "ci" is expected.',
+        ),
         (_move_base, 405, 'Required status check "ci" is expected.'),
         (_protect(queue=True), 405, "Changes must be made through the merge queue"),
         (_set(permission="READ"), 403, "Resource not accessible by personal access token"),
@@ -168,10 +182,9 @@ def test_what_must_not_be_merged_is_refused_in_githubs_words(
         hub.commit("acme/app", "agent/x", {"x": "more\n"})
     base = app.head("main")
 
-    ran = run.api("PUT", "/pulls/1/merge", sha=head, merge_method="squash")
+    refused, told = run.rest("PUT", "/pulls/1/merge", sha=head, merge_method="squash")
 
-    assert said in json.loads(ran.stdout)["message"]
-    assert (ran.returncode, f"(HTTP {status})" in ran.stderr, app.head("main")) == (1, True, base), ran.stderr
+    assert (refused, said in told["message"], app.head("main")) == (status, True, base), told
 
 
 def test_a_merge_answers_with_its_commit(run: Shell, app: Repository) -> None:
@@ -191,11 +204,13 @@ def test_a_merge_in_the_background_is_asked_for_until_it_is_over(run: Shell, app
     app.background_reads = 1
     app.open("agent/x")
 
-    ordered, twice = [run.api("PUT", "/pulls/1/merge-async", sha=app.head("agent/x")) for _ in range(2)]
-    uuid = json.loads(ordered.stdout)["details"]["uuid"]
-    told = [json.loads(run.api("GET", f"/pulls/1/merge-async/{uuid}").stdout) for _ in range(2)]
+    (taken, ordered), (refused, twice) = (
+        run.rest("PUT", "/pulls/1/merge-async", sha=app.head("agent/x")) for _ in range(2)
+    )
+    uuid = ordered["details"]["uuid"]
+    told = [run.rest("GET", f"/pulls/1/merge-async/{uuid}")[1] for _ in range(2)]
 
-    assert (twice.returncode, json.loads(twice.stdout)["details"]["uuid"]) == (1, uuid)
+    assert (taken, refused, twice["details"]["uuid"]) == (202, 409, uuid)
     assert [each["status"] for each in told] == ["pending", "merged"]
     assert told[1]["details"]["sha"] == app.head("main")
 
@@ -204,63 +219,75 @@ def test_a_background_merge_tells_of_rules_only_at_its_end(run: Shell, app: Repo
     app.protect("main", reviews=1)
     app.open("agent/x")
 
-    uuid = json.loads(run.api("PUT", "/pulls/1/merge-async").stdout)["details"]["uuid"]
-    told = json.loads(run.api("GET", f"/pulls/1/merge-async/{uuid}").stdout)
+    uuid = run.rest("PUT", "/pulls/1/merge-async")[1]["details"]["uuid"]
+    told = run.rest("GET", f"/pulls/1/merge-async/{uuid}")[1]
 
     assert (told["status"], app.pull(1).state) == ("failed", "OPEN")
-    assert told["details"]["message"].startswith("At least 1 approving review is required")
+    assert "At least 1 approving review is required" in told["details"]["message"]
 
 
 def test_a_branch_is_brought_up_to_date(run: Shell, hub: GitHub, app: Repository) -> None:
     app.open("agent/x")
     base, head = hub.commit("acme/app", "main", {"b": "b\n"}), app.head("agent/x")
 
-    wrong = run.api("PUT", "/pulls/1/update-branch", expected_head_sha="a" * 40)
-    right = run.api("PUT", "/pulls/1/update-branch", expected_head_sha=head)
+    wrong, _ = run.rest("PUT", "/pulls/1/update-branch", expected_head_sha="a" * 40)
+    right, _ = run.rest("PUT", "/pulls/1/update-branch", expected_head_sha=head)
 
-    assert (wrong.returncode, right.returncode) == (1, 0)
-    assert "(HTTP 422)" in wrong.stderr
+    assert (wrong, right) == (422, 202)
     assert app.bare.commit(app.pull(1).head).parents == (head, base)
 
 
 def test_pull_requests_are_opened_listed_and_changed_over_rest(run: Shell, app: Repository) -> None:
     fields = {"head": "agent/x", "base": "main", "title": "Add x"}
 
-    made, again = run.api("POST", "/pulls", **fields), run.api("POST", "/pulls", **fields)
-    run.api("PATCH", "/pulls/1", title="New", state="closed")
-    listed = json.loads(run.api("GET", "/pulls?state=all&head=acme:agent/x").stdout)
+    (made, pull), (refused, again) = run.rest("POST", "/pulls", **fields), run.rest("POST", "/pulls", **fields)
+    run.rest("PATCH", "/pulls/1", title="New", state="closed")
+    _, listed = run.rest("GET", "/pulls?state=all&head=acme:agent/x")
 
-    assert json.loads(made.stdout)["number"] == 1
-    assert json.loads(again.stdout)["errors"][0]["message"] == "A pull request already exists for acme:agent/x."
+    assert (made, pull["number"], refused) == (201, 1, 422)
+    assert again["errors"][0]["message"] == "A pull request already exists for acme:agent/x."
     assert [(each["title"], each["state"], each["merged_at"]) for each in listed] == [("New", "closed", None)]
 
 
-def test_the_rules_of_a_branch_are_for_everybody_and_its_protection_for_those_who_run_it(
-    run: Shell, app: Repository
-) -> None:
-    app.protect("main", required=("ci",), reviews=2, strict=True, linear=True, queue=True)
+def test_a_ruleset_can_be_read_by_everybody(run: Shell, app: Repository) -> None:
+    app.protect("main", required=("ci",), reviews=2, strict=True, linear=True, queue=True, methods=("squash",))
 
-    rules = json.loads(run.api("GET", "/rules/branches/main").stdout)
-    hidden = run.api("GET", "/branches/main/protection")
-    app.permission = "ADMIN"
-    shown = json.loads(run.api("GET", "/branches/main/protection").stdout)
+    _, rules = run.rest("GET", "/rules/branches/main")
 
     kinds = {rule["type"]: rule.get("parameters") for rule in rules}
     assert kinds["required_status_checks"]["required_status_checks"] == [{"context": "ci"}]
-    assert (kinds["pull_request"]["required_approving_review_count"], "merge_queue" in kinds) == (2, True)
-    assert "(HTTP 404)" in hidden.stderr
+    assert kinds["pull_request"]["required_approving_review_count"] == 2
+    assert kinds["pull_request"]["allowed_merge_methods"] == ["squash"]
+    assert {"required_linear_history", "merge_queue"} <= set(kinds)
+    assert run.rest("GET", "/rules/branches/agent/x") == (200, [])
+
+
+def test_of_classic_protection_everybody_sees_the_checks_and_who_runs_it_the_rest(run: Shell, app: Repository) -> None:
+    app.protect("main", classic=True, required=("ci",), reviews=2, strict=True)
+
+    _, branch = run.rest("GET", "/branches/main")
+    hidden, _ = run.rest("GET", "/branches/main/protection")
+    app.permission = "ADMIN"
+    _, shown = run.rest("GET", "/branches/main/protection")
+
+    assert run.rest("GET", "/rules/branches/main") == (200, [])
+    assert (branch["protection"]["required_status_checks"]["contexts"], hidden) == (["ci"], 404)
     assert shown["required_status_checks"] == {"strict": True, "contexts": ["ci"]}
-    assert json.loads(run.api("GET", "/rules/branches/agent/x").stdout) == []
+    assert shown["required_pull_request_reviews"]["required_approving_review_count"] == 2
 
 
-def test_checks_and_statuses_are_written_and_read_by_commit(run: Shell, app: Repository) -> None:
-    sha = app.head("agent/x")
+def test_statuses_are_written_by_people_and_check_runs_by_apps(run: Shell, hub: GitHub, app: Repository) -> None:
+    sha, check = app.head("agent/x"), {"name": "ci", "status": "completed", "conclusion": "success"}
 
-    run.api("POST", "/check-runs", head_sha=sha, name="ci", status="completed", conclusion="success")
-    run.api("POST", f"/statuses/{sha}", state="pending", context="review")
-    runs = json.loads(run.api("GET", f"/commits/{sha}/check-runs").stdout)
-    combined = json.loads(run.api("GET", f"/commits/{sha}/status").stdout)
+    status, _ = run.rest("POST", f"/statuses/{sha}", state="pending", context="review")
+    refused, told = run.rest("POST", "/check-runs", head_sha=sha, **check)
+    hub.accounts["robot"].kind = "Bot"
+    made, _ = run.rest("POST", "/check-runs", head_sha=sha, **check)
+    _, runs = run.rest("GET", f"/commits/{sha}/check-runs")
+    _, combined = run.rest("GET", f"/commits/{sha}/status")
 
+    assert (status, refused, made) == (201, 403, 201)
+    assert told["message"] == "You must authenticate via a GitHub App."
     assert [(each["name"], each["conclusion"]) for each in runs["check_runs"]] == [("ci", "success")]
     assert (combined["state"], combined["statuses"][0]["context"]) == ("pending", "review")
 
@@ -269,13 +296,13 @@ def test_a_branch_moves_forward_over_rest_and_goes_once(run: Shell, hub: GitHub,
     new = hub.commit("acme/app", "next", {"n": "n\n"}, start="agent/x")
     old = app.head("main")
 
-    moved = run.api("PATCH", "/git/refs/heads/agent/x", sha=new)
-    back = run.api("PATCH", "/git/refs/heads/agent/x", sha=old)
-    gone, again = run.api("DELETE", "/git/refs/heads/agent%2Fx"), run.api("DELETE", "/git/refs/heads/agent/x")
+    moved, _ = run.rest("PATCH", "/git/refs/heads/agent/x", sha=new)
+    refused, back = run.rest("PATCH", "/git/refs/heads/agent/x", sha=old)
+    gone = run.rest("DELETE", "/git/refs/heads/agent%2Fx")
+    missing, again = run.rest("DELETE", "/git/refs/heads/agent/x")
 
-    assert (moved.returncode, back.returncode, gone.returncode, again.returncode) == (0, 1, 0, 1)
-    assert "Update is not a fast forward (HTTP 422)" in back.stderr
-    assert "Reference does not exist (HTTP 422)" in again.stderr
+    assert (moved, refused, gone, missing) == (200, 422, (204, None), 422)
+    assert (back["message"], again["message"]) == ("Update is not a fast forward", "Reference does not exist")
 
 
 def test_refs_move_together_or_not_at_all(run: Shell, app: Repository) -> None:
@@ -293,7 +320,7 @@ def test_refs_move_together_or_not_at_all(run: Shell, app: Repository) -> None:
 
 
 def test_every_field_that_is_offered_is_answered(hub: GitHub, app: Repository) -> None:
-    app.protect("main", queue=True)
+    app.protect("main", classic=True, queue=True)
     pull = app.open("agent/x")
     pull.labels.append(app.label("app"))
     pull.auto_merge = AutoMerge(by="robot", method="SQUASH", at=hub.now(), title=None, body=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from github import GitHub, Repository, merging
@@ -102,9 +104,17 @@ def test_a_push_can_be_taken_without_anybody_hearing_of_it(run: Shell, app: Repo
     assert (ran.returncode != 0, app.bare.heads()["new"]) == (True, app.head("main"))
 
 
-@pytest.mark.parametrize("rule", [{"required": ("ci",)}, {"reviews": 1}])
-def test_a_protected_branch_takes_what_meets_its_rules(run: Shell, app: Repository, rule: dict[str, object]) -> None:
-    app.protect("main", **rule)
+@pytest.mark.parametrize(
+    ("rule", "classic", "said"),
+    [
+        ({"required": ("ci",)}, True, "error: GH006: Protected branch update failed for refs/heads/main."),
+        ({"reviews": 1}, False, "error: GH013: Repository rule violations found for refs/heads/main."),
+    ],
+)
+def test_a_protected_branch_takes_what_meets_its_rules(
+    run: Shell, app: Repository, rule: dict[str, Any], classic: bool, said: str
+) -> None:
+    app.protect("main", **rule, classic=classic)
     app.open("agent/x")
     clone = run.clone()
     push = ("git", "push", "origin", "origin/agent/x:main")
@@ -114,7 +124,7 @@ def test_a_protected_branch_takes_what_meets_its_rules(run: Shell, app: Reposito
     app.review(1, "alice")
     taken = run(*push, cwd=clone)
 
-    assert "GH006: Protected branch update failed for refs/heads/main." in refused.stderr
+    assert said in refused.stderr
     assert (refused.returncode, taken.returncode, app.pull(1).state) == (1, 0, "MERGED"), taken.stderr
 
 

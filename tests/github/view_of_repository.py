@@ -125,7 +125,14 @@ class RepositoryView:
 
     def branch_protection_rules(self, **page: Any) -> Connection:
         """One per protected branch."""
-        return Connection([protection(self._repository, branch) for branch in self._repository.rules], **page)
+        return Connection(
+            [protection(self._repository, branch) for branch, rules in self._repository.rules.items() if rules.classic],
+            **page,
+        )
+
+    def _classic(self, branch: str) -> bool:
+        rules = self._repository.rules.get(branch)
+        return rules is not None and rules.classic
 
     def _ref(self, name: str) -> dict[str, Any]:
         def pulls(states: list[str] | None = None, **page: Any) -> Connection:
@@ -142,7 +149,7 @@ class RepositoryView:
             "repository": self,
             "target": CommitView(self._scene, self._repository.bare.heads()[name]),
             "associatedPullRequests": pulls,
-            "branchProtectionRule": protection(self._repository, name) if name in self._repository.rules else None,
+            "branchProtectionRule": protection(self._repository, name) if self._classic(name) else None,
             "compare": compare,
         }
 
