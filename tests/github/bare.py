@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 NOBODY = "0" * 40
+_READ = ("how much of what was pushed is read",)
 # Written by every push, read by the server in this order: a branch that was merged, then deleted, was merged.
 NOTE_PUSHES = '#!/bin/sh\ncat >> "$GIT_DIR/pushed"\n'
 # `refused` holds "<ref> ,<sha that may be pushed>,…, <GH006 or GH013> <why no other may>" lines.
@@ -127,16 +128,21 @@ class Bare:
         """Move, make (`old` is NOBODY) or delete (`new` is NOBODY) a ref by compare-and-swap. Raises Refused."""
         self.git("update-ref", *(("-d", ref) if new == NOBODY else (ref, new)), *((old,) if old is not None else ()))
 
+    def note(self, name: str, text: str) -> None:
+        """Write something down for the hooks, which may read at any moment."""
+        new = self.path / f"{name}.new"
+        new.write_text(text)
+        os.replace(new, self.path / name)
+
     def pushed(self) -> list[tuple[str, str]]:
         """What was pushed since the last call, in order: ref and new sha."""
         log = self.path / "pushed"
-        taken = log.with_name("pushed.taken")
-        try:
-            os.replace(log, taken)
-        except FileNotFoundError:
-            return []
-        rows = [line.split(" ", 2) for line in taken.read_text().splitlines()]
-        return [(ref, new) for _, new, ref in rows]
+        told = log.read_text() if log.exists() else ""
+        whole = told[: told.rfind("\n") + 1]
+        new = whole[self._known.get(_READ, 0) :]
+        self._known[_READ] = len(whole)
+        rows = [line.split(" ", 2) for line in new.splitlines()]
+        return [(ref, sha) for _, sha, ref in rows]
 
     # --- reading ------------------------------------------------------------------------------------------
 

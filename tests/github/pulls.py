@@ -35,7 +35,7 @@ class Pulls(Reports):
     owner: str
     name: str
     pulls: dict[int, Pull] = field(default_factory=dict)
-    on_head: Callable[[str], None] | None = None  # called with every new head of a pull request: its checks may begin
+    on_head: Callable[[str], object] | None = None  # called with every new head of a pull request: its checks may begin
     late_pushes: int = 0  # a fault: so many more requests are answered as if nothing had been pushed
     unknown_reads: int = 0  # a fault: so many readings of `mergeable` say UNKNOWN for each new pair of tip and head
     stale_reads: int = 0  # a fault: so many readings tell what was true before the base moved

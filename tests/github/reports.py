@@ -100,13 +100,6 @@ class Reports:
         self.tell_git()
         return made
 
-    def refuse_pushes(self, message: str | None = None) -> None:
-        """Let nobody push (None: everybody again). git prints `message`."""
-        flag = self.bare.path / "no-push"
-        flag.unlink(missing_ok=True)
-        if message is not None:
-            flag.write_text(message)
-
     def lose_push(self) -> None:
         """Take the next push, and lose the answer to it."""
         (self.bare.path / "lose-push").touch()
@@ -126,15 +119,20 @@ class Reports:
             return None
         return _why(rules)
 
+    def closed(self) -> str | None:
+        """Why nothing at all may be pushed; None when something may."""
+        return None
+
     def tell_git(self) -> None:
-        """Write down for git's hook which pushes to which branches it is to refuse."""
+        """Write down for git which pushes are to be refused, and with which words."""
         lines = []
         for branch, rules in self.rules.items():
             if rules.pushes or not (rules.required or rules.reviews or rules.queue):
                 continue
             allowed = ",".join(["", *([] if rules.queue else self.landable(branch)), ""])
             lines.append(f"refs/heads/{branch} {allowed} {'GH006' if rules.classic else 'GH013'} {_why(rules)}\n")
-        (self.bare.path / "refused").write_text("".join(lines))
+        self.bare.note("refused", "".join(lines))
+        self.bare.note("no-push", self.closed() or "")
 
 
 def _why(rules: Protection) -> str:

@@ -41,6 +41,23 @@ class Repository(Pulls):
     orders: list[Order] = field(default_factory=list)
     background_reads: int = 0  # so many readings of a merge in the background say that it is pending
 
+    def archive(self) -> None:
+        """From now on it can only be read."""
+        self.archived = True
+        self.tell_git()
+
+    def permit(self, permission: str) -> None:
+        """What the account that asks may do from now on."""
+        self.permission = permission
+        self.tell_git()
+
+    def closed(self) -> str | None:
+        """Archived, or not to be written by the account that asks."""
+        if self.archived:
+            return "This repository was archived so it is read-only."
+        may = self.permission not in ("READ", "TRIAGE")
+        return None if may else f"Permission to {self.full_name}.git denied to {self.site.me}."
+
     def source_of(self, pull: Pull) -> Repository | None:
         """Where its branch is; None once that repository is gone."""
         return self.site.find(pull.source) if pull.source else None

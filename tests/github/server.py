@@ -194,6 +194,7 @@ class GitHub(World):
         for repository in self.repositories():
             repository.late_pushes = max(0, repository.late_pushes - 1)
             repository.look()
+            repository.tell_git()
             for pull in repository.opened():
                 if pull.auto_merge and merging.merge_state(repository, pull, repository.mergeable(pull)) == "CLEAN":
                     auto = pull.auto_merge

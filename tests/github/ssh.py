@@ -22,7 +22,7 @@ if [ ! -d "$repository" ]; then
     exit 1
 fi
 if [ "$service" = git-receive-pack ]; then
-    if [ -e "$repository/no-push" ]; then
+    if [ -s "$repository/no-push" ]; then
         printf 'ERROR: %s\\n' "$(cat "$repository/no-push")" >&2
         exit 1
     fi

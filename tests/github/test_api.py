@@ -167,8 +167,8 @@ def _fail(hub: GitHub, app: Repository) -> None:
         ),
         (_move_base, 405, 'Required status check "ci" is expected.'),
         (_protect(queue=True), 405, "Changes must be made through the merge queue"),
-        (_set(permission="READ"), 403, "Resource not accessible by personal access token"),
-        (_set(archived=True), 403, "Repository was archived so is read-only."),
+        (lambda hub, app: app.permit("READ"), 403, "Resource not accessible by personal access token"),
+        (lambda hub, app: app.archive(), 403, "Repository was archived so is read-only."),
         (_set(late_pushes=9), 409, "Head branch is out of date. Review and try the merge again."),
     ],
 )

@@ -125,7 +125,7 @@ def test_checks_may_come_late(run: Shell, app: Repository) -> None:
 
 
 def test_checks_may_begin_by_themselves(run: Shell, hub: GitHub, app: Repository) -> None:
-    app.on_head = lambda sha: app.check(sha, "ci", None) and None
+    app.on_head = lambda sha: app.check(sha, "ci")
     app.open("agent/x")
     head = hub.commit("acme/app", "agent/x", {"x": "more\n"})
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from github import GitHub, Repository
-from github.conftest import Shell, make_app
+from github.conftest import Ran, Shell, make_app
 
+OTHER = shutil.which("gh", path="/usr/local/bin:/usr/bin")
 CREATE = ("--head", "agent/x", "--base", "main", "--title", "Add x", "--body", "why")
 
 
@@ -218,3 +220,20 @@ def test_an_enterprise_server_answers_under_its_own_paths(tmp_path: Path) -> Non
 
         assert made.stdout == "https://ghe.test/acme/app/pull/1\n", made.stderr
         assert one.stdout == app.head("agent/x") + "\n", one.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OTHER, reason="there is no other gh on this machine")
+def test_a_gh_of_another_version_gets_along(hub: GitHub, app: Repository, tmp_path: Path) -> None:
+    def gh(verb: str, *argv: str) -> Ran:
+        return Shell(hub, tmp_path)(str(OTHER), "pr", verb, "-R", "acme/app", *argv)
+
+    made = gh("create", *CREATE)
+    app.check(app.head("agent/x"), "ci", "success")
+    seen = json.loads(gh("view", "1", "--json", "state,headRefOid,statusCheckRollup").stdout)
+    checked, merged, again = gh("checks", "1"), gh("merge", "1", "--squash"), gh("merge", "1", "--squash")
+
+    assert made.stdout == "https://github.com/acme/app/pull/1\n", made.stderr
+    assert (seen["headRefOid"], seen["statusCheckRollup"][0]["conclusion"]) == (app.head("agent/x"), "SUCCESS")
+    assert (checked.returncode, merged.returncode, app.pull(1).state) == (0, 0, "MERGED")
+    assert "was already merged" in again.stderr

@@ -86,13 +86,17 @@ def test_the_base_that_is_shown_does_not_follow_its_branch(run: Shell, hub: GitH
 
 def test_who_may_not_push_is_told_so(run: Shell, app: Repository) -> None:
     clone = run.clone()
-    app.refuse_pushes("Permission to acme/app.git denied to robot.")
+    push = ("git", "push", "origin", "HEAD:refs/heads/new")
 
-    ran = run("git", "push", "origin", "HEAD:refs/heads/new", cwd=clone)
+    app.permit("READ")
+    denied = run(*push, cwd=clone)
+    app.permit("WRITE")
+    app.archive()
+    archived = run(*push, cwd=clone)
 
-    assert ran.returncode == 128
-    assert "ERROR: Permission to acme/app.git denied to robot." in ran.stderr
-    assert "new" not in app.bare.heads()
+    assert [(ran.returncode, "new" in app.bare.heads()) for ran in (denied, archived)] == [(128, False)] * 2
+    assert "ERROR: Permission to acme/app.git denied to robot." in denied.stderr
+    assert "ERROR: This repository was archived so it is read-only." in archived.stderr
 
 
 def test_a_push_can_be_taken_without_anybody_hearing_of_it(run: Shell, app: Repository) -> None:

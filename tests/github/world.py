@@ -38,6 +38,7 @@ class World:
             site=self, number=self.number(), owner=owner, name=short, bare=bare, created_at=self.now(), **settings
         )
         self._repositories[name.lower()] = made
+        made.tell_git()
         self.commit(name, made.default, files or {"README.md": f"# {short}\n"}, "first")
         return made
 
@@ -72,7 +73,7 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         moved.bare.path.rename(path)
         self._path(name).symlink_to(path)
-        old, moved.owner, moved.name, moved.bare = moved.full_name, owner, short, Bare(path)
+        old, moved.owner, moved.name, moved.bare = moved.full_name, owner, short, replace(moved.bare, path=path)
         for pull in moved.pulls.values():
             pull.source = moved.full_name if pull.source == old else pull.source
         self._repositories[to.lower()] = moved
@@ -135,7 +136,9 @@ class World:
     def find(self, name: str) -> Repository | None:
         """By its name, old or new, in any case."""
         key = name.lower()
-        return self._repositories.get(self._moved.get(key, key))
+        while key in self._moved and key not in self._repositories:
+            key = self._moved[key]
+        return self._repositories.get(key)
 
     def repositories(self) -> list[Repository]:
         """All of them."""
