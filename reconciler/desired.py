@@ -51,6 +51,7 @@ class TrackerKind(StrEnum):
 class ForgeKind(StrEnum):
     AUTO = "auto"
     LOCAL = "local"
+    GITHUB = "github"
 
 
 class AgentKind(StrEnum):
@@ -105,6 +106,7 @@ class AgentSpec:
     max_attempts: int = 3
     backoff_initial_s: float = 10.0
     backoff_max_s: float = 600.0
+    opens_pull_request: bool = False  # it may push its branch and open the pull request itself
 
     def model_for(self, labels: Collection[str]) -> str | None:
         """The model of a task with these labels."""
@@ -128,6 +130,7 @@ class MergePolicy:
     mode: MergeMode = MergeMode.AUTO
     method: MergeMethod = MergeMethod.SQUASH
     checks: tuple[str, ...] = ()
+    required_checks: tuple[str, ...] = ()  # names on the forge; empty: what the rules of the base ask for
     timeout_s: float = 3600.0
     no_checks: NoChecks = NoChecks.AUTO
     protected_paths: tuple[str, ...] = ("justfile", "Makefile", ".ci/**", ".github/**", ".claude/**")

@@ -5,6 +5,7 @@
   * UsageError       the user types something else; nothing was changed (exit 2)
   * TemporaryError   try again after `delay` seconds
     * ChangedError   the world moved since it was observed: look again at once
+    * SilentError    what lives elsewhere did not answer, and will by itself
   * PermanentError   retries are useless; a person or another decision is needed
   * LockedError      another reconciler holds the lock (exit 5)
 """
@@ -39,6 +40,10 @@ class ChangedError(TemporaryError):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, delay=0.0, hint=hint)
+
+
+class SilentError(TemporaryError):
+    """Something elsewhere did not answer, and by itself it will: what does not depend on it may go on."""
 
 
 class PermanentError(ReconcileError):

@@ -12,13 +12,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
 
+from reconciler import forge_checks
 from reconciler.desired import EpicSpec, MergeMode, NoChecks, Review
+from reconciler.forge_checks import Judged
 from reconciler.names import PrNumber, Sha, TaskId, check_subject
 from reconciler.observed import (
     Base,
     Branch,
     Candidate,
     Cause,
+    CheckResult,
     Conflict,
     Failure,
     Landing,
@@ -28,6 +31,7 @@ from reconciler.observed import (
     Run,
     RunState,
     Since,
+    Standing,
     StopWhy,
     Task,
     Unknown,
@@ -46,9 +50,10 @@ KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of mem
 
 
 class CheckState(StrEnum):
-    """What is known about a candidate's tree under the manifest's checks."""
+    """What is known about a candidate's tree under the manifest's checks, and about its head under the forge's."""
 
     NONE = "none"
+    PENDING = "pending"  # the forge's are awaited
     RUNNING = "running"
     PASSED = "passed"
     FAILED = "failed"
@@ -169,14 +174,16 @@ class Job:
         if self.ending is not None and self.ending.reason is not None:
             return self.ending
         pull = self.open_pull
-        if pull is None:
-            return None
+        if pull is None or self.unpushed:
+            return None  # what is not offered yet was not judged
         if pull.rejection and pull.rejection.head == pull.head:
             return Ending(Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False)
         if isinstance(self.candidate, Conflict):
             return Ending(
                 Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False
             )
+        if self.elsewhere.result is CheckResult.FAILED:
+            return Ending(Reason.CHECKS_FAILED, f"checks of the forge failed: {self.elsewhere.message}", waits=False)
         if self.check_state is CheckState.FAILED:
             return Ending(
                 Reason.CHECKS_FAILED, f"the checks failed on the merged tree ({_status(self.checks_last)})", waits=False
@@ -253,6 +260,11 @@ class Job:
         return self.pull if isinstance(self.pull, PullRequest) and self.pull.state is PullState.OPEN else None
 
     @property
+    def unpushed(self) -> bool:
+        """True when its branch holds commits that its pull request does not show yet."""
+        return self.open_pull is not None and self.open_pull.here is Standing.AHEAD
+
+    @property
     def declined(self) -> bool:
         """True when a person closed its pull request, after the last retry."""
         pull = self.pull
@@ -298,11 +310,28 @@ class Job:
     def checks_last(self) -> Run | None:
         return None if isinstance(self.checks, Unknown) or not self.checks else self.checks[-1]
 
+    @cached_property
+    def elsewhere(self) -> Judged:
+        """What the checks that the forge ran on its head come to."""
+        if self.open_pull is None:
+            return forge_checks.GREEN
+        rules = self.base.rules if isinstance(self.base, Base) else None
+        return forge_checks.judged(self.open_pull, rules, self.spec.merge, self.now)
+
     @property
     def check_state(self) -> CheckState:
-        """What is known about exactly the tree that would land."""
+        """What is known about exactly the tree that would land, and on a forge about the head that it is made of."""
+        match self.elsewhere.result:
+            case CheckResult.FAILED:
+                return CheckState.FAILED
+            case CheckResult.PENDING | CheckResult.VOID:
+                return CheckState.PENDING
+        return self._checked_here
+
+    @property
+    def _checked_here(self) -> CheckState:
         if self.subject is None:
-            allowed = self.spec.merge.no_checks is not NoChecks.BLOCK
+            allowed = self.spec.merge.no_checks is not NoChecks.BLOCK or bool(self.open_pull and self.open_pull.checks)
             return CheckState.PASSED if allowed and isinstance(self.candidate, Candidate) else CheckState.NONE
         if isinstance(self.checks, Unknown):
             return CheckState.UNKNOWN
@@ -406,6 +435,12 @@ class Job:
             or isinstance(self.branch, Branch)
             or (self.runs and not isinstance(self.runs, Unknown))
         )
+
+    @property
+    def untouched(self) -> bool:
+        """True when nothing anywhere says that anything was ever done for it."""
+        labelled = any(label.startswith(("phase:", "pr:")) for label in self.task.labels)
+        return not (labelled or self.runs or self.branch or self.worktree or self.landing or self.task.closed)
 
     @property
     def tree_root(self) -> str:

@@ -163,7 +163,7 @@ def _is_open(observed: Observed, task: TaskId) -> bool:
     if isinstance(observed.pull_requests, Unknown):
         return True
     pull = observed.pull_requests.get(task)
-    return pull is not None and pull.closed_at is None
+    return pull is not None and (pull.closed_at is None or pull.left is not None)
 
 
 def _job(

@@ -537,6 +537,18 @@ class World:
     def push_base(self, base: str) -> None:
         pass
 
+    def follow(self, base: str) -> None:
+        pass
+
+    def follow_branch(self, task: TaskId, head: Sha) -> None:
+        raise PermanentError("branches are in one place only in this world")
+
+    def update(self, number: PrNumber, head: Sha) -> None:
+        raise PermanentError("nothing asks for the base in a branch in this world")
+
+    def drop_branch(self, task: TaskId, head: Sha) -> None:
+        raise PermanentError("branches are in one place only in this world")
+
     def catch_up(self, base: str) -> None:
         pass
 

@@ -18,11 +18,15 @@ def title(task: Task) -> str:
     return f"{text[: TITLE_MOST - 1]}…" if len(text) > TITLE_MOST else text
 
 
-def body(task: Task) -> str:
-    """A pull request's text: what was asked for."""
+def body(task: Task, checks: tuple[str, ...] = ()) -> str:
+    """A pull request's text: what was asked for, and what is checked before it lands."""
     parts = [clean(split_key(task.description)[0]).strip()]
     if task.acceptance.strip():
         parts.append(f"Acceptance:\n{clean(task.acceptance).strip()}")
+    if checks:
+        parts.append(
+            "Before it lands, these must pass on the merged tree:\n" + "\n".join(f"    {line}" for line in checks)
+        )
     parts.append(f"Task: {task.id}")
     return "\n\n".join(part for part in parts if part)
 

@@ -16,9 +16,10 @@ from reconciler.report import Fault, Report
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A source did not answer; `why` says what it said instead."""
+    """A source did not answer; `why` says what it said instead. `again_s`: by itself it may answer so much later."""
 
     why: str
+    again_s: float | None = None
 
 
 # --- tasks -------------------------------------------------------------------------------------------------
@@ -219,6 +220,19 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a forge asks of everything that lands on a base."""
+
+    forge: str  # how people call it
+    required: tuple[str, ...] = ()  # names of checks
+    strict: bool = False  # the base must be in a head before it may be merged
+    methods: frozenset[str] = frozenset({"merge", "squash", "rebase"})
+    reviews: int = 0  # approvals that the forge itself wants to have seen
+    closed: str | None = None  # why nothing can be pushed or opened there
+    queue: str | None = None  # why nothing can be merged by us, only by the forge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
     """A base branch. `remote_*` are filled where `push` is asked for."""
 
@@ -228,6 +242,11 @@ class Base:
     remote: str | None = None
     unpushed: bool = False  # the remote lacks commits of the local base that we landed
     diverged: str | None = None  # why local base and remote can't be brought together by fast-forward
+    behind: bool = (
+        False  # it can be brought to what landed elsewhere, or a landing was cut off: `Forge.follow` sees to it
+    )
+    frozen: str | None = None  # something landed that was not judged: nothing more does until a person has looked
+    rules: Rules | None = None  # None: a forge that has none of its own
 
 
 # --- pull requests -----------------------------------------------------------------------------------------
@@ -237,6 +256,33 @@ class PullState(StrEnum):
     OPEN = "open"
     MERGED = "merged"
     CLOSED = "closed"
+
+
+class CheckResult(StrEnum):
+    """What one check on a forge says of a head. `void`: it ended without a verdict (cancelled, stale)."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    PENDING = "pending"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeCheck:
+    """A check that a forge ran on exactly one head. `name` is the one that rules call it by."""
+
+    name: str
+    result: CheckResult
+    url: str | None = None
+    summary: str = ""
+
+
+class Standing(StrEnum):
+    """How the branch here stands to the head that a forge shows. Elsewhere wins where both have gone on."""
+
+    SAME = "same"
+    AHEAD = "ahead"  # it holds commits that are to be pushed
+    BEHIND = "behind"  # somebody pushed to it there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +308,16 @@ class PullRequest:
     opened_at: datetime | None = None
     closed_at: datetime | None = None  # None where only the missing branch says that it is closed
     url: str | None = None
+    # What only a forge that is a program of others knows of it:
+    checks: tuple[ForgeCheck, ...] | None = None  # None: that forge runs none
+    seen_at: datetime | None = None  # since when it is known to have this head
+    settled_at: datetime | None = None  # when the last of its checks ended
+    here: Standing = Standing.SAME
+    aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base, in a queue
+    withheld: str | None = None  # what else the forge wants before it merges
+    outdated: bool = False  # the forge wants the base in it
+    landed: Sha | None = None  # the commit that it became, where it is merged
+    left: Sha | None = None  # where its branch still stands on the forge, when it is open no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

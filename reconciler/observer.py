@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from reconciler.desired import Desired, EpicSpec
-from reconciler.errors import ReconcileError
+from reconciler.errors import ReconcileError, SilentError
 from reconciler.graph import Index
 from reconciler.jobs import crews, owners
 from reconciler.names import RunId, RunKind, TaskId, usable
@@ -126,7 +126,8 @@ def ask(read: Callable[[], T]) -> T | Unknown:
     try:
         return read()
     except ReconcileError as error:
-        return Unknown(f"{error}; {error.hint}" if error.hint else str(error))
+        again_s = max(error.delay, 1.0) if isinstance(error, SilentError) else None
+        return Unknown(f"{error}; {error.hint}" if error.hint else str(error), again_s)
     except OSError as error:
         return Unknown(str(error))
 

@@ -14,6 +14,7 @@ from reconciler.actions import (
     CloseTask,
     CreateTask,
     DropSalvage,
+    FollowBase,
     Land,
     PushBase,
     RemoveWorktree,
@@ -26,12 +27,12 @@ from reconciler.actions import (
     holds,
     next_step,
 )
-from reconciler.desired import Desired, EpicSpec
+from reconciler.desired import Desired, EpicSpec, MergeMode
 from reconciler.graph import Index
 from reconciler.job import Job
 from reconciler.jobs import Crew, Stray, crews, jobs, orphans, owners, strays
 from reconciler.names import TaskId, check_subject
-from reconciler.observed import Base, Observed, Run, StopWhy, Unknown, Unsure
+from reconciler.observed import Base, Observed, Rules, Run, StopWhy, Unknown, Unsure
 from reconciler.pauses import spawn_hold, spend_of
 from reconciler.reasons import Reason
 from reconciler.spending import Spend
@@ -226,6 +227,22 @@ def _held(crew: Crew, observed: Observed) -> Waiting | None:
         return Waiting(Reason.EPIC_EMPTY, f"{crew.epic.id} has no tasks")
     if isinstance(base := observed.bases.get(spec.base), Unknown):
         return Waiting(Reason.FORGE_UNAVAILABLE, base.why)
+    if base and base.rules and (why := _forbidden(spec, base.rules)):
+        return Waiting(Reason.FORGE_UNAVAILABLE, why)
+    return None
+
+
+def _forbidden(spec: EpicSpec, rules: Rules) -> str | None:
+    """What the forge's rules forbid to everybody who would land there as this manifest wants it."""
+    if rules.closed:
+        return rules.closed
+    if spec.merge.mode is MergeMode.MANUAL:
+        return None
+    if rules.queue:
+        return f"{rules.queue}; write 'mergePolicy.mode: manual' to have people merge"
+    if spec.merge.method not in rules.methods:
+        allowed = ", ".join(sorted(rules.methods)) or "none"
+        return f"{rules.forge} allows no '{spec.merge.method}' on {spec.base}; write 'mergePolicy.method' as one of: {allowed}"
     return None
 
 
@@ -404,6 +421,18 @@ def _salvage(spec: EpicSpec, observed: Observed) -> Iterator[Action]:
 def _base(crew: Crew, observed: Observed, found: tuple[Crew, ...]) -> Iterator[Action]:
     spec = crew.spec
     base = observed.bases.get(spec.base)
+    if (
+        isinstance(base, Base)
+        and base.behind
+        and spec.name == min(c.spec.name for c in found if c.spec.base == base.name)
+    ):
+        yield FollowBase(
+            manifest=spec.name,
+            task=None,
+            reason="LandedElsewhere",
+            message=f"bring {base.name} here to {base.head[:12]}",
+            base=base.name,
+        )
     first = min(c.spec.name for c in found if c.spec.base == spec.base and c.spec.merge.push) if spec.merge.push else ""
     if isinstance(base, Base) and base.unpushed and not base.diverged and spec.name == first:
         yield PushBase(

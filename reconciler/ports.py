@@ -333,6 +333,25 @@ class Forge(Protocol):
         """
         ...
 
+    def follow(self, base: str) -> None:
+        """See to what a killed landing left, and bring the local base to what landed elsewhere."""
+        ...
+
+    def follow_branch(self, task: TaskId, head: Sha) -> None:
+        """Bring the branch of `task` here, and its worktree, to the head that was pushed to the forge.
+
+        Commits that only the branch here has are saved first. Raises TemporaryError when files are in the way.
+        """
+        ...
+
+    def update(self, number: PrNumber, head: Sha) -> None:
+        """Have the base merged into a pull request whose head still is `head`."""
+        ...
+
+    def drop_branch(self, task: TaskId, head: Sha) -> None:
+        """Delete the branch of `task` on the forge where it still is at `head` and no open pull request builds on it."""
+        ...
+
     def push_base(self, base: str) -> None:
         """Push the landed base to its remote, with a lease."""
         ...

@@ -45,6 +45,8 @@ class Reason(StrEnum):
     BASE_DIVERGED = "BaseDiverged"
     PROTECTED_PATHS = "ProtectedPaths"
     DECLINED = "Declined"
+    SET_ASIDE = "SetAside"
+    BASE_FROZEN = "BaseFrozen"
     # Clearing up
     WORKTREE_IN_USE = "WorktreeInUse"
     NESTED_REPOSITORY = "NestedRepository"
@@ -79,6 +81,8 @@ NEEDS_A_PERSON = frozenset(
         Reason.BASE_DIVERGED,
         Reason.PROTECTED_PATHS,
         Reason.DECLINED,
+        Reason.SET_ASIDE,
+        Reason.BASE_FROZEN,
         Reason.WORKTREE_IN_USE,
         Reason.NESTED_REPOSITORY,
         Reason.PATH_TAKEN,

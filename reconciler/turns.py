@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import itemgetter
 
 from reconciler import merge_queue
-from reconciler.actions import Land, RestartAgent, StartAgent, StartCheck, Waiting, Word
+from reconciler.actions import Land, RestartAgent, StartAgent, StartCheck, UpdateBranch, Waiting, Word
 from reconciler.desired import EPOCH, Desired, EpicSpec
 from reconciler.graph import order
 from reconciler.job import Job
@@ -62,7 +62,7 @@ def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observ
     behind = merge_queue.ahead(line, checks_alive=_checks_alive(observed, specs), parallel=parallel)
     for job in found:
         key = (job.spec.name, job.task.id)
-        if job.task.id in behind and isinstance(words[key][1], StartCheck | Land):
+        if job.task.id in behind and isinstance(words[key][1], StartCheck | Land | UpdateBranch):
             whom = behind[job.task.id]
             what = f"{whom} is before it in the line of {base}" if whom else f"every check slot of {base} is in use"
             words[key] = job, Waiting(Reason.LANDING_QUEUED, what)
@@ -72,7 +72,7 @@ def _stage(word: Word) -> Stage | None:
     match word:
         case StartCheck():
             return Stage.UNPROVEN
-        case Land():
+        case Land() | UpdateBranch():
             return Stage.PROVEN
         case Waiting(Reason.CHECKS_RUNNING):
             return Stage.CHECKING

@@ -364,9 +364,7 @@ def test_an_unknown_field_is_named_with_its_place_what_is_allowed_and_what_was_m
     [
         with_spec("reviewer: {kind: command}"),
         with_spec("notify: []"),
-        with_spec("mergePolicy: {requiredChecks: []}"),
         with_spec("mergePolicy: {queue: {batch: 4}}"),
-        with_agent("opensPullRequest: false"),
         with_agent("sandbox: none"),
     ],
 )
@@ -379,8 +377,8 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
     [
         (with_spec("mergePolicy: {review: agent}"), "6:25: spec.mergePolicy.review: .*'agent'.*; allowed: none, human"),
         (with_spec("mergePolicy: {method: sqash}"), "allowed: squash, merge, rebase\n.*did you mean 'squash'"),
-        (with_spec("tracker: beads"), "spec.tracker: .*; allowed: auto, jsonl"),
-        (with_spec("forge: github"), "spec.forge: .*; allowed: auto, local"),
+        (with_spec("tracker: bd"), "spec.tracker: .*; allowed: auto, jsonl, beads"),
+        (with_spec("forge: gitlab"), "spec.forge: .*; allowed: auto, local, github"),
         (with_spec("runner: slurm"), "spec.runner: .*; allowed: local"),
         (with_agent("kind: cluade"), "spec.agent.kind: .*; allowed: command, claude(.|\n)*did you mean 'claude'"),
         (with_agent("kind: claude"), "spec.agent: argv is of kind command only"),

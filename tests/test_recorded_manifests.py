@@ -64,12 +64,14 @@ FULL = EpicSpec(
         max_attempts=9,
         backoff_initial_s=1,
         backoff_max_s=5400,
+        opens_pull_request=True,
     ),
     worktrees=WorktreeSpec(root="/srv/trees", copy=(".env",), setup=("npm ci",), sparse=("src",)),
     merge=MergePolicy(
         mode=MergeMode.MANUAL,
         method=MergeMethod.REBASE,
         checks=("just check",),
+        required_checks=("build",),
         timeout_s=60,
         no_checks=NoChecks.BLOCK,
         protected_paths=(),
@@ -125,6 +127,16 @@ def test_the_full_example_above_differs_from_every_default():
     assert not same(FULL.worktrees, WorktreeSpec())
     assert not same(FULL.merge, MergePolicy())
     assert not same(FULL.prune, Prune())
+
+
+def test_a_manifest_that_an_older_version_recorded_means_what_it_meant(kept, state):
+    kept.record(SMALL)
+    path = state / "manifests" / "x.yaml"
+    old = yaml.safe_load(path.read_text())
+    del old["spec"]["agent"]["opensPullRequest"], old["spec"]["mergePolicy"]["requiredChecks"]
+    path.write_text(yaml.safe_dump(old))
+
+    assert (only(kept).agent, only(kept).merge) == (SMALL.agent, SMALL.merge)
 
 
 def test_the_file_is_a_manifest_that_people_can_read(kept, state):

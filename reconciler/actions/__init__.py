@@ -7,12 +7,14 @@ from reconciler.actions.base import Action, Slot, Waiting, Word
 from reconciler.actions.block_task import BlockTask, RetryTask
 from reconciler.actions.close_task import CloseEpic, ClosePullRequest, CloseTask
 from reconciler.actions.declare_tasks import CreateTask, UpdateTask
+from reconciler.actions.follow import FollowBase, FollowBranch
 from reconciler.actions.land import Land, StartCheck
 from reconciler.actions.open_pull_request import OpenPullRequest
 from reconciler.actions.prune import DeleteBranch, DropSalvage, PushBase, RemoveWorktree
 from reconciler.actions.set_phase import SetPhase
 from reconciler.actions.start_agent import RestartAgent, StartAgent
 from reconciler.actions.stop_agent import StopAgent
+from reconciler.actions.update_branch import UpdateBranch
 from reconciler.job import Job
 from reconciler.reasons import Reason
 
@@ -29,11 +31,14 @@ LIFECYCLE: tuple[Rule, ...] = (
     holds.somebody_elses,  # taken, stopped, assigned elsewhere   -> left alone
     CloseTask.due,         # its work is on the base              -> closed
     holds.for_a_person,    # handed over                          -> waits for the person
+    FollowBranch.due,      # pushed to by somebody                -> the branch here follows
     BlockTask.due,         # no agent can do more                 -> handed to a person
     OpenPullRequest.due,   # its agent ended well, with commits   -> offered
     RestartAgent.due,      # failed, red, rejected, in conflict   -> another attempt
+    land.set_aside,        # a draft, in somebody's queue          -> waits for the person
     land.unapproved,       # offered, and a person must say yes   -> waits for the person
     StartCheck.due,        # offered                              -> the merged tree under test
+    UpdateBranch.due,      # green, without the base in it        -> the base in it
     Land.due,              # green                                -> on the base, closed
     StartAgent.due,        # ready                                -> being worked on
 )  # fmt: skip
@@ -69,6 +74,8 @@ __all__ = [
     "CreateTask",
     "DeleteBranch",
     "DropSalvage",
+    "FollowBase",
+    "FollowBranch",
     "Land",
     "OpenPullRequest",
     "PushBase",
@@ -80,6 +87,7 @@ __all__ = [
     "StartAgent",
     "StartCheck",
     "StopAgent",
+    "UpdateBranch",
     "UpdateTask",
     "Waiting",
     "Word",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from reconciler.actions.base import Waiting
 from reconciler.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
@@ -57,16 +57,25 @@ def unseen(job: Job) -> Waiting | None:
         ("its worktree", job.worktree),
         ("who works in its worktree", job.occupant),
         ("its branch", job.branch),
-        ("its pull request", job.pull),
+        ("its pull request", None if _may_begin(job) else job.pull),
         ("what has landed", job.landing),
         ("its base branch", job.base),
         ("its checks", job.checks),
     ):
         if isinstance(source, Unknown):
-            return Waiting(Reason.UNKNOWN, f"{name} can't be seen: {source.why}")
+            return Waiting(Reason.UNKNOWN, f"{name} can't be seen: {source.why}", _again(job, source))
     if job.open_pull and isinstance(job.candidate, Unknown):
         return Waiting(Reason.UNKNOWN, f"its merge with the base can't be computed: {job.candidate.why}")
     return None
+
+
+def _may_begin(job: Job) -> bool:
+    """True where a forge elsewhere is silent for a while, and nothing says that anything was ever done for the task."""
+    return isinstance(job.pull, Unknown) and job.pull.again_s is not None and job.untouched
+
+
+def _again(job: Job, source: Unknown) -> datetime | None:
+    return None if source.again_s is None else job.now + timedelta(seconds=source.again_s)
 
 
 def somebody_elses(job: Job) -> Waiting | None:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from reconciler import messages
 from reconciler.actions.base import Action, Slot, Waiting, Word
 from reconciler.desired import EpicSpec, Review
+from reconciler.forge_checks import LOOK_AGAIN
 from reconciler.job import PHASES, CheckState, Job
 from reconciler.names import PrNumber, RunId, RunKind, check_subject
 from reconciler.observed import Base, Candidate, PullRequest, Task
 from reconciler.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.reasons import Reason
+
+SETTLES_WITHIN = timedelta(minutes=1)
+
+
+def set_aside(job: Job) -> Waiting | None:
+    """Offered work that a person keeps from landing by what they did to its pull request, or that the forge has taken."""
+    pull = job.open_pull
+    return Waiting(Reason.SET_ASIDE, f"#{pull.number} {pull.aside}") if pull and pull.aside else None
 
 
 def unapproved(job: Job) -> Waiting | None:
@@ -46,6 +56,10 @@ class StartCheck(Action):
         if pull is None or not isinstance(candidate, Candidate):
             return None
         match job.check_state:
+            case CheckState.PENDING:
+                return Waiting(
+                    Reason.CHECKS_PENDING, f"checks of the forge: {job.elsewhere.message}", job.elsewhere.until
+                )
             case CheckState.RUNNING:
                 return Waiting(Reason.CHECKS_RUNNING, f"the checks run on the merged tree {candidate.tree[:12]}")
             case CheckState.NONE if job.subject is None:
@@ -115,7 +129,7 @@ class Land(Action):
             return Waiting(
                 Reason.AWAITING_MERGE, f"a person merges it: 'reconcile merge', or git merge {pull.head[:12]} by hand"
             )
-        if waiting := _obstacle(job, candidate):
+        if waiting := _withheld(job, pull) or _obstacle(job, candidate):
             return waiting
         return cls(
             manifest=job.spec.name,
@@ -150,10 +164,28 @@ def closing(task: Task, why: str, number: PrNumber | None) -> Change:
     )
 
 
+def _withheld(job: Job, pull: PullRequest) -> Waiting | None:
+    """What the forge wants beside green checks, and only people can give."""
+    if pull.withheld is None:
+        return None
+    return Waiting(
+        Reason.AWAITING_APPROVAL, f"the forge does not merge #{pull.number} yet: {pull.withheld}", _soon(job)
+    )
+
+
+def _soon(job: Job) -> datetime | None:
+    """When to look again at what the forge may not have worked out yet."""
+    pull = job.open_pull
+    fresh = pull and pull.settled_at and job.now - pull.settled_at < SETTLES_WITHIN
+    return job.now + LOOK_AGAIN if fresh else None
+
+
 def _obstacle(job: Job, candidate: Candidate) -> Waiting | None:
     base = job.base
     if not isinstance(base, Base):
         return Waiting(Reason.UNKNOWN, f"{job.spec.base} can't be seen")
+    if base.frozen:
+        return Waiting(Reason.BASE_FROZEN, base.frozen)
     if base.diverged:
         return Waiting(Reason.BASE_DIVERGED, base.diverged)
     if base.checkout is None:

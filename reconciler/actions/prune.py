@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from reconciler.actions import holds
 from reconciler.actions.base import Action, Waiting, Word
 from reconciler.job import Job
-from reconciler.names import Sha, TaskId
-from reconciler.observed import Branch, Landing, Salvage, Worktree, WorktreeFault
+from reconciler.names import Sha, TaskId, branch_of
+from reconciler.observed import Branch, Landing, PullRequest, PullState, Salvage, Worktree, WorktreeFault
 from reconciler.ports import Change, Ports
 from reconciler.reasons import Reason
 
@@ -55,13 +55,28 @@ class RemoveWorktree(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteBranch(Action):
+    """Delete a task's branch: on the forge first, where the name of the pull request's branch leads to it."""
+
     subject: TaskId
     head: Sha
+    there: bool = False
 
     @classmethod
     def due(cls, job: Job) -> Word:
         branch = job.branch
-        if not isinstance(branch, Branch) or not job.spec.prune.branches or not job.spec.merge.delete_branch:
+        if not job.spec.prune.branches or not job.spec.merge.delete_branch:
+            return None
+        if there := _on_the_forge(job):
+            return cls(
+                manifest=job.spec.name,
+                task=job.task.id,
+                reason="Landed",
+                message=f"delete {branch_of(job.task.id)} on the forge: all of it is on {job.spec.base}",
+                subject=job.task.id,
+                head=there,
+                there=True,
+            )
+        if not isinstance(branch, Branch):
             return None
         if job.worktree is not None or not _held_elsewhere(job, branch):
             return None
@@ -75,8 +90,20 @@ class DeleteBranch(Action):
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
-        ports.workspaces.delete_branch(self.subject, self.head)
+        if self.there:
+            ports.forge.drop_branch(self.subject, self.head)
+        else:
+            ports.workspaces.delete_branch(self.subject, self.head)
         yield from ()
+
+
+def _on_the_forge(job: Job) -> Sha | None:
+    """Where its branch still stands on the forge, once exactly that head has landed."""
+    pull, landing = job.pull, job.landing
+    if not isinstance(pull, PullRequest) or pull.state is PullState.OPEN or pull.left is None:
+        return None
+    landed = {pull.head if pull.landed else None, landing.head if isinstance(landing, Landing) else None}
+    return pull.left if job.landed and pull.left in landed else None
 
 
 def _held_elsewhere(job: Job, branch: Branch) -> bool:

@@ -18,6 +18,16 @@ from reconciler.reasons import Reason
 
 FEEDBACK_LOG_CHARS = 8000
 LEAST_USD = 0.01
+# What an agent needs that pushes its branch and opens its pull request by itself.
+PUSHING = (
+    "GH_TOKEN",
+    "GITHUB_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "GH_HOST",
+    "GH_CONFIG_DIR",
+    "SSH_AUTH_SOCK",
+    "GIT_SSH_COMMAND",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +147,7 @@ class StartAgent(Action):
                 **started.env,
                 **spec.env,
             },
-            pass_env=(*started.pass_env, *spec.pass_env),
+            pass_env=(*started.pass_env, *spec.pass_env, *(PUSHING if spec.opens_pull_request else ())),
             prompt=prompts.render(ports.prompts.template(self.spec), self.subject, values, feedback),
             timeout_s=spec.timeout_s,
             stuck_after_s=spec.stuck_after_s,

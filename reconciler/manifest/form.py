@@ -193,6 +193,7 @@ _AGENT = {
     "max_attempts": ("maxAttempts", _COUNT),
     "backoff_initial_s": ("backoff.initial", _SECONDS),
     "backoff_max_s": ("backoff.max", _SECONDS),
+    "opens_pull_request": ("opensPullRequest", _added(_SWITCH, False)),
 }
 _WORKTREES = {
     "root": ("root", _ABSOLUTE),
@@ -204,6 +205,7 @@ _MERGE = {
     "mode": ("mode", _one_of(MergeMode)),
     "method": ("method", _one_of(MergeMethod)),
     "checks": ("checks", _TEXTS),
+    "required_checks": ("requiredChecks", _added(_TEXTS, ())),
     "timeout_s": ("timeout", _SECONDS),
     "no_checks": ("noChecks", _one_of(NoChecks)),
     "protected_paths": ("protectedPaths", _TEXTS),

@@ -175,6 +175,11 @@ class Agent(_Fields):
     backoff: Backoff = Field(
         default=Backoff(), description="The waits between attempts.", examples=[{"initial": "10s", "max": "10m"}]
     )
+    opens_pull_request: bool = Field(
+        default=False,
+        description="The agent may push its branch and open the pull request by itself; what it opened is gone on with.",
+        examples=[True],
+    )
 
     @model_validator(mode="after")
     def _names_a_program(self) -> Agent:
@@ -238,6 +243,12 @@ class Policy(_Fields):
         default=[],
         description="Shell commands that must all pass on the merged tree, in a clean worktree, before it lands.",
         examples=[["just check"]],
+    )
+    required_checks: list[Line] = Field(
+        default=[],
+        description="Names of checks on the forge that must have passed. Empty: those that the rules of its base branch "
+        "ask for; where they ask for none, all that there are.",
+        examples=[["build", "test"]],
     )
     timeout: Span = Field(default="1h", description="The longest that the checks may take.", examples=["20m"])
     no_checks: Annotated[NoChecks, Field(strict=False)] = Field(
@@ -365,7 +376,8 @@ class EpicFields(_Fields):
     )
     forge: Annotated[ForgeKind, Field(strict=False)] = Field(
         default=ForgeKind.AUTO,
-        description="Where pull requests are kept. auto: local where there is no remote or a local one.",
+        description="Where pull requests are kept. auto: local where there is no remote or a local one, github where "
+        "the remote is there. github needs the gh program, logged in.",
         examples=["local"],
     )
     runner: Literal["local"] = Field(default="local", description="Where agents run.", examples=["local"])

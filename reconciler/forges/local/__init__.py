@@ -122,6 +122,22 @@ class LocalForge:
         """Finish what a killed landing left undone, and follow the remote of a base that is pushed."""
         self._line.catch_up(base)
 
+    def follow(self, base: str) -> None:
+        """Finish what a killed landing left undone; nothing lands elsewhere."""
+        self._line.catch_up(base)
+
+    def follow_branch(self, task: TaskId, head: Sha) -> None:
+        """There is no other place where somebody could have pushed to a branch."""
+        raise PermanentError(f"{task}: its pull request has no branch but the one here")
+
+    def update(self, number: PrNumber, head: Sha) -> None:
+        """What lands is merged with the base in any case."""
+        raise PermanentError(f"#{number}: this forge asks for no base in a branch")
+
+    def drop_branch(self, task: TaskId, head: Sha) -> None:
+        """There is no other branch than the one here."""
+        raise PermanentError(f"{task}: its pull request has no branch but the one here")
+
     def _seen(self, name: str, checkout: BaseCheckout, head: Sha, *, look: bool) -> Checkout:
         dirty = checkouts.dirty(self._git, checkout, head) if look else None
         if dirty and (left := self._line.pending(name)):

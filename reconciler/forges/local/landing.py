@@ -62,6 +62,17 @@ class LandingLine:
             if theirs and ours and theirs != ours and self._history.contains(theirs, ours):
                 self._advance(Intent(base=base, old=ours, new=theirs), None, lock)
 
+    def bring(self, branch: str, old: Sha, new: Sha) -> None:
+        """Move any branch from one commit to another, and whatever has it checked out; what only it held is the caller's."""
+        with self._git.writing() as lock:
+            self._settle(branch, lock)
+            now = refs.head_of(self._git, HEADS + branch)
+            if now == new:
+                return
+            if now != old:
+                raise ChangedError(f"{branch} is at {now[:12] if now else 'nothing'}, not at {old[:12]}")
+            self._advance(Intent(base=branch, old=old, new=new), None, lock)
+
     def push(self, base: str) -> None:
         """Bring the remote to the local base, where all that it lacks was landed by us."""
         with self._git.writing() as lock:

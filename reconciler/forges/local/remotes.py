@@ -31,8 +31,9 @@ class Remote:
 class Remotes:
     """Where base branches stand on their remotes. What was heard is good for a while, unless asked for anew."""
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, config: tuple[str, ...] = ()) -> None:
         self._git = git
+        self._config = config  # `key=value`, for the commands that reach a remote
         self._heard: dict[str, tuple[float, Remote, Sha | None]] = {}
 
     def of(self, base: str) -> Remote:
@@ -56,12 +57,24 @@ class Remotes:
         heard = self._heard.get(base)
         if heard and not fresh and heard[1] == remote and time.monotonic() - heard[0] < FRESH_S:
             return heard[2]
-        listed = self._ask("ls-remote", "--", remote.url, HEADS + base).text.split()
-        head = Sha(listed[0]) if listed else None
-        if head and self._git.objects("cat-file", "-e", head, ok=(0, 1, 128)).code:
+        head = self._listed(remote, base)
+        if head and not self._here(head):
             head = self._fetch(remote, base, near)
         self._heard[base] = (time.monotonic(), remote, head)
         return head
+
+    def told(self, base: str, head: Sha, *, near: Sha) -> Sha:
+        """Take somebody else's word for where a branch is on the remote, and have its objects here."""
+        remote = self.of(base)
+        if not self._here(head):
+            head = self._fetch(remote, base, near)
+        self._heard[base] = (time.monotonic(), remote, head)
+        return head
+
+    def bring(self, base: str, branch: str, head: Sha, *, near: Sha) -> None:
+        """Have the objects of a branch here, on the remote that `base` follows. Raises ChangedError where it moved on."""
+        if not self._here(head) and self._fetch(self.of(base), branch, near) != head and not self._here(head):
+            raise ChangedError(f"{branch} is not at {head[:12]} any more")
 
     def last_heard(self, base: str) -> Sha | None:
         """The remote's head as it was heard last; None when it never was asked for."""
@@ -102,6 +115,48 @@ class Remotes:
                 raise ChangedError(f"{base} of {remote.name} is at {at}, not at {old[:12]}") from None
         self._remember(remote, base, new)
 
+    def push_branch(self, base: str, branch: str, old: Sha | None, new: Sha, lock: int) -> None:
+        """Bring a branch on the remote of `base` from `old` (None: it must not exist) to `new`; done already is done.
+
+        Whether anything may be taken back is the caller's to know. Raises ChangedError when it is elsewhere.
+        """
+        remote = self.of(base)
+        lease = f"--force-with-lease={HEADS}{branch}:{old or ''}"
+        how = ("--quiet", "--no-verify", "--recurse-submodules=no", lease)
+        try:
+            self._ask("push", *how, "--", remote.url, f"{new}:{HEADS}{branch}", lock=lock)
+        except ReconcileError:
+            now = self._listed(remote, branch)
+            if now == new:
+                return
+            if now == old:
+                raise
+            raise ChangedError(f"{branch} of {remote.name} is at {now[:12] if now else 'nothing'}") from None
+
+    def delete_branch(self, base: str, branch: str, old: Sha, lock: int) -> None:
+        """Delete a branch on the remote of `base` where it is at `old`; gone already is gone. Raises ChangedError."""
+        remote = self.of(base)
+        how = ("--quiet", "--no-verify", f"--force-with-lease={HEADS}{branch}:{old}")
+        try:
+            self._ask("push", *how, "--", remote.url, f":{HEADS}{branch}", lock=lock)
+        except ReconcileError:
+            now = self._listed(remote, branch)
+            if now == old:
+                raise
+            if now:
+                raise ChangedError(f"{branch} of {remote.name} went on to {now[:12]}") from None
+
+    def branch(self, base: str, branch: str) -> Sha | None:
+        """Where a branch is now on the remote of `base`; its objects need not be here."""
+        return self._listed(self.of(base), branch)
+
+    def _listed(self, remote: Remote, branch: str) -> Sha | None:
+        listed = self._ask("ls-remote", "--", remote.url, HEADS + branch).text.split()
+        return Sha(listed[0]) if listed else None
+
+    def _here(self, commit: Sha) -> bool:
+        return self._git.objects("cat-file", "-e", commit, ok=(0, 1, 128)).code == 0
+
     def _remember(self, remote: Remote, base: str, new: Sha) -> None:
         """Move the remote-tracking branch along, as a push by name does: 'git status' compares with it."""
         ref = f"refs/remotes/{remote.name}/{base}"
@@ -133,7 +188,7 @@ class Remotes:
 
     def _ask(self, *args: str, lock: int | None = None) -> Finished:
         try:
-            return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock)
+            return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock, config=self._config)
         except GitError as error:
             # Its last words are advice; the first that is fatal says what is wrong.
             lines = error.finished.err.decode("utf-8", "replace").splitlines()

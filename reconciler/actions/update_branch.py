@@ -1,0 +1,45 @@
+"""Bring the base into a branch, where the forge merges nothing that lacks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from reconciler.actions.base import Action, Word
+from reconciler.job import CheckState, Job
+from reconciler.names import PrNumber, Sha
+from reconciler.observed import Candidate
+from reconciler.ports import Change, Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateBranch(Action):
+    """Have the forge merge the base into a pull request. All that is left to it is to be green with the base in it."""
+
+    number: PrNumber
+    head: Sha
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.head}
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        pull = job.open_pull
+        if pull is None or not pull.outdated or not isinstance(job.candidate, Candidate):
+            return None
+        # Every landing makes all others outdated: what would not land yet anyway would only be checked once more.
+        if job.check_state is not CheckState.PASSED:
+            return None
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="Outdated",
+            message=f"merge {job.spec.base} into #{pull.number}: the forge merges only what has it",
+            number=pull.number,
+            head=pull.head,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.forge.update(self.number, self.head)
+        yield from ()

@@ -1,0 +1,91 @@
+"""What the checks that a forge ran say about a head, under its rules and the manifest's. Pure.
+
+No check at all is not green, and neither is one that was asked for and has not shown up: between a push and the first
+check there is a moment in which everything looks fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.desired import MergePolicy, NoChecks
+from reconciler.observed import CheckResult, ForgeCheck, PullRequest, Rules
+
+LOOK_AGAIN = timedelta(seconds=15)
+SHOWS_UP_WITHIN = timedelta(minutes=10)
+NONE_WITHIN = timedelta(seconds=30)
+NAMED_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a forge's checks come to. `until`: by then they may say more, without a person."""
+
+    result: CheckResult
+    message: str = ""
+    until: datetime | None = None
+
+
+GREEN = Judged(CheckResult.PASSED)
+
+
+def judged(pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: datetime) -> Judged:
+    """What is known about the head of a pull request; always green on a forge that runs no checks."""
+    if pull.checks is None:
+        return GREEN
+    required = policy.required_checks or (rules.required if rules else ())
+    since = min(pull.seen_at or now, now)
+    if required:
+        return _required(required, pull.checks, since, now)
+    return _all(pull.checks, now) if pull.checks else _none(policy, since, now)
+
+
+def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime) -> Judged:
+    there = [check for check in checks if check.name in names]
+    absent = tuple(name for name in names if name not in {check.name for check in there})
+    if any(check.result is CheckResult.FAILED for check in there) or not absent:
+        return _all(there, now)
+    if now - since > SHOWS_UP_WITHIN:
+        return Judged(
+            CheckResult.VOID,
+            f"required, and not there after {SHOWS_UP_WITHIN.seconds // 60} minutes: {_named(absent)} "
+            "(renamed, or kept away by a path filter?)",
+        )
+    return Judged(CheckResult.PENDING, f"not there yet: {_named(absent)}", now + LOOK_AGAIN)
+
+
+def _all(checks: Sequence[ForgeCheck], now: datetime) -> Judged:
+    by = {result: [check for check in checks if check.result is result] for result in CheckResult}
+    if failed := by[CheckResult.FAILED]:
+        return Judged(CheckResult.FAILED, "; ".join(map(_told, failed[:NAMED_MOST])))
+    if pending := by[CheckResult.PENDING]:
+        names = _named(check.name for check in pending)
+        return Judged(CheckResult.PENDING, f"{len(pending)} of {len(checks)} not over: {names}", now + LOOK_AGAIN)
+    if void := by[CheckResult.VOID]:
+        return Judged(
+            CheckResult.VOID, f"ended without a verdict: {_named(check.name for check in void)}; run them again"
+        )
+    return GREEN
+
+
+def _none(policy: MergePolicy, since: datetime, now: datetime) -> Judged:
+    if now - since <= NONE_WITHIN:
+        return Judged(CheckResult.PENDING, "no check is there yet", now + LOOK_AGAIN)
+    if policy.checks or policy.no_checks is NoChecks.ALLOW:
+        return GREEN  # those that we run ourselves are left, or the manifest wants none
+    return Judged(
+        CheckResult.VOID,
+        "no check runs on it, and none is not green: write 'mergePolicy.checks', or 'noChecks: allow'",
+    )
+
+
+def _told(check: ForgeCheck) -> str:
+    parts = (check.name, f"({check.url})" if check.url else "", f"- {check.summary}" if check.summary else "")
+    return " ".join(part for part in parts if part)
+
+
+def _named(names: Iterable[str]) -> str:
+    listed = sorted(set(names))
+    return ", ".join(listed[:NAMED_MOST]) + (" …" if len(listed) > NAMED_MOST else "")
