@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,11 +12,14 @@ from pathlib import Path
 
 from reconciler import git, manifest
 from reconciler.agents import claude, command
-from reconciler.desired import Desired, EpicSpec, ForgeKind, TrackerKind
+from reconciler.desired import Desired, EpicSpec, TrackerKind
 from reconciler.errors import ManifestError, PermanentError, ReconcileError
+from reconciler.forges import choice
+from reconciler.forges.choice import Choice
+from reconciler.forges.github import Gh, GitHubForge
 from reconciler.forges.local import LocalForge
 from reconciler.forges.local.remotes import Remote, Remotes
-from reconciler.git import Config, Git, Repository
+from reconciler.git import Git, Repository
 from reconciler.journal import Journal
 from reconciler.manifest import Recorded
 from reconciler.ports import Agent, Ports
@@ -29,7 +31,6 @@ from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
 
 RUN_MARKER = "RECONCILE_RUN"
-_REMOTE = re.compile(r"remote\..*\.url")
 AGENTS: Mapping[str, Agent] = {"claude": claude.agent, "command": command.agent}
 IDENTITY = {"NAME": "reconcile", "EMAIL": "reconcile@localhost"}
 
@@ -49,9 +50,10 @@ class Site:
     tracker: ChosenTracker
     workspaces: GitWorkspaces
     runner: LocalRunner
-    forge: LocalForge
     journal: Journal
     host: str
+    environ: Mapping[str, str]
+    given: Sequence[EpicSpec] = ()  # manifests that are not recorded yet
 
     @property
     def state(self) -> Path:
@@ -60,6 +62,29 @@ class Site:
     @property
     def beads(self) -> Path:
         return self.repository.main / ".beads"
+
+    @cached_property
+    def chosen(self) -> Choice:
+        """Where the pull requests of this repository live. It stays so: with other manifests, start again."""
+        specs = self.specs() or (EpicSpec(name="", base=self.default_base or "main"),)
+        return choice.chosen(specs, self.git.config(), self.environ.get("GH_HOST", ""))
+
+    @cached_property
+    def forge(self) -> LocalForge | GitHubForge:
+        there = self.chosen.there
+        return (
+            GitHubForge(self.git, Gh(there.host, self.environ), there, self._bases) if there else LocalForge(self.git)
+        )
+
+    def specs(self) -> tuple[EpicSpec, ...]:
+        """Every manifest that can be read, recorded or given."""
+        names = {spec.name for spec in self.given}
+        return (*self.given, *(spec for spec in self.recorded.load().epics if spec.name not in names))
+
+    def _bases(self) -> tuple[str, ...]:
+        """What lands on GitHub; what is to land elsewhere is none of its business."""
+        named = [spec.base for spec in self.specs() if not self.chosen.refused(spec)]
+        return tuple(dict.fromkeys(named)) or (self.default_base or "main",)
 
     @property
     def ports(self) -> Ports:
@@ -92,8 +117,10 @@ class Site:
 
     def forges(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest whose forge can't be used: why, and what to write."""
-        why = _foreign_remote(self.git.config())
-        return {spec.name: why for spec in desired.epics if why and spec.forge is ForgeKind.AUTO}
+        found = {spec.name: why for spec in desired.epics if (why := self.chosen.refused(spec))}
+        fitting = [spec.name for spec in desired.epics if spec.name not in found]
+        trouble = self.forge.trouble if isinstance(self.forge, GitHubForge) and fitting else None
+        return {**found, **dict.fromkeys(fitting, trouble)} if trouble else found
 
     def trackers(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest that asks for another tracker than the one that keeps the tasks here: what to write."""
@@ -125,10 +152,13 @@ class Site:
         return Remotes(self.git).of(base)
 
 
-def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = None) -> Site:
+def open_site(
+    path: Path, environ: Mapping[str, str], *, control: Path | None = None, given: Sequence[EpicSpec] = ()
+) -> Site:
     """Everything that works on the repository that contains `path`. Raises PermanentError where there is none.
 
-    With `control`, git's control dir is kept there, and looking leaves no trace in the repository.
+    With `control`, git's control dir is kept there, and looking leaves no trace in the repository. `given`: manifests
+    that are not recorded yet.
     """
     repository = git.find(path, environ)
     tool = Git(repository, environ, control)
@@ -154,9 +184,10 @@ def open_site(path: Path, environ: Mapping[str, str], *, control: Path | None = 
             AGENTS,
             keep=control is None,
         ),
-        forge=LocalForge(tool),
         journal=Journal(beads, repository.main),
         host=host,
+        environ=environ,
+        given=given,
     )
 
 
@@ -208,19 +239,6 @@ def _other_tracker(kind: TrackerKind, database: str | None) -> str | None:
     if kind is TrackerKind.BEADS and not database:
         return "there is no Beads database in .beads/; run 'bd init', or write 'tracker: auto' for the built-in store"
     return None
-
-
-def _foreign_remote(config: Config) -> str | None:
-    urls = [value or "" for key, value in config if _REMOTE.fullmatch(key)]
-    if all(map(_is_path, urls)):
-        return None
-    return (
-        "its remote is on a server, and only the local forge is known; write 'forge: local' to land in this repository"
-    )
-
-
-def _is_path(url: str) -> bool:
-    return url.startswith(("/", "./", "../", "file://")) or ("://" not in url and ":" not in url)
 
 
 class _Identity(Mapping[str, str]):

@@ -92,7 +92,9 @@ def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[
     places = {spec.repository for spec in specs}
     if len(places) > 1:
         raise UsageError(f"these manifests are for several repositories: {', '.join(sorted(places))}")
-    return (wiring.open_site(Path(places.pop()), wiring.environ()) if places else here()), specs
+    if not places:
+        return here(), specs
+    return wiring.open_site(Path(places.pop()), wiring.environ(), given=specs), specs
 
 
 def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:

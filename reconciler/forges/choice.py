@@ -1,0 +1,81 @@
+"""Which forge a repository's manifests mean: one for all of them at a time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.desired import EpicSpec, ForgeKind
+from reconciler.forges.github import slug
+from reconciler.forges.github.slug import Slug
+from reconciler.git import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where pull requests live: on GitHub where `there` is set, else in the repository itself."""
+
+    config: Config
+    gh_host: str
+    there: Slug | None
+    first: str = ""  # the manifest whose wish it is
+
+    def refused(self, spec: EpicSpec) -> str | None:
+        """Why a manifest can't have its pull requests where the others have theirs; None where it can."""
+        wished = _wished(spec, self.config, self.gh_host)
+        if isinstance(wished, str):
+            return wished
+        if wished == self.there:
+            return None
+        ours = f"on GitHub ({self.there})" if self.there else "in this repository"
+        because = f", as {self.first} has it" if self.first else ""
+        theirs = "local" if self.there is None else "github"
+        return (
+            f"the pull requests of this repository are kept {ours}{because}, and its own elsewhere; write 'forge: {theirs}', "
+            "or start again once only one kind is asked for"
+        )
+
+
+def chosen(specs: Sequence[EpicSpec], config: Config, gh_host: str = "") -> Choice:
+    """The forge of the first manifest by name that says, or whose remote says, what it is."""
+    for spec in sorted(specs, key=lambda spec: spec.name):
+        wished = _wished(spec, config, gh_host)
+        if not isinstance(wished, str):
+            return Choice(config, gh_host, wished, spec.name)
+    return Choice(config, gh_host, None)
+
+
+def _wished(spec: EpicSpec, config: Config, gh_host: str) -> Slug | str | None:
+    """The repository on GitHub, None for the local forge, or why neither is meant."""
+    if spec.forge is ForgeKind.LOCAL:
+        return None
+    name, url = remote(config, spec.base)
+    there = slug.parse(url, also=gh_host) if url else None
+    if there:
+        return there
+    if spec.forge is ForgeKind.GITHUB:
+        what = f"its remote {name} is not on GitHub" if url else f"the repository has no remote {name}"
+        return f"{what}; write 'forge: local', or name the host of your GitHub in GH_HOST"
+    if all(map(_is_path, _urls(config))):
+        return None
+    return (
+        "its remote is on a server, and only GitHub is known beside the local forge; "
+        "write 'forge: local' to land in this repository"
+    )
+
+
+def remote(config: Config, base: str) -> tuple[str, str | None]:
+    """Name and URL of the remote that a base follows, else of `origin`."""
+    said: dict[str, str] = {}
+    for key, value in config:
+        said.setdefault(key, value or "")
+    name = said.get(f"branch.{base}.remote", "origin")
+    return name, said.get(f"remote.{name}.url")
+
+
+def _urls(config: Config) -> list[str]:
+    return [value or "" for key, value in config if key.startswith("remote.") and key.endswith(".url")]
+
+
+def _is_path(url: str) -> bool:
+    return url.startswith(("/", "./", "../", "file://")) or ("://" not in url and ":" not in url)

@@ -1,0 +1,129 @@
+"""What `gh api -i` printed, taken apart, and what its refusals mean for us. Pure.
+
+Texts are looked for in lower case and in part: they differ between versions of gh and of GitHub.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.shell import Finished
+
+_STATUS = re.compile(r"HTTP/[\d.]+ (\d{3})\b")
+_LOGGED_OUT = ("gh auth login", "bad credentials", "authentication token", "requires authentication")
+_LIMITED = ("rate limit", "abuse detection", "too quickly")
+_RULES = (
+    "protected branch", "rule violation", "rules", "review is required", "required status check", "not authorized",
+    "not allowed", "must be resolved", "changes must be made", "merge queue",
+)  # fmt: skip
+_LIMIT_S = 60.0
+_LIMIT_MOST_S = 3600.0
+NOT_YET_S = 15.0
+
+
+class LostError(TemporaryError):
+    """No answer came, or none that says whether it was done: look before anything is done again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer of GitHub's. Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    said: str = ""  # what gh complained of
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def message(self) -> str:
+        """GitHub's own words, with those of each single error."""
+        if not isinstance(self.body, dict):
+            return self.said
+        errors = self.body.get("errors")
+        told = [_told(each) for each in errors] if isinstance(errors, list) else []
+        return ": ".join(part for part in (str(self.body.get("message") or ""), "; ".join(filter(None, told))) if part)
+
+    @property
+    def text(self) -> str:
+        """Everything that was said, in lower case."""
+        return f"{self.message} {self.said}".lower()
+
+
+def read(finished: Finished) -> Answer:
+    """The answer in what `gh api -i` printed. Raises LostError where there is none, PermanentError when logged out."""
+    head, _, body = finished.text.replace("\r\n", "\n").partition("\n\n")
+    first, *lines = head.split("\n")
+    said = finished.err.decode("utf-8", "replace").strip()[:500]
+    status = _STATUS.match(first)
+    if not status:
+        if finished.code == 4 or any(word in said.lower() for word in _LOGGED_OUT):
+            raise PermanentError(f"gh is not logged in: {finished.complaint}", hint="gh auth login")
+        raise LostError(f"GitHub did not answer: {finished.complaint}", delay=NOT_YET_S)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return Answer(status=int(status[1]), headers=headers, body=_json(body), said=said)
+
+
+def refusal(answer: Answer, what: str, now: float) -> ReconcileError:
+    """What an answer that is none of 2xx means. `what` was asked for; `now`: seconds since the epoch, as GitHub counts."""
+    why = f"{what}: {answer.message or answer.said or answer.status}"[:400]
+    if (delay := limited(answer, now)) is not None:
+        return TemporaryError(f"GitHub's rate limit is used up ({why})", delay=delay)
+    match answer.status:
+        case 401:
+            return PermanentError(f"gh is not logged in ({why})", hint="gh auth login")
+        case 404 | 410 | 451:
+            return PermanentError(
+                f"GitHub has it not, or does not show it to this login ({why})", hint="gh auth status"
+            )
+        case 405 if "base branch was modified" in answer.text:
+            return TemporaryError(why, delay=4.0)
+        case 405 | 403 | 422 if any(word in answer.text for word in _RULES):
+            return TemporaryError(f"the rules of the repository forbid it ({why})", delay=60.0)
+        case 405:
+            return TemporaryError(why, delay=NOT_YET_S)
+        case 409:
+            return ChangedError(why)
+        case status if status >= 500 or status == 408:
+            return LostError(f"GitHub is in trouble ({why})", delay=NOT_YET_S)
+        case _:
+            return PermanentError(why)
+
+
+def limited(answer: Answer, now: float) -> float | None:
+    """For how many seconds nothing is to be asked; None where no limit is the reason."""
+    if answer.status not in (200, 403, 429) or (answer.status != 429 and not _speaks_of_limits(answer)):
+        return None
+    after, reset = answer.headers.get("retry-after", ""), answer.headers.get("x-ratelimit-reset", "")
+    if after.isdecimal():
+        delay = float(after)
+    elif answer.headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
+        delay = float(reset) - now
+    else:
+        delay = _LIMIT_S
+    return min(max(delay, 1.0), _LIMIT_MOST_S)
+
+
+def _speaks_of_limits(answer: Answer) -> bool:
+    return "retry-after" in answer.headers or any(word in answer.text for word in _LIMITED)
+
+
+def _told(error: object) -> str:
+    if isinstance(error, dict):
+        return str(error.get("message") or error.get("code") or "")
+    return str(error)
+
+
+def _json(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None  # an HTML page of a proxy, nothing at all

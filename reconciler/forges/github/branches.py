@@ -1,0 +1,117 @@
+"""The branches of our tasks on both sides: how the one here stands to the one on GitHub, and how each follows the other.
+
+What we pushed last is kept in `refs/reconcile/pushed/<task>`. An agent may rewrite its own branch; what is on GitHub is
+taken back for that only where it is what we put there. Whatever else stands there is a person's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.errors import ChangedError, PermanentError
+from reconciler.forges.local import refs
+from reconciler.forges.local.history import History
+from reconciler.forges.local.landing import LandingLine
+from reconciler.forges.local.refs import HEADS, Move
+from reconciler.forges.local.remotes import Remotes
+from reconciler.git import Git
+from reconciler.names import BRANCH_PREFIX, SALVAGE_REFS, Sha, TaskId, branch_of, salvage_ref, task_of
+from reconciler.observed import Standing
+from reconciler.ref_list import plain
+
+PUSHED = "refs/reconcile/pushed/"
+
+
+class TaskBranches:
+    """The `agent/<task>` branches of one repository and its remote. Safe to share between threads."""
+
+    def __init__(self, git: Git, remotes: Remotes, history: History, line: LandingLine) -> None:
+        self._git, self._remotes, self._history, self._line = git, remotes, history, line
+
+    def tasks(self) -> Iterable[TaskId]:
+        """The tasks that have a branch here."""
+        found = plain(self._git, HEADS + BRANCH_PREFIX.rstrip("/"))
+        return [task for ref in found if (task := task_of(ref.removeprefix(HEADS)))]
+
+    def head(self, task: TaskId) -> Sha | None:
+        """Where the branch here stands; None where there is none."""
+        return refs.head_of(self._git, HEADS + branch_of(task))
+
+    def standing(self, task: TaskId, there: Sha) -> Standing:
+        """How the branch here stands to its head on GitHub, whose objects are here."""
+        here = self.head(task)
+        if here == there:
+            return Standing.SAME
+        if here is None or self._history.contains(there, here):
+            return Standing.BEHIND
+        ours = self._history.contains(here, there) or self._pushed(task) == there
+        return Standing.AHEAD if ours else Standing.BEHIND
+
+    def bring(self, base: str, task: TaskId, head: Sha) -> None:
+        """Have the objects of a head on GitHub here."""
+        near = self.head(task) or self._line.local(base)
+        self._remotes.bring(base, branch_of(task), head, near=near)
+
+    def push(self, base: str, task: TaskId, head: Sha) -> Sha:
+        """Bring the branch on GitHub to `head`; where it then stands, which is further where a person was there before.
+
+        Raises ChangedError when the branch here is elsewhere, PermanentError where it holds work that is not here.
+        """
+        if self.head(task) != head:
+            raise ChangedError(f"{task}: the head of {branch_of(task)} is not {head[:12]}", hint="look at it again")
+        there = self._remotes.branch(base, branch_of(task))
+        if there == head:
+            self._remember(task, head)
+            return head
+        if there and there != self._pushed(task):
+            self.bring(base, task, there)
+            if self._history.contains(there, head):
+                return there
+            if not self._history.contains(head, there):
+                raise PermanentError(
+                    f"{branch_of(task)} on GitHub is at {there[:12]}, which is not from here: it is not overwritten",
+                    hint=f"delete it there, or take it over: git fetch origin {branch_of(task)}",
+                )
+        with self._git.writing("github-push") as lock:  # not the writer's lock: a push takes its time
+            self._remotes.push_branch(base, branch_of(task), there, head, lock)
+        self._remember(task, head)
+        return head
+
+    def follow(self, task: TaskId, head: Sha) -> None:
+        """Bring the branch here, with its worktree, to a head that was pushed to GitHub."""
+        here = self.head(task)
+        if here == head:
+            return
+        if here is None:
+            with self._git.writing() as lock:
+                refs.move(self._git, (Move(HEADS + branch_of(task), None, head),), "pushed elsewhere", lock)
+            return
+        if not self._history.contains(head, here):
+            self._keep(task, here)
+        self._line.bring(branch_of(task), here, head)
+
+    def delete(self, base: str, task: TaskId, head: Sha) -> None:
+        """Delete the branch on GitHub where it still is at `head`; gone already is gone."""
+        there = self._remotes.branch(base, branch_of(task))
+        if there not in (head, None):
+            raise ChangedError(f"{branch_of(task)} on GitHub went on to {there[:12]} after it had landed")
+        if there:
+            with self._git.writing("github-push") as lock:
+                self._remotes.delete_branch(base, branch_of(task), head, lock)
+        self._git.refs("update-ref", "-d", PUSHED + task, ok=(0, 128))
+
+    def _pushed(self, task: TaskId) -> Sha | None:
+        return refs.head_of(self._git, PUSHED + task)
+
+    def _remember(self, task: TaskId, head: Sha) -> None:
+        self._git.refs("update-ref", "--no-deref", "-m", "reconcile: push", "--", PUSHED + task, head)
+
+    def _keep(self, task: TaskId, head: Sha) -> None:
+        """Save commits that only the branch here has, before it goes where somebody else has taken it."""
+        with self._git.writing() as lock:
+            saved = refs.listed(self._git, f"{SALVAGE_REFS}{task}")
+            if any(sha == head for _, sha in saved):
+                return
+            numbers = [int(name) for ref, _ in saved if (name := ref.rpartition("/")[2]).isdecimal()]
+            ref = salvage_ref(task, max(numbers, default=0) + 1)
+            refs.move(self._git, (Move(ref, None, head),), f"save what {branch_of(task)} was", lock)

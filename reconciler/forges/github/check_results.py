@@ -1,0 +1,76 @@
+"""Checks as GitHub tells of them, each brought down to one of four results. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from reconciler.messages import clean
+from reconciler.observed import CheckResult, ForgeCheck
+
+SUMMARY_MOST = 300
+_CONCLUSIONS = {
+    "SUCCESS": CheckResult.PASSED,
+    "NEUTRAL": CheckResult.PASSED,
+    "SKIPPED": CheckResult.PASSED,
+    "FAILURE": CheckResult.FAILED,
+    "TIMED_OUT": CheckResult.FAILED,
+    "ACTION_REQUIRED": CheckResult.FAILED,
+    "STARTUP_FAILURE": CheckResult.FAILED,
+    "CANCELLED": CheckResult.VOID,
+    "STALE": CheckResult.VOID,
+}
+_STATES = {"SUCCESS": CheckResult.PASSED, "FAILURE": CheckResult.FAILED, "ERROR": CheckResult.FAILED}
+_TOLD = (CheckResult.FAILED, CheckResult.VOID)
+
+
+def results(contexts: Iterable[Mapping[str, Any]]) -> tuple[ForgeCheck, ...]:
+    """The checks of one commit: of those that were run again only the last run, by name.
+
+    A check of one name that runs for several events (a push and a pull request) is as many checks.
+    """
+    newest: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for context in contexts:
+        key = _key(context)
+        before = newest.get(key)
+        # A run that is queued has no time yet: only its number says that it is the newer one.
+        if before is None or _number(context) >= _number(before):
+            newest[key] = context
+    return tuple(sorted(map(_check, newest.values()), key=lambda check: (check.name, check.result)))
+
+
+def settled_at(contexts: Iterable[Mapping[str, Any]]) -> datetime | None:
+    """When the last of these checks ended."""
+    ended = (context.get("completedAt") or context.get("createdAt") for context in contexts)
+    return max((datetime.fromisoformat(at) for at in ended if at), default=None)
+
+
+def _key(context: Mapping[str, Any]) -> tuple[str, ...]:
+    if context["__typename"] == "StatusContext":
+        return ("status", context["context"])
+    run = (context.get("checkSuite") or {}).get("workflowRun") or {}
+    workflow = (run.get("workflow") or {}).get("name") or ""
+    return ("check", workflow, run.get("event") or "", context["name"])
+
+
+def _number(context: Mapping[str, Any]) -> int:
+    return int(context.get("databaseId") or 0)
+
+
+def _check(context: Mapping[str, Any]) -> ForgeCheck:
+    if context["__typename"] == "StatusContext":
+        result = _STATES.get(context["state"], CheckResult.PENDING)
+        told = context.get("description")
+        return _of(context["context"], result, context.get("targetUrl"), told)
+    over = context["status"] == "COMPLETED"
+    result = _CONCLUSIONS.get(context.get("conclusion") or "", CheckResult.PENDING) if over else CheckResult.PENDING
+    told = context.get("title") or context.get("summary")
+    if result in _TOLD and context.get("conclusion") != "FAILURE":
+        told = f"{context['conclusion'].lower().replace('_', ' ')}{f': {told}' if told else ''}"
+    return _of(context["name"], result, context.get("detailsUrl"), told)
+
+
+def _of(name: str, result: CheckResult, url: str | None, told: str | None) -> ForgeCheck:
+    words = " ".join(clean(told or "").split())[:SUMMARY_MOST] if result in _TOLD else ""
+    return ForgeCheck(name=name, result=result, url=url or None, summary=words)

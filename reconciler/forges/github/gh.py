@@ -1,0 +1,135 @@
+"""Runs `gh api`: the user's login, hosts and proxies; never another command of gh, which decide things by themselves."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from reconciler import shell
+from reconciler.errors import PermanentError, TemporaryError
+from reconciler.forges.github import answers
+from reconciler.forges.github.answers import Answer, LostError
+from reconciler.forges.github.spending import Spending
+from reconciler.shell import Finished
+
+READ_S = 30.0
+WRITE_S = 60.0
+APART_S = 1.0  # GitHub asks for so much between two changes
+_QUIET = {
+    "GH_TELEMETRY": "false",
+    "GH_PROMPT_DISABLED": "1",
+    "GH_NO_UPDATE_NOTIFIER": "1",
+    "GH_NO_EXTENSION_UPDATE_NOTIFIER": "1",
+    "GH_SPINNER_DISABLED": "1",
+    "NO_COLOR": "1",
+}
+_LOUD = ("GH_DEBUG", "DEBUG", "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_REPO", "GH_PAGER", "PAGER")
+
+Run = Callable[[tuple[str, ...], bytes | None, float], Finished]
+
+
+class Gh:
+    """The API of one GitHub. Safe to share between threads.
+
+    Every call raises TemporaryError (rate limits too, with the time that GitHub gives), LostError where no answer came,
+    PermanentError where only a person can help.
+    """
+
+    def __init__(
+        self, host: str, environ: Mapping[str, str], *, run: Run | None = None, apart_s: float = APART_S
+    ) -> None:
+        self.host = host
+        self.spending = Spending()
+        self._env = {**{name: value for name, value in environ.items() if name not in _LOUD}, **_QUIET}
+        self._run = run or self._started
+        self._apart_s = apart_s
+        self._turn = threading.Lock()
+        self._changed = 0.0  # when the last change was asked for, by the monotonic clock
+        self._limited: tuple[float, str] = (0.0, "")  # until when nothing is asked, and what was said
+
+    def graphql(self, query: str) -> Mapping[str, Any]:
+        """What a query gives. An answer with errors is none, whatever else it holds."""
+        answer = self._ask("graphql", method="POST", fields={"query": query}, timeout_s=READ_S)
+        body = answer.body if isinstance(answer.body, dict) else {}
+        errors, data = body.get("errors"), body.get("data")
+        if errors or not isinstance(data, dict):
+            raise self._refused(errors, answer)
+        self.spending.spent(data.get("rateLimit"))
+        return data
+
+    def get(self, path: str, *, missing: tuple[int, ...] = ()) -> Any:
+        """What a path of the REST API holds; None for a status that is in `missing`."""
+        answer = self._answered(path, method="GET", fields=None, timeout_s=READ_S)
+        if answer.status in missing:
+            return None
+        if not answer.ok:
+            raise self._noted(answer, f"GET {path}")
+        return answer.body
+
+    def change(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Answer:
+        """Ask for a change, some time after the one before; whatever the answer is but a limit, a lost one, no login."""
+        with self._turn:
+            time.sleep(max(0.0, self._changed + self._apart_s - time.monotonic()))
+            try:
+                answer = self._answered(path, method=method, fields=fields, timeout_s=WRITE_S)
+            finally:
+                self._changed = time.monotonic()
+        if answer.status in (401, 408, 429) or answer.status >= 500 or answers.limited(answer, time.time()) is not None:
+            raise self._noted(answer, f"{method} {path}")
+        return answer
+
+    def _ask(self, path: str, **how: Any) -> Answer:
+        answer = self._answered(path, **how)
+        if not answer.ok:
+            raise self._noted(answer, path)
+        return answer
+
+    def _answered(self, path: str, *, method: str, fields: Mapping[str, Any] | None, timeout_s: float) -> Answer:
+        until, why = self._limited
+        if (left := until - time.monotonic()) > 0:
+            raise TemporaryError(why, delay=left)
+        # The path is relative on purpose: one that begins with a slash is a file to some shells.
+        argv: tuple[str, ...] = ("gh", "api", "--include", "--hostname", self.host, "--method", method)
+        argv += ("--input", "-", path) if fields is not None else (path,)
+        try:
+            finished = self._run(argv, None if fields is None else json.dumps(fields).encode(), timeout_s)
+        except TemporaryError as error:
+            raise LostError(f"GitHub did not answer: {error}", delay=error.delay) from error
+        return answers.read(finished)
+
+    def _refused(self, errors: object, answer: Answer) -> Exception:
+        told = answer.message or "an answer without data"
+        kinds = (
+            {error.get("type") for error in errors if isinstance(error, dict)} if isinstance(errors, list) else set()
+        )
+        if "RATE_LIMITED" in kinds or answers.limited(answer, time.time()) is not None:
+            return self._noted(answer, told)
+        if "NOT_FOUND" in kinds and "repository" in told.lower():
+            return PermanentError(f"{self.host}: {told}", hint="gh auth status")
+        if "INSUFFICIENT_SCOPES" in kinds or "FORBIDDEN" in kinds:
+            return PermanentError(f"this login may not ask that of {self.host}: {told}", hint="gh auth refresh")
+        return TemporaryError(f"GitHub answered in part only: {told[:300]}", delay=answers.NOT_YET_S)
+
+    def _noted(self, answer: Answer, what: str) -> Exception:
+        """The refusal as an error; a limit is remembered, so that nothing is asked for nothing."""
+        now = time.time()
+        error = answers.refusal(answer, what, now)
+        if (delay := answers.limited(answer, now)) is not None:
+            until = time.strftime("%H:%M:%S", time.localtime(now + delay))
+            message = f"GitHub's rate limit is used up until {until}: {answer.message[:200] or what}"
+            self._limited = time.monotonic() + delay, message
+            return TemporaryError(message, delay=delay)
+        return error
+
+    def _started(self, argv: tuple[str, ...], stdin: bytes | None, timeout_s: float) -> Finished:
+        # Away from every checkout: gh would look at the remotes of the one that it stands in.
+        return shell.run(argv, env=self._env, cwd="/", stdin=stdin, timeout_s=timeout_s)
+
+
+def quoted(name: str) -> str:
+    """A name as one part of a path."""
+    return quote(name, safe="")

@@ -1,0 +1,193 @@
+"""Landing by GitHub's own merge: asked for once, with the head that was judged, and read back whatever the answer was.
+
+GitHub compares the head, but no one can tell it which base was judged. So what became of the base is looked at as soon
+as the merge is known: the tree that landed must be the tree that passed. Where it is not, nothing more lands on that base
+until a person has looked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.forges.github import answers, words
+from reconciler.forges.github.answers import LostError
+from reconciler.forges.github.gh import Gh
+from reconciler.forges.github.look import Look
+from reconciler.forges.github.notes import Attempt, Freeze, Notes
+from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.slug import Slug
+from reconciler.forges.local.remotes import Remotes
+from reconciler.git import Git
+from reconciler.names import Sha
+from reconciler.observed import CheckResult, PullState
+from reconciler.ports import LandOrder
+
+# GitHub may still be at work on what it gave no answer for.
+STILL_AT_WORK = timedelta(seconds=60)
+
+
+class Merges:
+    """Has GitHub merge, one merge at a time per repository."""
+
+    def __init__(self, git: Git, gh: Gh, slug: Slug, look: Look, remotes: Remotes) -> None:
+        self._git, self._gh, self._slug, self._look, self._remotes = git, gh, slug, look, remotes
+        self.notes = Notes(git.repository.state / "github")
+
+    def land(self, order: LandOrder) -> Sha:
+        """Have the judged head merged; the landed commit. Raises PermanentError where it is not the judged tree."""
+        with self._git.writing("github-landing"):
+            self._settle(order.base)
+            if frozen := self.notes.frozen(order.base):
+                raise TemporaryError(frozen, delay=300.0)
+            self._judged(order)
+            attempt = Attempt(
+                base=order.base,
+                old=order.expected.base,
+                head=order.expected.head,
+                tree=order.expected.tree,
+                number=order.number,
+                task=order.task,
+                method=str(order.method),
+                at=datetime.now(UTC).isoformat(),
+            )
+            self.notes.begin(attempt)
+            return self._landed(attempt, self._asked(order, attempt))
+
+    def settle(self, base: str) -> None:
+        """Learn what became of a merge whose answer nobody has heard."""
+        if self.notes.attempt(base) is not None:
+            with self._git.writing("github-landing"):
+                self._settle(base)
+
+    def pending(self, base: str) -> bool:
+        """True while the answer to a merge on this base is not known."""
+        return self.notes.attempt(base) is not None
+
+    def _settle(self, base: str) -> None:
+        attempt = self.notes.attempt(base)
+        if attempt is None:
+            return
+        pull = self._look.one(attempt.number)
+        if pull and pull.landed and pull.head == attempt.head:
+            self._landed(attempt, pull.landed)
+            return
+        left = attempt.asked_at + STILL_AT_WORK - datetime.now(UTC)
+        if pull and pull.open and pull.head == attempt.head and timedelta() < left <= STILL_AT_WORK:
+            raise TemporaryError(
+                f"whether GitHub has merged #{attempt.number} is not known yet", delay=left.total_seconds()
+            )
+        self.notes.end(base)
+
+    def _judged(self, order: LandOrder) -> None:
+        """Look once more at all that was judged: the base, the head, and what was said about it."""
+        before = self._look.last.pulls.get(order.number)
+        pull = self._look.one(order.number)
+        if pull is None or pull.task != order.task:
+            raise ChangedError(f"{order.task}: #{order.number} is not its pull request")
+        if why := _worse(before, pull, order):
+            self._look.stale()
+            raise ChangedError(f"{order.task}: {why}", hint="it is judged again")
+        base = self._remotes.head(order.base, near=order.expected.base, fresh=True)
+        if base != order.expected.base:
+            self._look.stale()
+            raise ChangedError(f"{order.task}: {order.base} is not at {order.expected.base[:12]} any more")
+
+    def _asked(self, order: LandOrder, attempt: Attempt) -> Sha:
+        """The commit that GitHub says it made; the note is taken back where it says that it made none."""
+        subject, text = words.message(order.title, order.body, order.task, attempt.head, order.number)
+        fields = {"sha": attempt.head, "merge_method": str(order.method)}
+        if order.method != "rebase":
+            fields |= {"commit_title": subject, "commit_message": text}
+        what = f"merge #{order.number}"
+        try:
+            answer = self._gh.change("PUT", f"{self._slug.path}/pulls/{order.number}/merge", fields)
+        except LostError as lost:
+            return self._read_back(attempt, lost)
+        except ReconcileError:
+            self.notes.end(order.base)  # refused before anything was done: a limit, no login
+            raise
+        if answer.ok and isinstance(answer.body, dict) and answer.body.get("sha"):
+            return Sha(answer.body["sha"])
+        if answer.ok:
+            return self._read_back(attempt, LostError(f"{what}: GitHub's answer names no commit", delay=5.0))
+        self._look.stale(rules_too=answer.status in (403, 405, 422))
+        pull = self._look.one(order.number)
+        if pull and pull.landed and pull.head == attempt.head:
+            return pull.landed  # somebody else was first, with the same head
+        self.notes.end(order.base)
+        raise answers.refusal(answer, f"{order.task}: {what}", datetime.now(UTC).timestamp())
+
+    def _read_back(self, attempt: Attempt, lost: LostError) -> Sha:
+        """The commit, where GitHub shows the merge although its answer was lost; else the note stays, for later."""
+        pull = self._look.one(attempt.number)
+        if pull and pull.landed and pull.head == attempt.head:
+            return pull.landed
+        raise TemporaryError(
+            f"whether #{attempt.number} was merged is not known yet ({lost})", delay=STILL_AT_WORK.total_seconds()
+        ) from lost
+
+    def _landed(self, attempt: Attempt, commit: Sha) -> Sha:
+        """Compare what landed with what was judged, at once; and remember that it landed."""
+        tip = self._remotes.head(attempt.base, near=attempt.old, fresh=True)
+        self._note(attempt, commit)
+        if tip:
+            self._look.moved(attempt.base, tip)
+        if tip is None or not self._contains(tip, commit):
+            raise TemporaryError(
+                f"#{attempt.number} is merged as {commit[:12]}, but not there to be fetched yet", delay=5.0
+            )
+        tree = self._one("rev-parse", "--verify", f"{commit}^{{tree}}")
+        if tree != attempt.tree:
+            raise self._stopped(attempt, commit, tree)
+        self.notes.end(attempt.base)
+        return commit
+
+    def _stopped(self, attempt: Attempt, commit: Sha, tree: str) -> PermanentError:
+        why = (
+            f"nothing more lands on {attempt.base}: #{attempt.number} landed there as {commit[:12]} with the tree "
+            f"{tree[:12]}, but {attempt.tree[:12]} is what was judged"
+        )
+        between = int(self._one("rev-list", "--count", "--first-parent", commit, f"^{attempt.old}")) - 1
+        if between and attempt.method != "rebase":
+            # The usual way to get there: somebody pushed in the moment between our look and the merge.
+            why += f" ({between} commit(s) came to {attempt.base} in between, and were never tested together with it)"
+        self.notes.freeze(Freeze(base=attempt.base, why=why, at=datetime.now(UTC).isoformat()))
+        self.notes.end(attempt.base)
+        return PermanentError(self.notes.frozen(attempt.base) or why, hint=f"run the checks on {attempt.base}")
+
+    def _note(self, attempt: Attempt, commit: Sha) -> None:
+        from_before = self._look.last.pulls.get(attempt.number)
+        if from_before:
+            self._look.note(_merged(from_before, commit))
+
+    def _contains(self, tip: Sha, commit: Sha) -> bool:
+        return self._git.objects("merge-base", "--is-ancestor", commit, tip, ok=(0, 1, 128)).code == 0
+
+    def _one(self, *args: str) -> str:
+        return self._git.objects(*args).text.strip()
+
+
+def _worse(before: Pull | None, now: Pull, order: LandOrder) -> str | None:
+    """What has changed for the worse since it was judged; None where nothing has."""
+    number, head = f"#{now.number}", order.expected.head
+    if now.state is not PullState.OPEN:
+        return f"{number} is {now.state}"
+    if now.head != head:
+        return f"the head of {number} is {now.head[:12]}, not {head[:12]}, which was judged"
+    if now.base != order.base:
+        return f"{number} is on its way to {now.base}"
+    if before is None or before.head != head:
+        return None
+    said = (now.draft, now.queued, now.automatic, now.approved, now.rejection, now.decision)
+    if said != (before.draft, before.queued, before.automatic, before.approved, before.rejection, before.decision):
+        return f"what people say about {number} has changed"
+    green = {check.name for check in before.checks if check.result is CheckResult.PASSED}
+    red = sorted(check.name for check in now.checks if check.name in green and check.result is not CheckResult.PASSED)
+    return f"{', '.join(red)} no longer passes on {number}" if red else None
+
+
+def _merged(pull: Pull, commit: Sha) -> Pull:
+    closed_at = pull.closed_at or datetime.now(UTC)
+    return replace(pull, state=PullState.MERGED, landed=commit, closed_at=closed_at, left=pull.head)

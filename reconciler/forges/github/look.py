@@ -1,0 +1,228 @@
+"""What GitHub showed last, asked for anew when it may have changed: often while a check runs, seldom while nothing does.
+
+A change of our own is noted in it from its answer, so that it costs no further look.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reconciler.errors import ReconcileError, TemporaryError
+from reconciler.forges.github import query, rules
+from reconciler.forges.github.gh import Gh
+from reconciler.forges.github.pull import Pull, decoded
+from reconciler.forges.github.query import Page, Question
+from reconciler.forges.github.slug import Slug
+from reconciler.names import PrNumber, Sha, TaskId
+from reconciler.observed import CheckResult, Rules
+
+QUIET_S = 60.0
+BUSY_S = 12.0
+POINT_S = 4.0  # a look that costs more points comes less often: 900 an hour
+RULES_S = 600.0
+FAILED_S = 15.0
+SETTLES_WITHIN = timedelta(minutes=10)
+PAGES_MOST = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One look. `heard`: tasks whose branches were asked for, and need not be again."""
+
+    pulls: Mapping[PrNumber, Pull] = field(default_factory=dict)
+    heads: Mapping[str, Sha] = field(default_factory=dict)  # of the bases
+    rules: Mapping[str, Rules] = field(default_factory=dict)
+    heard: frozenset[TaskId] = frozenset()
+
+
+def fresh_s(pulls: Iterable[tuple[Pull, timedelta]], cost: int) -> float:
+    """How long a look is good for, where nobody changes anything: until a check may have ended, or a person done something.
+
+    `pulls` come with the time for which each is known to have its head. `cost` is that of a look, in points.
+    """
+    waiting = any(pull.open and _unsettled(pull, age) for pull, age in pulls)
+    return max(BUSY_S if waiting else QUIET_S, POINT_S * cost)
+
+
+def _unsettled(pull: Pull, age: timedelta) -> bool:
+    if any(check.result is CheckResult.PENDING for check in pull.checks):
+        return True
+    # What has just been pushed gets its first check, and its place in the rules, a little later.
+    return age < SETTLES_WITHIN and (not pull.checks or pull.merge_state in ("UNKNOWN", "BLOCKED"))
+
+
+class Look:
+    """The pull requests of our branches and the rules of our bases. Safe to share between threads."""
+
+    def __init__(
+        self,
+        gh: Gh,
+        slug: Slug,
+        bases: Callable[[], Sequence[str]],
+        branches: Callable[[], Iterable[TaskId]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gh, self._slug, self._bases, self._branches, self._clock = gh, slug, bases, branches, clock
+        self._turn = threading.RLock()
+        self._seen = Seen()
+        self._until = 0.0  # the look is good until then
+        self._failed: tuple[float, TemporaryError] | None = None  # until when nobody needs to ask again
+        self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
+        self._since: dict[tuple[PrNumber, Sha], datetime] = {}
+
+    @property
+    def last(self) -> Seen:
+        """The newest look there was; an empty one before the first."""
+        return self._seen
+
+    def now(self) -> Seen:
+        """How things stand, as of a moment ago. Raises what asking raised: an old answer is no answer."""
+        with self._turn:
+            if self._clock() < self._until:
+                return self._seen
+            if self._failed and self._clock() < self._failed[0]:
+                raise self._failed[1]
+            self._until, self._failed = 0.0, None
+            try:
+                self._seen = self._asked()
+            except TemporaryError as error:
+                self._failed = self._clock() + min(error.delay, FAILED_S), error
+                raise
+            self._until = self._clock() + self._good_for()
+            return self._seen
+
+    def one(self, number: PrNumber) -> Pull | None:
+        """One pull request as it is at this moment; None where it is none of ours."""
+        question = Question(slug=self._slug, numbers=(number,))
+        found = self._page(question)
+        pull = next((pull for pull in found.pulls if pull.number == number), None)
+        if pull:
+            self.note(pull)
+        return pull
+
+    def of_branch(self, task: TaskId) -> tuple[Pull, ...]:
+        """The newest pull requests of a task's branch as they are at this moment, with nothing about their checks."""
+        return query.page(q := Question(slug=self._slug, branches=(task,)), self._gh.graphql(q.text)).pulls
+
+    def note(self, pull: Pull) -> None:
+        """Take over what the answer to a change of ours said."""
+        with self._turn:
+            self._seen = replace(self._seen, pulls={**self._seen.pulls, pull.number: pull})
+            self._date((pull,))
+
+    def moved(self, base: str, head: Sha) -> None:
+        """Take over where a base was found to be."""
+        with self._turn:
+            self._seen = replace(self._seen, heads={**self._seen.heads, base: head})
+
+    def stale(self, *, rules_too: bool = False) -> None:
+        """Look anew the next time: something was not as it was seen."""
+        with self._turn:
+            self._until = 0.0
+            if rules_too:
+                self._told.clear()
+
+    def since(self, pull: Pull) -> datetime | None:
+        """Since when a pull request is known to have the head that it has."""
+        return self._since.get((pull.number, pull.head))
+
+    # --- asking --------------------------------------------------------------------------------------------
+
+    def _good_for(self) -> float:
+        now = datetime.now(UTC)
+        aged = ((pull, now - (self.since(pull) or now)) for pull in self._seen.pulls.values())
+        return fresh_s(aged, self._gh.spending.last_cost)
+
+    def _asked(self) -> Seen:
+        before, bases = self._seen, tuple(dict.fromkeys(self._bases()))
+        known = before.pulls.values()
+        unheard = sorted(set(self._branches()) - before.heard)
+        away = tuple(pull.number for pull in known if pull.open and pull.base not in bases)
+        first = Question(slug=self._slug, bases=bases, branches=unheard[: query.BRANCHES_MOST], numbers=away)
+        page = self._page(first)
+        pulls = {pull.number: pull for pull in page.pulls}
+        pulls |= self._further(page)
+        for start in range(query.BRANCHES_MOST, len(unheard), query.BRANCHES_MOST):
+            some = unheard[start : start + query.BRANCHES_MOST]
+            pulls = {p.number: p for p in self._page(Question(slug=self._slug, branches=some)).pulls} | pulls
+        pulls |= self._gone(before, pulls, bases)
+        self._date(pulls.values())
+        return Seen(
+            pulls={**before.pulls, **pulls},
+            heads=page.heads,
+            rules={base: self._rules(base, page) for base in bases},
+            heard=before.heard | set(unheard) | {pull.task for pull in pulls.values()},
+        )
+
+    def _further(self, page: Page) -> dict[PrNumber, Pull]:
+        """The open pull requests of the pages after the first."""
+        found: dict[PrNumber, Pull] = {}
+        for _ in range(PAGES_MOST):
+            if not page.more:
+                return found
+            page = self._page(Question(slug=self._slug, bases=tuple(page.more), after=page.more))
+            found |= {pull.number: pull for pull in page.pulls}
+        raise TemporaryError(f"{self._slug} has too many open pull requests to look at", delay=300.0)
+
+    def _gone(self, before: Seen, now: Mapping[PrNumber, Pull], bases: Sequence[str]) -> dict[PrNumber, Pull]:
+        """What became of those that were open and are on no list now, and of those that are open elsewhere."""
+        gone = [pull.number for pull in before.pulls.values() if pull.open and pull.number not in now]
+        gone += [p.number for p in now.values() if p.open and p.base not in bases and p.number not in before.pulls]
+        found: dict[PrNumber, Pull] = {}
+        for start in range(0, len(gone), query.PAGE):
+            question = Question(slug=self._slug, numbers=gone[start : start + query.PAGE])
+            found |= {pull.number: pull for pull in self._page(question).pulls}
+        return found
+
+    def _page(self, question: Question) -> Page:
+        found = self._read(question)
+        if not found.truncated:
+            return found
+        whole = {number: self._rest(found.nodes[number], cursor) for number, cursor in found.truncated.items()}
+        return replace(found, pulls=tuple(whole.get(pull.number) or pull for pull in found.pulls))
+
+    def _read(self, question: Question) -> Page:
+        data = self._gh.graphql(question.text)
+        try:
+            return query.page(question, data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise TemporaryError(
+                f"GitHub's answer can't be read ({type(error).__name__}: {error})", delay=60.0
+            ) from error
+
+    def _rest(self, node: Mapping[str, Any], cursor: str | None) -> Pull | None:
+        """A pull request with the checks of all pages."""
+        contexts: list[Mapping[str, Any]] = []
+        for _ in range(PAGES_MOST):
+            if cursor is None:
+                return decoded(node, contexts)
+            told = self._gh.graphql(query.checks_after(node["id"], cursor)).get("node") or {}
+            rollup = told.get("statusCheckRollup") or {}
+            if (rollup.get("commit") or {}).get("oid") != node["headRefOid"]:
+                break
+            contexts += rollup["contexts"]["nodes"]
+            info = rollup["contexts"]["pageInfo"]
+            cursor = info["endCursor"] if info["hasNextPage"] else None
+        raise TemporaryError(f"the checks of #{node['number']} changed while they were read", delay=5.0)
+
+    def _rules(self, base: str, page: Page) -> Rules:
+        told = self._told.get(base)
+        if told is None or self._clock() - told[0] > RULES_S:
+            try:
+                told = self._clock(), rules.read(self._gh, self._slug, base)
+            except ReconcileError:
+                if told is None:
+                    raise  # what was known of them still is the best that is known
+            else:
+                self._told[base] = told
+        return rules.decoded(self._slug, base, page.about, base in page.queues, told[1])
+
+    def _date(self, pulls: Iterable[Pull]) -> None:
+        for pull in pulls:
+            if pull.open:
+                self._since.setdefault((pull.number, pull.head), datetime.now(UTC))

@@ -1,0 +1,108 @@
+"""What a landing on GitHub is about to do, and what stopped one: small files that outlive us, one per base."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import PermanentError
+from reconciler.names import PrNumber, Sha, TaskId
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A merge that GitHub was asked for: until its answer is known, nothing else is asked for on that base."""
+
+    base: str
+    old: Sha  # the base as it was judged
+    head: Sha
+    tree: Sha  # what must land
+    number: PrNumber
+    task: TaskId
+    method: str
+    at: str  # ISO 8601, UTC
+
+    @property
+    def asked_at(self) -> datetime:
+        return datetime.fromisoformat(self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """Why nothing lands on a base any more, until a person has looked and taken the note away."""
+
+    base: str
+    why: str
+    at: str
+
+
+class Notes:
+    """The notes of one repository, in a folder of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def attempt(self, base: str) -> Attempt | None:
+        """The merge on this base whose answer is not known."""
+        kept = self._read(self._path("landing", base))
+        return Attempt(**kept) if kept else None
+
+    def begin(self, attempt: Attempt) -> None:
+        """Note a merge before it is asked for: on the disk, not only on its way there, before this returns."""
+        self._write(self._path("landing", attempt.base), asdict(attempt))
+
+    def end(self, base: str) -> None:
+        """The answer is known."""
+        self._path("landing", base).unlink(missing_ok=True)
+
+    def freeze(self, freeze: Freeze) -> Path:
+        """Stop a base for good; the file to take away. What stopped it first stays."""
+        path = self._path("frozen", freeze.base)
+        if not path.exists():
+            self._write(path, asdict(freeze))
+        return path
+
+    def frozen(self, base: str) -> str | None:
+        """Why a base is stopped, and what to do about it."""
+        path = self._path("frozen", base)
+        kept = self._read(path)
+        return f"{kept['why']}; when {base} is in order again, remove {path}" if kept else None
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            kept = json.loads(path.read_bytes())
+            if kept.pop("version") != VERSION:
+                raise ValueError("written by another version of this program")
+            return dict(kept)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PermanentError(
+                f"{path} is damaged ({error}): what was asked of GitHub last can't be told",
+                hint="see what was merged there last, and that it is in order; then remove the file",
+            ) from error
+
+    def _write(self, path: Path, kept: dict[str, object]) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump({"version": VERSION, **kept}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _path(self, what: str, base: str) -> Path:
+        slot = hashlib.sha256(base.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return self._folder / f"{what}-{slot}.json"

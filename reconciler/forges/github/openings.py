@@ -1,0 +1,126 @@
+"""Pull requests opened, closed and updated on GitHub: each asked for once, and looked up where the answer says nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.forges.github import answers, words
+from reconciler.forges.github.answers import Answer, LostError
+from reconciler.forges.github.gh import Gh, quoted
+from reconciler.forges.github.look import Look
+from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.slug import Slug
+from reconciler.names import PrNumber, Sha, TaskId, branch_of
+
+LOOKS = 3
+APART_S = 1.0
+
+
+class Openings:
+    """Changes of pull requests that move no base."""
+
+    def __init__(self, gh: Gh, slug: Slug, look: Look) -> None:
+        self._gh, self._slug, self._look = gh, slug, look
+
+    def open(self, base: str, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
+        """Open the pull request of a branch that was pushed, or find the open one: opened by its agent, or before a crash."""
+        found = self._open_one(base, task)
+        if found is None:
+            fields = {
+                "title": words.title(title, task),
+                "body": words.body(body),
+                "head": branch_of(task),
+                "base": base,
+            }
+            try:
+                answer = self._gh.change("POST", f"{self._slug.path}/pulls", fields)
+            except LostError as lost:
+                found = self._shown(base, task, lost)
+            else:
+                found = self._opened(base, task, answer)
+        self._look.note(replace(found, head=head, checks=(), settled_at=None) if found.head != head else found)
+        return found.number
+
+    def close(self, number: PrNumber) -> None:
+        """Close a pull request; one that is closed already stays as it is."""
+        pull = self._look.one(number)
+        if pull is None or not pull.open:
+            return
+        try:
+            answer = self._gh.change("PATCH", f"{self._slug.path}/pulls/{number}", {"state": "closed"})
+        except LostError:
+            answer = None
+        now = self._look.one(number)
+        if now and now.open:
+            raise self._refused(answer, f"close #{number}")
+
+    def update(self, number: PrNumber, head: Sha) -> None:
+        """Have the base merged into a pull request whose head still is `head`; done already is done."""
+        path = f"{self._slug.path}/pulls/{number}/update-branch"
+        answer = self._gh.change("PUT", path, {"expected_head_sha": head})
+        self._look.stale()
+        if answer.ok:
+            self._moved(number, head)
+            return
+        pull = self._look.one(number)
+        if pull is None or pull.head != head:
+            raise ChangedError(f"the head of #{number} has moved on")
+        if "conflict" in answer.text:
+            raise TemporaryError(f"#{number} is in conflict with its base, GitHub says", delay=30.0)
+        if "no new commits" in answer.text:
+            raise ChangedError(f"#{number} has all of its base already")
+        raise self._refused(answer, f"update #{number}")
+
+    def expect_none_on(self, task: TaskId) -> None:
+        """Raise TemporaryError where open pull requests are to be merged into this branch: GitHub would close them."""
+        listed = self._gh.get(f"{self._slug.path}/pulls?state=open&per_page=5&base={quoted(branch_of(task))}") or ()
+        numbers = [f"#{pull['number']}" for pull in listed if isinstance(pull, dict)]
+        if numbers:
+            raise TemporaryError(
+                f"{branch_of(task)} stays on GitHub: {', '.join(numbers)} would be closed with it",
+                delay=300.0,
+                hint="merge them, or have them merged into another branch",
+            )
+
+    def _moved(self, number: PrNumber, head: Sha) -> None:
+        """Wait a moment for the new head: GitHub answers before it has it."""
+        for _ in range(LOOKS):
+            pull = self._look.one(number)
+            if pull is None or pull.head != head:
+                return
+            time.sleep(APART_S)
+
+    def _opened(self, base: str, task: TaskId, answer: Answer) -> Pull:
+        if answer.ok and isinstance(answer.body, dict) and isinstance(answer.body.get("number"), int):
+            number = PrNumber(answer.body["number"])
+            if pull := self._look.one(number):
+                return pull
+            raise TemporaryError(f"#{number} was opened, but GitHub does not show it yet", delay=5.0)
+        if answer.ok or "already exists" in answer.text:
+            return self._shown(base, task, self._refused(answer, f"open the pull request of {task}"))
+        if "no commits between" in answer.text:
+            raise ChangedError(f"{task}: {base} has all of {branch_of(task)}, GitHub says")
+        raise self._refused(answer, f"{task}: open a pull request")
+
+    def _shown(self, base: str, task: TaskId, why: Exception) -> Pull:
+        """The open pull request that there must be; `why` where GitHub shows none."""
+        for look in range(LOOKS):
+            if found := self._open_one(base, task):
+                return found
+            if look + 1 < LOOKS:
+                time.sleep(APART_S)
+        raise why
+
+    def _open_one(self, base: str, task: TaskId) -> Pull | None:
+        mine = [pull for pull in self._look.of_branch(task) if pull.open]
+        found = next((pull for pull in mine if pull.base == base), next(iter(mine), None))
+        return self._look.one(found.number) if found else None
+
+    def _refused(self, answer: Answer | None, what: str) -> Exception:
+        if answer is None or answer.ok:
+            return LostError(f"whether GitHub did it is not known: {what}", delay=answers.NOT_YET_S)
+        error = answers.refusal(answer, what, time.time())
+        self._look.stale(rules_too=isinstance(error, PermanentError))
+        return error

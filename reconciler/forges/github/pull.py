@@ -1,0 +1,198 @@
+"""A pull request as GitHub shows it, and what of it belongs to us. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from reconciler.errors import TemporaryError
+from reconciler.forges.github import check_results
+from reconciler.messages import clean
+from reconciler.names import PrNumber, Sha, TaskId, task_of
+from reconciler.observed import ForgeCheck, PullRequest, PullState, Rejection, Standing
+
+_STATES = {"OPEN": PullState.OPEN, "CLOSED": PullState.CLOSED, "MERGED": PullState.MERGED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """The last word of one reviewer. `state`: APPROVED, CHANGES_REQUESTED or DISMISSED."""
+
+    by: str
+    state: str
+    head: Sha | None
+    at: datetime
+    text: str = ""
+    bot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """A pull request of one of our branches. `checks`: of exactly this head; empty while GitHub shows none."""
+
+    number: PrNumber
+    id: str
+    task: TaskId
+    url: str
+    title: str
+    body: str
+    state: PullState
+    head: Sha
+    base: str
+    author: str
+    opened_at: datetime
+    closed_at: datetime | None = None
+    landed: Sha | None = None
+    left: Sha | None = None
+    draft: bool = False
+    merge_state: str = ""
+    decision: str = ""
+    queued: bool = False
+    automatic: bool = False
+    opinions: tuple[Opinion, ...] = ()
+    checks: tuple[ForgeCheck, ...] = ()
+    settled_at: datetime | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.state is PullState.OPEN
+
+    @property
+    def approved(self) -> Sha | None:
+        """The head, where a person approved exactly that and nobody wants it changed."""
+        said = {opinion.state for opinion in self.opinions if opinion.head == self.head and not opinion.bot}
+        unhappy = any(opinion.state == "CHANGES_REQUESTED" for opinion in self.opinions)
+        return self.head if "APPROVED" in said and not unhappy else None
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """What somebody wants changed of exactly this head."""
+        said = [opinion for opinion in self.opinions if opinion.state == "CHANGES_REQUESTED"]
+        mine = [opinion for opinion in said if opinion.head == self.head]
+        if not mine:
+            return None
+        text = "; ".join(f"{opinion.by}: {opinion.text or 'see the comments in the code'}" for opinion in mine)
+        return Rejection(head=self.head, text=text)
+
+    def aside(self, bases: Sequence[str]) -> str | None:
+        """Why it is not ours to land as it is."""
+        if self.base not in bases:
+            return f"is on its way to {self.base}, where somebody has put it"
+        if self.draft:
+            return "is a draft; mark it as ready for review to have it landed"
+        if self.queued:
+            return "is in the merge queue of the forge, which lands it"
+        if self.automatic:
+            return "is to be merged by the forge itself, as somebody said (auto-merge)"
+        return None
+
+    def withheld(self) -> str | None:
+        """What GitHub wants, beside green checks, before it merges."""
+        if self.decision == "REVIEW_REQUIRED":
+            return "the rules of its base want an approving review there"
+        if self.decision == "CHANGES_REQUESTED":
+            return "somebody asked for changes there and has not looked again"
+        if self.merge_state == "BLOCKED":
+            return "a rule of its base is not met (an open conversation, a code owner's review?)"
+        return None
+
+    def observed(self, bases: Sequence[str], since: datetime | None, here: Standing) -> PullRequest:
+        """As the planner sees it."""
+        return PullRequest(
+            number=self.number,
+            task=self.task,
+            head=self.head,
+            state=self.state,
+            approved=self.approved,
+            rejection=self.rejection,
+            declined=self.state is PullState.CLOSED,
+            opened_head=self.head,
+            opened_at=self.opened_at,
+            closed_at=self.closed_at,
+            url=self.url,
+            checks=self.checks,
+            seen_at=since,
+            settled_at=self.settled_at,
+            here=here if self.open else Standing.SAME,
+            aside=self.aside(bases) if self.open else None,
+            withheld=self.withheld() if self.open else None,
+            outdated=self.open and self.merge_state == "BEHIND",
+            landed=self.landed,
+            left=None if self.open else self.left,
+        )
+
+
+def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ()) -> Pull | None:
+    """The pull request in a node of an answer; None where its branch is none of ours, or that of a fork.
+
+    `contexts`: further checks, of the pages that follow. Raises TemporaryError for what can't be one.
+    """
+    try:
+        task = task_of(node["headRefName"])
+        # A fork may call its branch as it likes, and one that was deleted says nothing of whose it was.
+        if task is None or node["isCrossRepository"]:
+            return None
+        rollup = node.get("statusCheckRollup") or {}
+        found = [*((rollup.get("contexts") or {}).get("nodes") or ()), *contexts]
+        # GitHub has been seen to show the checks of another commit.
+        own = found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
+        return Pull(
+            number=PrNumber(node["number"]),
+            id=node["id"],
+            task=task,
+            url=node["url"],
+            title=clean(node["title"]),
+            body=clean(node["body"] or ""),
+            state=_STATES[node["state"]],
+            head=Sha(node["headRefOid"]),
+            base=node["baseRefName"],
+            author=_who(node.get("author")),
+            opened_at=_when(node["createdAt"]),
+            closed_at=_when(node["closedAt"]) if node["closedAt"] else None,
+            landed=_oid(node["mergeCommit"]) if node["state"] == "MERGED" else None,
+            left=_oid((node["headRef"] or {}).get("target")),
+            draft=node["isDraft"],
+            merge_state=node["mergeStateStatus"],
+            decision=node["reviewDecision"] or "",
+            queued=node["isInMergeQueue"],
+            automatic=node["autoMergeRequest"] is not None,
+            opinions=_opinions((node.get("reviews") or {}).get("nodes") or (), _who(node.get("author"))),
+            checks=check_results.results(own),
+            settled_at=check_results.settled_at(own),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TemporaryError(
+            f"GitHub's answer about a pull request can't be read ({type(error).__name__}: {error})", delay=60.0
+        ) from error
+
+
+def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinion, ...]:
+    last: dict[str, Opinion] = {}
+    for said in reviews:
+        by = _who(said.get("author"))
+        # What one says of one's own work is no review, and a comment takes nothing back.
+        if by == author or said["state"] not in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
+            continue
+        last[by] = Opinion(
+            by=by,
+            state=said["state"],
+            head=_oid(said.get("commit")),
+            at=_when(said["submittedAt"]),
+            text=clean(said.get("body") or "").strip(),
+            bot=(said.get("author") or {}).get("__typename") == "Bot",
+        )
+    return tuple(last.values())
+
+
+def _who(author: Mapping[str, Any] | None) -> str:
+    return author["login"] if author else "ghost"
+
+
+def _oid(commit: Mapping[str, Any] | None) -> Sha | None:
+    return Sha(commit["oid"]) if commit and commit.get("oid") else None
+
+
+def _when(text: str) -> datetime:
+    return datetime.fromisoformat(text)

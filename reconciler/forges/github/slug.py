@@ -1,0 +1,52 @@
+"""Which repository on which GitHub a remote's URL names. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SCP = re.compile(r"(?:[^/@:]+@)?(?P<host>[A-Za-z0-9.-]+):(?!//)(?P<path>.+)")
+_URL = re.compile(r"(?:https?|ssh|git)://(?:[^/@]+@)?(?P<host>[A-Za-z0-9.-]+)(?::\d+)?/(?P<path>.+)")
+_PATH = re.compile(r"/?(?P<owner>[A-Za-z0-9][A-Za-z0-9-]*(?:_[A-Za-z0-9]+)?)/(?P<name>[A-Za-z0-9._-]+?)(?:\.git)?/*")
+_OTHER_NAMES = {"ssh.github.com": "github.com", "www.github.com": "github.com"}
+
+
+@dataclass(frozen=True, slots=True)
+class Slug:
+    """A repository on a GitHub."""
+
+    host: str
+    owner: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the REST API."""
+        return f"repos/{self.owner}/{self.name}"
+
+
+def parse(url: str, *, also: str = "") -> Slug | None:
+    """The repository that a remote's URL names; None where it names none on a GitHub.
+
+    `also`: a host that is one although its name does not say so, as the user's GH_HOST has it.
+
+    >>> parse("git@github.com:acme/app.git"), parse("https://x:secret@github.com/acme/app")
+    (Slug(host='github.com', owner='acme', name='app'), Slug(host='github.com', owner='acme', name='app'))
+    >>> parse("https://gitlab.com/acme/app"), parse("../app")
+    (None, None)
+    """
+    found = _URL.fullmatch(url) or _SCP.fullmatch(url)
+    if not found:
+        return None
+    host = _OTHER_NAMES.get(found["host"].lower(), found["host"].lower())
+    path = _PATH.fullmatch(found["path"])
+    if (
+        not path
+        or path["name"] in (".", "..")
+        or not (host in ("github.com", also.lower()) or host.endswith(".ghe.com"))
+    ):
+        return None
+    return Slug(host, path["owner"], path["name"])

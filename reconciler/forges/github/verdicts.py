@@ -1,0 +1,109 @@
+"""What people said here, by `reconcile approve` and `reject`, about heads of pull requests that live on GitHub.
+
+`refs/reconcile/review/<number>` names a commit whose message is one line of JSON and whose parent is the head that was
+spoken of last. Every change is a compare-and-swap on that ref.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from reconciler.errors import PermanentError
+from reconciler.forges.local import refs
+from reconciler.forges.local.record import Review, Verdict
+from reconciler.forges.local.refs import Move
+from reconciler.forges.local.signature import Signature, identity, signed
+from reconciler.git import Git
+from reconciler.names import PrNumber, Sha
+from reconciler.observed import Rejection
+
+REFS = "refs/reconcile/review/"
+VERSION = 1
+_NAMED = re.compile(re.escape(REFS) + r"([1-9][0-9]{0,17})")
+
+Reviews = tuple[Review, ...]
+"""Oldest first."""
+
+
+class Verdicts:
+    """The reviews of one repository. Safe to share between threads."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def all(self) -> Mapping[PrNumber, Reviews]:
+        """Everything that was said, by pull request."""
+        rows = refs.listed(self._git, REFS, "%(contents)")
+        named = ((_NAMED.fullmatch(ref), text) for ref, _, text in rows)
+        return {PrNumber(int(name[1])): _decoded(text, name[0]) for name, text in named if name}
+
+    def add(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
+        """Record what a person said about a head."""
+        ref = f"{REFS}{number}"
+        with self._git.writing() as lock:
+            before = refs.head_of(self._git, ref)
+            known = self.all().get(number, ())
+            last = next((said for said in reversed(known) if said.head == head), None)
+            if last and (last.verdict, last.text) == (verdict, text):
+                return
+            by = "{} <{}>".format(*identity(self._git))
+            said = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
+            refs.move(self._git, (Move(ref, before, self._write((*known, said), head)),), f"review #{number}", lock)
+
+    def _write(self, reviews: Reviews, head: Sha) -> Sha:
+        by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")
+        how = ("commit-tree", "-p", head, "-F", "-", f"{head}^{{tree}}")
+        made = self._git.objects(*how, stdin=_encoded(reviews).encode("ascii"), env=signed(author=by, committer=by))
+        return Sha(made.text.strip())
+
+
+def approved(reviews: Reviews, head: Sha) -> bool:
+    """True where the last word on this head is a yes."""
+    return _last(reviews, head) is Verdict.APPROVED
+
+
+def rejection(reviews: Reviews, head: Sha) -> Rejection | None:
+    """The 'no' to this head, where that is the last word on it."""
+    if _last(reviews, head) is not Verdict.REJECTED:
+        return None
+    return Rejection(head=head, text=next(said.text for said in reversed(reviews) if said.head == head))
+
+
+def _last(reviews: Reviews, head: Sha) -> Verdict | None:
+    return next((said.verdict for said in reversed(reviews) if said.head == head), None)
+
+
+def _encoded(reviews: Reviews) -> str:
+    said = [
+        {"verdict": str(one.verdict), "head": one.head, "by": one.by, "at": one.at.isoformat(), "text": one.text}
+        for one in reviews
+    ]
+    return json.dumps({"version": VERSION, "reviews": said})
+
+
+@lru_cache(4096)
+def _decoded(text: str, ref: str) -> Reviews:
+    try:
+        kept = json.loads(text)
+        if kept["version"] != VERSION:
+            raise ValueError("written by another version of this program")
+        return tuple(
+            Review(
+                verdict=Verdict(one["verdict"]),
+                head=Sha(str(one["head"])),
+                by=str(one["by"]),
+                at=datetime.fromisoformat(one["at"]).astimezone(UTC),
+                text=str(one["text"]),
+            )
+            for one in kept["reviews"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        # A 'no' that can't be read must not be taken for none.
+        raise PermanentError(
+            f"what was said about a pull request is damaged ({error})",
+            hint=f"look at it with 'git show {ref}', then remove it with 'git update-ref -d {ref}'",
+        ) from error
