@@ -439,7 +439,7 @@ def test_a_bad_value_is_answered_with_what_is_allowed(refused, text, said):
 
 
 def test_every_finding_is_said_at_once_in_the_order_of_the_text(refused):
-    said = refused(with_spec("tracker: beads\nmaxAgents: many\nfroge: auto"))
+    said = refused(with_spec("tracker: bd\nmaxAgents: many\nfroge: auto"))
 
     lines = [line for line in said.splitlines() if not line.startswith("  ")]
     assert [line.split(" ")[0] for line in lines] == ["<stdin>:6:12:", "<stdin>:7:14:", "<stdin>:8:3:"]
