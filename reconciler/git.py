@@ -29,10 +29,13 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from reconciler import marks, shell
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.marks import Mark
+from reconciler.names import Sha
 from reconciler.shell import Finished
 
 T = TypeVar("T")
 Config = tuple[tuple[str, str | None], ...]
+Loose = dict[str, tuple[tuple[int, int, int, int], Sha]]
+"""What files said, by their paths and the marks that they bore then."""
 MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
 _REMEMBERED_MOST = 1024
@@ -145,6 +148,7 @@ class Git:
         self._config_seen: tuple[tuple[int, int, int] | None, ...] | None = None
         self._turns: dict[str, threading.Lock] = {}
         self._remembered: dict[Hashable, tuple[Mark, Any]] = {}
+        self.loose: dict[str, Loose] = {}  # of refs, by what was asked for; `ref_list` keeps it
 
     def refs(
         self,

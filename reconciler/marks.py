@@ -42,6 +42,13 @@ def of_files(*paths: Path) -> Mark | None:
     return None if None in marks else tuple(one for mark in marks if mark for one in mark)
 
 
+def of_status(found: os.stat_result) -> tuple[int, int, int, int] | None:
+    """A mark of one file that was looked at; None where it changed a moment ago."""
+    if max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _SETTLES_NS:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def of_worktrees(common: Path) -> Mark | None:
     """A mark of what `git worktree list` shows."""
     names = _names(common / "worktrees")

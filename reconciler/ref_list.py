@@ -1,38 +1,45 @@
-"""Which refs there are and what they name. Read again only when they have changed."""
+"""Which refs there are and what they name: from git's own files where these say so plainly, else from git."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+from collections.abc import Iterator
+from pathlib import Path
 
 from reconciler import marks
 from reconciler.errors import PermanentError
-from reconciler.git import Git
+from reconciler.git import Git, Loose
 from reconciler.names import Sha
 
-Row = tuple[str, ...]
+Refs = dict[str, tuple[Sha, bool]]
+"""For every ref: the object that it names, and whether it does so by naming another ref."""
+
 _FILE_MOST = 100
 _HASH = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
+# What git lets no ref be called, and warns of where it finds one.
+_ODD = re.compile(r"[\0- \x7f~^:?*\[\\]|\.\.|@\{|\.\Z")
+_REMEMBERED_MOST = 64
 
 
-def listed(git: Git, prefix: str, *fields: str) -> tuple[Row, ...]:
-    """(ref, object, *fields) of every ref that is called so or stands below. Raises PermanentError for a broken one."""
-    return tuple((row[0], row[1], *row[3:]) for row in _rows(git, prefix, fields))
+class _OnlyGit(Exception):
+    """Files that say it in another way than git writes it."""
 
 
-def plain(git: Git, prefix: str) -> dict[str, tuple[Sha, bool]]:
-    """For every such ref: the object that it names, and whether it does so by naming another ref."""
-    return {row[0]: (Sha(row[1]), bool(row[2])) for row in _rows(git, prefix, ())}
+def plain(git: Git, prefix: str) -> Refs:
+    """Every ref that is called so or stands below. Raises PermanentError for a broken one."""
+    try:
+        return _by_files(git, prefix)
+    except _OnlyGit:
+        return _by_git(git, prefix)
 
 
 def head_of(git: Git, ref: str) -> Sha | None:
     """The object that a ref names; None when there is no such ref."""
     if any(ord(letter) <= ord(" ") or ord(letter) == 0x7F or letter in "*?[\\" for letter in ref):
         raise PermanentError(f"{ref!r} can't be the name of a ref")
-    if found := in_its_own_file(git, ref):
-        return found
-    return next((Sha(row[1]) for row in _rows(git, ref, ()) if row[0] == ref), None)
+    return in_its_own_file(git, ref) or plain(git, ref).get(ref, (None,))[0]
 
 
 def in_its_own_file(git: Git, ref: str) -> Sha | None:
@@ -43,27 +50,119 @@ def in_its_own_file(git: Git, ref: str) -> Sha | None:
     if ".." in ref or not ref.startswith("refs/"):
         return None
     try:
+        return _said(f"{git.repository.common}/{ref}")
+    except (OSError, _OnlyGit):
+        return None
+
+
+def _by_files(git: Git, prefix: str) -> Refs:
+    common = git.repository.common
+    if not prefix.startswith("refs/") or _ODD.search(prefix) or os.path.lexists(f"{common}/reftable"):
+        raise _OnlyGit
+    # In this order: who packs a ref takes its file away last.
+    found = {name: (sha, False) for name, sha in _loose(git, prefix).items()}
+    packed = common / "packed-refs"
+    listed = git.remembered(("packed", prefix), marks.of_files(packed), lambda: _packed(packed, prefix))
+    return dict(sorted({**{name: (sha, False) for name, sha in listed.items()}, **found}.items()))
+
+
+def _loose(git: Git, prefix: str) -> dict[str, Sha]:
+    """The refs with a file of their own. A file that has not changed for a while is not read again."""
+    before = git.loose.get(prefix, {})
+    kept: Loose = {}
+    found: dict[str, Sha] = {}
+    root = f"{git.repository.common}/"
+    try:
+        for path, about in _files(f"{root}{prefix.rstrip('/')}", itself=not prefix.endswith("/")):
+            mark = marks.of_status(about)
+            known = before.get(path)
+            sha = known[1] if known and known[0] == mark else _said(path)
+            if sha:
+                found[path.removeprefix(root)] = sha
+                if mark:
+                    kept[path] = mark, sha
+    except OSError as error:
+        raise _OnlyGit from error
+    if len(git.loose) >= _REMEMBERED_MOST:
+        git.loose.clear()
+    if kept:
+        git.loose[prefix] = kept
+    return found
+
+
+def _files(path: str, *, itself: bool) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        about = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISREG(about.st_mode):
+        if itself:
+            yield path, about
+    elif stat.S_ISDIR(about.st_mode):
+        yield from _below(path)
+    else:
+        raise _OnlyGit
+
+
+def _below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        with os.scandir(folder) as listed:
+            entries = list(listed)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name.endswith(".lock"):
+            continue  # as git does: it is being written
+        try:
+            about = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISDIR(about.st_mode):
+            yield from _below(entry.path)
+        elif stat.S_ISREG(about.st_mode) and not _ODD.search(entry.name):
+            yield entry.path, about
+        else:
+            raise _OnlyGit  # a link, a name that git does not take for one
+
+
+def _said(path: str) -> Sha | None:
+    """What such a file says; None where it is gone: deleted, or packed, which is read next."""
+    try:
         # Neither through a link, nor waiting for whoever put a pipe there.
-        fd = os.open(f"{git.repository.common}/{ref}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
     try:
         content = os.read(fd, _FILE_MOST) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     finally:
         os.close(fd)
-    return Sha(content[:-1].decode()) if _HASH.fullmatch(content) and content.strip(b"0\n") else None
+    if not _HASH.fullmatch(content) or not content.strip(b"0\n"):
+        raise _OnlyGit
+    return Sha(content[:-1].decode())
 
 
-def _rows(git: Git, prefix: str, fields: tuple[str, ...]) -> tuple[Row, ...]:
+def _packed(path: Path, prefix: str) -> dict[str, Sha]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _OnlyGit from error
+    name = re.escape(os.fsencode(prefix)) + (rb"[^\n]+" if prefix.endswith("/") else rb"(?:/[^\n]+)?")
+    rows = re.findall(rb"^([0-9a-f]{40}|[0-9a-f]{64}) (" + name + rb")$", content, re.MULTILINE)
+    return {os.fsdecode(name): Sha(sha.decode()) for sha, name in rows}
+
+
+def _by_git(git: Git, prefix: str) -> Refs:
     mark = marks.of_refs(git.repository.common, prefix.rstrip("/"))
     return git.remembered(
-        (prefix, *fields), mark, lambda: _read(git, prefix, fields), keep=lambda rows: not any(row[2] for row in rows)
+        prefix, mark, lambda: _read(git, prefix), keep=lambda refs: not any(symbolic for _, symbolic in refs.values())
     )
 
 
-def _read(git: Git, prefix: str, fields: tuple[str, ...]) -> tuple[Row, ...]:
-    columns = ("%(refname)", "%(objectname)", "%(symref)", *fields)
-    found = git.refs("for-each-ref", "--format=" + "".join(f"{column}%00" for column in columns), prefix, ok=(0, 128))
+def _read(git: Git, prefix: str) -> Refs:
+    form = "--format=%(refname)%00%(objectname)%00%(symref)%00"
+    found = git.refs("for-each-ref", form, prefix, ok=(0, 128))
     # Git leaves a ref out that it can't read, and only warns: it would look as if it had been deleted.
     if found.code or b"broken ref" in found.err:
         raise PermanentError(
@@ -71,5 +170,5 @@ def _read(git: Git, prefix: str, fields: tuple[str, ...]) -> tuple[Row, ...]:
             hint="'git fsck' says more; 'git update-ref -d <ref>' removes a ref",
         )
     cells = found.text.split("\0")
-    rows = (tuple(cells[at : at + len(columns)]) for at in range(0, len(cells) - 1, len(columns)))
-    return tuple((row[0].lstrip("\n"), *row[1:]) for row in rows)
+    rows = zip(cells[0::3], cells[1::3], cells[2::3], strict=False)
+    return {name.lstrip("\n"): (Sha(sha), bool(symref)) for name, sha, symref in rows}

@@ -56,6 +56,11 @@ class GitRepo:
         assert not ok or ran.returncode == 0, f"git {' '.join(args)}: {ran.stderr}"
         return ran.stdout.removesuffix("\n")
 
+    def complaint(self, *args: str) -> str:
+        """What git says about it on standard error."""
+        ran = subprocess.run(["git", *args], cwd=self.path, env=self.environ, capture_output=True, text=True)
+        return ran.stderr
+
     def write(self, files: Mapping[str, str | bytes], *, where: Path | None = None) -> None:
         """Write files below the checkout, or below `where`."""
         for name, content in files.items():

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from reconciler import ref_list
+from reconciler import objects, ref_list
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
 from reconciler.names import SALVAGE_REFS, BranchName, Sha, TaskId, branch_of, salvage_ref, usable
@@ -19,7 +18,7 @@ from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 
 _SETTLES_NS = 50_000_000
 _CLEAN_S = 60.0  # what counts also depends on ignore files that may be anywhere
-_FIELDS = ("%(tree)", "%(parent)", "%(committerdate:unix)")
+_SECONDS = re.compile(r" (\d{1,11}) [+-]\d{4}\Z")
 _IDENTITY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -49,6 +48,7 @@ class Salvages:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._stored = objects.Named(git, _kept)
         # Where nothing was to be saved: how it looked then, and until when that is believed.
         self._clean: dict[TaskId, tuple[tuple[object, ...], float]] = {}
 
@@ -73,7 +73,7 @@ class Salvages:
         taken = snapshot.take(self._git, work, lock)
         changes = copies.changed(work.place, work.recipe.copies)
         copies.keep(work.place, changes, self._git.repository.state / "copies" / work.task)
-        kept = list(self._kept(f"{SALVAGE_REFS}{work.task}/"))
+        kept = self._kept(f"{SALVAGE_REFS}{work.task}/")
         lost = self._lost(work)
         if not lost and not self._dirty(work, taken, kept):
             if old_enough:
@@ -167,13 +167,21 @@ class Salvages:
     def _at(self, ref: str) -> Sha | None:
         return ref_list.head_of(self._git, ref)
 
-    def _kept(self, prefix: str) -> Iterator[_Kept]:
-        for ref, commit, tree, parents, at in ref_list.listed(self._git, prefix, *_FIELDS):
-            named = re.fullmatch(r"([^/]+)/([1-9][0-9]{0,9})", ref.removeprefix(SALVAGE_REFS))
-            if named and tree and usable(named[1]):
-                when = datetime.fromtimestamp(int(at), UTC)
-                salvage = Salvage(task=TaskId(named[1]), n=int(named[2]), commit=Sha(commit), at=when)
-                yield _Kept(salvage=salvage, tree=Sha(tree), parents=tuple(Sha(parent) for parent in parents.split()))
+    def _kept(self, prefix: str) -> list[_Kept]:
+        rows = ref_list.plain(self._git, prefix).items()
+        return [kept for kept in self._stored.by((ref, commit) for ref, (commit, _) in rows) if kept]
+
+
+def _kept(ref: str, name: Sha, stored: objects.Stored) -> _Kept | None:
+    """Saved work; None for a ref that is none of ours."""
+    named = re.fullmatch(r"([^/]+)/([1-9][0-9]{0,9})", ref.removeprefix(SALVAGE_REFS))
+    if not named or not usable(named[1]) or stored.kind != "commit":
+        return None
+    commit = objects.commit(name, stored)
+    at = _SECONDS.search(commit.committer)
+    when = datetime.fromtimestamp(int(at[1]) if at else 0, UTC)
+    salvage = Salvage(task=TaskId(named[1]), n=int(named[2]), commit=name, at=when)
+    return _Kept(salvage=salvage, tree=commit.tree, parents=commit.parents)
 
 
 def _message(work: Work, taken: Snapshot, at: datetime) -> str:

@@ -10,11 +10,12 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler import shell
+from reconciler import ref_list, shell
 from reconciler.desired import MergeMethod
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.forges.local import LocalForge
+from reconciler.forges.local import LocalForge, refs
 from reconciler.forges.local.remotes import Remotes
+from reconciler.git import Git
 from reconciler.names import PrNumber, Sha, TaskId
 from reconciler.observed import Candidate, Landing, PullRequest, PullState, Rejection
 from reconciler.ports import LandOrder
@@ -116,16 +117,16 @@ def test_one_that_lands_while_we_look_is_not_taken_for_declined(
     repo: GitRepo, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(repo, forge)
-    run = shell.run
+    plain = ref_list.plain
 
-    def landing_in_between(argv: list[str], **options: object) -> shell.Finished:
-        if "refs/heads/agent/" in argv:
-            monkeypatch.setattr(shell, "run", run)
+    def landing_in_between(git: Git, prefix: str) -> ref_list.Refs:
+        if prefix == "refs/heads/agent/":
+            monkeypatch.setattr(refs, "plain", plain)
             LocalForge(repo.seam()).close(PrNumber(1), declined=False, merged=True)
             repo.git("branch", "-D", BRANCH)
-        return run(argv, **options)  # type: ignore[arg-type]
+        return plain(git, prefix)
 
-    monkeypatch.setattr(shell, "run", landing_in_between)
+    monkeypatch.setattr(refs, "plain", landing_in_between)
 
     pull = pull_of(forge)
 

@@ -13,6 +13,7 @@ from gitrepo import GitRepo
 
 from reconciler import git as git_module
 from reconciler import marks, ref_list, worktree_list
+from reconciler.errors import PermanentError
 from reconciler.git import Git
 
 AGENTS = "refs/heads/agent"
@@ -70,7 +71,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def seen(git: Git) -> object:
-    return ref_list.listed(git, AGENTS), ref_list.plain(git, "refs/heads"), worktree_list.read(git).entries
+    return ref_list.plain(git, AGENTS), ref_list.plain(git, "refs/heads"), worktree_list.read(git).entries
+
+
+def refs_as_git_says(repo: GitRepo, prefix: str) -> dict[str, tuple[str, bool]]:
+    lines = repo.git("for-each-ref", "--format=%(refname) %(objectname) %(symref)", prefix).splitlines()
+    return {name: (sha, bool(symref)) for name, sha, symref in (line.split(" ") for line in lines)}
 
 
 def seen_by_us(entry: worktree_list.Entry) -> tuple[str, str | None, str | None, str | None]:
@@ -106,6 +112,8 @@ def test_every_change_is_seen_at_the_next_look(
     change(repo)
     after = seen(git)
     assert after == seen(repo.seam())
+    for prefix in (AGENTS, f"{AGENTS}/", "refs/heads", "refs/heads/agent/b", "refs/heads/agent/x"):
+        assert ref_list.plain(git, prefix) == refs_as_git_says(repo, prefix)
     assert {seen_by_us(entry) for entry in worktree_list.read(git).entries} == set(as_git_says(repo))
     assert (after != before) == (change not in (CHANGES["packed refs"], CHANGES["a worktree whose folder is gone"]))
 
@@ -145,19 +153,57 @@ def test_where_nothing_changed_git_is_not_started(
     monkeypatch.setattr(marks, "_SETTLES_NS", -(10**9))
     git = repo.seam()
     before = seen(git)
-    assert started
     started.clear()
     assert seen(git) == before
     assert started == []
 
 
-def test_what_changed_a_moment_ago_is_read_again(repo: GitRepo, started: list[str]) -> None:
+def test_what_changed_a_moment_ago_is_read_again(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
     git = repo.seam()
     seen(git)
     repo.git("branch", "agent/now", "main")
     seen(git)
-    started.clear()
-    seen(git)
+    before = marks.of_status
+
+    def as_if_nothing_had_changed(found: os.stat_result) -> object:
+        return before(os.lstat(repo.common / "refs/heads/agent/b"))
+
+    # Two changes within one tick of the file system's clock may leave the same mark.
+    monkeypatch.setattr(marks, "of_status", as_if_nothing_had_changed)
+    (repo.common / "refs/heads/agent/now").write_text(repo.head("agent/a") + "\n")
+    assert ref_list.plain(git, AGENTS)["refs/heads/agent/now"] == (repo.head("agent/a"), False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("half", "3f2c1aa"),
+        ("empty", ""),
+        ("nothing", "0" * 40 + "\n"),
+        ("blank", "{head} \n"),
+        ("no end", "{head}"),
+        ("a b", "{head}\n"),
+        ("x.lock", "{head}\n"),
+        (".hidden", "{head}\n"),
+        ("x..y", "{head}\n"),
+    ],
+)
+def test_a_file_that_git_would_not_write_is_what_git_takes_it_for(repo: GitRepo, name: str, content: str) -> None:
+    (repo.common / "refs/heads/agent" / name).write_text(content.format(head=repo.head("main")))
+    broken = "ignoring broken ref" in repo.complaint("for-each-ref", AGENTS)
+    if broken:
+        with pytest.raises(PermanentError, match="cannot read the refs"):
+            ref_list.plain(repo.seam(), AGENTS)
+    else:
+        assert ref_list.plain(repo.seam(), AGENTS) == refs_as_git_says(repo, AGENTS)
+
+
+def test_refs_behind_a_link_or_a_pipe_are_left_to_git(repo: GitRepo, started: list[str]) -> None:
+    elsewhere = repo.path.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "c").write_text(repo.head("main") + "\n")
+    (repo.common / "refs/heads/agent/linked").symlink_to(elsewhere)
+    assert ref_list.plain(repo.seam(), AGENTS) == refs_as_git_says(repo, AGENTS)
     assert any("for-each-ref" in command for command in started)
 
 
@@ -167,6 +213,6 @@ def test_a_branch_that_names_another_one_follows_it(repo: GitRepo, monkeypatch: 
     repo.git("update-ref", target, "main")
     repo.git("symbolic-ref", "refs/heads/agent/l", target)
     git = repo.seam()
-    assert dict(ref_list.listed(git, AGENTS))["refs/heads/agent/l"] == repo.head("main")
+    assert ref_list.plain(git, AGENTS)["refs/heads/agent/l"][0] == repo.head("main")
     repo.git("update-ref", target, "agent/a")
-    assert dict(ref_list.listed(git, AGENTS))["refs/heads/agent/l"] == repo.head("agent/a")
+    assert ref_list.plain(git, AGENTS)["refs/heads/agent/l"][0] == repo.head("agent/a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from reconciler import objects
 from reconciler.desired import MergeMethod
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.forges.local import message, signature
@@ -12,20 +13,9 @@ from reconciler.forges.local.candidates import Candidates, merge
 from reconciler.forges.local.signature import Signature
 from reconciler.git import Git
 from reconciler.names import Sha
+from reconciler.objects import Commit
 from reconciler.observed import Candidate
 from reconciler.ports import LandOrder
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Raw:
-    """A commit as it is stored."""
-
-    sha: Sha
-    tree: Sha
-    parents: tuple[Sha, ...]
-    author: Signature
-    committer: Signature
-    message: str
 
 
 class Commits:
@@ -61,10 +51,10 @@ class Commits:
     def _whole(self, bench: Bench, order: LandOrder, method: MergeMethod) -> Sha:
         expected = order.expected
         self._merge_again(bench, order)
-        base, head = read(bench, expected.base, expected.head)
+        base, head = objects.commits(self._git, expected.base, expected.head)
         parents = (base.sha, head.sha) if method is MergeMethod.MERGE else (base.sha,)
         text = message.of_landing(order.title, order.body, order.task, head.sha)
-        made = replace(head, tree=expected.tree, parents=parents, message=text)
+        made = replace(head, tree=expected.tree, parents=parents, text=text)
         return write(bench, made, _dated(self._committer(), base, head))
 
     def _merge_again(self, bench: Bench, order: LandOrder) -> None:
@@ -94,15 +84,15 @@ class _Fold:
 
     def commit(self) -> Sha:
         expected = self.order.expected
-        (base,) = read(self.bench, expected.base)
+        (base,) = objects.commits(self.bench.git, expected.base)
         tip = base
         for original in self._originals():
             tree = self._picked(original, tip)
             if tree == tip.tree:
                 continue  # What it does is on the base already, or is in `.beads` only.
-            text = message.of_rebased(original.message, self.order.task, expected.head)
-            made = replace(original, tree=tree, parents=(tip.sha,), message=text)
-            (tip,) = read(self.bench, write(self.bench, made, _dated(self.committer, tip, original)))
+            text = message.of_rebased(original.text, self.order.task, expected.head)
+            made = replace(original, tree=tree, parents=(tip.sha,), text=text)
+            (tip,) = objects.commits(self.bench.git, write(self.bench, made, _dated(self.committer, tip, original)))
         if tip is base:
             raise PermanentError(
                 f"{self.order.task}: nothing of it is left to land on {self.order.base}",
@@ -110,10 +100,10 @@ class _Fold:
             )
         return tip.sha
 
-    def _originals(self) -> list[Raw]:
+    def _originals(self) -> list[Commit]:
         expected = self.order.expected
         listed = self.bench.run("rev-list", "--reverse", "--topo-order", expected.head, f"^{expected.base}")
-        commits = read(self.bench, *(Sha(sha) for sha in listed.text.split()))
+        commits = objects.commits(self.bench.git, *(Sha(sha) for sha in listed.text.split()))
         for commit in commits:
             if len(commit.parents) != 1:
                 raise PermanentError(
@@ -122,7 +112,7 @@ class _Fold:
                 )
         return commits
 
-    def _picked(self, original: Raw, tip: Raw) -> Sha:
+    def _picked(self, original: Commit, tip: Commit) -> Sha:
         # `merge-tree --merge-base` is missing before git 2.40: commits that part at the original's parent do the same.
         base = self.order.expected.base
         before = self.bench.with_beads_of(base, self.bench.tree(original.parents[0]))
@@ -139,35 +129,7 @@ class _Fold:
         return merged.tree
 
 
-def read(bench: Bench, *commits: Sha) -> list[Raw]:
-    """Commits, as they are stored."""
-    out = bench.run("cat-file", "--batch", stdin="".join(f"{sha}\n" for sha in commits).encode()).out
-    found = []
-    for sha in commits:
-        line, _, out = out.partition(b"\n")
-        _, kind, size = (*line.split(b" "), b"", b"")[:3]
-        if kind != b"commit":
-            raise PermanentError(f"{sha} is not a commit in this repository", hint="'git fsck' says more")
-        found.append(_raw(sha, out[: int(size)]))
-        out = out[int(size) + 1 :]
-    return found
-
-
-def _raw(sha: Sha, text: bytes) -> Raw:
-    head, _, body = text.partition(b"\n\n")
-    fields = [line.partition(" ") for line in head.decode("utf-8", "replace").split("\n")]
-    first = {key: value for key, _, value in reversed(fields)}
-    return Raw(
-        sha=sha,
-        tree=Sha(first["tree"]),
-        parents=tuple(Sha(value) for key, _, value in fields if key == "parent"),
-        author=signature.parse(first.get("author", "")),
-        committer=signature.parse(first.get("committer", "")),
-        message=_decoded(body, first.get("encoding", "utf-8")),
-    )
-
-
-def write(bench: Bench, commit: Raw, committer: Signature) -> Sha:
+def write(bench: Bench, commit: Commit, committer: Signature) -> Sha:
     """Store a commit with another committer. Nothing signs it, and no hook sees it."""
     parents = [part for parent in commit.parents for part in ("-p", parent)]
     made = bench.run(
@@ -176,20 +138,13 @@ def write(bench: Bench, commit: Raw, committer: Signature) -> Sha:
         "-F",
         "-",
         commit.tree,
-        stdin=commit.message.encode("utf-8", "replace"),
-        env=signature.signed(author=commit.author, committer=committer),
+        stdin=commit.text.encode("utf-8", "replace"),
+        env=signature.signed(author=signature.parse(commit.author), committer=committer),
     )
     return Sha(made.text.strip())
 
 
-def _dated(committer: tuple[str, str], *commits: Raw) -> Signature:
+def _dated(committer: tuple[str, str], *commits: Commit) -> Signature:
     # The date of the newest commit that goes into it: made again after a crash, it is the same commit.
-    newest = max(commits, key=lambda commit: commit.committer.seconds)
-    return Signature(*committer, newest.committer.date)
-
-
-def _decoded(body: bytes, encoding: str) -> str:
-    try:
-        return body.decode(encoding, "replace")
-    except LookupError:
-        return body.decode("utf-8", "replace")
+    newest = max((signature.parse(commit.committer) for commit in commits), key=lambda signed: signed.seconds)
+    return Signature(*committer, newest.date)

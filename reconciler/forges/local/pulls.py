@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 
+from reconciler import objects
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.forges.local import record as records
 from reconciler.forges.local import refs
@@ -20,15 +20,10 @@ from reconciler.forges.local.signature import Signature, identity, signed
 from reconciler.git import Git
 from reconciler.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
 from reconciler.observed import PullRequest
-from reconciler.ref_list import Row
+from reconciler.ref_list import Refs
 
 _TRIES = 20
-_REMEMBERED = 16_384
-_RECORD = ("%(objecttype)", "%(contents)")
 _NUMBERED = re.compile(re.escape(PULL_REQUEST_REFS) + r"[1-9][0-9]{0,17}")
-
-
-_Rows = tuple[tuple[Row, ...], tuple[Row, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +43,7 @@ class Pulls:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._stored = objects.Named(git, _stored)
         self._newest: tuple[object, Mapping[TaskId, PullRequest]] | None = None
 
     def newest(self) -> Mapping[TaskId, PullRequest]:
@@ -153,12 +149,12 @@ class Pulls:
         )
         return Sha(made.text.strip())
 
-    def _rows(self) -> _Rows:
-        return refs.listed(self._git, PULL_REQUEST_REFS, *_RECORD), refs.listed(self._git, HEADS + BRANCH_PREFIX)
+    def _rows(self) -> tuple[Refs, Refs]:
+        return refs.plain(self._git, PULL_REQUEST_REFS), refs.plain(self._git, HEADS + BRANCH_PREFIX)
 
-    def _every(self, rows: _Rows) -> tuple[tuple[PullRecord, PullRequest], ...]:
-        kept = {stored.record.number: stored.record for stored in _decoded(rows[0])}
-        heads = {TaskId(ref.removeprefix(HEADS + BRANCH_PREFIX)): Sha(sha) for ref, sha in rows[1]}
+    def _every(self, rows: tuple[Refs, Refs]) -> tuple[tuple[PullRecord, PullRequest], ...]:
+        kept = {stored.record.number: stored.record for stored in self._decoded(rows[0])}
+        heads = {TaskId(ref.removeprefix(HEADS + BRANCH_PREFIX)): sha for ref, (sha, _) in rows[1].items()}
         gone = [number for number, record in kept.items() if record.open and record.task not in heads]
         # One that landed between the two looks lost its branch too: only a record that still is open was declined.
         again = {stored.record.number: stored.record for stored in self._read(PULL_REQUEST_REFS)} if gone else {}
@@ -166,21 +162,19 @@ class Pulls:
         return tuple((record, record.seen(heads.get(record.task))) for _, record in sorted(kept.items()))
 
     def _read(self, pattern: str) -> list[Stored]:
-        return _decoded(refs.listed(self._git, pattern, *_RECORD))
+        return self._decoded(refs.plain(self._git, pattern))
+
+    def _decoded(self, rows: Refs) -> list[Stored]:
+        # A name that is no number of a pull request is none of ours.
+        return self._stored.by((ref, sha) for ref, (sha, _) in rows.items() if _NUMBERED.fullmatch(ref))
 
 
-def _decoded(rows: tuple[Row, ...]) -> list[Stored]:
-    # A name that is no number of a pull request is none of ours.
-    return [_stored(ref, Sha(sha), kind, text) for ref, sha, kind, text in rows if _NUMBERED.fullmatch(ref)]
-
-
-@lru_cache(_REMEMBERED)  # what a commit says never changes
-def _stored(ref: str, commit: Sha, kind: str, text: str) -> Stored:
+def _stored(ref: str, commit: Sha, found: objects.Stored) -> Stored:
     number = PrNumber(int(ref.removeprefix(PULL_REQUEST_REFS)))
     try:
-        if kind != "commit":
-            raise ValueError(f"it names a {kind}")
-        return Stored(records.decode(text, number), commit)
+        if found.kind != "commit":
+            raise ValueError(f"it names a {found.kind}")
+        return Stored(records.decode(found.content.partition(b"\n\n")[2].decode("utf-8", "replace"), number), commit)
     except ValueError as error:
         # Whose pull request this is can't be told, and a task that has one must not get a second.
         raise PermanentError(

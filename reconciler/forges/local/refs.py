@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from reconciler.errors import ChangedError
 from reconciler.git import Git, GitError
 from reconciler.names import Sha
-from reconciler.ref_list import head_of, listed
+from reconciler.ref_list import head_of, plain
 
-__all__ = ["HEADS", "Move", "head_of", "listed", "move"]
+__all__ = ["HEADS", "Move", "head_of", "move", "plain"]
 
 HEADS = "refs/heads/"
 

@@ -1,0 +1,164 @@
+"""Objects of the repository as they are stored: from a file of their own, where they have one that says what its name
+promises, else from git, which is asked once for all of them. What an object says never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from reconciler.errors import PermanentError
+from reconciler.git import Git
+from reconciler.names import Sha
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FILE_MOST = 1024 * 1024
+_CONTENT_MOST = 4 * 1024 * 1024
+_REMEMBERED = 16_384
+_AT_ONCE = 64  # more than so many cost more, one by one, than a git that reads them all
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object: `commit`, `tree`, `blob`, `tag`; `missing` where there is none."""
+
+    kind: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit. `author` and `committer` are the lines as they stand in it."""
+
+    sha: Sha
+    tree: Sha
+    parents: tuple[Sha, ...]
+    author: str
+    committer: str
+    text: str
+
+
+class Named(Generic[T]):
+    """What `make` makes of the objects that some refs name: made once of each. Safe to share between threads."""
+
+    def __init__(self, git: Git, make: Callable[[str, Sha, Stored], T]) -> None:
+        self._git = git
+        self._make = make
+        self._made: dict[tuple[str, Sha], T] = {}
+
+    def by(self, refs: Iterable[tuple[str, Sha]]) -> list[T]:
+        """What was made for each of these refs, in this order."""
+        wanted, made = list(refs), self._made
+        unread = [one for one in wanted if one not in made]
+        if unread:
+            found = read(self._git, *(name for _, name in unread))
+            for (ref, name), stored in zip(unread, found, strict=True):
+                # Left out, it would look as if it had been deleted.
+                if stored.kind == "missing":
+                    raise PermanentError(f"cannot read {ref}: there is no object {name}", hint="'git fsck' says more")
+            new = {one: self._make(*one, stored) for one, stored in zip(unread, found, strict=True)}
+            made = {**made, **new}
+            self._made = made if len(made) < _REMEMBERED else {one: made[one] for one in wanted}
+        return [made[one] for one in wanted]
+
+
+def read(git: Git, *names: Sha) -> list[Stored]:
+    """These objects, in this order."""
+    found = {name: stored for name in names if (stored := loose(git, name))} if len(names) <= _AT_ONCE else {}
+    if asked := [name for name in dict.fromkeys(names) if name not in found]:
+        found.update(zip(asked, _by_git(git, asked), strict=True))
+    return [found[name] for name in names]
+
+
+def commits(git: Git, *names: Sha) -> list[Commit]:
+    """These commits. Raises PermanentError for what is none."""
+    return [commit(name, stored) for name, stored in zip(names, read(git, *names), strict=True)]
+
+
+def commit(name: Sha, stored: Stored) -> Commit:
+    """An object as a commit. Raises PermanentError where it is none."""
+    if found := _parsed(name, stored):
+        return found
+    raise PermanentError(f"{name} is not a commit in this repository", hint="'git fsck' says more")
+
+
+def loose_commit(git: Git, name: Sha) -> Commit | None:
+    """A commit that has a file of its own; None where only git can tell."""
+    stored = loose(git, name)
+    return _parsed(name, stored) if stored else None
+
+
+def loose(git: Git, name: Sha) -> Stored | None:
+    """An object from a file of its own; None where only git can tell."""
+    if not _NAME.fullmatch(name):
+        return None
+    content = _unpacked(f"{git.repository.common}/objects/{name[:2]}/{name[2:]}")
+    # An agent can put anything there: it counts where it is what it is called by.
+    digest = hashlib.sha1(content, usedforsecurity=False) if len(name) == 40 else hashlib.sha256(content)
+    if digest.hexdigest() != name:
+        return None
+    head, _, rest = content.partition(b"\0")
+    return Stored(head.partition(b" ")[0].decode(), rest)
+
+
+def _unpacked(path: str) -> bytes:
+    """What such a file holds; nothing where there is none, or too much in it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        about = os.fstat(fd)
+        packed = os.read(fd, _FILE_MOST) if stat.S_ISREG(about.st_mode) and about.st_size < _FILE_MOST else b""
+    finally:
+        os.close(fd)
+    try:
+        return zlib.decompressobj().decompress(packed, _CONTENT_MOST)
+    except zlib.error:
+        return b""
+
+
+def _by_git(git: Git, names: list[Sha]) -> Iterator[Stored]:
+    out = git.objects("cat-file", "--batch", stdin="".join(f"{name}\n" for name in names).encode()).out
+    at = 0
+    for _ in names:
+        end = out.index(b"\n", at)
+        _, kind, size = (*out[at:end].decode("utf-8", "replace").split(" "), "0")[:3]
+        at = end + 1
+        if kind == "missing":
+            yield Stored(kind, b"")
+            continue
+        yield Stored(kind, out[at : at + int(size)])
+        at += int(size) + 1
+
+
+def _parsed(name: Sha, stored: Stored) -> Commit | None:
+    head, _, message = stored.content.partition(b"\n\n")
+    fields = [line.partition(" ") for line in head.decode("utf-8", "replace").split("\n")]
+    first = {key: value for key, _, value in reversed(fields)}
+    tree, parents = first.get("tree", ""), tuple(Sha(value) for key, _, value in fields if key == "parent")
+    if stored.kind != "commit" or not all(map(_NAME.fullmatch, (tree, *parents))):
+        return None
+    return Commit(
+        sha=name,
+        tree=Sha(tree),
+        parents=parents,
+        author=first.get("author", ""),
+        committer=first.get("committer", ""),
+        text=_decoded(message, first.get("encoding", "utf-8")),
+    )
+
+
+def _decoded(message: bytes, encoding: str) -> str:
+    try:
+        return message.decode(encoding, "replace")
+    except LookupError:
+        return message.decode("utf-8", "replace")

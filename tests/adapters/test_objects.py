@@ -1,0 +1,142 @@
+"""Objects are what git says they are, wherever they lie; nothing that only looks like one is believed."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import gitrepo
+import pytest
+from gitrepo import GitRepo
+
+from reconciler import git as git_module
+from reconciler import objects
+from reconciler.errors import PermanentError
+from reconciler.names import Sha
+from reconciler.objects import Named, Stored
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> GitRepo:
+    return gitrepo.make(tmp_path, files={"a": "1\n"})
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The git commands that were started."""
+    commands: list[str] = []
+    run = git_module.shell.run
+
+    def counted(argv: tuple[str, ...], *args: object, **kwargs: object) -> object:
+        commands.append(" ".join(argv))
+        return run(argv, *args, **kwargs)
+
+    monkeypatch.setattr(git_module.shell, "run", counted)
+    yield commands
+
+
+def file_of(repo: GitRepo, name: str) -> Path:
+    return repo.common / "objects" / name[:2] / name[2:]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["in a file of its own", "packed"])
+def test_every_kind_of_object_is_read_as_git_prints_it(repo: GitRepo, packed: bool, started: list[str]) -> None:
+    repo.git("tag", "-m", "a tag", "t")
+    wanted = {"commit": "HEAD", "tree": "HEAD^{tree}", "blob": "HEAD:a", "tag": "t"}
+    names = [Sha(repo.git("rev-parse", name)) for name in wanted.values()]
+    if packed:
+        repo.git("repack", "-adq")
+        repo.git("prune-packed")
+    git = repo.seam()
+    git.prepare()
+    started.clear()
+
+    read = objects.read(git, *names, Sha("f" * 40), names[0])
+
+    assert [stored.kind for stored in read] == [*wanted, "missing", "commit"]
+    assert read[2].content == b"1\n"
+    assert len(started) == 1  # once for all that it is asked for; the last of them it does not have
+    started.clear()
+    objects.read(git, *names)
+    assert len(started) == packed
+
+
+def test_a_commit_is_read_with_all_that_it_says(repo: GitRepo) -> None:
+    repo.branch("side", {"b": "2\n"})
+    repo.git("merge", "-q", "--no-ff", "-m", "Both\n\ntogether", "side")
+    head = repo.head()
+
+    (commit,) = objects.commits(repo.seam(), head)
+
+    said = repo.git("log", "-1", "--format=%T%n%P%n%an <%ae> %ad%n%cn <%ce> %cd%n%B", "--date=raw").split("\n", 4)
+    assert [commit.tree, " ".join(commit.parents), commit.author, commit.committer, commit.text] == said
+
+
+def test_a_commit_in_another_encoding_is_read_as_it_was_meant(repo: GitRepo) -> None:
+    text = repo.home / "text"
+    text.write_bytes("Grüße\n".encode("latin-1"))
+    repo.git("-c", "i18n.commitEncoding=latin-1", "commit", "-q", "--allow-empty", "-F", str(text))
+    (commit,) = objects.commits(repo.seam(), repo.head())
+    assert commit.text == "Grüße\n"
+
+
+@pytest.mark.parametrize("damage", ["another object", "no object", "cut off", "a bomb", "a link", "a pipe", "a folder"])
+def test_what_lies_under_the_name_of_another_object_is_never_believed(repo: GitRepo, damage: str) -> None:
+    first = repo.head()
+    second = repo.commit({"a": "2\n"})
+    place = file_of(repo, second)
+    kept = place.read_bytes()
+    place.unlink()
+    match damage:
+        case "another object":
+            place.write_bytes(file_of(repo, first).read_bytes())
+        case "no object":
+            place.write_bytes(b"nothing that git wrote")
+        case "cut off":
+            place.write_bytes(kept[: len(kept) // 2])
+        case "a bomb":
+            place.write_bytes(zlib.compress(b"commit 100000000\0" + b"x" * 100_000_000))
+        case "a link":
+            (repo.home / "kept").write_bytes(kept)
+            place.symlink_to(repo.home / "kept")
+        case "a pipe":
+            os.mkfifo(place)
+        case _:
+            place.mkdir()
+    assert objects.loose(repo.seam(), second) is None
+    assert objects.loose(repo.seam(), first) is not None
+
+
+@pytest.mark.parametrize("name", ["", "HEAD", "../../config", "f" * 39, "F" * 40])
+def test_nothing_but_the_name_of_an_object_leads_to_a_file(repo: GitRepo, name: str) -> None:
+    assert objects.loose(repo.seam(), Sha(name)) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tree HEAD\n\nno tree\n", "parent {head}\n\nno tree either\n", "tree {head}\nparent 1"]
+)
+def test_a_commit_that_git_would_not_make_is_said_to_be_none(repo: GitRepo, text: str) -> None:
+    made = repo.home / "made"
+    made.write_text(text.format(head=repo.head()))
+    name = Sha(repo.git("hash-object", "-t", "commit", "-w", "--literally", "--", str(made)))
+    assert objects.loose_commit(repo.seam(), name) is None
+    with pytest.raises(PermanentError, match="is not a commit"):
+        objects.commits(repo.seam(), name)
+
+
+def test_what_a_ref_names_is_made_once_and_a_missing_object_is_an_error(repo: GitRepo, started: list[str]) -> None:
+    made: list[str] = []
+
+    def make(ref: str, name: Sha, stored: Stored) -> str:
+        made.append(ref)
+        return f"{ref} {stored.kind}"
+
+    named, head = Named(repo.seam(), make), repo.head()
+
+    assert named.by([("refs/a", head), ("refs/b", head)]) == ["refs/a commit", "refs/b commit"]
+    assert named.by([("refs/b", head), ("refs/a", head)]) == ["refs/b commit", "refs/a commit"]
+    assert made == ["refs/a", "refs/b"]
+    with pytest.raises(PermanentError, match="cannot read refs/c"):
+        named.by([("refs/c", Sha("f" * 40))])
