@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler import marks, ref_list
+from reconciler.ancestry import Ancestry
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.git import Git
 from reconciler.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
@@ -27,24 +28,24 @@ class Branches:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._ancestry = Ancestry(git)
         self._ahead: dict[Sha, int] = {}
 
     def measured(self, base: Sha) -> Mapping[TaskId, Branch]:
         """Every branch whose name is usable, against `base`.
 
-        How far one is ahead is counted once per head: of what the base took over since then it may count too much.
+        How far one is ahead git counts once per head: of what the base took over since then it may count too much.
         """
         # A link to another branch: what is done to it would be done to that one.
         named = ((task_of(ref.removeprefix(_HEADS)), seen) for ref, seen in self._refs().items() if not seen.symbolic)
         heads = {task: seen.head for task, seen in named if task}
-        contained = self._in_base(base, frozenset(heads.values()))
+        ahead = {head: self._ancestry.ahead(base, head) for head in heads.values()}
+        contained = self._in_base(base, frozenset(head for head, more in ahead.items() if more is None))
+        for head, more in ahead.items():
+            if more is None:
+                ahead[head] = 0 if head in contained else self._measure(base, head)
         return {
-            task: Branch(
-                name=branch_of(task),
-                head=head,
-                ahead=0 if head in contained else self._measure(base, head),
-                in_base=head in contained,
-            )
+            task: Branch(name=branch_of(task), head=head, ahead=ahead[head] or 0, in_base=not ahead[head])
             for task, head in heads.items()
         }
 

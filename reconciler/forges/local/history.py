@@ -9,12 +9,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from reconciler.forges.local import message
+from reconciler import objects
+from reconciler.ancestry import Ancestry
+from reconciler.forges.local import message, signature
 from reconciler.git import Git
 from reconciler.names import Sha
 from reconciler.observed import Landing
 
 _REMEMBERED_BASES = 8
+_STEPS = 64
 
 
 class History:
@@ -25,6 +28,7 @@ class History:
         self._read: dict[str, tuple[Sha, tuple[Landing, ...]]] = {}
         self._eras: dict[Sha, tuple[str, int]] = {}  # the base that it was the tip of, and the era
         self._era = 0
+        self._ancestry = Ancestry(git)
         self.contains = lru_cache(8192)(self._contains)
 
     def landings(self, base: str, tip: Sha) -> tuple[Landing, ...]:
@@ -61,16 +65,31 @@ class History:
     def _contains(self, base: Sha, commit: Sha) -> bool:
         if base == commit:
             return True
+        if (ahead := self._ancestry.ahead(base, commit)) is not None:
+            return ahead == 0
         found = self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1))
         return found.code == 0
 
     def _since(self, old: Sha, tip: Sha) -> list[Landing | None] | None:
         """What each commit after `old` landed (None: it is no landing), oldest first; None where `old` is not on the line."""
+        if (near := self._few_since(old, tip)) is not None:
+            return near
         rows = self._rows(tip, f"^{old}")
         # A merge *of* the base into something else makes the old tip an ancestor that is not on the new line.
         if not rows or rows[0][1].split(" ")[0] != old:
             return None
         return [_landing(Sha(sha), int(seconds), text) for sha, _, seconds, text in rows]
+
+    def _few_since(self, old: Sha, tip: Sha) -> list[Landing | None] | None:
+        """The same, where the few commits in between are files; None where only git can tell."""
+        found: list[Landing | None] = []
+        while tip != old:
+            commit = objects.loose_commit(self._git, tip) if len(found) < _STEPS else None
+            if commit is None or not commit.parents:
+                return None
+            found.append(_landing(commit.sha, signature.parse(commit.committer).seconds, commit.text))
+            tip = commit.parents[0]
+        return found[::-1]
 
     def _walk(self, tip: Sha) -> tuple[Landing, ...]:
         rows = self._rows("--basic-regexp", f"--grep=^{message.HEAD}: ", tip)
