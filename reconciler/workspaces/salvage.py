@@ -130,13 +130,15 @@ class Salvages:
 
     def _lost(self, work: Work) -> tuple[Sha, ...]:
         """The heads that no other ref holds. Saved work of the same task does not count, so that it is found again."""
+        # Of a worktree that is on its branch there is nothing to ask.
+        own_branch = ref_list.in_its_own_file(self._git, f"refs/heads/{branch_of(work.task)}")
         excluded = (f"--exclude={work.branch}",) if work.branch else ()
         own = f"--exclude={SALVAGE_REFS}{work.task}/*"
         held = (*excluded, "--glob=refs/heads", "--tags", "--remotes", own, "--glob=refs/reconcile")
         return tuple(
             head
             for head in dict.fromkeys(work.heads)
-            if self._git.refs("rev-list", "--max-count=1", head, "--not", *held).out
+            if head != own_branch and self._git.refs("rev-list", "--max-count=1", head, "--not", *held).out
         )
 
     def _keep(self, work: Work, taken: Snapshot, parents: tuple[Sha, ...], kept: list[_Kept]) -> Salvage:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler import objects
 from reconciler.git import Git
 from reconciler.names import Sha, TaskId
 from reconciler.workspaces import folders
@@ -63,7 +64,7 @@ def take(git: Git, work: Work, lock: int) -> Snapshot:
     """Hash every file that counts, and write what git does not have yet. Raises TemporaryError for an unreadable one."""
     index = _Index(git, work, lock)
     index.load()
-    start = index.tree()
+    start = objects.commits(git, work.start)[0].tree if work.start else index.tree()
     if not os.path.lexists(work.place):
         return Snapshot(tree=start, start=start, sight=Sight())
     seen = index.look()

@@ -44,10 +44,10 @@ class Register:
 
     def lock(self, subject: str, found: Found) -> None:
         """Lock a worktree, so that neither people nor git take it away; one that is locked stays as it is."""
-        if any(entry.locked is None for entry in found.entries):
-            with self._git.writing() as writer:
-                reason = ("--reason", f"{LOCK_REASON}{subject}")
-                self._git.refs("worktree", "lock", *reason, "--", str(found.place), lock=writer)
+        with self._git.writing():
+            for entry in found.entries:
+                if entry.locked is None and entry.admin:
+                    _lock(entry.admin, f"{LOCK_REASON}{subject}")
 
     def unlock(self, found: Found) -> None:
         """Take our lock off a whole worktree.
@@ -79,6 +79,18 @@ class Register:
         os.rename(admin, removed / f"{admin.name}.{time.time_ns()}")
         for left_over in removed.iterdir():
             folders.take_away(left_over)
+
+
+def _lock(admin: Path, reason: str) -> None:
+    """What `git worktree lock` does, at one stroke: a lock without its reason would be taken for somebody's."""
+    written = admin / f".locked.{os.getpid()}"
+    written.write_text(reason, "utf-8")
+    try:
+        os.link(written, admin / "locked")
+    except FileExistsError as error:
+        raise ChangedError(f"{admin.name} was locked by somebody while it was looked at") from error
+    finally:
+        written.unlink()
 
 
 def _noted(admin: Path) -> str:

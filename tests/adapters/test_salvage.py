@@ -57,6 +57,16 @@ def test_nothing_is_saved_where_nothing_was_done(repo, spaces, root, work):
     assert repo.refs("refs/reconcile") == {}
 
 
+def test_a_head_that_its_branch_has_left_behind_is_saved(repo, spaces, root, work):
+    head = repo.commit({"README": "work\n"}, where=work)
+    repo.git("checkout", "-q", "--detach", cwd=work)
+    assert spaces.salvage(TASK, root) is None
+
+    repo.git("update-ref", "refs/heads/agent/x-1", "main")
+
+    assert repo.head(f"{spaces.salvage(TASK, root).commit}^") == head
+
+
 def test_commits_on_the_branch_need_no_saving(repo, spaces, root, work):
     repo.commit({"README": "work\n"}, where=work)
 

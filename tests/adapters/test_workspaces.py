@@ -386,6 +386,22 @@ def test_a_branch_whose_name_is_in_the_way_is_said_and_kept(repo, spaces, spec, 
     assert not Path(root, "x-1").exists()
 
 
+def test_a_lock_that_somebody_takes_meanwhile_is_theirs(repo, spaces, spec, root, monkeypatch):
+    spaces.create(TASK, spec, repo.head("main"))
+    spaces.unlock(TASK, root)
+    link = os.link
+
+    def locked_before(source, target):
+        repo.git("worktree", "lock", "--reason", "mine", f"{root}/x-1")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", locked_before)
+    with pytest.raises(ChangedError, match="locked by somebody"):
+        spaces.remove(TASK, root)
+    assert (admin_of(repo) / "locked").read_text() == "mine\n"
+    assert not list(admin_of(repo).glob(".locked*")) and Path(root, "x-1", "README").exists()
+
+
 def test_a_worktree_that_somebody_locked_is_not_removed(repo, spaces, spec, root):
     place = spaces.create(TASK, spec, repo.head())
     repo.git("worktree", "unlock", place.path)
