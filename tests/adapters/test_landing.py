@@ -21,7 +21,7 @@ from reconciler.forges.local import LocalForge
 from reconciler.forges.local.intents import Intent, Intents
 from reconciler.git import Git
 from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import Candidate, PullState
+from reconciler.observed import Candidate, Conflict, PullState
 from reconciler.ports import LandOrder
 
 TASK = TaskId("x-1")
@@ -55,6 +55,23 @@ def test_exactly_the_judged_tree_lands(repo: GitRepo, forge: LocalForge, order: 
     assert (pull.state, pull.head) == (PullState.MERGED, order.expected.head)
     kept = forge.show(order.number)
     assert (kept.landed, kept.method) == (commit, method)
+
+
+@pytest.mark.parametrize("first", [{"new": "n\n"}, {".gitattributes": "log merge=union\n"}], ids=["other", "new"])
+def test_after_a_landing_the_attributes_are_those_that_landed(
+    repo: GitRepo, forge: LocalForge, first: dict[str, str]
+) -> None:
+    start = repo.commit({"sub/.gitattributes": "log merge=union\n", "sub/log": "start\n", "log": "start\n"})
+    repo.branch(BRANCH, {**first, "sub/log": "start\none\n", "log": "start\none\n"}, start=start)
+    head = repo.branch("agent/x-2", {"sub/log": "start\ntwo\n", "log": "start\ntwo\n"}, start=start)
+    landed = forge.land(order_for(repo, forge))
+
+    found = forge.candidate(landed, head)
+
+    # In `sub` both are kept, as was said there before; beside it only where the landing has said so.
+    assert found == LocalForge(repo.seam()).candidate(landed, head)
+    assert isinstance(found, Candidate) == (".gitattributes" in first)
+    assert not isinstance(found, Conflict) or found.paths == ("log",)
 
 
 def test_a_landing_that_is_repeated_lands_once(repo: GitRepo, forge: LocalForge, order: LandOrder) -> None:
@@ -349,18 +366,12 @@ def test_a_damaged_note_about_a_landing_is_named_and_nothing_lands(
 
 
 class _LyingGit(Git):
-    """A git that says, once the base has moved, that another tree is on it than the one that was asked for."""
-
-    moved = False
-
-    def refs(self, *args: str, **options: object) -> shell.Finished:  # type: ignore[override]
-        self.moved = self.moved or args[0] == "update-ref"
-        return super().refs(*args, **options)  # type: ignore[arg-type]
+    """A git that commits another tree than the one that it was asked to commit."""
 
     def objects(self, *args: str, **options: object) -> shell.Finished:  # type: ignore[override]
-        said = super().objects(*args, **options)  # type: ignore[arg-type]
-        lies = self.moved and args[0] == "rev-parse" and args[-1].endswith("^{tree}")
-        return replace(said, out=b"0" * 40 + b"\n") if lies else said
+        if args[0] == "commit-tree" and not args[-1].endswith("^{tree}"):
+            args = (*args[:-1], f"{args[2]}^{{tree}}")
+        return super().objects(*args, **options)  # type: ignore[arg-type]
 
 
 class when_git:

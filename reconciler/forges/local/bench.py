@@ -102,11 +102,18 @@ class Benches:
                 (folder / path).write_bytes(text)
             yield Bench(self._git, folder, quarantine if quarantined else None)
 
+    def note(self, old: Sha, new: Sha, changed: frozenset[str]) -> None:
+        """Remember that a commit differs from another one in these paths: most have the same attributes."""
+        if old in self._seen and not any(path.endswith(".gitattributes") for path in changed):
+            self._remember(new, self._seen[old])
+
     def _attributes(self, base: Sha) -> Mapping[str, bytes]:
         if base not in self._seen:
-            found = self._read(base)
-            self._seen = {**dict(list(self._seen.items())[-7:]), base: found}
+            self._remember(base, self._read(base))
         return self._seen[base]
+
+    def _remember(self, base: Sha, attributes: Mapping[str, bytes]) -> None:
+        self._seen = {**dict(list(self._seen.items())[-7:]), base: attributes}
 
     def _read(self, base: Sha) -> Mapping[str, bytes]:
         listed = self._git.objects("ls-tree", "-r", "-z", "--full-tree", base).text.split("\0")

@@ -55,7 +55,6 @@ class Step:
     old: Sha
     new: Sha
     changed: frozenset[str]
-    added: frozenset[str]
 
 
 def of_base(git: Git, base: str) -> tuple[BaseCheckout, ...]:
@@ -91,11 +90,12 @@ def dirty(git: Git, checkout: BaseCheckout, head: Sha) -> frozenset[str]:
         return looking.dirty()
 
 
-def step(git: Git, old: Sha, new: Sha) -> Step:
-    """What changes between two commits."""
-    listed = git.objects("diff-tree", "-r", "--name-status", "--no-renames", "-z", old, new).text.split("\0")
-    rows = dict(zip(listed[1::2], listed[0::2], strict=False))
-    return Step(old, new, frozenset(rows), frozenset(path for path, kind in rows.items() if kind in "AT"))
+def step(git: Git, old: Sha, new: Sha, changed: frozenset[str] | None = None) -> Step:
+    """What changes between two commits; git is asked where it is not known."""
+    if changed is None:
+        listed = git.objects("diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new).text
+        changed = frozenset(path for path in listed.split("\0") if path)
+    return Step(old, new, changed)
 
 
 def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: Step) -> None:
@@ -104,7 +104,7 @@ def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: Step) -> None
         raise _blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
     _expect_unlocked(checkout)
     with _opened(git, checkout, way.old) as looking:
-        hit = sorted(looking.dirty() & way.changed) or looking.in_the_way_of(way.added)
+        hit = sorted(looking.dirty() & way.changed) or looking.in_the_way_of(way.changed)
         if hit:
             raise _blocked(checkout, f"uncommitted or untracked there: {', '.join(hit[:5])}", "commit or move them")
         tried = looking.follow(way, really=False)
@@ -186,9 +186,9 @@ class _Opened:
         dry = () if really else ("-n",)
         return self.run("read-tree", "-m", "-u", *dry, "--no-recurse-submodules", way.old, way.new, ok=(0, 1, 128))
 
-    def in_the_way_of(self, added: frozenset[str]) -> list[str]:
-        """Untracked and ignored files that stand where `added` paths are to go. Git would overwrite ignored ones."""
-        suspects = sorted({found for path in added if (found := _standing(self.checkout.path, path))})
+    def in_the_way_of(self, changed: frozenset[str]) -> list[str]:
+        """Untracked and ignored files that stand where these paths are to go. Git would overwrite ignored ones."""
+        suspects = sorted({found for path in changed if (found := _standing(self.checkout.path, path))})
         hit: list[str] = []
         for start in range(0, len(suspects), 200):
             listed = self.run("ls-files", "--others", "-z", "--", *suspects[start : start + 200])

@@ -35,9 +35,11 @@ class Commits:
         with self._candidates.benches.at(expected.base, quarantined=False) as bench:
             match order.method:
                 case MergeMethod.REBASE:
-                    return self._folded(bench, order)
+                    made = self._folded(bench, order)
                 case method:
-                    return self._whole(bench, order, method)
+                    made = self._whole(bench, order, method)
+        self._candidates.benches.note(expected.base, made, expected.changed)
+        return made
 
     def _folded(self, bench: Bench, order: LandOrder) -> Sha:
         commit = _Fold(bench, order, self._committer()).commit()

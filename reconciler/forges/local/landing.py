@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler import objects
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.forges.local import checkouts, refs
 from reconciler.forges.local.commits import Commits
@@ -50,7 +51,9 @@ class LandingLine:
                 method=order.method,
                 push=order.push,
             )
-            self._advance(intent, kept, lock)
+            # What was judged is what lands: where the checkouts come from there, it is known what changes in them.
+            known = order.expected.changed if old == order.expected.base else None
+            self._advance(intent, kept, lock, known)
             self._compare(order, commit)
             return commit
 
@@ -139,9 +142,9 @@ class LandingLine:
             raise ChangedError(f"{order.task}: {order.base} has commits that its remote lacks")
         return ours
 
-    def _advance(self, intent: Intent, kept: Stored | None, lock: int) -> None:
+    def _advance(self, intent: Intent, kept: Stored | None, lock: int, changed: frozenset[str] | None = None) -> None:
         """Move the base and whatever belongs to it, so that a kill at any point can be told from what is left."""
-        way = checkouts.step(self._git, intent.old, intent.new)
+        way = checkouts.step(self._git, intent.old, intent.new, changed)
         found = checkouts.of_base(self._git, intent.base)
         for checkout in found:
             checkouts.make_sure_it_can_follow(self._git, checkout, way)
@@ -208,7 +211,8 @@ class LandingLine:
     def _compare(self, order: LandOrder, commit: Sha) -> None:
         """Read back what landed. A merge queue that trusted its own commit has silently undone other people's work."""
         now = self.local(order.base)
-        tree = self._git.objects("rev-parse", "--verify", f"{commit}^{{tree}}").text.strip()
+        (landed,) = objects.commits(self._git, commit)
+        tree = landed.tree
         if tree != order.expected.tree:
             raise PermanentError(
                 f"{order.task}: {order.base} is frozen: {tree[:12]} landed, but {order.expected.tree[:12]} was judged",
