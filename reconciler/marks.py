@@ -60,7 +60,12 @@ def of_worktrees(common: Path) -> Mark | None:
     return None if mark is None else (*mark, *((name, 0, 0, 0, 0) for name in names))
 
 
-def _mark(common: Path, names: tuple[str, ...]) -> Mark | None:
+def of_worktree(admin: str) -> Mark | None:
+    """A mark of what an admin folder says, without what its branch names."""
+    return _mark(admin, _OF_A_WORKTREE)
+
+
+def _mark(common: Path | str, names: tuple[str, ...]) -> Mark | None:
     settled = time.time_ns() - _SETTLES_NS
     try:
         root = str(common)

@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from reconciler import marks, ref_list
@@ -127,18 +127,29 @@ def read(git: Git) -> Listing:
     return git.remembered("worktrees", mark, lambda: _read(git), keep=lambda listing: listing.plain)
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the files of an admin folder say. `head`: the content of HEAD; None where that is a link."""
+
+    admin: Path
+    place: Path | None
+    head: str | None
+    locked: str | None
+
+
 def _read(git: Git) -> Listing:
     common = git.repository.common
-    admins: dict[Path, list[Path]] = {}
+    told: dict[Path, list[_Told]] = {}
     unlisted = []
-    for admin in _admins(common / "worktrees"):
-        place = _place_of(admin)
-        if place is None:
-            unlisted.append(admin)
+    for admin in _admins(f"{common}/worktrees"):
+        # Read again where one of them has changed: what its branch names is no part of it.
+        one = git.remembered(("worktree", admin), marks.of_worktree(admin), partial(_told, admin))
+        if one.place is None:
+            unlisted.append(one.admin)
         else:
-            admins.setdefault(place, []).append(admin)
-    by_files = None if (common / "reftable").exists() else _by_files(git, admins)
-    entries = by_files or tuple(_by_git(git, admins))
+            told.setdefault(one.place, []).append(one)
+    by_files = None if (common / "reftable").exists() else _by_files(git, told)
+    entries = by_files or tuple(_by_git(git, {place: [one.admin for one in found] for place, found in told.items()}))
     places: dict[Path, tuple[Entry, ...]] = {}
     for entry in entries:
         if entry.admin:
@@ -146,24 +157,34 @@ def _read(git: Git) -> Listing:
     return Listing(common, entries, tuple(unlisted), places, plain=by_files is not None)
 
 
-def _by_files(git: Git, admins: Mapping[Path, list[Path]]) -> tuple[Entry, ...] | None:
+def _told(admin: str) -> _Told:
+    folder = Path(admin)
+    return _Told(folder, _place_of(folder), _head(admin), _said(f"{admin}/locked"))
+
+
+def _head(folder: str) -> str | None:
+    path = f"{folder}/HEAD"
+    return None if os.path.islink(path) else _said(path) or ""
+
+
+def _by_files(git: Git, told: Mapping[Path, list[_Told]]) -> tuple[Entry, ...] | None:
     """Every worktree as git's own files tell; None where only git can tell what one of them has checked out."""
     # Not `git worktree list`: it gives up on all of them while somebody adds one, and is asked for more than anything.
     repository = git.repository
     packed = cache(lambda: ref_list.plain(git, BRANCHES))  # only where a branch has no file of its own
     found: list[Entry | None] = [
-        Entry(path=repository.main) if repository.bare else _by_head(git, repository.main, None, packed)
+        Entry(path=repository.main)
+        if repository.bare
+        else _by_head(git, repository.main, None, _head(f"{repository.common}"), packed)
     ]
-    for path, claimed in admins.items():
-        found += [_by_head(git, path, admin, packed) for admin in claimed]
+    for path, claimed in told.items():
+        found += [_by_head(git, path, one, one.head, packed) for one in claimed]
     return None if None in found else tuple(entry for entry in found if entry)
 
 
-def _by_head(git: Git, path: Path, admin: Path | None, packed: Callable[[], _Refs]) -> Entry | None:
-    head = f"{admin or git.repository.common}/HEAD"
-    said = _said(head) or ""
-    locked = _locked(admin) if admin else None
-    if os.path.islink(head):
+def _by_head(git: Git, path: Path, told: _Told | None, said: str | None, packed: Callable[[], _Refs]) -> Entry | None:
+    admin, locked = (told.admin, told.locked) if told else (None, None)
+    if said is None:
         return None
     if said.startswith(f"ref: {BRANCHES}"):
         branch = said.removeprefix("ref: ")
@@ -241,19 +262,13 @@ def _busy(entry: Entry, phrase: str) -> str:
     return next((phrase.format(what) for name, what in _BUSY.items() if name in there), "")
 
 
-def _admins(folder: Path) -> Iterator[Path]:
+def _admins(folder: str) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             # A link would let an agent have us take away a folder elsewhere.
-            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            yield from sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return
-    yield from (folder / name for name in names)
-
-
-def _locked(admin: Path) -> str | None:
-    """Why a worktree is locked, which may be empty; None when it is not."""
-    return _said(f"{admin}/locked")
 
 
 def _said(path: str) -> str | None:
