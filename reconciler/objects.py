@@ -1,4 +1,4 @@
-"""Objects of the repository as they are stored: from a file of their own, where they have one that says what its name
+"""Objects of the repository as they are stored: read from a file of their own, where they have one that says what its name
 promises, else from git, which is asked once for all of them. What an object says never changes.
 """
 
@@ -8,22 +8,30 @@ import hashlib
 import os
 import re
 import stat
+import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from reconciler.errors import PermanentError
+from reconciler.errors import PermanentError, TemporaryError
 from reconciler.git import Git
 from reconciler.names import Sha
 
 T = TypeVar("T")
 
 _NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FOLDER = b"40000"
+_ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")  # as git writes it today
 _FILE_MOST = 1024 * 1024
 _CONTENT_MOST = 4 * 1024 * 1024
 _REMEMBERED = 16_384
 _AT_ONCE = 64  # more than so many cost more, one by one, than a git that reads them all
+
+
+class _OnlyGit(Exception):
+    """What has no file of its own, or is written in another way than git writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,30 @@ class Named(Generic[T]):
         return [made[one] for one in wanted]
 
 
+def write_commit(git: Git, tree: Sha, parents: Sequence[Sha], *, author: str, committer: str, text: str) -> Sha:
+    """Store a commit, as `git commit-tree` does: no hook sees it, nothing signs it; the same twice is one. Its name."""
+    lines = (f"tree {tree}", *(f"parent {parent}" for parent in parents), f"author {author}", f"committer {committer}")
+    if any("\n" in line or "\0" in line for line in lines) or "\0" in text:
+        raise PermanentError("a commit can't hold a NUL, nor its names a line end")
+    content = ("\n".join(lines) + f"\n\n{text}").encode("utf-8", "replace")
+    whole = b"commit %d\0" % len(content) + content
+    name = Sha(_digest(whole, len(tree)))
+    if not loose(git, name):
+        _store(git.repository.common / "objects", name, zlib.compress(whole, 1))
+    return name
+
+
+def changed(git: Git, old: Sha, new: Sha, beside: Path | None = None) -> frozenset[str] | None:
+    """The paths in which two trees differ, as `git diff-tree -r` names them; None where only git can tell.
+
+    `beside` is another folder that holds objects.
+    """
+    try:
+        return frozenset(_differing(_Trees(git, beside), old, new, ""))
+    except (_OnlyGit, RecursionError):
+        return None
+
+
 def read(git: Git, *names: Sha) -> list[Stored]:
     """These objects, in this order."""
     found = {name: stored for name in names if (stored := loose(git, name))} if len(names) <= _AT_ONCE else {}
@@ -96,17 +128,72 @@ def loose_commit(git: Git, name: Sha) -> Commit | None:
     return _parsed(name, stored) if stored else None
 
 
-def loose(git: Git, name: Sha) -> Stored | None:
+def loose(git: Git, name: Sha, folder: Path | None = None) -> Stored | None:
     """An object from a file of its own; None where only git can tell."""
     if not _NAME.fullmatch(name):
         return None
-    content = _unpacked(f"{git.repository.common}/objects/{name[:2]}/{name[2:]}")
+    content = _unpacked(f"{folder or git.repository.common / 'objects'}/{name[:2]}/{name[2:]}")
     # An agent can put anything there: it counts where it is what it is called by.
-    digest = hashlib.sha1(content, usedforsecurity=False) if len(name) == 40 else hashlib.sha256(content)
-    if digest.hexdigest() != name:
+    if _digest(content, len(name)) != name:
         return None
     head, _, rest = content.partition(b"\0")
     return Stored(head.partition(b" ")[0].decode(), rest)
+
+
+def _digest(content: bytes, length: int) -> str:
+    hashed = hashlib.sha1(content, usedforsecurity=False) if length == 40 else hashlib.sha256(content)
+    return hashed.hexdigest()
+
+
+def _store(objects: Path, name: Sha, packed: bytes) -> None:
+    folder = objects / name[:2]
+    try:
+        folder.mkdir(exist_ok=True)
+        # So called, git takes it away where we are killed in between.
+        fd, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
+        with open(fd, "wb") as file:
+            file.write(packed)
+            os.fchmod(fd, 0o444)
+        os.replace(temporary, folder / name[2:])
+    except OSError as error:
+        raise TemporaryError(f"cannot write {folder / name[2:]}: {error.strerror}", delay=30.0) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    """What trees hold: for every name the mode and the object."""
+
+    git: Git
+    beside: Path | None
+
+    def __call__(self, name: Sha | None) -> dict[str, tuple[bytes, Sha]]:
+        if name is None:
+            return {}
+        stored = (self.beside and loose(self.git, name, self.beside)) or loose(self.git, name)
+        if not stored or stored.kind != "tree":
+            raise _OnlyGit
+        found: dict[str, tuple[bytes, Sha]] = {}
+        at, length = 0, len(name) // 2
+        while at < len(stored.content):
+            entry = _ENTRY.match(stored.content, at)
+            if not entry:
+                raise _OnlyGit
+            at = entry.end() + length
+            found[os.fsdecode(entry[2])] = entry[1], Sha(stored.content[entry.end() : at].hex())
+        return found
+
+
+def _differing(trees: _Trees, old: Sha | None, new: Sha | None, above: str) -> Iterator[str]:
+    before, after = trees(old), trees(new)
+    for name in before.keys() | after.keys():
+        sides = before.get(name), after.get(name)
+        if sides[0] == sides[1]:
+            continue
+        was, now = (side[1] if side and side[0] == _FOLDER else None for side in sides)
+        if (sides[0] and not was) or (sides[1] and not now):
+            yield f"{above}{name}"
+        if was or now:
+            yield from _differing(trees, was, now, f"{above}{name}/")
 
 
 def _unpacked(path: str) -> bytes:

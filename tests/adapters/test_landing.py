@@ -17,9 +17,8 @@ from gitrepo import GitRepo
 from reconciler import shell
 from reconciler.desired import MergeMethod
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
-from reconciler.forges.local import LocalForge
+from reconciler.forges.local import LocalForge, commits
 from reconciler.forges.local.intents import Intent, Intents
-from reconciler.git import Git
 from reconciler.names import PrNumber, Sha, TaskId
 from reconciler.observed import Candidate, Conflict, PullState
 from reconciler.ports import LandOrder
@@ -163,11 +162,14 @@ def test_work_that_the_base_holds_already_does_not_land(repo: GitRepo, forge: Lo
         forge.land(replace(order, expected=replace(order.expected, base=repo.head("main"))))
 
 
-def test_a_tree_that_is_wrong_after_all_freezes_the_line(repo: GitRepo, order: LandOrder) -> None:
-    git = _LyingGit(repo.repository(), repo.environ)
+def test_a_tree_that_is_wrong_after_all_freezes_the_line(
+    repo: GitRepo, forge: LocalForge, order: LandOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, other = commits.write, Sha(repo.git("rev-parse", "main^{tree}"))
+    monkeypatch.setattr(commits, "write", lambda bench, commit, by: write(bench, replace(commit, tree=other), by))
 
     with pytest.raises(PermanentError, match="frozen"):
-        LocalForge(git).land(order)
+        forge.land(order)
 
 
 @pytest.mark.parametrize(
@@ -363,15 +365,6 @@ def test_a_damaged_note_about_a_landing_is_named_and_nothing_lands(
 
 
 # --- what the tests stand on ---------------------------------------------------------------------------------
-
-
-class _LyingGit(Git):
-    """A git that commits another tree than the one that it was asked to commit."""
-
-    def objects(self, *args: str, **options: object) -> shell.Finished:  # type: ignore[override]
-        if args[0] == "commit-tree" and not args[-1].endswith("^{tree}"):
-            args = (*args[:-1], f"{args[2]}^{{tree}}")
-        return super().objects(*args, **options)  # type: ignore[arg-type]
 
 
 class when_git:

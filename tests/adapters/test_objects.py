@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,69 @@ def test_a_commit_that_git_would_not_make_is_said_to_be_none(repo: GitRepo, text
     assert objects.loose_commit(repo.seam(), name) is None
     with pytest.raises(PermanentError, match="is not a commit"):
         objects.commits(repo.seam(), name)
+
+
+def test_a_commit_is_written_as_git_writes_it(repo: GitRepo) -> None:
+    head, other = repo.head(), repo.branch("side", {"b": "2\n"})
+    tree = Sha(repo.git("rev-parse", "HEAD^{tree}"))
+    said = {"author": "A Böe <a@example.org> 1700000000 +0100", "committer": "C <c@example.org> 1700000001 +0000"}
+
+    made = objects.write_commit(repo.seam(), tree, (head, other), **said, text="Both\n\ntogether\n")
+
+    expected = f"tree {tree}\nparent {head}\nparent {other}\nauthor {said['author']}\ncommitter {said['committer']}"
+    assert repo.git("cat-file", "commit", made) == f"{expected}\n\nBoth\n\ntogether"
+    assert repo.git("fsck", "--strict", "--no-dangling") == "" and file_of(repo, made).stat().st_mode & 0o777 == 0o444
+    again = objects.write_commit(repo.seam(), tree, (head, other), **said, text="Both\n\ntogether\n")
+    assert again == made and not list((repo.common / "objects").glob("*/tmp_obj_*"))
+
+
+@pytest.mark.parametrize(("author", "text"), [("A <a> 1 +0000\nparent 0", ""), ("A\0", ""), ("A <a> 1 +0000", "a\0b")])
+def test_nothing_that_a_commit_is_told_ends_its_line(repo: GitRepo, author: str, text: str) -> None:
+    tree = Sha(repo.git("rev-parse", "HEAD^{tree}"))
+    with pytest.raises(PermanentError):
+        objects.write_commit(repo.seam(), tree, (), author=author, committer="C <c> 1 +0000", text=text)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_trees_differ_where_git_says_so(repo: GitRepo, seed: int) -> None:
+    chance = random.Random(seed)
+    trees = []
+    for _ in range(4):
+        for path in ("a", "d", "e/f/g", "e/h", "i"):
+            match chance.randrange(5):
+                case 0:
+                    repo.git("rm", "-rfq", "--ignore-unmatch", path)
+                case 1:
+                    repo.git("rm", "-rfq", "--ignore-unmatch", path)
+                    repo.write({f"{path}/x": f"{chance.random()}", f"{path}/y/z": "same\n"})
+                case 2 if not (repo.path / path).is_dir():
+                    repo.git("rm", "-rfq", "--ignore-unmatch", path)
+                    repo.write({path: f"{chance.randrange(2)}"})
+                    (repo.path / path).chmod(chance.choice((0o644, 0o755)))
+                case 3 if (repo.path / path).parent.is_dir():
+                    repo.git("rm", "-rfq", "--ignore-unmatch", path)
+                    (repo.path / path).parent.mkdir(parents=True, exist_ok=True)
+                    (repo.path / path).symlink_to("/nowhere")
+        repo.commit()
+        trees.append(Sha(repo.git("rev-parse", "HEAD^{tree}")))
+    git = repo.seam()
+    for old in trees:
+        for new in trees:
+            told = repo.git("diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new)
+            assert objects.changed(git, old, new) == {path for path in told.split("\0") if path}
+
+
+def test_trees_that_are_packed_or_oddly_written_are_left_to_git(repo: GitRepo) -> None:
+    old = Sha(repo.git("rev-parse", "HEAD^{tree}"))
+    entry = bytes.fromhex(repo.git("rev-parse", "HEAD:a"))
+    (repo.home / "tree").write_bytes(b"100664 a\0" + entry)
+    odd = Sha(repo.git("hash-object", "-t", "tree", "-w", "--literally", "--", str(repo.home / "tree")))
+    assert objects.changed(repo.seam(), old, odd) is None
+    new = repo.branch("side", {"b": "2\n"})
+    tree = Sha(repo.git("rev-parse", f"{new}^{{tree}}"))
+    assert objects.changed(repo.seam(), old, tree) == {"b"}
+    repo.git("repack", "-adq")
+    assert objects.changed(repo.seam(), old, tree) is None
 
 
 def test_what_a_ref_names_is_made_once_and_a_missing_object_is_an_error(repo: GitRepo, started: list[str]) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler import objects
 from reconciler.forges.local.signature import FALLBACK, Signature, signed
 from reconciler.git import Git, GitError
 from reconciler.names import Sha
@@ -74,7 +75,11 @@ class Bench:
         return Merged(Sha(tree.decode()), tuple(names) if finished.code else ())
 
     def changed(self, old: Sha, new: Sha) -> frozenset[str]:
-        """The paths in which two trees differ."""
+        """The paths in which a tree differs from that of a commit, or from another."""
+        commit = objects.loose_commit(self.git, old)
+        found = objects.changed(self.git, commit.tree, new, self.quarantine) if commit else None
+        if found is not None:
+            return found
         listed = self.run("diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new).text
         return frozenset(path for path in listed.split("\0") if path)
 

@@ -133,17 +133,14 @@ class _Fold:
 
 def write(bench: Bench, commit: Commit, committer: Signature) -> Sha:
     """Store a commit with another committer. Nothing signs it, and no hook sees it."""
-    parents = [part for parent in commit.parents for part in ("-p", parent)]
-    made = bench.run(
-        "commit-tree",
-        *parents,
-        "-F",
-        "-",
+    return objects.write_commit(
+        bench.git,
         commit.tree,
-        stdin=commit.text.encode("utf-8", "replace"),
-        env=signature.signed(author=signature.parse(commit.author), committer=committer),
+        commit.parents,
+        author=signature.parse(commit.author).line,
+        committer=committer.line,
+        text=commit.text,
     )
-    return Sha(made.text.strip())
 
 
 def _dated(committer: tuple[str, str], *commits: Commit) -> Signature:

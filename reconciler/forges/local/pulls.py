@@ -16,7 +16,7 @@ from reconciler.forges.local import record as records
 from reconciler.forges.local import refs
 from reconciler.forges.local.record import PullRecord, Review, Verdict
 from reconciler.forges.local.refs import HEADS, Move
-from reconciler.forges.local.signature import Signature, identity, signed
+from reconciler.forges.local.signature import Signature, identity
 from reconciler.git import Git
 from reconciler.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
 from reconciler.observed import PullRequest
@@ -142,12 +142,9 @@ class Pulls:
 
     def _write(self, record: PullRecord) -> Sha:
         by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")
-        text = records.encode(record).encode("ascii")
-        tree = f"{record.head}^{{tree}}"
-        made = self._git.objects(
-            "commit-tree", "-p", record.head, "-F", "-", tree, stdin=text, env=signed(author=by, committer=by)
-        )
-        return Sha(made.text.strip())
+        (head,) = objects.commits(self._git, record.head)
+        text = records.encode(record)
+        return objects.write_commit(self._git, head.tree, (record.head,), author=by.line, committer=by.line, text=text)
 
     def _rows(self) -> tuple[Refs, Refs]:
         return refs.plain(self._git, PULL_REQUEST_REFS), refs.plain(self._git, HEADS + BRANCH_PREFIX)

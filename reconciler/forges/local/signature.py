@@ -22,6 +22,12 @@ class Signature:
     date: str
 
     @property
+    def line(self) -> str:
+        """As it stands in a commit: without what git would leave out."""
+        name, email = _usable(self.name, self.email)
+        return f"{name} <{email}> {self.date[1:]}"
+
+    @property
     def seconds(self) -> int:
         return int(self.date[1:].split(" ")[0])
 
@@ -31,9 +37,12 @@ def parse(text: str) -> Signature:
     found = _SIGNED.fullmatch(text)
     if not found:
         return Signature(*FALLBACK, "@0 +0000")
-    email = _UNUSABLE.sub("", found["email"]).strip()
-    name = _UNUSABLE.sub("", found["name"]).strip(" .,:;\"\\'") or email or FALLBACK[0]
-    return Signature(name, email or FALLBACK[1], f"@{found['when']}")
+    return Signature(*_usable(found["name"], found["email"]), f"@{found['when']}")
+
+
+def _usable(name: str, email: str) -> tuple[str, str]:
+    email = _UNUSABLE.sub("", email).strip()
+    return _UNUSABLE.sub("", name).strip(" .,:;\"\\'") or email or FALLBACK[0], email or FALLBACK[1]
 
 
 def identity(git: Git) -> tuple[str, str]:
