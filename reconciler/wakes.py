@@ -22,8 +22,10 @@ from watchdog.observers import Observer
 # A folder made while its parent is being listed is watched twice; the library says so at length, and goes on.
 warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.")
 
-_MADE = [FileCreatedEvent, FileMovedEvent, DirCreatedEvent]
-_CHANGED = [FileCreatedEvent, FileMovedEvent, FileDeletedEvent, FileModifiedEvent]
+_Kinds = tuple[type[FileSystemEvent], ...]
+_MADE: _Kinds = (FileCreatedEvent, FileMovedEvent, DirCreatedEvent)
+_RENAMED: _Kinds = (DirCreatedEvent, FileMovedEvent, FileDeletedEvent)  # all that git does to a ref
+_CHANGED: _Kinds = (FileCreatedEvent, FileMovedEvent, FileDeletedEvent, FileModifiedEvent)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Spot:
     folder: Path
     recursive: bool = False
     names: frozenset[str] = frozenset()
-    made_only: bool = False
+    kinds: _Kinds = _CHANGED
 
 
 def spots(state: Path, common: Path, beads: Path | None, sources: list[Path]) -> list[Spot]:
@@ -42,9 +44,9 @@ def spots(state: Path, common: Path, beads: Path | None, sources: list[Path]) ->
     return [
         Spot(state / "manifests"),
         # Never the logs beside it: what agents print would wake us for ever.
-        Spot(state / "runs", recursive=True, names=frozenset({"exit.json", "run.json", "since.json"}), made_only=True),
-        Spot(common / "refs" / "heads", recursive=True),
-        Spot(common / "refs" / "reconcile", recursive=True),
+        Spot(state / "runs", recursive=True, names=frozenset({"exit.json", "run.json", "since.json"}), kinds=_MADE),
+        Spot(common / "refs" / "heads", recursive=True, kinds=_RENAMED),
+        Spot(common / "refs" / "reconcile", recursive=True, kinds=_RENAMED),
         *([] if beads is None else [Spot(beads, names=frozenset({"issues.jsonl"}))]),
         *(
             Spot(path if path.is_dir() else path.parent, names=frozenset() if path.is_dir() else frozenset({path.name}))
@@ -60,10 +62,8 @@ class Wakes:
         self._observer = Observer()
         for place in places:
             place.folder.mkdir(parents=True, exist_ok=True)
-            kinds = _MADE if place.made_only else _CHANGED
-            self._observer.schedule(
-                _Listener(place, wake.set), str(place.folder), recursive=place.recursive, event_filter=list(kinds)
-            )
+            listener, kinds = _Listener(place, wake.set), list(place.kinds)
+            self._observer.schedule(listener, str(place.folder), recursive=place.recursive, event_filter=kinds)
 
     def __enter__(self) -> Wakes:
         self._observer.start()
