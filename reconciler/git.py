@@ -11,7 +11,6 @@ Two ways, and no third:
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -24,9 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
-
-from reconciler import marks, shell
+from reconciler import marks, patience, shell
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.marks import Mark
 from reconciler.names import Sha
@@ -286,7 +283,7 @@ class Git:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 try:
-                    _wait_for(fd)
+                    patience.take(fd, WRITER_WAIT_S)
                 except BlockingIOError as error:
                     raise busy from error
                 yield fd
@@ -337,16 +334,6 @@ def _expect(args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> F
     if finished.code not in ok:
         raise GitError(args, finished)
     return finished
-
-
-@retry(
-    retry=retry_if_exception_type(BlockingIOError),
-    stop=stop_after_delay(WRITER_WAIT_S),
-    wait=wait_exponential(multiplier=0.002, max=0.1),
-    reraise=True,
-)
-def _wait_for(fd: int) -> None:
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -484,7 +484,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_record(kept, state):
 
 def test_a_writer_that_stands_still_is_waited_for_and_then_named(kept, state, monkeypatch):
     kept.record(SMALL)
-    monkeypatch.setattr(recorded._wait_for.retry, "stop", lambda attempt: attempt.attempt_number > 3)
+    monkeypatch.setattr(recorded, "WRITER_WAIT_S", 0.01)
     with recorded.Recorded(state)._writing():
         assert only(kept).name == "x"
         with pytest.raises(TemporaryError, match="somebody else is writing"):

@@ -39,16 +39,10 @@ ROWS_FOR_EVENTS_MOST = 8
 HINT = "Ctrl-C leaves, agents run on"
 
 
-def interactive(out: Output) -> bool:
-    """True where a picture can be drawn and is wanted: for people, on a terminal that can move its cursor."""
-    console = out.console()
-    return out.for_people and sys.stdout.isatty() and not console.is_dumb_terminal
-
-
 @contextmanager
 def view(wheel: Wheel) -> Iterator[None]:
     """Show how the wheel turns while the block runs. Where there is no terminal to draw on: nothing."""
-    if not interactive(wheel.out):
+    if not wheel.out.interactive:
         yield
         return
     shown, before = _View(wheel), wheel.show

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ class Output:
     @property
     def for_people(self) -> bool:
         return self.form == "text"
+
+    @property
+    def interactive(self) -> bool:
+        """True where a picture can be drawn and is wanted: for people, on a terminal that can move its cursor."""
+        return self.for_people and sys.stdout.isatty() and not self.console().is_dumb_terminal
 
     def answer(self, document: object, text: Callable[[], RenderableType]) -> None:
         """Print the command's result in the form that was asked for."""

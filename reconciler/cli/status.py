@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,6 @@ from pathlib import Path
 import click
 
 from reconciler import wiring
-from reconciler.cli import live
 from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel
@@ -41,7 +41,9 @@ def status_command(name: str | None, out: Output) -> int:
         raise UsageError(f"no manifest {name} is recorded here; known: {', '.join(known) or 'none'}")
     shown = document.status(tick.plan, tick.observed, {each: site.recorded.status(each) for each in known})
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
-    out.answer(shown, lambda: live.once(site, tick, shown, out) if live.interactive(out) else text.status(shown))
+    # Where a pipe is told, nothing that draws pictures is imported.
+    live = importlib.import_module("reconciler.cli.live") if out.interactive else None
+    out.answer(shown, lambda: live.once(site, tick, shown, out) if live else text.status(shown))
     for stray in tick.plan.strays:
         out.chat(text.stray(stray))
     return 0

@@ -7,7 +7,6 @@ a time; readers need no lock. Needs no pydantic: every command reads these.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
-
+from reconciler import patience
 from reconciler.desired import EpicSpec, InlineTask
 from reconciler.errors import PermanentError, TemporaryError, UsageError
 from reconciler.manifest import form, record
@@ -218,7 +216,7 @@ class Recorded:
         except OSError as error:
             raise TemporaryError(f"{folder} can't be written: {error.strerror}") from error
         try:
-            _wait_for(fd)
+            patience.take(fd, WRITER_WAIT_S)
             yield
         except BlockingIOError as error:
             raise TemporaryError("somebody else is writing manifests in this repository") from error
@@ -285,13 +283,3 @@ def _sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-@retry(
-    retry=retry_if_exception_type(BlockingIOError),
-    stop=stop_after_delay(WRITER_WAIT_S),
-    wait=wait_exponential(multiplier=0.002, max=0.1),
-    reraise=True,
-)
-def _wait_for(fd: int) -> None:
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
