@@ -17,7 +17,6 @@ from reconciler.observed import Task
 from reconciler.trackers._records import Record, task_of
 
 _WRAPPERS = ("data", "items", "issues", "closed")
-_EDGES = ("parents", "blockers", "waits_for")
 _NOISE = re.compile(r"\A(warning|hint|note|tip)\b|\A[^\w\s{\"'(-]", re.IGNORECASE)
 # A connection string: what stands before the @ is nobody's business.
 _LOGIN = re.compile(r"[^\s/@:'\"]+:[^\s/@'\"]+@")
@@ -86,7 +85,12 @@ def graph_of(found: Iterable[Record]) -> dict[TaskId, Task]:
                 f"bd has a task that can't be read: {error}", hint="until it is mended no task is known"
             ) from error
         # Some tell the edges in another order each time, and nothing has changed by that.
-        tasks[task.id] = replace(task, **{name: tuple(sorted(getattr(task, name))) for name in _EDGES})
+        tasks[task.id] = replace(
+            task,
+            parents=tuple(sorted(task.parents)),
+            blockers=tuple(sorted(task.blockers)),
+            waits_for=tuple(sorted(task.waits_for)),
+        )
     return tasks
 
 
