@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tests.bench.databases import real_beads
 from tests.bench.figures import Figure
 from tests.bench.planning import planning
 from tests.bench.programs import memory, starting
@@ -23,6 +24,7 @@ CORES = 2
 ROWS: dict[str, Callable[..., list[Figure]]] = {
     "handover": handover,
     "tick": quiet_tick,
+    "beads": real_beads,
     "plan": planning,
     "work": end_to_end,
     "spawn": spawning,
