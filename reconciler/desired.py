@@ -57,11 +57,15 @@ class ForgeKind(StrEnum):
 class AgentKind(StrEnum):
     COMMAND = "command"
     CLAUDE = "claude"
+    CODEX = "codex"
+    GEMINI = "gemini"
+    OPENCODE = "opencode"
+    AIDER = "aider"
 
     @property
     def tells_cost(self) -> bool:
         """True where its program says what a run has cost."""
-        return self in (AgentKind.CLAUDE,)
+        return self in (AgentKind.CLAUDE, AgentKind.OPENCODE, AgentKind.AIDER)
 
     @property
     def tells_tokens(self) -> bool:

@@ -33,7 +33,8 @@ class Fault(StrEnum):
 class Report:
     """How a run went, in its agent's words. `done`: it says that it came to its end. None: it does not say.
 
-    `usd` and `tokens` are of this run alone, also where it went on with an older session. `retry_at`: when the limit
+    `usd` and `tokens` are of this run alone, also where it went on with an older session; with `of_session` they are of
+    all runs of its session so far. `retry_at`: when the limit
     that stopped it is lifted. `said`: the last words for people, or why it failed.
     """
 
@@ -44,6 +45,7 @@ class Report:
     usd: float | None = None
     tokens: int | None = None
     retry_at: datetime | None = None
+    of_session: bool = False
 
     @property
     def blameless(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.desired import AgentKind, Budget
 from reconciler.observed import Run
+from reconciler.report import Report
 
 TELLING = frozenset(kind for kind in AgentKind if kind.tells_cost)
 
@@ -23,13 +24,17 @@ class Spend:
 def spent(runs: Iterable[Run]) -> Spend:
     """What these runs have used; one that is alive says so when it ends."""
     usd, tokens, untold = 0.0, 0, 0
+    so_far: dict[str, tuple[float, int]] = {}  # of sessions of which the last run tells for all before it
     for run in runs:
         if run.alive or not run.started:
             continue
-        cost = run.report.usd if run.report else None
-        usd += cost or 0.0
-        tokens += (run.report.tokens if run.report else None) or 0
-        untold += cost is None and run.agent in TELLING
+        told = run.report or Report()
+        untold += told.usd is None and run.agent in TELLING
+        before = so_far.get(told.session or "", (0.0, 0)) if told.of_session else (0.0, 0)
+        used = max(told.usd or 0.0, before[0]), max(told.tokens or 0, before[1])
+        usd, tokens = usd + used[0] - before[0], tokens + used[1] - before[1]
+        if told.of_session and told.session:
+            so_far[told.session] = used
     return Spend(usd=usd, tokens=tokens, untold=untold)
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from reconciler import git, manifest
-from reconciler.agents import claude, command
+from reconciler.agents import aider, claude, codex, command, gemini, opencode
 from reconciler.desired import Desired, EpicSpec, TrackerKind
 from reconciler.errors import ManifestError, PermanentError, ReconcileError
 from reconciler.forges import choice
@@ -31,7 +31,14 @@ from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
 
 RUN_MARKER = "RECONCILE_RUN"
-AGENTS: Mapping[str, Agent] = {"claude": claude.agent, "command": command.agent}
+AGENTS: Mapping[str, Agent] = {
+    "aider": aider.agent,
+    "claude": claude.agent,
+    "codex": codex.agent,
+    "command": command.agent,
+    "gemini": gemini.agent,
+    "opencode": opencode.agent,
+}
 IDENTITY = {"NAME": "reconcile", "EMAIL": "reconcile@localhost"}
 
 

@@ -133,7 +133,7 @@ class Agent(_Fields):
 
     kind: Annotated[AgentKind, Field(strict=False)] = Field(
         default=AgentKind.COMMAND,
-        description="Which program it is. claude: Claude Code. command: a program of your own, as argv says.",
+        description="Which program it is. command: one of your own, as argv says. claude: Claude Code.",
         examples=["claude"],
     )
     argv: list[str] = Field(

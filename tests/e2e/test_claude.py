@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -10,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from outside import outside
+from agent_places import SECRET, AgentPlace
 from scripted import Fault, Script, ScriptedModel, Turn
-from strangers import Place, until
+from strangers import until
 
 pytestmark = pytest.mark.xdist_group("claude")  # two at a time would wait for each other's processors
 
@@ -47,65 +46,14 @@ def model() -> Iterator[ScriptedModel]:
         yield found
 
 
-class ClaudePlace(Place):
-    """A stranger's repository on a machine where claude is installed, and knows no model but the scripted one."""
-
-    def __init__(self, folder: Path, model: ScriptedModel) -> None:
-        super().__init__(folder)
-        self.env |= {
-            "PATH": f"{outside('claude').parent}{os.pathsep}{self.env['PATH']}",
-            "ANTHROPIC_BASE_URL": model.url,
-            "ANTHROPIC_API_KEY": "sk-ant-scripted-secret",
-            "CLAUDE_CONFIG_DIR": str(folder / "claude"),
-            "CLAUDE_CODE_MAX_RETRIES": "1",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "IS_SANDBOX": "1",
-        }
-
-    def wants(self, script: str, **spec: object) -> Path:
-        """A manifest with one task, for which the model follows a script."""
-        path = self.manifest()
-        agent = {"kind": "claude", "backoff": {"initial": "1s", "max": "1s"}, **dict(spec.pop("agent", {}))}
-        document = {
-            "apiVersion": "reconcile/v1",
-            "kind": "Epic",
-            "metadata": {"name": "work"},
-            "spec": {
-                "repository": "project",
-                "tasks": [{"key": "a", "title": "Do a", "description": f"SCRIPT:{script}"}],
-                "agent": agent,
-                "mergePolicy": {"checks": ["test -e work.txt"]},
-                **spec,
-            },
-        }
-        path.write_text(json.dumps(document))
-        return path
-
-    def task(self) -> dict:
-        return self.json("describe", self.id)
-
-    @property
-    def id(self) -> str:
-        return self.tasks()["Do a"]["id"]
-
-    def run_folder(self, n: int = 1) -> Path:
-        return self.root / ".git" / "reconcile" / "runs" / "work" / self.id / str(n)
-
-    def ended(self, n: int = 1) -> dict:
-        """What is kept of a run, once a look has found it over."""
-        until(lambda: (self.run_folder(n) / "exit.json").exists())
-        until(lambda: self.json("get", "runs", f"work/{self.id}/{n}")[0]["state"] == "ended")
-        return json.loads((self.run_folder(n) / "report.json").read_text())
-
-
 @pytest.fixture
-def place(tmp_path: Path, model: ScriptedModel) -> Iterator[ClaudePlace]:
-    made = ClaudePlace(tmp_path, model)
+def place(tmp_path: Path, model: ScriptedModel) -> Iterator[AgentPlace]:
+    made = AgentPlace(tmp_path, model, "claude")
     yield made
     made.reconcile("stop", "--all", code=None)
 
 
-def test_what_it_commits_lands_and_what_it_cost_is_said(place: ClaudePlace) -> None:
+def test_what_it_commits_lands_and_what_it_cost_is_said(place: AgentPlace) -> None:
     place.reconcile("apply", "-f", str(place.wants("commit", budget={"usd": 25})), "--wait", "--timeout", "60s")
 
     assert place.subjects() == ["Do a", "Begin"]
@@ -115,10 +63,10 @@ def test_what_it_commits_lands_and_what_it_cost_is_said(place: ClaudePlace) -> N
     assert place.task()["spend"] == {"usd": epic["spend"]["usd"], "tokens": 2200, "untold": 0}
     assert "I look around." in place.reconcile("logs", place.id)
     kept = b"".join(path.read_bytes() for path in place.root.glob(".git/reconcile/**/*") if path.is_file())
-    assert b"sk-ant-scripted-secret" not in kept
+    assert SECRET.encode() not in kept
 
 
-def test_a_dead_key_uses_up_no_attempt_and_holds_the_epic(place: ClaudePlace) -> None:
+def test_a_dead_key_uses_up_no_attempt_and_holds_the_epic(place: AgentPlace) -> None:
     place.reconcile("apply", "-f", str(place.wants("dead-key", agent={"backoff": {"initial": "1s", "max": "1h"}})))
     assert place.ended()["fault"] == "unavailable"
 
@@ -131,7 +79,7 @@ def test_a_dead_key_uses_up_no_attempt_and_holds_the_epic(place: ClaudePlace) ->
     assert len(place.json("get", "runs")) == 1
 
 
-def test_a_usage_limit_is_waited_for_until_it_is_lifted(place: ClaudePlace) -> None:
+def test_a_usage_limit_is_waited_for_until_it_is_lifted(place: AgentPlace) -> None:
     del place.env["ANTHROPIC_API_KEY"]
     place.env["CLAUDE_CODE_OAUTH_TOKEN"] = "sk-ant-oat01-scripted"  # only accounts have such limits
     manifest = place.wants("limit")
@@ -146,7 +94,7 @@ def test_a_usage_limit_is_waited_for_until_it_is_lifted(place: ClaudePlace) -> N
     assert lifted.startswith(time.strftime("%Y-%m-%dT%H:", time.gmtime(time.time() + SOON_S)))
 
 
-def test_refused_tools_are_no_success_without_a_commit(place: ClaudePlace) -> None:
+def test_refused_tools_are_no_success_without_a_commit(place: AgentPlace) -> None:
     (place.root / ".claude").mkdir()
     (place.root / ".claude" / "settings.json").write_text('{"permissions": {"deny": ["Bash(git commit:*)"]}}')
     place.git("add", ".claude")
@@ -159,38 +107,38 @@ def test_refused_tools_are_no_success_without_a_commit(place: ClaudePlace) -> No
     assert "refused: Bash" in task["waiting"]["message"]
 
 
-def test_one_that_is_killed_goes_on_with_its_session(place: ClaudePlace, model: ScriptedModel) -> None:
+def test_one_that_is_killed_goes_on_with_its_session(place: AgentPlace) -> None:
     manifest = place.wants("slow")
     place.reconcile("apply", "-f", str(manifest))
     until(lambda: (place.root.parent / "worktrees" / place.id / "begun").exists())
-    child = json.loads((place.run_folder() / "run.json").read_text())["child"]["pid"]
-    os.kill(child, signal.SIGKILL)
+    os.kill(place.told(1, "run")["child"]["pid"], signal.SIGKILL)
     session = place.ended()["session"]
 
     # A person says something else in the meantime; the prompt of the next attempt has it.
     place.reconcile("apply", "-f", str(place.wants("commit")), "--wait", "--timeout", "60s")
 
     assert session
-    argv = json.loads((place.run_folder(2) / "spec.json").read_text())["steps"][-1]
+    argv = place.told(2, "spec")["steps"][-1]
     assert f"--resume={session}" in argv
     assert place.subjects() == ["Do a", "Begin"]
 
 
-def test_a_session_that_is_gone_is_begun_anew(place: ClaudePlace) -> None:
+@pytest.mark.slow
+def test_a_session_that_is_gone_is_begun_anew(place: AgentPlace) -> None:
     place.reconcile("apply", "-f", str(place.wants("slow")))
     until(lambda: (place.root.parent / "worktrees" / place.id / "begun").exists())
-    os.kill(json.loads((place.run_folder() / "run.json").read_text())["child"]["pid"], signal.SIGKILL)
+    os.kill(place.told(1, "run")["child"]["pid"], signal.SIGKILL)
     place.ended()
     place.env["CLAUDE_CONFIG_DIR"] = str(place.root.parent / "another")
 
     place.reconcile("apply", "-f", str(place.wants("commit")), "--wait", "--timeout", "60s")
 
     assert place.ended(2)["fault"] == "session"
-    assert json.loads((place.run_folder(3) / "spec.json").read_text())["attempt"] == 2
+    assert place.told(3, "spec")["attempt"] == 2
     assert place.subjects() == ["Do a", "Begin"]
 
 
-def test_it_stops_where_a_task_may_cost_no_more_and_goes_on_when_it_may(place: ClaudePlace) -> None:
+def test_it_stops_where_a_task_may_cost_no_more_and_goes_on_when_it_may(place: AgentPlace) -> None:
     place.reconcile("apply", "-f", str(place.wants("costly", budget={"usdPerTask": 0.5})))
     assert place.ended()["fault"] == "budget"
     place.reconcile("apply", "-f", str(place.wants("costly", budget={"usdPerTask": 0.5})), "--wait", code=3)

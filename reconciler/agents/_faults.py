@@ -1,0 +1,28 @@
+"""What the error messages of agents mean, where they have no words of their own for it."""
+
+from __future__ import annotations
+
+import re
+
+from reconciler.report import Fault
+
+# In this order: a message about too many tokens a minute is of a limit, and of no context.
+_MEANT = (
+    (r"\b429\b|rate.?limit|usage.?limit|quota|RESOURCE_EXHAUSTED|too many requests", Fault.USAGE_LIMIT),
+    (r"context.?(window|length|overflow)|(prompt|input) is too long|token limit|maximum context", Fault.CONTEXT),
+    (r"\b40[13]\b|authenticat|unauthorized|api.?key|not logged in|environment variable|credential", Fault.UNAVAILABLE),
+    (r"\b(502|503|504|529)\b|overloaded|high demand|unavailable", Fault.NETWORK),
+    (r"connect|network|ECONN|ENOTFOUND|timed? ?out|error sending request|stream disconnected", Fault.NETWORK),
+)
+_PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), fault) for pattern, fault in _MEANT)
+
+
+def meant(message: str) -> Fault:
+    """The fault that an error message tells of.
+
+    >>> str(meant("unexpected status 401 Unauthorized")), str(meant("last status: 429 Too Many Requests"))
+    ('unavailable', 'usage-limit')
+    >>> str(meant("no such tool"))
+    'failed'
+    """
+    return next((fault for pattern, fault in _PATTERNS if pattern.search(message[:2000])), Fault.FAILED)

@@ -1,0 +1,107 @@
+"""OpenAI's Codex, `codex exec`: prompt on standard input, one JSON object a line, threads that can be gone on with.
+
+What it prints was read off 0.169.0. It says how many tokens were used, never what they cost; and of a thread that was
+gone on with it says those of the whole thread. While the network is down it waits for it, as long as it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reconciler.agents._faults import meant
+from reconciler.agents._lines import mapping, objects, plain, read, text
+from reconciler.desired import AgentSpec
+from reconciler.ports import Assignment, Invocation
+from reconciler.report import Fault, Report, count, said, session
+
+_GONE = "no rollout found for thread id"
+
+
+class Codex:
+    """The `codex` program, without its own sandbox: that would keep it from git's folder, which is outside the worktree."""
+
+    program = "codex"
+
+    def unfit(self, env: Mapping[str, str], *, root: bool) -> str | None:
+        return None
+
+    def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
+        chosen = (f"--model={given.model}",) if given.model else ()
+        flags = ("--json", "--dangerously-bypass-approvals-and-sandbox", *chosen)
+        command = ("exec", "resume", *flags, given.session) if given.session else ("exec", *flags)
+        return Invocation(
+            argv=("codex", *command, "-"), pass_env=("OPENAI_API_KEY", "CODEX_API_KEY"), prompt_on_stdin=True
+        )
+
+    def report(self, log: str) -> Report:
+        """How the run went, by its last turn."""
+        lines = list(objects(log))
+        ended = next((line for line in reversed(lines) if _type(line) in ("turn.completed", "turn.failed")), None)
+        done = ended is not None and _type(ended) == "turn.completed"
+        error = "" if done else _error(lines, log)
+        return Report(
+            done=done,
+            fault=_fault(error) if error else None,
+            said=said(error or next(_spoken(reversed(lines)), "")),
+            session=next((id for line in lines if (id := session(line.get("thread_id")))), None),
+            tokens=_tokens(mapping(ended.get("usage"))) if ended else None,
+            of_session=True,
+        )
+
+    def shown(self, log: str) -> Iterator[str]:
+        for line in log.splitlines():
+            found = read(line)
+            yield from [line] if found is None else _shown(found)
+
+
+def _type(line: Mapping[str, Any]) -> str:
+    return text(line.get("type"))
+
+
+def _fault(error: str) -> Fault:
+    return Fault.SESSION if _GONE in error else meant(error)
+
+
+def _error(lines: list[Mapping[str, Any]], log: str) -> str:
+    """What it said last, where that was an error."""
+    last: Mapping[str, Any] = lines[-1] if lines else {}
+    if _type(last) in ("turn.failed", "error"):
+        return text(mapping(last.get("error")).get("message")) or text(last.get("message")) or "it failed"
+    return next((line for line in plain(log) if _GONE in line), "") if not lines else ""
+
+
+def _spoken(lines: Iterator[Mapping[str, Any]]) -> Iterator[str]:
+    items = (mapping(line.get("item")) for line in lines if _type(line) == "item.completed")
+    return (words for item in items if item.get("type") == "agent_message" and (words := text(item.get("text"))))
+
+
+def _tokens(usage: Mapping[str, Any]) -> int | None:
+    read_, cached, written = (count(usage.get(f"{name}_tokens")) for name in ("input", "cached_input", "output"))
+    if read_ is None and written is None:
+        return None
+    return max((read_ or 0) - (cached or 0), 0) + (written or 0)
+
+
+def _shown(line: Mapping[str, Any]) -> Iterator[str]:
+    item = mapping(line.get("item"))
+    match _type(line), item.get("type"):
+        case "item.completed", "agent_message":
+            yield text(item.get("text"))
+        case "item.started", "command_execution":
+            yield f"> {text(item.get('command'))}"
+        case "item.completed", "command_execution":
+            yield from (f"  {each}" for each in text(item.get("aggregated_output")).strip().splitlines()[:3])
+        case "item.completed", "file_change":
+            changes = item.get("changes")
+            paths = [text(mapping(each).get("path")) for each in changes] if isinstance(changes, list) else []
+            yield f"> changes {', '.join(paths)}".rstrip()
+        case "error", _:
+            yield f"! {text(line.get('message'))}"
+        case "turn.completed", _:
+            yield f"= completed, {_tokens(mapping(line.get('usage'))) or 0} tokens"
+        case "turn.failed", _:
+            yield f"= failed: {text(mapping(line.get('error')).get('message'))}"
+
+
+agent = Codex()

@@ -1,0 +1,83 @@
+"""The other agents' real programs, talking to a scripted model: to landed work, and what their failures mean."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agent_places import SECRET, AgentPlace
+from scripted import Fault, Script, ScriptedModel, Turn
+from strangers import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+WORK = "echo done > work.txt && git add work.txt && git commit -qm 'Do it'"
+SCRIPTS: dict[str, Script] = {
+    "commit": (Turn(text="I look around.", shell=WORK), Turn(text="All is done.")),
+    "edit": (Turn(text="I write it.\n\nwork.txt\n```\ndone\n```\n"),),  # aider's tools are words
+    "slow": (Turn(shell="touch begun; sleep 600"), Turn(text="Never said.")),
+    "dead-key": (Turn(fault=Fault(status=401, type="authentication_error", message="invalid x-api-key")),),
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ScriptedModel]:
+    with ScriptedModel(SCRIPTS) as found:
+        yield found
+
+
+@pytest.fixture
+def place(tmp_path: Path, model: ScriptedModel, kind: str) -> Iterator[AgentPlace]:
+    made = AgentPlace(tmp_path, model, kind)
+    yield made
+    made.reconcile("stop", "--all", code=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "script", "costs"),
+    [
+        ("codex", "commit", False),
+        ("gemini", "commit", False),
+        ("opencode", "commit", True),
+        ("aider", "edit", True),
+    ],
+)
+def test_what_it_commits_lands(place: AgentPlace, script: str, costs: bool) -> None:
+    place.reconcile("apply", "-f", str(place.wants(script)), "--wait", "--timeout", "4m", timeout=280)
+
+    assert place.subjects() == ["Do a", "Begin"]
+    assert place.git("show", "main:work.txt") == "done\n"
+    spend = place.task()["spend"]
+    assert spend["tokens"] >= 1100
+    assert (spend["usd"] > 0) is costs
+    kept = b"".join(path.read_bytes() for path in place.root.glob(".git/reconcile/**/*") if path.is_file())
+    assert SECRET.encode() not in kept
+
+
+@pytest.mark.parametrize("kind", ["codex", "gemini", "opencode", "aider"])
+def test_a_dead_key_uses_up_no_attempt(place: AgentPlace) -> None:
+    quiet = {"backoff": {"initial": "1s", "max": "1h"}}
+    place.reconcile("apply", "-f", str(place.wants("dead-key", agent=quiet)))
+    assert place.ended()["fault"] == "unavailable"
+
+    place.reconcile("apply", "-f", str(place.wants("dead-key", agent=quiet)))
+
+    assert place.task()["waiting"]["reason"] == "AgentUnavailable"
+    assert len(place.json("get", "runs")) == 1
+
+
+@pytest.mark.parametrize("kind", ["codex", "gemini", "opencode"])
+def test_one_that_is_killed_goes_on_with_its_session_or_begins_anew(place: AgentPlace) -> None:
+    place.reconcile("apply", "-f", str(place.wants("slow")))
+    until(lambda: (place.root.parent / "worktrees" / place.id / "begun").exists(), 60)
+    os.kill(place.told(1, "run")["child"]["pid"], signal.SIGKILL)
+    session = place.ended()["session"]
+
+    place.reconcile("apply", "-f", str(place.wants("commit")), "--wait", "--timeout", "4m", timeout=280)
+
+    assert session
+    assert any(session in part for part in place.told(2, "spec")["steps"][-1])
+    assert place.subjects() == ["Do a", "Begin"]
