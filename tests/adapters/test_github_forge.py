@@ -1,0 +1,444 @@
+"""Pull requests on GitHub: real `gh` against a GitHub of our own, with real git repositories on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import on_github
+import pytest
+from github import faults, merging
+from on_github import X, Place
+
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
+from reconciler.names import TaskId
+from reconciler.observed import CheckResult, PullState, Standing
+
+pytestmark = pytest.mark.xdist_group("github")
+
+
+@pytest.fixture
+def there() -> Iterator[Place]:
+    with on_github.place() as made:
+        yield made
+
+
+# --- opening -------------------------------------------------------------------------------------------------
+
+
+def test_a_pull_request_is_opened_once_whoever_asks_and_how_often(there: Place) -> None:
+    number, head = there.offered()
+
+    assert there.forge.open(X, head, "Do it", "") == number
+    assert there.again().open(X, head, "Do it", "") == number
+    assert len(there.asked("POST /repos")) == 1
+
+
+def test_what_its_agent_opened_is_adopted(there: Place) -> None:
+    head = there.clone.branch("agent/x-1", {"new": "1\n"})
+    there.clone.git("push", "--quiet", "origin", "agent/x-1", env=there.environ)
+    opened = there.app.open("agent/x-1", "main", title="By its agent", by="robot")
+
+    assert there.forge.open(X, head, "Do it", "") == opened.number
+    assert there.pull().head == head
+
+
+def test_an_opening_whose_answer_was_lost_is_found_and_not_repeated(there: Place) -> None:
+    there.hub.fault(faults.lost(502), on="POST /repos/acme/app/pulls")
+
+    number, _ = there.offered()
+
+    assert there.pull().number == number == 1
+    assert len(there.asked("POST /repos/acme/app/pulls")) == 1
+
+
+def test_an_opening_that_github_never_heard_of_is_no_pull_request(there: Place) -> None:
+    there.hub.fault(faults.server_error(502), on="POST /repos/acme/app/pulls")
+    head = there.clone.branch("agent/x-1", {"new": "1\n"})
+
+    with pytest.raises(TemporaryError, match="trouble"):
+        there.forge.open(X, head, "Do it", "")
+
+    assert there.forge.open(X, head, "Do it", "") == 1
+
+
+def test_text_of_a_task_does_nothing_on_github(there: Place) -> None:
+    head = there.clone.branch("agent/x-1", {"new": "1\n"})
+    there.forge.open(X, head, "Fixes #3 [skip ci]", "Closes #4, says @ann\n<script>\n--body-file=/etc/passwd\x1b[2J")
+
+    pull = there.app.pull(1)
+
+    assert pull.title == "Fixes issue #3 (skip ci)"
+    assert pull.body == "Closes issue #4, says (at)ann\n&lt;script>\n--body-file=/etc/passwd[2J"
+
+
+def test_a_branch_with_a_persons_commits_is_not_overwritten(there: Place) -> None:
+    theirs = there.hub.commit(on_github.NAME, "agent/x-1", {"theirs": "1\n"})
+    head = there.clone.branch("agent/x-1", {"ours": "1\n"})
+
+    with pytest.raises(PermanentError, match="not overwritten"):
+        there.forge.open(X, head, "Do it", "")
+
+    assert there.app.head("agent/x-1") == theirs
+
+
+def test_a_push_whose_answer_was_lost_is_not_made_again(there: Place) -> None:
+    there.hub.lose_push(on_github.NAME)
+
+    _, head = there.offered()
+
+    assert there.app.head("agent/x-1") == head
+
+
+# --- branches on both sides ----------------------------------------------------------------------------------
+
+
+def test_a_persons_push_is_followed_here_with_its_worktree(there: Place) -> None:
+    there.offered()
+    there.clone.git("worktree", "add", "--quiet", "../x-1", "agent/x-1")
+    theirs = there.hub.commit(on_github.NAME, "agent/x-1", {"theirs": "1\n"})
+
+    seen = there.pull()
+    assert (seen.head, seen.here) == (theirs, Standing.BEHIND)
+    there.forge.follow_branch(X, theirs)
+
+    assert there.clone.head("agent/x-1") == theirs
+    assert (there.clone.path.parent / "x-1" / "theirs").read_text() == "1\n"
+    assert there.clone.status(there.clone.path.parent / "x-1") == ""
+    assert there.pull().here is Standing.SAME
+
+
+def test_a_persons_force_push_is_a_new_head_and_what_was_here_is_saved(there: Place) -> None:
+    _, ours = there.offered()
+    there.app.bare.git(
+        "update-ref", "refs/heads/agent/x-1", there.hub.commit(on_github.NAME, "other", {"theirs": "1\n"})
+    )
+    theirs = there.app.head("agent/x-1")
+
+    assert there.pull().here is Standing.BEHIND
+    there.forge.follow_branch(X, theirs)
+
+    assert there.clone.head("agent/x-1") == theirs
+    assert ours in there.clone.refs("refs/reconcile/salvage/").values()
+
+
+def test_files_of_somebodys_in_the_worktree_keep_it_where_it_is(there: Place) -> None:
+    _, ours = there.offered()
+    there.clone.git("worktree", "add", "--quiet", "../x-1", "agent/x-1")
+    there.clone.write({"theirs": "mine\n"}, where=there.clone.path.parent / "x-1")
+    theirs = there.hub.commit(on_github.NAME, "agent/x-1", {"theirs": "1\n"})
+    there.pull()
+
+    with pytest.raises(TemporaryError, match="theirs"):
+        there.forge.follow_branch(X, theirs)
+
+    assert there.clone.head("agent/x-1") == ours
+    assert (there.clone.path.parent / "x-1" / "theirs").read_text() == "mine\n"
+
+
+def test_new_commits_here_are_ahead_and_are_pushed_to_the_same_pull_request(there: Place) -> None:
+    number, _ = there.offered()
+    second = there.clone.branch("agent/x-1", {"more": "2\n"}, start="agent/x-1")
+
+    assert there.pull().here is Standing.AHEAD
+    assert there.forge.open(X, second, "Do it", "") == number
+
+    assert (there.pull().head, there.pull().here) == (second, Standing.SAME)
+
+
+def test_an_agent_may_rewrite_what_we_pushed_for_it(there: Place) -> None:
+    number, _ = there.offered()
+    again = there.clone.branch("agent/x-1", {"otherwise": "1\n"})
+
+    assert there.pull().here is Standing.AHEAD
+    assert there.forge.open(X, again, "Do it", "") == number
+    assert there.app.head("agent/x-1") == again
+
+
+# --- looking -------------------------------------------------------------------------------------------------
+
+
+def test_checks_of_another_commit_say_nothing_of_this_head(there: Place) -> None:
+    number, head = there.offered(check=None)
+    other = there.hub.commit(on_github.NAME, "other", {"o": "1\n"})
+    there.app.check(other, "ci", "success")
+    there.app.pull(number).shown_commit = other
+
+    assert there.pull().checks == ()
+
+
+def test_a_check_that_runs_again_has_not_passed(there: Place) -> None:
+    _, head = there.offered()
+    there.app.check(head, "ci", None, status="queued", again=True)
+
+    assert [check.result for check in there.pull().checks] == [CheckResult.PENDING]
+
+
+def test_checks_beyond_the_first_page_count(there: Place) -> None:
+    _, head = there.offered()
+    for n in range(100):
+        there.app.check(head, f"part-{n:03}", "failure" if n == 99 else "success")
+
+    checks = there.pull().checks
+
+    assert checks is not None and len(checks) == 101
+    assert [check.name for check in checks if check.result is CheckResult.FAILED] == ["part-099"]
+
+
+@pytest.mark.slow
+def test_pull_requests_beyond_the_first_page_are_seen(there: Place) -> None:
+    there.offered()
+    for n in range(101):
+        there.hub.commit(on_github.NAME, f"somebodys-{n}", {"f": f"{n}\n"})
+        there.app.open(f"somebodys-{n}", "main", title="Theirs", by="alice")
+
+    assert there.pull().state is PullState.OPEN
+    assert list(there.forge.pull_requests()) == [X]
+
+
+def test_a_fork_with_a_branch_of_that_name_is_none_of_ours(there: Place) -> None:
+    fork = there.hub.fork(on_github.NAME, "mallory")
+    there.hub.commit("mallory/app", "agent/x-1", {"evil": "1\n"})
+    there.app.open("agent/x-1", "main", title="Evil", by="mallory", source=fork)
+
+    assert there.forge.pull_requests() == {}
+
+
+def test_what_was_merged_while_we_were_away_is_found_by_its_branch(there: Place) -> None:
+    number, _ = there.offered()
+    merging.merge(there.app, number, "SQUASH", by="alice", expected=None)
+
+    there.again()
+
+    assert there.pull().state is PullState.MERGED
+    assert there.forge.base("main").head == there.app.head("main")
+    assert [landing.task for landing in there.forge.landings("main")] == [X]
+
+
+def test_a_name_that_is_used_again_means_the_newest_pull_request(there: Place) -> None:
+    there.offered()
+    there.app.close(1)
+    there.forge.look.stale()
+    assert there.pull().state is PullState.CLOSED
+    second, _ = there.offered({"anew": "1\n"})
+
+    assert (there.pull().number, there.pull().state) == (second, PullState.OPEN)
+
+
+def test_what_a_person_closed_is_declined_until_they_open_it_again(there: Place) -> None:
+    number, _ = there.offered()
+    there.pull()
+    there.app.close(number)
+    closed = there.pull()
+    there.app.reopen(number)
+
+    assert (closed.state, closed.declined) == (PullState.CLOSED, True)
+    assert (there.pull().state, there.pull().declined) == (PullState.OPEN, False)
+
+
+def test_a_draft_a_queue_and_another_base_set_a_pull_request_aside(there: Place) -> None:
+    number, _ = there.offered()
+    assert there.pull().aside is None
+    there.app.pull(number).draft = True
+    assert "draft" in (there.pull().aside or "")
+    there.app.pull(number).draft = False
+    there.hub.commit(on_github.NAME, "next", {"n": "1\n"})
+    there.app.retarget(number, "next")
+
+    assert "on its way to next" in (there.pull().aside or "")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.server_error(502), faults.dropped(), faults.garbage(), faults.empty(), faults.nothing("repository"),
+        faults.partial("repository", "open0", "nodes", "0", "statusCheckRollup"),
+    ],
+    ids=["502", "dropped", "garbage", "empty", "nothing", "partial"],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_silence_and_never_emptiness(there: Place, fault: faults.Fault) -> None:
+    there.offered()
+    there.pull()
+    there.hub.fault(fault, on="POST /graphql", times=9)
+    there.forge.look.stale()
+
+    with pytest.raises(ReconcileError):
+        there.forge.pull_requests()
+
+
+def test_a_rate_limit_is_waited_for_as_long_as_github_says_and_asked_nothing(there: Place) -> None:
+    there.hub.fault(faults.secondary_limit(retry_after_s=77), on="POST /graphql")
+
+    with pytest.raises(SilentError, match="rate limit is used up until") as caught:
+        there.forge.pull_requests()
+    before = len(there.hub.requests)
+    with pytest.raises(SilentError):
+        there.forge.pull_requests()
+
+    assert 70 < caught.value.delay <= 77
+    assert len(there.hub.requests) == before
+
+
+def test_points_that_are_used_up_are_a_rate_limit_too(there: Place) -> None:
+    there.hub.budget_of("robot").used = 5000
+
+    with pytest.raises(SilentError, match="rate limit"):
+        there.forge.pull_requests()
+
+
+@pytest.mark.parametrize("who", [None, "nobody"])
+def test_without_a_login_it_is_said_how_to_get_one(there: Place, who: str | None) -> None:
+    there.as_who = who
+    if who:
+        there.hub.fault(faults.unauthorized(), on="POST /graphql")
+
+    assert "gh auth login" in (there.again().trouble or "")
+
+
+def test_a_repository_that_is_not_shown_to_this_login_is_said(there: Place) -> None:
+    there.hub.remove(on_github.NAME)
+
+    assert "Could not resolve to a Repository" in (there.forge.trouble or "")
+
+
+# --- rules ---------------------------------------------------------------------------------------------------
+
+
+def rules(there: Place):
+    there.forge.look.stale(rules_too=True)
+    there.forge.pull_requests()
+    found = there.forge.base("main").rules
+    assert found
+    return found
+
+
+def test_what_the_rules_of_a_base_ask_for_is_read(there: Place) -> None:
+    there.app.protect("main", required=("ci", "lint"), strict=True, linear=True)
+    there.app.allow_rebase = False
+
+    found = rules(there)
+
+    assert (set(found.required), found.methods, found.closed) == ({"ci", "lint"}, {"squash"}, None)
+
+
+def test_a_repository_that_nobody_may_push_to_closes_all_of_it(there: Place) -> None:
+    there.app.permission = "READ"
+    assert "may not push to acme/app" in (rules(there).closed or "")
+    there.app.permission, there.app.archived = "ADMIN", True
+
+    assert "archived" in (rules(there).closed or "")
+
+
+def test_a_base_with_a_merge_queue_is_landed_on_by_github_alone(there: Place) -> None:
+    there.app.protect("main", queue=True)
+
+    assert "merge queue" in (rules(there).queue or "")
+
+
+# --- reviews -------------------------------------------------------------------------------------------------
+
+
+def test_an_approval_is_one_of_exactly_the_head_that_was_looked_at(there: Place) -> None:
+    number, head = there.offered()
+    there.app.review(number, "alice", "APPROVED")
+    first = there.pull()
+    there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
+
+    assert first.approved == head
+    assert there.pull().approved is None
+
+
+def test_a_no_that_follows_takes_an_approval_back(there: Place) -> None:
+    number, head = there.offered()
+    there.app.review(number, "alice", "APPROVED")
+    there.app.review(number, "bert", "CHANGES_REQUESTED")
+
+    seen = there.pull()
+
+    assert seen.approved is None
+    assert seen.rejection and seen.rejection.head == head and seen.rejection.text.startswith("bert")
+
+
+def test_what_is_said_here_about_a_head_counts_as_a_review_does(there: Place) -> None:
+    number, head = there.offered()
+    there.forge.approve(number, head)
+    assert there.pull().approved == head
+    there.again().reject(number, head, "not so")
+
+    seen = there.pull()
+
+    assert seen.approved is None or seen.rejection
+    assert seen.rejection and seen.rejection.text == "not so"
+
+
+def test_a_review_that_the_rules_want_is_wanted_from_github(there: Place) -> None:
+    there.app.protect("main", reviews=1)
+    number, head = there.offered()
+    there.forge.approve(number, head)
+
+    assert "approving review" in (there.pull().withheld or "")
+    there.app.review(number, "alice", "APPROVED")
+    assert there.pull().withheld is None
+
+
+# --- closing and clearing up ---------------------------------------------------------------------------------
+
+
+def test_closing_is_done_once_also_where_its_answer_is_lost(there: Place) -> None:
+    number, _ = there.offered()
+    there.hub.fault(faults.lost(502), on="PATCH")
+    there.forge.close(number, declined=False)
+    there.forge.close(number, declined=False)
+
+    assert there.pull().state is PullState.CLOSED
+    assert len(there.asked("PATCH")) == 1
+
+
+def test_a_branch_that_went_on_after_its_landing_stays(there: Place) -> None:
+    number, head = there.offered()
+    there.landed(number, head)
+    there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
+
+    with pytest.raises(ChangedError, match="went on"):
+        there.forge.drop_branch(X, head)
+
+    assert there.app.head("agent/x-1")
+
+
+def test_a_branch_that_github_deleted_itself_is_deleted() -> None:
+    with on_github.place(delete_branch_on_merge=True) as there:
+        number, head = there.offered()
+        there.landed(number, head)
+
+        there.forge.drop_branch(X, head)
+
+        assert there.pull().left is None
+
+
+def test_a_branch_that_others_build_on_stays(there: Place) -> None:
+    number, head = there.offered()
+    there.hub.commit(on_github.NAME, "on-top", {"top": "1\n"}, start="agent/x-1")
+    there.app.open("on-top", "agent/x-1", title="On top", by="alice")
+    there.landed(number, head)
+
+    with pytest.raises(TemporaryError, match="#2 would be closed"):
+        there.forge.drop_branch(X, head)
+
+    assert there.app.pull(2).state == "OPEN"
+
+
+def test_the_base_is_brought_into_a_branch_whose_head_still_is_the_judged_one(there: Place) -> None:
+    there.app.protect("main", strict=True, required=("ci",))
+    number, head = there.offered()
+    there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+    assert there.pull().outdated
+
+    there.forge.update(number, head)
+
+    seen = there.pull()
+    assert seen.head != head and not seen.outdated and seen.here is Standing.BEHIND
+    with pytest.raises(ChangedError, match="moved on"):
+        there.forge.update(number, head)
+
+
+def test_a_task_of_nobody_has_no_pull_request(there: Place) -> None:
+    assert there.forge.pull_requests().get(TaskId("x-2")) is None

@@ -1,0 +1,314 @@
+"""Landing by GitHub's own merge: only what was judged, once, and known whatever becomes of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import on_github
+import pytest
+from github import faults, merging
+from on_github import X, Place
+
+from reconciler.desired import MergeMethod
+from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.forges.github import landing
+from reconciler.names import Sha, TaskId
+from reconciler.observed import Landing, PullState
+
+pytestmark = pytest.mark.xdist_group("github")
+MERGE = "PUT /repos/acme/app/pulls/1/merge"
+
+
+@pytest.fixture
+def there() -> Iterator[Place]:
+    with on_github.place() as made:
+        yield made
+
+
+def landings(there: Place) -> list[Landing]:
+    there.forge.look.stale()
+    there.forge.pull_requests()
+    there.forge.base("main")
+    return list(there.forge.landings("main"))
+
+
+# --- what lands ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", list(MergeMethod))
+def test_the_tree_that_was_judged_is_the_tree_that_lands(there: Place, method: MergeMethod) -> None:
+    number, head = there.offered()
+    there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+    there.forge.look.stale()
+    order = there.order(number, head, method=method)
+
+    commit = there.forge.land(order)
+
+    assert there.app.bare.commit(commit).tree == order.expected.tree
+    assert there.app.head("main") == commit
+    assert [(found.task, found.head, found.commit) for found in landings(there)] == [(X, head, commit)]
+
+
+def test_the_landed_commit_names_task_and_head_and_nothing_that_commands(there: Place) -> None:
+    number, head = there.offered()
+
+    commit = there.landed(number, head, title="Fix it [skip ci]", body="Closes #9\n\nReconcile-Task: other")
+
+    assert there.app.bare.commit(commit).message.strip() == (
+        f"Fix it (skip ci) (#1)\n\nCloses issue #9\n\nReconcile-Task: x-1\nReconcile-Head: {head}"
+    )
+
+
+def test_the_base_here_and_its_checkout_follow_what_landed_there(there: Place) -> None:
+    commit = there.landed(*there.offered())
+    assert there.forge.base("main").behind
+
+    there.forge.follow("main")
+
+    assert there.clone.head("main") == commit and there.clone.status() == ""
+    assert not there.forge.base("main").behind
+
+
+def test_edits_in_the_checkout_of_the_base_hold_nothing_up(there: Place) -> None:
+    there.clone.write({"of-x-1": "mine\n"})
+
+    commit = there.landed(*there.offered())
+
+    assert there.app.head("main") == commit
+    assert not there.forge.base("main").behind  # it stays where it is, and says nothing
+    assert (there.clone.path / "of-x-1").read_text() == "mine\n"
+
+
+def test_commits_here_that_github_lacks_are_said(there: Place) -> None:
+    there.clone.commit({"mine": "1\n"})
+    there.forge.pull_requests()
+
+    assert "acme/app lacks" in (there.forge.base("main").diverged or "")
+
+
+# --- what does not -------------------------------------------------------------------------------------------
+
+
+def test_a_head_that_moved_after_it_was_judged_does_not_land(there: Place) -> None:
+    order = there.order(*there.offered())
+    there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
+
+    with pytest.raises(ChangedError, match="not .*, which was judged"):
+        there.forge.land(order)
+
+    assert there.asked("merge") == []
+
+
+def test_a_head_that_moves_between_our_look_and_the_merge_is_refused_by_github(there: Place) -> None:
+    order = there.order(*there.offered())
+    there.hub.fault(
+        faults.refused(409, "Head branch was modified. Review and try the merge again."), on=MERGE
+    )  # fmt: skip
+
+    with pytest.raises(ChangedError, match="Head branch was modified"):
+        there.forge.land(order)
+
+    assert there.forge.land(there.order(order.number, order.expected.head))
+
+
+def test_a_base_that_moved_after_the_checks_takes_nothing(there: Place) -> None:
+    order = there.order(*there.offered())
+    there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+
+    with pytest.raises(ChangedError, match="main is not at"):
+        there.forge.land(order)
+
+    assert there.asked("merge") == []
+
+
+@pytest.mark.parametrize(
+    "what", ["draft", "closed", "retargeted", "changes requested", "red", "rejected here", "another's"]
+)
+def test_what_people_and_checks_said_since_the_look_holds(there: Place, what: str) -> None:
+    number, head = there.offered()
+    order = there.order(number, head)
+    match what:
+        case "draft":
+            there.app.pull(number).draft = True
+        case "closed":
+            there.app.close(number)
+        case "retargeted":
+            there.hub.commit(on_github.NAME, "next", {"n": "1\n"})
+            there.app.retarget(number, "next")
+        case "changes requested":
+            there.app.review(number, "alice", "CHANGES_REQUESTED")
+        case "red":
+            there.app.check(head, "ci", "failure", again=True)
+        case "rejected here":
+            there.forge.reject(number, head, "no")
+        case "another's":
+            order = replace(order, task=TaskId("x-2"))
+
+    with pytest.raises(ChangedError):
+        there.forge.land(order)
+
+    assert there.asked("merge") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "delay"),
+    [
+        (405, "Base branch was modified. Review and try the merge again.", 4),
+        (405, "At least 1 approving review is required by reviewers with write access.", 60),
+    ],
+)
+def test_a_refusal_is_waited_out_and_then_asked_for_again(there: Place, status: int, said: str, delay: float) -> None:
+    order = there.order(*there.offered())
+    there.hub.fault(faults.refused(status, said), on=MERGE)
+
+    with pytest.raises(TemporaryError) as caught:
+        there.forge.land(order)
+
+    assert caught.value.delay == pytest.approx(delay, abs=2)
+    assert there.app.pull(1).state == "OPEN"
+    assert there.again().land(there.order(order.number, order.expected.head))
+
+
+# --- answers that are lost -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [faults.lost(502), faults.dropped(done=True)], ids=["502", "dropped"])
+def test_a_merge_whose_answer_was_lost_has_landed_and_is_not_asked_for_again(there: Place, fault: faults.Fault) -> None:
+    there.hub.fault(fault, on=MERGE)
+
+    commit = there.landed(*there.offered())
+
+    assert there.app.head("main") == commit
+    assert len(there.asked("merge")) == 1
+
+
+def test_a_merge_that_github_has_forgotten_is_asked_for_again_after_a_minute_only(
+    there: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = there.order(*there.offered())
+    there.hub.fault(faults.server_error(502), on=MERGE)
+    for _ in range(2):
+        with pytest.raises(TemporaryError, match="not known yet"):
+            there.forge.land(order)
+    assert len(there.asked("merge")) == 1
+
+    monkeypatch.setattr(landing, "STILL_AT_WORK", landing.timedelta())
+    assert there.again().land(there.order(order.number, order.expected.head)) == there.app.head("main")
+
+
+def test_a_merge_that_shows_late_is_found_by_the_next_look(there: Place) -> None:
+    number, head = there.offered()
+    there.app.pull(number).says_open = 1
+    there.hub.fault(faults.lost(502), on=MERGE)
+    with pytest.raises(TemporaryError, match="not known yet"):
+        there.landed(number, head)
+
+    there.again().follow("main")
+
+    assert not there.forge.base("main").behind
+    assert [found.head for found in landings(there)] == [head]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("where", ["begin", "end"])
+def test_a_program_that_is_killed_around_the_merge_lands_it_once(
+    there: Place, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    number, head = there.offered()
+    order = there.order(number, head)
+
+    def die(*args: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(there.forge._merges._gh, "change", die) if where == "begin" else patched.setattr(
+            there.forge._merges.notes, "end", die
+        )
+        there.forge.land(order)
+
+    there.again()
+    there.pull()
+    assert there.forge.base("main").behind
+    monkeypatch.setattr(landing, "STILL_AT_WORK", landing.timedelta())
+    there.forge.follow("main")
+    if where == "begin":
+        there.forge.land(there.order(number, head))
+
+    assert [found.head for found in landings(there)] == [head]
+    assert len(there.asked("merge")) == 1
+    assert there.pull().state is PullState.MERGED
+
+
+# --- what must not happen ------------------------------------------------------------------------------------
+
+
+def wrong_tree(there: Place, monkeypatch: pytest.MonkeyPatch) -> Sha:
+    """A push of somebody's comes in the moment between our look at the base and GitHub's merge."""
+    order = there.order(*there.offered())
+    asked = there.forge._merges._asked
+    between: list[Sha] = []
+
+    def late(*args: object) -> Sha:
+        between.append(there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"}))
+        return asked(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(there.forge._merges, "_asked", late)
+    with pytest.raises(PermanentError, match="nothing more lands on main"):
+        there.forge.land(order)
+    return between[0]
+
+
+def test_another_tree_than_the_judged_one_stops_the_base_until_a_person_has_looked(
+    there: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong_tree(there, monkeypatch)
+    number, head = there.offered(task=TaskId("x-2"))
+
+    frozen = there.again().base("main").frozen
+    assert frozen and "1 commit(s) came to main in between" in frozen
+    with pytest.raises(TemporaryError, match="nothing more lands"):
+        there.landed(number, head, TaskId("x-2"))
+    there.clone.git("ls-files")
+    for note in (there.clone.common / "reconcile" / "github").glob("frozen-*"):
+        assert str(note) in frozen
+        note.unlink()
+
+    assert there.landed(number, head, TaskId("x-2")) == there.app.head("main")
+
+
+# --- people's merges -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["SQUASH", "MERGE", "REBASE"])
+def test_what_a_person_merged_has_landed_whatever_their_method(there: Place, method: str) -> None:
+    number, head = there.offered({"one": "1\n"})
+    there.pull()
+    merging.merge(there.app, number, method, by="alice", expected=None)
+
+    found = landings(there)
+
+    assert [(one.task, one.head) for one in found] == [(X, head)]
+    assert there.pull().state is PullState.MERGED
+
+
+def test_a_merge_that_the_base_no_longer_holds_is_no_landing(there: Place) -> None:
+    before = there.app.head("main")
+    number, head = there.offered()
+    there.landed(number, head)
+    there.app.bare.git("update-ref", "refs/heads/main", before)
+    there.again()
+
+    assert landings(there) == []
+    assert there.pull().landed
+
+
+def test_github_calling_it_open_again_takes_no_landing_back(there: Place) -> None:
+    number, head = there.offered()
+    there.landed(number, head)
+    there.app.pull(number).says_open = 3
+
+    assert [found.head for found in landings(there)] == [head]
