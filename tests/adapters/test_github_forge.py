@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import on_github
 import pytest
 from github import faults, merging
-from on_github import X, Place
+from on_github import Place, X
 
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.names import TaskId
@@ -82,7 +82,7 @@ def test_a_branch_with_a_persons_commits_is_not_overwritten(there: Place) -> Non
 
 
 def test_a_push_whose_answer_was_lost_is_not_made_again(there: Place) -> None:
-    there.hub.lose_push(on_github.NAME)
+    there.app.lose_push()
 
     _, head = there.offered()
 
@@ -158,7 +158,7 @@ def test_an_agent_may_rewrite_what_we_pushed_for_it(there: Place) -> None:
 
 
 def test_checks_of_another_commit_say_nothing_of_this_head(there: Place) -> None:
-    number, head = there.offered(check=None)
+    number, _ = there.offered(check=None)
     other = there.hub.commit(on_github.NAME, "other", {"o": "1\n"})
     there.app.check(other, "ci", "success")
     there.app.pull(number).shown_commit = other

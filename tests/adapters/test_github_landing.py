@@ -8,7 +8,7 @@ from dataclasses import replace
 import on_github
 import pytest
 from github import faults, merging
-from on_github import X, Place
+from on_github import Place, X
 
 from reconciler.desired import MergeMethod
 from reconciler.errors import ChangedError, PermanentError, TemporaryError
@@ -94,7 +94,7 @@ def test_a_head_that_moved_after_it_was_judged_does_not_land(there: Place) -> No
     order = there.order(*there.offered())
     there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
 
-    with pytest.raises(ChangedError, match="not .*, which was judged"):
+    with pytest.raises(ChangedError, match=r"not .*, which was judged"):
         there.forge.land(order)
 
     assert there.asked("merge") == []

@@ -109,9 +109,9 @@ class TaskBranches:
     def _keep(self, task: TaskId, head: Sha) -> None:
         """Save commits that only the branch here has, before it goes where somebody else has taken it."""
         with self._git.writing() as lock:
-            saved = refs.listed(self._git, f"{SALVAGE_REFS}{task}")
-            if any(sha == head for _, sha in saved):
+            saved = refs.plain(self._git, f"{SALVAGE_REFS}{task}")
+            if any(sha == head for sha, _ in saved.values()):
                 return
-            numbers = [int(name) for ref, _ in saved if (name := ref.rpartition("/")[2]).isdecimal()]
+            numbers = [int(name) for ref in saved if (name := ref.rpartition("/")[2]).isdecimal()]
             ref = salvage_ref(task, max(numbers, default=0) + 1)
             refs.move(self._git, (Move(ref, None, head),), f"save what {branch_of(task)} was", lock)

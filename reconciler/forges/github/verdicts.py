@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 
+from reconciler import objects
 from reconciler.errors import PermanentError
 from reconciler.forges.local import refs
 from reconciler.forges.local.record import Review, Verdict
@@ -19,11 +19,12 @@ from reconciler.forges.local.refs import Move
 from reconciler.forges.local.signature import Signature, identity, signed
 from reconciler.git import Git
 from reconciler.names import PrNumber, Sha
+from reconciler.objects import Stored
 from reconciler.observed import Rejection
 
 REFS = "refs/reconcile/review/"
 VERSION = 1
-_NAMED = re.compile(re.escape(REFS) + r"([1-9][0-9]{0,17})")
+_NAMED = re.compile(re.escape(REFS) + r"[1-9][0-9]{0,17}")
 
 Reviews = tuple[Review, ...]
 """Oldest first."""
@@ -34,12 +35,13 @@ class Verdicts:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._said = objects.Named(git, _reviews)
 
     def all(self) -> Mapping[PrNumber, Reviews]:
         """Everything that was said, by pull request."""
-        rows = refs.listed(self._git, REFS, "%(contents)")
-        named = ((_NAMED.fullmatch(ref), text) for ref, _, text in rows)
-        return {PrNumber(int(name[1])): _decoded(text, name[0]) for name, text in named if name}
+        named = [(ref, sha) for ref, (sha, _) in refs.plain(self._git, REFS).items() if _NAMED.fullmatch(ref)]
+        said = self._said.by(named)
+        return {PrNumber(int(ref.removeprefix(REFS))): what for (ref, _), what in zip(named, said, strict=True)}
 
     def add(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         """Record what a person said about a head."""
@@ -85,10 +87,9 @@ def _encoded(reviews: Reviews) -> str:
     return json.dumps({"version": VERSION, "reviews": said})
 
 
-@lru_cache(4096)
-def _decoded(text: str, ref: str) -> Reviews:
+def _reviews(ref: str, name: Sha, stored: Stored) -> Reviews:
     try:
-        kept = json.loads(text)
+        kept = json.loads(objects.commit(name, stored).text)
         if kept["version"] != VERSION:
             raise ValueError("written by another version of this program")
         return tuple(
