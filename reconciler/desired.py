@@ -112,6 +112,11 @@ class AgentSpec:
     backoff_max_s: float = 600.0
     opens_pull_request: bool = False  # it may push its branch and open the pull request itself
 
+    @property
+    def program(self) -> str:
+        """The program that is started; empty where none is named."""
+        return next(iter(self.argv), "") if self.kind is AgentKind.COMMAND else str(self.kind)
+
     def model_for(self, labels: Collection[str]) -> str | None:
         """The model of a task with these labels."""
         return next((each.model for each in self.overrides if set(each.labels) <= set(labels)), self.model)

@@ -1,10 +1,18 @@
-"""What a repository tells about itself: the command that checks it."""
+"""What a repository and its machine tell about themselves: the command that checks it, the agents that are there."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from reconciler.desired import AgentKind
+
+
+def agents(path: str) -> list[AgentKind]:
+    """The agents whose program is on this search path."""
+    return [kind for kind in AgentKind if kind is not AgentKind.COMMAND and shutil.which(kind, path=path)]
 
 
 def checks(main: Path) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler import wiring
-from reconciler.cli import recipes
+from reconciler.cli import first_agent, recipes
 from reconciler.cli.found import checks
 from reconciler.cli.output import Output, act, common
 from reconciler.errors import UsageError
@@ -34,16 +34,20 @@ spec:
       dependsOn: [first]
   base: {base}
   maxAgents: 2
-  agent:
-    kind: command
-    # Any program: it works in the current directory, commits on its branch and ends with 0.
-    # The task and all that is known about it are in the file that $RECONCILE_PROMPT names.
-    argv: [/bin/sh, -c, "echo replace me with your agent; exit 1"]
-    timeout: 2h
+{agent}
   mergePolicy:
     checks: {checks}
     review: none        # human: a person approves every pull request first
 """
+
+
+ANY_AGENT = """\
+agent:
+  kind: command
+  # Any program: it works in the current directory, commits on its branch and ends with 0.
+  # The task and all that is known about it are in the file that $RECONCILE_PROMPT names.
+  argv: [/bin/sh, -c, "echo replace me with your agent; exit 1"]
+  timeout: 2h"""
 
 
 @click.command("init")
@@ -58,9 +62,10 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
     With --justfile: write reconcile.just with its recipes, reconcile.yaml with what they go by, and a justfile that
     imports them where there is none. Nothing that is there is overwritten.
     """
-    located = wiring.locate(Path.cwd(), wiring.environ())
+    environ = wiring.environ()
+    located = wiring.locate(Path.cwd(), environ)
     if justfile:
-        done = list(recipes.bring(located))
+        done = list(recipes.bring(located, environ))
         return _said(out, done, "\n".join((*done, "say in reconcile.yaml which agent works, then: just orchestrate")))
     if file.exists():
         raise UsageError(f"{file} exists already", hint="name another file: reconcile init FILE")
@@ -73,13 +78,16 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
         pad=" " * max(1, len(f" -f {file}") - 1),
         name=_name(located.main),
         base=json.dumps(base),
+        agent=first_agent.first_agent(environ, ANY_AGENT),
         checks=json.dumps(found)
         + ("" if found else "          # for example: [make test]; run on the merged tree before it lands"),
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
     what = f"checks: {', '.join(found)}" if found else "no check was found: say what must pass under mergePolicy.checks"
-    return _said(out, [f"wrote {file}; {what}"], _next(file, base, what))
+    kind = first_agent.found(environ)
+    what = f"agent: {kind}; {what}" if kind else what
+    return _said(out, [f"wrote {file}; {what}"], _next(file, base, what, "tasks" if kind else "tasks and which agent"))
 
 
 def _said(out: Output, done: list[str], told: str) -> int:
@@ -88,8 +96,8 @@ def _said(out: Output, done: list[str], told: str) -> int:
     return 0
 
 
-def _next(file: Path, base: str, found: str) -> str:
-    return f"wrote {file} (base {base}; {found})\nsay in it which tasks and which agent, then: reconcile diff -f {file}"
+def _next(file: Path, base: str, found: str, left: str) -> str:
+    return f"wrote {file} (base {base}; {found})\nsay in it which {left}, then: reconcile diff -f {file}"
 
 
 def _name(main: Path) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from reconciler.cli.defaults import FILE, RECIPES
+from reconciler.cli.first_agent import first_agent
 from reconciler.cli.found import checks
 from reconciler.errors import UsageError
 from reconciler.manifest import Located, shipped
@@ -31,21 +32,23 @@ metadata:
 spec:
   base: {base}
   maxAgents: 4
-  agent:
-    kind: command
-    # Put your agent here. It works in the current directory, commits on its branch and ends with 0.
-    # The task and all that is known about it are in the file that {{prompt_file}} stands for.
-    argv: [put-your-agent-here, "{{prompt_file}}"]
-    timeout: 2h
+{agent}
   mergePolicy:
     checks: {checks}
     review: none        # human: a person approves every pull request first
   # forge: local        # land in this repository although its remote is on a server
 """
+ANY_AGENT = """\
+agent:
+  kind: command
+  # Put your agent here. It works in the current directory, commits on its branch and ends with 0.
+  # The task and all that is known about it are in the file that {prompt_file} stands for.
+  argv: [put-your-agent-here, "{prompt_file}"]
+  timeout: 2h"""
 _IMPORTED = re.compile(rf"^\s*import\??\s+(['\"])(\./)?{re.escape(RECIPES)}\1", re.MULTILINE)
 
 
-def bring(located: Located) -> Iterator[str]:
+def bring(located: Located, environ: Mapping[str, str]) -> Iterator[str]:
     """Write the recipes, the settings they go by, and a justfile where there is none; what was done, line by line.
 
     Doing it again changes nothing. Raises UsageError for recipes that somebody changed: nothing is written then.
@@ -59,7 +62,7 @@ def bring(located: Located) -> Iterator[str]:
             hint="move it away to get a new one; nothing was written",
         )
     yield _written(top / RECIPES, wanted, there)
-    yield _written(top / FILE, _settings(located), _text(top / FILE))
+    yield _written(top / FILE, _settings(located, environ), _text(top / FILE))
     yield from _imported(top)
 
 
@@ -74,9 +77,11 @@ def _imported(top: Path) -> Iterator[str]:
         yield f"add this line to {mine.name}:  {IMPORT}"
 
 
-def _settings(located: Located) -> str:
+def _settings(located: Located, environ: Mapping[str, str]) -> str:
     return SETTINGS.format(
-        base=json.dumps(located.default_base or "main"), checks=json.dumps(list(checks(located.main)))
+        base=json.dumps(located.default_base or "main"),
+        agent=first_agent(environ, ANY_AGENT),
+        checks=json.dumps(list(checks(located.main))),
     )
 
 

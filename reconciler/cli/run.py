@@ -134,7 +134,9 @@ def _record(site: Site, scope: Scope, out: Output) -> None:
     if scope.made:
         made = site.recorded.record(scope.made)
         passing = ", ".join(made.merge.checks) or "nothing is checked before it lands"
-        out.chat(f"{made.name}: at most {made.max_agents} agents ({' '.join(made.agent.argv)}); checks: {passing}")
+        out.chat(
+            f"{made.name}: at most {made.max_agents} agents ({' '.join(made.agent.argv) or made.agent.program}); checks: {passing}"
+        )
     for name in scope.over:
         site.recorded.delete(name)
         out.chat(f"forgot {name}, which an earlier run was about; what it left stays as it is")

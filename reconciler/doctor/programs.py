@@ -47,11 +47,12 @@ _QUIET = {
 class Login:
     """How a program is asked whether it is logged in: exit status 0 says yes. `since`: older ones can't be asked.
 
-    `keys`: variables that do instead. `how`: what to run.
+    `keys`: variables that do instead. `how`: what to run. One that can't be asked leaves `files` in the home folder.
     """
 
-    ask: tuple[str, ...]
     how: str
+    ask: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     since: Version = (0, 0, 0)
     keys: tuple[str, ...] = ()
 
@@ -65,6 +66,8 @@ class Program:
     troubles: tuple[Trouble, ...] = ()
 
 
+_CLAUDE_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+_MODEL_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
 PROGRAMS = (
     Program(name="bd", used_for="tasks in a Beads database", version=("version",), troubles=TROUBLES),
     Program(name="br", used_for="tasks that beads_rust keeps"),
@@ -77,7 +80,7 @@ PROGRAMS = (
         name="claude",
         used_for="agents that run it",
         # An older one takes the words for a prompt, and begins to work.
-        login=Login(ask=("auth", "status"), how="claude auth login", since=(2, 1, 41), keys=("ANTHROPIC_API_KEY",)),
+        login=Login(ask=("auth", "status"), how="claude auth login", since=(2, 1, 41), keys=_CLAUDE_KEYS),
     ),
     Program(
         name="codex",
@@ -86,9 +89,25 @@ PROGRAMS = (
             ask=("login", "status"), how="codex login", since=(0, 39, 0), keys=("OPENAI_API_KEY", "CODEX_API_KEY")
         ),
     ),
-    Program(name="gemini", used_for="agents that run it"),
-    Program(name="opencode", used_for="agents that run it"),
-    Program(name="aider", used_for="agents that run it"),
+    Program(
+        name="gemini",
+        used_for="agents that run it",
+        login=Login(how="gemini", files=(".gemini/oauth_creds.json",), keys=("GEMINI_API_KEY", "GOOGLE_API_KEY")),
+    ),
+    Program(
+        name="opencode",
+        used_for="agents that run it",
+        login=Login(
+            how="opencode auth login",
+            files=(".local/share/opencode/auth.json", ".config/opencode/opencode.json"),
+            keys=_MODEL_KEYS,
+        ),
+    ),
+    Program(
+        name="aider",
+        used_for="agents that run it",
+        login=Login(how="export ANTHROPIC_API_KEY=…", files=(".aider.conf.yml", ".env"), keys=_MODEL_KEYS),
+    ),
 )
 
 
@@ -106,9 +125,9 @@ def _needs(scene: Scene) -> Mapping[str, str]:
     """The programs that must be there, and why."""
     # With a PATH of its own an agent may have what we don't see.
     found = {
-        Path(spec.agent.argv[0]).name: f"the agents of {spec.name} are this program"
+        Path(spec.agent.program).name: f"the agents of {spec.name} are this program"
         for spec in scene.epics
-        if spec.agent.argv and "PATH" not in spec.agent.env
+        if spec.agent.program and "PATH" not in spec.agent.env
     }
     if database := _database(scene):
         found["bd"] = f"the tasks are in a Beads database ({database})"
@@ -169,7 +188,20 @@ def _installed(asked: _Asked, path: str, version: Version) -> Finding:
     login = asked.program.login
     if login is None or version < login.since:
         return Finding(name=name, found=found)
-    return _with_login(asked, login, path, found)
+    return _with_login(asked, login, path, found) if login.ask else _by_traces(asked, login, found)
+
+
+def _by_traces(asked: _Asked, login: Login, found: str) -> Finding:
+    """What a login of a program that can't be asked has left here. Whether it is good is for its server to say."""
+    name, home = asked.program.name, asked.scene.environ.get("HOME")
+    if home and (file := next((file for file in login.files if Path(home, file).is_file()), None)):
+        return Finding(name=name, found=found, message=f"configured in ~/{file}")
+    if key := next((key for key in login.keys if asked.scene.environ.get(key)), None):
+        return Finding(name=name, found=found, message=f"${key} is set")
+    if asked.why:
+        message = f"no sign of a login, and needed: {asked.why}"
+        return Finding(name=name, state=State.WARNING, found=found, message=message, hint=login.how)
+    return Finding(name=name, found=found, message=f"no sign of a login; only needed for {asked.program.used_for}")
 
 
 def _with_login(asked: _Asked, login: Login, path: str, found: str) -> Finding:

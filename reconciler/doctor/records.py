@@ -91,9 +91,9 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
 def _agents(scene: Scene, site: Site) -> Iterator[Finding]:
     """Whether the program of every manifest is on the PATH that its agents get."""
     for spec in scene.epics:
-        program = spec.agent.argv[0] if spec.agent.argv else ""
+        program = spec.agent.program
         if missing := site.runner.missing(spec):
-            hint = "install it, or mend spec.agent (argv, env.PATH) and apply"
+            hint = "install it, or mend spec.agent (argv, env) and apply"
             found = f"{spec.name}: {program}"
             yield Finding(name="agents", state=State.PROBLEM, found=found, message=missing, hint=hint)
         else:
