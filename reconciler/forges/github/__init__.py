@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.forges.github import verdicts
 from reconciler.forges.github.branches import TaskBranches
 from reconciler.forges.github.gh import Gh
@@ -96,12 +96,8 @@ class GitHubForge:
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
         """The pull request of every task that has one: the open one, else the newest. Raises where GitHub is silent."""
-        try:
-            seen = self.look.now()
-        except TemporaryError as error:
-            raise SilentError(str(error), delay=error.delay, hint=error.hint) from error
         newest: dict[TaskId, Pull] = {}
-        for _, pull in sorted(seen.pulls.items()):
+        for _, pull in sorted(self.look.now().pulls.items()):
             if pull.open or pull.task not in newest or not newest[pull.task].open:
                 newest[pull.task] = pull
         said, bases = self._verdicts.all(), self._bases()

@@ -30,6 +30,10 @@ class LostError(TemporaryError):
     """No answer came, or none that says whether it was done: look before anything is done again."""
 
 
+class LimitError(TemporaryError):
+    """Nothing is to be asked for `delay` seconds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """An answer of GitHub's. Names of headers are in lower case."""
@@ -76,7 +80,7 @@ def refusal(answer: Answer, what: str, now: float) -> ReconcileError:
     """What an answer that is none of 2xx means. `what` was asked for; `now`: seconds since the epoch, as GitHub counts."""
     why = f"{what}: {answer.message or answer.said or answer.status}"[:400]
     if (delay := limited(answer, now)) is not None:
-        return TemporaryError(f"GitHub's rate limit is used up ({why})", delay=delay)
+        return LimitError(f"GitHub's rate limit is used up ({why})", delay=delay)
     match answer.status:
         case 401:
             return PermanentError(f"gh is not logged in ({why})", hint="gh auth login")

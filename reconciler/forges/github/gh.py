@@ -12,7 +12,7 @@ from urllib.parse import quote
 from reconciler import shell
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.forges.github import answers
-from reconciler.forges.github.answers import Answer, LostError
+from reconciler.forges.github.answers import Answer, LimitError, LostError
 from reconciler.forges.github.spending import Spending
 from reconciler.shell import Finished
 
@@ -91,7 +91,7 @@ class Gh:
     def _answered(self, path: str, *, method: str, fields: Mapping[str, Any] | None, timeout_s: float) -> Answer:
         until, why = self._limited
         if (left := until - time.monotonic()) > 0:
-            raise TemporaryError(why, delay=left)
+            raise LimitError(why, delay=left)
         # The path is relative on purpose: one that begins with a slash is a file to some shells.
         argv: tuple[str, ...] = ("gh", "api", "--include", "--hostname", self.host, "--method", method)
         argv += ("--input", "-", path) if fields is not None else (path,)
@@ -122,7 +122,7 @@ class Gh:
             until = time.strftime("%H:%M:%S", time.localtime(now + delay))
             message = f"GitHub's rate limit is used up until {until}: {answer.message[:200] or what}"
             self._limited = time.monotonic() + delay, message
-            return TemporaryError(message, delay=delay)
+            return LimitError(message, delay=delay)
         return error
 
     def _started(self, argv: tuple[str, ...], stdin: bytes | None, timeout_s: float) -> Finished:

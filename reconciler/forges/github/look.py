@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from reconciler.errors import ReconcileError, TemporaryError
+from reconciler.errors import ReconcileError, SilentError, TemporaryError
 from reconciler.forges.github import query, rules
+from reconciler.forges.github.answers import LimitError
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.pull import Pull, decoded
 from reconciler.forges.github.query import Page, Question
@@ -25,7 +26,8 @@ QUIET_S = 60.0
 BUSY_S = 12.0
 POINT_S = 4.0  # a look that costs more points comes less often: 900 an hour
 RULES_S = 600.0
-FAILED_S = 15.0
+FAILED_S = 3.0  # after the first answer that was none; twice as long after each that follows
+FAILED_MOST_S = 60.0
 SETTLES_WITHIN = timedelta(minutes=10)
 PAGES_MOST = 50
 
@@ -72,6 +74,7 @@ class Look:
         self._seen = Seen()
         self._until = 0.0  # the look is good until then
         self._failed: tuple[float, TemporaryError] | None = None  # until when nobody needs to ask again
+        self._failures = 0  # answers in a row that were none
         self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
 
@@ -81,18 +84,18 @@ class Look:
         return self._seen
 
     def now(self) -> Seen:
-        """How things stand, as of a moment ago. Raises what asking raised: an old answer is no answer."""
+        """How things stand, as of a moment ago. Raises SilentError while nothing is answered: an old answer is none."""
         with self._turn:
             if self._clock() < self._until:
                 return self._seen
-            if self._failed and self._clock() < self._failed[0]:
-                raise self._failed[1]
-            self._until, self._failed = 0.0, None
+            if self._failed and (left := self._failed[0] - self._clock()) > 0:
+                raise SilentError(str(self._failed[1]), delay=left, hint=self._failed[1].hint)
+            self._until = 0.0
             try:
                 self._seen = self._asked()
             except TemporaryError as error:
-                self._failed = self._clock() + min(error.delay, FAILED_S), error
-                raise
+                raise self._silent(error) from error
+            self._failed, self._failures = None, 0
             self._until = self._clock() + self._good_for()
             return self._seen
 
@@ -132,6 +135,14 @@ class Look:
         return self._since.get((pull.number, pull.head))
 
     # --- asking --------------------------------------------------------------------------------------------
+
+    def _silent(self, error: TemporaryError) -> SilentError:
+        """What is said until GitHub is asked again: a limit says when, all else is tried soon, then later and later."""
+        delay = min(FAILED_S * 2**self._failures, FAILED_MOST_S)
+        delay = max(delay, error.delay) if isinstance(error, LimitError) else delay
+        self._failures = min(self._failures + 1, 10)
+        self._failed = self._clock() + delay, error
+        return SilentError(str(error), delay=delay, hint=error.hint)
 
     def _good_for(self) -> float:
         now = datetime.now(UTC)

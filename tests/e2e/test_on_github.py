@@ -1,0 +1,195 @@
+"""The whole program against a GitHub of our own: real commands, real `gh`, real git; agents are shell one-liners."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import strangers
+from github import GitHub, faults
+from strangers import until
+
+pytestmark = pytest.mark.xdist_group("github")
+NAME = "acme/app"
+
+
+class Place(strangers.Place):
+    """A stranger's clone of a repository on GitHub."""
+
+    def __init__(self, folder: Path, hub: GitHub) -> None:
+        super().__init__(folder)
+        self.hub, home = hub, folder / "home"
+        self.app = hub.repository(NAME, files={"README": "hello\n"})
+        self.app.on_head = lambda head: self.app.check(head, "ci", "success")
+        home.mkdir()
+        (home / ".gitconfig").write_text(f'[core]\n\tsshCommand = "{hub.env["GIT_SSH_COMMAND"]}"\n')
+        del self.env["GIT_CONFIG_GLOBAL"]
+        path = f"{Path(sys.executable).parent}:{self.env['PATH']}"
+        self.env |= {**hub.env, "HOME": str(home), "PATH": path}
+        self.git("remote", "add", "origin", f"git@github.com:{NAME}.git")
+        self.git("fetch", "--quiet", "origin")
+        self.git("reset", "--quiet", "--hard", "origin/main")
+        self.git("branch", "--quiet", "--set-upstream-to=origin/main")
+
+    def three(self, **policy: object) -> Path:
+        """A manifest of three tasks, the last after the first two."""
+        tasks = [
+            {"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"},
+            {"key": "c", "title": "Do c", "dependsOn": ["a", "b"]},
+        ]  # fmt: skip
+        return self.manifest(tasks=tasks, mergePolicy={"requiredChecks": ["ci"], **policy})
+
+    def all_done(self, *titles: str) -> None:
+        """Everything is merged there, closed here, and cleared up in both places; the base is green and followed."""
+        tasks = self.tasks()
+        assert {title: tasks[title]["status"] for title in titles} == dict.fromkeys(titles, "closed")
+        pulls = [self.app.pull(n) for n in range(1, len(titles) + 1)]
+        assert [pull.state for pull in pulls] == ["MERGED"] * len(titles)
+        subjects = self.app.bare.git("log", "--first-parent", "--format=%s", "main").splitlines()
+        assert sorted(subject.rpartition(" (#")[0] for subject in subjects[:-1]) == sorted(titles)
+        assert set(self.app.bare.heads()) == {"main"}
+        assert self.git("rev-parse", "main").strip() == self.app.head("main")
+        assert self.leftovers() == []
+        assert not [line for line in self.git("status", "--porcelain").splitlines() if ".beads/" not in line]
+        assert len([label for label in self.hub.changes() if label.startswith("POST /repos")]) == len(titles)
+        assert len([label for label in self.hub.changes() if label.endswith("/merge")]) == len(titles)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gh-"))
+    try:
+        with GitHub() as hub:
+            yield Place(folder, hub)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_manifest_goes_in_and_merged_pull_requests_come_out(place: Place) -> None:
+    manifest = place.three()
+    before = len(place.hub.changes())
+    planned = place.json("diff", "-f", str(manifest), code=1)
+    assert [action["action"] for action in planned["epics"][0]["actions"]] == ["CreateTask"] * 4
+    assert len(place.hub.changes()) == before
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done", timeout=100)
+
+    place.all_done("Do a", "Do b", "Do c")
+    assert place.json("diff")["epics"][0]["converged"] is True
+
+
+@pytest.mark.slow
+def test_a_watcher_that_is_killed_again_and_again_merges_everything_once(place: Place) -> None:
+    place.reconcile("apply", "-f", str(place.three()))
+    place.hub.fault(faults.lost(502), on="PUT .*/merge")
+    asked = len(place.hub.requests)
+    # Killed in the middle of what GitHub is asked for, each time a little further on.
+    for more in (2, 5, 4, 6, 5, 7, 3, 4):
+        watcher = place.start("watch", "--until-done")
+        asked += more
+        end = time.monotonic() + 20
+        while len(place.hub.requests) < asked and watcher.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        watcher.kill()
+        watcher.communicate()
+        asked = len(place.hub.requests)
+
+    # What was asked for as it was killed is looked for until GitHub can't be at work on it any more.
+    place.reconcile("watch", "--until-done", timeout=110)
+
+    place.all_done("Do a", "Do b", "Do c")
+
+
+@pytest.mark.slow
+def test_red_checks_on_github_bring_the_agent_back_with_their_names(place: Place) -> None:
+    place.app.on_head = lambda head: place.app.check(
+        head, "ci", "success" if "fixed" in place.app.bare.git("ls-tree", "--name-only", head) else "failure"
+    )
+    agent = "cp $RECONCILE_PROMPT ../told.$RECONCILE_ATTEMPT; echo x > $([ $RECONCILE_ATTEMPT = 1 ] && echo try || echo fixed)"
+    argv = ["sh", "-c", f"{agent}; git add . && git commit -qm work"]
+    policy = {"requiredChecks": ["ci"]}
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent={"argv": argv}, mergePolicy=policy)
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done", timeout=100)
+
+    place.all_done("Do a")
+    told = next(place.root.parent.rglob("told.2")).read_text()
+    assert "checks of the forge failed: ci (https://" in told
+
+
+@pytest.mark.slow
+def test_while_github_is_silent_agents_work_and_nothing_is_lost(place: Place) -> None:
+    place.reconcile("apply", "-f", str(place.three()))
+    place.hub.fault(faults.server_error(502), on="graphql", times=4)
+
+    place.reconcile("watch", "--until-done", timeout=110)
+
+    place.all_done("Do a", "Do b", "Do c")
+
+
+def test_nobody_logged_in_holds_the_manifest_and_says_what_to_do(place: Place) -> None:
+    del place.env["GH_TOKEN"]
+
+    place.reconcile("watch", "-f", str(place.three()), "--until-done", code=3)
+
+    (epic,) = place.json("status")["epics"]
+    degraded = next(each for each in epic["conditions"] if each["type"] == "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "ForgeUnavailable")
+    assert "gh auth login" in degraded["message"]
+    assert place.app.bare.heads().keys() == {"main"} and place.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("READ", "may not push"),
+        pytest.param("archived", "archived", marks=pytest.mark.slow),
+        pytest.param("queue", "merge queue", marks=pytest.mark.slow),
+        pytest.param("squash", "'squash'", marks=pytest.mark.slow),
+    ],
+)
+def test_what_the_repository_forbids_is_one_condition_and_no_failure_of_tasks(
+    place: Place, what: str, said: str
+) -> None:
+    match what:
+        case "READ":
+            place.app.permission = "READ"
+        case "archived":
+            place.app.archived = True
+        case "queue":
+            place.app.protect("main", queue=True)
+        case "squash":
+            place.app.allow_squash = False
+
+    place.reconcile("watch", "-f", str(place.three()), "--until-done", code=3)
+
+    (epic,) = place.json("status")["epics"]
+    assert said in next(each["message"] for each in epic["conditions"] if each["type"] == "Degraded")
+    assert {task["waiting"]["reason"] for task in epic["tasks"]} <= {"ForgeUnavailable"}
+
+
+@pytest.mark.slow
+def test_pull_requests_of_github_are_listed_and_shown_as_local_ones_are(place: Place) -> None:
+    place.app.on_head = None
+    place.reconcile("apply", "-f", str(place.three()))
+    until(lambda: len(list(place.root.glob(".git/reconcile/runs/work/*/1/exit.json"))) == 2, 60)
+    place.reconcile("apply", "-f", str(place.three()))
+
+    listed = place.json("pr", "list")
+    shown = place.json("pr", "show", "1")
+    diff = place.reconcile("pr", "diff", "1")
+
+    assert [(row["number"], row["checks"], row["url"]) for row in listed] == [
+        (n, "pending", f"https://github.com/acme/app/pull/{n}") for n in (1, 2)
+    ]
+    assert shown["base"] == "main" and len(shown["commits"]) == 1
+    assert diff.startswith("diff --git a/")
+    waiting = [task["waiting"]["reason"] for task in place.json("status")["epics"][0]["tasks"]]
+    assert sorted(waiting) == ["Blocked", "ChecksPending", "ChecksPending"]
+    place.reconcile("approve", listed[0]["task"])
+    assert place.json("pr", "show", "1")["review"] == "approved"
