@@ -66,6 +66,7 @@ def test_a_head_that_is_moved_onto_what_has_landed_is_merged_and_one_without_com
     app.open("agent/x")
     app.open("agent/y")
     landed = hub.commit("acme/app", "main", {"x": "x\n"}, "squashed by hand")
+    assert [app.pull(1).state, app.pull(2).state] == ["OPEN", "OPEN"]
 
     app.bare.update("refs/heads/agent/x", landed)
     app.bare.update("refs/heads/agent/y", first)
