@@ -183,9 +183,9 @@ def test_a_quiet_look_is_cheap_and_starts_nothing(machine: Machine, monkeypatch)
     monkeypatch.setattr(processes, "carriers", None)
     took = []
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.process_time()
         assert len(machine.runner.runs()) == 1000
-        took.append(time.perf_counter() - begun)
+        took.append(time.process_time() - begun)
     assert min(took) < 0.05
 
 
