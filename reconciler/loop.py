@@ -183,7 +183,8 @@ class Loop:
 
     def _pause_s(self, decided: Plan, interval_s: float) -> float:
         self._unsettled = self._unsettled + 1 if decided.unsettled else 0
-        # What an agent that ends at once writes into its new folder may be written before anybody listens there.
+        # What an agent that ends at once writes into its new folder may be written before anybody listens there; and where
+        # somebody deletes such a folder, nobody listens any more.
         looks = min(self._unsettled - 1 if self._unsettled else self._calm, 10)
         interval_s = min(interval_s, UNSETTLED_S * 2**looks)
         self._calm += 1

@@ -292,7 +292,25 @@ def test_it_wakes_when_it_is_woken(world: World) -> None:
     wake = Clockwork(world, somebody_finishes)
     a_loop(world).forever(wake, stop, interval_s=30)
     assert [pull.task for pull in world.pulls.values()] == [X]
-    assert wake.waits[0] == 30
+
+
+def test_after_something_was_done_it_looks_again_soon_then_later_and_later(world: World) -> None:
+    stop = Clockwork(world)
+    wake = Clockwork(world, lambda: stop.set() if len(wake.waits) == 8 else None)
+
+    a_loop(world).forever(wake, stop, interval_s=30)
+
+    assert wake.waits == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_where_nothing_was_done_it_looks_no_sooner_than_it_has_to(world: World) -> None:
+    a_loop(world).until_quiet(Clockwork(world))
+    stop = Clockwork(world)
+    wake = Clockwork(world, lambda: stop.set() if len(wake.waits) == 2 else None)
+
+    a_loop(world).forever(wake, stop, interval_s=30)
+
+    assert wake.waits == [30, 30]
 
 
 def test_it_sleeps_no_longer_than_the_next_timer(world: World) -> None:
