@@ -175,11 +175,10 @@ class World:
         self.heads[task] = self.trees[task].head = head
         return head
 
-    def finish(self, run: RunId, code: int = 0, cause: Cause = Cause.EXITED) -> None:
-        """A run ends by itself."""
-        self.processes[run] = replace(
-            self.processes[run], state=RunState.ENDED, exit=Exit(cause=cause, code=code, at=self.now)
-        )
+    def finish(self, run: RunId, code: int = 0, cause: Cause = Cause.EXITED, report: Report | None = None) -> None:
+        """A run ends by itself, and its agent may say something of it."""
+        record = Exit(cause=cause, code=code, at=self.now)
+        self.processes[run] = replace(self.processes[run], state=RunState.ENDED, exit=record, report=report)
 
     def lose(self, run: RunId) -> None:
         """A run is killed together with whoever would have recorded it."""

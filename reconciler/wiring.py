@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
 
 RUN_MARKER = "RECONCILE_RUN"
+WORKER = ".claude/agents/worker.md"
+_SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
 AGENTS: Mapping[str, Agent] = {
     "aider": aider.agent,
     "claude": claude.agent,
@@ -280,11 +283,21 @@ class _Templates:
 
     def template(self, spec: EpicSpec) -> str:
         """The text of the worker's template, without its front matter."""
-        path = Path(spec.agent.prompt) if spec.agent.prompt else manifest.shipped_agents() / "worker.md"
-        try:
-            return _without_front_matter(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PermanentError(f"{path}: the prompt template can't be read: {error}") from error
+        if spec.agent.prompt:
+            return _without_front_matter(_text(Path(spec.agent.prompt)))
+        own = self._main / WORKER
+        text = _text(own) if own.is_file() else ""
+        # Somebody's worker may be one for another tool: what does not speak of the task can't be its prompt.
+        if not _SPEAKS_OF_THE_TASK.search(text):
+            text = _text(manifest.shipped_agents() / "worker.md")
+        return _without_front_matter(text)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PermanentError(f"{path}: the prompt template can't be read: {error}") from error
 
 
 def _without_front_matter(text: str) -> str:

@@ -11,7 +11,8 @@ import worlds
 from reconciler.agents import claude, command
 from reconciler.desired import AgentKind, AgentSpec
 from reconciler.ports import Assignment
-from reconciler.report import Fault
+from reconciler.report import Fault, Report
+from reconciler.spending import spent
 from reconciler.wiring import AGENTS
 
 SESSION = "0b5d8c1e-7d3f-4e9a-9d43-6f9d3c0c7a11"
@@ -202,3 +203,123 @@ def test_a_command_gets_its_placeholders_and_keeps_every_other_brace() -> None:
 def test_what_a_command_prints_means_nothing() -> None:
     assert command.agent.report(lines(DONE)) is None
     assert worlds.a_run(agent="command").report is None
+
+
+# --- codex, gemini, opencode, aider --------------------------------------------------------------------------
+
+CODEX = (
+    {"type": "thread.started", "thread_id": SESSION},
+    {"type": "turn.started"},
+    {"type": "item.completed", "item": {"type": "agent_message", "text": "Done."}},
+    {"type": "turn.completed", "usage": {"input_tokens": 90, "cached_input_tokens": 40, "output_tokens": 10}},
+)
+GEMINI = (
+    {"type": "init", "session_id": SESSION},
+    {"type": "message", "role": "assistant", "content": "I will", "delta": True},
+    {"type": "tool_result", "output": "x"},
+    {"type": "message", "role": "assistant", "content": "Do", "delta": True},
+    {"type": "message", "role": "assistant", "content": "ne.", "delta": True},
+    {"type": "result", "status": "success", "stats": {"input": 50, "input_tokens": 90, "output_tokens": 10}},
+)
+STEP = {"reason": "stop", "cost": 0.25, "tokens": {"input": 25, "output": 5, "cache": {"read": 99, "write": 0}}}
+OPENCODE = (
+    {"type": "step_finish", "sessionID": "ses_de39160bbffegzcCmRY8P2dJzZ", "part": {**STEP, "reason": "tool-calls"}},
+    {"type": "text", "part": {"text": "Done."}},
+    {"type": "step_finish", "part": STEP},
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "log", "session", "usd"),
+    [
+        (AgentKind.CODEX, CODEX, SESSION, None),
+        (AgentKind.GEMINI, GEMINI, SESSION, None),
+        (AgentKind.OPENCODE, OPENCODE, "ses_de39160bbffegzcCmRY8P2dJzZ", 0.5),
+    ],
+)
+def test_each_says_what_it_did_and_used(kind: AgentKind, log: tuple[object, ...], session: str, usd: float) -> None:
+    report = AGENTS[kind].report(lines("Warning: 256 colors", *log))
+
+    assert report is not None
+    assert (report.done, report.fault, report.said, report.session, report.usd, report.tokens) == (
+        *(True, None, "Done.", session, usd, 60),
+    )
+
+
+def test_an_end_that_is_missing_is_no_success() -> None:
+    for kind, log in ((AgentKind.CODEX, CODEX), (AgentKind.GEMINI, GEMINI), (AgentKind.OPENCODE, OPENCODE)):
+        report = AGENTS[kind].report(lines(*log)[:-30])
+        assert report is not None and (report.done, report.fault) == (False, None), kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "log", "fault"),
+    [
+        (
+            "codex",
+            lines({"type": "turn.failed", "error": {"message": "unexpected status 401 Unauthorized"}}),
+            "unavailable",
+        ),
+        (
+            "codex",
+            lines({"type": "turn.failed", "error": {"message": "last status: 429 Too Many Requests"}}),
+            "usage-limit",
+        ),
+        ("codex", lines({"type": "error", "message": "Reconnecting... waiting for network"}), "network"),
+        ("codex", "Error: thread/resume failed: no rollout found for thread id x\n", "session"),
+        ("codex", lines({"type": "turn.failed", "error": {}}), "failed"),
+        (
+            "gemini",
+            lines({"type": "result", "status": "error", "error": {"message": "API key not valid"}}),
+            "unavailable",
+        ),
+        ("gemini", "When using Gemini API, you must specify the GEMINI_API_KEY environment variable.\n", "unavailable"),
+        ("gemini", 'Error resuming session: Invalid session identifier "x".\n', "session"),
+        ("gemini", "Attempt 9 failed with status 429. Retrying with backoff...\n", "usage-limit"),
+        (
+            "opencode",
+            lines({"type": "error", "error": {"name": "APIError", "data": {"statusCode": 401}}}),
+            "unavailable",
+        ),
+        ("opencode", lines({"type": "error", "error": {"name": "ContextOverflowError"}}), "context"),
+        ("opencode", "\x1b[91m\x1b[1mError: \x1b[0mSession not found\n", "session"),
+        ("aider", "litellm.AuthenticationError: Missing Anthropic API Key\n", "unavailable"),
+        ("aider", "litellm.RateLimitError: wait\nRetrying in 4 seconds...\n", "usage-limit"),
+        ("aider", "Tokens: 1 sent, 0 received.\nModel x/y has hit a token limit!\n", "context"),
+    ],
+)
+def test_their_failures_are_told_apart_too(kind: str, log: str, fault: str) -> None:
+    report = AGENTS[kind].report(log)
+
+    assert report is not None and (report.fault, report.done) == (Fault(fault), False)
+
+
+def test_a_request_of_aiders_that_succeeded_in_the_end_did_not_fail() -> None:
+    log = (
+        "litellm.RateLimitError: wait\nRetrying in 0.2 seconds...\n"
+        "Tokens: 1.0k sent, 12k cache hit, 100 received. Cost: $0.0045 message, $0.0045 session.\n"
+        "Tokens: 2k sent, 1.5k received. Cost: $0.0100 message, $0.0145 session.\nCommit ce3211d Do it\n"
+    )
+
+    report = AGENTS[AgentKind.AIDER].report(log)
+
+    assert report is not None
+    assert (report.fault, report.usd, report.tokens, report.said) == (None, 0.0145, 4600, "Commit ce3211d Do it")
+
+
+def test_of_a_thread_that_was_gone_on_with_only_what_is_new_is_counted() -> None:
+    def run(n: int, tokens: int, session: str = SESSION) -> object:
+        return worlds.a_run(n=n, agent="codex", report=Report(tokens=tokens, session=session, of_session=True))
+
+    assert spent([run(1, 100), run(2, 250), run(3, 40, "another-one")]).tokens == 290
+
+
+def test_a_session_is_gone_on_with_as_each_program_wants_it() -> None:
+    def argv(kind: AgentKind) -> tuple[str, ...]:
+        return AGENTS[kind].invocation(AgentSpec(kind=kind), Assignment(values=VALUES, session=SESSION)).argv
+
+    assert f"--resume={SESSION}" in argv(AgentKind.CLAUDE)
+    assert argv(AgentKind.CODEX)[:3] == ("codex", "exec", "resume") and argv(AgentKind.CODEX)[-2:] == (SESSION, "-")
+    assert f"--resume={SESSION}" in argv(AgentKind.GEMINI)
+    assert f"--session={SESSION}" in argv(AgentKind.OPENCODE)
+    assert SESSION not in " ".join(argv(AgentKind.AIDER))

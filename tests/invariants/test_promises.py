@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cache
 from itertools import product
 
@@ -23,11 +24,12 @@ from reconciler.actions import (
     StartCheck,
     StopAgent,
 )
-from reconciler.desired import EpicSpec
+from reconciler.desired import Budget, EpicSpec
 from reconciler.names import RunKind, TaskId
 from reconciler.observed import Landing, Observed, PullState, Rejection
 from reconciler.planner import EpicPlan, plan
 from reconciler.reasons import Reason
+from reconciler.report import Fault, Report
 
 # One process decides about every kind once; the others would decide about all of them again. Whoever comes first waits
 # for it, and longer than any other test may where the machine has more to do.
@@ -64,6 +66,12 @@ RUNS = {
     "lost": (worlds.a_run(state="lost"),),
     "stopped": (worlds.a_run(exit={"code": None, "cause": "stopped", "stop": "person"}),),
     "unavailable": (worlds.a_run(exit={"code": None, "cause": "unavailable"}),),
+    "limited": (
+        worlds.a_run(
+            exit={"code": 1}, agent="claude", report=Report(fault=Fault.USAGE_LIMIT, retry_at=NOW + timedelta(hours=1))
+        ),
+    ),
+    "failed in its own words": (worlds.a_run(agent="claude", report=Report(fault=Fault.FAILED, tokens=100)),),
     "repaired": (worlds.a_run(why="Conflict", base_tip=BASE),),
     "silent": SILENT,
 }
@@ -186,6 +194,25 @@ def test_no_agent_starts_on_a_task_that_is_not_ours_to_work_on() -> None:
     untouchable = {"claimed by another", "handed over", "stopped", "taken", "deferred", "of a foreign status", "closed"}
     for kind in taking(StartAgent, RestartAgent):
         assert kind.task not in untouchable, kind
+
+
+def test_no_agent_starts_before_its_usage_limit_is_lifted() -> None:
+    for kind in taking(StartAgent, RestartAgent):
+        assert kind.runs != "limited", kind
+
+
+def test_a_spent_budget_changes_nothing_but_that_no_agent_starts() -> None:
+    spent = worlds.an_epic(budget=Budget(tokens=100))
+    for kind in (kind for kind in EVERY_KIND if kind.runs == "failed in its own words"):
+        decided = plan(worlds.wanted(spent), kind.observed(spent)).epics[0]
+        starts = {type(action) for action in decided.actions} & {StartAgent, RestartAgent}
+        assert not starts, kind
+        others = [a for a in decide(kind).actions if not isinstance(a, StartAgent)]
+        assert [_deed(a) for a in decided.actions] == [_deed(a) for a in others], kind
+
+
+def _deed(action: Action) -> tuple[object, ...]:
+    return type(action), action.task, action.reason
 
 
 def test_nothing_lands_that_is_not_green_approved_and_at_rest() -> None:

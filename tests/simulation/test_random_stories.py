@@ -10,11 +10,13 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import pytest
 import worlds
 from stories import inline
 
+from reconciler import report
 from reconciler.actions.block_task import retrying
 from reconciler.desired import Desired, EpicSpec, MergeMode, OnConflict, Review
 from reconciler.loop import Loop, Tick
@@ -39,7 +41,7 @@ DEEDS = (
     "commit bad-{task}; exit 0", "commit fix; exit 0", "exit 0", "exit 1", "dirty half-{task}; exit 1", "die",
     "commit {task}; dirty rest-{task}; exit 0", "commit {task}; die", "merge; exit 0", "merge; commit {task}; exit 0",
     "close; exit 0", "commit {task}; close; exit 0", "commit {task}; close; stay", "block; exit 0",
-    "commit {task}; hint; stay", "unavailable", "stay", "beg; exit 1", "boast; commit {task}; exit 0", "reset; exit 0",
+    "commit {task}; hint; stay", "unavailable", "limit", "stay", "beg; exit 1", "boast; commit {task}; exit 0", "reset; exit 0",
 )  # fmt: skip
 
 
@@ -256,6 +258,9 @@ class Chaos:
                 world.edit(task, labels=labels | {"phase:merged"})
             case ["unavailable"]:
                 world.finish(run, 127, Cause.UNAVAILABLE)
+            case ["limit"]:
+                lifted = world.now + timedelta(minutes=5)
+                world.finish(run, 1, report=report.Report(fault=report.Fault.USAGE_LIMIT, retry_at=lifted))
 
     # --- people, silence, death ----------------------------------------------------------------------------
 

@@ -1,0 +1,132 @@
+"""Agents that are known, before any of them works: which are here, what a first manifest says, what they are told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from strangers import AGENT, Place
+
+KINDS = ("claude", "codex", "gemini", "opencode", "aider")
+USUAL = "/usr/local/bin:/usr/bin:/bin"  # without what the machine of whoever runs the tests has beside that
+
+
+EPIC = "apiVersion: reconcile/v1\nkind: Epic\nmetadata: {{name: x}}\nspec: {{agent: {agent}}}\n"
+
+
+class Machine(Place):
+    """A machine with these agents' programs on the PATH; none of them does anything."""
+
+    def __init__(self, folder: Path, *agents: str) -> None:
+        super().__init__(folder)
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.env = {**self.env, "PATH": f"{self.bin}:{USUAL}", "HOME": str(folder)}
+        self.env = {name: value for name, value in self.env.items() if not name.endswith("_API_KEY")}
+        for agent in agents:
+            self.program(agent, 'test "$1" = --version && echo 9.8.7')
+
+    def program(self, name: str, script: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.bin / name).chmod(0o755)
+
+    def begun(self, *args: str) -> dict:
+        """The spec of the manifest that `init` writes."""
+        self.reconcile("init", *args)
+        name = "reconcile.yaml" if args else "epic.yaml"
+        return yaml.safe_load((self.root / name).read_text())["spec"]
+
+    def checked(self, name: str) -> dict:
+        (found,) = (each for each in self.json("doctor", code=None)["checks"] if each["name"] == name)
+        return found
+
+
+@pytest.mark.parametrize("arguments", [(), ("--justfile",)])
+def test_a_first_manifest_names_the_first_agent_that_is_here(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    place = Machine(tmp_path, "aider", "codex")
+
+    spec = place.begun(*arguments)
+
+    assert spec["agent"] == {"kind": "codex", "timeout": "2h"}
+    assert place.reconcile("diff", "-f", "reconcile.yaml" if arguments else "epic.yaml", code=None)
+
+
+def test_without_an_agent_a_first_manifest_has_a_place_for_one(tmp_path: Path) -> None:
+    assert Machine(tmp_path).begun()["agent"]["kind"] == "command"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
+def test_that_claude_works_as_root_is_for_a_person_to_allow(tmp_path: Path) -> None:
+    place = Machine(tmp_path, "claude")
+    place.env.pop("IS_SANDBOX", None)
+
+    assert "env" not in place.begun()["agent"]
+
+    decided = place.json("diff", "-f", "epic.yaml", code=None)["epics"][0]
+    assert decided["degraded"]["reason"] == "AgentUnavailable"
+    assert "IS_SANDBOX=1" in decided["degraded"]["message"]
+    text = (place.root / "epic.yaml").read_text()
+    (place.root / "epic.yaml").write_text(text.replace("# env:", "env:"))
+    assert "degraded" not in place.json("diff", "-f", "epic.yaml", code=None)["epics"][0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_profile_that_ships_is_enough_and_a_program_that_is_not_there_starts_nothing(
+    tmp_path: Path, kind: str
+) -> None:
+    place = Machine(tmp_path)
+    (place.root / "epic.yaml").write_text(EPIC.format(agent=kind))
+
+    decided = place.json("diff", "-f", "epic.yaml", code=None)["epics"][0]
+
+    assert decided["degraded"] == {
+        "reason": "AgentUnavailable",
+        "message": f"the program '{kind}' is not on the agent's PATH",
+    }
+
+
+def test_the_doctor_says_what_of_a_login_can_be_seen(tmp_path: Path) -> None:
+    place = Machine(tmp_path, "gemini", "opencode")
+    assert "no sign of a login" in place.checked("gemini")["message"]
+
+    place.env["GEMINI_API_KEY"] = "secret-of-mine"
+    (tmp_path / ".local" / "share" / "opencode").mkdir(parents=True)
+    (tmp_path / ".local" / "share" / "opencode" / "auth.json").write_text("{}")
+
+    assert place.checked("gemini")["message"] == "$GEMINI_API_KEY is set"
+    assert place.checked("opencode")["message"] == "configured in ~/.local/share/opencode/auth.json"
+
+
+def test_the_doctor_looks_for_the_program_of_a_known_agent_where_a_manifest_needs_it(tmp_path: Path) -> None:
+    place = Machine(tmp_path)
+    (place.root / "epic.yaml").write_text(EPIC.format(agent="gemini"))
+    place.reconcile("apply", "-f", "epic.yaml", code=None)
+
+    found = place.checked("gemini")
+
+    assert (found["state"], "the agents of x are this program" in found["message"]) == ("problem", True)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ("---\nname: worker\n---\nOurs: do $TASK_ID.\n", "Ours: do"),
+        ("---\nname: worker\n---\nYou review colours.\n", "You do one task, alone"),
+        (None, "You do one task, alone"),
+    ],
+    ids=["speaks of the task", "is about something else", "is not there"],
+)
+def test_a_repositorys_own_worker_wins_where_it_speaks_of_the_task(tmp_path: Path, own: str | None, told: str) -> None:
+    place = Place(tmp_path)
+    if own:
+        (place.root / ".claude" / "agents").mkdir(parents=True)
+        (place.root / ".claude" / "agents" / "worker.md").write_text(own)
+    heard = tmp_path / "heard"
+    agent = {"argv": ["sh", "-c", f'head -n 1 "$RECONCILE_PROMPT" > {heard}; {AGENT}']}
+    tasks = [{"key": "a", "title": "Do a"}]
+
+    place.reconcile("apply", "-f", str(place.manifest(agent=agent, tasks=tasks)), "--wait", "--timeout", "50s")
+
+    assert heard.read_text().startswith(told)
