@@ -28,11 +28,13 @@ from worlds import (
     wanted,
 )
 
+from reconciler.desired import Budget
 from reconciler.errors import ChangedError, ManifestError, PermanentError, TemporaryError
 from reconciler.executor import Outcome
 from reconciler.names import Sha, TaskId
 from reconciler.planner import Plan, plan
 from reconciler.render import document, safe, text
+from reconciler.report import Report
 
 X = (TaskId("x"),)
 HOSTILE = {
@@ -495,3 +497,21 @@ def test_no_color_is_plain_on_a_terminal_too(monkeypatch, capsys):
 
     assert "\x1b" not in plain
     assert "\x1b" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("tokens", "stage", "words"),
+    [
+        (10, "", ""),
+        (80, "low", "80 of 100 tokens are used"),
+        (120, "spent", "no other starts until the budget is raised"),
+    ],
+)
+def test_a_budget_is_said_to_run_low_and_then_to_be_spent(tokens, stage, words):
+    run = a_run(agent="codex", report=Report(done=True, tokens=tokens))
+    spec = an_epic(budget=Budget(tokens=100))
+
+    said = text.budget(plan(wanted(spec), seen(a_task(), runs={TaskId("x-1"): (run,)})).epics[0])
+
+    assert said[0] == stage
+    assert words in said[1]

@@ -70,6 +70,16 @@ class Wheel:
             if stray not in known:
                 self.out.chat(text.stray(stray))
 
+    def _budgets(self, tick: Tick) -> Iterator[Event]:
+        """Say, once of each, which budgets run low and which are used up."""
+        before = {epic.name: text.budget(epic)[0] for epic in self.told.epics} if self.told else {}
+        for epic in self.mine(tick.plan).epics:
+            stage, words = text.budget(epic)
+            if stage and before.get(epic.name) != stage:
+                self.out.chat(words)
+                values = {"manifest": epic.name, "message": words}
+                yield Event(at=tick.observed.at, event="BudgetLow", values=values)
+
     def _mine(self, name: str) -> bool:
         return self.names is None or name in self.names
 
@@ -78,8 +88,8 @@ class Wheel:
         if tick.plan is self.told and not tick.outcomes:
             return  # nothing has changed
         self.say_strays(tick.plan)
+        events = list(self._budgets(tick))
         self.told = tick.plan
-        events = []
         for outcome in tick.outcomes:
             said = document.outcome(outcome)
             if not self.out.for_people:  # a watch of weeks would gather all that it ever did

@@ -24,6 +24,7 @@ from reconciler.render.status import status
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import describe
 from reconciler.render.words import counted, span
+from reconciler.spending import running_low, used_up
 
 PIPE_WIDTH = 1000
 TOGETHER = 4
@@ -66,6 +67,16 @@ def stray(found: Stray) -> str:
         f"{line(found.task)}: {line(found.path)} is an orphaned worktree: {found.why}; "
         f"'reconcile prune {line(found.task)}' saves what is in it and removes it"
     )
+
+
+def budget(epic: EpicPlan) -> tuple[str, str]:
+    """Whether a budget is `low` or `spent`, and the line that says so; two empty texts where it is neither."""
+    used, name = epic.spend, line(epic.name)
+    if words := used_up(epic.spec.budget, used):
+        return "spent", f"{name}: {words}; running agents finish, no other starts until the budget is raised"
+    if words := running_low(epic.spec.budget, used):
+        return "low", f"{name}: {words}; no agent starts once it is used up"
+    return "", ""
 
 
 def error(failed: ReconcileError) -> str:
