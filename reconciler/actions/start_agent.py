@@ -141,9 +141,7 @@ class StartAgent(Action):
                 "RECONCILE_BRANCH": branch_of(self.subject.id),
                 "RECONCILE_BASE": self.spec.base,
                 "RECONCILE_ATTEMPT": str(self.attempt),
-                "BEADS_DIR": f"{self.spec.repository}/.beads",
-                "BEADS_NO_DAEMON": "1",  # one would outlive the run, or be ended with it
-                "CLAUDE_SESSION_ID": str(self.run),  # what Beads notes of who closes a task
+                **self._for_beads(),
                 **started.env,
                 **spec.env,
             },
@@ -159,6 +157,16 @@ class StartAgent(Action):
             agent=spec.kind,
             prompt_on_stdin=started.prompt_on_stdin,
         )
+
+    def _for_beads(self) -> dict[str, str]:
+        """What lets an agent's own `bd` work on its task: the right database, in the name that holds the claim."""
+        return {
+            "BEADS_DIR": f"{self.spec.repository}/.beads",
+            "BD_ACTOR": self.us,
+            "BEADS_ACTOR": self.us,
+            "BEADS_NO_DAEMON": "1",  # one would outlive the run, or be ended with it
+            "CLAUDE_SESSION_ID": str(self.run),  # what Beads notes of who closes a task
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
