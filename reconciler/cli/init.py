@@ -10,8 +10,12 @@ import click
 from reconciler import wiring
 from reconciler.cli import first_agent, recipes
 from reconciler.cli.found import checks
-from reconciler.cli.output import Output, act, common
+from reconciler.cli.output import Output, act, common, here
 from reconciler.errors import UsageError
+from reconciler.graph import Index, order
+from reconciler.observed import Unknown
+from reconciler.observer import ask
+from reconciler.render import safe
 
 TEMPLATE = """\
 # What you want: the loop compares this with what it sees and brings the two together.
@@ -23,6 +27,16 @@ kind: Epic
 metadata:
   name: {name}
 spec:
+{work}
+  base: {base}
+  maxAgents: 2
+{agent}
+  mergePolicy:
+    checks: {checks}
+    review: none        # human: a person approves every pull request first
+"""
+
+TASKS = """\
   tasks:
     - key: first
       title: Say what is to be done
@@ -31,14 +45,9 @@ spec:
       acceptance: What must be true when it is done.
     - key: second
       title: Something that needs the first
-      dependsOn: [first]
-  base: {base}
-  maxAgents: 2
-{agent}
-  mergePolicy:
-    checks: {checks}
-    review: none        # human: a person approves every pull request first
-"""
+      dependsOn: [first]"""
+EPICS_MOST = 10
+TITLE_MOST = 60
 
 
 ANY_AGENT = """\
@@ -74,6 +83,7 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
         out.chat(f"the checkout is on no branch: base {base} is a guess, look at it")
     found = list(checks(located.main))
     text = TEMPLATE.format(
+        work=_work(out),
         file=file,
         pad=" " * max(1, len(f" -f {file}") - 1),
         name=_name(located.main),
@@ -88,6 +98,23 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
     kind = first_agent.found(environ)
     what = f"agent: {kind}; {what}" if kind else what
     return _said(out, [f"wrote {file}; {what}"], _next(file, base, what, "tasks" if kind else "tasks and which agent"))
+
+
+def _work(out: Output) -> str:
+    """What is to be done: an epic of the Beads database that is here, else tasks to be filled in."""
+    site = here()
+    if not (database := ask(site.database)) or isinstance(database, Unknown):
+        return TASKS
+    tasks = ask(site.tracker.tasks)
+    if isinstance(tasks, Unknown):
+        out.chat(f"the tasks of the Beads database can't be read: {tasks.why}")
+        return TASKS
+    index = Index(tasks)
+    epics = sorted((task for task in tasks.values() if index.is_epic(task.id) and not task.closed), key=order)
+    if not epics:
+        return TASKS
+    first, *others = (f"{task.id}   # {safe.line(task.title, TITLE_MOST)}" for task in epics[:EPICS_MOST])
+    return "\n".join([f"  epic: {first}", *(f"  # epic: {other}" for other in others)])
 
 
 def _said(out: Output, done: list[str], told: str) -> int:

@@ -189,6 +189,15 @@ def test_a_missing_program_is_named_with_what_to_do(fake: Fake) -> None:
     assert "install Beads" in str(said.value.hint)
 
 
+def test_no_other_program_is_taken_for_bd(fake: Fake) -> None:
+    bd = fake.here / "bin" / "bd"
+    bd.rename(bd.with_name("br"))
+
+    with pytest.raises(PermanentError, match="bin/br, which goes by other rules, is not used"):
+        fake.tracker().tasks()
+    assert fake.calls() == []
+
+
 @pytest.mark.parametrize("version", ["0.20.1", "0.24.0"])
 def test_a_version_that_cannot_change_labels_is_refused_by_name(fake: Fake, version: str) -> None:
     fake.does(version=version)

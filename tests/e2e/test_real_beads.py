@@ -15,7 +15,7 @@ KINDS = [
     pytest.param("bd-sqlite"),
     pytest.param("bd", marks=pytest.mark.slow),
 ]
-LONG_S = 100
+LONG_S = 110
 
 
 class Project(Place):
@@ -46,6 +46,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     return Project(tmp_path, request.param)
 
 
+@pytest.mark.timeout(300)  # a hundred commands of bd, each half a second
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_epic_made_with_bd_is_worked_off_and_closed(tmp_path: Path, kind: str) -> None:
     project = Project(tmp_path, kind, bare=False)
@@ -119,6 +120,19 @@ def test_agents_say_the_same_words_whoever_keeps_the_tasks(project: Project) -> 
     assert project.tasks()[task]["notes"] == "no key"
     assert project.json("task", "show", task)["labels"] == ["a"]
     assert "bd create" in project.reconcile("task", "create", "Another", code=1)
+
+
+@pytest.mark.parametrize("kind", ["bd-sqlite"])
+def test_init_writes_a_manifest_for_the_epic_that_is_there(tmp_path: Path, kind: str) -> None:
+    project = Project(tmp_path, kind)
+    epic = project.db.make("Rewrite it: all", "--type=epic")
+    task = project.db.make("Do it", f"--parent={epic}")
+
+    project.reconcile("init")
+
+    assert f"epic: {epic}" in (project.root / "epic.yaml").read_text()
+    planned = project.json("diff", "-f", "epic.yaml", code=1)["epics"][0]
+    assert [(a["action"], a["task"]) for a in planned["actions"]] == [("StartAgent", task)]
 
 
 @pytest.mark.parametrize("kind", ["bd-sqlite"])

@@ -81,8 +81,10 @@ class Bd:
         """The one on the PATH, asked for its version once. Raises PermanentError where there is none that can be used."""
         path = shutil.which("bd", path=self.environ.get("PATH"))
         if path is None:
+            other = shutil.which("br", path=self.environ.get("PATH"))
             raise PermanentError(
-                "the tasks are in a Beads database, and there is no 'bd' on the PATH",
+                "the tasks are in a Beads database, and there is no 'bd' on the PATH"
+                + (f"; {other}, which goes by other rules, is not used in its place" if other else ""),
                 hint="install Beads, or put its 'bd' on the PATH; nothing is written behind its database",
             )
         version = self._version(path)
