@@ -315,7 +315,7 @@ class PullRequest:
     here: Standing = Standing.SAME
     aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base, in a queue
     withheld: str | None = None  # what else the forge wants before it merges
-    outdated: bool = False  # the forge wants the base in it
+    lacks_base: bool = False  # the forge wants the base in it first
     landed: Sha | None = None  # the commit that it became, where it is merged
     left: Sha | None = None  # where its branch still stands on the forge, when it is open no more
 

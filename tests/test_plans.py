@@ -41,16 +41,20 @@ from reconciler.observed import (
     Base,
     Candidate,
     Checkout,
+    CheckResult,
     Conflict,
     Failure,
+    ForgeCheck,
     Landing,
     Observed,
     Occupant,
     PullState,
     Rejection,
+    Rules,
     Run,
     Salvage,
     Since,
+    Standing,
     Task,
     Unknown,
     WorktreeFault,
@@ -70,7 +74,7 @@ SOURCES = {
     "landings": "landings",
 }
 COMMITS = {"base": worlds.BASE, "head": worlds.HEAD, "other": worlds.OTHER}
-COMMIT_FIELDS = ("head", "approved", "opened_head", "baseline", "base_tip", "commit", "base")
+COMMIT_FIELDS = ("head", "landed", "left", "approved", "opened_head", "baseline", "base_tip", "commit", "base")
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
@@ -152,6 +156,8 @@ def _given(
     for source in silent or []:
         if source == "base":
             found["base"] = Unknown("no answer")
+        elif source == "forge for a while":
+            found["pull_requests"] = Unknown("no answer", 30.0)
         else:
             found[SOURCES[source]] = Unknown("no answer")
     tasks_seen = found.pop("tasks", None)
@@ -189,7 +195,9 @@ def _agent(**said: Any) -> dict[str, Any]:
 def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     """What belongs to no task: the base and its checkout, saved work, what can't be used."""
     found: dict[str, Any] = {}
-    base = {name: world.pop(name) for name in ("unpushed", "diverged", "remote") if name in world}
+    base = {name: world.pop(name) for name in ("unpushed", "diverged", "remote", "behind", "frozen") if name in world}
+    if rules := world.pop("rules", None):
+        base["rules"] = Rules(forge="GitHub", **{k: _rule(k, v) for k, v in rules.items()})
     checkout = world.pop("checkout", {})
     found["base"] = Base(
         name="main",
@@ -206,6 +214,10 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     }
     assert not world, f"unknown words: {sorted(world)}"
     return found
+
+
+def _rule(name: str, value: object) -> object:
+    return frozenset(value) if name == "methods" and isinstance(value, list) else _tuple(value)
 
 
 class _World:
@@ -254,6 +266,11 @@ class _World:
         said = _commits(_timed(said))
         if "state" in said:
             said["state"] = PullState(said["state"])
+        if "here" in said:
+            said["here"] = Standing(said["here"])
+        if "elsewhere" in said:
+            results = said.pop("elsewhere").items()
+            said["checks"] = tuple(ForgeCheck(name=name, result=CheckResult(result)) for name, result in results)
         if "rejection" in said:
             said["rejection"] = Rejection(head=worlds.HEAD, text=said["rejection"])
         said.setdefault("number", 6 + len(self.tasks) + 1)

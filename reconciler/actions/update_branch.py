@@ -26,7 +26,7 @@ class UpdateBranch(Action):
     @classmethod
     def due(cls, job: Job) -> Word:
         pull = job.open_pull
-        if pull is None or not pull.outdated or not isinstance(job.candidate, Candidate):
+        if pull is None or not pull.lacks_base or not isinstance(job.candidate, Candidate):
             return None
         # Every landing makes all others outdated: what would not land yet anyway would only be checked once more.
         if job.check_state is not CheckState.PASSED:

@@ -430,12 +430,12 @@ def test_the_base_is_brought_into_a_branch_whose_head_still_is_the_judged_one(th
     there.app.protect("main", strict=True, required=("ci",))
     number, head = there.offered()
     there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
-    assert there.pull().outdated
+    assert there.pull().lacks_base
 
     there.forge.update(number, head)
 
     seen = there.pull()
-    assert seen.head != head and not seen.outdated and seen.here is Standing.BEHIND
+    assert seen.head != head and not seen.lacks_base and seen.here is Standing.BEHIND
     with pytest.raises(ChangedError, match="moved on"):
         there.forge.update(number, head)
 

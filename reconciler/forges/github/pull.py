@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from reconciler.messages import clean
 from reconciler.names import PrNumber, Sha, TaskId, task_of
 from reconciler.observed import ForgeCheck, PullRequest, PullState, Rejection, Standing
 
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STATES = {"OPEN": PullState.OPEN, "CLOSED": PullState.CLOSED, "MERGED": PullState.MERGED}
 
 
@@ -118,7 +120,7 @@ class Pull:
             here=here if self.open else Standing.SAME,
             aside=self.aside(bases) if self.open else None,
             withheld=self.withheld() if self.open else None,
-            outdated=self.open and self.merge_state == "BEHIND",
+            lacks_base=self.open and self.merge_state == "BEHIND",
             landed=self.landed,
             left=None if self.open else self.left,
         )
@@ -139,14 +141,14 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
         # GitHub has been seen to show the checks of another commit.
         own = found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
         return Pull(
-            number=PrNumber(node["number"]),
+            number=PrNumber(int(node["number"])),
             id=node["id"],
             task=task,
             url=node["url"],
             title=clean(node["title"]),
             body=clean(node["body"] or ""),
             state=_STATES[node["state"]],
-            head=Sha(node["headRefOid"]),
+            head=_sha(node["headRefOid"]),
             base=node["baseRefName"],
             author=_who(node.get("author")),
             opened_at=_when(node["createdAt"]),
@@ -191,7 +193,13 @@ def _who(author: Mapping[str, Any] | None) -> str:
 
 
 def _oid(commit: Mapping[str, Any] | None) -> Sha | None:
-    return Sha(commit["oid"]) if commit and commit.get("oid") else None
+    return _sha(commit["oid"]) if commit and commit.get("oid") else None
+
+
+def _sha(name: str) -> Sha:
+    if not _SHA.fullmatch(name):
+        raise ValueError(f"not the name of a commit: {name!r}")
+    return Sha(name)
 
 
 def _when(text: str) -> datetime:

@@ -16,7 +16,7 @@ _CLOSES = re.compile(
 )
 _MENTION = re.compile(r"(?<![\w`.+-])@(?=[A-Za-z0-9])")
 _SKIPS_CI = re.compile(r"\[(\s*)(skip[ -]ci|ci[ -]skip|no[ -]ci|skip[ -]actions|actions[ -]skip)(\s*)\]", re.IGNORECASE)
-_SKIP_TRAILER = re.compile(r"^(\s*skip-checks)(\s*:)", re.IGNORECASE | re.MULTILINE)
+_SKIP_TRAILER = re.compile(r"^(\s*)skip-checks\s*:", re.IGNORECASE | re.MULTILINE)
 _HTML = re.compile(r"<(?=[A-Za-z/!?])")
 
 
@@ -29,7 +29,7 @@ def harmless(text: str) -> str:
     text = _CLOSES.sub(lambda found: f"{found[1]} issue ", clean(text))
     text = _MENTION.sub("(at)", text)
     text = _SKIPS_CI.sub(lambda found: f"({found[2]})", text)
-    text = _SKIP_TRAILER.sub(r"\1 \2", text)
+    text = _SKIP_TRAILER.sub(r"\1skip checks:", text)
     return _HTML.sub("&lt;", text)
 
 

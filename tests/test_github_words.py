@@ -1,0 +1,419 @@
+"""What is decided about GitHub without asking it: answers, checks, reviews, names and texts. Pure, so all cases are tried."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import worlds
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import HEAD, OTHER
+
+from reconciler.desired import ForgeKind
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.forges import choice
+from reconciler.forges.github import answers, check_results, look, pull, query, rules, slug, words
+from reconciler.forges.github.answers import LimitError, LostError
+from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.slug import Slug
+from reconciler.forges.local import message
+from reconciler.names import Sha, TaskId
+from reconciler.observed import CheckResult, Standing
+from reconciler.shell import Finished
+
+APP = Slug("github.com", "acme", "app")
+AT = "2026-01-01T12:00:00Z"
+
+
+# --- which repository ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "git@github.com:acme/app.git", "git@github.com:acme/app", "https://github.com/acme/app.git/",
+        "https://somebody:secret@github.com/acme/app", "ssh://git@github.com/acme/app.git",
+        "ssh://git@ssh.github.com:443/acme/app.git", "git://github.com/acme/app", "https://GitHub.com/acme/app",
+    ],
+)  # fmt: skip
+def test_a_repository_is_named_by_every_form_of_its_url(url: str) -> None:
+    assert slug.parse(url) == APP
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "../app", "/srv/app.git", "file:///srv/app", "https://gitlab.com/acme/app", "git@example.org:acme/app",
+        "https://github.com/acme", "https://github.com/acme/app/extra", "https://github.com.evil.org/acme/app",
+        "git@github.com:acme/..", "ext::sh -c x", "https://github.com/-o/app",
+    ],
+)  # fmt: skip
+def test_what_is_not_on_github_is_no_repository_there(url: str) -> None:
+    assert slug.parse(url) is None
+
+
+def test_other_hosts_are_github_by_their_name_or_by_the_users_word() -> None:
+    assert slug.parse("git@acme.ghe.com:a/b") == Slug("acme.ghe.com", "a", "b")
+    assert slug.parse("git@git.acme.org:a/b", also="git.acme.org") == Slug("git.acme.org", "a", "b")
+
+
+def chosen(*kinds: ForgeKind, url: str | None = "git@github.com:acme/app.git") -> tuple[Slug | None, list[str | None]]:
+    config = (("remote.origin.url", url),) if url else ()
+    specs = [worlds.an_epic(name=f"m{n}", forge=kind) for n, kind in enumerate(kinds)]
+    found = choice.chosen(specs, config)
+    return found.there, [found.refused(spec) for spec in specs]
+
+
+def test_a_remote_on_github_means_github() -> None:
+    assert chosen(ForgeKind.AUTO) == (APP, [None])
+    assert chosen(ForgeKind.GITHUB) == (APP, [None])
+    assert chosen(ForgeKind.LOCAL) == (None, [None])
+
+
+def test_without_a_remote_there_is_no_github() -> None:
+    assert chosen(ForgeKind.AUTO, url=None) == (None, [None])
+    assert "no remote origin" in (chosen(ForgeKind.GITHUB, url=None)[1][0] or "")
+
+
+def test_another_server_is_never_guessed_at() -> None:
+    _, (why,) = chosen(ForgeKind.AUTO, url="git@gitlab.com:acme/app.git")
+    assert "write 'forge: local'" in (why or "")
+
+
+def test_a_repository_has_one_forge_at_a_time() -> None:
+    there, (first, second) = chosen(ForgeKind.AUTO, ForgeKind.LOCAL)
+    assert (there, first) == (APP, None)
+    assert "on GitHub (acme/app), as m0 has it" in (second or "")
+
+
+# --- answers -------------------------------------------------------------------------------------------------
+
+
+def answered(status: int, said: object = None, **headers: str) -> ReconcileError:
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = {"message": said} if isinstance(said, str) else said
+    return answers.refusal(answers.Answer(status=status, headers=told, body=body), "merge #1", now=1000.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "delay"),
+    [
+        (answered(405, "Base branch was modified. Review and try the merge again."), TemporaryError, 4),
+        (answered(405, "Pull Request is not mergeable"), TemporaryError, 15),
+        (answered(405, "At least 1 approving review is required"), TemporaryError, 60),
+        (answered(405, "Merge commits are not allowed on this repository."), TemporaryError, 60),
+        (answered(403, "You're not authorized to push to this branch."), TemporaryError, 60),
+        (answered(422, {"message": "Repository rule violations found"}), TemporaryError, 60),
+        (answered(409, "Head branch was modified."), ChangedError, 0),
+        (answered(403, "You have exceeded a secondary rate limit."), LimitError, 60),
+        (answered(403, "secondary rate limit", retry_after="30"), LimitError, 30),
+        (answered(429, "Too many requests"), LimitError, 60),
+        (answered(403, "API rate limit exceeded", x_ratelimit_remaining="0", x_ratelimit_reset="1500"), LimitError, 500),
+        (answered(403, "API rate limit exceeded", x_ratelimit_remaining="0", x_ratelimit_reset="9"), LimitError, 1),
+        (answered(502), LostError, 15),
+        (answered(408), LostError, 15),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_when_to_ask_again(error: ReconcileError, kind: type[TemporaryError], delay: float) -> None:
+    assert type(error) is kind
+    assert error.delay == delay  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 418, 422, 451])
+def test_what_would_be_refused_again_is_a_persons(status: int) -> None:
+    assert type(answered(status, "no")) is PermanentError
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "kind"),
+    [
+        (4, "To get started with GitHub CLI, please run:  gh auth login", PermanentError),
+        (1, "HTTP 401: Bad credentials", PermanentError),
+        (1, 'Post "https://api.github.com/graphql": EOF', LostError),
+        (1, "dial unix: no such file or directory", LostError),
+        (0, "", LostError),
+    ],
+)
+def test_an_answer_without_a_status_is_lost_or_nobody_is_logged_in(code: int, err: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        answers.read(Finished(code, b"", err.encode()))
+
+
+def test_headers_and_body_are_told_apart_whatever_the_line_ends() -> None:
+    read = answers.read(Finished(1, b'HTTP/2.0 403 Forbidden\r\nRetry-After: 9\r\n\r\n{"message": "x\\n\\ny"}', b""))
+    assert (read.status, read.headers["retry-after"], read.message) == (403, "9", "x\n\ny")
+
+
+@given(st.binary(), st.binary(), st.integers(0, 5))
+def test_no_output_of_gh_is_more_than_an_answer_or_an_error(out: bytes, err: bytes, code: int) -> None:
+    try:
+        read = answers.read(Finished(code, out, err))
+    except ReconcileError:
+        return
+    assert isinstance(read.message, str)
+
+
+# --- checks --------------------------------------------------------------------------------------------------
+
+
+def a_run(name: str = "ci", conclusion: str | None = "SUCCESS", **more: Any) -> dict[str, Any]:
+    status = "COMPLETED" if conclusion else "IN_PROGRESS"
+    return {"__typename": "CheckRun", "name": name, "status": status, "conclusion": conclusion, "databaseId": 1, **more}
+
+
+def a_status(state: str, name: str = "ci") -> dict[str, Any]:
+    return {"__typename": "StatusContext", "context": name, "state": state}
+
+
+VERDICTS = {
+    CheckResult.PASSED: ["SUCCESS", "NEUTRAL", "SKIPPED"],
+    CheckResult.FAILED: ["FAILURE", "TIMED_OUT", "ACTION_REQUIRED", "STARTUP_FAILURE"],
+    CheckResult.VOID: ["CANCELLED", "STALE"],
+    CheckResult.PENDING: [None, "", "SOMETHING_NEW"],
+}
+
+
+@pytest.mark.parametrize(("result", "conclusion"), [(r, c) for r, each in VERDICTS.items() for c in each])
+def test_every_conclusion_has_one_meaning(result: CheckResult, conclusion: str | None) -> None:
+    assert [check.result for check in check_results.results([a_run(conclusion=conclusion)])] == [result]
+
+
+@pytest.mark.parametrize("status", ["QUEUED", "IN_PROGRESS", "WAITING", "REQUESTED", "PENDING"])
+def test_what_is_not_over_has_no_result_whatever_it_says(status: str) -> None:
+    (check,) = check_results.results([a_run(status=status)])
+    assert check.result is CheckResult.PENDING
+
+
+@pytest.mark.parametrize(
+    ("state", "result"),
+    [
+        ("SUCCESS", "passed"),
+        ("FAILURE", "failed"),
+        ("ERROR", "failed"),
+        ("PENDING", "pending"),
+        ("EXPECTED", "pending"),
+    ],
+)
+def test_a_status_has_its_meaning_too(state: str, result: str) -> None:
+    assert [check.result for check in check_results.results([a_status(state)])] == [result]
+
+
+def test_of_runs_of_one_name_the_newest_counts_though_it_has_no_time_yet() -> None:
+    again = a_run(conclusion=None, databaseId=2, startedAt=None)
+    assert [c.result for c in check_results.results([a_run(startedAt=AT), again])] == [CheckResult.PENDING]
+    assert [c.result for c in check_results.results([again, a_run(startedAt=AT)])] == [CheckResult.PENDING]
+
+
+def test_a_check_of_two_events_is_two_checks() -> None:
+    def of(event: str, conclusion: str) -> dict[str, Any]:
+        suite = {"workflowRun": {"event": event, "workflow": {"name": "CI"}}}
+        return a_run(conclusion=conclusion, checkSuite=suite)
+
+    found = check_results.results([of("push", "SUCCESS"), of("pull_request", "FAILURE")])
+    assert sorted(check.result for check in found) == [CheckResult.FAILED, CheckResult.PASSED]
+
+
+@given(st.lists(st.sampled_from([a_run("a"), a_run("b", None, databaseId=2), a_status("ERROR", "c")]), unique_by=str))
+def test_the_order_of_an_answer_says_nothing(contexts: list[dict[str, Any]]) -> None:
+    assert check_results.results(contexts) == check_results.results(contexts[::-1])
+
+
+# --- pull requests -------------------------------------------------------------------------------------------
+
+
+def a_node(**more: Any) -> dict[str, Any]:
+    return {
+        "number": 1, "id": "PR_1", "url": "https://github.com/acme/app/pull/1", "state": "OPEN", "title": "T", "body": "",
+        "isDraft": False, "isCrossRepository": False, "headRefName": "agent/x-1", "headRefOid": HEAD, "headRef": None,
+        "baseRefName": "main", "createdAt": AT, "closedAt": None, "mergeCommit": None, "author": {"login": "robot"},
+        "mergeStateStatus": "CLEAN", "reviewDecision": None, "isInMergeQueue": False, "autoMergeRequest": None, **more,
+    }  # fmt: skip
+
+
+def a_review(state: str, by: str = "alice", head: Sha = HEAD, kind: str = "User") -> dict[str, Any]:
+    author = {"__typename": kind, "login": by}
+    return {"author": author, "state": state, "submittedAt": AT, "body": f"says {by}", "commit": {"oid": head}}
+
+
+def of(**more: Any) -> Pull:
+    found = pull.decoded(a_node(**more))
+    assert found
+    return found
+
+
+def reviewed(*reviews: dict[str, Any]) -> Pull:
+    return of(reviews={"nodes": list(reviews)})
+
+
+@pytest.mark.parametrize("branch", ["main", "agent/", "agent/a/b", "agent/..", "agent/--x", "agents/x"])
+def test_only_branches_of_tasks_are_ours(branch: str) -> None:
+    assert pull.decoded(a_node(headRefName=branch)) is None
+
+
+def test_a_fork_is_never_ours_even_one_that_was_deleted() -> None:
+    assert pull.decoded(a_node(isCrossRepository=True, headRepository=None)) is None
+
+
+@pytest.mark.parametrize("wrong", [{"number": None}, {"state": "?"}, {"createdAt": "now"}, {"headRefOid": None}])
+def test_an_answer_that_makes_no_sense_is_an_error(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TemporaryError):
+        pull.decoded(a_node(**wrong))
+
+
+def test_checks_that_github_shows_of_another_commit_are_no_checks_of_this_head() -> None:
+    def rollup(oid: Sha) -> dict[str, Any]:
+        return {"commit": {"oid": oid}, "contexts": {"nodes": [a_run()]}}
+
+    assert of(statusCheckRollup=rollup(OTHER)).checks == ()
+    assert len(of(statusCheckRollup=rollup(HEAD)).checks) == 1
+
+
+def test_an_approval_is_pinned_to_the_head() -> None:
+    assert reviewed(a_review("APPROVED")).approved == HEAD
+    assert reviewed(a_review("APPROVED", head=OTHER)).approved is None
+
+
+@pytest.mark.parametrize("after", ["CHANGES_REQUESTED", "DISMISSED"])
+def test_the_last_word_of_a_reviewer_counts(after: str) -> None:
+    assert reviewed(a_review("APPROVED"), a_review(after)).approved is None
+
+
+def test_one_no_outweighs_every_yes() -> None:
+    seen = reviewed(a_review("APPROVED"), a_review("CHANGES_REQUESTED", by="bert"))
+    assert seen.approved is None
+    assert seen.rejection and seen.rejection.text == "bert: says bert"
+
+
+def test_a_no_to_an_older_head_is_answered_by_the_new_one() -> None:
+    seen = reviewed(a_review("CHANGES_REQUESTED", head=OTHER))
+    assert seen.rejection is None and seen.approved is None
+
+
+def test_nobody_approves_their_own_work_and_no_bot_does() -> None:
+    assert reviewed(a_review("APPROVED", by="robot")).approved is None
+    assert reviewed(a_review("APPROVED", by="ci", kind="Bot")).approved is None
+
+
+@pytest.mark.parametrize(
+    ("state", "aside"),
+    [
+        ({}, None), ({"isDraft": True}, "draft"), ({"baseRefName": "next"}, "on its way to next"),
+        ({"isInMergeQueue": True}, "merge queue"), ({"autoMergeRequest": {"enabledAt": AT}}, "auto-merge"),
+    ],
+)  # fmt: skip
+def test_what_people_did_to_a_pull_request_sets_it_aside(state: dict[str, Any], aside: str | None) -> None:
+    found = of(**state).observed(("main",), None, Standing.SAME).aside
+    assert (aside is None and found is None) or (aside and aside in (found or ""))
+
+
+@pytest.mark.parametrize(
+    ("state", "withheld"),
+    [
+        ({}, False), ({"mergeStateStatus": "UNKNOWN"}, False), ({"mergeStateStatus": "UNSTABLE"}, False),
+        ({"mergeStateStatus": "BLOCKED"}, True), ({"reviewDecision": "REVIEW_REQUIRED"}, True),
+        ({"reviewDecision": "CHANGES_REQUESTED"}, True), ({"reviewDecision": "APPROVED"}, False),
+    ],
+)  # fmt: skip
+def test_what_the_rules_want_beside_checks_is_said(state: dict[str, Any], withheld: bool) -> None:
+    assert (of(**state).withheld() is not None) is withheld
+
+
+def test_only_the_word_of_github_makes_a_branch_outdated() -> None:
+    assert of(mergeStateStatus="BEHIND").observed(("main",), None, Standing.SAME).lacks_base
+    assert not of(mergeStateStatus="UNKNOWN").observed(("main",), None, Standing.SAME).lacks_base
+
+
+# --- the query -----------------------------------------------------------------------------------------------
+
+
+def test_names_in_a_query_are_data() -> None:
+    evil = 'x"){id} evil: viewer{login}} #'
+    text = query.Question(slug=APP, bases=(evil,)).text
+    assert f"baseRefName: {json.dumps(evil)}" in text
+    assert "evil: viewer" not in text.replace(json.dumps(evil), "").replace(json.dumps(f"refs/heads/{evil}"), "")
+
+
+# --- how often it is looked ----------------------------------------------------------------------------------
+
+
+def looks_in_an_hour(*pulls: tuple[Pull, timedelta], cost: int) -> float:
+    return 3600 / look.fresh_s(pulls, cost) * cost
+
+
+OLD, YOUNG = timedelta(hours=1), timedelta(seconds=5)
+
+
+def test_an_idle_hour_costs_at_most_three_hundred_points() -> None:
+    green = of(statusCheckRollup={"commit": {"oid": HEAD}, "contexts": {"nodes": [a_run()]}})
+    assert looks_in_an_hour(*[(green, OLD)] * 50, cost=4) <= 300
+    assert looks_in_an_hour(*[(of(), OLD)] * 50, cost=4) <= 300  # nothing checks them, and nothing will
+
+
+def test_a_busy_hour_costs_at_most_a_thousand_points_and_is_looked_at_often() -> None:
+    busy = of(statusCheckRollup={"commit": {"oid": HEAD}, "contexts": {"nodes": [a_run(conclusion=None)]}})
+    assert looks_in_an_hour(*[(busy, YOUNG)] * 50, cost=4) <= 1000
+    assert look.fresh_s([(busy, YOUNG)], 1) <= 15
+
+
+# --- words ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Closes #1", "fixed: acme/app#12", "RESOLVES https://github.com/a/b/issues/3", "fix GH-3", "[skip ci]", "[CI SKIP]",
+        "[no ci]", "[skip actions]", "@ann", "hi @acme/team", "<b>", "<!-- x -->", "\nskip-checks: true", "close\t#2",
+    ],
+)  # fmt: skip
+def test_no_text_of_a_task_commands_github(text: str) -> None:
+    made = words.harmless(text)
+    assert made != text and words.harmless(made) == made
+
+
+@pytest.mark.parametrize("text", ["a@b.org", "fix the #1 bug first", "a < b", "[skip]", "see #3", "`x@y`"])
+def test_text_that_commands_nothing_stays_as_it_is(text: str) -> None:
+    assert words.harmless(text) == text
+
+
+@given(st.text(), st.text())
+def test_whatever_a_task_says_the_landed_commit_names_it_and_its_head(title: str, body: str) -> None:
+    subject, text = words.message(title, body, TaskId("x-1"), HEAD, 7)
+    assert "\n" not in subject and subject.endswith("(#7)")
+    assert message.landed(f"{subject}\n\n{text}") == ("x-1", HEAD)
+
+
+# --- rules ---------------------------------------------------------------------------------------------------
+
+ABOUT = {
+    "viewerPermission": "WRITE", "isArchived": False,
+    "mergeCommitAllowed": True, "squashMergeAllowed": True, "rebaseMergeAllowed": True,
+}  # fmt: skip
+
+
+def ruled(*found: dict[str, Any], **about: Any):
+    return rules.decoded(APP, "main", {**ABOUT, **about}, False, (list(found), None))
+
+
+def test_rulesets_say_which_methods_are_left() -> None:
+    assert ruled({"type": "required_linear_history"}).methods == {"squash", "rebase"}
+    assert ruled({"type": "required_signatures"}).methods == {"squash", "merge"}
+    assert ruled({"type": "pull_request", "parameters": {"allowed_merge_methods": ["merge"]}}).methods == {"merge"}
+    assert ruled(mergeCommitAllowed=False).methods == {"squash", "rebase"}
+
+
+def test_protection_that_is_switched_off_asks_for_nothing() -> None:
+    told = {"protection": {"enabled": True, "required_status_checks": {"enforcement_level": "off", "contexts": ["ci"]}}}
+    assert rules.decoded(APP, "main", ABOUT, False, (None, told)).required == ()
+
+
+def test_a_ruleset_with_a_queue_is_a_queue() -> None:
+    assert ruled({"type": "merge_queue"}).queue
+    assert ruled().queue is None and ruled().closed is None
+
+
+def test_a_login_without_the_right_to_push_is_told() -> None:
+    assert ruled(viewerPermission=None).closed and ruled(viewerPermission="TRIAGE").closed
+    assert datetime.now(UTC)
