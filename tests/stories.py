@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import worlds
+from merging_world import MergingWorld
 
 from reconciler.desired import Desired, EpicSpec, InlineTask
 from reconciler.loop import Loop, Tick
@@ -33,9 +34,14 @@ class Story:
     one_end: bool = True  # whatever happens on the way, the same work lands
     ends: Callable[[World], bool] = lambda world: all(task.closed for task in world.beads.values())
 
+    kind: type[World] = World
+    strict: bool = False  # a forge elsewhere merges only what has the base in it
+
     def world(self) -> World:
-        made = World(now=worlds.NOW, rivals={frozenset(pair) for pair in self.rivals})
+        made = self.kind(now=worlds.NOW, rivals={frozenset(pair) for pair in self.rivals})
         made.checked = bool(self.epic.merge.checks)
+        if isinstance(made, MergingWorld):
+            made.strict = self.strict
         for fields in self.tasks:
             made.add(**fields)
         return made
@@ -89,6 +95,8 @@ class Teller:
         return timers or any(run.alive for run in self.world.processes.values())
 
     def _agents(self) -> None:
+        if isinstance(self.world, MergingWorld):
+            self.world.run_checks()
         for run in list(self.world.processes.values()):
             if run.state is not RunState.RUNNING:
                 continue

@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import pytest
 import worlds
+from merging_world import MergingWorld
 from stories import Story, Teller, inline, open_pulls
 
 from reconciler.desired import MergeMode, OnConflict
 from reconciler.memory import Fault, World
 from reconciler.names import PrNumber, TaskId
+from reconciler.observed import PullState
 
 
 def _approve_all(world: World) -> None:
@@ -35,6 +37,26 @@ def _cleared(world: World) -> bool:
     landed = world.commits[world.main]
     left = [task for task, head in world.heads.items() if world.commits[head] <= landed]
     return not world.trees and not left and not world.check_trees and not open_pulls(world)
+
+
+def _push_there(world: World, patch: str) -> None:
+    assert isinstance(world, MergingWorld)
+    for task, head in world.there.items():
+        if patch not in world.commits[head]:
+            world.there[task] = world._new_commit(world.commits[head] | {patch}, (head,))
+
+
+def _approve_there(world: World) -> None:
+    assert isinstance(world, MergingWorld)
+    for number, pull in world.pulls.items():
+        world.pulls[number] = replace(pull, approved=world.there.get(pull.task, pull.head))
+
+
+def _merge_all(world: World) -> None:
+    assert isinstance(world, MergingWorld)
+    for number, pull in list(world.pulls.items()):
+        if pull.state is PullState.OPEN:
+            world.merge(number)
 
 
 STORIES = {
@@ -109,6 +131,34 @@ STORIES = {
         },
     ),
 }
+
+
+ELSEWHERE = {
+    "one task, merged elsewhere": Story(kind=MergingWorld),
+    "three tasks, merged elsewhere": Story(
+        kind=MergingWorld,
+        tasks=({"id": "x-1"}, {"id": "x-2"}, {"id": "x-3", "blockers": (TaskId("x-1"), TaskId("x-2"))}),
+    ),
+    "checks are red elsewhere": Story(kind=MergingWorld, deeds={"x-1": ("commit bad-1; exit 0", "commit fix; exit 0")}),
+    "the base is wanted in every branch": Story(
+        kind=MergingWorld, strict=True, tasks=({"id": "x-1"}, {"id": "x-2"})
+    ),
+    "a person pushes to the branch elsewhere": Story(
+        kind=MergingWorld, epic=worlds.an_epic(merge={"protected_paths": ("p",)}),
+        deeds={"x-1": ("commit p; exit 0",)},
+        people={8: lambda world: _push_there(world, "theirs"), 14: _approve_there, 25: _approve_there},
+    ),
+    "a person merges elsewhere": Story(
+        kind=MergingWorld, epic=worlds.an_epic(merge={"mode": MergeMode.MANUAL}),
+        deeds={"x-1": ("commit p; exit 0",)},
+        people={20: lambda world: _merge_all(world), 30: lambda world: _merge_all(world)},
+    ),
+    "the forge is silent for a while": Story(
+        kind=MergingWorld, tasks=({"id": "x-1"}, {"id": "x-2"}),
+        people={n: lambda world: setattr(world, "silent_until", 2) for n in (2, 7, 11)},
+    ),
+}  # fmt: skip
+STORIES |= ELSEWHERE
 
 
 @pytest.mark.parametrize("name", STORIES)
