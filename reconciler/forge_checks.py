@@ -38,8 +38,10 @@ def judged(pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: dat
     required = policy.required_checks or (rules.required if rules else ())
     since = min(pull.seen_at or now, now)
     if required:
-        return _required(required, pull.checks, since, now)
-    return _all(pull.checks, now) if pull.checks else _none(policy, since, now)
+        found = _required(required, pull.checks, since, now)
+    else:
+        found = _all(pull.checks, now) if pull.checks else _none(policy, since, now)
+    return _unless_the_base_is_red(found, pull.checks, required, rules, now)
 
 
 def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime) -> Judged:
@@ -68,6 +70,20 @@ def _all(checks: Sequence[ForgeCheck], now: datetime) -> Judged:
             CheckResult.VOID, f"ended without a verdict: {_named(check.name for check in void)}; run them again"
         )
     return GREEN
+
+
+def _unless_the_base_is_red(
+    found: Judged, checks: Sequence[ForgeCheck], required: Sequence[str], rules: Rules | None, now: datetime
+) -> Judged:
+    """What fails on the base itself is nobody's fault: only what is green, and so mends the base, goes on."""
+    failed = {
+        check.name
+        for check in checks
+        if check.result is CheckResult.FAILED and (check.name in required or not required)
+    }
+    if found.result is not CheckResult.FAILED or not rules or not failed <= rules.red:
+        return found
+    return Judged(CheckResult.PENDING, f"red on the base itself: {_named(failed)}", now + LOOK_AGAIN)
 
 
 def _none(policy: MergePolicy, since: datetime, now: datetime) -> Judged:

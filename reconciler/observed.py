@@ -225,9 +225,8 @@ class Rules:
 
     forge: str  # how people call it
     required: tuple[str, ...] = ()  # names of checks
-    strict: bool = False  # the base must be in a head before it may be merged
     methods: frozenset[str] = frozenset({"merge", "squash", "rebase"})
-    reviews: int = 0  # approvals that the forge itself wants to have seen
+    red: frozenset[str] = frozenset()  # names of checks that fail on the base itself
     closed: str | None = None  # why nothing can be pushed or opened there
     queue: str | None = None  # why nothing can be merged by us, only by the forge
 

@@ -394,7 +394,7 @@ ABOUT = {
 
 
 def ruled(*found: dict[str, Any], **about: Any):
-    return rules.decoded(APP, "main", {**ABOUT, **about}, False, (list(found), None))
+    return rules.decoded(APP, "main", {**ABOUT, **about}, (list(found), None))
 
 
 def test_rulesets_say_which_methods_are_left() -> None:
@@ -406,7 +406,7 @@ def test_rulesets_say_which_methods_are_left() -> None:
 
 def test_protection_that_is_switched_off_asks_for_nothing() -> None:
     told = {"protection": {"enabled": True, "required_status_checks": {"enforcement_level": "off", "contexts": ["ci"]}}}
-    assert rules.decoded(APP, "main", ABOUT, False, (None, told)).required == ()
+    assert rules.decoded(APP, "main", ABOUT, (None, told)).required == ()
 
 
 def test_a_ruleset_with_a_queue_is_a_queue() -> None:

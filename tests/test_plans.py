@@ -217,7 +217,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
 
 
 def _rule(name: str, value: object) -> object:
-    return frozenset(value) if name == "methods" and isinstance(value, list) else _tuple(value)
+    return frozenset(value) if name in ("methods", "red") and isinstance(value, list) else _tuple(value)
 
 
 class _World:

@@ -334,6 +334,13 @@ def test_a_base_with_a_merge_queue_is_landed_on_by_github_alone(there: Place) ->
     assert "merge queue" in (rules(there).queue or "")
 
 
+def test_what_fails_on_the_base_itself_is_seen(there: Place) -> None:
+    there.app.check(there.app.head("main"), "ci", "failure")
+    there.app.check(there.app.head("main"), "lint", "success")
+
+    assert rules(there).red == {"ci"}
+
+
 # --- reviews -------------------------------------------------------------------------------------------------
 
 

@@ -231,7 +231,9 @@ class Look:
                     raise  # what was known of them still is the best that is known
             else:
                 self._told[base] = told
-        return rules.decoded(self._slug, base, page.about, base in page.queues, told[1])
+        return rules.decoded(
+            self._slug, base, page.about, told[1], queue=base in page.queues, red=page.red.get(base, frozenset())
+        )
 
     def _date(self, pulls: Iterable[Pull]) -> None:
         for pull in pulls:

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.forges.github import check_results
 from reconciler.forges.github.pull import Pull, decoded
 from reconciler.forges.github.slug import Slug
 from reconciler.names import PrNumber, Sha, TaskId, branch_of
+from reconciler.observed import CheckResult
 
 PAGE = 100
 BRANCHES_MOST = 100
@@ -32,6 +34,7 @@ fragment whole on PullRequest {{ ...light
     nodes {{ author {{ __typename login }} state submittedAt body commit {{ oid }} }} }}
   statusCheckRollup {{ commit {{ oid }} contexts(first: {PAGE}) {{ {_CONTEXTS} }} }} }}
 """
+_CHECKED = f"... on Commit {{ statusCheckRollup {{ contexts(first: {PAGE}) {{ {_CONTEXTS} }} }} }}"
 _RATE = "rateLimit { cost limit remaining used resetAt }"
 _ABOUT = "nameWithOwner viewerPermission isArchived mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed"
 
@@ -53,7 +56,7 @@ class Question:
         asked += [_branch(n, task) for n, task in enumerate(self.branches)]
         asked += [f"n{number}: pullRequest(number: {number}) {{ ...whole }}" for number in self.numbers]
         asked += [
-            f"base{n}: ref(qualifiedName: {json.dumps(f'refs/heads/{base}')}) {{ target {{ oid }} }} "
+            f"base{n}: ref(qualifiedName: {json.dumps(f'refs/heads/{base}')}) {{ target {{ oid {_CHECKED} }} }} "
             f"queue{n}: mergeQueue(branch: {json.dumps(base)}) {{ id }}"
             for n, base in enumerate(self.bases)
         ]
@@ -72,6 +75,7 @@ class Page:
     about: Mapping[str, Any]
     heads: Mapping[str, Sha]
     queues: frozenset[str]
+    red: Mapping[str, frozenset[str]]  # by base: the checks that fail on it
     more: Mapping[str, str]
     truncated: Mapping[PrNumber, str]
 
@@ -93,6 +97,7 @@ def page(question: Question, data: Mapping[str, Any]) -> Page:
         nodes=by_number,
         about=about,
         heads={base: Sha(ref["target"]["oid"]) for base, ref in refs.items() if ref and ref.get("target")},
+        red={base: _red(ref) for base, ref in refs.items() if ref and ref.get("target")},
         queues=frozenset(base for n, base in enumerate(question.bases) if about.get(f"queue{n}")),
         more={base: info["endCursor"] for base, info in opened.items() if info["hasNextPage"]},
         truncated={number: cursor for number, node in by_number.items() if (cursor := _cut_off(node))},
@@ -121,6 +126,12 @@ def _open(n: int, base: str, after: str | None) -> str:
 def _branch(n: int, task: TaskId) -> str:
     newest = "first: 2, orderBy: { field: CREATED_AT, direction: DESC }"
     return f"branch{n}: pullRequests(headRefName: {json.dumps(branch_of(task))}, {newest}) {{ nodes {{ ...light }} }}"
+
+
+def _red(ref: Mapping[str, Any]) -> frozenset[str]:
+    rollup = ref["target"].get("statusCheckRollup") or {}
+    checks = check_results.results((rollup.get("contexts") or {}).get("nodes") or ())
+    return frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
 
 
 def _cut_off(node: Mapping[str, Any]) -> str | None:

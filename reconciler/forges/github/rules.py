@@ -22,8 +22,16 @@ def read(gh: Gh, slug: Slug, base: str) -> tuple[Any, Any]:
     return rulesets, gh.get(f"{slug.path}/branches/{branch}", missing=_NONE)
 
 
-def decoded(slug: Slug, base: str, about: Mapping[str, Any], queue: bool, told: tuple[Any, Any]) -> Rules:
-    """The rules of a branch. `about`: the repository itself, `queue`: the branch has a merge queue."""
+def decoded(
+    slug: Slug,
+    base: str,
+    about: Mapping[str, Any],
+    told: tuple[Any, Any],
+    *,
+    queue: bool = False,
+    red: frozenset[str] = frozenset(),
+) -> Rules:
+    """The rules of a branch. `about`: the repository itself, `queue`: the branch has one, `red`: checks that fail on it."""
     rulesets, branch = told
     rules = [rule for rule in rulesets or () if isinstance(rule, dict)]
     required = [*_required(rules), *_protected(branch)]
@@ -32,7 +40,7 @@ def decoded(slug: Slug, base: str, about: Mapping[str, Any], queue: bool, told: 
         forge=FORGE,
         required=tuple(dict.fromkeys(required)),
         methods=_methods(about, rules),
-        reviews=max((_reviews(rule) for rule in rules), default=0),
+        red=red,
         closed=_closed(slug, about),
         queue=f"{slug} lands on {base} through its merge queue only" if queued else None,
     )
@@ -75,10 +83,6 @@ def _protected(branch: Any) -> Iterable[str]:
     checks = protection.get("required_status_checks") or {}
     if protection.get("enabled", True) and checks.get("enforcement_level") != "off":
         yield from checks.get("contexts") or ()
-
-
-def _reviews(rule: Mapping[str, Any]) -> int:
-    return int(_parameters(rule).get("required_approving_review_count") or 0)
 
 
 def _parameters(rule: Mapping[str, Any]) -> Mapping[str, Any]:

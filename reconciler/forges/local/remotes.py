@@ -34,6 +34,7 @@ class Remotes:
     def __init__(self, git: Git, config: tuple[str, ...] = ()) -> None:
         self._git = git
         self._config = config  # `key=value`, for the commands that reach a remote
+        self._there: set[Sha] = set()
         self._heard: dict[str, tuple[float, Remote, Sha | None]] = {}
 
     def of(self, base: str) -> Remote:
@@ -155,7 +156,11 @@ class Remotes:
         return Sha(listed[0]) if listed else None
 
     def _here(self, commit: Sha) -> bool:
-        return self._git.objects("cat-file", "-e", commit, ok=(0, 1, 128)).code == 0
+        if commit not in self._there:
+            if self._git.objects("cat-file", "-e", commit, ok=(0, 1, 128)).code:
+                return False
+            self._there.add(commit)  # what is here stays: nothing of ours prunes
+        return True
 
     def _remember(self, remote: Remote, base: str, new: Sha) -> None:
         """Move the remote-tracking branch along, as a push by name does: 'git status' compares with it."""
