@@ -60,25 +60,25 @@ def _by_files(git: Git, prefix: str) -> Refs:
     if not prefix.startswith("refs/") or _ODD.search(prefix) or os.path.lexists(f"{common}/reftable"):
         raise _OnlyGit
     # In this order: who packs a ref takes its file away last.
-    found = {name: (sha, False) for name, sha in _loose(git, prefix).items()}
+    loose = _loose(git, prefix)
     packed = common / "packed-refs"
     listed = git.remembered(("packed", prefix), marks.of_files(packed), lambda: _packed(packed, prefix))
-    return dict(sorted({**{name: (sha, False) for name, sha in listed.items()}, **found}.items()))
+    return dict(sorted({**listed, **loose}.items()))
 
 
-def _loose(git: Git, prefix: str) -> dict[str, Sha]:
+def _loose(git: Git, prefix: str) -> Refs:
     """The refs with a file of their own. A file that has not changed for a while is not read again."""
     before = git.loose.get(prefix, {})
     kept: Loose = {}
-    found: dict[str, Sha] = {}
-    root = f"{git.repository.common}/"
+    found: Refs = {}
+    start = len(f"{git.repository.common}/")
     try:
-        for path, about in _files(f"{root}{prefix.rstrip('/')}", itself=not prefix.endswith("/")):
+        for path, about in _files(git, prefix):
             mark = marks.of_status(about)
             known = before.get(path)
             sha = known[1] if known and known[0] == mark else _said(path)
             if sha:
-                found[path.removeprefix(root)] = sha
+                found[path[start:]] = sha, False
                 if mark:
                     kept[path] = mark, sha
     except OSError as error:
@@ -90,39 +90,41 @@ def _loose(git: Git, prefix: str) -> dict[str, Sha]:
     return found
 
 
-def _files(path: str, *, itself: bool) -> Iterator[tuple[str, os.stat_result]]:
+def _files(git: Git, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    top = f"{git.repository.common}/{prefix.rstrip('/')}"
     try:
-        about = os.lstat(path)
+        about = os.lstat(top)
     except (FileNotFoundError, NotADirectoryError):
         return
     if stat.S_ISREG(about.st_mode):
-        if itself:
-            yield path, about
-    elif stat.S_ISDIR(about.st_mode):
-        yield from _below(path)
-    else:
-        raise _OnlyGit
-
-
-def _below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    try:
-        with os.scandir(folder) as listed:
-            entries = list(listed)
-    except FileNotFoundError:
+        if not prefix.endswith("/"):
+            yield top, about
         return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name.endswith(".lock"):
-            continue  # as git does: it is being written
-        try:
-            about = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        if stat.S_ISDIR(about.st_mode):
-            yield from _below(entry.path)
-        elif stat.S_ISREG(about.st_mode) and not _ODD.search(entry.name):
-            yield entry.path, about
-        else:
-            raise _OnlyGit  # a link, a name that git does not take for one
+    if not stat.S_ISDIR(about.st_mode):
+        raise _OnlyGit
+    folders = [top]
+    while folders:
+        for entry in _entries(folders.pop()):
+            if entry.name.startswith(".") or entry.name.endswith(".lock"):
+                continue  # as git does: it is being written
+            try:
+                about = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(about.st_mode):
+                folders.append(entry.path)
+            elif stat.S_ISREG(about.st_mode) and not _ODD.search(entry.name):
+                yield entry.path, about
+            else:
+                raise _OnlyGit  # a link, a name that git does not take for one
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
 
 
 def _said(path: str) -> Sha | None:
@@ -141,7 +143,7 @@ def _said(path: str) -> Sha | None:
     return Sha(content[:-1].decode())
 
 
-def _packed(path: Path, prefix: str) -> dict[str, Sha]:
+def _packed(path: Path, prefix: str) -> Refs:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -150,7 +152,7 @@ def _packed(path: Path, prefix: str) -> dict[str, Sha]:
         raise _OnlyGit from error
     name = re.escape(os.fsencode(prefix)) + (rb"[^\n]+" if prefix.endswith("/") else rb"(?:/[^\n]+)?")
     rows = re.findall(rb"^([0-9a-f]{40}|[0-9a-f]{64}) (" + name + rb")$", content, re.MULTILINE)
-    return {os.fsdecode(name): Sha(sha.decode()) for sha, name in rows}
+    return {os.fsdecode(name): (Sha(sha.decode()), False) for sha, name in rows}
 
 
 def _by_git(git: Git, prefix: str) -> Refs:

@@ -232,7 +232,7 @@ def _judge(common: Path, place: Path, entries: tuple[Entry, ...], branch: str) -
 
 def _judge_made(entry: Entry, branch: str) -> tuple[WorktreeFault | None, str]:
     leads_to = _gitfile(entry.path)
-    if not (leads_to and entry.admin and (leads_to == entry.admin or same_folder(leads_to, entry.admin))):
+    if not (leads_to and entry.admin and (leads_to == f"{entry.admin}" or same_folder(leads_to, entry.admin))):
         return WorktreeFault.HALF_MADE, "its .git does not lead to this repository"
     if not entry.has("index"):
         return WorktreeFault.HALF_MADE, "its index is missing"
@@ -290,28 +290,27 @@ def _content(path: str) -> str | None:
 
 def _place_of(admin: Path) -> Path | None:
     text = _said(f"{admin}/gitdir")
-    return _normal(admin, text.removesuffix("/.git")) if text else None
+    return Path(_normal(admin, text.removesuffix("/.git"))) if text else None
 
 
-def _gitfile(place: Path) -> Path | None:
+def _gitfile(place: Path) -> str | None:
     """Where the `.git` file at `place` leads; None for anything but such a file."""
-    path = place / ".git"
+    path = f"{place}/.git"
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            return None
-        text = os.fsdecode(path.read_bytes()[:8192]).rstrip("\r\n")
+        plain = stat.S_ISREG(os.lstat(path).st_mode)
     except FileNotFoundError:
         return None
+    text = ((_content(path) or "") if plain else "").rstrip("\r\n")
     target = text.removeprefix("gitdir: ")
     return _normal(place, target) if target != text else None
 
 
-def same_folder(one: Path, other: Path) -> bool:
+def same_folder(one: Path | str, other: Path | str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _normal(start: Path, path: str) -> Path:
-    return Path(os.path.normpath(f"{start}/{path}" if not path.startswith("/") else path))
+def _normal(start: Path, path: str) -> str:
+    return os.path.normpath(f"{start}/{path}" if not path.startswith("/") else path)
 
 
 def _records(listed: bytes) -> Iterator[dict[str, str]]:

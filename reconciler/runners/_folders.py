@@ -82,7 +82,7 @@ class Folders:
     """The run folders of one repository."""
 
     root: Path
-    _seen: dict[tuple[RunKind, str], Subject] = field(default_factory=dict)
+    _seen: dict[RunKind, dict[str, Subject]] = field(default_factory=dict)
     _told: dict[RunId, Told] = field(default_factory=dict)
     _records: dict[RunId, tuple[int, Record]] = field(default_factory=dict)  # of what may live, with its date
 
@@ -101,8 +101,9 @@ class Folders:
         """Every subject that has a folder. One whose folder did not change is not listed again."""
         found: dict[tuple[RunKind, str], Subject] = {}
         for kind in RunKind:
+            seen = self._seen.setdefault(kind, {})
             for entry in _entries(self.root / kind):
-                if usable(entry.name) and (subject := self._subject(kind, entry)):
+                if subject := self._subject(kind, entry, seen):
                     found[kind, entry.name] = subject
         return found
 
@@ -178,14 +179,14 @@ class Folders:
     def _since(self, task: str) -> Path:
         return self.root / RunKind.WORK / task / "since.json"
 
-    def _subject(self, kind: RunKind, entry: os.DirEntry[str]) -> Subject | None:
+    def _subject(self, kind: RunKind, entry: os.DirEntry[str], known: dict[str, Subject]) -> Subject | None:
         try:
             changed = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
-        if not stat.S_ISDIR(changed.st_mode):
+        seen = known.get(entry.name)
+        if not stat.S_ISDIR(changed.st_mode) or not (seen or usable(entry.name)):
             return None
-        seen = self._seen.get((kind, entry.name))
         if seen and seen.changed == changed.st_mtime_ns:
             return seen
         names = os.listdir(entry.path)
@@ -198,7 +199,7 @@ class Folders:
             since="since.json" in names,
             changed=changed.st_mtime_ns if reliable else 0,
         )
-        self._seen[kind, entry.name] = subject
+        known[entry.name] = subject
         return subject
 
     def _what_was_told(self, run: RunId) -> Told:
