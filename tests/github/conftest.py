@@ -27,7 +27,9 @@ class Shell:
     hub: GitHub
     folder: Path
 
-    def __call__(self, *argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Ran:
+    def __call__(
+        self, *argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, stdin: str = ""
+    ) -> Ran:
         """Any program."""
         own = {"PATH": PATH, "HOME": os.environ["HOME"], "GIT_CONFIG_NOSYSTEM": "1"}
         return subprocess.run(
@@ -36,7 +38,7 @@ class Shell:
             env={**own, **(self.hub.env if env is None else env)},
             capture_output=True,
             text=True,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
         )
 
     def pr(self, verb: str, *argv: str, env: Mapping[str, str] | None = None) -> Ran:

@@ -100,10 +100,6 @@ class Reports:
         self.tell_git()
         return made
 
-    def lose_push(self) -> None:
-        """Take the next push, and lose the answer to it."""
-        (self.bare.path / "lose-push").touch()
-
     def landable(self, branch: str) -> Iterable[str]:
         """The commits that may be pushed straight to a protected branch: those that passed, where that is all it asks."""
         rules = self.rules[branch]

@@ -103,6 +103,12 @@ class GitHub(World):
         self._faults.append(planned)
         return planned
 
+    def lose_push(self, name: str) -> None:
+        """Have the next push to a repository taken, and the answer to it lost."""
+        repository = self.find(name)
+        assert repository is not None
+        repository.bare.note("lose-push", "")
+
     def changes(self) -> list[str]:
         """The labels of all requests that may have changed something, in order."""
         return [each.label for each in self.requests if each.changes]

@@ -168,6 +168,15 @@ def test_what_is_merged_may_say_open_for_a_while(run: Shell, app: Repository) ->
     assert [run.seen(1, "state")["state"] for _ in range(2)] == ["OPEN", "MERGED"]
 
 
+def test_a_body_in_chunks_is_read_whole(run: Shell, hub: GitHub, app: Repository) -> None:
+    app.open("agent/x")
+    text = "long " * 20_000
+
+    ran = run("gh", "api", "repos/acme/app/issues/1/comments", "--input", "-", stdin=json.dumps({"body": text}))
+
+    assert (ran.returncode, app.pull(1).comments[0].body) == (0, text), ran.stderr
+
+
 def test_what_is_pushed_may_not_be_taken_in_yet(run: Shell, hub: GitHub, app: Repository) -> None:
     app.open("agent/x")
     old = app.head("agent/x")

@@ -100,9 +100,9 @@ def test_who_may_not_push_is_told_so(run: Shell, app: Repository) -> None:
     assert "ERROR: This repository was archived so it is read-only." in archived.stderr
 
 
-def test_a_push_can_be_taken_without_anybody_hearing_of_it(run: Shell, app: Repository) -> None:
+def test_a_push_can_be_taken_without_anybody_hearing_of_it(run: Shell, hub: GitHub, app: Repository) -> None:
     clone = run.clone()
-    app.lose_push()
+    hub.lose_push("acme/app")
 
     ran = run("git", "push", "origin", "HEAD:refs/heads/new", cwd=clone)
 
