@@ -62,9 +62,9 @@ def unauthorized() -> Fault:
     return refused(401, "Bad credentials")
 
 
-def secondary_limit(retry_after_s: int | None = 60) -> Fault:
-    """403: too much at once, with or without `Retry-After`."""
-    return refused(403, SECONDARY, headers={} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
+def secondary_limit(retry_after_s: int | None = 60, *, status: int = 403) -> Fault:
+    """Too much at once, with or without `Retry-After`; GitHub says 403 or 429."""
+    return refused(status, SECONDARY, headers={} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
 
 
 def primary_limit(number: int = 1) -> Fault:

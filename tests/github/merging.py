@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from github.bare import GITHUB, NOBODY, Refused
 from github.records import Method, Problem, Pull
 from github.repository import Repository
@@ -62,6 +64,20 @@ def merge(
         source.bare.update(f"refs/heads/{pull.branch}", NOBODY, pull.head)
     repository.look()
     return landed
+
+
+def merge_from_queue(repository: Repository, number: int, method: Method = "MERGE") -> str:
+    """What the merge queue does once it is a pull request's turn; the commit on the base. Raises Problem."""
+    pull = repository.pull(number)
+    rules = repository.rules_of(pull)
+    if pull.queue is None:
+        raise Problem("Pull request is not in the merge queue")
+    repository.rules[pull.into] = replace(rules, queue=False)
+    try:
+        return merge(repository, number, method, by="github-merge-queue", expected=pull.head)
+    finally:
+        repository.rules[pull.into] = rules
+        repository.tell_git()
 
 
 def update_branch(repository: Repository, number: int, *, by: str, expected: str | None, rebase: bool = False) -> None:

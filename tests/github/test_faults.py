@@ -18,6 +18,7 @@ from github.faults import Fault
         (faults.unauthorized(), "HTTP 401: Bad credentials"),
         (faults.secondary_limit(), "HTTP 403: You have exceeded a secondary rate limit."),
         (faults.primary_limit(), "GraphQL: API rate limit exceeded for user ID 1."),
+        (faults.secondary_limit(status=429), "HTTP 429: You have exceeded a secondary rate limit."),
         (faults.server_error(502), "HTTP 502"),
         (faults.server_error(503), "HTTP 503"),
         (faults.dropped(), 'Post "https://api.github.com/graphql": EOF'),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from github import GitHub, Repository
+from github import GitHub, Repository, merging
 from github.conftest import Ran, Shell, make_app
 
 OTHER = shutil.which("gh", path="/usr/local/bin:/usr/bin")
@@ -24,6 +25,15 @@ def test_a_pull_request_is_made_once_and_found_again(run: Shell, app: Repository
     assert [(pull.title, pull.body, pull.head) for pull in app.pulls.values()] == [
         ("Add x", "why", app.head("agent/x"))
     ]
+
+
+def test_of_many_who_open_the_same_at_once_one_does(run: Shell, app: Repository) -> None:
+    create = ("gh", "api", "repos/acme/app/pulls", "-f", "head=agent/x", "-f", "base=main", "-f", "title=Add x")
+
+    with ThreadPoolExecutor() as many:
+        codes = [ran.returncode for ran in many.map(lambda _: run(*create), range(4))]
+
+    assert (sorted(codes), list(app.pulls)) == ([0, 1, 1, 1], [1])
 
 
 def test_without_commits_there_is_no_pull_request(run: Shell, app: Repository) -> None:
@@ -206,9 +216,12 @@ def test_where_there_is_a_queue_a_merge_only_lines_up(run: Shell, app: Repositor
     app.open("agent/x")
 
     ran = run.pr("merge", "1", "--squash")
+    lined_up = (app.pull(1).state, app.pull(1).queue is not None)
+    refused = run.api("PUT", "/pulls/1/merge")
+    merging.merge_from_queue(app, 1)
 
-    assert (ran.returncode, app.pull(1).state, app.pull(1).queue is not None) == (0, "OPEN", True)
-    assert "merge queue" in run.api("PUT", "/pulls/1/merge").stdout
+    assert (ran.returncode, lined_up, app.pull(1).state) == (0, ("OPEN", True), "MERGED")
+    assert "Changes must be made through the merge queue" in refused.stdout
 
 
 def test_an_enterprise_server_answers_under_its_own_paths(tmp_path: Path) -> None:
