@@ -41,7 +41,7 @@ def judged(pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: dat
         found = _required(required, pull.checks, since, now)
     else:
         found = _all(pull.checks, now) if pull.checks else _none(policy, since, now)
-    return _unless_the_base_is_red(found, pull.checks, required, rules, now)
+    return _unless_the_base_is_red(found, pull.checks, required, rules)
 
 
 def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime) -> Judged:
@@ -73,7 +73,7 @@ def _all(checks: Sequence[ForgeCheck], now: datetime) -> Judged:
 
 
 def _unless_the_base_is_red(
-    found: Judged, checks: Sequence[ForgeCheck], required: Sequence[str], rules: Rules | None, now: datetime
+    found: Judged, checks: Sequence[ForgeCheck], required: Sequence[str], rules: Rules | None
 ) -> Judged:
     """What fails on the base itself is nobody's fault: only what is green, and so mends the base, goes on."""
     failed = {
@@ -83,7 +83,7 @@ def _unless_the_base_is_red(
     }
     if found.result is not CheckResult.FAILED or not rules or not failed <= rules.red:
         return found
-    return Judged(CheckResult.PENDING, f"red on the base itself: {_named(failed)}", now + LOOK_AGAIN)
+    return Judged(CheckResult.VOID, f"red on the base itself, which is to be mended first: {_named(failed)}")
 
 
 def _none(policy: MergePolicy, since: datetime, now: datetime) -> Judged:

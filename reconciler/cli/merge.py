@@ -15,6 +15,8 @@ from reconciler.actions import (
     ClosePullRequest,
     CloseTask,
     DeleteBranch,
+    FollowBase,
+    FollowBranch,
     Land,
     OpenPullRequest,
     PushBase,
@@ -22,6 +24,7 @@ from reconciler.actions import (
     SetPhase,
     StartCheck,
     StopAgent,
+    UpdateBranch,
 )
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.defaults import Asked, spawned_alone, undecided
@@ -39,7 +42,7 @@ from reconciler.wiring import Site
 
 MERGE_HALF = (
     CloseEpic, ClosePullRequest, CloseTask, DeleteBranch, Land, OpenPullRequest, PushBase, RemoveWorktree, SetPhase,
-    StartCheck,
+    StartCheck, FollowBase, FollowBranch, UpdateBranch,
 )  # fmt: skip
 
 
@@ -131,4 +134,6 @@ def _of_the_merge_half(action: Action) -> bool:
 
 
 def _checking(decided: Plan) -> bool:
-    return any(word.reason is Reason.CHECKS_RUNNING for epic in decided.epics for word in epic.waiting.values())
+    words = [word for epic in decided.epics for word in epic.waiting.values()]
+    # Those of a forge elsewhere are awaited for as long as they may end by themselves.
+    return any(w.reason is Reason.CHECKS_RUNNING or (w.reason is Reason.CHECKS_PENDING and w.until) for w in words)

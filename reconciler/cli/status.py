@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel
 from reconciler.desired import AgentSpec, Desired
 from reconciler.errors import ReconcileError, UsageError
+from reconciler.forges.github import GitHubForge
 from reconciler.loop import Tick
 from reconciler.names import RunKind, TaskId, usable
 from reconciler.observed import Run
@@ -40,13 +42,30 @@ def status_command(name: str | None, out: Output) -> int:
     if name is not None and name not in known:
         raise UsageError(f"no manifest {name} is recorded here; known: {', '.join(known) or 'none'}")
     shown = document.status(tick.plan, tick.observed, {each: site.recorded.status(each) for each in known})
+    if isinstance(site.forge, GitHubForge):
+        shown["forge"] = spending(site.forge)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
     # Where a pipe is told, nothing that draws pictures is imported.
     live = importlib.import_module("reconciler.cli.live") if out.interactive else None
     out.answer(shown, lambda: live.once(site, tick, shown, out) if live else text.status(shown))
+    if "forge" in shown:
+        out.chat(text.spending(shown["forge"]))
     for stray in tick.plan.strays:
         out.chat(text.stray(stray))
     return 0
+
+
+def spending(forge: GitHubForge) -> dict[str, Any]:
+    """What GitHub says of its limit for this login, for everything that uses it; null before it has said anything."""
+    spent = forge.spent
+    return {
+        "kind": "github",
+        "repository": str(forge.slug),
+        "pointsThisHour": spent.used,
+        "pointsLeft": spent.left,
+        "pointsPerHour": spent.limit,
+        "resetAt": spent.reset_at,
+    }
 
 
 @click.command("describe")

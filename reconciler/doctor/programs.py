@@ -129,9 +129,19 @@ def _needs(scene: Scene) -> Mapping[str, str]:
         for spec in scene.epics
         if spec.agent.program and "PATH" not in spec.agent.env
     }
+    if there := _github(scene):
+        found["gh"] = f"pull requests are on GitHub ({there})"
     if database := _database(scene):
         found["bd"] = f"the tasks are in a Beads database ({database})"
     return found
+
+
+def _github(scene: Scene) -> str | None:
+    try:
+        there = scene.site.chosen.there if scene.site and scene.epics else None
+    except ReconcileError:
+        return None  # said of the manifests themselves
+    return str(there) if there else None
 
 
 def _database(scene: Scene) -> str | None:

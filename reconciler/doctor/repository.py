@@ -15,11 +15,13 @@ from reconciler.desired import Desired, EpicSpec
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.errors import ReconcileError
+from reconciler.forges.github import GitHubForge
 from reconciler.names import BRANCH_PREFIX
 from reconciler.render.words import span
 from reconciler.wiring import IDENTITY, Remote, Site
 
 PUSH_S = 30.0
+FORGE_S = 30.0
 # A git that is at work holds these for less.
 STALE_AFTER_S = 60.0
 LOCKS = ("index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock")
@@ -33,7 +35,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="identity", look=lambda: _identity(site))
     yield Probe(name="branches", look=lambda: _in_the_way(site))
     yield Probe(name="git locks", look=lambda: _git_locks(scene, site))
-    yield Probe(name="forge", look=lambda: _forges(scene, site))
+    yield Probe(name="forge", look=lambda: _forges(scene, site), limit_s=FORGE_S)
     for base in sorted({spec.base for spec in scene.epics if spec.merge.push}):
         yield Probe(name=f"push {base}", look=partial(_push, site, base), limit_s=PUSH_S + 2)
 
@@ -109,18 +111,42 @@ def _git_locks(scene: Scene, site: Site) -> Iterator[Finding]:
 def _forges(scene: Scene, site: Site) -> Iterator[Finding]:
     """Whether pull requests can be kept where the manifests want them."""
     held = site.forges(Desired(epics=scene.epics))
+    unfit = {spec.name for spec in scene.epics if site.chosen.refused(spec)}
     for name, why in held.items():
         yield Finding(
             name="forge",
             state=State.PROBLEM,
             found=name,
             message=f"it is held: {why}",
-            hint="mend its manifest and apply it",
+            hint="mend its manifest and apply it" if name in unfit else "",
         )
     if not scene.epics and (any_manifest := site.forges(Desired(epics=(EpicSpec(name="new"),)))):
         yield Finding(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
     elif not held:
-        yield Finding(name="forge", found="local")
+        yield from (
+            _github(site.forge) if isinstance(site.forge, GitHubForge) else [Finding(name="forge", found="local")]
+        )
+
+
+def _github(forge: GitHubForge) -> Iterator[Finding]:
+    """Whether GitHub lets us do what is to be done there."""
+    found = f"github ({forge.slug})"
+    if trouble := forge.trouble:
+        yield Finding(name="forge", state=State.PROBLEM, found=found, message=trouble)
+        return
+    rules = forge.look.last.rules
+    if not rules:
+        yield Finding(name="forge", state=State.WARNING, found=found, message="GitHub does not answer now")
+    for base, asked in rules.items():
+        if why := asked.closed:
+            yield Finding(name="forge", state=State.PROBLEM, found=found, message=why)
+        elif why := asked.queue:
+            hint = "write 'mergePolicy.mode: manual' to have people merge"
+            yield Finding(name="forge", state=State.WARNING, found=found, message=why, hint=hint)
+        else:
+            checks = f", once {named(asked.required)} passed" if asked.required else ""
+            methods = named(sorted(asked.methods)) or "nothing"
+            yield Finding(name="forge", found=found, message=f"{base} takes {methods}{checks}")
 
 
 # --- pushing -------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ What comes from tasks, branches, agents and logs goes through `safe`, and never 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -77,6 +78,15 @@ def budget(epic: EpicPlan) -> tuple[str, str]:
     if words := running_low(epic.spec.budget, used):
         return "low", f"{name}: {words}; no agent starts once it is used up"
     return "", ""
+
+
+def spending(forge: Mapping[str, Any]) -> str:
+    """One line about what asking a forge has cost, and what is left."""
+    if forge["pointsLeft"] is None:
+        return f"{line(forge['repository'])} on GitHub has not answered"
+    used, left, limit = forge["pointsThisHour"], forge["pointsLeft"], forge["pointsPerHour"]
+    reset = f", reset at {line(forge['resetAt'])}" if forge["resetAt"] else ""
+    return f"{line(forge['repository'])} on GitHub: {used} points used this hour, {left} of {limit} left{reset}"
 
 
 def error(failed: ReconcileError) -> str:

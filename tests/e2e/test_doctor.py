@@ -378,7 +378,7 @@ def test_a_stale_index_lock_is_told_and_a_fresh_one_is_not(place: Patient) -> No
 
 
 def test_a_remote_on_a_server_holds_every_manifest_that_does_not_say_local(place: Patient) -> None:
-    place.git("remote", "add", "origin", "git@github.com:acme/app.git")
+    place.git("remote", "add", "origin", "git@gitlab.com:acme/app.git")
     assert place.says("forge").state is WARNING
 
     place.recorded()

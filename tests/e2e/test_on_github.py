@@ -81,6 +81,10 @@ def test_a_manifest_goes_in_and_merged_pull_requests_come_out(place: Place) -> N
 
     place.all_done("Do a", "Do b", "Do c")
     assert place.json("diff")["epics"][0]["converged"] is True
+    forge = place.json("status")["forge"]
+    assert forge["repository"] == NAME and forge["pointsLeft"] + forge["pointsThisHour"] == forge["pointsPerHour"]
+    said = place.reconcile("doctor", code=None)
+    assert f"github ({NAME})" in said and "main takes merge, rebase, squash" in said, said
 
 
 @pytest.mark.slow
@@ -141,6 +145,7 @@ def test_nobody_logged_in_holds_the_manifest_and_says_what_to_do(place: Place) -
     degraded = next(each for each in epic["conditions"] if each["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "ForgeUnavailable")
     assert "gh auth login" in degraded["message"]
+    assert "gh auth login" in place.reconcile("doctor", code=1)
     assert place.app.bare.heads().keys() == {"main"} and place.leftovers() == []
 
 

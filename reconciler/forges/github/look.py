@@ -147,7 +147,7 @@ class Look:
     def _good_for(self) -> float:
         now = datetime.now(UTC)
         aged = ((pull, now - (self.since(pull) or now)) for pull in self._seen.pulls.values())
-        return fresh_s(aged, self._gh.spending.last_cost)
+        return fresh_s(aged, self._gh.spending.now().cost)
 
     def _asked(self) -> Seen:
         before, bases = self._seen, tuple(dict.fromkeys(self._bases()))
