@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tests.bench.databases import real_beads
+from tests.bench.elsewhere import on_github
 from tests.bench.figures import Figure
 from tests.bench.planning import planning
 from tests.bench.programs import memory, starting
@@ -31,6 +32,7 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "start": starting,
     "memory": memory,
     "large": large_repository,
+    "github": on_github,
 }
 
 
