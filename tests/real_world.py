@@ -29,7 +29,9 @@ NAME = "acme/shop"
 WORK = 'echo done > "$RECONCILE_TASK.txt" && git add . && git commit -qm "Do $RECONCILE_TASK"'
 SCRIPTS = {"work": (Turn(text="I look around.", shell=WORK), Turn(text="All is done."))}
 TITLES = ("Write the lexer", "Write the parser", "Write the printer")
-CHECK = "git show --check && test -e README.md"
+TEXT = "SCRIPT:work"
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+README_MANIFEST = README.partition("## With Beads")[2].partition("```yaml\n")[2].partition("```")[0]
 
 
 class Project(AgentPlace):
@@ -54,29 +56,23 @@ class Project(AgentPlace):
         (self.database.root / ".beads").rename(self.root / ".beads")
         self.database.root, self.database.beads = self.root, self.root / ".beads"
         self.epic = self.database.make("Build the shop", "--type=epic")
-        self.ids = [self.database.make(title, f"--parent={self.epic}", "--description=SCRIPT:work") for title in TITLES]
+        self.ids = [self.database.make(title, f"--parent={self.epic}", f"--description={TEXT}") for title in TITLES]
         self.database.bd("dep", "add", self.ids[1], self.ids[0])
 
-    def manifest(self, name: str = "shop.yaml", **spec: object) -> Path:
-        """What the README shows, for these tasks. `tracker` and `forge` are found out unless they are said."""
-        inline = [{"key": title.split()[-1], "title": title, "description": "SCRIPT:work"} for title in TITLES]
-        inline[1]["dependsOn"] = [inline[0]["key"]]
-        path = self.root.parent / name
-        tasks = {"tasks": inline} if spec.get("tracker") == "jsonl" else {"epic": self.epic}
-        document = {
-            "apiVersion": "reconcile/v1",
-            "kind": "Epic",
-            "metadata": {"name": "shop"},
-            "spec": {
-                "repository": "project",
-                "maxAgents": 2,
-                "agent": {"kind": "claude", "backoff": {"initial": "1s", "max": "1s"}},
-                "mergePolicy": {"checks": [CHECK]},
-                "budget": {"usd": 5},
-                **tasks,
-                **spec,
-            },
-        }
+    def manifest(self, *, tracker: str = "", forge: str = "") -> Path:
+        """The README's, for these tasks. Without words for them, tracker and forge are found out."""
+        document = yaml.safe_load(README_MANIFEST)
+        spec = document["spec"]
+        spec |= {"repository": "project", "epic": self.epic} | ({"forge": forge} if forge else {})
+        if tracker == "jsonl":
+            keys = [title.split()[-1] for title in TITLES]
+            inline = [
+                {"key": key, "title": title, "description": TEXT} for key, title in zip(keys, TITLES, strict=True)
+            ]
+            inline[1]["dependsOn"] = keys[:1]
+            del spec["epic"]
+            spec |= {"tracker": tracker, "tasks": inline}
+        path = self.root.parent / "shop.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         return path
 
@@ -119,9 +115,7 @@ def main() -> int:
     with project() as made:
         if chosen.jsonl:
             made.without_beads()
-        manifest = made.manifest(
-            **({"tracker": "jsonl"} if chosen.jsonl else {}), **({"forge": "local"} if chosen.local else {})
-        )
+        manifest = made.manifest(tracker="jsonl" if chosen.jsonl else "", forge="local" if chosen.local else "")
         print(f"{manifest.read_text()}\n$ reconcile watch --until-done -f {manifest.name}", flush=True)
         command = (sys.executable, "-m", "reconciler", "watch", "--until-done", "-f", str(manifest))
         status = subprocess.run(command, cwd=made.root, env=made.env).returncode
