@@ -28,6 +28,7 @@ PACE_S = 0.05
 LEAST_S = 1.0
 RACES_MOST = 5
 UNSETTLED_S = 1.0
+RESTS = 10  # a look that takes a second is followed by ten of rest, where nothing calls for it
 
 
 def now() -> datetime:
@@ -99,6 +100,7 @@ class Loop:
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
+    _took_s: float = 0.0  # the last look at everything
     _calm: int = 10  # pauses since something was done
     _unsettled: int = 0  # looks in a row that left something which is often over with the next one
 
@@ -116,6 +118,7 @@ class Loop:
             trackers=self.trackers(desired),
         )
         observed = observe(desired, self.ports, circumstances)
+        self._took_s = (self.clock() - at).total_seconds()
         if self._decided and self._decided.holds(desired, observed):
             return Tick(observed=self._decided.closer(observed.at), plan=self._decided.plan)
         seen, decided = observed, plan(desired, observed)
@@ -186,7 +189,7 @@ class Loop:
         # What an agent that ends at once writes into its new folder may be written before anybody listens there; and where
         # somebody deletes such a folder, nobody listens any more.
         looks = min(self._unsettled - 1 if self._unsettled else self._calm, 10)
-        interval_s = min(interval_s, UNSETTLED_S * 2**looks)
+        interval_s = min(interval_s, max(UNSETTLED_S * 2**looks, RESTS * self._took_s))
         self._calm += 1
         if decided.wake_at is None:
             return interval_s

@@ -554,3 +554,21 @@ def test_manifests_that_share_a_store_share_the_bound_and_neither_starves(world:
             world.finish(run.id)
     assert turns == ["a", "b"] * 4
     assert all(task.closed for task in world.beads.values())
+
+
+def test_a_store_that_answers_slowly_is_asked_less_often(world: World) -> None:
+    def pauses(seconds: float) -> list[float]:
+        seen = type(world).tasks
+
+        def slow() -> dict[TaskId, object]:
+            world.later(seconds=seconds)
+            return seen(world)
+
+        world.tasks = slow  # type: ignore[method-assign]
+        wake = Clockwork(world, lambda: stop.set() if len(wake.waits) == 6 else None)
+        stop = Clockwork(world)
+        a_loop(world).forever(wake, stop, interval_s=30)
+        return wake.waits
+
+    assert pauses(2)[:4] == [20, 20, 20, 20]  # an agent was started: else it would look after 1, 2, 4 and 8
+    assert pauses(60)[0] == 30
