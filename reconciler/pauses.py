@@ -56,14 +56,20 @@ def _lifted(run: Run, spec: EpicSpec, now: datetime) -> datetime:
     """When the limit that a run met is lifted: as was said, else after the longest backoff."""
     ended, stated = _end(run), run.report.retry_at if run.report else None
     if stated and ended < stated <= ended + LIMIT_MOST:
-        return stated if stated <= now + LIMIT_MOST else now
+        return now if _from_the_future(run, spec, now) else stated
     return _rested(run, spec, now)
 
 
 def _rested(run: Run, spec: EpicSpec, now: datetime) -> datetime:
-    """When an ending has been followed by the longest backoff; now, where the clock was set back since."""
-    longest = timedelta(seconds=spec.agent.backoff_max_s)
-    return now if _end(run) > now + longest else min(_end(run), now) + longest
+    """When an ending has been followed by the longest backoff."""
+    if _from_the_future(run, spec, now):
+        return now
+    return min(_end(run), now) + timedelta(seconds=spec.agent.backoff_max_s)
+
+
+def _from_the_future(run: Run, spec: EpicSpec, now: datetime) -> bool:
+    """True where the clock was set back since a run ended: nobody knows how long ago that was."""
+    return _end(run) > now + timedelta(seconds=spec.agent.backoff_max_s)
 
 
 def _broken(newest: list[Run]) -> Hold | None:

@@ -11,9 +11,10 @@ from worlds import BASE, NOW, Since, Unknown, ago
 
 from reconciler.desired import EpicSpec, InlineTask, Prune
 from reconciler.graph import Index
-from reconciler.jobs import Crew, crews, jobs, owners, spawn_hold
+from reconciler.jobs import Crew, crews, jobs, owners
 from reconciler.names import TaskId, task_for_key, with_key
 from reconciler.observed import Observed, Run, Task
+from reconciler.pauses import spawn_hold
 from reconciler.planner import plan
 from reconciler.reasons import Reason
 
@@ -236,3 +237,15 @@ def test_worktrees_that_no_manifest_cares_for_are_said_and_not_touched() -> None
 def test_of_worktrees_of_tasks_that_were_not_seen_nothing_is_said() -> None:
     seen = worlds.seen(worktrees={"x-1": worlds.a_worktree("x-1")}, tasks=Unknown("garbage"))
     assert plan(worlds.wanted(), seen).strays == ()
+
+
+def test_an_agent_that_says_it_is_done_is_looked_at_again_when_its_minute_is_over() -> None:
+    task = worlds.a_task(
+        status="in_progress", assignee=worlds.US, labels=["phase:working", "phase:committed"], updated_at=ago(20)
+    )
+    run = worlds.a_run(state="running", started_at=ago(100))
+
+    decided = plan(worlds.wanted(), worlds.seen(task, runs={task.id: (run,)}, worktrees={task.id: worlds.a_worktree()}))
+
+    assert decided.actions == ()
+    assert decided.wake_at == ago(-40)

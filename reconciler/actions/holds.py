@@ -13,6 +13,7 @@ from reconciler.reasons import Reason
 from reconciler.spending import task_used_up
 
 SWEEP = timedelta(seconds=1)
+LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 _NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 
 
@@ -45,8 +46,8 @@ def at_work(job: Job) -> Waiting | None:
     run = job.live
     if run is None:
         return None
-    # What sweeps up after a run announces nothing when it is through.
-    until = job.now + SWEEP if run.state is RunState.ENDING else None
+    # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
+    until = job.now + SWEEP if run.state is RunState.ENDING else job.hint + LINGER if job.hint else None
     doing = {RunState.STARTING: "is being set up", RunState.ENDING: "is ending"}.get(run.state, "is at work")
     return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}", until)
 

@@ -13,7 +13,6 @@ from reconciler.names import RunId
 from reconciler.observed import Run, RunState, StopWhy
 from reconciler.ports import Change, Ports
 
-LINGER = timedelta(seconds=60)
 SWEPT = timedelta(seconds=3)  # by then what supervised it has swept up after it, or was killed
 
 
@@ -30,7 +29,7 @@ class StopAgent(Action):
         if job.failure and job.failure.action == cls.__name__ and (waiting := holds.resting(job)):
             return waiting
         task = job.task
-        if job.hint and job.now - job.hint >= LINGER:
+        if job.hint and job.now - job.hint >= holds.LINGER:
             return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "said that it is done 60 s ago and still runs")
         if task.closed and not job.hint:
             return cls._of(job, run.id, StopWhy.CLOSED, "TaskClosed", "its task was closed")

@@ -205,14 +205,15 @@ def test_a_spent_budget_changes_nothing_but_that_no_agent_starts() -> None:
     spent = worlds.an_epic(budget=Budget(tokens=100))
     for kind in (kind for kind in EVERY_KIND if kind.runs == "failed in its own words"):
         decided = plan(worlds.wanted(spent), kind.observed(spent)).epics[0]
-        starts = {type(action) for action in decided.actions} & {StartAgent, RestartAgent}
-        assert not starts, kind
-        others = [a for a in decide(kind).actions if not isinstance(a, StartAgent)]
-        assert [_deed(a) for a in decided.actions] == [_deed(a) for a in others], kind
+        assert not any(isinstance(action, StartAgent) for action in decided.actions), kind
+        assert _deeds(decided) == [
+            deed for deed in _deeds(decide(kind)) if deed[0] not in (StartAgent, RestartAgent)
+        ], kind
 
 
-def _deed(action: Action) -> tuple[object, ...]:
-    return type(action), action.task, action.reason
+def _deeds(decided: EpicPlan) -> list[tuple[object, ...]]:
+    """What is done, but for labels: those that an agent's start would write are written without it, too."""
+    return [(type(a), a.task, a.reason) for a in decided.actions if not isinstance(a, SetPhase)]
 
 
 def test_nothing_lands_that_is_not_green_approved_and_at_rest() -> None:

@@ -77,6 +77,7 @@ class Chaos:
     ticks: list[Tick] = field(default_factory=list)
     landings_seen: int = 0
     repeats: Counter[tuple[object, ...]] = field(default_factory=Counter)
+    limited: bool = True  # in peace nobody meets a usage limit for ever
     lived: Counter[RunId] = field(default_factory=Counter)  # in ticks
 
     def __post_init__(self) -> None:
@@ -258,9 +259,11 @@ class Chaos:
                 world.edit(task, labels=labels | {"phase:merged"})
             case ["unavailable"]:
                 world.finish(run, 127, Cause.UNAVAILABLE)
-            case ["limit"]:
+            case ["limit"] if self.limited:
                 lifted = world.now + timedelta(minutes=5)
                 world.finish(run, 1, report=report.Report(fault=report.Fault.USAGE_LIMIT, retry_at=lifted))
+            case ["limit"]:
+                world.finish(run, 1)
 
     # --- people, silence, death ----------------------------------------------------------------------------
 
@@ -284,6 +287,7 @@ class Chaos:
 
     def _peace(self) -> None:
         world = self.world
+        self.limited = False
         world.down, world.fault, world.occupied, world.in_the_way = set(), None, {}, frozenset()
         self.epics = tuple(replace(epic, suspend=False) for epic in self.epics)
 
