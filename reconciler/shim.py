@@ -393,7 +393,7 @@ def _become(argv: list[str], cwd: str, log: str, stdin: str, say: int) -> NoRetu
         for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.dup2(os.open(stdin, os.O_RDONLY | os.O_CLOEXEC), 0)
+        os.dup2(os.open(stdin, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), 0)
         out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.dup2(out, 1)
         os.dup2(out, 2)

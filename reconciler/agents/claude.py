@@ -139,8 +139,8 @@ def _texts(line: Mapping[str, Any]) -> Iterator[str]:
 def _cost(result: Mapping[str, Any]) -> float | None:
     """What this run cost. `total_cost_usd` is of the whole session, also of the part before it was resumed."""
     own = mapping(result.get("model_usage_since_last_result"))
-    costs = [dollars(mapping(each).get("costUSD")) for each in own.values()]
-    return sum(filter(None, costs)) if costs else dollars(result.get("total_cost_usd"))
+    costs = [cost for each in own.values() if (cost := dollars(mapping(each).get("costUSD"))) is not None]
+    return sum(costs) if costs else dollars(result.get("total_cost_usd"))
 
 
 def _tokens(result: Mapping[str, Any]) -> int | None:
