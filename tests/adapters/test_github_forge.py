@@ -10,7 +10,6 @@ from github import faults, merging
 from on_github import Place, X
 
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
-from reconciler.names import TaskId
 from reconciler.observed import CheckResult, PullState, Standing
 
 pytestmark = pytest.mark.xdist_group("github")
@@ -51,6 +50,7 @@ def test_an_opening_whose_answer_was_lost_is_found_and_not_repeated(there: Place
     assert len(there.asked("POST /repos/acme/app/pulls")) == 1
 
 
+@pytest.mark.slow
 def test_an_opening_that_github_never_heard_of_is_no_pull_request(there: Place) -> None:
     there.hub.fault(faults.server_error(502), on="POST /repos/acme/app/pulls")
     head = there.clone.branch("agent/x-1", {"new": "1\n"})
@@ -61,6 +61,7 @@ def test_an_opening_that_github_never_heard_of_is_no_pull_request(there: Place) 
     assert there.forge.open(X, head, "Do it", "") == 1
 
 
+@pytest.mark.slow
 def test_text_of_a_task_does_nothing_on_github(there: Place) -> None:
     head = there.clone.branch("agent/x-1", {"new": "1\n"})
     there.forge.open(X, head, "Fixes #3 [skip ci]", "Closes #4, says @ann\n<script>\n--body-file=/etc/passwd\x1b[2J")
@@ -81,6 +82,7 @@ def test_a_branch_with_a_persons_commits_is_not_overwritten(there: Place) -> Non
     assert there.app.head("agent/x-1") == theirs
 
 
+@pytest.mark.slow
 def test_a_push_whose_answer_was_lost_is_not_made_again(there: Place) -> None:
     there.app.lose_push()
 
@@ -121,6 +123,7 @@ def test_a_persons_force_push_is_a_new_head_and_what_was_here_is_saved(there: Pl
     assert ours in there.clone.refs("refs/reconcile/salvage/").values()
 
 
+@pytest.mark.slow
 def test_files_of_somebodys_in_the_worktree_keep_it_where_it_is(there: Place) -> None:
     _, ours = there.offered()
     there.clone.git("worktree", "add", "--quiet", "../x-1", "agent/x-1")
@@ -135,6 +138,7 @@ def test_files_of_somebodys_in_the_worktree_keep_it_where_it_is(there: Place) ->
     assert (there.clone.path.parent / "x-1" / "theirs").read_text() == "mine\n"
 
 
+@pytest.mark.slow
 def test_new_commits_here_are_ahead_and_are_pushed_to_the_same_pull_request(there: Place) -> None:
     number, _ = there.offered()
     second = there.clone.branch("agent/x-1", {"more": "2\n"}, start="agent/x-1")
@@ -145,6 +149,7 @@ def test_new_commits_here_are_ahead_and_are_pushed_to_the_same_pull_request(ther
     assert (there.pull().head, there.pull().here) == (second, Standing.SAME)
 
 
+@pytest.mark.slow
 def test_an_agent_may_rewrite_what_we_pushed_for_it(there: Place) -> None:
     number, _ = there.offered()
     again = there.clone.branch("agent/x-1", {"otherwise": "1\n"})
@@ -157,6 +162,7 @@ def test_an_agent_may_rewrite_what_we_pushed_for_it(there: Place) -> None:
 # --- looking -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_checks_of_another_commit_say_nothing_of_this_head(there: Place) -> None:
     number, _ = there.offered(check=None)
     other = there.hub.commit(on_github.NAME, "other", {"o": "1\n"})
@@ -166,6 +172,7 @@ def test_checks_of_another_commit_say_nothing_of_this_head(there: Place) -> None
     assert there.pull().checks == ()
 
 
+@pytest.mark.slow
 def test_a_check_that_runs_again_has_not_passed(there: Place) -> None:
     _, head = there.offered()
     there.app.check(head, "ci", None, status="queued", again=True)
@@ -173,6 +180,7 @@ def test_a_check_that_runs_again_has_not_passed(there: Place) -> None:
     assert [check.result for check in there.pull().checks] == [CheckResult.PENDING]
 
 
+@pytest.mark.slow
 def test_checks_beyond_the_first_page_count(there: Place) -> None:
     _, head = there.offered()
     for n in range(100):
@@ -214,6 +222,7 @@ def test_what_was_merged_while_we_were_away_is_found_by_its_branch(there: Place)
     assert [landing.task for landing in there.forge.landings("main")] == [X]
 
 
+@pytest.mark.slow
 def test_a_name_that_is_used_again_means_the_newest_pull_request(there: Place) -> None:
     there.offered()
     there.app.close(1)
@@ -224,6 +233,7 @@ def test_a_name_that_is_used_again_means_the_newest_pull_request(there: Place) -
     assert (there.pull().number, there.pull().state) == (second, PullState.OPEN)
 
 
+@pytest.mark.slow
 def test_what_a_person_closed_is_declined_until_they_open_it_again(there: Place) -> None:
     number, _ = there.offered()
     there.pull()
@@ -235,6 +245,7 @@ def test_what_a_person_closed_is_declined_until_they_open_it_again(there: Place)
     assert (there.pull().state, there.pull().declined) == (PullState.OPEN, False)
 
 
+@pytest.mark.slow
 def test_a_draft_a_queue_and_another_base_set_a_pull_request_aside(there: Place) -> None:
     number, _ = there.offered()
     assert there.pull().aside is None
@@ -250,8 +261,10 @@ def test_a_draft_a_queue_and_another_base_set_a_pull_request_aside(there: Place)
 @pytest.mark.parametrize(
     "fault",
     [
-        faults.server_error(502), faults.dropped(), faults.garbage(), faults.empty(), faults.nothing("repository"),
-        faults.partial("repository", "open0", "nodes", "0", "statusCheckRollup"),
+        faults.server_error(502),
+        *(pytest.param(f, marks=pytest.mark.slow) for f in (faults.dropped(), faults.garbage(), faults.empty())),
+        pytest.param(faults.nothing("repository"), marks=pytest.mark.slow),
+        pytest.param(faults.partial("repository", "open0", "nodes", "0", "statusCheckRollup"), marks=pytest.mark.slow),
     ],
     ids=["502", "dropped", "garbage", "empty", "nothing", "partial"],
 )  # fmt: skip
@@ -278,6 +291,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_github_says_and_asked_nothing(the
     assert len(there.hub.requests) == before
 
 
+@pytest.mark.slow
 def test_points_that_are_used_up_are_a_rate_limit_too(there: Place) -> None:
     there.hub.budget_of("robot").used = 5000
 
@@ -285,7 +299,7 @@ def test_points_that_are_used_up_are_a_rate_limit_too(there: Place) -> None:
         there.forge.pull_requests()
 
 
-@pytest.mark.parametrize("who", [None, "nobody"])
+@pytest.mark.parametrize("who", [None, pytest.param("nobody", marks=pytest.mark.slow)])
 def test_without_a_login_it_is_said_how_to_get_one(there: Place, who: str | None) -> None:
     there.as_who = who
     if who:
@@ -294,6 +308,7 @@ def test_without_a_login_it_is_said_how_to_get_one(there: Place, who: str | None
     assert "gh auth login" in (there.again().trouble or "")
 
 
+@pytest.mark.slow
 def test_a_repository_that_is_not_shown_to_this_login_is_said(there: Place) -> None:
     there.hub.remove(on_github.NAME)
 
@@ -320,6 +335,7 @@ def test_what_the_rules_of_a_base_ask_for_is_read(there: Place) -> None:
     assert (set(found.required), found.methods, found.closed) == ({"ci", "lint"}, {"squash"}, None)
 
 
+@pytest.mark.slow
 def test_a_repository_that_nobody_may_push_to_closes_all_of_it(there: Place) -> None:
     there.app.permission = "READ"
     assert "may not push to acme/app" in (rules(there).closed or "")
@@ -328,12 +344,14 @@ def test_a_repository_that_nobody_may_push_to_closes_all_of_it(there: Place) -> 
     assert "archived" in (rules(there).closed or "")
 
 
+@pytest.mark.slow
 def test_a_base_with_a_merge_queue_is_landed_on_by_github_alone(there: Place) -> None:
     there.app.protect("main", queue=True)
 
     assert "merge queue" in (rules(there).queue or "")
 
 
+@pytest.mark.slow
 def test_what_fails_on_the_base_itself_is_seen(there: Place) -> None:
     there.app.check(there.app.head("main"), "ci", "failure")
     there.app.check(there.app.head("main"), "lint", "success")
@@ -344,6 +362,7 @@ def test_what_fails_on_the_base_itself_is_seen(there: Place) -> None:
 # --- reviews -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_approval_is_one_of_exactly_the_head_that_was_looked_at(there: Place) -> None:
     number, head = there.offered()
     there.app.review(number, "alice", "APPROVED")
@@ -354,6 +373,7 @@ def test_an_approval_is_one_of_exactly_the_head_that_was_looked_at(there: Place)
     assert there.pull().approved is None
 
 
+@pytest.mark.slow
 def test_a_no_that_follows_takes_an_approval_back(there: Place) -> None:
     number, head = there.offered()
     there.app.review(number, "alice", "APPROVED")
@@ -365,6 +385,7 @@ def test_a_no_that_follows_takes_an_approval_back(there: Place) -> None:
     assert seen.rejection and seen.rejection.head == head and seen.rejection.text.startswith("bert")
 
 
+@pytest.mark.slow
 def test_what_is_said_here_about_a_head_counts_as_a_review_does(there: Place) -> None:
     number, head = there.offered()
     there.forge.approve(number, head)
@@ -377,6 +398,7 @@ def test_what_is_said_here_about_a_head_counts_as_a_review_does(there: Place) ->
     assert seen.rejection and seen.rejection.text == "not so"
 
 
+@pytest.mark.slow
 def test_a_review_that_the_rules_want_is_wanted_from_github(there: Place) -> None:
     there.app.protect("main", reviews=1)
     number, head = there.offered()
@@ -390,6 +412,7 @@ def test_a_review_that_the_rules_want_is_wanted_from_github(there: Place) -> Non
 # --- closing and clearing up ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_closing_is_done_once_also_where_its_answer_is_lost(there: Place) -> None:
     number, _ = there.offered()
     there.hub.fault(faults.lost(502), on="PATCH")
@@ -411,6 +434,7 @@ def test_a_branch_that_went_on_after_its_landing_stays(there: Place) -> None:
     assert there.app.head("agent/x-1")
 
 
+@pytest.mark.slow
 def test_a_branch_that_github_deleted_itself_is_deleted() -> None:
     with on_github.place(delete_branch_on_merge=True) as there:
         number, head = there.offered()
@@ -433,6 +457,7 @@ def test_a_branch_that_others_build_on_stays(there: Place) -> None:
     assert there.app.pull(2).state == "OPEN"
 
 
+@pytest.mark.slow
 def test_the_base_is_brought_into_a_branch_whose_head_still_is_the_judged_one(there: Place) -> None:
     there.app.protect("main", strict=True, required=("ci",))
     number, head = there.offered()
@@ -445,7 +470,3 @@ def test_the_base_is_brought_into_a_branch_whose_head_still_is_the_judged_one(th
     assert seen.head != head and not seen.lacks_base and seen.here is Standing.BEHIND
     with pytest.raises(ChangedError, match="moved on"):
         there.forge.update(number, head)
-
-
-def test_a_task_of_nobody_has_no_pull_request(there: Place) -> None:
-    assert there.forge.pull_requests().get(TaskId("x-2")) is None

@@ -36,12 +36,14 @@ def landings(there: Place) -> list[Landing]:
 # --- what lands ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", list(MergeMethod))
+@pytest.mark.parametrize(
+    "method", [MergeMethod.SQUASH, *(pytest.param(m, marks=pytest.mark.slow) for m in ("merge", "rebase"))]
+)
 def test_the_tree_that_was_judged_is_the_tree_that_lands(there: Place, method: MergeMethod) -> None:
     number, head = there.offered()
     there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
     there.forge.look.stale()
-    order = there.order(number, head, method=method)
+    order = there.order(number, head, method=MergeMethod(method))
 
     commit = there.forge.land(order)
 
@@ -50,6 +52,7 @@ def test_the_tree_that_was_judged_is_the_tree_that_lands(there: Place, method: M
     assert [(found.task, found.head, found.commit) for found in landings(there)] == [(X, head, commit)]
 
 
+@pytest.mark.slow
 def test_the_landed_commit_names_task_and_head_and_nothing_that_commands(there: Place) -> None:
     number, head = there.offered()
 
@@ -70,6 +73,7 @@ def test_the_base_here_and_its_checkout_follow_what_landed_there(there: Place) -
     assert not there.forge.base("main").behind
 
 
+@pytest.mark.slow
 def test_edits_in_the_checkout_of_the_base_hold_nothing_up(there: Place) -> None:
     there.clone.write({"of-x-1": "mine\n"})
 
@@ -80,6 +84,7 @@ def test_edits_in_the_checkout_of_the_base_hold_nothing_up(there: Place) -> None
     assert (there.clone.path / "of-x-1").read_text() == "mine\n"
 
 
+@pytest.mark.slow
 def test_commits_here_that_github_lacks_are_said(there: Place) -> None:
     there.clone.commit({"mine": "1\n"})
     there.forge.pull_requests()
@@ -100,6 +105,7 @@ def test_a_head_that_moved_after_it_was_judged_does_not_land(there: Place) -> No
     assert there.asked("merge") == []
 
 
+@pytest.mark.slow
 def test_a_head_that_moves_between_our_look_and_the_merge_is_refused_by_github(there: Place) -> None:
     order = there.order(*there.offered())
     there.hub.fault(
@@ -112,6 +118,7 @@ def test_a_head_that_moves_between_our_look_and_the_merge_is_refused_by_github(t
     assert there.forge.land(there.order(order.number, order.expected.head))
 
 
+@pytest.mark.slow
 def test_a_base_that_moved_after_the_checks_takes_nothing(there: Place) -> None:
     order = there.order(*there.offered())
     there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
@@ -158,6 +165,7 @@ def test_what_people_and_checks_said_since_the_look_holds(there: Place, what: st
         (405, "At least 1 approving review is required by reviewers with write access.", 60),
     ],
 )
+@pytest.mark.slow
 def test_a_refusal_is_waited_out_and_then_asked_for_again(there: Place, status: int, said: str, delay: float) -> None:
     order = there.order(*there.offered())
     there.hub.fault(faults.refused(status, said), on=MERGE)
@@ -173,7 +181,9 @@ def test_a_refusal_is_waited_out_and_then_asked_for_again(there: Place, status: 
 # --- answers that are lost -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [faults.lost(502), faults.dropped(done=True)], ids=["502", "dropped"])
+@pytest.mark.parametrize(
+    "fault", [faults.lost(502), pytest.param(faults.dropped(done=True), marks=pytest.mark.slow)], ids=["502", "dropped"]
+)
 def test_a_merge_whose_answer_was_lost_has_landed_and_is_not_asked_for_again(there: Place, fault: faults.Fault) -> None:
     there.hub.fault(fault, on=MERGE)
 
@@ -197,6 +207,7 @@ def test_a_merge_that_github_has_forgotten_is_asked_for_again_after_a_minute_onl
     assert there.again().land(there.order(order.number, order.expected.head)) == there.app.head("main")
 
 
+@pytest.mark.slow
 def test_a_merge_that_shows_late_is_found_by_the_next_look(there: Place) -> None:
     number, head = there.offered()
     there.app.pull(number).says_open = 1
@@ -283,7 +294,9 @@ def test_another_tree_than_the_judged_one_stops_the_base_until_a_person_has_look
 # --- people's merges -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["SQUASH", "MERGE", "REBASE"])
+@pytest.mark.parametrize(
+    "method", ["REBASE", *(pytest.param(method, marks=pytest.mark.slow) for method in ("SQUASH", "MERGE"))]
+)
 def test_what_a_person_merged_has_landed_whatever_their_method(there: Place, method: str) -> None:
     number, head = there.offered({"one": "1\n"})
     there.pull()
@@ -295,6 +308,7 @@ def test_what_a_person_merged_has_landed_whatever_their_method(there: Place, met
     assert there.pull().state is PullState.MERGED
 
 
+@pytest.mark.slow
 def test_a_merge_that_the_base_no_longer_holds_is_no_landing(there: Place) -> None:
     before = there.app.head("main")
     number, head = there.offered()
@@ -306,6 +320,7 @@ def test_a_merge_that_the_base_no_longer_holds_is_no_landing(there: Place) -> No
     assert there.pull().landed
 
 
+@pytest.mark.slow
 def test_github_calling_it_open_again_takes_no_landing_back(there: Place) -> None:
     number, head = there.offered()
     there.landed(number, head)

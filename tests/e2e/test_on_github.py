@@ -152,7 +152,7 @@ def test_nobody_logged_in_holds_the_manifest_and_says_what_to_do(place: Place) -
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("READ", "may not push"),
+        pytest.param("READ", "may not push", marks=pytest.mark.slow),
         pytest.param("archived", "archived", marks=pytest.mark.slow),
         pytest.param("queue", "merge queue", marks=pytest.mark.slow),
         pytest.param("squash", "'squash'", marks=pytest.mark.slow),
