@@ -29,6 +29,48 @@ class Break:
 
 BREAKS = (
     Break(
+        "a merge whose answer was lost is asked for again",
+        "reconciler/forges/github/landing.py",
+        "            return self._read_back(attempt, lost)\n",
+        "            self.notes.end(order.base)\n            raise\n",
+        "tests/adapters/test_github_landing.py",
+    ),
+    Break(
+        "what GitHub merged is not compared with what was judged",
+        "reconciler/forges/github/landing.py",
+        "        if tree != attempt.tree:\n",
+        "        if False:\n",
+        "tests/adapters/test_github_landing.py",
+    ),
+    Break(
+        "checks of another commit count",
+        "reconciler/forges/github/pull.py",
+        'found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []',
+        "found",
+        "tests/test_github_words.py",
+    ),
+    Break(
+        "no check at all counts as green",
+        "reconciler/forge_checks.py",
+        "    if policy.checks or policy.no_checks is NoChecks.ALLOW:\n",
+        "    if True:\n",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "a person's push to GitHub is overwritten",
+        "reconciler/forges/github/branches.py",
+        "            if not self._history.contains(head, there):\n",
+        "            if False:\n",
+        "tests/adapters/test_github_forge.py",
+    ),
+    Break(
+        "a forge that does not answer has no pull requests",
+        "reconciler/forges/github/look.py",
+        "                raise self._silent(error) from error\n",
+        "                return Seen()\n",
+        "tests/adapters/test_github_forge.py",
+    ),
+    Break(
         "agents start beyond the bound",
         "reconciler/runners/local.py",
         "if alive < most else None",

@@ -126,9 +126,8 @@ class Land(Action):
         if pull is None or not isinstance(candidate, Candidate) or job.check_state is not CheckState.PASSED:
             return None
         if job.manual:
-            return Waiting(
-                Reason.AWAITING_MERGE, f"a person merges it: 'reconcile merge', or git merge {pull.head[:12]} by hand"
-            )
+            by_hand = pull.url or f"git merge {pull.head[:12]} by hand"
+            return Waiting(Reason.AWAITING_MERGE, f"a person merges it: 'reconcile merge', or {by_hand}")
         if waiting := _withheld(job, pull) or _obstacle(job, candidate):
             return waiting
         return cls(

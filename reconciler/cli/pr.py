@@ -1,4 +1,4 @@
-"""`pr`: look at the pull requests of the local forge. Nothing is changed, and nothing of the repository's is run."""
+"""`pr`: look at the pull requests, wherever they live. Nothing is changed, and nothing of the repository's is run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pull:
 
 @click.group("pr", context_settings={"help_option_names": ["-h", "--help"]})
 def pr_command() -> None:
-    """Look at the pull requests that are kept in this repository. A PR is named by its task or its number (7, '#7')."""
+    """Look at the pull requests of tasks, here or on GitHub. A PR is named by its task or its number (7, '#7')."""
 
 
 @pr_command.command("list")
