@@ -431,7 +431,7 @@ def test_a_branch_that_went_on_after_its_landing_stays(there: Place) -> None:
     with pytest.raises(ChangedError, match="went on"):
         there.forge.drop_branch(X, head)
 
-    assert there.app.head("agent/x-1")
+    assert there.app.head("agent/x-1") == there.pull().left != head
 
 
 @pytest.mark.slow
@@ -451,10 +451,11 @@ def test_a_branch_that_others_build_on_stays(there: Place) -> None:
     there.app.open("on-top", "agent/x-1", title="On top", by="alice")
     there.landed(number, head)
 
-    with pytest.raises(TemporaryError, match="#2 would be closed"):
+    with pytest.raises(ChangedError, match="#2 would be closed"):
         there.forge.drop_branch(X, head)
 
     assert there.app.pull(2).state == "OPEN"
+    assert there.pull().left is None  # nothing is to be done about it any more
 
 
 @pytest.mark.slow

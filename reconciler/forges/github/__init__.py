@@ -38,7 +38,7 @@ from reconciler.forges.local.pulls import Pulls
 from reconciler.forges.local.record import PullRecord, Review, Verdict
 from reconciler.forges.local.remotes import Remotes
 from reconciler.git import Git
-from reconciler.names import PrNumber, Sha, TaskId
+from reconciler.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.observed import Base, Candidate, Conflict, Landing, PullRequest, PullState, Standing
 from reconciler.ports import LandOrder
 
@@ -191,18 +191,28 @@ class GitHubForge:
         self._branches.follow(task, head)
 
     def drop_branch(self, task: TaskId, head: Sha) -> None:
-        """Delete the branch of `task` on GitHub, unless an open pull request is to be merged into it."""
-        self._openings.expect_none_on(task)
-        self._branches.delete(self._base_of(task), task, head)
-        for pull in self.look.last.pulls.values():
-            if pull.task == task and pull.left == head:
-                self.look.note(replace(pull, left=None))
+        """Delete the branch of `task` on GitHub, unless an open pull request is to be merged into it: then it is kept."""
+        base = self._base_of(task)
+        there, above = self._branches.there(base, task), self._openings.built_on(task)
+        if there == head and not above:
+            self._branches.delete(base, task, head)
+            there = None
+        self._stands(task, None if above else there)
+        if there:
+            why = f"{', '.join(above)} would be closed with it" if above else f"it went on to {there[:12]}"
+            raise ChangedError(f"{branch_of(task)} stays on GitHub: {why}")
 
     def catch_up(self, base: str) -> None:
         """Finish what a killed program left undone here; what is to be asked of GitHub, `follow` asks."""
         self._line.catch_up(base)
 
     # --- inside --------------------------------------------------------------------------------------------
+
+    def _stands(self, task: TaskId, head: Sha | None) -> None:
+        """Note where the branch of what landed is now; None: it is gone, or not to be taken away."""
+        for pull in self.look.last.pulls.values():
+            if pull.task == task and not pull.open:
+                self.look.note(replace(pull, left=head))
 
     def _theirs(self, name: str, ours: Sha) -> Sha | None:
         head, heard = self.look.last.heads.get(name), self._remotes.last_heard(name)

@@ -59,7 +59,7 @@ class TaskBranches:
         """
         if self.head(task) != head:
             raise ChangedError(f"{task}: the head of {branch_of(task)} is not {head[:12]}", hint="look at it again")
-        there = self._remotes.branch(base, branch_of(task))
+        there = self.there(base, task)
         if there == head:
             self._remember(task, head)
             return head
@@ -90,14 +90,14 @@ class TaskBranches:
             self._keep(task, here)
         self._line.bring(branch_of(task), here, head)
 
+    def there(self, base: str, task: TaskId) -> Sha | None:
+        """Where the branch on GitHub stands now."""
+        return self._remotes.branch(base, branch_of(task))
+
     def delete(self, base: str, task: TaskId, head: Sha) -> None:
         """Delete the branch on GitHub where it still is at `head`; gone already is gone."""
-        there = self._remotes.branch(base, branch_of(task))
-        if there not in (head, None):
-            raise ChangedError(f"{branch_of(task)} on GitHub went on to {there[:12]} after it had landed")
-        if there:
-            with self._git.writing("github-push") as lock:
-                self._remotes.delete_branch(base, branch_of(task), head, lock)
+        with self._git.writing("github-push") as lock:
+            self._remotes.delete_branch(base, branch_of(task), head, lock)
         self._git.refs("update-ref", "-d", PUSHED + task, ok=(0, 128))
 
     def _pushed(self, task: TaskId) -> Sha | None:

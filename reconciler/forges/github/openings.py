@@ -73,16 +73,10 @@ class Openings:
             raise ChangedError(f"#{number} has all of its base already")
         raise self._refused(answer, f"update #{number}")
 
-    def expect_none_on(self, task: TaskId) -> None:
-        """Raise TemporaryError where open pull requests are to be merged into this branch: GitHub would close them."""
+    def built_on(self, task: TaskId) -> tuple[str, ...]:
+        """The open pull requests that are to be merged into this branch: GitHub would close them with it."""
         listed = self._gh.get(f"{self._slug.path}/pulls?state=open&per_page=5&base={quoted(branch_of(task))}") or ()
-        numbers = [f"#{pull['number']}" for pull in listed if isinstance(pull, dict)]
-        if numbers:
-            raise TemporaryError(
-                f"{branch_of(task)} stays on GitHub: {', '.join(numbers)} would be closed with it",
-                delay=300.0,
-                hint="merge them, or have them merged into another branch",
-            )
+        return tuple(f"#{pull['number']}" for pull in listed if isinstance(pull, dict))
 
     def _moved(self, number: PrNumber, head: Sha) -> None:
         """Wait a moment for the new head: GitHub answers before it has it."""
