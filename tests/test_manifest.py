@@ -393,7 +393,7 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
         (HEAD + "  agent: {kind: command}\n", "spec.agent: argv is missing"),
         (HEAD + "  agent: {argv: []}\n", "spec.agent: argv is missing"),
         (HEAD + "  agent: {argv: [' ']}\n", "names? .*program|name or path of a program"),
-        (HEAD + "  agent: cluade\n", "5:10: spec.agent: unknown agent 'cluade'; known: shell"),
+        (HEAD + "  agent: cluade\n", "5:10: spec.agent: unknown agent 'cluade'; known: .*claude, .*shell"),
         (HEAD + "  agent: shel\n", "did you mean 'shell'"),
         (with_spec("mergePolicy: carefull"), "unknown mergePolicy .*did you mean 'careful'"),
         (with_spec("maxAgents: 1001"), "the number 1001 is not allowed; allowed: a whole number from 0 to 1000"),
