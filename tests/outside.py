@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import unittest
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 HERE = Path(__file__).resolve().parent.parent / ".outside"
 
@@ -86,7 +85,7 @@ def outside(name: str) -> Path:
     """Where a program is. Skips the test, saying how to get it, where it is not there."""
     there = find(name)
     if there is None:
-        pytest.skip(f"{name} {PROGRAMS[name].version} is not installed: python tests/outside.py {name}")
+        raise unittest.SkipTest(f"{name} {PROGRAMS[name].version} is not installed: python tests/outside.py {name}")
     return there
 
 

@@ -23,9 +23,11 @@ import yaml
 from agent_places import AgentPlace
 from github import GitHub
 from github.repository import Repository
+from outside import find
 from scripted import ScriptedModel, Turn
 
 NAME = "acme/shop"
+NEEDED = ("bd-sqlite", "claude")
 WORK = 'echo done > "$RECONCILE_TASK.txt" && git add . && git commit -qm "Do $RECONCILE_TASK"'
 SCRIPTS = {"work": (Turn(text="I look around.", shell=WORK), Turn(text="All is done."))}
 TITLES = ("Write the lexer", "Write the parser", "Write the printer")
@@ -112,6 +114,9 @@ def main() -> int:
     arguments.add_argument("--jsonl", action="store_true", help="keep tasks in the built-in store, not in Beads")
     arguments.add_argument("--local", action="store_true", help="keep pull requests in the repository, not on GitHub")
     chosen = arguments.parse_args()
+    if missing := [name for name in NEEDED if find(name) is None]:
+        print(f"not installed: {', '.join(missing)}; run 'python tests/outside.py {' '.join(missing)}'", file=sys.stderr)
+        return 1
     with project() as made:
         if chosen.jsonl:
             made.without_beads()
