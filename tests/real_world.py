@@ -115,7 +115,9 @@ def main() -> int:
     arguments.add_argument("--local", action="store_true", help="keep pull requests in the repository, not on GitHub")
     chosen = arguments.parse_args()
     if missing := [name for name in NEEDED if find(name) is None]:
-        print(f"not installed: {', '.join(missing)}; run 'python tests/outside.py {' '.join(missing)}'", file=sys.stderr)
+        print(
+            f"not installed: {', '.join(missing)}; run 'python tests/outside.py {' '.join(missing)}'", file=sys.stderr
+        )
         return 1
     with project() as made:
         if chosen.jsonl:
