@@ -37,6 +37,7 @@ class Place:
     clone: GitRepo
     as_who: str | None = "robot"
     bases: tuple[str, ...] = ("main",)
+    host: str = "github.com"
     forge: GitHubForge = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,8 +52,8 @@ class Place:
     def again(self) -> GitHubForge:
         """The forge as a program that was just started has it."""
         git = gitrepo.Git(self.clone.repository(), self.environ)
-        gh = Gh("github.com", self.environ, apart_s=0.0)
-        self.forge = GitHubForge(git, gh, Slug("github.com", *NAME.split("/")), lambda: self.bases)
+        gh = Gh(self.host, self.environ, apart_s=0.0)
+        self.forge = GitHubForge(git, gh, Slug(self.host, *NAME.split("/")), lambda: self.bases)
         return self.forge
 
     def offered(
@@ -90,20 +91,20 @@ class Place:
 
 
 @contextmanager
-def place(**fields: Any) -> Iterator[Place]:
+def place(*, host: str = "github.com", **fields: Any) -> Iterator[Place]:
     """A place of its own, gone when it was used. `fields` are those of the repository on GitHub."""
     folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gh-"))  # a socket's path is bounded
     try:
-        with GitHub() as hub:
+        with GitHub(host=host) as hub:
             app = hub.repository(NAME, files=FILES, **fields)
             clone = gitrepo.make(folder, files=FILES)
             ssh = hub.env["GIT_SSH_COMMAND"]
             config = clone.home / ".gitconfig"
             config.write_text(f'{config.read_text()}\n[core]\n\tsshCommand = "{ssh}"\n')
-            clone.git("remote", "add", "origin", f"git@github.com:{NAME}.git")
+            clone.git("remote", "add", "origin", f"git@{host}:{NAME}.git")
             clone.git("fetch", "--quiet", "origin")
             clone.git("reset", "--quiet", "--hard", "origin/main")
             clone.git("branch", "--quiet", "--set-upstream-to=origin/main")
-            yield Place(hub, app, clone)
+            yield Place(hub, app, clone, host=host)
     finally:
         shutil.rmtree(folder)

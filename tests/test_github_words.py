@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -276,6 +276,12 @@ def test_an_approval_is_pinned_to_the_head() -> None:
     assert reviewed(a_review("APPROVED", head=OTHER)).approved is None
 
 
+def test_a_head_that_comes_back_is_approved_as_it_was() -> None:
+    reviews = {"nodes": [a_review("APPROVED")]}
+    assert of(headRefOid=OTHER, reviews=reviews).approved is None
+    assert of(headRefOid=HEAD, reviews=reviews).approved == HEAD
+
+
 @pytest.mark.parametrize("after", ["CHANGES_REQUESTED", "DISMISSED"])
 def test_the_last_word_of_a_reviewer_counts(after: str) -> None:
     assert reviewed(a_review("APPROVED"), a_review(after)).approved is None
@@ -416,4 +422,3 @@ def test_a_ruleset_with_a_queue_is_a_queue() -> None:
 
 def test_a_login_without_the_right_to_push_is_told() -> None:
     assert ruled(viewerPermission=None).closed and ruled(viewerPermission="TRIAGE").closed
-    assert datetime.now(UTC)

@@ -91,6 +91,25 @@ def test_a_push_whose_answer_was_lost_is_not_made_again(there: Place) -> None:
     assert there.app.head("agent/x-1") == head
 
 
+@pytest.mark.slow
+def test_one_that_a_person_sent_to_another_base_gets_no_twin(there: Place) -> None:
+    number, head = there.offered()
+    there.hub.commit(on_github.NAME, "next", {"n": "1\n"})
+    there.app.retarget(number, "next")
+
+    assert there.again().open(X, head, "Do it", "") == number
+    assert len(there.asked("POST /repos")) == 1
+
+
+@pytest.mark.slow
+def test_what_the_base_has_already_is_not_offered(there: Place) -> None:
+    head = there.clone.head("main")
+    there.clone.git("branch", "agent/x-1", "main")
+
+    with pytest.raises(ChangedError, match="has all of agent/x-1"):
+        there.forge.open(X, head, "Do it", "")
+
+
 # --- branches on both sides ----------------------------------------------------------------------------------
 
 
@@ -407,6 +426,15 @@ def test_a_review_that_the_rules_want_is_wanted_from_github(there: Place) -> Non
     assert "approving review" in (there.pull().withheld or "")
     there.app.review(number, "alice", "APPROVED")
     assert there.pull().withheld is None
+
+
+@pytest.mark.slow
+def test_a_branch_that_a_person_deleted_there_closes_its_pull_request(there: Place) -> None:
+    there.offered()
+    there.pull()
+    there.app.delete_branch("agent/x-1")
+
+    assert (there.pull().state, there.pull().declined, there.pull().left) == (PullState.CLOSED, True, None)
 
 
 # --- closing and clearing up ---------------------------------------------------------------------------------

@@ -92,6 +92,14 @@ def test_commits_here_that_github_lacks_are_said(there: Place) -> None:
     assert "acme/app lacks" in (there.forge.base("main").diverged or "")
 
 
+@pytest.mark.slow
+def test_an_enterprise_github_is_one_too() -> None:
+    with on_github.place(host="ghe.test") as there:
+        commit = there.landed(*there.offered())
+
+        assert there.app.head("main") == commit
+
+
 # --- what does not -------------------------------------------------------------------------------------------
 
 
@@ -176,6 +184,21 @@ def test_a_refusal_is_waited_out_and_then_asked_for_again(there: Place, status: 
     assert caught.value.delay == pytest.approx(delay, abs=2)
     assert there.app.pull(1).state == "OPEN"
     assert there.again().land(there.order(order.number, order.expected.head))
+
+
+@pytest.mark.slow
+def test_of_two_programs_that_land_the_same_one_is_told_that_it_was_second(there: Place) -> None:
+    order = there.order(*there.offered())
+    first = there.forge
+    second = there.again()
+    second.pull_requests()
+
+    commit = first.land(order)
+    with pytest.raises(ChangedError, match="#1 is merged"):
+        second.land(order)
+
+    assert there.app.head("main") == commit
+    assert len(there.asked("merge")) == 1
 
 
 # --- answers that are lost -----------------------------------------------------------------------------------

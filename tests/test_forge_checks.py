@@ -1,0 +1,84 @@
+"""What a forge's checks come to: whether time alone may change it, and what nothing but a person can."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import worlds
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import NOW, ago
+
+from reconciler.desired import MergePolicy, NoChecks
+from reconciler.forge_checks import Judged, judged
+from reconciler.observed import CheckResult, ForgeCheck, Rules
+
+POLICY = MergePolicy()
+RULES = Rules(forge="GitHub")
+CHECKS = st.lists(
+    st.builds(ForgeCheck, name=st.sampled_from("abc"), result=st.sampled_from(CheckResult)), unique_by=lambda c: c.name
+)
+
+
+def said(
+    *checks: tuple[str, str], age: float = 60, policy: MergePolicy = POLICY, rules: Rules | None = RULES
+) -> Judged:
+    found = tuple(ForgeCheck(name=name, result=CheckResult(result)) for name, result in checks)
+    return judged(worlds.a_pull(checks=found, seen_at=ago(age)), rules, policy, NOW)
+
+
+def test_a_forge_that_runs_no_checks_says_nothing_against_it() -> None:
+    assert judged(worlds.a_pull(), None, POLICY, NOW).result is CheckResult.PASSED
+
+
+@pytest.mark.parametrize("age", [0, 29, 599])
+def test_what_may_still_come_is_looked_for_again_soon(age: float) -> None:
+    found = said(age=age, policy=MergePolicy(required_checks=("a",)))
+    assert found.result is CheckResult.PENDING and found.until and found.until - NOW <= timedelta(seconds=15)
+
+
+def test_what_never_came_is_named_to_a_person() -> None:
+    found = said(("b", "passed"), age=601, policy=MergePolicy(required_checks=("a", "b")))
+    assert (found.result, found.until) == (CheckResult.VOID, None)
+    assert ": a (" in found.message
+
+
+def test_a_head_of_the_future_is_one_of_now() -> None:
+    assert said(age=-86400, policy=MergePolicy(required_checks=("a",))).result is CheckResult.PENDING
+
+
+def test_red_is_red_though_another_has_not_come_yet() -> None:
+    assert said(("a", "failed"), policy=MergePolicy(required_checks=("a", "b"))).result is CheckResult.FAILED
+
+
+def test_checks_of_our_own_are_checks_where_a_forge_has_none() -> None:
+    assert said(age=60, policy=MergePolicy(checks=("just check",))).result is CheckResult.PASSED
+    assert said(age=60, policy=MergePolicy(no_checks=NoChecks.ALLOW)).result is CheckResult.PASSED
+    assert said(age=60).result is CheckResult.VOID
+
+
+def test_what_is_red_on_the_base_too_is_nobodys_fault_but_what_is_red_beside_it_is() -> None:
+    rules = Rules(forge="GitHub", red=frozenset("a"))
+    assert said(("a", "failed"), rules=rules).result is CheckResult.VOID
+    assert said(("a", "failed"), ("b", "failed"), rules=rules).result is CheckResult.FAILED
+    assert said(("a", "passed"), rules=rules).result is CheckResult.PASSED
+
+
+@given(CHECKS, st.sets(st.sampled_from("abc")))
+def test_asking_for_fewer_checks_never_makes_it_worse_than_asking_for_all(
+    checks: list[ForgeCheck], some: set[str]
+) -> None:
+    def of(names: set[str]) -> CheckResult:
+        pull = worlds.a_pull(checks=tuple(checks), seen_at=ago(60))
+        return judged(pull, RULES, MergePolicy(required_checks=tuple(sorted(names))), NOW).result
+
+    if some and of(set("abc")) is CheckResult.PASSED:
+        assert of(some) is CheckResult.PASSED
+
+
+@given(CHECKS)
+def test_only_what_is_all_green_is_green(checks: list[ForgeCheck]) -> None:
+    pull = worlds.a_pull(checks=tuple(checks), seen_at=ago(60))
+    green = judged(pull, RULES, POLICY, NOW).result is CheckResult.PASSED
+    assert green == (bool(checks) and all(check.result is CheckResult.PASSED for check in checks))
