@@ -16,7 +16,7 @@ from reconciler.desired import AgentKind, Budget, InlineTask, Review
 from reconciler.errors import PermanentError
 from reconciler.executor import Outcome
 from reconciler.names import TaskId, key_line, task_for_key
-from reconciler.observed import Landing, PullState, Rejection, WorktreeFault
+from reconciler.observed import CheckResult, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
 from reconciler.planner import plan
 from reconciler.render import document, safe
 from reconciler.report import Fault, Report
@@ -246,6 +246,23 @@ def test_a_folder_of_somebody_else_is_no_worktree_of_the_task():
 )
 def test_checks_are_those_of_the_tree_that_would_land(checks, expected):
     assert entry(offered(checks=checks))["pullRequest"]["checks"] == expected
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ((), "pending"),
+        (("pending",), "pending"),
+        (("passed",), "passed"),
+        (("passed", "failed"), "failed"),
+        (("void",), "pending"),
+    ],
+)
+def test_checks_of_a_forge_are_shown_where_there_are_no_others(results, expected):
+    checks = tuple(ForgeCheck(name=f"c{n}", result=CheckResult(result)) for n, result in enumerate(results))
+    seen_there = offered(pull={"checks": checks, "seen_at": ago(10)})
+
+    assert entry(seen_there, an_epic(merge={"checks": ()}))["pullRequest"]["checks"] == expected
 
 
 def test_without_checks_there_are_none_to_wait_for():

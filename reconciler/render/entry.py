@@ -227,14 +227,16 @@ def _checks(subject: Subject, pull: PullRequest) -> str:
         return _checks_open(subject.job)
     last = subject.checks[-1] if subject.checks else None
     if last is None or last.exit is None:
-        return "none"
+        return "passed" if pull.landed and pull.checks else "none"
     return "passed" if last.exit.well else "failed"
 
 
 def _checks_open(job: Job) -> str:
     match job.check_state:
-        case CheckState.PASSED if job.subject:
+        case CheckState.PASSED if job.subject or (job.open_pull and job.open_pull.checks):
             return "passed"
+        case CheckState.PENDING:
+            return "pending"
         case CheckState.FAILED:
             return "failed"
         case _:
@@ -246,5 +248,7 @@ def _review(subject: Subject, pull: PullRequest) -> str:
         return "rejected"
     if pull.approved == pull.head:
         return "approved"
+    if pull.withheld:
+        return "required"
     asked = subject.epic.spec.merge.review is not Review.NONE or bool(subject.job and subject.job.protected)
     return "required" if asked and pull.state is PullState.OPEN else "none"

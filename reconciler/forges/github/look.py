@@ -110,7 +110,7 @@ class Look:
 
     def of_branch(self, task: TaskId) -> tuple[Pull, ...]:
         """The newest pull requests of a task's branch as they are at this moment, with nothing about their checks."""
-        return query.page(q := Question(slug=self._slug, branches=(task,)), self._gh.graphql(q.text)).pulls
+        return self._read(Question(slug=self._slug, branches=(task,))).pulls
 
     def note(self, pull: Pull) -> None:
         """Take over what the answer to a change of ours said."""

@@ -35,7 +35,6 @@ class Pull:
     """A pull request of one of our branches. `checks`: of exactly this head; empty while GitHub shows none."""
 
     number: PrNumber
-    id: str
     task: TaskId
     url: str
     title: str
@@ -142,7 +141,6 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
         own = found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
         return Pull(
             number=PrNumber(int(node["number"])),
-            id=node["id"],
             task=task,
             url=node["url"],
             title=clean(node["title"]),
