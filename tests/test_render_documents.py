@@ -19,6 +19,7 @@ from reconciler.names import TaskId, key_line, task_for_key
 from reconciler.observed import CheckResult, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
 from reconciler.planner import plan
 from reconciler.render import document, safe
+from reconciler.render.status import section_of
 from reconciler.report import Fault, Report
 
 X1 = TaskId("x-1")
@@ -263,6 +264,14 @@ def test_checks_of_a_forge_are_shown_where_there_are_no_others(results, expected
     seen_there = offered(pull={"checks": checks, "seen_at": ago(10)})
 
     assert entry(seen_there, an_epic(merge={"checks": ()}))["pullRequest"]["checks"] == expected
+
+
+def test_a_check_of_a_forge_that_runs_is_not_laid_at_a_persons_door():
+    def section(result):
+        checks = (ForgeCheck(name="ci", result=CheckResult(result)),)
+        return section_of(entry(offered(pull={"checks": checks, "seen_at": ago(10)})))
+
+    assert (section("pending"), section("void")) == ("pulls", "person")
 
 
 def test_without_checks_there_are_none_to_wait_for():

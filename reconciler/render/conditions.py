@@ -113,9 +113,13 @@ def _telling(epic: EpicPlan) -> Waiting:
 def _stopped_short(epic: EpicPlan) -> Waiting:
     if not epic.waiting:
         return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; nothing is known that could be done")
-    task, word = min(epic.waiting.items(), key=lambda item: (item[1].reason not in NEEDS_A_PERSON, item[0]))
+    task, word = min(epic.waiting.items(), key=lambda item: (not _asks(item[1]), item[0]))
     others = f"; {counted(len(epic.waiting) - 1, 'other task')} open" if len(epic.waiting) > 1 else ""
     return Waiting(word.reason, f"{_closed(epic)}; {task}: {word.message}{others}")
+
+
+def _asks(word: Waiting) -> bool:
+    return word.reason in NEEDS_A_PERSON and word.until is None
 
 
 def _closed(epic: EpicPlan) -> str:

@@ -138,7 +138,8 @@ def section_of(entry: Entry) -> str | None:
     reason = entry["waiting"]["reason"] if entry["waiting"] else None
     if entry["group"] == "working":
         return "progress"
-    if entry["group"] == "needsHuman" or reason in NEEDS_A_PERSON - OF_THE_WHOLE:
+    later = bool(entry["waiting"] and "until" in entry["waiting"])  # what time alone may change needs nobody yet
+    if entry["group"] == "needsHuman" or (reason in NEEDS_A_PERSON - OF_THE_WHOLE and not later):
         return "person"
     if entry["group"] == "closed":
         return "left" if reason or "next" in entry else None

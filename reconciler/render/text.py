@@ -163,7 +163,7 @@ def _together(epic: EpicPlan) -> Iterator[Row]:
 
 
 def _waits(who: str, word: Waiting, left: str, same: Sequence[TaskId] = ()) -> Row:
-    colour = "red" if word.reason in NEEDS_A_PERSON else "yellow"
+    colour = "red" if word.reason in NEEDS_A_PERSON and not word.until else "yellow"
     note = Text.assemble((f"{word.reason}: ", colour), line(word.message), f" (in {left})" if left else "")
     if same:
         more = f" and {len(same) - 6} more" if len(same) > 6 else ""
@@ -177,7 +177,7 @@ def _silent(source: str, why: str) -> Row:
 
 def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
     handed = any(job.task.id == task and NEEDS_HUMAN in job.task.labels for job in epic.jobs)
-    return handed or epic.waiting[task].reason in NEEDS_A_PERSON
+    return handed or (epic.waiting[task].reason in NEEDS_A_PERSON and not epic.waiting[task].until)
 
 
 def _nothing(decided: Plan, waiting: list[Waiting]) -> str:

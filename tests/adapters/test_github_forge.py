@@ -139,7 +139,7 @@ def test_a_persons_force_push_is_a_new_head_and_what_was_here_is_saved(there: Pl
     there.forge.follow_branch(X, theirs)
 
     assert there.clone.head("agent/x-1") == theirs
-    assert ours in there.clone.refs("refs/reconcile/salvage/").values()
+    assert there.clone.head("refs/reconcile/salvage/x-1/1^") == ours
 
 
 @pytest.mark.slow

@@ -6,14 +6,17 @@ taken back for that only where it is what we put there. Whatever else stands the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
+from reconciler import objects
 from reconciler.errors import ChangedError, PermanentError
 from reconciler.forges.local import refs
 from reconciler.forges.local.history import History
 from reconciler.forges.local.landing import LandingLine
 from reconciler.forges.local.refs import HEADS, Move
 from reconciler.forges.local.remotes import Remotes
+from reconciler.forges.local.signature import Signature, identity, signed
 from reconciler.git import Git
 from reconciler.names import BRANCH_PREFIX, SALVAGE_REFS, Sha, TaskId, branch_of, salvage_ref, task_of
 from reconciler.observed import Standing
@@ -110,8 +113,19 @@ class TaskBranches:
         """Save commits that only the branch here has, before it goes where somebody else has taken it."""
         with self._git.writing() as lock:
             saved = refs.plain(self._git, f"{SALVAGE_REFS}{task}")
-            if any(sha == head for sha, _ in saved.values()):
+            kept = objects.commits(self._git, *(sha for sha, _ in saved.values()))
+            if any(head in commit.parents for commit in kept):
                 return
             numbers = [int(name) for ref in saved if (name := ref.rpartition("/")[2]).isdecimal()]
             ref = salvage_ref(task, max(numbers, default=0) + 1)
-            refs.move(self._git, (Move(ref, None, head),), f"save what {branch_of(task)} was", lock)
+            refs.move(
+                self._git, (Move(ref, None, self._wrapped(task, head)),), f"save what {branch_of(task)} was", lock
+            )
+
+    def _wrapped(self, task: TaskId, head: Sha) -> Sha:
+        """A commit of now on top of what is saved: what is kept for a month is kept from its saving on."""
+        by = Signature(*identity(self._git), f"@{int(time.time())} +0000")
+        text = f"salvage {task}: commits that {branch_of(task)} on GitHub does not have\n\nReconcile-Task: {task}\n"
+        how = ("commit-tree", "-p", head, "-F", "-", f"{head}^{{tree}}")
+        made = self._git.objects(*how, stdin=text.encode(), env=signed(author=by, committer=by))
+        return Sha(made.text.strip())

@@ -110,6 +110,8 @@ class Gh:
             return self._noted(answer, told)
         if "NOT_FOUND" in kinds and "repository" in told.lower():
             return PermanentError(f"{self.host}: {told}", hint="gh auth status")
+        if "doesn't exist on type" in told.lower():
+            return PermanentError(f"{self.host} is too old a GitHub: {told[:300]}", hint="write 'forge: local'")
         if "INSUFFICIENT_SCOPES" in kinds or "FORBIDDEN" in kinds:
             return PermanentError(f"this login may not ask that of {self.host}: {told}", hint="gh auth refresh")
         return TemporaryError(f"GitHub answered in part only: {told[:300]}", delay=answers.NOT_YET_S)

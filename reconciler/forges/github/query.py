@@ -82,7 +82,9 @@ class Page:
 
 def page(question: Question, data: Mapping[str, Any]) -> Page:
     """The answer to a question, taken apart."""
-    about = data["repository"] or {}
+    about = data["repository"]
+    if about is None:
+        raise TypeError("it names no repository, and says nothing against it")
     lists = [about.get(f"open{n}") for n in range(len(question.bases))]
     lists += [about.get(f"branch{n}") for n in range(len(question.branches))]
     nodes = [node for listed in lists if listed for node in listed["nodes"] or () if node]
