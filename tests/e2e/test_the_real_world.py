@@ -39,7 +39,7 @@ def test_what_beads_asks_for_is_done_by_claude_and_merged_on_github():
         assert sorted(project.landed()) == sorted(TITLES)
         pulls = [project.app.pull(number) for number in (1, 2, 3)]
         assert {pull.state for pull in pulls} == {"MERGED"}
-        assert project.git("rev-parse", "main").strip() == project.app.head("main")
+        assert project.git("rev-parse", "main", "origin/main").split() == [project.app.head("main")] * 2
         assert project.app.bare.heads().keys() == {"main"}
         assert project.leftovers() == []
         assert green(project)

@@ -64,6 +64,7 @@ class LandingLine:
             theirs, ours = self._remotes.last_heard(base), refs.head_of(self._git, HEADS + base)
             if theirs and ours and theirs != ours and self._history.contains(theirs, ours):
                 self._advance(Intent(base=base, old=ours, new=theirs), None, lock)
+                self._remotes.remember(base, theirs)
 
     def bring(self, branch: str, old: Sha, new: Sha) -> None:
         """Move any branch from one commit to another, and whatever has it checked out; what only it held is the caller's."""

@@ -114,7 +114,14 @@ class Remotes:
             if now is None or not self._contains(now, new):
                 at = now[:12] if now else "nothing"
                 raise ChangedError(f"{base} of {remote.name} is at {at}, not at {old[:12]}") from None
-        self._remember(remote, base, new)
+        self.remember(base, new)
+
+    def remember(self, base: str, new: Sha) -> None:
+        """Move the remote-tracking branch along, as a push or a fetch by name does: 'git status' compares with it."""
+        ref = f"refs/remotes/{self.of(base).name}/{base}"
+        # A repository need not have one, and a fetch may just be moving it: neither is worth a failure.
+        if self._git.refs("show-ref", "--verify", "--quiet", "--", ref, ok=(0, 1, 128)).code == 0:
+            self._git.refs("update-ref", "-m", "reconcile: seen there", "--", ref, new, ok=(0, 128))
 
     def push_branch(self, base: str, branch: str, old: Sha | None, new: Sha, lock: int) -> None:
         """Bring a branch on the remote of `base` from `old` (None: it must not exist) to `new`; done already is done.
@@ -161,13 +168,6 @@ class Remotes:
                 return False
             self._there.add(commit)  # what is here stays: nothing of ours prunes
         return True
-
-    def _remember(self, remote: Remote, base: str, new: Sha) -> None:
-        """Move the remote-tracking branch along, as a push by name does: 'git status' compares with it."""
-        ref = f"refs/remotes/{remote.name}/{base}"
-        # A repository need not have one, and a fetch may just be moving it: neither is worth a failure.
-        if self._git.refs("show-ref", "--verify", "--quiet", "--", ref, ok=(0, 1, 128)).code == 0:
-            self._git.refs("update-ref", "-m", "reconcile: push", "--", ref, new, ok=(0, 128))
 
     def _fetch(self, remote: Remote, base: str, near: Sha) -> Sha:
         # The control git dir knows no refs: without one, the whole history would be sent, and walked.
