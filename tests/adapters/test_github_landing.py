@@ -186,6 +186,16 @@ def test_a_refusal_is_waited_out_and_then_asked_for_again(there: Place, status: 
     assert there.again().land(there.order(order.number, order.expected.head))
 
 
+def test_what_the_rules_forbid_is_not_asked_for_though_an_administrator_would_get_it(there: Place) -> None:
+    order = there.order(*there.offered())
+    there.app.protect("main", reviews=1)
+
+    with pytest.raises(ChangedError, match="approving review"):
+        there.forge.land(order)
+
+    assert there.asked("merge") == []
+
+
 @pytest.mark.slow
 def test_of_two_programs_that_land_the_same_one_is_told_that_it_was_second(there: Place) -> None:
     order = there.order(*there.offered())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import strangers
-from github import GitHub, faults
+from github import GitHub, faults, merging
 from strangers import until
 
 pytestmark = pytest.mark.xdist_group("github")
@@ -198,3 +198,58 @@ def test_pull_requests_of_github_are_listed_and_shown_as_local_ones_are(place: P
     assert sorted(waiting) == ["Blocked", "ChecksPending", "ChecksPending"]
     place.reconcile("approve", listed[0]["task"])
     assert place.json("pr", "show", "1")["review"] == "approved"
+
+
+@pytest.mark.slow
+def test_strict_rules_are_kept_and_both_land(place: Place) -> None:
+    place.app.protect("main", required=("ci",), strict=True)
+    tasks = [{"key": key, "title": f"Do {key}"} for key in "ab"]
+
+    place.reconcile("watch", "-f", str(place.manifest(tasks=tasks)), "--until-done", timeout=110)
+
+    place.all_done("Do a", "Do b")
+    assert len([label for label in place.hub.changes() if label.endswith("/update-branch")]) == 1
+
+
+@pytest.mark.slow
+def test_what_people_do_on_github_is_accepted(place: Place) -> None:
+    place.app.on_head = None
+    tasks = [{"key": key, "title": f"Do {key}"} for key in "abc"]
+    manifest = place.manifest(
+        tasks=tasks, mergePolicy={"requiredChecks": ["ci"], "checks": []}, prune={"branches": True}
+    )
+    watcher = place.start("watch", "-f", str(manifest), "--until-done", "--interval", "2s")
+    until(lambda: len(place.app.bare.heads()) == 4 and len(place.tasks()) == 4, 60)
+    until(lambda: [label for label in place.hub.changes() if label.startswith("POST /repos")][2:], 60)
+    with place.hub.lock:
+        numbers = {place.app.pull(n).title: n for n in (1, 2, 3)}
+        merging.merge(place.app, numbers["Do a"], "REBASE", by="alice", expected=None)
+        place.app.close(numbers["Do b"])
+    theirs = place.hub.commit(NAME, place.app.pull(numbers["Do c"]).branch, {"theirs": "1\n"})
+    place.app.check(theirs, "ci", "success")
+
+    watcher.communicate(timeout=100)
+
+    tasks_now = place.tasks()
+    assert watcher.returncode == 3
+    assert (tasks_now["Do a"]["status"], tasks_now["Do c"]["status"]) == ("closed", "closed")
+    assert tasks_now["Do b"]["status"] == "blocked" and "needs-human" in tasks_now["Do b"]["labels"]
+    assert "theirs" in place.app.bare.git("ls-tree", "--name-only", "main")
+    assert place.app.pull(numbers["Do c"]).state == "MERGED"
+    assert place.git("rev-parse", "main").strip() == place.app.head("main")
+
+
+@pytest.mark.slow
+def test_merging_that_is_left_to_people_waits_for_them_with_the_address(place: Place) -> None:
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"mode": "manual"})
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done", code=3, timeout=100)
+    (task,) = place.json("status")["epics"][0]["tasks"]
+    assert (
+        task["waiting"]["reason"] == "AwaitingMerge"
+        and "https://github.com/acme/app/pull/1" in task["waiting"]["message"]
+    )
+    place.reconcile("merge", timeout=100)
+
+    place.reconcile("watch", "--until-done", timeout=100)
+    place.all_done("Do a")

@@ -178,6 +178,11 @@ def _worse(before: Pull | None, now: Pull, order: LandOrder) -> str | None:
         return f"the head of {number} is {now.head[:12]}, not {head[:12]}, which was judged"
     if now.base != order.base:
         return f"{number} is on its way to {now.base}"
+    if now.merge_state == "BEHIND":
+        return f"{number} lacks what landed on {order.base} since"
+    # Somebody with the rights of an administrator would be let through where the rules say no.
+    if why := now.withheld():
+        return f"{number} is not to be merged yet: {why}"
     if before is None or before.head != head:
         return None
     said = (now.draft, now.queued, now.automatic, now.approved, now.rejection, now.decision)
