@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -29,8 +29,6 @@ _QUIET = {
 }
 _LOUD = ("GH_DEBUG", "DEBUG", "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_REPO", "GH_PAGER", "PAGER")
 
-Run = Callable[[tuple[str, ...], bytes | None, float], Finished]
-
 
 class Gh:
     """The API of one GitHub. Safe to share between threads.
@@ -39,13 +37,10 @@ class Gh:
     PermanentError where only a person can help.
     """
 
-    def __init__(
-        self, host: str, environ: Mapping[str, str], *, run: Run | None = None, apart_s: float = APART_S
-    ) -> None:
+    def __init__(self, host: str, environ: Mapping[str, str], *, apart_s: float = APART_S) -> None:
         self.host = host
         self.spending = Spending()
         self._env = {**{name: value for name, value in environ.items() if name not in _LOUD}, **_QUIET}
-        self._run = run or self._started
         self._apart_s = apart_s
         self._turn = threading.Lock()
         self._changed = 0.0  # when the last change was asked for, by the monotonic clock
@@ -96,7 +91,7 @@ class Gh:
         argv: tuple[str, ...] = ("gh", "api", "--include", "--hostname", self.host, "--method", method)
         argv += ("--input", "-", path) if fields is not None else (path,)
         try:
-            finished = self._run(argv, None if fields is None else json.dumps(fields).encode(), timeout_s)
+            finished = self._started(argv, None if fields is None else json.dumps(fields).encode(), timeout_s)
         except TemporaryError as error:
             raise LostError(f"GitHub did not answer: {error}", delay=error.delay) from error
         return answers.read(finished)
