@@ -483,7 +483,7 @@ class World:
         return Sha(f"merged-{order.expected.tree}")
 
     @effect
-    def open(self, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
         if self.heads.get(task) != head:
             raise ChangedError(f"{branch_of(task)} moved")
         mine = [p for p in self.pulls.values() if p.task == task and p.state is PullState.OPEN]

@@ -305,8 +305,11 @@ class Forge(Protocol):
         """The commit that would land, written but on no branch: the same sha each time. Its tree is the judged one."""
         ...
 
-    def open(self, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
-        """Open the pull request of `task`, or find the open one. Raises ChangedError when the branch is elsewhere."""
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
+        """Open the pull request of `task`, or find the open one. Raises ChangedError when the branch is elsewhere.
+
+        Where it lives elsewhere, the branch is pushed. `base`: what it is to land on; else the first of all bases.
+        """
         ...
 
     def contains(self, base: Sha, commit: Sha) -> bool:

@@ -91,7 +91,7 @@ class MergingWorld(World):
 
     # --- changing ------------------------------------------------------------------------------------------
 
-    def open(self, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
         if self.heads.get(task) != head:
             raise ChangedError("the branch moved")
         if self.there.get(task) != head:

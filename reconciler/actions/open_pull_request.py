@@ -24,6 +24,7 @@ class OpenPullRequest(Action):
     root: str
     head: Sha
     checks: tuple[str, ...] = ()
+    base: str = ""
 
     @property
     def evidence(self) -> Mapping[str, object]:
@@ -48,14 +49,14 @@ class OpenPullRequest(Action):
             root=job.tree_root,
             head=job.branch.head,
             checks=job.spec.merge.checks,
+            base=job.spec.base,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         task = self.subject.id
         ports.workspaces.salvage(task, self.root)
-        number = ports.forge.open(
-            task, self.head, messages.title(self.subject), messages.body(self.subject, self.checks)
-        )
+        title, body = messages.title(self.subject), messages.body(self.subject, self.checks)
+        number = ports.forge.open(task, self.head, title, body, base=self.base)
         yield Change(
             task=task,
             add_labels=frozenset({"phase:pr_created", f"pr:{number}"}),

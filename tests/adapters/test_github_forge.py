@@ -110,6 +110,20 @@ def test_what_the_base_has_already_is_not_offered(there: Place) -> None:
         there.forge.open(X, head, "Do it", "")
 
 
+@pytest.mark.slow
+def test_each_base_gets_the_pull_requests_that_are_for_it(there: Place) -> None:
+    there.hub.commit(on_github.NAME, "next", {"n": "1\n"})
+    there.clone.git("fetch", "--quiet", "origin", "next:next", env=there.environ)
+    there.bases = ("main", "next")
+    head = there.clone.branch("agent/x-1", {"new": "1\n"}, start="next")
+
+    number = there.forge.open(X, head, "Do it", "", base="next")
+
+    assert there.app.pull(number).into == "next"
+    assert there.pull().aside is None
+    assert there.forge.base("next").head == there.app.head("next") != there.forge.base("main").head
+
+
 # --- branches on both sides ----------------------------------------------------------------------------------
 
 

@@ -149,9 +149,9 @@ class GitHubForge:
 
     # --- changing ------------------------------------------------------------------------------------------
 
-    def open(self, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
         """Push the branch of `task` and open its pull request, or find the open one."""
-        base = self._base_of(task)
+        base = base or self._base_of(task)
         there = self._branches.push(base, task, head)
         return self._openings.open(base, task, there, title, body)
 

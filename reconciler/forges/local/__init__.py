@@ -90,7 +90,7 @@ class LocalForge:
         """The commit that would land, written but on no branch."""
         return self._commits.make(order)
 
-    def open(self, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
         """Open the pull request of `task`, or find the open one."""
         return self._pulls.open(task, head, title, body)
 
