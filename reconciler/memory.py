@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from reconciler.desired import AgentSpec, EpicSpec, InlineTask
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
-from reconciler.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of
+from reconciler.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, usable
 from reconciler.observed import (
     Base,
     Branch,
@@ -226,36 +226,20 @@ class World:
 
     @effect
     def change(self, change: Change) -> None:
-        if change.create and change.task not in self.beads:
-            self.beads[change.task] = _made(change.task, change.create, self.now)
-        task = self.beads.get(change.task)
+        before = self.beads.get(change.task)
+        task = before or (_made(change.task, change.create, self.now) if change.create else None)
         if task is None:
             raise PermanentError(f"no task {change.task}")
         if change.expect_status is not None and task.status not in change.expect_status:
             raise ChangedError(f"{task.id} is {task.status} now")
         if change.expect_assignee is not None and task.assignee not in change.expect_assignee:
             raise ChangedError(f"{task.id} is assigned to {task.assignee} now")
-        closed = change.status == "closed"
-        if closed and "phase:merged" in change.add_labels:
+        if change.status == "closed" and "phase:merged" in change.add_labels:
             on_base = any(landing.task == task.id for landing in self.landed) or self._by_hand(task.id)
             self._promise(on_base, f"{task.id} closed as merged without a landing")
-        self.beads[change.task] = replace(
-            task,
-            status=change.status or task.status,
-            assignee=task.assignee if change.assignee is None else change.assignee,
-            title=change.title or task.title,
-            description=task.description if change.description is None else change.description,
-            acceptance=task.acceptance if change.acceptance is None else change.acceptance,
-            priority=task.priority if change.priority is None else change.priority,
-            labels=(task.labels - change.remove_labels) | change.add_labels,
-            blockers=tuple(sorted((set(task.blockers) | change.add_blockers) - change.remove_blockers)),
-            notes="\n".join(filter(None, (task.notes, change.note)))
-            if not task.notes.endswith(change.note)
-            else task.notes,
-            closed_at=self.now if closed else None if change.status else task.closed_at,
-            close_reason=change.close_reason or task.close_reason,
-            updated_at=self.now,
-        )
+        after = _changed(task, change, self.now)
+        if before is None or after != before:
+            self.beads[change.task] = replace(after, updated_at=self.now)
 
     def _by_hand(self, task: TaskId) -> bool:
         pulls = [p for p in self.pulls.values() if p.task == task and p.opened_head]
@@ -593,16 +577,50 @@ class _Empty:
 
 
 def _made(id: TaskId, new: NewTask, now: datetime) -> Task:
+    if not usable(id) or not 1 <= len(new.title) <= 500 or not 0 <= new.priority <= 4:
+        raise PermanentError(f"{id!r}: no other program would read this task")
     return Task(
         id=id,
-        title=new.title,
+        title=_text(new.title),
         type=new.type,
-        description=new.description,
-        acceptance=new.acceptance,
+        description=_text(new.description),
+        acceptance=_text(new.acceptance),
         priority=new.priority,
         labels=new.labels,
         parents=(new.parent,) if new.parent else (),
         blockers=new.blockers,
         created_at=now,
         updated_at=now,
+    )
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _changed(task: Task, change: Change, now: datetime) -> Task:
+    if change.status not in (None, task.status, "open", "in_progress", "blocked", "deferred", "closed"):
+        raise PermanentError(f"{task.id}: unknown status {change.status!r}")
+    if change.add_blockers & {task.id, *task.parents}:
+        raise PermanentError(f"{task.id} can't wait for itself or its parent")
+    closes, known = change.status == "closed", task if task.closed else None
+    stays = task.closed if change.status is None else closes
+    return replace(
+        task,
+        status=change.status or task.status,
+        assignee=task.assignee if change.assignee is None else change.assignee,
+        title=change.title or task.title,
+        description=task.description if change.description is None else change.description,
+        acceptance=task.acceptance if change.acceptance is None else change.acceptance,
+        priority=task.priority if change.priority is None else change.priority,
+        labels=(task.labels - change.remove_labels) | change.add_labels,
+        blockers=tuple(sorted((set(task.blockers) | change.add_blockers) - change.remove_blockers)),
+        notes=task.notes
+        if not change.note or f"\n{task.notes}".endswith(f"\n{change.note}")
+        else f"{task.notes}\n{change.note}".lstrip("\n"),
+        closed_at=(known.closed_at if known else now) if stays else None,
+        close_reason=((closes and change.close_reason) or (known.close_reason if known else "")) if stays else "",
+        closed_by_session=((closes and change.closed_by_session) or (known.closed_by_session if known else ""))
+        if stays
+        else "",
     )

@@ -6,6 +6,7 @@ import pytest
 from databases import database
 
 from reconciler.errors import ChangedError, PermanentError
+from reconciler.memory import World
 from reconciler.names import TaskId
 from reconciler.ports import Change, NewTask
 from reconciler.trackers.jsonl import JsonlTracker
@@ -15,12 +16,26 @@ def jsonl(folder):
     return lambda: JsonlTracker(folder / ".beads")
 
 
+class Ageing(World):
+    """A world in memory whose clock goes on by itself."""
+
+    def change(self, change):
+        self.now = datetime.now(UTC)
+        super().change(change)
+
+
+def memory(folder):
+    world = Ageing(now=datetime.now(UTC))
+    return lambda: world
+
+
 def bd(name):
     return lambda folder: database(folder / "project", name).tracker
 
 
 # Each makes a store in a folder, and gives what opens it.
 TRACKERS = [
+    pytest.param(memory, id="memory"),
     pytest.param(jsonl, id="jsonl"),
     pytest.param(bd("bd-sqlite"), id="bd-sqlite"),
     pytest.param(bd("bd"), id="bd", marks=pytest.mark.slow),
