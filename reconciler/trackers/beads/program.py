@@ -18,6 +18,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from reconciler import shell
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.shell import Finished
+from reconciler.trackers._settings import holds_database
 from reconciler.trackers.beads import decoding, versions
 from reconciler.trackers.beads.versions import Can, Version
 
@@ -83,7 +84,7 @@ class Bd:
         if path is None:
             other = shutil.which("br", path=self.environ.get("PATH"))
             raise PermanentError(
-                "the tasks are in a Beads database, and there is no 'bd' on the PATH"
+                f"the tasks are in a Beads database ({holds_database(self.beads)}), and there is no 'bd' on the PATH"
                 + (f"; {other}, which goes by other rules, is not used in its place" if other else ""),
                 hint="install Beads, or put its 'bd' on the PATH; nothing is written behind its database",
             )
