@@ -71,7 +71,7 @@ def test_an_epic_made_with_bd_is_worked_off_and_closed(tmp_path: Path, kind: str
     assert (tasks[mine]["status"], tasks[mine]["assignee"]) == ("in_progress", "alice")
     assert "labels" not in tasks[mine]
     assert tasks[epic]["status"] == "open"
-    assert project.subjects() == ["Do two", "Do one", "Begin"]
+    assert project.subjects()[:2] == ["Do two", "Do one"]  # some bd commits what its init made
 
     project.db.bd("--actor=alice", "close", mine, "--reason=by hand", "--json")
     project.reconcile("watch", "--until-done", timeout=LONG_S)
