@@ -464,7 +464,9 @@ class Job:
 
     @property
     def manual(self) -> bool:
-        return self.spec.merge.mode is MergeMode.MANUAL
+        """True when merging is left to a person, and none has said that exactly this head is to be merged now."""
+        pull = self.open_pull
+        return self.spec.merge.mode is MergeMode.MANUAL and not (pull and pull.merge_now == pull.head)
 
     @property
     def number(self) -> PrNumber | None:

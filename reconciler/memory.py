@@ -493,6 +493,10 @@ class World:
         self.pulls[number] = replace(self.pulls[number], rejection=Rejection(head=head, text=text))
 
     @effect
+    def merge_now(self, number: PrNumber, head: Sha) -> None:
+        self.pulls[number] = replace(self.pulls[number], merge_now=head)
+
+    @effect
     def land(self, order: LandOrder) -> Sha:
         expected = order.expected
         if self.main != expected.base or self.heads.get(order.task) != expected.head:

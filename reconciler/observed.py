@@ -302,6 +302,7 @@ class PullRequest:
     state: PullState = PullState.OPEN
     approved: Sha | None = None  # the head that a person approved
     rejection: Rejection | None = None
+    merge_now: Sha | None = None  # the head that a person wants merged, where that is left to people
     declined: bool = False  # closed by `reject --close` or by deleting the branch
     opened_head: Sha | None = None  # the head it was opened with
     opened_at: datetime | None = None

@@ -328,6 +328,10 @@ class Forge(Protocol):
         """Record a person's 'no' to one head."""
         ...
 
+    def merge_now(self, number: PrNumber, head: Sha) -> None:
+        """Record a person's word that one head is to be merged now. A later 'no' to it takes that back."""
+        ...
+
     def land(self, order: LandOrder) -> Sha:
         """Move the base to the tested tree by compare-and-swap and bring its checkout along; the landed commit.
 

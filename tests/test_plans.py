@@ -74,7 +74,9 @@ SOURCES = {
     "landings": "landings",
 }
 COMMITS = {"base": worlds.BASE, "head": worlds.HEAD, "other": worlds.OTHER}
-COMMIT_FIELDS = ("head", "landed", "left", "approved", "opened_head", "baseline", "base_tip", "commit", "base")
+COMMIT_FIELDS = (
+    "head", "landed", "left", "approved", "merge_now", "opened_head", "baseline", "base_tip", "commit", "base",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)

@@ -125,10 +125,7 @@ class Land(Action):
         pull, candidate = job.open_pull, job.candidate
         if pull is None or not isinstance(candidate, Candidate) or job.check_state is not CheckState.PASSED:
             return None
-        if job.manual:
-            by_hand = pull.url or f"git merge {pull.head[:12]} by hand"
-            return Waiting(Reason.AWAITING_MERGE, f"a person merges it: 'reconcile merge', or {by_hand}")
-        if waiting := _withheld(job, pull) or _obstacle(job, candidate):
+        if waiting := _by_hand(job, pull) or _withheld(job, pull) or _obstacle(job, candidate):
             return waiting
         return cls(
             manifest=job.spec.name,
@@ -161,6 +158,16 @@ def closing(task: Task, why: str, number: PrNumber | None) -> Change:
         | {label for label in task.labels if label == "needs-human"}
         | others,
     )
+
+
+def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:
+    """What a person merges: as the manifest says, until one says 'now', or because their forge lets nobody else."""
+    if isinstance(job.base, Base) and job.base.rules and job.base.rules.queue:
+        return Waiting(Reason.AWAITING_MERGE, f"a person merges it: {job.base.rules.queue}")
+    if not job.manual:
+        return None
+    by_hand = pull.url or f"git merge {pull.head[:12]} by hand"
+    return Waiting(Reason.AWAITING_MERGE, f"a person merges it: 'reconcile merge', or {by_hand}")
 
 
 def _withheld(job: Job, pull: PullRequest) -> Waiting | None:

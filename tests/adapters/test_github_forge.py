@@ -431,6 +431,20 @@ def test_what_is_said_here_about_a_head_counts_as_a_review_does(there: Place) ->
     assert seen.rejection and seen.rejection.text == "not so"
 
 
+def test_a_word_to_merge_is_for_one_head_and_a_no_takes_it_back(there: Place) -> None:
+    number, head = there.offered()
+    there.forge.merge_now(number, head)
+    assert (there.again().pull_requests()[TaskId("x-1")].merge_now, there.pull().approved) == (head, None)
+    there.forge.reject(number, head, "not so")
+    there.forge.approve(number, head)
+    assert (there.pull().merge_now, there.pull().approved) == (None, head)
+    there.forge.merge_now(number, head)
+    there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
+    there.again()
+
+    assert there.pull().merge_now is None
+
+
 @pytest.mark.slow
 def test_a_review_that_the_rules_want_is_wanted_from_github(there: Place) -> None:
     there.app.protect("main", reviews=1)

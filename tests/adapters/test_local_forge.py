@@ -205,6 +205,30 @@ def test_the_last_word_on_a_head_counts(repo: GitRepo, forge: LocalForge) -> Non
     assert [said.by for said in forge.show(PrNumber(1)).reviews] == ["Somebody <somebody@example.org>"] * 3
 
 
+def test_a_word_to_merge_is_for_one_head_and_changes_no_approval(repo: GitRepo, forge: LocalForge) -> None:
+    head = opened(repo, forge)
+    forge.approve(PrNumber(1), head)
+    forge.merge_now(PrNumber(1), head)
+    wanted = pull_of(forge)
+    repo.branch(BRANCH, {"new": "2\n"}, start=BRANCH)
+
+    assert (wanted.merge_now, wanted.approved, wanted.rejection) == (head, head, None)
+    with pytest.raises(ChangedError):
+        forge.merge_now(PrNumber(1), head)
+    assert pull_of(forge).merge_now == head != pull_of(forge).head
+
+
+def test_a_no_takes_a_word_to_merge_back_and_a_yes_does_not(repo: GitRepo, forge: LocalForge) -> None:
+    head = opened(repo, forge)
+    forge.merge_now(PrNumber(1), head)
+    forge.approve(PrNumber(1), head)
+    assert pull_of(forge).merge_now == head
+    forge.reject(PrNumber(1), head, "no")
+    forge.approve(PrNumber(1), head)
+
+    assert (pull_of(forge).merge_now, pull_of(forge).approved) == (None, head)
+
+
 def test_a_closed_pull_request_is_not_reviewed(repo: GitRepo, forge: LocalForge) -> None:
     head = opened(repo, forge)
     forge.close(PrNumber(1), declined=True)

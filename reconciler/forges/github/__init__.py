@@ -5,7 +5,7 @@
 * `look`: the newest answer, and when the next one is worth its points.
 * `branches`: the branches of our tasks on both sides. `words`: text that does nothing there.
 * `landing`, `notes`: a merge that is asked for once and always read back.
-* `verdicts`: what people said here, by `reconcile approve` and `reject`.
+* `verdicts`: what people said here, by `reconcile approve`, `reject` and `merge`.
 
 What is plain git is that of the local forge: candidates are merged here, on the base as GitHub has it.
 """
@@ -35,7 +35,7 @@ from reconciler.forges.local.commits import Commits
 from reconciler.forges.local.history import History
 from reconciler.forges.local.landing import LandingLine
 from reconciler.forges.local.pulls import Pulls
-from reconciler.forges.local.record import PullRecord, Review, Verdict
+from reconciler.forges.local.record import PullRecord, Review, Verdict, standing
 from reconciler.forges.local.remotes import Remotes
 from reconciler.git import Git
 from reconciler.names import PrNumber, Sha, TaskId, branch_of
@@ -167,6 +167,10 @@ class GitHubForge:
         """Record a person's 'no' to one head."""
         self._said(number, head, Verdict.REJECTED, text)
 
+    def merge_now(self, number: PrNumber, head: Sha) -> None:
+        """Record a person's word that one head is to be merged now."""
+        self._said(number, head, Verdict.MERGE)
+
     def update(self, number: PrNumber, head: Sha) -> None:
         """Have GitHub merge the base into a pull request whose head still is `head`."""
         self._openings.update(number, head)
@@ -246,8 +250,9 @@ class GitHubForge:
         seen = pull.observed(bases, self.look.since(pull), here)
         return replace(
             seen,
-            approved=pull.head if verdicts.approved(said, pull.head) else seen.approved,
+            approved=pull.head if Verdict.APPROVED in standing(said, pull.head) else seen.approved,
             rejection=verdicts.rejection(said, pull.head) or seen.rejection,
+            merge_now=pull.head if Verdict.MERGE in standing(said, pull.head) else None,
         )
 
     def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:

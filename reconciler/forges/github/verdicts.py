@@ -1,4 +1,4 @@
-"""What people said here, by `reconcile approve` and `reject`, about heads of pull requests that live on GitHub.
+"""What people said here, by `reconcile approve`, `reject` and `merge`, about heads of pull requests that live on GitHub.
 
 `refs/reconcile/review/<number>` names a commit whose message is one line of JSON and whose parent is the head that was
 spoken of last. Every change is a compare-and-swap on that ref.
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from reconciler import objects
 from reconciler.errors import PermanentError
 from reconciler.forges.local import refs
-from reconciler.forges.local.record import Review, Verdict
+from reconciler.forges.local.record import Review, Verdict, standing
 from reconciler.forges.local.refs import Move
 from reconciler.forges.local.signature import Signature, identity, signed
 from reconciler.git import Git
@@ -63,20 +63,12 @@ class Verdicts:
         return Sha(made.text.strip())
 
 
-def approved(reviews: Reviews, head: Sha) -> bool:
-    """True where the last word on this head is a yes."""
-    return _last(reviews, head) is Verdict.APPROVED
-
-
 def rejection(reviews: Reviews, head: Sha) -> Rejection | None:
-    """The 'no' to this head, where that is the last word on it."""
-    if _last(reviews, head) is not Verdict.REJECTED:
+    """The 'no' to this head, where it stands."""
+    if Verdict.REJECTED not in standing(reviews, head):
         return None
-    return Rejection(head=head, text=next(said.text for said in reversed(reviews) if said.head == head))
-
-
-def _last(reviews: Reviews, head: Sha) -> Verdict | None:
-    return next((said.verdict for said in reversed(reviews) if said.head == head), None)
+    given = (said for said in reversed(reviews) if said.head == head and said.verdict is Verdict.REJECTED)
+    return Rejection(head=head, text=next(given).text)
 
 
 def _encoded(reviews: Reviews) -> str:

@@ -110,6 +110,10 @@ class LocalForge:
         """Record a person's 'no' to one head."""
         self._pulls.review(number, head, Verdict.REJECTED, text)
 
+    def merge_now(self, number: PrNumber, head: Sha) -> None:
+        """Record a person's word that one head is to be merged now."""
+        self._pulls.review(number, head, Verdict.MERGE)
+
     def land(self, order: LandOrder) -> Sha:
         """Move the base to the tested tree and bring its checkouts along; the landed commit."""
         return self._line.land(order)

@@ -16,7 +16,6 @@ from reconciler.forges.local.commits import Commits
 from reconciler.forges.local.history import History
 from reconciler.forges.local.intents import Intent, Intents
 from reconciler.forges.local.pulls import Pulls, Stored
-from reconciler.forges.local.record import Verdict
 from reconciler.forges.local.refs import HEADS, Move
 from reconciler.forges.local.remotes import Remotes
 from reconciler.git import Git
@@ -123,7 +122,7 @@ class LandingLine:
         head = order.expected.head
         if kept.record.task != order.task or not kept.record.open:
             raise ChangedError(f"{order.task}: #{order.number} is {kept.record.state}")
-        if kept.record.verdict_on(head) is Verdict.REJECTED:
+        if kept.record.rejected(head):
             raise ChangedError(f"{order.task}: {head[:12]} was rejected")
         now = refs.head_of(self._git, HEADS + branch_of(order.task))
         if now != head:

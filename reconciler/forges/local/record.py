@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,6 +20,7 @@ _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 class Verdict(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
+    MERGE = "merge"  # now, where merging is left to people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,20 @@ class Review:
     by: str
     at: datetime
     text: str = ""
+
+
+def standing(reviews: Sequence[Review], head: Sha) -> frozenset[Verdict]:
+    """What was said about one head and still counts: a yes and a no end each other, and a no ends 'merge now' too."""
+    found: frozenset[Verdict] = frozenset()
+    for said in (review.verdict for review in reviews if review.head == head):
+        match said:
+            case Verdict.REJECTED:
+                found = frozenset({said})
+            case Verdict.APPROVED:
+                found = found - {Verdict.REJECTED} | {said}
+            case Verdict.MERGE:
+                found |= {said}
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +74,9 @@ class PullRecord:
     def open(self) -> bool:
         return self.state is PullState.OPEN
 
-    def verdict_on(self, head: Sha) -> Verdict | None:
-        """The last word on one head."""
-        return next((review.verdict for review in reversed(self.reviews) if review.head == head), None)
+    def rejected(self, head: Sha) -> bool:
+        """True where a person's 'no' to one head stands."""
+        return Verdict.REJECTED in standing(self.reviews, head)
 
     def closed(self, at: datetime, *, declined: bool, merged: bool) -> PullRecord:
         """This record, closed. What was closed keeps its time; work that landed is merged, whatever was said before."""
@@ -81,6 +97,7 @@ class PullRecord:
         vanished = self.open and branch_head is None
         approved = self._last(Verdict.APPROVED)
         rejected = self._last(Verdict.REJECTED)
+        wanted = self._last(Verdict.MERGE)
         return PullRequest(
             number=self.number,
             task=self.task,
@@ -88,6 +105,7 @@ class PullRecord:
             state=PullState.CLOSED if vanished else self.state,
             approved=approved.head if approved else None,
             rejection=Rejection(head=rejected.head, text=rejected.text) if rejected else None,
+            merge_now=wanted.head if wanted else None,
             declined=self.declined or vanished,
             opened_head=self.opened_head,
             opened_at=self.opened_at,
@@ -96,8 +114,8 @@ class PullRecord:
 
     def _last(self, verdict: Verdict) -> Review | None:
         """The newest review with this verdict that no later one on the same head took back."""
-        standing = (said for said in reversed(self.reviews) if self.verdict_on(said.head) is said.verdict)
-        return next((said for said in standing if said.verdict is verdict), None)
+        given = (said for said in reversed(self.reviews) if said.verdict is verdict)
+        return next((said for said in given if verdict in standing(self.reviews, said.head)), None)
 
 
 def encode(record: PullRecord) -> str:
