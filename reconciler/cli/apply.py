@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +107,8 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
         else:
             places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.store, [])
             with Wakes(places, wake), _deadline(timeout, stop, wake), live.view(wheel):
-                over = Over()
-                tick = loop.forever(wake, stop, enough=lambda tick: over(wheel.mine(tick.plan)))
+                over = Over(about=wheel.mine)
+                tick = loop.forever(wake, stop, enough=lambda tick: over(tick.plan))
     _answer(wheel, tick)
     if got:
         wheel.out.chat("interrupted: agents run on, 'reconcile watch' goes on, 'reconcile stop --all' ends them")
@@ -140,7 +140,7 @@ def follow(wheel: Wheel, timeout: float | None) -> int:
     """Wait for another reconciler to finish what was recorded, and take over when it ends; the exit code."""
     end = time.monotonic() + timeout if timeout else None
     while True:
-        tick = _beside(wheel, end)
+        tick = look_on(wheel, Over(about=wheel.mine), end)
         if tick is not None:
             _answer(wheel, tick)
             return ending(wheel.mine(tick.plan), timed_out=end is not None and time.monotonic() >= end)
@@ -152,14 +152,14 @@ def follow(wheel: Wheel, timeout: float | None) -> int:
             continue  # yet another one came first
 
 
-def _beside(wheel: Wheel, end: float | None) -> Tick | None:
+def look_on(wheel: Wheel, over: Over, end: float | None = None) -> Tick | None:
     """Look on while another reconciler acts: the last tick when it is over or time is up, None when that one ended."""
-    over, loop = Over(), wheel.loop()
+    loop = wheel.loop()
     with live.view(wheel):
         while not _free(wheel.site):
             tick = loop.look()
             wheel.show(tick)
-            if over(wheel.mine(tick.plan)) or (end is not None and time.monotonic() >= end):
+            if over(tick.plan) or (end is not None and time.monotonic() >= end):
                 return tick
             time.sleep(LOOK_S)
     return None
@@ -181,9 +181,11 @@ class Over:
     A source that is silent for a moment, or an editor that is just leaving a worktree, needs no person yet.
     """
 
+    about: Callable[[Plan], Plan] = lambda decided: decided  # what of a plan is waited for
     since: float | None = None  # since when nothing moves, by the monotonic clock
 
     def __call__(self, decided: Plan) -> bool:
+        decided = self.about(decided)
         if decided.moves and not decided.converged:
             self.since = None
             return False

@@ -1,9 +1,8 @@
-"""`merge`: the half of the loop that checks and lands what is offered, once, by a person's word."""
+"""`merge`: what is offered is checked and lands by a person's word: here, or by the reconciler that runs already."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import click
@@ -26,14 +25,16 @@ from reconciler.actions import (
     StopAgent,
     UpdateBranch,
 )
-from reconciler.cli import EXIT_NEEDS_PERSON
+from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
 from reconciler.cli.defaults import Asked, spawned_alone, undecided
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired, EpicSpec, MergeMode
 from reconciler.errors import LockedError, UsageError
 from reconciler.job import Job
-from reconciler.names import RunKind
+from reconciler.loop import Tick
+from reconciler.names import RunKind, TaskId
+from reconciler.observed import PullRequest, PullState, Unknown
 from reconciler.planner import Plan
 from reconciler.reasons import Reason
 from reconciler.render import document, text
@@ -48,10 +49,14 @@ MERGE_HALF = (
 
 @click.command("merge")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done")
-@click.option("--no-wait", is_flag=True, help="Do not wait for the checks that it starts")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the checks that it starts, or for what a watch does")
 @common
 def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
-    """Check and land every pull request that may land, also where the manifest leaves merging to a person."""
+    """Check and land every pull request that may land, also where the manifest leaves merging to a person.
+
+    Beside a running watch it says 'now' to every head that waits for a person to merge it, and the watch does. A commit
+    after that asks again; 'reconcile reject' takes it back. Exit status 3: something is offered and did not land.
+    """
     if not dry_run:
         wiring.refuse_agents(wiring.environ(), "merge")
     site = here()
@@ -67,35 +72,76 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         decided = wheel.loop().look().plan
         out.answer(document.plan(decided), lambda: text.plan(decided, "reconcile merge"))
         return 1 if decided.actions else 0
-    with _alone(site), interrupted() as (wake, stop, got):
+    while True:
+        try:
+            with lock.reconciling(site.state, "merge"):
+                return _merge(wheel, rest, wait=not no_wait)
+        except LockedError:
+            if not any(spec.merge.mode is MergeMode.MANUAL for spec in site.desired().epics):
+                raise
+            if (code := _beside(Wheel(site=site, out=out, done=wheel.done), spawned, wait=not no_wait)) is not None:
+                return code
+
+
+def _merge(wheel: Wheel, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
+    """Be the merge half of the loop until nothing is checked any more; the exit code."""
+    site, out = wheel.site, wheel.out
+    with interrupted() as (wake, stop, got):
         site.catch_up()
         for spec in rest:
             site.forge.catch_up(spec.base)
         with Wakes(spots(site.state, site.repository.common, site.store, []), wake):
-            tick = wheel.loop().forever(wake, stop, enough=lambda tick: no_wait or not _checking(tick.plan))
+            tick = wheel.loop().forever(wake, stop, enough=lambda tick: not wait or not _checking(tick.plan))
     if out.for_people:
         out.console().print(text.summary(tick.plan))
     else:
         out.answer(wheel.answer(tick), lambda: "")
     if got:
         return 128 + got[0]
-    left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull]
-    for job in left:
-        why = _why(tick.plan, job)
-        out.chat(f"{job.task.id}: #{job.number} is not merged: {why}")
+    left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull and not job.owned_by]
+    _say_why(out, tick.plan, left)
     return EXIT_NEEDS_PERSON if left else 1 if tick.errors else 0
 
 
-@contextmanager
-def _alone(site: Site) -> Iterator[None]:
-    try:
-        with lock.reconciling(site.state, "merge"):
-            yield
-    except LockedError as busy:
-        if all(spec.merge.mode is MergeMode.AUTO for spec in site.desired().epics):
-            raise
-        hint = "where a manifest says 'mode: manual' it merges nothing: end it for as long as you merge"
-        raise LockedError(str(busy), hint=hint) from busy
+def _beside(wheel: Wheel, spawned: frozenset[TaskId], *, wait: bool) -> int | None:
+    """Have the reconciler that runs here merge what waits for a person; the exit code, None when that one has ended."""
+    heads, tick = merge_word.say(wheel)
+    if heads and wait:
+        seen = merge_word.outcome(wheel, heads)
+        if seen is None:
+            return None
+        tick = seen
+    if not wheel.out.for_people:
+        wheel.out.answer(wheel.answer(tick), lambda: "")
+    left = [job for job in _left_to_people(tick.plan) if wait or job.task.id not in heads]
+    _say_why(wheel.out, tick.plan, left)
+    if unseen := [f"{source}: {why}" for epic in tick.plan.epics for source, why in epic.unknown]:
+        wheel.out.chat(f"what is left is not known: {unseen[0]}")
+        return 1
+    alone = list(_of_no_manifest(tick, spawned))
+    for pull in alone:
+        wheel.out.chat(f"{pull.task}: #{pull.number} is not merged: no manifest speaks of it; end the watch, and merge")
+    return EXIT_NEEDS_PERSON if left or alone else 0
+
+
+def _of_no_manifest(tick: Tick, spawned: frozenset[TaskId]) -> Iterator[PullRequest]:
+    """What is offered of tasks that the reconciler beside us knows nothing of."""
+    pulls = tick.observed.pull_requests
+    known = {job.task.id for epic in tick.plan.epics for job in epic.jobs}
+    for id in sorted(spawned - known):
+        pull = None if isinstance(pulls, Unknown) else pulls.get(id)
+        if pull and pull.state is PullState.OPEN:
+            yield pull
+
+
+def _left_to_people(decided: Plan) -> list[Job]:
+    epics = (epic for epic in decided.epics if epic.spec.merge.mode is MergeMode.MANUAL)
+    return [job for epic in epics for job in epic.jobs if job.open_pull and not job.owned_by]
+
+
+def _say_why(out: Output, decided: Plan, left: list[Job]) -> None:
+    for job in left:
+        out.chat(f"{job.task.id}: #{job.number} is not merged: {_why(decided, job)}")
 
 
 def _why(decided: Plan, job: Job) -> str:

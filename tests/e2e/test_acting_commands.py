@@ -57,6 +57,12 @@ def closed(place: Shell, *tasks: str) -> bool:
     return all(place.task(task)["status"] == "closed" for task in tasks)
 
 
+def waiting(place: Shell) -> list[str]:
+    """Why the tasks of the one manifest wait."""
+    [epic] = place.json("status")["epics"]
+    return [task["waiting"]["reason"] for task in epic["tasks"] if task["waiting"]]
+
+
 # --- run -------------------------------------------------------------------------------------------------------
 
 
@@ -352,13 +358,54 @@ def test_a_spawn_that_can_not_be_is_refused_with_the_reason_and_changes_nothing(
 # --- merge -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("mode", "says"), [("auto", "it does what this would do"), ("manual", "end it for as long as you merge")]
-)
-def test_beside_a_watch_a_merger_is_told_whether_the_watch_merges(shell: Shell, mode: str, says: str) -> None:
-    manifest = shell.manifest(tasks=[], epic="project-none", mergePolicy={"mode": mode})
+def test_a_merger_beside_a_watch_that_merges_by_itself_is_turned_away(shell: Shell) -> None:
+    with watching(shell, "-f", str(shell.manifest(tasks=[], epic="project-none"))):
+        assert "it does what this would do" in shell.reconcile("merge", code=5)
+
+
+def test_beside_a_watch_a_person_has_merged_what_waits_for_that_and_nothing_else(shell: Shell) -> None:
+    tasks = [{"key": key, "title": f"Do {key}"} for key in "abc"]
+    agent = {"argv": ["sh", "-c", f'case "$(cat $RECONCILE_PROMPT)" in *"Do c"*) sleep 60;; esac; {WORK}']}
+    manifest = shell.manifest(tasks=tasks, agent=agent, maxAgents=3, mergePolicy={"mode": "manual"})
     with watching(shell, "-f", str(manifest)):
-        assert says in shell.reconcile("merge", code=5)
+        until(lambda: waiting(shell).count("AwaitingMerge") == 2)
+        assert shell.subjects() == ["Begin"]
+
+        said = shell.json("merge")
+
+        assert sorted(shell.subjects()) == ["Begin", "Do a", "Do b"]
+        assert [act["action"] for act in said["actions"]] == ["Merge", "Merge"]
+        assert closed(shell, *(act["task"] for act in said["actions"]))
+        assert shell.tasks()["Do c"]["status"] == "in_progress"
+        assert "nothing waits for a merge" in shell.start("merge").communicate(timeout=60)[1]
+
+
+def test_a_word_to_merge_is_kept_for_the_head_that_it_was_said_of(shell: Shell) -> None:
+    manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"mode": "manual"})
+    shell.reconcile("apply", "-f", str(manifest), "--wait", code=3)
+    task = shell.tasks()["Do a"]["id"]
+    (shell.root / f"{task}.txt").write_text("in the way\n")
+    with watching(shell):
+        said = shell.reconcile("merge", code=3)
+        assert "uncommitted changes that landing it would touch" in said
+        (shell.root / f"{task}.txt").unlink()
+        until(lambda: closed(shell, task))
+    assert shell.subjects() == ["Do a", "Begin"]
+
+
+def test_a_commit_after_the_word_to_merge_asks_again(shell: Shell) -> None:
+    manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"mode": "manual"})
+    shell.reconcile("apply", "-f", str(manifest), "--wait", code=3)
+    task = shell.tasks()["Do a"]["id"]
+    (shell.root / f"{task}.txt").write_text("in the way\n")
+    with watching(shell):
+        shell.reconcile("merge", "--no-wait")
+        worktree = shell.root.parent / "worktrees" / task
+        shell.git("commit", "--quiet", "--allow-empty", "--message=More", cwd=worktree)
+        (shell.root / f"{task}.txt").unlink()
+        until(lambda: waiting(shell) == ["AwaitingMerge"])
+        time.sleep(1)
+        assert shell.subjects() == ["Begin"]
 
 
 # --- what they answer ------------------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+"""`merge` beside another reconciler: a person's word for what waits for one, and a look at what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from reconciler.cli.apply import Over, look_on
+from reconciler.cli.output import act
+from reconciler.cli.wheel import Wheel
+from reconciler.errors import ChangedError
+from reconciler.job import Job
+from reconciler.loop import Tick
+from reconciler.names import Sha, TaskId
+from reconciler.planner import EpicPlan, Plan
+from reconciler.reasons import Reason
+
+Heads = Mapping[TaskId, Sha]
+"""The heads that a person wants merged now."""
+
+
+def say(wheel: Wheel) -> tuple[Heads, Tick]:
+    """Record the word for exactly the heads that wait for a merge; these, and the look that found them."""
+    tick = wheel.loop().look()
+    heads: dict[TaskId, Sha] = {}
+    for job in _waiting(tick.plan):
+        pull = job.open_pull
+        assert pull is not None
+        try:
+            wheel.site.forge.merge_now(pull.number, pull.head)
+        except ChangedError as error:
+            wheel.out.chat(f"{job.task.id}: it is not the head that waited: {error}")
+            continue
+        message = f"#{pull.number} is to be merged now, at {pull.head[:12]}"
+        heads[job.task.id] = pull.head
+        wheel.done.append(act("Merge", job.task.id, message))
+        wheel.out.line(f"{job.task.id}  Merge  {message}")
+    if not heads:
+        wheel.out.chat("nothing waits for a merge")
+    return heads, tick
+
+
+def outcome(wheel: Wheel, heads: Heads) -> Tick | None:
+    """The last look, once each head has landed or can't without something else; None when the other one has ended."""
+    return look_on(wheel, Over(about=lambda decided: _about(decided, heads)))
+
+
+def _waiting(decided: Plan) -> list[Job]:
+    return [
+        job
+        for epic in decided.epics
+        for job in epic.jobs
+        if job.open_pull and (word := epic.waiting.get(job.task.id)) and word.reason is Reason.AWAITING_MERGE
+    ]
+
+
+def _about(decided: Plan, heads: Heads) -> Plan:
+    """A plan without everything that has nothing to do with these heads, or comes after them: a repair makes another."""
+    return Plan(epics=tuple(_of_these(epic, heads) for epic in decided.epics))
+
+
+def _of_these(epic: EpicPlan, heads: Heads) -> EpicPlan:
+    jobs = tuple(job for job in epic.jobs if _same(job, heads.get(job.task.id)) and not job.verdict)
+    tasks = {job.task.id for job in jobs}
+    return replace(
+        epic,
+        jobs=jobs,
+        actions=tuple(action for action in epic.actions if action.task in tasks),
+        waiting={task: word for task, word in epic.waiting.items() if task in tasks},
+        unknown=epic.unknown if jobs else (),
+        resting=(),
+    )
+
+
+def _same(job: Job, head: Sha | None) -> bool:
+    """True while a task is on its way with this head; what is landed and not closed yet is too."""
+    if head is None or job.owned_by or job.done:
+        return False
+    return job.open_pull is None or job.open_pull.head == head
