@@ -10,6 +10,7 @@ import click
 from reconciler import lock, wiring
 from reconciler.actions import (
     Action,
+    BlockTask,
     CloseEpic,
     ClosePullRequest,
     CloseTask,
@@ -20,10 +21,12 @@ from reconciler.actions import (
     OpenPullRequest,
     PushBase,
     RemoveWorktree,
+    RestartAgent,
     SetPhase,
     StartCheck,
     StopAgent,
     UpdateBranch,
+    next_step,
 )
 from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
 from reconciler.cli.defaults import Asked, spawned_alone, undecided
@@ -92,13 +95,10 @@ def _merge(wheel: Wheel, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
             site.forge.catch_up(spec.base)
         with Wakes(spots(site.state, site.repository.common, site.store, []), wake):
             tick = wheel.loop().forever(wake, stop, enough=lambda tick: not wait or not _checking(tick.plan))
-    if out.for_people:
-        out.console().print(text.summary(tick.plan))
-    else:
-        out.answer(wheel.answer(tick), lambda: "")
+    left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull and not job.owned_by]
+    out.answer(wheel.answer(tick), lambda: text.unmerged(len(left)))
     if got:
         return 128 + got[0]
-    left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull and not job.owned_by]
     _say_why(out, tick.plan, left)
     return EXIT_NEEDS_PERSON if left else 1 if tick.errors else 0
 
@@ -111,9 +111,9 @@ def _beside(wheel: Wheel, spawned: frozenset[TaskId], *, wait: bool) -> int | No
         if seen is None:
             return None
         tick = seen
-    if not wheel.out.for_people:
-        wheel.out.answer(wheel.answer(tick), lambda: "")
-    left = [job for job in _left_to_people(tick.plan) if wait or job.task.id not in heads]
+    offered = _left_to_people(tick.plan)
+    wheel.out.answer(wheel.answer(tick), lambda: text.unmerged(len(offered)))
+    left = [job for job in offered if wait or job.task.id not in heads]
     _say_why(wheel.out, tick.plan, left)
     if unseen := [f"{source}: {why}" for epic in tick.plan.epics for source, why in epic.unknown]:
         wheel.out.chat(f"what is left is not known: {unseen[0]}")
@@ -149,7 +149,14 @@ def _why(decided: Plan, job: Job) -> str:
     waiting = next((e.waiting.get(job.task.id) for e in decided.epics if e.name == job.spec.name), None)
     if waiting:
         return waiting.message
-    return f"{job.verdict.message}; 'reconcile watch' has it mended" if job.verdict else "it may land at the next try"
+    said = job.verdict.message if job.verdict else "its agent can do no more"
+    match next_step(job):
+        case BlockTask():
+            return f"{said}; it needs a person"
+        case RestartAgent():
+            return f"{said}; 'reconcile watch' has it mended"
+        case _:
+            return "it may land at the next try"
 
 
 def _rest(site: Site, out: Output) -> tuple[EpicSpec, ...]:

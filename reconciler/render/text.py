@@ -45,6 +45,13 @@ def summary(decided: Plan, by: str = "reconcile apply") -> Text:
     return Text(f"Nothing to do: {_nothing(decided, waiting)}", "bold")
 
 
+def unmerged(left: int) -> Text:
+    """One line: how many pull requests are offered and not merged."""
+    if not left:
+        return Text("Nothing to do: nothing is left to merge", "bold")
+    return Text(f"{counted(left, 'pull request is', 'pull requests are')} not merged", "bold")
+
+
 def outcome(ended: Outcome) -> str:
     """One line about an action that was performed, or why it was not."""
     action = ended.action
@@ -209,4 +216,4 @@ def _failure(failed: ReconcileError) -> str:
             return f"failed: {said}{hint}"
 
 
-__all__ = ["console", "describe", "error", "outcome", "plan", "status", "stray", "summary", "waiting_line"]
+__all__ = ["console", "describe", "error", "outcome", "plan", "status", "stray", "summary", "unmerged", "waiting_line"]

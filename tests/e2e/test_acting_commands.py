@@ -363,6 +363,23 @@ def test_a_merger_beside_a_watch_that_merges_by_itself_is_turned_away(shell: She
         assert "it does what this would do" in shell.reconcile("merge", code=5)
 
 
+@pytest.mark.parametrize(
+    ("policy", "says"), [("block", "it needs a person"), ("agent", "'reconcile watch' has it mended")]
+)
+def test_a_merger_says_whether_what_it_leaves_needs_a_person(shell: Shell, policy: str, says: str) -> None:
+    agent = {"argv": ["sh", "-c", "echo theirs > README; git commit -qam theirs"]}
+    merge = {"mode": "manual", "onConflict": policy}
+    manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent, mergePolicy=merge)
+    shell.reconcile("apply", "-f", str(manifest), "--wait", code=3)
+    (shell.root / "README").write_text("ours\n")
+    shell.git("commit", "--quiet", "-am", "Ours")
+
+    said = shell.reconcile("merge", code=3)
+
+    assert f"conflicts with main in README; {says}" in said
+    assert "1 pull request is not merged" in said and "by itself" not in said
+
+
 def test_beside_a_watch_a_person_has_merged_what_waits_for_that_and_nothing_else(shell: Shell) -> None:
     tasks = [{"key": key, "title": f"Do {key}"} for key in "abc"]
     agent = {"argv": ["sh", "-c", f'case "$(cat $RECONCILE_PROMPT)" in *"Do c"*) sleep 60;; esac; {WORK}']}
