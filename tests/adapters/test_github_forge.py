@@ -434,7 +434,7 @@ def test_what_is_said_here_about_a_head_counts_as_a_review_does(there: Place) ->
 def test_a_word_to_merge_is_for_one_head_and_a_no_takes_it_back(there: Place) -> None:
     number, head = there.offered()
     there.forge.merge_now(number, head)
-    assert (there.again().pull_requests()[TaskId("x-1")].merge_now, there.pull().approved) == (head, None)
+    assert (there.again().pull_requests()[on_github.X].merge_now, there.pull().approved) == (head, None)
     there.forge.reject(number, head, "not so")
     there.forge.approve(number, head)
     assert (there.pull().merge_now, there.pull().approved) == (None, head)
