@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from reconciler import __version__
+from reconciler.cli import streams
 from reconciler.errors import LockedError, ManifestError, ReconcileError, UsageError
 from reconciler.render import safe
 
@@ -87,11 +87,9 @@ def program() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     gc.set_threshold(COLLECT_AFTER)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 gets what it can show
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    with streams.standard():
+        sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
 def run(argv: Sequence[str]) -> int:
@@ -106,9 +104,6 @@ def run(argv: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except ReconcileError as error:
         click.echo(safe.block(f"{error}\n  hint: {error.hint}" if error.hint else str(error)), err=True)
         return _code(error)

@@ -1,0 +1,62 @@
+"""Where what is printed goes: a full disk, a pipe that nobody reads, no stream at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from strangers import Place
+
+COMMANDS = pytest.mark.parametrize(
+    "words", [("status",), ("status", "--json"), ("schema", "Epic"), ("--help",)], ids=" ".join
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place(tmp_path_factory.mktemp("streams"))
+    place.reconcile("apply", "-f", str(place.manifest(suspend=True)))
+    return place
+
+
+def typed(place: Place, line: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which `"$@"` is the program."""
+    argv = ("bash", "-c", line, "bash", sys.executable, "-m", "reconciler", *words)
+    return subprocess.run(argv, cwd=place.root, env=place.env, capture_output=True, text=True, timeout=60)
+
+
+@COMMANDS
+def test_what_can_not_be_printed_is_one_line_and_an_error(place: Place, words: tuple[str, ...]) -> None:
+    ended = typed(place, '"$@" > /dev/full', *words)
+
+    assert (ended.returncode, ended.stderr) == (1, "standard output can't be written: No space left on device\n")
+
+
+@COMMANDS
+@pytest.mark.parametrize("pipe", ["|", "|&"])
+def test_a_pipe_that_nobody_reads_any_more_ends_a_command_quietly(
+    place: Place, words: tuple[str, ...], pipe: str
+) -> None:
+    ended = typed(place, f'(sleep 0.2; "$@"; echo $? > ended) {pipe} true; cat ended', *words)
+
+    assert (ended.stdout, ended.stderr) == ("0\n", "")
+
+
+def test_a_watch_ends_when_nobody_reads_it_any_more(place: Place) -> None:
+    place.reconcile("resume", "work")
+    ended = typed(place, '"$@" 2>&1 | head -n 1', "watch")
+
+    assert ended.returncode == 0 and ended.stdout.count("\n") == 1
+
+
+def test_without_a_standard_output_a_command_does_its_work(place: Place) -> None:
+    ended = typed(place, '"$@" >&-', "status")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_complaints_that_nobody_can_read_keep_nobody_from_working(place: Place) -> None:
+    ended = typed(place, '"$@" 2> /dev/full', "task", "show", "x-404")
+
+    assert (ended.returncode, ended.stderr) == (2, "")
