@@ -7,9 +7,12 @@ import re
 import socket
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from reconciler import git, manifest
 from reconciler.agents import aider, claude, codex, command, gemini, opencode
@@ -42,6 +45,7 @@ AGENTS: Mapping[str, Agent] = {
     "gemini": gemini.agent,
     "opencode": opencode.agent,
 }
+_ASIDE: ContextVar[ExitStack | None] = ContextVar("aside", default=None)
 IDENTITY = {"NAME": "reconcile", "EMAIL": "reconcile@localhost"}
 
 
@@ -162,6 +166,27 @@ class Site:
         return Remotes(self.git).of(base)
 
 
+@contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """While it lasts, looking leaves no trace in a repository that has no state folder yet.
+
+    Where there is one, git's control dir is kept in it as always: made anew, it costs every command a process more.
+    """
+    with ExitStack() as aside:
+        token = _ASIDE.set(aside)
+        try:
+            yield
+        finally:
+            _ASIDE.reset(token)
+
+
+def _git(repository: Repository, environ: Mapping[str, str], control: Path | None = None) -> Git:
+    if control is None and (aside := _ASIDE.get()) and not repository.state.exists():
+        folder = TemporaryDirectory(prefix="reconcile-look-", ignore_cleanup_errors=True)
+        control = Path(aside.enter_context(folder)) / "control"
+    return Git(repository, environ, control)
+
+
 def open_site(
     path: Path, environ: Mapping[str, str], *, control: Path | None = None, given: Sequence[EpicSpec] = ()
 ) -> Site:
@@ -171,7 +196,7 @@ def open_site(
     that are not recorded yet.
     """
     repository = git.find(path, environ)
-    tool = Git(repository, environ, control)
+    tool = _git(repository, environ, control)
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"
     host = socket.gethostname()
@@ -227,7 +252,7 @@ def refuse_agents(environ: Mapping[str, str], what: str) -> None:
 
 def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
     repository = git.find(path, environ)
-    return manifest.Located(main=repository.main, default_base=_default_base(Git(repository, environ)))
+    return manifest.Located(main=repository.main, default_base=_default_base(_git(repository, environ)))
 
 
 def _default_base(tool: Git) -> str | None:
@@ -308,4 +333,15 @@ def _without_front_matter(text: str) -> str:
     return rest.lstrip() or text
 
 
-__all__ = ["IDENTITY", "RUN_MARKER", "ManifestError", "Remote", "Site", "environ", "open_site", "read", "refuse_agents"]
+__all__ = [
+    "IDENTITY",
+    "RUN_MARKER",
+    "ManifestError",
+    "Remote",
+    "Site",
+    "environ",
+    "leaving_nothing",
+    "open_site",
+    "read",
+    "refuse_agents",
+]

@@ -14,7 +14,7 @@ import click
 
 from reconciler import lock, wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired, EpicSpec
 from reconciler.errors import LockedError, PermanentError, TemporaryError, UsageError
@@ -50,6 +50,7 @@ class Duration(click.ParamType[float]):
 @click.option("--timeout", type=Duration(), default=None, help="With --wait: give up after this long (90s, 15m, 2h)")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, as diff does")
 @common
+@looking
 def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, dry_run: bool, out: Output) -> int:
     """Record a manifest, then do everything that needs no running process.
 
@@ -77,6 +78,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
 @click.command("diff")
 @FILE
 @common
+@looking
 def diff_command(sources: tuple[str, ...], out: Output) -> int:
     """Show the first tick of apply, and why. Changes nothing.
 

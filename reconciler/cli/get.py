@@ -11,7 +11,7 @@ import click
 
 from reconciler import loop, worktree_list
 from reconciler.cli.apply import Duration
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import DEFAULT_ROOT
 from reconciler.cli.rows import Listing, Row, entries, looked, silence
@@ -46,6 +46,7 @@ def get_command() -> None:
 @get_command.command("tasks")
 @click.argument("task", required=False)
 @common
+@looking
 def tasks(task: str | None, out: Output) -> int:
     """List the tasks of every recorded manifest."""
     tick = looked(here(), out)
@@ -56,6 +57,7 @@ def tasks(task: str | None, out: Output) -> int:
 @get_command.command("runs")
 @click.argument("task", required=False, metavar="[TASK|RUN]")
 @common
+@looking
 def runs(task: str | None, out: Output) -> int:
     """List the runs of agents and checks, oldest first: all, those of a TASK, or the one with that id (work/x-1/2)."""
     now, seen, silent = loop.now(), *_runs(here())
@@ -67,6 +69,7 @@ def runs(task: str | None, out: Output) -> int:
 @get_command.command("worktrees")
 @click.argument("task", required=False)
 @common
+@looking
 def worktrees(task: str | None, out: Output) -> int:
     """List the worktrees of tasks and of checks, and how many files in each are in no commit."""
     site = here()
@@ -85,6 +88,7 @@ def worktrees(task: str | None, out: Output) -> int:
 @get_command.command("prs")
 @click.argument("pr", required=False, metavar="[TASK|NUMBER]")
 @common
+@looking
 def prs(pr: str | None, out: Output) -> int:
     """List every pull request, merged and closed ones too."""
     site = here()
@@ -98,6 +102,7 @@ def prs(pr: str | None, out: Output) -> int:
 @click.option("--since", type=Duration(), default=None, help="Only of so long ago or less, such as 90s, 15m or 2h")
 @click.option("-n", "most", type=click.IntRange(0), default=None, help="Only the newest so many")
 @common
+@looking
 def events(task: str | None, of: str | None, since: float | None, most: int | None, out: Output) -> int:
     """List what happened, newest last."""
     if task and of and task != of:
@@ -114,6 +119,7 @@ def events(task: str | None, of: str | None, since: float | None, most: int | No
 @get_command.command("manifests")
 @click.argument("name", required=False)
 @common
+@looking
 def manifests(name: str | None, out: Output) -> int:
     """List the recorded manifests, and how they stand."""
     site = here()

@@ -30,7 +30,7 @@ from reconciler.actions import (
 )
 from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
 from reconciler.cli.defaults import Asked, spawned_alone, undecided
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.desired import Desired, EpicSpec, MergeMode
 from reconciler.errors import LockedError, UsageError
@@ -54,6 +54,7 @@ MERGE_HALF = (
 @click.option("--dry-run", is_flag=True, help="Only show what would be done")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the checks that it starts, or for what a watch does")
 @common
+@looking
 def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
     """Check and land every pull request that may land, also where the manifest leaves merging to a person.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,17 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, output: str, as_json: bool, no_color: bool, **kwargs: Any) -> Any:
         color = not no_color and not wiring.environ().get("NO_COLOR")
         return command(*args, out=Output(form="json" if as_json else output, color=color), **kwargs)
+
+    return wrapped
+
+
+def looking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """For commands that only look, and those that do with `--dry-run`: they leave nothing where nothing was."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with wiring.leaving_nothing() if kwargs.get("dry_run", True) else nullcontext():
+            return command(*args, **kwargs)
 
     return wrapped
 

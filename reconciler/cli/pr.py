@@ -14,7 +14,7 @@ from rich.text import Text
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.rows import Listing, entries, looked, said_silent, silence
 from reconciler.errors import PermanentError, UsageError
 from reconciler.forges.local.changes import Span
@@ -44,6 +44,7 @@ def pr_command() -> None:
 @pr_command.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also those that are merged or closed")
 @common
+@looking
 def list_pulls(everything: bool, out: Output) -> int:
     """List the open pull requests."""
     site = here()
@@ -55,6 +56,7 @@ def list_pulls(everything: bool, out: Output) -> int:
 @pr_command.command("show")
 @click.argument("pr")
 @common
+@looking
 def show(pr: str, out: Output) -> int:
     """Show one PR: what it brings, what was said about it, and why it is not merged yet."""
     site = here()
@@ -72,6 +74,7 @@ def show(pr: str, out: Output) -> int:
 @pr_command.command("diff")
 @click.argument("pr")
 @common
+@looking
 def diff(pr: str, out: Output) -> int:
     """Print what one PR changes, against the commit where it left its base. Into a pipe go the bytes, for 'git apply'."""
     site = here()

@@ -9,7 +9,7 @@ import click
 
 from reconciler import wiring
 from reconciler.actions import DeleteBranch
-from reconciler.cli.output import Output, act, common, here
+from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.status import task_id
 from reconciler.cli.wheel import Wheel
 from reconciler.errors import PermanentError, ReconcileError, UsageError
@@ -38,6 +38,7 @@ class Removal:
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed")
 @common
+@looking
 def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output) -> int:
     """Remove the worktrees of closed tasks, or of TASK. What is in no commit is saved first; branches keep the rest."""
     if not dry_run:

@@ -11,7 +11,7 @@ from reconciler import lock, wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.apply import turn
 from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.status import task_id
 from reconciler.cli.wheel import Wheel
 from reconciler.desired import Desired, EpicSpec
@@ -38,6 +38,7 @@ AGENT = click.option(
 @AGENT
 @click.option("--dry-run", is_flag=True, help="Only show what would be done first, as diff does")
 @common
+@looking
 def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry_run: bool, out: Output) -> int:
     """Work on every ready task, or on those below an epic, until all is done or a person is needed.
 

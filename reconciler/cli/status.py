@@ -14,7 +14,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.defaults import Asked, undecided
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel
 from reconciler.desired import AgentSpec, Desired
 from reconciler.errors import ReconcileError, UsageError
@@ -31,6 +31,7 @@ FOLLOW_PAUSE_S = 0.2
 @click.command("status")
 @click.argument("name", required=False)
 @common
+@looking
 def status_command(name: str | None, out: Output) -> int:
     """Show every task of the recorded manifests (or of the one NAMEd), and what happens to it next.
 
@@ -71,6 +72,7 @@ def spending(forge: GitHubForge) -> dict[str, Any]:
 @click.command("describe")
 @click.argument("task")
 @common
+@looking
 def describe_command(task: str, out: Output) -> int:
     """Show everything about one TASK: its state, its runs, what happened to it."""
     site = here()
@@ -88,6 +90,7 @@ def describe_command(task: str, out: Output) -> int:
 @click.option("-f", "--follow", is_flag=True, help="Go on as long as its agent runs")
 @click.option("--attempt", type=click.IntRange(1), default=None, help="Of this attempt (default: the newest)")
 @click.option("--raw", is_flag=True, help="As it was printed, also where it can be shown as what was said and done")
+@looking
 def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int:
     """Show what the agent of a TASK printed."""
     site = here()

@@ -576,3 +576,29 @@ sys.exit(bool({"pydantic", "rich", "yaml", "psutil", "reconciler.wiring"} & set(
         )
         assert done.returncode == 0, done.stderr
         assert "describe" in done.stdout
+
+
+# --- what looking leaves behind ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("diff", "-f", "{manifest}"), ("apply", "-f", "{manifest}", "--dry-run"), ("run", "--dry-run"),
+        ("merge", "--dry-run"), ("prune", "--dry-run"), ("status",), ("describe", "x-1"), ("logs", "x-1"),
+        ("pr", "list"), ("pr", "show", "1"),
+        *(("get", kind) for kind in ("tasks", "runs", "worktrees", "prs", "events", "manifests")),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_looking_leaves_nothing_in_a_repository_where_nothing_was(tmp_path: Path, words: tuple[str, ...]) -> None:
+    place = Place(tmp_path)
+    manifest = str(place.manifest())
+    (place.root / "reconcile.yaml").write_text(
+        Path(manifest).read_text().replace("repository: project", "repository: .")
+    )
+    before = sorted(tmp_path.rglob("*"))
+
+    place.reconcile(*(word.format(manifest=manifest) for word in words), code=None)
+
+    assert sorted(tmp_path.rglob("*")) == before
