@@ -112,13 +112,21 @@ def test_a_picture_says_who_works_for_how_long_what_they_say_and_what_the_others
         "● x-7   Do it                         working       2  12m34s                12 tests passed",
         "! x-6   Do it                         spawned       3",
         "    its agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again",
-        "◆ x-5   Do it                         pr_created       1m00s   #7 pending",
+        "◆ x-5   Do it                         pr_created       1m00s   #7 pending    "
+        "the checks run on the merged tree e3e3e3e3…",
         "… x-4   Do it                         spawned       1                        "
         "its agent failed (exit status 1); attempt …",
         "○ x-2   Do it                                                                "
         "next: start attempt 1: its dependencies ar…",
         "· x-3   Do it                                                                blocked by x-2",
     ]
+
+
+def test_of_what_runs_and_says_nothing_it_is_said_what_it_does():
+    lines = {each[2:5]: each for each in shown(busy(), 130, 24)}
+
+    assert lines["x-5"].endswith("  the checks run on the merged tree e3e3e3e3e3e3")
+    assert lines["x-7"].endswith("  attempt 2 is at work")
 
 
 def test_what_needs_a_person_is_said_in_full():

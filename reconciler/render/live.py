@@ -245,7 +245,11 @@ class Picture:
             # As of the look at the world: what was printed since is not known to be nothing.
             shown = Text(f"quiet for {still}  ", "yellow") if (still := quiet(entry, self._at)) else Text()
             said = moment.said(entry["id"])
-            return shown.append(said) if said else shown.append_text(self._columns.instead_of_note(entry))
+            if said:
+                return shown.append(said)
+            # A check that is content says nothing: what it is about is more than an empty cell.
+            doing = Text(line(word["message"]), "dim") if word else Text()
+            return shown.append_text(self._columns.instead_of_note(entry) or doing)
         if word and word["reason"] in OF_THE_WHOLE and "next" not in entry:
             return self._columns.instead_of_note(entry)
         note = why(entry, moment.now, in_a_word=False)
