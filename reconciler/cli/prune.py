@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from reconciler import wiring
-from reconciler.actions import DeleteBranch
+from reconciler.actions import DeleteBranch, Waiting
 from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.status import task_id
 from reconciler.cli.wheel import Wheel
-from reconciler.errors import PermanentError, ReconcileError, UsageError
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, UsageError
 from reconciler.loop import Tick
 from reconciler.names import TaskId
 from reconciler.observed import Observed, Unknown, WorktreeFault
+from reconciler.reasons import Reason
+from reconciler.render.entry import waiting
 from reconciler.wiring import Site
 
 DEFAULT_ROOT = "worktrees"
@@ -28,7 +30,7 @@ class Removal:
     task: TaskId
     path: str
     root: str
-    kept: str | None = None
+    kept: Waiting | None = None
 
 
 @click.command("prune")
@@ -53,10 +55,14 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
     done += _branches(site, tick, dry_run)
     lines = "\n".join(f"{each['task']}  {each['message']}" for each in done) or "nothing to remove"
     out.answer(
-        {"actions": [d for d in done if d["action"]], "waiting": [d for d in done if not d["action"]], "unknown": []},
+        {
+            "actions": [each for each in done if "action" in each],
+            "waiting": [each for each in done if "action" not in each],
+            "unknown": [],
+        },
         lambda: lines,
     )
-    return 1 if any(not each["action"] for each in done) and named else 0
+    return 1 if any("action" not in each for each in done) and named else 0
 
 
 @click.command("restore")
@@ -85,16 +91,17 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
                 continue
             kept = None
             if any(run.alive for run in runs.get(task, ())):
-                kept = f"its agent runs; 'reconcile stop {task}' ends it"
+                kept = Waiting(Reason.AGENT_RUNNING, f"its agent runs; 'reconcile stop {task}' ends it")
             elif occupant := site.runner.occupants([tree.path]).get(tree.path):
-                kept = f"process {occupant.pid} ({occupant.command}) has its working directory there"
+                what = f"process {occupant.pid} ({occupant.command}) has its working directory there"
+                kept = Waiting(Reason.WORKTREE_IN_USE, what)
             found.append(Removal(task=task, path=tree.path, root=root, kept=kept))
     return found
 
 
 def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, Any]:
     if removal.kept:
-        return act("", removal.task, f"kept {removal.path}: {removal.kept}")
+        return _kept(removal, removal.kept)
     count, size = site.workspaces.ignored(removal.task, removal.root)
     lost = f" ({count} ignored files, {size:,} bytes, are not saved)" if count else ""
     if dry_run:
@@ -103,8 +110,20 @@ def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, Any]:
         with site.runner.idle(removal.task):
             site.workspaces.remove(removal.task, removal.root)
     except ReconcileError as error:
-        return act("", removal.task, f"kept {removal.path}: {error}")
+        return _kept(removal, Waiting(_reason(error), str(error)))
     return act("RemoveWorktree", removal.task, f"removed {removal.path}{lost}")
+
+
+def _kept(removal: Removal, why: Waiting) -> dict[str, Any]:
+    said = replace(why, message=f"kept {removal.path}: {why.message}")
+    return {"task": removal.task, **waiting(said)}
+
+
+def _reason(error: ReconcileError) -> Reason:
+    if (word := str(error).partition(":")[0]) in set(Reason):
+        return Reason(word)
+    # An agent that began meanwhile, or somebody who writes there; else it went wrong, and may be tried again.
+    return Reason.WORKTREE_IN_USE if isinstance(error, ChangedError) else Reason.BACKOFF
 
 
 def _branches(site: Site, tick: Tick, dry_run: bool) -> list[dict[str, Any]]:

@@ -441,6 +441,28 @@ def test_what_a_person_did_is_told_to_programs_as_a_plan_is(shell: Shell) -> Non
     assert [act.keys() for each in told for act in each["actions"]] == [planned.keys()] * 6
 
 
+@pytest.mark.parametrize("why", ["AgentRunning", "WorktreeInUse", "NestedRepository"])
+def test_what_is_kept_when_clearing_up_waits_as_everything_else_does(shell: Shell, why: str) -> None:
+    nest = "git init --quiet inner; " if why == "NestedRepository" else ""
+    agent = {"argv": ["sh", "-c", f"{nest}{WORK}" if why != "AgentRunning" else SLOW]}
+    manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent, mergePolicy={"mode": "manual"})
+    shell.reconcile("apply", "-f", str(manifest))
+    task = shell.tasks()["Do a"]["id"]
+    tree = shell.root.parent / "worktrees" / task
+    if why != "AgentRunning":
+        shell.reconcile("logs", "-f", task)
+    person = subprocess.Popen(("sleep", "60"), cwd=tree) if why == "WorktreeInUse" else None
+
+    told = shell.json("prune", "--all")
+
+    if person:
+        person.kill()
+        person.wait()
+    [kept] = told["waiting"]
+    assert (set(kept), kept["task"], kept["reason"]) == ({"task", "reason", "message"}, task, why)
+    assert tree.is_dir() and str(tree) in kept["message"] and told["actions"] == []
+
+
 # --- stop, retry -----------------------------------------------------------------------------------------------
 
 
