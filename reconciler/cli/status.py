@@ -74,11 +74,14 @@ def spending(forge: GitHubForge) -> dict[str, Any]:
 @common
 @looking
 def describe_command(task: str, out: Output) -> int:
-    """Show everything about one TASK: its state, its runs, what happened to it."""
+    """Show everything about one TASK: its state, its runs, what happened to it. Of an epic: its tasks."""
     site = here()
     tick = _looked(site, out)
     id = task_id(task)
     shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id))
+    if shown is None and (epic := document.describe_epic(id, tick.plan, tick.observed)):
+        out.answer(epic, lambda: text.describe_epic(epic))
+        return 0
     if shown is None:
         raise UsageError(f"no recorded manifest holds a task {task}", hint="'reconcile status' lists them")
     out.answer(shown, lambda: text.describe(shown))

@@ -13,9 +13,10 @@ from typing import Any
 from reconciler.actions import Action
 from reconciler.errors import ReconcileError
 from reconciler.executor import Outcome
-from reconciler.graph import order
+from reconciler.graph import Index, order
+from reconciler.jobs import owners
 from reconciler.names import TaskId
-from reconciler.observed import Observed, Run
+from reconciler.observed import Observed, Run, Unknown
 from reconciler.planner import EpicPlan, Plan
 from reconciler.render.conditions import Condition, conditions, observed_generation
 from reconciler.render.entry import GROUPS, Subject, entry, group, merged, run_record, subjects, waiting
@@ -67,6 +68,19 @@ def describe(
         "runs": [run_record(run) for run in _all_runs(subject)],
         "events": [dict(event) for event in events],
     }
+
+
+def describe_epic(epic: TaskId, decided: Plan, observed: Observed) -> Document | None:
+    """What `describe` prints of an epic: its tasks, each with the manifest that holds it; None for what is none."""
+    if isinstance(observed.tasks, Unknown) or epic not in observed.tasks:
+        return None
+    index, holders = Index(observed.tasks), owners(plan.crew for plan in decided.epics if plan.crew)
+    if not index.is_epic(epic):
+        return None
+    below = sorted((observed.tasks[id] for id in index.descendants(epic)), key=order)
+    tasks = [{"id": t.id, "title": t.title, "status": t.status, "manifest": holders.get(t.id)} for t in below]
+    found = observed.tasks[epic]
+    return {"id": epic, "title": found.title, "type": "epic", "status": found.status, "tasks": tasks}
 
 
 def _epic_plan(epic: EpicPlan) -> Document:

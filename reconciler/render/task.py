@@ -14,7 +14,7 @@ from reconciler.render.safe import block, line
 from reconciler.render.spend import words
 from reconciler.render.status import pull_request, step, why
 from reconciler.render.table import Row, Rows
-from reconciler.render.words import span, stamped
+from reconciler.render.words import counted, span, stamped
 
 EVENTS_MOST = 30
 SAID_MOST = 100
@@ -28,6 +28,24 @@ def describe(document: dict[str, Any]) -> RenderableType:
     facts = [(name, value) for name, value in _facts(document, now) if value]
     rows = [Row(cells=(Text(name, "dim"),), note=value) for name, value in facts]
     return Group(heading, Rows(rows=rows, yields=0), *_texts(document), *_runs(document, now), *_events(document))
+
+
+def describe_epic(document: dict[str, Any]) -> RenderableType:
+    """What an epic is made of: it is no work itself."""
+    heading = Text.assemble((line(document["id"]), "bold"), f"  {line(document['title'])}")
+    tasks = document["tasks"]
+    closed = sum(task["status"] == "closed" for task in tasks)
+    said = f"an epic, {line(document['status'])}: {closed} of its {counted(len(tasks), 'task')} closed"
+    rows = [
+        Row(
+            cells=(Text(line(task["id"])), Text(line(task["status"])), Text(line(task["manifest"] or "-"))),
+            note=Text(line(task["title"])),
+        )
+        for task in tasks
+    ]
+    return Group(
+        heading, Text(said if tasks else "an epic without tasks"), *([Rows(rows=rows, yields=0)] if rows else [])
+    )
 
 
 def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]]:

@@ -23,7 +23,7 @@ from reconciler.render.document import waiting_order
 from reconciler.render.safe import block, line
 from reconciler.render.status import status
 from reconciler.render.table import Row, Rows
-from reconciler.render.task import describe
+from reconciler.render.task import describe, describe_epic
 from reconciler.render.words import counted, span
 from reconciler.spending import running_low, used_up
 
@@ -216,4 +216,16 @@ def _failure(failed: ReconcileError) -> str:
             return f"failed: {said}{hint}"
 
 
-__all__ = ["console", "describe", "error", "outcome", "plan", "status", "stray", "summary", "unmerged", "waiting_line"]
+__all__ = [
+    "console",
+    "describe",
+    "describe_epic",
+    "error",
+    "outcome",
+    "plan",
+    "status",
+    "stray",
+    "summary",
+    "unmerged",
+    "waiting_line",
+]

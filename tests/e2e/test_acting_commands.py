@@ -425,6 +425,21 @@ def test_a_commit_after_the_word_to_merge_asks_again(shell: Shell) -> None:
         assert shell.subjects() == ["Begin"]
 
 
+def test_an_epic_is_described_by_its_tasks(shell: Shell) -> None:
+    epic, [first, second] = shell.epic("Do a", "Do b")
+    shell.reconcile("task", "close", first)
+    shell.reconcile("apply", "-f", str(shell.manifest(tasks=[], epic=epic, suspend=True)))
+
+    told, said = shell.json("describe", epic), shell.reconcile("describe", epic)
+
+    assert (told["id"], told["type"], told["status"]) == (epic, "epic", "open")
+    assert [(task["id"], task["status"], task["manifest"]) for task in told["tasks"]] == [
+        (first, "closed", "work"), (second, "open", "work"),
+    ]  # fmt: skip
+    assert "an epic, open: 1 of its 2 tasks closed" in said and f"{second}  open    work  Do b" in said
+    assert "no recorded manifest holds a task project-none" in shell.reconcile("describe", "project-none", code=2)
+
+
 # --- what they answer ------------------------------------------------------------------------------------------
 
 
