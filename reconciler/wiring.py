@@ -10,17 +10,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from reconciler import git, manifest
-from reconciler.agents import aider, claude, codex, command, gemini, opencode
-from reconciler.desired import Desired, EpicSpec, TrackerKind
+from reconciler.desired import AgentKind, Desired, EpicSpec, TrackerKind
 from reconciler.errors import ManifestError, PermanentError, ReconcileError
 from reconciler.forges import choice
 from reconciler.forges.choice import Choice
-from reconciler.forges.github import Gh, GitHubForge
 from reconciler.forges.local import LocalForge
 from reconciler.forges.local.remotes import Remote, Remotes
 from reconciler.git import Git, Repository
@@ -29,24 +29,45 @@ from reconciler.manifest import Recorded
 from reconciler.ports import Agent, Ports
 from reconciler.runners._processes import descends_from_a_carrier
 from reconciler.runners.local import LocalRunner
-from reconciler.trackers.beads import BeadsTracker
 from reconciler.trackers.chosen import ChosenTracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
 
+if (
+    TYPE_CHECKING
+):  # these are imported where they are used: most repositories need few of them, and commands start often
+    from reconciler.forges.github.forge import GitHubForge
+    from reconciler.trackers.beads import BeadsTracker
+
 RUN_MARKER = "RECONCILE_RUN"
 WORKER = ".claude/agents/worker.md"
 _SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
-AGENTS: Mapping[str, Agent] = {
-    "aider": aider.agent,
-    "claude": claude.agent,
-    "codex": codex.agent,
-    "command": command.agent,
-    "gemini": gemini.agent,
-    "opencode": opencode.agent,
-}
 _ASIDE: ContextVar[ExitStack | None] = ContextVar("aside", default=None)
 IDENTITY = {"NAME": "reconcile", "EMAIL": "reconcile@localhost"}
+
+
+class _Agents(Mapping[str, Agent]):
+    """Every kind of agent: the module of its name in `agents`."""
+
+    def __getitem__(self, kind: str) -> Agent:
+        if kind not in AgentKind.__members__.values():
+            raise KeyError(kind)
+        return _agent(kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(AgentKind)
+
+    def __len__(self) -> int:
+        return len(AgentKind)
+
+
+@cache
+def _agent(kind: str) -> Agent:
+    agent: Agent = import_module(f"reconciler.agents.{kind}").agent
+    return agent
+
+
+AGENTS = _Agents()
 
 
 def environ() -> dict[str, str]:
@@ -84,11 +105,17 @@ class Site:
         return choice.chosen(specs, self.git.config(), self.environ.get("GH_HOST", ""))
 
     @cached_property
+    def github(self) -> GitHubForge | None:
+        """The forge, where it is GitHub."""
+        if (there := self.chosen.there) is None:
+            return None
+        module = import_module("reconciler.forges.github.forge")
+        forge: GitHubForge = module.GitHubForge(self.git, module.Gh(there.host, self.environ), there, self._bases)
+        return forge
+
+    @cached_property
     def forge(self) -> LocalForge | GitHubForge:
-        there = self.chosen.there
-        return (
-            GitHubForge(self.git, Gh(there.host, self.environ), there, self._bases) if there else LocalForge(self.git)
-        )
+        return self.github or LocalForge(self.git)
 
     def specs(self) -> tuple[EpicSpec, ...]:
         """Every manifest that can be read, recorded or given."""
@@ -133,7 +160,7 @@ class Site:
         """For each manifest whose forge can't be used: why, and what to write."""
         found = {spec.name: why for spec in desired.epics if (why := self.chosen.refused(spec))}
         fitting = [spec.name for spec in desired.epics if spec.name not in found]
-        trouble = self.forge.trouble if isinstance(self.forge, GitHubForge) and fitting else None
+        trouble = self.github.trouble if self.github and fitting else None
         return {**found, **dict.fromkeys(fitting, trouble)} if trouble else found
 
     def trackers(self, desired: Desired) -> Mapping[str, str]:
@@ -207,7 +234,7 @@ def open_site(
         tracker=ChosenTracker(
             beads,
             JsonlTracker(beads),
-            BeadsTracker(repository.main, beads, repository.state / "locks", environ, f"reconcile@{host}"),
+            lambda: _beads(repository, environ, f"reconcile@{host}"),
         ),
         workspaces=GitWorkspaces(tool),
         runner=LocalRunner(
@@ -224,6 +251,14 @@ def open_site(
         environ=environ,
         given=given,
     )
+
+
+def _beads(repository: Repository, environ: Mapping[str, str], us: str) -> BeadsTracker:
+    module = import_module("reconciler.trackers.beads")
+    made: BeadsTracker = module.BeadsTracker(
+        repository.main, repository.main / ".beads", repository.state / "locks", environ, us
+    )
+    return made
 
 
 def read(

@@ -18,7 +18,7 @@ from github.repository import Repository
 from gitrepo import GitRepo
 
 from reconciler.desired import MergeMethod
-from reconciler.forges.github import Gh, GitHubForge, Slug
+from reconciler.forges.github.forge import Gh, GitHubForge, Slug
 from reconciler.names import PrNumber, Sha, TaskId
 from reconciler.observed import Candidate, PullRequest
 from reconciler.ports import LandOrder

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,6 @@ from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel
 from reconciler.desired import AgentSpec, Desired
 from reconciler.errors import ReconcileError, UsageError
-from reconciler.forges.github import GitHubForge
 from reconciler.loop import Tick
 from reconciler.names import RunKind, TaskId, usable
 from reconciler.observed import Run
@@ -26,6 +25,9 @@ from reconciler.render import document, safe, text
 from reconciler.wiring import Site
 
 FOLLOW_PAUSE_S = 0.2
+
+if TYPE_CHECKING:
+    from reconciler.forges.github.forge import GitHubForge
 
 
 @click.command("status")
@@ -43,8 +45,8 @@ def status_command(name: str | None, out: Output) -> int:
     if name is not None and name not in known:
         raise UsageError(f"no manifest {name} is recorded here; known: {', '.join(known) or 'none'}")
     shown = document.status(tick.plan, tick.observed, {each: site.recorded.status(each) for each in known})
-    if isinstance(site.forge, GitHubForge):
-        shown["forge"] = spending(site.forge)
+    if site.github:
+        shown["forge"] = spending(site.github)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
     # Where a pipe is told, nothing that draws pictures is imported.
     live = importlib.import_module("reconciler.cli.live") if out.interactive else None

@@ -15,7 +15,7 @@ from reconciler.desired import Desired, EpicSpec
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.errors import ReconcileError
-from reconciler.forges.github import GitHubForge
+from reconciler.forges.github.forge import GitHubForge
 from reconciler.names import BRANCH_PREFIX
 from reconciler.render.words import span
 from reconciler.wiring import IDENTITY, Remote, Site
@@ -123,9 +123,7 @@ def _forges(scene: Scene, site: Site) -> Iterator[Finding]:
     if not scene.epics and (any_manifest := site.forges(Desired(epics=(EpicSpec(name="new"),)))):
         yield Finding(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
     elif not held:
-        yield from (
-            _github(site.forge) if isinstance(site.forge, GitHubForge) else [Finding(name="forge", found="local")]
-        )
+        yield from (_github(site.github) if site.github else [Finding(name="forge", found="local")])
 
 
 def _github(forge: GitHubForge) -> Iterator[Finding]:

@@ -5,27 +5,31 @@ Asked anew at every call, because `bd init` may be run at any time: what is writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.errors import PermanentError, ReconcileError
 from reconciler.names import TaskId
 from reconciler.observed import Graph
 from reconciler.ports import Change, NewTask
 from reconciler.trackers._records import Record
-from reconciler.trackers.beads import BeadsTracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
+
+if TYPE_CHECKING:
+    from reconciler.trackers.beads import BeadsTracker
 
 __all__ = ["ChosenTracker"]
 
 
 class ChosenTracker:
-    """One of two trackers. Everything but `create` works on either."""
+    """One of two trackers. Everything but `create` works on either. `real` makes the other one, once it is needed."""
 
-    def __init__(self, beads: Path, built_in: JsonlTracker, real: BeadsTracker) -> None:
+    def __init__(self, beads: Path, built_in: JsonlTracker, real: Callable[[], BeadsTracker]) -> None:
         self._beads = beads
         self._built_in = built_in
-        self._real = real
+        self._made = real
 
     def tasks(self) -> Graph:
         return self._now.tasks()
@@ -53,6 +57,10 @@ class ChosenTracker:
     def warnings(self) -> tuple[str, ...]:
         """What is known against the program that keeps the tasks."""
         return self._real.warnings() if holds_database(self._beads) else ()
+
+    @cached_property
+    def _real(self) -> BeadsTracker:
+        return self._made()
 
     @property
     def _now(self) -> BeadsTracker | JsonlTracker:

@@ -555,6 +555,16 @@ def test_fish_shows_what_is_said_of_a_choice_to_its_end(busy: Inside) -> None:
     assert done.stdout == "diff\tShow what apply would do, and why\n"
 
 
+def test_what_a_repository_does_not_use_costs_no_start(busy: Inside) -> None:
+    command = (sys.executable, "-X", "importtime", "-m", "reconciler", "status")
+
+    done = subprocess.run(command, cwd=busy.root, env=busy.env, capture_output=True, text=True, check=True)
+
+    assert "reconciler.wiring" in done.stderr
+    for unused in ("reconciler.forges.github.forge", "reconciler.trackers.beads", "reconciler.agents.claude"):
+        assert unused not in done.stderr
+
+
 def test_asking_for_help_or_for_commands_reads_no_command(tmp_path: Path) -> None:
     program = """
 import sys

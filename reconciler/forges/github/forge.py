@@ -1,0 +1,297 @@
+"""The forge on GitHub: looking, opening, landing, and what people said here, behind the protocol of forges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.forges.github import verdicts
+from reconciler.forges.github.branches import TaskBranches
+from reconciler.forges.github.gh import Gh
+from reconciler.forges.github.landing import Merges
+from reconciler.forges.github.look import Look
+from reconciler.forges.github.openings import Openings
+from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.slug import Slug
+from reconciler.forges.github.spending import Spent
+from reconciler.forges.github.verdicts import Reviews, Verdicts
+from reconciler.forges.local import checkouts
+from reconciler.forges.local.candidates import Candidates
+from reconciler.forges.local.changes import Changes
+from reconciler.forges.local.checkouts import BaseCheckout
+from reconciler.forges.local.commits import Commits
+from reconciler.forges.local.history import History
+from reconciler.forges.local.landing import LandingLine
+from reconciler.forges.local.pulls import Pulls
+from reconciler.forges.local.record import PullRecord, Review, Verdict, standing
+from reconciler.forges.local.remotes import Remotes
+from reconciler.git import Git
+from reconciler.names import PrNumber, Sha, TaskId, branch_of
+from reconciler.observed import Base, Candidate, Conflict, Landing, PullRequest, PullState, Standing
+from reconciler.ports import LandOrder
+
+
+class GitHubForge:
+    """`ports.Forge` on GitHub. Safe to share between threads. `bases`: what work lands on, the first one first."""
+
+    def __init__(self, git: Git, gh: Gh, slug: Slug, bases: Callable[[], Sequence[str]]) -> None:
+        self._git, self._gh, self.slug, self._bases = git, gh, slug, bases
+        self.changes = Changes(git)
+        self._candidates = Candidates(git)
+        self._commits = Commits(git, self._candidates)
+        self._history = History(git)
+        # The user's login serves git as well, after whatever they have set up for it themselves.
+        self._remotes = Remotes(git, (f"credential.https://{slug.host}.helper=!gh auth git-credential",))
+        self._line = LandingLine(git, self._commits, self._history, Pulls(git), self._remotes)
+        self._branches = TaskBranches(git, self._remotes, self._history, self._line)
+        self._verdicts = Verdicts(git)
+        self.look = Look(gh, slug, bases, self._branches.tasks)
+        self._openings = Openings(gh, slug, self.look)
+        self._merges = Merges(git, gh, slug, self.look, self._remotes)
+
+    @property
+    def spent(self) -> Spent:
+        """What asking has cost, and what is left."""
+        return self._gh.spending.now()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why GitHub can't be used until a person has done something; None where it can, or is only silent."""
+        try:
+            self.look.now()
+        except PermanentError as error:
+            return f"{error}; {error.hint}" if error.hint else str(error)
+        except TemporaryError:
+            return None
+        return None
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
+        """A base as GitHub has it. Where GitHub is silent, as it was heard last: nothing lands meanwhile."""
+        ours = self._line.local(name)
+        theirs = self._theirs(name, ours)
+        fits = theirs is None or self._history.contains(theirs, ours)
+        return Base(
+            name=name,
+            head=theirs or ours,
+            remote=self._remotes.of(name).name,
+            diverged=None if fits else f"{name} here has commits that {self.slug} lacks: push them, or take them away",
+            behind=self._merges.pending(name) or bool(theirs and fits and self._can_follow(name, ours, theirs)),
+            frozen=self._merges.notes.frozen(name),
+            rules=self.look.last.rules.get(name),
+        )
+
+    def pull_requests(self) -> Mapping[TaskId, PullRequest]:
+        """The pull request of every task that has one: the open one, else the newest. Raises where GitHub is silent."""
+        newest: dict[TaskId, Pull] = {}
+        for _, pull in sorted(self.look.now().pulls.items()):
+            if pull.open or pull.task not in newest or not newest[pull.task].open:
+                newest[pull.task] = pull
+        said, bases = self._verdicts.all(), self._bases()
+        return {task: self._observed(pull, bases, said.get(pull.number, ())) for task, pull in newest.items()}
+
+    def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
+        """Every pull request that was heard of, oldest first, and how it stands now."""
+        said, bases = self._verdicts.all(), self._bases()
+        pulls = (pull for _, pull in sorted(self.look.now().pulls.items()))
+        found = ((pull, said.get(pull.number, ())) for pull in pulls)
+        return [(_record(pull, mine), self._observed(pull, bases, mine)) for pull, mine in found]
+
+    def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
+        """Staged, changed and untracked paths of a worktree that is on `head`, without `.beads/`. Changes nothing there."""
+        admin = checkouts.admin_of(self._git, Path(path))
+        return checkouts.dirty(self._git, BaseCheckout(Path(path), admin), head)
+
+    def landings(self, base: str) -> Sequence[Landing]:
+        """Every landing on the base as GitHub has it: by our trailers, or by GitHub's word and the commit it names."""
+        ours = self._line.local(base)
+        tip = self._remotes.last_heard(base) or ours
+        found = self._history.landings(base, tip)
+        known = {(landing.task, landing.head) for landing in found}
+        merged = (pull for pull in self.look.last.pulls.values() if (pull.task, pull.head) not in known)
+        more = [
+            Landing(task=pull.task, head=pull.head, commit=pull.landed, at=pull.closed_at)
+            for pull in merged
+            if pull.landed and pull.closed_at and pull.base == base and self._on(tip, pull.landed)
+        ]
+        return sorted((*found, *more), key=lambda landing: landing.at) if more else found
+
+    def candidate(self, base: Sha, head: Sha, *, exact: bool = True) -> Candidate | Conflict:
+        """What landing `head` on `base` makes of it; else, perhaps, on an older tip since which only we have landed."""
+        older = None if exact else self._candidates.newest(head)
+        if older and self._history.only_landings_between(older.base, base):
+            return older
+        found = self._candidates.judge(base, head)
+        if self._history.is_tip(base):
+            self._candidates.note(found)
+        return found
+
+    def candidate_commit(self, order: LandOrder) -> Sha:
+        """A commit with the tree that would land: what is checked. GitHub makes the one that lands."""
+        return self._commits.make(order)
+
+    def contains(self, base: Sha, commit: Sha) -> bool:
+        """True when `commit` is an ancestor of `base`."""
+        return self._history.contains(base, commit)
+
+    # --- changing ------------------------------------------------------------------------------------------
+
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
+        """Push the branch of `task` and open its pull request, or find the open one."""
+        base = base or self._base_of(task)
+        there = self._branches.push(base, task, head)
+        return self._openings.open(base, task, there, title, body)
+
+    def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
+        """Close a pull request; GitHub knows only its own merges as such."""
+        self._openings.close(number)
+
+    def approve(self, number: PrNumber, head: Sha) -> None:
+        """Record a person's approval of one head."""
+        self._said(number, head, Verdict.APPROVED)
+
+    def reject(self, number: PrNumber, head: Sha, text: str) -> None:
+        """Record a person's 'no' to one head."""
+        self._said(number, head, Verdict.REJECTED, text)
+
+    def merge_now(self, number: PrNumber, head: Sha) -> None:
+        """Record a person's word that one head is to be merged now."""
+        self._said(number, head, Verdict.MERGE)
+
+    def update(self, number: PrNumber, head: Sha) -> None:
+        """Have GitHub merge the base into a pull request whose head still is `head`."""
+        self._openings.update(number, head)
+
+    def land(self, order: LandOrder) -> Sha:
+        """Have GitHub merge what was judged; the landed commit, once its tree was compared with the judged one."""
+        if verdicts.rejection(self._verdicts.all().get(order.number, ()), order.expected.head):
+            raise ChangedError(f"{order.task}: {order.expected.head[:12]} was rejected")
+        return self._merges.land(order)
+
+    def push_base(self, base: str) -> None:
+        """Nothing of ours is on a base here that GitHub does not have."""
+        raise PermanentError(f"{base} is moved by {self.slug} only")
+
+    def follow(self, base: str) -> None:
+        """Learn what became of a merge whose answer was lost; then bring the base here to where it is there."""
+        self._merges.settle(base)
+        self._line.catch_up(base)
+
+    def follow_branch(self, task: TaskId, head: Sha) -> None:
+        """Bring the branch of `task` here, and its worktree, to the head that was pushed to GitHub."""
+        self._branches.follow(task, head)
+
+    def drop_branch(self, task: TaskId, head: Sha) -> None:
+        """Delete the branch of `task` on GitHub, unless an open pull request is to be merged into it: then it is kept."""
+        base = self._base_of(task)
+        there, above = self._branches.there(base, task), self._openings.built_on(task)
+        if there == head and not above:
+            self._branches.delete(base, task, head)
+            there = None
+        self._stands(task, None if above else there)
+        if there:
+            why = f"{', '.join(above)} would be closed with it" if above else f"it went on to {there[:12]}"
+            raise ChangedError(f"{branch_of(task)} stays on GitHub: {why}")
+
+    def catch_up(self, base: str) -> None:
+        """Finish what a killed program left undone here; what is to be asked of GitHub, `follow` asks."""
+        self._line.catch_up(base)
+
+    # --- inside --------------------------------------------------------------------------------------------
+
+    def _stands(self, task: TaskId, head: Sha | None) -> None:
+        """Note where the branch of what landed is now; None: it is gone, or not to be taken away."""
+        for pull in self.look.last.pulls.values():
+            if pull.task == task and not pull.open:
+                self.look.note(replace(pull, left=head))
+
+    def _theirs(self, name: str, ours: Sha) -> Sha | None:
+        head, heard = self.look.last.heads.get(name), self._remotes.last_heard(name)
+        if head is None or head == heard:
+            return heard
+        try:
+            if heard and self._on(heard, head):
+                # Either the base was taken back, or the answer was older than what we know already.
+                return self._remotes.head(name, near=ours, fresh=True)
+            return self._remotes.told(name, head, near=ours)
+        except ReconcileError:
+            return heard
+
+    def _can_follow(self, name: str, ours: Sha, theirs: Sha) -> bool:
+        """True where the base here is behind, and nothing in its checkouts is in the way: else it may stay where it is."""
+        if ours == theirs:
+            return False
+        way = checkouts.step(self._git, ours, theirs)
+        try:
+            for checkout in checkouts.of_base(self._git, name):
+                checkouts.make_sure_it_can_follow(self._git, checkout, way)
+        except TemporaryError:
+            return False
+        return True
+
+    def _observed(self, pull: Pull, bases: Sequence[str], said: Reviews) -> PullRequest:
+        here = Standing.SAME
+        if pull.open:
+            self._branches.bring(pull.base if pull.base in bases else bases[0], pull.task, pull.head)
+            here = self._branches.standing(pull.task, pull.head)
+        seen = pull.observed(bases, self.look.since(pull), here)
+        return replace(
+            seen,
+            approved=pull.head if Verdict.APPROVED in standing(said, pull.head) else seen.approved,
+            rejection=verdicts.rejection(said, pull.head) or seen.rejection,
+            merge_now=pull.head if Verdict.MERGE in standing(said, pull.head) else None,
+        )
+
+    def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
+        pull = self.look.one(number)
+        if pull is None or not pull.open:
+            raise PermanentError(f"#{number} is not open", hint="only an open pull request is reviewed")
+        if pull.head != head:
+            raise ChangedError(f"the head of #{number} is {pull.head[:12]}, not {head[:12]}", hint="look at it again")
+        self._branches.bring(pull.base if pull.base in self._bases() else self._bases()[0], pull.task, head)
+        self._verdicts.add(number, head, verdict, text)
+
+    def _base_of(self, task: TaskId) -> str:
+        known = [pull for pull in self.look.last.pulls.values() if pull.task == task and pull.base in self._bases()]
+        return known[-1].base if known else self._bases()[0]
+
+    def _on(self, tip: Sha, commit: Sha) -> bool:
+        try:
+            return self._history.contains(tip, commit)
+        except TemporaryError:
+            return False  # its objects are not here: it is on nothing that we know
+
+
+def _record(pull: Pull, said: Reviews) -> PullRecord:
+    """A pull request in the words of the local forge, for those who list and show them."""
+    theirs = [
+        Review(
+            verdict=Verdict.APPROVED if opinion.state == "APPROVED" else Verdict.REJECTED,
+            head=opinion.head,
+            by=opinion.by,
+            at=opinion.at,
+            text=opinion.text,
+        )
+        for opinion in pull.opinions
+        if opinion.head and opinion.state != "DISMISSED"
+    ]
+    return PullRecord(
+        number=pull.number,
+        task=pull.task,
+        title=pull.title,
+        body=pull.body,
+        head=pull.head,
+        opened_head=pull.head,
+        opened_at=pull.opened_at,
+        state=pull.state,
+        closed_at=pull.closed_at,
+        declined=pull.state is PullState.CLOSED,
+        landed=pull.landed,
+        reviews=tuple(sorted((*theirs, *said), key=lambda review: review.at)),
+    )
+
+
+__all__ = ["Gh", "GitHubForge", "Slug"]
