@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -101,7 +101,7 @@ class Site:
     @cached_property
     def chosen(self) -> Choice:
         """Where the pull requests of this repository live. It stays so: with other manifests, start again."""
-        specs = self.specs() or (EpicSpec(name="", base=self.default_base or "main"),)
+        specs = self.specs() or (EpicSpec(name=""),)
         return choice.chosen(specs, self.git.config(), self.environ.get("GH_HOST", ""))
 
     @cached_property
@@ -158,7 +158,8 @@ class Site:
 
     def forges(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest whose forge can't be used: why, and what to write."""
-        found = {spec.name: why for spec in desired.epics if (why := self.chosen.refused(spec))}
+        chosen = replace(self.chosen, config=self.git.config())  # somebody may have added a remote since
+        found = {spec.name: why for spec in desired.epics if (why := chosen.refused(spec))}
         fitting = [spec.name for spec in desired.epics if spec.name not in found]
         trouble = self.github.trouble if self.github and fitting else None
         return {**found, **dict.fromkeys(fitting, trouble)} if trouble else found
