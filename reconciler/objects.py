@@ -173,13 +173,17 @@ class _Trees:
         if not stored or stored.kind != "tree":
             raise _OnlyGit
         found: dict[str, tuple[bytes, Sha]] = {}
-        at, length = 0, len(name) // 2
+        at, length, last = 0, len(name) // 2, b""
         while at < len(stored.content):
             entry = _ENTRY.match(stored.content, at)
             if not entry:
                 raise _OnlyGit
-            at = entry.end() + length
-            found[os.fsdecode(entry[2])] = entry[1], Sha(stored.content[entry.end() : at].hex())
+            called, place = os.fsdecode(entry[2]), entry[2] + (b"/" if entry[1] == _FOLDER else b"")
+            # In a tree made by hand a name can stand twice: git checks out what both hold.
+            if place <= last or called in found:
+                raise _OnlyGit
+            at, last = entry.end() + length, place
+            found[called] = entry[1], Sha(stored.content[entry.end() : at].hex())
         return found
 
 

@@ -190,6 +190,24 @@ def test_trees_that_are_packed_or_oddly_written_are_left_to_git(repo: GitRepo) -
     assert objects.changed(repo.seam(), old, tree) is None
 
 
+@pytest.mark.parametrize("order", [("good", "bad"), ("bad", "good"), ("bad", "x", "good")])
+def test_a_tree_that_names_a_path_twice_hides_nothing(repo: GitRepo, order: tuple[str, ...]) -> None:
+    """Git checks out what both hold, and an agent can make such a tree: `.github/workflows` twice, for instance."""
+
+    def made(*entries: tuple[str, str, str]) -> str:
+        content = b"".join(f"{mode} {name}\0".encode() + bytes.fromhex(of) for mode, name, of in entries)
+        (repo.home / "tree").write_bytes(content)
+        return repo.git("hash-object", "-t", "tree", "-w", "--literally", "--", str(repo.home / "tree"))
+
+    blob = repo.git("rev-parse", "HEAD:a")
+    good, bad = made(("100644", "ci.yml", blob)), made(("100644", "planted.yml", blob))
+    entries = {"good": ("40000", "jobs", good), "bad": ("40000", "jobs", bad), "x": ("100644", "x", blob)}
+    git = repo.seam()
+
+    assert objects.changed(git, Sha(made(entries["good"])), Sha(made(entries["good"], entries["x"]))) == {"x"}
+    assert objects.changed(git, Sha(made(entries["good"])), Sha(made(*(entries[each] for each in order)))) is None
+
+
 def test_what_a_ref_names_is_made_once_and_a_missing_object_is_an_error(repo: GitRepo, started: list[str]) -> None:
     made: list[str] = []
 
