@@ -22,6 +22,7 @@ from reconciler.names import Sha
 T = TypeVar("T")
 
 _NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_START = re.compile(rb"(commit|tree|blob|tag) ([0-9]{1,10})")
 _FOLDER = b"40000"
 _ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")  # as git writes it today
 _FILE_MOST = 1024 * 1024
@@ -137,7 +138,10 @@ def loose(git: Git, name: Sha, folder: Path | None = None) -> Stored | None:
     if _digest(content, len(name)) != name:
         return None
     head, _, rest = content.partition(b"\0")
-    return Stored(head.partition(b" ")[0].decode(), rest)
+    start = _START.fullmatch(head)
+    if not start or int(start[2]) != len(rest):
+        return None  # its name is right all the same
+    return Stored(start[1].decode(), rest)
 
 
 def _digest(content: bytes, length: int) -> str:
@@ -251,5 +255,5 @@ def _parsed(name: Sha, stored: Stored) -> Commit | None:
 def _decoded(message: bytes, encoding: str) -> str:
     try:
         return message.decode(encoding, "replace")
-    except LookupError:
+    except (LookupError, ValueError):  # some of Python's encodings know nothing of replacing
         return message.decode("utf-8", "replace")

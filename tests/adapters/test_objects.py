@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import zlib
@@ -81,6 +82,27 @@ def test_a_commit_in_another_encoding_is_read_as_it_was_meant(repo: GitRepo) -> 
     repo.git("-c", "i18n.commitEncoding=latin-1", "commit", "-q", "--allow-empty", "-F", str(text))
     (commit,) = objects.commits(repo.seam(), repo.head())
     assert commit.text == "Grüße\n"
+
+
+@pytest.mark.parametrize("encoding", ["idna", "undefined", "punycode", "a\0b", "no-such"])
+def test_a_commit_in_an_encoding_that_nobody_can_read_is_read_as_far_as_it_goes(repo: GitRepo, encoding: str) -> None:
+    """An agent chooses what stands there."""
+    repo.commit(message="work")
+    raw = repo.git("cat-file", "commit", "HEAD").replace("\n\n", f"\nencoding {encoding}\n\n", 1).encode() + b"\xff\n"
+    (repo.home / "commit").write_bytes(raw)
+    odd = Sha(repo.git("hash-object", "-t", "commit", "-w", "--literally", "--", str(repo.home / "commit")))
+
+    assert objects.commits(repo.seam(), odd)[0].text.startswith("work")
+
+
+@pytest.mark.parametrize("start", [b"\xff 1\0", b"commit 9\0", b"commit\0", b"commit x\0", b"heap 1\0"])
+def test_an_object_with_a_start_that_git_refuses_is_left_to_git(repo: GitRepo, start: bytes) -> None:
+    whole = start + b"x"
+    name = Sha(hashlib.sha1(whole).hexdigest())
+    file_of(repo, name).parent.mkdir(exist_ok=True)
+    file_of(repo, name).write_bytes(zlib.compress(whole))
+
+    assert objects.loose(repo.seam(), name) is None
 
 
 @pytest.mark.parametrize("damage", ["another object", "no object", "cut off", "a bomb", "a link", "a pipe", "a folder"])
