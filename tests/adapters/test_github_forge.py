@@ -368,6 +368,14 @@ def test_what_the_rules_of_a_base_ask_for_is_read(there: Place) -> None:
     assert (set(found.required), found.methods, found.closed) == ({"ci", "lint"}, {"squash"}, None)
 
 
+@pytest.mark.parametrize("path", ["rules/branches", "branches"])
+def test_a_limit_is_no_word_that_a_base_has_no_rules(there: Place, path: str) -> None:
+    there.hub.fault(faults.secondary_limit(30), on=f"GET /repos/acme/app/{path}/main")
+
+    with pytest.raises(SilentError, match="rate limit"):
+        there.forge.pull_requests()
+
+
 @pytest.mark.slow
 def test_a_repository_that_nobody_may_push_to_closes_all_of_it(there: Place) -> None:
     there.app.permission = "READ"

@@ -59,7 +59,8 @@ class Gh:
     def get(self, path: str, *, missing: tuple[int, ...] = ()) -> Any:
         """What a path of the REST API holds; None for a status that is in `missing`."""
         answer = self._answered(path, method="GET", fields=None, timeout_s=READ_S)
-        if answer.status in missing:
+        # With 403, GitHub also says that too much was asked: that tells nothing of what is there.
+        if answer.status in missing and answers.limited(answer, time.time()) is None:
             return None
         if not answer.ok:
             raise self._noted(answer, f"GET {path}")
