@@ -244,6 +244,19 @@ def test_a_fork_with_a_branch_of_that_name_is_none_of_ours(there: Place) -> None
     assert there.forge.pull_requests() == {}
 
 
+def test_forks_with_a_branch_of_that_name_hide_none_of_ours(there: Place) -> None:
+    number, _ = there.offered()
+    there.app.close(number)
+    fork = there.hub.fork(on_github.NAME, "mallory")
+    for n in range(3):
+        there.hub.commit("mallory/app", "agent/x-1", {"evil": f"{n}\n"})
+        there.app.close(there.app.open("agent/x-1", "main", title="Evil", by="mallory", source=fork).number)
+
+    there.again()
+
+    assert (there.pull().number, there.pull().declined) == (number, True)
+
+
 def test_what_was_merged_while_we_were_away_is_found_by_its_branch(there: Place) -> None:
     number, _ = there.offered()
     merging.merge(there.app, number, "SQUASH", by="alice", expected=None)

@@ -110,7 +110,8 @@ class Look:
 
     def of_branch(self, task: TaskId) -> tuple[Pull, ...]:
         """The newest pull requests of a task's branch as they are at this moment, with nothing about their checks."""
-        return self._read(Question(slug=self._slug, branches=(task,))).pulls
+        page = self._read(Question(slug=self._slug, branches=(task,)))
+        return (*page.pulls, *self._older(page).values())
 
     def note(self, pull: Pull) -> None:
         """Take over what the answer to a change of ours said."""
@@ -157,10 +158,11 @@ class Look:
         first = Question(slug=self._slug, bases=bases, branches=unheard[: query.BRANCHES_MOST], numbers=away)
         page = self._page(first)
         pulls = {pull.number: pull for pull in page.pulls}
-        pulls |= self._further(page)
+        pulls |= self._further(page) | self._older(page)
         for start in range(query.BRANCHES_MOST, len(unheard), query.BRANCHES_MOST):
             some = unheard[start : start + query.BRANCHES_MOST]
-            pulls = {p.number: p for p in self._page(Question(slug=self._slug, branches=some)).pulls} | pulls
+            listed = self._page(Question(slug=self._slug, branches=some))
+            pulls = {p.number: p for p in listed.pulls} | self._older(listed) | pulls
         pulls |= self._gone(before, pulls, bases)
         self._date(pulls.values())
         return Seen(
@@ -179,6 +181,16 @@ class Look:
             page = self._page(Question(slug=self._slug, bases=tuple(page.more), after=page.more))
             found |= {pull.number: pull for pull in page.pulls}
         raise TemporaryError(f"{self._slug} has too many open pull requests to look at", delay=300.0)
+
+    def _older(self, page: Page) -> dict[PrNumber, Pull]:
+        """What branches have beside the newest of forks, which anybody may call like ours."""
+        found: dict[PrNumber, Pull] = {}
+        for _ in range(PAGES_MOST):
+            if not page.crowded:
+                return found
+            page = self._read(Question(slug=self._slug, branches=tuple(page.crowded), older=page.crowded))
+            found |= {pull.number: pull for pull in page.pulls}
+        raise TemporaryError(f"{self._slug} has too many pull requests of forks to look at", delay=300.0)
 
     def _gone(self, before: Seen, now: Mapping[PrNumber, Pull], bases: Sequence[str]) -> dict[PrNumber, Pull]:
         """What became of those that were open and are on no list now, and of those that are open elsewhere."""

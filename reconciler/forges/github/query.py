@@ -41,19 +41,22 @@ _ABOUT = "nameWithOwner viewerPermission isArchived mergeCommitAllowed squashMer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is to be asked. `after`: cursors of the pages of open pull requests that come next, by base."""
+    """What is to be asked. `after`: cursors of the pages of open pull requests that come next, by base; `older`: of those
+    of the branches.
+    """
 
     slug: Slug
     bases: Sequence[str] = ()
     branches: Sequence[TaskId] = ()
     numbers: Sequence[PrNumber] = ()
     after: Mapping[str, str] = field(default_factory=dict)
+    older: Mapping[TaskId, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """The query as it is sent."""
         asked = [_open(n, base, self.after.get(base)) for n, base in enumerate(self.bases)]
-        asked += [_branch(n, task) for n, task in enumerate(self.branches)]
+        asked += [_branch(n, task, self.older.get(task)) for n, task in enumerate(self.branches)]
         asked += [f"n{number}: pullRequest(number: {number}) {{ ...whole }}" for number in self.numbers]
         asked += [
             f"base{n}: ref(qualifiedName: {json.dumps(f'refs/heads/{base}')}) {{ target {{ oid {_CHECKED} }} }} "
@@ -68,7 +71,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What was answered. `more`: where the open ones of a base go on; `truncated`: pulls whose checks do, with cursor."""
+    """What was answered. `more`: where the open ones of a base go on; `truncated`: pulls whose checks do, with cursor;
+    `crowded`: branches of which so far only those of forks were shown, and where their older ones go on.
+    """
 
     pulls: tuple[Pull, ...]
     nodes: Mapping[PrNumber, Mapping[str, Any]]
@@ -78,6 +83,7 @@ class Page:
     red: Mapping[str, frozenset[str]]  # by base: the checks that fail on it
     more: Mapping[str, str]
     truncated: Mapping[PrNumber, str]
+    crowded: Mapping[TaskId, str]
 
 
 def page(question: Question, data: Mapping[str, Any]) -> Page:
@@ -91,11 +97,11 @@ def page(question: Question, data: Mapping[str, Any]) -> Page:
     nodes += [node for number in question.numbers if (node := about.get(f"n{number}"))]
     # One that is asked for in two ways is in the answer twice; the fuller one comes first.
     by_number = {PrNumber(node["number"]): node for node in reversed(nodes)}
-    found = (decoded(node) for node in by_number.values())
+    pulls = tuple(pull for node in by_number.values() if (pull := decoded(node)))
     refs = {base: about.get(f"base{n}") for n, base in enumerate(question.bases)}
     opened = {base: about[f"open{n}"]["pageInfo"] for n, base in enumerate(question.bases)}
     return Page(
-        pulls=tuple(pull for pull in found if pull),
+        pulls=pulls,
         nodes=by_number,
         about=about,
         heads={base: Sha(ref["target"]["oid"]) for base, ref in refs.items() if ref and ref.get("target")},
@@ -103,6 +109,7 @@ def page(question: Question, data: Mapping[str, Any]) -> Page:
         queues=frozenset(base for n, base in enumerate(question.bases) if about.get(f"queue{n}")),
         more={base: info["endCursor"] for base, info in opened.items() if info["hasNextPage"]},
         truncated={number: cursor for number, node in by_number.items() if (cursor := _cut_off(node))},
+        crowded=_crowded(question, about, {pull.number for pull in pulls}),
     )
 
 
@@ -125,9 +132,21 @@ def _open(n: int, base: str, after: str | None) -> str:
     return f"open{n}: pullRequests({where}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ ...whole }} }}"
 
 
-def _branch(n: int, task: TaskId) -> str:
-    newest = "first: 2, orderBy: { field: CREATED_AT, direction: DESC }"
-    return f"branch{n}: pullRequests(headRefName: {json.dumps(branch_of(task))}, {newest}) {{ nodes {{ ...light }} }}"
+def _branch(n: int, task: TaskId, after: str | None) -> str:
+    newest = "orderBy: { field: CREATED_AT, direction: DESC }, "
+    newest += f"first: {PAGE}, after: {json.dumps(after)}" if after else "first: 2"
+    which = f"headRefName: {json.dumps(branch_of(task))}, {newest}"
+    return f"branch{n}: pullRequests({which}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ ...light }} }}"
+
+
+def _crowded(question: Question, about: Mapping[str, Any], ours: set[PrNumber]) -> dict[TaskId, str]:
+    found = {task: about.get(f"branch{n}") or {} for n, task in enumerate(question.branches)}
+    return {
+        task: listed["pageInfo"]["endCursor"]
+        for task, listed in found.items()
+        if listed and listed["pageInfo"]["hasNextPage"]
+        if not any(node and node["number"] in ours for node in listed["nodes"] or ())
+    }
 
 
 def _red(ref: Mapping[str, Any]) -> frozenset[str]:
