@@ -101,6 +101,19 @@ def test_one_that_a_person_sent_to_another_base_gets_no_twin(there: Place) -> No
     assert len(there.asked("POST /repos")) == 1
 
 
+def test_one_that_came_and_was_closed_since_the_last_look_is_not_opened_anew(there: Place) -> None:
+    head = there.clone.branch("agent/x-1", {"new": "1\n"})
+    assert there.forge.pull_requests() == {}
+    there.clone.git("push", "--quiet", "origin", "agent/x-1", env=there.environ)
+    there.app.close(there.app.open("agent/x-1", "main", title="By its agent", by="robot").number)
+
+    with pytest.raises(ChangedError, match="#1 is closed"):
+        there.forge.open(X, head, "Do it", "")
+
+    assert there.forge.pull_requests()[X].declined
+    assert there.forge.open(X, head, "Do it", "") == 2  # as after a retry: now it was known
+
+
 @pytest.mark.slow
 def test_what_the_base_has_already_is_not_offered(there: Place) -> None:
     head = there.clone.head("main")

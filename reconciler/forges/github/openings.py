@@ -28,6 +28,7 @@ class Openings:
         """Open the pull request of a branch that was pushed, or find the open one: opened by its agent, or before a crash."""
         found = self._open_one(base, task)
         if found is None:
+            self._nothing_unheard(task)
             fields = {
                 "title": words.title(title, task),
                 "body": words.body(body),
@@ -111,6 +112,15 @@ class Openings:
         mine = [pull for pull in self._look.of_branch(task) if pull.open]
         found = next((pull for pull in mine if pull.base == base), next(iter(mine), None))
         return self._look.one(found.number) if found else None
+
+    def _nothing_unheard(self, task: TaskId) -> None:
+        """Raise ChangedError where one came and went since the last look: a person has decided about it, not the planner."""
+        known = self._look.last.pulls
+        for pull in self._look.of_branch(task):
+            before = known.get(pull.number)
+            if before is None or before.open:
+                self._look.note(pull)
+                raise ChangedError(f"{task}: #{pull.number} is {pull.state}", hint="it is judged again")
 
     def _refused(self, answer: Answer | None, what: str) -> Exception:
         if answer is None or answer.ok:
