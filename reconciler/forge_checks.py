@@ -16,6 +16,7 @@ from reconciler.observed import CheckResult, ForgeCheck, PullRequest, Rules
 LOOK_AGAIN = timedelta(seconds=15)
 SHOWS_UP_WITHIN = timedelta(minutes=10)
 NONE_WITHIN = timedelta(seconds=30)
+NEXT_WITHIN = timedelta(seconds=10)  # after the end of one check, for another that waits for it
 NAMED_MOST = 5
 
 
@@ -40,7 +41,7 @@ def judged(pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: dat
     if required:
         found = _required(required, pull.checks, since, now)
     else:
-        found = _all(pull.checks, now) if pull.checks else _none(policy, since, now)
+        found = _whatever_shows(pull, since, now) if pull.checks else _none(policy, since, now)
     return _unless_the_base_is_red(found, pull.checks, required, rules)
 
 
@@ -56,6 +57,16 @@ def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetim
             "(renamed, or kept away by a path filter?)",
         )
     return Judged(CheckResult.PENDING, f"not there yet: {_named(absent)}", now + LOOK_AGAIN)
+
+
+def _whatever_shows(pull: PullRequest, since: datetime, now: datetime) -> Judged:
+    """Where nobody says which checks there are: green only once those that are slow to show up had the time to."""
+    checks = pull.checks or ()
+    found = _all(checks, now)
+    ended = timedelta() <= now - pull.settled_at < NEXT_WITHIN if pull.settled_at else False
+    if found.result is not CheckResult.PASSED or (now - since > NONE_WITHIN and not ended):
+        return found
+    return Judged(CheckResult.PENDING, "all green so far, others may still show up", now + LOOK_AGAIN)
 
 
 def _all(checks: Sequence[ForgeCheck], now: datetime) -> Judged:

@@ -22,10 +22,15 @@ CHECKS = st.lists(
 
 
 def said(
-    *checks: tuple[str, str], age: float = 60, policy: MergePolicy = POLICY, rules: Rules | None = RULES
+    *checks: tuple[str, str],
+    age: float = 60,
+    settled: float | None = None,
+    policy: MergePolicy = POLICY,
+    rules: Rules | None = RULES,
 ) -> Judged:
     found = tuple(ForgeCheck(name=name, result=CheckResult(result)) for name, result in checks)
-    return judged(worlds.a_pull(checks=found, seen_at=ago(age)), rules, policy, NOW)
+    ended = None if settled is None else ago(settled)
+    return judged(worlds.a_pull(checks=found, seen_at=ago(age), settled_at=ended), rules, policy, NOW)
 
 
 def test_a_forge_that_runs_no_checks_says_nothing_against_it() -> None:
@@ -36,6 +41,20 @@ def test_a_forge_that_runs_no_checks_says_nothing_against_it() -> None:
 def test_what_may_still_come_is_looked_for_again_soon(age: float) -> None:
     found = said(age=age, policy=MergePolicy(required_checks=("a",)))
     assert found.result is CheckResult.PENDING and found.until and found.until - NOW <= timedelta(seconds=15)
+
+
+@pytest.mark.parametrize(("age", "settled"), [(0, 0), (29, 25), (600, 5)])
+def test_a_first_green_check_is_not_all_of_them_where_nobody_says_which_there_are(age: float, settled: float) -> None:
+    """A bot that reads the text of a pull request is done long before the first build has begun."""
+    found = said(("cla", "passed"), age=age, settled=settled)
+    assert found.result is CheckResult.PENDING and found.until and found.until - NOW <= timedelta(seconds=15)
+    assert said(("cla", "failed"), age=age, settled=settled).result is CheckResult.FAILED
+    assert said(("cla", "passed"), age=age, policy=MergePolicy(required_checks=("cla",))).result is CheckResult.PASSED
+
+
+@pytest.mark.parametrize("settled", [None, 11, -3600])
+def test_green_that_has_stayed_all_there_is_for_a_while_is_green(settled: float | None) -> None:
+    assert said(("ci", "passed"), age=31, settled=settled).result is CheckResult.PASSED
 
 
 def test_what_never_came_is_named_to_a_person() -> None:
