@@ -138,7 +138,7 @@ def test_a_base_that_moved_after_the_checks_takes_nothing(there: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["draft", "closed", "retargeted", "changes requested", "red", "rejected here", "another's"]
+    "what", ["draft", "closed", "retargeted", "changes requested", "red", "late", "rejected here", "another's"]
 )
 def test_what_people_and_checks_said_since_the_look_holds(there: Place, what: str) -> None:
     number, head = there.offered()
@@ -155,6 +155,8 @@ def test_what_people_and_checks_said_since_the_look_holds(there: Place, what: st
             there.app.review(number, "alice", "CHANGES_REQUESTED")
         case "red":
             there.app.check(head, "ci", "failure", again=True)
+        case "late":
+            there.app.check(head, "another", None)
         case "rejected here":
             there.forge.reject(number, head, "no")
         case "another's":

@@ -188,9 +188,10 @@ def _worse(before: Pull | None, now: Pull, order: LandOrder) -> str | None:
     said = (now.draft, now.queued, now.automatic, now.approved, now.rejection, now.decision)
     if said != (before.draft, before.queued, before.automatic, before.approved, before.rejection, before.decision):
         return f"what people say about {number} has changed"
-    green = {check.name for check in before.checks if check.result is CheckResult.PASSED}
-    red = sorted(check.name for check in now.checks if check.name in green and check.result is not CheckResult.PASSED)
-    return f"{', '.join(red)} no longer passes on {number}" if red else None
+    # What was not green then was no reason against it, as long as it was there to be judged.
+    judged = {check.name for check in before.checks if check.result is not CheckResult.PASSED}
+    new = sorted({check.name for check in now.checks if check.result is not CheckResult.PASSED} - judged)
+    return f"{', '.join(new)} does not pass on {number}, or not yet" if new else None
 
 
 def _merged(pull: Pull, commit: Sha) -> Pull:
