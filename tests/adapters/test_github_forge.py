@@ -209,6 +209,33 @@ def test_an_agent_may_rewrite_what_we_pushed_for_it(there: Place) -> None:
 
 
 @pytest.mark.slow
+class Killed(BaseException):
+    pass
+
+
+def test_what_arrived_though_we_were_killed_while_pushing_is_ours(
+    there: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.offered()
+    there.clone.branch("agent/x-1", {"anew": "1\n"})
+    pushed = there.forge._branches._remotes.push_branch
+
+    def killed(*args: object) -> None:
+        pushed(*args)  # type: ignore[arg-type]
+        raise Killed
+
+    monkeypatch.setattr(there.forge._branches._remotes, "push_branch", killed)
+    with pytest.raises(Killed):
+        there.forge.open(X, there.clone.head("agent/x-1"), "Do it", "")
+    there.again()
+    assert there.pull().here is Standing.SAME
+    third = there.clone.branch("agent/x-1", {"anew": "2\n"})  # its agent amends what was found wanting
+
+    assert there.pull().here is Standing.AHEAD
+    there.forge.open(X, third, "Do it", "")
+    assert there.app.head("agent/x-1") == third
+
+
 def test_checks_of_another_commit_say_nothing_of_this_head(there: Place) -> None:
     number, _ = there.offered(check=None)
     other = there.hub.commit(on_github.NAME, "other", {"o": "1\n"})

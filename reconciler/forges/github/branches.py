@@ -1,6 +1,7 @@
 """The branches of our tasks on both sides: how the one here stands to the one on GitHub, and how each follows the other.
 
-What we pushed last is kept in `refs/reconcile/pushed/<task>`. An agent may rewrite its own branch; what is on GitHub is
+What we pushed last is kept in `refs/reconcile/pushed/<task>`, and what we were about to push in `…/pushing/<task>`: a push
+may arrive although we were killed during it. An agent may rewrite its own branch; what is on GitHub is
 taken back for that only where it is what we put there. Whatever else stands there is a person's.
 """
 
@@ -23,6 +24,7 @@ from reconciler.observed import Standing
 from reconciler.ref_list import plain
 
 PUSHED = "refs/reconcile/pushed/"
+PUSHING = "refs/reconcile/pushing/"
 
 
 class TaskBranches:
@@ -47,7 +49,7 @@ class TaskBranches:
             return Standing.SAME
         if here is None or self._history.contains(there, here):
             return Standing.BEHIND
-        ours = self._history.contains(here, there) or self._pushed(task) == there
+        ours = self._history.contains(here, there) or self._from_here(task, there)
         return Standing.AHEAD if ours else Standing.BEHIND
 
     def bring(self, base: str, task: TaskId, head: Sha) -> None:
@@ -66,7 +68,9 @@ class TaskBranches:
         if there == head:
             self._remember(task, head)
             return head
-        if there and there != self._pushed(task):
+        if there and self._from_here(task, there):
+            self._remember(task, there)
+        elif there:
             self.bring(base, task, there)
             if self._history.contains(there, head):
                 return there
@@ -75,6 +79,7 @@ class TaskBranches:
                     f"{branch_of(task)} on GitHub is at {there[:12]}, which is not from here: it is not overwritten",
                     hint=f"delete it there, or take it over: git fetch origin {branch_of(task)}",
                 )
+        self._remember(task, head, PUSHING)
         with self._git.writing("github-push") as lock:  # not the writer's lock: a push takes its time
             self._remotes.push_branch(base, branch_of(task), there, head, lock)
         self._remember(task, head)
@@ -101,13 +106,14 @@ class TaskBranches:
         """Delete the branch on GitHub where it still is at `head`; gone already is gone."""
         with self._git.writing("github-push") as lock:
             self._remotes.delete_branch(base, branch_of(task), head, lock)
-        self._git.refs("update-ref", "-d", PUSHED + task, ok=(0, 128))
+        for kept in (PUSHED, PUSHING):
+            self._git.refs("update-ref", "-d", kept + task, ok=(0, 128))
 
-    def _pushed(self, task: TaskId) -> Sha | None:
-        return refs.head_of(self._git, PUSHED + task)
+    def _from_here(self, task: TaskId, there: Sha) -> bool:
+        return there in (refs.head_of(self._git, PUSHED + task), refs.head_of(self._git, PUSHING + task))
 
-    def _remember(self, task: TaskId, head: Sha) -> None:
-        self._git.refs("update-ref", "--no-deref", "-m", "reconcile: push", "--", PUSHED + task, head)
+    def _remember(self, task: TaskId, head: Sha, where: str = PUSHED) -> None:
+        self._git.refs("update-ref", "--no-deref", "-m", "reconcile: push", "--", where + task, head)
 
     def _keep(self, task: TaskId, head: Sha) -> None:
         """Save commits that only the branch here has, before it goes where somebody else has taken it."""
