@@ -260,6 +260,10 @@ class Killed(BaseException):
     pass
 
 
+def killed(*args: object) -> None:
+    raise Killed
+
+
 @pytest.mark.parametrize("where", ["begin", "end"])
 def test_a_program_that_is_killed_around_the_merge_lands_it_once(
     there: Place, monkeypatch: pytest.MonkeyPatch, where: str
@@ -267,12 +271,9 @@ def test_a_program_that_is_killed_around_the_merge_lands_it_once(
     number, head = there.offered()
     order = there.order(number, head)
 
-    def die(*args: object) -> None:
-        raise Killed
-
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(there.forge._merges._gh, "change", die) if where == "begin" else patched.setattr(
-            there.forge._merges.notes, "end", die
+        patched.setattr(there.forge._merges._gh, "change", killed) if where == "begin" else patched.setattr(
+            there.forge._merges.notes, "end", killed
         )
         there.forge.land(order)
 
@@ -287,6 +288,43 @@ def test_a_program_that_is_killed_around_the_merge_lands_it_once(
     assert [found.head for found in landings(there)] == [head]
     assert len(there.asked("merge")) == 1
     assert there.pull().state is PullState.MERGED
+
+
+def test_a_person_who_merges_what_we_never_got_to_ask_for_stops_nothing(
+    there: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, head = there.offered()
+    order = there.order(number, head)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(there.forge._merges._gh, "change", killed)
+        there.forge.land(order)
+    there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+    merging.merge(there.app, number, "SQUASH", by="alice", expected=None)
+
+    there.again().follow("main")
+
+    assert not there.forge.base("main").frozen
+    assert [found.head for found in landings(there)] == [head]
+
+
+def test_a_merge_that_a_person_took_back_before_we_compared_it_is_let_go(
+    there: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = there.app.head("main")
+    order = there.order(*there.offered())
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(there.forge._merges.notes, "end", killed)
+        there.forge.land(order)
+    there.app.bare.git("update-ref", "refs/heads/main", before)
+    there.again()
+    with pytest.raises(TemporaryError, match="not there to be fetched yet"):
+        there.forge.follow("main")
+
+    monkeypatch.setattr(landing, "TAKEN_BACK", landing.timedelta())
+    there.forge.follow("main")
+
+    assert landings(there) == []
+    assert not there.forge.base("main").behind
 
 
 # --- what must not happen ------------------------------------------------------------------------------------

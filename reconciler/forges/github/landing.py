@@ -18,6 +18,7 @@ from reconciler.forges.github.look import Look
 from reconciler.forges.github.notes import Attempt, Freeze, Notes
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.slug import Slug
+from reconciler.forges.local import message
 from reconciler.forges.local.remotes import Remotes
 from reconciler.git import Git
 from reconciler.names import Sha
@@ -26,6 +27,8 @@ from reconciler.ports import LandOrder
 
 # GitHub may still be at work on what it gave no answer for.
 STILL_AT_WORK = timedelta(seconds=60)
+# What it says that it merged is on the base at once; what is not there so long after was taken back.
+TAKEN_BACK = timedelta(minutes=10)
 
 
 class Merges:
@@ -71,7 +74,10 @@ class Merges:
             return
         pull = self._look.one(attempt.number)
         if pull and pull.landed and pull.head == attempt.head:
-            self._landed(attempt, pull.landed)
+            if self._taken_back(attempt, pull.landed):
+                self.notes.end(attempt.base)
+            else:
+                self._landed(attempt, pull.landed)
             return
         left = attempt.asked_at + STILL_AT_WORK - datetime.now(UTC)
         if pull and pull.open and pull.head == attempt.head and timedelta() < left <= STILL_AT_WORK:
@@ -139,10 +145,22 @@ class Merges:
                 f"#{attempt.number} is merged as {commit[:12]}, but not there to be fetched yet", delay=5.0
             )
         tree = self._one("rev-parse", "--verify", f"{commit}^{{tree}}")
-        if tree != attempt.tree:
+        if tree != attempt.tree and not self._somebody_elses(attempt, commit):
             raise self._stopped(attempt, commit, tree)
         self.notes.end(attempt.base)
         return commit
+
+    def _taken_back(self, attempt: Attempt, commit: Sha) -> bool:
+        """True where a person has moved the base to where it was before, or away: nothing is there to be compared."""
+        if datetime.now(UTC) - attempt.asked_at < TAKEN_BACK:
+            return False
+        tip = self._remotes.head(attempt.base, near=attempt.old, fresh=True)
+        return tip is None or not self._contains(tip, commit)
+
+    def _somebody_elses(self, attempt: Attempt, commit: Sha) -> bool:
+        """True where not we had it merged: then they said that it may land as it did. A rebase bears no mark of ours."""
+        marked = f"{message.HEAD}: {attempt.head}" in self._one("log", "-1", "--format=%B", commit)
+        return attempt.method != "rebase" and not marked
 
     def _stopped(self, attempt: Attempt, commit: Sha, tree: str) -> PermanentError:
         why = (
