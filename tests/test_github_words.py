@@ -216,6 +216,15 @@ def test_a_check_of_two_events_is_two_checks() -> None:
     assert sorted(check.result for check in found) == [CheckResult.FAILED, CheckResult.PASSED]
 
 
+def test_one_name_of_two_apps_is_two_checks() -> None:
+    def of(app: int, conclusion: str, number: int) -> dict[str, object]:
+        return a_run(checkSuite={"app": {"databaseId": app}}, conclusion=conclusion, databaseId=number)
+
+    found = check_results.results([of(1, "FAILURE", 1), of(2, "SUCCESS", 2)])
+
+    assert [check.result for check in found] == [CheckResult.FAILED, CheckResult.PASSED]
+
+
 @given(st.lists(st.sampled_from([a_run("a"), a_run("b", None, databaseId=2), a_status("ERROR", "c")]), unique_by=str))
 def test_the_order_of_an_answer_says_nothing(contexts: list[dict[str, Any]]) -> None:
     assert check_results.results(contexts) == check_results.results(contexts[::-1])

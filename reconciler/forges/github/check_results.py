@@ -28,7 +28,7 @@ _TOLD = (CheckResult.FAILED, CheckResult.VOID)
 def results(contexts: Iterable[Mapping[str, Any]]) -> tuple[ForgeCheck, ...]:
     """The checks of one commit: of those that were run again only the last run, by name.
 
-    A check of one name that runs for several events (a push and a pull request) is as many checks.
+    A check of one name that runs for several events (a push and a pull request), or of several apps, is as many checks.
     """
     newest: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for context in contexts:
@@ -49,9 +49,10 @@ def settled_at(contexts: Iterable[Mapping[str, Any]]) -> datetime | None:
 def _key(context: Mapping[str, Any]) -> tuple[str, ...]:
     if context["__typename"] == "StatusContext":
         return ("status", context["context"])
-    run = (context.get("checkSuite") or {}).get("workflowRun") or {}
+    suite = context.get("checkSuite") or {}
+    app, run = (suite.get("app") or {}).get("databaseId"), suite.get("workflowRun") or {}
     workflow = (run.get("workflow") or {}).get("name") or ""
-    return ("check", workflow, run.get("event") or "", context["name"])
+    return ("check", str(app), workflow, run.get("event") or "", context["name"])
 
 
 def _number(context: Mapping[str, Any]) -> int:
