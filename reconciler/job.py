@@ -7,13 +7,13 @@ asked by several actions; what to do about the answers is theirs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
 
 from reconciler import forge_checks
-from reconciler.desired import EpicSpec, MergeMode, NoChecks, Review
+from reconciler.desired import AgentKind, EpicSpec, MergeMode, NoChecks, Review
 from reconciler.forge_checks import Judged
 from reconciler.names import PrNumber, Sha, TaskId, check_subject
 from reconciler.observed import (
@@ -39,7 +39,7 @@ from reconciler.observed import (
 )
 from reconciler.reasons import Reason
 from reconciler.report import Fault, Report
-from reconciler.spending import Spend, spent
+from reconciler.spending import Spend, spent, task_used_up
 
 PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", "phase:merged")
 NEEDS_HUMAN = "needs-human"
@@ -146,7 +146,7 @@ class Job:
         if record and record.cause is Cause.SETUP:
             return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({_status(run)})")
         if report and not (record and record.stop) and (told := _in_its_words(report, run)):
-            return told
+            return replace(told, counts=True, waits=True) if self._cannot_be(report.fault) else told
         if record is None and not (report and report.done):
             return Ending(Reason.AGENT_FAILED, "its agent left no exit record (killed, or the machine went down)")
         if record is None or record.well:
@@ -160,6 +160,18 @@ class Job:
                 return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
             case _:
                 return Ending(Reason.AGENT_FAILED, f"its agent failed ({_status(run)})")
+
+    def _cannot_be(self, fault: Fault | None) -> bool:
+        """True for an excuse that does not hold: taken for one, it would be given again and again, at once."""
+        before = self.counted[:-1]
+        match fault:
+            case Fault.SESSION:
+                return _session(before, self.spec.agent.kind) is None  # it was to go on with none
+            case Fault.BUDGET if task_used_up(self.spec.budget, self.spend) is None:
+                again = bool(before and before[-1].report and before[-1].report.fault is Fault.BUDGET)
+                return again or self.spec.budget.usd_per_task is None
+            case _:
+                return False
 
     @property
     def new_commits(self) -> bool:
@@ -240,13 +252,7 @@ class Job:
     @property
     def session(self) -> str | None:
         """The session of its agent that the next attempt goes on with; None: it begins a new one."""
-        for run in reversed(self.counted):
-            report = run.report
-            if run.agent != self.spec.agent.kind or (report and report.fault in (Fault.SESSION, Fault.CONTEXT)):
-                return None
-            if report and report.session:
-                return report.session
-        return None
+        return _session(self.counted, self.spec.agent.kind)
 
     @cached_property
     def spend(self) -> Spend:
@@ -493,6 +499,17 @@ def _says_nothing(check: Run) -> bool:
     """True for a check that left no record, never began, or was killed from outside: no fault of the tree."""
     record = check.exit
     return record is None or record.cause is Cause.UNAVAILABLE or record.signal in KILLED
+
+
+def _session(runs: tuple[Run, ...], kind: AgentKind) -> str | None:
+    """The session that a run goes on with after these; None: it begins a new one."""
+    for run in reversed(runs):
+        report = run.report
+        if run.agent != kind or (report and report.fault in (Fault.SESSION, Fault.CONTEXT)):
+            return None
+        if report and report.session:
+            return report.session
+    return None
 
 
 def _in_its_words(report: Report, run: Run) -> Ending | None:
