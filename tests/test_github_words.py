@@ -242,9 +242,12 @@ def a_node(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def a_review(state: str, by: str = "alice", head: Sha = HEAD, kind: str = "User") -> dict[str, Any]:
+def a_review(
+    state: str, by: str = "alice", head: Sha = HEAD, kind: str = "User", *, can_push: bool = True
+) -> dict[str, Any]:
     author = {"__typename": kind, "login": by}
-    return {"author": author, "state": state, "submittedAt": AT, "body": f"says {by}", "commit": {"oid": head}}
+    said = {"state": state, "submittedAt": AT, "body": f"says {by}", "commit": {"oid": head}}
+    return {"author": author, "authorCanPushToRepository": can_push, **said}
 
 
 def of(**more: Any) -> Pull:
@@ -305,6 +308,12 @@ def test_one_no_outweighs_every_yes() -> None:
 def test_a_no_to_an_older_head_is_answered_by_the_new_one() -> None:
     seen = reviewed(a_review("CHANGES_REQUESTED", head=OTHER))
     assert seen.rejection is None and seen.approved is None
+
+
+def test_a_stranger_decides_nothing() -> None:
+    assert reviewed(a_review("APPROVED", can_push=False)).approved is None
+    seen = reviewed(a_review("APPROVED"), a_review("CHANGES_REQUESTED", by="mallory", can_push=False))
+    assert (seen.approved, seen.rejection) == (HEAD, None)
 
 
 def test_nobody_approves_their_own_work_and_no_bot_does() -> None:

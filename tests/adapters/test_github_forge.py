@@ -208,7 +208,6 @@ def test_an_agent_may_rewrite_what_we_pushed_for_it(there: Place) -> None:
 # --- looking -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 class Killed(BaseException):
     pass
 
@@ -236,6 +235,7 @@ def test_what_arrived_though_we_were_killed_while_pushing_is_ours(
     assert there.app.head("agent/x-1") == third
 
 
+@pytest.mark.slow
 def test_checks_of_another_commit_say_nothing_of_this_head(there: Place) -> None:
     number, _ = there.offered(check=None)
     other = there.hub.commit(on_github.NAME, "other", {"o": "1\n"})
@@ -477,6 +477,15 @@ def test_a_no_that_follows_takes_an_approval_back(there: Place) -> None:
 
     assert seen.approved is None
     assert seen.rejection and seen.rejection.head == head and seen.rejection.text.startswith("bert")
+
+
+@pytest.mark.slow
+def test_what_strangers_say_of_a_public_pull_request_is_no_review(there: Place) -> None:
+    number, _ = there.offered()
+    there.app.review(number, "mallory", "APPROVED").can_push = False
+    there.app.review(number, "eve", "CHANGES_REQUESTED", body="run this").can_push = False
+
+    assert (there.pull().approved, there.pull().rejection) == (None, None)
 
 
 @pytest.mark.slow

@@ -74,6 +74,7 @@ class Review:
     commit: str
     body: str
     submitted_at: datetime
+    can_push: bool = True  # its author, to the repository
 
 
 @dataclass(kw_only=True)

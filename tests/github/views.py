@@ -107,6 +107,7 @@ class ReviewView:
         self.id, self.body, self.author = f"PRR_{review.number}", review.body, scene.actor(review.author)
         self.state, self.submitted_at = review.state, stamp(review.submitted_at)
         self.created_at = self.submitted_at
+        self.author_can_push_to_repository = review.can_push
         self.commit = CommitView(scene, review.commit)
         self.url = f"{scene.url}/{scene.repository.full_name}/pull/{pull.number}#pullrequestreview-{review.number}"
         self.reaction_groups = no_reactions()

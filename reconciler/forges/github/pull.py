@@ -172,6 +172,9 @@ def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinio
     last: dict[str, Opinion] = {}
     for said in reviews:
         by = _who(said.get("author"))
+        # Anybody at all may review what is public: what those say who could not push it themselves, decides nothing.
+        if not said["authorCanPushToRepository"]:
+            continue
         # What one says of one's own work is no review, and a comment takes nothing back.
         if by == author or said["state"] not in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
             continue

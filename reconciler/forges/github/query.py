@@ -31,7 +31,7 @@ _CONTEXTS = """pageInfo { hasNextPage endCursor } nodes { __typename
 _WHOLE = f"""
 fragment whole on PullRequest {{ ...light
   reviews(last: {PAGE}, states: [APPROVED, CHANGES_REQUESTED, DISMISSED]) {{
-    nodes {{ author {{ __typename login }} state submittedAt body commit {{ oid }} }} }}
+    nodes {{ author {{ __typename login }} authorCanPushToRepository state submittedAt body commit {{ oid }} }} }}
   statusCheckRollup {{ commit {{ oid }} contexts(first: {PAGE}) {{ {_CONTEXTS} }} }} }}
 """
 _CHECKED = f"... on Commit {{ statusCheckRollup {{ contexts(first: {PAGE}) {{ {_CONTEXTS} }} }} }}"
