@@ -7,13 +7,14 @@ asked by several actions; what to do about the answers is theirs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
 
-from reconciler import forge_checks
-from reconciler.desired import AgentKind, EpicSpec, MergeMode, NoChecks, Review
+from reconciler import endings, forge_checks
+from reconciler.desired import EpicSpec, MergeMode, NoChecks, Review
+from reconciler.endings import Ending
 from reconciler.forge_checks import Judged
 from reconciler.names import PrNumber, Sha, TaskId, check_subject
 from reconciler.observed import (
@@ -38,7 +39,7 @@ from reconciler.observed import (
     Worktree,
 )
 from reconciler.reasons import Reason
-from reconciler.report import Fault, Report
+from reconciler.report import Fault
 from reconciler.spending import Spend, spent, task_used_up
 
 PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", "phase:merged")
@@ -58,16 +59,6 @@ class CheckState(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How an attempt ended. `reason` None: well, with something to offer. `counts`: it uses up one attempt."""
-
-    reason: Reason | None
-    message: str = ""
-    counts: bool = True
-    waits: bool = True  # the next attempt keeps the backoff's distance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,33 +131,15 @@ class Job:
         run = self.last
         if run is None or run.alive:
             return None
-        record, report = run.exit, run.report
-        if record and record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
-            return Ending(Reason.STOPPED, "its agent was stopped", counts=False, waits=False)
-        if record and record.cause is Cause.SETUP:
-            return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({_status(run)})")
-        if report and not (record and record.stop) and (told := _in_its_words(report, run)):
-            return replace(told, counts=True, waits=True) if self._cannot_be(report.fault) else told
-        if record is None and not (report and report.done):
-            return Ending(Reason.AGENT_FAILED, "its agent left no exit record (killed, or the machine went down)")
-        if record is None or record.well:
-            return Ending(None) if self.new_commits else Ending(Reason.NO_CHANGES, _without_commit(report))
-        match record.cause:
-            case Cause.UNAVAILABLE:
-                return Ending(Reason.AGENT_UNAVAILABLE, "its agent's program could not be started", counts=False)
-            case Cause.STUCK:
-                return Ending(Reason.STUCK, "its agent made no progress and was stopped")
-            case Cause.TIMEOUT:
-                return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
-            case _:
-                return Ending(Reason.AGENT_FAILED, f"its agent failed ({_status(run)})")
+        excused = not (run.report and self._cannot_be(run.report.fault))
+        return endings.of(run, new_commits=self.new_commits, excused=excused)
 
     def _cannot_be(self, fault: Fault | None) -> bool:
         """True for an excuse that does not hold: taken for one, it would be given again and again, at once."""
         before = self.counted[:-1]
         match fault:
             case Fault.SESSION:
-                return _session(before, self.spec.agent.kind) is None  # it was to go on with none
+                return endings.session(before, self.spec.agent.kind) is None  # it was to go on with none
             case Fault.BUDGET if task_used_up(self.spec.budget, self.spend) is None:
                 again = bool(before and before[-1].report and before[-1].report.fault is Fault.BUDGET)
                 return again or self.spec.budget.usd_per_task is None
@@ -198,7 +171,9 @@ class Job:
             return Ending(Reason.CHECKS_FAILED, f"checks of the forge failed: {self.elsewhere.message}", waits=False)
         if self.check_state is CheckState.FAILED:
             return Ending(
-                Reason.CHECKS_FAILED, f"the checks failed on the merged tree ({_status(self.checks_last)})", waits=False
+                Reason.CHECKS_FAILED,
+                f"the checks failed on the merged tree ({endings.status(self.checks_last)})",
+                waits=False,
             )
         return None
 
@@ -252,7 +227,7 @@ class Job:
     @property
     def session(self) -> str | None:
         """The session of its agent that the next attempt goes on with; None: it begins a new one."""
-        return _session(self.counted, self.spec.agent.kind)
+        return endings.session(self.counted, self.spec.agent.kind)
 
     @cached_property
     def spend(self) -> Spend:
@@ -499,58 +474,6 @@ def _says_nothing(check: Run) -> bool:
     """True for a check that left no record, never began, or was killed from outside: no fault of the tree."""
     record = check.exit
     return record is None or record.cause is Cause.UNAVAILABLE or record.signal in KILLED
-
-
-def _session(runs: tuple[Run, ...], kind: AgentKind) -> str | None:
-    """The session that a run goes on with after these; None: it begins a new one."""
-    for run in reversed(runs):
-        report = run.report
-        if run.agent != kind or (report and report.fault in (Fault.SESSION, Fault.CONTEXT)):
-            return None
-        if report and report.session:
-            return report.session
-    return None
-
-
-def _in_its_words(report: Report, run: Run) -> Ending | None:
-    """How a run ended in its agent's own words; None where those say nothing against it."""
-    said = f": {report.said}" if report.said else ""
-    match report.fault:
-        case Fault.USAGE_LIMIT:
-            message = f"its agent's usage limit is reached{said}"
-            return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=False)
-        case Fault.UNAVAILABLE:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't work{said}", counts=False)
-        case Fault.NETWORK:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't reach its model{said}", counts=False)
-        case Fault.BUDGET:
-            message = "its agent has spent what the task may cost"
-            return Ending(Reason.BUDGET_SPENT, message, counts=False, waits=False)
-        case Fault.SESSION:
-            message = "the session that it was to go on with is gone"
-            return Ending(Reason.AGENT_FAILED, message, counts=False, waits=False)
-        case Fault.CONTEXT:
-            return Ending(Reason.AGENT_FAILED, f"its agent had no room left for what was said{said}")
-        case Fault.FAILED:
-            return Ending(Reason.AGENT_FAILED, f"its agent failed ({_status(run)}){said}")
-        case _:
-            return None
-
-
-def _without_commit(report: Report | None) -> str:
-    refused = report is not None and report.fault is Fault.REFUSED
-    return "its agent ended well but made no commit" + (f": {report.said}" if report and refused else "")
-
-
-def _status(run: Run | None) -> str:
-    if run is None or run.exit is None:
-        return "no exit record"
-    match run.exit.cause:
-        case Cause.TIMEOUT:
-            return "time limit"
-        case Cause.UNAVAILABLE:
-            return "program could not be started"
-    return f"signal {run.exit.signal}" if run.exit.signal else f"exit status {run.exit.code}"
 
 
 def _conflict(conflict: Conflict, base: str) -> str:

@@ -38,7 +38,7 @@ BREAKS = (
     Break(
         "what GitHub merged is not compared with what was judged",
         "reconciler/forges/github/landing.py",
-        "        if tree != attempt.tree:\n",
+        "        if tree != attempt.tree and not self._somebody_elses(attempt, commit):\n",
         "        if False:\n",
         "tests/adapters/test_github_landing.py",
     ),
@@ -191,7 +191,7 @@ BREAKS = (
     ),
     Break(
         "a usage limit uses up the attempts of every task",
-        "reconciler/job.py",
+        "reconciler/endings.py",
         "return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=False)",
         "return Ending(Reason.USAGE_LIMIT, message)",
         "tests/test_plans.py",

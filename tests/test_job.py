@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, Since, Unknown, ago
 
 from reconciler.desired import AgentSpec, Review
-from reconciler.job import CheckState, Ending, Job, glob_pattern
+from reconciler.endings import Ending
+from reconciler.job import CheckState, Job, glob_pattern
 from reconciler.names import TaskId
 from reconciler.observed import Landing, Run
 from reconciler.reasons import Reason
