@@ -16,6 +16,7 @@ from strangers import until
 
 pytestmark = pytest.mark.xdist_group("github")
 NAME = "acme/app"
+OTHER_GH = shutil.which("gh", path="/usr/local/bin:/usr/bin")
 
 
 class Place(strangers.Place):
@@ -85,6 +86,16 @@ def test_a_manifest_goes_in_and_merged_pull_requests_come_out(place: Place) -> N
     assert forge["repository"] == NAME and forge["pointsLeft"] + forge["pointsThisHour"] == forge["pointsPerHour"]
     said = place.reconcile("doctor", code=None)
     assert f"github ({NAME})" in said and "main takes merge, rebase, squash" in said, said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OTHER_GH, reason="there is no other gh on this machine")
+def test_the_gh_of_the_machine_does_as_well_as_the_newest(place: Place) -> None:
+    place.env["PATH"] = f"{Path(str(OTHER_GH)).parent}:{place.env['PATH']}"
+
+    place.reconcile("watch", "-f", str(place.three()), "--until-done", timeout=100)
+
+    place.all_done("Do a", "Do b", "Do c")
 
 
 @pytest.mark.slow
