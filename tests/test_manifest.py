@@ -528,6 +528,17 @@ def test_nothing_is_not_a_value(refused, word, field):
     assert "is empty" in refused(with_spec(field.format(word)))
 
 
+@pytest.mark.parametrize("field", ["usd", "usdPerTask", "tokens"])
+def test_a_budget_without_a_bound_may_say_so(read, refused, field):
+    said = {"usd": 1, "usdPerTask": 1, "tokens": 1} | {field: "null"}
+    line = ", ".join(f"{name}: {value}" for name, value in said.items())
+
+    (spec,) = read(HEAD + f"  agent: {{kind: claude}}\n  budget: {{{line}}}\n")
+
+    assert [spec.budget.usd, spec.budget.usd_per_task, spec.budget.tokens].count(None) == 1
+    assert "is empty" in refused(HEAD + f"  agent: {{kind: claude}}\n  budget: {{{field}: ~}}\n")
+
+
 @pytest.mark.parametrize("word", ["1.2.3", "v1", "bd-17", "1st", "none", "yesterday", "a:b", "0.x", "e3", "12ab"])
 def test_plain_words_stay_words(read, word):
     assert read(with_spec(f"base: {word.replace(':', '')}"))[0].base == word.replace(":", "")

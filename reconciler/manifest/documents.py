@@ -20,8 +20,9 @@ from reconciler.manifest.model import KINDS, Agent, AgentProfile, Epic, MergePol
 from reconciler.manifest.resolving import Locate, Surroundings, WrongError, resolved
 from reconciler.manifest.shipped import shipped
 from reconciler.manifest.sources import Source
-from reconciler.manifest.yaml_text import Document
+from reconciler.manifest.yaml_text import Document, Limits
 
+_LIMITS = Limits(unbounded=frozenset(("spec", "budget", amount) for amount in ("usd", "usdPerTask", "tokens")))
 Held = Callable[[Path], Collection[str]]
 """The ids of the tasks of a repository, by its main checkout."""
 
@@ -78,7 +79,7 @@ def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:
     findings: list[Finding] = []
     for name in named:
         found = {
-            source.path: (source, yaml_text.documents(source.name, source.content))
+            source.path: (source, yaml_text.documents(source.name, source.content, _LIMITS))
             for source in sources.read(name, stdin, cwd)
         }
         wrong = [finding for _, parsed in found.values() for finding in parsed.findings]

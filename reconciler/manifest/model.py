@@ -286,21 +286,21 @@ class Budget(_Fields):
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="US dollars, for all tasks together. Default: any amount.",
+        description="US dollars, for all tasks together. Default, or null: any amount.",
         examples=[25],
     )
     usd_per_task: float | None = Field(
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="US dollars, for each task. Default: any amount.",
+        description="US dollars, for each task. Default, or null: any amount.",
         examples=[5],
     )
     tokens: int | None = Field(
         default=None,
         ge=0,
         description="Tokens sent anew or written, for all tasks together; what a model's cache held is not "
-        "counted. Default: any number.",
+        "counted. Default, or null: any number.",
         examples=[2_000_000],
     )
     warn_at: float = Field(

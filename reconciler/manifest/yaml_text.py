@@ -20,12 +20,14 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a text may hold. `empty`: whether null is a value."""
+    """How much a text may hold. `empty`: whether null is a value; `unbounded`: fields for which `null` says that they
+    have no bound."""
 
     bytes: int = 256 * 1024
     depth: int = 32
     nodes: int = 10_000
     empty: bool = False
+    unbounded: frozenset[FieldPath] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +202,8 @@ class _Reader:
             switch = ", or true or false for a switch" if meaning.switch else ""
             self._find(place, path, f"{text[:60]} {meaning.what}", f"write {quoted(text[:60])} for text{switch}")
             return str(text)
-        if meaning is None and not self.limits.empty:
+        unbounded = text == "null" and path in self.limits.unbounded
+        if meaning is None and not self.limits.empty and not unbounded:
             what = f"is empty ({text} means nothing)" if text else "is empty"
             self._find(place, path, what, f"leave the line out, or write {quoted(text)} for text")
         return meaning
