@@ -50,7 +50,8 @@ def run(
 ) -> Finished:
     """Run a program to its end, whatever its exit status.
 
-    Raises TemporaryError when it does not end within `timeout_s`, PermanentError when it can't be started.
+    Raises TemporaryError when it does not end within `timeout_s`, PermanentError when it can't be started, or when it
+    prints more than `OUTPUT_LIMIT` bytes: a part of an answer is none.
     """
     try:
         process = _Process(
@@ -72,7 +73,9 @@ def run(
         if isinstance(error, subprocess.TimeoutExpired):
             raise TemporaryError(f"{argv[0]} did not end within {timeout_s:g} s", delay=30.0) from error
         raise
-    return Finished(process.returncode, out[:OUTPUT_LIMIT], err[:OUTPUT_LIMIT])
+    if len(out) > OUTPUT_LIMIT:
+        raise PermanentError(f"{argv[0]} printed more than {OUTPUT_LIMIT >> 20} MiB, which is not read")
+    return Finished(process.returncode, out, err[:OUTPUT_LIMIT])
 
 
 def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | str, pass_fds: Sequence[int]) -> int:
