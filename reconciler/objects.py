@@ -27,6 +27,7 @@ _FOLDER = b"40000"
 _ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")  # as git writes it today
 _FILE_MOST = 1024 * 1024
 _CONTENT_MOST = 4 * 1024 * 1024
+_TREES_MOST = 10_000  # a few small trees in one another can make billions of paths
 _REMEMBERED = 16_384
 _AT_ONCE = 64  # more than so many cost more, one by one, than a git that reads them all
 
@@ -98,7 +99,7 @@ def changed(git: Git, old: Sha, new: Sha, beside: Path | None = None) -> frozens
     `beside` is another folder that holds objects.
     """
     try:
-        return frozenset(_differing(_Trees(git, beside), old, new, ""))
+        return frozenset(_differing(_Trees(git, beside, iter(range(_TREES_MOST))), old, new, ""))
     except (_OnlyGit, RecursionError):
         return None
 
@@ -169,10 +170,13 @@ class _Trees:
 
     git: Git
     beside: Path | None
+    left: Iterator[int]  # one is taken for every tree that is read
 
     def __call__(self, name: Sha | None) -> dict[str, tuple[bytes, Sha]]:
         if name is None:
             return {}
+        if next(self.left, None) is None:
+            raise _OnlyGit
         stored = (self.beside and loose(self.git, name, self.beside)) or loose(self.git, name)
         if not stored or stored.kind != "tree":
             raise _OnlyGit

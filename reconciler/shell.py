@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import selectors
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from reconciler.errors import PermanentError, TemporaryError
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
+_AT_ONCE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,15 @@ def run(
     except OSError as error:
         raise PermanentError(f"cannot start {argv[0]}: {error.strerror}", hint=f"is {argv[0]} installed?") from error
     try:
-        out, err = process.communicate(stdin, timeout=timeout_s)
+        out, err = process.talk(stdin or b"", timeout_s)
     except BaseException as error:
         _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
             raise TemporaryError(f"{argv[0]} did not end within {timeout_s:g} s", delay=30.0) from error
+        if isinstance(error, _TooMuch):
+            raise PermanentError(f"{argv[0]} prints more than {OUTPUT_LIMIT >> 20} MiB, which is not read") from error
         raise
-    if len(out) > OUTPUT_LIMIT:
-        raise PermanentError(f"{argv[0]} printed more than {OUTPUT_LIMIT >> 20} MiB, which is not read")
-    return Finished(process.returncode, out, err[:OUTPUT_LIMIT])
+    return Finished(process.returncode, out, err)
 
 
 def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | str, pass_fds: Sequence[int]) -> int:
@@ -101,8 +103,46 @@ def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | s
     return process.pid
 
 
+class _TooMuch(Exception):
+    """More was printed than is read."""
+
+
 class _Process(subprocess.Popen[bytes]):
     """A program that is waited for by the kernel: Popen asks again and again, in pauses as long as git takes."""
+
+    def talk(self, stdin: bytes, timeout: float) -> tuple[bytes, bytes]:
+        """What it prints until it ends, as `communicate` has it, but no more of it than fits. Raises TimeoutExpired."""
+        end = time.monotonic() + timeout
+        said: dict[int, list[bytes]] = {stream.fileno(): [] for stream in (self.stdout, self.stderr) if stream}
+        out, err = said.values()
+        rest, size = memoryview(stdin), 0
+        with selectors.PollSelector() as waiting:
+            for fd in said:
+                waiting.register(fd, selectors.EVENT_READ)
+            if self.stdin:
+                waiting.register(self.stdin, selectors.EVENT_WRITE)
+            while waiting.get_map():
+                if (left := end - time.monotonic()) <= 0:
+                    raise subprocess.TimeoutExpired(self.args, timeout)
+                for key, _ in waiting.select(left):
+                    if key.fileobj is self.stdin:
+                        rest = _written(key.fd, rest)
+                        if not rest:
+                            waiting.unregister(key.fileobj)
+                            self.stdin.close()
+                        continue
+                    part = os.read(key.fd, _AT_ONCE)
+                    said[key.fd].append(part)
+                    size += len(part)
+                    if size > OUTPUT_LIMIT:
+                        raise _TooMuch
+                    if not part:
+                        waiting.unregister(key.fileobj)
+        self.wait(end - time.monotonic())
+        for stream in (self.stdout, self.stderr):
+            if stream:
+                stream.close()
+        return b"".join(out), b"".join(err)
 
     def wait(self, timeout: float | None = None) -> int:
         begun = time.monotonic()
@@ -110,6 +150,14 @@ class _Process(subprocess.Popen[bytes]):
             _until_it_ends(self.pid, timeout)
             timeout = max(timeout - (time.monotonic() - begun), 0.0)
         return super().wait(timeout)
+
+
+def _written(fd: int, rest: memoryview) -> memoryview:
+    """What is left of an input once as much of it as is taken without waiting was passed on; nothing, if nobody reads it."""
+    try:
+        return rest[os.write(fd, rest[: select.PIPE_BUF]) :] if rest else rest
+    except BrokenPipeError:
+        return rest[:0]
 
 
 def _until_it_ends(pid: int, timeout: float) -> None:

@@ -165,22 +165,23 @@ def test_a_merge_driver_of_the_global_config_is_used(repo: GitRepo, forge: Local
     assert repo.content(f"{commit_of(forge, merged(forge, base, head))}:a") == b"mine\n"
 
 
+def made(repo: GitRepo, *entries: str) -> str:
+    """A tree of these lines."""
+    ran = subprocess.run(
+        ["git", "mktree"], cwd=repo.path, env=repo.environ, input="\n".join(entries), capture_output=True, text=True
+    )
+    return ran.stdout.strip()
+
+
 def test_a_change_is_not_hidden_behind_more_paths_than_are_read(repo: GitRepo, forge: LocalForge) -> None:
     """One folder of 300 long names, in folders of long names, 250 times: few objects, and nearly a hundred megabytes."""
 
-    def made(*entries: str) -> str:
-        listing = repo.home / "listing"
-        listing.write_text("".join(f"{entry}\n" for entry in entries))
-        with listing.open() as stdin:
-            ran = subprocess.run(["git", "mktree"], cwd=repo.path, env=repo.environ, stdin=stdin, capture_output=True)
-        return ran.stdout.decode().strip()
-
     blob = repo.git("rev-parse", "main:a")
-    tree = made(*(f"100644 blob {blob}\t{n:03d}{'f' * 240}" for n in range(300)))
+    tree = made(repo, *(f"100644 blob {blob}\t{n:03d}{'f' * 240}" for n in range(300)))
     for _ in range(4):
-        tree = made(f"040000 tree {tree}\t{'d' * 250}")
-    tree = made(*(f"040000 tree {tree}\t{n:03d}" for n in range(250)))
-    top = made(f"100644 blob {blob}\ta", f"040000 tree {tree}\tbulk", f"100644 blob {blob}\tjustfile")
+        tree = made(repo, f"040000 tree {tree}\t{'d' * 250}")
+    tree = made(repo, *(f"040000 tree {tree}\t{n:03d}" for n in range(250)))
+    top = made(repo, f"100644 blob {blob}\ta", f"040000 tree {tree}\tbulk", f"100644 blob {blob}\tjustfile")
     head = Sha(repo.git("commit-tree", "-p", "main", "-m", "work", top))
     repo.git("update-ref", "refs/heads/agent/x-1", head)
     repo.git("repack", "-adq")  # only git can tell now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import subprocess
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,6 +229,21 @@ def test_a_tree_that_names_a_path_twice_hides_nothing(repo: GitRepo, order: tupl
 
     assert objects.changed(git, Sha(made(entries["good"])), Sha(made(entries["good"], entries["x"]))) == {"x"}
     assert objects.changed(git, Sha(made(entries["good"])), Sha(made(*(entries[each] for each in order)))) is None
+
+
+def test_folders_in_one_another_without_number_are_left_to_git(repo: GitRepo) -> None:
+    """A dozen objects that stand for ten thousand million paths."""
+
+    def made(entry: str) -> str:
+        listing = "".join(f"{entry}\t{n}\n" for n in range(10))
+        how = {"cwd": repo.path, "env": repo.environ, "capture_output": True, "text": True}
+        return subprocess.run(["git", "mktree"], input=listing, **how).stdout.strip()
+
+    tree = made(f"100644 blob {repo.git('rev-parse', 'HEAD:a')}")
+    for _ in range(10):
+        tree = made(f"040000 tree {tree}")
+
+    assert objects.changed(repo.seam(), Sha(repo.git("rev-parse", "HEAD^{tree}")), Sha(tree)) is None
 
 
 def test_what_a_ref_names_is_made_once_and_a_missing_object_is_an_error(repo: GitRepo, started: list[str]) -> None:

@@ -1,0 +1,43 @@
+"""Programs of others: what they print is read whole or not at all, and they are ended in time."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from reconciler import shell
+from reconciler.errors import PermanentError, TemporaryError
+
+ENV = {"PATH": os.environ["PATH"]}
+
+
+def test_a_program_that_does_not_stop_printing_is_ended_and_what_it_said_is_no_answer() -> None:
+    begun = time.monotonic()
+
+    with pytest.raises(PermanentError, match="yes prints more than 64 MiB"):
+        shell.run(("yes",), env=ENV, timeout_s=60)
+
+    assert time.monotonic() - begun < 30
+
+
+def test_long_input_and_long_output_go_side_by_side() -> None:
+    said = os.urandom(5_000_000)
+
+    finished = shell.run(("sh", "-c", "tee /dev/stderr"), env=ENV, stdin=said)
+
+    assert (finished.code, finished.out, finished.err) == (0, said, said)
+
+
+@pytest.mark.parametrize("stdin", [None, b"", b"x" * 1_000_000])
+def test_input_that_nobody_reads_is_no_error(stdin: bytes | None) -> None:
+    assert shell.run(("sh", "-c", "exec <&-; echo done; exit 3"), env=ENV, stdin=stdin) == shell.Finished(
+        3, b"done\n", b""
+    )
+
+
+@pytest.mark.parametrize("command", ["sleep 60", "exec >&- 2>&-; sleep 60", "while :; do echo x; sleep 0.01; done"])
+def test_a_program_that_does_not_end_is_ended(command: str) -> None:
+    with pytest.raises(TemporaryError, match="sh did not end within"):
+        shell.run(("sh", "-c", command), env=ENV, timeout_s=0.3)
