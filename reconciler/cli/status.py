@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler import wiring
+from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel
@@ -85,6 +86,9 @@ def describe_command(task: str, out: Output) -> int:
         out.answer(epic, lambda: text.describe_epic(epic))
         return 0
     if shown is None:
+        if silent := rows.silence(tick):  # it may be there
+            rows.said_silent(out, silent)
+            return EXIT_NEEDS_PERSON
         raise UsageError(f"no recorded manifest holds a task {task}", hint="'reconcile status' lists them")
     out.answer(shown, lambda: text.describe(shown))
     return 0

@@ -316,6 +316,15 @@ def test_a_source_that_does_not_answer_is_named_and_the_exit_status_says_so(
     assert "no answer" in damaged.reconcile("get", kind, *([] if kind == "events" else ["x-9"]), code=3)
 
 
+def test_a_task_that_a_silent_tracker_may_hold_is_not_said_to_be_in_no_manifest(damaged: Inside) -> None:
+    task = id_of(damaged, "Write it")
+    broken(damaged, "tracker")
+
+    said = damaged.reconcile("describe", task, code=3)
+
+    assert "tracker: no answer: " in said and "no recorded manifest" not in said
+
+
 # --- pr ------------------------------------------------------------------------------------------------------
 
 
