@@ -206,9 +206,10 @@ def test_a_version_that_cannot_change_labels_is_refused_by_name(fake: Fake, vers
         fake.tracker().tasks()
 
 
-def test_a_program_of_another_kind_is_refused(fake: Fake) -> None:
+@pytest.mark.parametrize("script", ["echo blue; exit 0", "echo blue >&2; exit 2"])
+def test_a_program_of_another_kind_is_refused_with_what_it_said(fake: Fake, script: str) -> None:
     path = fake.here / "bin" / "bd"
-    path.write_text("#!/bin/sh\necho blue; exit 0\n")
+    path.write_text(f"#!/bin/sh\n{script}\n")
 
     with pytest.raises(PermanentError, match="does not say its version, but 'blue'"):
         fake.tracker().tasks()
