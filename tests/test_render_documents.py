@@ -261,7 +261,7 @@ def test_checks_are_those_of_the_tree_that_would_land(checks, expected):
 )
 def test_checks_of_a_forge_are_shown_where_there_are_no_others(results, expected):
     checks = tuple(ForgeCheck(name=f"c{n}", result=CheckResult(result)) for n, result in enumerate(results))
-    seen_there = offered(pull={"checks": checks, "seen_at": ago(10)})
+    seen_there = offered(pull={"checks": checks, "seen_at": ago(60)})
 
     assert entry(seen_there, an_epic(merge={"checks": ()}))["pullRequest"]["checks"] == expected
 
