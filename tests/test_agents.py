@@ -99,6 +99,13 @@ def test_a_result_says_what_was_done_and_used() -> None:
     assert (report.usd, report.tokens) == (0.125, 120)
 
 
+def test_a_file_that_a_tool_reads_sets_no_date_for_a_limit() -> None:
+    read = {"type": "user", "message": {"content": [{"type": "tool_result", "content": "limit reached|1999999999"}]}}
+    limit = {**DONE, "is_error": True, "result": "Claude AI usage limit reached|1795775045"}
+
+    assert claude.agent.report(lines(INIT, read, limit)).retry_at == datetime.fromtimestamp(1795775045, UTC)
+
+
 def test_one_that_was_killed_has_used_what_it_was_answered_once_for_every_message() -> None:
     report = claude.agent.report(lines(INIT, SAID, SAID)[:-20])
 

@@ -166,7 +166,9 @@ def _reset(lines: list[Mapping[str, Any]], log: str) -> datetime | None:
         info = mapping(told.get("rate_limit_info"))
         if info.get("status") == "rejected" and (at := _time(info.get("resetsAt"))):
             return at
-    found = _RESET.search(log)
+    # Its own words only: what a tool has read may say the same of any day.
+    words = (*(text(line.get("result")) for line in lines if line.get("type") == "result"), *plain(log))
+    found = _RESET.search("\n".join(words))
     return _time(int(found[1])) if found else None
 
 
