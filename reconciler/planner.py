@@ -203,7 +203,7 @@ def _epic_plan(
         epic=crew.epic.id if crew.epic else None,
         actions=tuple(actions),
         waiting=waiting,
-        unknown=tuple(_silent(spec, observed)),
+        unknown=tuple(dict.fromkeys(_silent(spec, observed))),  # one source may keep several from answering
         held=held,
         resting=resting,
         degraded=Waiting(*hold) if (hold := spawn_hold(spec, observed)) else None,

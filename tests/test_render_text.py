@@ -318,7 +318,9 @@ def test_the_last_line_says_how_much_there_is_to_do(observed, specs, said):
 
 
 def test_a_silent_source_and_a_held_manifest_are_in_the_plan():
-    observed = seen(a_task(), a_task("x-2"), forges={"all": "not logged in"}, runs=Unknown("no answer in 10 s"))
+    logged_out = "not logged in"
+    silent = {"runs": Unknown("no answer in 10 s"), "pull_requests": Unknown(logged_out)}
+    observed = seen(a_task(), a_task("x-2"), forges={"all": logged_out}, **silent)
 
     assert printed(text.plan(plan(wanted(), observed))) == (
         "all\n"
@@ -497,6 +499,19 @@ def test_no_color_is_plain_on_a_terminal_too(monkeypatch, capsys):
 
     assert "\x1b" not in plain
     assert "\x1b" in capsys.readouterr().out
+
+
+def test_what_is_wrong_with_a_manifest_is_said_once_and_a_source_only_where_nothing_tells_of_it() -> None:
+    why = "not logged in"
+    silent = {"runs": Unknown("no answer in 10 s"), "pull_requests": Unknown(why)}
+
+    (epic,) = plan(wanted(), seen(a_task(), forges={"all": why}, **silent)).epics
+
+    assert text.troubles(epic) == {
+        "ForgeUnavailable": "all: ForgeUnavailable: not logged in",
+        "runs": "all: runs is silent: no answer in 10 s",
+    }
+    assert text.troubles(plan(wanted(), seen(a_task())).epics[0]) == {}
 
 
 @pytest.mark.parametrize(

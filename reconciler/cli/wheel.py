@@ -70,6 +70,17 @@ class Wheel:
             if stray not in known:
                 self.out.chat(text.stray(stray))
 
+    def _say_troubles(self, decided: Plan) -> None:
+        """Say, once of each, what is wrong with a manifest as a whole; and when nothing is any more."""
+        before = {epic.name: text.troubles(epic) for epic in self.told.epics} if self.told else {}
+        for epic in self.mine(decided).epics:
+            now, then = text.troubles(epic), before.get(epic.name, {})
+            for what, words in now.items():
+                if what not in then:
+                    self.out.chat(words)
+            if then and not now:
+                self.out.chat(f"{epic.name}: nothing stands in its way any more")
+
     def _budgets(self, tick: Tick) -> Iterator[Event]:
         """Say, once of each, which budgets run low and which are used up."""
         before = {epic.name: text.budget(epic)[0] for epic in self.told.epics} if self.told else {}
@@ -88,6 +99,7 @@ class Wheel:
         if tick.plan is self.told and not tick.outcomes:
             return  # nothing has changed
         self.say_strays(tick.plan)
+        self._say_troubles(tick.plan)
         events = list(self._budgets(tick))
         self.told = tick.plan
         for outcome in tick.outcomes:

@@ -87,6 +87,16 @@ def budget(epic: EpicPlan) -> tuple[str, str]:
     return "", ""
 
 
+def troubles(epic: EpicPlan) -> dict[str, str]:
+    """What is wrong with a manifest as a whole, by what it is: a reason, or a source that is silent and told by none."""
+    words = [word for word in (epic.held, epic.degraded) if word]
+    silent = ((source, why) for source, why in epic.unknown if not any(why in word.message for word in words))
+    return {
+        **{word.reason: f"{line(epic.name)}: {word.reason}: {line(word.message)}" for word in words},
+        **{source: f"{line(epic.name)}: {line(source)} is silent: {line(why)}" for source, why in silent},
+    }
+
+
 def spending(forge: Mapping[str, Any]) -> str:
     """One line about what asking a forge has cost, and what is left."""
     if forge["pointsLeft"] is None:

@@ -192,6 +192,25 @@ def test_a_manifest_that_breaks_while_watched_holds_its_epic_and_says_why(place:
     place.reconcile("stop", "--all")
 
 
+def test_a_watch_in_a_pipe_says_what_stands_in_its_way_and_when_nothing_does_any_more(place: Place) -> None:
+    store = place.root / ".beads" / "issues.jsonl"
+    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sleep", "120"]})))
+    tasks = store.read_text()
+    store.write_text("<<<<<<< no task\n")
+
+    watcher = place.start("watch")
+    held = place.root / ".git/reconcile/status/work.json"
+    until(lambda: "TrackerUnavailable" in held.read_text())
+    store.write_text(tasks)
+    until(lambda: "TrackerUnavailable" not in held.read_text())
+
+    watcher.send_signal(signal.SIGTERM)
+    said, then, *_ = watcher.communicate(timeout=20)[1].splitlines()
+    assert said.startswith("work: TrackerUnavailable: its tasks can't be read: ") and "issues.jsonl" in said
+    assert then == "work: nothing stands in its way any more"
+    place.reconcile("stop", "--all")
+
+
 def test_an_agent_cannot_approve_itself(place: Place) -> None:
     agent = f'{AGENT}; {sys.executable} -m reconciler approve "$RECONCILE_TASK"; echo said $? > said; git add .; git commit -qm said'
     manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent={"argv": ["sh", "-c", agent]})
