@@ -11,11 +11,13 @@ from reconciler import wiring
 from reconciler.cli import first_agent, recipes
 from reconciler.cli.found import checks
 from reconciler.cli.output import Output, act, common, here
+from reconciler.desired import EpicSpec
 from reconciler.errors import UsageError
 from reconciler.graph import Index, order
 from reconciler.observed import Unknown
 from reconciler.observer import ask
 from reconciler.render import safe
+from reconciler.wiring import Site
 
 TEMPLATE = """\
 # What you want: the loop compares this with what it sees and brings the two together.
@@ -28,7 +30,7 @@ metadata:
   name: {name}
 spec:
 {work}
-  base: {base}
+  base: {base}{forge}
   maxAgents: 2
 {agent}
   mergePolicy:
@@ -81,9 +83,10 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
     base = located.default_base or "main"
     if located.default_base is None:
         out.chat(f"the checkout is on no branch: base {base} is a guess, look at it")
-    found = list(checks(located.main))
+    site, found = here(), list(checks(located.main))
     text = TEMPLATE.format(
-        work=_work(out),
+        work=_work(site, out),
+        forge=_forge(site, base),
         file=file,
         pad=" " * max(1, len(f" -f {file}") - 1),
         name=_name(located.main),
@@ -100,9 +103,17 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
     return _said(out, [f"wrote {file}; {what}"], _next(file, base, what, "tasks" if kind else "tasks and which agent"))
 
 
-def _work(out: Output) -> str:
+def _forge(site: Site, base: str) -> str:
+    """Nothing where it is found out; else the one that works here: a first manifest is not to be held."""
+    if not site.chosen.refused(EpicSpec(name="", base=base)):
+        return ""
+    if site.chosen.there:
+        return "\n  forge: github"
+    return "\n  forge: local        # work lands in this repository; 'mergePolicy.push: true' brings it to its remote"
+
+
+def _work(site: Site, out: Output) -> str:
     """What is to be done: an epic of the Beads database that is here, else tasks to be filled in."""
-    site = here()
     if not (database := ask(site.database)) or isinstance(database, Unknown):
         return TASKS
     tasks = ask(site.tracker.tasks)

@@ -57,6 +57,16 @@ def test_without_an_agent_a_first_manifest_has_a_place_for_one(tmp_path: Path) -
     assert Machine(tmp_path).begun()["agent"]["kind"] == "command"
 
 
+def test_where_no_forge_can_be_found_out_a_first_manifest_says_which(tmp_path: Path) -> None:
+    place = Machine(tmp_path)
+    place.git("remote", "add", "origin", "git@gitlab.com:acme/app.git")
+
+    assert place.begun()["forge"] == "local"
+
+    planned = place.json("diff", "-f", "epic.yaml", code=1)["epics"][0]
+    assert planned["actions"] and not planned["unknown"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
 def test_that_claude_works_as_root_is_for_a_person_to_allow(tmp_path: Path) -> None:
     place = Machine(tmp_path, "claude")
