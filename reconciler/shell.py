@@ -73,7 +73,8 @@ def run(
     except BaseException as error:
         _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
-            raise TemporaryError(f"{argv[0]} did not end within {timeout_s:g} s", delay=30.0) from error
+            hint = f"does {Path(argv[0]).name} end when you run it yourself?"
+            raise TemporaryError(f"{argv[0]} did not end within {timeout_s:g} s", delay=30.0, hint=hint) from error
         if isinstance(error, _TooMuch):
             raise PermanentError(f"{argv[0]} prints more than {OUTPUT_LIMIT >> 20} MiB, which is not read") from error
         raise

@@ -174,9 +174,10 @@ def test_a_program_that_hangs_is_ended_with_all_that_it_started(fake: Fake, monk
     monkeypatch.setattr(program, "READ_S", 0.5)
     fake.does(f"sleep 30 & echo $! > {fake.here}/child; wait")
 
-    with pytest.raises(TemporaryError, match="did not end within"):
+    with pytest.raises(TemporaryError, match="did not end within") as told:
         fake.tracker().tasks()
 
+    assert told.value.hint == "does bd end when you run it yourself?"
     child = int((fake.here / "child").read_text())
     _until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
 
