@@ -142,6 +142,21 @@ def test_an_answer_without_a_status_is_lost_or_nobody_is_logged_in(code: int, er
         answers.read(Finished(code, b"", err.encode()))
 
 
+@pytest.mark.parametrize(
+    ("code", "out", "err", "said"),
+    [
+        (4, "", "To get started, please run:  gh auth login\nAlternatively, populate GH_TOKEN.", "gh is not logged in"),
+        (1, "", "HTTP 401: Bad credentials", "gh is not logged in: HTTP 401: Bad credentials"),
+        (0, "%%% no answer\nat all", "", "GitHub did not answer: gh printed '%%% no answer'"),
+        (2, "%%%", "panic: oh", "GitHub did not answer: panic: oh"),
+    ],
+)
+def test_an_answer_that_is_none_is_told_in_words_that_say_something(code: int, out: str, err: str, said: str) -> None:
+    with pytest.raises(ReconcileError) as told:
+        answers.read(Finished(code, out.encode(), err.encode()))
+    assert str(told.value) == said and "gh auth" in (told.value.hint or "")
+
+
 def test_headers_and_body_are_told_apart_whatever_the_line_ends() -> None:
     read = answers.read(Finished(1, b'HTTP/2.0 403 Forbidden\r\nRetry-After: 9\r\n\r\n{"message": "x\\n\\ny"}', b""))
     assert (read.status, read.headers["retry-after"], read.message) == (403, "9", "x\n\ny")

@@ -24,6 +24,7 @@ _RULES = (
 _LIMIT_S = 60.0
 _LIMIT_MOST_S = 3600.0
 NOT_YET_S = 15.0
+CHECK = "see what 'gh auth status' says"
 
 
 class LostError(TemporaryError):
@@ -70,8 +71,11 @@ def read(finished: Finished) -> Answer:
     status = _STATUS.match(first)
     if not status:
         if finished.code == 4 or any(word in said.lower() for word in _LOGGED_OUT):
-            raise PermanentError(f"gh is not logged in: {finished.complaint}", hint="gh auth login")
-        raise LostError(f"GitHub did not answer: {finished.complaint}", delay=NOT_YET_S)
+            # With 4 gh only says what the hint says, in two lines of which the last is no sentence.
+            why = "" if finished.code == 4 else f": {finished.complaint}"
+            raise PermanentError(f"gh is not logged in{why}", hint="gh auth login")
+        why = f"gh printed {first.strip()[:80]!r}" if first.strip() and not said else finished.complaint
+        raise LostError(f"GitHub did not answer: {why}", delay=NOT_YET_S, hint=CHECK)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Answer(status=int(status[1]), headers=headers, body=_json(body), said=said)
 

@@ -94,7 +94,7 @@ class Gh:
         try:
             finished = self._started(argv, None if fields is None else json.dumps(fields).encode(), timeout_s)
         except TemporaryError as error:
-            raise LostError(f"GitHub did not answer: {error}", delay=error.delay) from error
+            raise LostError(f"GitHub did not answer: {error}", delay=error.delay, hint=answers.CHECK) from error
         return answers.read(finished)
 
     def _refused(self, errors: object, answer: Answer) -> Exception:
