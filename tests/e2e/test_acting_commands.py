@@ -180,7 +180,7 @@ def test_the_last_run_wins_over_an_earlier_one(shell: Shell) -> None:
     shell.settings()
     shell.reconcile("run", "--epic", first, code=3)
     everything = shell.start("run")
-    until(lambda: "run-all" in recorded(shell))
+    until(lambda: list(recorded(shell)) == ["run-all"])
     everything.kill()
     everything.communicate()
     shell.reconcile("task", "update", held, "--status", "open")
