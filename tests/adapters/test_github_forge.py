@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Iterator
 
 import on_github
@@ -233,6 +235,18 @@ def test_what_arrived_though_we_were_killed_while_pushing_is_ours(
     assert there.pull().here is Standing.AHEAD
     there.forge.open(X, third, "Do it", "")
     assert there.app.head("agent/x-1") == third
+
+
+def test_between_two_looks_nothing_is_asked_and_nothing_started(there: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    there.offered()
+    there.pull()
+    there.forge.base("main")
+    time.sleep(1.2)  # a file that was just written may be written again unnoticed, and is read anew
+    base = there.forge.base("main")
+    monkeypatch.setattr(subprocess.Popen, "__init__", None)
+
+    assert there.forge.pull_requests()[X].checks
+    assert there.forge.base("main") == base
 
 
 @pytest.mark.slow

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from reconciler.forges.github.look import Look
 from reconciler.names import TaskId
+from tests.bench import scenes
 from tests.bench.figures import Figure, spending
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it: the GitHub of the tests stands there
@@ -25,7 +27,9 @@ def on_github(*, quick: bool) -> list[Figure]:
     number = 10 if quick else 50
     with scene.place() as there:
         heads = [there.offered(task=TaskId(f"x-{n}"), check=None)[1] for n in range(number)]
+        time.sleep(scenes.SETTLES_S)
         there.pull(TaskId("x-0"))
+        there.forge.base("main")
         with spending() as between:
             there.forge.pull_requests()
             there.forge.base("main")

@@ -201,10 +201,7 @@ class Remotes:
             raise TemporaryError(f"git {args[0]} failed: {_CREDENTIALS.sub('', why)[:300]}", delay=30.0) from error
 
     def _said(self) -> dict[str, str]:
-        config = self._git.repository.common / "config"
-        listed = self._git.objects("config", f"--file={config}", "--no-includes", "--null", "--list").text.split("\0")
-        pairs = (entry.partition("\n") for entry in listed if entry)
         said: dict[str, str] = {}
-        for key, _, value in pairs:
-            said.setdefault(key, value)
+        for key, value in self._git.config():
+            said.setdefault(key, value or "")
         return said
