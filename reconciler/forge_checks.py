@@ -1,38 +1,49 @@
 """What the checks that a forge ran say about a head, under its rules and the manifest's. Pure.
 
 No check at all is not green, and neither is one that was asked for and has not shown up: between a push and the first
-check there is a moment in which everything looks fine.
+check there is a moment in which everything looks fine. And one red run is not red: where the forge can run it again, it
+is, once, before an agent is sent to mend what may have been chance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from reconciler.desired import MergePolicy, NoChecks
-from reconciler.observed import CheckResult, ForgeCheck, PullRequest, Rules
+from reconciler.observed import CheckResult, ForgeCheck, PullRequest, Rerun, Rules
 
 LOOK_AGAIN = timedelta(seconds=15)
 SHOWS_UP_WITHIN = timedelta(minutes=10)
 NONE_WITHIN = timedelta(seconds=30)
 NEXT_WITHIN = timedelta(seconds=10)  # after the end of one check, for another that waits for it
+STARTS_WITHIN = timedelta(minutes=2)  # after it was asked to run again; else that went astray
+ASKED_MOST = 3
+OUTAGE_WITHIN = timedelta(minutes=30)
+OUTAGE_FROM = 3  # pull requests that a check fails on one after the other, and none that it passes on
 NAMED_MOST = 5
+_NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a forge's checks come to. `until`: by then they may say more, without a person."""
+    """What a forge's checks come to. `until`: by then they may say more, without a person. `again`: the workflows that
+    are to be run once more before it counts.
+    """
 
     result: CheckResult
     message: str = ""
     until: datetime | None = None
+    again: tuple[int, ...] = ()
 
 
 GREEN = Judged(CheckResult.PASSED)
 
 
-def judged(pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: datetime) -> Judged:
+def judged(
+    pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: datetime, outages: Collection[str] = ()
+) -> Judged:
     """What is known about the head of a pull request; always green on a forge that runs no checks."""
     if pull.checks is None:
         return GREEN
@@ -42,7 +53,51 @@ def judged(pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: dat
         found = _required(required, pull.checks, since, now)
     else:
         found = _whatever_shows(pull, since, now) if pull.checks else _none(policy, since, now)
-    return _unless_the_base_is_red(found, pull.checks, required, rules)
+    bad = [c for c in pull.checks if c.result in _NOT_GREEN and (c.name in required or not required)]
+    failed = {check.name for check in bad if check.result is CheckResult.FAILED}
+    if found.result not in _NOT_GREEN or not bad:
+        return found
+    if failed and rules and failed <= rules.red:
+        # Nobody's fault: only what is green, and so mends the base, goes on.
+        return Judged(CheckResult.VOID, f"red on the base itself, which is to be mended first: {_named(failed)}")
+    if failed and failed <= set(outages):
+        return Judged(
+            CheckResult.VOID,
+            f"{_named(failed)} fails on {OUTAGE_FROM} pull requests or more and passes on none: an outage?",
+            now + LOOK_AGAIN,
+        )
+    return _run_twice(found, bad, pull.rerun, now)
+
+
+def outages(pulls: Iterable[PullRequest], now: datetime) -> frozenset[str]:
+    """The checks that failed on one pull request after the other lately, and since then passed on none."""
+    lately: dict[str, list[tuple[datetime, CheckResult]]] = {}
+    for pull in pulls:
+        if pull.settled_at is None or now - pull.settled_at > OUTAGE_WITHIN:
+            continue
+        for check in pull.checks or ():
+            lately.setdefault(check.name, []).append((pull.settled_at, check.result))
+    return frozenset(name for name, ends in lately.items() if _only_failures(ends))
+
+
+def _only_failures(ends: Sequence[tuple[datetime, CheckResult]]) -> bool:
+    failed = [at for at, result in ends if result is CheckResult.FAILED]
+    passed = [at for at, result in ends if result is CheckResult.PASSED]
+    return len(failed) >= OUTAGE_FROM and not any(at >= min(failed) for at in passed)
+
+
+def _run_twice(found: Judged, bad: Sequence[ForgeCheck], rerun: Rerun | None, now: datetime) -> Judged:
+    workflows = {check.workflow for check in bad if check.workflow is not None}
+    others = any(check.workflow is None for check in bad if check.result is CheckResult.FAILED)
+    astray = rerun is not None and any(check.number in rerun.after for check in bad)
+    if rerun and astray and timedelta() <= now - rerun.at < STARTS_WITHIN:
+        return Judged(CheckResult.PENDING, f"to run again: {_named(check.name for check in bad)}", now + LOOK_AGAIN)
+    if workflows and not others and (rerun is None or (astray and rerun.times < ASKED_MOST)):
+        message = f"{found.message}; it runs once more, as that may be chance"
+        return Judged(CheckResult.PENDING, message, again=tuple(sorted(workflows)))
+    if rerun and rerun.names and found.result is CheckResult.FAILED and not astray:
+        return replace(found, message=f"{found.message} (also when it was run again)")
+    return found
 
 
 def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime) -> Judged:
@@ -81,20 +136,6 @@ def _all(checks: Sequence[ForgeCheck], now: datetime) -> Judged:
             CheckResult.VOID, f"ended without a verdict: {_named(check.name for check in void)}; run them again"
         )
     return GREEN
-
-
-def _unless_the_base_is_red(
-    found: Judged, checks: Sequence[ForgeCheck], required: Sequence[str], rules: Rules | None
-) -> Judged:
-    """What fails on the base itself is nobody's fault: only what is green, and so mends the base, goes on."""
-    failed = {
-        check.name
-        for check in checks
-        if check.result is CheckResult.FAILED and (check.name in required or not required)
-    }
-    if found.result is not CheckResult.FAILED or not rules or not failed <= rules.red:
-        return found
-    return Judged(CheckResult.VOID, f"red on the base itself, which is to be mended first: {_named(failed)}")
 
 
 def _none(policy: MergePolicy, since: datetime, now: datetime) -> Judged:

@@ -7,6 +7,7 @@ asked by several actions; what to do about the answers is theirs.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -82,6 +83,7 @@ class Job:
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
     landing: Landing | Unknown | None = None
+    outages: Collection[str] = ()  # checks of the forge that fail on everything
     merged_by_hand: bool = False
     repaired: bool = False
     failure: Failure | None = None
@@ -297,7 +299,7 @@ class Job:
         if self.open_pull is None:
             return forge_checks.GREEN
         rules = self.base.rules if isinstance(self.base, Base) else None
-        return forge_checks.judged(self.open_pull, rules, self.spec.merge, self.now)
+        return forge_checks.judged(self.open_pull, rules, self.spec.merge, self.now, self.outages)
 
     @property
     def check_state(self) -> CheckState:

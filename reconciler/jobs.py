@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from reconciler import forge_checks
 from reconciler.desired import Desired, EpicSpec
 from reconciler.graph import Index, order
 from reconciler.job import Job
@@ -50,6 +51,8 @@ def owners(found: Iterable[Crew]) -> dict[TaskId, str]:
 def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
     """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
     hold = spawn_hold(crew.spec, observed)
+    pulls = observed.pull_requests
+    outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
     unmade = {id for key, id in crew.ids.items() if key and key not in crew.declared}
     left = (index.graph[id] for id, name in owned.items() if name == crew.spec.name)
     for task in sorted({task.id: task for task in (*crew.members, *left)}.values(), key=order):
@@ -61,7 +64,8 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
             id for id in task.blockers if id in unmade or _has_yet_to_land(id, crew.spec, observed, index)
         )
         epic = next(iter(index.parents(task.id)), crew.epic.id if crew.epic else None)
-        yield _job(task, crew.spec, observed, blocked_by=blocked_by, hold=hold, owned_by=owner, epic=epic)
+        job = _job(task, crew.spec, observed, blocked_by=blocked_by, hold=hold, owned_by=owner, epic=epic)
+        yield replace(job, outages=outages) if outages else job
 
 
 def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:

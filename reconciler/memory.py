@@ -533,6 +533,9 @@ class World:
     def update(self, number: PrNumber, head: Sha) -> None:
         raise PermanentError("nothing asks for the base in a branch in this world")
 
+    def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
+        raise PermanentError("nothing runs checks elsewhere in this world")
+
     def drop_branch(self, task: TaskId, head: Sha) -> None:
         raise PermanentError("branches are in one place only in this world")
 

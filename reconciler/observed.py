@@ -268,12 +268,29 @@ class CheckResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgeCheck:
-    """A check that a forge ran on exactly one head. `name` is the one that rules call it by."""
+    """A check that a forge ran on exactly one head. `name` is the one that rules call it by.
+
+    `number` tells one run of it from the next. `workflow`: what the forge can run again; None where only others can.
+    """
 
     name: str
     result: CheckResult
     url: str | None = None
     summary: str = ""
+    number: int | None = None
+    workflow: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """A head's checks were asked to run again. `after`: the runs of them that had ended and were not green: while they are
+    the newest ones, nothing came of it. `times`: how often that was asked for.
+    """
+
+    at: datetime
+    after: frozenset[int] = frozenset()
+    names: tuple[str, ...] = ()
+    times: int = 1
 
 
 class Standing(StrEnum):
@@ -312,6 +329,7 @@ class PullRequest:
     checks: tuple[ForgeCheck, ...] | None = None  # None: that forge runs none
     seen_at: datetime | None = None  # since when it is known to have this head
     settled_at: datetime | None = None  # when the last of its checks ended
+    rerun: Rerun | None = None  # of this head's checks
     here: Standing = Standing.SAME
     aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base, in a queue
     withheld: str | None = None  # what else the forge wants before it merges

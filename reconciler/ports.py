@@ -355,6 +355,13 @@ class Forge(Protocol):
         """Have the base merged into a pull request whose head still is `head`."""
         ...
 
+    def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
+        """Have checks of a pull request whose head is `head` run again: once per head, whatever becomes of the answer.
+
+        Raises ChangedError where the forge does not: what they said stands then.
+        """
+        ...
+
     def drop_branch(self, task: TaskId, head: Sha) -> None:
         """Delete the branch of `task` on the forge where it still is at `head` and no open pull request builds on it."""
         ...

@@ -4,6 +4,7 @@ forgets to answer. It follows the protocol that `reconciler.forges.github` does:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.errors import ChangedError, SilentError, TemporaryError
@@ -16,6 +17,7 @@ from reconciler.observed import (
     Landing,
     PullRequest,
     PullState,
+    Rerun,
     Rules,
     Standing,
 )
@@ -43,6 +45,8 @@ class MergingWorld(World):
     verdicts: dict[Sha, CheckResult] = field(default_factory=dict)
     merges: dict[PrNumber, Sha] = field(default_factory=dict)
     asked: Asked | None = None
+    rounds: dict[Sha, int] = field(default_factory=dict)  # of the checks of each head
+    reruns: dict[Sha, Rerun] = field(default_factory=dict)
     strict: bool = False
     silent_until: int = 0  # reads that get no answer
 
@@ -50,6 +54,7 @@ class MergingWorld(World):
         """What was pushed is checked by the forge, a little later."""
         for head in self.there.values():
             bad = any(patch.startswith("bad") for patch in self.commits[head]) and "fix" not in self.commits[head]
+            bad |= any(patch.startswith("flaky") for patch in self.commits[head]) and self.rounds.get(head, 1) == 1
             if self.verdicts.get(head) is CheckResult.PENDING:
                 self.verdicts[head] = CheckResult.FAILED if bad else CheckResult.PASSED
             self.verdicts.setdefault(head, CheckResult.PENDING)
@@ -77,9 +82,17 @@ class MergingWorld(World):
             return replace(pull, left=self.there.get(pull.task))
         head = self.there[pull.task]
         result = self.verdicts.get(head)
-        checks = (ForgeCheck(name=NAME, result=result),) if result else ()
+        number = self.rounds.get(head, 1)
+        checks = (ForgeCheck(name=NAME, result=result, number=number, workflow=1),) if result else ()
         lacks = self.strict and not self.contains(head, self.main)
-        return replace(pull, head=head, checks=checks, here=self._standing(pull.task, head), lacks_base=lacks)
+        return replace(
+            pull,
+            head=head,
+            checks=checks,
+            here=self._standing(pull.task, head),
+            lacks_base=lacks,
+            rerun=self.reruns.get(head),
+        )
 
     def _standing(self, task: TaskId, there: Sha) -> Standing:
         here = self.heads.get(task)
@@ -183,6 +196,23 @@ class MergingWorld(World):
         if self.there[task] != head:
             raise ChangedError("the head moved")
         self.there[task] = self._new_commit(self.commits[head] | self.commits[self.main], (head, self.main))
+
+    def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
+        if self.there[self.pulls[number].task] != head:
+            raise ChangedError("the head moved")
+        self._note_rerun(head)
+        self._run_again(head)
+
+    @effect
+    def _note_rerun(self, head: Sha) -> None:
+        times = self.reruns[head].times + 1 if head in self.reruns else 1
+        self.reruns[head] = Rerun(at=self.now, after=frozenset({1}), names=(NAME,), times=times)
+
+    @effect
+    def _run_again(self, head: Sha) -> None:
+        self._promise(self.rounds.get(head, 1) == 1, f"the checks of {head} ran a third time")
+        self.rounds[head] = 2
+        self.verdicts[head] = CheckResult.PENDING
 
     @effect
     def drop_branch(self, task: TaskId, head: Sha) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from worlds import NOW, ago
 
 from reconciler.desired import MergePolicy, NoChecks
-from reconciler.forge_checks import Judged, judged
-from reconciler.observed import CheckResult, ForgeCheck, Rules
+from reconciler.forge_checks import Judged, judged, outages
+from reconciler.observed import CheckResult, ForgeCheck, Rerun, Rules
 
 POLICY = MergePolicy()
 RULES = Rules(forge="GitHub")
@@ -82,6 +82,96 @@ def test_what_is_red_on_the_base_too_is_nobodys_fault_but_what_is_red_beside_it_
     assert said(("a", "failed"), rules=rules).result is CheckResult.VOID
     assert said(("a", "failed"), ("b", "failed"), rules=rules).result is CheckResult.FAILED
     assert said(("a", "passed"), rules=rules).result is CheckResult.PASSED
+
+
+# --- chance, and outages --------------------------------------------------------------------------------------
+
+
+def ran(*results: str, rerun: Rerun | None = None, workflow: int | None = 70) -> Judged:
+    """Checks 1, 2, … of one workflow with these results."""
+    checks = tuple(
+        ForgeCheck(name=f"c{n}", result=CheckResult(result), number=n, workflow=workflow)
+        for n, result in enumerate(results, start=1)
+    )
+    return judged(worlds.a_pull(checks=checks, seen_at=ago(60), rerun=rerun), RULES, POLICY, NOW)
+
+
+@pytest.mark.parametrize("results", [("failed",), ("void",), ("passed", "failed"), ("failed", "void")])
+def test_what_is_not_green_runs_once_more_before_anybody_is_blamed(results: tuple[str, ...]) -> None:
+    found = ran(*results)
+    assert (found.result, found.again) == (CheckResult.PENDING, (70,))
+
+
+def test_what_is_green_or_runs_is_not_run_again() -> None:
+    assert ran("passed").again == ran("pending").again == ran("pending", "passed").again == ()
+
+
+def test_what_only_another_program_could_run_again_counts_at_once() -> None:
+    assert ran("failed", workflow=None).result is CheckResult.FAILED
+    assert ran("void", workflow=None).result is CheckResult.VOID
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(0, True), (119, True), (120, False), (-60, False)])
+def test_a_second_run_is_given_a_while_to_begin(asked: float, waits: bool) -> None:
+    found = ran("failed", rerun=Rerun(at=ago(asked), after=frozenset({1})))
+    assert (found.again == ()) == waits
+    assert found.result is CheckResult.PENDING
+
+
+def test_a_request_that_goes_astray_is_made_three_times_and_then_the_first_run_counts() -> None:
+    astray = [Rerun(at=ago(600), after=frozenset({1}), times=times) for times in (1, 2, 3)]
+    assert [ran("failed", rerun=rerun).again for rerun in astray] == [(70,), (70,), ()]
+    assert ran("failed", rerun=astray[-1]).result is CheckResult.FAILED
+
+
+@pytest.mark.parametrize(("result", "means"), [("failed", "failed"), ("passed", "passed"), ("void", "void")])
+def test_the_second_run_counts_whatever_it_says(result: str, means: str) -> None:
+    found = ran(result, rerun=Rerun(at=ago(5), after=frozenset({99}), names=("c1",)))
+    assert (found.result, found.again) == (CheckResult(means), ())
+
+
+def test_what_is_red_on_the_base_too_is_not_run_again() -> None:
+    pull = worlds.a_pull(
+        checks=(ForgeCheck(name="a", result=CheckResult.FAILED, number=1, workflow=70),), seen_at=ago(60)
+    )
+    assert judged(pull, Rules(forge="GitHub", red=frozenset("a")), POLICY, NOW).again == ()
+
+
+def ended(*ends: tuple[float, str]) -> frozenset[str]:
+    """What is out of order where pull requests had the check `ci` end so many seconds ago, with these results."""
+    pulls = [
+        worlds.a_pull(
+            f"x-{n}", n + 1, checks=(ForgeCheck(name="ci", result=CheckResult(result)),), settled_at=ago(seconds)
+        )
+        for n, (seconds, result) in enumerate(ends)
+    ]
+    return outages(pulls, NOW)
+
+
+def test_a_check_that_fails_on_three_and_passes_on_none_is_out_of_order() -> None:
+    assert ended((300, "failed"), (200, "failed"), (100, "failed")) == {"ci"}
+    assert ended((300, "failed"), (200, "failed")) == frozenset()
+
+
+def test_one_that_passed_since_ends_an_outage_and_one_from_before_does_not() -> None:
+    red = [(300, "failed"), (200, "failed"), (100, "failed")]
+    assert ended(*red, (50, "passed")) == frozenset()
+    assert ended(*red, (250, "passed")) == frozenset()
+    assert ended(*red, (400, "passed")) == {"ci"}
+
+
+def test_failures_of_long_ago_are_no_outage_of_today() -> None:
+    assert ended((1801, "failed"), (200, "failed"), (100, "failed")) == frozenset()
+
+
+def test_in_an_outage_nobody_is_blamed_and_what_is_red_beside_it_is() -> None:
+    def of(*names: str) -> Judged:
+        checks = tuple(ForgeCheck(name=name, result=CheckResult.FAILED, number=1, workflow=70) for name in names)
+        return judged(worlds.a_pull(checks=checks, seen_at=ago(60)), RULES, POLICY, NOW, {"ci"})
+
+    assert (of("ci").result, of("ci").again) == (CheckResult.VOID, ())
+    assert of("ci").until is not None
+    assert of("ci", "lint").again == (70,)
 
 
 @given(CHECKS, st.sets(st.sampled_from("abc")))

@@ -50,6 +50,7 @@ from reconciler.observed import (
     Occupant,
     PullState,
     Rejection,
+    Rerun,
     Rules,
     Run,
     Salvage,
@@ -272,7 +273,10 @@ class _World:
             said["here"] = Standing(said["here"])
         if "elsewhere" in said:
             results = said.pop("elsewhere").items()
-            said["checks"] = tuple(ForgeCheck(name=name, result=CheckResult(result)) for name, result in results)
+            how = {"number": 1, "workflow": said.pop("workflow", None)}
+            said["checks"] = tuple(ForgeCheck(name=name, result=CheckResult(result), **how) for name, result in results)
+        if "rerun_at" in said:
+            said["rerun"] = Rerun(at=said.pop("rerun_at"), after=frozenset({1}))
         if "rejection" in said:
             said["rejection"] = Rejection(head=worlds.HEAD, text=said["rejection"])
         said.setdefault("number", 6 + len(self.tasks) + 1)

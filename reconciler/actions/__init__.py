@@ -11,6 +11,7 @@ from reconciler.actions.follow import FollowBase, FollowBranch
 from reconciler.actions.land import Land, StartCheck
 from reconciler.actions.open_pull_request import OpenPullRequest
 from reconciler.actions.prune import DeleteBranch, DropSalvage, PushBase, RemoveWorktree
+from reconciler.actions.rerun_checks import RerunChecks
 from reconciler.actions.set_phase import SetPhase
 from reconciler.actions.start_agent import RestartAgent, StartAgent
 from reconciler.actions.stop_agent import StopAgent
@@ -34,6 +35,7 @@ LIFECYCLE: tuple[Rule, ...] = (
     FollowBranch.due,      # pushed to by somebody                -> the branch here follows
     BlockTask.due,         # no agent can do more                 -> handed to a person
     OpenPullRequest.due,   # its agent ended well, with commits   -> offered
+    RerunChecks.due,       # red on the forge, once               -> run again there
     RestartAgent.due,      # failed, red, rejected, in conflict   -> another attempt
     land.set_aside,        # a draft, in somebody's queue          -> waits for the person
     land.unapproved,       # offered, and a person must say yes   -> waits for the person
@@ -80,6 +82,7 @@ __all__ = [
     "OpenPullRequest",
     "PushBase",
     "RemoveWorktree",
+    "RerunChecks",
     "RestartAgent",
     "RetryTask",
     "SetPhase",

@@ -131,7 +131,7 @@ class Land(Action):
             manifest=job.spec.name,
             task=job.task.id,
             reason="ChecksPassed" if job.subject else "NoChecks",
-            message=f"land #{pull.number} ({pull.head[:12]}) on {job.spec.base}",
+            message=f"land #{pull.number} ({pull.head[:12]}) on {job.spec.base}{_by_chance(pull)}",
             order=_order(job, pull, candidate),
             subject=job.task,
         )
@@ -158,6 +158,12 @@ def closing(task: Task, why: str, number: PrNumber | None) -> Change:
         | {label for label in task.labels if label == "needs-human"}
         | others,
     )
+
+
+def _by_chance(pull: PullRequest) -> str:
+    """What stays in the log of checks that fail now and then."""
+    flaky = ", ".join(pull.rerun.names) if pull.rerun else ""
+    return f"; flaky: {flaky} passed only when it was run again" if flaky else ""
 
 
 def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:

@@ -21,6 +21,7 @@ from reconciler.actions import (
     OpenPullRequest,
     PushBase,
     RemoveWorktree,
+    RerunChecks,
     RestartAgent,
     SetPhase,
     StartCheck,
@@ -46,7 +47,7 @@ from reconciler.wiring import Site
 
 MERGE_HALF = (
     CloseEpic, ClosePullRequest, CloseTask, DeleteBranch, Land, OpenPullRequest, PushBase, RemoveWorktree, SetPhase,
-    StartCheck, FollowBase, FollowBranch, UpdateBranch,
+    StartCheck, FollowBase, FollowBranch, RerunChecks, UpdateBranch,
 )  # fmt: skip
 
 

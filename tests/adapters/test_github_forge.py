@@ -86,7 +86,7 @@ def test_a_branch_with_a_persons_commits_is_not_overwritten(there: Place) -> Non
 
 @pytest.mark.slow
 def test_a_push_whose_answer_was_lost_is_not_made_again(there: Place) -> None:
-    there.app.lose_push()
+    there.hub.lose_push(on_github.NAME)
 
     _, head = there.offered()
 
@@ -257,6 +257,82 @@ def test_checks_of_another_commit_say_nothing_of_this_head(there: Place) -> None
     there.app.pull(number).shown_commit = other
 
     assert there.pull().checks == ()
+
+
+def test_what_github_actions_ran_runs_again_once(there: Place) -> None:
+    number, head = there.offered(check="failure")
+    (red,) = there.pull().checks or ()
+    assert red.workflow
+
+    there.forge.rerun(number, head, (red.workflow,))
+    with pytest.raises(ChangedError, match="meanwhile"):
+        there.again().rerun(number, head, (red.workflow,))
+
+    seen = there.pull()
+    assert [check.result for check in seen.checks or ()] == [CheckResult.PENDING]
+    assert seen.rerun and (seen.rerun.names, seen.rerun.after) == (("ci",), {red.number})
+    assert len(there.asked("rerun")) == 1
+    there.app.check(head, "ci", "success")
+    assert [check.result for check in there.pull().checks or ()] == [CheckResult.PASSED]
+
+
+@pytest.mark.slow
+def test_a_second_run_belongs_to_its_head(there: Place) -> None:
+    number, head = there.offered(check="failure")
+    there.forge.rerun(number, head, _workflows(there))
+    head = there.clone.branch("agent/x-1", {"more": "1\n"})
+    there.forge.open(X, head, "Do it", "")
+    there.app.check(head, "ci", "failure")
+
+    assert there.pull().rerun is None
+    there.forge.rerun(number, head, _workflows(there))
+    assert len(there.asked("rerun")) == 2
+
+
+@pytest.mark.slow
+def test_a_second_run_that_was_never_asked_for_can_be_asked_for_again(
+    there: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, head = there.offered(check="failure")
+    workflows = _workflows(there)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(there.forge._gh, "change", killed)
+        there.forge.rerun(number, head, workflows)
+    there.again()
+    assert (seen := there.pull()).rerun and seen.rerun.times == 1 and seen.rerun.after
+
+    there.forge.rerun(number, head, workflows)
+
+    assert (seen := there.pull()).rerun and seen.rerun.times == 2
+    assert len(there.asked("rerun")) == 1
+
+
+def test_a_second_run_that_github_refuses_is_not_waited_for(there: Place) -> None:
+    number, head = there.offered(check="failure")
+    workflows = _workflows(there)
+    there.app.check(head, "other", "failure")
+    there.app.checks[0].status = "IN_PROGRESS"  # somebody else had it run again
+
+    with pytest.raises(ChangedError, match="already running"):
+        there.forge._reruns.ask(number, head, (*_workflows(there), *workflows))
+
+    assert (seen := there.pull()).rerun and seen.rerun.after == frozenset()
+
+
+def test_what_another_program_reports_is_not_ours_to_run_again(there: Place) -> None:
+    _, head = there.offered(check=None)
+    there.app.check(head, "ci", "failure", app=True)
+    there.app.status(head, "legacy", "failure")
+
+    assert [check.workflow for check in there.pull().checks or ()] == [None, None]
+
+
+def _workflows(there: Place) -> tuple[int, ...]:
+    return tuple(check.workflow for check in there.pull().checks or () if check.workflow)
 
 
 @pytest.mark.slow

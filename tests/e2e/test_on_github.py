@@ -57,7 +57,7 @@ class Place(strangers.Place):
         assert self.git("rev-parse", "main").strip() == self.app.head("main")
         assert self.leftovers() == []
         assert not [line for line in self.git("status", "--porcelain").splitlines() if ".beads/" not in line]
-        assert len([label for label in self.hub.changes() if label.startswith("POST /repos")]) == len(titles)
+        assert len([label for label in self.hub.changes() if label.startswith("POST /repos/acme/app/pulls")]) == len(titles)
         assert len([label for label in self.hub.changes() if label.endswith("/merge")]) == len(titles)
 
 
@@ -125,6 +125,7 @@ def test_red_checks_on_github_bring_the_agent_back_with_their_names(place: Place
     place.app.on_head = lambda head: place.app.check(
         head, "ci", "success" if "fixed" in place.app.bare.git("ls-tree", "--name-only", head) else "failure"
     )
+    place.app.on_rerun = lambda run: place.app.check(run.commit, "ci", "failure")
     agent = "cp $RECONCILE_PROMPT ../told.$RECONCILE_ATTEMPT; echo x > $([ $RECONCILE_ATTEMPT = 1 ] && echo try || echo fixed)"
     argv = ["sh", "-c", f"{agent}; git add . && git commit -qm work"]
     policy = {"requiredChecks": ["ci"]}
@@ -135,6 +136,19 @@ def test_red_checks_on_github_bring_the_agent_back_with_their_names(place: Place
     place.all_done("Do a")
     told = next(place.root.parent.rglob("told.2")).read_text()
     assert "checks of the forge failed: ci (https://" in told
+    assert "also when it was run again" in told
+
+
+@pytest.mark.slow
+def test_a_flaky_check_costs_a_second_run_and_no_second_agent(place: Place) -> None:
+    place.app.on_head = lambda head: place.app.check(head, "ci", "failure")
+    place.app.on_rerun = lambda run: place.app.check(run.commit, "ci", "success")
+
+    place.reconcile("watch", "-f", str(place.three()), "--until-done", timeout=110)
+
+    place.all_done("Do a", "Do b", "Do c")
+    assert place.reconcile("get", "events", "-o", "json").count("flaky: ci passed only when it was run again") == 3
+    assert len([label for label in place.hub.changes() if "rerun" in label]) == 3
 
 
 @pytest.mark.slow
@@ -231,7 +245,7 @@ def test_what_people_do_on_github_is_accepted(place: Place) -> None:
     )
     watcher = place.start("watch", "-f", str(manifest), "--until-done", "--interval", "2s")
     until(lambda: len(place.app.bare.heads()) == 4 and len(place.tasks()) == 4, 60)
-    until(lambda: [label for label in place.hub.changes() if label.startswith("POST /repos")][2:], 60)
+    until(lambda: [label for label in place.hub.changes() if label.startswith("POST /repos/acme/app/pulls")][2:], 60)
     with place.hub.lock:
         numbers = {place.app.pull(n).title: n for n in (1, 2, 3)}
         merging.merge(place.app, numbers["Do a"], "REBASE", by="alice", expected=None)

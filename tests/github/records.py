@@ -79,9 +79,13 @@ class Review:
 
 @dataclass(kw_only=True)
 class CheckRun:
-    """A check of GitHub's own kind. `status` QUEUED … COMPLETED, `conclusion` None until then, both upper case."""
+    """A check of GitHub's own kind. `status` QUEUED … COMPLETED, `conclusion` None until then, both upper case.
+
+    `workflow_run`: the run of its workflow, the same when it runs again; None for the check of another app.
+    """
 
     number: int
+    workflow_run: int | None
     commit: str
     name: str
     status: str = "QUEUED"

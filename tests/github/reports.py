@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
 from github.bare import Bare
-from github.records import CheckRun, Protection, Status
+from github.records import CheckRun, Problem, Protection, Status
 from github.rules import Report, unmet_checks
 
 
@@ -30,6 +30,7 @@ class Reports:
     checks: list[CheckRun] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
     rules: dict[str, Protection] = field(default_factory=dict)
+    on_rerun: Callable[[CheckRun], object] | None = None  # called with every check that was asked to run again
     late_checks: int = 0  # a fault: so many readings of the checks of each commit find none
     _unread: dict[str, int] = field(default_factory=dict)
 
@@ -43,13 +44,18 @@ class Reports:
         again: bool = False,
         workflow: str = "CI",
         event: str = "push",
+        app: bool = False,
     ) -> CheckRun:
-        """Report a check of a commit: `result` is a conclusion, or None while it runs. `again`: beside the old one."""
+        """Report a check of a commit: `result` is a conclusion, or None while it runs. `again`: beside the old one.
+
+        `app`: another program than GitHub Actions runs it.
+        """
         known = [run for run in self.checks if (run.commit, run.name) == (commit, name)]
         if again or not known:
             number = self.site.number()
             run = CheckRun(
                 number=number,
+                workflow_run=None if app else 7000 + number,
                 commit=commit,
                 name=name,
                 workflow=workflow,
@@ -65,6 +71,25 @@ class Reports:
         run.completed_at = self.site.now() if result else None
         self.tell_git()
         return run
+
+    def rerun(self, workflow_run: int) -> None:
+        """Run again what failed in a run of a workflow. Raises Problem."""
+        runs = {run.name: run for run in self.checks if run.workflow_run == workflow_run}
+        if not runs:
+            raise Problem("Not Found", status=404)
+        if any(run.status != "COMPLETED" for run in runs.values()):
+            raise Problem("This workflow is already running", status=403)
+        failed = [run for run in runs.values() if run.conclusion not in ("SUCCESS", "NEUTRAL", "SKIPPED")]
+        if not failed:
+            raise Problem("This workflow run cannot be retried", status=403)
+        for run in failed:
+            queued = replace(
+                run, number=self.site.number(), status="QUEUED", conclusion=None, started_at=None, completed_at=None
+            )
+            self.checks.append(queued)
+            if self.on_rerun is not None:
+                self.on_rerun(queued)
+        self.tell_git()
 
     def status(
         self, commit: str, context: str, state: str = "success", *, by: str = "", description: str = ""

@@ -117,6 +117,13 @@ def _check(visit: Visit) -> Reply:
     return 201, rest_shapes.check(made)
 
 
+@routes("POST", "/actions/runs/{run}/rerun-failed-jobs")
+def _rerun(visit: Visit) -> Reply:
+    visit.writer()
+    visit.repository.rerun(int(visit.at["run"]))
+    return 201, {}
+
+
 @routes("GET", "/commits/{sha+}/statuses")
 def _statuses(visit: Visit) -> Reply:
     sha = _commit(visit)

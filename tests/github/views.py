@@ -143,8 +143,8 @@ class CheckRunView:
             "conclusion": run.conclusion,
             "status": run.status,
             "createdAt": self.started_at or stamp(self._scene.repository.site.now()),
-            "workflowRun": {
-                "id": f"WR_{run.number}", "databaseId": run.number, "event": run.event, "runNumber": 1, "url": run.url,
+            "workflowRun": run.workflow_run and {
+                "id": f"WR_{run.workflow_run}", "databaseId": run.workflow_run, "event": run.event, "runNumber": 1, "url": run.url,
                 "workflow": workflow,
             },
         }  # fmt: skip

@@ -140,6 +140,7 @@ ELSEWHERE = {
         tasks=({"id": "x-1"}, {"id": "x-2"}, {"id": "x-3", "blockers": (TaskId("x-1"), TaskId("x-2"))}),
     ),
     "checks are red elsewhere": Story(kind=MergingWorld, deeds={"x-1": ("commit bad-1; exit 0", "commit fix; exit 0")}),
+    "checks are red elsewhere by chance": Story(kind=MergingWorld, deeds={"x-1": ("commit flaky-1; exit 0",)}),
     "the base is wanted in every branch": Story(
         kind=MergingWorld, strict=True, tasks=({"id": "x-1"}, {"id": "x-2"})
     ),

@@ -63,15 +63,23 @@ def _check(context: Mapping[str, Any]) -> ForgeCheck:
     if context["__typename"] == "StatusContext":
         result = _STATES.get(context["state"], CheckResult.PENDING)
         told = context.get("description")
-        return _of(context["context"], result, context.get("targetUrl"), told)
+        return _of(context, context["context"], result, context.get("targetUrl"), told)
     over = context["status"] == "COMPLETED"
     result = _CONCLUSIONS.get(context.get("conclusion") or "", CheckResult.PENDING) if over else CheckResult.PENDING
     told = context.get("title") or context.get("summary")
     if result in _TOLD and context.get("conclusion") != "FAILURE":
         told = f"{context['conclusion'].lower().replace('_', ' ')}{f': {told}' if told else ''}"
-    return _of(context["name"], result, context.get("detailsUrl"), told)
+    return _of(context, context["name"], result, context.get("detailsUrl"), told)
 
 
-def _of(name: str, result: CheckResult, url: str | None, told: str | None) -> ForgeCheck:
+def _of(context: Mapping[str, Any], name: str, result: CheckResult, url: str | None, told: str | None) -> ForgeCheck:
+    run = (context.get("checkSuite") or {}).get("workflowRun") or {}
     words = " ".join(clean(told or "").split())[:SUMMARY_MOST] if result in _TOLD else ""
-    return ForgeCheck(name=name, result=result, url=url or None, summary=words)
+    return ForgeCheck(
+        name=name,
+        result=result,
+        url=url or None,
+        summary=words,
+        number=context.get("databaseId"),
+        workflow=run.get("databaseId"),
+    )

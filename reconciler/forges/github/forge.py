@@ -14,6 +14,7 @@ from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.openings import Openings
 from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.reruns import Reruns
 from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.spending import Spent
 from reconciler.forges.github.verdicts import Reviews, Verdicts
@@ -50,6 +51,7 @@ class GitHubForge:
         self.look = Look(gh, slug, bases, self._branches.tasks)
         self._openings = Openings(gh, slug, self.look)
         self._merges = Merges(git, gh, slug, self.look, self._remotes)
+        self._reruns = Reruns(gh, slug, self.look, self._merges.notes)
 
     @property
     def spent(self) -> Spent:
@@ -148,6 +150,7 @@ class GitHubForge:
     def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
         """Close a pull request; GitHub knows only its own merges as such."""
         self._openings.close(number)
+        self._merges.notes.closed(number)
 
     def approve(self, number: PrNumber, head: Sha) -> None:
         """Record a person's approval of one head."""
@@ -165,11 +168,17 @@ class GitHubForge:
         """Have GitHub merge the base into a pull request whose head still is `head`."""
         self._openings.update(number, head)
 
+    def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
+        """Have GitHub Actions run again what was red in these workflows of a pull request's head."""
+        self._reruns.ask(number, head, workflows)
+
     def land(self, order: LandOrder) -> Sha:
         """Have GitHub merge what was judged; the landed commit, once its tree was compared with the judged one."""
         if verdicts.rejection(self._verdicts.all().get(order.number, ()), order.expected.head):
             raise ChangedError(f"{order.task}: {order.expected.head[:12]} was rejected")
-        return self._merges.land(order)
+        landed = self._merges.land(order)
+        self._merges.notes.closed(order.number)
+        return landed
 
     def push_base(self, base: str) -> None:
         """Nothing of ours is on a base here that GitHub does not have."""
@@ -242,6 +251,7 @@ class GitHubForge:
             seen,
             approved=pull.head if Verdict.APPROVED in standing(said, pull.head) else seen.approved,
             rejection=verdicts.rejection(said, pull.head) or seen.rejection,
+            rerun=self._reruns.of(pull) if pull.open else None,
             merge_now=pull.head if Verdict.MERGE in standing(said, pull.head) else None,
         )
 

@@ -43,6 +43,17 @@ class Freeze:
     at: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondRun:
+    """Checks of a pull request's head that were asked to run again. `after`: the numbers of the runs before."""
+
+    head: Sha
+    at: str  # ISO 8601, UTC
+    after: list[int]
+    names: list[str]
+    times: int
+
+
 class Notes:
     """The notes of one repository, in a folder of ours."""
 
@@ -74,6 +85,19 @@ class Notes:
         path = self._path("frozen", base)
         kept = self._read(path)
         return f"{kept['why']}; when {base} is in order again, remove {path}" if kept else None
+
+    def asked_again(self, number: PrNumber, run: SecondRun) -> None:
+        """Note that checks are to run again, before that is asked for."""
+        self._write(self._folder / f"rerun-{number}.json", asdict(run))
+
+    def second_run(self, number: PrNumber) -> SecondRun | None:
+        """What was asked to run again last, of any head. Raises PermanentError."""
+        kept = self._read(self._folder / f"rerun-{number}.json")
+        return SecondRun(**kept) if kept else None
+
+    def closed(self, number: PrNumber) -> None:
+        """Forget what only matters while a pull request is open."""
+        (self._folder / f"rerun-{number}.json").unlink(missing_ok=True)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

@@ -26,7 +26,7 @@ fragment light on PullRequest { number id url state title body isDraft isCrossRe
 """
 _CONTEXTS = """pageInfo { hasNextPage endCursor } nodes { __typename
   ... on CheckRun { databaseId name status conclusion detailsUrl completedAt title summary
-    checkSuite { app { databaseId } workflowRun { event workflow { name } } } }
+    checkSuite { app { databaseId } workflowRun { databaseId event workflow { name } } } }
   ... on StatusContext { context state targetUrl description createdAt } }"""
 _WHOLE = f"""
 fragment whole on PullRequest {{ ...light

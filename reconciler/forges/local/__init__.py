@@ -138,6 +138,10 @@ class LocalForge:
         """What lands is merged with the base in any case."""
         raise PermanentError(f"#{number}: this forge asks for no base in a branch")
 
+    def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
+        """There are no checks but those of the manifest, which are run here."""
+        raise PermanentError(f"#{number}: this forge runs no checks")
+
     def drop_branch(self, task: TaskId, head: Sha) -> None:
         """There is no other branch than the one here."""
         raise PermanentError(f"{task}: its pull request has no branch but the one here")
