@@ -12,6 +12,7 @@ from github import faults, merging
 from on_github import Place, X
 
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
+from reconciler.names import PrNumber, TaskId
 from reconciler.observed import CheckResult, PullState, Standing
 
 pytestmark = pytest.mark.xdist_group("github")
@@ -661,17 +662,82 @@ def test_a_branch_that_github_deleted_itself_is_deleted() -> None:
         assert there.pull().left is None
 
 
-def test_a_branch_that_others_build_on_stays(there: Place) -> None:
-    number, head = there.offered()
+def _on_top(there: Place) -> None:
+    """A pull request of somebody's that is to be merged into the branch of x-1."""
     there.hub.commit(on_github.NAME, "on-top", {"top": "1\n"}, start="agent/x-1")
     there.app.open("on-top", "agent/x-1", title="On top", by="alice")
+
+
+def test_what_builds_on_a_branch_is_sent_on_to_where_that_landed_before_it_is_deleted(there: Place) -> None:
+    number, head = there.offered()
+    _on_top(there)
     there.landed(number, head)
 
-    with pytest.raises(ChangedError, match="#2 would be closed"):
+    there.forge.drop_branch(X, head)
+
+    child = there.app.pull(2)
+    assert (child.state, child.into) == ("OPEN", "main")
+    assert "agent/x-1" not in there.app.bare.heads()
+
+
+@pytest.mark.slow
+def test_a_task_that_builds_on_another_is_ours_to_land_once_that_has_landed(there: Place) -> None:
+    number, head = there.offered()
+    above = there.clone.branch("agent/x-2", {"above": "1\n"}, start=head)
+    there.clone.git("push", "--quiet", "origin", "agent/x-2", env=there.environ)
+    there.app.open("agent/x-2", "agent/x-1", title="Above", by="robot")
+    there.app.check(above, "ci", "success")
+    child = TaskId("x-2")
+    assert "on its way to agent/x-1" in (there.pull(child).aside or "")
+    there.landed(number, head)
+
+    there.forge.drop_branch(X, head)
+
+    assert there.pull(child).aside is None
+    there.landed(PrNumber(2), above, child)
+    assert "above" in there.app.bare.git("ls-tree", "--name-only", "main").split()
+
+
+@pytest.mark.slow
+def test_a_branch_stays_while_what_builds_on_it_can_not_be_sent_on(there: Place) -> None:
+    number, head = there.offered()
+    _on_top(there)
+    there.landed(number, head)
+    there.hub.fault(faults.refused(422, "There are no new commits"), on="PATCH /repos/acme/app/pulls/2")
+
+    with pytest.raises(ChangedError, match="#2 can't be sent on to main"):
         there.forge.drop_branch(X, head)
 
     assert there.app.pull(2).state == "OPEN"
     assert there.pull().left is None  # nothing is to be done about it any more
+
+
+@pytest.mark.parametrize("effect", ["_gh.change", "_branches.delete"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.slow
+def test_killed_around_sending_on_nothing_is_closed(
+    there: Place, monkeypatch: pytest.MonkeyPatch, effect: str, when: str
+) -> None:
+    number, head = there.offered()
+    _on_top(there)
+    there.landed(number, head)
+    part, name = effect.split(".")
+    real = getattr(getattr(there.forge, part), name)
+
+    def killed(*asked: object) -> None:
+        if when == "after":
+            real(*asked)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(getattr(there.forge, part), name, killed)
+        there.forge.drop_branch(X, head)
+    there.again().pull_requests()
+
+    there.forge.drop_branch(X, head)
+
+    assert (there.app.pull(2).state, there.app.pull(2).into) == ("OPEN", "main")
+    assert "agent/x-1" not in there.app.bare.heads()
 
 
 @pytest.mark.slow

@@ -57,7 +57,9 @@ class Place(strangers.Place):
         assert self.git("rev-parse", "main").strip() == self.app.head("main")
         assert self.leftovers() == []
         assert not [line for line in self.git("status", "--porcelain").splitlines() if ".beads/" not in line]
-        assert len([label for label in self.hub.changes() if label.startswith("POST /repos/acme/app/pulls")]) == len(titles)
+        assert len([label for label in self.hub.changes() if label.startswith("POST /repos/acme/app/pulls")]) == len(
+            titles
+        )
         assert len([label for label in self.hub.changes() if label.endswith("/merge")]) == len(titles)
 
 

@@ -194,16 +194,20 @@ class GitHubForge:
         self._branches.follow(task, head)
 
     def drop_branch(self, task: TaskId, head: Sha) -> None:
-        """Delete the branch of `task` on GitHub, unless an open pull request is to be merged into it: then it is kept."""
+        """Delete the branch of `task` on GitHub. What was to be merged into it is sent on to where it landed before that."""
         base = self._base_of(task)
-        there, above = self._branches.there(base, task), self._openings.built_on(task)
-        if there == head and not above:
+        there = self._branches.there(base, task)
+        if there == head:
+            try:
+                self._openings.send_on(task, base)
+            except ChangedError as error:
+                self._stands(task, None)
+                raise ChangedError(f"{branch_of(task)} stays on GitHub: {error}") from error
             self._branches.delete(base, task, head)
             there = None
-        self._stands(task, None if above else there)
+        self._stands(task, there)
         if there:
-            why = f"{', '.join(above)} would be closed with it" if above else f"it went on to {there[:12]}"
-            raise ChangedError(f"{branch_of(task)} stays on GitHub: {why}")
+            raise ChangedError(f"{branch_of(task)} stays on GitHub: it went on to {there[:12]}")
 
     def catch_up(self, base: str) -> None:
         """Finish what a killed program left undone here; what is to be asked of GitHub, `follow` asks."""

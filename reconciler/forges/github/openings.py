@@ -16,6 +16,7 @@ from reconciler.names import PrNumber, Sha, TaskId, branch_of
 
 LOOKS = 3
 APART_S = 1.0
+ROUNDS = 3  # somebody may be opening new ones
 
 
 class Openings:
@@ -74,10 +75,26 @@ class Openings:
             raise ChangedError(f"#{number} has all of its base already")
         raise self._refused(answer, f"update #{number}")
 
-    def built_on(self, task: TaskId) -> tuple[str, ...]:
-        """The open pull requests that are to be merged into this branch: GitHub would close them with it."""
-        listed = self._gh.get(f"{self._slug.path}/pulls?state=open&per_page=5&base={quoted(branch_of(task))}") or ()
-        return tuple(f"#{pull['number']}" for pull in listed if isinstance(pull, dict))
+    def send_on(self, task: TaskId, base: str) -> None:
+        """Send the open pull requests that are to be merged into this branch to `base`, where it landed.
+
+        GitHub does that where it deletes a branch by itself; with one that we delete it would close them. Raises
+        ChangedError where one stays.
+        """
+        for _ in range(ROUNDS):
+            above = self._built_on(task)
+            if not above:
+                return
+            for number in above:
+                answer = self._gh.change("PATCH", f"{self._slug.path}/pulls/{number}", {"base": base})
+                if not answer.ok:
+                    raise ChangedError(f"#{number} can't be sent on to {base}: {answer.message or answer.status}")
+            self._look.stale()
+        raise ChangedError(f"more pull requests than can be sent on are to be merged into {branch_of(task)}")
+
+    def _built_on(self, task: TaskId) -> tuple[PrNumber, ...]:
+        listed = self._gh.get(f"{self._slug.path}/pulls?state=open&per_page=100&base={quoted(branch_of(task))}") or ()
+        return tuple(PrNumber(pull["number"]) for pull in listed if isinstance(pull, dict))
 
     def _moved(self, number: PrNumber, head: Sha) -> None:
         """Wait a moment for the new head: GitHub answers before it has it."""
