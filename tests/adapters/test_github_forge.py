@@ -579,6 +579,15 @@ def test_what_strangers_say_of_a_public_pull_request_is_no_review(there: Place) 
     assert (there.pull().approved, there.pull().rejection) == (None, None)
 
 
+def test_a_crowd_of_strangers_drowns_out_nobody_who_may_push(there: Place) -> None:
+    number, head = there.offered()
+    there.app.review(number, "alice", "APPROVED")
+    for n in range(120):
+        there.app.review(number, f"sock-{n}", "APPROVED").can_push = False
+
+    assert there.pull().approved == head
+
+
 @pytest.mark.slow
 def test_what_is_said_here_about_a_head_counts_as_a_review_does(there: Place) -> None:
     number, head = there.offered()

@@ -235,8 +235,9 @@ class PullView:
         return Connection([ReviewView(self._scene, self._pull, each) for each in newest.values()], **page)
 
     def latest_opinionated_reviews(self, writers_only: bool = False, **page: Any) -> Connection:
-        """The newest of everybody who said yes or no."""
-        newest = {review.author: review for review in self._pull.reviews if review.state != "COMMENTED"}
+        """The newest of everybody who said yes or no; of those who may push only, where that is asked for."""
+        said = (r for r in self._pull.reviews if r.state != "COMMENTED" and (r.can_push or not writers_only))
+        newest = {review.author: review for review in said}
         return Connection([ReviewView(self._scene, self._pull, each) for each in newest.values()], **page)
 
     @property

@@ -30,7 +30,7 @@ _CONTEXTS = """pageInfo { hasNextPage endCursor } nodes { __typename
   ... on StatusContext { context state targetUrl description createdAt } }"""
 _WHOLE = f"""
 fragment whole on PullRequest {{ ...light
-  reviews(last: {PAGE}, states: [APPROVED, CHANGES_REQUESTED, DISMISSED]) {{
+  reviews: latestOpinionatedReviews(first: {PAGE}, writersOnly: true) {{
     nodes {{ author {{ __typename login }} authorCanPushToRepository state submittedAt body commit {{ oid }} }} }}
   statusCheckRollup {{ commit {{ oid }} contexts(first: {PAGE}) {{ {_CONTEXTS} }} }} }}
 """
