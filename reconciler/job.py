@@ -257,10 +257,10 @@ class Job:
 
     @cached_property
     def protected(self) -> tuple[str, ...]:
-        """The protected paths that landing it would change."""
+        """The protected paths that landing it would change; `.beads/`, where the forge merges that too, is one always."""
         if not isinstance(self.candidate, Candidate):
             return ()
-        globs = [glob_pattern(pattern) for pattern in self.spec.merge.protected_paths]
+        globs = [glob_pattern(pattern) for pattern in (*self.spec.merge.protected_paths, ".beads/**")]
         manifest = self.spec.source.removeprefix(self.spec.repository + "/")
         return tuple(sorted(p for p in self.candidate.changed if p == manifest or any(g.fullmatch(p) for g in globs)))
 

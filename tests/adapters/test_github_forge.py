@@ -85,6 +85,46 @@ def test_a_branch_with_a_persons_commits_is_not_overwritten(there: Place) -> Non
     assert there.app.head("agent/x-1") == theirs
 
 
+def test_what_a_branch_does_to_the_trackers_folder_is_not_offered(there: Place) -> None:
+    there.hub.commit(on_github.NAME, "main", {".beads/issues.jsonl": "old\n"})
+    there.clone.git("pull", "--quiet", env=there.environ)
+    number, head = there.offered({"new": "1\n", ".beads/issues.jsonl": "new\n", ".beads/more": "1\n"})
+
+    seen = there.pull()
+
+    assert seen.here is Standing.BEHIND  # what was offered is on top of it
+    there.forge.follow_branch(X, seen.head)
+    assert there.clone.git("rev-parse", f"{seen.head}^") == head
+    assert there.clone.git("diff", "--name-only", "main", seen.head) == "new"
+    commit = there.landed(number, seen.head)
+    assert there.app.bare.git("show", f"{commit}:.beads/issues.jsonl").strip() == "old"
+    assert there.forge.base("main").frozen is None
+
+
+@pytest.mark.slow
+def test_an_offer_that_is_made_again_is_the_same_one(there: Place) -> None:
+    number, head = there.offered({"new": "1\n", ".beads/more": "1\n"})
+    offered = there.app.head("agent/x-1")
+    there.clone.git("update-ref", "-d", "refs/reconcile/pushed/x-1")
+
+    assert there.again().open(X, head, "Do x-1", "Text") == number
+
+    assert there.app.head("agent/x-1") == offered != head
+
+
+@pytest.mark.slow
+def test_what_somebody_else_offers_of_the_trackers_folder_is_judged_as_it_would_land(there: Place) -> None:
+    head = there.clone.branch("agent/x-1", {"new": "1\n", ".beads/more": "1\n"})
+    there.clone.git("push", "--quiet", "origin", "agent/x-1", env=there.environ)
+    number = there.app.open("agent/x-1", "main", title="By its agent", by="robot").number
+    there.app.check(head, "ci", "success")
+
+    order = there.order(PrNumber(number), head)
+
+    assert order.expected.changed == {"new", ".beads/more"}
+    assert there.app.bare.commit(there.forge.land(order)).tree == order.expected.tree
+
+
 @pytest.mark.slow
 def test_a_push_whose_answer_was_lost_is_not_made_again(there: Place) -> None:
     there.hub.lose_push(on_github.NAME)

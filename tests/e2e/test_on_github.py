@@ -154,6 +154,20 @@ def test_a_flaky_check_costs_a_second_run_and_no_second_agent(place: Place) -> N
 
 
 @pytest.mark.slow
+def test_what_agents_commit_in_the_trackers_folder_does_not_land(place: Place) -> None:
+    """A hook of `bd` adds its export to every commit, wherever that is made."""
+    agent = "mkdir -p .beads && echo junk > .beads/issues.jsonl && echo x > $RECONCILE_TASK && git add -f ."
+    argv = ["sh", "-c", f"{agent} && git commit -qm work"]
+    tasks = [{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}]
+    manifest = place.manifest(tasks=tasks, agent={"argv": argv}, mergePolicy={"requiredChecks": ["ci"]})
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done", timeout=100)
+
+    place.all_done("Do a", "Do b")
+    assert not [path for path in place.app.bare.git("ls-tree", "-r", "--name-only", "main").split() if "beads" in path]
+
+
+@pytest.mark.slow
 def test_while_github_is_silent_agents_work_and_nothing_is_lost(place: Place) -> None:
     place.reconcile("apply", "-f", str(place.three()))
     place.hub.fault(faults.server_error(502), on="graphql", times=4)

@@ -57,13 +57,14 @@ class TaskBranches:
         near = self.head(task) or self._line.local(base)
         self._remotes.bring(base, branch_of(task), head, near=near)
 
-    def push(self, base: str, task: TaskId, head: Sha) -> Sha:
-        """Bring the branch on GitHub to `head`; where it then stands, which is further where a person was there before.
+    def push(self, base: str, task: TaskId, here: Sha, head: Sha) -> Sha:
+        """Bring the branch on GitHub to `head`, made of the one `here`; where it then stands, which is further where a
+        person was there before.
 
         Raises ChangedError when the branch here is elsewhere, PermanentError where it holds work that is not here.
         """
-        if self.head(task) != head:
-            raise ChangedError(f"{task}: the head of {branch_of(task)} is not {head[:12]}", hint="look at it again")
+        if self.head(task) != here:
+            raise ChangedError(f"{task}: the head of {branch_of(task)} is not {here[:12]}", hint="look at it again")
         there = self.there(base, task)
         if there == head:
             self._remember(task, head)
@@ -72,7 +73,7 @@ class TaskBranches:
             self._remember(task, there)
         elif there:
             self.bring(base, task, there)
-            if self._history.contains(there, head):
+            if self._history.contains(there, here):
                 return there
             if not self._history.contains(head, there):
                 raise PermanentError(

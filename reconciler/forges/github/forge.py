@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
-from reconciler.forges.github import verdicts
+from reconciler.forges.github import offers, verdicts
 from reconciler.forges.github.branches import TaskBranches
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.landing import Merges
@@ -40,7 +40,7 @@ class GitHubForge:
     def __init__(self, git: Git, gh: Gh, slug: Slug, bases: Callable[[], Sequence[str]]) -> None:
         self._git, self._gh, self.slug, self._bases = git, gh, slug, bases
         self.changes = Changes(git)
-        self._candidates = Candidates(git)
+        self._candidates = Candidates(git, whole=True)
         self._commits = Commits(git, self._candidates)
         self._history = History(git)
         # The user's login serves git as well, after whatever they have set up for it themselves.
@@ -144,7 +144,9 @@ class GitHubForge:
     def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
         """Push the branch of `task` and open its pull request, or find the open one."""
         base = base or self._base_of(task)
-        there = self._branches.push(base, task, head)
+        tip = self._remotes.last_heard(base) or self._line.local(base)
+        what = offers.offered(self._git, self._candidates.benches, task, tip, head)
+        there = self._branches.push(base, task, head, what)
         return self._openings.open(base, task, there, title, body)
 
     def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:

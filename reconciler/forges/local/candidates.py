@@ -11,10 +11,13 @@ REMEMBERED = 16_384
 
 
 class Candidates:
-    """Merges heads into bases. What was computed for a pair is remembered until `forget`."""
+    """Merges heads into bases. What was computed for a pair is remembered until `forget`.
 
-    def __init__(self, git: Git) -> None:
-        self._git = git
+    `whole`: somebody merges who makes no exception for `.beads/`.
+    """
+
+    def __init__(self, git: Git, *, whole: bool = False) -> None:
+        self._git, self._whole = git, whole
         self.benches = Benches(git)
         self._pairs: dict[tuple[Sha, Sha], Candidate | Conflict] = {}
         self._newest: dict[Sha, Candidate | Conflict] = {}
@@ -44,18 +47,18 @@ class Candidates:
     def _judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
         with self.benches.at(base, quarantined=True) as bench:
             try:
-                return merge(bench, base, head)
+                return merge(bench, base, head, whole=self._whole)
             except GitError:
                 if _parted(bench, base, head) is None:
                     return Conflict(base=base, head=head, detail="it has no commit in common with the base")
                 raise
 
 
-def merge(bench: Bench, base: Sha, head: Sha) -> Candidate | Conflict:
-    """Merge `head` into `base` on this bench; `.beads` stays as the base has it, and is never in conflict."""
+def merge(bench: Bench, base: Sha, head: Sha, *, whole: bool = False) -> Candidate | Conflict:
+    """Merge `head` into `base` on this bench. Unless it is the `whole` of it, `.beads` stays as the base has it."""
     merged = bench.merge(base, head)
     changed = bench.changed(base, merged.tree)
-    if any(map(_of_beads, (*merged.conflicts, *changed))):
+    if not whole and any(map(_of_beads, (*merged.conflicts, *changed))):
         merged = bench.merge(base, bench.commit(bench.with_beads_of(base, bench.tree(head)), head))
         changed = bench.changed(base, merged.tree)
     if merged.conflicts:
