@@ -312,6 +312,21 @@ class Job:
         return self._checked_here
 
     @property
+    def apart(self) -> bool:
+        """True when it was tested without all of the base in it: by the forge, on its head, and nobody tests what lands."""
+        pull = self.open_pull
+        if pull is None or not isinstance(self.candidate, Candidate):
+            return False
+        alone = bool(pull.checks) and not self.spec.merge.checks
+        return pull.lacks_base or (alone and not self.candidate.is_head)
+
+    @property
+    def tested_as_it_lands(self) -> bool:
+        """True while the forge tests a head that has all of the base in it."""
+        there = self.elsewhere.result is CheckResult.PENDING and isinstance(self.candidate, Candidate)
+        return there and not self.apart and not self.outdated
+
+    @property
     def _checked_here(self) -> CheckState:
         if self.subject is None:
             allowed = self.spec.merge.no_checks is not NoChecks.BLOCK or bool(self.open_pull and self.open_pull.checks)

@@ -461,7 +461,9 @@ class World:
                 return Conflict(base=base, head=head, paths=tuple(sorted(pair)))
         fork = self._ancestors(base) & self._ancestors(head)
         own = theirs != frozenset().union(*(self.commits[c] for c in fork))
-        return Candidate(base=base, head=head, tree=self._tree(ours | theirs), changed=theirs - ours, own_changes=own)
+        tree = self._tree(ours | theirs)
+        is_head = tree == self._tree(theirs)
+        return Candidate(base=base, head=head, tree=tree, changed=theirs - ours, own_changes=own, is_head=is_head)
 
     def candidate_commit(self, order: LandOrder) -> Sha:
         return Sha(f"merged-{order.expected.tree}")

@@ -2,7 +2,8 @@
 
 Every check is a proof about exactly one tree, and a tree is made for exactly one tip of the base. So whatever is proven
 may land at once, one per tick; what is not proven waits its turn for a check, because every landing makes the trees of
-all others anew.
+all others anew. A forge's proof is about a head: there one head at a time gets the base merged into it, and keeps its turn
+until that is tested.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ class Stage(StrEnum):
     UNPROVEN = "unproven"
     CHECKING = "checking"
     PROVEN = "proven"
+    APART = "apart"  # green by itself, without all of the base in it
+    AWAITED = "awaited"  # with the base in it, and under the checks of its forge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +44,21 @@ def ahead(line: Sequence[Member], *, checks_alive: int, parallel: int) -> dict[T
     ordered = sorted(line, key=lambda member: member.rank)
     landing = next((member.task for member in ordered if member.stage is Stage.PROVEN), None)
     first = next((member.task for member in ordered if member.stage is Stage.CHECKING), None)
+    awaited = next((member.task for member in ordered if member.stage is Stage.AWAITED), None)
+    apart = next((member.task for member in ordered if member.stage is Stage.APART), None)
     free = parallel - checks_alive
     for member in ordered:
         match member.stage:
-            case Stage.CHECKING:
+            case Stage.CHECKING | Stage.AWAITED:
                 continue
             case Stage.PROVEN if member.task == landing:
                 continue
             case Stage.PROVEN:
                 waiting[member.task] = landing
+            case Stage.APART if landing or awaited or member.task != apart:
+                waiting[member.task] = landing or awaited or apart
+            case Stage.APART:
+                continue
             case Stage.UNPROVEN if landing is not None:
                 waiting[member.task] = landing
             case Stage.UNPROVEN if free < 1:

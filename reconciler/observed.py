@@ -343,7 +343,8 @@ class Candidate:
     """What the base becomes when `head` lands on `base`: a tree, and the paths in which it differs from the base.
 
     `own_changes`: head differs from the point where it left the base. With own changes and nothing `changed`, all that
-    the branch did is on the base already.
+    the branch did is on the base already. `is_head`: what lands is the head's own tree, as the base has nothing that it
+    lacks; said by forges that test heads.
     """
 
     base: Sha
@@ -351,6 +352,7 @@ class Candidate:
     tree: Sha
     changed: frozenset[str] = frozenset()
     own_changes: bool = True
+    is_head: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

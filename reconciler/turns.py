@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import itemgetter
 
 from reconciler import merge_queue
-from reconciler.actions import Land, RestartAgent, StartAgent, StartCheck, UpdateBranch, Waiting, Word
+from reconciler.actions import Land, RerunChecks, RestartAgent, StartAgent, StartCheck, UpdateBranch, Waiting, Word
 from reconciler.desired import EPOCH, Desired, EpicSpec
 from reconciler.graph import order
 from reconciler.job import Job
@@ -54,7 +54,7 @@ def _one_repair(base: str, found: list[Job], words: Words, desired: Desired) -> 
 def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observed: Observed) -> None:
     line: list[Member] = []
     for job in found:
-        stage = _stage(words[job.spec.name, job.task.id][1])
+        stage = _stage(job, words[job.spec.name, job.task.id][1])
         if stage and desired.acts(job.spec.name):
             line.append(Member(task=job.task.id, stage=stage, rank=(job.task.priority, job.number or 0)))
     specs = {job.spec.name: job.spec for job in found}
@@ -68,12 +68,16 @@ def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observ
             words[key] = job, Waiting(Reason.LANDING_QUEUED, what)
 
 
-def _stage(word: Word) -> Stage | None:
+def _stage(job: Job, word: Word) -> Stage | None:
     match word:
         case StartCheck():
             return Stage.UNPROVEN
-        case Land() | UpdateBranch():
+        case Land():
             return Stage.PROVEN
+        case UpdateBranch():
+            return Stage.APART
+        case RerunChecks() | Waiting(Reason.CHECKS_PENDING) if job.tested_as_it_lands:
+            return Stage.AWAITED
         case Waiting(Reason.CHECKS_RUNNING):
             return Stage.CHECKING
         case _:

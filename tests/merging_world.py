@@ -145,6 +145,8 @@ class MergingWorld(World):
     @effect
     def _merge_there(self, order: LandOrder) -> Sha:
         self._promise(self._passed(order), f"{order.task}: landed without having passed here")
+        tested_so = self.checked or self.contains(order.expected.head, self.main)
+        self._promise(tested_so, f"{order.task}: what landed was never tested as such")
         self._promise(self.verdicts.get(order.expected.head) is CheckResult.PASSED, f"{order.task}: not green there")
         return self.merge(order.number)
 

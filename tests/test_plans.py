@@ -282,11 +282,18 @@ class _World:
         said.setdefault("number", 6 + len(self.tasks) + 1)
         self.found["pull_requests"][id] = worlds.a_pull(id, **said)
 
-    def _changes(self, id: TaskId, paths: list[str] | str) -> None:
+    def _changes(self, id: TaskId, paths: list[str] | dict[str, list[str]] | str) -> None:
+        apart = isinstance(paths, dict)
         self.found["candidates"][id] = (
             Unknown("no answer")
             if paths == "silent"
-            else Candidate(base=worlds.BASE, head=worlds.HEAD, tree=_tree(id), changed=frozenset(paths))
+            else Candidate(
+                base=worlds.BASE,
+                head=worlds.HEAD,
+                tree=_tree(id),
+                changed=frozenset(paths["apart"] if isinstance(paths, dict) else paths),
+                is_head=not apart,
+            )
         )
 
     def _conflict(self, id: TaskId, paths: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Bring the base into a branch, where the forge merges nothing that lacks it."""
+"""Bring the base into a branch: where the forge merges nothing that lacks it, or tests nothing but what has it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ class UpdateBranch(Action):
     @classmethod
     def due(cls, job: Job) -> Word:
         pull = job.open_pull
-        if pull is None or not pull.lacks_base or not isinstance(job.candidate, Candidate):
+        if pull is None or not job.apart or not isinstance(job.candidate, Candidate):
             return None
         # Every landing makes all others outdated: what would not land yet anyway would only be checked once more.
-        if job.check_state is not CheckState.PASSED:
+        if job.check_state is not CheckState.PASSED or (not pull.lacks_base and (job.manual or pull.withheld)):
             return None
+        why = "the forge merges only what has it" if pull.lacks_base else "its checks ran without it"
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason="Outdated",
-            message=f"merge {job.spec.base} into #{pull.number}: the forge merges only what has it",
+            message=f"merge {job.spec.base} into #{pull.number}: {why}",
             number=pull.number,
             head=pull.head,
         )

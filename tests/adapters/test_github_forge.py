@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import on_github
 import pytest
 from github import faults, merging
+from gitrepo import GitRepo
 from on_github import Place, X
 
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
-from reconciler.names import PrNumber, TaskId
+from reconciler.names import PrNumber, Sha, TaskId
 from reconciler.observed import CheckResult, PullState, Standing
 
 pytestmark = pytest.mark.xdist_group("github")
@@ -22,6 +23,26 @@ pytestmark = pytest.mark.xdist_group("github")
 def there() -> Iterator[Place]:
     with on_github.place() as made:
         yield made
+
+
+def updated(there: Place, more: dict[str, str] | None = None) -> Sha:
+    """The head of x-1 once the base, which has gone on, was merged into it; with more put into that merge, if any."""
+    there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+    head = there.pull().head
+    if more is None:
+        there.forge.update(there.pull().number, head)
+        return there.pull().head
+    git = there.clone.git
+    git("fetch", "--quiet", "origin", env=there.environ)
+    git("worktree", "add", "--quiet", "--detach", str(there.clone.home / "w"), head)
+    work = GitRepo(path=there.clone.home / "w", home=there.clone.home)
+    work.git("merge", "--quiet", "--no-commit", "origin/main")
+    for name, text in more.items():
+        (work.path / name).write_text(text)
+    work.git("add", ".")
+    work.git("commit", "--quiet", "-m", "Merge")
+    work.git("push", "--quiet", "origin", "HEAD:refs/heads/agent/x-1", env=there.environ)
+    return there.pull().head
 
 
 # --- opening -------------------------------------------------------------------------------------------------
@@ -317,6 +338,16 @@ def test_what_github_actions_ran_runs_again_once(there: Place) -> None:
     assert [check.result for check in there.pull().checks or ()] == [CheckResult.PASSED]
 
 
+def test_a_head_is_at_least_as_old_as_the_first_check_of_it_that_ended(there: Place) -> None:
+    _, head = there.offered(check="success")
+    ended = there.pull().settled_at
+    there.app.check(head, "late", "success")
+
+    there.again()  # a program that was just started has seen nothing before
+
+    assert there.pull().seen_at == ended
+
+
 @pytest.mark.slow
 def test_a_second_run_belongs_to_its_head(there: Place) -> None:
     number, head = there.offered(check="failure")
@@ -610,6 +641,43 @@ def test_a_no_that_follows_takes_an_approval_back(there: Place) -> None:
     assert seen.rejection and seen.rejection.head == head and seen.rejection.text.startswith("bert")
 
 
+def test_an_approval_outlives_the_base_being_merged_into_the_branch_and_nothing_else(there: Place) -> None:
+    number, head = there.offered()
+    there.app.review(number, "alice", "APPROVED", commit=head)
+
+    again = updated(there)
+
+    assert there.pull().approved == again != head
+    other = there.clone.branch("agent/x-1", {"sneaked": "1\n"}, start=again)
+    there.clone.git("push", "--quiet", "origin", f"{other}:refs/heads/agent/x-1", env=there.environ)
+    assert (there.pull().head, there.pull().approved) == (other, None)
+
+
+@pytest.mark.slow
+def test_what_is_put_into_the_merge_of_a_base_was_approved_by_nobody(there: Place) -> None:
+    number, head = there.offered()
+    there.forge.approve(number, head)
+
+    assert updated(there, {"sneaked": "1\n"}) != head
+    assert there.pull().approved is None
+
+
+@pytest.mark.slow
+def test_a_no_and_a_word_to_merge_outlive_the_base_being_merged_into_the_branch(there: Place) -> None:
+    number, head = there.offered()
+    there.forge.merge_now(number, head)
+    again = updated(there)
+    assert there.pull().merge_now == again
+
+    there.forge.reject(number, again, "not so")
+    there.hub.commit(on_github.NAME, "main", {"more": "1\n"})
+    there.forge.update(number, again)
+
+    seen = there.pull()
+    assert seen.rejection and (seen.rejection.head, seen.rejection.text) == (seen.head, "not so")
+    assert (seen.approved, seen.merge_now) == (None, None)
+
+
 @pytest.mark.slow
 def test_what_strangers_say_of_a_public_pull_request_is_no_review(there: Place) -> None:
     number, _ = there.offered()
@@ -787,6 +855,18 @@ def test_killed_around_sending_on_nothing_is_closed(
 
     assert (there.app.pull(2).state, there.app.pull(2).into) == ("OPEN", "main")
     assert "agent/x-1" not in there.app.bare.heads()
+
+
+def test_a_head_that_lacks_some_of_the_base_is_not_what_would_land(there: Place) -> None:
+    number, head = there.offered()
+    assert there.order(number, head).expected.is_head
+
+    there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+    there.forge.look.stale()
+    assert not there.order(number, head).expected.is_head
+
+    there.forge.update(number, head)
+    assert there.order(number, there.pull().head).expected.is_head
 
 
 @pytest.mark.slow

@@ -142,6 +142,33 @@ def test_red_checks_on_github_bring_the_agent_back_with_their_names(place: Place
 
 
 @pytest.mark.slow
+def test_every_tree_that_lands_is_one_that_github_found_green(place: Place) -> None:
+    """The second task is green by itself and red with the first in: no single head says so."""
+    green: set[str] = set()
+
+    def run_ci(head: str) -> None:
+        files = set(place.app.bare.git("ls-tree", "--name-only", head).split())
+        bad = {"a-1", "b-1"} <= files and "mended" not in files
+        place.app.check(head, "ci", "failure" if bad else "success")
+        if not bad:
+            green.add(place.app.bare.commit(head).tree)
+
+    place.app.on_head = run_ci
+    place.app.on_rerun = lambda run: place.app.check(run.commit, "ci", "failure")
+    agent = "case $(cat $RECONCILE_PROMPT) in *'Do a'*) f=a-1;; *) f=b-1;; esac; [ $RECONCILE_ATTEMPT = 1 ] || f=mended"
+    argv = ["sh", "-c", f"{agent}; echo x > $f; git add . && git commit -qm work"]
+    tasks = [{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}]
+    policy = {"requiredChecks": ["ci"], "checks": []}
+    manifest = place.manifest(tasks=tasks, agent={"argv": argv}, mergePolicy=policy)
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done", timeout=110)
+
+    place.all_done("Do a", "Do b")
+    landed = place.app.bare.git("log", "--first-parent", "--format=%T", "main").split()[:-1]
+    assert set(landed) <= green
+
+
+@pytest.mark.slow
 def test_a_flaky_check_costs_a_second_run_and_no_second_agent(place: Place) -> None:
     place.app.on_head = lambda head: place.app.check(head, "ci", "failure")
     place.app.on_rerun = lambda run: place.app.check(run.commit, "ci", "success")
@@ -268,6 +295,7 @@ def test_what_people_do_on_github_is_accepted(place: Place) -> None:
         place.app.close(numbers["Do b"])
     theirs = place.hub.commit(NAME, place.app.pull(numbers["Do c"]).branch, {"theirs": "1\n"})
     place.app.check(theirs, "ci", "success")
+    place.app.on_head = lambda head: place.app.check(head, "ci", "success")  # it gets the base before it lands
 
     watcher.communicate(timeout=100)
 

@@ -144,6 +144,10 @@ ELSEWHERE = {
     "the base is wanted in every branch": Story(
         kind=MergingWorld, strict=True, tasks=({"id": "x-1"}, {"id": "x-2"})
     ),
+    "only the forge runs checks": Story(
+        kind=MergingWorld, epic=worlds.an_epic(merge={"checks": ()}),
+        tasks=({"id": "x-1"}, {"id": "x-2"}, {"id": "x-3"}),
+    ),
     "a person pushes to the branch elsewhere": Story(
         kind=MergingWorld, epic=worlds.an_epic(merge={"protected_paths": ("p",)}),
         deeds={"x-1": ("commit p; exit 0",)},

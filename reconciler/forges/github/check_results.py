@@ -40,10 +40,11 @@ def results(contexts: Iterable[Mapping[str, Any]]) -> tuple[ForgeCheck, ...]:
     return tuple(sorted(map(_check, newest.values()), key=lambda check: (check.name, check.result)))
 
 
-def settled_at(contexts: Iterable[Mapping[str, Any]]) -> datetime | None:
-    """When the last of these checks ended."""
+def ends(contexts: Iterable[Mapping[str, Any]]) -> tuple[datetime | None, datetime | None]:
+    """When the first, and when the last of these checks ended."""
     ended = (context.get("completedAt") or context.get("createdAt") for context in contexts)
-    return max((datetime.fromisoformat(at) for at in ended if at), default=None)
+    times = sorted(datetime.fromisoformat(at) for at in ended if at)
+    return (times[0], times[-1]) if times else (None, None)
 
 
 def _key(context: Mapping[str, Any]) -> tuple[str, ...]:

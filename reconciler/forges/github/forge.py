@@ -17,6 +17,7 @@ from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.reruns import Reruns
 from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.spending import Spent
+from reconciler.forges.github.updates import Updates
 from reconciler.forges.github.verdicts import Reviews, Verdicts
 from reconciler.forges.local import checkouts
 from reconciler.forges.local.candidates import Candidates
@@ -41,6 +42,7 @@ class GitHubForge:
         self._git, self._gh, self.slug, self._bases = git, gh, slug, bases
         self.changes = Changes(git)
         self._candidates = Candidates(git, whole=True)
+        self._updates = Updates(git, self._candidates, self._on)
         self._commits = Commits(git, self._candidates)
         self._history = History(git)
         # The user's login serves git as well, after whatever they have set up for it themselves.
@@ -127,6 +129,8 @@ class GitHubForge:
         if older and self._history.only_landings_between(older.base, base):
             return older
         found = self._candidates.judge(base, head)
+        if isinstance(found, Candidate):
+            found = replace(found, is_head=found.tree == self._updates.tree(head))
         if self._history.is_tip(base):
             self._candidates.note(found)
         return found
@@ -253,13 +257,24 @@ class GitHubForge:
             self._branches.bring(pull.base if pull.base in bases else bases[0], pull.task, pull.head)
             here = self._branches.standing(pull.task, pull.head)
         seen = pull.observed(bases, self.look.since(pull), here)
+        about = self._spoken_of(pull, said)
+        here_said = standing(said, about)
+        no = verdicts.rejection(said, about) or pull.rejection_of(about)
         return replace(
             seen,
-            approved=pull.head if Verdict.APPROVED in standing(said, pull.head) else seen.approved,
-            rejection=verdicts.rejection(said, pull.head) or seen.rejection,
+            approved=pull.head if Verdict.APPROVED in here_said or pull.approved_at(about) else None,
+            rejection=no and replace(no, head=pull.head),
             rerun=self._reruns.of(pull) if pull.open else None,
-            merge_now=pull.head if Verdict.MERGE in standing(said, pull.head) else None,
+            merge_now=pull.head if Verdict.MERGE in here_said else None,
         )
+
+    def _spoken_of(self, pull: Pull, said: Reviews) -> Sha:
+        """The newest head that people said something of: the one that there is, or one that only got the base since."""
+        tip = self.look.last.heads.get(pull.base)
+        spoken = {review.head for review in said} | {opinion.head for opinion in pull.opinions}
+        if pull.head in spoken or not spoken or tip is None or not pull.open:
+            return pull.head
+        return next((head for head in self._updates.older(pull.head, tip) if head in spoken), pull.head)
 
     def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         pull = self.look.one(number)

@@ -132,8 +132,9 @@ class Look:
                 self._told.clear()
 
     def since(self, pull: Pull) -> datetime | None:
-        """Since when a pull request is known to have the head that it has."""
-        return self._since.get((pull.number, pull.head))
+        """Since when a pull request is known to have the head that it has: by us, or by a check of it that has ended."""
+        seen = self._since.get((pull.number, pull.head))
+        return min(seen, pull.checked_at) if seen and pull.checked_at else seen
 
     # --- asking --------------------------------------------------------------------------------------------
 

@@ -42,7 +42,9 @@ class Openings:
                 found = self._shown(base, task, lost)
             else:
                 found = self._opened(base, task, answer)
-        self._look.note(replace(found, head=head, checks=(), settled_at=None) if found.head != head else found)
+        self._look.note(
+            replace(found, head=head, checks=(), checked_at=None, settled_at=None) if found.head != head else found
+        )
         return found.number
 
     def close(self, number: PrNumber) -> None:

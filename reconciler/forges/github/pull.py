@@ -54,7 +54,8 @@ class Pull:
     automatic: bool = False
     opinions: tuple[Opinion, ...] = ()
     checks: tuple[ForgeCheck, ...] = ()
-    settled_at: datetime | None = None
+    checked_at: datetime | None = None  # when the first of its checks ended
+    settled_at: datetime | None = None  # and the last
 
     @property
     def open(self) -> bool:
@@ -63,19 +64,23 @@ class Pull:
     @property
     def approved(self) -> Sha | None:
         """The head, where a person approved exactly that and nobody wants it changed."""
-        said = {opinion.state for opinion in self.opinions if opinion.head == self.head and not opinion.bot}
-        unhappy = any(opinion.state == "CHANGES_REQUESTED" for opinion in self.opinions)
-        return self.head if "APPROVED" in said and not unhappy else None
+        return self.head if self.approved_at(self.head) else None
+
+    def approved_at(self, head: Sha) -> bool:
+        """True where a person approved exactly this head and nobody wants changes."""
+        said = {opinion.state for opinion in self.opinions if opinion.head == head and not opinion.bot}
+        return "APPROVED" in said and not any(opinion.state == "CHANGES_REQUESTED" for opinion in self.opinions)
 
     @property
     def rejection(self) -> Rejection | None:
         """What somebody wants changed of exactly this head."""
-        said = [opinion for opinion in self.opinions if opinion.state == "CHANGES_REQUESTED"]
-        mine = [opinion for opinion in said if opinion.head == self.head]
-        if not mine:
-            return None
+        return self.rejection_of(self.head)
+
+    def rejection_of(self, head: Sha) -> Rejection | None:
+        """What somebody wants changed of one head."""
+        mine = [opinion for opinion in self.opinions if (opinion.state, opinion.head) == ("CHANGES_REQUESTED", head)]
         text = "; ".join(f"{opinion.by}: {opinion.text or 'see the comments in the code'}" for opinion in mine)
-        return Rejection(head=self.head, text=text)
+        return Rejection(head=head, text=text) if mine else None
 
     def aside(self, bases: Sequence[str]) -> str | None:
         """Why it is not ours to land as it is."""
@@ -138,7 +143,10 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
         rollup = node.get("statusCheckRollup") or {}
         found = [*((rollup.get("contexts") or {}).get("nodes") or ()), *contexts]
         # GitHub has been seen to show the checks of another commit.
-        own = found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
+        own: Sequence[Mapping[str, Any]] = (
+            found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
+        )
+        first, last = check_results.ends(own)
         return Pull(
             number=PrNumber(int(node["number"])),
             task=task,
@@ -160,7 +168,8 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             automatic=node["autoMergeRequest"] is not None,
             opinions=_opinions((node.get("reviews") or {}).get("nodes") or (), _who(node.get("author"))),
             checks=check_results.results(own),
-            settled_at=check_results.settled_at(own),
+            checked_at=first,
+            settled_at=last,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TemporaryError(

@@ -1,0 +1,52 @@
+"""Heads into which nothing came but the base: what a person said about the one before holds for them as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from reconciler import objects
+from reconciler.forges.local.candidates import Candidates
+from reconciler.git import Git
+from reconciler.names import Sha
+from reconciler.observed import Candidate
+
+DEEP_MOST = 20
+
+
+class Updates:
+    """Merges of a base into a branch. `on`: whether a base contains a commit."""
+
+    def __init__(self, git: Git, candidates: Candidates, on: Callable[[Sha, Sha], bool]) -> None:
+        self._git, self._candidates, self._on = git, candidates, on
+        self._trees: dict[Sha, Sha] = {}
+        self._before: dict[tuple[Sha, Sha], Sha | None] = {}
+
+    def tree(self, head: Sha) -> Sha:
+        """The tree of a commit that is here."""
+        if head not in self._trees:
+            (commit,) = objects.commits(self._git, head)
+            self._trees[head] = commit.tree
+        return self._trees[head]
+
+    def older(self, head: Sha, tip: Sha) -> Iterator[Sha]:
+        """The heads before it, newest first, as long as nothing but `tip`, or what is below it, was merged into them."""
+        for _ in range(DEEP_MOST):
+            before = self._just_before(head, tip)
+            if before is None:
+                return
+            yield before
+            head = before
+
+    def _just_before(self, head: Sha, tip: Sha) -> Sha | None:
+        if (head, tip) not in self._before:
+            self._before[head, tip] = self._found(head, tip)
+        return self._before[head, tip]
+
+    def _found(self, head: Sha, tip: Sha) -> Sha | None:
+        (commit,) = objects.commits(self._git, head)
+        if len(commit.parents) != 2 or not self._on(tip, commit.parents[1]):
+            return None
+        before, base = commit.parents
+        merged = self._candidates.judge(base, before)
+        # A conflict that somebody resolved is work of theirs, and so is whatever else they put into the merge.
+        return before if isinstance(merged, Candidate) and merged.tree == commit.tree else None
