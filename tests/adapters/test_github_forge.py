@@ -816,6 +816,22 @@ def test_a_task_that_builds_on_another_is_ours_to_land_once_that_has_landed(ther
 
 
 @pytest.mark.slow
+def test_what_somebody_takes_elsewhere_as_well_is_theirs(there: Place) -> None:
+    there.hub.commit(on_github.NAME, "release", {"old": "1\n"})
+    number, head = there.offered()
+    there.app.open("agent/x-1", "release", title="Backport", by="alice")
+
+    assert there.pull().number == number
+    there.landed(number, head)
+    assert there.pull().number == number
+    with pytest.raises(ChangedError, match="#2 is open"):
+        there.forge.drop_branch(X, head)
+
+    assert there.app.pull(2).state == "OPEN"
+    assert there.pull().left is None
+
+
+@pytest.mark.slow
 def test_a_branch_stays_while_what_builds_on_it_can_not_be_sent_on(there: Place) -> None:
     number, head = there.offered()
     _on_top(there)

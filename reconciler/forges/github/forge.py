@@ -89,12 +89,14 @@ class GitHubForge:
         )
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
-        """The pull request of every task that has one: the open one, else the newest. Raises where GitHub is silent."""
-        newest: dict[TaskId, Pull] = {}
-        for _, pull in sorted(self.look.now().pulls.items()):
-            if pull.open or pull.task not in newest or not newest[pull.task].open:
-                newest[pull.task] = pull
-        said, bases = self._verdicts.all(), self._bases()
+        """The pull request of every task that has one: the first open one, else the newest. Raises where GitHub is silent.
+
+        What goes to none of our bases counts only where nothing else does: somebody takes a branch elsewhere as well.
+        """
+        pulls, bases = self.look.now().pulls.values(), self._bases()
+        ordered = sorted(pulls, key=lambda p: (p.base in bases, p.open, -p.number if p.open else p.number))
+        newest = {pull.task: pull for pull in ordered}
+        said = self._verdicts.all()
         return {task: self._observed(pull, bases, said.get(pull.number, ())) for task, pull in newest.items()}
 
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
@@ -205,6 +207,7 @@ class GitHubForge:
         there = self._branches.there(base, task)
         if there == head:
             try:
+                self._openings.let_go(task)
                 self._openings.send_on(task, base)
             except ChangedError as error:
                 self._stands(task, None)

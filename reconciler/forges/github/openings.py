@@ -77,6 +77,11 @@ class Openings:
             raise ChangedError(f"#{number} has all of its base already")
         raise self._refused(answer, f"update #{number}")
 
+    def let_go(self, task: TaskId) -> None:
+        """Raise ChangedError where somebody has opened another pull request of this branch: it would be closed with it."""
+        if left := [f"#{pull.number}" for pull in self._look.of_branch(task) if pull.open]:
+            raise ChangedError(f"{', '.join(left)} is open")
+
     def send_on(self, task: TaskId, base: str) -> None:
         """Send the open pull requests that are to be merged into this branch to `base`, where it landed.
 
