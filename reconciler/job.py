@@ -257,12 +257,18 @@ class Job:
 
     @cached_property
     def protected(self) -> tuple[str, ...]:
-        """The protected paths that landing it would change; `.beads/`, where the forge merges that too, is one always."""
+        """The protected paths that landing it would change.
+
+        Such are always `.beads/`, where the forge merges that too, and submodules: the commit that one names may be on
+        no server, or the repository that an agent happened to put there.
+        """
         if not isinstance(self.candidate, Candidate):
             return ()
         globs = [glob_pattern(pattern) for pattern in (*self.spec.merge.protected_paths, ".beads/**")]
         manifest = self.spec.source.removeprefix(self.spec.repository + "/")
-        return tuple(sorted(p for p in self.candidate.changed if p == manifest or any(g.fullmatch(p) for g in globs)))
+        changed = self.candidate.changed
+        found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in globs)}
+        return tuple(sorted(found | self.candidate.submodules))
 
     @property
     def outdated(self) -> bool:

@@ -10,7 +10,7 @@ import re
 import stat
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -24,6 +24,7 @@ T = TypeVar("T")
 _NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _START = re.compile(rb"(commit|tree|blob|tag) ([0-9]{1,10})")
 _FOLDER = b"40000"
+_SUBMODULE = b"160000"
 _ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")  # as git writes it today
 _FILE_MOST = 1024 * 1024
 _CONTENT_MOST = 4 * 1024 * 1024
@@ -93,13 +94,14 @@ def write_commit(git: Git, tree: Sha, parents: Sequence[Sha], *, author: str, co
     return name
 
 
-def changed(git: Git, old: Sha, new: Sha, beside: Path | None = None) -> frozenset[str] | None:
+def changed(git: Git, old: Sha, new: Sha, beside: Path | None = None) -> Mapping[str, bool] | None:
     """The paths in which two trees differ, as `git diff-tree -r` names them; None where only git can tell.
 
-    `beside` is another folder that holds objects.
+    With each comes whether a commit of another repository stands there, before or after. `beside` is another folder that
+    holds objects.
     """
     try:
-        return frozenset(_differing(_Trees(git, beside, iter(range(_TREES_MOST))), old, new, ""))
+        return dict(_differing(_Trees(git, beside, iter(range(_TREES_MOST))), old, new, ""))
     except (_OnlyGit, RecursionError):
         return None
 
@@ -195,7 +197,7 @@ class _Trees:
         return found
 
 
-def _differing(trees: _Trees, old: Sha | None, new: Sha | None, above: str) -> Iterator[str]:
+def _differing(trees: _Trees, old: Sha | None, new: Sha | None, above: str) -> Iterator[tuple[str, bool]]:
     before, after = trees(old), trees(new)
     for name in before.keys() | after.keys():
         sides = before.get(name), after.get(name)
@@ -203,7 +205,7 @@ def _differing(trees: _Trees, old: Sha | None, new: Sha | None, above: str) -> I
             continue
         was, now = (side[1] if side and side[0] == _FOLDER else None for side in sides)
         if (sides[0] and not was) or (sides[1] and not now):
-            yield f"{above}{name}"
+            yield f"{above}{name}", any(side is not None and side[0] == _SUBMODULE for side in sides)
         if was or now:
             yield from _differing(trees, was, now, f"{above}{name}/")
 

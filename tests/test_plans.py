@@ -283,7 +283,7 @@ class _World:
         self.found["pull_requests"][id] = worlds.a_pull(id, **said)
 
     def _changes(self, id: TaskId, paths: list[str] | dict[str, list[str]] | str) -> None:
-        apart = isinstance(paths, dict)
+        apart = isinstance(paths, dict) and "apart" in paths
         self.found["candidates"][id] = (
             Unknown("no answer")
             if paths == "silent"
@@ -291,7 +291,8 @@ class _World:
                 base=worlds.BASE,
                 head=worlds.HEAD,
                 tree=_tree(id),
-                changed=frozenset(paths["apart"] if isinstance(paths, dict) else paths),
+                changed=frozenset(paths.get("apart", ()) if isinstance(paths, dict) else paths),
+                submodules=frozenset(paths.get("submodules", ()) if isinstance(paths, dict) else ()),
                 is_head=not apart,
             )
         )

@@ -45,6 +45,26 @@ def test_a_candidate_holds_what_both_sides_did_and_names_what_the_base_gains(rep
     assert repo.content(f"{commit_of(forge, candidate)}:a").count(b"line one\n") == 1
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_submodule_that_a_branch_changes_is_told_from_a_file(
+    repo: GitRepo, forge: LocalForge, tmp_path: Path, packed: bool
+) -> None:
+    inner = gitrepo.make(tmp_path, name="inner")
+    commit = inner.git("rev-parse", "HEAD")
+    head = repo.branch(BRANCH, {"new": "new\n"})
+    index = {"GIT_INDEX_FILE": str(repo.common / "other-index")}
+    repo.git("read-tree", head, env=index)
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{commit},dir/sub", env=index)
+    head = Sha(repo.git("commit-tree", repo.git("write-tree", env=index), "-p", head, "-m", "clone in a clone"))
+    repo.git("update-ref", f"refs/heads/{BRANCH}", head)
+    if packed:
+        repo.git("gc", "--quiet", "--prune=now")
+
+    candidate = merged(forge, repo.head("main"), head)
+
+    assert (candidate.changed, candidate.submodules) == ({"new", "dir/sub"}, {"dir/sub"})
+
+
 def test_computing_a_candidate_writes_nothing_to_the_repository(repo: GitRepo, forge: LocalForge) -> None:
     head = repo.branch(BRANCH, {"a": LINES.replace("line 1\n", "line one\n")})
     base = repo.commit({"a": LINES.replace("line 19", "line nineteen"), ".beads/x": "1"})

@@ -146,6 +146,18 @@ def test_what_somebody_else_offers_of_the_trackers_folder_is_judged_as_it_would_
     assert there.app.bare.commit(there.forge.land(order)).tree == order.expected.tree
 
 
+def test_what_names_files_that_were_never_uploaded_is_told_so_and_not_offered(there: Place) -> None:
+    why = "Your push referenced at least 1 unknown Git LFS object:"
+    there.app.bare.note("refused", f"refs/heads/agent/x-1 , GH008 {why}\n")
+    head = there.clone.branch("agent/x-1", {"big": "version https://git-lfs.github.com/spec/v1\n"})
+
+    with pytest.raises(TemporaryError, match="unknown Git LFS object") as told:
+        there.forge.open(X, head, "Do it", "")
+
+    assert "git lfs push" in (told.value.hint or "")
+    assert there.asked("POST") == []
+
+
 @pytest.mark.slow
 def test_a_push_whose_answer_was_lost_is_not_made_again(there: Place) -> None:
     there.hub.lose_push(on_github.NAME)

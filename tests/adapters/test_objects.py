@@ -196,8 +196,9 @@ def test_trees_differ_where_git_says_so(repo: GitRepo, seed: int) -> None:
     git = repo.seam()
     for old in trees:
         for new in trees:
-            told = repo.git("diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new)
-            assert objects.changed(git, old, new) == {path for path in told.split("\0") if path}
+            told = repo.git("diff-tree", "-r", "--raw", "--no-renames", "-z", old, new).split("\0")
+            by_path = {path: "160000" in about for about, path in zip(told[::2], told[1::2], strict=False)}
+            assert objects.changed(git, old, new) == by_path
 
 
 def test_trees_that_are_packed_or_oddly_written_are_left_to_git(repo: GitRepo) -> None:
@@ -208,7 +209,7 @@ def test_trees_that_are_packed_or_oddly_written_are_left_to_git(repo: GitRepo) -
     assert objects.changed(repo.seam(), old, odd) is None
     new = repo.branch("side", {"b": "2\n"})
     tree = Sha(repo.git("rev-parse", f"{new}^{{tree}}"))
-    assert objects.changed(repo.seam(), old, tree) == {"b"}
+    assert objects.changed(repo.seam(), old, tree) == {"b": False}
     repo.git("repack", "-adq")
     assert objects.changed(repo.seam(), old, tree) is None
 
@@ -227,7 +228,7 @@ def test_a_tree_that_names_a_path_twice_hides_nothing(repo: GitRepo, order: tupl
     entries = {"good": ("40000", "jobs", good), "bad": ("40000", "jobs", bad), "x": ("100644", "x", blob)}
     git = repo.seam()
 
-    assert objects.changed(git, Sha(made(entries["good"])), Sha(made(entries["good"], entries["x"]))) == {"x"}
+    assert objects.changed(git, Sha(made(entries["good"])), Sha(made(entries["good"], entries["x"]))) == {"x": False}
     assert objects.changed(git, Sha(made(entries["good"])), Sha(made(*(entries[each] for each in order)))) is None
 
 

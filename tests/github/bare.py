@@ -13,7 +13,7 @@ NOBODY = "0" * 40
 _READ = ("how much of what was pushed is read",)
 # Written by every push, read by the server in this order: a branch that was merged, then deleted, was merged.
 NOTE_PUSHES = '#!/bin/sh\ncat >> "$GIT_DIR/pushed"\n'
-# `refused` holds "<ref> ,<sha that may be pushed>,…, <GH006 or GH013> <why no other may>" lines.
+# `refused` holds "<ref> ,<sha that may be pushed>,…, <GH006, GH013, another code> <why no other may>" lines.
 REFUSE_PUSHES = """\
 #!/bin/sh
 [ -s "$GIT_DIR/refused" ] || exit 0
@@ -21,8 +21,11 @@ while read -r old new ref; do
     while read -r protected allowed code message; do
         [ "$ref" = "$protected" ] || continue
         case "$allowed" in *",$new,"*) continue ;; esac
-        what='Repository rule violations found'
-        [ "$code" = GH013 ] || what='Protected branch update failed'
+        case "$code" in
+        GH006) what='Protected branch update failed' ;;
+        GH013) what='Repository rule violations found' ;;
+        *) printf 'error: %s: %s\\n' "$code" "$message" >&2; exit 1 ;;
+        esac
         printf 'error: %s: %s for %s.\\n\\n- %s\\n' "$code" "$what" "$ref" "$message" >&2
         exit 1
     done < "$GIT_DIR/refused"

@@ -19,6 +19,7 @@ from reconciler.names import Sha
 from reconciler.shell import Finished
 
 BEADS = ".beads"
+_SUBMODULE = "160000"
 _OBJECT = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 _ATTRIBUTES_MOST = 1024 * 1024
 _NOBODY = Signature(*FALLBACK, "@1 +0000")
@@ -30,6 +31,14 @@ class Merged:
 
     tree: Sha
     conflicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """In what two trees differ. `submodules`: those of the paths where a commit of another repository stands, or stood."""
+
+    paths: frozenset[str]
+    submodules: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +83,17 @@ class Bench:
         names = dict.fromkeys(path.decode("utf-8", "surrogateescape") for path in paths if path)
         return Merged(Sha(tree.decode()), tuple(names) if finished.code else ())
 
-    def changed(self, old: Sha, new: Sha) -> frozenset[str]:
-        """The paths in which a tree differs from that of a commit, or from another."""
+    def changed(self, old: Sha, new: Sha) -> Changes:
+        """In what a tree differs from that of a commit, or from another."""
         commit = objects.loose_commit(self.git, old)
         found = objects.changed(self.git, commit.tree, new, self.quarantine) if commit else None
-        if found is not None:
-            return found
-        listed = self.run("diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new).text
-        return frozenset(path for path in listed.split("\0") if path)
+        if found is None:
+            listed = self.run("diff-tree", "-r", "--raw", "--no-renames", "-z", old, new).text.split("\0")
+            entries = list(zip(listed[::2], listed[1::2], strict=False))
+            # A tree made by hand can hold a path twice: both count.
+            submodules = (path for about, path in entries if _SUBMODULE in about[1:].split()[:2])
+            return Changes(frozenset(path for _, path in entries), frozenset(submodules))
+        return Changes(frozenset(found), frozenset(path for path, submodule in found.items() if submodule))
 
     def _entries(self, tree: Sha) -> dict[str, str]:
         listed = self.run("ls-tree", "-z", "--full-tree", tree).text.split("\0")

@@ -58,7 +58,7 @@ def merge(bench: Bench, base: Sha, head: Sha, *, whole: bool = False) -> Candida
     """Merge `head` into `base` on this bench. Unless it is the `whole` of it, `.beads` stays as the base has it."""
     merged = bench.merge(base, head)
     changed = bench.changed(base, merged.tree)
-    if not whole and any(map(_of_beads, (*merged.conflicts, *changed))):
+    if not whole and any(map(_of_beads, (*merged.conflicts, *changed.paths))):
         merged = bench.merge(base, bench.commit(bench.with_beads_of(base, bench.tree(head)), head))
         changed = bench.changed(base, merged.tree)
     if merged.conflicts:
@@ -67,14 +67,15 @@ def merge(bench: Bench, base: Sha, head: Sha, *, whole: bool = False) -> Candida
         base=base,
         head=head,
         tree=merged.tree,
-        changed=changed,
-        own_changes=bool(changed) or _has_own_changes(bench, base, head),
+        changed=changed.paths,
+        submodules=changed.submodules,
+        own_changes=bool(changed.paths) or _has_own_changes(bench, base, head),
     )
 
 
 def _has_own_changes(bench: Bench, base: Sha, head: Sha) -> bool:
     parted = _parted(bench, base, head)
-    return parted is None or not all(map(_of_beads, bench.changed(parted, head)))
+    return parted is None or not all(map(_of_beads, bench.changed(parted, head).paths))
 
 
 def _parted(bench: Bench, base: Sha, head: Sha) -> Sha | None:
