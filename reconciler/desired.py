@@ -72,6 +72,11 @@ class AgentKind(StrEnum):
         """True where its program says how many tokens a run has used."""
         return self is not AgentKind.COMMAND
 
+    @property
+    def tells_end(self) -> bool:
+        """True where its program prints that it came to its end, whatever its exit status."""
+        return self not in (AgentKind.COMMAND, AgentKind.AIDER)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InlineTask:

@@ -12,6 +12,8 @@ from reconciler.observed import Cause, Run, StopWhy
 from reconciler.reasons import Reason
 from reconciler.report import Fault, Report
 
+TELLING = frozenset(kind for kind in AgentKind if kind.tells_end)
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -35,7 +37,11 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
     if record is None and not (report and report.done):
         return Ending(Reason.AGENT_FAILED, "its agent left no exit record (killed, or the machine went down)")
     if record is None or record.well:
-        return Ending(None) if new_commits else Ending(Reason.NO_CHANGES, _without_commit(report))
+        if new_commits:
+            return Ending(None)
+        return (
+            Ending(Reason.AGENT_FAILED, _mute(run)) if mute(run) else Ending(Reason.NO_CHANGES, _without_commit(report))
+        )
     match record.cause:
         case Cause.UNAVAILABLE:
             return Ending(Reason.AGENT_UNAVAILABLE, "its agent's program could not be started", counts=False)
@@ -45,6 +51,12 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
             return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
         case _:
             return Ending(Reason.AGENT_FAILED, f"its agent failed ({status(run)})")
+
+
+def mute(run: Run) -> bool:
+    """True for a run whose exit status is good, and whose agent, of a kind that always says how it ended, did not."""
+    ended = run.exit is not None and run.exit.well and run.exit.stop is None
+    return ended and run.agent in TELLING and not (run.report and (run.report.done or run.report.fault))
 
 
 def session(runs: tuple[Run, ...], kind: AgentKind) -> str | None:
@@ -93,6 +105,14 @@ def _in_its_words(report: Report, run: Run) -> Ending | None:
             return Ending(Reason.AGENT_FAILED, f"its agent failed ({status(run)}){said}")
         case _:
             return None
+
+
+def _mute(run: Run) -> str:
+    said = f": {run.report.said}" if run.report and run.report.said else ""
+    return (
+        f"its agent ended with exit status 0 but without the line in which {run.agent} says how it ended{said} "
+        f"(is the program on its PATH really {run.agent}?)"
+    )
 
 
 def _without_commit(report: Report | None) -> str:

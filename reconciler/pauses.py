@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from heapq import nlargest
 
+from reconciler import endings
 from reconciler.desired import EpicSpec
 from reconciler.observed import Cause, Observed, Run, Unknown
 from reconciler.reasons import Reason
@@ -31,7 +32,7 @@ def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
     ended = _ended_runs(spec, observed)
     newest = nlargest(BREAKER_RUNS, ended, key=_end)
-    return _limited(spec, ended, observed.at) or _broken(newest) or _unavailable(spec, newest, observed.at)
+    return _limited(spec, ended, observed.at) or _broken(newest, observed) or _unavailable(spec, newest, observed.at)
 
 
 def spend_of(spec: EpicSpec, observed: Observed) -> Spend:
@@ -72,8 +73,8 @@ def _from_the_future(run: Run, spec: EpicSpec, now: datetime) -> bool:
     return _end(run) > now + timedelta(seconds=spec.agent.backoff_max_s)
 
 
-def _broken(newest: list[Run]) -> Hold | None:
-    if len(newest) < BREAKER_RUNS or not all(map(_quick_failure, newest)):
+def _broken(newest: list[Run], observed: Observed) -> Hold | None:
+    if len(newest) < BREAKER_RUNS or not all(_quick_failure(run, observed) for run in newest):
         return None
     tasks = {run.task for run in newest}
     if len(tasks) < BREAKER_RUNS or _end(newest[0]) - _end(newest[-1]) > BREAKER_SPAN:
@@ -119,10 +120,19 @@ def _end(run: Run) -> datetime:
     return run.exit.at
 
 
-def _quick_failure(run: Run) -> bool:
+def _quick_failure(run: Run, observed: Observed) -> bool:
     record = run.exit
-    if record is None or record.cause is not Cause.EXITED or record.well or run.started_at is None:
+    if record is None or record.cause is not Cause.EXITED or run.started_at is None:
+        return False
+    if record.well and not (endings.mute(run) and _without_commits(run, observed)):
         return False
     if run.report and run.report.blameless:
         return False  # has a pause of its own
     return record.stop is None and record.at - run.started_at <= BREAKER_QUICK
+
+
+def _without_commits(run: Run, observed: Observed) -> bool:
+    if isinstance(observed.branches, Unknown):
+        return False
+    branch = observed.branches.get(run.task)
+    return branch is not None and branch.ahead == 0

@@ -119,6 +119,18 @@ def test_the_doctor_looks_for_the_program_of_a_known_agent_where_a_manifest_need
     assert (found["state"], "the agents of x are this program" in found["message"]) == ("problem", True)
 
 
+def test_a_program_that_is_called_claude_and_never_says_how_it_ended_has_failed(tmp_path: Path) -> None:
+    place = Machine(tmp_path, "claude")
+    place.program("claude", "echo hello")
+    agent = {"kind": "claude", "argv": [], "maxAttempts": 1, "env": {"IS_SANDBOX": "1"}}
+    tasks = [{"key": "a", "title": "Do a"}]
+
+    place.reconcile("apply", "-f", str(place.manifest(agent=agent, tasks=tasks)), "--wait", "--timeout", "50s", code=3)
+
+    waiting = place.json("describe", place.tasks()["Do a"]["id"])["waiting"]
+    assert (waiting["reason"], "really claude?" in waiting["message"]) == ("AgentFailed", True)
+
+
 @pytest.mark.parametrize(
     ("own", "told"),
     [
