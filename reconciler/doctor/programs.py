@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from reconciler import shell
+from reconciler.desired import AgentKind
 from reconciler.doctor.findings import Finding, Probe, State
 from reconciler.doctor.scene import Scene
 from reconciler.errors import ReconcileError
+from reconciler.logins import LOGINS
 from reconciler.shell import Finished
 from reconciler.trackers.beads.versions import TROUBLES, Trouble, Version
 
@@ -66,8 +68,15 @@ class Program:
     troubles: tuple[Trouble, ...] = ()
 
 
-_CLAUDE_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
-_MODEL_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
+def _agent(
+    kind: AgentKind, *, ask: tuple[str, ...] = (), since: Version = (0, 0, 0), files: tuple[str, ...] = ()
+) -> Program:
+    known = LOGINS[kind]
+    how = known.command or f"export {known.keys[0]}=…"
+    login = Login(how=how, ask=ask, files=files, since=since, keys=known.keys)
+    return Program(name=kind, used_for="agents that run it", login=login)
+
+
 PROGRAMS = (
     Program(name="bd", used_for="tasks in a Beads database", version=("version",), troubles=TROUBLES),
     Program(name="br", used_for="tasks that beads_rust keeps"),
@@ -76,38 +85,12 @@ PROGRAMS = (
         used_for="pull requests on GitHub",
         login=Login(ask=("auth", "status"), how="gh auth login", keys=("GH_TOKEN", "GITHUB_TOKEN")),
     ),
-    Program(
-        name="claude",
-        used_for="agents that run it",
-        # An older one takes the words for a prompt, and begins to work.
-        login=Login(ask=("auth", "status"), how="claude auth login", since=(2, 1, 41), keys=_CLAUDE_KEYS),
-    ),
-    Program(
-        name="codex",
-        used_for="agents that run it",
-        login=Login(
-            ask=("login", "status"), how="codex login", since=(0, 39, 0), keys=("OPENAI_API_KEY", "CODEX_API_KEY")
-        ),
-    ),
-    Program(
-        name="gemini",
-        used_for="agents that run it",
-        login=Login(how="gemini", files=(".gemini/oauth_creds.json",), keys=("GEMINI_API_KEY", "GOOGLE_API_KEY")),
-    ),
-    Program(
-        name="opencode",
-        used_for="agents that run it",
-        login=Login(
-            how="opencode auth login",
-            files=(".local/share/opencode/auth.json", ".config/opencode/opencode.json"),
-            keys=_MODEL_KEYS,
-        ),
-    ),
-    Program(
-        name="aider",
-        used_for="agents that run it",
-        login=Login(how="export ANTHROPIC_API_KEY=…", files=(".aider.conf.yml", ".env"), keys=_MODEL_KEYS),
-    ),
+    # An older one takes the words for a prompt, and begins to work.
+    _agent(AgentKind.CLAUDE, ask=("auth", "status"), since=(2, 1, 41)),
+    _agent(AgentKind.CODEX, ask=("login", "status"), since=(0, 39, 0)),
+    _agent(AgentKind.GEMINI, files=(".gemini/oauth_creds.json",)),
+    _agent(AgentKind.OPENCODE, files=(".local/share/opencode/auth.json", ".config/opencode/opencode.json")),
+    _agent(AgentKind.AIDER, files=(".aider.conf.yml", ".env")),
 )
 
 
