@@ -88,7 +88,7 @@ def _in_its_words(report: Report, run: Run) -> Ending | None:
     match report.fault:
         case Fault.USAGE_LIMIT:
             message = f"its agent's usage limit is reached{said}"
-            return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=False)
+            return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)
         case Fault.UNAVAILABLE:
             return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't work{said}", counts=False)
         case Fault.NETWORK:

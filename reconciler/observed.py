@@ -134,9 +134,12 @@ class Run:
 
     @property
     def unavailable(self) -> bool:
-        """True when its agent could not work at all: not there, not logged in, without its model."""
-        told = self.report is not None and self.report.fault in (Fault.UNAVAILABLE, Fault.NETWORK)
-        return told or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
+        """True when its agent could not work at all: not there, not logged in, without its model, limited for who knows
+        how long."""
+        report = self.report
+        told = report is not None and report.fault in (Fault.UNAVAILABLE, Fault.NETWORK)
+        limited = report is not None and report.fault is Fault.USAGE_LIMIT and report.retry_at is None
+        return told or limited or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ changed manifest or a `retry`, ends every pause but that of the budget, which en
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from heapq import nlargest
 
 from reconciler import endings
 from reconciler.desired import EpicSpec
+from reconciler.logins import how
 from reconciler.observed import Cause, Observed, Run, Unknown
 from reconciler.reasons import Reason
 from reconciler.report import Fault
@@ -20,6 +20,7 @@ BREAKER_RUNS = 3
 BREAKER_SPAN = timedelta(minutes=2)
 BREAKER_QUICK = timedelta(seconds=10)
 LIMIT_MOST = timedelta(days=8)  # the longest limits are of a week; a date beyond is no date
+WORDED_MOST = timedelta(hours=5)  # the usual limits are of five hours; a longer one is met again, by one agent
 
 Hold = tuple[Reason, str, datetime | None]
 
@@ -30,9 +31,8 @@ def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
         return Reason.AGENT_UNAVAILABLE, missing, None
     if words := used_up(spec.budget, spend_of(spec, observed)):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
-    ended = _ended_runs(spec, observed)
-    newest = nlargest(BREAKER_RUNS, ended, key=_end)
-    return _limited(spec, ended, observed.at) or _broken(newest, observed) or _unavailable(spec, newest, observed.at)
+    ended = sorted(_ended_runs(spec, observed), key=_end, reverse=True)
+    return _limited(spec, ended, observed.at) or _broken(ended, observed) or _resting(spec, ended, observed.at)
 
 
 def spend_of(spec: EpicSpec, observed: Observed) -> Spend:
@@ -43,29 +43,72 @@ def spend_of(spec: EpicSpec, observed: Observed) -> Spend:
 
 
 def _limited(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
-    """The usage limit that was met last decides, for all tasks: they share the account."""
-    met = [run for run in ended if run.report and run.report.fault is Fault.USAGE_LIMIT]
-    until, said = max(
-        ((_lifted(run, spec, now), run.report.said if run.report else "") for run in met), default=(now, "")
-    )
+    """The usage limit that is lifted last decides, for all tasks: they share the account."""
+    dated = [(until, run) for run in ended if (until := _lifted(run)) and not _from_the_future(run, spec, now)]
+    if not dated:
+        return None
+    until, run = max(dated, key=lambda each: each[0])
+    return (Reason.USAGE_LIMIT, _why(spec, run), until) if until > now else None
+
+
+def _lifted(run: Run) -> datetime | None:
+    """When the limit that a run met is lifted, where it said so and that can be: not for long on the word of a sentence."""
+    report, ended = run.report, _end(run)
+    if report is None or report.fault is not Fault.USAGE_LIMIT or report.retry_at is None:
+        return None
+    if not ended < report.retry_at <= ended + LIMIT_MOST:
+        return None
+    return min(report.retry_at, ended + WORDED_MOST) if report.worded else report.retry_at
+
+
+def _resting(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
+    """What the newest run met, the others would meet. What may pass by itself is asked for soon, then ever less often."""
+    if not ended or not (ended[0].unavailable or _passing(ended[0])) or _from_the_future(ended[0], spec, now):
+        return None
+    agent, last = spec.agent, ended[0]
+    doublings = min(_in_a_row(ended) - 1, 30)
+    rest_s = min(agent.backoff_initial_s * 2**doublings, agent.backoff_max_s) if _passing(last) else agent.backoff_max_s
+    until = min(_end(last), now) + timedelta(seconds=rest_s)
     if until <= now:
         return None
-    return Reason.USAGE_LIMIT, f"its agent's usage limit is reached: {said}", until
+    limit = last.report is not None and last.report.fault is Fault.USAGE_LIMIT
+    return Reason.USAGE_LIMIT if limit else Reason.AGENT_UNAVAILABLE, _why(spec, last), until
 
 
-def _lifted(run: Run, spec: EpicSpec, now: datetime) -> datetime:
-    """When the limit that a run met is lifted: as was said, else after the longest backoff."""
-    ended, stated = _end(run), run.report.retry_at if run.report else None
-    if stated and ended < stated <= ended + LIMIT_MOST:
-        return now if _from_the_future(run, spec, now) else stated
-    return _rested(run, spec, now)
+def _passing(run: Run) -> bool:
+    """True for an end of which nobody can say when it would not be met again: it may be within seconds."""
+    report = run.report
+    if report is None:
+        return False
+    return report.fault is Fault.NETWORK or (report.fault is Fault.USAGE_LIMIT and _lifted(run) is None)
 
 
-def _rested(run: Run, spec: EpicSpec, now: datetime) -> datetime:
-    """When an ending has been followed by the longest backoff."""
-    if _from_the_future(run, spec, now):
-        return now
-    return min(_end(run), now) + timedelta(seconds=spec.agent.backoff_max_s)
+def _in_a_row(ended: list[Run]) -> int:
+    """How often one after the other the agents have met what may pass; those that ran side by side have met it once."""
+    times, began = 0, None
+    for run in ended:
+        if not _passing(run):
+            break
+        if began is None or _end(run) <= began:
+            times, began = times + 1, run.started_at
+    return times
+
+
+def _why(spec: EpicSpec, run: Run) -> str:
+    """What stands in the way of all agents, by the run that met it, and what a person can do."""
+    agent, report = spec.agent.kind, run.report
+    said = f": {report.said}" if report and report.said else ""
+    again = f"'reconcile retry {run.task}'"
+    match report.fault if report else None:
+        case Fault.USAGE_LIMIT:
+            return f"the usage limit of {agent} is reached{said}; {again} tries before it is lifted"
+        case Fault.NETWORK:
+            return f"{agent} can't reach its model{said}; {again} tries at once"
+        case Fault.UNAVAILABLE:
+            mend = how(agent) or "mend that"
+            return f"{agent} can't work{said}; {mend}, then {again}"
+        case _:
+            return f"{spec.agent.program!r} could not be started the last time; mend that, then {again}"
 
 
 def _from_the_future(run: Run, spec: EpicSpec, now: datetime) -> bool:
@@ -73,7 +116,8 @@ def _from_the_future(run: Run, spec: EpicSpec, now: datetime) -> bool:
     return _end(run) > now + timedelta(seconds=spec.agent.backoff_max_s)
 
 
-def _broken(newest: list[Run], observed: Observed) -> Hold | None:
+def _broken(ended: list[Run], observed: Observed) -> Hold | None:
+    newest = ended[:BREAKER_RUNS]
     if len(newest) < BREAKER_RUNS or not all(_quick_failure(run, observed) for run in newest):
         return None
     tasks = {run.task for run in newest}
@@ -87,19 +131,6 @@ def _broken(newest: list[Run], observed: Observed) -> Hold | None:
         ),
         None,
     )
-
-
-def _unavailable(spec: EpicSpec, newest: list[Run], now: datetime) -> Hold | None:
-    if not newest or not newest[0].unavailable:
-        return None
-    until = _rested(newest[0], spec, now)
-    if until <= now:
-        return None
-    report = newest[0].report
-    why = (
-        f"it can't work: {report.said}" if report and report.fault else "its program could not be started the last time"
-    )
-    return Reason.AGENT_UNAVAILABLE, why, until
 
 
 def _ended_runs(spec: EpicSpec, observed: Observed) -> list[Run]:

@@ -21,7 +21,7 @@ class Fault(StrEnum):
 
     USAGE_LIMIT = "usage-limit"  # of its account, or of the rate of requests
     UNAVAILABLE = "unavailable"  # not logged in, nothing paid, refuses to start
-    NETWORK = "network"  # its model can't be reached, or is overloaded
+    NETWORK = "network"  # its model can't be reached, is overloaded or out of order: all that may pass
     CONTEXT = "context"  # more was said than fits into its model
     REFUSED = "refused"  # it was not permitted what it tried; says nothing against what it did
     BUDGET = "budget"  # it has spent what it was given
@@ -34,8 +34,8 @@ class Report:
     """How a run went, in its agent's words. `done`: it says that it came to its end. None: it does not say.
 
     `usd` and `tokens` are of this run alone, also where it went on with an older session; with `of_session` they are of
-    all runs of its session so far. `retry_at`: when the limit
-    that stopped it is lifted. `said`: the last words for people, or why it failed.
+    all runs of its session so far. `retry_at`: when the limit that stopped it is lifted; `worded`: read out of a sentence.
+    `said`: the last words for people, or why it failed.
     """
 
     done: bool = False
@@ -45,6 +45,7 @@ class Report:
     usd: float | None = None
     tokens: int | None = None
     retry_at: datetime | None = None
+    worded: bool = False
     of_session: bool = False
 
     @property

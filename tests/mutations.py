@@ -192,7 +192,7 @@ BREAKS = (
     Break(
         "a usage limit uses up the attempts of every task",
         "reconciler/endings.py",
-        "return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=False)",
+        "return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)",
         "return Ending(Reason.USAGE_LIMIT, message)",
         "tests/test_plans.py",
     ),

@@ -11,7 +11,7 @@ _MEANT = (
     (r"\b429\b|rate.?limit|usage.?limit|quota|RESOURCE_EXHAUSTED|too many requests", Fault.USAGE_LIMIT),
     (r"context.?(window|length|overflow)|(prompt|input) is too long|token limit|maximum context", Fault.CONTEXT),
     (r"\b40[13]\b|authenticat|unauthorized|api.?key|not logged in|environment variable|credential", Fault.UNAVAILABLE),
-    (r"\b(502|503|504|529)\b|overloaded|high demand|unavailable", Fault.NETWORK),
+    (r"\b(50[0234]|529)\b|internal ?server ?error|overloaded|high demand|unavailable", Fault.NETWORK),
     (r"connect|network|ECONN|ENOTFOUND|timed? ?out|error sending request|stream disconnected", Fault.NETWORK),
 )
 _PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), fault) for pattern, fault in _MEANT)
@@ -22,7 +22,7 @@ def meant(message: str) -> Fault:
 
     >>> str(meant("unexpected status 401 Unauthorized")), str(meant("last status: 429 Too Many Requests"))
     ('unavailable', 'usage-limit')
-    >>> str(meant("no such tool"))
-    'failed'
+    >>> str(meant("last status: 500 Internal Server Error")), str(meant("no such tool"))
+    ('network', 'failed')
     """
     return next((fault for pattern, fault in _PATTERNS if pattern.search(message[:2000])), Fault.FAILED)

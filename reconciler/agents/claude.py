@@ -31,7 +31,7 @@ _STATUS = {
     429: Fault.USAGE_LIMIT,
     401: Fault.UNAVAILABLE,
     403: Fault.UNAVAILABLE,
-    **dict.fromkeys((502, 503, 504, 529), Fault.NETWORK),
+    **dict.fromkeys((500, 502, 503, 504, 529), Fault.NETWORK),
 }
 _TEXTS = (
     (re.compile(r"No conversation found with session ID|Session ID \S+ is already in use"), Fault.SESSION),

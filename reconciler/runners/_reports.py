@@ -60,6 +60,7 @@ def _as_json(report: Report) -> Mapping[str, object]:
         "usd": report.usd,
         "tokens": report.tokens,
         "retry_at": report.retry_at.isoformat() if report.retry_at else None,
+        "worded": report.worded,
         "of_session": report.of_session,
     }
 
@@ -81,5 +82,6 @@ def _report_from(value: Mapping[str, Any]) -> Report | None:
         usd=dollars(value.get("usd")),
         tokens=count(value.get("tokens")),
         retry_at=retry_at if retry_at and retry_at.tzinfo else None,
+        worded=value.get("worded") is True,
         of_session=value.get("of_session") is True,
     )

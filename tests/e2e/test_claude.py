@@ -76,8 +76,12 @@ def test_a_dead_key_uses_up_no_attempt_and_holds_the_epic(place: AgentPlace) -> 
     (epic,) = place.json("status")["epics"]
     degraded = {each["type"]: each for each in epic["conditions"]}["Degraded"]
     assert (degraded["status"], degraded["reason"]) == ("True", "AgentUnavailable")
-    assert "Invalid API key" in degraded["message"]
+    assert "claude can't work: Invalid API key" in degraded["message"]
     assert len(place.json("get", "runs")) == 1
+
+    place.reconcile("retry", place.id)  # as the message says
+    place.reconcile("apply", "-f", str(place.wants("dead-key", agent={"backoff": {"initial": "1s", "max": "1h"}})))
+    assert len(place.json("get", "runs")) == 2
 
 
 def test_a_usage_limit_is_waited_for_until_it_is_lifted(place: AgentPlace) -> None:
