@@ -573,7 +573,7 @@ class _Verbatim:
     def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
         return Invocation(argv=spec.argv)
 
-    def report(self, log: str) -> Report | None:
+    def report(self, log: str, ended: datetime | None = None) -> Report | None:
         return None
 
     def shown(self, log: str) -> Iterator[str]:

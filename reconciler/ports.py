@@ -424,8 +424,11 @@ class Agent(Protocol):
         """How a run of it is started."""
         ...
 
-    def report(self, log: str) -> Report | None:
-        """What a run says of itself in its log, which may lack its middle or its end; None for one that says nothing."""
+    def report(self, log: str, ended: datetime | None = None) -> Report | None:
+        """What a run says of itself in its log, which may lack its middle or its end; None for one that says nothing.
+
+        `ended`: when it did, for what it says of times; None where that is not known.
+        """
         ...
 
     def shown(self, log: str) -> Iterator[str]:

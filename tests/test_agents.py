@@ -103,7 +103,18 @@ def test_a_file_that_a_tool_reads_sets_no_date_for_a_limit() -> None:
     read = {"type": "user", "message": {"content": [{"type": "tool_result", "content": "limit reached|1999999999"}]}}
     limit = {**DONE, "is_error": True, "result": "Claude AI usage limit reached|1795775045"}
 
-    assert claude.agent.report(lines(INIT, read, limit)).retry_at == datetime.fromtimestamp(1795775045, UTC)
+    report = claude.agent.report(lines(INIT, read, limit))
+
+    assert (report.retry_at, report.worded) == (datetime.fromtimestamp(1795775045, UTC), True)
+
+
+def test_a_limit_that_only_a_tool_an_answer_or_another_error_speaks_of_is_none() -> None:
+    words = "Claude AI usage limit reached|1999999999"
+    spoken = {**SAID, "message": {"id": "m2", "content": [{"type": "text", "text": words}]}}
+
+    for end in ((), (DONE,), ({**FAILED, "result": f"API Error: 400 in the file: {words}"},), (words,)):
+        report = claude.agent.report(lines(INIT, spoken, *end))
+        assert (report.fault is Fault.USAGE_LIMIT, report.retry_at) == (False, None), end
 
 
 def test_one_that_was_killed_has_used_what_it_was_answered_once_for_every_message() -> None:
@@ -300,6 +311,27 @@ def test_their_failures_are_told_apart_too(kind: str, log: str, fault: str) -> N
     report = AGENTS[kind].report(log)
 
     assert report is not None and (report.fault, report.done) == (Fault(fault), False)
+
+
+@pytest.mark.parametrize(
+    ("words", "lifted"),
+    [
+        ("1:26 PM", "2026-11-27 13:27"),
+        ("9:05 AM", "2026-11-28 09:06"),
+        ("Nov 30th, 2026 12:36 PM", "2026-11-30 12:37"),
+        ("Nov 31st, 2026 12:36 PM", None),
+        ("some time", None),
+    ],
+)
+def test_codex_says_in_words_when_a_limit_is_lifted(words: str, lifted: str | None) -> None:
+    ended = datetime(2026, 11, 27, 12, 36).astimezone()
+    failed = {"type": "turn.failed", "error": {"message": f"You've hit your usage limit. Or try again at {words}."}}
+
+    report = AGENTS[AgentKind.CODEX].report(lines(*CODEX[:3], failed), ended)
+
+    assert report is not None
+    assert report.retry_at == (datetime.fromisoformat(lifted).astimezone() if lifted else None)
+    assert report.worded is (lifted is not None)
 
 
 def test_a_request_of_aiders_that_succeeded_in_the_end_did_not_fail() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import total
@@ -44,7 +45,7 @@ class Aider:
             pass_env=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY"),
         )
 
-    def report(self, log: str) -> Report:
+    def report(self, log: str, ended: datetime | None = None) -> Report:
         """What was used, and the last request where it failed. That it came to its end is told by its exit status."""
         answers = list(_ANSWERED.finditer(log))
         after = answers[-1].end() if answers else 0

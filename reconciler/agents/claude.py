@@ -35,10 +35,10 @@ _STATUS = {
 }
 _TEXTS = (
     (re.compile(r"No conversation found with session ID|Session ID \S+ is already in use"), Fault.SESSION),
-    (re.compile(r"limit reached\|\d{10}|hit your .*limit"), Fault.USAGE_LIMIT),
     (re.compile(r"Not logged in|Invalid API key|root/sudo privileges|Please run /login"), Fault.UNAVAILABLE),
 )
-_RESET = re.compile(r"limit reached\|(\d{10})\b")
+# All of what the result of a failed run says, and only there: an answer or a file that is shown may hold the same words.
+_LIMIT = re.compile(r"(?:Claude AI )?usage limit reached\|(\d{10})|You've hit your .*limit")
 _COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens")
 _COUNTED_BY_MODEL = ("inputTokens", "outputTokens", "cacheCreationInputTokens")
 
@@ -70,12 +70,13 @@ class Claude:
             prompt_on_stdin=True,
         )
 
-    def report(self, log: str) -> Report:
+    def report(self, log: str, ended: datetime | None = None) -> Report:
         """How the run went. Without a result line it was ended from outside: then what it used is a lower bound."""
         lines = list(objects(log))
         result = next((line for line in reversed(lines) if line.get("type") == "result"), None)
         fault = _fault(lines, result, log)
         ended_well = result is not None and fault in (None, Fault.REFUSED)
+        at, worded = _reset(lines, result) if fault is Fault.USAGE_LIMIT else (None, False)
         return Report(
             done=ended_well,
             fault=fault,
@@ -83,7 +84,8 @@ class Claude:
             session=next((id for line in lines if (id := session(line.get("session_id")))), None),
             usd=None if result is None else _cost(result),
             tokens=_spoken(lines) if result is None else _tokens(result),
-            retry_at=_reset(lines, log) if fault is Fault.USAGE_LIMIT else None,
+            retry_at=at,
+            worded=worded,
         )
 
     def shown(self, log: str) -> Iterator[str]:
@@ -101,6 +103,8 @@ def _fault(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None, log
     found = _by_word(result or {}, last)
     if found:
         return found
+    if result and _LIMIT.match(text(result.get("result"))):
+        return Fault.USAGE_LIMIT
     ours = (text(result.get("result")), *map(text, _errors(result))) if result else tuple(plain(log))[-3:]
     printed = "\n".join(ours)
     found = next((fault for pattern, fault in _TEXTS if pattern.search(printed)), None)
@@ -160,16 +164,15 @@ def _spoken(lines: list[Mapping[str, Any]]) -> int | None:
     return total(count(usage.get(name)) for usage in messages.values() for name in _COUNTED)
 
 
-def _reset(lines: list[Mapping[str, Any]], log: str) -> datetime | None:
+def _reset(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None) -> tuple[datetime | None, bool]:
+    """When the limit is lifted, and whether only a sentence says so."""
     for line in reversed(lines):
         told = line if line.get("type") == "rate_limit_event" else mapping(line.get("api_error_params"))
         info = mapping(told.get("rate_limit_info"))
         if info.get("status") == "rejected" and (at := _time(info.get("resetsAt"))):
-            return at
-    # Its own words only: what a tool has read may say the same of any day.
-    words = (*(text(line.get("result")) for line in lines if line.get("type") == "result"), *plain(log))
-    found = _RESET.search("\n".join(words))
-    return _time(int(found[1])) if found else None
+            return at, False
+    found = _LIMIT.match(text(result.get("result"))) if result else None
+    return (_time(int(found[1])), True) if found and found[1] else (None, False)
 
 
 def _time(seconds: object) -> datetime | None:

@@ -6,7 +6,9 @@ gone on with it says those of the whole thread. While the network is down it wai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reconciler.agents._faults import meant
@@ -16,6 +18,8 @@ from reconciler.ports import Assignment, Invocation
 from reconciler.report import Fault, Report, count, said, session
 
 _GONE = "no rollout found for thread id"
+# In the time zone of this machine; without a date the next time that the clock shows it.
+_AGAIN = re.compile(r"try again at (?:([A-Z][a-z]{2}) (\d{1,2})(?:st|nd|rd|th), (\d{4}) )?(\d{1,2}:\d{2} [AP]M)")
 
 
 class Codex:
@@ -34,18 +38,22 @@ class Codex:
             argv=("codex", *command, "-"), pass_env=("OPENAI_API_KEY", "CODEX_API_KEY"), prompt_on_stdin=True
         )
 
-    def report(self, log: str) -> Report:
+    def report(self, log: str, ended: datetime | None = None) -> Report:
         """How the run went, by its last turn."""
         lines = list(objects(log))
-        ended = next((line for line in reversed(lines) if _type(line) in ("turn.completed", "turn.failed")), None)
-        done = ended is not None and _type(ended) == "turn.completed"
+        last = next((line for line in reversed(lines) if _type(line) in ("turn.completed", "turn.failed")), None)
+        done = last is not None and _type(last) == "turn.completed"
         error = "" if done else _error(lines, log)
+        fault = _fault(error) if error else None
+        again = _again(error, ended) if ended and fault is Fault.USAGE_LIMIT else None
         return Report(
             done=done,
-            fault=_fault(error) if error else None,
+            fault=fault,
             said=said(error or next(_spoken(reversed(lines)), "")),
             session=next((id for line in lines if (id := session(line.get("thread_id")))), None),
-            tokens=_tokens(mapping(ended.get("usage"))) if ended else None,
+            tokens=_tokens(mapping(last.get("usage"))) if last else None,
+            retry_at=again,
+            worded=again is not None,
             of_session=True,
         )
 
@@ -61,6 +69,21 @@ def _type(line: Mapping[str, Any]) -> str:
 
 def _fault(error: str) -> Fault:
     return Fault.SESSION if _GONE in error else meant(error)
+
+
+def _again(error: str, ended: datetime) -> datetime | None:
+    """When a limit is lifted by the words of its message."""
+    if (found := _AGAIN.search(error)) is None:
+        return None
+    month, day, year, clock = found.groups()
+    today = f"{ended.astimezone():%b %d %Y}"
+    try:
+        day_of_it = f"{month} {day} {year}" if month else today
+        local = datetime.strptime(f"{day_of_it} {clock}", "%b %d %Y %I:%M %p").astimezone()
+    except ValueError:
+        return None
+    at = local + timedelta(minutes=1)  # the minute that it names has to be over
+    return (at if month or at > ended else at + timedelta(days=1)).astimezone(UTC)
 
 
 def _error(lines: list[Mapping[str, Any]], log: str) -> str:

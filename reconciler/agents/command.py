@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from reconciler.desired import AgentSpec
 from reconciler.ports import Assignment, Invocation
@@ -24,7 +25,7 @@ class CommandAgent:
         values = given.values
         return Invocation(argv=tuple(_PLACEHOLDER.sub(lambda found: values[found[1]], part) for part in spec.argv))
 
-    def report(self, log: str) -> None:
+    def report(self, log: str, ended: datetime | None = None) -> None:
         return None
 
     def shown(self, log: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from reconciler.agents._faults import meant
@@ -37,7 +38,7 @@ class Gemini:
             prompt_on_stdin=True,
         )
 
-    def report(self, log: str) -> Report:
+    def report(self, log: str, ended: datetime | None = None) -> Report:
         lines = list(objects(log))
         result = next((line for line in reversed(lines) if line.get("type") == "result"), None)
         done = result is not None and result.get("status") == "success"

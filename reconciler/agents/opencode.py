@@ -6,6 +6,7 @@ What it prints was read off 1.18.33. Each step says what it used and cost; there
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from reconciler.agents._faults import meant
@@ -35,7 +36,7 @@ class OpenCode:
             prompt_on_stdin=True,
         )
 
-    def report(self, log: str) -> Report:
+    def report(self, log: str, ended: datetime | None = None) -> Report:
         lines = list(objects(log))
         steps = [mapping(line.get("part")) for line in lines if line.get("type") == "step_finish"]
         last: Mapping[str, Any] = lines[-1] if lines else {}

@@ -32,15 +32,16 @@ class Reports:
         run = record.id
         if run not in self._known:
             agent = self._agents.get(record.told.agent)
-            self._known[run] = self._read(run, agent) if agent and agent.program else None
+            self._known[run] = self._read(record, agent) if agent and agent.program else None
         return self._known[run]
 
-    def _read(self, run: RunId, agent: Agent) -> Report | None:
-        folder = str(self._folders.folder(run))
+    def _read(self, record: Record, agent: Agent) -> Report | None:
+        folder = str(self._folders.folder(record.id))
         kept = f"{folder}/report.json"
         if found := _report_from(read_json(kept)):
             return found
-        report = agent.report(read_plain(f"{folder}/log", LOG_MOST).decode("utf-8", "replace"))
+        log = read_plain(f"{folder}/log", LOG_MOST).decode("utf-8", "replace")
+        report = agent.report(log, record.exit.at if record.exit else None)
         if report and self._keep and os.path.isdir(folder):
             try:
                 shim.write_json(kept, _as_json(report))

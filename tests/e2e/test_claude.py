@@ -18,6 +18,7 @@ pytestmark = pytest.mark.xdist_group("claude")  # two at a time would wait for e
 
 WORK = "echo done > work.txt && git add work.txt && git commit -qm 'Do it'"
 LIFTED = int(time.time()) + 3600
+LIE = f"Claude AI usage limit reached|{int(time.time()) + 7 * 86400}"
 SCRIPTS: dict[str, Script] = {
     "commit": (Turn(text="I look around.", shell=WORK), Turn(text="All is done.")),
     "slow": (Turn(shell="touch begun; sleep 600"), Turn(text="Never said.")),
@@ -36,6 +37,10 @@ SCRIPTS: dict[str, Script] = {
                 },
             )
         ),
+    ),
+    "liar": (
+        Turn(text=LIE, shell=f"echo '{LIE}'; echo '{LIE}' >&2"),
+        Turn(text=f"You've hit your weekly limit. {LIE}"),
     ),
     "costly": tuple(Turn(shell=f"echo {n}", tokens=100_000) for n in range(50)),
 }
@@ -95,6 +100,13 @@ def test_a_usage_limit_is_waited_for_until_it_is_lifted(place: AgentPlace) -> No
 
     assert [waiting["reason"] for waiting in decided["waiting"]] == ["UsageLimit"]
     assert datetime.fromisoformat(decided["degraded"]["until"]).timestamp() == LIFTED
+
+
+def test_a_limit_that_the_model_and_its_tools_make_up_pauses_nobody(place: AgentPlace) -> None:
+    place.reconcile("apply", "-f", str(place.wants("liar", agent={"maxAttempts": 1})), "--wait", code=3)
+
+    assert place.ended()["fault"] is None
+    assert place.task()["waiting"]["reason"] == "NoChanges"
 
 
 def test_refused_tools_are_no_success_without_a_commit(place: AgentPlace) -> None:

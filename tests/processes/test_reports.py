@@ -1,6 +1,7 @@
 """What agents say of their runs: read off real logs once, kept beside the ending, and shown."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ class Talker:
     def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
         return Invocation(argv=("talker",))
 
-    def report(self, log: str) -> Report:
+    def report(self, log: str, ended: datetime | None = None) -> Report:
         return Report(done=True, said=log.strip(), tokens=len(log.split()))
 
     def shown(self, log: str) -> Iterator[str]:

@@ -21,12 +21,13 @@ SHELLS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """An answer that is none. `times`: how often before the request succeeds."""
+    """An answer that is none. `times`: how often before the request succeeds. `details`: what else its error holds."""
 
     status: int
     type: str = "api_error"
     message: str = "injected"
     headers: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
     times: int = 1000
 
 
@@ -82,10 +83,8 @@ class Asked:
         return name, {SHELLS[name]: command, **({"description": "Work"} if name != "exec_command" else {})}
 
     def error(self, fault: Fault) -> dict[str, Any]:
-        return {
-            "type": "error",
-            "error": {"type": fault.type, "message": fault.message, "code": fault.status, "status": fault.type},
-        }
+        told = {"type": fault.type, "message": fault.message, "code": fault.status, "status": fault.type}
+        return {"type": "error", "error": told | dict(fault.details)}
 
     def _tools(self) -> set[str]:
         offered = self.body.get("tools", [])
