@@ -6,6 +6,7 @@ changed manifest or a `retry`, ends every pause but that of the budget, which en
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from reconciler import endings
@@ -42,13 +43,20 @@ def spend_of(spec: EpicSpec, observed: Observed) -> Spend:
     return spent(run for runs in observed.runs.values() for run in runs if run.manifest == spec.name)
 
 
+def last_trouble(spec: EpicSpec, runs: Iterable[Run]) -> Run | None:
+    """The newest run of a manifest to have ended, where it met what no other agent would get past either."""
+    ended = [run for run in runs if run.manifest == spec.name and run.agent and run.exit is not None]
+    last = max(ended, key=_end, default=None)
+    return last if last and (last.unavailable or (last.report and last.report.fault is Fault.USAGE_LIMIT)) else None
+
+
 def _limited(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
     """The usage limit that is lifted last decides, for all tasks: they share the account."""
     dated = [(until, run) for run in ended if (until := _lifted(run)) and not _from_the_future(run, spec, now)]
     if not dated:
         return None
     until, run = max(dated, key=lambda each: each[0])
-    return (Reason.USAGE_LIMIT, _why(spec, run), until) if until > now else None
+    return (Reason.USAGE_LIMIT, why(spec, run), until) if until > now else None
 
 
 def _lifted(run: Run) -> datetime | None:
@@ -72,7 +80,7 @@ def _resting(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
     if until <= now:
         return None
     limit = last.report is not None and last.report.fault is Fault.USAGE_LIMIT
-    return Reason.USAGE_LIMIT if limit else Reason.AGENT_UNAVAILABLE, _why(spec, last), until
+    return Reason.USAGE_LIMIT if limit else Reason.AGENT_UNAVAILABLE, why(spec, last), until
 
 
 def _passing(run: Run) -> bool:
@@ -94,7 +102,7 @@ def _in_a_row(ended: list[Run]) -> int:
     return times
 
 
-def _why(spec: EpicSpec, run: Run) -> str:
+def why(spec: EpicSpec, run: Run) -> str:
     """What stands in the way of all agents, by the run that met it, and what a person can do."""
     agent, report = spec.agent.kind, run.report
     said = f": {report.said}" if report and report.said else ""

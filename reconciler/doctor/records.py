@@ -11,10 +11,13 @@ from pathlib import Path
 
 import psutil
 
-from reconciler import shim
+from reconciler import pauses, shim
+from reconciler.desired import EpicSpec
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
+from reconciler.observed import Run
 from reconciler.render.words import counted
+from reconciler.report import Fault
 from reconciler.wiring import Site
 
 NAME_MOST = 4096
@@ -89,15 +92,32 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
 
 
 def _agents(scene: Scene, site: Site) -> Iterator[Finding]:
-    """Whether the program of every manifest is on the PATH that its agents get."""
+    """Whether the program of every manifest is on the PATH that its agents get, and could work when it was tried last."""
+    runs = site.runner.runs().values() if scene.epics else ()
     for spec in scene.epics:
         program = spec.agent.program
         if missing := site.runner.missing(spec):
             hint = "install it, or mend spec.agent (argv, env) and apply"
             found = f"{spec.name}: {program}"
             yield Finding(name="agents", state=State.PROBLEM, found=found, message=missing, hint=hint)
+        elif last := pauses.last_trouble(spec, runs):
+            yield _in_trouble(spec, last)
         else:
             yield Finding(name="agents", found=f"{spec.name}: {program}")
+
+
+def _in_trouble(spec: EpicSpec, run: Run) -> Finding:
+    """What a run met that no good one has come after. What passes by itself is no problem yet."""
+    passes = run.report is not None and run.report.fault in (Fault.USAGE_LIMIT, Fault.NETWORK)
+    lifted = run.report.retry_at if run.report else None
+    ended = f" (its last run, {run.id}, ended {run.exit.at:%F %T} UTC)" if run.exit else ""
+    return Finding(
+        name="agents",
+        state=State.WARNING if passes else State.PROBLEM,
+        found=f"{spec.name}: {spec.agent.program}",
+        message=pauses.why(spec, run) + ended,
+        hint=f"lifted at {lifted:%F %T} UTC" if lifted else f"reconcile retry {run.task}",
+    )
 
 
 def _tasks(site: Site) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from strangers import AGENT, Place
+from strangers import AGENT, Place, until
 
 KINDS = ("claude", "codex", "gemini", "opencode", "aider")
 USUAL = "/usr/local/bin:/usr/bin:/bin"  # without what the machine of whoever runs the tests has beside that
@@ -107,6 +107,27 @@ def test_the_doctor_says_what_of_a_login_can_be_seen(tmp_path: Path) -> None:
 
     assert place.checked("gemini")["message"] == "$GEMINI_API_KEY is set"
     assert place.checked("opencode")["message"] == "configured in ~/.local/share/opencode/auth.json"
+
+
+def test_the_doctor_tells_of_a_login_that_failed_until_a_run_has_gone_well(tmp_path: Path) -> None:
+    place = Machine(tmp_path, "claude")
+    refused = '{"type": "result", "is_error": true, "api_error_status": 401, "result": "Invalid API key"}'
+    place.program("claude", f"test \"$1\" = --version && echo 9.8.7 && exit; echo '{refused}'; exit 1")
+    agent = {"kind": "claude", "argv": [], "env": {"IS_SANDBOX": "1"}}
+    manifest = str(place.manifest(agent=agent, tasks=[{"key": "a", "title": "Do a"}]))
+    place.reconcile("apply", "-f", manifest)
+    until(lambda: place.checked("agents")["state"] == "problem")
+
+    found, task = place.checked("agents"), place.tasks()["Do a"]["id"]
+
+    assert "claude can't work: Invalid API key; run 'claude auth login'" in found["message"]
+    assert found["hint"] == f"reconcile retry {task}"
+
+    work = 'git commit -q --allow-empty -m x; echo \'{"type": "result", "subtype": "success"}\''
+    place.program("claude", work)
+    place.reconcile("retry", task)
+    place.reconcile("apply", "-f", manifest)
+    until(lambda: place.checked("agents")["state"] == "ok")
 
 
 def test_the_doctor_looks_for_the_program_of_a_known_agent_where_a_manifest_needs_it(tmp_path: Path) -> None:
