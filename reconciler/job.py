@@ -429,6 +429,15 @@ class Job:
         return ended is not None and last.started_at < self.task.updated_at <= ended
 
     @property
+    def blocked_by_its_agent(self) -> bool:
+        """True when the task was set `blocked` before its newest attempt was over: at its start it was not."""
+        last = self.last
+        if self.task.status != "blocked" or last is None:
+            return False
+        ended = last.exit.at if last.exit else last.last_progress_at
+        return ended is not None and self.task.updated_at <= ended
+
+    @property
     def ours(self) -> bool:
         """True when the task is assigned to us, or to nobody while something of ours belongs to it."""
         if self.task.assignee:

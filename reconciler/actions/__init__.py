@@ -32,6 +32,7 @@ LIFECYCLE: tuple[Rule, ...] = (
     holds.somebody_elses,  # taken, stopped, assigned elsewhere   -> left alone
     CloseTask.due,         # its work is on the base              -> closed
     holds.for_a_person,    # handed over                          -> waits for the person
+    holds.put_aside,       # deferred or blocked by somebody      -> left alone
     FollowBranch.due,      # pushed to by somebody                -> the branch here follows
     BlockTask.due,         # no agent can do more                 -> handed to a person
     OpenPullRequest.due,   # its agent ended well, with commits   -> offered

@@ -50,7 +50,9 @@ def _problem(job: Job) -> tuple[Reason, str] | None:
     verdict = job.verdict
     if job.declined:
         return Reason.DECLINED, f"its pull request #{job.number} was closed by a person"
-    if (job.task.status == "blocked" or NEEDS_HUMAN in job.task.labels) and job.last is not None:
+    if job.blocked_by_its_agent:
+        return Reason.BLOCKED_BY_AGENT, "it was set 'blocked' while its agent was at work"
+    if NEEDS_HUMAN in job.task.labels and job.last is not None:
         return Reason.BLOCKED_BY_AGENT, "its agent says that it can't go on"
     if job.failure and job.unlandable:
         return Reason.CONFLICT, f"it can't land: {job.failure.message}"

@@ -14,6 +14,7 @@ from reconciler.spending import task_used_up
 
 SWEEP = timedelta(seconds=1)
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
+_GOES_ON = "set to 'open' it goes on"
 _NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 
 
@@ -49,7 +50,9 @@ def at_work(job: Job) -> Waiting | None:
     # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
     until = job.now + SWEEP if run.state is RunState.ENDING else job.hint + LINGER if job.hint else None
     doing = {RunState.STARTING: "is being set up", RunState.ENDING: "is ending"}.get(run.state, "is at work")
-    return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}", until)
+    aside = put_aside(job)
+    after = f"; what comes after it waits: {aside.message}" if aside else ""
+    return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}{after}", until)
 
 
 def unseen(job: Job) -> Waiting | None:
@@ -112,20 +115,28 @@ def _handed_over_for(job: Job) -> Reason | None:
     return Reason(known[-1]) if known else None
 
 
-def not_ready(job: Job) -> Waiting | None:
-    """Tasks that may not be started yet."""
+def put_aside(job: Job) -> Waiting | None:
+    """Tasks that somebody put off, by what they wrote into the tracker: whatever is there of them stays as it is.
+
+    Of all that stands there we write only `open`, `in_progress` and `closed`, and `blocked` with a label of ours.
+    """
     task = job.task
-    if job.blocked_by:
-        return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}")
+    if task.closed or job.blocked_by_its_agent:
+        return None
     later = task.defer_until if task.defer_until and task.defer_until > job.now else None
     if later or task.status == "deferred":
         # A time that has passed opens no task by itself, and is nothing to wake up for.
-        return Waiting(Reason.DEFERRED, f"deferred until {later:%F %T}" if later else "deferred", later)
-    if task.status not in ("open", "in_progress") and not job.finished_by_agent:
-        return Waiting(Reason.BLOCKED, f"its status is {task.status!r}")
+        return Waiting(Reason.DEFERRED, f"deferred until {later:%F %T}" if later else f"deferred; {_GOES_ON}", later)
+    if task.status not in ("open", "in_progress"):
+        return Waiting(Reason.BLOCKED, f"its status is {task.status!r}; {_GOES_ON}")
     if task.held_back:
         return Waiting(Reason.BLOCKED, "it is pinned or a template")
     return None
+
+
+def not_ready(job: Job) -> Waiting | None:
+    """Tasks that may not be started yet."""
+    return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}") if job.blocked_by else None
 
 
 def not_now(job: Job) -> Waiting | None:

@@ -533,6 +533,28 @@ def test_what_a_person_takes_is_touched_by_nobody_until_it_is_released(shell: Sh
     assert shell.attempts(task) == 2
 
 
+def test_what_a_person_puts_off_is_not_landed_until_it_is_set_open_again(shell: Shell) -> None:
+    epic, [task, other] = shell.epic("Do a", "Do b")
+    shell.reconcile(
+        "apply", "--wait", "-f", str(shell.manifest(tasks=[], epic=epic, mergePolicy={"review": "human"})), code=3
+    )
+    for each, status in ((task, "deferred"), (other, "blocked")):
+        shell.reconcile("task", "update", each, "--status", status)
+        shell.reconcile("approve", each)
+    before = [shell.task(task), shell.task(other)]
+
+    shell.reconcile("watch", "--until-done", code=3)
+
+    assert shell.subjects() == ["Begin"] and [shell.task(task), shell.task(other)] == before
+    assert waiting(shell) == ["Deferred", "Blocked"]
+    assert "its status is 'blocked'; set to 'open' it goes on" in shell.reconcile("status")
+    for each in (task, other):
+        shell.reconcile("task", "update", each, "--status", "open")
+    shell.reconcile("watch", "--until-done")
+    assert closed(shell, epic, task, other) and shell.attempts(task) == shell.attempts(other) == 1
+    assert shell.leftovers() == []
+
+
 def test_a_suspended_manifest_starts_nothing_until_it_is_resumed(shell: Shell) -> None:
     epic, [task] = shell.epic("Do a")
     manifest = shell.manifest(tasks=[], epic=epic, maxAgents=0)

@@ -97,6 +97,28 @@ def test_tasks_of_a_manifest_are_made_in_the_database_once(project: Project) -> 
     assert project.json("diff")["epics"][0]["converged"] is True
 
 
+@pytest.mark.timeout(200)
+def test_what_is_deferred_or_blocked_with_bd_is_left_as_it_is_until_it_is_set_open(project: Project) -> None:
+    deferred, blocked = project.db.make("Do it"), project.db.make("Do that")
+    manifest = project.manifest(tasks=[], mergePolicy={"review": "human"})
+    project.reconcile("apply", "--wait", "-f", str(manifest), code=3, timeout=LONG_S)
+    project.db.bd("update", deferred, "--status=deferred")
+    project.db.bd("update", blocked, "--status=blocked")
+    for task in (deferred, blocked):
+        project.reconcile("approve", task)
+
+    project.reconcile("watch", "--until-done", code=3, timeout=LONG_S)
+
+    assert project.subjects() == ["Begin"]
+    tasks = project.tasks()
+    assert [tasks[task]["status"] for task in (deferred, blocked)] == ["deferred", "blocked"]
+    assert not [task for task in tasks.values() if "needs-human" in task["labels"] or task.get("notes")]
+    for task in (deferred, blocked):
+        project.db.bd("update", task, "--status=open")
+    project.reconcile("watch", "--until-done", timeout=LONG_S)
+    assert sorted(project.subjects()) == ["Begin", "Do it", "Do that"]
+
+
 def test_a_task_that_its_own_agent_closed_still_lands(project: Project) -> None:
     if project.kind == "bd-sqlite":
         pytest.skip("bd 0.47 never tells who closed a task")

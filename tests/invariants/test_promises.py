@@ -43,7 +43,8 @@ TASKS = {
     "ours": worlds.a_task(status="in_progress", assignee=US, labels=["phase:working"]),
     "claimed by another": worlds.a_task(status="in_progress", assignee="ann"),
     "handed over": worlds.a_task(status="blocked", assignee=US, labels=["needs-human"]),
-    "blocked by its agent": worlds.a_task(status="blocked", assignee=US),
+    "blocked by its agent": worlds.a_task(status="blocked", assignee=US, updated_at=worlds.ago(90)),
+    "blocked by a person": worlds.a_task(status="blocked", assignee=US, updated_at=NOW),
     "set open again": worlds.a_task(status="open", assignee=US, labels=["needs-human"], updated_at=NOW),
     "reopened after its landing": worlds.a_task(status="open", assignee=US, labels=["phase:merged"], updated_at=NOW),
     "stopped": worlds.a_task(status="in_progress", assignee=US, labels=["reconcile:stopped"]),
@@ -191,9 +192,19 @@ def test_no_agent_starts_where_one_may_be_alive() -> None:
 
 
 def test_no_agent_starts_on_a_task_that_is_not_ours_to_work_on() -> None:
-    untouchable = {"claimed by another", "handed over", "stopped", "taken", "deferred", "of a foreign status", "closed"}
+    untouchable = {
+        "claimed by another", "handed over", "stopped", "taken", "deferred", "blocked by a person", "of a foreign status",
+        "closed",
+    }  # fmt: skip
     for kind in taking(StartAgent, RestartAgent):
         assert kind.task not in untouchable, kind
+
+
+def test_what_somebody_put_off_stays_as_it_is() -> None:
+    for kind in EVERY_KIND:
+        if kind.task in ("deferred", "blocked by a person", "of a foreign status"):
+            names = {type(action).__name__ for action in decide(kind).actions if not _of_a_check(action)}
+            assert names <= {"StopAgent", "ClosePullRequest", "CloseTask", "SetPhase"}, (kind, names)
 
 
 def test_no_agent_starts_before_its_usage_limit_is_lifted() -> None:

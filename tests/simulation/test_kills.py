@@ -22,6 +22,15 @@ def _approve_all(world: World) -> None:
         world.pulls[number] = replace(pull, approved=world.heads.get(pull.task, pull.head))
 
 
+def _put_off(world: World) -> None:
+    world.edit("x-1", status="deferred")
+
+
+def _set_open(world: World) -> None:
+    assert world.beads[TaskId("x-1")].status == "deferred" and world.landed == []
+    world.edit("x-1", status="open")
+
+
 def _closed(world: World) -> bool:
     return all(task.closed for task in world.beads.values())
 
@@ -121,6 +130,11 @@ STORIES = {
     "a person opens a finished task again": Story(
         deeds={"x-1": ("commit p; exit 0", "commit again; exit 0")},
         people={25: lambda world: world.edit("x-1", status="open")},
+    ),
+    "a person puts a task off, and later on no more": Story(
+        epic=worlds.an_epic(merge={"protected_paths": ("p",)}),
+        deeds={"x-1": ("commit p; exit 0",)},
+        people={12: _put_off, 13: _approve_all, 25: _set_open, 26: _approve_all},
     ),
     "a person deletes the branch and starts over": Story(
         epic=worlds.an_epic(merge={"mode": MergeMode.AUTO, "protected_paths": ("p",)}),
