@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.actions.base import Action
 from reconciler.job import PHASES, Job
 from reconciler.names import TaskId
-from reconciler.observed import Unknown
+from reconciler.observed import RunState, Unknown
 from reconciler.ports import Change, Ports
 
 
@@ -26,6 +26,8 @@ class SetPhase(Action):
             return None
         if job.reopened:
             return None  # the label is the evidence: `RetryTask` records it before it goes
+        if job.live and job.live.state is RunState.ENDING:
+            return None  # what its agent wrote last is told from what people wrote by when that was
         wanted, unwanted = _wanted(job), _unwanted(job)
         add, remove = wanted - job.task.labels, (unwanted - wanted) & job.task.labels
         if not add and not remove:

@@ -288,6 +288,13 @@ def test_a_silent_source_changes_nothing_but_stops_agents(part: str) -> None:
             assert labels or (isinstance(action, StopAgent) and part != "runs"), (kind, action)
 
 
+def test_no_label_is_written_while_a_run_ends_or_its_agents_last_word_would_read_as_a_persons() -> None:
+    ending = worlds.a_run(state="ending", pid=4711, exit={"at": worlds.ago(1)})
+    for task in TASKS.values():
+        decided = plan(worlds.wanted(), worlds.seen(task, runs={X: (ending,)})).epics[0]
+        assert not any(isinstance(action, SetPhase) for action in decided.actions), task
+
+
 def test_another_mans_task_is_not_touched_but_for_stopping_our_agent() -> None:
     for kind in EVERY_KIND:
         if kind.task in ("claimed by another", "taken"):
