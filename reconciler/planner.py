@@ -59,8 +59,9 @@ class EpicPlan:
     degraded: Waiting | None = None  # why no agent of it may start
     spend: Spend = field(default_factory=Spend)
     complete: bool = False  # every task is closed, and its epic
-    crew: Crew | None = None
+    crew: Crew | None = None  # None: its tasks can't be read
     jobs: tuple[Job, ...] = ()
+    alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
 
     @property
     def name(self) -> str:
@@ -76,6 +77,7 @@ class EpicPlan:
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
         running = any(word.reason in _RUNNING for word in self.waiting.values()) or any(job.live for job in self.jobs)
+        running = running or (self.crew is None and bool(self.alive))
         return bool(self.actions or self.wakes or running)
 
     @property
@@ -127,7 +129,13 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         held = Waiting(Reason.TRACKER_UNAVAILABLE, f"its tasks can't be read: {why}")
         return Plan(
             epics=tuple(
-                EpicPlan(spec=s, held=held, unknown=(("tracker", why),), spend=spend_of(s, observed))
+                EpicPlan(
+                    spec=s,
+                    held=held,
+                    unknown=(("tracker", why), *_silent(s, observed)),
+                    spend=spend_of(s, observed),
+                    alive=_alive(s, observed),
+                )
                 for s in desired.epics
             )
         )
@@ -211,7 +219,14 @@ def _epic_plan(
         complete=_complete(crew),
         crew=crew,
         jobs=mine,
+        alive=_alive(spec, observed),
     )
+
+
+def _alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
+    sources = (observed.runs, observed.checks)
+    found = (run for source in sources if not isinstance(source, Unknown) for runs in source.values() for run in runs)
+    return tuple(run for run in found if run.alive and run.manifest == spec.name)
 
 
 def _held(crew: Crew, observed: Observed) -> Waiting | None:

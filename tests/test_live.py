@@ -100,6 +100,17 @@ def shown(world, width=100, height=None, said=lambda task: "", **fields):
     ]
 
 
+def test_tasks_that_can_not_be_read_are_said_to_be_unknown_and_what_runs_is_shown():
+    observed = seen(tasks=Unknown("locked"), runs={TaskId("x-1"): (a_run(state="running"),)})
+    world = plan(wanted(), observed), observed
+
+    lines = shown(world, said=lambda task: f"{task} says so")
+
+    assert lines[0] == "all  1 at work, tasks unknown"
+    assert re.search(r"x-1 .* x-1 says so$", lines[-1]), lines
+    assert list(live.live_runs(*world)) == ["x-1"]
+
+
 # --- what it says ----------------------------------------------------------------------------------------------
 
 

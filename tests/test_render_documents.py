@@ -89,6 +89,41 @@ def test_a_plan_has_the_keys_that_scripts_rely_on():
     }
 
 
+def test_of_tasks_that_can_not_be_read_nothing_is_counted_and_what_runs_is_shown():
+    quiet, alive = a_run("x-2"), a_run(n=2, state="running", pid=4711)
+    checking = a_check("running", task="x-3")
+    observed = seen(
+        tasks=Unknown("locked"),
+        runs={X1: (alive,), TaskId("x-2"): (quiet,)},
+        checks=(checking,),
+        worktrees={X1: a_worktree()},
+    )
+
+    found = shown(observed)
+
+    counted = ("tasks", "blocked", "ready", "review", "merging", "working", "needsHuman", "closed", "merged")
+    assert found["counts"] == dict.fromkeys(counted)
+    assert [(each["id"], each["title"], each["status"], each["group"]) for each in found["tasks"]] == [
+        ("x-1", None, None, "working"),
+        ("x-3", None, None, "merging"),
+    ]
+    assert found["tasks"][0]["run"]["pid"] == 4711 and found["tasks"][0]["worktree"] == "../worktrees/x-1"
+    assert condition(observed, "Progressing") == ("True", "Progressing")
+    assert plan(wanted(), observed).moves
+    assert set(found["tasks"][0]) == set(entry(working()))
+
+
+def test_what_runs_is_not_called_nothing_where_it_can_not_be_seen():
+    assert condition(seen(tasks=Unknown("locked"), runs=Unknown("?")), "Progressing")[0] == "Unknown"
+    assert condition(seen(a_task(), runs=Unknown("?")), "Progressing")[0] == "Unknown"
+
+
+def test_what_a_held_manifest_has_running_goes_on():
+    observed = seen(a_task(), runs={X1: (a_run(state="running"),)}, forges={"all": "logged out"})
+
+    assert condition(observed, "Progressing") == ("True", "Progressing")
+
+
 def test_a_silent_source_is_named():
     (epic,) = document.plan(plan(wanted(), seen(a_task(), pull_requests=Unknown("rate limited until 12:04"))))["epics"]
 

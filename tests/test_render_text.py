@@ -332,6 +332,20 @@ def test_a_silent_source_and_a_held_manifest_are_in_the_plan():
     )
 
 
+def test_tasks_that_can_not_be_read_are_said_to_be_unknown_and_what_runs_is_listed():
+    observed = seen(tasks=Unknown("locked"), runs={TaskId("x-1"): (worlds.a_run(state="running"),)})
+
+    assert printed(text.status(document.status(plan(wanted(), observed), observed))) == (
+        "all  tasks unknown\n"
+        "  Degraded (TrackerUnavailable)  its tasks can't be read: locked\n"
+        "  Progressing                    1 agent at work\n"
+        "\n"
+        "In progress (1)\n"
+        "  x-1  attempt 1  2m00s  attempt 1 is at work; its task can't be read  (AgentRunning)\n"
+        "\n"
+    )
+
+
 def test_a_status_without_manifests_says_how_to_record_one():
     said = printed(text.status(document.status(Plan(), seen())))
 

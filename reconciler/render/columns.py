@@ -64,7 +64,7 @@ class Columns:
         started = run["startedAt"] if run and alive(entry) else None
         cells = {
             "task": line(entry["id"]),
-            "title": line(entry["title"]),
+            "title": line(entry["title"] or ""),
             "phase": entry["phase"] or "",
             "attempt": ""
             if run is None or run["kind"] == "check"
@@ -83,7 +83,7 @@ class Columns:
 
     def instead_of_note(self, entry: Entry) -> Text:
         """Its title, where that has no column of its own."""
-        return Text() if "title" in self.widths else Text(line(entry["title"]), "dim")
+        return Text() if "title" in self.widths else Text(line(entry["title"] or ""), "dim")
 
     def _titled(self, mark: str, cells: Mapping[str, str]) -> Text:
         """A line for a task of which there is nothing but its title: that has the room of all columns."""

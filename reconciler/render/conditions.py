@@ -14,6 +14,7 @@ from typing import Any
 from reconciler.actions import Waiting
 from reconciler.desired import Budget
 from reconciler.job import CheckState
+from reconciler.names import RunKind
 from reconciler.planner import EpicPlan
 from reconciler.reasons import NEEDS_A_PERSON, Reason
 from reconciler.render.words import counted, stamp
@@ -55,7 +56,11 @@ def _converged(epic: EpicPlan) -> Condition:
 def _progressing(epic: EpicPlan) -> Condition:
     if doing := _doing(epic):
         return _condition("Progressing", "True", Waiting(Reason.PROGRESSING, doing))
-    return _condition("Progressing", "False", Waiting(_telling(epic).reason, "nothing is due, nothing runs"))
+    reason = _telling(epic).reason
+    if any(source == "runs" for source, _ in epic.unknown):
+        return _condition("Progressing", "Unknown", Waiting(reason, "what runs can't be seen"))
+    nothing = "nothing is due, nothing runs" if epic.crew else "nothing runs; what is due can't be told"
+    return _condition("Progressing", "False", Waiting(reason, nothing))
 
 
 def _degraded(epic: EpicPlan) -> Condition:
@@ -129,8 +134,12 @@ def _closed(epic: EpicPlan) -> str:
 
 def _doing(epic: EpicPlan) -> str:
     """What goes on without a person, in words; empty where nothing does."""
-    agents = sum(job.live is not None for job in epic.jobs)
-    checks = sum(job.open_pull is not None and job.check_state is CheckState.RUNNING for job in epic.jobs)
+    if epic.jobs:
+        agents = sum(job.live is not None for job in epic.jobs)
+        checks = sum(job.open_pull is not None and job.check_state is CheckState.RUNNING for job in epic.jobs)
+    else:  # of tasks that can't be read or judged, what runs is known all the same
+        agents = sum(run.id.kind is RunKind.WORK for run in epic.alive)
+        checks = len(epic.alive) - agents
     found = (
         (len(epic.actions), "action due", "actions due"),
         (agents, "agent at work", "agents at work"),

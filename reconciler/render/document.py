@@ -19,7 +19,18 @@ from reconciler.names import TaskId
 from reconciler.observed import Observed, Run, Unknown
 from reconciler.planner import EpicPlan, Plan
 from reconciler.render.conditions import Condition, conditions, observed_generation
-from reconciler.render.entry import GROUPS, Subject, entry, group, merged, run_record, subjects, waiting
+from reconciler.render.entry import (
+    GROUPS,
+    Subject,
+    entry,
+    group,
+    merged,
+    run_record,
+    running,
+    subjects,
+    unread,
+    waiting,
+)
 from reconciler.render.spend import spend
 from reconciler.render.words import stamp
 
@@ -43,7 +54,10 @@ def failure(error: ReconcileError) -> Document:
 
 
 def status(decided: Plan, observed: Observed, recorded: Mapping[str, Mapping[str, Any]] | None = None) -> Document:
-    """What `status` prints. `recorded`: what was last remembered of each manifest, as `Recorded.status` gives it."""
+    """What `status` prints. `recorded`: what was last remembered of each manifest, as `Recorded.status` gives it.
+
+    Where the tasks can't be read, `counts` are all null, and of the tasks only those are there for which something runs.
+    """
     remembered = recorded or {}
     return {
         "at": stamp(observed.at),
@@ -133,15 +147,16 @@ def _plain(value: object) -> Any:
 
 def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]) -> Document:
     found = subjects(epic, observed)
+    tasks = [entry(subject) for subject in found] if epic.crew else [unread(each) for each in running(epic, observed)]
     return {
         "name": epic.name,
         "epic": epic.epic,
         "generation": epic.spec.generation,
         "observedGeneration": observed_generation(recorded),
         "conditions": conditions(epic, recorded, observed.at),
-        "counts": _counts(found),
+        "counts": _counts(found) if epic.crew else dict.fromkeys(("tasks", *reversed(GROUPS), "merged")),
         "spend": spend(epic.spend),
-        "tasks": [entry(subject) for subject in found],
+        "tasks": tasks,
     }
 
 

@@ -93,6 +93,27 @@ def subjects(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:
     )
 
 
+def running(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:
+    """For each task for which something of a manifest runs, what is known without it; where the tasks can't be read."""
+    found = sorted({run.task for run in epic.alive}) if epic.crew is None else ()
+    return tuple(
+        Subject(
+            task=Task(id=id, title="", created_at=observed.at, updated_at=observed.at), epic=epic, observed=observed
+        )
+        for id in found
+    )
+
+
+def unread(subject: Subject) -> dict[str, Any]:
+    """A task that can't be read, by what runs for it; what only the tracker could tell is null."""
+    run = subject.run
+    check = run is not None and run.id.kind is RunKind.CHECK
+    doing = "a check of its work runs" if check else f"attempt {run.attempt if run else '?'} is at work"
+    word = Waiting(Reason.CHECKS_RUNNING if check else Reason.AGENT_RUNNING, f"{doing}; its task can't be read")
+    unknown = dict.fromkeys(("key", "title", "status", "phase"))
+    return {**entry(subject), **unknown, "group": "merging" if check else "working", "waiting": waiting(word)}
+
+
 def entry(subject: Subject) -> dict[str, Any]:
     """The task as it stands in JSON. `next` and a waiting's `until` are there only where there is something to say."""
     task, tree = subject.task, subject.worktree

@@ -79,7 +79,7 @@ def _task(row: Document) -> Sequence[str]:
         _of_kind(run) if run else "",
         f"#{pull['number']}" if pull else "",
         action["action"] if action else word["reason"] if word else "",
-        row["title"],
+        row["title"] or "",
     )
 
 

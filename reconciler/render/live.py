@@ -21,7 +21,7 @@ from reconciler.observed import Observed
 from reconciler.planner import Plan
 from reconciler.reasons import Reason
 from reconciler.render.columns import GAP, RANKS, Columns
-from reconciler.render.entry import subjects
+from reconciler.render.entry import running, subjects
 from reconciler.render.safe import line
 from reconciler.render.status import (
     NOTHING_RECORDED,
@@ -68,7 +68,7 @@ def picture(document: dict[str, Any], size: Size, now: datetime, said: Said = la
 
 def live_runs(decided: Plan, observed: Observed) -> dict[str, RunId]:
     """What runs at this moment for each task: its agent, or a check of its work."""
-    found = (subject for epic in decided.epics for subject in subjects(epic, observed))
+    found = (subject for epic in decided.epics for subject in (*subjects(epic, observed), *running(epic, observed)))
     return {subject.task.id: subject.run.id for subject in found if subject.run and subject.run.alive}
 
 
@@ -105,6 +105,11 @@ class _Block:
 
     def heading(self, width: int) -> Text:
         counts = self.epic["counts"]
+        if counts["tasks"] is None:
+            known = Text(f"{len(self.epic['tasks'])} at work, tasks unknown", "yellow")
+            name = Text(line(self.epic["name"]), "bold")
+            name.truncate(max(width - known.cell_len - GAP, 8), overflow="ellipsis")
+            return Text.assemble(name, " " * GAP, known)
         merged = f" ({counts['merged']} merged)" if counts["merged"] != counts["closed"] else ""
         words = [
             Text(f"{counts['closed']}/{counts['tasks']} closed"),

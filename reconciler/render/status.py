@@ -170,9 +170,12 @@ def _heading(epic: dict[str, Any]) -> Text:
     found = Text.assemble((line(epic["name"]), "bold"))
     if epic["epic"]:
         found.append(f"  {line(epic['epic'])}", "dim")
-    found.append("  ").append_text(bar(counts, BAR))
+    if counts["tasks"] is None:
+        found.append("  tasks unknown", "yellow")
+    else:
+        found.append("  ").append_text(bar(counts, BAR)).append(f"  {counts['closed']}/{counts['tasks']} closed")
     used = spend.words(epic["spend"])
-    return found.append(f"  {counts['closed']}/{counts['tasks']} closed" + (f"  {used}" if used else ""))
+    return found.append(f"  {used}" if used else "")
 
 
 def _conditions(found: Sequence[dict[str, str]]) -> Rows:
@@ -210,7 +213,7 @@ def _cells(entry: Entry, now: datetime) -> tuple[str, ...]:
     started = run["startedAt"] if run and alive(entry) else None
     return (
         line(entry["id"]),
-        line(entry["title"], TITLE_MOST),
+        line(entry["title"] or "", TITLE_MOST),
         entry["phase"] or "",
         "" if run is None else "check" if run["kind"] == "check" else f"attempt {run['attempt']}",
         span((now - stamped(started)).total_seconds()) if started else "",
