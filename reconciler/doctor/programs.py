@@ -174,10 +174,13 @@ def _finding(asked: _Asked) -> Finding:
 
 def _installed(asked: _Asked, path: str, version: Version) -> Finding:
     name, found = asked.program.name, f"{'.'.join(map(str, version))} ({path})"
-    troubles = [each.what for each in asked.program.troubles if each.first <= version < each.mended]
+    troubles = [each for each in asked.program.troubles if each.first <= version < each.mended]
     if troubles:
-        hint = f"install another version of {name}"
-        return Finding(name=name, state=State.WARNING, found=found, message="; ".join(troubles), hint=hint)
+        said, hint = "; ".join(each.what for each in troubles), f"install another version of {name}"
+        refused = bool(asked.why) and any(each.refused for each in troubles)
+        message = f"{said}; and it is needed: {asked.why}" if refused else said
+        state = State.PROBLEM if refused else State.WARNING
+        return Finding(name=name, state=state, found=found, message=message, hint=hint)
     login = asked.program.login
     if login is None or version < login.since:
         return Finding(name=name, found=found)

@@ -301,6 +301,17 @@ def test_versions_of_bd_that_do_harm_are_named(place: Patient, version: str, tro
     assert trouble in found.message and found.found.startswith(version)
 
 
+def test_a_bd_that_is_never_run_is_a_problem_where_the_tasks_are_in_its_database(place: Patient) -> None:
+    place.program("bd", 'test "$1" = version && echo "bd version 0.20.1 (dev)"')
+    (place.root / ".beads").mkdir()
+    (place.root / ".beads/beads.db").touch()
+
+    found = place.says("bd")
+
+    assert found.state is PROBLEM and "not supported" in found.message and "beads.db" in found.message
+    place.reconcile("doctor", code=1)
+
+
 @pytest.mark.parametrize("script", ["printf 'what?\\033[2J'", "echo 'error 1.2.3'; exit 3", "true"])
 def test_a_program_that_does_not_say_its_version_is_told(place: Patient, script: str) -> None:
     place.program("br", script)

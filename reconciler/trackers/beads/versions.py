@@ -46,15 +46,16 @@ _UNTIL: dict[Can, Version] = {Can.LIST_NEEDS_FLAT: (0, 60, 0)}
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A range of versions that are known to hurt: from the first, up to the one that mended it."""
+    """A range of versions that are known to hurt: from the first, up to the one that mended it. `refused`: we run none."""
 
     first: Version
     mended: Version
     what: str
+    refused: bool = False
 
 
 TROUBLES = (
-    Trouble((0, 0, 0), OLDEST, "it can't change labels of a task, and is not supported"),
+    Trouble((0, 0, 0), OLDEST, "it can't change labels of a task, and is not supported", refused=True),
     Trouble((0, 51, 0), (0, 53, 0), "its released programs can't open their own database"),
     Trouble((0, 56, 0), (0, 57, 0), "it can't export"),
     Trouble((0, 59, 0), (0, 59, 1), "its 'list --json' prints no JSON"),
