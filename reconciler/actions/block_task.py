@@ -60,6 +60,8 @@ def _problem(job: Job) -> tuple[Reason, str] | None:
         return None
     if verdict.reason is Reason.CONFLICT and job.spec.merge.on_conflict is OnConflict.BLOCK:
         return verdict.reason, verdict.message
+    if verdict.reason is Reason.NO_CHANGES and job.landed_before:
+        return verdict.reason, f"{verdict.message}, and what it did before has landed already as #{job.number}"
     if job.exhausted:
         return verdict.reason, f"{verdict.message}; all {job.spec.agent.max_attempts} attempts are used"
     return None

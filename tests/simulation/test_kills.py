@@ -13,7 +13,7 @@ from stories import Story, Teller, inline, open_pulls
 
 from reconciler.desired import MergeMode, OnConflict
 from reconciler.memory import Fault, World
-from reconciler.names import PrNumber, TaskId
+from reconciler.names import PrNumber, RunKind, TaskId
 from reconciler.observed import PullState
 
 
@@ -130,6 +130,11 @@ STORIES = {
     "a person opens a finished task again": Story(
         deeds={"x-1": ("commit p; exit 0", "commit again; exit 0")},
         people={25: lambda world: world.edit("x-1", status="open")},
+    ),
+    "a person opens a finished task again, and there is nothing left to do": Story(
+        deeds={"x-1": ("commit p; exit 0", "exit 0")},
+        people={25: lambda world: world.edit("x-1", status="open")},
+        ends=lambda world: _needs_human("x-1")(world) and sum(run.kind is RunKind.WORK for run in world.processes) == 2,
     ),
     "a person puts a task off, and later on no more": Story(
         epic=worlds.an_epic(merge={"protected_paths": ("p",)}),
