@@ -47,6 +47,7 @@ PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created
 NEEDS_HUMAN = "needs-human"
 STOPPED = "reconcile:stopped"
 TAKEN = "reconcile:taken"
+OURS = frozenset({*PHASES, NEEDS_HUMAN, STOPPED, TAKEN})
 LOST_CHECKS_MOST = 3
 KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of memory sends
 
@@ -429,6 +430,12 @@ class Job:
         return ended is not None and last.started_at < self.task.updated_at <= ended
 
     @property
+    def landed_before(self) -> bool:
+        """True when its pull request was merged, and what counts has begun anew since."""
+        pull = self.pull
+        return isinstance(pull, PullRequest) and pull.state is PullState.MERGED and not self.landed and not self.merged
+
+    @property
     def blocked_by_its_agent(self) -> bool:
         """True when the task was set `blocked` before its newest attempt was over: at its start it was not."""
         last = self.last
@@ -488,6 +495,13 @@ class Job:
     @property
     def base_head(self) -> Sha | None:
         return self.base.head if isinstance(self.base, Base) else None
+
+
+def left_over(task: Task) -> frozenset[str]:
+    """The labels of ours that say nothing any more of a closed task. That of its landing stays, with its number."""
+    if "phase:merged" in task.labels:
+        return task.labels & (OURS - {"phase:merged"})
+    return frozenset(label for label in task.labels if label in OURS or label.startswith("pr:"))
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import TypeVar
 from reconciler import forge_checks
 from reconciler.desired import Desired, EpicSpec
 from reconciler.graph import Index, order
-from reconciler.job import Job
+from reconciler.job import Job, left_over
 from reconciler.names import TaskId, check_subject, split_key, task_for_key
 from reconciler.observed import Candidate, Graph, Observed, Run, Task, Unknown, WorktreeFault
 from reconciler.pauses import Hold, spawn_hold
@@ -57,7 +57,7 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
     left = (index.graph[id] for id, name in owned.items() if name == crew.spec.name)
     for task in sorted({task.id: task for task in (*crew.members, *left)}.values(), key=order):
         owner = None if owned[task.id] == crew.spec.name else owned[task.id]
-        if task.closed and (owner or not _something_left(task.id, observed)):
+        if task.closed and (owner or not _something_left(task, observed)):
             continue
         # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
         blocked_by = index.blocked_by(task.id) or tuple(
@@ -149,8 +149,11 @@ def _has_yet_to_land(id: TaskId, spec: EpicSpec, observed: Observed, index: Inde
     return _job(task, spec, observed).finished_by_agent
 
 
-def _something_left(task: TaskId, observed: Observed) -> bool:
+def _something_left(closed: Task, observed: Observed) -> bool:
     """True when a closed task may still want something; silence of a source is no sign that nothing is left."""
+    if left_over(closed):
+        return True
+    task = closed.id
     sources = (observed.worktrees, observed.branches, observed.pull_requests, observed.runs)
     if any(isinstance(source, Unknown) for source in sources):
         return True

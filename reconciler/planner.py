@@ -304,7 +304,9 @@ def _without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]
 
 
 def _phase(job: Job) -> SetPhase | None:
-    return None if holds.not_for_us(job) or holds.somebody_elses(job) else SetPhase.due(job)
+    # Once a task is closed, whoever had it: labels of ours that stay on it would be for ever.
+    hands_off = holds.not_for_us(job) or (not job.done and holds.somebody_elses(job))
+    return None if hands_off else SetPhase.due(job)
 
 
 def _declared(crew: Crew) -> Iterator[Action]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.actions.base import Action
-from reconciler.job import PHASES, Job
+from reconciler.job import PHASES, Job, left_over
 from reconciler.names import TaskId
 from reconciler.observed import RunState, Unknown
 from reconciler.ports import Change, Ports
@@ -29,6 +29,8 @@ class SetPhase(Action):
         if job.live and job.live.state is RunState.ENDING:
             return None  # what its agent wrote last is told from what people wrote by when that was
         wanted, unwanted = _wanted(job), _unwanted(job)
+        if job.done and not job.landed and not job.live:
+            wanted, unwanted = frozenset(), left_over(job.task)
         add, remove = wanted - job.task.labels, (unwanted - wanted) & job.task.labels
         if not add and not remove:
             return None
