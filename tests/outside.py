@@ -53,6 +53,17 @@ def _npm(package: str, version: str, binary: str) -> Program:
     )
 
 
+def _cargo(crate: str, version: str, binary: str) -> Program:
+    """Built by the newest compiler that rustup has here: what it needs may be newer than the stable one."""
+    build = (
+        'command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup" >&2; exit 1; }; '
+        "rustup run nightly cargo --version >/dev/null 2>&1 && with=+nightly; "
+        'cargo $with install --locked --root . --version "$1" "$0" || { echo "if it wants a newer rustc: '
+        'rustup toolchain install nightly" >&2; exit 1; }'
+    )
+    return Program(version=version, install=("sh", "-c", build, crate, version), binary=f"bin/{binary}")
+
+
 def _pip(package: str, version: str, binary: str) -> Program:
     """In a virtual environment of its own: what others pin is not what we pin."""
     return Program(
@@ -66,6 +77,8 @@ PROGRAMS: dict[str, Program] = {
     # The last generation on SQLite that builds without a C compiler, and the newest one, which holds a whole Dolt.
     "bd-sqlite": _go("github.com/steveyegge/beads", "cmd/bd", "0.47.1", CGO_ENABLED="0"),
     "bd": _go("github.com/steveyegge/beads", "cmd/bd", "1.3.0", "-tags=gms_pure_go", CGO_ENABLED="1"),
+    # The Beads that others wrote anew, on an SQLite of their own; half an hour to build.
+    "br": _cargo("beads_rust", "0.7.6", "br"),
     "aider": _pip("aider-chat", "0.86.2", "aider"),
     "claude": _npm("@anthropic-ai/claude-code", "2.1.330", ".bin/claude"),
     "codex": _npm("@openai/codex", "0.169.0", ".bin/codex"),

@@ -57,6 +57,16 @@ def holds_database(beads: Path) -> str | None:
     return sqlite if sqlite and _settings(beads / "config.yaml").get("no-db") is not True else None
 
 
+def made_by_br(beads: Path) -> str | None:
+    """The file that says that `br` (beads_rust) has made the database in use, or has made it over for itself; or None.
+
+    Its engine keeps files of its own beside a database, and each time looks whether they are there.
+    """
+    database = holds_database(beads)
+    beside = (f"{database}.fsqlite-migration-state", f"{database}-fsqlite-ns-gate")
+    return next((name for name in beside if database and (beads / name).exists()), None)
+
+
 def prepare(beads: Path) -> None:
     """Keep our own files out of git, and write down the prefix where there is no config.yaml. Only under the lock."""
     ignored = beads / ".gitignore"

@@ -199,6 +199,26 @@ def test_no_other_program_is_taken_for_bd(fake: Fake) -> None:
     assert fake.calls() == []
 
 
+@pytest.mark.parametrize("beside", ["beads.db.fsqlite-migration-state", "beads.db-fsqlite-ns-gate"])
+def test_no_bd_is_run_on_a_database_of_br(fake: Fake, beside: str) -> None:
+    for name in ("beads.db", beside):
+        (fake.main / ".beads" / name).touch()
+
+    with pytest.raises(PermanentError, match="keeps the tasks") as said:
+        fake.tracker().tasks()
+    with pytest.raises(PermanentError, match="keeps the tasks"):
+        fake.tracker().write([Change(task=TaskId("x-1"), title="new")])
+    assert beside in str(said.value) and "br sync --flush-only" in str(said.value.hint)
+    assert not (fake.here / "calls").exists()
+
+
+def test_what_br_has_left_beside_no_database_of_its_own_says_nothing(fake: Fake) -> None:
+    (fake.main / ".beads" / "beads.db.fsqlite-migration-state").touch()
+    (fake.main / ".beads" / "dolt").mkdir()
+
+    assert set(fake.tracker().tasks()) == {"x-1"}
+
+
 @pytest.mark.parametrize("version", ["0.20.1", "0.24.0"])
 def test_a_version_that_cannot_change_labels_is_refused_by_name(fake: Fake, version: str) -> None:
     fake.does(version=version)

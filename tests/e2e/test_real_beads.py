@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from databases import QUIET, Database, database
+from outside import outside
 from strangers import AGENT, Place, until
 
 KINDS = [
@@ -201,3 +203,34 @@ def test_a_watch_notices_what_people_do_in_the_database(tmp_path: Path, kind: st
     finally:
         watcher.send_signal(signal.SIGTERM)
         watcher.communicate()
+
+
+@pytest.mark.parametrize("first", ["br", "bd-sqlite"])
+def test_tasks_that_br_keeps_are_left_alone_and_the_way_out_that_is_said_is_one(tmp_path: Path, first: str) -> None:
+    place = Place(tmp_path)
+    br, bd = outside("br"), outside("bd-sqlite")
+    place.env["PATH"] = f"{bd.parent}:{place.env['PATH']}"
+
+    def run(program: Path, *args: str) -> str:
+        quiet = place.env | dict.fromkeys(QUIET, "1")
+        return subprocess.run(
+            (program, *args), cwd=place.root, env=quiet, check=True, capture_output=True, text=True
+        ).stdout
+
+    maker, options = (br, ()) if first == "br" else (bd, ("--skip-hooks",))
+    run(maker, "init", "--prefix=demo", *options)
+    task = json.loads(run(maker, "create", "Do it", "--description=d", "--json"))["id"]
+    run(br, "list")  # from then on the database is one of br, whoever made it
+    before = run(br, "list", "--json")
+    manifest = place.manifest(tasks=[])
+
+    place.reconcile("apply", "-f", str(manifest), code=None)
+    said = place.reconcile("status") + place.reconcile("doctor", code=1)
+
+    assert "br (beads_rust) keeps the tasks" in said and "br sync --flush-only" in said
+    assert run(br, "list", "--json") == before
+    run(br, "sync", "--flush-only")
+    for file in (place.root / ".beads").glob("beads.db*"):
+        file.rename(tmp_path / file.name)
+    place.reconcile("apply", "--wait", "-f", str(manifest))
+    assert place.subjects() == ["Do it", "Begin"] and place.tasks()["Do it"]["id"] == task

@@ -18,7 +18,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from reconciler import shell
 from reconciler.errors import PermanentError, TemporaryError
 from reconciler.shell import Finished
-from reconciler.trackers._settings import holds_database
+from reconciler.trackers._settings import holds_database, made_by_br
 from reconciler.trackers.beads import decoding, versions
 from reconciler.trackers.beads.versions import Can, Version
 
@@ -80,6 +80,13 @@ class Bd:
 
     def program(self) -> Program:
         """The one on the PATH, asked for its version once. Raises PermanentError where there is none that can be used."""
+        if beside := made_by_br(self.beads):
+            raise PermanentError(
+                f"br (beads_rust) keeps the tasks ({self.beads / beside}), and it is not used: its 'create' takes no id, so a "
+                "task could be made twice, and its 'list' tells no dependencies; bd would break its database",
+                hint="run 'br sync --flush-only' and move beads.db* out of .beads/: the built-in store goes on with "
+                "issues.jsonl; where bd is to keep them, make its database anew",
+            )
         path = shutil.which("bd", path=self.environ.get("PATH"))
         if path is None:
             other = shutil.which("br", path=self.environ.get("PATH"))
