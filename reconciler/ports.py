@@ -400,9 +400,11 @@ class Assignment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """How an agent is started: `argv`, never by a shell; `env` is set for it, `pass_env` kept of the caller's although
-    it looks secret. With `prompt_on_stdin` its standard input is the prompt, else it is empty."""
+    it looks secret. With `prompt_on_stdin` its standard input is the prompt, else it is empty. `before`: what is run in the
+    worktree first, each an argv."""
 
     argv: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
     prompt_on_stdin: bool = False

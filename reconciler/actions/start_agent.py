@@ -130,7 +130,7 @@ class StartAgent(Action):
             id=self.run,
             task=self.subject.id,
             manifest=self.spec.name,
-            steps=(*setup, started.argv),
+            steps=(*setup, *started.before, started.argv),
             cwd=place.path,
             setup_steps=len(setup),
             ready_marker=place.ready_marker,

@@ -20,6 +20,8 @@ _NUMBER = r"([\d.,]+)([kM]?)"
 _ANSWERED = re.compile(rf"^Tokens: {_NUMBER} sent.*? {_NUMBER} received\.", re.MULTILINE)
 _COST = re.compile(r"Cost: \$[\d.,]+ message, \$([\d.,]+) session\.")
 _FAILED = re.compile(r"^(litellm\.\w+.*|Model \S+ has hit a token limit!)$", re.MULTILINE)
+# It keeps a map of the code in the worktree, and no option says where; this keeps it out of git's sight, and of salvage.
+_HIDE_THE_MAP = "mkdir -p .aider.tags.cache.v4 && echo '*' > .aider.tags.cache.v4/.gitignore"
 _UNIT = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
@@ -41,6 +43,7 @@ class Aider:
                 f"--message-file={given.values.get('prompt_file', '')}",
                 *chosen,
             ),
+            before=(("/bin/sh", "-c", _HIDE_THE_MAP),),
             env={"AIDER_ANALYTICS": "false"},
             pass_env=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY"),
         )

@@ -53,6 +53,7 @@ def test_what_it_commits_lands(place: AgentPlace, script: str, costs: bool) -> N
     spend = place.task()["spend"]
     assert spend["tokens"] >= 1100
     assert (spend["usd"] > 0) is costs
+    assert place.git("for-each-ref", "refs/reconcile/salvage") == ""  # it leaves nothing of its own in the worktree
     kept = b"".join(path.read_bytes() for path in place.root.glob(".git/reconcile/**/*") if path.is_file())
     assert SECRET.encode() not in kept
 
