@@ -191,6 +191,18 @@ def test_what_runs_is_found_agents_and_checks():
     }
 
 
+def test_the_last_words_of_a_check_are_said_to_be_its_own():
+    rows = {
+        task: line
+        for line in shown(busy(), 160, 60, lambda task: "12 passed")
+        for task in ("x-5", "x-7")
+        if task in line
+    }
+
+    assert "check: 12 passed" in rows["x-5"]
+    assert "12 passed" in rows["x-7"] and "check:" not in rows["x-7"]
+
+
 # --- how it fits -----------------------------------------------------------------------------------------------
 
 

@@ -251,7 +251,8 @@ class Picture:
             shown = Text(f"quiet for {still}  ", "yellow") if (still := quiet(entry, self._at)) else Text()
             said = moment.said(entry["id"])
             if said:
-                return shown.append(said)
+                # Whose words they are: without that, those of a check read as the agent's.
+                return shown.append("check: " if entry["run"]["kind"] == "check" else "").append(said)
             # A check that is content says nothing: what it is about is more than an empty cell.
             doing = Text(line(word["message"]), "dim") if word else Text()
             return shown.append_text(self._columns.instead_of_note(entry) or doing)
