@@ -12,8 +12,8 @@ import pytest
 from gitrepo import GitRepo
 
 from reconciler.desired import MergeMethod
-from reconciler.errors import ChangedError, PermanentError
-from reconciler.forges.local import LocalForge, message
+from reconciler.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.forges.local import LocalForge, candidates, message
 from reconciler.git import GitError
 from reconciler.names import PrNumber, Sha, TaskId
 from reconciler.observed import Candidate, Conflict
@@ -63,6 +63,28 @@ def test_a_submodule_that_a_branch_changes_is_told_from_a_file(
     candidate = merged(forge, repo.head("main"), head)
 
     assert (candidate.changed, candidate.submodules) == ({"new", "dir/sub"}, {"dir/sub"})
+
+
+def test_a_merge_at_which_git_gets_nowhere_is_not_tried_at_every_look(
+    repo: GitRepo, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, base, tries, now = repo.branch(BRANCH, {"new": "1\n"}), repo.head("main"), [], [1000.0]
+
+    def endless(*_: object, **__: object) -> None:
+        tries.append(now[0])
+        now[0] += 120.0
+        raise TemporaryError("git did not end within 120 s", delay=30.0)
+
+    monkeypatch.setattr(candidates.time, "monotonic", lambda: now[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(candidates, "merge", endless)
+        for _ in range(10):
+            with pytest.raises(TemporaryError, match="did not end"):
+                forge.candidate(base, head)
+    assert tries == [1000.0]
+
+    now[0] += 20 * 120.0
+    assert merged(forge, base, head).changed == {"new"}
 
 
 def test_computing_a_candidate_writes_nothing_to_the_repository(repo: GitRepo, forge: LocalForge) -> None:

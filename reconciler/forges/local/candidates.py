@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
+from reconciler.errors import ReconcileError
 from reconciler.forges.local.bench import BEADS, Bench, Benches
 from reconciler.git import Git, GitError
 from reconciler.names import Sha
 from reconciler.observed import Candidate, Conflict
 
 REMEMBERED = 16_384
+# Objects can be made by hand at which git works for as long as it is let: all else would wait for them at every look.
+LONG_S = 10.0
+RESTS = 20  # times as long as it took
 
 
 class Candidates:
@@ -21,10 +27,11 @@ class Candidates:
         self.benches = Benches(git)
         self._pairs: dict[tuple[Sha, Sha], Candidate | Conflict] = {}
         self._newest: dict[Sha, Candidate | Conflict] = {}
+        self._failed: dict[Sha, tuple[float, ReconcileError]] = {}  # by head: until when it is not tried again
 
     def judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
         """The tree that landing `head` on `base` makes, or why git can't make one."""
-        found = self._pairs.get((base, head)) or self._judge(base, head)
+        found = self._pairs.get((base, head)) or self._tried(base, head)
         if len(self._pairs) >= REMEMBERED:
             self._pairs.clear()
             self._newest.clear()
@@ -43,6 +50,19 @@ class Candidates:
         """Compute anew from now on. A merge driver or another git may have changed what a merge gives."""
         self._pairs.clear()
         self._newest.clear()
+
+    def _tried(self, base: Sha, head: Sha) -> Candidate | Conflict:
+        begun = time.monotonic()
+        until, error = self._failed.get(head, (begun, None))
+        if error and begun < until:
+            raise error.with_traceback(None)
+        try:
+            return self._judge(base, head)
+        except ReconcileError as failed:
+            took = time.monotonic() - begun
+            if took > LONG_S:
+                self._failed[head] = begun + RESTS * took, failed
+            raise
 
     def _judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
         with self.benches.at(base, quarantined=True) as bench:
