@@ -61,7 +61,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
     runs = ask(ports.runner.runs)
     tasks = ask(ports.tracker.tasks)
     since = ask(ports.runner.since)
-    prefix = ask(ports.tracker.prefix)
+    # One that does not answer may take long for it, and is not waited for twice.
+    prefix = tasks if isinstance(tasks, Unknown) else ask(ports.tracker.prefix)
     pulls = ask(ports.forge.pull_requests)
     work = since if isinstance(since, Unknown) else _by_task(runs)  # nobody else knows from where attempts count
     look = _Look(ports, desired, _bases(ports, desired), _base_names(desired, tasks, prefix))

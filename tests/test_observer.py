@@ -124,6 +124,19 @@ def test_no_source_ends_the_look(monkeypatch: pytest.MonkeyPatch, method: str, e
     assert not risky & {type(action).__name__ for action in decided.actions}
 
 
+def test_a_tracker_that_does_not_answer_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> str:
+        world.later(seconds=10)
+        raise TemporaryError("later")
+
+    world = a_world()
+    before = world.now
+    for method in ("tasks", "prefix"):
+        monkeypatch.setattr(world, method, silent)
+    assert isinstance(look(world).tasks, Unknown)
+    assert (world.now - before).total_seconds() == 10
+
+
 def test_without_the_last_retry_nobody_knows_how_many_attempts_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
     def silent() -> None:
         raise TemporaryError("later")

@@ -236,6 +236,14 @@ def test_a_program_of_another_kind_is_refused_with_what_it_said(fake: Fake, scri
         fake.tracker().tasks()
 
 
+@pytest.mark.parametrize(("script", "said"), [("exit 0", "nothing .exit status 0"), ("echo no >&2; exit 3", "'no'")])
+def test_one_that_does_not_say_what_it_is_is_quoted(fake: Fake, script: str, said: str) -> None:
+    (fake.here / "bin" / "bd").write_text(f"#!/bin/sh\n{script}\n")
+
+    with pytest.raises(PermanentError, match=f"does not say its version, but {said}"):
+        fake.tracker().tasks()
+
+
 @pytest.mark.parametrize(("version", "said"), [("1.0.4", "issues.jsonl"), ("0.59.0", "no JSON"), ("1.3.0", None)])
 def test_versions_that_are_known_to_hurt_are_warned_of_by_name(fake: Fake, version: str, said: str | None) -> None:
     fake.does(version=version)

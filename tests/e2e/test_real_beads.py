@@ -234,3 +234,37 @@ def test_tasks_that_br_keeps_are_left_alone_and_the_way_out_that_is_said_is_one(
         file.rename(tmp_path / file.name)
     place.reconcile("apply", "--wait", "-f", str(manifest))
     assert place.subjects() == ["Do it", "Begin"] and place.tasks()["Do it"]["id"] == task
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("words", ["echo '<html>502'", "echo '[]'", "exit 0", "sleep 40"])
+def test_while_bd_says_nothing_of_use_nothing_is_lost_and_nothing_done_twice(tmp_path: Path, words: str) -> None:
+    project = Project(tmp_path, "bd-sqlite")
+    epic = project.db.make("Rewrite it", "--type=epic")
+    for n in ("one", "two", "three"):
+        project.db.make(f"Do {n}", f"--parent={epic}")
+    starts, odd, folder = tmp_path / "starts", tmp_path / "odd", tmp_path / "bin"
+    folder.mkdir()
+    (folder / "bd").write_text(f'#!/bin/sh\ntest -e {odd} && {{ {words}; exit; }}\nexec {outside("bd-sqlite")} "$@"\n')
+    (folder / "bd").chmod(0o755)
+    project.env["PATH"] = f"{folder}:{project.env['PATH']}"
+    agent = {"argv": ["sh", "-c", f'echo "$RECONCILE_TASK" >> {starts}; sleep 8; {AGENT}']}
+    manifest = project.manifest(epic=epic, tasks=[], maxAgents=2, agent=agent)
+
+    watch = project.start("watch", "-f", str(manifest), "--interval", "3s")
+    until(lambda: starts.exists() and len(starts.read_text().split()) == 2, LONG_S)
+    odd.touch()
+    said = project.reconcile("status", timeout=LONG_S)
+    time.sleep(10)
+    watch.kill()
+    watch.communicate()
+    tasks = {run.parent.name for run in (project.root / ".git/reconcile/runs/work").glob("*/*")}
+    odd.unlink()
+    ended = project.reconcile("watch", "--until-done", timeout=LONG_S)
+
+    assert "tasks unknown" in said and len(tasks) == 2
+    assert sorted(project.subjects()) == ["Begin", "Do one", "Do three", "Do two"], ended
+    assert len(starts.read_text().split()) == 3
+    assert {task["status"] for task in project.tasks().values()} == {"closed"}
+    assert project.leftovers() == []

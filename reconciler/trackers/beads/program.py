@@ -154,9 +154,10 @@ class Bd:
         finished = shell.run((path, "version"), env=self._env(), cwd=self.main, timeout_s=VERSION_S)
         version = versions.parsed(finished.text)
         if finished.code or version is None:
-            first = (finished.text.strip() or finished.complaint).partition("\n")[0][:80]
+            said = finished.text.strip() or decoding.complaint(0, b"", finished.err)
+            told = repr(said.partition("\n")[0][:80]) if said else "nothing"
             raise PermanentError(
-                f"{path} does not say its version, but {first!r} (exit status {finished.code})",
+                f"{path} does not say its version, but {told} (exit status {finished.code})",
                 hint="is this the 'bd' of Beads? run 'bd version' yourself",
             )
         return version
