@@ -665,7 +665,6 @@ def test_an_approval_outlives_the_base_being_merged_into_the_branch_and_nothing_
     assert (there.pull().head, there.pull().approved) == (other, None)
 
 
-@pytest.mark.slow
 def test_what_is_put_into_the_merge_of_a_base_was_approved_by_nobody(there: Place) -> None:
     number, head = there.offered()
     there.forge.approve(number, head)
