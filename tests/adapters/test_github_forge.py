@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import on_github
 import pytest
@@ -358,6 +359,17 @@ def test_a_head_is_at_least_as_old_as_the_first_check_of_it_that_ended(there: Pl
     there.again()  # a program that was just started has seen nothing before
 
     assert there.pull().seen_at == ended
+
+
+def test_what_was_checked_before_it_was_offered_may_be_checked_further(there: Place) -> None:
+    head = there.clone.branch("agent/x-1", {"new": "1\n"})
+    there.clone.git("push", "--quiet", "origin", "agent/x-1", env=there.environ)
+    there.app.check(head, "ci", "success").completed_at -= timedelta(minutes=5)
+
+    there.forge.open(X, head, "Do it", "")
+
+    seen = there.pull()
+    assert seen.seen_at and seen.opened_at and seen.settled_at and seen.seen_at >= seen.opened_at > seen.settled_at
 
 
 @pytest.mark.slow

@@ -134,7 +134,10 @@ class Look:
     def since(self, pull: Pull) -> datetime | None:
         """Since when a pull request is known to have the head that it has: by us, or by a check of it that has ended."""
         seen = self._since.get((pull.number, pull.head))
-        return min(seen, pull.checked_at) if seen and pull.checked_at else seen
+        if seen is None or pull.checked_at is None:
+            return seen
+        # A branch may have been pushed, and checked, long before: opening it begins further checks.
+        return min(seen, max(pull.checked_at, pull.opened_at))
 
     # --- asking --------------------------------------------------------------------------------------------
 
