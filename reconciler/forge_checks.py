@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from reconciler.desired import MergePolicy, NoChecks
-from reconciler.observed import CheckResult, ForgeCheck, PullRequest, Rerun, Rules
+from reconciler.observed import CheckResult, ForgeCheck, PullRequest, Rules
 
 LOOK_AGAIN = timedelta(seconds=15)
 SHOWS_UP_WITHIN = timedelta(minutes=10)
@@ -20,6 +20,7 @@ NONE_WITHIN = timedelta(seconds=30)
 NEXT_WITHIN = timedelta(seconds=10)  # after the end of one check, for another that waits for it
 STARTS_WITHIN = timedelta(minutes=2)  # after it was asked to run again; else that went astray
 ASKED_MOST = 3
+OVER_WITHIN = timedelta(hours=1)  # after the end of one check, for the rest of its workflow
 OUTAGE_WITHIN = timedelta(minutes=30)
 OUTAGE_FROM = 3  # pull requests that a check fails on one after the other, and none that it passes on
 NAMED_MOST = 5
@@ -66,14 +67,14 @@ def judged(
             f"{_named(failed)} fails on {OUTAGE_FROM} pull requests or more and passes on none: an outage?",
             now + LOOK_AGAIN,
         )
-    return _run_twice(found, bad, pull.rerun, now)
+    return _run_twice(found, bad, pull, now)
 
 
 def outages(pulls: Iterable[PullRequest], now: datetime) -> frozenset[str]:
     """The checks that failed on one pull request after the other lately, and since then passed on none."""
     lately: dict[str, list[tuple[datetime, CheckResult]]] = {}
     for pull in pulls:
-        if pull.settled_at is None or now - pull.settled_at > OUTAGE_WITHIN:
+        if pull.settled_at is None or abs(now - pull.settled_at) > OUTAGE_WITHIN:
             continue
         for check in pull.checks or ():
             lately.setdefault(check.name, []).append((pull.settled_at, check.result))
@@ -86,7 +87,8 @@ def _only_failures(ends: Sequence[tuple[datetime, CheckResult]]) -> bool:
     return len(failed) >= OUTAGE_FROM and not any(at >= min(failed) for at in passed)
 
 
-def _run_twice(found: Judged, bad: Sequence[ForgeCheck], rerun: Rerun | None, now: datetime) -> Judged:
+def _run_twice(found: Judged, bad: Sequence[ForgeCheck], pull: PullRequest, now: datetime) -> Judged:
+    rerun = pull.rerun
     workflows = {check.workflow for check in bad if check.workflow is not None}
     others = any(check.workflow is None for check in bad if check.result is CheckResult.FAILED)
     astray = rerun is not None and any(check.number in rerun.after for check in bad)
@@ -94,10 +96,24 @@ def _run_twice(found: Judged, bad: Sequence[ForgeCheck], rerun: Rerun | None, no
         return Judged(CheckResult.PENDING, f"to run again: {_named(check.name for check in bad)}", now + LOOK_AGAIN)
     if workflows and not others and (rerun is None or (astray and rerun.times < ASKED_MOST)):
         message = f"{found.message}; it runs once more, as that may be chance"
+        if rest := _at_work(workflows, pull, now):
+            return Judged(
+                CheckResult.PENDING, f"{message}, once its workflow is over: {_named(rest)}", now + LOOK_AGAIN
+            )
         return Judged(CheckResult.PENDING, message, again=tuple(sorted(workflows)))
     if rerun and rerun.names and found.result is CheckResult.FAILED and not astray:
         return replace(found, message=f"{found.message} (also when it was run again)")
     return found
+
+
+def _at_work(workflows: Collection[int | None], pull: PullRequest, now: datetime) -> list[str]:
+    """What still runs in these workflows: the forge runs nothing of one again before all of it is over.
+
+    One that waits for a person, or for a machine that nobody has, is not waited for.
+    """
+    if pull.settled_at and now - pull.settled_at > OVER_WITHIN:
+        return []
+    return [c.name for c in pull.checks or () if c.workflow in workflows and c.result is CheckResult.PENDING]
 
 
 def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime) -> Judged:

@@ -87,13 +87,14 @@ def test_what_is_red_on_the_base_too_is_nobodys_fault_but_what_is_red_beside_it_
 # --- chance, and outages --------------------------------------------------------------------------------------
 
 
-def ran(*results: str, rerun: Rerun | None = None, workflow: int | None = 70) -> Judged:
+def ran(*results: str, rerun: Rerun | None = None, workflow: int | None = 70, settled: float = 60) -> Judged:
     """Checks 1, 2, … of one workflow with these results."""
     checks = tuple(
         ForgeCheck(name=f"c{n}", result=CheckResult(result), number=n, workflow=workflow)
         for n, result in enumerate(results, start=1)
     )
-    return judged(worlds.a_pull(checks=checks, seen_at=ago(60), rerun=rerun), RULES, POLICY, NOW)
+    pull = worlds.a_pull(checks=checks, seen_at=ago(60), settled_at=ago(settled), rerun=rerun)
+    return judged(pull, RULES, POLICY, NOW)
 
 
 @pytest.mark.parametrize("results", [("failed",), ("void",), ("passed", "failed"), ("failed", "void")])
@@ -104,6 +105,19 @@ def test_what_is_not_green_runs_once_more_before_anybody_is_blamed(results: tupl
 
 def test_what_is_green_or_runs_is_not_run_again() -> None:
     assert ran("passed").again == ran("pending").again == ran("pending", "passed").again == ()
+
+
+def test_nothing_runs_again_before_the_rest_of_its_workflow_is_over() -> None:
+    """GitHub refuses it, and so would take the second run away."""
+    found = ran("failed", "pending")
+    assert (found.result, found.again) == (CheckResult.PENDING, ())
+    assert found.until and "c2" in found.message
+
+
+def test_a_workflow_that_is_never_over_hides_what_failed_in_it_for_an_hour_at_most() -> None:
+    assert ran("failed", "pending", settled=3601).again == (70,)  # and once that is refused, it is red
+    refused = Rerun(at=ago(5))
+    assert ran("failed", "pending", settled=3601, rerun=refused).result is CheckResult.FAILED
 
 
 def test_what_only_another_program_could_run_again_counts_at_once() -> None:
@@ -162,6 +176,11 @@ def test_one_that_passed_since_ends_an_outage_and_one_from_before_does_not() -> 
 
 def test_failures_of_long_ago_are_no_outage_of_today() -> None:
     assert ended((1801, "failed"), (200, "failed"), (100, "failed")) == frozenset()
+
+
+def test_a_clock_that_was_set_back_makes_no_outage_of_what_failed_once() -> None:
+    assert ended((-4000, "failed"), (-4100, "failed"), (-4200, "failed")) == frozenset()
+    assert ended((-5, "failed"), (200, "failed"), (100, "failed")) == {"ci"}
 
 
 def test_in_an_outage_nobody_is_blamed_and_what_is_red_beside_it_is() -> None:

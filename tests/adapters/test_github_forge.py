@@ -410,13 +410,26 @@ def test_a_second_run_that_was_never_asked_for_can_be_asked_for_again(
 def test_a_second_run_that_github_refuses_is_not_waited_for(there: Place) -> None:
     number, head = there.offered(check="failure")
     workflows = _workflows(there)
-    there.app.check(head, "other", "failure")
-    there.app.checks[0].status = "IN_PROGRESS"  # somebody else had it run again
+    there.hub.fault(faults.refused(403, "Resource not accessible by personal access token"), on="POST /repos")
 
-    with pytest.raises(ChangedError, match="already running"):
-        there.forge._reruns.ask(number, head, (*_workflows(there), *workflows))
+    with pytest.raises(ChangedError, match="not accessible"):
+        there.forge.rerun(number, head, workflows)
 
     assert (seen := there.pull()).rerun and seen.rerun.after == frozenset()
+
+
+@pytest.mark.slow
+def test_a_second_run_that_comes_too_early_is_asked_for_again(there: Place) -> None:
+    """A job that waits for others is not shown before it starts: its workflow looks as if it were over."""
+    number, head = there.offered(check="failure")
+    there.hub.fault(faults.refused(403, "This workflow is already running"), on="POST /repos")
+
+    with pytest.raises(ChangedError, match="already running"):
+        there.forge.rerun(number, head, _workflows(there))
+
+    assert (seen := there.pull()).rerun and seen.rerun.after
+    there.forge.rerun(number, head, _workflows(there))
+    assert [check.result for check in there.pull().checks or ()] == [CheckResult.PENDING]
 
 
 def test_what_another_program_reports_is_not_ours_to_run_again(there: Place) -> None:

@@ -20,6 +20,7 @@ from reconciler.names import PrNumber, Sha
 from reconciler.observed import CheckResult, Rerun
 
 _NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
+_BUSY = "already running"  # jobs that wait for others are not shown before they start
 _ENOUGH = Rerun(at=datetime.fromtimestamp(0, UTC))
 
 
@@ -61,6 +62,7 @@ class Reruns:
         for workflow in workflows:
             answer = self._gh.change("POST", f"{self._slug.path}/actions/runs/{workflow}/rerun-failed-jobs")
             if not answer.ok:
-                # What is not run again is as it was: nothing is waited for.
-                self._notes.asked_again(number, replace(asked, after=[], names=[]))
+                # What is not run again is as it was: nothing is waited for, but the end of what still runs in it.
+                if _BUSY not in answer.text:
+                    self._notes.asked_again(number, replace(asked, after=[], names=[]))
                 raise ChangedError(f"the checks of #{number} are not run again: {answer.message or answer.status}")
