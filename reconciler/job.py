@@ -260,12 +260,12 @@ class Job:
     def protected(self) -> tuple[str, ...]:
         """The protected paths that landing it would change.
 
-        Such are always `.beads/`, where the forge merges that too, and submodules: the commit that one names may be on
-        no server, or the repository that an agent happened to put there.
+        Such are always `.beads/`, or whatever stands in its place, where the forge merges that too; and submodules: the
+        commit that one names may be on no server, or the repository that an agent happened to put there.
         """
         if not isinstance(self.candidate, Candidate):
             return ()
-        globs = [glob_pattern(pattern) for pattern in (*self.spec.merge.protected_paths, ".beads/**")]
+        globs = [glob_pattern(pattern) for pattern in (*self.spec.merge.protected_paths, ".beads", ".beads/**")]
         manifest = self.spec.source.removeprefix(self.spec.repository + "/")
         changed = self.candidate.changed
         found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in globs)}
@@ -329,9 +329,15 @@ class Job:
 
     @property
     def tested_as_it_lands(self) -> bool:
-        """True while the forge tests a head that has all of the base in it."""
+        """True while the forge tests a head that has all of the base in it; for no longer than a check may take."""
         there = self.elsewhere.result is CheckResult.PENDING and isinstance(self.candidate, Candidate)
-        return there and not self.apart and not self.outdated
+        return there and not self.apart and not self.outdated and not self.manual and not self._overdue
+
+    @property
+    def _overdue(self) -> bool:
+        # A job that waits for a machine that nobody has does so for a day, and a status for ever.
+        since = self.open_pull.seen_at if self.open_pull else None
+        return since is not None and abs(self.now - since) > timedelta(seconds=self.spec.merge.timeout_s)
 
     @property
     def _checked_here(self) -> CheckState:
