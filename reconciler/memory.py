@@ -462,7 +462,7 @@ class World:
         fork = self._ancestors(base) & self._ancestors(head)
         own = theirs != frozenset().union(*(self.commits[c] for c in fork))
         tree = self._tree(ours | theirs)
-        is_head = tree == self._tree(theirs)
+        is_head = base in self._ancestors(head)
         return Candidate(base=base, head=head, tree=tree, changed=theirs - ours, own_changes=own, is_head=is_head)
 
     def candidate_commit(self, order: LandOrder) -> Sha:

@@ -15,7 +15,7 @@ from on_github import Place, X
 
 from reconciler.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import CheckResult, PullState, Standing
+from reconciler.observed import Candidate, CheckResult, PullState, Standing
 
 pytestmark = pytest.mark.xdist_group("github")
 
@@ -715,6 +715,48 @@ def test_a_no_and_a_word_to_merge_outlive_the_base_being_merged_into_the_branch(
 
 
 @pytest.mark.slow
+def test_a_no_outlives_the_base_being_merged_whatever_somebody_else_says_of_the_new_head(there: Place) -> None:
+    number, _ = there.offered()
+    there.app.review(number, "alice", "CHANGES_REQUESTED", body="not so")
+    again = updated(there)
+
+    there.app.review(number, "bert", "APPROVED")
+
+    seen = there.pull()
+    assert seen.rejection and (seen.rejection.head, seen.rejection.text) == (again, "alice: not so")
+    assert seen.approved is None
+    there.app.review(number, "alice", "APPROVED")
+    assert ((seen := there.pull()).rejection, seen.approved) == (None, again)
+
+
+@pytest.mark.slow
+def test_a_no_that_was_said_here_is_not_taken_back_by_a_yes_there(there: Place) -> None:
+    number, head = there.offered()
+    there.forge.reject(number, head, "not so")
+    again = updated(there)
+    there.app.review(number, "bert", "APPROVED")
+
+    seen = there.pull()
+
+    assert seen.rejection and (seen.rejection.head, seen.rejection.text) == (again, "not so")
+
+
+@pytest.mark.slow
+def test_an_approval_of_an_older_head_that_is_taken_back_at_the_last_moment_lands_nothing(there: Place) -> None:
+    number, _ = there.offered()
+    review = there.app.review(number, "alice", "APPROVED")
+    again = updated(there)
+    there.app.check(again, "ci", "success")
+    assert there.pull().approved == again
+    order = there.order(number, again)
+
+    review.state = "DISMISSED"
+
+    with pytest.raises(ChangedError, match="what people say"):
+        there.forge.land(order)
+
+
+@pytest.mark.slow
 def test_what_strangers_say_of_a_public_pull_request_is_no_review(there: Place) -> None:
     number, _ = there.offered()
     there.app.review(number, "mallory", "APPROVED").can_push = False
@@ -919,6 +961,40 @@ def test_a_head_that_lacks_some_of_the_base_is_not_what_would_land(there: Place)
 
     there.forge.update(number, head)
     assert there.order(number, there.pull().head).expected.is_head
+
+
+@pytest.mark.slow
+def test_a_head_that_was_tested_with_what_the_base_took_back_is_tested_anew(there: Place) -> None:
+    """Its checks may have run on its merge with that: that the trees are alike again proves nothing of this one."""
+    number, head = there.offered()
+    there.hub.commit(on_github.NAME, "main", {"a": "else\n"})
+    there.hub.commit(on_github.NAME, "main", {"a": on_github.FILES["a"]})
+    there.forge.look.stale()
+
+    assert not there.order(number, head).expected.is_head
+
+
+def test_an_update_that_github_promises_and_does_not_make_is_not_asked_for_on_and_on(there: Place) -> None:
+    number, head = there.offered()
+    there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+    there.hub.fault(
+        faults.refused(202, "Updating pull request branch."), on="PUT /repos/acme/app/pulls/1/update-branch"
+    )
+
+    with pytest.raises(TemporaryError, match="not there yet"):
+        there.forge.update(number, head)
+
+
+@pytest.mark.slow
+def test_a_conflict_that_only_github_finds_is_told(there: Place) -> None:
+    """It knows nothing of merge drivers that git knows, `merge=union` among them."""
+    there.offered({"a": "a\nours\n"})
+    there.hub.commit(on_github.NAME, "main", {".gitattributes": "a merge=union\n", "a": "a\ntheirs\n"})
+
+    seen = there.pull()
+
+    assert isinstance(there.forge.candidate(there.forge.base("main").head, seen.head), Candidate)
+    assert seen.withheld and "conflict" in seen.withheld
 
 
 @pytest.mark.slow

@@ -132,7 +132,9 @@ class GitHubForge:
             return older
         found = self._candidates.judge(base, head)
         if isinstance(found, Candidate):
-            found = replace(found, is_head=found.tree == self._updates.tree(head))
+            # A tree alike is not enough: what was tested may be its merge with what the base has taken back since.
+            whole = found.tree == self._updates.tree(head) and self._history.contains(head, base)
+            found = replace(found, is_head=whole)
         if self._history.is_tip(base):
             self._candidates.note(found)
         return found
@@ -259,25 +261,28 @@ class GitHubForge:
         if pull.open:
             self._branches.bring(pull.base if pull.base in bases else bases[0], pull.task, pull.head)
             here = self._branches.standing(pull.task, pull.head)
+        pull, said = self._as_of_now(pull, said)
         seen = pull.observed(bases, self.look.since(pull), here)
-        about = self._spoken_of(pull, said)
-        here_said = standing(said, about)
-        no = verdicts.rejection(said, about) or pull.rejection_of(about)
+        here_said = standing(said, pull.head)
         return replace(
             seen,
-            approved=pull.head if Verdict.APPROVED in here_said or pull.approved_at(about) else None,
-            rejection=no and replace(no, head=pull.head),
+            approved=pull.head if Verdict.APPROVED in here_said else seen.approved,
+            rejection=verdicts.rejection(said, pull.head) or seen.rejection,
             rerun=self._reruns.of(pull) if pull.open else None,
             merge_now=pull.head if Verdict.MERGE in here_said else None,
         )
 
-    def _spoken_of(self, pull: Pull, said: Reviews) -> Sha:
-        """The newest head that people said something of: the one that there is, or one that only got the base since."""
+    def _as_of_now(self, pull: Pull, said: Reviews) -> tuple[Pull, Reviews]:
+        """What people said of heads that only got the base since, as said of the head that there is: each one's last word."""
         tip = self.look.last.heads.get(pull.base)
         spoken = {review.head for review in said} | {opinion.head for opinion in pull.opinions}
-        if pull.head in spoken or not spoken or tip is None or not pull.open:
-            return pull.head
-        return next((head for head in self._updates.older(pull.head, tip) if head in spoken), pull.head)
+        if tip is None or not pull.open or not spoken - {pull.head}:
+            return pull, said
+        same = spoken & set(self._updates.older(pull.head, tip))
+        opinions = (replace(each, head=pull.head) if each.head in same else each for each in pull.opinions)
+        return replace(pull, opinions=tuple(opinions)), tuple(
+            replace(each, head=pull.head) if each.head in same else each for each in said
+        )
 
     def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         pull = self.look.one(number)

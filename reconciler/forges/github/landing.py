@@ -203,8 +203,9 @@ def _worse(before: Pull | None, now: Pull, order: LandOrder) -> str | None:
         return f"{number} is not to be merged yet: {why}"
     if before is None or before.head != head:
         return None
-    said = (now.draft, now.queued, now.automatic, now.approved, now.rejection, now.decision)
-    if said != (before.draft, before.queued, before.automatic, before.approved, before.rejection, before.decision):
+    # Also of what was said about an older head: it may hold for this one.
+    said = (now.draft, now.queued, now.automatic, now.opinions, now.decision)
+    if said != (before.draft, before.queued, before.automatic, before.opinions, before.decision):
         return f"what people say about {number} has changed"
     # What was not green then was no reason against it, as long as it was there to be judged.
     judged = {check.name for check in before.checks if check.result is not CheckResult.PASSED}

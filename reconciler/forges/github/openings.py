@@ -104,12 +104,13 @@ class Openings:
         return tuple(PrNumber(pull["number"]) for pull in listed if isinstance(pull, dict))
 
     def _moved(self, number: PrNumber, head: Sha) -> None:
-        """Wait a moment for the new head: GitHub answers before it has it."""
+        """Wait a moment for the new head: GitHub answers before it has it. Raises TemporaryError where it stays away."""
         for _ in range(LOOKS):
             pull = self._look.one(number)
             if pull is None or pull.head != head:
                 return
             time.sleep(APART_S)
+        raise TemporaryError(f"GitHub is to merge the base into #{number}, and it is not there yet", delay=15.0)
 
     def _opened(self, base: str, task: TaskId, answer: Answer) -> Pull:
         if answer.ok and isinstance(answer.body, dict) and isinstance(answer.body.get("number"), int):

@@ -64,23 +64,17 @@ class Pull:
     @property
     def approved(self) -> Sha | None:
         """The head, where a person approved exactly that and nobody wants it changed."""
-        return self.head if self.approved_at(self.head) else None
-
-    def approved_at(self, head: Sha) -> bool:
-        """True where a person approved exactly this head and nobody wants changes."""
-        said = {opinion.state for opinion in self.opinions if opinion.head == head and not opinion.bot}
-        return "APPROVED" in said and not any(opinion.state == "CHANGES_REQUESTED" for opinion in self.opinions)
+        said = {opinion.state for opinion in self.opinions if opinion.head == self.head and not opinion.bot}
+        refused = any(opinion.state == "CHANGES_REQUESTED" for opinion in self.opinions)
+        return self.head if "APPROVED" in said and not refused else None
 
     @property
     def rejection(self) -> Rejection | None:
         """What somebody wants changed of exactly this head."""
-        return self.rejection_of(self.head)
-
-    def rejection_of(self, head: Sha) -> Rejection | None:
-        """What somebody wants changed of one head."""
-        mine = [opinion for opinion in self.opinions if (opinion.state, opinion.head) == ("CHANGES_REQUESTED", head)]
+        wanted = ("CHANGES_REQUESTED", self.head)
+        mine = [opinion for opinion in self.opinions if (opinion.state, opinion.head) == wanted]
         text = "; ".join(f"{opinion.by}: {opinion.text or 'see the comments in the code'}" for opinion in mine)
-        return Rejection(head=head, text=text) if mine else None
+        return Rejection(head=self.head, text=text) if mine else None
 
     def aside(self, bases: Sequence[str]) -> str | None:
         """Why it is not ours to land as it is."""
@@ -100,6 +94,9 @@ class Pull:
             return "the rules of its base want an approving review there"
         if self.decision == "CHANGES_REQUESTED":
             return "somebody asked for changes there and has not looked again"
+        if self.merge_state == "DIRTY":
+            # Where git here finds it too, its agent has it mended long before this is asked for.
+            return "it finds a conflict that git here does not (a merge driver?): merge its base into it, and push"
         if self.merge_state == "BLOCKED":
             return "a rule of its base is not met (an open conversation, a code owner's review?)"
         return None
