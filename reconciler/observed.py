@@ -334,6 +334,7 @@ class PullRequest:
     settled_at: datetime | None = None  # when the last of its checks ended
     rerun: Rerun | None = None  # of this head's checks
     here: Standing = Standing.SAME
+    base: str | None = None  # where it goes; None: to its manifest's base, as always
     aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base, in a queue
     withheld: str | None = None  # what else the forge wants before it merges
     lacks_base: bool = False  # the forge wants the base in it first

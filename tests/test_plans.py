@@ -275,6 +275,8 @@ class _World:
             results = said.pop("elsewhere").items()
             how = {"number": 1, "workflow": said.pop("workflow", None)}
             said["checks"] = tuple(ForgeCheck(name=name, result=CheckResult(result), **how) for name, result in results)
+        if "to" in said:
+            said["base"] = said.pop("to")
         if "rerun_at" in said:
             said["rerun"] = Rerun(at=said.pop("rerun_at"), after=frozenset({1}))
         if "rejection" in said:

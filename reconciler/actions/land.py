@@ -23,7 +23,12 @@ SETTLES_WITHIN = timedelta(minutes=1)
 def set_aside(job: Job) -> Waiting | None:
     """Offered work that a person keeps from landing by what they did to its pull request, or that the forge has taken."""
     pull = job.open_pull
-    return Waiting(Reason.SET_ASIDE, f"#{pull.number} {pull.aside}") if pull and pull.aside else None
+    if pull is None:
+        return None
+    # That another manifest lands there makes it no work for there.
+    away = pull.base not in (None, job.spec.base) and f"is on its way to {pull.base}, where somebody has put it"
+    why = pull.aside or away
+    return Waiting(Reason.SET_ASIDE, f"#{pull.number} {why}") if why else None
 
 
 def unapproved(job: Job) -> Waiting | None:

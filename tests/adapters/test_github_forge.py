@@ -876,6 +876,21 @@ def test_what_builds_on_a_branch_is_sent_on_to_where_that_landed_before_it_is_de
 
 
 @pytest.mark.slow
+def test_what_builds_on_a_branch_goes_where_that_landed_and_not_where_it_was_closed(there: Place) -> None:
+    there.bases = ("main", "dev")
+    there.hub.commit(on_github.NAME, "dev", {"dev": "1\n"})
+    number, head = there.offered()
+    there.app.close(there.app.open("agent/x-1", "dev", title="Also", by="alice").number)
+    _on_top(there)
+    there.again()
+    there.landed(number, head)
+
+    there.forge.drop_branch(X, head)
+
+    assert there.app.pull(3).into == "main"
+
+
+@pytest.mark.slow
 def test_a_task_that_builds_on_another_is_ours_to_land_once_that_has_landed(there: Place) -> None:
     number, head = there.offered()
     above = there.clone.branch("agent/x-2", {"above": "1\n"}, start=head)

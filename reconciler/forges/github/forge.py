@@ -295,7 +295,8 @@ class GitHubForge:
 
     def _base_of(self, task: TaskId) -> str:
         known = [pull for pull in self.look.last.pulls.values() if pull.task == task and pull.base in self._bases()]
-        return known[-1].base if known else self._bases()[0]
+        last = max(known, key=lambda pull: (pull.landed is not None, pull.number), default=None)
+        return last.base if last else self._bases()[0]
 
     def _on(self, tip: Sha, commit: Sha) -> bool:
         try:

@@ -119,6 +119,7 @@ class Pull:
             seen_at=since,
             settled_at=self.settled_at,
             here=here if self.open else Standing.SAME,
+            base=self.base,
             aside=self.aside(bases) if self.open else None,
             withheld=self.withheld() if self.open else None,
             lacks_base=self.open and self.merge_state == "BEHIND",
