@@ -12,7 +12,7 @@ from typing import Any
 
 import sh
 
-from reconciler.errors import PermanentError
+from reconciler.model.errors import PermanentError
 
 
 @dataclass(frozen=True)

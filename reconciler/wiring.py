@@ -16,19 +16,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from reconciler import git, manifest
-from reconciler.desired import AgentKind, Desired, EpicSpec, TrackerKind
-from reconciler.errors import ManifestError, PermanentError, ReconcileError
+from reconciler import manifest
 from reconciler.forges import choice
 from reconciler.forges.choice import Choice
 from reconciler.forges.local import LocalForge
-from reconciler.forges.local.remotes import Remote, Remotes
-from reconciler.git import Git, Repository
-from reconciler.journal import Journal
+from reconciler.forges.local.pulls import Pulls
+from reconciler.git import commands
+from reconciler.git.commands import Git, Repository
+from reconciler.landing.remotes import Remote, Remotes
 from reconciler.manifest import Recorded
-from reconciler.ports import Agent, Ports
+from reconciler.model.desired import AgentKind, Desired, EpicSpec, TrackerKind
+from reconciler.model.errors import ManifestError, PermanentError, ReconcileError
+from reconciler.model.ports import Agent, Ports
 from reconciler.runners._processes import descends_from_a_carrier
 from reconciler.runners.local import LocalRunner
+from reconciler.system.journal import Journal
 from reconciler.trackers.chosen import ChosenTracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
@@ -110,7 +112,8 @@ class Site:
         if (there := self.chosen.there) is None:
             return None
         module = import_module("reconciler.forges.github.forge")
-        forge: GitHubForge = module.GitHubForge(self.git, module.Gh(there.host, self.environ), there, self._bases)
+        gh, local = module.Gh(there.host, self.environ), Pulls(self.git)
+        forge: GitHubForge = module.GitHubForge(self.git, gh, there, self._bases, local)
         return forge
 
     @cached_property
@@ -223,7 +226,7 @@ def open_site(
     With `control`, git's control dir is kept there, and looking leaves no trace in the repository. `given`: manifests
     that are not recorded yet.
     """
-    repository = git.find(path, environ)
+    repository = commands.find(path, environ)
     tool = _git(repository, environ, control)
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"
@@ -287,7 +290,7 @@ def refuse_agents(environ: Mapping[str, str], what: str) -> None:
 
 
 def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
-    repository = git.find(path, environ)
+    repository = commands.find(path, environ)
     return manifest.Located(main=repository.main, default_base=_default_base(_git(repository, environ)))
 
 

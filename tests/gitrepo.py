@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.git import Git, Repository, find
-from reconciler.names import Sha
+from reconciler.git.commands import Git, Repository, find
+from reconciler.model.names import Sha
 
 CONFIG = """\
 [user]

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reconciler import shim
-from reconciler.names import RunId, RunKind, TaskId
-from reconciler.observed import Run, RunState
-from reconciler.ports import RunSpec, SlotBound
+from reconciler.model.names import RunId, RunKind, TaskId
+from reconciler.model.observed import Run, RunState
+from reconciler.model.ports import RunSpec, SlotBound
+from reconciler.runners import supervisor
 from reconciler.runners.local import LocalRunner
 
 WAIT_S = 15.0
@@ -28,7 +28,7 @@ def until(true: Callable[[], object], what: str = "") -> None:
 
 
 def lives(pid: int) -> bool:
-    return pid in shim.parent_pids()
+    return pid in supervisor.parent_pids()
 
 
 class Machine:
@@ -103,8 +103,8 @@ class Machine:
     def clear(self) -> None:
         """End everything that carries a marker of this state folder or stands in one of its folders."""
         for _ in range(3):
-            for pid in shim.parent_pids():
-                marker = os.fsdecode(shim.marker(pid) or b"")
+            for pid in supervisor.parent_pids():
+                marker = os.fsdecode(supervisor.marker(pid) or b"")
                 if marker.startswith(str(self.state)) or _cwd(pid).startswith(str(self.cwd)):
                     os.kill(pid, signal.SIGKILL)
 

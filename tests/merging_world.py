@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from reconciler.errors import ChangedError, SilentError, TemporaryError
-from reconciler.memory import World, effect
-from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import (
+from memory import World, effect
+
+from reconciler.model.errors import ChangedError, SilentError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import (
     Base,
     CheckResult,
     ForgeCheck,
@@ -21,7 +22,7 @@ from reconciler.observed import (
     Rules,
     Standing,
 )
-from reconciler.ports import LandOrder
+from reconciler.model.ports import LandOrder
 
 NAME = "ci"
 

@@ -17,11 +17,12 @@ from github import GitHub
 from github.repository import Repository
 from gitrepo import GitRepo
 
-from reconciler.desired import MergeMethod
 from reconciler.forges.github.forge import Gh, GitHubForge, Slug
-from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import Candidate, PullRequest
-from reconciler.ports import LandOrder
+from reconciler.forges.local.pulls import Pulls
+from reconciler.model.desired import MergeMethod
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import Candidate, PullRequest
+from reconciler.model.ports import LandOrder
 
 X = TaskId("x-1")
 NAME = "acme/app"
@@ -53,7 +54,7 @@ class Place:
         """The forge as a program that was just started has it."""
         git = gitrepo.Git(self.clone.repository(), self.environ)
         gh = Gh(self.host, self.environ, apart_s=0.0)
-        self.forge = GitHubForge(git, gh, Slug(self.host, *NAME.split("/")), lambda: self.bases)
+        self.forge = GitHubForge(git, gh, Slug(self.host, *NAME.split("/")), lambda: self.bases, Pulls(git))
         return self.forge
 
     def offered(

@@ -125,7 +125,7 @@ class Scene(Place):
     def processes(self) -> list[int]:
         """Everything that carries the mark of a run of this repository, what supervises first."""
         found = [int(Path(each).parent.name) for each in self.leftovers() if each.startswith("/proc")]
-        return sorted(found, key=lambda pid: "shim.py" not in _command(pid))
+        return sorted(found, key=lambda pid: "supervisor.py" not in _command(pid))
 
     def kill_runs(self) -> None:
         """Kill every run with its whole tree, as when a machine goes down: nothing is recorded any more."""
@@ -136,7 +136,7 @@ class Scene(Place):
     def kill_supervisors(self) -> None:
         """Kill what supervises the runs, and leave the agents alive."""
         for pid in self.processes():
-            if "shim.py" in _command(pid):
+            if "supervisor.py" in _command(pid):
                 _kill(pid)
 
     def crash(self, watcher: subprocess.Popen[str]) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import worlds
+from memory import Fault, Killed, World
 from merging_world import MergingWorld
 
-from reconciler.desired import Desired, EpicSpec, InlineTask
-from reconciler.loop import Loop, Tick
-from reconciler.memory import Fault, Killed, World
-from reconciler.names import RunKind, TaskId
-from reconciler.observed import Cause, PullState, RunState
+from reconciler.loop.loop import Loop, Tick
+from reconciler.model.desired import Desired, EpicSpec, InlineTask
+from reconciler.model.names import RunKind, TaskId
+from reconciler.model.observed import Cause, PullState, RunState
 
 TICKS_MOST = 400
 QUIET_TICKS = 6

@@ -9,10 +9,10 @@ import pytest
 import worlds
 
 from reconciler.agents import claude, command
-from reconciler.desired import AgentKind, AgentSpec
-from reconciler.ports import Assignment
-from reconciler.report import Fault, Report
-from reconciler.spending import spent
+from reconciler.model.desired import AgentKind, AgentSpec
+from reconciler.model.ports import Assignment
+from reconciler.model.report import Fault, Report
+from reconciler.planning.budget import spent
 from reconciler.wiring import AGENTS
 
 SESSION = "0b5d8c1e-7d3f-4e9a-9d43-6f9d3c0c7a11"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.environment import looks_secret, path_with, scrubbed, with_passed
+from reconciler.system.environment import looks_secret, path_with, scrubbed, with_passed
 
 SECRET = [
     "GH_TOKEN",

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from memory import World
 
-from reconciler.actions import Action
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
-from reconciler.executor import Outcome, execute
-from reconciler.memory import World
-from reconciler.names import TaskId
-from reconciler.ports import Change, Ports
+from reconciler.loop.executor import Outcome, execute
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.ports import Change, Ports
+from reconciler.planning.actions import Action
 
 
 @dataclass(frozen=True, kw_only=True)

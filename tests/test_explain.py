@@ -7,9 +7,9 @@ import typing
 import pytest
 from pydantic import BaseModel
 
-from reconciler.errors import UsageError
 from reconciler.manifest import schema
 from reconciler.manifest.model import KINDS
+from reconciler.model.errors import UsageError
 
 
 def forms(annotation):

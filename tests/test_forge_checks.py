@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import NOW, ago
 
-from reconciler.desired import MergePolicy, NoChecks
-from reconciler.forge_checks import Judged, judged, outages
-from reconciler.observed import CheckResult, ForgeCheck, Rerun, Rules
+from reconciler.model.desired import MergePolicy, NoChecks
+from reconciler.model.observed import CheckResult, ForgeCheck, Rerun, Rules
+from reconciler.planning.forge_checks import Judged, judged, outages
 
 POLICY = MergePolicy()
 RULES = Rules(forge="GitHub")

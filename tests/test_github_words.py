@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import HEAD, OTHER
 
-from reconciler.desired import ForgeKind
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.forges import choice
 from reconciler.forges.github import answers, check_results, look, pull, query, rules, slug, words
 from reconciler.forges.github.answers import LimitError, LostError
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.slug import Slug
-from reconciler.forges.local import message
-from reconciler.names import Sha, TaskId
-from reconciler.observed import CheckResult, Standing
-from reconciler.shell import Finished
+from reconciler.landing import message
+from reconciler.model.desired import ForgeKind
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.observed import CheckResult, Standing
+from reconciler.system.shell import Finished
 
 APP = Slug("github.com", "acme", "app")
 AT = "2026-01-01T12:00:00Z"

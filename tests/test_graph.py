@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import NOW, a_task, ago
 
-from reconciler.graph import Index, order, ready
+from reconciler.planning.graph import Index, order, ready
 
 
 def a_graph(*tasks):

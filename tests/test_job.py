@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, Since, Unknown, ago
 
-from reconciler.desired import AgentSpec, Review
-from reconciler.endings import Ending
-from reconciler.job import CheckState, Job, glob_pattern
-from reconciler.names import TaskId
-from reconciler.observed import Landing, Run
-from reconciler.reasons import Reason
+from reconciler.model.desired import AgentSpec, Review
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Landing, Run
+from reconciler.model.reasons import Reason
+from reconciler.planning.job import CheckState, Job, glob_pattern
+from reconciler.planning.run_results import Ending
 
 
 def a_job(**fields: Any) -> Job:

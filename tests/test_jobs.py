@@ -9,14 +9,14 @@ import pytest
 import worlds
 from worlds import BASE, NOW, Since, Unknown, ago
 
-from reconciler.desired import EpicSpec, InlineTask, Prune
-from reconciler.graph import Index
-from reconciler.jobs import Crew, crews, jobs, owners
-from reconciler.names import TaskId, task_for_key, with_key
-from reconciler.observed import Observed, Run, Task
-from reconciler.pauses import spawn_hold
-from reconciler.planner import plan
-from reconciler.reasons import Reason
+from reconciler.model.desired import EpicSpec, InlineTask, Prune
+from reconciler.model.names import TaskId, task_for_key, with_key
+from reconciler.model.observed import Observed, Run, Task
+from reconciler.model.reasons import Reason
+from reconciler.planning.agent_gate import spawn_hold
+from reconciler.planning.graph import Index
+from reconciler.planning.jobs import Crew, crews, jobs, owners
+from reconciler.planning.planner import plan
 
 
 def crews_of(*epics: EpicSpec, tasks: tuple[Task, ...] = ()) -> tuple[Crew, ...]:

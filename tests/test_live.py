@@ -28,9 +28,9 @@ from worlds import (
 
 from reconciler.cli.live import drawn, rows
 from reconciler.cli.screen import Drawn, _changed, _rows
-from reconciler.names import TaskId
-from reconciler.observed import Unknown
-from reconciler.planner import Plan, plan
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Unknown
+from reconciler.planning.planner import Plan, plan
 from reconciler.render import document, live
 
 X = (TaskId("x"),)

@@ -8,15 +8,15 @@ from datetime import timedelta
 
 import pytest
 import worlds
+from memory import Fault, World
 
-from reconciler.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Tick
-from reconciler.memory import Fault, World
-from reconciler.names import RunId, RunKind, TaskId
-from reconciler.observed import Base, Run, RunState, StopWhy
-from reconciler.ports import LandOrder, RunSpec
-from reconciler.reasons import Reason
+from reconciler.loop.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Tick
+from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import RunId, RunKind, TaskId
+from reconciler.model.observed import Base, Run, RunState, StopWhy
+from reconciler.model.ports import LandOrder, RunSpec
+from reconciler.model.reasons import Reason
 
 X = TaskId("x-1")
 

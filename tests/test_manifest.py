@@ -13,8 +13,10 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from reconciler import git, manifest
-from reconciler.desired import (
+from reconciler import manifest
+from reconciler.git import commands
+from reconciler.manifest import Located, yaml_text
+from reconciler.model.desired import (
     AgentSpec,
     Budget,
     EpicSpec,
@@ -25,9 +27,8 @@ from reconciler.desired import (
     TrackerKind,
     WorktreeSpec,
 )
-from reconciler.errors import ManifestError, PermanentError, TemporaryError
-from reconciler.manifest import Located, yaml_text
-from reconciler.names import TaskId
+from reconciler.model.errors import ManifestError, PermanentError, TemporaryError
+from reconciler.model.names import TaskId
 
 HEAD = "apiVersion: reconcile/v1\nkind: Epic\nmetadata: {name: x}\nspec:\n"
 SMALL = HEAD + "  agent: {argv: [my-agent]}\n"
@@ -317,7 +318,7 @@ def test_a_name_is_used_once_per_kind(refused, read):
 
 def test_a_path_outside_any_repository_is_an_error_at_its_place(tmp_path):
     def locate(path):
-        return Located(main=git.find(path, os.environ).main, default_base="main")
+        return Located(main=commands.find(path, os.environ).main, default_base="main")
 
     with pytest.raises(
         ManifestError, match=r"^<stdin>:6:15: spec\.repository: .* is not in a git repository"

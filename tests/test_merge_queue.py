@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reconciler.merge_queue import Member, Stage, ahead
-from reconciler.names import TaskId
+from reconciler.model.names import TaskId
+from reconciler.planning.merge_queue import Member, Stage, ahead
 
 
 def a_member(task: str, stage: Stage, priority: int = 2, number: int = 1) -> Member:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import worlds
+from memory import World
 
-from reconciler.desired import Desired, EpicSpec, WorktreeSpec
-from reconciler.errors import PermanentError, TemporaryError
-from reconciler.memory import World
-from reconciler.names import PrNumber, RunId, RunKind, Sha, TaskId
-from reconciler.observed import (
+from reconciler.loop.observer import Circumstances, closer, observe
+from reconciler.model.desired import Desired, EpicSpec, WorktreeSpec
+from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
+from reconciler.model.observed import (
     Base,
     Candidate,
     Conflict,
@@ -25,9 +26,8 @@ from reconciler.observed import (
     Worktree,
     WorktreeFault,
 )
-from reconciler.observer import Circumstances, closer, observe
-from reconciler.planner import plan
-from reconciler.ports import RunSpec
+from reconciler.model.ports import RunSpec
+from reconciler.planning.planner import plan
 
 X = TaskId("x-1")
 WORK = RunId(RunKind.WORK, "x-1", 1)

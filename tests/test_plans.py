@@ -1,9 +1,9 @@
 """Golden decisions: one file in `plans/` per rule, `given` a world `then` this plan. The file's name is the rule.
 
 `given.tasks` holds one entry per task: the task's own fields, and beside them what was found to belong to it. The
-fields are those of `reconciler.observed`; `started_ago: 30` is `started_at` thirty seconds before now, `until_in: 60`
+fields are those of `reconciler.model.observed`; `started_ago: 30` is `started_at` thirty seconds before now, `until_in: 60`
 is `until` in a minute; `head`, `base` and `other` are commits, `us` is this reconciler. `given.manifest` (or
-`manifests`) holds fields of `reconciler.desired.EpicSpec`; without it there is one manifest over the whole repository.
+`manifests`) holds fields of `reconciler.model.desired.EpicSpec`; without it there is one manifest over the whole repository.
 
 `then.actions` is every action of the plan (labels left out unless one is named), as `StartAgent x-1` or with fields
 that must be so. `then.waiting` is every task that waits, and for what. `held` and `degraded` are those of the first
@@ -22,8 +22,7 @@ import pytest
 import worlds
 import yaml
 
-from reconciler.actions import Action
-from reconciler.desired import (
+from reconciler.model.desired import (
     AgentKind,
     Budget,
     EpicSpec,
@@ -36,8 +35,8 @@ from reconciler.desired import (
     Prune,
     Review,
 )
-from reconciler.names import RunId, RunKind, Sha, TaskId, check_subject
-from reconciler.observed import (
+from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject
+from reconciler.model.observed import (
     Base,
     Candidate,
     Checkout,
@@ -60,8 +59,9 @@ from reconciler.observed import (
     Unknown,
     WorktreeFault,
 )
-from reconciler.planner import Plan, plan
-from reconciler.report import Fault, Report
+from reconciler.model.report import Fault, Report
+from reconciler.planning.actions import Action
+from reconciler.planning.planner import Plan, plan
 
 PLANS = sorted(Path(__file__).parent.joinpath("plans").glob("*.yaml"))
 SOURCES = {

@@ -16,7 +16,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.desired import (
+from reconciler.manifest import Located, Recorded, load, max_agents, record, recorded
+from reconciler.model.desired import (
     AgentKind,
     AgentSpec,
     Budget,
@@ -34,9 +35,8 @@ from reconciler.desired import (
     TrackerKind,
     WorktreeSpec,
 )
-from reconciler.errors import PermanentError, TemporaryError, UsageError
-from reconciler.manifest import Located, Recorded, load, max_agents, record, recorded
-from reconciler.names import TaskId
+from reconciler.model.errors import PermanentError, TemporaryError, UsageError
+from reconciler.model.names import TaskId
 
 ROOT = Path(__file__).parent.parent
 SMALL = EpicSpec(name="x", repository="/srv/shop", worktrees=WorktreeSpec(root="/srv/worktrees"), max_agents=3)
@@ -443,7 +443,7 @@ WRITER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from reconciler.desired import EpicSpec, InlineTask, WorktreeSpec
+from reconciler.model.desired import EpicSpec, InlineTask, WorktreeSpec
 from reconciler.manifest import Recorded
 
 kept, who = Recorded(Path(sys.argv[1])), sys.argv[2]

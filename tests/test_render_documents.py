@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Unknown, a_candidate, a_check, a_pull, a_run, a_task, a_worktree, ago, an_epic, seen, wanted
 
-from reconciler.desired import AgentKind, Budget, InlineTask, Review
-from reconciler.errors import PermanentError
-from reconciler.executor import Outcome
-from reconciler.names import TaskId, key_line, task_for_key
-from reconciler.observed import CheckResult, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
-from reconciler.planner import plan
+from reconciler.loop.executor import Outcome
+from reconciler.model.desired import AgentKind, Budget, InlineTask, Review
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import TaskId, key_line, task_for_key
+from reconciler.model.observed import CheckResult, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
+from reconciler.model.report import Fault, Report
+from reconciler.planning.planner import plan
 from reconciler.render import document, safe
 from reconciler.render.status import section_of
-from reconciler.report import Fault, Report
 
 X1 = TaskId("x-1")
 

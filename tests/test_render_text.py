@@ -28,13 +28,13 @@ from worlds import (
     wanted,
 )
 
-from reconciler.desired import Budget
-from reconciler.errors import ChangedError, ManifestError, PermanentError, TemporaryError
-from reconciler.executor import Outcome
-from reconciler.names import Sha, TaskId
-from reconciler.planner import Plan, plan
+from reconciler.loop.executor import Outcome
+from reconciler.model.desired import Budget
+from reconciler.model.errors import ChangedError, ManifestError, PermanentError, TemporaryError
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.report import Report
+from reconciler.planning.planner import Plan, plan
 from reconciler.render import document, safe, text
-from reconciler.report import Report
 
 X = (TaskId("x"),)
 HOSTILE = {

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reconciler.errors import UsageError
 from reconciler.manifest import Located, load, schema, shipped
 from reconciler.manifest.model import KINDS
+from reconciler.model.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
 REGENERATE = "python -m reconciler.manifest.schema"

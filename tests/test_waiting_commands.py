@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import worlds
+from memory import World
 
 from reconciler.cli import apply
 from reconciler.cli.apply import PATIENCE_S, Over
-from reconciler.desired import Desired
-from reconciler.memory import World
-from reconciler.names import TaskId
-from reconciler.observed import Occupant
-from reconciler.observer import Circumstances, observe
-from reconciler.planner import Plan, plan
+from reconciler.loop.observer import Circumstances, observe
+from reconciler.model.desired import Desired
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Occupant
+from reconciler.planning.planner import Plan, plan
 
 
 @pytest.fixture

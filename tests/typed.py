@@ -9,8 +9,8 @@ from typing import Any
 
 from strangers import Place
 
-from reconciler.names import TaskId
-from reconciler.ports import NewTask
+from reconciler.model.names import TaskId
+from reconciler.model.ports import NewTask
 from reconciler.trackers.jsonl import JsonlTracker
 
 BIN = Path(sys.executable).parent

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from reconciler.desired import AgentSpec, Desired, EpicSpec, MergePolicy, WorktreeSpec
-from reconciler.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, check_subject
-from reconciler.observed import (
+from reconciler.model.desired import AgentSpec, Desired, EpicSpec, MergePolicy, WorktreeSpec
+from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, check_subject
+from reconciler.model.observed import (
     Base,
     Branch,
     Candidate,

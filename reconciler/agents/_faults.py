@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from reconciler.report import Fault
+from reconciler.model.report import Fault
 
 # In this order: a message about too many tokens a minute is of a limit, and of no context.
 _MEANT = (

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import total
-from reconciler.desired import AgentSpec
-from reconciler.ports import Assignment, Invocation
-from reconciler.report import Fault, Report, count, dollars, said
+from reconciler.model.desired import AgentSpec
+from reconciler.model.ports import Assignment, Invocation
+from reconciler.model.report import Fault, Report, count, dollars, said
 
 _NUMBER = r"([\d.,]+)([kM]?)"
 _ANSWERED = re.compile(rf"^Tokens: {_NUMBER} sent.*? {_NUMBER} received\.", re.MULTILINE)

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.agents._lines import items, mapping, objects, plain, read, text, total
-from reconciler.desired import AgentSpec
-from reconciler.ports import Assignment, Invocation
-from reconciler.report import Fault, Report, count, dollars, said, session
+from reconciler.model.desired import AgentSpec
+from reconciler.model.ports import Assignment, Invocation
+from reconciler.model.report import Fault, Report, count, dollars, said, session
 
 # What its own words for a failed request mean to us.
 _WORDS = {

@@ -13,9 +13,9 @@ from typing import Any
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import mapping, objects, plain, read, text
-from reconciler.desired import AgentSpec
-from reconciler.ports import Assignment, Invocation
-from reconciler.report import Fault, Report, count, said, session
+from reconciler.model.desired import AgentSpec
+from reconciler.model.ports import Assignment, Invocation
+from reconciler.model.report import Fault, Report, count, said, session
 
 _GONE = "no rollout found for thread id"
 # In the time zone of this machine; without a date the next time that the clock shows it.

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from reconciler.desired import AgentSpec
-from reconciler.ports import Assignment, Invocation
+from reconciler.model.desired import AgentSpec
+from reconciler.model.ports import Assignment, Invocation
 
 _PLACEHOLDER = re.compile(r"\{(task|epic|branch|base|worktree|attempt|prompt_file)\}")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import mapping, objects, plain, read, text
-from reconciler.desired import AgentSpec
-from reconciler.ports import Assignment, Invocation
-from reconciler.report import Fault, Report, count, said, session
+from reconciler.model.desired import AgentSpec
+from reconciler.model.ports import Assignment, Invocation
+from reconciler.model.report import Fault, Report, count, said, session
 
 _GONE = "Error resuming session"
 _KEYLESS = re.compile(r"you must specify the \w+|set an Auth method|Please set an Auth")

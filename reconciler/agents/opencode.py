@@ -11,9 +11,9 @@ from typing import Any
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import mapping, objects, plain, read, text, total
-from reconciler.desired import AgentSpec
-from reconciler.ports import Assignment, Invocation
-from reconciler.report import Fault, Report, count, dollars, said, session
+from reconciler.model.desired import AgentSpec
+from reconciler.model.ports import Assignment, Invocation
+from reconciler.model.report import Fault, Report, count, dollars, said, session
 
 _GONE = "Session not found"
 

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from reconciler import __version__
 from reconciler.cli import streams
-from reconciler.errors import LockedError, ManifestError, ReconcileError, UsageError
+from reconciler.model.errors import LockedError, ManifestError, ReconcileError, UsageError
 from reconciler.render import safe
 
 COMMANDS: dict[str, tuple[str, str]] = {

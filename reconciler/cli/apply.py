@@ -12,17 +12,18 @@ from pathlib import Path
 
 import click
 
-from reconciler import lock, wiring
+from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel, interrupted
-from reconciler.desired import Desired, EpicSpec
-from reconciler.errors import LockedError, PermanentError, TemporaryError, UsageError
-from reconciler.loop import Tick
+from reconciler.loop.loop import Tick
 from reconciler.manifest import duration
-from reconciler.planner import Plan
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
+from reconciler.planning.planner import Plan
 from reconciler.render import document, text
-from reconciler.wakes import Wakes, spots
+from reconciler.system import lock
+from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 PATIENCE_S = 10.0

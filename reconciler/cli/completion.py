@@ -15,11 +15,12 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
-from reconciler import git, wiring
+from reconciler import wiring
 from reconciler.cli import COMPLETE_VARIABLE, PROGRAM, program
-from reconciler.errors import ReconcileError, UsageError
+from reconciler.git import commands
 from reconciler.manifest import Recorded
-from reconciler.names import MANIFEST_NAME, usable
+from reconciler.model.errors import ReconcileError, UsageError
+from reconciler.model.names import MANIFEST_NAME, usable
 from reconciler.render import safe
 from reconciler.trackers.jsonl import JsonlTracker
 
@@ -86,7 +87,7 @@ def completing(command: click.Command) -> click.Command:
 
 def _tasks(_: str) -> Iterable[tuple[str, str]]:
     """Every task that may be named, open ones first; where the store can't be read, those that were seen at work."""
-    beads = git.find(Path.cwd(), wiring.environ()).main / ".beads"
+    beads = commands.find(Path.cwd(), wiring.environ()).main / ".beads"
     try:
         found = sorted(JsonlTracker(beads).tasks().values(), key=lambda task: (task.closed, task.id))
     except ReconcileError:
@@ -96,7 +97,7 @@ def _tasks(_: str) -> Iterable[tuple[str, str]]:
 
 
 def _manifests(_: str) -> Iterable[tuple[str, str]]:
-    found = Recorded(git.find(Path.cwd(), wiring.environ()).state).load()
+    found = Recorded(commands.find(Path.cwd(), wiring.environ()).state).load()
     names = [*((spec.name, spec.source) for spec in found.epics), *found.problems.items()]
     return sorted((name, said) for name, said in names if MANIFEST_NAME.fullmatch(name))
 

@@ -17,9 +17,9 @@ import yaml
 
 from reconciler import wiring
 from reconciler.cli.found import checks
-from reconciler.desired import EPOCH, AgentSpec, EpicSpec
-from reconciler.errors import UsageError
-from reconciler.names import RunKind, TaskId
+from reconciler.model.desired import EPOCH, AgentSpec, EpicSpec
+from reconciler.model.errors import UsageError
+from reconciler.model.names import RunKind, TaskId
 from reconciler.wiring import Site
 
 FILE = "reconcile.yaml"

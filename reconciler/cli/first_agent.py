@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from reconciler.cli.found import agents
-from reconciler.desired import AgentKind
+from reconciler.model.desired import AgentKind
 
 
 def found(environ: Mapping[str, str]) -> AgentKind | None:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.desired import AgentKind
+from reconciler.model.desired import AgentKind
 
 
 def agents(path: str) -> list[AgentKind]:

@@ -9,7 +9,6 @@ from functools import partial
 
 import click
 
-from reconciler import loop, worktree_list
 from reconciler.cli.apply import Duration
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
@@ -17,16 +16,18 @@ from reconciler.cli.prune import DEFAULT_ROOT
 from reconciler.cli.rows import Listing, Row, entries, looked, silence
 from reconciler.cli.status import task_id
 from reconciler.cli.wheel import Wheel
-from reconciler.desired import Desired, EpicSpec
-from reconciler.errors import UsageError
-from reconciler.names import BRANCH_PREFIX, RunKind, Sha, TaskId, branch_of, usable
-from reconciler.observed import Run, Unknown, Worktree
-from reconciler.observer import ask
+from reconciler.git import worktrees as worktree_list
+from reconciler.git.worktrees import BRANCHES
+from reconciler.loop import loop
+from reconciler.loop.observer import ask
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.errors import UsageError
+from reconciler.model.names import BRANCH_PREFIX, RunKind, Sha, TaskId, branch_of, usable
+from reconciler.model.observed import Run, Unknown, Worktree
 from reconciler.render import document, listing
 from reconciler.render.entry import run_record
 from reconciler.wiring import Site
 from reconciler.workspaces import CHECKS
-from reconciler.worktree_list import BRANCHES
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 

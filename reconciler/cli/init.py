@@ -11,11 +11,11 @@ from reconciler import wiring
 from reconciler.cli import first_agent, recipes
 from reconciler.cli.found import checks
 from reconciler.cli.output import Output, act, common, here
-from reconciler.desired import EpicSpec
-from reconciler.errors import UsageError
-from reconciler.graph import Index, order
-from reconciler.observed import Unknown
-from reconciler.observer import ask
+from reconciler.loop.observer import ask
+from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import UsageError
+from reconciler.model.observed import Unknown
+from reconciler.planning.graph import Index, order
 from reconciler.render import safe
 from reconciler.wiring import Site
 

@@ -27,7 +27,7 @@ from reconciler.cli.output import Output
 from reconciler.cli.screen import Drawn, Screen
 from reconciler.cli.tails import Tails
 from reconciler.cli.wheel import Wheel
-from reconciler.loop import Tick
+from reconciler.loop.loop import Tick
 from reconciler.render import document, live, safe
 from reconciler.wiring import Site
 

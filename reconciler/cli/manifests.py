@@ -9,7 +9,7 @@ import click
 from reconciler import wiring
 from reconciler.cli.apply import FILE, read
 from reconciler.cli.output import Output, act, common, here
-from reconciler.errors import UsageError
+from reconciler.model.errors import UsageError
 
 
 @click.command("suspend")

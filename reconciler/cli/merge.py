@@ -7,8 +7,18 @@ from dataclasses import replace
 
 import click
 
-from reconciler import lock, wiring
-from reconciler.actions import (
+from reconciler import wiring
+from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
+from reconciler.cli.defaults import Asked, spawned_alone, undecided
+from reconciler.cli.output import Output, common, here, looking
+from reconciler.cli.wheel import Wheel, interrupted
+from reconciler.loop.loop import Tick
+from reconciler.model.desired import Desired, EpicSpec, MergeMode
+from reconciler.model.errors import LockedError, UsageError
+from reconciler.model.names import RunKind, TaskId
+from reconciler.model.observed import PullRequest, PullState, Unknown
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import (
     Action,
     BlockTask,
     CloseEpic,
@@ -29,20 +39,11 @@ from reconciler.actions import (
     UpdateBranch,
     next_step,
 )
-from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
-from reconciler.cli.defaults import Asked, spawned_alone, undecided
-from reconciler.cli.output import Output, common, here, looking
-from reconciler.cli.wheel import Wheel, interrupted
-from reconciler.desired import Desired, EpicSpec, MergeMode
-from reconciler.errors import LockedError, UsageError
-from reconciler.job import Job
-from reconciler.loop import Tick
-from reconciler.names import RunKind, TaskId
-from reconciler.observed import PullRequest, PullState, Unknown
-from reconciler.planner import Plan
-from reconciler.reasons import Reason
+from reconciler.planning.job import Job
+from reconciler.planning.planner import Plan
 from reconciler.render import document, text
-from reconciler.wakes import Wakes, spots
+from reconciler.system import lock
+from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 MERGE_HALF = (

@@ -8,12 +8,12 @@ from dataclasses import replace
 from reconciler.cli.apply import Over, look_on
 from reconciler.cli.output import act
 from reconciler.cli.wheel import Wheel
-from reconciler.errors import ChangedError
-from reconciler.job import Job
-from reconciler.loop import Tick
-from reconciler.names import Sha, TaskId
-from reconciler.planner import EpicPlan, Plan
-from reconciler.reasons import Reason
+from reconciler.loop.loop import Tick
+from reconciler.model.errors import ChangedError
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.reasons import Reason
+from reconciler.planning.job import Job
+from reconciler.planning.planner import EpicPlan, Plan
 
 Heads = Mapping[TaskId, Sha]
 """The heads that a person wants merged now."""

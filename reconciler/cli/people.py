@@ -9,17 +9,18 @@ from contextlib import suppress
 import click
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-from reconciler import loop, wiring
-from reconciler.actions.block_task import retrying
+from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.status import task_id
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
-from reconciler.graph import Index
-from reconciler.job import STOPPED, TAKEN
-from reconciler.jobs import crews, owners
-from reconciler.names import RunKind, Sha, TaskId
-from reconciler.observed import PullRequest, PullState, Run, StopWhy, Task
-from reconciler.ports import Change
+from reconciler.loop import loop
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
+from reconciler.model.names import RunKind, Sha, TaskId
+from reconciler.model.observed import PullRequest, PullState, Run, StopWhy, Task
+from reconciler.model.ports import Change
+from reconciler.planning.actions.block_task import retrying
+from reconciler.planning.graph import Index
+from reconciler.planning.job import STOPPED, TAKEN
+from reconciler.planning.jobs import crews, owners
 from reconciler.wiring import Site
 
 STOP_MOST_S = 15.0

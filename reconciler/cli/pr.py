@@ -16,13 +16,13 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.rows import Listing, entries, looked, said_silent, silence
-from reconciler.errors import PermanentError, UsageError
-from reconciler.forges.local.changes import Span
-from reconciler.forges.local.record import PullRecord
-from reconciler.loop import Tick
-from reconciler.names import Sha
-from reconciler.observed import PullRequest, PullState, Unknown
-from reconciler.observer import ask
+from reconciler.landing.changes import Span
+from reconciler.landing.record import PullRecord
+from reconciler.loop.loop import Tick
+from reconciler.loop.observer import ask
+from reconciler.model.errors import PermanentError, UsageError
+from reconciler.model.names import Sha
+from reconciler.model.observed import PullRequest, PullState, Unknown
 from reconciler.render import listing, pulls
 from reconciler.render.words import stamp
 from reconciler.wiring import Site

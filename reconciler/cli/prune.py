@@ -8,15 +8,15 @@ from typing import Any
 import click
 
 from reconciler import wiring
-from reconciler.actions import DeleteBranch, Waiting
 from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.status import task_id
 from reconciler.cli.wheel import Wheel
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, UsageError
-from reconciler.loop import Tick
-from reconciler.names import TaskId
-from reconciler.observed import Observed, Unknown, WorktreeFault
-from reconciler.reasons import Reason
+from reconciler.loop.loop import Tick
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Observed, Unknown, WorktreeFault
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import DeleteBranch, Waiting
 from reconciler.render.entry import waiting
 from reconciler.wiring import Site
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from reconciler.cli.defaults import FILE, RECIPES
 from reconciler.cli.first_agent import first_agent
 from reconciler.cli.found import checks
-from reconciler.errors import UsageError
 from reconciler.manifest import Located, shipped
+from reconciler.model.errors import UsageError
 
 IMPORT = f"import '{RECIPES}'"
 JUSTFILE = f"""\

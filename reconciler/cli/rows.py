@@ -11,10 +11,10 @@ from rich.console import RenderableType
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output
 from reconciler.cli.wheel import Wheel
-from reconciler.errors import UsageError
-from reconciler.loop import Tick
+from reconciler.loop.loop import Tick
 from reconciler.manifest.findings import did_you_mean
-from reconciler.reasons import Reason
+from reconciler.model.errors import UsageError
+from reconciler.model.reasons import Reason
 from reconciler.render import document
 from reconciler.wiring import Site
 

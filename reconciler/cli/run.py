@@ -7,21 +7,22 @@ from dataclasses import dataclass
 
 import click
 
-from reconciler import lock, wiring
+from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.apply import turn
 from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.status import task_id
 from reconciler.cli.wheel import Wheel
-from reconciler.desired import Desired, EpicSpec
-from reconciler.errors import PermanentError, TemporaryError, UsageError
-from reconciler.graph import Index
-from reconciler.jobs import Crew, crews, owners
-from reconciler.loop import Loop
-from reconciler.names import TaskId
-from reconciler.observed import Graph
+from reconciler.loop.loop import Loop
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.errors import PermanentError, TemporaryError, UsageError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Graph
+from reconciler.planning.graph import Index
+from reconciler.planning.jobs import Crew, crews, owners
 from reconciler.render import document, text
+from reconciler.system import lock
 from reconciler.wiring import Site
 
 AGENT = click.option(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 import yaml
 
-from reconciler.errors import UsageError
 from reconciler.manifest import schema
 from reconciler.manifest.model import KINDS
+from reconciler.model.errors import UsageError
 from reconciler.render import safe
 
 

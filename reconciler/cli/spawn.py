@@ -10,7 +10,20 @@ from typing import Any
 import click
 
 from reconciler import wiring
-from reconciler.actions import (
+from reconciler.cli.defaults import Asked, made_up
+from reconciler.cli.output import Output, act, common, here
+from reconciler.cli.people import begin_anew
+from reconciler.cli.run import AGENT
+from reconciler.cli.status import task_id
+from reconciler.cli.wheel import Wheel
+from reconciler.loop.executor import execute
+from reconciler.loop.loop import Tick
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import RunState, Since
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import (
     Action,
     BlockTask,
     ClosePullRequest,
@@ -22,26 +35,13 @@ from reconciler.actions import (
     holds,
     next_step,
 )
-from reconciler.actions.block_task import retrying
-from reconciler.cli.defaults import Asked, made_up
-from reconciler.cli.output import Output, act, common, here
-from reconciler.cli.people import begin_anew
-from reconciler.cli.run import AGENT
-from reconciler.cli.status import task_id
-from reconciler.cli.wheel import Wheel
-from reconciler.desired import Desired, EpicSpec
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, UsageError
-from reconciler.executor import execute
-from reconciler.graph import Index
-from reconciler.job import Job
-from reconciler.jobs import crews, owners
-from reconciler.journal import Event
-from reconciler.loop import Tick
-from reconciler.names import TaskId
-from reconciler.observed import RunState, Since
-from reconciler.reasons import Reason
+from reconciler.planning.actions.block_task import retrying
+from reconciler.planning.graph import Index
+from reconciler.planning.job import Job
+from reconciler.planning.jobs import crews, owners
+from reconciler.planning.scheduling import taken_in_turn
 from reconciler.render import document, text
-from reconciler.turns import taken_in_turn
+from reconciler.system.journal import Event
 from reconciler.wiring import Site
 
 ENDING_MOST_S = 15.0

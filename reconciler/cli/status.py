@@ -17,11 +17,11 @@ from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel
-from reconciler.desired import AgentSpec, Desired
-from reconciler.errors import ReconcileError, UsageError
-from reconciler.loop import Tick
-from reconciler.names import RunKind, TaskId, usable
-from reconciler.observed import Run
+from reconciler.loop.loop import Tick
+from reconciler.model.desired import AgentSpec, Desired
+from reconciler.model.errors import ReconcileError, UsageError
+from reconciler.model.names import RunKind, TaskId, usable
+from reconciler.model.observed import Run
 from reconciler.render import document, safe, text
 from reconciler.wiring import Site
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from reconciler.errors import PermanentError
+from reconciler.model.errors import PermanentError
 
 
 class _Out(io.FileIO):

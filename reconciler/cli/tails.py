@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from reconciler.errors import ReconcileError
-from reconciler.names import RunId
-from reconciler.ports import Runner
+from reconciler.model.errors import ReconcileError
+from reconciler.model.names import RunId
+from reconciler.model.ports import Runner
 from reconciler.render import live, safe
 
 TAIL_MOST = 2_000

@@ -10,13 +10,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from reconciler import graph, loop, wiring
+from reconciler import wiring
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.status import task_id
-from reconciler.errors import UsageError
-from reconciler.job import PHASES
-from reconciler.names import TaskId
-from reconciler.ports import Change, NewTask
+from reconciler.loop import loop
+from reconciler.model.errors import UsageError
+from reconciler.model.names import TaskId
+from reconciler.model.ports import Change, NewTask
+from reconciler.planning import graph
+from reconciler.planning.job import PHASES
 from reconciler.render import safe
 from reconciler.render.table import Row, Rows
 from reconciler.wiring import Site

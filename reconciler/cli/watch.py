@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from reconciler import lock
 from reconciler.cli import live
 from reconciler.cli.apply import FILE, Duration, Over, ending, read
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
-from reconciler.desired import Desired
-from reconciler.errors import ManifestError, ReconcileError, UsageError
-from reconciler.loop import RESYNC_S
+from reconciler.loop.loop import RESYNC_S
+from reconciler.model.desired import Desired
+from reconciler.model.errors import ManifestError, ReconcileError, UsageError
 from reconciler.render import text
-from reconciler.wakes import Wakes, spots
+from reconciler.system import lock
+from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 

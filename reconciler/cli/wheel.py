@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.actions import Action, SetPhase
 from reconciler.cli.output import Output
-from reconciler.desired import Desired
-from reconciler.journal import Event
-from reconciler.loop import Loop, Tick
-from reconciler.observed import Unknown
-from reconciler.observer import ask
-from reconciler.planner import EpicPlan, Plan
+from reconciler.loop.loop import Loop, Tick
+from reconciler.loop.observer import ask
+from reconciler.model.desired import Desired
+from reconciler.model.observed import Unknown
+from reconciler.planning.actions import Action, SetPhase
+from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.render import document, text
+from reconciler.system.journal import Event
 from reconciler.wiring import Site
 
 

@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler import wiring
-from reconciler.desired import EpicSpec
 from reconciler.doctor import machine, programs, records, repository, worktrees
 from reconciler.doctor.findings import Finding, Probe, State, examine
 from reconciler.doctor.scene import Scene
-from reconciler.errors import PermanentError, ReconcileError
+from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.wiring import Site
 
 __all__ = ["Finding", "State", "look"]

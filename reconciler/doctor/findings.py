@@ -18,7 +18,7 @@ from enum import StrEnum
 
 import psutil
 
-from reconciler.errors import ReconcileError
+from reconciler.model.errors import ReconcileError
 
 LIMIT_S = 12.0
 ENDING_S = 1.0

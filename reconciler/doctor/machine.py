@@ -13,14 +13,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler import git, shim
 from reconciler.doctor.findings import Finding, Probe, State
 from reconciler.doctor.scene import Scene
-from reconciler.wakes import Spot, Wakes
+from reconciler.git import commands
+from reconciler.runners import supervisor
+from reconciler.system.wakes import Spot, Wakes
 
 PYTHON = (3, 11)
 DISK_SCARCE, DISK_LOW = 100 * 2**20, 2**30
-FILES_SCARCE, FILES_LOW = shim.FIRST_FD + 56, 1024
+FILES_SCARCE, FILES_LOW = supervisor.FIRST_FD + 56, 1024
 INODES_LOW = 10_000
 # Lists of what is counted end here: a tree that large is told, not measured.
 FOLDERS_MOST = 100_000
@@ -51,7 +52,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _git(scene: Scene) -> Iterator[Finding]:
-    version = ".".join(map(str, git.version(scene.environ)))
+    version = ".".join(map(str, commands.version(scene.environ)))
     yield Finding(name="git", found=f"{version} ({shutil.which('git', path=scene.environ.get('PATH'))})")
 
 

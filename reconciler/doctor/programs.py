@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from reconciler import shell
-from reconciler.desired import AgentKind
 from reconciler.doctor.findings import Finding, Probe, State
 from reconciler.doctor.scene import Scene
-from reconciler.errors import ReconcileError
-from reconciler.logins import LOGINS
-from reconciler.shell import Finished
+from reconciler.model.desired import AgentKind
+from reconciler.model.errors import ReconcileError
+from reconciler.planning.logins import LOGINS
+from reconciler.system import shell
+from reconciler.system.shell import Finished
 from reconciler.trackers.beads.versions import TROUBLES, Trouble, Version
 
 ASK_S = 8.0

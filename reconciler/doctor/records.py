@@ -11,13 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from reconciler import pauses, shim
-from reconciler.desired import EpicSpec
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
-from reconciler.observed import Run
+from reconciler.model.desired import EpicSpec
+from reconciler.model.observed import Run
+from reconciler.model.report import Fault
+from reconciler.planning import agent_gate
 from reconciler.render.words import counted
-from reconciler.report import Fault
+from reconciler.runners import supervisor
 from reconciler.wiring import Site
 
 NAME_MOST = 4096
@@ -66,8 +67,8 @@ def _holder(lock: Path) -> Iterator[Finding]:
 
 
 def _holds(pid: int, lock: Path) -> bool:
-    if pid > 0 and shim.PROC:
-        return shim.has_open(pid, shim.file_id(str(lock)))
+    if pid > 0 and supervisor.PROC:
+        return supervisor.has_open(pid, supervisor.file_id(str(lock)))
     return pid > 0 and psutil.pid_exists(pid)
 
 
@@ -100,7 +101,7 @@ def _agents(scene: Scene, site: Site) -> Iterator[Finding]:
             hint = "install it, or mend spec.agent (argv, env) and apply"
             found = f"{spec.name}: {program}"
             yield Finding(name="agents", state=State.PROBLEM, found=found, message=missing, hint=hint)
-        elif last := pauses.last_trouble(spec, runs):
+        elif last := agent_gate.last_trouble(spec, runs):
             yield _in_trouble(spec, last)
         else:
             yield Finding(name="agents", found=f"{spec.name}: {program}")
@@ -115,7 +116,7 @@ def _in_trouble(spec: EpicSpec, run: Run) -> Finding:
         name="agents",
         state=State.WARNING if passes else State.PROBLEM,
         found=f"{spec.name}: {spec.agent.program}",
-        message=pauses.why(spec, run) + ended,
+        message=agent_gate.why(spec, run) + ended,
         hint=f"lifted at {lifted:%F %T} UTC" if lifted else f"reconcile retry {run.task}",
     )
 

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from reconciler.desired import Desired, EpicSpec
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
-from reconciler.errors import ReconcileError
 from reconciler.forges.github.forge import GitHubForge
-from reconciler.names import BRANCH_PREFIX
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.errors import ReconcileError
+from reconciler.model.names import BRANCH_PREFIX
 from reconciler.render.words import span
 from reconciler.wiring import IDENTITY, Remote, Site
 

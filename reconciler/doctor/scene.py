@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.desired import EpicSpec
+from reconciler.model.desired import EpicSpec
 from reconciler.wiring import Site
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from reconciler import worktree_list
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
-from reconciler.errors import ReconcileError
-from reconciler.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
-from reconciler.observed import Graph, Run, WorktreeFault
+from reconciler.git import worktrees
+from reconciler.git.worktrees import MADE, Entry, Found, Listing
+from reconciler.model.errors import ReconcileError
+from reconciler.model.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
+from reconciler.model.observed import Graph, Run, WorktreeFault
 from reconciler.render.words import counted
 from reconciler.wiring import Site
-from reconciler.worktree_list import MADE, Entry, Found, Listing
 
 KEPT = timedelta(days=30)
 CHECKS = ".checks"
@@ -102,14 +102,14 @@ def _troubles(trees: _Trees) -> Iterator[Finding | None]:
 
 
 def _seen(scene: Scene, site: Site) -> _Trees:
-    listing = worktree_list.read(site.git)
+    listing = worktrees.read(site.git)
     runs = site.runner.runs()
     places = {entry.path for entry in listing.entries if entry.has(MADE) or entry.locked_by_us}
     places = {place for place in places if place.parent.name != CHECKS}
     for root in scene.roots:
         real = Path(os.path.realpath(root))
         places |= {real / name for name in _listed(real) if name != CHECKS and _is_repository(real / name)}
-    looked = (worktree_list.look(listing, place, branch_of(TaskId(place.name))) for place in sorted(places))
+    looked = (worktrees.look(listing, place, branch_of(TaskId(place.name))) for place in sorted(places))
     return _Trees(
         listing=listing,
         standing=tuple(found for found in looked if found.present and usable(found.place.name)),

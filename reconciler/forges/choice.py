@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.desired import EpicSpec, ForgeKind
 from reconciler.forges.github import slug
 from reconciler.forges.github.slug import Slug
-from reconciler.git import Config
+from reconciler.git.commands import Config
+from reconciler.model.desired import EpicSpec, ForgeKind
 
 
 @dataclass(frozen=True, slots=True)

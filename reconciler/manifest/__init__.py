@@ -14,11 +14,11 @@ import importlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from reconciler.desired import EpicSpec
 from reconciler.manifest.durations import duration
 from reconciler.manifest.located import Located
 from reconciler.manifest.recorded import Found, Recorded, max_agents
 from reconciler.manifest.shipped import shipped, shipped_agents, shipped_examples
+from reconciler.model.desired import EpicSpec
 
 __all__ = [
     "Found",

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from reconciler.desired import EpicSpec
 from reconciler.manifest import inline, sources, yaml_text
 from reconciler.manifest.complaints import complaints
 from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, refusal, shown
@@ -21,6 +20,7 @@ from reconciler.manifest.resolving import Locate, Surroundings, WrongError, reso
 from reconciler.manifest.shipped import shipped
 from reconciler.manifest.sources import Source
 from reconciler.manifest.yaml_text import Document, Limits
+from reconciler.model.desired import EpicSpec
 
 _LIMITS = Limits(unbounded=frozenset(("spec", "budget", amount) for amount in ("usd", "usdPerTask", "tokens")))
 Held = Callable[[Path], Collection[str]]

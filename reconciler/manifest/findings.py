@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reconciler.errors import ManifestError
+from reconciler.model.errors import ManifestError
 
 FieldPath = tuple[str | int, ...]  # keys and indices, from the top of a document
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from reconciler.desired import (
+from reconciler.manifest.durations import duration, written
+from reconciler.model.desired import (
     AgentKind,
     AgentSpec,
     Budget,
@@ -30,8 +31,7 @@ from reconciler.desired import (
     TrackerKind,
     WorktreeSpec,
 )
-from reconciler.manifest.durations import duration, written
-from reconciler.names import TASK_KEY, TaskId, usable
+from reconciler.model.names import TASK_KEY, TaskId, usable
 
 Plain = Mapping[str, Any]
 _T = TypeVar("_T")

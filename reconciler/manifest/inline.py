@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from reconciler.manifest.findings import FieldPath, did_you_mean, shown
 from reconciler.manifest.model import Task
-from reconciler.names import usable
+from reconciler.model.names import usable
 
 Wrong = tuple[FieldPath, str, str | None]  # path below `spec.tasks`, what is wrong, hint
 

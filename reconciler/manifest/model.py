@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.alias_generators import to_camel
 
-from reconciler.desired import (
+from reconciler.manifest.durations import duration
+from reconciler.manifest.wording import PATTERNS
+from reconciler.model.desired import (
     AgentKind,
     ForgeKind,
     MergeMethod,
@@ -23,9 +25,7 @@ from reconciler.desired import (
     Review,
     TrackerKind,
 )
-from reconciler.manifest.durations import duration
-from reconciler.manifest.wording import PATTERNS
-from reconciler.names import BRANCH_PREFIX, usable
+from reconciler.model.names import BRANCH_PREFIX, usable
 
 API_VERSION = "reconcile/v1"
 INLINE, NAMED = "=inline", "=named"  # no YAML key looks like these: they only stand in the places of pydantic's errors

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from reconciler.desired import EpicSpec
 from reconciler.manifest import form, scalars, yaml_text
-from reconciler.names import MANIFEST_NAME
+from reconciler.model.desired import EpicSpec
+from reconciler.model.names import MANIFEST_NAME
 
 # What is recorded is larger than what was written: every default is in it.
 _LIMITS = yaml_text.Limits(bytes=64 * 1024 * 1024, nodes=5_000_000, empty=True)

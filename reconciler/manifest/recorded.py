@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reconciler import patience
-from reconciler.desired import EpicSpec, InlineTask
-from reconciler.errors import PermanentError, TemporaryError, UsageError
 from reconciler.manifest import form, record
 from reconciler.manifest.findings import did_you_mean
+from reconciler.model.desired import EpicSpec, InlineTask
+from reconciler.model.errors import PermanentError, TemporaryError, UsageError
+from reconciler.system import file_lock
 
 WRITER_WAIT_S = 10.0
 
@@ -216,7 +216,7 @@ class Recorded:
         except OSError as error:
             raise TemporaryError(f"{folder} can't be written: {error.strerror}") from error
         try:
-            patience.take(fd, WRITER_WAIT_S)
+            file_lock.take(fd, WRITER_WAIT_S)
             yield
         except BlockingIOError as error:
             raise TemporaryError("somebody else is writing manifests in this repository") from error

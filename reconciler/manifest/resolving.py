@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from reconciler.desired import EpicSpec
-from reconciler.errors import PermanentError, UsageError
 from reconciler.manifest import form
 from reconciler.manifest.findings import FieldPath, did_you_mean
 from reconciler.manifest.located import Located
 from reconciler.manifest.model import Epic
 from reconciler.manifest.scalars import unwanted
+from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import PermanentError, UsageError
 
 Locate = Callable[[Path], Located]
 Profiles = Mapping[str, BaseModel]  # by name

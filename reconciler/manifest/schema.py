@@ -16,11 +16,11 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from reconciler.errors import UsageError
 from reconciler.manifest.findings import did_you_mean, shown
 from reconciler.manifest.model import KINDS
 from reconciler.manifest.shipped import shipped
 from reconciler.manifest.wording import PATTERNS, Schema, allowed, alternatives, resolved
+from reconciler.model.errors import UsageError
 
 DURATIONS = (PATTERNS["span"], PATTERNS["span or zero"])
 

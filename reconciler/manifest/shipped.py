@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.errors import PermanentError
+from reconciler.model.errors import PermanentError
 
 _PACKAGE = Path(__file__).parents[1]
 

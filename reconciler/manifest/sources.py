@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.errors import ManifestError
 from reconciler.manifest.findings import Finding, refusal
 from reconciler.manifest.scalars import unwanted
 from reconciler.manifest.yaml_text import Limits
+from reconciler.model.errors import ManifestError
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml")

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from reconciler.actions import Waiting
-from reconciler.desired import Budget
-from reconciler.job import CheckState
-from reconciler.names import RunKind
-from reconciler.planner import EpicPlan
-from reconciler.reasons import NEEDS_A_PERSON, Reason
+from reconciler.model.desired import Budget
+from reconciler.model.names import RunKind
+from reconciler.model.reasons import NEEDS_A_PERSON, Reason
+from reconciler.planning.actions import Waiting
+from reconciler.planning.budget import running_low
+from reconciler.planning.job import CheckState
+from reconciler.planning.planner import EpicPlan
 from reconciler.render.words import counted, stamp
-from reconciler.spending import running_low
 
 Condition = dict[str, str]
 

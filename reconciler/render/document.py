@@ -10,14 +10,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from reconciler.actions import Action
-from reconciler.errors import ReconcileError
-from reconciler.executor import Outcome
-from reconciler.graph import Index, order
-from reconciler.jobs import owners
-from reconciler.names import TaskId
-from reconciler.observed import Observed, Run, Unknown
-from reconciler.planner import EpicPlan, Plan
+from reconciler.loop.executor import Outcome
+from reconciler.model.errors import ReconcileError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.planning.actions import Action
+from reconciler.planning.graph import Index, order
+from reconciler.planning.jobs import owners
+from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.render.conditions import Condition, conditions, observed_generation
 from reconciler.render.entry import (
     GROUPS,

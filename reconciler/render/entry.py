@@ -6,19 +6,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler import messages
-from reconciler.actions import Action, BlockTask, SetPhase, Waiting
-from reconciler.desired import Review
-from reconciler.graph import Index, order
-from reconciler.job import NEEDS_HUMAN, PHASES, CheckState, Job
-from reconciler.jobs import jobs
-from reconciler.names import RunKind, TaskId, branch_of
-from reconciler.observed import Landing, Observed, PullRequest, PullState, Run, Task, Unknown, Worktree, WorktreeFault
-from reconciler.planner import EpicPlan
-from reconciler.reasons import Reason
+from reconciler.model.desired import Review
+from reconciler.model.names import RunKind, TaskId, branch_of
+from reconciler.model.observed import (
+    Landing,
+    Observed,
+    PullRequest,
+    PullState,
+    Run,
+    Task,
+    Unknown,
+    Worktree,
+    WorktreeFault,
+)
+from reconciler.model.reasons import Reason
+from reconciler.planning import messages
+from reconciler.planning.actions import Action, BlockTask, SetPhase, Waiting
+from reconciler.planning.budget import spent
+from reconciler.planning.graph import Index, order
+from reconciler.planning.job import NEEDS_HUMAN, PHASES, CheckState, Job
+from reconciler.planning.jobs import jobs
+from reconciler.planning.planner import EpicPlan
 from reconciler.render.spend import report, spend
 from reconciler.render.words import stamp
-from reconciler.spending import spent
 
 GROUPS = ("closed", "needsHuman", "working", "merging", "review", "ready", "blocked")
 """What `counts` counts. A task is in the first that fits."""

@@ -16,10 +16,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from reconciler.names import RunId
-from reconciler.observed import Observed
-from reconciler.planner import Plan
-from reconciler.reasons import Reason
+from reconciler.model.names import RunId
+from reconciler.model.observed import Observed
+from reconciler.model.reasons import Reason
+from reconciler.planning.planner import Plan
 from reconciler.render.columns import GAP, RANKS, Columns
 from reconciler.render.entry import running, subjects
 from reconciler.render.safe import line

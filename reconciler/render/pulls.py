@@ -9,7 +9,7 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from reconciler.observed import PullRequest, PullState
+from reconciler.model.observed import PullRequest, PullState
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import counted, stamp

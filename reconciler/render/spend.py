@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.report import Report
-from reconciler.spending import Spend
+from reconciler.model.report import Report
+from reconciler.planning.budget import Spend
 
 
 def spend(used: Spend) -> dict[str, Any]:

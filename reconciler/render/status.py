@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from reconciler.reasons import NEEDS_A_PERSON, Reason
+from reconciler.model.reasons import NEEDS_A_PERSON, Reason
 from reconciler.render import spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows

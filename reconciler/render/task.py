@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from reconciler.names import split_key
+from reconciler.model.names import split_key
 from reconciler.render.safe import block, line
 from reconciler.render.spend import words
 from reconciler.render.status import pull_request, step, why

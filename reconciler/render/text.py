@@ -11,21 +11,21 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from reconciler.actions import Action, Waiting
-from reconciler.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.executor import Outcome
-from reconciler.job import NEEDS_HUMAN
-from reconciler.jobs import Stray
-from reconciler.names import TaskId
-from reconciler.planner import EpicPlan, Plan
-from reconciler.reasons import NEEDS_A_PERSON
+from reconciler.loop.executor import Outcome
+from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.reasons import NEEDS_A_PERSON
+from reconciler.planning.actions import Action, Waiting
+from reconciler.planning.budget import running_low, used_up
+from reconciler.planning.job import NEEDS_HUMAN
+from reconciler.planning.jobs import Stray
+from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.render.document import waiting_order
 from reconciler.render.safe import block, line
 from reconciler.render.status import status
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import describe, describe_epic
 from reconciler.render.words import counted, span
-from reconciler.spending import running_low, used_up
 
 PIPE_WIDTH = 1000
 TOGETHER = 4
@@ -62,7 +62,7 @@ def outcome(ended: Outcome) -> str:
 def waiting_line(task: str, word: Waiting) -> str:
     """One line about a task that waits.
 
-    >>> from reconciler.reasons import Reason
+    >>> from reconciler.model.reasons import Reason
     >>> waiting_line("x-2", Waiting(Reason.BLOCKED, "blocked by x-1"))
     'x-2  waits  Blocked: blocked by x-1'
     """

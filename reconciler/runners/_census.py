@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from reconciler import shim
-from reconciler.names import RunId, RunKind, TaskId
-from reconciler.observed import Run, RunState
+from reconciler.model.names import RunId, RunKind, TaskId
+from reconciler.model.observed import Run, RunState
 from reconciler.runners import _processes as processes
+from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders, Record, Subject
 from reconciler.runners._locks import Held, Locks
 from reconciler.runners._reports import Reports
@@ -110,7 +110,7 @@ class _Look:
 
     @cached_property
     def boot_id(self) -> str:
-        return shim.boot_id()
+        return supervisor.boot_id()
 
 
 def _without_record(run: RunId) -> Run:

@@ -19,11 +19,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reconciler import shim
-from reconciler.errors import ChangedError
-from reconciler.names import RunId, RunKind, Sha, TaskId, usable
-from reconciler.observed import Cause, Exit, Since, StopWhy
-from reconciler.ports import RunSpec
+from reconciler.model.errors import ChangedError
+from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
+from reconciler.model.observed import Cause, Exit, Since, StopWhy
+from reconciler.model.ports import RunSpec
+from reconciler.runners import supervisor
 
 RECORD_MOST = 1 << 20
 SETTLES_NS = 1_000_000_000
@@ -154,13 +154,13 @@ class Folders:
             fd = os.open(folder / "prompt", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(fd, "w", encoding="utf-8", errors="replace") as file:
                 file.write(spec.prompt)
-        shim.write_json(str(folder / "spec.json"), _as_json(spec))
+        supervisor.write_json(str(folder / "spec.json"), _as_json(spec))
         return folder
 
     def write_stop(self, run: RunId, why: StopWhy) -> None:
         """Say why a run is stopped, before it is: so the ending can be told from a failure."""
         value = {"why": str(why), "at": datetime.now(UTC).isoformat()}
-        shim.write_json(str(self.folder(run) / "stop.json"), value)
+        supervisor.write_json(str(self.folder(run) / "stop.json"), value)
 
     def since(self, task: str) -> Since | None:
         """From where runs and landings of a task count; None: from the first."""
@@ -174,7 +174,7 @@ class Folders:
         """Count runs and landings of a task from here on."""
         path = self._since(task)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shim.write_json(str(path), {"n": since.n, "base": since.base, "at": since.at.isoformat()})
+        supervisor.write_json(str(path), {"n": since.n, "base": since.base, "at": since.at.isoformat()})
 
     def _since(self, task: str) -> Path:
         return self.root / RunKind.WORK / task / "since.json"
@@ -254,8 +254,8 @@ def _as_json(spec: RunSpec) -> Mapping[str, object]:
         "unlock": spec.unlock,
         "timeout_s": float(spec.timeout_s),
         "stuck_after_s": spec.stuck_after_s,
-        "stop_grace_s": shim.STOP_GRACE_S,
-        "sweep_grace_s": shim.SWEEP_GRACE_S,
+        "stop_grace_s": supervisor.STOP_GRACE_S,
+        "sweep_grace_s": supervisor.SWEEP_GRACE_S,
         "attempt": spec.attempt,
         "why": spec.why,
         "baseline": spec.baseline,

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.errors import ChangedError, TemporaryError
-from reconciler.names import RunKind, usable
+from reconciler.model.errors import ChangedError, TemporaryError
+from reconciler.model.names import RunKind, usable
 
 PROBE_PATIENCE_S = 0.05
 GATE_PATIENCE_S = 10.0

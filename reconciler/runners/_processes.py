@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from reconciler import shim
+from reconciler.runners import supervisor
 
-if not shim.PROC:
+if not supervisor.PROC:
     import psutil  # only there: every command would wait for its import
 
 COMMAND_MOST = 100
@@ -47,9 +47,9 @@ def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
 
 def descends_from_a_carrier(variable: str) -> bool:
     """True when a process that we come from, up to the first of all, has this variable in its environment."""
-    if shim.PROC:
+    if supervisor.PROC:
         # The first is among them: in a container, or a sandbox, it may be an agent.
-        return any(_carries(pid, variable) for pid in {*ancestors(os.getppid(), shim.parent_pids()), 1})
+        return any(_carries(pid, variable) for pid in {*ancestors(os.getppid(), supervisor.parent_pids()), 1})
     return any(_shows(parent, variable) for parent in psutil.Process().parents())
 
 
@@ -62,7 +62,7 @@ def command(pid: int) -> str:
 def file_id(path: Path) -> tuple[int, int] | None:
     """What identifies the file at `path`; None when there is none."""
     try:
-        return shim.file_id(str(path))
+        return supervisor.file_id(str(path))
     except FileNotFoundError:
         return None
 
@@ -84,7 +84,7 @@ def _shows(process: psutil.Process, variable: str) -> bool:
 
 def _said(pid: int) -> str:
     """The words that a process was started with, or else its name; empty when it is gone."""
-    if shim.PROC:
+    if supervisor.PROC:
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes() or Path(f"/proc/{pid}/comm").read_bytes()
         except OSError:
@@ -97,21 +97,21 @@ def _said(pid: int) -> str:
 
 
 def _markers() -> Iterator[tuple[int, str]]:
-    if shim.PROC:
-        for pid in shim.parent_pids():
-            if (folder := shim.marker(pid)) is not None:
+    if supervisor.PROC:
+        for pid in supervisor.parent_pids():
+            if (folder := supervisor.marker(pid)) is not None:
                 yield pid, os.fsdecode(folder)
         return
     for process in psutil.process_iter():
         try:
-            if folder_text := process.environ().get(shim.MARKER):
+            if folder_text := process.environ().get(supervisor.MARKER):
                 yield process.pid, folder_text
         except psutil.Error:
             continue
 
 
 def _working_directories() -> Iterator[tuple[int, str]]:
-    if shim.PROC:
+    if supervisor.PROC:
         for name in os.listdir("/proc"):
             try:
                 if name.isdecimal():

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from reconciler import shim
-from reconciler.names import RunId
-from reconciler.ports import Agent
-from reconciler.report import Fault, Report, count, dollars, said, session
+from reconciler.model.names import RunId
+from reconciler.model.ports import Agent
+from reconciler.model.report import Fault, Report, count, dollars, said, session
+from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders, Record, read_json, read_plain
 
-LOG_MOST = 2 * shim.LOG_MOST  # a writer may be faster than the shim that cuts its log
+LOG_MOST = 2 * supervisor.LOG_MOST  # a writer may be faster than the shim that cuts its log
 VERSION = 1
 
 
@@ -44,7 +44,7 @@ class Reports:
         report = agent.report(log, record.exit.at if record.exit else None)
         if report and self._keep and os.path.isdir(folder):
             try:
-                shim.write_json(kept, _as_json(report))
+                supervisor.write_json(kept, _as_json(report))
             except OSError:
                 # The log says it again; a full disk is told of by those who can't do without writing.
                 return report

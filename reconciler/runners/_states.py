@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.observed import Cause, Exit, Run, RunState
-from reconciler.report import Report
+from reconciler.model.observed import Cause, Exit, Run, RunState
+from reconciler.model.report import Report
 from reconciler.runners._folders import Record
 from reconciler.runners._locks import Held
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from reconciler import shim
-from reconciler.names import RunId
+from reconciler.model.names import RunId
 from reconciler.runners import _processes as processes
+from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders, Record
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, take
 
@@ -32,8 +32,8 @@ class Stopping:
         """TERM to the shim of a run, which then ends all of it; KILL if it has been asked for long and is still there."""
         waited = self._waited(record)
         signals = (signal.SIGKILL,) if waited > SHIM_PATIENCE_S else (signal.SIGTERM, signal.SIGCONT)
-        if not shim.PROC and record.pid:
-            return shim.send(record.pid, shim.pin(record.pid) or -1, *signals)
+        if not supervisor.PROC and record.pid:
+            return supervisor.send(record.pid, supervisor.pin(record.pid) or -1, *signals)
         if not self._signal_shim(record, [record.pid or 0], signals):
             self._signal_shim(record, processes.carriers().get(str(self._folders.folder(record.id)), ()), signals)
 
@@ -41,7 +41,7 @@ class Stopping:
         """End what a run left behind without a shim: TERM the first time, KILL once it had its time. Does not wait."""
         run = record.id
         first = run not in self._asked
-        grace_s = shim.SWEEP_GRACE_S if record.exit else shim.STOP_GRACE_S
+        grace_s = supervisor.SWEEP_GRACE_S if record.exit else supervisor.STOP_GRACE_S
         late = self._waited(record) > grace_s
         # With this in hand no next run can start, whose agent would have the same lock open.
         fd = take(self._locks.shim(run.kind, run.subject), PROBE_PATIENCE_S)
@@ -68,18 +68,18 @@ class Stopping:
         begun = time.monotonic()
         while tree.members():
             waited = time.monotonic() - begun
-            if waited > 2 * shim.SWEEP_GRACE_S:
+            if waited > 2 * supervisor.SWEEP_GRACE_S:
                 return False
-            if waited > shim.SWEEP_GRACE_S:
+            if waited > supervisor.SWEEP_GRACE_S:
                 tree.send(signal.SIGKILL)
             time.sleep(0.03)
         return True
 
-    def tree(self, run: RunId) -> shim.Tree:
+    def tree(self, run: RunId) -> supervisor.Tree:
         """What lives of a run. Only the newest run of a subject can have the subject's lock open."""
         newest = self._folders.newest(run.kind, run.subject) <= run.n
         agent = processes.file_id(self._locks.agent(run.kind, run.subject)) if newest else None
-        return shim.Tree(
+        return supervisor.Tree(
             str(self._folders.folder(run)), agent, processes.file_id(self._locks.shim(run.kind, run.subject))
         )
 
@@ -94,12 +94,12 @@ class Stopping:
         folder = os.fsencode(self._folders.folder(record.id))
         sent = False
         for pid in pids:
-            handle = shim.pin(pid) if pid > 1 else None
+            handle = supervisor.pin(pid) if pid > 1 else None
             if handle is None:
                 continue
             # Looked at after it was pinned: by now the number may belong to somebody else.
-            if lock and pid != os.getpid() and shim.marker(pid) == folder and shim.has_open(pid, lock):
-                shim.send(pid, handle, *signals)
+            if lock and pid != os.getpid() and supervisor.marker(pid) == folder and supervisor.has_open(pid, lock):
+                supervisor.send(pid, handle, *signals)
                 sent = True
             if handle >= 0:
                 os.close(handle)

@@ -15,20 +15,21 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from reconciler import shell, shim
-from reconciler.desired import EpicSpec
-from reconciler.environment import path_with, with_passed
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.names import RunId, RunKind, Sha, TaskId
-from reconciler.observed import Occupant, Run, RunState, Since, StopWhy
-from reconciler.ports import Agent, RunSpec, SlotBound
+from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import RunId, RunKind, Sha, TaskId
+from reconciler.model.observed import Occupant, Run, RunState, Since, StopWhy
+from reconciler.model.ports import Agent, RunSpec, SlotBound
 from reconciler.runners import _processes as processes
+from reconciler.runners import supervisor
 from reconciler.runners._census import Census
 from reconciler.runners._folders import Folders, Record, Subject, read_plain
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
+from reconciler.system import shell
+from reconciler.system.environment import path_with, with_passed
 
 START_PATIENCE_S = 5.0
 SWEEP_PATIENCE_S = 3.0
@@ -115,7 +116,7 @@ class LocalRunner:
             return {}
         records = [self._folders.record(run.id) for run in self.runs().values() if run.alive]
         live = [(record.id, os.path.realpath(record.told.cwd)) for record in records if record.told.cwd]
-        parents = shim.parent_pids()
+        parents = supervisor.parent_pids()
         found: dict[str, Occupant] = {}
         for path, pid in standing:
             there = [run for run, cwd in live if cwd == os.path.realpath(path)]
@@ -175,7 +176,7 @@ class LocalRunner:
                 locks = self._take(spec, ours)
                 folder = self._folders.reserve(spec)
                 shell.start_detached(
-                    [sys.executable, "-I", "-S", os.path.realpath(shim.__file__), str(folder), *map(str, locks)],
+                    [sys.executable, "-I", "-S", os.path.realpath(supervisor.__file__), str(folder), *map(str, locks)],
                     env=self._environment_of(spec, folder),
                     cwd=folder,
                     pass_fds=[fd for fd in locks if fd >= 0],
@@ -231,10 +232,10 @@ class LocalRunner:
         return since
 
     def _belongs(self, pid: int, runs: Iterable[RunId]) -> bool:
-        marker = shim.marker(pid)
+        marker = supervisor.marker(pid)
         for run in runs:
             lock = processes.file_id(self._locks.agent(run.kind, run.subject))
-            if marker == os.fsencode(self.folder(run)) or (lock and shim.has_open(pid, lock)):
+            if marker == os.fsencode(self.folder(run)) or (lock and supervisor.has_open(pid, lock)):
                 return True
         return False
 
@@ -287,7 +288,7 @@ class LocalRunner:
         """How many runs of a manifest live without a slot: their shim was killed, and their agent closed what it got."""
         files = {file for path in slots.files if (file := processes.file_id(path))}
         return sum(
-            not any(shim.has_open(pid, file) for pid in pids for file in files)
+            not any(supervisor.has_open(pid, file) for pid in pids for file in files)
             for folder, pids in processes.carriers().items()
             if (run := self._folders.run_of(folder)) and self._folders.record(run).told.slot == manifest
         )
@@ -325,6 +326,6 @@ class LocalRunner:
             **self._environment(spec.env, spec.pass_env),
             "PWD": spec.cwd,
             "RECONCILE_RUN": str(spec.id),
-            shim.MARKER: str(folder),
+            supervisor.MARKER: str(folder),
         }
         return {**env, "RECONCILE_PROMPT": str(folder / "prompt")} if spec.prompt else env

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.errors import PermanentError, TemporaryError
+from reconciler.model.errors import PermanentError, TemporaryError
 
 LOCK = ".reconcile.lock"
 TEMPORARY = ".reconcile.tmp"

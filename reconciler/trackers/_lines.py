@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.errors import PermanentError
-from reconciler.observed import Task
+from reconciler.model.errors import PermanentError
+from reconciler.model.observed import Task
 from reconciler.trackers._records import Record, task_of
 
 _CONFLICT = re.compile(rb"(<{7}|\|{7}|={7}|>{7})([ \r]|\Z)")

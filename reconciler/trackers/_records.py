@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.desired import EPOCH
-from reconciler.errors import ChangedError, PermanentError
-from reconciler.names import TaskId, usable
-from reconciler.observed import Task
-from reconciler.ports import Change, NewTask
+from reconciler.model.desired import EPOCH
+from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.names import TaskId, usable
+from reconciler.model.observed import Task
+from reconciler.model.ports import Change, NewTask
 
 Record = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from reconciler.errors import PermanentError
+from reconciler.model.errors import PermanentError
 from reconciler.trackers import _files as files
 
 _PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,38}[A-Za-z0-9_])?")

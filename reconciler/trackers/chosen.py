@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.errors import PermanentError, ReconcileError
-from reconciler.names import TaskId
-from reconciler.observed import Graph
-from reconciler.ports import Change, NewTask
+from reconciler.model.errors import PermanentError, ReconcileError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Graph
+from reconciler.model.ports import Change, NewTask
 from reconciler.trackers._records import Record
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from reconciler.errors import PermanentError, ReconcileError, TemporaryError
-from reconciler.names import TaskId, usable
-from reconciler.observed import Graph
-from reconciler.ports import Change, NewTask
+from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import TaskId, usable
+from reconciler.model.observed import Graph
+from reconciler.model.ports import Change, NewTask
 from reconciler.trackers import _files as files
 from reconciler.trackers import _lines as lines
 from reconciler.trackers import _settings as settings

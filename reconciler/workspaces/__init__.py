@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.desired import EpicSpec
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.git import Git
-from reconciler.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable
-from reconciler.observed import Branch, Salvage, Worktree, WorktreeFault
-from reconciler.ports import Place
-from reconciler.reasons import Reason
+from reconciler.git.commands import Git
+from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, look
+from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable
+from reconciler.model.observed import Branch, Salvage, Worktree, WorktreeFault
+from reconciler.model.ports import Place
+from reconciler.model.reasons import Reason
 from reconciler.workspaces import checkout, copies, folders, snapshot
 from reconciler.workspaces.branches import Branches
 from reconciler.workspaces.checkout import Recipe
@@ -28,7 +29,6 @@ from reconciler.workspaces.salvage import Salvages, Saved
 from reconciler.workspaces.snapshot import Work
 from reconciler.workspaces.stale_locks import clear
 from reconciler.workspaces.worktree_register import Register, refuse_locked
-from reconciler.worktree_list import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, look
 
 CHECKS = ".checks"
 

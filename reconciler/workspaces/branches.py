@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler import marks, ref_list
-from reconciler.ancestry import Ancestry
-from reconciler.errors import ChangedError, PermanentError
-from reconciler.git import Git
-from reconciler.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
-from reconciler.observed import Branch
+from reconciler.git import fingerprints
+from reconciler.git.ancestry import Ancestry
+from reconciler.git.commands import Git
+from reconciler.git.refs import plain
+from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
+from reconciler.model.observed import Branch
 from reconciler.workspaces.stale_locks import clear
 
 _HEADS = "refs/heads/"
@@ -87,7 +88,7 @@ class Branches:
         if not heads:
             return frozenset()
         namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
-        mark = marks.of_refs(self._git.repository.common, namespace)
+        mark = fingerprints.of_refs(self._git.repository.common, namespace)
         ask = ("for-each-ref", f"--merged={base}", "--format=%(objectname)", namespace)
         found = self._git.remembered(("merged", base), mark, lambda: frozenset(self._git.refs(*ask).text.split()))
         return frozenset(head for head in heads if head in found)
@@ -101,4 +102,4 @@ class Branches:
 
     def _refs(self) -> dict[str, _Ref]:
         namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
-        return {ref: _Ref(*seen) for ref, seen in ref_list.plain(self._git, namespace).items()}
+        return {ref: _Ref(*seen) for ref, seen in plain(self._git, namespace).items()}

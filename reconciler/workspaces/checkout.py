@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from reconciler.git import Git
-from reconciler.names import Sha
+from reconciler.git.commands import Git
+from reconciler.git.worktrees import Entry
+from reconciler.model.names import Sha
 from reconciler.workspaces.copies import Digests, plain
-from reconciler.worktree_list import Entry
 
 RECIPE = "reconcile-recipe"
 FILL_TIMEOUT_S = 3600.0

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from reconciler.errors import PermanentError, TemporaryError
+from reconciler.model.errors import PermanentError, TemporaryError
 
 Digests = Mapping[str, str]  # by relative path
 

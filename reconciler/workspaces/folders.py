@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.errors import TemporaryError
+from reconciler.model.errors import TemporaryError
 
 Stamp = tuple[
     int, int, int, int, int

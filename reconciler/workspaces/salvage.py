@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from reconciler import objects, ref_list
-from reconciler.errors import ChangedError, PermanentError
-from reconciler.git import Git
-from reconciler.names import SALVAGE_REFS, BranchName, Sha, TaskId, branch_of, salvage_ref, usable
-from reconciler.observed import Salvage
+from reconciler.git import objects, refs
+from reconciler.git.commands import Git
+from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.names import SALVAGE_REFS, BranchName, Sha, TaskId, branch_of, salvage_ref, usable
+from reconciler.model.observed import Salvage
 from reconciler.workspaces import copies, folders, snapshot
 from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 
@@ -131,7 +131,7 @@ class Salvages:
     def _lost(self, work: Work) -> tuple[Sha, ...]:
         """The heads that no other ref holds. Saved work of the same task does not count, so that it is found again."""
         # Of a worktree that is on its branch there is nothing to ask.
-        own_branch = ref_list.in_its_own_file(self._git, f"refs/heads/{branch_of(work.task)}")
+        own_branch = refs.in_its_own_file(self._git, f"refs/heads/{branch_of(work.task)}")
         excluded = (f"--exclude={work.branch}",) if work.branch else ()
         own = f"--exclude={SALVAGE_REFS}{work.task}/*"
         held = (*excluded, "--glob=refs/heads", "--tags", "--remotes", own, "--glob=refs/reconcile")
@@ -167,10 +167,10 @@ class Salvages:
             raise ChangedError(f"{work.task}: {work.place} changed while it was being saved")
 
     def _at(self, ref: str) -> Sha | None:
-        return ref_list.head_of(self._git, ref)
+        return refs.head_of(self._git, ref)
 
     def _kept(self, prefix: str) -> list[_Kept]:
-        rows = ref_list.plain(self._git, prefix).items()
+        rows = refs.plain(self._git, prefix).items()
         return [kept for kept in self._stored.by((ref, commit) for ref, (commit, _) in rows) if kept]
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconciler import objects
-from reconciler.git import Git
-from reconciler.names import Sha, TaskId
+from reconciler.git import objects
+from reconciler.git.commands import Git
+from reconciler.model.names import Sha, TaskId
 from reconciler.workspaces import folders
 from reconciler.workspaces.checkout import Recipe
 from reconciler.workspaces.folders import Stamp

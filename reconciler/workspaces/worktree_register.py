@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from reconciler import worktree_list
-from reconciler.errors import ChangedError, PermanentError
-from reconciler.git import Git
+from reconciler.git import worktrees
+from reconciler.git.commands import Git
+from reconciler.git.worktrees import LOCK_REASON, Entry, Found, Listing
+from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.workspaces import folders
-from reconciler.worktree_list import LOCK_REASON, Entry, Found, Listing
 
 
 class Register:
@@ -26,7 +26,7 @@ class Register:
 
     def listing(self) -> Listing:
         """Every worktree, as git lists them now."""
-        return worktree_list.read(self._git)
+        return worktrees.read(self._git)
 
     def entry(self, place: Path) -> Entry:
         """The one entry for `place`. Raises ChangedError when it is gone."""

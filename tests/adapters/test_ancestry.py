@@ -9,9 +9,9 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler import ancestry as ancestry_module
-from reconciler.ancestry import Ancestry
-from reconciler.names import Sha
+from reconciler.git import ancestry as ancestry_module
+from reconciler.git.ancestry import Ancestry
+from reconciler.model.names import Sha
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.names import TaskId
-from reconciler.observed import Task
-from reconciler.ports import Change, NewTask
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Task
+from reconciler.model.ports import Change, NewTask
 from reconciler.trackers.beads import BeadsTracker, decoding, program
 from reconciler.trackers.beads.commands import Step, commands
 from reconciler.trackers.beads.versions import Can, can

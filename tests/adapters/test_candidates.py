@@ -11,13 +11,14 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler.desired import MergeMethod
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.forges.local import LocalForge, candidates, message
-from reconciler.git import GitError
-from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import Candidate, Conflict
-from reconciler.ports import LandOrder
+from reconciler.forges.local import LocalForge
+from reconciler.git.commands import GitError
+from reconciler.landing import candidates, message
+from reconciler.model.desired import MergeMethod
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import Candidate, Conflict
+from reconciler.model.ports import LandOrder
 
 TASK = TaskId("x-1")
 BRANCH = "agent/x-1"

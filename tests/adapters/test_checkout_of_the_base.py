@@ -9,12 +9,12 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler.desired import MergeMethod
-from reconciler.errors import TemporaryError
 from reconciler.forges.local import LocalForge
-from reconciler.names import Sha, TaskId
-from reconciler.observed import Candidate
-from reconciler.ports import LandOrder
+from reconciler.model.desired import MergeMethod
+from reconciler.model.errors import TemporaryError
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.observed import Candidate
+from reconciler.model.ports import LandOrder
 
 TASK = TaskId("x-1")
 BRANCH = "agent/x-1"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from reconciler import wiring
-from reconciler.desired import Desired, EpicSpec, TrackerKind
-from reconciler.errors import PermanentError
-from reconciler.names import TaskId
-from reconciler.ports import Change, NewTask
-from reconciler.wakes import spots
+from reconciler.model.desired import Desired, EpicSpec, TrackerKind
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import TaskId
+from reconciler.model.ports import Change, NewTask
+from reconciler.system.wakes import spots
 from reconciler.wiring import Site
 
 BD = """\

@@ -13,9 +13,9 @@ from github import faults, merging
 from gitrepo import GitRepo
 from on_github import Place, X
 
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
-from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import Candidate, CheckResult, PullState, Standing
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import Candidate, CheckResult, PullState, Standing
 
 pytestmark = pytest.mark.xdist_group("github")
 

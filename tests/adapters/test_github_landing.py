@@ -10,11 +10,11 @@ import pytest
 from github import faults, merging
 from on_github import Place, X
 
-from reconciler.desired import MergeMethod
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.forges.github import landing
-from reconciler.names import Sha, TaskId
-from reconciler.observed import Landing, PullState
+from reconciler.model.desired import MergeMethod
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.observed import Landing, PullState
 
 pytestmark = pytest.mark.xdist_group("github")
 MERGE = "PUT /repos/acme/app/pulls/1/merge"

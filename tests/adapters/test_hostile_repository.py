@@ -9,9 +9,9 @@ from pathlib import Path
 import gitrepo
 import pytest
 
-from reconciler.desired import EpicSpec, WorktreeSpec
-from reconciler.errors import PermanentError, ReconcileError
-from reconciler.names import TaskId
+from reconciler.model.desired import EpicSpec, WorktreeSpec
+from reconciler.model.errors import PermanentError, ReconcileError
+from reconciler.model.names import TaskId
 from reconciler.workspaces import GitWorkspaces
 
 HOOKS = (

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from databases import PREFIX, database
 
-from reconciler.desired import EPOCH
-from reconciler.names import TaskId
-from reconciler.observed import Task
-from reconciler.ports import Change, NewTask
+from reconciler.model.desired import EPOCH
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Task
+from reconciler.model.ports import Change, NewTask
 from reconciler.trackers.jsonl import JsonlTracker
 
 A_SECOND = timedelta(seconds=1)  # some keep whole ones only

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.errors import PermanentError, TemporaryError
-from reconciler.names import TaskId
-from reconciler.ports import Change, NewTask
+from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.ports import Change, NewTask
 from reconciler.trackers import _files
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 
@@ -606,7 +606,7 @@ def test_a_lock_on_a_file_that_is_gone_is_no_lock(folder, monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
-from reconciler.ports import Change, NewTask
+from reconciler.model.ports import Change, NewTask
 from reconciler.trackers.jsonl import JsonlTracker
 
 tracker, me = JsonlTracker(Path(sys.argv[1])), sys.argv[2]

@@ -14,14 +14,15 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler import shell
-from reconciler.desired import MergeMethod
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
-from reconciler.forges.local import LocalForge, commits
-from reconciler.forges.local.intents import Intent, Intents
-from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import Candidate, Conflict, PullState
-from reconciler.ports import LandOrder
+from reconciler.forges.local import LocalForge
+from reconciler.landing import commits
+from reconciler.landing.intents import Intent, Intents
+from reconciler.model.desired import MergeMethod
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import Candidate, Conflict, PullState
+from reconciler.model.ports import LandOrder
+from reconciler.system import shell
 
 TASK = TaskId("x-1")
 BRANCH = "agent/x-1"

@@ -10,15 +10,16 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler import ref_list, shell
-from reconciler.desired import MergeMethod
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.forges.local import LocalForge, refs
-from reconciler.forges.local.remotes import Remotes
-from reconciler.git import Git
-from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import Candidate, Landing, PullRequest, PullState, Rejection
-from reconciler.ports import LandOrder
+from reconciler.forges.local import LocalForge
+from reconciler.git import refs, update_ref
+from reconciler.git.commands import Git
+from reconciler.landing.remotes import Remotes
+from reconciler.model.desired import MergeMethod
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import Candidate, Landing, PullRequest, PullState, Rejection
+from reconciler.model.ports import LandOrder
+from reconciler.system import shell
 
 TASK = TaskId("x-1")
 BRANCH = "agent/x-1"
@@ -117,16 +118,16 @@ def test_one_that_lands_while_we_look_is_not_taken_for_declined(
     repo: GitRepo, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(repo, forge)
-    plain = ref_list.plain
+    plain = refs.plain
 
-    def landing_in_between(git: Git, prefix: str) -> ref_list.Refs:
+    def landing_in_between(git: Git, prefix: str) -> refs.Refs:
         if prefix == "refs/heads/agent/":
-            monkeypatch.setattr(refs, "plain", plain)
+            monkeypatch.setattr(update_ref, "plain", plain)
             LocalForge(repo.seam()).close(PrNumber(1), declined=False, merged=True)
             repo.git("branch", "-D", BRANCH)
         return plain(git, prefix)
 
-    monkeypatch.setattr(refs, "plain", landing_in_between)
+    monkeypatch.setattr(update_ref, "plain", landing_in_between)
 
     pull = pull_of(forge)
 

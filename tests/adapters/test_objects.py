@@ -14,11 +14,11 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler import git as git_module
-from reconciler import objects
-from reconciler.errors import PermanentError
-from reconciler.names import Sha
-from reconciler.objects import Named, Stored
+from reconciler.git import commands as git_module
+from reconciler.git import objects
+from reconciler.git.objects import Named, Stored
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import Sha
 
 
 @pytest.fixture

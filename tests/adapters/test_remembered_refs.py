@@ -11,10 +11,10 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler import git as git_module
-from reconciler import marks, ref_list, worktree_list
-from reconciler.errors import PermanentError
-from reconciler.git import Git
+from reconciler.git import commands as git_module
+from reconciler.git import fingerprints, refs, worktrees
+from reconciler.git.commands import Git
+from reconciler.model.errors import PermanentError
 
 AGENTS = "refs/heads/agent"
 Change = Callable[[GitRepo], object]
@@ -71,7 +71,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def seen(git: Git) -> object:
-    return ref_list.plain(git, AGENTS), ref_list.plain(git, "refs/heads"), worktree_list.read(git).entries
+    return refs.plain(git, AGENTS), refs.plain(git, "refs/heads"), worktrees.read(git).entries
 
 
 def refs_as_git_says(repo: GitRepo, prefix: str) -> dict[str, tuple[str, bool]]:
@@ -79,7 +79,7 @@ def refs_as_git_says(repo: GitRepo, prefix: str) -> dict[str, tuple[str, bool]]:
     return {name: (sha, bool(symref)) for name, sha, symref in (line.split(" ") for line in lines)}
 
 
-def seen_by_us(entry: worktree_list.Entry) -> tuple[str, str | None, str | None, str | None]:
+def seen_by_us(entry: worktrees.Entry) -> tuple[str, str | None, str | None, str | None]:
     return str(entry.path), entry.head, entry.branch, entry.locked
 
 
@@ -98,13 +98,13 @@ def let_settle(repo: GitRepo) -> None:
             os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns - 3600 * 10**9), follow_symlinks=False)
 
 
-@pytest.mark.parametrize("settles_ns", [marks._SETTLES_NS, -(10**9)], ids=["at once", "after an hour"])
+@pytest.mark.parametrize("settles_ns", [fingerprints._SETTLES_NS, -(10**9)], ids=["at once", "after an hour"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_every_change_is_seen_at_the_next_look(
     repo: GitRepo, change: Change, settles_ns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Changes of the inode can't be made old: what counts as settled is moved instead.
-    monkeypatch.setattr(marks, "_SETTLES_NS", settles_ns)
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", settles_ns)
     let_settle(repo)
     git = repo.seam()
     before = seen(git)
@@ -113,8 +113,8 @@ def test_every_change_is_seen_at_the_next_look(
     after = seen(git)
     assert after == seen(repo.seam())
     for prefix in (AGENTS, f"{AGENTS}/", "refs/heads", "refs/heads/agent/b", "refs/heads/agent/x"):
-        assert ref_list.plain(git, prefix) == refs_as_git_says(repo, prefix)
-    assert {seen_by_us(entry) for entry in worktree_list.read(git).entries} == set(as_git_says(repo))
+        assert refs.plain(git, prefix) == refs_as_git_says(repo, prefix)
+    assert {seen_by_us(entry) for entry in worktrees.read(git).entries} == set(as_git_says(repo))
     assert (after != before) == (change not in (CHANGES["packed refs"], CHANGES["a worktree whose folder is gone"]))
 
 
@@ -130,27 +130,27 @@ def test_every_change_is_seen_at_the_next_look(
 def test_a_head_that_only_git_can_read_is_left_to_git_and_never_remembered(
     repo: GitRepo, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks, "_SETTLES_NS", -(10**9))
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
     repo.git("symbolic-ref", "refs/heads/alias", "refs/heads/agent/b")
     repo.git("update-ref", "refs/worktree/own", "agent/a", cwd=repo.path.parent / "tree")
     repo.git("update-ref", "refs/bisect/bad", "agent/a", cwd=repo.path.parent / "tree")
     (repo.common / "worktrees/tree/HEAD").write_text(head)
     git = repo.seam()
-    assert {seen_by_us(entry) for entry in worktree_list.read(git).entries} == set(as_git_says(repo))
+    assert {seen_by_us(entry) for entry in worktrees.read(git).entries} == set(as_git_says(repo))
     repo.commit({"b": "more\n"}, where=repo.path.parent / "tree")
-    assert {seen_by_us(entry) for entry in worktree_list.read(git).entries} == set(as_git_says(repo))
+    assert {seen_by_us(entry) for entry in worktrees.read(git).entries} == set(as_git_says(repo))
 
 
 def test_a_pipe_in_the_place_of_a_head_holds_nobody_up(repo: GitRepo) -> None:
     (repo.common / "worktrees/tree/locked").unlink(missing_ok=True)
     os.mkfifo(repo.common / "worktrees/tree/locked")
-    assert len(worktree_list.read(repo.seam()).entries) == 2
+    assert len(worktrees.read(repo.seam()).entries) == 2
 
 
 def test_where_nothing_changed_git_is_not_started(
     repo: GitRepo, started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks, "_SETTLES_NS", -(10**9))
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
     git = repo.seam()
     before = seen(git)
     started.clear()
@@ -163,15 +163,15 @@ def test_what_changed_a_moment_ago_is_read_again(repo: GitRepo, monkeypatch: pyt
     seen(git)
     repo.git("branch", "agent/now", "main")
     seen(git)
-    before = marks.of_status
+    before = fingerprints.of_status
 
     def as_if_nothing_had_changed(found: os.stat_result) -> object:
         return before(os.lstat(repo.common / "refs/heads/agent/b"))
 
     # Two changes within one tick of the file system's clock may leave the same mark.
-    monkeypatch.setattr(marks, "of_status", as_if_nothing_had_changed)
+    monkeypatch.setattr(fingerprints, "of_status", as_if_nothing_had_changed)
     (repo.common / "refs/heads/agent/now").write_text(repo.head("agent/a") + "\n")
-    assert ref_list.plain(git, AGENTS)["refs/heads/agent/now"] == (repo.head("agent/a"), False)
+    assert refs.plain(git, AGENTS)["refs/heads/agent/now"] == (repo.head("agent/a"), False)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_a_file_that_git_would_not_write_is_what_git_takes_it_for(repo: GitRepo,
     broken = "ignoring broken ref" in repo.complaint("for-each-ref", AGENTS)
     if broken:
         with pytest.raises(PermanentError, match="cannot read the refs"):
-            ref_list.plain(repo.seam(), AGENTS)
+            refs.plain(repo.seam(), AGENTS)
     else:
-        assert ref_list.plain(repo.seam(), AGENTS) == refs_as_git_says(repo, AGENTS)
+        assert refs.plain(repo.seam(), AGENTS) == refs_as_git_says(repo, AGENTS)
 
 
 def test_refs_behind_a_link_or_a_pipe_are_left_to_git(repo: GitRepo, started: list[str]) -> None:
@@ -203,16 +203,16 @@ def test_refs_behind_a_link_or_a_pipe_are_left_to_git(repo: GitRepo, started: li
     elsewhere.mkdir()
     (elsewhere / "c").write_text(repo.head("main") + "\n")
     (repo.common / "refs/heads/agent/linked").symlink_to(elsewhere)
-    assert ref_list.plain(repo.seam(), AGENTS) == refs_as_git_says(repo, AGENTS)
+    assert refs.plain(repo.seam(), AGENTS) == refs_as_git_says(repo, AGENTS)
     assert any("for-each-ref" in command for command in started)
 
 
 def test_a_branch_that_names_another_one_follows_it(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "_SETTLES_NS", -(10**9))
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
     target = "refs/heads/" + "t" * (41 - len("ref: refs/heads/\n"))  # as long as a hash
     repo.git("update-ref", target, "main")
     repo.git("symbolic-ref", "refs/heads/agent/l", target)
     git = repo.seam()
-    assert ref_list.plain(git, AGENTS)["refs/heads/agent/l"][0] == repo.head("main")
+    assert refs.plain(git, AGENTS)["refs/heads/agent/l"][0] == repo.head("main")
     repo.git("update-ref", target, "agent/a")
-    assert ref_list.plain(git, AGENTS)["refs/heads/agent/l"][0] == repo.head("agent/a")
+    assert refs.plain(git, AGENTS)["refs/heads/agent/l"][0] == repo.head("agent/a")

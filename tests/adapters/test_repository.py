@@ -14,11 +14,12 @@ import gitrepo
 import pytest
 from gitrepo import GitRepo
 
-from reconciler import git as git_module
-from reconciler import marks, wiring
-from reconciler.desired import Desired, EpicSpec
-from reconciler.errors import PermanentError
-from reconciler.git import find
+from reconciler import wiring
+from reconciler.git import commands as git_module
+from reconciler.git import fingerprints
+from reconciler.git.commands import find
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.errors import PermanentError
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +46,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything counts as changed long ago."""
-    monkeypatch.setattr(marks, "_SETTLES_NS", -(10**9))
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
 
 
 def a_git(folder: Path, says: str) -> dict[str, str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import gitrepo
 import pytest
 
-from reconciler.desired import EpicSpec, WorktreeSpec
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.names import TaskId
-from reconciler.observed import Salvage
+from reconciler.model.desired import EpicSpec, WorktreeSpec
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Salvage
 from reconciler.workspaces import GitWorkspaces, copies, folders, snapshot
 
 TASK = TaskId("x-1")

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from reconciler import shell
-from reconciler.errors import PermanentError, TemporaryError
+from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.system import shell
 
 ENV = {"PATH": os.environ["PATH"]}
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from databases import database
+from memory import World
 
-from reconciler.errors import ChangedError, PermanentError
-from reconciler.memory import World
-from reconciler.names import TaskId
-from reconciler.ports import Change, NewTask
+from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.names import TaskId
+from reconciler.model.ports import Change, NewTask
 from reconciler.trackers.jsonl import JsonlTracker
 
 

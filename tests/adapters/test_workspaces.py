@@ -12,10 +12,10 @@ from pathlib import Path
 import gitrepo
 import pytest
 
-from reconciler.desired import EpicSpec, WorktreeSpec
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.names import TaskId
-from reconciler.observed import WorktreeFault
+from reconciler.model.desired import EpicSpec, WorktreeSpec
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import WorktreeFault
 from reconciler.workspaces import GitWorkspaces
 
 TASK = TaskId("x-1")

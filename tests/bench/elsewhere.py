@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.forges.github.look import Look
-from reconciler.names import TaskId
+from reconciler.model.names import TaskId
 from tests.bench import scenes
 from tests.bench.figures import Figure, spending
 

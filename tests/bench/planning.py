@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from reconciler.names import TaskId
-from reconciler.observed import Observed
-from reconciler.planner import plan
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Observed
+from reconciler.planning.planner import plan
 from reconciler.trackers.jsonl import JsonlTracker
 from tests import worlds
 from tests.bench import scenes

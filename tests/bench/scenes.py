@@ -17,15 +17,16 @@ from pathlib import Path
 
 import yaml
 
-from reconciler import shim, wiring
+from reconciler import wiring
 from reconciler.cli.output import Output
 from reconciler.cli.wheel import Wheel
-from reconciler.forges.local import message, record
-from reconciler.forges.local.record import PullRecord
-from reconciler.loop import Loop, Tick
-from reconciler.names import PrNumber, RunId, RunKind, Sha, TaskId
-from reconciler.observed import PullState, Run, Unknown
-from reconciler.ports import RunSpec
+from reconciler.landing import message, record
+from reconciler.landing.record import PullRecord
+from reconciler.loop.loop import Loop, Tick
+from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
+from reconciler.model.observed import PullState, Run, Unknown
+from reconciler.model.ports import RunSpec
+from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders
 from tests import gitrepo
 
@@ -134,7 +135,7 @@ class Scene:
     def end(self) -> None:
         """End every process that carries a run of this scene."""
         mine = os.fsencode(self.folder)
-        while carriers := [pid for pid in shim.parent_pids() if (shim.marker(pid) or b"").startswith(mine)]:
+        while carriers := [pid for pid in supervisor.parent_pids() if (supervisor.marker(pid) or b"").startswith(mine)]:
             for pid in carriers:
                 _kill(pid)
             time.sleep(0.05)

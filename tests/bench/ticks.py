@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from reconciler.loop import RESYNC_S, Loop
+from reconciler.loop.loop import RESYNC_S, Loop
 from tests.bench import scenes
 from tests.bench.figures import Figure, Spent, spending
 from tests.bench.scenes import Scene, scene

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from reconciler import loop as loops
-from reconciler.actions import Action, OpenPullRequest, StartAgent
-from reconciler.executor import Outcome, execute
-from reconciler.loop import Tick
-from reconciler.ports import Ports
-from reconciler.wakes import Wakes, spots
+from reconciler.loop import loop as loops
+from reconciler.loop.executor import Outcome, execute
+from reconciler.loop.loop import Tick
+from reconciler.model.ports import Ports
+from reconciler.planning.actions import Action, OpenPullRequest, StartAgent
+from reconciler.system.wakes import Wakes, spots
 from tests.bench.figures import Figure, Spent, spending
 from tests.bench.scenes import COMMITS, Scene, scene
 

@@ -14,8 +14,8 @@ import yaml
 from strangers import Place, until
 from typed import WORK, Shell
 
-from reconciler.desired import EpicSpec
 from reconciler.manifest import Recorded
+from reconciler.model.desired import EpicSpec
 
 SLOW = f"sleep 60; {WORK}"
 

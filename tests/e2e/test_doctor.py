@@ -17,11 +17,11 @@ import pytest
 from strangers import Place, until
 
 from reconciler import doctor, wiring
-from reconciler.desired import EpicSpec
 from reconciler.doctor import Finding, State, findings, programs
-from reconciler.errors import PermanentError
-from reconciler.names import Sha, TaskId
-from reconciler.ports import Change, NewTask
+from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.ports import Change, NewTask
 from reconciler.wiring import Site
 
 TOOLS = ("sh", "git", "sleep", "cat", "true", "touch", "env")

@@ -11,7 +11,12 @@ import pytest
 import worlds
 from worlds import BASE, HEAD, NOW, US, Unknown
 
-from reconciler.actions import (
+from reconciler.model.desired import Budget, EpicSpec
+from reconciler.model.names import RunKind, TaskId
+from reconciler.model.observed import Landing, Observed, PullState, Rejection
+from reconciler.model.reasons import Reason
+from reconciler.model.report import Fault, Report
+from reconciler.planning.actions import (
     Action,
     CloseTask,
     DeleteBranch,
@@ -24,12 +29,7 @@ from reconciler.actions import (
     StartCheck,
     StopAgent,
 )
-from reconciler.desired import Budget, EpicSpec
-from reconciler.names import RunKind, TaskId
-from reconciler.observed import Landing, Observed, PullState, Rejection
-from reconciler.planner import EpicPlan, plan
-from reconciler.reasons import Reason
-from reconciler.report import Fault, Report
+from reconciler.planning.planner import EpicPlan, plan
 
 # One process decides about every kind once; the others would decide about all of them again. Whoever comes first waits
 # for it, and longer than any other test may where the machine has more to do.

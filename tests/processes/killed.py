@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler import wiring
-from reconciler.loop import Loop
+from reconciler.loop.loop import Loop
 
 EFFECTS = {
     "write", "applied", "create", "create_check", "salvage", "remove", "remove_check", "delete_branch", "start", "stop",

@@ -17,10 +17,10 @@ import pytest
 from scenes import CUT_OFF, HANGING, Scene, end
 from strangers import until
 
-from reconciler import shim
+from reconciler.runners import supervisor
 
 pytestmark = [
-    pytest.mark.skipif(not shim.PROC, reason="needs /proc"),
+    pytest.mark.skipif(not supervisor.PROC, reason="needs /proc"),
     pytest.mark.skipif(not shutil.which("flock"), reason="the agents count themselves with flock(1)"),
 ]
 

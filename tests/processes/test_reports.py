@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from machine import Machine
 
-from reconciler import shim
-from reconciler.desired import AgentSpec, EpicSpec
-from reconciler.names import RunId, RunKind
-from reconciler.ports import Assignment, Invocation
-from reconciler.report import Report
+from reconciler.model.desired import AgentSpec, EpicSpec
+from reconciler.model.names import RunId, RunKind
+from reconciler.model.ports import Assignment, Invocation
+from reconciler.model.report import Report
+from reconciler.runners import supervisor
 from reconciler.runners.local import LocalRunner
 
-pytestmark = pytest.mark.skipif(not shim.PROC, reason="needs /proc")
+pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
 
 
 def test_only_the_last_step_reads_the_prompt_and_only_where_its_agent_wants_it(machine: Machine) -> None:

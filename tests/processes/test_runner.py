@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from machine import CLOSED, Machine, lives, states, until
 
-from reconciler import shim
-from reconciler.desired import AgentSpec, EpicSpec
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.names import RunId, RunKind, Sha, TaskId
-from reconciler.observed import Cause, RunState, Since, StopWhy
-from reconciler.ports import RunSpec
+from reconciler.model.desired import AgentSpec, EpicSpec
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import RunId, RunKind, Sha, TaskId
+from reconciler.model.observed import Cause, RunState, Since, StopWhy
+from reconciler.model.ports import RunSpec
 from reconciler.runners import _processes as processes
+from reconciler.runners import supervisor
 
-pytestmark = pytest.mark.skipif(not shim.PROC, reason="needs /proc")
+pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
 
 X1 = RunId(RunKind.WORK, "x-1", 1)
 # Each keeps one witness at least: a killed shim's agent that hides from all of them is outside the promise.
@@ -174,7 +174,7 @@ def test_a_quiet_look_is_cheap_and_starts_nothing(machine: Machine, monkeypatch)
     for n in range(1000):
         spec = machine.spec(subject=f"t-{n}")
         folder = machine.runner._folders.reserve(spec)
-        ending = {"cause": "exited", "code": 0, "ended_at": shim.utc(0)}
+        ending = {"cause": "exited", "code": 0, "ended_at": supervisor.utc(0)}
         (folder / "exit.json").write_text(json.dumps(ending))
     for path in (machine.state / "runs" / "work").iterdir():
         os.utime(path, (1, 1))
@@ -216,20 +216,20 @@ def test_a_second_run_is_refused_while_anything_of_the_first_lives(machine: Mach
 
 
 def test_what_an_ended_run_left_is_ended_before_the_next_starts(machine: Machine, monkeypatch):
-    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 30.0)
+    monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 30.0)
     run = machine.start("(setsid sh -c \"trap '' TERM; echo \\$\\$ > pid; while :; do sleep 0.1; done\" &); exit 0")
     left = machine.told("pid")
     until(lambda: machine.run(run).exit)
     machine.kill_shim(run)
     assert lives(left)
     assert machine.run(run).state is RunState.ENDING
-    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 0.5)
+    monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 0.5)
     machine.finished("true", n=2)
     assert not lives(left)
 
 
 def test_an_ended_run_is_not_over_while_something_carries_its_marker(machine: Machine, monkeypatch):
-    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 30.0)
+    monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 30.0)
     deaf = 'trap \\"\\" TERM; echo \\$\\$ > pid; while :; do sleep 0.1; done'
     run = machine.start(f'(({CLOSED} sh -c "{deaf}") &); sleep 0.5; exit 0')
     left = machine.told("pid")
@@ -241,7 +241,7 @@ def test_an_ended_run_is_not_over_while_something_carries_its_marker(machine: Ma
 
 
 def test_a_start_waits_for_the_sweep_after_an_ending(machine: Machine, monkeypatch):
-    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 2.0)
+    monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 2.0)
     run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 3")
     until(lambda: machine.run(run).exit)
     assert machine.run(run).state is RunState.ENDING
@@ -400,7 +400,7 @@ def test_what_outlived_its_shim_is_ended_directly(machine: Machine, script: str)
 
 
 def test_what_outlived_its_shim_and_ignores_term_is_killed_later(machine: Machine, monkeypatch):
-    monkeypatch.setattr(shim, "STOP_GRACE_S", 3600.0)
+    monkeypatch.setattr(supervisor, "STOP_GRACE_S", 3600.0)
     run = machine.start("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done")
     pid = machine.told("pid")
     machine.kill_shim(run)
@@ -408,7 +408,7 @@ def test_what_outlived_its_shim_and_ignores_term_is_killed_later(machine: Machin
     time.sleep(0.1)
     machine.runner.stop(run, StopWhy.PERSON)
     assert lives(pid)
-    monkeypatch.setattr(shim, "STOP_GRACE_S", 0.05)
+    monkeypatch.setattr(supervisor, "STOP_GRACE_S", 0.05)
     machine.another().stop(run, StopWhy.PERSON)
     until(lambda: not lives(pid))
 
@@ -533,7 +533,7 @@ def test_processes_of_a_live_run_are_no_occupants(machine: Machine, script: str)
 
 
 def test_what_a_swept_run_left_is_an_occupant_until_it_is_gone(machine: Machine, monkeypatch):
-    monkeypatch.setattr(shim, "SWEEP_GRACE_S", 2.0)
+    monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 2.0)
     run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 0")
     until(lambda: machine.run(run).exit)
     assert machine.run(run).state is RunState.ENDED

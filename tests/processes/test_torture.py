@@ -14,12 +14,12 @@ import pytest
 from machine import until
 
 import reconciler
-from reconciler import shim
-from reconciler.errors import TemporaryError
-from reconciler.observed import StopWhy
+from reconciler.model.errors import TemporaryError
+from reconciler.model.observed import StopWhy
+from reconciler.runners import supervisor
 from reconciler.runners.local import LocalRunner
 
-pytestmark = pytest.mark.skipif(not shim.PROC, reason="needs /proc")
+pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
 HERE = Path(__file__).parent / "torture"
 Agents = frozenset[tuple[str, int]]
 
@@ -77,7 +77,11 @@ class Storm:
         if what == "driver":
             pids = [driver.pid for driver in self.drivers]
         elif what == "shim":
-            pids = [pid for pid, words in _commands() if shim.__file__ in words and str(self.folder) in " ".join(words)]
+            pids = [
+                pid
+                for pid, words in _commands()
+                if supervisor.__file__ in words and str(self.folder) in " ".join(words)
+            ]
         else:
             pids = [pid for pid, words in _commands() if self.tag in words]
         for pid in random.sample(pids, min(len(pids), 1)):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from reconciler.desired import Desired
-from reconciler.loop import _Decided
-from reconciler.observed import Observed
-from reconciler.planner import Plan, plan
+from reconciler.loop.loop import _Decided
+from reconciler.model.desired import Desired
+from reconciler.model.observed import Observed
+from reconciler.planning.planner import Plan, plan
 
 
 @pytest.fixture(autouse=True)

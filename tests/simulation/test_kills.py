@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 import worlds
+from memory import Fault, World
 from merging_world import MergingWorld
 from stories import Story, Teller, inline, open_pulls
 
-from reconciler.desired import MergeMode, OnConflict
-from reconciler.memory import Fault, World
-from reconciler.names import PrNumber, RunKind, TaskId
-from reconciler.observed import PullState
+from reconciler.model.desired import MergeMode, OnConflict
+from reconciler.model.names import PrNumber, RunKind, TaskId
+from reconciler.model.observed import PullState
 
 
 def _approve_all(world: World) -> None:

@@ -14,16 +14,16 @@ from datetime import timedelta
 
 import pytest
 import worlds
+from memory import Fault, Killed, World, effect
 from stories import inline
 
-from reconciler import report
-from reconciler.actions.block_task import retrying
-from reconciler.desired import Desired, EpicSpec, MergeMode, OnConflict, Review
-from reconciler.loop import Loop, Tick
-from reconciler.memory import Fault, Killed, World, effect
-from reconciler.names import RunId, RunKind, Sha, TaskId, task_for_key
-from reconciler.observed import Cause, Exit, Occupant, PullState, RunState, StopWhy
-from reconciler.reasons import Reason
+from reconciler.loop.loop import Loop, Tick
+from reconciler.model import report
+from reconciler.model.desired import Desired, EpicSpec, MergeMode, OnConflict, Review
+from reconciler.model.names import RunId, RunKind, Sha, TaskId, task_for_key
+from reconciler.model.observed import Cause, Exit, Occupant, PullState, RunState, StopWhy
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions.block_task import retrying
 
 UNREST_TICKS = 60
 TICKS_MOST = 600

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
-from reconciler.shell import Finished
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.system.shell import Finished
 
 _STATUS = re.compile(r"HTTP/[\d.]+ (\d{3})\b")
 _LOGGED_OUT = ("gh auth login", "bad credentials", "authentication token", "requires authentication")

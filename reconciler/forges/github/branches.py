@@ -10,18 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from reconciler import objects
-from reconciler.errors import ChangedError, PermanentError
-from reconciler.forges.local import refs
-from reconciler.forges.local.history import History
-from reconciler.forges.local.landing import LandingLine
-from reconciler.forges.local.refs import HEADS, Move
-from reconciler.forges.local.remotes import Remotes
-from reconciler.forges.local.signature import Signature, identity, signed
-from reconciler.git import Git
-from reconciler.names import BRANCH_PREFIX, SALVAGE_REFS, Sha, TaskId, branch_of, salvage_ref, task_of
-from reconciler.observed import Standing
-from reconciler.ref_list import plain
+from reconciler.git import objects, update_ref
+from reconciler.git.commands import Git
+from reconciler.git.refs import plain
+from reconciler.git.update_ref import HEADS, Move
+from reconciler.landing.history import History
+from reconciler.landing.landing import LandingLine
+from reconciler.landing.remotes import Remotes
+from reconciler.landing.signature import Signature, identity, signed
+from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.names import BRANCH_PREFIX, SALVAGE_REFS, Sha, TaskId, branch_of, salvage_ref, task_of
+from reconciler.model.observed import Standing
 
 PUSHED = "refs/reconcile/pushed/"
 PUSHING = "refs/reconcile/pushing/"
@@ -40,7 +39,7 @@ class TaskBranches:
 
     def head(self, task: TaskId) -> Sha | None:
         """Where the branch here stands; None where there is none."""
-        return refs.head_of(self._git, HEADS + branch_of(task))
+        return update_ref.head_of(self._git, HEADS + branch_of(task))
 
     def standing(self, task: TaskId, there: Sha) -> Standing:
         """How the branch here stands to its head on GitHub, whose objects are here."""
@@ -93,7 +92,7 @@ class TaskBranches:
             return
         if here is None:
             with self._git.writing() as lock:
-                refs.move(self._git, (Move(HEADS + branch_of(task), None, head),), "pushed elsewhere", lock)
+                update_ref.move(self._git, (Move(HEADS + branch_of(task), None, head),), "pushed elsewhere", lock)
             return
         if not self._history.contains(head, here):
             self._keep(task, here)
@@ -111,7 +110,7 @@ class TaskBranches:
             self._git.refs("update-ref", "-d", kept + task, ok=(0, 128))
 
     def _from_here(self, task: TaskId, there: Sha) -> bool:
-        return there in (refs.head_of(self._git, PUSHED + task), refs.head_of(self._git, PUSHING + task))
+        return there in (update_ref.head_of(self._git, PUSHED + task), update_ref.head_of(self._git, PUSHING + task))
 
     def _remember(self, task: TaskId, head: Sha, where: str = PUSHED) -> None:
         self._git.refs("update-ref", "--no-deref", "-m", "reconcile: push", "--", where + task, head)
@@ -119,13 +118,13 @@ class TaskBranches:
     def _keep(self, task: TaskId, head: Sha) -> None:
         """Save commits that only the branch here has, before it goes where somebody else has taken it."""
         with self._git.writing() as lock:
-            saved = refs.plain(self._git, f"{SALVAGE_REFS}{task}")
+            saved = update_ref.plain(self._git, f"{SALVAGE_REFS}{task}")
             kept = objects.commits(self._git, *(sha for sha, _ in saved.values()))
             if any(head in commit.parents for commit in kept):
                 return
             numbers = [int(name) for ref in saved if (name := ref.rpartition("/")[2]).isdecimal()]
             ref = salvage_ref(task, max(numbers, default=0) + 1)
-            refs.move(
+            update_ref.move(
                 self._git, (Move(ref, None, self._wrapped(task, head)),), f"save what {branch_of(task)} was", lock
             )
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from reconciler.messages import clean
-from reconciler.observed import CheckResult, ForgeCheck
+from reconciler.model.observed import CheckResult, ForgeCheck
+from reconciler.planning.messages import clean
 
 SUMMARY_MOST = 300
 _CONCLUSIONS = {

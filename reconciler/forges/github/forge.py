@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.forges.github import offers, verdicts
 from reconciler.forges.github.branches import TaskBranches
 from reconciler.forges.github.gh import Gh
@@ -19,26 +18,29 @@ from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.spending import Spent
 from reconciler.forges.github.updates import Updates
 from reconciler.forges.github.verdicts import Reviews, Verdicts
-from reconciler.forges.local import checkouts
-from reconciler.forges.local.candidates import Candidates
-from reconciler.forges.local.changes import Changes
-from reconciler.forges.local.checkouts import BaseCheckout
-from reconciler.forges.local.commits import Commits
-from reconciler.forges.local.history import History
-from reconciler.forges.local.landing import LandingLine
-from reconciler.forges.local.pulls import Pulls
-from reconciler.forges.local.record import PullRecord, Review, Verdict, standing
-from reconciler.forges.local.remotes import Remotes
-from reconciler.git import Git
-from reconciler.names import PrNumber, Sha, TaskId, branch_of
-from reconciler.observed import Base, Candidate, Conflict, Landing, PullRequest, PullState, Standing
-from reconciler.ports import LandOrder
+from reconciler.git.commands import Git
+from reconciler.landing import checkouts
+from reconciler.landing.candidates import Candidates
+from reconciler.landing.changes import Changes
+from reconciler.landing.checkouts import BaseCheckout
+from reconciler.landing.commits import Commits
+from reconciler.landing.history import History
+from reconciler.landing.landing import LandingLine, PullRecords
+from reconciler.landing.record import PullRecord, Review, Verdict, standing
+from reconciler.landing.remotes import Remotes
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
+from reconciler.model.observed import Base, Candidate, Conflict, Landing, PullRequest, PullState, Standing
+from reconciler.model.ports import LandOrder
 
 
 class GitHubForge:
-    """`ports.Forge` on GitHub. Safe to share between threads. `bases`: what work lands on, the first one first."""
+    """`ports.Forge` on GitHub. Safe to share between threads. `bases`: what work lands on, the first one first.
 
-    def __init__(self, git: Git, gh: Gh, slug: Slug, bases: Callable[[], Sequence[str]]) -> None:
+    `local`: pull requests from before the work went to GitHub, one of whose landings may have been cut off.
+    """
+
+    def __init__(self, git: Git, gh: Gh, slug: Slug, bases: Callable[[], Sequence[str]], local: PullRecords) -> None:
         self._git, self._gh, self.slug, self._bases = git, gh, slug, bases
         self.changes = Changes(git)
         self._candidates = Candidates(git, whole=True)
@@ -47,7 +49,7 @@ class GitHubForge:
         self._history = History(git)
         # The user's login serves git as well, after whatever they have set up for it themselves.
         self._remotes = Remotes(git, (f"credential.https://{slug.host}.helper=!gh auth git-credential",))
-        self._line = LandingLine(git, self._commits, self._history, Pulls(git), self._remotes)
+        self._line = LandingLine(git, self._commits, self._history, local, self._remotes)
         self._branches = TaskBranches(git, self._remotes, self._history, self._line)
         self._verdicts = Verdicts(git)
         self.look = Look(gh, slug, bases, self._branches.tasks)

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from reconciler import shell
-from reconciler.errors import PermanentError, TemporaryError
 from reconciler.forges.github import answers
 from reconciler.forges.github.answers import Answer, LimitError, LostError
 from reconciler.forges.github.spending import Spending
-from reconciler.shell import Finished
+from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.system import shell
+from reconciler.system.shell import Finished
 
 READ_S = 30.0
 WRITE_S = 60.0

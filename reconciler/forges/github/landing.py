@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.forges.github import answers, words
 from reconciler.forges.github.answers import LostError
 from reconciler.forges.github.gh import Gh
@@ -18,12 +17,13 @@ from reconciler.forges.github.look import Look
 from reconciler.forges.github.notes import Attempt, Freeze, Notes
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.slug import Slug
-from reconciler.forges.local import message
-from reconciler.forges.local.remotes import Remotes
-from reconciler.git import Git
-from reconciler.names import Sha
-from reconciler.observed import CheckResult, PullState
-from reconciler.ports import LandOrder
+from reconciler.git.commands import Git
+from reconciler.landing import message
+from reconciler.landing.remotes import Remotes
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import Sha
+from reconciler.model.observed import CheckResult, PullState
+from reconciler.model.ports import LandOrder
 
 # GitHub may still be at work on what it gave no answer for.
 STILL_AT_WORK = timedelta(seconds=60)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from reconciler.errors import ReconcileError, SilentError, TemporaryError
 from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.pull import Pull, decoded
 from reconciler.forges.github.query import Page, Question
 from reconciler.forges.github.slug import Slug
-from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import CheckResult, Rules
+from reconciler.model.errors import ReconcileError, SilentError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import CheckResult, Rules
 
 QUIET_S = 60.0
 BUSY_S = 12.0

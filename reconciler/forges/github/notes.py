@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from reconciler.errors import PermanentError
-from reconciler.names import PrNumber, Sha, TaskId
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import PrNumber, Sha, TaskId
 
 VERSION = 1
 

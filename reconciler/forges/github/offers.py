@@ -6,12 +6,12 @@ same commit.
 
 from __future__ import annotations
 
-from reconciler import objects
-from reconciler.forges.local import signature
-from reconciler.forges.local.bench import BEADS, Benches
-from reconciler.forges.local.signature import Signature
-from reconciler.git import Git
-from reconciler.names import Sha, TaskId
+from reconciler.git import objects
+from reconciler.git.commands import Git
+from reconciler.landing import signature
+from reconciler.landing.merge_tree import BEADS, Benches
+from reconciler.landing.signature import Signature
+from reconciler.model.names import Sha, TaskId
 
 _TEXT = "Leave .beads/ to the tracker\n\nReconcile-Task: {task}\n"
 

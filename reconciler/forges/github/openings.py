@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from reconciler.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.forges.github import answers, words
 from reconciler.forges.github.answers import Answer, LostError
 from reconciler.forges.github.gh import Gh, quoted
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.slug import Slug
-from reconciler.names import PrNumber, Sha, TaskId, branch_of
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 
 LOOKS = 3
 APART_S = 1.0

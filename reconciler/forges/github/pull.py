@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from reconciler.errors import TemporaryError
 from reconciler.forges.github import check_results
-from reconciler.messages import clean
-from reconciler.names import PrNumber, Sha, TaskId, task_of
-from reconciler.observed import ForgeCheck, PullRequest, PullState, Rejection, Standing
+from reconciler.model.errors import TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId, task_of
+from reconciler.model.observed import ForgeCheck, PullRequest, PullState, Rejection, Standing
+from reconciler.planning.messages import clean
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STATES = {"OPEN": PullState.OPEN, "CLOSED": PullState.CLOSED, "MERGED": PullState.MERGED}

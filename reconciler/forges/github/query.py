@@ -14,8 +14,8 @@ from typing import Any
 from reconciler.forges.github import check_results
 from reconciler.forges.github.pull import Pull, decoded
 from reconciler.forges.github.slug import Slug
-from reconciler.names import PrNumber, Sha, TaskId, branch_of
-from reconciler.observed import CheckResult
+from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
+from reconciler.model.observed import CheckResult
 
 PAGE = 100
 BRANCHES_MOST = 100

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from reconciler.errors import ChangedError, PermanentError
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.notes import Notes, SecondRun
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.slug import Slug
-from reconciler.names import PrNumber, Sha
-from reconciler.observed import CheckResult, Rerun
+from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.names import PrNumber, Sha
+from reconciler.model.observed import CheckResult, Rerun
 
 _NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
 _BUSY = "already running"  # jobs that wait for others are not shown before they start

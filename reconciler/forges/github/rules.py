@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.forges.github.gh import Gh, quoted
 from reconciler.forges.github.slug import Slug
-from reconciler.observed import Rules
+from reconciler.model.observed import Rules
 
 FORGE = "GitHub"
 _MAY_PUSH = ("ADMIN", "MAINTAIN", "WRITE")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from reconciler import objects
-from reconciler.forges.local.candidates import Candidates
-from reconciler.git import Git
-from reconciler.names import Sha
-from reconciler.observed import Candidate
+from reconciler.git import objects
+from reconciler.git.commands import Git
+from reconciler.landing.candidates import Candidates
+from reconciler.model.names import Sha
+from reconciler.model.observed import Candidate
 
 DEEP_MOST = 20
 

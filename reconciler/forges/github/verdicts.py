@@ -11,16 +11,15 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from reconciler import objects
-from reconciler.errors import PermanentError
-from reconciler.forges.local import refs
-from reconciler.forges.local.record import Review, Verdict, standing
-from reconciler.forges.local.refs import Move
-from reconciler.forges.local.signature import Signature, identity, signed
-from reconciler.git import Git
-from reconciler.names import PrNumber, Sha
-from reconciler.objects import Stored
-from reconciler.observed import Rejection
+from reconciler.git import objects, update_ref
+from reconciler.git.commands import Git
+from reconciler.git.objects import Stored
+from reconciler.git.update_ref import Move
+from reconciler.landing.record import Review, Verdict, standing
+from reconciler.landing.signature import Signature, identity, signed
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import PrNumber, Sha
+from reconciler.model.observed import Rejection
 
 REFS = "refs/reconcile/review/"
 VERSION = 1
@@ -39,7 +38,7 @@ class Verdicts:
 
     def all(self) -> Mapping[PrNumber, Reviews]:
         """Everything that was said, by pull request."""
-        named = [(ref, sha) for ref, (sha, _) in refs.plain(self._git, REFS).items() if _NAMED.fullmatch(ref)]
+        named = [(ref, sha) for ref, (sha, _) in update_ref.plain(self._git, REFS).items() if _NAMED.fullmatch(ref)]
         said = self._said.by(named)
         return {PrNumber(int(ref.removeprefix(REFS))): what for (ref, _), what in zip(named, said, strict=True)}
 
@@ -47,14 +46,16 @@ class Verdicts:
         """Record what a person said about a head."""
         ref = f"{REFS}{number}"
         with self._git.writing() as lock:
-            before = refs.head_of(self._git, ref)
+            before = update_ref.head_of(self._git, ref)
             known = self.all().get(number, ())
             last = next((said for said in reversed(known) if said.head == head), None)
             if last and (last.verdict, last.text) == (verdict, text):
                 return
             by = "{} <{}>".format(*identity(self._git))
             said = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
-            refs.move(self._git, (Move(ref, before, self._write((*known, said), head)),), f"review #{number}", lock)
+            update_ref.move(
+                self._git, (Move(ref, before, self._write((*known, said), head)),), f"review #{number}", lock
+            )
 
     def _write(self, reviews: Reviews, head: Sha) -> Sha:
         by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")

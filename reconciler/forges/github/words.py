@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from reconciler.forges.local.message import of_landing
-from reconciler.messages import clean
-from reconciler.names import Sha, TaskId
+from reconciler.landing.message import of_landing
+from reconciler.model.names import Sha, TaskId
+from reconciler.planning.messages import clean
 
 TITLE_MOST = 200
 BODY_MOST = 20_000

@@ -1,11 +1,6 @@
 """The local forge: pull requests, merges and landings on plain git, in the repository itself and with no server.
 
-* `pulls`, `record`: pull requests are refs, each change a compare-and-swap.
-* `candidates`, `bench`: what a landing would make, computed without writing anything.
-* `commits`, `message`, `signature`: the commit that lands, the same each time it is made.
-* `landing`, `intents`, `checkouts`, `remotes`: the base moves, what has it checked out follows, and so does the remote.
-* `history`: what has landed, read from the base.
-* `changes`: what a pull request brings, for people.
+`pulls` keeps pull requests as refs, each change a compare-and-swap; how they land is `reconciler.landing`.
 """
 
 from __future__ import annotations
@@ -14,21 +9,21 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reconciler.errors import PermanentError
-from reconciler.forges.local import checkouts
-from reconciler.forges.local.candidates import Candidates
-from reconciler.forges.local.changes import Changes
-from reconciler.forges.local.checkouts import BaseCheckout
-from reconciler.forges.local.commits import Commits
-from reconciler.forges.local.history import History
-from reconciler.forges.local.landing import LandingLine
 from reconciler.forges.local.pulls import Pulls
-from reconciler.forges.local.record import PullRecord, Verdict
-from reconciler.forges.local.remotes import Remotes
-from reconciler.git import Git
-from reconciler.names import PrNumber, Sha, TaskId
-from reconciler.observed import Base, Candidate, Checkout, Conflict, Landing, PullRequest
-from reconciler.ports import LandOrder
+from reconciler.git.commands import Git
+from reconciler.landing import checkouts
+from reconciler.landing.candidates import Candidates
+from reconciler.landing.changes import Changes
+from reconciler.landing.checkouts import BaseCheckout
+from reconciler.landing.commits import Commits
+from reconciler.landing.history import History
+from reconciler.landing.landing import LandingLine
+from reconciler.landing.record import PullRecord, Verdict
+from reconciler.landing.remotes import Remotes
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import Base, Candidate, Checkout, Conflict, Landing, PullRequest
+from reconciler.model.ports import LandOrder
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 

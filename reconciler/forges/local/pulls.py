@@ -7,35 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from reconciler import objects
-from reconciler.errors import ChangedError, PermanentError
-from reconciler.forges.local import record as records
-from reconciler.forges.local import refs
-from reconciler.forges.local.record import PullRecord, Review, Verdict
-from reconciler.forges.local.refs import HEADS, Move
-from reconciler.forges.local.signature import Signature, identity
-from reconciler.git import Git
-from reconciler.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
-from reconciler.observed import PullRequest
-from reconciler.ref_list import Refs
+from reconciler.git import objects, update_ref
+from reconciler.git.commands import Git
+from reconciler.git.refs import Refs
+from reconciler.git.update_ref import HEADS, Move
+from reconciler.landing import record as records
+from reconciler.landing.record import PullRecord, Review, Stored, Verdict
+from reconciler.landing.signature import Signature, identity
+from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
+from reconciler.model.observed import PullRequest
 
 _TRIES = 20
 _NUMBERED = re.compile(re.escape(PULL_REQUEST_REFS) + r"[1-9][0-9]{0,17}")
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A record and the commit that holds it."""
-
-    record: PullRecord
-    commit: Sha
-
-    @property
-    def ref(self) -> str:
-        return pull_request_ref(self.record.number)
 
 
 class Pulls:
@@ -112,12 +99,12 @@ class Pulls:
         return Move(kept.ref, kept.commit, self._write(record))
 
     def _with_head(self, record: PullRecord) -> PullRecord:
-        head = refs.head_of(self._git, HEADS + record.branch)
+        head = update_ref.head_of(self._git, HEADS + record.branch)
         return replace(record, head=head) if head and not record.landed else record
 
     def _expect_branch(self, task: TaskId, head: Sha) -> None:
         branch = branch_of(task)
-        now = refs.head_of(self._git, HEADS + branch)
+        now = update_ref.head_of(self._git, HEADS + branch)
         if now != head:
             at = now[:12] if now else "gone"
             raise ChangedError(f"{task}: the head of {branch} is {at}, not {head[:12]}", hint="look at it again")
@@ -126,9 +113,9 @@ class Pulls:
         ref = pull_request_ref(record.number)
         pin = Move(HEADS + record.branch, record.head)
         try:
-            refs.move(self._git, (pin, Move(ref, None, self._write(record))), f"open #{record.number}", lock)
+            update_ref.move(self._git, (pin, Move(ref, None, self._write(record))), f"open #{record.number}", lock)
         except ChangedError:
-            if refs.head_of(self._git, ref) is None:
+            if update_ref.head_of(self._git, ref) is None:
                 raise
             return False
         return True
@@ -138,7 +125,7 @@ class Pulls:
             return
         pin = (Move(HEADS + record.branch, record.head),) if pinned else ()
         moves = (*pin, Move(kept.ref, kept.commit, self._write(record)))
-        refs.move(self._git, moves, f"change #{record.number}", lock)
+        update_ref.move(self._git, moves, f"change #{record.number}", lock)
 
     def _write(self, record: PullRecord) -> Sha:
         by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")
@@ -147,7 +134,7 @@ class Pulls:
         return objects.write_commit(self._git, head.tree, (record.head,), author=by.line, committer=by.line, text=text)
 
     def _rows(self) -> tuple[Refs, Refs]:
-        return refs.plain(self._git, PULL_REQUEST_REFS), refs.plain(self._git, HEADS + BRANCH_PREFIX)
+        return update_ref.plain(self._git, PULL_REQUEST_REFS), update_ref.plain(self._git, HEADS + BRANCH_PREFIX)
 
     def _every(self, rows: tuple[Refs, Refs]) -> tuple[tuple[PullRecord, PullRequest], ...]:
         kept = {stored.record.number: stored.record for stored in self._decoded(rows[0])}
@@ -159,7 +146,7 @@ class Pulls:
         return tuple((record, record.seen(heads.get(record.task))) for _, record in sorted(kept.items()))
 
     def _read(self, pattern: str) -> list[Stored]:
-        return self._decoded(refs.plain(self._git, pattern))
+        return self._decoded(update_ref.plain(self._git, pattern))
 
     def _decoded(self, rows: Refs) -> list[Stored]:
         # A name that is no number of a pull request is none of ours.

@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reconciler.errors import PermanentError, ReconcileError, TemporaryError
-from reconciler.names import TaskId
-from reconciler.observed import Graph
-from reconciler.ports import Change
+from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Graph
+from reconciler.model.ports import Change
 from reconciler.trackers import _files as files
 from reconciler.trackers import _settings as settings
 from reconciler.trackers._records import Record

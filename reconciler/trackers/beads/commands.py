@@ -11,8 +11,8 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.names import TaskId
-from reconciler.observed import Task
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Task
 from reconciler.trackers.beads.versions import Can
 
 MERGED = "phase:merged"  # written together with a close, by whoever saw the work on the base

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from reconciler.errors import PermanentError
-from reconciler.names import TaskId
-from reconciler.observed import Task
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Task
 from reconciler.trackers._records import Record, task_of
 
 _WRAPPERS = ("data", "items", "issues", "closed")

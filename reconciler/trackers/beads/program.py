@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from reconciler import shell
-from reconciler.errors import PermanentError, TemporaryError
-from reconciler.shell import Finished
+from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.system import shell
+from reconciler.system.shell import Finished
 from reconciler.trackers._settings import holds_database, made_by_br
 from reconciler.trackers.beads import decoding, versions
 from reconciler.trackers.beads.versions import Can, Version

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.errors import TemporaryError
-from reconciler.names import TaskId
+from reconciler.model.errors import TemporaryError
+from reconciler.model.names import TaskId
 from reconciler.trackers._records import Record
 from reconciler.trackers.beads import decoding
 from reconciler.trackers.beads.program import Bd

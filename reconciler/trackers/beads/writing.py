@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from reconciler.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
-from reconciler.names import TaskId, usable
-from reconciler.observed import Task
-from reconciler.ports import Change
-from reconciler.shell import Finished
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import TaskId, usable
+from reconciler.model.observed import Task
+from reconciler.model.ports import Change
+from reconciler.system.shell import Finished
 from reconciler.trackers import _records as records
 from reconciler.trackers.beads import decoding, store
 from reconciler.trackers.beads.commands import ARGUMENT_MOST, Command, Step, commands, differing

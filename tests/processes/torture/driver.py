@@ -12,10 +12,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.errors import TemporaryError
-from reconciler.names import RunId, RunKind, TaskId
-from reconciler.observed import Run, RunState, StopWhy
-from reconciler.ports import RunSpec, SlotBound
+from reconciler.model.errors import TemporaryError
+from reconciler.model.names import RunId, RunKind, TaskId
+from reconciler.model.observed import Run, RunState, StopWhy
+from reconciler.model.ports import RunSpec, SlotBound
 from reconciler.runners import _locks, local
 
 SUBJECTS = ("s-1", "s-2", "s-3", "s-4", "s-5")

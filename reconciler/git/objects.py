@@ -1,0 +1,265 @@
+"""Objects of the repository as they are stored: read from a file of their own, where they have one that says what its name
+promises, else from git, which is asked once for all of them. What an object says never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from reconciler.git.commands import Git
+from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.names import Sha
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_START = re.compile(rb"(commit|tree|blob|tag) ([0-9]{1,10})")
+_FOLDER = b"40000"
+_SUBMODULE = b"160000"
+_ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")  # as git writes it today
+_FILE_MOST = 1024 * 1024
+_CONTENT_MOST = 4 * 1024 * 1024
+_TREES_MOST = 10_000  # a few small trees in one another can make billions of paths
+_REMEMBERED = 16_384
+_AT_ONCE = 64  # more than so many cost more, one by one, than a git that reads them all
+
+
+class _OnlyGit(Exception):
+    """What has no file of its own, or is written in another way than git writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object: `commit`, `tree`, `blob`, `tag`; `missing` where there is none."""
+
+    kind: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit. `author` and `committer` are the lines as they stand in it."""
+
+    sha: Sha
+    tree: Sha
+    parents: tuple[Sha, ...]
+    author: str
+    committer: str
+    text: str
+
+
+class Named(Generic[T]):
+    """What `make` makes of the objects that some refs name: made once of each. Safe to share between threads."""
+
+    def __init__(self, git: Git, make: Callable[[str, Sha, Stored], T]) -> None:
+        self._git = git
+        self._make = make
+        self._made: dict[tuple[str, Sha], T] = {}
+
+    def by(self, refs: Iterable[tuple[str, Sha]]) -> list[T]:
+        """What was made for each of these refs, in this order."""
+        wanted, made = list(refs), self._made
+        unread = [one for one in wanted if one not in made]
+        if unread:
+            found = read(self._git, *(name for _, name in unread))
+            for (ref, name), stored in zip(unread, found, strict=True):
+                # Left out, it would look as if it had been deleted.
+                if stored.kind == "missing":
+                    raise PermanentError(f"cannot read {ref}: there is no object {name}", hint="'git fsck' says more")
+            new = {one: self._make(*one, stored) for one, stored in zip(unread, found, strict=True)}
+            made = {**made, **new}
+            self._made = made if len(made) < _REMEMBERED else {one: made[one] for one in wanted}
+        return [made[one] for one in wanted]
+
+
+def write_commit(git: Git, tree: Sha, parents: Sequence[Sha], *, author: str, committer: str, text: str) -> Sha:
+    """Store a commit, as `git commit-tree` does: no hook sees it, nothing signs it; the same twice is one. Its name."""
+    lines = (f"tree {tree}", *(f"parent {parent}" for parent in parents), f"author {author}", f"committer {committer}")
+    if any("\n" in line or "\0" in line for line in lines) or "\0" in text:
+        raise PermanentError("a commit can't hold a NUL, nor its names a line end")
+    content = ("\n".join(lines) + f"\n\n{text}").encode("utf-8", "replace")
+    whole = b"commit %d\0" % len(content) + content
+    name = Sha(_digest(whole, len(tree)))
+    if not loose(git, name):
+        _store(git.repository.common / "objects", name, zlib.compress(whole, 1))
+    return name
+
+
+def changed(git: Git, old: Sha, new: Sha, beside: Path | None = None) -> Mapping[str, bool] | None:
+    """The paths in which two trees differ, as `git diff-tree -r` names them; None where only git can tell.
+
+    With each comes whether a commit of another repository stands there, before or after. `beside` is another folder that
+    holds objects.
+    """
+    try:
+        return dict(_differing(_Trees(git, beside, iter(range(_TREES_MOST))), old, new, ""))
+    except (_OnlyGit, RecursionError):
+        return None
+
+
+def read(git: Git, *names: Sha) -> list[Stored]:
+    """These objects, in this order."""
+    found = {name: stored for name in names if (stored := loose(git, name))} if len(names) <= _AT_ONCE else {}
+    if asked := [name for name in dict.fromkeys(names) if name not in found]:
+        found.update(zip(asked, _by_git(git, asked), strict=True))
+    return [found[name] for name in names]
+
+
+def commits(git: Git, *names: Sha) -> list[Commit]:
+    """These commits. Raises PermanentError for what is none."""
+    return [commit(name, stored) for name, stored in zip(names, read(git, *names), strict=True)]
+
+
+def commit(name: Sha, stored: Stored) -> Commit:
+    """An object as a commit. Raises PermanentError where it is none."""
+    if found := _parsed(name, stored):
+        return found
+    raise PermanentError(f"{name} is not a commit in this repository", hint="'git fsck' says more")
+
+
+def loose_commit(git: Git, name: Sha) -> Commit | None:
+    """A commit that has a file of its own; None where only git can tell."""
+    stored = loose(git, name)
+    return _parsed(name, stored) if stored else None
+
+
+def loose(git: Git, name: Sha, folder: Path | None = None) -> Stored | None:
+    """An object from a file of its own; None where only git can tell."""
+    if not _NAME.fullmatch(name):
+        return None
+    content = _unpacked(f"{folder or git.repository.common / 'objects'}/{name[:2]}/{name[2:]}")
+    # An agent can put anything there: it counts where it is what it is called by.
+    if _digest(content, len(name)) != name:
+        return None
+    head, _, rest = content.partition(b"\0")
+    start = _START.fullmatch(head)
+    if not start or int(start[2]) != len(rest):
+        return None  # its name is right all the same
+    return Stored(start[1].decode(), rest)
+
+
+def _digest(content: bytes, length: int) -> str:
+    hashed = hashlib.sha1(content, usedforsecurity=False) if length == 40 else hashlib.sha256(content)
+    return hashed.hexdigest()
+
+
+def _store(objects: Path, name: Sha, packed: bytes) -> None:
+    folder = objects / name[:2]
+    try:
+        folder.mkdir(exist_ok=True)
+        # So called, git takes it away where we are killed in between.
+        fd, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
+        with open(fd, "wb") as file:
+            file.write(packed)
+            os.fchmod(fd, 0o444)
+        os.replace(temporary, folder / name[2:])
+    except OSError as error:
+        raise TemporaryError(f"cannot write {folder / name[2:]}: {error.strerror}", delay=30.0) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    """What trees hold: for every name the mode and the object."""
+
+    git: Git
+    beside: Path | None
+    left: Iterator[int]  # one is taken for every tree that is read
+
+    def __call__(self, name: Sha | None) -> dict[str, tuple[bytes, Sha]]:
+        if name is None:
+            return {}
+        if next(self.left, None) is None:
+            raise _OnlyGit
+        stored = (self.beside and loose(self.git, name, self.beside)) or loose(self.git, name)
+        if not stored or stored.kind != "tree":
+            raise _OnlyGit
+        found: dict[str, tuple[bytes, Sha]] = {}
+        at, length, last = 0, len(name) // 2, b""
+        while at < len(stored.content):
+            entry = _ENTRY.match(stored.content, at)
+            if not entry:
+                raise _OnlyGit
+            called, place = os.fsdecode(entry[2]), entry[2] + (b"/" if entry[1] == _FOLDER else b"")
+            # In a tree made by hand a name can stand twice: git checks out what both hold.
+            if place <= last or called in found:
+                raise _OnlyGit
+            at, last = entry.end() + length, place
+            found[called] = entry[1], Sha(stored.content[entry.end() : at].hex())
+        return found
+
+
+def _differing(trees: _Trees, old: Sha | None, new: Sha | None, above: str) -> Iterator[tuple[str, bool]]:
+    before, after = trees(old), trees(new)
+    for name in before.keys() | after.keys():
+        sides = before.get(name), after.get(name)
+        if sides[0] == sides[1]:
+            continue
+        was, now = (side[1] if side and side[0] == _FOLDER else None for side in sides)
+        if (sides[0] and not was) or (sides[1] and not now):
+            yield f"{above}{name}", any(side is not None and side[0] == _SUBMODULE for side in sides)
+        if was or now:
+            yield from _differing(trees, was, now, f"{above}{name}/")
+
+
+def _unpacked(path: str) -> bytes:
+    """What such a file holds; nothing where there is none, or too much in it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        about = os.fstat(fd)
+        packed = os.read(fd, _FILE_MOST) if stat.S_ISREG(about.st_mode) and about.st_size < _FILE_MOST else b""
+    finally:
+        os.close(fd)
+    try:
+        return zlib.decompressobj().decompress(packed, _CONTENT_MOST)
+    except zlib.error:
+        return b""
+
+
+def _by_git(git: Git, names: list[Sha]) -> Iterator[Stored]:
+    out = git.objects("cat-file", "--batch", stdin="".join(f"{name}\n" for name in names).encode()).out
+    at = 0
+    for _ in names:
+        end = out.index(b"\n", at)
+        _, kind, size = (*out[at:end].decode("utf-8", "replace").split(" "), "0")[:3]
+        at = end + 1
+        if kind == "missing":
+            yield Stored(kind, b"")
+            continue
+        yield Stored(kind, out[at : at + int(size)])
+        at += int(size) + 1
+
+
+def _parsed(name: Sha, stored: Stored) -> Commit | None:
+    head, _, message = stored.content.partition(b"\n\n")
+    fields = [line.partition(" ") for line in head.decode("utf-8", "replace").split("\n")]
+    first = {key: value for key, _, value in reversed(fields)}
+    tree, parents = first.get("tree", ""), tuple(Sha(value) for key, _, value in fields if key == "parent")
+    if stored.kind != "commit" or not all(map(_NAME.fullmatch, (tree, *parents))):
+        return None
+    return Commit(
+        sha=name,
+        tree=Sha(tree),
+        parents=parents,
+        author=first.get("author", ""),
+        committer=first.get("committer", ""),
+        text=_decoded(message, first.get("encoding", "utf-8")),
+    )
+
+
+def _decoded(message: bytes, encoding: str) -> str:
+    try:
+        return message.decode(encoding, "replace")
+    except (LookupError, ValueError):  # some of Python's encodings know nothing of replacing
+        return message.decode("utf-8", "replace")

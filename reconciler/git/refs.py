@@ -1,0 +1,176 @@
+"""Which refs there are and what they name: from git's own files where these say so plainly, else from git."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from reconciler.git import fingerprints
+from reconciler.git.commands import Git, Loose
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import Sha
+
+Refs = dict[str, tuple[Sha, bool]]
+"""For every ref: the object that it names, and whether it does so by naming another ref."""
+
+_FILE_MOST = 100
+_HASH = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
+# What git lets no ref be called, and warns of where it finds one.
+_ODD = re.compile(r"[\0- \x7f~^:?*\[\\]|\.\.|@\{|\.\Z")
+_REMEMBERED_MOST = 64
+
+
+class _OnlyGit(Exception):
+    """Files that say it in another way than git writes it."""
+
+
+def plain(git: Git, prefix: str) -> Refs:
+    """Every ref that is called so or stands below. Raises PermanentError for a broken one."""
+    try:
+        return _by_files(git, prefix)
+    except _OnlyGit:
+        return _by_git(git, prefix)
+
+
+def head_of(git: Git, ref: str) -> Sha | None:
+    """The object that a ref names; None when there is no such ref."""
+    if any(ord(letter) <= ord(" ") or ord(letter) == 0x7F or letter in "*?[\\" for letter in ref):
+        raise PermanentError(f"{ref!r} can't be the name of a ref")
+    return in_its_own_file(git, ref) or plain(git, ref).get(ref, (None,))[0]
+
+
+def in_its_own_file(git: Git, ref: str) -> Sha | None:
+    """The object that a ref names, where it has a file of its own that says so; None where only git can tell.
+
+    Such a file counts before everything that is packed, and most refs that we ask for were moved a moment ago.
+    """
+    if ".." in ref or not ref.startswith("refs/"):
+        return None
+    try:
+        return _said(f"{git.repository.common}/{ref}")
+    except (OSError, _OnlyGit):
+        return None
+
+
+def _by_files(git: Git, prefix: str) -> Refs:
+    common = git.repository.common
+    if not prefix.startswith("refs/") or _ODD.search(prefix) or os.path.lexists(f"{common}/reftable"):
+        raise _OnlyGit
+    # In this order: who packs a ref takes its file away last.
+    loose = _loose(git, prefix)
+    packed = common / "packed-refs"
+    listed = git.remembered(("packed", prefix), fingerprints.of_files(packed), lambda: _packed(packed, prefix))
+    return dict(sorted({**listed, **loose}.items()))
+
+
+def _loose(git: Git, prefix: str) -> Refs:
+    """The refs with a file of their own. A file that has not changed for a while is not read again."""
+    before = git.loose.get(prefix, {})
+    kept: Loose = {}
+    found: Refs = {}
+    start = len(f"{git.repository.common}/")
+    try:
+        for path, about in _files(git, prefix):
+            mark = fingerprints.of_status(about)
+            known = before.get(path)
+            sha = known[1] if known and known[0] == mark else _said(path)
+            if sha:
+                found[path[start:]] = sha, False
+                if mark:
+                    kept[path] = mark, sha
+    except OSError as error:
+        raise _OnlyGit from error
+    if len(git.loose) >= _REMEMBERED_MOST:
+        git.loose.clear()
+    if kept:
+        git.loose[prefix] = kept
+    return found
+
+
+def _files(git: Git, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    top = f"{git.repository.common}/{prefix.rstrip('/')}"
+    try:
+        about = os.lstat(top)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISREG(about.st_mode):
+        if not prefix.endswith("/"):
+            yield top, about
+        return
+    if not stat.S_ISDIR(about.st_mode):
+        raise _OnlyGit
+    folders = [top]
+    while folders:
+        for entry in _entries(folders.pop()):
+            if entry.name.startswith(".") or entry.name.endswith(".lock"):
+                continue  # as git does: it is being written
+            try:
+                about = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(about.st_mode):
+                folders.append(entry.path)
+            elif stat.S_ISREG(about.st_mode) and not _ODD.search(entry.name):
+                yield entry.path, about
+            else:
+                raise _OnlyGit  # a link, a name that git does not take for one
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def _said(path: str) -> Sha | None:
+    """What such a file says; None where it is gone: deleted, or packed, which is read next."""
+    try:
+        # Neither through a link, nor waiting for whoever put a pipe there.
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        content = os.read(fd, _FILE_MOST) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
+    if not _HASH.fullmatch(content) or not content.strip(b"0\n"):
+        raise _OnlyGit
+    return Sha(content[:-1].decode())
+
+
+def _packed(path: Path, prefix: str) -> Refs:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _OnlyGit from error
+    name = re.escape(os.fsencode(prefix)) + (rb"[^\n]+" if prefix.endswith("/") else rb"(?:/[^\n]+)?")
+    rows = re.findall(rb"^([0-9a-f]{40}|[0-9a-f]{64}) (" + name + rb")$", content, re.MULTILINE)
+    return {os.fsdecode(name): (Sha(sha.decode()), False) for sha, name in rows}
+
+
+def _by_git(git: Git, prefix: str) -> Refs:
+    mark = fingerprints.of_refs(git.repository.common, prefix.rstrip("/"))
+    return git.remembered(
+        prefix, mark, lambda: _read(git, prefix), keep=lambda refs: not any(symbolic for _, symbolic in refs.values())
+    )
+
+
+def _read(git: Git, prefix: str) -> Refs:
+    form = "--format=%(refname)%00%(objectname)%00%(symref)%00"
+    found = git.refs("for-each-ref", form, prefix, ok=(0, 128))
+    # Git leaves a ref out that it can't read, and only warns: it would look as if it had been deleted.
+    if found.code or b"broken ref" in found.err:
+        raise PermanentError(
+            f"cannot read the refs under {prefix}: {found.complaint}",
+            hint="'git fsck' says more; 'git update-ref -d <ref>' removes a ref",
+        )
+    cells = found.text.split("\0")
+    rows = zip(cells[0::3], cells[1::3], cells[2::3], strict=False)
+    return {name.lstrip("\n"): (Sha(sha), bool(symref)) for name, sha, symref in rows}

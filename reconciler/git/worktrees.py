@@ -1,0 +1,333 @@
+"""Which worktrees git knows, and what stands at the place of one: from git's list and its own folders, never by running
+git inside a worktree, whose `.git` file an agent can replace.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+from reconciler.git import fingerprints, refs
+from reconciler.git.commands import Git
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import Sha
+from reconciler.model.observed import WorktreeFault
+
+MADE = "reconcile-made"  # written last: the worktree is whole
+READY = "reconcile-ready"  # touched by a run once its set-up has succeeded
+NESTED = "reconcile-nested"  # the repository that was found inside it, last time somebody looked
+LOCK_REASON = "reconcile "
+BRANCHES = "refs/heads/"
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_Refs = Mapping[str, tuple[Sha, bool]]
+
+_INITIALIZING = "initializing"  # git's own reason while it makes a worktree
+_BUSY = {
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisection",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A worktree in git's list. `admin` is its folder in the common git dir; None for the main checkout."""
+
+    path: Path
+    admin: Path | None = None
+    head: Sha | None = None
+    branch: str | None = None  # the full name of a ref; None when detached
+    locked: str | None = None  # the reason, which may be empty; None when it is not locked
+
+    @property
+    def locked_by_us(self) -> bool:
+        return self.locked is not None and (self.locked.startswith(LOCK_REASON) or self.locked == _INITIALIZING)
+
+    @property
+    def locked_by_others(self) -> bool:
+        return self.locked is not None and not self.locked_by_us
+
+    def has(self, name: str) -> bool:
+        """True when its admin folder holds `name`."""
+        return self.admin is not None and os.path.lexists(f"{self.admin}/{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Every worktree of a repository. `unlisted`: admin folders that git can't list, because making them was cut off."""
+
+    common: Path
+    entries: tuple[Entry, ...]
+    unlisted: tuple[Path, ...] = ()
+    places: Mapping[Path, tuple[Entry, ...]] = field(default_factory=dict)
+    plain: bool = True  # False: a worktree names what no mark of ours notices
+
+    def at(self, place: Path) -> tuple[Entry, ...]:
+        """Every entry that claims this place: one, unless something went wrong."""
+        return self.places.get(place, ())
+
+    def holding(self, branch: str) -> tuple[Entry, ...]:
+        """Every worktree that has this branch checked out."""
+        return tuple(entry for entry in self.entries if entry.branch == BRANCHES + branch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What stands at a place. `present` is False where there is nothing; entries may be left over all the same."""
+
+    place: Path
+    present: bool = False
+    entries: tuple[Entry, ...] = ()
+    fault: WorktreeFault | None = None
+    detail: str = ""
+
+    @property
+    def admins(self) -> tuple[Path, ...]:
+        """Its folders in the common git dir."""
+        return tuple(entry.admin for entry in self.entries if entry.admin and entry.admin.is_dir())
+
+    @property
+    def heads(self) -> tuple[Sha, ...]:
+        """Every commit that a worktree here stands on."""
+        return tuple(entry.head for entry in self.entries if entry.head)
+
+    @property
+    def usable(self) -> bool:
+        return self.present and self.fault is None
+
+    @property
+    def made(self) -> bool:
+        """True when it was whole once, so that an agent may have worked in it."""
+        return any(entry.has(MADE) for entry in self.entries)
+
+    def nested(self) -> str | None:
+        """A repository inside it: the one that was found last time and still stands, or a submodule's."""
+        for admin in (entry.admin for entry in self.entries if entry.admin):
+            name = _content(f"{admin}/{NESTED}")
+            if name and os.path.lexists(self.place / name / ".git"):
+                return name
+            # The repositories of its submodules would go with the admin folder.
+            modules = f"{admin}/modules"
+            if os.path.isdir(modules) and (within := sorted(os.listdir(modules))):
+                return within[0]
+        return None
+
+
+def read(git: Git) -> Listing:
+    """Every worktree, as git lists them; listed again only when that has changed."""
+    mark = fingerprints.of_worktrees(git.repository.common)
+    return git.remembered("worktrees", mark, lambda: _read(git), keep=lambda listing: listing.plain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the files of an admin folder say. `head`: the content of HEAD; None where that is a link."""
+
+    admin: Path
+    place: Path | None
+    head: str | None
+    locked: str | None
+
+
+def _read(git: Git) -> Listing:
+    common = git.repository.common
+    told: dict[Path, list[_Told]] = {}
+    unlisted = []
+    for admin in _admins(f"{common}/worktrees"):
+        # Read again where one of them has changed: what its branch names is no part of it.
+        one = git.remembered(("worktree", admin), fingerprints.of_worktree(admin), partial(_told, admin))
+        if one.place is None:
+            unlisted.append(one.admin)
+        else:
+            told.setdefault(one.place, []).append(one)
+    by_files = None if (common / "reftable").exists() else _by_files(git, told)
+    entries = by_files or tuple(_by_git(git, {place: [one.admin for one in found] for place, found in told.items()}))
+    places: dict[Path, tuple[Entry, ...]] = {}
+    for entry in entries:
+        if entry.admin:
+            places[entry.path] = (*places.get(entry.path, ()), entry)
+    return Listing(common, entries, tuple(unlisted), places, plain=by_files is not None)
+
+
+def _told(admin: str) -> _Told:
+    folder = Path(admin)
+    return _Told(folder, _place_of(folder), _head(admin), _said(f"{admin}/locked"))
+
+
+def _head(folder: str) -> str | None:
+    path = f"{folder}/HEAD"
+    return None if os.path.islink(path) else _said(path) or ""
+
+
+def _by_files(git: Git, told: Mapping[Path, list[_Told]]) -> tuple[Entry, ...] | None:
+    """Every worktree as git's own files tell; None where only git can tell what one of them has checked out."""
+    # Not `git worktree list`: it gives up on all of them while somebody adds one, and is asked for more than anything.
+    repository = git.repository
+    packed = cache(lambda: refs.plain(git, BRANCHES))  # only where a branch has no file of its own
+    found: list[Entry | None] = [
+        Entry(path=repository.main)
+        if repository.bare
+        else _by_head(git, repository.main, None, _head(f"{repository.common}"), packed)
+    ]
+    for path, claimed in told.items():
+        found += [_by_head(git, path, one, one.head, packed) for one in claimed]
+    return None if None in found else tuple(entry for entry in found if entry)
+
+
+def _by_head(git: Git, path: Path, told: _Told | None, said: str | None, packed: Callable[[], _Refs]) -> Entry | None:
+    admin, locked = (told.admin, told.locked) if told else (None, None)
+    if said is None:
+        return None
+    if said.startswith(f"ref: {BRANCHES}"):
+        branch = said.removeprefix("ref: ")
+        own = refs.in_its_own_file(git, branch)
+        commit, names_another = (own, False) if own else packed().get(branch, (None, False))
+        return None if names_another else Entry(path=path, admin=admin, head=commit, branch=branch, locked=locked)
+    if said and not _SHA.fullmatch(said):
+        return None  # a ref of this worktree alone, or what only git can read
+    return Entry(path=path, admin=admin, head=Sha(said) if said.strip("0") else None, locked=locked)
+
+
+def _by_git(git: Git, admins: dict[Path, list[Path]]) -> Iterator[Entry]:
+    for record in _records(git.refs("worktree", "list", "--porcelain", "-z").out):
+        yield _entry(record, admins)
+
+
+def look(listing: Listing, place: Path, branch: str) -> Found:
+    """What stands at `place`, where a worktree on `branch` should be."""
+    entries = listing.at(place)
+    try:
+        mode = os.lstat(place).st_mode
+    except FileNotFoundError:
+        return Found(place=place, entries=entries)
+    except NotADirectoryError as error:
+        raise PermanentError(f"{place.parent} is not a folder", hint="set another worktrees.root") from error
+    if not stat.S_ISDIR(mode):
+        return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
+    fault, detail = _judge(listing.common, place, entries, branch)
+    return Found(place=place, present=True, entries=entries, fault=fault, detail=detail)
+
+
+def _judge(common: Path, place: Path, entries: tuple[Entry, ...], branch: str) -> tuple[WorktreeFault | None, str]:
+    match entries:
+        case ():
+            return _judge_unlisted(common, place)
+        case (entry,) if not entry.has(MADE):
+            if entry.locked_by_us:
+                return WorktreeFault.HALF_MADE, "making or removing it was cut off"
+            return WorktreeFault.TAKEN, "it is a worktree that somebody else made"
+        case (entry,):
+            return _judge_made(entry, branch)
+        case _:
+            return WorktreeFault.HALF_MADE, "git lists it twice"
+
+
+def _judge_made(entry: Entry, branch: str) -> tuple[WorktreeFault | None, str]:
+    leads_to = _gitfile(entry.path)
+    if not (leads_to and entry.admin and (leads_to == f"{entry.admin}" or same_folder(leads_to, entry.admin))):
+        return WorktreeFault.HALF_MADE, "its .git does not lead to this repository"
+    if not entry.has("index"):
+        return WorktreeFault.HALF_MADE, "its index is missing"
+    if entry.branch != BRANCHES + branch:
+        where = f"on {entry.branch.removeprefix(BRANCHES)}" if entry.branch else "on no branch"
+        return WorktreeFault.WRONG_BRANCH, f"it is {where} instead of {branch}{_busy(entry, ', amid {}')}"
+    if entry.head is None:
+        return WorktreeFault.WRONG_BRANCH, f"its branch {branch} does not exist"
+    if busy := _busy(entry, "{} was begun in it"):
+        return WorktreeFault.WRONG_BRANCH, busy
+    return None, ""
+
+
+def _judge_unlisted(common: Path, place: Path) -> tuple[WorktreeFault, str]:
+    # Holds nothing: no reason to keep a task waiting for a person.
+    if not os.listdir(place):
+        return WorktreeFault.HALF_MADE, "it is empty"
+    leads_to = _gitfile(place)
+    admin = Path(os.path.realpath(leads_to)) if leads_to else None
+    if admin and same_folder(admin.parent, common / "worktrees") and not admin.exists():
+        return WorktreeFault.HALF_MADE, "git has forgotten it"
+    return WorktreeFault.TAKEN, "it is not a worktree of ours"
+
+
+def _busy(entry: Entry, phrase: str) -> str:
+    there = set(os.listdir(entry.admin)) if entry.admin else set()
+    return next((phrase.format(what) for name, what in _BUSY.items() if name in there), "")
+
+
+def _admins(folder: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            # A link would let an agent have us take away a folder elsewhere.
+            yield from sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return
+
+
+def _said(path: str) -> str | None:
+    content = _content(path)
+    return None if content is None else content.strip()
+
+
+def _content(path: str) -> str | None:
+    """What a small file says; None where there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe in its place would hold us
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    try:
+        return os.fsdecode(os.read(fd, 8192)) if stat.S_ISREG(os.fstat(fd).st_mode) else ""
+    finally:
+        os.close(fd)
+
+
+def _place_of(admin: Path) -> Path | None:
+    text = _said(f"{admin}/gitdir")
+    return Path(_normal(admin, text.removesuffix("/.git"))) if text else None
+
+
+def _gitfile(place: Path) -> str | None:
+    """Where the `.git` file at `place` leads; None for anything but such a file."""
+    path = f"{place}/.git"
+    try:
+        plain = stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return None
+    text = ((_content(path) or "") if plain else "").rstrip("\r\n")
+    target = text.removeprefix("gitdir: ")
+    return _normal(place, target) if target != text else None
+
+
+def same_folder(one: Path | str, other: Path | str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _normal(start: Path, path: str) -> str:
+    return os.path.normpath(f"{start}/{path}" if not path.startswith("/") else path)
+
+
+def _records(listed: bytes) -> Iterator[dict[str, str]]:
+    for record in os.fsdecode(listed).split("\0\0"):
+        lines = [line.partition(" ") for line in record.split("\0") if line]
+        if lines:
+            yield {key: value for key, _, value in lines}
+
+
+def _entry(record: dict[str, str], admins: dict[Path, list[Path]]) -> Entry:
+    path = Path(record["worktree"])
+    claimed = admins.get(path, [])
+    head = record.get("HEAD", "")
+    return Entry(
+        path=path,
+        admin=claimed.pop() if claimed else None,
+        head=Sha(head) if head.strip("0") else None,
+        branch=record.get("branch"),
+        locked=record.get("locked"),
+    )

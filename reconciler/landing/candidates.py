@@ -1,0 +1,107 @@
+"""What the base becomes when a head lands on it: computed without writing anything, and remembered."""
+
+from __future__ import annotations
+
+import time
+
+from reconciler.git.commands import Git, GitError
+from reconciler.landing.merge_tree import BEADS, Bench, Benches
+from reconciler.model.errors import ReconcileError
+from reconciler.model.names import Sha
+from reconciler.model.observed import Candidate, Conflict
+
+REMEMBERED = 16_384
+# Objects can be made by hand at which git works for as long as it is let: all else would wait for them at every look.
+LONG_S = 10.0
+RESTS = 20  # times as long as it took
+
+
+class Candidates:
+    """Merges heads into bases. What was computed for a pair is remembered until `forget`.
+
+    `whole`: somebody merges who makes no exception for `.beads/`.
+    """
+
+    def __init__(self, git: Git, *, whole: bool = False) -> None:
+        self._git, self._whole = git, whole
+        self.benches = Benches(git)
+        self._pairs: dict[tuple[Sha, Sha], Candidate | Conflict] = {}
+        self._newest: dict[Sha, Candidate | Conflict] = {}
+        self._failed: dict[Sha, tuple[float, ReconcileError]] = {}  # by head: until when it is not tried again
+
+    def judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
+        """The tree that landing `head` on `base` makes, or why git can't make one."""
+        found = self._pairs.get((base, head)) or self._tried(base, head)
+        if len(self._pairs) >= REMEMBERED:
+            self._pairs.clear()
+            self._newest.clear()
+        self._pairs[base, head] = found
+        return found
+
+    def note(self, found: Candidate | Conflict) -> None:
+        """Remember it as the newest of its head: it is one on a tip of a base, not on one of before."""
+        self._newest[found.head] = found
+
+    def newest(self, head: Sha) -> Candidate | Conflict | None:
+        """What was computed last for a head, on whatever base."""
+        return self._newest.get(head)
+
+    def forget(self) -> None:
+        """Compute anew from now on. A merge driver or another git may have changed what a merge gives."""
+        self._pairs.clear()
+        self._newest.clear()
+
+    def _tried(self, base: Sha, head: Sha) -> Candidate | Conflict:
+        begun = time.monotonic()
+        until, error = self._failed.get(head, (begun, None))
+        if error and begun < until:
+            raise error.with_traceback(None)
+        try:
+            return self._judge(base, head)
+        except ReconcileError as failed:
+            took = time.monotonic() - begun
+            if took > LONG_S:
+                self._failed[head] = begun + RESTS * took, failed
+            raise
+
+    def _judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
+        with self.benches.at(base, quarantined=True) as bench:
+            try:
+                return merge(bench, base, head, whole=self._whole)
+            except GitError:
+                if _parted(bench, base, head) is None:
+                    return Conflict(base=base, head=head, detail="it has no commit in common with the base")
+                raise
+
+
+def merge(bench: Bench, base: Sha, head: Sha, *, whole: bool = False) -> Candidate | Conflict:
+    """Merge `head` into `base` on this bench. Unless it is the `whole` of it, `.beads` stays as the base has it."""
+    merged = bench.merge(base, head)
+    changed = bench.changed(base, merged.tree)
+    if not whole and any(map(_of_beads, (*merged.conflicts, *changed.paths))):
+        merged = bench.merge(base, bench.commit(bench.with_beads_of(base, bench.tree(head)), head))
+        changed = bench.changed(base, merged.tree)
+    if merged.conflicts:
+        return Conflict(base=base, head=head, paths=merged.conflicts)
+    return Candidate(
+        base=base,
+        head=head,
+        tree=merged.tree,
+        changed=changed.paths,
+        submodules=changed.submodules,
+        own_changes=bool(changed.paths) or _has_own_changes(bench, base, head),
+    )
+
+
+def _has_own_changes(bench: Bench, base: Sha, head: Sha) -> bool:
+    parted = _parted(bench, base, head)
+    return parted is None or not all(map(_of_beads, bench.changed(parted, head).paths))
+
+
+def _parted(bench: Bench, base: Sha, head: Sha) -> Sha | None:
+    found = bench.run("merge-base", base, head, ok=(0, 1))
+    return Sha(found.text.strip()) if found.code == 0 else None
+
+
+def _of_beads(path: str) -> bool:
+    return path == BEADS or path.startswith(f"{BEADS}/")

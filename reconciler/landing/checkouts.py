@@ -1,0 +1,307 @@
+"""The checkouts of a base branch: what in them a landing must not touch, and how they follow their branch.
+
+Everything is read through a git dir that exists for one look: a copy of the control git dir, with the checkout's own
+index in it. Looking changes nothing, and nothing that the repository configures is run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.git import worktrees
+from reconciler.git.commands import Git
+from reconciler.git.update_ref import HEADS
+from reconciler.landing.merge_tree import BEADS
+from reconciler.model.errors import TemporaryError
+from reconciler.model.names import Sha
+from reconciler.system.shell import Finished
+
+_BUSY = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "BISECT_START": "bisection",
+}
+# While one of these goes on, HEAD is detached; the file names the branch that it is about.
+_BRANCH_FILES = ("rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START")
+_IN_THE_WAY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BaseCheckout:
+    """A folder that has the base checked out. `admin`: its own part of the git dir. `busy`: what it is amid."""
+
+    path: Path
+    admin: Path
+    busy: str | None = None
+
+    @property
+    def index(self) -> Path:
+        return self.admin / "index"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The way that a checkout goes: from one commit of the base to another, and the paths in which these differ."""
+
+    old: Sha
+    new: Sha
+    changed: frozenset[str]
+
+
+def of_base(git: Git, base: str) -> tuple[BaseCheckout, ...]:
+    """Every checkout of a base branch; one where a rebase or a bisection of it goes on is one of them."""
+    repository = git.repository
+    found = []
+    for entry in worktrees.read(git).entries:
+        admin = entry.admin or (repository.common if entry.path == repository.main and not repository.bare else None)
+        if admin is None or (entry.branch or _detached_from(admin)) != HEADS + base:
+            continue
+        if entry.path.is_dir():
+            found.append(BaseCheckout(entry.path, admin, _amid(admin)))
+        elif entry.locked is not None:
+            raise TemporaryError(
+                f"{base} is checked out in {entry.path}, which is not there now",
+                delay=_IN_THE_WAY_S,
+                hint=f"bring it back, or run 'git worktree unlock {entry.path}' and 'git worktree prune'",
+            )
+    return tuple(found)
+
+
+def admin_of(git: Git, path: Path) -> Path:
+    """The part of the git dir that belongs to the worktree at `path`. Raises TemporaryError where git lists none."""
+    for entry in worktrees.read(git).entries:
+        if entry.path == path and entry.admin:
+            return entry.admin
+    raise TemporaryError(f"git lists no worktree at {path}")
+
+
+def dirty(git: Git, checkout: BaseCheckout, head: Sha) -> frozenset[str]:
+    """Staged, changed and untracked paths of a checkout of `head`, without `.beads/`."""
+    with _opened(git, checkout, head) as looking:
+        return looking.dirty()
+
+
+def step(git: Git, old: Sha, new: Sha, changed: frozenset[str] | None = None) -> Step:
+    """What changes between two commits; git is asked where it is not known."""
+    if changed is None:
+        listed = git.objects("diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new).text
+        changed = frozenset(path for path in listed.split("\0") if path)
+    return Step(old, new, changed)
+
+
+def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: Step) -> None:
+    """Raise TemporaryError, naming the paths, where following the base would touch somebody's work."""
+    if checkout.busy:
+        raise _blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
+    _expect_unlocked(checkout)
+    with _opened(git, checkout, way.old) as looking:
+        hit = sorted(looking.dirty() & way.changed) or looking.in_the_way_of(way.changed)
+        if hit:
+            raise _blocked(checkout, f"uncommitted or untracked there: {', '.join(hit[:5])}", "commit or move them")
+        tried = looking.follow(way, really=False)
+        if tried.code:
+            looking.refresh()
+            tried = looking.follow(way, really=False)
+    if tried.code:
+        raise _blocked(checkout, tried.complaint, "commit or move what is in the way")
+
+
+def follow(git: Git, checkout: BaseCheckout, way: Step, lock: int) -> None:
+    """Bring index and files of a checkout from `way.old` to `way.new`; done already is done.
+
+    Edits elsewhere in it stay as they are. Raises TemporaryError, and changes nothing, where somebody has meanwhile
+    changed what the way changes.
+    """
+    if checkout.busy:
+        raise _blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
+    _expect_unlocked(checkout)
+    with _opened(git, checkout, way.new, real_index=True, lock=lock) as opened:
+        followed = opened.follow(way, really=True)
+        if followed.code:  # it looks at everything first: nothing was touched
+            opened.refresh()
+            if opened.follow(way, really=False).code:
+                opened.adopt(way)
+            followed = opened.follow(way, really=True)
+    if followed.code:
+        raise _blocked(
+            checkout,
+            f"it is behind its branch, which moved to {way.new[:12]}, and can't follow: {followed.complaint}",
+            f"save your changes there, then run 'git reset --hard {way.new[:12]}' in it",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A checkout, seen through a git dir of ours."""
+
+    git: Git
+    checkout: BaseCheckout
+    git_dir: Path
+    index: Path
+    config: tuple[str, ...] = ()
+    lock: int | None = None
+
+    def run(self, *args: str, ok: tuple[int, ...] = (0,), stdin: bytes | None = None) -> Finished:
+        return self.git.objects(
+            *args,
+            ok=ok,
+            stdin=stdin,
+            work_tree=self.checkout.path,
+            index=self.index,
+            # A split index would leave its greater half in our folder, which goes away.
+            config=("core.splitIndex=false", *self.config),
+            env={"GIT_DIR": str(self.git_dir), "GIT_LITERAL_PATHSPECS": "1"},
+            lock=self.lock,
+        )
+
+    def dirty(self) -> frozenset[str]:
+        """Staged, changed and untracked paths, without `.beads/`."""
+        args = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
+        found = self.run(*args, "--no-ahead-behind").text.split("\0")
+        paths = (line[3:].rstrip("/") for line in found if line)
+        return frozenset(path for path in paths if path != BEADS and not path.startswith(f"{BEADS}/"))
+
+    def refresh(self) -> None:
+        # A file that was touched but not changed would be taken for an edit.
+        self.run("update-index", "-q", "--refresh", ok=(0, 1))
+
+    def staged(self, commit: Sha) -> frozenset[str]:
+        """The paths in which the index differs from `commit`."""
+        listed = self.run(
+            "diff-index", "--cached", "--name-only", "--no-renames", "--ignore-submodules=none", "-z", commit
+        )
+        return frozenset(path for path in listed.text.split("\0") if path)
+
+    def follow(self, way: Step, *, really: bool) -> Finished:
+        # The two-tree form carries over what differs elsewhere, and refuses to touch what differs where the trees do.
+        dry = () if really else ("-n",)
+        return self.run("read-tree", "-m", "-u", *dry, "--no-recurse-submodules", way.old, way.new, ok=(0, 1, 128))
+
+    def in_the_way_of(self, changed: frozenset[str]) -> list[str]:
+        """Untracked and ignored files that stand where these paths are to go. Git would overwrite ignored ones."""
+        suspects = sorted({found for path in changed if (found := _standing(self.checkout.path, path))})
+        hit: list[str] = []
+        for start in range(0, len(suspects), 200):
+            listed = self.run("ls-files", "--others", "-z", "--", *suspects[start : start + 200])
+            hit += [path for path in listed.text.split("\0") if path]
+        return hit
+
+    def adopt(self, way: Step) -> None:
+        """Put those paths into the index as `way.new` has them that are so on disk: a follower was killed half-way."""
+        listed = self.run("diff-tree", "-r", "--raw", "--no-renames", "--no-abbrev", "-z", way.old, way.new).text.split(
+            "\0"
+        )
+        there = self.staged(way.old)
+        lines = [
+            f"{mode} {sha}\t{path}\0"
+            for header, path in zip(listed[0::2], listed[1::2], strict=False)
+            for mode, sha in [header.split(" ")[1:4:2]]
+            if path not in there and self._on_disk(path, mode) == sha
+        ]
+        self.run("update-index", "-z", "--index-info", stdin="".join(lines).encode("utf-8", "surrogateescape"))
+        self.refresh()
+
+    def _on_disk(self, path: str, mode: str) -> str | None:
+        place = self.checkout.path / path
+        if not mode.startswith("100") or not _is_file(self.checkout.path, path):
+            return None
+        return self.run("hash-object", f"--path={path}", "--", str(place)).text.strip()
+
+
+@contextmanager
+def _opened(
+    git: Git, checkout: BaseCheckout, head: Sha, *, real_index: bool = False, lock: int | None = None
+) -> Iterator[_Opened]:
+    control = git.prepare()
+    with git.scratch() as own:
+        for folder in ("refs", "objects", "info"):
+            (own / folder).mkdir()
+        shutil.copyfile(control / "config", own / "config")
+        (own / "HEAD").write_text(f"{head}\n")
+        _copy(git.repository.common / "info" / "exclude", own / "info" / "exclude")
+        _copy(checkout.index, own / "index")
+        for shared in checkout.admin.glob("sharedindex.*"):
+            (own / shared.name).symlink_to(shared)
+        yield _Opened(
+            git, checkout, own, checkout.index if real_index else own / "index", _sparse(git, checkout, own), lock
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, with its times: git tells by the index's own time which entries it must look at again."""
+    try:
+        shutil.copy2(source, target)
+    except FileNotFoundError:
+        return  # A repository that excludes nothing, a whole checkout, one that was made without files.
+
+
+def _sparse(git: Git, checkout: BaseCheckout, own: Path) -> tuple[str, ...]:
+    """Settings of a checkout that holds some folders only; they are its own, not the repository's."""
+    _copy(checkout.admin / "info" / "sparse-checkout", own / "info" / "sparse-checkout")
+    settings = checkout.admin / "config.worktree"
+    if not settings.is_file():
+        return ()
+    listed = git.objects("config", f"--file={settings}", "--no-includes", "--null", "--list").text.split("\0")
+    pairs = (entry.partition("\n") for entry in listed)
+    return tuple(
+        f"{key}={value}" for key, _, value in pairs if key in ("core.sparsecheckout", "core.sparsecheckoutcone")
+    )
+
+
+def _detached_from(admin: Path) -> str | None:
+    """The branch that a rebase or a bisection was begun on."""
+    for name in _BRANCH_FILES:
+        try:
+            said = os.fsdecode((admin / name).read_bytes()[:4096]).strip()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return said if said.startswith(HEADS) else HEADS + said
+    return None
+
+
+def _amid(admin: Path) -> str | None:
+    return next((what for name, what in _BUSY.items() if os.path.lexists(admin / name)), None)
+
+
+def _expect_unlocked(checkout: BaseCheckout) -> None:
+    lock = checkout.index.with_name("index.lock")
+    if os.path.lexists(lock):
+        raise _blocked(
+            checkout, f"its index is locked ({lock})", "wait for the git that runs there, or remove the file"
+        )
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def _standing(root: Path, path: str) -> str | None:
+    """What stands at `path`, or where a folder above it must be; None where the way is free."""
+    for part in _parents(path):
+        try:
+            if not stat.S_ISDIR(os.lstat(root / part).st_mode):
+                return part
+        except FileNotFoundError:
+            return None
+    return path if os.path.lexists(root / path) else None
+
+
+def _is_file(root: Path, path: str) -> bool:
+    place = root / path
+    return _standing(root, path) == path and stat.S_ISREG(os.lstat(place).st_mode)
+
+
+def _blocked(checkout: BaseCheckout, why: str, what_to_do: str) -> TemporaryError:
+    return TemporaryError(
+        f"{checkout.path} is in the way: {why}", delay=_IN_THE_WAY_S, hint=f"{what_to_do}; it is tried again"
+    )

@@ -1,0 +1,149 @@
+"""The commit that lands: the same one each time it is made, whatever the clock says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.git import objects
+from reconciler.git.commands import Git
+from reconciler.git.objects import Commit
+from reconciler.landing import message, signature
+from reconciler.landing.candidates import Candidates, merge
+from reconciler.landing.merge_tree import Bench, Merged
+from reconciler.landing.signature import Signature
+from reconciler.model.desired import MergeMethod
+from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.names import Sha
+from reconciler.model.observed import Candidate
+from reconciler.model.ports import LandOrder
+
+
+class Commits:
+    """Makes the commits that land."""
+
+    def __init__(self, git: Git, candidates: Candidates) -> None:
+        self._git = git
+        self._candidates = candidates
+
+    def make(self, order: LandOrder) -> Sha:
+        """The commit that puts `order.expected` on its base, written but on no branch.
+
+        Raises ChangedError when it would not have the judged tree, PermanentError for a branch that this method can't
+        land.
+        """
+        expected = order.expected
+        with self._candidates.benches.at(expected.base, quarantined=False) as bench:
+            match order.method:
+                case MergeMethod.REBASE:
+                    made = self._folded(bench, order)
+                case method:
+                    made = self._whole(bench, order, method)
+        self._candidates.benches.note(expected.base, made, expected.changed)
+        return made
+
+    def _folded(self, bench: Bench, order: LandOrder) -> Sha:
+        commit = _Fold(bench, order, self._committer()).commit()
+        if bench.tree(commit) == order.expected.tree:
+            return commit
+        raise PermanentError(
+            f"{order.task}: its commits, one by one, do not add up to the tree that was judged",
+            hint="set mergePolicy.method to squash or merge",
+        )
+
+    def _whole(self, bench: Bench, order: LandOrder, method: MergeMethod) -> Sha:
+        expected = order.expected
+        self._merge_again(bench, order)
+        base, head = objects.commits(self._git, expected.base, expected.head)
+        parents = (base.sha, head.sha) if method is MergeMethod.MERGE else (base.sha,)
+        text = message.of_landing(order.title, order.body, order.task, head.sha)
+        made = replace(head, tree=expected.tree, parents=parents, text=text)
+        return write(bench, made, _dated(self._committer(), base, head))
+
+    def _merge_again(self, bench: Bench, order: LandOrder) -> None:
+        """Have the judged tree in the repository, where judging it left no object behind."""
+        expected = order.expected
+        if bench.merge(expected.base, expected.head) == Merged(expected.tree):
+            return
+        # With what a branch did to `.beads/` left out, it may still be the same.
+        merged = merge(bench, expected.base, expected.head)
+        if isinstance(merged, Candidate) and merged.tree == expected.tree:
+            return
+        self._candidates.forget()
+        now = f"merges to {merged.tree[:12]} now" if isinstance(merged, Candidate) else "is in conflict now"
+        raise ChangedError(f"{order.task}: it {now}, not to {expected.tree[:12]} as on {order.base} before")
+
+    def _committer(self) -> tuple[str, str]:
+        return signature.identity(self._git)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """Puts the commits of a branch onto its base, one after the other."""
+
+    bench: Bench
+    order: LandOrder
+    committer: tuple[str, str]
+
+    def commit(self) -> Sha:
+        expected = self.order.expected
+        (base,) = objects.commits(self.bench.git, expected.base)
+        tip = base
+        for original in self._originals():
+            tree = self._picked(original, tip)
+            if tree == tip.tree:
+                continue  # What it does is on the base already, or is in `.beads` only.
+            text = message.of_rebased(original.text, self.order.task, expected.head)
+            made = replace(original, tree=tree, parents=(tip.sha,), text=text)
+            (tip,) = objects.commits(self.bench.git, write(self.bench, made, _dated(self.committer, tip, original)))
+        if tip is base:
+            raise PermanentError(
+                f"{self.order.task}: nothing of it is left to land on {self.order.base}",
+                hint="close the task, or let its agent do something",
+            )
+        return tip.sha
+
+    def _originals(self) -> list[Commit]:
+        expected = self.order.expected
+        listed = self.bench.run("rev-list", "--reverse", "--topo-order", expected.head, f"^{expected.base}")
+        commits = objects.commits(self.bench.git, *(Sha(sha) for sha in listed.text.split()))
+        for commit in commits:
+            if len(commit.parents) != 1:
+                raise PermanentError(
+                    f"{self.order.task}: {commit.sha[:12]} is a merge commit, which can't be rebased",
+                    hint="set mergePolicy.method to squash or merge",
+                )
+        return commits
+
+    def _picked(self, original: Commit, tip: Commit) -> Sha:
+        # `merge-tree --merge-base` is missing before git 2.40: commits that part at the original's parent do the same.
+        base = self.order.expected.base
+        before = self.bench.with_beads_of(base, self.bench.tree(original.parents[0]))
+        parted = self.bench.commit(before)
+        ours = self.bench.commit(tip.tree, parted)
+        theirs = self.bench.commit(self.bench.with_beads_of(base, original.tree), parted)
+        merged = self.bench.merge(ours, theirs)
+        if merged.conflicts:
+            raise PermanentError(
+                f"{self.order.task}: {original.sha[:12]} by itself is in conflict with {self.order.base}: "
+                f"{', '.join(merged.conflicts[:5])}",
+                hint="set mergePolicy.method to squash or merge, which land the branch as a whole",
+            )
+        return merged.tree
+
+
+def write(bench: Bench, commit: Commit, committer: Signature) -> Sha:
+    """Store a commit with another committer. Nothing signs it, and no hook sees it."""
+    return objects.write_commit(
+        bench.git,
+        commit.tree,
+        commit.parents,
+        author=signature.parse(commit.author).line,
+        committer=committer.line,
+        text=commit.text,
+    )
+
+
+def _dated(committer: tuple[str, str], *commits: Commit) -> Signature:
+    # The date of the newest commit that goes into it: made again after a crash, it is the same commit.
+    newest = max((signature.parse(commit.committer) for commit in commits), key=lambda signed: signed.seconds)
+    return Signature(*committer, newest.date)

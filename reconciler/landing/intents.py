@@ -1,0 +1,83 @@
+"""What a landing is about to do, written down before the base moves, so that a killed one is finished and not guessed at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from reconciler.model.errors import PermanentError
+from reconciler.model.names import PrNumber, Sha
+
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A base on its way from `old` to `new`, and the checkouts that follow it."""
+
+    base: str
+    old: Sha
+    new: Sha
+    checkouts: tuple[str, ...] = ()
+    number: PrNumber | None = None  # the pull request that lands
+    head: Sha | None = None  # its head
+    method: str = ""
+    push: bool = False  # the remote moves first
+
+
+class Intents:
+    """At most one intent per base, in a folder of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, base: str) -> Intent | None:
+        """The landing of this base that was begun and not finished."""
+        path = self._path(base)
+        try:
+            kept = json.loads(path.read_bytes())
+            if kept.pop("version") != VERSION:
+                raise ValueError("written by another version of this program")
+            intent = Intent(**{**kept, "checkouts": tuple(kept["checkouts"])})
+            if not (_SHA.fullmatch(intent.old) and _SHA.fullmatch(intent.new)):
+                raise ValueError("it names no commits")
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PermanentError(
+                f"{path} is damaged ({error}): whether a checkout of {base} was left behind can't be told",
+                hint=f"see that 'git status' in every checkout of {base} shows your own changes only, then remove the file",
+            ) from error
+        return intent
+
+    def write(self, intent: Intent) -> None:
+        """Keep an intent: on the disk, not only on its way there, before this returns."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(intent.base)
+        temporary = path.with_suffix(".new")  # Of one name: whoever writes holds the writer's lock.
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump({"version": VERSION, **asdict(intent)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync(self._folder)
+
+    def drop(self, base: str) -> None:
+        """Forget the intent of this base."""
+        self._path(base).unlink(missing_ok=True)
+
+    def _path(self, base: str) -> Path:
+        return self._folder / f"{hashlib.sha256(base.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.json"
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,233 @@
+"""Landing: a base moves to a tested commit by compare-and-swap, and its checkouts come along.
+
+The order of the steps is the whole point. First everything that can say no is asked; then what is about to happen is
+written down; then the base moves, in one transaction that also demands that branch and pull request are as they were
+judged; then the checkouts follow. Killed in between, the note says what is left to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from reconciler.git import objects, update_ref
+from reconciler.git.commands import Git
+from reconciler.git.update_ref import HEADS, Move
+from reconciler.landing import checkouts
+from reconciler.landing.commits import Commits
+from reconciler.landing.history import History
+from reconciler.landing.intents import Intent, Intents
+from reconciler.landing.record import Stored
+from reconciler.landing.remotes import Remotes
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, branch_of
+from reconciler.model.ports import LandOrder
+
+
+class PullRecords(Protocol):
+    """What a landing asks of the place where the pull requests of this repository are kept."""
+
+    def show(self, number: PrNumber) -> Stored:
+        """The record of one pull request. Raises PermanentError when there is none, or when it is damaged."""
+
+    def landing(self, kept: Stored, head: Sha, commit: Sha, method: str) -> Move:
+        """The move that records, in the transaction that moves the base, that `commit` carries `head` to it."""
+
+
+class LandingLine:
+    """Moves the bases of one repository, one writer at a time."""
+
+    def __init__(self, git: Git, commits: Commits, history: History, pulls: PullRecords, remotes: Remotes) -> None:
+        self._git = git
+        self._commits = commits
+        self._history = history
+        self._pulls = pulls
+        self._remotes = remotes
+        self._intents = Intents(git.repository.state / "landing")
+
+    def land(self, order: LandOrder) -> Sha:
+        """Move the base to the judged tree; the landed commit."""
+        with self._git.writing() as lock:
+            self._settle(order.base, lock)
+            kept = self._judged_pull(order)
+            old = self._judged_base(order)
+            commit = self._commits.make(order)
+            intent = Intent(
+                base=order.base,
+                old=old,
+                new=commit,
+                number=order.number,
+                head=order.expected.head,
+                method=order.method,
+                push=order.push,
+            )
+            # What was judged is what lands: where the checkouts come from there, it is known what changes in them.
+            known = order.expected.changed if old == order.expected.base else None
+            self._advance(intent, kept, lock, known)
+            self._compare(order, commit)
+            return commit
+
+    def catch_up(self, base: str) -> None:
+        """Finish what a killed landing left undone; then follow the remote, where the base is one that is pushed."""
+        with self._git.writing() as lock:
+            self._settle(base, lock)
+            theirs, ours = self._remotes.last_heard(base), update_ref.head_of(self._git, HEADS + base)
+            if theirs and ours and theirs != ours and self._history.contains(theirs, ours):
+                self._advance(Intent(base=base, old=ours, new=theirs), None, lock)
+                self._remotes.remember(base, theirs)
+
+    def bring(self, branch: str, old: Sha, new: Sha) -> None:
+        """Move any branch from one commit to another, and whatever has it checked out; what only it held is the caller's."""
+        with self._git.writing() as lock:
+            self._settle(branch, lock)
+            now = update_ref.head_of(self._git, HEADS + branch)
+            if now == new:
+                return
+            if now != old:
+                raise ChangedError(f"{branch} is at {now[:12] if now else 'nothing'}, not at {old[:12]}")
+            self._advance(Intent(base=branch, old=old, new=new), None, lock)
+
+    def push(self, base: str) -> None:
+        """Bring the remote to the local base, where all that it lacks was landed by us."""
+        with self._git.writing() as lock:
+            self._settle(base, lock)
+            ours = self.local(base)
+            theirs = self._remotes.head(base, near=ours, fresh=True)
+            if theirs and self._history.contains(theirs, ours):
+                return
+            if theirs is None:
+                raise PermanentError(f"the remote has no branch {base}", hint="push it by hand, once")
+            if why := self.diverged(base, ours, theirs):
+                raise PermanentError(why, hint=f"bring {base} and its remote together by hand")
+            self._remotes.push(base, theirs, ours, lock)
+
+    def pending(self, base: str) -> Intent | None:
+        """A landing that was cut off after the base had moved: checkouts may be behind."""
+        intent = self._intents.read(base)
+        return intent if intent and self._history.contains(self.local(base), intent.new) else None
+
+    def local(self, base: str) -> Sha:
+        """The head of the local base. Raises PermanentError when there is none."""
+        head = update_ref.head_of(self._git, HEADS + base)
+        if head:
+            return head
+        unborn = self._git.refs("symbolic-ref", "-q", "HEAD", ok=(0, 1, 128)).text.strip() == HEADS + base
+        if unborn:
+            raise PermanentError(f"the base branch {base} has no commit yet", hint="make a first commit on it")
+        raise PermanentError(
+            f"there is no base branch {base}", hint=f"set spec.base to a branch that exists, or run 'git branch {base}'"
+        )
+
+    def diverged(self, base: str, ours: Sha, theirs: Sha) -> str | None:
+        """Why the remote can't be brought to the local base by what we landed; None when it can."""
+        if not self._history.contains(ours, theirs):
+            return f"{base} and its remote have gone different ways: each has commits that the other lacks"
+        landed = {landing.commit for landing in self._history.landings(base, ours)}
+        foreign = [commit for commit in self._history.lacks(ours, theirs) if commit not in landed]
+        if foreign:
+            return f"{base} has {len(foreign)} commit(s) that its remote lacks and that we did not land"
+        return None
+
+    def _judged_pull(self, order: LandOrder) -> Stored:
+        kept = self._pulls.show(order.number)
+        head = order.expected.head
+        if kept.record.task != order.task or not kept.record.open:
+            raise ChangedError(f"{order.task}: #{order.number} is {kept.record.state}")
+        if kept.record.rejected(head):
+            raise ChangedError(f"{order.task}: {head[:12]} was rejected")
+        now = update_ref.head_of(self._git, HEADS + branch_of(order.task))
+        if now != head:
+            at = now[:12] if now else "gone"
+            raise ChangedError(f"{order.task}: its head is {at}, not {head[:12]}, which was judged")
+        if self._history.contains(order.expected.base, head):
+            raise ChangedError(f"{order.task}: {head[:12]} is on {order.base} already")
+        return kept
+
+    def _judged_base(self, order: LandOrder) -> Sha:
+        ours = self.local(order.base)
+        judged = order.expected.base
+        where = self._remotes.head(order.base, near=ours, fresh=True) if order.push else ours
+        if where != judged:
+            raise ChangedError(f"{order.task}: {order.base} is not at {judged[:12]} any more, where it was judged")
+        if not self._history.contains(judged, ours):
+            raise ChangedError(f"{order.task}: {order.base} has commits that its remote lacks")
+        return ours
+
+    def _advance(self, intent: Intent, kept: Stored | None, lock: int, changed: frozenset[str] | None = None) -> None:
+        """Move the base and whatever belongs to it, so that a kill at any point can be told from what is left."""
+        way = checkouts.step(self._git, intent.old, intent.new, changed)
+        found = checkouts.of_base(self._git, intent.base)
+        for checkout in found:
+            checkouts.make_sure_it_can_follow(self._git, checkout, way)
+        intent = replace(intent, checkouts=tuple(str(checkout.path) for checkout in found))
+        self._intents.write(intent)
+        try:
+            self._push_first(intent, lock)
+            self._move(intent, kept, lock)
+        except ChangedError:
+            self._intents.drop(intent.base)
+            raise
+        # As they are now: a push takes its time, and somebody may have checked out something else meanwhile.
+        for checkout in checkouts.of_base(self._git, intent.base):
+            checkouts.follow(self._git, checkout, way, lock)
+        self._intents.drop(intent.base)
+
+    def _push_first(self, intent: Intent, lock: int) -> None:
+        if intent.push:
+            # The remote's answer is the compare-and-swap; the local base only follows.
+            theirs = self._remotes.head(intent.base, near=intent.old)
+            if theirs is None:
+                raise ChangedError(f"the remote's {intent.base} is gone")
+            self._remotes.push(intent.base, theirs, intent.new, lock)
+
+    def _move(self, intent: Intent, kept: Stored | None, lock: int) -> None:
+        moves = [Move(HEADS + intent.base, intent.old, intent.new)]
+        if kept and intent.head:
+            moves.append(self._pulls.landing(kept, intent.head, intent.new, intent.method))
+            if not intent.push:
+                moves.append(Move(HEADS + kept.record.branch, intent.head))
+        what = f"land #{intent.number}" if intent.number else "follow the remote"
+        update_ref.move(self._git, tuple(moves), what, lock)
+
+    def _settle(self, base: str, lock: int) -> None:
+        """Finish the landing that a kill cut off; nothing else lands before."""
+        intent = self._intents.read(base)
+        if intent is None:
+            return
+        now = self.local(base)
+        if now == intent.old and intent.push and self._arrived(intent):
+            self._move(intent, self._still_open(intent), lock)
+            now = intent.new
+        if self._history.contains(now, intent.new):
+            self._bring_along(intent, now, lock)
+            if kept := self._still_open(intent):
+                move = self._pulls.landing(kept, intent.head or kept.record.head, intent.new, intent.method)
+                update_ref.move(self._git, (move,), f"landed #{intent.number}", lock)
+        self._intents.drop(base)
+
+    def _bring_along(self, intent: Intent, to: Sha, lock: int) -> None:
+        way = checkouts.step(self._git, intent.old, to)
+        for checkout in checkouts.of_base(self._git, intent.base):
+            if str(checkout.path) in intent.checkouts:
+                checkouts.follow(self._git, checkout, way, lock)
+
+    def _arrived(self, intent: Intent) -> bool:
+        theirs = self._remotes.head(intent.base, near=intent.old, fresh=True)
+        return theirs is not None and self._history.contains(theirs, intent.new)
+
+    def _still_open(self, intent: Intent) -> Stored | None:
+        kept = self._pulls.show(intent.number) if intent.number else None
+        return kept if kept and kept.record.open else None
+
+    def _compare(self, order: LandOrder, commit: Sha) -> None:
+        """Read back what landed. A merge queue that trusted its own commit has silently undone other people's work."""
+        now = self.local(order.base)
+        (landed,) = objects.commits(self._git, commit)
+        tree = landed.tree
+        if tree != order.expected.tree:
+            raise PermanentError(
+                f"{order.task}: {order.base} is frozen: {tree[:12]} landed, but {order.expected.tree[:12]} was judged",
+                hint=f"compare {commit[:12]} with what was tested, and mend {order.base} by hand",
+            )
+        if not self._history.contains(now, commit):
+            raise TemporaryError(f"{order.task}: somebody took {order.base} back to {now[:12]} after it had landed")

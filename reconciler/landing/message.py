@@ -1,0 +1,74 @@
+"""The message of a landed commit, and the trailers by which it is known again. Pure.
+
+Only trailers in the last paragraph count, and nothing that comes from a task or an agent can bring one there.
+"""
+
+from __future__ import annotations
+
+import re
+
+from reconciler.model.names import Sha, TaskId, usable
+from reconciler.planning.messages import clean
+
+TITLE_MOST = 200
+HEAD = "Reconcile-Head"
+TASK = "Reconcile-Task"
+_OURS = re.compile(r"\s*reconcile-[\w-]*\s*:", re.IGNORECASE)
+_TRAILER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*: \S.*")
+_LINE_ENDS = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def of_landing(title: str, body: str, task: TaskId, head: Sha) -> str:
+    """The message of a commit that carries `head` of `task`.
+
+    >>> print(of_landing("Write it", "Do.", TaskId("x-1"), Sha("a" * 8)))
+    Write it
+    <BLANKLINE>
+    Do.
+    <BLANKLINE>
+    Reconcile-Task: x-1
+    Reconcile-Head: aaaaaaaa
+    <BLANKLINE>
+    """
+    line = _one_line(title) or task
+    text = _without_ours(body).strip()
+    # A block of trailers that is there already is continued: other programs read the last one only.
+    gap = "\n" if _ends_in_trailers(text) else "\n\n"
+    trailers = f"{TASK}: {task}\n{HEAD}: {head}\n"
+    return f"{line}\n\n{text}{gap}{trailers}" if text else f"{line}\n\n{trailers}"
+
+
+def of_rebased(original: str, task: TaskId, head: Sha) -> str:
+    """The message of one commit of a branch that is put on the base by itself."""
+    subject, _, body = _without_ours(original).strip().partition("\n")
+    return of_landing(subject, body, task, head)
+
+
+def landed(message: str) -> tuple[TaskId, Sha] | None:
+    """The task and the head that a commit on the base carries; None where its last paragraph does not name both once."""
+    last = re.split(r"\n[ \t]*\n", message.rstrip())[-1].split("\n")
+    tasks = [line.removeprefix(f"{TASK}: ") for line in last if line.startswith(f"{TASK}: ")]
+    heads = [line.removeprefix(f"{HEAD}: ") for line in last if line.startswith(f"{HEAD}: ")]
+    match tasks, heads:
+        case [task], [head] if usable(task) and _SHA.fullmatch(head):
+            return TaskId(task), Sha(head)
+        case _:
+            return None
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(clean(_LINE_ENDS.sub(" ", text)).split())
+    if _OURS.match(line):
+        return ""
+    return line if len(line) <= TITLE_MOST else f"{line[: TITLE_MOST - 1]}…"
+
+
+def _without_ours(text: str) -> str:
+    lines = clean(_LINE_ENDS.sub("\n", text)).split("\n")
+    return "\n".join(line for line in lines if not _OURS.match(line))
+
+
+def _ends_in_trailers(text: str) -> bool:
+    last = re.split(r"\n[ \t]*\n", text)[-1]
+    return bool(text) and all(_TRAILER.fullmatch(line) for line in last.split("\n"))

@@ -1,0 +1,221 @@
+"""A pull request as the local forge keeps it: one line of JSON that any later version of this program can read. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from reconciler.model.names import BranchName, PrNumber, Sha, TaskId, branch_of, pull_request_ref, usable
+from reconciler.model.observed import PullRequest, PullState, Rejection
+
+VERSION = 1
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class Verdict(StrEnum):
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    MERGE = "merge"  # now, where merging is left to people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What a person said about one head."""
+
+    verdict: Verdict
+    head: Sha
+    by: str
+    at: datetime
+    text: str = ""
+
+
+def standing(reviews: Sequence[Review], head: Sha) -> frozenset[Verdict]:
+    """What was said about one head and still counts: a yes and a no end each other, and a no ends 'merge now' too."""
+    found: frozenset[Verdict] = frozenset()
+    for said in (review.verdict for review in reviews if review.head == head):
+        match said:
+            case Verdict.REJECTED:
+                found = frozenset({said})
+            case Verdict.APPROVED:
+                found = found - {Verdict.REJECTED} | {said}
+            case Verdict.MERGE:
+                found |= {said}
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRecord:
+    """Everything that is kept about a pull request. `head` is the one at the last change of this record."""
+
+    number: PrNumber
+    task: TaskId
+    title: str
+    body: str
+    head: Sha
+    opened_head: Sha
+    opened_at: datetime
+    state: PullState = PullState.OPEN
+    closed_at: datetime | None = None
+    declined: bool = False
+    landed: Sha | None = None  # the commit on the base, where we made it
+    method: str | None = None  # how it was landed
+    reviews: tuple[Review, ...] = ()  # oldest first
+
+    @property
+    def branch(self) -> BranchName:
+        return branch_of(self.task)
+
+    @property
+    def open(self) -> bool:
+        return self.state is PullState.OPEN
+
+    def rejected(self, head: Sha) -> bool:
+        """True where a person's 'no' to one head stands."""
+        return Verdict.REJECTED in standing(self.reviews, head)
+
+    def closed(self, at: datetime, *, declined: bool, merged: bool) -> PullRecord:
+        """This record, closed. What was closed keeps its time; work that landed is merged, whatever was said before."""
+        if self.state is PullState.MERGED or (not self.open and not merged):
+            return self
+        state = PullState.MERGED if merged else PullState.CLOSED
+        return replace(self, state=state, closed_at=self.closed_at or at, declined=declined and not merged)
+
+    def reviewed(self, review: Review) -> PullRecord:
+        """This record with one more review; the same where it says nothing new."""
+        last = next((said for said in reversed(self.reviews) if said.head == review.head), None)
+        if last and (last.verdict, last.text) == (review.verdict, review.text):
+            return self
+        return replace(self, reviews=(*self.reviews, review))
+
+    def seen(self, branch_head: Sha | None) -> PullRequest:
+        """The pull request that this record and the head of its branch (None: it is gone) make together."""
+        vanished = self.open and branch_head is None
+        approved = self._last(Verdict.APPROVED)
+        rejected = self._last(Verdict.REJECTED)
+        wanted = self._last(Verdict.MERGE)
+        return PullRequest(
+            number=self.number,
+            task=self.task,
+            head=branch_head if self.open and branch_head else self.head,
+            state=PullState.CLOSED if vanished else self.state,
+            approved=approved.head if approved else None,
+            rejection=Rejection(head=rejected.head, text=rejected.text) if rejected else None,
+            merge_now=wanted.head if wanted else None,
+            declined=self.declined or vanished,
+            opened_head=self.opened_head,
+            opened_at=self.opened_at,
+            closed_at=self.closed_at,
+        )
+
+    def _last(self, verdict: Verdict) -> Review | None:
+        """The newest review with this verdict that no later one on the same head took back."""
+        given = (said for said in reversed(self.reviews) if said.verdict is verdict)
+        return next((said for said in given if verdict in standing(self.reviews, said.head)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record and the commit that holds it."""
+
+    record: PullRecord
+    commit: Sha
+
+    @property
+    def ref(self) -> str:
+        return pull_request_ref(self.record.number)
+
+
+def encode(record: PullRecord) -> str:
+    """One line of ASCII: hostile text in it stays text."""
+    return json.dumps(
+        {
+            "version": VERSION,
+            "number": record.number,
+            "task": record.task,
+            "branch": record.branch,
+            "title": record.title,
+            "body": record.body,
+            "head": record.head,
+            "opened_head": record.opened_head,
+            "opened_at": record.opened_at.isoformat(),
+            "state": record.state.value,
+            "closed_at": record.closed_at.isoformat() if record.closed_at else None,
+            "declined": record.declined,
+            "landed": record.landed,
+            "method": record.method,
+            "reviews": [
+                {
+                    "verdict": said.verdict.value,
+                    "head": said.head,
+                    "by": said.by,
+                    "at": said.at.isoformat(),
+                    "text": said.text,
+                }
+                for said in record.reviews
+            ],
+        }
+    )
+
+
+def decode(text: str, number: PrNumber) -> PullRecord:
+    """The record of pull request `number` that `encode` made. Raises ValueError for anything else."""
+    try:
+        return _decode(json.loads(text), number)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no record of a pull request ({type(error).__name__})") from error
+
+
+def _decode(kept: Any, number: PrNumber) -> PullRecord:
+    if kept["version"] != VERSION:
+        raise ValueError(f"written by another version of this program ({kept['version']!r})")
+    if kept["number"] != number or not usable(kept["task"]):
+        raise ValueError("it belongs to another pull request")
+    return PullRecord(
+        number=number,
+        task=TaskId(kept["task"]),
+        title=_text(kept["title"]),
+        body=_text(kept["body"]),
+        head=_sha(kept["head"]),
+        opened_head=_sha(kept["opened_head"]),
+        opened_at=_when(kept["opened_at"]),
+        state=PullState(kept["state"]),
+        closed_at=_when(kept["closed_at"]) if kept["closed_at"] else None,
+        declined=kept["declined"] is True,
+        landed=_sha(kept["landed"]) if kept["landed"] else None,
+        method=kept["method"] and _text(kept["method"]),
+        reviews=tuple(_review(said) for said in kept["reviews"]),
+    )
+
+
+def _review(kept: Any) -> Review:
+    return Review(
+        verdict=Verdict(kept["verdict"]),
+        head=_sha(kept["head"]),
+        by=_text(kept["by"]),
+        at=_when(kept["at"]),
+        text=_text(kept["text"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("text is missing")
+    return value
+
+
+def _sha(value: str) -> Sha:
+    if not _SHA.fullmatch(value):
+        raise ValueError(f"not the name of a commit: {value!r}")
+    return Sha(value)
+
+
+def _when(value: str) -> datetime:
+    at = datetime.fromisoformat(value)
+    if at.tzinfo is None:
+        raise ValueError(f"a time without a zone: {value!r}")
+    return at.astimezone(UTC)

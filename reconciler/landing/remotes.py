@@ -1,0 +1,211 @@
+"""The remote of a base: where its head is, and the leased push that moves it. Only its URL comes from the repository."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.git.commands import Git, GitError
+from reconciler.git.update_ref import HEADS
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import Sha
+from reconciler.system.shell import Finished
+
+FRESH_S = 30.0
+NETWORK_S = 120.0
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^/]+:")
+_SAID = ("fatal: ", "remote: error: ")
+_LFS = "GH008"  # a commit names files that GitHub was never given: no hook of git-lfs runs where we push
+_CREDENTIALS = re.compile(r"[^\s/'@]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A remote of the repository."""
+
+    name: str
+    url: str
+
+
+class Remotes:
+    """Where base branches stand on their remotes. What was heard is good for a while, unless asked for anew."""
+
+    def __init__(self, git: Git, config: tuple[str, ...] = ()) -> None:
+        self._git = git
+        self._config = config  # `key=value`, for the commands that reach a remote
+        self._there: set[Sha] = set()
+        self._heard: dict[str, tuple[float, Remote, Sha | None]] = {}
+
+    def of(self, base: str) -> Remote:
+        """The remote that the base follows, else `origin`. Raises PermanentError where there is none."""
+        said = self._said()
+        name = said.get(f"branch.{base}.remote", "origin")
+        url = said.get(f"remote.{name}.url")
+        if not url:
+            raise PermanentError(
+                f"{base} is to be pushed, but the repository has no remote {name!r}",
+                hint="add it with 'git remote add', or set mergePolicy.push to false",
+            )
+        return Remote(name, url if _ELSEWHERE.match(url) else str(Path(self._git.repository.main, url)))
+
+    def head(self, base: str, *, near: Sha, fresh: bool = False) -> Sha | None:
+        """The remote's head of `base`, with its objects here; None where the remote has no such branch.
+
+        `near` is a commit that both sides are likely to have.
+        """
+        remote = self.of(base)
+        heard = self._heard.get(base)
+        if heard and not fresh and heard[1] == remote and time.monotonic() - heard[0] < FRESH_S:
+            return heard[2]
+        head = self._listed(remote, base)
+        if head and not self._here(head):
+            head = self._fetch(remote, base, near)
+        self._heard[base] = (time.monotonic(), remote, head)
+        return head
+
+    def told(self, base: str, head: Sha, *, near: Sha) -> Sha:
+        """Take somebody else's word for where a branch is on the remote, and have its objects here."""
+        remote = self.of(base)
+        if not self._here(head):
+            head = self._fetch(remote, base, near)
+        self._heard[base] = (time.monotonic(), remote, head)
+        return head
+
+    def bring(self, base: str, branch: str, head: Sha, *, near: Sha) -> None:
+        """Have the objects of a branch here, on the remote that `base` follows. Raises ChangedError where it moved on."""
+        if not self._here(head) and self._fetch(self.of(base), branch, near) != head and not self._here(head):
+            raise ChangedError(f"{branch} is not at {head[:12]} any more")
+
+    def last_heard(self, base: str) -> Sha | None:
+        """The remote's head as it was heard last; None when it never was asked for."""
+        heard = self._heard.get(base)
+        return heard[2] if heard else None
+
+    def push(self, base: str, old: Sha, new: Sha, lock: int) -> None:
+        """Move the remote's base from `old` to its descendant `new`; done already is done.
+
+        Raises ChangedError when it is elsewhere.
+        """
+        remote = self.of(base)
+        ref = HEADS + base
+        # A lease that holds forces: that nothing is taken back is ours to make sure of.
+        if not self._contains(new, old):
+            raise ChangedError(f"{base} of {remote.name} is at {old[:12]}, which {new[:12]} does not contain")
+        lease = f"--force-with-lease={ref}:{old}"
+        self._heard.pop(base, None)
+        try:
+            self._ask(
+                "push",
+                "--quiet",
+                "--no-verify",
+                "--recurse-submodules=no",
+                lease,
+                "--",
+                remote.url,
+                f"{new}:{ref}",
+                lock=lock,
+            )
+        except ReconcileError:
+            # The answer may have been lost on its way back: only the remote knows.
+            now = self.head(base, near=old, fresh=True)
+            if now == old:
+                raise
+            if now is None or not self._contains(now, new):
+                at = now[:12] if now else "nothing"
+                raise ChangedError(f"{base} of {remote.name} is at {at}, not at {old[:12]}") from None
+        self.remember(base, new)
+
+    def remember(self, base: str, new: Sha) -> None:
+        """Move the remote-tracking branch along, as a push or a fetch by name does: 'git status' compares with it."""
+        ref = f"refs/remotes/{self.of(base).name}/{base}"
+        # A repository need not have one, and a fetch may just be moving it: neither is worth a failure.
+        if self._git.refs("show-ref", "--verify", "--quiet", "--", ref, ok=(0, 1, 128)).code == 0:
+            self._git.refs("update-ref", "-m", "reconcile: seen there", "--", ref, new, ok=(0, 128))
+
+    def push_branch(self, base: str, branch: str, old: Sha | None, new: Sha, lock: int) -> None:
+        """Bring a branch on the remote of `base` from `old` (None: it must not exist) to `new`; done already is done.
+
+        Whether anything may be taken back is the caller's to know. Raises ChangedError when it is elsewhere.
+        """
+        remote = self.of(base)
+        lease = f"--force-with-lease={HEADS}{branch}:{old or ''}"
+        how = ("--quiet", "--no-verify", "--recurse-submodules=no", lease)
+        try:
+            self._ask("push", *how, "--", remote.url, f"{new}:{HEADS}{branch}", lock=lock)
+        except ReconcileError:
+            now = self._listed(remote, branch)
+            if now == new:
+                return
+            if now == old:
+                raise
+            raise ChangedError(f"{branch} of {remote.name} is at {now[:12] if now else 'nothing'}") from None
+
+    def delete_branch(self, base: str, branch: str, old: Sha, lock: int) -> None:
+        """Delete a branch on the remote of `base` where it is at `old`; gone already is gone. Raises ChangedError."""
+        remote = self.of(base)
+        how = ("--quiet", "--no-verify", f"--force-with-lease={HEADS}{branch}:{old}")
+        try:
+            self._ask("push", *how, "--", remote.url, f":{HEADS}{branch}", lock=lock)
+        except ReconcileError:
+            now = self._listed(remote, branch)
+            if now == old:
+                raise
+            if now:
+                raise ChangedError(f"{branch} of {remote.name} went on to {now[:12]}") from None
+
+    def branch(self, base: str, branch: str) -> Sha | None:
+        """Where a branch is now on the remote of `base`; its objects need not be here."""
+        return self._listed(self.of(base), branch)
+
+    def _listed(self, remote: Remote, branch: str) -> Sha | None:
+        listed = self._ask("ls-remote", "--", remote.url, HEADS + branch).text.split()
+        return Sha(listed[0]) if listed else None
+
+    def _here(self, commit: Sha) -> bool:
+        if commit not in self._there:
+            if self._git.objects("cat-file", "-e", commit, ok=(0, 1, 128)).code:
+                return False
+            self._there.add(commit)  # what is here stays: nothing of ours prunes
+        return True
+
+    def _fetch(self, remote: Remote, base: str, near: Sha) -> Sha:
+        # The control git dir knows no refs: without one, the whole history would be sent, and walked.
+        slot = hashlib.sha256(base.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        ours, theirs = f"refs/near/{slot}", f"refs/fetched/{slot}"
+        self._git.objects("update-ref", ours, near)
+        try:
+            quiet = (
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-auto-maintenance",
+                "--no-recurse-submodules",
+            )
+            self._ask("fetch", *quiet, "--", remote.url, f"+{HEADS}{base}:{theirs}")
+            return Sha(self._git.objects("rev-parse", "--verify", theirs).text.strip())
+        finally:
+            for ref in (ours, theirs):
+                self._git.objects("update-ref", "-d", ref)
+
+    def _contains(self, base: Sha, commit: Sha) -> bool:
+        return self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1)).code == 0
+
+    def _ask(self, *args: str, lock: int | None = None) -> Finished:
+        try:
+            return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock, config=self._config)
+        except GitError as error:
+            # Its last words are advice; the first that is fatal, or an error of the other side, says what is wrong.
+            lines = error.finished.err.decode("utf-8", "replace").splitlines()
+            why = next((line for line in lines if line.startswith(_SAID)), error.finished.complaint)
+            hint = f"'git lfs push {args[-2]} --all' uploads them" if _LFS in why else ""
+            why = _CREDENTIALS.sub("", why)[:300].rstrip()
+            raise TemporaryError(f"git {args[0]} failed: {why}", delay=30.0, hint=hint) from error
+
+    def _said(self) -> dict[str, str]:
+        said: dict[str, str] = {}
+        for key, value in self._git.config():
+            said.setdefault(key, value or "")
+        return said

@@ -1,0 +1,69 @@
+"""Who made a commit, and when: read from a raw commit, and given to `git commit-tree`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from reconciler.git import fingerprints
+from reconciler.git.commands import Git
+
+FALLBACK = ("reconcile", "reconcile@localhost")
+_SIGNED = re.compile(r"(?P<name>[^<]*)<(?P<email>[^>]*)> (?P<when>\d{1,11} [+-]\d{4})")
+_UNUSABLE = re.compile(r"[<>\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A name, an address, and a date in git's raw form: `@<seconds> <zone>`."""
+
+    name: str
+    email: str
+    date: str
+
+    @property
+    def line(self) -> str:
+        """As it stands in a commit: without what git would leave out."""
+        name, email = _usable(self.name, self.email)
+        return f"{name} <{email}> {self.date[1:]}"
+
+    @property
+    def seconds(self) -> int:
+        return int(self.date[1:].split(" ")[0])
+
+
+def parse(text: str) -> Signature:
+    """The signature in an `author` or `committer` line. What git would not take again is replaced."""
+    found = _SIGNED.fullmatch(text)
+    if not found:
+        return Signature(*FALLBACK, "@0 +0000")
+    return Signature(*_usable(found["name"], found["email"]), f"@{found['when']}")
+
+
+def _usable(name: str, email: str) -> tuple[str, str]:
+    email = _UNUSABLE.sub("", email).strip()
+    return _UNUSABLE.sub("", name).strip(" .,:;\"\\'") or email or FALLBACK[0], email or FALLBACK[1]
+
+
+def identity(git: Git) -> tuple[str, str]:
+    """Name and address of the repository's or the global config; ours where they are not set."""
+    found = git.remembered("identity", fingerprints.of_files(*git.said_who), lambda: _said(git))
+    said = {key: value.strip() for key, _, value in (entry.partition("\n") for entry in found.split("\0"))}
+    name, email = said.get("user.name"), said.get("user.email")
+    return (name, email) if name and email else FALLBACK
+
+
+def _said(git: Git) -> str:
+    return git.objects("config", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).text
+
+
+def signed(*, author: Signature, committer: Signature) -> dict[str, str]:
+    """The environment in which `git commit-tree` signs so, whatever the config says."""
+    return {
+        "GIT_AUTHOR_NAME": author.name,
+        "GIT_AUTHOR_EMAIL": author.email,
+        "GIT_AUTHOR_DATE": author.date,
+        "GIT_COMMITTER_NAME": committer.name,
+        "GIT_COMMITTER_EMAIL": committer.email,
+        "GIT_COMMITTER_DATE": committer.date,
+    }

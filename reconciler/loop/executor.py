@@ -1,0 +1,84 @@
+"""Perform a plan's actions. One that goes wrong never stops another: each outcome is recorded, the next tick decides.
+
+Actions of different tasks go side by side. What they want written to the tracker is collected and written at once,
+round by round; an action goes on with its next step once its own change is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor as Pool
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from reconciler.model.errors import ReconcileError, TemporaryError
+from reconciler.model.ports import Change, Ports
+from reconciler.planning.actions import Action
+
+WORKERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of an action: done where `error` is None."""
+
+    action: Action
+    error: ReconcileError | None = None
+
+
+def execute(actions: Sequence[Action], ports: Ports, workers: int = WORKERS) -> list[Outcome]:
+    """Perform the actions to their ends; their outcomes in the same order."""
+    steps = [_Steps(action, action.perform(ports)) for action in actions]
+    with ThreadPoolExecutor(max_workers=max(1, min(workers, len(steps)))) as pool:
+        while _advance(steps, pool):
+            _write(steps, ports)
+    return [Outcome(action=step.action, error=step.error) for step in steps]
+
+
+@dataclass(slots=True)
+class _Steps:
+    """An action in the middle of being performed."""
+
+    action: Action
+    rest: Iterator[Change]
+    change: Change | None = None  # to be written before it goes on
+    error: ReconcileError | None = None
+    over: bool = False
+
+    def advance(self) -> None:
+        try:
+            self.change = next(self.rest)
+        except StopIteration:
+            self.over = True
+        except ReconcileError as error:
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - a defect in one action must not end the loop for all tasks
+            self.fail(
+                TemporaryError(f"{type(self.action).__name__} broke: {type(error).__name__}: {error}", delay=60.0)
+            )
+
+    def fail(self, error: ReconcileError) -> None:
+        self.error, self.over, self.change = error, True, None
+
+
+def _advance(steps: list[_Steps], pool: Pool) -> bool:
+    """Bring every unfinished action to its next change or its end; True when there is something to write."""
+    list(pool.map(_Steps.advance, [step for step in steps if not step.over]))
+    return any(step.change for step in steps)
+
+
+def _write(steps: list[_Steps], ports: Ports) -> None:
+    ready = [step for step in steps if step.change]
+    changes = [step.change for step in ready if step.change]
+    answers: Sequence[ReconcileError | None]
+    try:
+        answers = ports.tracker.write(changes)
+    except ReconcileError as error:
+        answers = [error] * len(changes)
+    except Exception as error:  # noqa: BLE001 - as above: what broke is tried again later, everybody else goes on
+        broke = TemporaryError(f"the tracker broke: {type(error).__name__}: {error}", delay=60.0)
+        answers = [broke] * len(changes)
+    for step, refused in zip(ready, answers, strict=True):
+        step.change = None
+        if refused:
+            step.fail(refused)

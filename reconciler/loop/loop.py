@@ -1,0 +1,229 @@
+"""Observe, plan, execute; again and again. Wake-ups carry no data: every tick looks at everything.
+
+The only file that reads the clock. What it remembers between ticks (which actions went wrong lately) is a courtesy to
+the machine, never a fact that a decision needs: killed at any instant, it starts again from what it sees.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from reconciler.loop.executor import WORKERS, Outcome, execute
+from reconciler.loop.observer import Circumstances, closer, observe
+from reconciler.model.desired import Desired
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Failure, Observed
+from reconciler.model.ports import Ports
+from reconciler.planning.actions import Action, BlockTask
+from reconciler.planning.planner import Plan, plan
+
+RESYNC_S = 30.0
+FAILURE_MOST_S = 300.0
+PERMANENT_S = 600.0
+PACE_S = 0.05
+LEAST_S = 1.0
+RACES_MOST = 5
+UNSETTLED_S = 1.0
+RESTS = 10  # a look that takes a second is followed by ten of rest, where nothing calls for it
+
+
+def now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """One turn of the wheel."""
+
+    observed: Observed
+    plan: Plan
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def errors(self) -> tuple[ReconcileError, ...]:
+        """What went wrong, without lost races: those are looked at again at once."""
+        errors = (outcome.error for outcome in self.outcomes)
+        return tuple(error for error in errors if error and not isinstance(error, ChangedError))
+
+    @property
+    def progressed(self) -> bool:
+        return any(outcome.error is None for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A plan, and what it was made of."""
+
+    desired: Desired
+    observed: Observed
+    seen: Observed  # the same, where it had to be looked at closer
+    plan: Plan
+
+    def closer(self, at: datetime) -> Observed:
+        """What it was made of, as of now."""
+        return replace(self.seen, at=at)
+
+    def holds(self, desired: Desired, observed: Observed) -> bool:
+        """True where making it anew would make the same: nothing but the clock has moved, and past no timer."""
+        if self.seen.bases != self.observed.bases or self.plan.unsettled:
+            return False  # it has looked into a checkout, or in vain at something, and would again
+        age, wake_at = observed.at - self.observed.at, self.plan.wake_at
+        if not timedelta() <= age < timedelta(seconds=RESYNC_S) or (wake_at and wake_at <= observed.at):
+            return False
+        return desired == self.desired and replace(observed, at=self.observed.at) == self.observed
+
+
+def _give_up(error: Exception) -> None:
+    raise error
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """The wheel. `load` gives the wanted state anew for every tick; `wanted` may hold actions back."""
+
+    load: Callable[[], Desired]
+    ports: Ports
+    host: str = "localhost"
+    forges: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
+    trackers: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
+    clock: Callable[[], datetime] = now
+    wanted: Callable[[Action], bool] = lambda action: True
+    seen: Callable[[Tick], None] = lambda tick: None
+    troubled: Callable[[Exception], None] = _give_up
+    workers: int = WORKERS
+    _failures: dict[TaskId, Failure] = field(default_factory=dict)
+    _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
+    _delays: dict[TaskId, float] = field(default_factory=dict)
+    _decided: _Decided | None = None
+    _took_s: float = 0.0  # the last look at everything
+    _calm: int = 10  # pauses since something was done
+    _unsettled: int = 0  # looks in a row that left something which is often over with the next one
+
+    def look(self) -> Tick:
+        """Observe and plan; nothing is done."""
+        desired = self.load()
+        at = self.clock()
+        # A clock that was set back must not make anything rest for longer than it would have.
+        failures = {s: f for s, f in self._failures.items() if f.until <= at + timedelta(seconds=PERMANENT_S)}
+        circumstances = Circumstances(
+            at=at,
+            host=self.host,
+            failures=failures,
+            forges=self.forges(desired),
+            trackers=self.trackers(desired),
+        )
+        observed = observe(desired, self.ports, circumstances)
+        self._took_s = (self.clock() - at).total_seconds()
+        if self._decided and self._decided.holds(desired, observed):
+            return Tick(observed=self._decided.closer(observed.at), plan=self._decided.plan)
+        seen, decided = observed, plan(desired, observed)
+        while unsure := decided.unsure:
+            seen = closer(seen, desired, self.ports, unsure)
+            decided = plan(desired, seen)
+        epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
+        self._decided = _Decided(desired, observed, seen, replace(decided, epics=epics))
+        return Tick(observed=seen, plan=self._decided.plan)
+
+    def tick(self) -> Tick:
+        """Observe, plan, execute."""
+        looked = self.look()
+        outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
+        self._remember(outcomes)
+        tick = replace(looked, outcomes=tuple(outcomes))
+        self.seen(tick)
+        return tick
+
+    def until_quiet(self, stop: threading.Event, most: int = 10_000) -> Tick:
+        """Tick until nothing is left to do that needs no running process, person or timer; the last tick."""
+        tick = self.tick()
+        idle = 0
+        before: object = None
+        for _ in range(most):
+            if not tick.plan.actions or stop.is_set():
+                return tick
+            deeds = [(type(a), a.manifest, a.task, a.reason) for a in tick.plan.actions]
+            idle = 0 if tick.progressed and deeds != before else idle + 1
+            before = deeds
+            if idle:
+                # Every action lost a race or went wrong, or is still under way (an agent that takes its time to end).
+                stop.wait(min(PACE_S * 2 ** min(idle, 10), 1.0))
+            tick = self.tick()
+        return tick
+
+    def forever(
+        self,
+        wake: threading.Event,
+        stop: threading.Event,
+        *,
+        interval_s: float = RESYNC_S,
+        enough: Callable[[Tick], bool] = lambda tick: False,
+    ) -> Tick:
+        """Tick whenever woken, when a timer runs out, and at least every `interval_s`; until `stop` or `enough`.
+
+        What is wanted may become unreadable meanwhile, or a defect of ours show: that is told to `troubled`, and
+        everything is looked at anew after `interval_s`.
+        """
+        tick = Tick(observed=Observed(at=self.clock()), plan=Plan())
+        while True:
+            wake.clear()
+            pause_s = interval_s
+            try:
+                tick = self.until_quiet(stop)
+                pause_s = self._pause_s(tick.plan, interval_s)
+            except Exception as error:  # noqa: BLE001 - one bad night must not end a watch
+                self.troubled(error)
+            else:
+                if enough(tick):
+                    return tick
+            if stop.is_set():
+                return tick
+            wake.wait(pause_s)
+
+    def _pause_s(self, decided: Plan, interval_s: float) -> float:
+        self._unsettled = self._unsettled + 1 if decided.unsettled else 0
+        # What an agent that ends at once writes into its new folder may be written before anybody listens there; and where
+        # somebody deletes such a folder, nobody listens any more.
+        looks = min(self._unsettled - 1 if self._unsettled else self._calm, 10)
+        interval_s = min(interval_s, max(UNSETTLED_S * 2**looks, RESTS * self._took_s))
+        self._calm += 1
+        if decided.wake_at is None:
+            return interval_s
+        return max(PACE_S, min(interval_s, (decided.wake_at - self.clock()).total_seconds()))
+
+    def _remember(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            subject = outcome.action.subject_id
+            error, name = outcome.error, type(outcome.action).__name__
+            if error is None:
+                self._calm = 0
+                # Only what went wrong is mended by going well: a label that is set says nothing about an agent.
+                # Once a person has the task it is theirs to say whether it is tried again.
+                self._lost.pop((subject, name), None)
+                known, handed_over = self._failures.get(subject), isinstance(outcome.action, BlockTask)
+                if known and (known.action == name or handed_over):
+                    self._failures.pop(subject, None)
+                    self._delays.pop(subject, None)
+            elif not isinstance(error, ChangedError) or self._lost_again(subject, name):
+                self._failures[subject] = self._failure(subject, outcome.action, error)
+
+    def _lost_again(self, subject: TaskId, name: str) -> bool:
+        """True when a race is lost so often that it is none: the next look will not win it either."""
+        self._lost[subject, name] = self._lost.get((subject, name), 0) + 1
+        return self._lost[subject, name] >= RACES_MOST
+
+    def _failure(self, subject: TaskId, action: Action, error: ReconcileError) -> Failure:
+        permanent = isinstance(error, PermanentError)
+        first = max(error.delay, LEAST_S) if isinstance(error, TemporaryError) else PERMANENT_S
+        delay = min(max(first, 2 * self._delays.get(subject, 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S)
+        self._delays[subject] = delay
+        return Failure(
+            action=type(action).__name__,
+            message=str(error),
+            until=self.clock() + timedelta(seconds=delay),
+            permanent=permanent,
+        )

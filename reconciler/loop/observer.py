@@ -1,0 +1,318 @@
+"""Look at the world and lay what was seen side by side. A source that fails becomes Unknown; it never becomes empty.
+
+Reads are ordered so that a look that is torn by a change errs on the side of doing nothing: runs are read before tasks
+and branches, because a run that ends in between then reads as still alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.errors import ReconcileError, SilentError
+from reconciler.model.names import RunId, RunKind, TaskId, usable
+from reconciler.model.observed import (
+    Base,
+    Branch,
+    Candidate,
+    Conflict,
+    Failure,
+    Graph,
+    Landing,
+    Observed,
+    Occupant,
+    PullRequest,
+    PullState,
+    Run,
+    Since,
+    Unknown,
+    Unsure,
+    Worktree,
+    WorktreeFault,
+)
+from reconciler.model.ports import Ports
+from reconciler.model.reasons import Reason
+from reconciler.planning.graph import Index
+from reconciler.planning.jobs import crews, owners
+
+T = TypeVar("T")
+Pulls = Mapping[TaskId, PullRequest] | Unknown
+Bases = Mapping[str, Base | Unknown]
+Candidates = Mapping[TaskId, Candidate | Conflict | Unknown]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What the one who looks knows by itself: the time, the host, what went wrong lately, which forge or tracker can't be used."""
+
+    at: datetime
+    host: str = "localhost"
+    failures: Mapping[TaskId, Failure] = field(default_factory=dict)
+    forges: Mapping[str, str] = field(default_factory=dict)
+    trackers: Mapping[str, str] = field(default_factory=dict)
+
+
+def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Observed:
+    """One look at everything that the manifests speak of."""
+    runs = ask(ports.runner.runs)
+    tasks = ask(ports.tracker.tasks)
+    since = ask(ports.runner.since)
+    # One that does not answer may take long for it, and is not waited for twice.
+    prefix = tasks if isinstance(tasks, Unknown) else ask(ports.tracker.prefix)
+    pulls = ask(ports.forge.pull_requests)
+    work = since if isinstance(since, Unknown) else _by_task(runs)  # nobody else knows from where attempts count
+    look = _Look(ports, desired, _bases(ports, desired), _base_names(desired, tasks, prefix))
+    branches = look.branches()
+    worktrees = _worktrees(ports, desired, tasks)
+    landings = ask(partial(look.landings, since))  # first: by these it is known which candidates are as good as new
+    candidates = look.candidates(pulls)
+    return Observed(
+        at=circumstances.at,
+        host=circumstances.host,
+        prefix=prefix if isinstance(prefix, str) else "task",
+        tasks=prefix if isinstance(prefix, Unknown) else tasks,
+        runs=work,
+        checks=_by_subject(runs),
+        since={} if isinstance(since, Unknown) else since,
+        occupants=_occupants(ports, work, worktrees),
+        worktrees=worktrees,
+        check_worktrees=_check_worktrees(ports, desired),
+        branches=branches,
+        pull_requests=pulls,
+        candidates=candidates,
+        repaired=_repaired(ports, work, candidates),
+        merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
+        landings=landings,
+        bases=look.bases,
+        salvages=_or(ask(ports.workspaces.salvages), ()),
+        agents_missing={s.name: why for s in desired.epics if (why := _missing(ports, s))},
+        forges=circumstances.forges,
+        trackers=circumstances.trackers,
+        failures=circumstances.failures,
+    )
+
+
+def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Unsure) -> Observed:
+    """The same look, with what was seen only in part seen whole: the checkouts of these bases, the merges of these tasks.
+
+    A base that has moved since is not seen anew: what was decided about its older tip is refused where it would land.
+    """
+    bases = dict(observed.bases)
+    for name in unsure.bases:
+        seen = ask(partial(ports.forge.base, name, push=desired.pushes(name)))
+        before = bases.get(name)
+        checkout = seen.checkout if isinstance(seen, Base) else None
+        bases[name] = (
+            replace(before, checkout=checkout) if isinstance(before, Base) and isinstance(seen, Base) else seen
+        )
+    candidates = dict(observed.candidates)
+    for task, (base, head) in unsure.merges.items():
+        candidates[task] = ask(partial(ports.forge.candidate, base, head))
+    on_the_base = {task for task in unsure.merges if _changes_nothing(candidates[task])}
+    return replace(
+        observed,
+        bases=bases,
+        candidates=candidates,
+        merged_by_hand=observed.merged_by_hand | on_the_base,
+        repaired=_repaired(ports, observed.runs, candidates),
+    )
+
+
+def ask(read: Callable[[], T]) -> T | Unknown:
+    """What a source says, or why it said nothing."""
+    try:
+        return read()
+    except ReconcileError as error:
+        again_s = max(error.delay, 1.0) if isinstance(error, SilentError) else None
+        return Unknown(f"{error}; {error.hint}" if error.hint else str(error), again_s)
+    except OSError as error:
+        return Unknown(str(error))
+
+
+def _or(answer: T | Unknown, default: T) -> T:
+    return default if isinstance(answer, Unknown) else answer
+
+
+# --- runs ----------------------------------------------------------------------------------------------------
+
+
+def _by_task(runs: Mapping[RunId, Run] | Unknown) -> Mapping[TaskId, tuple[Run, ...]] | Unknown:
+    if isinstance(runs, Unknown):
+        return runs
+    found: dict[TaskId, list[Run]] = {}
+    for run in runs.values():
+        if run.id.kind is RunKind.WORK:
+            found.setdefault(run.task, []).append(run)
+    return {task: tuple(sorted(mine, key=lambda run: run.id.n)) for task, mine in found.items()}
+
+
+def _missing(ports: Ports, spec: EpicSpec) -> str | None:
+    answer = ask(partial(ports.runner.missing, spec))
+    return answer.why if isinstance(answer, Unknown) else answer
+
+
+def _by_subject(runs: Mapping[RunId, Run] | Unknown) -> Mapping[str, tuple[Run, ...]] | Unknown:
+    if isinstance(runs, Unknown):
+        return runs
+    found: dict[str, list[Run]] = {}
+    for run in runs.values():
+        if run.id.kind is RunKind.CHECK:
+            found.setdefault(run.id.subject, []).append(run)
+    return {subject: tuple(sorted(mine, key=lambda run: run.id.n)) for subject, mine in found.items()}
+
+
+def _occupants(
+    ports: Ports, work: Mapping[TaskId, tuple[Run, ...]] | Unknown, worktrees: Mapping[TaskId, Worktree] | Unknown
+) -> Mapping[TaskId, Occupant] | Unknown:
+    """Who sits in the worktrees in which nothing of ours runs."""
+    if isinstance(work, Unknown) or isinstance(worktrees, Unknown):
+        return {}
+    idle = {t: tree.path for t, tree in worktrees.items() if not any(run.alive for run in work.get(t, ()))}
+    if not idle:
+        return {}
+    seen = ask(partial(ports.runner.occupants, list(idle.values())))
+    return seen if isinstance(seen, Unknown) else {task: seen[path] for task, path in idle.items() if path in seen}
+
+
+# --- git -----------------------------------------------------------------------------------------------------
+
+
+def _bases(ports: Ports, desired: Desired) -> Bases:
+    """Every base that a manifest names. What stands in the way in its checkout is looked at where something would land."""
+    names = dict.fromkeys(spec.base for spec in desired.epics)
+    return {name: ask(partial(ports.forge.base, name, push=desired.pushes(name), look=False)) for name in names}
+
+
+def _base_names(desired: Desired, tasks: Graph | Unknown, prefix: str | Unknown) -> Callable[[TaskId], str]:
+    """Which base a task's work is for: its manifest's."""
+    names = {spec.name: spec.base for spec in desired.epics}
+    first = next(iter(names.values()), "")
+    if len(set(names.values())) < 2 or isinstance(tasks, Unknown) or isinstance(prefix, Unknown):
+        return lambda task: first
+    owned = owners(crews(desired, prefix, tasks, Index(tasks)))
+    return lambda task: names.get(owned.get(task, ""), first)
+
+
+def _worktrees(ports: Ports, desired: Desired, tasks: Graph | Unknown) -> Mapping[TaskId, Worktree] | Unknown:
+    found: dict[TaskId, Worktree] = {}
+    ids = () if isinstance(tasks, Unknown) else [t.id for t in tasks.values() if not t.closed and usable(t.id)]
+    for root in _roots(desired):
+        seen = ask(partial(ports.workspaces.worktrees, root, ids))
+        if isinstance(seen, Unknown):
+            return seen
+        # Somebody's folder under the root of one manifest must not hide the task's own worktree under another's.
+        found |= {
+            task: tree for task, tree in seen.items() if task not in found or _ours(tree) or not _ours(found[task])
+        }
+    return found
+
+
+def _ours(tree: Worktree) -> bool:
+    return tree.fault is not WorktreeFault.TAKEN
+
+
+def _check_worktrees(ports: Ports, desired: Desired) -> Mapping[str, str]:
+    seen = (_or(ask(partial(ports.workspaces.check_worktrees, root)), {}) for root in _roots(desired))
+    return {subject: path for found in seen for subject, path in found.items()}
+
+
+def _roots(desired: Desired) -> Iterable[str]:
+    return dict.fromkeys(spec.worktrees.root for spec in desired.epics)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is measured against a base, each task against its own."""
+
+    ports: Ports
+    desired: Desired
+    bases: Bases
+    name_of: Callable[[TaskId], str]
+
+    def base_of(self, task: TaskId) -> Base | Unknown | None:
+        return self.bases.get(self.name_of(task))
+
+    def branches(self) -> Mapping[TaskId, Branch] | Unknown:
+        found: dict[TaskId, Branch] = {}
+        for name, base in self.bases.items():
+            if isinstance(base, Unknown):
+                continue
+            seen = ask(partial(self.ports.workspaces.branches, base.head))
+            if isinstance(seen, Unknown):
+                return seen
+            found.update({task: branch for task, branch in seen.items() if self.name_of(task) == name})
+        return found
+
+    def landings(self, since: Mapping[TaskId, Since] | Unknown) -> Mapping[TaskId, Landing] | Unknown:
+        """The newest landing of every task that is newer than its last retry."""
+        if isinstance(since, Unknown):
+            return since
+        found: dict[TaskId, Landing] = {}
+        for name, base in self.bases.items():
+            if isinstance(base, Unknown):
+                continue
+            for landing in self.ports.forge.landings(name):
+                after = since.get(landing.task)
+                if not (after and self._before(landing, after)) and self.name_of(landing.task) == name:
+                    found[landing.task] = landing
+        return found
+
+    def _before(self, landing: Landing, since: Since) -> bool:
+        if since.base is None:
+            return False
+        old = ask(partial(self.ports.forge.contains, since.base, landing.commit))
+        # The base was rewritten and that commit is gone: when it landed is the best that is left.
+        return landing.at <= since.at if isinstance(old, Unknown) else old
+
+    def candidates(self, pulls: Pulls) -> Candidates:
+        if isinstance(pulls, Unknown):
+            return {}
+        return {
+            task: ask(partial(self.ports.forge.candidate, base.head, pull.head, exact=False))
+            for task, pull in pulls.items()
+            if pull.state is PullState.OPEN and isinstance(base := self.base_of(task), Base)
+        }
+
+    def merged_by_hand(
+        self, pulls: Pulls, branches: Mapping[TaskId, Branch] | Unknown, candidates: Candidates
+    ) -> frozenset[TaskId]:
+        """Pull requests that nobody closed in words, and whose work the base holds already."""
+        if isinstance(pulls, Unknown) or isinstance(branches, Unknown):
+            return frozenset()
+        return frozenset(
+            task
+            for task, pull in pulls.items()
+            if pull.closed_at is None
+            and (_changes_nothing(candidates.get(task)) or self._contained(task, pull, branches.get(task)))
+        )
+
+    def _contained(self, task: TaskId, pull: PullRequest, branch: Branch | None) -> bool:
+        base = self.base_of(task)
+        if not isinstance(base, Base) or pull.opened_head is None or (branch is not None and not branch.in_base):
+            return False
+        return ask(partial(self.ports.forge.contains, base.head, pull.opened_head)) is True
+
+
+def _changes_nothing(candidate: Candidate | Conflict | Unknown | None) -> bool:
+    return isinstance(candidate, Candidate) and not candidate.changed and candidate.own_changes
+
+
+def _repaired(
+    ports: Ports, work: Mapping[TaskId, tuple[Run, ...]] | Unknown, candidates: Candidates
+) -> frozenset[TaskId]:
+    """Repairs that still are in conflict, but no longer with the base that they were given."""
+    if isinstance(work, Unknown):
+        return frozenset()
+    return frozenset(
+        task
+        for task, candidate in candidates.items()
+        if isinstance(candidate, Conflict)
+        and (last := work[task][-1] if work.get(task) else None)
+        and last.why == Reason.CONFLICT
+        and last.base_tip not in (None, candidate.base)
+        and isinstance(ask(partial(ports.forge.candidate, last.base_tip, candidate.head)), Candidate)
+    )

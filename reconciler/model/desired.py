@@ -1,0 +1,220 @@
+"""What the manifests ask for: frozen, fully defaulted, every path absolute, every name resolved. Plain values, no reading.
+
+`manifest` makes these from YAML; the planner reads them. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from reconciler.model.names import TaskId
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class MergeMode(StrEnum):
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class MergeMethod(StrEnum):
+    SQUASH = "squash"
+    MERGE = "merge"
+    REBASE = "rebase"
+
+
+class Review(StrEnum):
+    NONE = "none"
+    HUMAN = "human"
+
+
+class NoChecks(StrEnum):
+    AUTO = "auto"
+    ALLOW = "allow"
+    BLOCK = "block"
+
+
+class OnConflict(StrEnum):
+    AGENT = "agent"
+    BLOCK = "block"
+
+
+class TrackerKind(StrEnum):
+    AUTO = "auto"
+    JSONL = "jsonl"
+    BEADS = "beads"
+
+
+class ForgeKind(StrEnum):
+    AUTO = "auto"
+    LOCAL = "local"
+    GITHUB = "github"
+
+
+class AgentKind(StrEnum):
+    COMMAND = "command"
+    CLAUDE = "claude"
+    CODEX = "codex"
+    GEMINI = "gemini"
+    OPENCODE = "opencode"
+    AIDER = "aider"
+
+    @property
+    def tells_cost(self) -> bool:
+        """True where its program says what a run has cost."""
+        return self in (AgentKind.CLAUDE, AgentKind.OPENCODE, AgentKind.AIDER)
+
+    @property
+    def tells_tokens(self) -> bool:
+        """True where its program says how many tokens a run has used."""
+        return self is not AgentKind.COMMAND
+
+    @property
+    def tells_end(self) -> bool:
+        """True where its program prints that it came to its end, whatever its exit status."""
+        return self not in (AgentKind.COMMAND, AgentKind.AIDER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InlineTask:
+    """A task that the manifest declares. `depends_on` holds keys of the same list, or ids."""
+
+    key: str
+    title: str
+    description: str = ""
+    acceptance: str = ""
+    priority: int = 2
+    labels: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Tasks that carry all of these labels get this model."""
+
+    labels: tuple[str, ...]
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSpec:
+    """How a work run is made."""
+
+    kind: AgentKind = AgentKind.COMMAND
+    argv: tuple[str, ...] = ()  # of a command only
+    model: str | None = None  # None: what the program takes by itself
+    overrides: tuple[Override, ...] = ()  # the first that matches wins
+    prompt: str | None = None  # absolute path of a template; None: the one that ships with the program
+    env: Mapping[str, str] = field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()
+    timeout_s: float = 7200.0
+    stuck_after_s: float = 900.0
+    max_attempts: int = 3
+    backoff_initial_s: float = 10.0
+    backoff_max_s: float = 600.0
+    opens_pull_request: bool = False  # it may push its branch and open the pull request itself
+
+    @property
+    def program(self) -> str:
+        """The program that is started; empty where none is named."""
+        return next(iter(self.argv), "") if self.kind is AgentKind.COMMAND else str(self.kind)
+
+    def model_for(self, labels: Collection[str]) -> str | None:
+        """The model of a task with these labels."""
+        return next((each.model for each in self.overrides if set(each.labels) <= set(labels)), self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorktreeSpec:
+    """Where worktrees stand and what a new one gets."""
+
+    root: str = ""  # absolute
+    copy: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergePolicy:
+    """What must hold before something lands, and how it lands."""
+
+    mode: MergeMode = MergeMode.AUTO
+    method: MergeMethod = MergeMethod.SQUASH
+    checks: tuple[str, ...] = ()
+    required_checks: tuple[str, ...] = ()  # names on the forge; empty: what the rules of the base ask for
+    timeout_s: float = 3600.0
+    no_checks: NoChecks = NoChecks.AUTO
+    protected_paths: tuple[str, ...] = ("justfile", "Makefile", ".ci/**", ".github/**", ".claude/**")
+    review: Review = Review.NONE
+    push: bool = False
+    parallel: int = 1
+    on_conflict: OnConflict = OnConflict.AGENT
+    delete_branch: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """What is cleared away once a task is closed."""
+
+    worktrees: bool = True
+    branches: bool = True
+    orphans: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the runs of a manifest may use; None: any amount. `warn_at`: the share of it that is worth a word."""
+
+    usd: float | None = None
+    usd_per_task: float | None = None
+    tokens: int | None = None
+    warn_at: float = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpicSpec:
+    """One manifest of kind Epic, as recorded."""
+
+    name: str
+    epic: TaskId | None = None
+    tasks: tuple[InlineTask, ...] = ()
+    repository: str = ""  # absolute path of the main checkout
+    base: str = "main"
+    suspend: bool = False
+    max_agents: int = 4
+    tracker: TrackerKind = TrackerKind.AUTO
+    forge: ForgeKind = ForgeKind.AUTO
+    agent: AgentSpec = field(default_factory=AgentSpec)
+    worktrees: WorktreeSpec = field(default_factory=WorktreeSpec)
+    merge: MergePolicy = field(default_factory=MergePolicy)
+    budget: Budget = field(default_factory=Budget)
+    prune: Prune = field(default_factory=Prune)
+    generation: int = 1
+    recorded_at: datetime = EPOCH
+    source: str = ""  # absolute path of the file it came from; "" for standard input
+    invalid: str | None = None  # why the watched source can't be read now: everything of this epic is held
+    applied: Mapping[str, InlineTask] = field(
+        default_factory=dict
+    )  # inline tasks as last written to the tracker, by key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """Every recorded manifest of a repository, by name; `max_agents` bounds all of them together.
+
+    `acting`: the manifests that something is done for now; None: all. The others are seen, and nobody waits for them.
+    """
+
+    epics: tuple[EpicSpec, ...] = ()
+    max_agents: int | None = None
+    acting: frozenset[str] | None = None
+
+    def acts(self, manifest: str) -> bool:
+        return self.acting is None or manifest in self.acting
+
+    def pushes(self, base: str) -> bool:
+        """True when what lands on `base` is pushed: there is one line per base, so one manifest's word is enough."""
+        return any(spec.merge.push for spec in self.epics if spec.base == base)

@@ -1,0 +1,430 @@
+"""What was seen, and when. Frozen plain values. A source that did not answer is `Unknown`, which is never empty.
+
+Times are UTC. Nothing here decides; what follows from a state is in `job`, `planner` and `actions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId
+from reconciler.model.report import Fault, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A source did not answer; `why` says what it said instead. `again_s`: by itself it may answer so much later."""
+
+    why: str
+    again_s: float | None = None
+
+
+# --- tasks -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A bead. `status` is the tracker's own word; only the five that Beads builds in mean something to us."""
+
+    id: TaskId
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    description: str = ""
+    acceptance: str = ""
+    notes: str = ""
+    status: str = "open"
+    type: str = "task"
+    priority: int = 2
+    assignee: str = ""
+    labels: frozenset[str] = frozenset()
+    defer_until: datetime | None = None
+    closed_at: datetime | None = None
+    close_reason: str = ""
+    closed_by_session: str = ""  # the run that closed it, where one did
+    held_back: bool = False  # pinned, ephemeral or a template: never work
+    parents: tuple[TaskId, ...] = ()
+    blockers: tuple[TaskId, ...] = ()  # `blocks` and `conditional-blocks`
+    waits_for: tuple[TaskId, ...] = ()  # spawners whose children must all be closed
+
+    @property
+    def closed(self) -> bool:
+        return self.status in ("closed", "tombstone")
+
+
+# --- runs --------------------------------------------------------------------------------------------------
+
+
+class RunState(StrEnum):
+    """`starting`: locks are held, set-up is not over. `ending`: told to stop, or its record is written and something
+    of it still lives. `lost`: nothing of it lives and it left no record."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+    LOST = "lost"
+
+
+class Cause(StrEnum):
+    """What ended a run. `setup`: a set-up command failed. `unavailable`: the program could not be started."""
+
+    EXITED = "exited"
+    TIMEOUT = "timeout"
+    STUCK = "stuck"
+    SETUP = "setup"
+    UNAVAILABLE = "unavailable"
+    STOPPED = "stopped"
+
+
+class StopWhy(StrEnum):
+    """Why we stopped a run; written before the first signal, so that the ending can be told from a failure."""
+
+    PERSON = "person"  # `reconcile stop`, taken over, reassigned
+    CLOSED = "closed"  # its task was closed
+    DONE = "done"  # it said so by its hint and stayed: counts as ended well
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """The record that a run left. `code` is None where a signal or a limit ended it."""
+
+    cause: Cause
+    at: datetime
+    code: int | None = None
+    signal: int | None = None
+    stop: StopWhy | None = None
+
+    @property
+    def well(self) -> bool:
+        return (self.cause is Cause.EXITED and self.code == 0) or self.stop is StopWhy.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One supervised process, alive or not. What it was started with comes from its spec."""
+
+    id: RunId
+    task: TaskId
+    manifest: str
+    state: RunState
+    attempt: int = 1
+    why: str = "Ready"  # the reason of the action that started it
+    baseline: Sha | None = None  # the branch's head at the last feedback; commits after it are this run's
+    base_tip: Sha | None = None  # the base that a conflict repair was given, or that a check was built on
+    tree: Sha | None = None  # the tree that a check is about
+    started_at: datetime | None = None  # None: it was reserved and never started
+    last_progress_at: datetime | None = None
+    pid: int | None = None  # of the supervising process
+    exit: Exit | None = None
+    agent: str = ""  # the kind of agent; empty for a check
+    report: Report | None = None  # what its agent said of it, once it is over
+
+    @property
+    def alive(self) -> bool:
+        """True while anything of it may still change the worktree: counts against slots, holds back everything."""
+        return self.state in (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
+
+    @property
+    def started(self) -> bool:
+        return self.started_at is not None
+
+    @property
+    def unavailable(self) -> bool:
+        """True when its agent could not work at all: not there, not logged in, without its model, limited for who knows
+        how long."""
+        report = self.report
+        told = report is not None and report.fault in (Fault.UNAVAILABLE, Fault.NETWORK)
+        limited = report is not None and report.fault is Fault.USAGE_LIMIT and report.retry_at is None
+        return told or limited or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Since:
+    """`retry`, or a reopening that was noticed: only runs after `n` and landings after `base` count."""
+
+    n: int
+    base: Sha | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupant:
+    """A process that is known only by its working directory. It is never signalled."""
+
+    pid: int
+    command: str
+
+
+# --- git ---------------------------------------------------------------------------------------------------
+
+
+class WorktreeFault(StrEnum):
+    """Why a folder at a worktree's place is not used."""
+
+    HALF_MADE = "half-made"  # ours, never finished: repaired by making it again
+    TAKEN = "taken"  # not ours: another repository's worktree, or a folder of somebody's
+    WRONG_BRANCH = "wrong-branch"  # ours, but on another branch or detached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worktree:
+    """A worktree at the place of a task. `head` is None where it can't be told."""
+
+    path: str
+    head: Sha | None = None
+    fault: WorktreeFault | None = None
+    detail: str = ""  # what is wrong, for people
+    nested: str | None = None  # a repository inside it, relative; such a worktree is never removed by us
+    set_up: bool = True  # its set-up commands have all succeeded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A task's branch against the base: `ahead` commits that the base lacks; `in_base`: the base contains its head."""
+
+    name: BranchName
+    head: Sha
+    ahead: int
+    in_base: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Salvage:
+    """Saved work: `refs/reconcile/salvage/<task>/<n>`."""
+
+    task: TaskId
+    n: int
+    commit: Sha
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """A commit on the base whose trailers say that it carries `head` of `task`."""
+
+    task: TaskId
+    head: Sha
+    commit: Sha
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """The checkout of a base branch, where one exists: what in it a landing must not touch."""
+
+    path: str
+    # Staged, changed and untracked paths, without `.beads/`; None: nobody looked, because nothing was to land.
+    dirty: frozenset[str] | None = frozenset()
+    busy: str | None = None  # a merge, rebase or the like in progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a forge asks of everything that lands on a base."""
+
+    forge: str  # how people call it
+    required: tuple[str, ...] = ()  # names of checks
+    methods: frozenset[str] = frozenset({"merge", "squash", "rebase"})
+    red: frozenset[str] = frozenset()  # names of checks that fail on the base itself
+    closed: str | None = None  # why nothing can be pushed or opened there
+    queue: str | None = None  # why nothing can be merged by us, only by the forge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A base branch. `remote_*` are filled where `push` is asked for."""
+
+    name: str
+    head: Sha
+    checkout: Checkout | None = None
+    remote: str | None = None
+    unpushed: bool = False  # the remote lacks commits of the local base that we landed
+    diverged: str | None = None  # why local base and remote can't be brought together by fast-forward
+    behind: bool = (
+        False  # it can be brought to what landed elsewhere, or a landing was cut off: `Forge.follow` sees to it
+    )
+    frozen: str | None = None  # something landed that was not judged: nothing more does until a person has looked
+    rules: Rules | None = None  # None: a forge that has none of its own
+
+
+# --- pull requests -----------------------------------------------------------------------------------------
+
+
+class PullState(StrEnum):
+    OPEN = "open"
+    MERGED = "merged"
+    CLOSED = "closed"
+
+
+class CheckResult(StrEnum):
+    """What one check on a forge says of a head. `void`: it ended without a verdict (cancelled, stale)."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    PENDING = "pending"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeCheck:
+    """A check that a forge ran on exactly one head. `name` is the one that rules call it by.
+
+    `number` tells one run of it from the next. `workflow`: what the forge can run again; None where only others can.
+    """
+
+    name: str
+    result: CheckResult
+    url: str | None = None
+    summary: str = ""
+    number: int | None = None
+    workflow: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """A head's checks were asked to run again. `after`: the runs of them that had ended and were not green: while they are
+    the newest ones, nothing came of it. `times`: how often that was asked for.
+    """
+
+    at: datetime
+    after: frozenset[int] = frozenset()
+    names: tuple[str, ...] = ()
+    times: int = 1
+
+
+class Standing(StrEnum):
+    """How the branch here stands to the head that a forge shows. Elsewhere wins where both have gone on."""
+
+    SAME = "same"
+    AHEAD = "ahead"  # it holds commits that are to be pushed
+    BEHIND = "behind"  # somebody pushed to it there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A person's 'no' to one head, in their words."""
+
+    head: Sha
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """The newest pull request of a task. `head` follows the branch while it is open."""
+
+    number: PrNumber
+    task: TaskId
+    head: Sha
+    state: PullState = PullState.OPEN
+    approved: Sha | None = None  # the head that a person approved
+    rejection: Rejection | None = None
+    merge_now: Sha | None = None  # the head that a person wants merged, where that is left to people
+    declined: bool = False  # closed by `reject --close` or by deleting the branch
+    opened_head: Sha | None = None  # the head it was opened with
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None  # None where only the missing branch says that it is closed
+    url: str | None = None
+    # What only a forge that is a program of others knows of it:
+    checks: tuple[ForgeCheck, ...] | None = None  # None: that forge runs none
+    seen_at: datetime | None = None  # since when it is known to have this head
+    settled_at: datetime | None = None  # when the last of its checks ended
+    rerun: Rerun | None = None  # of this head's checks
+    here: Standing = Standing.SAME
+    base: str | None = None  # where it goes; None: to its manifest's base, as always
+    aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base, in a queue
+    withheld: str | None = None  # what else the forge wants before it merges
+    lacks_base: bool = False  # the forge wants the base in it first
+    landed: Sha | None = None  # the commit that it became, where it is merged
+    left: Sha | None = None  # where its branch still stands on the forge, when it is open no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What the base becomes when `head` lands on `base`: a tree, and the paths in which it differs from the base.
+
+    `own_changes`: head differs from the point where it left the base. With own changes and nothing `changed`, all that
+    the branch did is on the base already. `is_head`: what lands is the head's own tree, as the base has nothing that it
+    lacks; said by forges that test heads. `submodules`: the paths among those changed where a commit of another
+    repository stands, or stood.
+    """
+
+    base: Sha
+    head: Sha
+    tree: Sha
+    changed: frozenset[str] = frozenset()
+    submodules: frozenset[str] = frozenset()
+    own_changes: bool = True
+    is_head: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """`head` can't be merged into `base` by git alone. `detail`: why, where it is not a matter of paths."""
+
+    base: Sha
+    head: Sha
+    paths: tuple[str, ...] = ()
+    detail: str = ""
+
+
+# --- all of it ---------------------------------------------------------------------------------------------
+
+Graph = Mapping[TaskId, Task]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One look at the world. Each source is whole or Unknown; what is asked per task may be Unknown for that task."""
+
+    at: datetime
+    host: str = "localhost"
+    prefix: str = "task"  # of ids that the tracker makes
+    tasks: Graph | Unknown = field(default_factory=dict)
+    runs: Mapping[TaskId, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # work runs, oldest first
+    checks: Mapping[str, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # by subject, oldest first
+    since: Mapping[TaskId, Since] = field(default_factory=dict)
+    occupants: Mapping[TaskId, Occupant] | Unknown = field(default_factory=dict)
+    worktrees: Mapping[TaskId, Worktree] | Unknown = field(default_factory=dict)
+    check_worktrees: Mapping[str, str] = field(default_factory=dict)  # path by subject
+    branches: Mapping[TaskId, Branch] | Unknown = field(default_factory=dict)
+    pull_requests: Mapping[TaskId, PullRequest] | Unknown = field(default_factory=dict)
+    candidates: Mapping[TaskId, Candidate | Conflict | Unknown] = field(default_factory=dict)
+    repaired: frozenset[TaskId] = frozenset()  # conflict repairs that merge with the base they were given
+    merged_by_hand: frozenset[TaskId] = frozenset()  # pull requests whose work a person brought to the base
+    landings: Mapping[TaskId, Landing] | Unknown = field(default_factory=dict)  # newest that counts, per task
+    bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
+    salvages: tuple[Salvage, ...] = ()
+    agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
+    forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
+    trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
+    failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure:
+    """What a plan rests on that was seen only in part, to be looked at closer: what costs much is not seen without need."""
+
+    bases: frozenset[str] = frozenset()  # in whose checkouts nobody has looked
+    merges: Mapping[TaskId, tuple[Sha, Sha]] = field(default_factory=dict)  # (base, head) of candidates of older bases
+
+    def __bool__(self) -> bool:
+        return bool(self.bases or self.merges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An action that went wrong: it is not tried again before `until`. `permanent`: trying again is useless."""
+
+    action: str
+    message: str
+    until: datetime
+    permanent: bool = False
+
+
+def runs_of_kind(runs: tuple[Run, ...], kind: RunKind) -> tuple[Run, ...]:
+    """The runs of one kind, oldest first."""
+    return tuple(sorted((run for run in runs if run.id.kind is kind), key=lambda run: run.id.n))

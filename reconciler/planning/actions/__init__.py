@@ -1,0 +1,99 @@
+"""The life of a task, in order. A job's next step is the first line here that has something to say."""
+
+from collections.abc import Callable
+
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import holds, land
+from reconciler.planning.actions.base import Action, Slot, Waiting, Word
+from reconciler.planning.actions.block_task import BlockTask, RetryTask
+from reconciler.planning.actions.close_task import CloseEpic, ClosePullRequest, CloseTask
+from reconciler.planning.actions.declare_tasks import CreateTask, UpdateTask
+from reconciler.planning.actions.follow import FollowBase, FollowBranch
+from reconciler.planning.actions.land import Land, StartCheck
+from reconciler.planning.actions.open_pull_request import OpenPullRequest
+from reconciler.planning.actions.prune import DeleteBranch, DropSalvage, PushBase, RemoveWorktree
+from reconciler.planning.actions.rerun_checks import RerunChecks
+from reconciler.planning.actions.set_phase import SetPhase
+from reconciler.planning.actions.start_agent import RestartAgent, StartAgent
+from reconciler.planning.actions.stop_agent import StopAgent
+from reconciler.planning.actions.update_branch import UpdateBranch
+from reconciler.planning.job import Job
+
+Rule = Callable[[Job], Word]
+
+LIFECYCLE: tuple[Rule, ...] = (
+    holds.not_for_us,      # another manifest's, held, suspended  -> left alone
+    StopAgent.due,         # closed, taken, stopped, overdue      -> its agent ends
+    holds.resting,         # an action went wrong                 -> tried again later
+    holds.at_work,         # an agent at work                     -> waited for
+    holds.unseen,          # a source is silent                   -> nothing on half a picture
+    ClosePullRequest.due,  # its branch deleted by a person       -> declined
+    RetryTask.due,         # set open again by a person           -> begins anew
+    holds.somebody_elses,  # taken, stopped, assigned elsewhere   -> left alone
+    CloseTask.due,         # its work is on the base              -> closed
+    holds.for_a_person,    # handed over                          -> waits for the person
+    holds.put_aside,       # deferred or blocked by somebody      -> left alone
+    FollowBranch.due,      # pushed to by somebody                -> the branch here follows
+    BlockTask.due,         # no agent can do more                 -> handed to a person
+    OpenPullRequest.due,   # its agent ended well, with commits   -> offered
+    RerunChecks.due,       # red on the forge, once               -> run again there
+    RestartAgent.due,      # failed, red, rejected, in conflict   -> another attempt
+    land.set_aside,        # a draft, in somebody's queue          -> waits for the person
+    land.unapproved,       # offered, and a person must say yes   -> waits for the person
+    StartCheck.due,        # offered                              -> the merged tree under test
+    UpdateBranch.due,      # green, without the base in it        -> the base in it
+    Land.due,              # green                                -> on the base, closed
+    StartAgent.due,        # ready                                -> being worked on
+)  # fmt: skip
+
+AFTERLIFE: tuple[Rule, ...] = (
+    holds.not_for_us,
+    StopAgent.due,         # closed under its agent               -> its agent ends
+    holds.resting,
+    holds.at_work,
+    holds.unseen,
+    ClosePullRequest.due,  # closed with a pull request open      -> closed as well
+    RemoveWorktree.due,    # closed                               -> no worktree
+    DeleteBranch.due,      # closed, and all of it on the base    -> no branch
+)  # fmt: skip
+
+
+def next_step(job: Job) -> Word:
+    """The next action of `job`, or why it waits; None when nothing is left to do for it."""
+    for rule in AFTERLIFE if job.done else LIFECYCLE:
+        if word := rule(job):
+            return word
+    return None if job.done else Waiting(Reason.UNKNOWN, "nothing is known that could be done for it")
+
+
+__all__ = [
+    "AFTERLIFE",
+    "LIFECYCLE",
+    "Action",
+    "BlockTask",
+    "CloseEpic",
+    "ClosePullRequest",
+    "CloseTask",
+    "CreateTask",
+    "DeleteBranch",
+    "DropSalvage",
+    "FollowBase",
+    "FollowBranch",
+    "Land",
+    "OpenPullRequest",
+    "PushBase",
+    "RemoveWorktree",
+    "RerunChecks",
+    "RestartAgent",
+    "RetryTask",
+    "SetPhase",
+    "Slot",
+    "StartAgent",
+    "StartCheck",
+    "StopAgent",
+    "UpdateBranch",
+    "UpdateTask",
+    "Waiting",
+    "Word",
+    "next_step",
+]

@@ -1,0 +1,65 @@
+"""What an action is: a decision (`due`, pure) and a deed (`perform`, through ports)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from reconciler.model.names import TaskId
+from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
+
+
+class Slot(StrEnum):
+    """A scarce thing that an action uses up within one plan."""
+
+    AGENT = "agent"
+    LANDING = "landing"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why nothing is done for a task now. `reason` is for programs, `message` for people; `until`: worth a look then."""
+
+    reason: Reason
+    message: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action(ABC):
+    """One change to the world, complete: performing it leaves nothing to choose, doing it twice is doing it once."""
+
+    manifest: str
+    task: TaskId | None
+    reason: str
+    message: str
+
+    uses: ClassVar[Slot | None] = None
+
+    @property
+    def subject_id(self) -> TaskId:
+        """Whom it is put down to when it goes wrong: its task, else itself."""
+        return self.task or TaskId(f"manifest:{self.manifest}/{type(self).__name__}")
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        """What was seen that made this due, for `diff`."""
+        return {}
+
+    @abstractmethod
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        """Make the change: effects through `ports`, in order.
+
+        What is to be written to the tracker is yielded, so that the executor can write the changes of many actions
+        at once; the next step runs after it is written, and not at all when it was refused.
+        """
+        ...
+
+
+Word = Action | Waiting | None
+"""What `due` says: the action for a job, why it must wait, or None when this is not the job's next step."""

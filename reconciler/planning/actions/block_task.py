@@ -1,0 +1,101 @@
+"""Hand a task to a person, with a note that says why and what to do; and take it back when they set it open again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from reconciler.model.desired import OnConflict
+from reconciler.model.names import Sha
+from reconciler.model.observed import Task
+from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
+from reconciler.planning import messages
+from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.job import NEEDS_HUMAN, PHASES, STOPPED, TAKEN, Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockTask(Action):
+    subject: Task
+    note: str
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        problem = _problem(job)
+        if problem is None:
+            return None
+        reason, message = problem
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason=reason,
+            message=f"hand it to a person: {message}",
+            subject=job.task,
+            note=messages.needs_human(job.task.id, reason, message),
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        yield Change(
+            task=self.subject.id,
+            expect_status=frozenset({self.subject.status}),
+            status="blocked",
+            add_labels=frozenset({NEEDS_HUMAN}),
+            note=self.note,
+        )
+
+
+def _problem(job: Job) -> tuple[Reason, str] | None:
+    verdict = job.verdict
+    if job.declined:
+        return Reason.DECLINED, f"its pull request #{job.number} was closed by a person"
+    if job.blocked_by_its_agent:
+        return Reason.BLOCKED_BY_AGENT, "it was set 'blocked' while its agent was at work"
+    if NEEDS_HUMAN in job.task.labels and job.last is not None:
+        return Reason.BLOCKED_BY_AGENT, "its agent says that it can't go on"
+    if job.failure and job.unlandable:
+        return Reason.CONFLICT, f"it can't land: {job.failure.message}"
+    if verdict is None or verdict.reason is None:
+        return None
+    if verdict.reason is Reason.CONFLICT and job.spec.merge.on_conflict is OnConflict.BLOCK:
+        return verdict.reason, verdict.message
+    if verdict.reason is Reason.NO_CHANGES and job.landed_before:
+        return verdict.reason, f"{verdict.message}, and what it did before has landed already as #{job.number}"
+    if job.exhausted:
+        return verdict.reason, f"{verdict.message}; all {job.spec.agent.max_attempts} attempts are used"
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryTask(Action):
+    """Count attempts and landings of a task from anew, because a person set it open again."""
+
+    subject: Task
+    base: Sha | None
+    at: datetime
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        if not job.reopened or job.task.assignee not in ("", job.us) or TAKEN in job.task.labels:
+            return None
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="Reopened",
+            message="begin anew: a person set it open again",
+            subject=job.task,
+            base=job.base_head,
+            at=job.now,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        # The record comes first: without the labels nothing would say any more that it was reopened.
+        ports.runner.mark_since(self.subject.id, self.base, self.at)
+        yield replace(retrying(self.subject), status=None)  # blocked or deferred meanwhile is a person's word too
+
+
+def retrying(task: Task) -> Change:
+    """What `retry` writes to the tracker, once the record of it stands."""
+    spent = {label for label in task.labels if label in (*PHASES, NEEDS_HUMAN, STOPPED) or label.startswith("pr:")}
+    return Change(task=task.id, expect_status=frozenset({task.status}), status="open", remove_labels=frozenset(spent))

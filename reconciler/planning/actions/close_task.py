@@ -1,0 +1,93 @@
+"""Close a task whose work is on the base, whoever brought it there; close an epic whose tasks are all closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.model.names import PrNumber
+from reconciler.model.observed import Landing, Task
+from reconciler.model.ports import Change, Ports
+from reconciler.planning import messages
+from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.actions.land import closing
+from reconciler.planning.job import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseTask(Action):
+    subject: Task
+    why: str
+    number: PrNumber | None = None
+    merged: bool = True
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        if job.task.closed or not job.landed:
+            return None
+        landing = job.landing
+        where = f"in {landing.commit[:12]}" if isinstance(landing, Landing) else f"on {job.spec.base}"
+        commit = landing.commit if isinstance(landing, Landing) else None
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="Landed",
+            message=f"close it: its work is {where}",
+            subject=job.task,
+            why=messages.close_reason(job.number, commit),
+            number=job.number,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        if self.merged:
+            yield closing(self.subject, self.why, self.number)
+        else:
+            yield Change(
+                task=self.subject.id,
+                expect_status=frozenset({self.subject.status}),
+                status="closed",
+                close_reason=self.why,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseEpic(Action):
+    epic: Task
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        yield Change(
+            task=self.epic.id,
+            expect_status=frozenset({self.epic.status}),
+            status="closed",
+            close_reason="all of its tasks are closed",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosePullRequest(Action):
+    """Close a pull request that nothing is to come of: its task was closed, or a person deleted its branch."""
+
+    number: PrNumber
+    declined: bool
+    merged: bool
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        pull = job.pull
+        gone = not job.open_pull and job.declined and getattr(pull, "closed_at", None) is None
+        if job.number is None or not (gone or (job.open_pull and job.done)):
+            return None
+        why = "its work is on the base" if job.landed else "its branch was deleted" if gone else "its task was closed"
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="Landed" if job.landed else "Declined" if gone else "TaskClosed",
+            message=f"close #{job.number}: {why}",
+            number=job.number,
+            declined=gone and not job.landed,
+            merged=job.landed,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.forge.close(self.number, declined=self.declined, merged=self.merged)
+        yield from ()

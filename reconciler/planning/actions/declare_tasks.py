@@ -1,0 +1,130 @@
+"""Make the tasks that a manifest declares, once, and write what changed in the manifest since; the rest is people's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from reconciler.model.desired import EpicSpec, InlineTask
+from reconciler.model.names import TaskId, split_key, with_key
+from reconciler.model.observed import Task
+from reconciler.model.ports import Change, NewTask, Ports
+from reconciler.planning.actions.base import Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateTask(Action):
+    """Make a declared task, or (key None) the epic made for the declared tasks."""
+
+    subject: TaskId
+    key: str | None
+    new: NewTask
+    inline: InlineTask | None = None
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"key": self.key, "title": self.new.title}
+
+    @classmethod
+    def of(cls, spec: EpicSpec, ids: Mapping[str | None, TaskId], inline: InlineTask | None) -> CreateTask:
+        """The creation of one declared task; `ids` gives the id of every key of the manifest, and of its epic."""
+        key = inline.key if inline else None
+        return cls(
+            manifest=spec.name,
+            task=ids[key],
+            reason="Declared",
+            message=f"make {inline.title!r}" if inline else f"make an epic for {spec.name}",
+            subject=ids[key],
+            key=key,
+            new=_new(spec, ids, inline)
+            if inline
+            else NewTask(title=spec.name, type="epic", description=with_key("", spec.name, None)),
+            inline=inline,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        yield Change(task=self.subject, create=self.new)
+        if self.inline:
+            ports.records.applied(self.manifest, self.inline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateTask(Action):
+    """Write the fields that changed in the manifest since they were last written."""
+
+    change: Change
+    inline: InlineTask
+
+    @classmethod
+    def of(cls, spec: EpicSpec, ids: Mapping[str | None, TaskId], task: Task, inline: InlineTask) -> UpdateTask | None:
+        """The update that brings `task` in line with what the manifest says anew; None when nothing changed there."""
+        before = spec.applied.get(inline.key)
+        if before is None:
+            # Killed between the write and its record. What nobody has touched since is ours to write again.
+            before = inline if task.updated_at > task.created_at else InlineTask(key=inline.key, title="")
+        changed = {f.name for f in fields(InlineTask) if getattr(before, f.name) != getattr(inline, f.name)}
+        if not changed and inline.key in spec.applied:
+            return None
+        return cls(
+            manifest=spec.name,
+            task=task.id,
+            reason="ManifestChanged",
+            message=f"write {', '.join(sorted(changed))} from the manifest"
+            if changed
+            else "note what the manifest says of it",
+            change=_change(spec, ids, task, before, inline),
+            inline=inline,
+        )
+
+    @classmethod
+    def reopening(cls, spec: EpicSpec, task: Task, inline: InlineTask) -> UpdateTask:
+        """Open a task again that was closed because the manifest no longer declared it: it does so again."""
+        return cls(
+            manifest=spec.name,
+            task=task.id,
+            reason="ManifestChanged",
+            message="open it again: the manifest declares it again",
+            change=Change(task=task.id, expect_status=frozenset({task.status}), status="open"),
+            inline=spec.applied.get(inline.key, inline),
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        yield self.change
+        ports.records.applied(self.manifest, self.inline)
+
+
+def _new(spec: EpicSpec, ids: Mapping[str | None, TaskId], inline: InlineTask) -> NewTask:
+    return NewTask(
+        title=inline.title,
+        description=with_key(inline.description, spec.name, inline.key),
+        acceptance=inline.acceptance,
+        priority=inline.priority,
+        labels=frozenset(inline.labels),
+        parent=ids[None],
+        blockers=tuple(ids.get(name, TaskId(name)) for name in inline.depends_on),
+    )
+
+
+def _change(
+    spec: EpicSpec, ids: Mapping[str | None, TaskId], task: Task, before: InlineTask, after: InlineTask
+) -> Change:
+    def changed(name: str) -> bool:
+        return bool(getattr(before, name) != getattr(after, name))
+
+    def blockers(inline: InlineTask) -> frozenset[TaskId]:
+        return frozenset(ids.get(name, TaskId(name)) for name in inline.depends_on)
+
+    description = with_key(after.description, spec.name, after.key)
+    return Change(
+        task=task.id,
+        title=after.title if changed("title") else None,
+        description=description
+        if changed("description") and split_key(task.description)[0] != after.description
+        else None,
+        acceptance=after.acceptance if changed("acceptance") else None,
+        priority=after.priority if changed("priority") else None,
+        add_labels=frozenset(after.labels) - frozenset(before.labels),
+        remove_labels=frozenset(before.labels) - frozenset(after.labels),
+        add_blockers=blockers(after) - blockers(before),
+        remove_blockers=blockers(before) - blockers(after),
+    )

@@ -1,0 +1,169 @@
+"""Why a task is left alone. No action here: each function says `Waiting`, or None when it has nothing against going on."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from reconciler.model.names import usable
+from reconciler.model.observed import Occupant, RunState, Unknown, WorktreeFault
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions.base import Waiting
+from reconciler.planning.budget import task_used_up
+from reconciler.planning.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
+
+SWEEP = timedelta(seconds=1)
+LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
+_GOES_ON = "set to 'open' it goes on"
+_NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
+
+
+def not_for_us(job: Job) -> Waiting | None:
+    """Tasks that no action of this manifest may touch."""
+    task = job.task
+    if not usable(task.id):
+        return Waiting(Reason.UNUSABLE_ID, "its id can't be the name of a branch and a folder")
+    if job.owned_by:
+        return Waiting(Reason.OWNED_BY, f"belongs to the manifest {job.owned_by}")
+    if job.spec.invalid:
+        return Waiting(Reason.MANIFEST_INVALID, job.spec.invalid)
+    if job.spec.suspend:
+        return Waiting(Reason.SUSPENDED, "the manifest says 'suspend: true'")
+    if isinstance(job.runs, Unknown):
+        return Waiting(Reason.UNKNOWN, f"its runs can't be seen: {job.runs.why}")
+    return None
+
+
+def resting(job: Job) -> Waiting | None:
+    """What went wrong a moment ago is not tried again at once."""
+    failure = job.failure
+    if failure is None or failure.until <= job.now or job.unlandable:
+        return None
+    return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
+
+
+def at_work(job: Job) -> Waiting | None:
+    """A live run holds back everything else."""
+    run = job.live
+    if run is None:
+        return None
+    # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
+    until = job.now + SWEEP if run.state is RunState.ENDING else job.hint + LINGER if job.hint else None
+    doing = {RunState.STARTING: "is being set up", RunState.ENDING: "is ending"}.get(run.state, "is at work")
+    aside = put_aside(job)
+    after = f"; what comes after it waits: {aside.message}" if aside else ""
+    return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}{after}", until)
+
+
+def unseen(job: Job) -> Waiting | None:
+    """What was not seen is not absent: nothing is started, offered, landed or removed on half a picture."""
+    for name, source in (
+        ("its worktree", job.worktree),
+        ("who works in its worktree", job.occupant),
+        ("its branch", job.branch),
+        ("its pull request", None if _may_begin(job) else job.pull),
+        ("what has landed", job.landing),
+        ("its base branch", job.base),
+        ("its checks", job.checks),
+    ):
+        if isinstance(source, Unknown):
+            return Waiting(Reason.UNKNOWN, f"{name} can't be seen: {source.why}", _again(job, source))
+    if job.open_pull and isinstance(job.candidate, Unknown):
+        return Waiting(Reason.UNKNOWN, f"its merge with the base can't be computed: {job.candidate.why}")
+    return None
+
+
+def _may_begin(job: Job) -> bool:
+    """True where a forge elsewhere is silent for a while, and nothing says that anything was ever done for the task."""
+    return isinstance(job.pull, Unknown) and job.pull.again_s is not None and job.untouched
+
+
+def _again(job: Job, source: Unknown) -> datetime | None:
+    return None if source.again_s is None else job.now + timedelta(seconds=source.again_s)
+
+
+def somebody_elses(job: Job) -> Waiting | None:
+    """Tasks that a person or another program works on, or that a person put aside."""
+    task = job.task
+    if TAKEN in task.labels:
+        return Waiting(Reason.TAKEN, f"a person works on it; 'reconcile release {task.id}' gives it back")
+    if task.assignee not in ("", job.us):
+        return Waiting(Reason.ASSIGNED_ELSEWHERE, f"assigned to {task.assignee}")
+    if task.status == "in_progress" and not job.ours:
+        return Waiting(Reason.ASSIGNED_ELSEWHERE, "in progress, but not by us")
+    if STOPPED in task.labels:
+        return Waiting(Reason.STOPPED, f"a person stopped it; 'reconcile retry {task.id}' goes on")
+    return None
+
+
+def for_a_person(job: Job) -> Waiting | None:
+    """Tasks that were handed to a person."""
+    if NEEDS_HUMAN not in job.task.labels or (job.in_its_agents_words and job.task.status != "blocked"):
+        return None
+    what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
+    if job.declined:
+        return Waiting(Reason.DECLINED, f"its pull request was closed by a person; {what}")
+    said = _handed_over_for(job)
+    if job.verdict and job.verdict.reason and said in (None, job.verdict.reason):
+        return Waiting(job.verdict.reason, f"{job.verdict.message}; {what}")
+    return Waiting(said or Reason.BLOCKED_BY_AGENT, f"it needs a person; {what}")
+
+
+def _handed_over_for(job: Job) -> Reason | None:
+    """The reason in the note with which it was handed over last: what its branch looks like may say another thing."""
+    known = [word for word in _NOTE.findall(job.task.notes) if word in set(Reason)]
+    return Reason(known[-1]) if known else None
+
+
+def put_aside(job: Job) -> Waiting | None:
+    """Tasks that somebody put off, by what they wrote into the tracker: whatever is there of them stays as it is.
+
+    Of all that stands there we write only `open`, `in_progress` and `closed`, and `blocked` with a label of ours.
+    """
+    task = job.task
+    if task.closed or job.blocked_by_its_agent:
+        return None
+    later = task.defer_until if task.defer_until and task.defer_until > job.now else None
+    if later or task.status == "deferred":
+        # A time that has passed opens no task by itself, and is nothing to wake up for.
+        return Waiting(Reason.DEFERRED, f"deferred until {later:%F %T}" if later else f"deferred; {_GOES_ON}", later)
+    if task.status not in ("open", "in_progress"):
+        return Waiting(Reason.BLOCKED, f"its status is {task.status!r}; {_GOES_ON}")
+    if task.held_back:
+        return Waiting(Reason.BLOCKED, "it is pinned or a template")
+    return None
+
+
+def not_ready(job: Job) -> Waiting | None:
+    """Tasks that may not be started yet."""
+    return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}") if job.blocked_by else None
+
+
+def not_now(job: Job) -> Waiting | None:
+    """What keeps an agent from starting although the task is ready for one."""
+    if isinstance(job.worktree, Unknown) or job.base_head is None:
+        return Waiting(Reason.UNKNOWN, "its worktree or its base can't be seen")
+    if job.worktree and job.worktree.fault is WorktreeFault.TAKEN:
+        return Waiting(Reason.PATH_TAKEN, f"{job.worktree.path} is not ours: {job.worktree.detail}")
+    if job.occupant:
+        return in_use(job)
+    if job.spawn_hold:
+        return Waiting(*job.spawn_hold)
+    if why := task_used_up(job.spec.budget, job.spend):
+        return Waiting(Reason.BUDGET_SPENT, why)
+    if (due := job.not_before) is not None:
+        return Waiting(Reason.BACKOFF, f"{_why(job)}; attempt {job.next_attempt} follows", due)
+    return None
+
+
+def in_use(job: Job) -> Waiting | None:
+    """A process that nobody but its working directory connects with us is never signalled."""
+    if not isinstance(job.occupant, Occupant):
+        return None
+    return Waiting(
+        Reason.WORKTREE_IN_USE, f"process {job.occupant.pid} ({job.occupant.command}) has its working directory there"
+    )
+
+
+def _why(job: Job) -> str:
+    return job.verdict.message if job.verdict else "its worktree vanished"

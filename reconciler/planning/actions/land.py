@@ -1,0 +1,245 @@
+"""The way to the base: a person's approval where one is needed, the checks on the merged tree, then the landing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from reconciler.model.desired import EpicSpec, Review
+from reconciler.model.names import PrNumber, RunId, RunKind, check_subject
+from reconciler.model.observed import Base, Candidate, PullRequest, Task
+from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
+from reconciler.model.reasons import Reason
+from reconciler.planning import messages
+from reconciler.planning.actions.base import Action, Slot, Waiting, Word
+from reconciler.planning.forge_checks import LOOK_AGAIN
+from reconciler.planning.job import PHASES, CheckState, Job
+
+SETTLES_WITHIN = timedelta(minutes=1)
+
+
+def set_aside(job: Job) -> Waiting | None:
+    """Offered work that a person keeps from landing by what they did to its pull request, or that the forge has taken."""
+    pull = job.open_pull
+    if pull is None:
+        return None
+    # That another manifest lands there makes it no work for there.
+    away = pull.base not in (None, job.spec.base) and f"is on its way to {pull.base}, where somebody has put it"
+    why = pull.aside or away
+    return Waiting(Reason.SET_ASIDE, f"#{pull.number} {why}") if why else None
+
+
+def unapproved(job: Job) -> Waiting | None:
+    """Work that a person has to say yes to, pinned to its head."""
+    if job.open_pull is None or job.approved:
+        return None
+    how = f"'reconcile approve {job.task.id}' says yes"
+    if job.protected and job.spec.merge.review is Review.NONE:
+        return Waiting(
+            Reason.PROTECTED_PATHS, f"it changes {', '.join(job.protected[:5])}, which needs a person; {how}"
+        )
+    return Waiting(Reason.AWAITING_APPROVAL, f"its head {job.open_pull.head[:12]} needs a person's approval; {how}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartCheck(Action):
+    """Run the manifest's checks on exactly the tree that would land, in a clean worktree."""
+
+    spec: EpicSpec
+    order: LandOrder
+    n: int
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.order.expected.head, "base": self.order.expected.base, "tree": self.order.expected.tree}
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        pull, candidate = job.open_pull, job.candidate
+        if pull is None or not isinstance(candidate, Candidate):
+            return None
+        match job.check_state:
+            case CheckState.PENDING:
+                return Waiting(
+                    Reason.CHECKS_PENDING, f"checks of the forge: {job.elsewhere.message}", job.elsewhere.until
+                )
+            case CheckState.RUNNING:
+                return Waiting(Reason.CHECKS_RUNNING, f"the checks run on the merged tree {candidate.tree[:12]}")
+            case CheckState.NONE if job.subject is None:
+                return Waiting(
+                    Reason.CHECKS_PENDING, "no check is configured and 'noChecks: block' lets nothing land without one"
+                )
+            case CheckState.NONE:
+                return cls(
+                    manifest=job.spec.name,
+                    task=job.task.id,
+                    reason=Reason.CHECKS_PENDING,
+                    message=f"check #{pull.number} merged into {job.spec.base}",
+                    spec=job.spec,
+                    order=_order(job, pull, candidate),
+                    n=_next_check(job),
+                )
+            case _:
+                return None
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        merge = self.spec.merge
+        tree = self.order.expected.tree
+        subject = check_subject(tree, merge.checks)
+        commit = ports.forge.candidate_commit(self.order)
+        path = ports.workspaces.create_check(subject, self.spec.worktrees.root, commit)
+        ports.runner.start(
+            RunSpec(
+                id=RunId(RunKind.CHECK, subject, self.n),
+                task=self.order.task,
+                manifest=self.spec.name,
+                steps=tuple(("/bin/sh", "-c", command) for command in merge.checks),
+                cwd=path,
+                env={
+                    "RECONCILE_TASK": self.order.task,
+                    "RECONCILE_BASE": self.spec.base,
+                    "BEADS_DIR": f"{self.spec.repository}/.beads",
+                    **self.spec.agent.env,
+                },
+                timeout_s=merge.timeout_s,
+                why=self.reason,
+                base_tip=self.order.expected.base,
+                tree=tree,
+            )
+        )
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Land(Action):
+    """Move the base to the tested tree by compare-and-swap, then close the task."""
+
+    order: LandOrder
+    subject: Task
+
+    uses: ClassVar[Slot | None] = Slot.LANDING
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.order.expected.head, "base": self.order.expected.base, "tree": self.order.expected.tree}
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        pull, candidate = job.open_pull, job.candidate
+        if pull is None or not isinstance(candidate, Candidate) or job.check_state is not CheckState.PASSED:
+            return None
+        if waiting := _by_hand(job, pull) or _withheld(job, pull) or _obstacle(job, candidate):
+            return waiting
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="ChecksPassed" if job.subject else "NoChecks",
+            message=f"land #{pull.number} ({pull.head[:12]}) on {job.spec.base}{_by_chance(pull)}",
+            order=_order(job, pull, candidate),
+            subject=job.task,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        commit = ports.forge.land(self.order)
+        yield closing(self.subject, messages.close_reason(self.order.number, commit), self.order.number)
+
+
+def closing(task: Task, why: str, number: PrNumber | None) -> Change:
+    """Close a landed task; `phase:merged` is written together with the close, and only then.
+
+    The start of a repair took the label of its pull request away: a hint may not outlive the run that gave it.
+    """
+    numbers = frozenset() if number is None else frozenset({f"pr:{number}"})
+    others = {label for label in task.labels if label.startswith("pr:")} - numbers if numbers else set()
+    return Change(
+        task=task.id,
+        expect_status=frozenset({task.status}),
+        status="closed",
+        close_reason=why,
+        add_labels=numbers | {"phase:merged"},
+        remove_labels=frozenset(set(PHASES) - {"phase:merged"}) & task.labels
+        | {label for label in task.labels if label == "needs-human"}
+        | others,
+    )
+
+
+def _by_chance(pull: PullRequest) -> str:
+    """What stays in the log of checks that fail now and then."""
+    flaky = ", ".join(pull.rerun.names) if pull.rerun else ""
+    return f"; flaky: {flaky} passed only when it was run again" if flaky else ""
+
+
+def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:
+    """What a person merges: as the manifest says, until one says 'now', or because their forge lets nobody else."""
+    if isinstance(job.base, Base) and job.base.rules and job.base.rules.queue:
+        return Waiting(Reason.AWAITING_MERGE, f"a person merges it: {job.base.rules.queue}")
+    if not job.manual:
+        return None
+    by_hand = pull.url or f"git merge {pull.head[:12]} by hand"
+    return Waiting(Reason.AWAITING_MERGE, f"a person merges it: 'reconcile merge', or {by_hand}")
+
+
+def _withheld(job: Job, pull: PullRequest) -> Waiting | None:
+    """What the forge wants beside green checks, and only people can give."""
+    if pull.withheld is None:
+        return None
+    return Waiting(
+        Reason.AWAITING_APPROVAL, f"the forge does not merge #{pull.number} yet: {pull.withheld}", _soon(job)
+    )
+
+
+def _soon(job: Job) -> datetime | None:
+    """When to look again at what the forge may not have worked out yet."""
+    pull = job.open_pull
+    fresh = pull and pull.settled_at and job.now - pull.settled_at < SETTLES_WITHIN
+    return job.now + LOOK_AGAIN if fresh else None
+
+
+def _obstacle(job: Job, candidate: Candidate) -> Waiting | None:
+    base = job.base
+    if not isinstance(base, Base):
+        return Waiting(Reason.UNKNOWN, f"{job.spec.base} can't be seen")
+    if base.frozen:
+        return Waiting(Reason.BASE_FROZEN, base.frozen)
+    if base.diverged:
+        return Waiting(Reason.BASE_DIVERGED, base.diverged)
+    if base.checkout is None:
+        return None
+    if base.checkout.busy:
+        return Waiting(Reason.CHECKOUT_IN_THE_WAY, f"{base.checkout.path} is in the middle of a {base.checkout.busy}")
+    touched = overlap(base.checkout.dirty or frozenset(), candidate.changed)
+    if touched:
+        names = ", ".join(touched[:5])
+        return Waiting(
+            Reason.CHECKOUT_IN_THE_WAY,
+            f"{base.checkout.path} has uncommitted changes that landing it would touch: {names}",
+        )
+    return None
+
+
+def overlap(dirty: frozenset[str], changed: frozenset[str]) -> list[str]:
+    """The dirty paths that a landing changes, or stands above or below."""
+    above = {path[:i] for path in changed for i, letter in enumerate(path) if letter == "/"}
+    hit = {path for path in dirty if path in changed or path in above}
+    hit |= {path for path in dirty if any(path[:i] in changed for i, letter in enumerate(path) if letter == "/")}
+    return sorted(hit)
+
+
+def _order(job: Job, pull: PullRequest, candidate: Candidate) -> LandOrder:
+    return LandOrder(
+        task=job.task.id,
+        number=pull.number,
+        title=messages.title(job.task),
+        body=messages.landed_body(job.task),
+        expected=candidate,
+        base=job.spec.base,
+        method=job.spec.merge.method,
+        # One line per base: where one of its manifests pushes, what lands is measured against the remote, and pushed.
+        push=job.spec.merge.push or (isinstance(job.base, Base) and job.base.remote is not None),
+    )
+
+
+def _next_check(job: Job) -> int:
+    return max((run.id.n for run in job.checks), default=0) + 1 if isinstance(job.checks, tuple) else 1

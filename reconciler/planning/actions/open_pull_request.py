@@ -1,0 +1,82 @@
+"""Offer finished work: what its agent left uncommitted is saved, its commits become a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from reconciler.model.names import Sha
+from reconciler.model.observed import Branch, PullRequest, Task
+from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
+from reconciler.planning import messages
+from reconciler.planning.actions.base import Action, Waiting, Word
+from reconciler.planning.forge_checks import LOOK_AGAIN
+from reconciler.planning.job import Job
+
+SHOWS_WITHIN = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPullRequest(Action):
+    subject: Task
+    root: str
+    head: Sha
+    checks: tuple[str, ...] = ()
+    base: str = ""
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.head}
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        if (job.open_pull and not job.unpushed) or not job.last or not isinstance(job.branch, Branch):
+            return None
+        if job.ending is None or job.ending.reason is not None:
+            return None
+        if waiting := _merged_elsewhere(job, job.branch):
+            return waiting
+        count = f"{job.branch.ahead} commit{'s' if job.branch.ahead != 1 else ''}"
+        where = f"push {job.branch.name} with {count} to #{job.number}" if job.unpushed else None
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="AgentDone",
+            message=where or f"offer {count} of {job.branch.name}",
+            subject=job.task,
+            root=job.tree_root,
+            head=job.branch.head,
+            checks=job.spec.merge.checks,
+            base=job.spec.base,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        task = self.subject.id
+        ports.workspaces.salvage(task, self.root)
+        title, body = messages.title(self.subject), messages.body(self.subject, self.checks)
+        number = ports.forge.open(task, self.head, title, body, base=self.base)
+        yield Change(
+            task=task,
+            add_labels=frozenset({"phase:pr_created", f"pr:{number}"}),
+            remove_labels=frozenset(
+                label
+                for label in self.subject.labels
+                if label.startswith(("phase:", "pr:")) and label not in ("phase:pr_created", f"pr:{number}")
+            ),
+        )
+
+
+def _merged_elsewhere(job: Job, branch: Branch) -> Waiting | None:
+    """A forge says that exactly this was merged, and the base does not show it: offered again, it might land twice."""
+    pull = job.pull
+    if not isinstance(pull, PullRequest) or not pull.landed or not job.merged or pull.head != branch.head:
+        return None
+    fresh = pull.closed_at is not None and job.now - pull.closed_at < SHOWS_WITHIN
+    return Waiting(
+        Reason.SET_ASIDE,
+        f"#{pull.number} is merged as {pull.landed[:12]}, but {job.spec.base} does not hold that; "
+        f"'reconcile retry {job.task.id}' offers it anew",
+        job.now + LOOK_AGAIN if fresh else None,
+    )

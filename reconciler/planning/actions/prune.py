@@ -1,0 +1,136 @@
+"""Clear away what a closed task leaves behind, and nothing else: work that is on no base stays on its branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.model.names import Sha, TaskId, branch_of
+from reconciler.model.observed import Branch, Landing, PullRequest, PullState, Salvage, Worktree, WorktreeFault
+from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import holds
+from reconciler.planning.actions.base import Action, Waiting, Word
+from reconciler.planning.job import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveWorktree(Action):
+    """Remove a worktree; what no ref holds is salvaged first. With `check`, the worktree of a check that has ended."""
+
+    subject: TaskId | None
+    root: str
+    check: str | None = None
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        tree = job.worktree
+        if not isinstance(tree, Worktree) or not job.spec.prune.worktrees or tree.fault is WorktreeFault.TAKEN:
+            return None
+        if waiting := holds.in_use(job):
+            return waiting
+        if tree.nested:
+            return Waiting(Reason.NESTED_REPOSITORY, f"{tree.path} holds a repository of its own in {tree.nested}")
+        return cls.of(job, "TaskClosed", "its task is closed")
+
+    @classmethod
+    def of(cls, job: Job, reason: str, why: str) -> RemoveWorktree:
+        """The removal of the job's own worktree."""
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason=reason,
+            message=f"remove its worktree: {why}",
+            subject=job.task.id,
+            root=job.tree_root,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        if self.check is not None:
+            ports.workspaces.remove_check(self.check, self.root)
+        elif self.subject is not None:
+            ports.workspaces.remove(self.subject, self.root)
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteBranch(Action):
+    """Delete a task's branch: on the forge first, where the name of the pull request's branch leads to it."""
+
+    subject: TaskId
+    head: Sha
+    there: bool = False
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        branch = job.branch
+        if not job.spec.prune.branches or not job.spec.merge.delete_branch:
+            return None
+        if there := _on_the_forge(job):
+            return cls(
+                manifest=job.spec.name,
+                task=job.task.id,
+                reason="Landed",
+                message=f"delete {branch_of(job.task.id)} on the forge: all of it is on {job.spec.base}",
+                subject=job.task.id,
+                head=there,
+                there=True,
+            )
+        if not isinstance(branch, Branch):
+            return None
+        if job.worktree is not None or not _held_elsewhere(job, branch):
+            return None
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="Landed",
+            message=f"delete {branch.name}: all of it is on {job.spec.base}",
+            subject=job.task.id,
+            head=branch.head,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        if self.there:
+            ports.forge.drop_branch(self.subject, self.head)
+        else:
+            ports.workspaces.delete_branch(self.subject, self.head)
+        yield from ()
+
+
+def _on_the_forge(job: Job) -> Sha | None:
+    """Where its branch still stands on the forge, once exactly that head has landed."""
+    pull, landing = job.pull, job.landing
+    if not isinstance(pull, PullRequest) or pull.state is PullState.OPEN or pull.left is None:
+        return None
+    landed = {pull.head if pull.landed else None, landing.head if isinstance(landing, Landing) else None}
+    return pull.left if job.landed and pull.left in landed else None
+
+
+def _held_elsewhere(job: Job, branch: Branch) -> bool:
+    """True when deleting the branch loses nothing: the base has its commits, or what was made of exactly this head."""
+    landing = job.landing
+    if isinstance(landing, Landing) and landing.head == branch.head:
+        return True
+    return branch.in_base or job.merged_by_hand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSalvage(Action):
+    """Forget saved work that nobody asked for in 30 days."""
+
+    salvage: Salvage
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.workspaces.drop_salvage(self.salvage)
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushBase(Action):
+    """Push what landed to the base's remote, with a lease."""
+
+    base: str
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.forge.push_base(self.base)
+        yield from ()

@@ -1,0 +1,44 @@
+"""Have the forge run again what was red: once per head, so that chance sends no agent back to work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from reconciler.model.names import PrNumber, Sha
+from reconciler.model.observed import Candidate
+from reconciler.model.ports import Change, Ports
+from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.job import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerunChecks(Action):
+    """Have the workflows of a head that did not end green run once more."""
+
+    number: PrNumber
+    head: Sha
+    workflows: tuple[int, ...]
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.head, "workflows": self.workflows}
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        pull, again = job.open_pull, job.elsewhere.again
+        if pull is None or not again or job.verdict or not isinstance(job.candidate, Candidate):
+            return None
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="NotGreen",
+            message=f"run the checks of #{pull.number} again: {job.elsewhere.message}",
+            number=pull.number,
+            head=pull.head,
+            workflows=again,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.forge.rerun(self.number, self.head, self.workflows)
+        yield from ()

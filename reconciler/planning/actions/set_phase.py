@@ -1,0 +1,70 @@
+"""Keep the labels that people and scripts read in line with what is seen. They decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import RunState, Unknown
+from reconciler.model.ports import Change, Ports
+from reconciler.planning.actions.base import Action
+from reconciler.planning.job import PHASES, Job, left_over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPhase(Action):
+    subject: TaskId
+    add: frozenset[str]
+    remove: frozenset[str]
+
+    @classmethod
+    def due(cls, job: Job) -> SetPhase | None:
+        if not job.task.labels and job.phase is None:
+            return None  # most tasks: nothing was done for them yet
+        if any(isinstance(source, Unknown) for source in (job.runs, job.branch, job.pull, job.landing)):
+            return None
+        if job.reopened:
+            return None  # the label is the evidence: `RetryTask` records it before it goes
+        if job.live and job.live.state is RunState.ENDING:
+            return None  # what its agent wrote last is told from what people wrote by when that was
+        wanted, unwanted = _wanted(job), _unwanted(job)
+        if job.done and not job.landed and not job.live:
+            wanted, unwanted = frozenset(), left_over(job.task)
+        add, remove = wanted - job.task.labels, (unwanted - wanted) & job.task.labels
+        if not add and not remove:
+            return None
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="Seen",
+            message="set " + ", ".join([*sorted(add), *(f"no {label}" for label in sorted(remove))]),
+            subject=job.task.id,
+            add=add,
+            remove=remove,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        yield Change(task=self.subject, add_labels=self.add, remove_labels=self.remove)
+
+
+def _wanted(job: Job) -> frozenset[str]:
+    if job.hint and job.live:
+        return frozenset()  # what it says of itself is left alone while it lives
+    present = [phase for phase in PHASES if phase in job.task.labels and phase != "phase:merged"]
+    phase = job.phase or (present[-1] if present else None)
+    if job.task.closed and phase != "phase:merged":
+        return frozenset()
+    labels = {phase} if phase else set()
+    if job.open_pull and not job.live:
+        labels.add(f"pr:{job.open_pull.number}")
+    return frozenset(labels)
+
+
+def _unwanted(job: Job) -> frozenset[str]:
+    if (job.hint and job.live) or (job.task.closed and not job.landed):
+        return frozenset()
+    numbers = (
+        {label for label in job.task.labels if label.startswith("pr:")} if job.open_pull and not job.live else set()
+    )
+    return frozenset({*PHASES, *numbers})

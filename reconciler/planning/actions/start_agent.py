@@ -1,0 +1,207 @@
+"""Give a ready task an agent, or give it another one when the last did not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.names import RunId, RunKind, Sha, branch_of
+from reconciler.model.observed import Branch, PullRequest, PullState, Run, Task
+from reconciler.model.ports import Assignment, Change, Place, Ports, RunSpec, SlotBound
+from reconciler.model.reasons import Reason
+from reconciler.planning import prompts
+from reconciler.planning.actions import holds
+from reconciler.planning.actions.base import Action, Slot, Word
+from reconciler.planning.job import PHASES, Job
+
+FEEDBACK_LOG_CHARS = 8000
+LEAST_USD = 0.01
+# What an agent needs that pushes its branch and opens its pull request by itself.
+PUSHING = (
+    "GH_TOKEN",
+    "GITHUB_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "GH_HOST",
+    "GH_CONFIG_DIR",
+    "SSH_AUTH_SOCK",
+    "GIT_SSH_COMMAND",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartAgent(Action):
+    """Claim the task, give it a worktree, start a run in it."""
+
+    spec: EpicSpec
+    subject: Task
+    us: str
+    n: int
+    attempt: int
+    base_tip: Sha
+    baseline: Sha | None
+    epic: str
+    evidence_run: RunId | None = None
+    model: str | None = None
+    session: str | None = None
+    usd: float | None = None  # what it may spend
+
+    uses: ClassVar[Slot | None] = Slot.AGENT
+
+    @property
+    def run(self) -> RunId:
+        """The run that it starts."""
+        return RunId(RunKind.WORK, self.subject.id, self.n)
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {
+            "attempt": self.attempt,
+            "run": str(self.run),
+            "base": self.base_tip,
+            **({"model": self.model} if self.model else {}),
+            **({"session": self.session} if self.session else {}),
+        }
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        if job.open_pull or job.last:
+            return None
+        if waiting := holds.not_ready(job) or holds.not_now(job):
+            return waiting
+        return cls._of(job, Reason.READY, "its dependencies are closed and nothing is in its way")
+
+    @classmethod
+    def _of(cls, job: Job, reason: Reason, message: str, evidence_run: RunId | None = None) -> Self:
+        assert job.base_head is not None  # `not_now` has waited for it
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason=reason,
+            message=f"start attempt {job.next_attempt}: {message}",
+            spec=job.spec,
+            subject=job.task,
+            us=job.us,
+            n=job.next_n,
+            attempt=job.next_attempt,
+            base_tip=job.base_head,
+            baseline=_baseline(job, reason),
+            epic=job.epic or "",
+            evidence_run=evidence_run,
+            model=job.spec.agent.model_for(job.task.labels),
+            session=job.session,
+            usd=_allowance(job),
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        task = self.subject
+        stale = {label for label in task.labels if label in PHASES or label.startswith("pr:")}
+        yield Change(
+            task=task.id,
+            expect_status=frozenset({task.status}),
+            expect_assignee=frozenset({"", self.us}),
+            status="in_progress",
+            assignee=self.us,
+            add_labels=frozenset({"phase:spawned"}),
+            remove_labels=frozenset(stale - {"phase:spawned"}),
+        )
+        place = ports.workspaces.create(task.id, self.spec, self.base_tip)
+        log = ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS) if self.evidence_run else ""
+        ports.runner.start(self._run_spec(ports, place, log))
+
+    def _run_spec(self, ports: Ports, place: Place, log: str) -> RunSpec:
+        spec = self.spec.agent
+        values = {
+            "task": self.subject.id,
+            "epic": self.epic,
+            "branch": branch_of(self.subject.id),
+            "base": self.spec.base,
+            "worktree": place.path,
+            "attempt": str(self.attempt),
+            "prompt_file": ports.runner.prompt_path(self.run),
+        }
+        told = self.reason != Reason.READY
+        feedback = prompts.feedback(Reason(self.reason), self.message, log, self.spec.base) if told else ""
+        setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
+        given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)
+        started = ports.agents[spec.kind].invocation(spec, given)
+        return RunSpec(
+            id=self.run,
+            task=self.subject.id,
+            manifest=self.spec.name,
+            steps=(*setup, *started.before, started.argv),
+            cwd=place.path,
+            setup_steps=len(setup),
+            ready_marker=place.ready_marker,
+            unlock=place.lock_file,
+            env={
+                "RECONCILE_TASK": self.subject.id,
+                "RECONCILE_EPIC": self.epic,
+                "RECONCILE_BRANCH": branch_of(self.subject.id),
+                "RECONCILE_BASE": self.spec.base,
+                "RECONCILE_ATTEMPT": str(self.attempt),
+                **self._for_beads(),
+                **started.env,
+                **spec.env,
+            },
+            pass_env=(*started.pass_env, *spec.pass_env, *(PUSHING if spec.opens_pull_request else ())),
+            prompt=prompts.render(ports.prompts.template(self.spec), self.subject, values, feedback),
+            timeout_s=spec.timeout_s,
+            stuck_after_s=spec.stuck_after_s,
+            slot=SlotBound(manifest=self.spec.name, most=self.spec.max_agents),
+            attempt=self.attempt,
+            why=self.reason,
+            baseline=self.baseline or place.head,
+            base_tip=self.base_tip if self.reason == Reason.CONFLICT else None,
+            agent=spec.kind,
+            prompt_on_stdin=started.prompt_on_stdin,
+        )
+
+    def _for_beads(self) -> dict[str, str]:
+        """What lets an agent's own `bd` work on its task: the right database, in the name that holds the claim."""
+        return {
+            "BEADS_DIR": f"{self.spec.repository}/.beads",
+            "BD_ACTOR": self.us,
+            "BEADS_ACTOR": self.us,
+            "BEADS_NO_DAEMON": "1",  # one would outlive the run, or be ended with it
+            "CLAUDE_SESSION_ID": str(self.run),  # what Beads notes of who closes a task
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartAgent(StartAgent):
+    """Another attempt in the same worktree, told why the last one did not do."""
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        verdict = job.verdict
+        if verdict is None or verdict.reason is None:
+            return None
+        if waiting := holds.not_ready(job) or holds.not_now(job):
+            return waiting
+        return cls._of(job, verdict.reason, verdict.message, _evidence(job, verdict.reason))
+
+
+def _baseline(job: Job, reason: Reason) -> Sha | None:
+    """The head after which commits are new: where the task or its last feedback began, not where a crash interrupted."""
+    if reason in (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT):
+        return job.branch.head if isinstance(job.branch, Branch) else None
+    if job.last:
+        return job.last.baseline
+    if not isinstance(job.branch, Branch) or not job.branch.ahead:
+        return None
+    if isinstance(job.pull, PullRequest) and job.pull.state is PullState.MERGED and job.pull.head == job.branch.head:
+        return job.branch.head  # squashed onto the base already: offered again, it would land twice
+    return job.base_head  # commits of an earlier life are work to offer, not something to start from
+
+
+def _evidence(job: Job, reason: Reason) -> RunId | None:
+    run: Run | None = job.checks_last if reason is Reason.CHECKS_FAILED else job.last
+    return run.id if run and reason is not Reason.CHANGES_REQUESTED and reason is not Reason.CONFLICT else None
+
+
+def _allowance(job: Job) -> float | None:
+    """What is left of what the task may cost. One that has nothing left is not started, but what is left can be little."""
+    most = job.spec.budget.usd_per_task
+    return None if most is None else max(most - job.spend.usd, LEAST_USD)

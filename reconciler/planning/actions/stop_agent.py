@@ -1,0 +1,67 @@
+"""Stop an agent that must not go on: its task was closed, taken or stopped, or it said that it is done and stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.model.names import RunId
+from reconciler.model.observed import Run, RunState, StopWhy
+from reconciler.model.ports import Change, Ports
+from reconciler.planning.actions import holds
+from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.job import STOPPED, TAKEN, Job
+
+SWEPT = timedelta(seconds=3)  # by then what supervised it has swept up after it, or was killed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAgent(Action):
+    run: RunId
+    why: StopWhy
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        run = job.live
+        if run is None:
+            return None
+        if job.failure and job.failure.action == cls.__name__ and (waiting := holds.resting(job)):
+            return waiting
+        task = job.task
+        if job.hint and job.now - job.hint >= holds.LINGER:
+            return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "said that it is done 60 s ago and still runs")
+        if task.closed and not job.hint:
+            return cls._of(job, run.id, StopWhy.CLOSED, "TaskClosed", "its task was closed")
+        if STOPPED in task.labels:
+            return cls._of(job, run.id, StopWhy.PERSON, "Stopped", "a person stopped it")
+        if TAKEN in task.labels:
+            return cls._of(job, run.id, StopWhy.PERSON, "Taken", "a person took its task over")
+        if task.assignee not in ("", job.us):
+            return cls._of(
+                job, run.id, StopWhy.PERSON, "AssignedElsewhere", f"its task was assigned to {task.assignee}"
+            )
+        if run.state is RunState.ENDING and _left_alone(run, job.now):
+            return cls._of(
+                job,
+                run.id,
+                (run.exit and run.exit.stop) or StopWhy.PERSON,
+                "Leftovers",
+                "it ended, but processes of it still live",
+            )
+        return None
+
+    @classmethod
+    def _of(cls, job: Job, run: RunId, why: StopWhy, reason: str, message: str) -> StopAgent:
+        return cls(
+            manifest=job.spec.name, task=job.task.id, reason=reason, message=f"stop {run}: {message}", run=run, why=why
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.runner.stop(self.run, self.why)
+        yield from ()
+
+
+def _left_alone(run: Run, now: datetime) -> bool:
+    """True when nobody ends what lives of a run: its supervisor is dead, or had its time."""
+    return run.pid is None if run.exit is None else now - run.exit.at > SWEPT

@@ -1,0 +1,46 @@
+"""Bring the base into a branch: where the forge merges nothing that lacks it, or tests nothing but what has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from reconciler.model.names import PrNumber, Sha
+from reconciler.model.observed import Candidate
+from reconciler.model.ports import Change, Ports
+from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.job import CheckState, Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateBranch(Action):
+    """Have the forge merge the base into a pull request. All that is left to it is to be green with the base in it."""
+
+    number: PrNumber
+    head: Sha
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.head}
+
+    @classmethod
+    def due(cls, job: Job) -> Word:
+        pull = job.open_pull
+        if pull is None or not job.apart or not isinstance(job.candidate, Candidate):
+            return None
+        # Every landing makes all others outdated: what would not land yet anyway would only be checked once more.
+        if job.check_state is not CheckState.PASSED or (not pull.lacks_base and (job.manual or pull.withheld)):
+            return None
+        why = "the forge merges only what has it" if pull.lacks_base else "its checks ran without it"
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason="Outdated",
+            message=f"merge {job.spec.base} into #{pull.number}: {why}",
+            number=pull.number,
+            head=pull.head,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.forge.update(self.number, self.head)
+        yield from ()

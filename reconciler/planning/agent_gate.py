@@ -1,0 +1,177 @@
+"""Why no agent of a manifest may start at all: its program, its account or its budget stands in the way. Pure.
+
+All of it is read off the records of runs, so that a restart changes nothing about it. What a person does about it, a
+changed manifest or a `retry`, ends every pause but that of the budget, which ends when it is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.observed import Cause, Observed, Run, Unknown
+from reconciler.model.reasons import Reason
+from reconciler.model.report import Fault
+from reconciler.planning import run_results
+from reconciler.planning.budget import Spend, spent, used_up
+from reconciler.planning.logins import how
+
+BREAKER_RUNS = 3
+BREAKER_SPAN = timedelta(minutes=2)
+BREAKER_QUICK = timedelta(seconds=10)
+LIMIT_MOST = timedelta(days=8)  # the longest limits are of a week; a date beyond is no date
+WORDED_MOST = timedelta(hours=5)  # the usual limits are of five hours; a longer one is met again, by one agent
+
+Hold = tuple[Reason, str, datetime | None]
+
+
+def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
+    """Why no agent of this manifest may start at all."""
+    if missing := observed.agents_missing.get(spec.name):
+        return Reason.AGENT_UNAVAILABLE, missing, None
+    if words := used_up(spec.budget, spend_of(spec, observed)):
+        return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
+    ended = sorted(_ended_runs(spec, observed), key=_end, reverse=True)
+    return _limited(spec, ended, observed.at) or _broken(ended, observed) or _resting(spec, ended, observed.at)
+
+
+def spend_of(spec: EpicSpec, observed: Observed) -> Spend:
+    """What all runs of a manifest have used, whenever they were, also of tasks that are gone."""
+    if isinstance(observed.runs, Unknown):
+        return Spend()
+    return spent(run for runs in observed.runs.values() for run in runs if run.manifest == spec.name)
+
+
+def last_trouble(spec: EpicSpec, runs: Iterable[Run]) -> Run | None:
+    """The newest run of a manifest to have ended, where it met what no other agent would get past either."""
+    ended = [run for run in runs if run.manifest == spec.name and run.agent and run.exit is not None]
+    last = max(ended, key=_end, default=None)
+    return last if last and (last.unavailable or (last.report and last.report.fault is Fault.USAGE_LIMIT)) else None
+
+
+def _limited(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
+    """The usage limit that is lifted last decides, for all tasks: they share the account."""
+    dated = [(until, run) for run in ended if (until := _lifted(run)) and not _from_the_future(run, spec, now)]
+    if not dated:
+        return None
+    until, run = max(dated, key=lambda each: each[0])
+    return (Reason.USAGE_LIMIT, why(spec, run), until) if until > now else None
+
+
+def _lifted(run: Run) -> datetime | None:
+    """When the limit that a run met is lifted, where it said so and that can be: not for long on the word of a sentence."""
+    report, ended = run.report, _end(run)
+    if report is None or report.fault is not Fault.USAGE_LIMIT or report.retry_at is None:
+        return None
+    if not ended < report.retry_at <= ended + LIMIT_MOST:
+        return None
+    return min(report.retry_at, ended + WORDED_MOST) if report.worded else report.retry_at
+
+
+def _resting(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
+    """What the newest run met, the others would meet. What may pass by itself is asked for soon, then ever less often."""
+    if not ended or not (ended[0].unavailable or _passing(ended[0])) or _from_the_future(ended[0], spec, now):
+        return None
+    agent, last = spec.agent, ended[0]
+    doublings = min(_in_a_row(ended) - 1, 30)
+    rest_s = min(agent.backoff_initial_s * 2**doublings, agent.backoff_max_s) if _passing(last) else agent.backoff_max_s
+    until = min(_end(last), now) + timedelta(seconds=rest_s)
+    if until <= now:
+        return None
+    limit = last.report is not None and last.report.fault is Fault.USAGE_LIMIT
+    return Reason.USAGE_LIMIT if limit else Reason.AGENT_UNAVAILABLE, why(spec, last), until
+
+
+def _passing(run: Run) -> bool:
+    """True for an end of which nobody can say when it would not be met again: it may be within seconds."""
+    report = run.report
+    if report is None:
+        return False
+    return report.fault is Fault.NETWORK or (report.fault is Fault.USAGE_LIMIT and _lifted(run) is None)
+
+
+def _in_a_row(ended: list[Run]) -> int:
+    """How often one after the other the agents have met what may pass; those that ran side by side have met it once."""
+    times, began = 0, None
+    for run in ended:
+        if not _passing(run):
+            break
+        if began is None or _end(run) <= began:
+            times, began = times + 1, run.started_at
+    return times
+
+
+def why(spec: EpicSpec, run: Run) -> str:
+    """What stands in the way of all agents, by the run that met it, and what a person can do."""
+    agent, report = spec.agent.kind, run.report
+    said = f": {report.said}" if report and report.said else ""
+    again = f"'reconcile retry {run.task}'"
+    match report.fault if report else None:
+        case Fault.USAGE_LIMIT:
+            return f"the usage limit of {agent} is reached{said}; {again} tries before it is lifted"
+        case Fault.NETWORK:
+            return f"{agent} can't reach its model{said}; {again} tries at once"
+        case Fault.UNAVAILABLE:
+            mend = how(agent) or "mend that"
+            return f"{agent} can't work{said}; {mend}, then {again}"
+        case _:
+            return f"{spec.agent.program!r} could not be started the last time; mend that, then {again}"
+
+
+def _from_the_future(run: Run, spec: EpicSpec, now: datetime) -> bool:
+    """True where the clock was set back since a run ended: nobody knows how long ago that was."""
+    return _end(run) > now + timedelta(seconds=spec.agent.backoff_max_s)
+
+
+def _broken(ended: list[Run], observed: Observed) -> Hold | None:
+    newest = ended[:BREAKER_RUNS]
+    if len(newest) < BREAKER_RUNS or not all(_quick_failure(run, observed) for run in newest):
+        return None
+    tasks = {run.task for run in newest}
+    if len(tasks) < BREAKER_RUNS or _end(newest[0]) - _end(newest[-1]) > BREAKER_SPAN:
+        return None
+    return (
+        Reason.AGENT_BROKEN,
+        (
+            f"the agents of {', '.join(sorted(tasks))} failed within 10 s of their start; "
+            "mend the agent's command, then 'reconcile retry' one of them or change the manifest"
+        ),
+        None,
+    )
+
+
+def _ended_runs(spec: EpicSpec, observed: Observed) -> list[Run]:
+    """The ended work runs of the manifest since it was recorded or one of its tasks was retried."""
+    if isinstance(observed.runs, Unknown):
+        return []
+    after = max([spec.recorded_at, *(since.at for since in observed.since.values())])
+    return [
+        run
+        for runs in observed.runs.values()
+        for run in runs
+        if run.manifest == spec.name and run.exit is not None and run.exit.at > after
+    ]
+
+
+def _end(run: Run) -> datetime:
+    assert run.exit is not None  # as `_ended_runs` has seen to
+    return run.exit.at
+
+
+def _quick_failure(run: Run, observed: Observed) -> bool:
+    record = run.exit
+    if record is None or record.cause is not Cause.EXITED or run.started_at is None:
+        return False
+    if record.well and not (run_results.mute(run) and _without_commits(run, observed)):
+        return False
+    if run.report and run.report.blameless:
+        return False  # has a pause of its own
+    return record.stop is None and record.at - run.started_at <= BREAKER_QUICK
+
+
+def _without_commits(run: Run, observed: Observed) -> bool:
+    if isinstance(observed.branches, Unknown):
+        return False
+    branch = observed.branches.get(run.task)
+    return branch is not None and branch.ahead == 0

@@ -1,0 +1,64 @@
+"""What runs have used, and what that means to a budget. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from reconciler.model.desired import AgentKind, Budget
+from reconciler.model.observed import Run
+from reconciler.model.report import Report
+
+TELLING = frozenset(kind for kind in AgentKind if kind.tells_cost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What was used at least. `untold`: runs that were to say what they cost and could not, because they were killed."""
+
+    usd: float = 0.0
+    tokens: int = 0
+    untold: int = 0
+
+
+def spent(runs: Iterable[Run]) -> Spend:
+    """What these runs have used; one that is alive says so when it ends."""
+    usd, tokens, untold = 0.0, 0, 0
+    so_far: dict[str, tuple[float, int]] = {}  # of sessions of which the last run tells for all before it
+    for run in runs:
+        if run.alive or not run.started:
+            continue
+        told = run.report or Report()
+        untold += told.usd is None and run.agent in TELLING
+        before = so_far.get(told.session or "", (0.0, 0)) if told.of_session else (0.0, 0)
+        used = max(told.usd or 0.0, before[0]), max(told.tokens or 0, before[1])
+        usd, tokens = usd + used[0] - before[0], tokens + used[1] - before[1]
+        if told.of_session and told.session:
+            so_far[told.session] = used
+    return Spend(usd=usd, tokens=tokens, untold=untold)
+
+
+def used_up(budget: Budget, spend: Spend) -> str | None:
+    """What of a manifest's budget is used up, in words; None where nothing is."""
+    return next((words for words, used, most in _measured(budget, spend) if used >= most), None)
+
+
+def running_low(budget: Budget, spend: Spend) -> str | None:
+    """What of a manifest's budget is nearly used up, in words; None where nothing is."""
+    low = (words for words, used, most in _measured(budget, spend) if used >= most * budget.warn_at)
+    return next(low, None)
+
+
+def task_used_up(budget: Budget, spend: Spend) -> str | None:
+    """Why a task may not cost any more, in words; None where it may."""
+    most = budget.usd_per_task
+    if most is None or spend.usd < most:
+        return None
+    return f"it has cost ${spend.usd:.2f} of the ${most:.2f} that a task may cost; raise budget.usdPerTask to go on"
+
+
+def _measured(budget: Budget, spend: Spend) -> Iterator[tuple[str, float, float]]:
+    if budget.usd is not None:
+        yield f"${spend.usd:.2f} of ${budget.usd:.2f} are spent", spend.usd, budget.usd
+    if budget.tokens is not None:
+        yield f"{spend.tokens} of {budget.tokens} tokens are used", spend.tokens, budget.tokens

@@ -1,0 +1,175 @@
+"""What the checks that a forge ran say about a head, under its rules and the manifest's. Pure.
+
+No check at all is not green, and neither is one that was asked for and has not shown up: between a push and the first
+check there is a moment in which everything looks fine. And one red run is not red: where the forge can run it again, it
+is, once, before an agent is sent to mend what may have been chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from reconciler.model.desired import MergePolicy, NoChecks
+from reconciler.model.observed import CheckResult, ForgeCheck, PullRequest, Rules
+
+LOOK_AGAIN = timedelta(seconds=15)
+SHOWS_UP_WITHIN = timedelta(minutes=10)
+NONE_WITHIN = timedelta(seconds=30)
+NEXT_WITHIN = timedelta(seconds=10)  # after the end of one check, for another that waits for it
+STARTS_WITHIN = timedelta(minutes=2)  # after it was asked to run again; else that went astray
+ASKED_MOST = 3
+OVER_WITHIN = timedelta(hours=1)  # after the end of one check, for the rest of its workflow
+OUTAGE_WITHIN = timedelta(minutes=30)
+OUTAGE_FROM = 3  # pull requests that a check fails on one after the other, and none that it passes on
+NAMED_MOST = 5
+_NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a forge's checks come to. `until`: by then they may say more, without a person. `again`: the workflows that
+    are to be run once more before it counts.
+    """
+
+    result: CheckResult
+    message: str = ""
+    until: datetime | None = None
+    again: tuple[int, ...] = ()
+
+
+GREEN = Judged(CheckResult.PASSED)
+
+
+def judged(
+    pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: datetime, outages: Collection[str] = ()
+) -> Judged:
+    """What is known about the head of a pull request; always green on a forge that runs no checks."""
+    if pull.checks is None:
+        return GREEN
+    required = policy.required_checks or (rules.required if rules else ())
+    since = min(pull.seen_at or now, now)
+    if required:
+        found = _required(required, pull.checks, since, now)
+    else:
+        found = _whatever_shows(pull, since, now) if pull.checks else _none(policy, since, now)
+    bad = [c for c in pull.checks if c.result in _NOT_GREEN and (c.name in required or not required)]
+    failed = {check.name for check in bad if check.result is CheckResult.FAILED}
+    if found.result not in _NOT_GREEN or not bad:
+        return found
+    if failed and rules and failed <= rules.red:
+        # Nobody's fault: only what is green, and so mends the base, goes on.
+        return Judged(CheckResult.VOID, f"red on the base itself, which is to be mended first: {_named(failed)}")
+    if failed and failed <= set(outages):
+        return Judged(
+            CheckResult.VOID,
+            f"{_named(failed)} fails on {OUTAGE_FROM} pull requests or more and passes on none: an outage?",
+            now + LOOK_AGAIN,
+        )
+    return _run_twice(found, bad, pull, now)
+
+
+def outages(pulls: Iterable[PullRequest], now: datetime) -> frozenset[str]:
+    """The checks that failed on one pull request after the other lately, and since then passed on none."""
+    lately: dict[str, list[tuple[datetime, CheckResult]]] = {}
+    for pull in pulls:
+        if pull.settled_at is None or abs(now - pull.settled_at) > OUTAGE_WITHIN:
+            continue
+        for check in pull.checks or ():
+            lately.setdefault(check.name, []).append((pull.settled_at, check.result))
+    return frozenset(name for name, ends in lately.items() if _only_failures(ends))
+
+
+def _only_failures(ends: Sequence[tuple[datetime, CheckResult]]) -> bool:
+    failed = [at for at, result in ends if result is CheckResult.FAILED]
+    passed = [at for at, result in ends if result is CheckResult.PASSED]
+    return len(failed) >= OUTAGE_FROM and not any(at >= min(failed) for at in passed)
+
+
+def _run_twice(found: Judged, bad: Sequence[ForgeCheck], pull: PullRequest, now: datetime) -> Judged:
+    rerun = pull.rerun
+    workflows = {check.workflow for check in bad if check.workflow is not None}
+    others = any(check.workflow is None for check in bad if check.result is CheckResult.FAILED)
+    astray = rerun is not None and any(check.number in rerun.after for check in bad)
+    if rerun and astray and timedelta() <= now - rerun.at < STARTS_WITHIN:
+        return Judged(CheckResult.PENDING, f"to run again: {_named(check.name for check in bad)}", now + LOOK_AGAIN)
+    if workflows and not others and (rerun is None or (astray and rerun.times < ASKED_MOST)):
+        message = f"{found.message}; it runs once more, as that may be chance"
+        if rest := _at_work(workflows, pull, now):
+            return Judged(
+                CheckResult.PENDING, f"{message}, once its workflow is over: {_named(rest)}", now + LOOK_AGAIN
+            )
+        return Judged(CheckResult.PENDING, message, again=tuple(sorted(workflows)))
+    if rerun and rerun.names and found.result is CheckResult.FAILED and not astray:
+        return replace(found, message=f"{found.message} (also when it was run again)")
+    return found
+
+
+def _at_work(workflows: Collection[int | None], pull: PullRequest, now: datetime) -> list[str]:
+    """What still runs in these workflows: the forge runs nothing of one again before all of it is over.
+
+    One that waits for a person, or for a machine that nobody has, is not waited for.
+    """
+    if pull.settled_at and now - pull.settled_at > OVER_WITHIN:
+        return []
+    return [c.name for c in pull.checks or () if c.workflow in workflows and c.result is CheckResult.PENDING]
+
+
+def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime) -> Judged:
+    there = [check for check in checks if check.name in names]
+    absent = tuple(name for name in names if name not in {check.name for check in there})
+    if any(check.result is CheckResult.FAILED for check in there) or not absent:
+        return _all(there, now)
+    if now - since > SHOWS_UP_WITHIN:
+        return Judged(
+            CheckResult.VOID,
+            f"required, and not there after {SHOWS_UP_WITHIN.seconds // 60} minutes: {_named(absent)} "
+            "(renamed, or kept away by a path filter?)",
+        )
+    return Judged(CheckResult.PENDING, f"not there yet: {_named(absent)}", now + LOOK_AGAIN)
+
+
+def _whatever_shows(pull: PullRequest, since: datetime, now: datetime) -> Judged:
+    """Where nobody says which checks there are: green only once those that are slow to show up had the time to."""
+    checks = pull.checks or ()
+    found = _all(checks, now)
+    ended = timedelta() <= now - pull.settled_at < NEXT_WITHIN if pull.settled_at else False
+    if found.result is not CheckResult.PASSED or (now - since > NONE_WITHIN and not ended):
+        return found
+    return Judged(CheckResult.PENDING, "all green so far, others may still show up", now + LOOK_AGAIN)
+
+
+def _all(checks: Sequence[ForgeCheck], now: datetime) -> Judged:
+    by = {result: [check for check in checks if check.result is result] for result in CheckResult}
+    if failed := by[CheckResult.FAILED]:
+        return Judged(CheckResult.FAILED, "; ".join(map(_told, failed[:NAMED_MOST])))
+    if pending := by[CheckResult.PENDING]:
+        names = _named(check.name for check in pending)
+        return Judged(CheckResult.PENDING, f"{len(pending)} of {len(checks)} not over: {names}", now + LOOK_AGAIN)
+    if void := by[CheckResult.VOID]:
+        return Judged(
+            CheckResult.VOID, f"ended without a verdict: {_named(check.name for check in void)}; run them again"
+        )
+    return GREEN
+
+
+def _none(policy: MergePolicy, since: datetime, now: datetime) -> Judged:
+    if now - since <= NONE_WITHIN:
+        return Judged(CheckResult.PENDING, "no check is there yet", now + LOOK_AGAIN)
+    if policy.checks or policy.no_checks is NoChecks.ALLOW:
+        return GREEN  # those that we run ourselves are left, or the manifest wants none
+    return Judged(
+        CheckResult.VOID,
+        "no check runs on it, and none is not green: write 'mergePolicy.checks', or 'noChecks: allow'",
+    )
+
+
+def _told(check: ForgeCheck) -> str:
+    parts = (check.name, f"({check.url})" if check.url else "", f"- {check.summary}" if check.summary else "")
+    return " ".join(part for part in parts if part)
+
+
+def _named(names: Iterable[str]) -> str:
+    listed = sorted(set(names))
+    return ", ".join(listed[:NAMED_MOST]) + (" …" if len(listed) > NAMED_MOST else "")

@@ -1,0 +1,111 @@
+"""What follows from how tasks depend on each other: epics, their children, and what keeps a task from starting. Pure.
+
+Every rule is computed from the whole graph, for every tracker alike, and walked without recursion: the edges come from
+outside, so chains may be as long as the store and lead back to where they began.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Graph, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """A graph with what follows from its edges, computed once, when first asked for."""
+
+    graph: Graph
+
+    @cached_property
+    def children(self) -> Mapping[TaskId, tuple[TaskId, ...]]:
+        """The children of every task that has some, closed ones too, sorted."""
+        found: dict[TaskId, list[TaskId]] = defaultdict(list)
+        for task in sorted(self.graph):
+            for parent in self.parents(task):
+                found[parent].append(task)
+        return {parent: tuple(children) for parent, children in found.items()}
+
+    def parents(self, task: TaskId) -> tuple[TaskId, ...]:
+        """What a task is a child of. `x.3` without any parent is a child of `x`: old Beads wrote no edge for it."""
+        named = self.graph[task].parents
+        if len(named) == 1 and named[0] != task:
+            return named
+        if named:
+            return tuple(parent for parent in dict.fromkeys(named) if parent != task)
+        parent, _, number = task.rpartition(".")
+        return (TaskId(parent),) if number.isdecimal() and parent in self.graph else ()
+
+    def is_epic(self, task: TaskId) -> bool:
+        """True for what is never work itself: it is called an epic, or has children."""
+        return task in self.children or (task in self.graph and self.graph[task].type == "epic")
+
+    def descendants(self, epic: TaskId) -> tuple[TaskId, ...]:
+        """The children of `epic`, their children and so on, sorted; never `epic` itself."""
+        found = {epic}
+        pending = [epic]
+        while pending:
+            new = set(self.children.get(pending.pop(), ())) - found
+            found |= new
+            pending += new
+        return tuple(sorted(found - {epic}))
+
+    def blocked_by(self, task: TaskId) -> tuple[TaskId, ...]:
+        """The tasks that keep `task` from starting, sorted; empty when nothing does.
+
+        They are unclosed, or spawners that it waits for and that have unclosed children. Where nothing blocks the task
+        itself it is what blocks the nearest of its blocked parents: an epic that waits holds back everything below it,
+        while one that is merely open holds back nothing.
+        """
+        return self._blocked.get(task, ())
+
+    @cached_property
+    def _blocked(self) -> Mapping[TaskId, tuple[TaskId, ...]]:
+        blocked = {task: by for task in sorted(self.graph) if (by := self._own_blockers(self.graph[task]))}
+        pending = deque(blocked)
+        while pending:
+            parent = pending.popleft()
+            for child in self.children.get(parent, ()):
+                if child not in blocked:
+                    blocked[child] = blocked[parent]  # the same tuple: a long chain costs no more than its links
+                    pending.append(child)
+        return blocked
+
+    def _own_blockers(self, task: Task) -> tuple[TaskId, ...]:
+        if not task.blockers and not task.waits_for:
+            return ()
+        spawners = {id for id in task.waits_for if id in self.graph and id in self._busy}
+        return tuple(sorted({id for id in task.blockers if self._holds_back(id)} | spawners))
+
+    @cached_property
+    def _busy(self) -> frozenset[TaskId]:
+        """The tasks of whose children one is not closed."""
+        return frozenset(task for task, children in self.children.items() if any(map(self._holds_back, children)))
+
+    def _holds_back(self, task: TaskId) -> bool:
+        """True for a task that exists and is not closed, whatever else its status says. What is pinned never closes."""
+        found = self.graph.get(task)
+        return found is not None and not found.closed and found.status != "pinned"
+
+
+def order(task: Task) -> tuple[int, datetime, TaskId]:
+    """The key by which the most urgent task comes first."""
+    return task.priority, task.created_at, task.id
+
+
+def ready(graph: Graph, now: datetime) -> tuple[Task, ...]:
+    """The tasks that could be started at `now`, most urgent first."""
+    index = Index(graph)
+    return tuple(sorted((task for task in graph.values() if _may_start(task, index, now)), key=order))
+
+
+def _may_start(task: Task, index: Index, now: datetime) -> bool:
+    deferred = task.defer_until is not None and task.defer_until > now
+    if task.status != "open" or task.held_back or deferred:
+        return False
+    return not index.is_epic(task.id) and not index.blocked_by(task.id)

@@ -1,0 +1,537 @@
+"""A job: one task with everything that was found to belong to it, and what follows from that without deciding anything.
+
+Pure. The questions asked here ("how did the last attempt end?", "has it landed?", "how many attempts were used?") are
+asked by several actions; what to do about the answers is theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache, cached_property
+
+from reconciler.model.desired import EpicSpec, MergeMode, NoChecks, Review
+from reconciler.model.names import PrNumber, Sha, TaskId, check_subject
+from reconciler.model.observed import (
+    Base,
+    Branch,
+    Candidate,
+    Cause,
+    CheckResult,
+    Conflict,
+    Failure,
+    Landing,
+    Occupant,
+    PullRequest,
+    PullState,
+    Run,
+    RunState,
+    Since,
+    Standing,
+    StopWhy,
+    Task,
+    Unknown,
+    Worktree,
+)
+from reconciler.model.reasons import Reason
+from reconciler.model.report import Fault
+from reconciler.planning import forge_checks, run_results
+from reconciler.planning.budget import Spend, spent, task_used_up
+from reconciler.planning.forge_checks import Judged
+from reconciler.planning.run_results import Ending
+
+PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", "phase:merged")
+NEEDS_HUMAN = "needs-human"
+STOPPED = "reconcile:stopped"
+TAKEN = "reconcile:taken"
+OURS = frozenset({*PHASES, NEEDS_HUMAN, STOPPED, TAKEN})
+LOST_CHECKS_MOST = 3
+KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of memory sends
+
+
+class CheckState(StrEnum):
+    """What is known about a candidate's tree under the manifest's checks, and about its head under the forge's."""
+
+    NONE = "none"
+    PENDING = "pending"  # the forge's are awaited
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A task together with everything found to belong to it, under the manifest that owns it."""
+
+    task: Task
+    spec: EpicSpec
+    now: datetime
+    us: str = "reconcile@localhost"
+    epic: TaskId | None = None  # what it is a child of
+    blocked_by: tuple[str, ...] = ()
+    owned_by: str | None = None  # another manifest that comes first
+    runs: tuple[Run, ...] | Unknown = ()
+    since: Since | None = None
+    occupant: Occupant | Unknown | None = None
+    worktree: Worktree | Unknown | None = None
+    branch: Branch | Unknown | None = None
+    pull: PullRequest | Unknown | None = None
+    base: Base | Unknown | None = None
+    candidate: Candidate | Conflict | Unknown | None = None
+    checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
+    landing: Landing | Unknown | None = None
+    outages: Collection[str] = ()  # checks of the forge that fail on everything
+    merged_by_hand: bool = False
+    repaired: bool = False
+    failure: Failure | None = None
+    spawn_hold: tuple[Reason, str, datetime | None] | None = None  # why no agent of this epic may start
+
+    # --- runs ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def live(self) -> Run | None:
+        """The work run that is alive, whether it counts or not."""
+        return None if isinstance(self.runs, Unknown) else next((r for r in reversed(self.runs) if r.alive), None)
+
+    @cached_property
+    def counted(self) -> tuple[Run, ...]:
+        """Work runs since the last retry that really started, oldest first."""
+        if isinstance(self.runs, Unknown) or not self.runs:
+            return ()
+        after = self.since.n if self.since else 0
+        return tuple(run for run in self.runs if run.id.n > after and run.started)
+
+    @cached_property
+    def last(self) -> Run | None:
+        """The newest work run that counts."""
+        return self.counted[-1] if self.counted else None
+
+    @property
+    def next_n(self) -> int:
+        """The number of the next work run: one that was never used."""
+        return 1 if isinstance(self.runs, Unknown) else max((run.id.n for run in self.runs), default=0) + 1
+
+    @cached_property
+    def hint(self) -> datetime | None:
+        """Since when the agent says that it is done, by a label it set on its own task."""
+        run = self.live
+        said = self.task.labels & {"phase:committed"} or any(label.startswith("pr:") for label in self.task.labels)
+        if self.task.closed and run and self.task.closed_by_session == str(run.id):
+            said = True
+        if not run or not run.started_at or not said:
+            return None
+        return max(self.task.updated_at, run.started_at)
+
+    # --- how the last attempt ended ------------------------------------------------------------------------
+
+    @cached_property
+    def ending(self) -> Ending | None:
+        """How the newest attempt ended by itself; None where none has ended yet. Its work may still be judged bad."""
+        run = self.last
+        if run is None or run.alive:
+            return None
+        excused = not (run.report and self._cannot_be(run.report.fault))
+        return run_results.of(run, new_commits=self.new_commits, excused=excused)
+
+    def _cannot_be(self, fault: Fault | None) -> bool:
+        """True for an excuse that does not hold: taken for one, it would be given again and again, at once."""
+        before = self.counted[:-1]
+        match fault:
+            case Fault.SESSION:
+                return run_results.session(before, self.spec.agent.kind) is None  # it was to go on with none
+            case Fault.BUDGET if task_used_up(self.spec.budget, self.spend) is None:
+                again = bool(before and before[-1].report and before[-1].report.fault is Fault.BUDGET)
+                return again or self.spec.budget.usd_per_task is None
+            case _:
+                return False
+
+    @property
+    def new_commits(self) -> bool:
+        """True when the branch holds commits that the last run's reason to be did not know."""
+        run = self.last
+        branch = self.branch
+        return isinstance(branch, Branch) and branch.ahead > 0 and (run is None or branch.head != run.baseline)
+
+    @cached_property
+    def verdict(self) -> Ending | None:
+        """What is wrong with the newest attempt or with what it offered; None where nothing is."""
+        if self.ending is not None and self.ending.reason is not None:
+            return self.ending
+        pull = self.open_pull
+        if pull is None or self.unpushed:
+            return None  # what is not offered yet was not judged
+        if pull.rejection and pull.rejection.head == pull.head:
+            return Ending(Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False)
+        if isinstance(self.candidate, Conflict):
+            return Ending(
+                Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False
+            )
+        if self.elsewhere.result is CheckResult.FAILED:
+            return Ending(Reason.CHECKS_FAILED, f"checks of the forge failed: {self.elsewhere.message}", waits=False)
+        if self.check_state is CheckState.FAILED:
+            return Ending(
+                Reason.CHECKS_FAILED,
+                f"the checks failed on the merged tree ({run_results.status(self.checks_last)})",
+                waits=False,
+            )
+        return None
+
+    @property
+    def _conflict_counts(self) -> bool:
+        # A repair is given one base tip. That the base moved on meanwhile is not its fault; not mending it is.
+        run = self.last
+        return run is not None and run.why == Reason.CONFLICT and not self.repaired
+
+    @property
+    def next_attempt(self) -> int:
+        """The number of the attempt that would start now (1, 2, …)."""
+        if self.last is None:
+            return 1
+        return self.last.attempt + (1 if self.verdict and self.verdict.counts else 0)
+
+    @property
+    def exhausted(self) -> bool:
+        """True when no attempt is left."""
+        return self.verdict is not None and self.verdict.counts and self.next_attempt > self.spec.agent.max_attempts
+
+    @property
+    def not_before(self) -> datetime | None:
+        """When the next attempt may start; None: now. Never later than twice `backoff.max`, whatever the clock did."""
+        run, agent = self.last, self.spec.agent
+        if run is None or run.alive:
+            return None
+        ended = run.exit.at if run.exit else run.last_progress_at or run.started_at
+        delay = 0.0
+        if self.verdict and self.verdict.waits:
+            doublings = min(max(self.next_attempt - 2, self._unavailable_in_a_row - 1, 0), 30)
+            delay = min(agent.backoff_initial_s * 2**doublings, agent.backoff_max_s)
+        elif self.worktree is None:
+            delay = agent.backoff_initial_s
+        if ended is None or not delay or ended > self.now + timedelta(seconds=agent.backoff_max_s):
+            return None  # a record from the far future: the clock was set back, and nobody knows how long ago it was
+        due = min(ended, self.now) + timedelta(seconds=delay)
+        return due if due > self.now else None
+
+    @property
+    def _unavailable_in_a_row(self) -> int:
+        count = 0
+        for run in reversed(self.counted):
+            if not run.unavailable:
+                break
+            count += 1
+        return count
+
+    # --- what it goes on with ------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> str | None:
+        """The session of its agent that the next attempt goes on with; None: it begins a new one."""
+        return run_results.session(self.counted, self.spec.agent.kind)
+
+    @cached_property
+    def spend(self) -> Spend:
+        """What all of its runs have used, also those before the last retry."""
+        return Spend() if isinstance(self.runs, Unknown) else spent(self.runs)
+
+    # --- the pull request ----------------------------------------------------------------------------------
+
+    @cached_property
+    def open_pull(self) -> PullRequest | None:
+        return self.pull if isinstance(self.pull, PullRequest) and self.pull.state is PullState.OPEN else None
+
+    @property
+    def unpushed(self) -> bool:
+        """True when its branch holds commits that its pull request does not show yet."""
+        return self.open_pull is not None and self.open_pull.here is Standing.AHEAD
+
+    @property
+    def declined(self) -> bool:
+        """True when a person closed its pull request, after the last retry."""
+        pull = self.pull
+        if not isinstance(pull, PullRequest) or not pull.declined or pull.state is not PullState.CLOSED:
+            return False
+        return self.since is None or (pull.closed_at is not None and pull.closed_at > self.since.at)
+
+    @cached_property
+    def protected(self) -> tuple[str, ...]:
+        """The protected paths that landing it would change.
+
+        Such are always `.beads/`, or whatever stands in its place, where the forge merges that too; and submodules: the
+        commit that one names may be on no server, or the repository that an agent happened to put there.
+        """
+        if not isinstance(self.candidate, Candidate):
+            return ()
+        globs = [glob_pattern(pattern) for pattern in (*self.spec.merge.protected_paths, ".beads", ".beads/**")]
+        manifest = self.spec.source.removeprefix(self.spec.repository + "/")
+        changed = self.candidate.changed
+        found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in globs)}
+        return tuple(sorted(found | self.candidate.submodules))
+
+    @property
+    def outdated(self) -> bool:
+        """True when the candidate is one of an older tip of the base: good enough to wait with, not to act on."""
+        known = isinstance(self.candidate, Candidate | Conflict) and self.base_head is not None
+        return known and self.open_pull is not None and self.candidate.base != self.base_head  # type: ignore[union-attr]
+
+    @property
+    def approved(self) -> bool:
+        """True when no person needs to be asked, or one has approved exactly this head."""
+        pull = self.open_pull
+        if pull is None:
+            return False
+        if self.spec.merge.review is Review.NONE and not self.protected:
+            return True
+        return pull.approved == pull.head
+
+    # --- checks --------------------------------------------------------------------------------------------
+
+    @property
+    def subject(self) -> str | None:
+        """The subject of the check run that proves this candidate; None where nothing can be run."""
+        if not isinstance(self.candidate, Candidate) or not self.spec.merge.checks:
+            return None
+        return check_subject(self.candidate.tree, self.spec.merge.checks)
+
+    @property
+    def checks_last(self) -> Run | None:
+        return None if isinstance(self.checks, Unknown) or not self.checks else self.checks[-1]
+
+    @cached_property
+    def elsewhere(self) -> Judged:
+        """What the checks that the forge ran on its head come to."""
+        if self.open_pull is None:
+            return forge_checks.GREEN
+        rules = self.base.rules if isinstance(self.base, Base) else None
+        return forge_checks.judged(self.open_pull, rules, self.spec.merge, self.now, self.outages)
+
+    @property
+    def check_state(self) -> CheckState:
+        """What is known about exactly the tree that would land, and on a forge about the head that it is made of."""
+        match self.elsewhere.result:
+            case CheckResult.FAILED:
+                return CheckState.FAILED
+            case CheckResult.PENDING | CheckResult.VOID:
+                return CheckState.PENDING
+        return self._checked_here
+
+    @property
+    def apart(self) -> bool:
+        """True when it was tested without all of the base in it: by the forge, on its head, and nobody tests what lands."""
+        pull = self.open_pull
+        if pull is None or not isinstance(self.candidate, Candidate):
+            return False
+        alone = bool(pull.checks) and not self.spec.merge.checks
+        return pull.lacks_base or (alone and not self.candidate.is_head)
+
+    @property
+    def tested_as_it_lands(self) -> bool:
+        """True while the forge tests a head that has all of the base in it; for no longer than a check may take."""
+        there = self.elsewhere.result is CheckResult.PENDING and isinstance(self.candidate, Candidate)
+        return there and not self.apart and not self.outdated and not self.manual and not self._overdue
+
+    @property
+    def _overdue(self) -> bool:
+        # A job that waits for a machine that nobody has does so for a day, and a status for ever.
+        since = self.open_pull.seen_at if self.open_pull else None
+        return since is not None and abs(self.now - since) > timedelta(seconds=self.spec.merge.timeout_s)
+
+    @property
+    def _checked_here(self) -> CheckState:
+        if self.subject is None:
+            allowed = self.spec.merge.no_checks is not NoChecks.BLOCK or bool(self.open_pull and self.open_pull.checks)
+            return CheckState.PASSED if allowed and isinstance(self.candidate, Candidate) else CheckState.NONE
+        if isinstance(self.checks, Unknown):
+            return CheckState.UNKNOWN
+        if self.outdated:
+            return CheckState.NONE  # another tree would land now
+        runs = [run for run in self.checks if (run.started or run.alive) and not self._before_the_retry(run)]
+        if not runs:
+            return CheckState.NONE
+        last = runs[-1]
+        if last.alive:
+            return CheckState.RUNNING
+        if _says_nothing(last) or (last.exit and last.exit.stop is not None):
+            lost = sum(map(_says_nothing, runs))
+            return CheckState.FAILED if lost >= LOST_CHECKS_MOST else CheckState.NONE
+        return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
+
+    def _before_the_retry(self, check: Run) -> bool:
+        """True for a check that a retry has overruled; a tree that passed is as good as ever."""
+        ended = check.exit.at if check.exit else check.started_at
+        if self.since is None or ended is None or check.alive or (check.exit and check.exit.well):
+            return False
+        return ended <= self.since.at <= self.now  # a retry in the future: the clock was set back since
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    @property
+    def landed(self) -> bool:
+        """True when its work is on the base, since the last retry."""
+        return isinstance(self.landing, Landing) or (self.merged_by_hand and self.pull is not None)
+
+    @property
+    def merged(self) -> bool:
+        """True when its pull request was closed as merged, after the last retry.
+
+        What a person brought to the base leaves no other trace once its pull request is closed.
+        """
+        pull = self.pull
+        if not isinstance(pull, PullRequest) or pull.state is not PullState.MERGED:
+            return False
+        return self.since is None or (pull.closed_at is not None and pull.closed_at > self.since.at)
+
+    @property
+    def finished_by_agent(self) -> bool:
+        """True when its own agent closed the task and left commits that have not landed: they still want landing."""
+        return (
+            self.task.closed
+            and self.last is not None
+            and self.task.closed_by_session == str(self.last.id)
+            and not self.landed
+            and not self.merged
+            and not self.declined
+            and (self.new_commits or self.open_pull is not None)
+        )
+
+    @property
+    def unlandable(self) -> bool:
+        """True when its landing was refused for good."""
+        return self.failure is not None and self.failure.permanent and self.failure.action in ("Land", "StartCheck")
+
+    @property
+    def done(self) -> bool:
+        """True when nothing more is to be achieved for this task: only cleared up."""
+        return self.task.closed and not self.finished_by_agent
+
+    @property
+    def reopened(self) -> bool:
+        """True when a person set the task open again: its attempts and landings count from anew.
+
+        An agent may set its own task open too; so what was written while its run lived says nothing.
+        """
+        if self.task.closed or self.live or self.in_its_agents_words:
+            return False
+        if "phase:merged" in self.task.labels:
+            return True
+        if self.task.status != "open":
+            return False
+        last = self.last
+        if NEEDS_HUMAN in self.task.labels:
+            return True
+        if last is None or last.exit is None or self.task.updated_at <= last.exit.at:
+            return False
+        return last.exit.stop is StopWhy.CLOSED or not self.task.labels & set(PHASES)
+
+    @property
+    def in_its_agents_words(self) -> bool:
+        """True when the task was last written while its newest attempt lived: no person has said anything since."""
+        last = self.last
+        if last is None or last.started_at is None:
+            return False
+        ended = last.exit.at if last.exit else last.last_progress_at
+        return ended is not None and last.started_at < self.task.updated_at <= ended
+
+    @property
+    def landed_before(self) -> bool:
+        """True when its pull request was merged, and what counts has begun anew since."""
+        pull = self.pull
+        return isinstance(pull, PullRequest) and pull.state is PullState.MERGED and not self.landed and not self.merged
+
+    @property
+    def blocked_by_its_agent(self) -> bool:
+        """True when the task was set `blocked` before its newest attempt was over: at its start it was not."""
+        last = self.last
+        if self.task.status != "blocked" or last is None:
+            return False
+        ended = last.exit.at if last.exit else last.last_progress_at
+        return ended is not None and self.task.updated_at <= ended
+
+    @property
+    def ours(self) -> bool:
+        """True when the task is assigned to us, or to nobody while something of ours belongs to it."""
+        if self.task.assignee:
+            return self.task.assignee == self.us
+        return bool(
+            self.task.labels & set(PHASES)
+            or isinstance(self.worktree, Worktree)
+            or isinstance(self.branch, Branch)
+            or (self.runs and not isinstance(self.runs, Unknown))
+        )
+
+    @property
+    def untouched(self) -> bool:
+        """True when nothing anywhere says that anything was ever done for it."""
+        labelled = any(label.startswith(("phase:", "pr:")) for label in self.task.labels)
+        return not (labelled or self.runs or self.branch or self.worktree or self.landing or self.task.closed)
+
+    @property
+    def tree_root(self) -> str:
+        """Where its worktree stands: another manifest may have made it, under a root of its own."""
+        return (
+            self.worktree.path.rpartition("/")[0] if isinstance(self.worktree, Worktree) else self.spec.worktrees.root
+        )
+
+    @property
+    def phase(self) -> str | None:
+        """The phase label that what is seen stands for; None where nothing seen speaks for one."""
+        if self.landed and self.task.closed:
+            return "phase:merged"
+        if run := self.live:
+            return "phase:spawned" if run.state is RunState.STARTING else "phase:working"
+        if self.open_pull:
+            return "phase:pr_created"
+        if isinstance(self.branch, Branch) and self.branch.ahead:
+            return "phase:committed"
+        return "phase:spawned" if self.last else None  # its agent is gone and left nothing: nobody works on it
+
+    @property
+    def manual(self) -> bool:
+        """True when merging is left to a person, and none has said that exactly this head is to be merged now."""
+        pull = self.open_pull
+        return self.spec.merge.mode is MergeMode.MANUAL and not (pull and pull.merge_now == pull.head)
+
+    @property
+    def number(self) -> PrNumber | None:
+        return self.pull.number if isinstance(self.pull, PullRequest) else None
+
+    @property
+    def base_head(self) -> Sha | None:
+        return self.base.head if isinstance(self.base, Base) else None
+
+
+def left_over(task: Task) -> frozenset[str]:
+    """The labels of ours that say nothing any more of a closed task. That of its landing stays, with its number."""
+    if "phase:merged" in task.labels:
+        return task.labels & (OURS - {"phase:merged"})
+    return frozenset(label for label in task.labels if label in OURS or label.startswith("pr:"))
+
+
+@cache
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """A path glob as a pattern for whole paths: `**` crosses folders, `*` and `?` do not.
+
+    >>> bool(glob_pattern(".ci/**").fullmatch(".ci/a/run")), bool(glob_pattern("*.md").fullmatch("docs/x.md"))
+    (True, False)
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)
+
+
+def _says_nothing(check: Run) -> bool:
+    """True for a check that left no record, never began, or was killed from outside: no fault of the tree."""
+    record = check.exit
+    return record is None or record.cause is Cause.UNAVAILABLE or record.signal in KILLED
+
+
+def _conflict(conflict: Conflict, base: str) -> str:
+    where = ", ".join(conflict.paths[:5]) + (" …" if len(conflict.paths) > 5 else "")
+    return (
+        f"conflicts with {base}"
+        + (f" in {where}" if where else "")
+        + (f": {conflict.detail}" if conflict.detail else "")
+    )

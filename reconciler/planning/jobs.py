@@ -1,0 +1,232 @@
+"""Whose task is it, and what belongs to it: joins what was seen by task, under the manifest that owns it. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.names import TaskId, check_subject, split_key, task_for_key
+from reconciler.model.observed import Candidate, Graph, Observed, Run, Task, Unknown, WorktreeFault
+from reconciler.planning import forge_checks
+from reconciler.planning.agent_gate import Hold, spawn_hold
+from reconciler.planning.graph import Index, order
+from reconciler.planning.job import Job, left_over
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """The tasks of one manifest. `ids` gives the id of every declared key, and under None that of the epic."""
+
+    spec: EpicSpec
+    epic: Task | None
+    members: tuple[Task, ...]
+    ids: Mapping[str | None, TaskId]
+    declared: Mapping[str, Task]  # the declared tasks that are in the tracker, by key
+    nested: tuple[tuple[Task, tuple[Task, ...]], ...]  # every epic below its own, with its tasks
+    dropped: tuple[Task, ...] = ()  # declared once, no longer in the manifest
+
+
+def crews(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[Crew, ...]:
+    """Every manifest with the tasks that match it, in the order of their names."""
+    keys = _keys(graph)
+    named = {spec.epic for spec in desired.epics if spec.epic}
+    epics = sorted(desired.epics, key=lambda spec: spec.name)
+    return tuple(_crew(spec, prefix, graph, index, keys, named) for spec in epics)
+
+
+def owners(found: Iterable[Crew]) -> dict[TaskId, str]:
+    """The manifest that owns a task: the first by name that matches it."""
+    owned: dict[TaskId, str] = {}
+    for crew in found:
+        for task in crew.members:
+            owned.setdefault(task.id, crew.spec.name)
+    return owned
+
+
+def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
+    """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
+    hold = spawn_hold(crew.spec, observed)
+    pulls = observed.pull_requests
+    outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
+    unmade = {id for key, id in crew.ids.items() if key and key not in crew.declared}
+    left = (index.graph[id] for id, name in owned.items() if name == crew.spec.name)
+    for task in sorted({task.id: task for task in (*crew.members, *left)}.values(), key=order):
+        owner = None if owned[task.id] == crew.spec.name else owned[task.id]
+        if task.closed and (owner or not _something_left(task, observed)):
+            continue
+        # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
+        blocked_by = index.blocked_by(task.id) or tuple(
+            id for id in task.blockers if id in unmade or _has_yet_to_land(id, crew.spec, observed, index)
+        )
+        epic = next(iter(index.parents(task.id)), crew.epic.id if crew.epic else None)
+        job = _job(task, crew.spec, observed, blocked_by=blocked_by, hold=hold, owned_by=owner, epic=epic)
+        yield replace(job, outages=outages) if outages else job
+
+
+def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
+    """Closed tasks of no manifest whose worktrees still stand, and the one manifest that clears them away."""
+    keeper = next((crew.spec.name for crew in found if crew.spec.prune.orphans), None)
+    if keeper is None or isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
+        return {}
+    tasks = observed.tasks
+    return {id: keeper for id in observed.worktrees if id in tasks and tasks[id].closed and id not in owned}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A worktree of ours that no manifest cares for."""
+
+    task: TaskId
+    path: str
+    why: str
+
+
+def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[Stray]:
+    """Worktrees of ours whose task belongs to no manifest: nobody goes on with them, or clears them away."""
+    if isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
+        return
+    for id, tree in sorted(observed.worktrees.items()):
+        if id in owned or tree.fault is WorktreeFault.TAKEN:
+            continue
+        task = observed.tasks.get(id)
+        state = "is closed and belongs" if task and task.closed else "belongs"
+        yield Stray(
+            task=id,
+            path=tree.path,
+            why=f"its task {state} to no manifest" if task else "its task is not in the tracker",
+        )
+
+
+def _keys(graph: Graph) -> dict[tuple[str, str | None], TaskId]:
+    found: dict[tuple[str, str | None], TaskId] = {}
+    for task in graph.values():
+        if "reconcile-key:" in task.description and (key := split_key(task.description)[1]):
+            found.setdefault(key, task.id)
+    return found
+
+
+def _crew(
+    spec: EpicSpec,
+    prefix: str,
+    graph: Graph,
+    index: Index,
+    keys: Mapping[tuple[str, str | None], TaskId],
+    named: set[TaskId],
+) -> Crew:
+    def id_of(key: str | None) -> TaskId:
+        return keys.get((spec.name, key)) or task_for_key(prefix, spec.name, key)
+
+    ids: dict[str | None, TaskId] = {task.key: id_of(task.key) for task in spec.tasks}
+    ids[None] = spec.epic or id_of(None)
+    declared = {key: graph[id] for key, id in ids.items() if key is not None and id in graph}
+    whole = not spec.epic and not spec.tasks
+
+    def work(listed: Iterable[TaskId]) -> tuple[Task, ...]:
+        return tuple(graph[id] for id in listed if id in graph and not index.is_epic(id) and id not in named)
+
+    below = tuple(sorted(graph)) if whole else index.descendants(ids[None])
+    mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
+    return Crew(
+        spec=spec,
+        epic=None if whole else graph.get(ids[None]),
+        members=work(graph if whole else {*below, *(task.id for task in declared.values())}),
+        ids=ids,
+        declared=declared,
+        nested=tuple((graph[id], work(index.descendants(id))) for id in below if index.is_epic(id) and id not in named),
+        dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),
+    )
+
+
+def _has_yet_to_land(id: TaskId, spec: EpicSpec, observed: Observed, index: Index) -> bool:
+    task = index.graph.get(id)
+    if task is None or not task.closed_by_session:
+        return False
+    return _job(task, spec, observed).finished_by_agent
+
+
+def _something_left(closed: Task, observed: Observed) -> bool:
+    """True when a closed task may still want something; silence of a source is no sign that nothing is left."""
+    if left_over(closed):
+        return True
+    task = closed.id
+    sources = (observed.worktrees, observed.branches, observed.pull_requests, observed.runs)
+    if any(isinstance(source, Unknown) for source in sources):
+        return True
+    assert not isinstance(observed.runs, Unknown)
+    open_pull = not isinstance(observed.pull_requests, Unknown) and _is_open(observed, task)
+    return (
+        open_pull
+        or any(not isinstance(s, Unknown) and task in s for s in (observed.worktrees, observed.branches))
+        or any(run.alive for run in observed.runs.get(task, ()))
+    )
+
+
+def _is_open(observed: Observed, task: TaskId) -> bool:
+    if isinstance(observed.pull_requests, Unknown):
+        return True
+    pull = observed.pull_requests.get(task)
+    return pull is not None and (pull.closed_at is None or pull.left is not None)
+
+
+def _job(
+    task: Task,
+    spec: EpicSpec,
+    observed: Observed,
+    *,
+    blocked_by: tuple[str, ...] = (),
+    hold: Hold | None = None,
+    owned_by: str | None = None,
+    epic: TaskId | None = None,
+) -> Job:
+    id = task.id
+    candidate = observed.candidates.get(id)
+    return Job(
+        task=task,
+        spec=spec,
+        now=observed.at,
+        us=f"reconcile@{observed.host}",
+        epic=epic,
+        blocked_by=blocked_by,
+        owned_by=owned_by,
+        runs=_of(observed.runs, id) or (),
+        since=observed.since.get(id),
+        occupant=_of(observed.occupants, id),
+        worktree=_of(observed.worktrees, id),
+        branch=_of(observed.branches, id),
+        pull=_of(observed.pull_requests, id),
+        base=observed.bases.get(spec.base),
+        candidate=candidate,
+        checks=_checks(observed, spec, candidate),
+        landing=_of(observed.landings, id),
+        merged_by_hand=id in observed.merged_by_hand,
+        repaired=id in observed.repaired,
+        failure=observed.failures.get(id),
+        spawn_hold=hold,
+    )
+
+
+def _of(source: Mapping[TaskId, T] | Unknown, task: TaskId) -> T | Unknown | None:
+    return source if isinstance(source, Unknown) else source.get(task)
+
+
+def _checks(observed: Observed, spec: EpicSpec, candidate: object) -> tuple[Run, ...] | Unknown:
+    if not isinstance(candidate, Candidate) or not spec.merge.checks:
+        return ()
+    if isinstance(observed.checks, Unknown):
+        return observed.checks
+    found = observed.checks.get(check_subject(candidate.tree, spec.merge.checks), ())
+    # Trees whose names begin alike can be made on purpose: only a check of the whole name proves anything.
+    return tuple(run for run in found if run.tree == candidate.tree or not run.started)
+
+
+def by_base(found: Iterable[Job]) -> dict[str, list[Job]]:
+    """Jobs by the base branch that they want to land on."""
+    grouped: dict[str, list[Job]] = defaultdict(list)
+    for job in found:
+        grouped[job.spec.base].append(job)
+    return grouped

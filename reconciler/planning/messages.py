@@ -1,0 +1,73 @@
+"""Words put on commits, pull requests and tasks. Pure. Text that comes from a task is cleaned before it is put anywhere."""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+
+from reconciler.model.names import PrNumber, Sha, split_key
+from reconciler.model.observed import Task
+from reconciler.model.reasons import Reason
+
+TITLE_MOST = 120
+
+
+def title(task: Task) -> str:
+    """One line that names the task on a commit and a pull request."""
+    text = " ".join(clean(task.title).split()) or "Untitled task"
+    return f"{text[: TITLE_MOST - 1]}…" if len(text) > TITLE_MOST else text
+
+
+def body(task: Task, checks: tuple[str, ...] = ()) -> str:
+    """A pull request's text: what was asked for, and what is checked before it lands."""
+    parts = [clean(split_key(task.description)[0]).strip()]
+    if task.acceptance.strip():
+        parts.append(f"Acceptance:\n{clean(task.acceptance).strip()}")
+    if checks:
+        parts.append(
+            "Before it lands, these must pass on the merged tree:\n" + "\n".join(f"    {line}" for line in checks)
+        )
+    parts.append(f"Task: {task.id}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def landed_body(task: Task) -> str:
+    """A landed commit's text, above its trailers."""
+    return clean(split_key(task.description)[0]).strip()
+
+
+def close_reason(number: PrNumber | None, commit: Sha | None) -> str:
+    """Why a task was closed. Neutral on purpose: Beads takes words such as 'failed' in it for a failure."""
+    what = f"merged #{number}" if number else "merged"
+    return f"{what} ({commit[:12]})" if commit else what
+
+
+def needs_human(task: str, reason: Reason, message: str) -> str:
+    """The note on a task that is handed to a person: why, and what to do."""
+    todo = {
+        Reason.NO_CHANGES: f"Look at 'reconcile logs {task}'. Write into the task what is missing, then run 'reconcile retry {task}', or close it.",
+        Reason.DECLINED: f"Close the task, or run 'reconcile retry {task}' to have it done anew.",
+        Reason.CONFLICT: f"Mend the branch agent/{task} by hand, then run 'reconcile retry {task}'.",
+        Reason.BLOCKED_BY_AGENT: f"Read its notes and its log ('reconcile logs {task}'), help, then 'reconcile retry {task}'.",
+    }.get(reason, f"Look at 'reconcile logs {task}', change the task or the branch, then run 'reconcile retry {task}'.")
+    return f"reconcile: {reason}: {clean(message)}. {todo}"
+
+
+def relative(path: str, repository: str) -> str:
+    """A path as people see it from the repository; as it is where that is not known.
+
+    >>> relative("/home/ann/worktrees/x-1", "/home/ann/project")
+    '../worktrees/x-1'
+    """
+    return posixpath.relpath(path, repository) if repository else path
+
+
+def clean(text: str) -> str:
+    """Text without control, bidi and other invisible characters; line ends and tabs stay.
+
+    >>> clean("a\\x1b[31mb\\u202ec")
+    'a[31mbc'
+    """
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text  # nearly always, and a letter at a time is slow
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))

@@ -1,0 +1,461 @@
+"""From what is wanted and what was seen to what is done next. Pure: equal inputs give equal plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain
+
+from reconciler.model.desired import Desired, EpicSpec, MergeMode
+from reconciler.model.names import TaskId, check_subject
+from reconciler.model.observed import Base, Observed, Rules, Run, StopWhy, Unknown, Unsure
+from reconciler.model.reasons import Reason
+from reconciler.planning import messages
+from reconciler.planning.actions import (
+    Action,
+    CloseEpic,
+    CloseTask,
+    CreateTask,
+    DropSalvage,
+    FollowBase,
+    Land,
+    PushBase,
+    RemoveWorktree,
+    SetPhase,
+    StartCheck,
+    StopAgent,
+    UpdateTask,
+    Waiting,
+    Word,
+    holds,
+    next_step,
+)
+from reconciler.planning.agent_gate import spawn_hold, spend_of
+from reconciler.planning.budget import Spend
+from reconciler.planning.graph import Index
+from reconciler.planning.job import Job
+from reconciler.planning.jobs import Crew, Stray, crews, jobs, orphans, owners, strays
+from reconciler.planning.scheduling import Words, taken_in_turn
+
+DROPPED = "no longer declared"
+SALVAGE_KEPT = timedelta(days=30)
+_RUNNING = (Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING, Reason.LANDING_QUEUED)
+_ASKED = (Reason.AWAITING_APPROVAL, Reason.AWAITING_MERGE, Reason.PROTECTED_PATHS)
+_PASSING = (Reason.UNKNOWN, Reason.TRACKER_UNAVAILABLE, Reason.WORKTREE_IN_USE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpicPlan:
+    """What is done next for one manifest, what waits and why, and which sources were silent."""
+
+    spec: EpicSpec
+    epic: TaskId | None = None
+    actions: tuple[Action, ...] = ()
+    waiting: Mapping[TaskId, Waiting] = field(default_factory=dict)
+    unknown: tuple[tuple[str, str], ...] = ()  # (source, what it said instead)
+    held: Waiting | None = None  # why nothing of this epic can be done
+    resting: tuple[Waiting, ...] = ()  # actions beside the tasks' own that went wrong and are tried again later
+    degraded: Waiting | None = None  # why no agent of it may start
+    spend: Spend = field(default_factory=Spend)
+    complete: bool = False  # every task is closed, and its epic
+    crew: Crew | None = None  # None: its tasks can't be read
+    jobs: tuple[Job, ...] = ()
+    alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def converged(self) -> bool:
+        """True when the manifest and the world are the same."""
+        left = self.actions or self.waiting or self.unknown or self.held or self.resting
+        return self.complete and not left
+
+    @property
+    def moves(self) -> bool:
+        """True when something runs or a timer is pending: the world will change without a person."""
+        running = any(word.reason in _RUNNING for word in self.waiting.values()) or any(job.live for job in self.jobs)
+        running = running or (self.crew is None and bool(self.alive))
+        return bool(self.actions or self.wakes or running)
+
+    @property
+    def unsettled(self) -> bool:
+        """True when a source is silent or a worktree is in use: often over with the next look, without a person."""
+        words = (*self.waiting.values(), *((self.held,) if self.held else ()))
+        return any(word.reason in _PASSING for word in words) or any(source != "forge" for source, _ in self.unknown)
+
+    @property
+    def wakes(self) -> tuple[datetime, ...]:
+        """When the timers that something waits for run out."""
+        return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is done next, and for everything else why not. Nothing in it is left to choose."""
+
+    epics: tuple[EpicPlan, ...] = ()
+    unsure: Unsure = field(default_factory=Unsure)  # look closer and plan anew, before anything is done
+    strays: tuple[Stray, ...] = ()  # worktrees that no manifest cares for: said, never touched
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(action for epic in self.epics for action in epic.actions)
+
+    @property
+    def converged(self) -> bool:
+        return all(epic.converged for epic in self.epics)
+
+    @property
+    def moves(self) -> bool:
+        return any(epic.moves for epic in self.epics)
+
+    @property
+    def unsettled(self) -> bool:
+        return any(epic.unsettled for epic in self.epics)
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the next timer that something waits for runs out."""
+        return min((until for epic in self.epics for until in epic.wakes), default=None)
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """The changes that bring what was seen one step closer to what is wanted."""
+    if isinstance(observed.tasks, Unknown):
+        why = observed.tasks.why
+        held = Waiting(Reason.TRACKER_UNAVAILABLE, f"its tasks can't be read: {why}")
+        return Plan(
+            epics=tuple(
+                EpicPlan(
+                    spec=s,
+                    held=held,
+                    unknown=(("tracker", why), *_silent(s, observed)),
+                    spend=spend_of(s, observed),
+                    alive=_alive(s, observed),
+                )
+                for s in desired.epics
+            )
+        )
+    index = Index(observed.tasks)
+    found = crews(desired, observed.prefix, observed.tasks, index)
+    owned = owners(found)
+    owned |= orphans(found, observed, owned)
+    epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
+    said = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
+    words = taken_in_turn(said, desired, observed)
+    return Plan(
+        epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found),
+        unsure=_unsure(words),
+        strays=tuple(strays(observed, owned)),
+    )
+
+
+def _unsure(words: Words) -> Unsure:
+    """What the actions rest on that was seen only in part."""
+    landing = (job for job, word in words.values() if isinstance(word, Land))
+    return Unsure(
+        bases=frozenset(job.spec.base for job in landing if _unlooked(job.base)),
+        merges={
+            job.task.id: (job.base_head, job.open_pull.head)
+            for job, word in words.values()
+            if _shows_to_somebody(word) and job.outdated and job.base_head and job.open_pull
+        },
+    )
+
+
+def _shows_to_somebody(word: Word) -> bool:
+    """True for what is acted on, by us or by the person that it asks: both want to know what it merges to now."""
+    return isinstance(word, Action) or (isinstance(word, Waiting) and word.reason in _ASKED)
+
+
+def _unlooked(base: Base | Unknown | None) -> bool:
+    return isinstance(base, Base) and base.checkout is not None and base.checkout.dirty is None
+
+
+# --- what one manifest's tasks get ---------------------------------------------------------------------------
+
+
+def _epic_plan(
+    crew: Crew, mine: tuple[Job, ...], words: Words, observed: Observed, found: tuple[Crew, ...]
+) -> EpicPlan:
+    spec = crew.spec
+    held = _held(crew, observed)
+    said = [(job, words[spec.name, job.task.id][1]) for job in mine]
+    waiting = {job.task.id: word for job, word in said if isinstance(word, Waiting)}
+    if held:
+        waiting = {task.id: held for task in crew.members if not task.closed}
+    waiting |= _without_a_task(spec, observed)
+    actions: list[Action] = [word for _, word in said if isinstance(word, Action)]
+    resting: tuple[Waiting, ...] = ()
+    if not held and not spec.suspend and not spec.invalid:
+        declared = [*_declared(crew), *_dropped(crew, mine)]
+        # What is written anew about a task comes first: it may be what keeps its agent from starting.
+        anew = {action.task for action in declared}
+        actions = [
+            *declared,
+            *(action for action in actions if action.task not in anew or isinstance(action, StopAgent)),
+            *(phase for job, word in said if not isinstance(word, Action) and (phase := _phase(job))),
+            *_checks(crew, mine, observed, found, _being_checked(words)),
+        ]
+        if spec.name == min(other.spec.name for other in found):
+            actions += _salvage(spec, observed)
+        actions += _base(crew, observed, found)
+        actions += _close_epics(crew, mine, observed)
+        resting = tuple(wait for action in actions if (wait := _resting(action, observed)))
+        actions = [action for action in actions if not _resting(action, observed)]
+    return EpicPlan(
+        spec=spec,
+        epic=crew.epic.id if crew.epic else None,
+        actions=tuple(actions),
+        waiting=waiting,
+        unknown=tuple(dict.fromkeys(_silent(spec, observed))),  # one source may keep several from answering
+        held=held,
+        resting=resting,
+        degraded=Waiting(*hold) if (hold := spawn_hold(spec, observed)) else None,
+        spend=spend_of(spec, observed),
+        complete=_complete(crew),
+        crew=crew,
+        jobs=mine,
+        alive=_alive(spec, observed),
+    )
+
+
+def _alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
+    sources = (observed.runs, observed.checks)
+    found = (run for source in sources if not isinstance(source, Unknown) for runs in source.values() for run in runs)
+    return tuple(run for run in found if run.alive and run.manifest == spec.name)
+
+
+def _held(crew: Crew, observed: Observed) -> Waiting | None:
+    """Why nothing of this manifest can be judged or done."""
+    spec = crew.spec
+    if why := observed.trackers.get(spec.name):
+        return Waiting(Reason.TRACKER_UNAVAILABLE, why)
+    if why := observed.forges.get(spec.name):
+        return Waiting(Reason.FORGE_UNAVAILABLE, why)
+    if spec.epic and crew.epic is None:
+        return Waiting(Reason.EPIC_NOT_FOUND, f"no task {spec.epic} is in the tracker")
+    if crew.epic and not crew.epic.closed and not crew.members and not spec.tasks:
+        return Waiting(Reason.EPIC_EMPTY, f"{crew.epic.id} has no tasks")
+    if isinstance(base := observed.bases.get(spec.base), Unknown):
+        return Waiting(Reason.FORGE_UNAVAILABLE, base.why)
+    if base and base.rules and (why := _forbidden(spec, base.rules)):
+        return Waiting(Reason.FORGE_UNAVAILABLE, why)
+    return None
+
+
+def _forbidden(spec: EpicSpec, rules: Rules) -> str | None:
+    """What the forge's rules forbid to everybody who would land there as this manifest wants it."""
+    if rules.closed:
+        return rules.closed
+    if spec.merge.mode is MergeMode.MANUAL:
+        return None
+    if rules.queue:
+        return f"{rules.queue}; write 'mergePolicy.mode: manual' to have people merge"
+    if spec.merge.method not in rules.methods:
+        allowed = ", ".join(sorted(rules.methods)) or "none"
+        return f"{rules.forge} allows no '{spec.merge.method}' on {spec.base}; write 'mergePolicy.method' as one of: {allowed}"
+    return None
+
+
+def _silent(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
+    sources = {
+        "runs": observed.runs,
+        "checks": observed.checks,
+        "worktrees": observed.worktrees,
+        "branches": observed.branches,
+        "forge": observed.pull_requests,
+        "landings": observed.landings,
+        "base": observed.bases.get(spec.base),
+    }
+    for name, source in sources.items():
+        if isinstance(source, Unknown):
+            yield name, source.why
+    if why := observed.trackers.get(spec.name):
+        yield "tracker", why
+    if why := observed.forges.get(spec.name):
+        yield "forge", why
+
+
+def _resting(action: Action, observed: Observed) -> Waiting | None:
+    """Why this very action is not tried again yet. Jobs say so by themselves; this is for all the others."""
+    failure = observed.failures.get(action.subject_id)
+    if failure is None or failure.action != type(action).__name__ or failure.until <= observed.at:
+        return None
+    return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
+
+
+def _without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]:
+    """Agents whose task is no longer in the tracker: nobody said that they are to end, and they hold a slot."""
+    if isinstance(observed.runs, Unknown) or isinstance(observed.tasks, Unknown):
+        return {}
+    gone = {task for task in observed.runs if task not in observed.tasks}
+    return {
+        run.task: Waiting(
+            Reason.AGENT_RUNNING, f"its agent runs, but the task is gone; 'reconcile stop {run.task}' ends it"
+        )
+        for task in sorted(gone)
+        for run in observed.runs[task]
+        if run.alive and run.manifest == spec.name
+    }
+
+
+def _phase(job: Job) -> SetPhase | None:
+    # Once a task is closed, whoever had it: labels of ours that stay on it would be for ever.
+    hands_off = holds.not_for_us(job) or (not job.done and holds.somebody_elses(job))
+    return None if hands_off else SetPhase.due(job)
+
+
+def _declared(crew: Crew) -> Iterator[Action]:
+    spec = crew.spec
+    if not spec.tasks:
+        return
+    if crew.epic is None:
+        yield CreateTask.of(spec, crew.ids, None)
+    for inline in spec.tasks:
+        task = crew.declared.get(inline.key)
+        if task is None:
+            yield CreateTask.of(spec, crew.ids, inline)
+        elif task.closed and task.close_reason == DROPPED:
+            yield UpdateTask.reopening(spec, task, inline)
+        elif not task.closed and (update := UpdateTask.of(spec, crew.ids, task, inline)):
+            yield update
+
+
+def _dropped(crew: Crew, mine: tuple[Job, ...]) -> Iterator[Action]:
+    """Tasks that are no longer declared are closed where nothing was done for them; the others go on."""
+    dropped = {task.id for task in crew.dropped}
+    for job in mine:
+        if job.task.id not in dropped or job.task.closed or job.task.status != "open" or job.task.assignee:
+            continue
+        if not (job.runs or job.worktree or job.branch or job.pull):
+            yield CloseTask(
+                manifest=crew.spec.name,
+                task=job.task.id,
+                reason="Dropped",
+                message="close it: the manifest no longer declares it",
+                subject=job.task,
+                why=DROPPED,
+                merged=False,
+            )
+
+
+def _close_epics(crew: Crew, mine: tuple[Job, ...], observed: Observed) -> Iterator[Action]:
+    """Close the epic, and those below it, of which all is closed. One that had no task yet is not finished but empty."""
+    if any(_silent(crew.spec, observed)):
+        return
+    open_still = {job.task.id for job in mine if not job.done}  # closed by their own agents, and yet to land
+    epics = list(crew.nested)
+    if crew.epic and len(crew.declared) == len(crew.spec.tasks):
+        epics.append((crew.epic, crew.members))
+    for epic, tasks in epics:
+        if epic.closed or not tasks or not all(task.closed and task.id not in open_still for task in tasks):
+            continue
+        yield CloseEpic(
+            manifest=crew.spec.name,
+            task=None,
+            reason=Reason.EPIC_COMPLETE,
+            message=f"close {epic.id}: all of its tasks are closed",
+            epic=epic,
+        )
+
+
+def _complete(crew: Crew) -> bool:
+    if len(crew.declared) < len(crew.spec.tasks):
+        return False
+    if crew.epic is None:
+        return not crew.spec.epic and not crew.spec.tasks and all(task.closed for task in crew.members)
+    return crew.epic.closed and all(task.closed for task in crew.members)
+
+
+# --- checks, salvage, base -----------------------------------------------------------------------------------
+
+
+def _checks(
+    crew: Crew, mine: tuple[Job, ...], observed: Observed, found: tuple[Crew, ...], starting: frozenset[str]
+) -> Iterator[Action]:
+    """End checks of trees that nothing wants any more, and remove the worktrees of those that have ended."""
+    name = crew.spec.name
+    sources = (observed.pull_requests, *(job.candidate for job in mine))
+    if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
+        return
+    wanted = {job.subject for job in mine if job.open_pull and not job.done and not job.outdated}
+    for subject, runs in sorted(observed.checks.items()):
+        last = runs[-1]
+        if last.manifest == name and last.alive and subject not in wanted and last.exit is None:
+            yield StopAgent(
+                manifest=name,
+                task=last.task,
+                reason="Stale",
+                message=f"stop {last.id}: its tree is no longer what would land",
+                run=last.id,
+                why=StopWhy.PERSON,
+            )
+    for subject, path in sorted(observed.check_worktrees.items()):
+        runs = observed.checks.get(subject, ())
+        # A check that starts again makes its worktree anew: taken away from under it, it would turn red.
+        if subject in starting or any(run.alive for run in runs) or _keeper(runs, path, found) != name:
+            continue
+        yield RemoveWorktree(
+            manifest=name,
+            task=runs[-1].task if runs else None,
+            reason="CheckEnded",
+            message=f"remove {messages.relative(path, crew.spec.repository)}: its check has ended",
+            subject=runs[-1].task if runs else None,
+            root=crew.spec.worktrees.root,
+            check=subject,
+        )
+
+
+def _being_checked(words: Words) -> frozenset[str]:
+    """The subjects of the checks that are to be started."""
+    starts = (word for _, word in words.values() if isinstance(word, StartCheck))
+    return frozenset(check_subject(start.order.expected.tree, start.spec.merge.checks) for start in starts)
+
+
+def _keeper(runs: tuple[Run, ...], path: str, found: tuple[Crew, ...]) -> str | None:
+    """The manifest that clears a check's worktree away: the one that started it, else the first with that root."""
+    made = runs[-1].manifest if runs else None
+    names = [crew.spec.name for crew in found if path.startswith(f"{crew.spec.worktrees.root}/")]
+    return made if made in names else next(iter(names), None)
+
+
+def _salvage(spec: EpicSpec, observed: Observed) -> Iterator[Action]:
+    for saved in observed.salvages:
+        if observed.at - saved.at > SALVAGE_KEPT:
+            yield DropSalvage(
+                manifest=spec.name,
+                task=saved.task,
+                reason="Expired",
+                message=f"forget what was saved of {saved.task} on {saved.at:%F}",
+                salvage=saved,
+            )
+
+
+def _base(crew: Crew, observed: Observed, found: tuple[Crew, ...]) -> Iterator[Action]:
+    spec = crew.spec
+    base = observed.bases.get(spec.base)
+    if (
+        isinstance(base, Base)
+        and base.behind
+        and spec.name == min(c.spec.name for c in found if c.spec.base == base.name)
+    ):
+        yield FollowBase(
+            manifest=spec.name,
+            task=None,
+            reason="LandedElsewhere",
+            message=f"bring {base.name} here to {base.head[:12]}",
+            base=base.name,
+        )
+    first = min(c.spec.name for c in found if c.spec.base == spec.base and c.spec.merge.push) if spec.merge.push else ""
+    if isinstance(base, Base) and base.unpushed and not base.diverged and spec.name == first:
+        yield PushBase(
+            manifest=spec.name,
+            task=None,
+            reason="Unpushed",
+            message=f"push {base.name} to {base.remote}",
+            base=base.name,
+        )

@@ -1,0 +1,120 @@
+"""How a run ended: in its agent's own words first, then by the record that it left, then by what it committed. Pure.
+
+Whether that is the last word is the job's to say: what it offered may still be judged bad.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.model.desired import AgentKind
+from reconciler.model.observed import Cause, Run, StopWhy
+from reconciler.model.reasons import Reason
+from reconciler.model.report import Fault, Report
+
+TELLING = frozenset(kind for kind in AgentKind if kind.tells_end)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended. `reason` None: well, with something to offer. `counts`: it uses up one attempt."""
+
+    reason: Reason | None
+    message: str = ""
+    counts: bool = True
+    waits: bool = True  # the next attempt keeps the backoff's distance
+
+
+def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
+    """How a run that is over ended. `excused`: what its agent gives as an excuse, if it gives one, may be true."""
+    record, report = run.exit, run.report
+    if record and record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
+        return Ending(Reason.STOPPED, "its agent was stopped", counts=False, waits=False)
+    if record and record.cause is Cause.SETUP:
+        return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({status(run)})")
+    if report and not (record and record.stop) and (told := _in_its_words(report, run)):
+        return told if excused else replace(told, counts=True, waits=True)
+    if record is None and not (report and report.done):
+        return Ending(Reason.AGENT_FAILED, "its agent left no exit record (killed, or the machine went down)")
+    if record is None or record.well:
+        if new_commits:
+            return Ending(None)
+        return (
+            Ending(Reason.AGENT_FAILED, _mute(run)) if mute(run) else Ending(Reason.NO_CHANGES, _without_commit(report))
+        )
+    match record.cause:
+        case Cause.UNAVAILABLE:
+            return Ending(Reason.AGENT_UNAVAILABLE, "its agent's program could not be started", counts=False)
+        case Cause.STUCK:
+            return Ending(Reason.STUCK, "its agent made no progress and was stopped")
+        case Cause.TIMEOUT:
+            return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
+        case _:
+            return Ending(Reason.AGENT_FAILED, f"its agent failed ({status(run)})")
+
+
+def mute(run: Run) -> bool:
+    """True for a run whose exit status is good, and whose agent, of a kind that always says how it ended, did not."""
+    ended = run.exit is not None and run.exit.well and run.exit.stop is None
+    return ended and run.agent in TELLING and not (run.report and (run.report.done or run.report.fault))
+
+
+def session(runs: tuple[Run, ...], kind: AgentKind) -> str | None:
+    """The session that a run goes on with after these; None: it begins a new one."""
+    for run in reversed(runs):
+        report = run.report
+        if run.agent != kind or (report and report.fault in (Fault.SESSION, Fault.CONTEXT)):
+            return None
+        if report and report.session:
+            return report.session
+    return None
+
+
+def status(run: Run | None) -> str:
+    """How a program ended, in a few words."""
+    if run is None or run.exit is None:
+        return "no exit record"
+    match run.exit.cause:
+        case Cause.TIMEOUT:
+            return "time limit"
+        case Cause.UNAVAILABLE:
+            return "program could not be started"
+    return f"signal {run.exit.signal}" if run.exit.signal else f"exit status {run.exit.code}"
+
+
+def _in_its_words(report: Report, run: Run) -> Ending | None:
+    """How a run ended in its agent's own words; None where those say nothing against it."""
+    said = f": {report.said}" if report.said else ""
+    match report.fault:
+        case Fault.USAGE_LIMIT:
+            message = f"its agent's usage limit is reached{said}"
+            return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)
+        case Fault.UNAVAILABLE:
+            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't work{said}", counts=False)
+        case Fault.NETWORK:
+            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't reach its model{said}", counts=False)
+        case Fault.BUDGET:
+            message = "its agent has spent what the task may cost"
+            return Ending(Reason.BUDGET_SPENT, message, counts=False, waits=False)
+        case Fault.SESSION:
+            message = "the session that it was to go on with is gone"
+            return Ending(Reason.AGENT_FAILED, message, counts=False, waits=False)
+        case Fault.CONTEXT:
+            return Ending(Reason.AGENT_FAILED, f"its agent had no room left for what was said{said}")
+        case Fault.FAILED:
+            return Ending(Reason.AGENT_FAILED, f"its agent failed ({status(run)}){said}")
+        case _:
+            return None
+
+
+def _mute(run: Run) -> str:
+    said = f": {run.report.said}" if run.report and run.report.said else ""
+    return (
+        f"its agent ended with exit status 0 but without the line in which {run.agent} says how it ended{said} "
+        f"(is the program on its PATH really {run.agent}?)"
+    )
+
+
+def _without_commit(report: Report | None) -> str:
+    refused = report is not None and report.fault is Fault.REFUSED
+    return "its agent ended well but made no commit" + (f": {report.said}" if report and refused else "")

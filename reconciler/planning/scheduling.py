@@ -1,0 +1,140 @@
+"""Whose turn it is, where several want what there is only so much of: agents, checks, landings, repairs. Pure.
+
+Every job has said by itself what it would do next; here those that must let others go first get to wait instead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from operator import itemgetter
+
+from reconciler.model.desired import EPOCH, Desired, EpicSpec
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.model.reasons import Reason
+from reconciler.planning import merge_queue
+from reconciler.planning.actions import (
+    Land,
+    RerunChecks,
+    RestartAgent,
+    StartAgent,
+    StartCheck,
+    UpdateBranch,
+    Waiting,
+    Word,
+)
+from reconciler.planning.graph import order
+from reconciler.planning.job import Job
+from reconciler.planning.jobs import by_base
+from reconciler.planning.merge_queue import Member, Stage
+
+Words = dict[tuple[str, TaskId], tuple[Job, Word]]
+"""What every job says, by manifest and task."""
+
+
+def taken_in_turn(words: Words, desired: Desired, observed: Observed) -> Words:
+    """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds."""
+    for base, found in by_base(job for job, _ in words.values()).items():
+        _one_repair(base, found, words, desired)
+        _in_line(base, found, words, desired, observed)
+    _within_slots(words, desired, observed)
+    return words
+
+
+def _one_repair(base: str, found: list[Job], words: Words, desired: Desired) -> None:
+    """Repairs of one base go one after the other: each landing would put the others in conflict anew."""
+    busy = next((job.task.id for job in found if job.live and job.live.why == Reason.CONFLICT), None)
+    for job in found:
+        key = (job.spec.name, job.task.id)
+        word = words[key][1]
+        if not isinstance(word, RestartAgent) or word.reason != Reason.CONFLICT:
+            continue
+        if busy:
+            words[key] = (
+                job,
+                Waiting(Reason.LANDING_QUEUED, f"conflicts with {base}; the conflict of {busy} is repaired first"),
+            )
+        elif desired.acts(job.spec.name):
+            busy = job.task.id
+
+
+def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observed: Observed) -> None:
+    line: list[Member] = []
+    for job in found:
+        stage = _stage(job, words[job.spec.name, job.task.id][1])
+        if stage and desired.acts(job.spec.name):
+            line.append(Member(task=job.task.id, stage=stage, rank=(job.task.priority, job.number or 0)))
+    specs = {job.spec.name: job.spec for job in found}
+    parallel = max((spec.merge.parallel for spec in specs.values()), default=1)
+    behind = merge_queue.ahead(line, checks_alive=_checks_alive(observed, specs), parallel=parallel)
+    for job in found:
+        key = (job.spec.name, job.task.id)
+        if job.task.id in behind and isinstance(words[key][1], StartCheck | Land | UpdateBranch):
+            whom = behind[job.task.id]
+            what = f"{whom} is before it in the line of {base}" if whom else f"every check slot of {base} is in use"
+            words[key] = job, Waiting(Reason.LANDING_QUEUED, what)
+
+
+def _stage(job: Job, word: Word) -> Stage | None:
+    match word:
+        case StartCheck():
+            return Stage.UNPROVEN
+        case Land():
+            return Stage.PROVEN
+        case UpdateBranch():
+            return Stage.APART
+        case RerunChecks() | Waiting(Reason.CHECKS_PENDING) if job.tested_as_it_lands:
+            return Stage.AWAITED
+        case Waiting(Reason.CHECKS_RUNNING):
+            return Stage.CHECKING
+        case _:
+            return None
+
+
+def _checks_alive(observed: Observed, specs: Mapping[str, EpicSpec]) -> int:
+    if isinstance(observed.checks, Unknown):
+        return sum(spec.merge.parallel for spec in specs.values())
+    return sum(run.alive for runs in observed.checks.values() for run in runs if run.manifest in specs)
+
+
+def _within_slots(words: Words, desired: Desired, observed: Observed) -> None:
+    alive = Counter(run.manifest for run in _live(observed))
+    free = {spec.name: spec.max_agents - alive[spec.name] for spec in desired.epics}
+    everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
+    wishes: dict[str, list[Job]] = {spec.name: [] for spec in desired.epics}
+    for job, word in words.values():
+        if isinstance(word, StartAgent) and desired.acts(job.spec.name):
+            wishes[job.spec.name].append(job)
+    for queue in wishes.values():
+        queue.sort(key=lambda job: (job.last is None, order(job.task)))
+    for job in _in_turn(wishes, observed):
+        name = job.spec.name
+        if free[name] > 0 and (everywhere is None or everywhere > 0):
+            free[name] -= 1
+            everywhere = None if everywhere is None else everywhere - 1
+            continue
+        whose = f"all {job.spec.max_agents} agents of {name} are" if free[name] < 1 else "every agent slot is"
+        words[name, job.task.id] = job, Waiting(Reason.NO_AGENT_SLOT, f"{whose} in use")
+
+
+def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:
+    """Who asks for a slot, each time the manifest with the fewest agents; of equals, the one served longest ago."""
+    alive = Counter(run.manifest for run in _live(observed))
+    runs = [] if isinstance(observed.runs, Unknown) else [run for mine in observed.runs.values() for run in mine]
+    served: dict[str, datetime] = {}
+    for run in runs:
+        if run.started_at:
+            served[run.manifest] = max(run.started_at, served.get(run.manifest, EPOCH))
+    turns = [
+        ((alive[name] + turn, served.get(name, EPOCH), name), job)
+        for name, queue in wishes.items()
+        for turn, job in enumerate(queue)
+    ]
+    return [job for _, job in sorted(turns, key=itemgetter(0))]
+
+
+def _live(observed: Observed) -> Iterator[Run]:
+    if not isinstance(observed.runs, Unknown):
+        yield from (run for runs in observed.runs.values() for run in runs if run.alive)

@@ -1,0 +1,113 @@
+"""What happened, for people and scripts: `.beads/orchestrator/events.jsonl` and `state.json`. No decision reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from reconciler.model.errors import TemporaryError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Observed, PullState, Unknown, Worktree
+from reconciler.planning.messages import clean
+
+EVENTS_MOST_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened: `event` is a name, `values` say the rest."""
+
+    at: datetime
+    event: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Journal:
+    """The history of one repository, and the seed form of what runs now. Losing it loses nothing but history."""
+
+    def __init__(self, beads: Path, repository: Path) -> None:
+        self._folder = beads / "orchestrator"
+        self._repository = repository
+        self._state: str | None = None
+        self._seen: dict[str, dict[str, str]] = {}
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Add events to the history. The file is begun anew, once, when it grows past its limit."""
+        if not events:
+            return
+        try:
+            path = self._prepared() / "events.jsonl"
+            if path.exists() and path.stat().st_size > EVENTS_MOST_BYTES:
+                os.replace(path, path.with_name("events.1.jsonl"))
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(_plain(event)) + "\n" for event in events)
+        except OSError as error:
+            raise TemporaryError(f"the history can't be written: {error}") from error
+
+    def events(self, task: TaskId | None = None) -> list[dict[str, Any]]:
+        """The history, oldest first; of one task where one is named. A line that can't be read is left out."""
+        path = self._folder / "events.jsonl"
+        if not path.exists():
+            return []
+        found = [_parsed(line) for line in path.read_text("utf-8", "replace").splitlines()]
+        return [event for event in found if event and (task is None or event.get("task") == task)]
+
+    def state(self, observed: Observed) -> None:
+        """Write `state.json` in the form of the seed guide: strings, and no pid where nothing runs."""
+        text = json.dumps(self._seed_form(observed), indent=2, sort_keys=True) + "\n"
+        if text == self._state:
+            return
+        try:
+            path = self._prepared() / "state.json"
+            temporary = path.with_name(f".state.{os.getpid()}")
+            temporary.write_text(text, "utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise TemporaryError(f"state.json can't be written: {error}") from error
+        self._state = text
+
+    def _seed_form(self, observed: Observed) -> dict[str, dict[str, str]]:
+        if isinstance(observed.runs, Unknown) or isinstance(observed.worktrees, Unknown):
+            return self._seen  # a silent source is no news
+        found: dict[str, dict[str, str]] = {}
+        self._seen = found
+        for task, runs in observed.runs.items():
+            live = next((run for run in reversed(runs) if run.alive and run.pid), None)
+            if live:
+                found.setdefault(task, {})["pid"] = str(live.pid)
+        for task, tree in observed.worktrees.items():
+            found.setdefault(task, {})["worktree"] = self._relative(tree)
+        pulls = {} if isinstance(observed.pull_requests, Unknown) else observed.pull_requests
+        for task, pull in pulls.items():
+            if pull.state is PullState.OPEN:
+                found.setdefault(task, {})["pr_number"] = str(pull.number)
+        return found
+
+    def _relative(self, tree: Worktree) -> str:
+        return os.path.relpath(tree.path, self._repository)
+
+    def _prepared(self) -> Path:
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True, exist_ok=True)
+        ignore = self._folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", "utf-8")
+        return self._folder
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    values = {name: clean(value)[:2000] if isinstance(value, str) else value for name, value in event.values.items()}
+    return {"at": f"{event.at:%FT%T.%fZ}", "event": event.event, **values}
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None  # the last line of a program that was killed while it wrote
+    return found if isinstance(found, dict) else None

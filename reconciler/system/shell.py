@@ -1,0 +1,193 @@
+"""The only file, beside the shim, that starts programs. An argv list goes in, what it printed comes out.
+
+Never a shell string, never a terminal, never the caller's standard input; always a time limit and a process group of
+its own, so that a program that hangs is ended together with its children.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.model.errors import PermanentError, TemporaryError
+
+OUTPUT_LIMIT = 64 * 1024 * 1024
+_AT_ONCE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ended by itself. Output is bytes: what git prints is paths, and paths are bytes."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8", "surrogateescape")
+
+    @property
+    def complaint(self) -> str:
+        """The last line of what it said on standard error, for a message."""
+        lines = self.err.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:300] if lines else f"exit status {self.code}"
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | str | None = None,
+    stdin: bytes | None = None,
+    timeout_s: float = 60.0,
+    pass_fds: Sequence[int] = (),
+) -> Finished:
+    """Run a program to its end, whatever its exit status.
+
+    Raises TemporaryError when it does not end within `timeout_s`, PermanentError when it can't be started, or when it
+    prints more than `OUTPUT_LIMIT` bytes: a part of an answer is none.
+    """
+    try:
+        process = _Process(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            pass_fds=pass_fds,
+        )
+    except OSError as error:
+        raise PermanentError(f"cannot start {argv[0]}: {error.strerror}", hint=f"is {argv[0]} installed?") from error
+    try:
+        out, err = process.talk(stdin or b"", timeout_s)
+    except BaseException as error:
+        _end(process)
+        if isinstance(error, subprocess.TimeoutExpired):
+            hint = f"does {Path(argv[0]).name} end when you run it yourself?"
+            raise TemporaryError(f"{argv[0]} did not end within {timeout_s:g} s", delay=30.0, hint=hint) from error
+        if isinstance(error, _TooMuch):
+            raise PermanentError(f"{argv[0]} prints more than {OUTPUT_LIMIT >> 20} MiB, which is not read") from error
+        raise
+    return Finished(process.returncode, out, err)
+
+
+def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | str, pass_fds: Sequence[int]) -> int:
+    """Start a program in a session of its own that outlives us, without any of our streams; its pid.
+
+    Raises PermanentError when it can't be started.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    except OSError as error:
+        raise PermanentError(f"cannot start {argv[0]}: {error.strerror}") from error
+    _DETACHED.append(process)
+    reap()
+    return process.pid
+
+
+class _TooMuch(Exception):
+    """More was printed than is read."""
+
+
+class _Process(subprocess.Popen[bytes]):
+    """A program that is waited for by the kernel: Popen asks again and again, in pauses as long as git takes."""
+
+    def talk(self, stdin: bytes, timeout: float) -> tuple[bytes, bytes]:
+        """What it prints until it ends, as `communicate` has it, but no more of it than fits. Raises TimeoutExpired."""
+        end = time.monotonic() + timeout
+        said: dict[int, list[bytes]] = {stream.fileno(): [] for stream in (self.stdout, self.stderr) if stream}
+        out, err = said.values()
+        rest, size = memoryview(stdin), 0
+        with selectors.PollSelector() as waiting:
+            for fd in said:
+                waiting.register(fd, selectors.EVENT_READ)
+            if self.stdin:
+                waiting.register(self.stdin, selectors.EVENT_WRITE)
+            while waiting.get_map():
+                if (left := end - time.monotonic()) <= 0:
+                    raise subprocess.TimeoutExpired(self.args, timeout)
+                for key, _ in waiting.select(left):
+                    if key.fileobj is self.stdin:
+                        rest = _written(key.fd, rest)
+                        if not rest:
+                            waiting.unregister(key.fileobj)
+                            self.stdin.close()
+                        continue
+                    part = os.read(key.fd, _AT_ONCE)
+                    said[key.fd].append(part)
+                    size += len(part)
+                    if size > OUTPUT_LIMIT:
+                        raise _TooMuch
+                    if not part:
+                        waiting.unregister(key.fileobj)
+        self.wait(end - time.monotonic())
+        for stream in (self.stdout, self.stderr):
+            if stream:
+                stream.close()
+        return b"".join(out), b"".join(err)
+
+    def wait(self, timeout: float | None = None) -> int:
+        begun = time.monotonic()
+        if timeout is not None and self.returncode is None and hasattr(os, "pidfd_open"):
+            _until_it_ends(self.pid, timeout)
+            timeout = max(timeout - (time.monotonic() - begun), 0.0)
+        return super().wait(timeout)
+
+
+def _written(fd: int, rest: memoryview) -> memoryview:
+    """What is left of an input once as much of it as is taken without waiting was passed on; nothing, if nobody reads it."""
+    try:
+        return rest[os.write(fd, rest[: select.PIPE_BUF]) :] if rest else rest
+    except BrokenPipeError:
+        return rest[:0]
+
+
+def _until_it_ends(pid: int, timeout: float) -> None:
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return  # a kernel that has none to give
+    try:
+        waiting = select.poll()
+        waiting.register(fd, select.POLLIN)
+        waiting.poll(max(timeout, 0.0) * 1000)  # a negative one would be none
+    finally:
+        os.close(fd)
+
+
+_DETACHED: list[subprocess.Popen[bytes]] = []
+
+
+def reap() -> None:
+    """Collect detached programs that ended while we live, so that none stays a zombie."""
+    _DETACHED[:] = [process for process in _DETACHED if process.poll() is None]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()

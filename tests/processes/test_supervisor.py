@@ -1,0 +1,313 @@
+"""One run under its shim: limits, endings, records, and that nothing of it is left. Real processes."""
+
+import json
+import os
+import random
+import signal
+import stat
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from machine import CLOSED, Machine, lives, until
+
+from reconciler.model.names import RunId
+from reconciler.model.observed import Cause, RunState, StopWhy
+from reconciler.runners import supervisor
+
+pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
+
+
+def test_an_exit_status_is_recorded(machine: Machine):
+    ended = machine.finished("exit 7").exit
+    assert ended and (ended.cause, ended.code, ended.signal) == (Cause.EXITED, 7, None)
+
+
+def test_a_good_ending_is_recorded(machine: Machine):
+    ended = machine.finished("exit 0").exit
+    assert ended and ended.well
+
+
+def test_a_fatal_signal_is_recorded(machine: Machine):
+    ended = machine.finished("kill -SEGV $$").exit
+    assert ended and (ended.cause, ended.code, ended.signal) == (Cause.EXITED, None, signal.SIGSEGV)
+
+
+def test_steps_run_in_order_up_to_the_first_failure(machine: Machine):
+    steps = tuple(("sh", "-c", script) for script in ("echo one", "echo two; exit 3", "echo three"))
+    run = machine.finished(steps=steps)
+    assert run.exit and run.exit.code == 3
+    assert machine.log(run.id).split() == ["one", "two"]
+
+
+def test_a_missing_program_is_no_failure_of_the_agent(machine: Machine):
+    run = machine.finished(steps=(("no-such-program",),))
+    assert run.exit and run.exit.cause is Cause.UNAVAILABLE
+    assert "'no-such-program': No such file" in machine.log(run.id)
+
+
+def test_a_program_that_is_not_executable_is_no_failure_of_the_agent(machine: Machine):
+    (machine.cwd / "agent").write_text("#!/bin/sh\n")
+    run = machine.finished(steps=(("./agent",),))
+    assert run.exit and run.exit.cause is Cause.UNAVAILABLE
+
+
+def test_a_worktree_that_vanished_is_a_failed_set_up(machine: Machine):
+    run = machine.finished(cwd=str(machine.cwd / "gone"))
+    assert run.exit and run.exit.cause is Cause.SETUP
+
+
+def test_a_failing_set_up_ends_the_run_before_the_agent(machine: Machine):
+    marker = machine.cwd / "ready"
+    steps = (("sh", "-c", "exit 5"), ("sh", "-c", "echo agent"))
+    run = machine.finished(steps=steps, setup_steps=1, ready_marker=str(marker))
+    assert run.exit and (run.exit.cause, run.exit.code) == (Cause.SETUP, 5)
+    assert not marker.exists()
+    assert machine.log(run.id) == ""
+
+
+def test_set_up_is_told_from_work(machine: Machine):
+    marker = machine.cwd / "ready"
+    steps = (("sh", "-c", "while ! test -e go; do sleep 0.02; done"), ("sleep", "30"))
+    run = machine.start(steps=steps, setup_steps=1, ready_marker=str(marker))
+    assert machine.run(run).state is RunState.STARTING
+    assert not marker.exists()
+    (machine.cwd / "go").touch()
+    until(lambda: machine.run(run).state is RunState.RUNNING)
+    assert marker.exists()
+
+
+def test_standard_input_is_closed_and_both_outputs_are_logged(machine: Machine):
+    run = machine.finished("cat; echo out; echo err >&2")
+    assert sorted(machine.log(run.id).split()) == ["err", "out"]
+
+
+def test_a_step_gets_ordinary_signals_and_its_own_session(machine: Machine):
+    run = machine.finished("ps -o sid= -p $$; echo $$; grep SigIgn /proc/self/status; grep SigBlk /proc/self/status")
+    session, pid, _, ignored, _, blocked = machine.log(run.id).split()
+    assert session == pid
+    assert (int(ignored, 16), int(blocked, 16)) == (0, 0)
+
+
+def test_the_agent_has_its_locks_at_high_descriptors_and_not_the_shims(machine: Machine):
+    run = machine.finished("ls -l /proc/self/fd", most=1)
+    opened = [line.split(" -> ") for line in machine.log(run.id).splitlines() if "/locks/" in line]
+    assert sorted(os.path.basename(path) for _, path in opened) == ["0", "work-x-1.agent"]
+    assert all(int(left.split()[-1]) >= 200 for left, _ in opened)
+
+
+def test_silence_without_newer_files_is_stuck(machine: Machine):
+    run = machine.finished("echo hello; exec sleep 60", stuck_after_s=1.0)
+    assert run.exit and run.exit.cause is Cause.STUCK
+
+
+def test_an_agent_that_only_prints_is_not_stuck(machine: Machine):
+    run = machine.finished("for i in 1 2 3 4 5 6; do echo $i; sleep 0.5; done", stuck_after_s=1.2)
+    assert run.exit and run.exit.well
+
+
+def test_an_agent_that_only_writes_files_is_not_stuck(machine: Machine):
+    run = machine.finished("mkdir -p a/b; for i in 1 2 3 4 5 6; do echo $i > a/b/f; sleep 0.5; done", stuck_after_s=1.2)
+    assert run.exit and run.exit.well
+
+
+def test_a_commit_is_a_sign_of_work(machine: Machine):
+    git, common = machine.cwd / "admin", machine.cwd / "common"
+    (common / "refs/heads/agent").mkdir(parents=True)
+    git.mkdir()
+    (git / "HEAD").write_text("ref: refs/heads/agent/x-1\n")
+    (git / "commondir").write_text("../common\n")
+    work = machine.cwd / "work"
+    work.mkdir()
+    (work / ".git").write_text(f"gitdir: {git}\n")
+    before = supervisor.newest_change(str(work))
+    time.sleep(0.02)
+    (common / "refs/heads/agent/x-1").write_text("0" * 40)
+    assert supervisor.newest_change(str(work)) > before
+
+
+def test_the_time_limit_ends_the_whole_tree(machine: Machine):
+    run = machine.finished("(setsid sleep 61 & echo $! > child); exec sleep 60", timeout_s=0.5)
+    assert run.exit and run.exit.cause is Cause.TIMEOUT
+    assert not lives(machine.told("child"))
+
+
+def test_who_started_a_process_is_signalled_before_it(monkeypatch):
+    # Numbers begin anew where the last one is reached: a child may have the lower one.
+    monkeypatch.setattr(supervisor, "parent_pids", lambda: {4194303: 300, 300: 1, 301: 4194303, 302: 300, 4194000: 301})
+    monkeypatch.setattr(supervisor, "marker", lambda pid: b"/runs/1" if pid in (301, 4194303) else None)
+    monkeypatch.setattr(supervisor, "pin", lambda pid: -1)
+    sent = []
+    monkeypatch.setattr(supervisor, "send", lambda pid, handle, *signals: sent.append(pid))
+
+    assert supervisor.Tree("/runs/1", None, None).send(signal.SIGTERM)
+
+    assert sent == [4194303, 301, 4194000]
+
+
+def test_an_agent_that_ignores_term_is_killed(machine: Machine, monkeypatch):
+    monkeypatch.setattr(supervisor, "STOP_GRACE_S", 0.6)
+    run = machine.start("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done")
+    pid = machine.told("pid")
+    asked = time.monotonic()
+    machine.runner.stop(run, StopWhy.PERSON)
+    until(lambda: machine.is_over(run))
+    assert not lives(pid)
+    assert time.monotonic() - asked >= supervisor.STOP_GRACE_S
+
+
+def test_a_stopped_agent_is_continued_so_that_it_can_end(machine: Machine):
+    run = machine.start("trap 'echo bye; exit 0' TERM; echo $$ > pid; while :; do sleep 0.1; done")
+    os.kill(machine.told("pid"), signal.SIGSTOP)
+    machine.runner.stop(run, StopWhy.PERSON)
+    until(lambda: machine.is_over(run))
+    assert "bye" in machine.log(run)
+
+
+def test_a_stop_is_recorded_with_its_reason(machine: Machine):
+    run = machine.start("exec sleep 60")
+    machine.runner.stop(run, StopWhy.CLOSED)
+    until(lambda: machine.is_over(run))
+    ended = machine.run(run).exit
+    assert ended and (ended.cause, ended.stop) == (Cause.STOPPED, StopWhy.CLOSED)
+
+
+def test_an_agent_that_said_it_was_done_ended_well(machine: Machine):
+    run = machine.start("exec sleep 60")
+    machine.runner.stop(run, StopWhy.DONE)
+    until(lambda: machine.is_over(run))
+    ended = machine.run(run).exit
+    assert ended and ended.well
+
+
+def test_a_persons_kill_is_a_failure_of_the_agent(machine: Machine):
+    run = machine.start("exec sleep 60")
+    os.kill(machine.shim_of(run), signal.SIGTERM)
+    until(lambda: machine.is_over(run))
+    ended = machine.run(run).exit
+    assert ended and (ended.cause, ended.signal, ended.stop) == (Cause.EXITED, signal.SIGTERM, None)
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "sleep {s} &",
+        "setsid sleep {s} &",
+        "(setsid sleep {s} &) &",
+        "env -i /usr/bin/setsid /bin/sleep {s} &",
+        "(cd / && env -i setsid sh -c 'trap \"\" TERM HUP; /bin/sleep {s}; :' &) &",
+        f"(({CLOSED} env -i setsid sleep {{s}}) &) &",
+    ],
+)
+def test_nothing_escapes_a_shim_that_lives(machine: Machine, escape: str):
+    mine = f"62.{random.randrange(10**12)}"
+    script = f"{escape.format(s=mine)} sleep 0.5; exit 0"
+    run = machine.start(script)
+    until(lambda: [pid for pid in supervisor.parent_pids() if _words(pid) == ["sleep", mine]], "the escape")
+    until(lambda: machine.is_over(run))
+    assert not [pid for pid in supervisor.parent_pids() if mine in _words(pid)]
+
+
+def test_what_is_to_be_removed_at_the_end_is_removed_when_nothing_is_left(machine: Machine, monkeypatch):
+    monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 2.0)
+    locked = machine.cwd / "locked"
+    locked.touch()
+    run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 0", unlock=str(locked))
+    until(lambda: machine.run(run).exit)
+    assert locked.exists()
+    until(lambda: machine.is_over(run))
+    assert not locked.exists()
+
+
+def test_a_good_ending_is_recorded_before_the_sweep(machine: Machine, monkeypatch):
+    monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 2.0)
+    run = machine.start("(trap '' TERM; echo $$ > child; sleep 63; :) & sleep 0.2; exit 0")
+    until(lambda: machine.run(run).exit is not None)
+    assert machine.runner._locks.held(run.kind, run.subject).shim
+    assert machine.run(run).state is RunState.ENDED
+    until(lambda: machine.is_over(run))
+
+
+def test_a_long_log_keeps_its_head_and_its_tail(machine: Machine):
+    mib = "head -c 1048576 /dev/zero | tr '\\0' ."
+    run = machine.finished(
+        f"echo first; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do {mib}; done; sleep 1.3; echo last"
+    )
+    path = machine.runner.log_path(run.id)
+    assert path.stat().st_size < 8 << 20
+    text = path.read_text()
+    assert text.startswith("first\n") and text.endswith("last\n")
+    assert "bytes left out here]" in text
+
+
+def test_a_stop_that_comes_before_the_first_step_is_heeded(machine: Machine):
+    spec = machine.spec("echo never")
+    machine.runner._folders.reserve(spec)
+    machine.runner._folders.write_stop(spec.id, StopWhy.PERSON)
+    _shim(machine, spec.id)
+    assert machine.log(spec.id) == ""
+    ended = machine.run(spec.id).exit
+    assert ended and ended.stop is StopWhy.PERSON
+
+
+def test_nothing_starts_where_its_record_cant_be_written(machine: Machine):
+    spec = machine.spec("echo never")
+    folder = machine.runner._folders.reserve(spec)
+    (folder / "run.json").mkdir()
+    _shim(machine, spec.id)
+    assert "never" not in machine.log(spec.id).splitlines()
+    assert machine.run(spec.id).state is RunState.LOST
+
+
+def test_records_are_for_the_owner_only(machine: Machine):
+    run = machine.finished("echo hello", prompt="secret plans").id
+    for name in ("spec.json", "prompt", "run.json", "exit.json", "log"):
+        assert stat.S_IMODE((machine.runner.folder(run) / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(machine.runner.folder(run).stat().st_mode) == 0o700
+
+
+def test_a_shim_is_small(machine: Machine):
+    run = machine.start("exec sleep 60")
+    status = Path(f"/proc/{machine.shim_of(run)}/status").read_text()
+    resident = int(status.split("VmRSS:")[1].split()[0])
+    assert resident < 20_000, f"{resident} kB"
+
+
+def test_a_shim_stands_outside_the_worktree(machine: Machine):
+    run = machine.start("exec sleep 60")
+    assert os.readlink(f"/proc/{machine.shim_of(run)}/cwd") == str(machine.runner.folder(run))
+
+
+def test_a_record_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "x.json"
+    supervisor.write_json(str(path), {"a": 1})
+    supervisor.write_json(str(path), {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 2}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_time_is_written_as_it_is_read():
+    assert supervisor.utc(0.25) == "1970-01-01T00:00:00.250000+00:00"
+
+
+def _shim(machine: Machine, run: RunId) -> None:
+    locks = machine.runner._locks
+    fds = [locks.take(run.kind, run.subject), locks.take_agent(run.kind, run.subject)]
+    argv = [sys.executable, "-I", "-S", supervisor.__file__, str(machine.runner.folder(run)), *map(str, fds), "-1"]
+    if not (pid := os.fork()):
+        for fd in fds:
+            os.set_inheritable(fd, True)
+        os.chdir(machine.runner.folder(run))
+        os.execv(argv[0], argv)
+    for fd in fds:
+        os.close(fd)
+    os.waitpid(pid, 0)
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return []
+    return [os.path.basename(words[0]), *words[1:-1]]
