@@ -1,4 +1,4 @@
-"""A small real repository with an epic in which things go wrong, worked off by the real program."""
+"""A small real repository with an epic in which things go wrong, for the real program to work off."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from typing import Any
 
 import sh
 
-from reconciler.model.errors import PermanentError
-
 
 @dataclass(frozen=True)
 class Demo:
-    """A repository made in `folder`, and the program that works on it."""
+    """A repository made in `folder`, and what the program says about it."""
 
     folder: Path
     env: Mapping[str, str]
@@ -36,14 +34,9 @@ class Demo:
         git("add", "--all")
         git("commit", "--quiet", "--message=Begin a calculator")
 
-    def work(self) -> None:
-        """Bring the epic to its end, telling every step on standard output. Raises PermanentError where it does not."""
-        try:
-            self._reconcile("watch", "-f", "epic.yaml", "--until-done", _out=sys.stdout, _err=sys.stderr)
-        except sh.ErrorReturnCode as error:
-            raise PermanentError(
-                f"the demo did not end well (exit status {error.exit_code})", hint=f"what is left is in {self.folder}"
-            ) from error
+    def stop(self) -> None:
+        """End every agent that is at work in it."""
+        self._reconcile("stop", "--all")
 
     def log(self) -> str:
         """The base branch, newest commit first."""
@@ -52,15 +45,15 @@ class Demo:
 
     def recovered(self) -> Iterator[str]:
         """What went wrong on the way and was mended, one line each."""
-        status = json.loads(str(self._reconcile("status", "-o", "json")))
+        status = json.loads(self._reconcile("status", "-o", "json"))
         for task in status["epics"][0]["tasks"]:
-            described = json.loads(str(self._reconcile("describe", task["id"], "-o", "json")))
+            described = json.loads(self._reconcile("describe", task["id"], "-o", "json"))
             runs = [run for run in described["runs"] if run["id"].startswith("work/")]
             yield from (f"{task['key']}: {_mended(run)}" for run in runs if run["why"] != "Ready")
 
-    def _reconcile(self, *args: str, **how: Any) -> Any:
+    def _reconcile(self, *args: str) -> str:
         program = sh.Command(sys.executable).bake("-m", "reconciler")
-        return program(*args, _cwd=str(self.repository), _env=dict(self.env), _tty_out=False, **how)
+        return str(program(*args, _cwd=str(self.repository), _env=dict(self.env), _tty_out=False))
 
 
 def _mended(run: Mapping[str, Any]) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import click
 
 from reconciler import manifest, wiring
+from reconciler.cli import run
 from reconciler.demo import Demo
+from reconciler.model.errors import PermanentError
+
+INTERRUPTED = 128  # and the number of the signal
 
 
 @click.command("demo")
@@ -22,15 +27,36 @@ def demo_command(keep: bool) -> int:
     began = time.monotonic()
     click.echo(f"six tasks, three scripted agents, in {folder}\n")
     demo.make(manifest.shipped_examples() / "demo")
-    demo.work()
+    code = _work(demo)
+    if not code:
+        _tell(demo)
+        click.echo(f"\ndone in {time.monotonic() - began:.1f} s")
+    if keep:
+        click.echo(f"the repository is {demo.repository}")
+    else:
+        shutil.rmtree(folder)
+    return code
+
+
+def _work(demo: Demo) -> int:
+    """Bring the epic to its end as a person would, who sees on a terminal what `watch` shows there; its exit status.
+
+    Raises PermanentError where it does not end well. Whoever interrupts it leaves no agent behind.
+    """
+    with chdir(demo.repository):
+        code = run(["watch", "-f", "epic.yaml", "--until-done"])
+    if not code:
+        return 0
+    demo.stop()
+    if code > INTERRUPTED:
+        click.echo("the demo was interrupted; its agents are stopped", err=True)
+        return code
+    raise PermanentError(f"the demo did not end well (exit status {code})", hint=f"what is left is in {demo.folder}")
+
+
+def _tell(demo: Demo) -> None:
     click.echo("\nmain, newest first:\n")
     click.echo("".join(f"  {line}\n" for line in demo.log().splitlines()))
     click.echo("what went wrong on the way, and was mended:\n")
     for line in demo.recovered():
         click.echo(f"  {line}")
-    click.echo(f"\ndone in {time.monotonic() - began:.1f} s")
-    if keep:
-        click.echo(f"the repository is {demo.repository}")
-    else:
-        shutil.rmtree(folder)
-    return 0
