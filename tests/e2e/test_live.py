@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import shutil
 import signal
@@ -14,58 +13,12 @@ import time
 from collections.abc import Iterator
 from fcntl import ioctl
 from pathlib import Path
-from struct import pack
 
 import pytest
 from strangers import Place, until
+from terminals import Terminal
 
-# Takes the terminal that it is given as its own, as a shell would give it one.
-ON_IT = "import os, sys; fd = os.open(sys.argv[1], os.O_RDWR); [os.dup2(fd, n) for n in (0, 1, 2)]; os.execv(sys.argv[2], sys.argv[2:])"
 SLOW = "printf '\\033[32mreading %s\\033[0m\\n' the-parser; sleep 300"
-SEQUENCE = re.compile(rb"\x1b\[[0-?]*[@-~]")
-
-
-class Terminal:
-    """A pseudo-terminal with the program on it."""
-
-    def __init__(
-        self, place: Place, *args: str, columns: int = 100, rows: int = 30, program: tuple[str, ...] = ()
-    ) -> None:
-        self.master, slave = pty.openpty()
-        self.name = os.ttyname(slave)
-        ioctl(slave, termios.TIOCSWINSZ, pack("HHHH", rows, columns, 0, 0))
-        os.set_blocking(self.master, False)
-        self.slave, self.before, self.printed = slave, termios.tcgetattr(slave), b""
-        self.process = subprocess.Popen(
-            (sys.executable, "-c", ON_IT, self.name, *(program or (sys.executable, "-m", "reconciler")), *args),
-            cwd=place.root,
-            env={"TERM": "xterm-256color"} | place.env,
-            start_new_session=True,
-        )
-
-    def read(self) -> bytes:
-        try:
-            while part := os.read(self.master, 65536):
-                self.printed += part
-        except BlockingIOError:
-            pass
-        return self.printed
-
-    @property
-    def text(self) -> str:
-        return SEQUENCE.sub(b"", self.read()).decode()
-
-    def wait(self, seconds: float = 30) -> int:
-        until(lambda: (self.read(), self.process.poll() is not None)[1], seconds)
-        self.read()
-        return self.process.returncode
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
 
 
 @pytest.fixture
@@ -82,7 +35,7 @@ def watched(place: Place, **spec: object) -> tuple[str, ...]:
 
 
 def test_a_running_watch_shows_who_works_and_what_they_say(place):
-    terminal = Terminal(place, *watched(place))
+    terminal = Terminal(place.root, place.env, *watched(place))
     try:
         until(lambda: re.search(r"● project-\w+ +working +1 +\ds +reading the-parser", terminal.text))
 
@@ -96,7 +49,7 @@ def test_a_running_watch_shows_who_works_and_what_they_say(place):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_leaving_gives_the_terminal_back_with_the_last_picture_and_a_summary_in_it(place, number):
-    terminal = Terminal(place, *watched(place))
+    terminal = Terminal(place.root, place.env, *watched(place))
     try:
         until(lambda: "reading the-parser" in terminal.text)
         os.write(terminal.master, b"keys\r\r")
@@ -120,7 +73,7 @@ def test_leaving_gives_the_terminal_back_with_the_last_picture_and_a_summary_in_
 
 
 def test_a_watch_that_is_done_leaves_everything_it_told(place):
-    terminal = Terminal(place, "watch", "-f", str(place.manifest()), "--until-done")
+    terminal = Terminal(place.root, place.env, "watch", "-f", str(place.manifest()), "--until-done")
     try:
         assert terminal.wait() == 0
 
@@ -134,7 +87,7 @@ def test_a_watch_that_is_done_leaves_everything_it_told(place):
 
 
 def test_apply_shows_the_same_while_it_waits(place):
-    terminal = Terminal(place, "apply", "--wait", "-f", str(place.manifest()))
+    terminal = Terminal(place.root, place.env, "apply", "--wait", "-f", str(place.manifest()))
     try:
         assert terminal.wait() == 0
         assert "2/2 closed" in terminal.text.split("── as of")[-1]
@@ -153,7 +106,7 @@ def test_a_pipe_gets_lines_and_no_escape_sequence(place):
 @pytest.mark.parametrize("args", [(), ("-o", "json")])
 def test_a_terminal_that_can_only_print_and_a_program_get_what_a_pipe_gets(place, args):
     place.env["TERM"] = "xterm-256color" if args else "dumb"
-    terminal = Terminal(place, "watch", "-f", str(place.manifest()), "--until-done", *args)
+    terminal = Terminal(place.root, place.env, "watch", "-f", str(place.manifest()), "--until-done", *args)
     try:
         assert terminal.wait() == 0
         assert b"\x1b" not in terminal.printed
@@ -164,7 +117,7 @@ def test_a_terminal_that_can_only_print_and_a_program_get_what_a_pipe_gets(place
 
 def test_without_colour_it_is_drawn_without(place):
     place.env["NO_COLOR"] = "1"
-    terminal = Terminal(place, *watched(place))
+    terminal = Terminal(place.root, place.env, *watched(place))
     try:
         until(lambda: "reading the-parser" in terminal.text)
 
@@ -176,7 +129,13 @@ def test_without_colour_it_is_drawn_without(place):
 def test_a_picture_that_goes_wrong_does_not_end_the_watch(place):
     broken = "import reconciler.render.live as live; del live.Picture; from reconciler.cli import main; main()"
     terminal = Terminal(
-        place, "watch", "-f", str(place.manifest()), "--until-done", program=(sys.executable, "-c", broken)
+        place.root,
+        place.env,
+        "watch",
+        "-f",
+        str(place.manifest()),
+        "--until-done",
+        program=(sys.executable, "-c", broken),
     )
     try:
         assert terminal.wait() == 0
@@ -189,7 +148,7 @@ def test_a_picture_that_goes_wrong_does_not_end_the_watch(place):
 
 
 def test_a_terminal_that_takes_nothing_holds_nobody_up(place):
-    terminal = Terminal(place, "watch", "-f", str(place.manifest()), "--until-done")
+    terminal = Terminal(place.root, place.env, "watch", "-f", str(place.manifest()), "--until-done")
     try:
         ioctl(terminal.slave, termios.TCXONC, termios.TCOOFF)  # Ctrl-S
         until(lambda: len(place.subjects()) == 3)
@@ -208,7 +167,7 @@ def test_status_on_a_terminal_is_the_same_picture_once(place):
             "reading" in place.reconcile("logs", next(t["id"] for t in place.tasks().values() if t["title"] == "Do a"))
         )
     )
-    terminal = Terminal(place, "status")
+    terminal = Terminal(place.root, place.env, "status")
     try:
         assert terminal.wait() == 0
 

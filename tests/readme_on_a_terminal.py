@@ -1,0 +1,49 @@
+"""The README's two commands word for word, in a fresh clone and on a terminal, where people type them.
+
+`python tests/readme_on_a_terminal.py`; needs the package index, as they do. The tests of the second one are cut down to one file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from terminals import SIZES, Terminal, the_demo_was_seen
+
+ROOT = Path(__file__).parent.parent
+ONE_FILE = {"PYTEST_ADDOPTS": "tests/test_graph.py"}
+MOST_S = 900.0
+
+
+def main() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8").partition("## Two commands")[2].partition("\n## ")[0]
+    see_it_work, run_the_tests = re.findall(r"```sh\n(.*?)\n```", readme, re.DOTALL)
+    with tempfile.TemporaryDirectory(prefix="reconcile-readme-") as folder:
+        clone = Path(folder) / "reconcile"
+        subprocess.run(("git", "clone", "--quiet", "--no-hardlinks", ROOT, clone), check=True)
+
+        the_demo_was_seen(typed(see_it_work, clone, {}, SIZES[0]))
+
+        tests = typed(run_the_tests, clone, ONE_FILE, SIZES[1])
+        assert re.search(r"\d+ passed", tests.text) and tests.as_it_was_found(), tests.text
+
+
+def typed(command: str, cwd: Path, more: dict[str, str], size: tuple[int, int]) -> Terminal:
+    """A terminal on which a command has come to a good end."""
+    columns, rows = size
+    print(f"on {columns}x{rows}: {command}", flush=True)
+    terminal = Terminal(cwd, {**os.environ, **more}, command, columns=columns, rows=rows, program=("bash", "-c"))
+    code = terminal.wait(MOST_S)
+    terminal.close()
+    if code:
+        sys.exit(f"it ended with {code}:\n{terminal.text}")
+    print("\n".join(line for line in terminal.lines if line), flush=True)
+    return terminal
+
+
+if __name__ == "__main__":
+    main()
