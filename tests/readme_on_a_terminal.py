@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from terminals import SIZES, Terminal, the_demo_was_seen
@@ -26,23 +28,24 @@ def main() -> None:
         clone = Path(folder) / "reconcile"
         subprocess.run(("git", "clone", "--quiet", "--no-hardlinks", ROOT, clone), check=True)
 
-        the_demo_was_seen(typed(see_it_work, clone, {}, SIZES[0]))
+        with typed(see_it_work, clone, {}, SIZES[0]) as terminal:
+            the_demo_was_seen(terminal)
+        with typed(run_the_tests, clone, ONE_FILE, SIZES[1]) as terminal:
+            assert re.search(r"\d+ passed", terminal.text) and terminal.as_it_was_found(), terminal.text
 
-        tests = typed(run_the_tests, clone, ONE_FILE, SIZES[1])
-        assert re.search(r"\d+ passed", tests.text) and tests.as_it_was_found(), tests.text
 
-
-def typed(command: str, cwd: Path, more: dict[str, str], size: tuple[int, int]) -> Terminal:
+@contextmanager
+def typed(command: str, cwd: Path, more: dict[str, str], size: tuple[int, int]) -> Iterator[Terminal]:
     """A terminal on which a command has come to a good end."""
     columns, rows = size
     print(f"on {columns}x{rows}: {command}", flush=True)
     terminal = Terminal(cwd, {**os.environ, **more}, command, columns=columns, rows=rows, program=("bash", "-c"))
-    code = terminal.wait(MOST_S)
-    terminal.close()
-    if code:
-        sys.exit(f"it ended with {code}:\n{terminal.text}")
-    print("\n".join(line for line in terminal.lines if line), flush=True)
-    return terminal
+    with closing(terminal):
+        code = terminal.wait(MOST_S)
+        if code:
+            sys.exit(f"it ended with {code}:\n{terminal.text}")
+        print("\n".join(line for line in terminal.lines if line), flush=True)
+        yield terminal
 
 
 if __name__ == "__main__":
