@@ -28,8 +28,9 @@ from reconciler.manifest import Recorded
 from reconciler.model.desired import AgentKind, Desired, EpicSpec, TrackerKind
 from reconciler.model.errors import ManifestError, PermanentError, ReconcileError
 from reconciler.model.ports import Agent, Ports
-from reconciler.runners._processes import descends_from_a_carrier
+from reconciler.runners import _processes as processes
 from reconciler.runners.local import LocalRunner
+from reconciler.system import format, lock
 from reconciler.system.journal import Journal
 from reconciler.trackers.chosen import ChosenTracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
@@ -175,6 +176,20 @@ class Site:
             return {}  # the tracker says so itself
         return {spec.name: why for spec in desired.epics if (why := _other_tracker(spec.tracker, database))}
 
+    def holds(self, holder: lock.Holder) -> bool:
+        """True while the reconciler that wrote its name into the lock file has it open."""
+        return processes.has_open(holder.pid, lock.file_of(self.state))
+
+    def replaced(self) -> str | None:
+        """What is wrong with the reconciler at work here where its program was replaced since it started, be it us."""
+        holder = lock.holder(self.state)
+        if holder is None or not holder.replaced or not self.holds(holder):
+            return None
+        return (
+            f"the {holder.command} at work here (pid {holder.pid}) was started from files that have been replaced; "
+            "it starts nothing more: end it and start it again, its agents run on"
+        )
+
     @property
     def default_base(self) -> str | None:
         """The base of a manifest that names none."""
@@ -227,6 +242,7 @@ def open_site(
     that are not recorded yet.
     """
     repository = commands.find(path, environ)
+    format.check(repository.state)
     tool = _git(repository, environ, control)
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"
@@ -285,7 +301,7 @@ def _held(main: Path) -> Collection[str]:
 
 def refuse_agents(environ: Mapping[str, str], what: str) -> None:
     """Raise PermanentError where an agent, or anything that an agent started, asks for what only people decide."""
-    if RUN_MARKER in environ or descends_from_a_carrier(RUN_MARKER):
+    if RUN_MARKER in environ or processes.descends_from_a_carrier(RUN_MARKER):
         raise PermanentError(f"'{what}' is refused inside a run: agents do not decide this for themselves")
 
 

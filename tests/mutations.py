@@ -259,6 +259,34 @@ BREAKS = (
         "return []",
         "tests/adapters/test_beads.py",
     ),
+    Break(
+        "a controller whose program was replaced starts agents",
+        "reconciler/planning/scheduling.py",
+        "    if not observed.replaced:\n",
+        "    if True:\n",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "a program that is replaced under a watch is not noticed",
+        "reconciler/system/lock.py",
+        "        return bool(self.package) and ",
+        "        return False and ",
+        "tests/e2e/test_upgrade.py",
+    ),
+    Break(
+        "records of a newer program are read as our own",
+        "reconciler/system/format.py",
+        "    if found > FORMAT:\n",
+        "    if False:\n",
+        "tests/e2e/test_upgrade.py",
+    ),
+    Break(
+        "an older watch finds no supervisor any more",
+        "reconciler/shim.py",
+        '"runners", "supervisor.py"',
+        '"supervisor.py"',
+        "tests/e2e/test_upgrade.py",
+    ),
 )
 
 

@@ -210,6 +210,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     )
     found["salvages"] = tuple(Salvage(commit=worlds.OTHER, **_timed(said)) for said in world.pop("salvages", []))
     found["agents_missing"] = world.pop("agents_missing", {})
+    found["replaced"] = world.pop("replaced", None)
     found["forges"] = world.pop("forges", {})
     found["trackers"] = world.pop("trackers", {})
     found["check_worktrees"] = {

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-
-import psutil
 
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
@@ -18,16 +15,14 @@ from reconciler.model.observed import Run
 from reconciler.model.report import Fault
 from reconciler.planning import agent_gate
 from reconciler.render.words import counted
-from reconciler.runners import supervisor
+from reconciler.system import lock
 from reconciler.wiring import Site
-
-NAME_MOST = 4096
 
 
 def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     """What is asked of the records in a repository."""
     yield Probe(name="state folder", look=lambda: _private(site.state))
-    yield Probe(name="reconciler", look=lambda: _holder(site.state / "locks" / "reconciler"))
+    yield Probe(name="reconciler", look=lambda: _holder(site))
     yield Probe(name="manifests", look=lambda: _manifests(scene, site))
     yield Probe(name="agents", look=lambda: _agents(scene, site))
     yield Probe(name="tasks", look=lambda: _tasks(site))
@@ -54,22 +49,16 @@ def _private(state: Path) -> Iterator[Finding]:
     yield Finding(name="state folder", state=State.PROBLEM, found=str(state), message=said, hint=hint)
 
 
-def _holder(lock: Path) -> Iterator[Finding]:
+def _holder(site: Site) -> Iterator[Finding]:
     """Who is the reconciler of this repository now. The lock is not tried: a start at that instant would be refused."""
-    try:
-        with open(os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            said = json.loads(file.read(NAME_MOST) or b"{}")
-            pid, what = int(said["pid"]), f"pid {int(said['pid'])} ({said['command']}), since {said['since']}"
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    holder = lock.holder(site.state)
+    if holder is None or not site.holds(holder):
         return
-    if _holds(pid, lock):
-        yield Finding(name="reconciler", found=what, message="is at work here")
-
-
-def _holds(pid: int, lock: Path) -> bool:
-    if pid > 0 and supervisor.PROC:
-        return supervisor.has_open(pid, supervisor.file_id(str(lock)))
-    return pid > 0 and psutil.pid_exists(pid)
+    if said := site.replaced():
+        hint = f"end it (kill {holder.pid}) and start it again: its agents run on"
+        yield Finding(name="reconciler", state=State.PROBLEM, found=str(holder), message=said, hint=hint)
+    else:
+        yield Finding(name="reconciler", found=str(holder), message="is at work here")
 
 
 def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:

@@ -91,6 +91,7 @@ class Loop:
     host: str = "localhost"
     forges: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
     trackers: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
+    replaced: Callable[[], str | None] = lambda: None
     clock: Callable[[], datetime] = now
     wanted: Callable[[Action], bool] = lambda action: True
     seen: Callable[[Tick], None] = lambda tick: None
@@ -116,6 +117,7 @@ class Loop:
             failures=failures,
             forges=self.forges(desired),
             trackers=self.trackers(desired),
+            replaced=self.replaced(),
         )
         observed = observe(desired, self.ports, circumstances)
         self._took_s = (self.clock() - at).total_seconds()

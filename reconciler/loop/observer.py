@@ -47,13 +47,15 @@ Candidates = Mapping[TaskId, Candidate | Conflict | Unknown]
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What the one who looks knows by itself: the time, the host, what went wrong lately, which forge or tracker can't be used."""
+    """What the one who looks knows by itself: the time, the host, what went wrong lately, which forge or tracker
+    can't be used, whose program was replaced."""
 
     at: datetime
     host: str = "localhost"
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)
     forges: Mapping[str, str] = field(default_factory=dict)
     trackers: Mapping[str, str] = field(default_factory=dict)
+    replaced: str | None = None
 
 
 def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Observed:
@@ -93,6 +95,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
         forges=circumstances.forges,
         trackers=circumstances.trackers,
         failures=circumstances.failures,
+        replaced=circumstances.replaced,
     )
 
 

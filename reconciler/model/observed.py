@@ -402,6 +402,7 @@ class Observed:
     forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
     trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
+    replaced: str | None = None  # whose program was replaced under it, where that is who acts here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     USAGE_LIMIT = "UsageLimit"
     BUDGET_SPENT = "BudgetSpent"
     BUDGET_LOW = "BudgetLow"
+    PROGRAM_REPLACED = "ProgramReplaced"
     # Somebody said: not now, or not you
     SUSPENDED = "Suspended"
     STOPPED = "Stopped"
@@ -73,6 +74,7 @@ NEEDS_A_PERSON = frozenset(
         Reason.AGENT_BROKEN,
         Reason.AGENT_UNAVAILABLE,
         Reason.BUDGET_SPENT,
+        Reason.PROGRAM_REPLACED,
         Reason.BLOCKED_BY_AGENT,
         Reason.AWAITING_APPROVAL,
         Reason.AWAITING_MERGE,

@@ -214,13 +214,20 @@ def _epic_plan(
         unknown=tuple(dict.fromkeys(_silent(spec, observed))),  # one source may keep several from answering
         held=held,
         resting=resting,
-        degraded=Waiting(*hold) if (hold := spawn_hold(spec, observed)) else None,
+        degraded=_degraded(spec, observed),
         spend=spend_of(spec, observed),
         complete=_complete(crew),
         crew=crew,
         jobs=mine,
         alive=_alive(spec, observed),
     )
+
+
+def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
+    if observed.replaced:
+        return Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
+    hold = spawn_hold(spec, observed)
+    return Waiting(*hold) if hold else None
 
 
 def _alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:

@@ -36,11 +36,21 @@ Words = dict[tuple[str, TaskId], tuple[Job, Word]]
 
 def taken_in_turn(words: Words, desired: Desired, observed: Observed) -> Words:
     """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds."""
+    _nothing_new(words, observed)
     for base, found in by_base(job for job, _ in words.values()).items():
         _one_repair(base, found, words, desired)
         _in_line(base, found, words, desired, observed)
     _within_slots(words, desired, observed)
     return words
+
+
+def _nothing_new(words: Words, observed: Observed) -> None:
+    """Who acts here may start nothing once its own program was replaced: what it would load now is another one."""
+    if not observed.replaced:
+        return
+    for key, (job, word) in words.items():
+        if isinstance(word, StartAgent | StartCheck):
+            words[key] = job, Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
 
 
 def _one_repair(base: str, found: list[Job], words: Words, desired: Desired) -> None:

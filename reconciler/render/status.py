@@ -48,6 +48,7 @@ OF_THE_WHOLE = frozenset(
         Reason.AGENT_BROKEN,
         Reason.AGENT_UNAVAILABLE,
         Reason.USAGE_LIMIT,
+        Reason.PROGRAM_REPLACED,
     }
 )
 

@@ -36,6 +36,14 @@ def inside(folders: Iterable[str]) -> list[tuple[str, int]]:
     return found
 
 
+def has_open(pid: int, path: Path) -> bool:
+    """True while a process has a file open for writing; where that can't be seen, while there is such a process."""
+    if supervisor.PROC:
+        file = file_id(path)
+        return pid > 0 and file is not None and supervisor.has_open(pid, file)
+    return pid > 0 and psutil.pid_exists(pid)
+
+
 def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
     """A process, its parent, and so on up to the first of all."""
     seen = set()

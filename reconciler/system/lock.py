@@ -7,10 +7,33 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.model.errors import LockedError
+from reconciler.system import format, program
+
+NAME_MOST = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who wrote its name into the lock file: the reconciler of this moment, or the last one."""
+
+    pid: int
+    command: str
+    since: str
+    package: str = ""  # where its program stands, and what that was when it started; empty: it did not say
+    fingerprint: str = ""
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.command}), since {self.since}"
+
+    @property
+    def replaced(self) -> bool:
+        """True where the files that it was started from are no longer there: what it loads now is another program."""
+        return bool(self.package) and program.fingerprint(Path(self.package)) != self.fingerprint
 
 
 @contextmanager
@@ -21,26 +44,44 @@ def reconciling(state: Path, command: str) -> Iterator[None]:
     """
     folder = state / "locks"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(folder / "reconciler", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = os.open(file_of(state), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LockedError(
-                f"another reconciler works here: {_holder(fd)}", hint="it does what this would do"
-            ) from error
-        said = {"pid": os.getpid(), "since": f"{datetime.now(UTC):%FT%TZ}", "command": command}
+            who = holder(state) or "it has not said its name yet"
+            raise LockedError(f"another reconciler works here: {who}", hint="it does what this would do") from error
+        said = {
+            "pid": os.getpid(),
+            "since": f"{datetime.now(UTC):%FT%TZ}",
+            "command": command,
+            "package": str(program.PACKAGE),
+            "fingerprint": program.fingerprint(),
+        }
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(said).encode(), 0)
+        format.mark(state)
         yield
     finally:
         os.close(fd)
 
 
-def _holder(fd: int) -> str:
-    """Who wrote its name into the lock file; only for people, the kernel knows who holds it."""
+def holder(state: Path) -> Holder | None:
+    """Whose name stands in the lock file; None where there is none. Only for people: the kernel knows who holds it."""
     try:
-        said = json.loads(os.pread(fd, 4096, 0) or b"{}")
-        return f"pid {int(said['pid'])} ({said['command']}), since {said['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "it has not said its name yet"
+        with open(os.open(file_of(state), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            said = json.loads(file.read(NAME_MOST) or b"{}")
+        return Holder(
+            pid=int(said["pid"]),
+            command=str(said["command"]),
+            since=str(said["since"]),
+            package=str(said.get("package", "")),
+            fingerprint=str(said.get("fingerprint", "")),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def file_of(state: Path) -> Path:
+    """The lock file of a repository."""
+    return state / "locks" / "reconciler"
