@@ -4,6 +4,7 @@ git inside a worktree, whose `.git` file an agent can replace.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -18,7 +19,7 @@ from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 from reconciler.model.observed import WorktreeFault
 
-MADE = "reconcile-made"  # written last: the worktree is whole
+MADE = "reconcile-made"  # written last: the worktree is whole; says which folders were made for it
 READY = "reconcile-ready"  # touched by a run once its set-up has succeeded
 NESTED = "reconcile-nested"  # the repository that was found inside it, last time somebody looked
 LOCK_REASON = "reconcile "
@@ -88,6 +89,7 @@ class Found:
     entries: tuple[Entry, ...] = ()
     fault: WorktreeFault | None = None
     detail: str = ""
+    moved: bool = False  # it is ours, and its links lead to where it or its repository stood before
 
     @property
     def admins(self) -> tuple[Path, ...]:
@@ -212,28 +214,107 @@ def look(listing: Listing, place: Path, branch: str) -> Found:
         raise PermanentError(f"{place.parent} is not a folder", hint="set another worktrees.root") from error
     if not stat.S_ISDIR(mode):
         return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
-    fault, detail = _judge(listing.common, place, entries, branch)
+    leads_to = _gitfile(place)
+    if owner := _another_owner(listing.common, leads_to):
+        said = f"it is a worktree of another repository, {owner}"
+        return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail=said)
+    if moved := _moved_here(listing, place, entries, leads_to):
+        said = "it or its repository was moved"
+        return Found(
+            place=place, present=True, entries=(moved,), fault=WorktreeFault.HALF_MADE, detail=said, moved=True
+        )
+    entries = entries or _under_another_name(listing, place, leads_to)
+    fault, detail = _judge(listing.common, place, entries, branch, leads_to)
     return Found(place=place, present=True, entries=entries, fault=fault, detail=detail)
 
 
-def _judge(common: Path, place: Path, entries: tuple[Entry, ...], branch: str) -> tuple[WorktreeFault | None, str]:
+def foreign(common: Path, place: Path) -> str | None:
+    """The git dir of another repository whose worktree stands at `place`; None where it is ours, or nobody's."""
+    return _another_owner(common, _gitfile(place))
+
+
+def identity(admin: Path, place: Path) -> str:
+    """What a worktree is known by when its `.git` is damaged: the two folders that were made for it.
+
+    Both: a copy of a repository holds the same notes about worktrees that are not its own.
+    """
+    return json.dumps({"admin": _inode(admin), "place": _inode(place)})
+
+
+def _inode(folder: Path) -> list[int]:
+    found = os.stat(folder)
+    return [found.st_dev, found.st_ino]
+
+
+def _another_owner(common: Path, leads_to: str | None) -> str | None:
+    # Inside of ours, wherever: an agent has damaged it.
+    if leads_to is None or leads_to.startswith(f"{common}/"):
+        return None
+    admins = os.path.dirname(leads_to)
+    owner = os.path.dirname(admins) if os.path.basename(admins) == "worktrees" else leads_to
+    return owner if os.path.isdir(owner) and not same_folder(owner, common) else None
+
+
+def _moved_here(listing: Listing, place: Path, entries: tuple[Entry, ...], leads_to: str | None) -> Entry | None:
+    """The entry of a worktree whose links were left behind: its repository, its folder, or both stood elsewhere before.
+
+    Nothing may stand where they lead: what stands there may be the original, and this a copy.
+    """
+    if leads_to is None:
+        return None
+    own = listing.common / "worktrees" / os.path.basename(leads_to)
+    entry = next((each for each in listing.entries if each.admin == own), None)
+    if entry is None or not entry.has(MADE):
+        return None
+    repository_left = not os.path.lexists(leads_to) and not os.path.lexists(os.path.dirname(os.path.dirname(leads_to)))
+    if entries:
+        return entry if entries == (entry,) and repository_left else None
+    if os.path.lexists(entry.path) or not (repository_left or same_folder(leads_to, own)):
+        return None
+    return entry if _made_for(entry, place) else None
+
+
+def _made_for(entry: Entry, place: Path) -> bool:
+    """True where this very folder was made for this very entry."""
+    try:
+        return entry.admin is not None and _content(f"{entry.admin}/{MADE}") == identity(entry.admin, place)
+    except OSError:
+        return False
+
+
+def _under_another_name(listing: Listing, place: Path, leads_to: str | None) -> tuple[Entry, ...]:
+    """The entry of a folder that git knows by another path: bind mounts show one folder in two places."""
+    if leads_to is None or not same_folder(os.path.dirname(leads_to), listing.common / "worktrees"):
+        return ()
+    name = os.path.basename(leads_to)
+    return tuple(
+        entry
+        for entry in listing.entries
+        if entry.admin and entry.admin.name == name and same_folder(entry.path, place)
+    )
+
+
+def _judge(
+    common: Path, place: Path, entries: tuple[Entry, ...], branch: str, leads_to: str | None
+) -> tuple[WorktreeFault | None, str]:
     match entries:
         case ():
-            return _judge_unlisted(common, place)
+            return _judge_unlisted(common, place, leads_to)
         case (entry,) if not entry.has(MADE):
             if entry.locked_by_us:
                 return WorktreeFault.HALF_MADE, "making or removing it was cut off"
             return WorktreeFault.TAKEN, "it is a worktree that somebody else made"
         case (entry,):
-            return _judge_made(entry, branch)
+            return _judge_made(entry, place, branch, leads_to)
         case _:
             return WorktreeFault.HALF_MADE, "git lists it twice"
 
 
-def _judge_made(entry: Entry, branch: str) -> tuple[WorktreeFault | None, str]:
-    leads_to = _gitfile(entry.path)
+def _judge_made(entry: Entry, place: Path, branch: str, leads_to: str | None) -> tuple[WorktreeFault | None, str]:
     if not (leads_to and entry.admin and (leads_to == f"{entry.admin}" or same_folder(leads_to, entry.admin))):
-        return WorktreeFault.HALF_MADE, "its .git does not lead to this repository"
+        if _made_for(entry, place):
+            return WorktreeFault.HALF_MADE, "its .git is damaged"
+        return WorktreeFault.TAKEN, "its .git is damaged, and nothing says that this repository made it"
     if not entry.has("index"):
         return WorktreeFault.HALF_MADE, "its index is missing"
     if entry.branch != BRANCHES + branch:
@@ -246,11 +327,10 @@ def _judge_made(entry: Entry, branch: str) -> tuple[WorktreeFault | None, str]:
     return None, ""
 
 
-def _judge_unlisted(common: Path, place: Path) -> tuple[WorktreeFault, str]:
+def _judge_unlisted(common: Path, place: Path, leads_to: str | None) -> tuple[WorktreeFault, str]:
     # Holds nothing: no reason to keep a task waiting for a person.
     if not os.listdir(place):
         return WorktreeFault.HALF_MADE, "it is empty"
-    leads_to = _gitfile(place)
     admin = Path(os.path.realpath(leads_to)) if leads_to else None
     if admin and same_folder(admin.parent, common / "worktrees") and not admin.exists():
         return WorktreeFault.HALF_MADE, "git has forgotten it"
@@ -306,7 +386,11 @@ def _gitfile(place: Path) -> str | None:
 
 
 def same_folder(one: Path | str, other: Path | str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
+    """True where both names lead to one folder: through links, mounts, or as they are."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _normal(start: Path, path: str) -> str:

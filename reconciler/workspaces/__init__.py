@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.git.commands import Git
-from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, look
+from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, foreign, identity, look
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable
@@ -67,7 +67,10 @@ class GitWorkspaces:
             folder = _real(root) / CHECKS
             listed = {entry.path.name for entry in self._register.listing().entries if entry.path.parent == folder}
             standing = set(os.listdir(folder)) if folder.is_dir() else set()
-            return {subject: str(folder / subject) for subject in sorted(listed | standing) if usable(subject)}
+            names = (subject for subject in sorted(listed | standing) if usable(subject))
+            return {
+                name: str(folder / name) for name in names if not foreign(self._git.repository.common, folder / name)
+            }
 
     def branches(self, base: Sha) -> Mapping[TaskId, Branch]:
         """Every `agent/<task>` branch, measured against `base`."""
@@ -80,7 +83,7 @@ class GitWorkspaces:
     def ignored(self, task: TaskId, root: str) -> tuple[int, int]:
         """How many files in the worktree of `task` git ignores, and their bytes: what no salvage holds."""
         with self._alone(task) as lock:
-            found = self._look(task, root)
+            found = self._look(task, root, mend=False)
             return snapshot.ignored(self._git, self._work(task, found), lock) if found.usable else (0, 0)
 
     # --- making ---
@@ -165,7 +168,7 @@ class GitWorkspaces:
         copies.place(self._git.repository.main, place, recipe.copies)
         if self._register.entry(place).head != entry.head:
             raise ChangedError(f"{branch_of(task)} moved while its worktree was being made")
-        checkout.write(entry.admin / MADE, "")
+        checkout.write(entry.admin / MADE, identity(entry.admin, place))
 
     def _ready(self, task: TaskId, found: Found) -> Place:
         entry = found.entries[0] if found.usable else None
@@ -174,6 +177,8 @@ class GitWorkspaces:
         if not clear(entry.admin / "index.lock"):
             raise TemporaryError(f"{found.place}: git is at work there (index.lock)", delay=30.0)
         self._register.lock(task, found)
+        if not (entry.admin / MADE).stat().st_size:  # made before that was written down
+            checkout.write(entry.admin / MADE, identity(entry.admin, found.place))
         marker = entry.admin / READY
         somebodys = entry.locked is not None and not entry.locked_by_us
         return Place(
@@ -187,7 +192,9 @@ class GitWorkspaces:
     def _free(self, task: TaskId, listing: Listing) -> None:
         """Make sure that no worktree has the branch of `task` checked out."""
         for entry in listing.holding(branch_of(task)):
-            gone = not os.path.lexists(entry.path) and not entry.has("modules")
+            # In a copy of a repository, what the original has checked out is not checked out here.
+            there = os.path.lexists(entry.path) and not foreign(self._git.repository.common, entry.path)
+            gone = not there and not entry.has("modules")
             if not gone or not (entry.locked_by_us or entry.has(MADE)):
                 raise PermanentError(
                     f"{branch_of(task)} is checked out in {entry.path}",
@@ -268,6 +275,11 @@ class GitWorkspaces:
     def _discard(self, place: Path) -> None:
         if place.is_symlink() or os.path.realpath(place.parent) != str(place.parent):
             raise PermanentError(f"{place} is in the way: it is a link", hint="remove it")
+        if owner := foreign(self._git.repository.common, place):
+            raise PermanentError(
+                f"{place} is in the way: it is a worktree of another repository, {owner}",
+                hint="set another worktrees.root",
+            )
         folders.take_away(place)
         with self._git.writing():
             listing = self._register.listing()
@@ -282,10 +294,15 @@ class GitWorkspaces:
         with _world(), self._git.writing(f"worktrees/{subject}") as lock:
             yield lock
 
-    def _look(self, task: TaskId, root: str) -> Found:
+    def _look(self, task: TaskId, root: str, *, mend: bool = True) -> Found:
         # As the writer, so that a `worktree add` which outlived its reconciler is over.
         with self._git.writing():
-            return look(self._register.listing(), _real(root) / _checked(task), branch_of(task))
+            place = _real(root) / _checked(task)
+            found = look(self._register.listing(), place, branch_of(task))
+            if not (found.moved and mend):
+                return found
+            self._register.mend(found)
+            return look(self._register.listing(), place, branch_of(task))
 
 
 @contextmanager

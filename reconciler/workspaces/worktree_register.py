@@ -13,9 +13,10 @@ from pathlib import Path
 
 from reconciler.git import worktrees
 from reconciler.git.commands import Git
-from reconciler.git.worktrees import LOCK_REASON, Entry, Found, Listing
+from reconciler.git.worktrees import LOCK_REASON, MADE, Entry, Found, Listing
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.workspaces import folders
+from reconciler.workspaces.checkout import write
 
 
 class Register:
@@ -57,6 +58,15 @@ class Register:
         if found.present and found.made and any(entry.locked_by_us for entry in found.entries):
             with self._git.writing() as writer:
                 self._git.refs("worktree", "unlock", "--", str(found.place), lock=writer)
+
+    def mend(self, found: Found) -> None:
+        """Have the links of a worktree of ours lead to each other again, after it or its repository was moved."""
+        (entry,) = found.entries
+        assert entry.admin  # only what has one was found to be moved
+        write(entry.admin / "gitdir", f"{found.place}/.git\n")
+        # Not replaced by a file of another name: killed in between, that would be a file of the agent's.
+        (found.place / ".git").write_bytes(os.fsencode(f"gitdir: {entry.admin}\n"))
+        write(entry.admin / MADE, worktrees.identity(entry.admin, found.place))
 
     def forget(self, entries: Iterable[Entry]) -> None:
         """Take worktrees whose folder is gone off the list, each at one stroke."""
