@@ -25,6 +25,8 @@ from reconciler.git import commands
 from reconciler.git.commands import Git, Repository
 from reconciler.landing.remotes import Remote, Remotes
 from reconciler.manifest import Recorded
+from reconciler.manifest.anchoring import anchored
+from reconciler.manifest.recorded import Found
 from reconciler.model.desired import AgentKind, Desired, EpicSpec, TrackerKind
 from reconciler.model.errors import ManifestError, PermanentError, ReconcileError
 from reconciler.model.ports import Agent, Ports
@@ -124,7 +126,12 @@ class Site:
     def specs(self) -> tuple[EpicSpec, ...]:
         """Every manifest that can be read, recorded or given."""
         names = {spec.name for spec in self.given}
-        return (*self.given, *(spec for spec in self.recorded.load().epics if spec.name not in names))
+        return (*self.given, *(spec for spec in self._recorded().epics if spec.name not in names))
+
+    def _recorded(self) -> Found:
+        """What is recorded, as it is meant where the repository stands now."""
+        found = self.recorded.load()
+        return replace(found, epics=tuple(anchored(spec, self.repository.main) for spec in found.epics))
 
     def _bases(self) -> tuple[str, ...]:
         """What lands on GitHub; what is to land elsewhere is none of its business."""
@@ -145,7 +152,7 @@ class Site:
 
     def desired(self, most: int | None = None) -> Desired:
         """Every recorded manifest. Raises PermanentError when one can't be read: it may own any task."""
-        found = self.recorded.load()
+        found = self._recorded()
         if found.problems:
             name, problem = next(iter(sorted(found.problems.items())))
             raise PermanentError(
