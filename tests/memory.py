@@ -108,6 +108,8 @@ class World:
     specs: dict[RunId, RunSpec] = field(default_factory=dict)
     marks: dict[TaskId, Since] = field(default_factory=dict)
     saved: list[Salvage] = field(default_factory=list)
+    ages: dict[Sha, timedelta] = field(default_factory=dict)
+    counted: datetime | None = None
     saved_patches: set[str] = field(default_factory=set)
     occupied: dict[TaskId, Occupant] = field(default_factory=dict)
     in_the_way: frozenset[str] = frozenset()
@@ -273,7 +275,12 @@ class World:
         }
 
     def salvages(self) -> tuple[Salvage, ...]:
-        return tuple(self.saved)
+        return tuple(replace(each, age=self.ages.get(each.commit, timedelta())) for each in self.saved)
+
+    def time_passes(self, now: datetime) -> None:
+        passed = min(max(now - (self.counted or now), timedelta()), timedelta(days=1))
+        self.counted = now
+        self.ages = {each.commit: self.ages.get(each.commit, timedelta()) + passed for each in self.saved}
 
     def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
         if task not in self.heads:
@@ -346,7 +353,7 @@ class World:
 
     @effect
     def drop_salvage(self, salvage: Salvage) -> None:
-        self.saved.remove(salvage)
+        self.saved = [each for each in self.saved if each.commit != salvage.commit]
 
     def restore(self, task: TaskId) -> BranchName:
         raise PermanentError("not in this world")

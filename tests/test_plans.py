@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
         checkout=Checkout(path="/repo", dirty=frozenset(checkout.get("dirty", ())), busy=checkout.get("busy")),
         **base,
     )
-    found["salvages"] = tuple(Salvage(commit=worlds.OTHER, **_timed(said)) for said in world.pop("salvages", []))
+    found["salvages"] = tuple(_salvage(**said) for said in world.pop("salvages", []))
     found["agents_missing"] = world.pop("agents_missing", {})
     found["replaced"] = world.pop("replaced", None)
     found["forges"] = world.pop("forges", {})
@@ -218,6 +219,11 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     }
     assert not world, f"unknown words: {sorted(world)}"
     return found
+
+
+def _salvage(age_days: float, **said: Any) -> Salvage:
+    """Saved work so many days of ticks old, whatever the clock said when it was saved."""
+    return Salvage(commit=worlds.OTHER, age=timedelta(days=age_days), **{"at": worlds.NOW, **_timed(said)})
 
 
 def _rule(name: str, value: object) -> object:

@@ -27,7 +27,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     """What is asked of the worktrees of a repository, and of the work that was saved from them."""
     yield Probe(name="worktrees", look=lambda: _worktrees(scene, site))
     yield Probe(name="check worktrees", look=lambda: _checks(scene, site))
-    yield Probe(name="saved work", look=lambda: _salvages(scene, site))
+    yield Probe(name="saved work", look=lambda: _salvages(site))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,11 @@ def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
         yield Finding(name="check worktrees", state=State.WARNING, found=named(left), message=said, hint=hint)
 
 
-def _salvages(scene: Scene, site: Site) -> Iterator[Finding]:
-    saved = site.workspaces.salvages()
-    old = [each for each in saved if scene.now - each.at > KEPT]
+def _salvages(site: Site) -> Iterator[Finding]:
+    saved = [each for each in site.workspaces.salvages() if not each.dropped]
+    old = [each for each in saved if each.age > KEPT]
     if old:
-        said, names = f"saved more than {KEPT.days} days ago", named(f"{each.task}/{each.n}" for each in old)
+        said, names = f"kept for more than {KEPT.days} days", named(f"{each.task}/{each.n}" for each in old)
         ref = f"{SALVAGE_REFS}{old[0].task}/{old[0].n}"
         hint = f"look: git log -p {ref}; drop: git update-ref -d {ref}; or: reconcile restore {old[0].task}"
         yield Finding(name="saved work", state=State.WARNING, found=names, message=said, hint=hint)

@@ -215,7 +215,7 @@ def look(listing: Listing, place: Path, branch: str) -> Found:
     if not stat.S_ISDIR(mode):
         return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
     leads_to = _gitfile(place)
-    if owner := _another_owner(listing.common, leads_to):
+    if owner := _another_owner(listing.common, place, leads_to):
         said = f"it is a worktree of another repository, {owner}"
         return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail=said)
     if moved := _moved_here(listing, place, entries, leads_to):
@@ -230,7 +230,7 @@ def look(listing: Listing, place: Path, branch: str) -> Found:
 
 def foreign(common: Path, place: Path) -> str | None:
     """The git dir of another repository whose worktree stands at `place`; None where it is ours, or nobody's."""
-    return _another_owner(common, _gitfile(place))
+    return _another_owner(common, place, _gitfile(place))
 
 
 def identity(admin: Path, place: Path) -> str:
@@ -246,13 +246,15 @@ def _inode(folder: Path) -> list[int]:
     return [found.st_dev, found.st_ino]
 
 
-def _another_owner(common: Path, leads_to: str | None) -> str | None:
-    # Inside of ours, wherever: an agent has damaged it.
-    if leads_to is None or leads_to.startswith(f"{common}/"):
+def _another_owner(common: Path, place: Path, leads_to: str | None) -> str | None:
+    """The other repository whose admin folder and this folder lead to each other: one that is named alone owns nothing."""
+    if leads_to is None or leads_to.startswith(f"{common}/worktrees/"):
         return None
-    admins = os.path.dirname(leads_to)
-    owner = os.path.dirname(admins) if os.path.basename(admins) == "worktrees" else leads_to
-    return owner if os.path.isdir(owner) and not same_folder(owner, common) else None
+    owner, name = os.path.split(os.path.dirname(leads_to))
+    if name != "worktrees" or not os.path.isdir(leads_to) or same_folder(owner, common):
+        return None
+    back = _place_of(Path(leads_to))
+    return owner if back and same_folder(back, place) else None
 
 
 def _moved_here(listing: Listing, place: Path, entries: tuple[Entry, ...], leads_to: str | None) -> Entry | None:

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from reconciler.loop.executor import WORKERS, Outcome, execute
-from reconciler.loop.observer import Circumstances, closer, observe
+from reconciler.loop.observer import Circumstances, ask, closer, observe
 from reconciler.model.desired import Desired
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
@@ -136,6 +137,9 @@ class Loop:
         looked = self.look()
         outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
         self._remember(outcomes)
+        ask(
+            partial(self.ports.workspaces.time_passes, looked.observed.at)
+        )  # what is kept may get older at the next tick
         tick = replace(looked, outcomes=tuple(outcomes))
         self.seen(tick)
         return tick

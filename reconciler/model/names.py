@@ -19,6 +19,7 @@ PrNumber = NewType("PrNumber", int)
 BRANCH_PREFIX = "agent/"
 PULL_REQUEST_REFS = "refs/reconcile/pr/"
 SALVAGE_REFS = "refs/reconcile/salvage/"
+DROPPED_REFS = "refs/reconcile/dropped/"  # saved work that nobody asked for, for as long again
 
 TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 MANIFEST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -140,6 +141,11 @@ def split_key(description: str) -> tuple[str, tuple[str, str | None] | None]:
 def with_key(description: str, manifest: str, key: str | None) -> str:
     """A description that ends in the key line of (manifest, key)."""
     return f"{description.rstrip()}\n\n{key_line(manifest, key)}".lstrip()
+
+
+def dropped_ref(task: TaskId, n: int) -> str:
+    """The ref of saved work that nobody asked for."""
+    return f"{DROPPED_REFS}{task}/{n}"
 
 
 def salvage_ref(task: TaskId, n: int) -> str:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.report import Fault, Report
+
+NO_TIME = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +196,17 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Salvage:
-    """Saved work: `refs/reconcile/salvage/<task>/<n>`."""
+    """Saved work: `refs/reconcile/salvage/<task>/<n>`, or `dropped` where nobody asked for it.
+
+    `at`: what the clock said then, for people. `age`: how long it has been there, counted over ticks.
+    """
 
     task: TaskId
     n: int
     commit: Sha
     at: datetime
+    age: timedelta = NO_TIME
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,7 +124,11 @@ class Workspaces(Protocol):
         ...
 
     def salvages(self) -> tuple[Salvage, ...]:
-        """Everything that was saved, oldest first."""
+        """Everything that was saved, oldest first; what was dropped too."""
+        ...
+
+    def time_passes(self, now: datetime) -> None:
+        """Count the time since this was called last to the age of all that was saved: nothing at least, a day at most."""
         ...
 
     def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
@@ -164,7 +168,7 @@ class Workspaces(Protocol):
         ...
 
     def drop_salvage(self, salvage: Salvage) -> None:
-        """Forget saved work, if it still is this commit."""
+        """Drop saved work, if it still is this commit; what was dropped before is forgotten."""
         ...
 
     def restore(self, task: TaskId) -> BranchName:

@@ -432,12 +432,12 @@ def _keeper(runs: tuple[Run, ...], path: str, found: tuple[Crew, ...]) -> str | 
 
 def _salvage(spec: EpicSpec, observed: Observed) -> Iterator[Action]:
     for saved in observed.salvages:
-        if observed.at - saved.at > SALVAGE_KEPT:
+        if saved.age > SALVAGE_KEPT:
             yield DropSalvage(
                 manifest=spec.name,
                 task=saved.task,
                 reason="Expired",
-                message=f"forget what was saved of {saved.task} on {saved.at:%F}",
+                message=f"{'forget' if saved.dropped else 'drop'} what was saved of {saved.task} on {saved.at:%F}",
                 salvage=saved,
             )
 

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from reconciler.git.commands import Git
@@ -77,8 +78,13 @@ class GitWorkspaces:
         return self._branches.measured(base)
 
     def salvages(self) -> tuple[Salvage, ...]:
-        """Everything that was saved, oldest first."""
+        """Everything that was saved, oldest first; what was dropped too."""
         return self._salvages.all()
+
+    def time_passes(self, now: datetime) -> None:
+        """Count the time since this was called last to the age of all that was saved."""
+        with _world():
+            self._salvages.time_passes(now)
 
     def ignored(self, task: TaskId, root: str) -> tuple[int, int]:
         """How many files in the worktree of `task` git ignores, and their bytes: what no salvage holds."""
@@ -143,7 +149,7 @@ class GitWorkspaces:
             self._branches.delete(task, expected, lock)
 
     def drop_salvage(self, salvage: Salvage) -> None:
-        """Forget saved work, if it still is this commit."""
+        """Drop saved work, if it still is this commit; what was dropped before is forgotten."""
         self._salvages.drop(salvage)
 
     def restore(self, task: TaskId) -> BranchName:

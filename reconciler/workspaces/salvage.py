@@ -11,9 +11,20 @@ from datetime import UTC, datetime
 from reconciler.git import objects, refs
 from reconciler.git.commands import Git
 from reconciler.model.errors import ChangedError, PermanentError
-from reconciler.model.names import SALVAGE_REFS, BranchName, Sha, TaskId, branch_of, salvage_ref, usable
+from reconciler.model.names import (
+    DROPPED_REFS,
+    SALVAGE_REFS,
+    BranchName,
+    Sha,
+    TaskId,
+    branch_of,
+    dropped_ref,
+    salvage_ref,
+    usable,
+)
 from reconciler.model.observed import Salvage
 from reconciler.workspaces import copies, folders, snapshot
+from reconciler.workspaces.ages import Ages
 from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 
 _SETTLES_NS = 50_000_000
@@ -49,13 +60,22 @@ class Salvages:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._stored = objects.Named(git, _kept)
+        self._ages = Ages(git.repository.state / "salvage-ages.json")
         # Where nothing was to be saved: how it looked then, and until when that is believed.
         self._clean: dict[TaskId, tuple[tuple[object, ...], float]] = {}
 
     def all(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first."""
-        found = (kept.salvage for kept in self._kept(SALVAGE_REFS))
+        found = (self._aged(kept.salvage) for prefix in (SALVAGE_REFS, DROPPED_REFS) for kept in self._kept(prefix))
         return tuple(sorted(found, key=lambda salvage: (salvage.at, salvage.task, salvage.n)))
+
+    def time_passes(self, now: datetime) -> None:
+        """Let everything that is kept be older by the time since this was called last."""
+        found = (kept.salvage for prefix in (SALVAGE_REFS, DROPPED_REFS) for kept in self._kept(prefix))
+        self._ages.time_passes(now, {_ref(salvage): salvage.commit for salvage in found})
+
+    def _aged(self, salvage: Salvage) -> Salvage:
+        return replace(salvage, age=self._ages.of(_ref(salvage), salvage.commit))
 
     def save(self, work: Work, lock: int) -> Saved:
         """Save what no ref holds, verify it, and say what was seen. Raises ChangedError when it changes meanwhile.
@@ -86,19 +106,22 @@ class Salvages:
         return replace(seen, salvage=salvage, sight=taken.sight, repositories=taken.sight.repositories)
 
     def drop(self, salvage: Salvage) -> None:
-        """Forget saved work. Raises ChangedError when the ref holds something else by now."""
-        ref = salvage_ref(salvage.task, salvage.n)
+        """Drop saved work, or forget what was dropped. Raises ChangedError when the ref holds something else by now."""
+        ref = _ref(salvage)
         with self._git.writing() as lock:
             now = self._at(ref)
             if now is None:
                 return
             if now != salvage.commit:
                 raise ChangedError(f"{ref} moved to {now[:12]}")
+            if not salvage.dropped:
+                self._git.refs("update-ref", "--no-deref", dropped_ref(salvage.task, salvage.n), now, lock=lock)
             self._git.refs("update-ref", "--no-deref", "-d", ref, salvage.commit, lock=lock)
 
     def restore(self, task: TaskId) -> BranchName:
         """Make a branch of the newest saved work: the task's own, or `restored/<task>-<n>` where that is taken."""
-        newest = max((kept.salvage for kept in self._kept(f"{SALVAGE_REFS}{task}/")), key=lambda s: s.n, default=None)
+        saved = (kept.salvage for prefix in (SALVAGE_REFS, DROPPED_REFS) for kept in self._kept(f"{prefix}{task}/"))
+        newest = max(saved, key=lambda s: s.n, default=None)
         if newest is None:
             raise PermanentError(f"{task}: nothing was saved", hint="'git reflog' may still know it")
         for branch in (branch_of(task), BranchName(f"restored/{task}-{newest.n}")):
@@ -133,8 +156,8 @@ class Salvages:
         # Of a worktree that is on its branch there is nothing to ask.
         own_branch = refs.in_its_own_file(self._git, f"refs/heads/{branch_of(work.task)}")
         excluded = (f"--exclude={work.branch}",) if work.branch else ()
-        own = f"--exclude={SALVAGE_REFS}{work.task}/*"
-        held = (*excluded, "--glob=refs/heads", "--tags", "--remotes", own, "--glob=refs/reconcile")
+        own = (f"--exclude={SALVAGE_REFS}{work.task}/*", f"--exclude={DROPPED_REFS}*")
+        held = (*excluded, "--glob=refs/heads", "--tags", "--remotes", *own, "--glob=refs/reconcile")
         return tuple(
             head
             for head in dict.fromkeys(work.heads)
@@ -154,7 +177,8 @@ class Salvages:
                 env={**_IDENTITY, **dates},
                 lock=lock,
             )
-            n = max((each.salvage.n for each in kept), default=0) + 1
+            dropped = self._kept(f"{DROPPED_REFS}{work.task}/")
+            n = max((each.salvage.n for each in (*kept, *dropped)), default=0) + 1
             salvage = Salvage(task=work.task, n=n, commit=Sha(made.text.strip()), at=at)
             self._git.refs("update-ref", "--no-deref", salvage_ref(work.task, n), salvage.commit, "", lock=lock)
         return salvage
@@ -176,14 +200,19 @@ class Salvages:
 
 def _kept(ref: str, name: Sha, stored: objects.Stored) -> _Kept | None:
     """Saved work; None for a ref that is none of ours."""
-    named = re.fullmatch(r"([^/]+)/([1-9][0-9]{0,9})", ref.removeprefix(SALVAGE_REFS))
+    dropped = ref.startswith(DROPPED_REFS)
+    named = re.fullmatch(r"([^/]+)/([1-9][0-9]{0,9})", ref.removeprefix(DROPPED_REFS if dropped else SALVAGE_REFS))
     if not named or not usable(named[1]) or stored.kind != "commit":
         return None
     commit = objects.commit(name, stored)
     at = _SECONDS.search(commit.committer)
     when = datetime.fromtimestamp(int(at[1]) if at else 0, UTC)
-    salvage = Salvage(task=TaskId(named[1]), n=int(named[2]), commit=name, at=when)
+    salvage = Salvage(task=TaskId(named[1]), n=int(named[2]), commit=name, at=when, dropped=dropped)
     return _Kept(salvage=salvage, tree=commit.tree, parents=commit.parents)
+
+
+def _ref(salvage: Salvage) -> str:
+    return (dropped_ref if salvage.dropped else salvage_ref)(salvage.task, salvage.n)
 
 
 def _message(work: Work, taken: Snapshot, at: datetime) -> str:

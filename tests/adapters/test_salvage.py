@@ -5,18 +5,25 @@ import os
 import socket
 import stat
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import gitrepo
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.model.desired import EpicSpec, WorktreeSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.model.names import TaskId
+from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Salvage
 from reconciler.workspaces import GitWorkspaces, copies, folders, snapshot
+from reconciler.workspaces.ages import Ages
 
 TASK = TaskId("x-1")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FILES = {"README": "hello\n", "src/a.c": "a\n", "src/b.c": "b\n", ".gitignore": "*.o\n", ".beads/issues.jsonl": "{}\n"}
 
 
@@ -606,7 +613,112 @@ def test_saved_work_is_dropped_only_where_it_still_is_that_work(repo, spaces, ro
 
     spaces.drop_salvage(salvage)
     spaces.drop_salvage(salvage)
+    dropped = replace(salvage, dropped=True)
+    assert spaces.salvages() == (dropped,)
+
+    spaces.drop_salvage(dropped)
+    spaces.drop_salvage(dropped)
     assert spaces.salvages() == ()
+
+
+def test_what_was_dropped_can_be_brought_back_and_its_number_is_not_used_again(repo, spaces, root, work):
+    repo.write({"new": "first\n"}, where=work)
+    spaces.drop_salvage(spaces.salvage(TASK, root))
+    repo.git("branch", "-D", "agent/x-1", ok=False)
+
+    assert repo.git("show", f"{spaces.restore(TASK)}:new") == "first"
+    repo.write({"new": "second\n"}, where=work)
+    assert spaces.salvage(TASK, root).n == 2
+
+
+def test_commits_that_only_dropped_work_holds_are_saved_again(repo, spaces, root, work):
+    repo.git("checkout", "--quiet", "--detach", cwd=work)
+    repo.commit({"off": "branch\n"}, where=work)
+    first = spaces.salvage(TASK, root)
+    spaces.drop_salvage(first)
+
+    again = spaces.salvage(TASK, root)
+
+    assert (again.n, again.dropped) == (2, False)
+
+
+@pytest.fixture
+def kept(repo, spaces, root, work):
+    repo.write({"new": "n\n"}, where=work)
+    return spaces.salvage(TASK, root)
+
+
+def ages(repo):
+    """What a program that starts now knows of the age of everything that was saved."""
+    return [each.age for each in GitWorkspaces(repo.seam()).salvages()]
+
+
+def test_saved_work_gets_older_by_the_time_between_ticks(repo, spaces, kept):
+    for hours in range(0, 72, 2):
+        spaces.time_passes(NOON + timedelta(hours=hours))
+
+    assert ages(repo) == [timedelta(hours=70)]
+
+
+def test_between_two_programs_time_passes_too(repo, kept):
+    GitWorkspaces(repo.seam()).time_passes(NOON)
+    GitWorkspaces(repo.seam()).time_passes(NOON + timedelta(hours=7))
+
+    assert ages(repo) == [timedelta(hours=7)]
+
+
+@pytest.mark.parametrize("days", [-20_000, -400, -1, 2, 40, 400, 20_000])
+def test_a_clock_that_is_wrong_for_a_tick_makes_nothing_older_by_more_than_a_day(repo, spaces, kept, days):
+    spaces.time_passes(NOON)
+    spaces.time_passes(NOON + timedelta(days=days))
+    spaces.time_passes(NOON + timedelta(hours=3))
+
+    assert timedelta() <= ages(repo)[0] <= timedelta(days=1, hours=3)
+
+
+@given(st.lists(st.integers(-3_000_000_000, 3_000_000_000), max_size=30))
+def test_however_the_clock_jumps_a_tick_counts_for_a_day_at_most_and_never_less_than_nothing(seconds):
+    with TemporaryDirectory() as folder:
+        counted = Ages(Path(folder) / "ages")
+        before = timedelta()
+        for each in seconds:
+            counted.time_passes(NOON + timedelta(seconds=each), {"ref": Sha("a" * 40)})
+            now = counted.of("ref", Sha("a" * 40))
+            assert timedelta() <= now - before <= timedelta(days=1)
+            before = now
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"ages": 3}', '{"at": "x", "ages": {"r": ["a", "b"]}}', '{"at": "2026-01-01", "ages": {}}'],
+)
+def test_ages_that_can_not_be_read_are_young(repo, spaces, kept, content):
+    spaces.time_passes(NOON)
+    spaces.time_passes(NOON + timedelta(hours=9))
+    file = repo.common / "reconcile/salvage-ages.json"
+    assert file.exists()
+    file.write_text(content)
+
+    assert ages(repo) == [timedelta()]
+    GitWorkspaces(repo.seam()).time_passes(NOON)
+    GitWorkspaces(repo.seam()).time_passes(NOON + timedelta(hours=2))
+    assert ages(repo) == [timedelta(hours=2)]
+
+
+def test_nothing_saved_writes_nothing_and_a_quiet_hour_writes_once(repo, spaces, root, work):
+    file = repo.common / "reconcile/salvage-ages.json"
+    spaces.time_passes(NOON)
+    spaces.time_passes(NOON + timedelta(days=1))
+    assert not file.exists()
+
+    repo.write({"new": "n\n"}, where=work)
+    spaces.salvage(TASK, root)
+    spaces.time_passes(NOON + timedelta(days=1))
+    written = file.stat().st_ino
+    for minutes in range(59):
+        spaces.time_passes(NOON + timedelta(days=1, minutes=minutes))
+
+    assert file.stat().st_ino == written
 
 
 def test_refs_that_are_no_saved_work_are_passed_over(repo, spaces):

@@ -19,7 +19,16 @@ from reconciler.landing.landing import LandingLine
 from reconciler.landing.remotes import Remotes
 from reconciler.landing.signature import Signature, identity, signed
 from reconciler.model.errors import ChangedError, PermanentError
-from reconciler.model.names import BRANCH_PREFIX, SALVAGE_REFS, Sha, TaskId, branch_of, salvage_ref, task_of
+from reconciler.model.names import (
+    BRANCH_PREFIX,
+    DROPPED_REFS,
+    SALVAGE_REFS,
+    Sha,
+    TaskId,
+    branch_of,
+    salvage_ref,
+    task_of,
+)
 from reconciler.model.observed import Standing
 
 PUSHED = "refs/reconcile/pushed/"
@@ -122,7 +131,8 @@ class TaskBranches:
             kept = objects.commits(self._git, *(sha for sha, _ in saved.values()))
             if any(head in commit.parents for commit in kept):
                 return
-            numbers = [int(name) for ref in saved if (name := ref.rpartition("/")[2]).isdecimal()]
+            gone = update_ref.plain(self._git, f"{DROPPED_REFS}{task}")
+            numbers = [int(name) for ref in (*saved, *gone) if (name := ref.rpartition("/")[2]).isdecimal()]
             ref = salvage_ref(task, max(numbers, default=0) + 1)
             update_ref.move(
                 self._git, (Move(ref, None, self._wrapped(task, head)),), f"save what {branch_of(task)} was", lock

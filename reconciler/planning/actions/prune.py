@@ -116,7 +116,7 @@ def _held_elsewhere(job: Job, branch: Branch) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropSalvage(Action):
-    """Forget saved work that nobody asked for in 30 days."""
+    """Drop saved work that nobody asked for in 30 days, and forget it after as many more."""
 
     salvage: Salvage
 
