@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tests.bench.databases import real_beads
 from tests.bench.elsewhere import on_github
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, amount
 from tests.bench.planning import planning
 from tests.bench.programs import memory, starting
 from tests.bench.ticks import large_repository, quiet_tick
@@ -75,12 +75,12 @@ def _table(found: list[Figure], broken: dict[str, str]) -> Table:
         table.columns[column].justify = "right"
     for figure in found:
         ratio = "" if figure.ratio is None else f"{figure.ratio:.2f} x"
-        most = f"{figure.limit:g} x" if figure.times else _amount(figure.limit, figure.unit)
+        most = f"{figure.limit:g} x" if figure.times else amount(figure.limit, figure.unit)
         table.add_row(
             f"{figure.what}\n  [dim]{figure.note}[/dim]" if figure.note else figure.what,
-            _amount(figure.value, figure.unit),
+            amount(figure.value, figure.unit),
             figure.beside,
-            _amount(figure.other, figure.unit),
+            amount(figure.other, figure.unit),
             ratio,
             most,
             "[green]ok[/green]" if figure.ok else "[red]missed[/red]",
@@ -89,11 +89,6 @@ def _table(found: list[Figure], broken: dict[str, str]) -> Table:
         # A row that is only absent would read as one that nobody asked for.
         table.add_row(f"{name}: {escape(why)}", "", "", "", "", "", "[red]broken[/red]")
     return table
-
-
-def _amount(value: float, unit: str) -> str:
-    digits = 0 if value >= 100 or value == int(value) else 1 if value >= 10 else 2
-    return f"{value:.{digits}f} {unit}".rstrip()
 
 
 if __name__ == "__main__":

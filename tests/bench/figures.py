@@ -87,6 +87,12 @@ def spending() -> Iterator[Spent]:
         subprocess.Popen.__init__ = real  # type: ignore[method-assign]
 
 
+def amount(value: float, unit: str) -> str:
+    """A value for people: three digits or so, with its unit."""
+    digits = 0 if value >= 100 or value == int(value) else 1 if value >= 10 else 2
+    return f"{value:.{digits}f} {unit}".rstrip()
+
+
 def resident_mb(pid: int, field: str = "VmRSS") -> float:
     """The memory of a process that is in use now, or with `VmHWM` at most so far."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
