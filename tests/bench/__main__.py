@@ -1,4 +1,4 @@
-"""Prints the table. Ends with 1 when a limit was missed, with 2 for a row that nobody knows."""
+"""Prints the table, or with `--compare` that of two commits. How it ends is said by `--help`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tests.bench.compare import FEWEST, compare
 from tests.bench.databases import real_beads
 from tests.bench.elsewhere import on_github
 from tests.bench.figures import Figure, amount
@@ -38,6 +39,8 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
 
 def main() -> int:
     asked = _asked()
+    if asked.compare is not None:
+        return compare(asked.compare, asked.names, pairs=asked.pairs, quick=asked.quick, as_json=asked.json)
     # The same on every machine: what runs side by side has two cores, and no more, to do so.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     found: list[Figure] = []
@@ -59,11 +62,22 @@ def main() -> int:
 
 
 def _asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what the program costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Measure what the program costs.",
+        epilog="Exit status: 0; 1 where a limit was missed or a row is broken, with --compare only where one is broken; "
+        "2 for a row or a revision that nobody knows.",
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="smaller worlds: shows that it works, not how fast it is")
     parser.add_argument("--json", action="store_true", help="print a document instead of a table")
+    parser.add_argument("--compare", metavar="REV", help="run each row on REV and on the working tree, in turn")
+    parser.add_argument("--pairs", type=int, default=FEWEST, metavar="N", help="how often (default: %(default)s)")
     asked = parser.parse_args()
+    if asked.pairs < 1:
+        parser.error("--pairs must be at least 1")
+    if asked.compare is not None:
+        return asked  # which rows there are depends on the revision
     if unknown := set(asked.names) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     return asked
