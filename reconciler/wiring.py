@@ -314,7 +314,8 @@ def refuse_agents(environ: Mapping[str, str], what: str) -> None:
 
 def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
     repository = commands.find(path, environ)
-    return manifest.Located(main=repository.main, default_base=_default_base(_git(repository, environ)))
+    bases = {spec.name: spec.base for spec in Recorded(repository.state).load().epics}
+    return manifest.Located(main=repository.main, default_base=_default_base(_git(repository, environ)), bases=bases)
 
 
 def _default_base(tool: Git) -> str | None:

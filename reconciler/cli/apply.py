@@ -66,7 +66,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     for spec in specs:
         site.recorded.record(spec)
     names = frozenset(spec.name for spec in specs)
-    out.chat(f"recorded {', '.join(sorted(names))}")
+    out.chat(f"recorded {', '.join(sorted(f'{spec.name} (base {spec.base})' for spec in specs))}")
     wheel = Wheel(site=site, out=out, names=names)
     try:
         with lock.reconciling(site.state, "apply"):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
     """A repository. `main` is its main checkout, or its git dir when it is bare; `default_base` is None where the
-    repository does not say which branch work lands on."""
+    repository does not say which branch work lands on. `bases`: what the manifests recorded there land on, by name; the
+    branch that somebody is on now is no reason to land elsewhere."""
 
     main: Path
     default_base: str | None = None
+    bases: Mapping[str, str] = field(default_factory=dict)

@@ -48,7 +48,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     said["mergePolicy"] = _profile("mergePolicy", said["mergePolicy"], around.policies)
     located = _located(around, said["repository"])
     said["repository"] = str(located.main)
-    said["base"] = _base(said["base"], located)
+    said["base"] = _base(said["base"] or located.bases.get(epic.metadata.name), located)
     said["worktrees"]["root"] = _root(said["worktrees"]["root"], located.main)
     said["agent"]["prompt"] = _prompt(said["agent"]["prompt"], located.main)
     spec = form.spec_from(epic.metadata.name, said)

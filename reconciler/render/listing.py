@@ -52,8 +52,8 @@ def events(rows: Sequence[Document]) -> RenderableType:
 
 def manifests(rows: Sequence[Document]) -> RenderableType:
     """Each manifest with its conditions. GENERATION: the one that was acted on, of the one that is recorded."""
-    headings = ("NAME", "EPIC", "GENERATION", "CONVERGED", "DEGRADED", "SUSPENDED", "SOURCE")
-    return _table(headings, rows, _manifest, yields=1)
+    headings = ("NAME", "BASE", "EPIC", "GENERATION", "CONVERGED", "DEGRADED", "SUSPENDED", "SOURCE")
+    return _table(headings, rows, _manifest, yields=4)
 
 
 def _table(
@@ -135,6 +135,7 @@ def _manifest(row: Document) -> Sequence[str]:
     by_type = {each["type"]: each for each in row["conditions"]}
     return (
         row["name"],
+        row["base"],
         row["epic"] or "",
         f"{row['observedGeneration']}/{row['generation']}",
         *(_condition(by_type[name]) for name in ("Converged", "Degraded")),

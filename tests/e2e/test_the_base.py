@@ -1,0 +1,70 @@
+"""Which branch work lands on: chosen once, recorded, shown, and changed by nobody but the manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from strangers import Place, until
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def base(place: Place) -> str:
+    return next(row["base"] for row in place.json("get", "manifests") if row["name"] == "work")
+
+
+@pytest.mark.parametrize("where", [("switch", "--create", "mine"), ("checkout", "--detach")], ids="-".join)
+@pytest.mark.parametrize("how", ["apply", "diff"])
+def test_a_base_that_the_manifest_does_not_name_stays_whatever_somebody_has_checked_out(place, where, how):
+    place.reconcile("apply", "-f", str(place.manifest(suspend=True)))
+    place.git(*where)
+
+    place.reconcile(how, "-f", str(place.manifest(suspend=True, maxAgents=2)), code=None)
+
+    assert base(place) == "main"
+
+
+def test_a_watched_manifest_that_is_edited_lands_where_it_did(place):
+    file = place.manifest()
+    watch = place.start("watch", "-f", str(file), "--until-done", "--interval", "1s")
+    until(lambda: len(place.subjects()) >= 1 and (place.root / ".git/reconcile/manifests/work.yaml").exists())
+    place.git("switch", "--quiet", "--create", "mine")
+    file.write_text(file.read_text().replace("agent:", "maxAgents: 2\n  agent:"))
+    out, err = watch.communicate(timeout=250)
+
+    assert watch.returncode == 0, out + err
+    assert base(place) == "main"
+    assert len(place.subjects()) == 3 and place.git("log", "--format=%s", "mine").split() == ["Begin"]
+
+
+def test_the_manifests_own_word_changes_the_base_and_is_remembered_when_it_goes(place):
+    place.git("branch", "next")
+    place.reconcile("apply", "-f", str(place.manifest(suspend=True)))
+
+    place.reconcile("apply", "-f", str(place.manifest(suspend=True, base="next")))
+    assert base(place) == "next"
+    place.reconcile("apply", "-f", str(place.manifest(suspend=True)))
+    assert base(place) == "next"
+
+
+def test_what_is_recorded_says_where_its_work_lands(place):
+    process = place.start("apply", "-f", str(place.manifest(suspend=True)))
+    _, err = process.communicate(timeout=60)
+
+    assert "recorded work (base main)" in err
+    assert "BASE" in place.reconcile("get", "manifests")
+
+
+def test_a_base_that_is_gone_is_said(place):
+    place.git("switch", "--quiet", "--create", "mine")
+    place.reconcile("apply", "-f", str(place.manifest(suspend=False, base="main", agent={"argv": ["sleep", "60"]})))
+    place.git("branch", "--quiet", "-D", "main")
+
+    held = place.json("diff", code=None)["epics"][0]["held"]
+    assert "there is no base branch main" in held["message"]
+    assert "there is no base branch main" in place.reconcile("status")
+    place.reconcile("stop", "--all")
