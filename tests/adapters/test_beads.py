@@ -172,7 +172,7 @@ def test_a_database_that_somebody_keeps_is_said(fake: Fake) -> None:
 
 def test_a_program_that_hangs_is_ended_with_all_that_it_started(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "READ_S", 0.5)
-    fake.does(f"sleep 30 & echo $! > {fake.here}/child; wait")
+    fake.does(f"sleep 600 & echo $! > {fake.here}/child; wait")
 
     with pytest.raises(TemporaryError, match="did not end within") as told:
         fake.tracker().tasks()
@@ -356,7 +356,7 @@ def test_nothing_is_closed_as_merged_unless_the_close_was_taken(fake: Fake) -> N
 
 def test_a_write_that_hangs_is_looked_up_before_anything_is_said(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "WRITE_S", 0.5)
-    fake.does(f"test $first = update && {{ {storing(record(labels=['l']))}; sleep 30; }}")
+    fake.does(f"test $first = update && {{ {storing(record(labels=['l']))}; sleep 600; }}")
 
     assert fake.tracker().write(labelled("x-1")) == [None]
 

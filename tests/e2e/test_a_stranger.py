@@ -64,7 +64,7 @@ def test_the_watcher_may_be_killed_at_any_time(place: Place) -> None:
 
 
 def test_a_second_watcher_is_turned_away_and_named_the_first(place: Place) -> None:
-    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sleep", "60"]})))
+    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sleep", "600"]})))
     first = place.start("watch")
     until(lambda: f"{first.pid}" in (place.root / ".git/reconcile/locks/reconciler").read_text())
 
@@ -174,7 +174,7 @@ def test_an_edit_in_the_way_holds_only_what_touches_it(place: Place) -> None:
 
 
 def test_a_manifest_that_breaks_while_watched_holds_its_epic_and_says_why(place: Place) -> None:
-    manifest = place.manifest(agent={"argv": ["sleep", "120"]})
+    manifest = place.manifest(agent={"argv": ["sleep", "600"]})
     watcher = place.start("watch", "-f", str(manifest))
     until(lambda: place.json("status")["epics"] and place.json("status")["epics"][0]["counts"]["working"] == 1)
 
@@ -194,7 +194,7 @@ def test_a_manifest_that_breaks_while_watched_holds_its_epic_and_says_why(place:
 
 def test_a_watch_in_a_pipe_says_what_stands_in_its_way_and_when_nothing_does_any_more(place: Place) -> None:
     store = place.root / ".beads" / "issues.jsonl"
-    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sleep", "120"]})))
+    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sleep", "600"]})))
     tasks = store.read_text()
     store.write_text("<<<<<<< no task\n")
 

@@ -17,7 +17,7 @@ from typed import WORK, Shell
 from reconciler.manifest import Recorded
 from reconciler.model.desired import EpicSpec
 
-SLOW = f"sleep 60; {WORK}"
+SLOW = f"sleep 600; {WORK}"
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_a_spawn_beside_a_watch_waits_for_no_backoff_and_nothing_is_done_twice(s
 @pytest.mark.parametrize("how", ["stopped", "handed over"])
 def test_a_task_that_was_given_up_begins_anew_when_it_is_spawned(shell: Shell, how: str) -> None:
     mended = shell.root.parent / "mended"
-    script = f"test -e {mended} || {'sleep 60' if how == 'stopped' else 'exit 1'}; {WORK}"
+    script = f"test -e {mended} || {'sleep 600' if how == 'stopped' else 'exit 1'}; {WORK}"
     task = shell.made("Do a")
     shell.settings(script)
     path = shell.root / "reconcile.yaml"
@@ -382,7 +382,7 @@ def test_a_merger_says_whether_what_it_leaves_needs_a_person(shell: Shell, polic
 
 def test_beside_a_watch_a_person_has_merged_what_waits_for_that_and_nothing_else(shell: Shell) -> None:
     tasks = [{"key": key, "title": f"Do {key}"} for key in "abc"]
-    agent = {"argv": ["sh", "-c", f'case "$(cat $RECONCILE_PROMPT)" in *"Do c"*) sleep 60;; esac; {WORK}']}
+    agent = {"argv": ["sh", "-c", f'case "$(cat $RECONCILE_PROMPT)" in *"Do c"*) sleep 600;; esac; {WORK}']}
     manifest = shell.manifest(tasks=tasks, agent=agent, maxAgents=3, mergePolicy={"mode": "manual"})
     with watching(shell, "-f", str(manifest)):
         until(lambda: waiting(shell).count("AwaitingMerge") == 2)
@@ -466,7 +466,7 @@ def test_what_is_kept_when_clearing_up_waits_as_everything_else_does(shell: Shel
     tree = shell.root.parent / "worktrees" / task
     if why != "AgentRunning":
         shell.reconcile("logs", "-f", task)
-    person = subprocess.Popen(("sleep", "60"), cwd=tree) if why == "WorktreeInUse" else None
+    person = subprocess.Popen(("sleep", "600"), cwd=tree) if why == "WorktreeInUse" else None
 
     told = shell.json("prune", "--all")
 
@@ -507,7 +507,7 @@ def test_what_is_no_work_can_be_neither_stopped_nor_retried(shell: Shell, comman
 
 def test_what_a_person_takes_is_touched_by_nobody_until_it_is_released(shell: Shell) -> None:
     released = shell.root.parent / "released"
-    agent = {"argv": ["sh", "-c", f"test -e {released} || sleep 60; {WORK}"]}
+    agent = {"argv": ["sh", "-c", f"test -e {released} || sleep 600; {WORK}"]}
     manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent)
     with watching(shell, "-f", str(manifest)):
         until(lambda: (shell.root / ".beads/issues.jsonl").exists() and "Do a" in shell.tasks())

@@ -172,15 +172,15 @@ def test_a_program_that_hangs_is_told_and_ended_with_its_children(
     place: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "ASK_S", 0.5)
-    place.program("bd", "sleep 61.5 & wait")
-    place.program("aider", "sleep 61.5 & wait")
+    place.program("bd", "sleep 610.5 & wait")
+    place.program("aider", "sleep 610.5 & wait")
     began = time.monotonic()
 
     found = {each.name: each for each in place.look()}
 
     assert time.monotonic() - began < 5
     assert found["bd"].state is WARNING and "did not end within" in found["bd"].message
-    assert running("61.5") == []
+    assert running("610.5") == []
 
 
 def test_a_probe_that_does_not_answer_is_a_finding_and_holds_up_no_other() -> None:
@@ -199,24 +199,24 @@ def test_a_probe_that_does_not_answer_is_a_finding_and_holds_up_no_other() -> No
 def test_git_itself_may_hang(place: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings.Probe.__init__, "__kwdefaults__", {"limit_s": 1.0})
     (place.bin / "git").unlink()
-    place.program("git", "sleep 62.5 & wait")
+    place.program("git", "sleep 620.5 & wait")
 
     found = {each.name: each for each in place.look()}
 
     assert found["git"].state is PROBLEM and found["repository"].state is PROBLEM
-    assert running("62.5") == []
+    assert running("620.5") == []
 
 
 def test_interrupted_it_leaves_nothing_behind(place: Patient) -> None:
-    place.program("gh", "touch ../../../asked; sleep 63.5 & wait")
+    place.program("gh", "touch ../../../asked; sleep 630.5 & wait")
     process = place.start("doctor")
-    until(lambda: running("63.5"))
+    until(lambda: running("630.5"))
 
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=10)
 
     assert process.returncode == 130
-    until(lambda: not running("63.5"), 5)
+    until(lambda: not running("630.5"), 5)
     assert os.listdir(place.root.parent / "tmp") == []
 
 

@@ -18,7 +18,7 @@ import pytest
 from strangers import Place, until
 from terminals import Terminal
 
-SLOW = "printf '\\033[32mreading %s\\033[0m\\n' the-parser; sleep 300"
+SLOW = "printf '\\033[32mreading %s\\033[0m\\n' the-parser; sleep 600"
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from reconciler import cli
 AGENT = r"""
 case "$(cat "$RECONCILE_PROMPT")" in
     *to-fail*) exit 3 ;;
-    *to-sleep*) echo new > untracked; exec sleep 300 ;;
+    *to-sleep*) echo new > untracked; exec sleep 600 ;;
 esac
 printf 'one\ntwo\n' > work.txt; printf 'a\0b' > bin; git add .; git commit -qm "Begin $(printf '\033[31m')red"
 printf 'one\nthree \033]0;owned\007\n' > work.txt; git commit -qam "Go on"

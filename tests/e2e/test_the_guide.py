@@ -161,7 +161,7 @@ def test_a_killed_orchestrator_goes_on_where_it_left_off(shell: Shell) -> None:
 
 def test_a_stuck_agent_is_found_killed_and_started_again_at_once(shell: Shell) -> None:
     mended = shell.root.parent / "mended"
-    shell.settings(f"test -e {mended} || sleep 100; {WORK}")
+    shell.settings(f"test -e {mended} || sleep 600; {WORK}")
     path = shell.root / "reconcile.yaml"
     path.write_text(path.read_text().replace("initial: 1s", "initial: 10m").replace("max: 1s", "max: 10m"))
     task = shell.made("Do a")
@@ -249,7 +249,7 @@ def test_worktrees_are_cleaned_up_without_losing_what_is_in_them(shell: Shell) -
 
 
 def test_the_questions_of_the_guide_are_answered_beside_a_watch(shell: Shell) -> None:
-    shell.settings("sleep 100")
+    shell.settings("sleep 600")
     first, second = shell.made("Do a"), shell.made("Do b")
     shell.type(f"reconcile task dep add {second} {first}")
     with watching(shell):

@@ -81,7 +81,7 @@ def test_whoever_only_looks_keeps_nothing(machine: Machine) -> None:
 
 
 def test_a_run_that_is_alive_or_no_known_agents_says_nothing(machine: Machine) -> None:
-    alive = machine.start("echo one; sleep 60", agent="talker")
+    alive = machine.start("echo one; sleep 600", agent="talker")
     other = machine.finished("echo two", subject="x-2", agent="command").id
 
     runs = talking(machine).runs()

@@ -27,9 +27,9 @@ pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
 X1 = RunId(RunKind.WORK, "x-1", 1)
 # Each keeps one witness at least: a killed shim's agent that hides from all of them is outside the promise.
 HIDDEN = {
-    "carries the marker only": f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 64'",
-    "has the lock open only": "env -i sh -c 'echo $$ > pid; exec sleep 64'",
-    "is a grandchild of what has": "setsid sh -c 'echo $$ > pid; exec env -i sleep 64' & sleep 64",
+    "carries the marker only": f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 640'",
+    "has the lock open only": "env -i sh -c 'echo $$ > pid; exec sleep 640'",
+    "is a grandchild of what has": "setsid sh -c 'echo $$ > pid; exec env -i sleep 640' & sleep 640",
 }
 
 
@@ -37,7 +37,7 @@ HIDDEN = {
 
 
 def test_a_run_is_seen_with_all_it_was_started_with(machine: Machine):
-    spec = machine.spec("exec sleep 60", attempt=3, why="Conflict", baseline=Sha("b" * 40), base_tip=Sha("c" * 40))
+    spec = machine.spec("exec sleep 600", attempt=3, why="Conflict", baseline=Sha("b" * 40), base_tip=Sha("c" * 40))
     machine.runner.start(spec)
     until(lambda: machine.run(spec.id).state is RunState.RUNNING)
     run = machine.another().runs()[spec.id]
@@ -49,14 +49,14 @@ def test_a_run_is_seen_with_all_it_was_started_with(machine: Machine):
 
 def test_a_run_outlives_whoever_started_it(machine: Machine):
     if not (pid := os.fork()):
-        machine.runner.start(machine.spec("exec sleep 60"))
+        machine.runner.start(machine.spec("exec sleep 600"))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     assert machine.another().runs()[X1].alive
 
 
 def test_progress_is_what_it_prints(machine: Machine):
-    run = machine.start("while ! test -e go; do sleep 0.02; done; echo more; exec sleep 60")
+    run = machine.start("while ! test -e go; do sleep 0.02; done; echo more; exec sleep 600")
     before = machine.run(run).last_progress_at
     (machine.cwd / "go").touch()
     until(lambda: machine.run(run).last_progress_at != before)
@@ -69,7 +69,7 @@ def test_a_number_that_was_reserved_and_never_started_does_not_count(machine: Ma
 
 
 def test_a_killed_shim_whose_agent_is_gone_too_is_lost(machine: Machine):
-    run = machine.start("echo $$ > pid; exec sleep 60")
+    run = machine.start("echo $$ > pid; exec sleep 600")
     agent = machine.told("pid")
     machine.kill_shim(run)
     os.kill(agent, signal.SIGKILL)
@@ -78,14 +78,14 @@ def test_a_killed_shim_whose_agent_is_gone_too_is_lost(machine: Machine):
 
 
 def test_an_agent_at_work_whose_shim_was_killed_goes_on(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     machine.kill_shim(run)
     seen = machine.another().runs()[run]
     assert (seen.state, seen.pid) == (RunState.RUNNING, None)
 
 
 def test_an_agent_whose_shim_was_killed_keeps_its_time_limit(machine: Machine):
-    run = machine.start("exec sleep 60", timeout_s=1.0)
+    run = machine.start("exec sleep 600", timeout_s=1.0)
     machine.kill_shim(run)
     until(lambda: machine.run(run).state is RunState.ENDING)
 
@@ -99,7 +99,7 @@ def test_an_agent_that_outlives_its_shim_is_alive_by_any_witness(machine: Machin
 
 
 def test_an_agent_that_unlocks_what_it_inherited_is_alive(machine: Machine):
-    run = machine.start("flock -u 201; echo $$ > pid; exec sleep 60")
+    run = machine.start("flock -u 201; echo $$ > pid; exec sleep 600")
     machine.told("pid")
     assert not machine.runner._locks.held(run.kind, run.subject).agent
     assert machine.run(run).alive
@@ -108,7 +108,7 @@ def test_an_agent_that_unlocks_what_it_inherited_is_alive(machine: Machine):
 
 
 def test_a_run_whose_records_were_removed_is_still_alive(machine: Machine):
-    run = machine.start("exec sleep 60", n=1)
+    run = machine.start("exec sleep 600", n=1)
     until(lambda: machine.run(run).state is RunState.RUNNING)
     shutil.rmtree(machine.state / "runs")
     assert machine.run(run).alive
@@ -117,7 +117,7 @@ def test_a_run_whose_records_were_removed_is_still_alive(machine: Machine):
 
 def test_a_run_whose_records_were_removed_is_alive_beside_older_ones(machine: Machine):
     machine.finished("true", n=1)
-    run = machine.start("exec sleep 60", n=2)
+    run = machine.start("exec sleep 600", n=2)
     until(lambda: machine.run(run).state is RunState.RUNNING)
     shutil.rmtree(machine.runner.folder(run))
     assert machine.run(run).alive
@@ -126,14 +126,14 @@ def test_a_run_whose_records_were_removed_is_alive_beside_older_ones(machine: Ma
 
 def test_a_run_whose_records_were_removed_is_alive_beside_one_that_was_lost(machine: Machine):
     machine.runner._folders.reserve(machine.spec())
-    run = machine.start("exec sleep 60", n=2)
+    run = machine.start("exec sleep 600", n=2)
     until(lambda: machine.run(run).state is RunState.RUNNING)
     shutil.rmtree(machine.runner.folder(run))
     assert any(seen.alive for seen in machine.runner.runs().values())
 
 
 def test_a_run_whose_records_were_removed_can_be_stopped(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     until(lambda: machine.run(run).state is RunState.RUNNING)
     shutil.rmtree(machine.state / "runs")
     machine.runner.stop(run, StopWhy.PERSON)
@@ -141,7 +141,7 @@ def test_a_run_whose_records_were_removed_can_be_stopped(machine: Machine):
 
 
 def test_records_of_another_boot_are_not_looked_for(machine: Machine):
-    run = machine.start(f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 60'")
+    run = machine.start(f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 600'")
     machine.told("pid")
     machine.kill_shim(run)
     record = machine.runner.folder(run) / "run.json"
@@ -201,7 +201,7 @@ def test_a_number_is_used_once(machine: Machine):
 
 
 def test_a_second_run_of_a_task_is_refused_while_one_lives(machine: Machine):
-    machine.start("exec sleep 60")
+    machine.start("exec sleep 600")
     with pytest.raises(ChangedError):
         machine.another().start(machine.spec("true", n=2))
 
@@ -242,23 +242,23 @@ def test_an_ended_run_is_not_over_while_something_carries_its_marker(machine: Ma
 
 def test_a_start_waits_for_the_sweep_after_an_ending(machine: Machine, monkeypatch):
     monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 2.0)
-    run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 3")
+    run = machine.start("(trap '' TERM; sleep 630; :) & sleep 0.2; exit 3")
     until(lambda: machine.run(run).exit)
     assert machine.run(run).state is RunState.ENDING
     machine.finished("true", n=2)
 
 
 def test_no_more_run_than_the_bound_allows(machine: Machine):
-    machine.start("exec sleep 60", subject="a", most=2)
-    machine.start("exec sleep 60", subject="b", most=2)
+    machine.start("exec sleep 600", subject="a", most=2)
+    machine.start("exec sleep 600", subject="b", most=2)
     with pytest.raises(ChangedError):
-        machine.start("exec sleep 60", subject="c", most=2)
+        machine.start("exec sleep 600", subject="c", most=2)
 
 
 def test_the_bound_is_read_from_the_recorded_manifest_at_each_start(machine: Machine):
     machine.most["demo"] = 3
     for subject in "abc":
-        machine.start("exec sleep 60", subject=subject, most=1)
+        machine.start("exec sleep 600", subject=subject, most=1)
     machine.most["demo"] = 1
     machine.runner.stop(RunId(RunKind.WORK, "a", 1), StopWhy.PERSON)
     until(lambda: not machine.run(RunId(RunKind.WORK, "a", 1)).alive)
@@ -268,13 +268,13 @@ def test_the_bound_is_read_from_the_recorded_manifest_at_each_start(machine: Mac
 
 
 def test_a_slot_is_kept_by_an_agent_whose_shim_was_killed(machine: Machine):
-    machine.kill_shim(machine.start("exec sleep 60", subject="a", most=1))
+    machine.kill_shim(machine.start("exec sleep 600", subject="a", most=1))
     with pytest.raises(ChangedError):
         machine.start("true", subject="b", most=1)
 
 
 def test_an_agent_that_closed_its_slot_still_counts(machine: Machine):
-    run = machine.start(f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 60'", subject="a", most=1)
+    run = machine.start(f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 600'", subject="a", most=1)
     machine.told("pid")
     machine.kill_shim(run)
     with pytest.raises(ChangedError):
@@ -287,15 +287,15 @@ def test_a_slot_is_free_again_after_a_run(machine: Machine):
 
 
 def test_manifests_have_slots_of_their_own(machine: Machine):
-    machine.start("exec sleep 60", subject="a", most=1)
+    machine.start("exec sleep 600", subject="a", most=1)
     spec = machine.spec("true", subject="b", most=1)
     assert spec.slot
     machine.runner.start(replace(spec, manifest="other", slot=replace(spec.slot, manifest="other")))
 
 
 def test_checks_take_no_slot_of_an_agent(machine: Machine):
-    machine.start("exec sleep 60", subject="a", most=1)
-    machine.start("exec sleep 60", subject="b", id=RunId(RunKind.CHECK, "a", 1))
+    machine.start("exec sleep 600", subject="a", most=1)
+    machine.start("exec sleep 600", subject="b", id=RunId(RunKind.CHECK, "a", 1))
     assert set(states(machine)) == {"work/a/1", "check/a/1"}
 
 
@@ -304,7 +304,7 @@ def test_many_starts_at_once_keep_the_bound_and_make_no_second_run(machine: Mach
 
     def try_to_start(subject: str) -> None:
         try:
-            machine.another().start(machine.spec("exec sleep 60", subject=subject, most=3))
+            machine.another().start(machine.spec("exec sleep 600", subject=subject, most=3))
             outcomes.append(subject)
         except ChangedError:
             pass
@@ -337,7 +337,7 @@ def test_what_no_program_can_be_given_is_refused(machine: Machine):
 
 def test_a_number_once_seen_as_over_is_looked_at_again_when_it_is_the_newest(machine: Machine):
     machine.finished("true", n=1)
-    run = machine.start("exec sleep 60", n=2)
+    run = machine.start("exec sleep 600", n=2)
     until(lambda: machine.run(run).state is RunState.RUNNING)
     machine.runner.stop(run, StopWhy.PERSON)
     until(lambda: machine.is_over(run))
@@ -380,7 +380,7 @@ def test_a_run_that_was_told_to_stop_is_ending(machine: Machine):
 
 
 def test_the_first_reason_for_a_stop_stands(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     machine.runner.stop(run, StopWhy.DONE)
     machine.runner.stop(run, StopWhy.PERSON)
     until(lambda: machine.is_over(run))
@@ -414,7 +414,7 @@ def test_what_outlived_its_shim_and_ignores_term_is_killed_later(machine: Machin
 
 
 def test_a_stop_whose_shim_was_killed_is_still_a_stop(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     until(lambda: machine.run(run).state is RunState.RUNNING)
     machine.kill_shim(run)
     machine.runner.stop(run, StopWhy.CLOSED)
@@ -425,7 +425,7 @@ def test_a_stop_whose_shim_was_killed_is_still_a_stop(machine: Machine):
 
 
 def test_ending_what_is_ending_anyway_adds_no_reason(machine: Machine):
-    run = machine.start(f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 60'")
+    run = machine.start(f"{CLOSED} sh -c 'echo $$ > pid; exec sleep 600'")
     machine.told("pid")
     machine.kill_shim(run)
     assert machine.run(run).state is RunState.ENDING
@@ -435,15 +435,15 @@ def test_ending_what_is_ending_anyway_adds_no_reason(machine: Machine):
 
 
 def test_a_stopped_shim_is_woken_to_end_its_run(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     os.kill(machine.shim_of(run), signal.SIGSTOP)
     machine.runner.stop(run, StopWhy.PERSON)
     until(lambda: machine.is_over(run))
 
 
 def test_a_pid_in_a_record_is_not_believed(machine: Machine):
-    bystander = subprocess.Popen(["sleep", "60"])
-    run = machine.start("exec sleep 60")
+    bystander = subprocess.Popen(["sleep", "600"])
+    run = machine.start("exec sleep 600")
     machine.shim_of(run)
     record = machine.runner.folder(run) / "run.json"
     until(lambda: json.loads(record.read_text())["child"])
@@ -458,8 +458,8 @@ def test_a_pid_in_a_record_is_not_believed(machine: Machine):
 def test_a_run_of_the_same_name_in_another_repository_is_left_alone(machine: Machine, tmp_path: Path):
     other = Machine(tmp_path / "other")
     try:
-        theirs = other.start("exec sleep 60")
-        ours = machine.start("exec sleep 60")
+        theirs = other.start("exec sleep 600")
+        ours = machine.start("exec sleep 600")
         machine.kill_shim(ours)
         machine.runner.stop(ours, StopWhy.PERSON)
         until(lambda: not machine.run(ours).alive)
@@ -470,7 +470,7 @@ def test_a_run_of_the_same_name_in_another_repository_is_left_alone(machine: Mac
 
 def test_stopping_an_older_run_does_not_touch_the_one_that_lives(machine: Machine):
     machine.finished("true", n=1)
-    run = machine.start("exec env -i sleep 60", n=2)
+    run = machine.start("exec env -i sleep 600", n=2)
     until(lambda: machine.run(run).state is RunState.RUNNING)
     machine.runner.stop(X1, StopWhy.PERSON)
     machine.kill_shim(run)
@@ -482,11 +482,11 @@ def test_stopping_an_older_run_does_not_touch_the_one_that_lives(machine: Machin
 
 
 def test_a_process_known_only_by_its_folder_is_never_signalled(machine: Machine):
-    bystander = subprocess.Popen(["sleep", "60"], cwd=machine.cwd)
-    run = machine.start("exec sleep 60")
+    bystander = subprocess.Popen(["sleep", "600"], cwd=machine.cwd)
+    run = machine.start("exec sleep 600")
     machine.runner.stop(run, StopWhy.PERSON)
     until(lambda: machine.is_over(run))
-    machine.kill_shim(machine.start("exec sleep 60", n=2))
+    machine.kill_shim(machine.start("exec sleep 600", n=2))
     machine.runner.stop(RunId(RunKind.WORK, "x-1", 2), StopWhy.PERSON)
     until(lambda: not machine.run(RunId(RunKind.WORK, "x-1", 2)).alive)
     assert bystander.poll() is None
@@ -498,10 +498,10 @@ def test_a_process_known_only_by_its_folder_is_never_signalled(machine: Machine)
 
 
 def test_whoever_only_looks_at_a_lock_is_not_signalled(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     machine.kill_shim(run)
     with open(machine.runner._locks.agent(run.kind, run.subject)) as lock:
-        bystander = subprocess.Popen(["sleep", "60"], stdin=lock)
+        bystander = subprocess.Popen(["sleep", "600"], stdin=lock)
     machine.runner.stop(run, StopWhy.PERSON)
     until(lambda: not machine.run(run).alive)
     assert bystander.poll() is None
@@ -512,17 +512,17 @@ def test_whoever_only_looks_at_a_lock_is_not_signalled(machine: Machine):
 def test_a_bystander_in_a_worktree_is_named(machine: Machine):
     inner = machine.cwd / "a"
     inner.mkdir()
-    bystander = subprocess.Popen(["sleep", "60"], cwd=inner)
+    bystander = subprocess.Popen(["sleep", "600"], cwd=inner)
     found = machine.runner.occupants([str(machine.cwd), str(machine.state)])
     assert {path: (who.pid, who.command) for path, who in found.items()} == {
-        str(machine.cwd): (bystander.pid, "sleep 60")
+        str(machine.cwd): (bystander.pid, "sleep 600")
     }
     bystander.kill()
     bystander.wait()
 
 
 @pytest.mark.parametrize(
-    "script", ["exec sleep 64", f"({CLOSED} env -i sleep 64)", *(f"({script})" for script in HIDDEN.values())]
+    "script", ["exec sleep 640", f"({CLOSED} env -i sleep 640)", *(f"({script})" for script in HIDDEN.values())]
 )
 def test_processes_of_a_live_run_are_no_occupants(machine: Machine, script: str):
     run = machine.start(f"{script} & touch up; wait", most=1)
@@ -534,7 +534,7 @@ def test_processes_of_a_live_run_are_no_occupants(machine: Machine, script: str)
 
 def test_what_a_swept_run_left_is_an_occupant_until_it_is_gone(machine: Machine, monkeypatch):
     monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 2.0)
-    run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 0")
+    run = machine.start("(trap '' TERM; sleep 630; :) & sleep 0.2; exit 0")
     until(lambda: machine.run(run).exit)
     assert machine.run(run).state is RunState.ENDED
     assert machine.runner.occupants([str(machine.cwd)])
@@ -544,7 +544,7 @@ def test_what_a_swept_run_left_is_an_occupant_until_it_is_gone(machine: Machine,
 def test_an_agent_in_the_worktree_of_another_task_is_an_occupant_there(machine: Machine, tmp_path: Path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    run = machine.start(f"cd {elsewhere}; echo $$ > {machine.cwd}/pid; exec sleep 60")
+    run = machine.start(f"cd {elsewhere}; echo $$ > {machine.cwd}/pid; exec sleep 600")
     pid = machine.told("pid")
     until(lambda: machine.run(run).state is RunState.RUNNING)
     assert machine.runner.occupants([str(elsewhere)])[str(elsewhere)].pid == pid

@@ -69,7 +69,7 @@ def test_a_failing_set_up_ends_the_run_before_the_agent(machine: Machine):
 
 def test_set_up_is_told_from_work(machine: Machine):
     marker = machine.cwd / "ready"
-    steps = (("sh", "-c", "while ! test -e go; do sleep 0.02; done"), ("sleep", "30"))
+    steps = (("sh", "-c", "while ! test -e go; do sleep 0.02; done"), ("sleep", "600"))
     run = machine.start(steps=steps, setup_steps=1, ready_marker=str(marker))
     assert machine.run(run).state is RunState.STARTING
     assert not marker.exists()
@@ -98,7 +98,7 @@ def test_the_agent_has_its_locks_at_high_descriptors_and_not_the_shims(machine: 
 
 
 def test_silence_without_newer_files_is_stuck(machine: Machine):
-    run = machine.finished("echo hello; exec sleep 60", stuck_after_s=1.0)
+    run = machine.finished("echo hello; exec sleep 600", stuck_after_s=1.0)
     assert run.exit and run.exit.cause is Cause.STUCK
 
 
@@ -128,7 +128,7 @@ def test_a_commit_is_a_sign_of_work(machine: Machine):
 
 
 def test_the_time_limit_ends_the_whole_tree(machine: Machine):
-    run = machine.finished("(setsid sleep 61 & echo $! > child); exec sleep 60", timeout_s=0.5)
+    run = machine.finished("(setsid sleep 610 & echo $! > child); exec sleep 600", timeout_s=0.5)
     assert run.exit and run.exit.cause is Cause.TIMEOUT
     assert not lives(machine.told("child"))
 
@@ -166,7 +166,7 @@ def test_a_stopped_agent_is_continued_so_that_it_can_end(machine: Machine):
 
 
 def test_a_stop_is_recorded_with_its_reason(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     machine.runner.stop(run, StopWhy.CLOSED)
     until(lambda: machine.is_over(run))
     ended = machine.run(run).exit
@@ -174,7 +174,7 @@ def test_a_stop_is_recorded_with_its_reason(machine: Machine):
 
 
 def test_an_agent_that_said_it_was_done_ended_well(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     machine.runner.stop(run, StopWhy.DONE)
     until(lambda: machine.is_over(run))
     ended = machine.run(run).exit
@@ -182,7 +182,7 @@ def test_an_agent_that_said_it_was_done_ended_well(machine: Machine):
 
 
 def test_a_persons_kill_is_a_failure_of_the_agent(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     os.kill(machine.shim_of(run), signal.SIGTERM)
     until(lambda: machine.is_over(run))
     ended = machine.run(run).exit
@@ -201,7 +201,7 @@ def test_a_persons_kill_is_a_failure_of_the_agent(machine: Machine):
     ],
 )
 def test_nothing_escapes_a_shim_that_lives(machine: Machine, escape: str):
-    mine = f"62.{random.randrange(10**12)}"
+    mine = f"620.{random.randrange(10**12)}"
     script = f"{escape.format(s=mine)} sleep 0.5; exit 0"
     run = machine.start(script)
     until(lambda: [pid for pid in supervisor.parent_pids() if _words(pid) == ["sleep", mine]], "the escape")
@@ -213,7 +213,7 @@ def test_what_is_to_be_removed_at_the_end_is_removed_when_nothing_is_left(machin
     monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 2.0)
     locked = machine.cwd / "locked"
     locked.touch()
-    run = machine.start("(trap '' TERM; sleep 63; :) & sleep 0.2; exit 0", unlock=str(locked))
+    run = machine.start("(trap '' TERM; sleep 630; :) & sleep 0.2; exit 0", unlock=str(locked))
     until(lambda: machine.run(run).exit)
     assert locked.exists()
     until(lambda: machine.is_over(run))
@@ -222,7 +222,7 @@ def test_what_is_to_be_removed_at_the_end_is_removed_when_nothing_is_left(machin
 
 def test_a_good_ending_is_recorded_before_the_sweep(machine: Machine, monkeypatch):
     monkeypatch.setattr(supervisor, "SWEEP_GRACE_S", 2.0)
-    run = machine.start("(trap '' TERM; echo $$ > child; sleep 63; :) & sleep 0.2; exit 0")
+    run = machine.start("(trap '' TERM; echo $$ > child; sleep 630; :) & sleep 0.2; exit 0")
     until(lambda: machine.run(run).exit is not None)
     assert machine.runner._locks.held(run.kind, run.subject).shim
     assert machine.run(run).state is RunState.ENDED
@@ -268,14 +268,14 @@ def test_records_are_for_the_owner_only(machine: Machine):
 
 
 def test_a_shim_is_small(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     status = Path(f"/proc/{machine.shim_of(run)}/status").read_text()
     resident = int(status.split("VmRSS:")[1].split()[0])
     assert resident < 20_000, f"{resident} kB"
 
 
 def test_a_shim_stands_outside_the_worktree(machine: Machine):
-    run = machine.start("exec sleep 60")
+    run = machine.start("exec sleep 600")
     assert os.readlink(f"/proc/{machine.shim_of(run)}/cwd") == str(machine.runner.folder(run))
 
 
