@@ -8,7 +8,8 @@ from pathlib import Path
 
 from outside import outside
 from scripted import ScriptedModel
-from strangers import Place, until
+from strangers import Place
+from waiting import until
 
 SECRET = "sk-ant-scripted-secret"
 NOWHERE = "http://127.0.0.1:9"  # where nobody listens: whatever is not meant for the model goes there
@@ -67,7 +68,7 @@ class AgentPlace(Place):
 
     def ended(self, n: int = 1) -> dict:
         """What is kept of a run, once a look has found it over."""
-        until(lambda: (self.run_folder(n) / "exit.json").exists(), 90)
+        until(lambda: (self.run_folder(n) / "exit.json").exists())
         until(lambda: self.json("get", "runs", f"work/{self.id}/{n}")[0]["state"] == "ended")
         return self.told(n, "report")
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import waiting
 from outside import outside
 
 from reconciler.trackers.beads import BeadsTracker
@@ -63,9 +64,7 @@ def database(folder: Path, name: str) -> Database:
 
 
 def run(folder: Path, env: Mapping[str, str], *args: str, code: int = 0) -> str:
-    done = subprocess.run(
-        ("bd", *args), cwd=folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
-    )
+    done = waiting.run(("bd", *args), cwd=folder, env=env)
     assert done.returncode == code, (args, done.stdout, done.stderr)
     return done.stdout
 

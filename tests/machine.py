@@ -3,9 +3,10 @@
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+
+from waiting import until
 
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, RunState
@@ -13,18 +14,9 @@ from reconciler.model.ports import RunSpec, SlotBound
 from reconciler.runners import supervisor
 from reconciler.runners.local import LocalRunner
 
-WAIT_S = 15.0
 # Puts a command in place of the shell that has no descriptor but the usual three: neither lock nor slot.
 _CLOSE = "import os, sys; os.closerange(3, 400); os.execvp(sys.argv[1], sys.argv[1:])"
 CLOSED = f"exec {sys.executable} -I -S -c '{_CLOSE}' "
-
-
-def until(true: Callable[[], object], what: str = "") -> None:
-    """Wait until something holds; a test that waits in vain fails and says for what."""
-    deadline = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < deadline, f"waited in vain: {what or true}"
-        time.sleep(0.01)
 
 
 def lives(pid: int) -> bool:

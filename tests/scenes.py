@@ -10,7 +10,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from strangers import Place, merged, until
+from strangers import Place, merged
+from waiting import until
 
 # The n-th start of a task lives the n-th life; later ones live the last. The lock is inherited by all that it starts.
 AGENT = """\
@@ -92,20 +93,20 @@ class Scene(Place):
         # Looked at often: without records nobody says that a run has ended.
         watcher = self.start("watch", "--until-done", "--interval", "1s", *args)
         self.watchers.append(watcher)
-        until(lambda: self._told() > before)
+        until(lambda: self._told() > before, by=watcher)
         return watcher
 
     def work_begins(self, *lives: str, titles: tuple[str, ...] = ("Do a",), **spec: object) -> subprocess.Popen[str]:
         """A watcher, once the agent of every task got to where its first life says `reach there`."""
         watcher = self.watch("-f", str(self.wanted(*lives, titles=titles, **spec)))
-        until(lambda: len(list(self.out.glob("reached.*.there"))) == len(titles))
+        until(lambda: len(list(self.out.glob("reached.*.there"))) == len(titles), by=watcher)
         return watcher
 
     def checking_begins(self, *lives: str) -> subprocess.Popen[str]:
         """A watcher, once the check of the first pull request runs; it goes on when it is let: `check`."""
         (self.out / "check").unlink()
         watcher = self.watch("-f", str(self.wanted(*lives)))
-        until((self.out / "checking").exists)
+        until((self.out / "checking").exists, by=watcher)
         return watcher
 
     def until_done(self) -> None:

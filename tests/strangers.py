@@ -6,11 +6,10 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import yaml
+from waiting import ended
 
 AGENT = 'echo "$RECONCILE_TASK" > "$RECONCILE_TASK.txt" && git add . && git commit -qm "Do $RECONCILE_TASK"'
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -66,9 +65,9 @@ class Place:
             stdin=subprocess.DEVNULL,
         )
 
-    def reconcile(self, *args: str, code: int | None = 0, timeout: float = 60) -> str:
+    def reconcile(self, *args: str, code: int | None = 0) -> str:
         process = self.start(*args)
-        out, err = process.communicate(timeout=timeout)
+        out, err = ended(process)
         assert code is None or process.returncode == code, (args, process.returncode, out, err)
         return out if code in (0, None) else out + err
 
@@ -95,13 +94,6 @@ def _mentions(environ: Path, root: str) -> bool:
     except OSError:
         return False
     return b"RECONCILE_RUN=" in found and root.encode() in found
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def merged(place: Place, *titles: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from struct import pack
 
 import pyte
-from strangers import until
+from waiting import noting, until
 
 # Takes the terminal that it is given as its own, as a shell would give it one.
 ON_IT = "import os, sys; fd = os.open(sys.argv[1], os.O_RDWR); [os.dup2(fd, n) for n in (0, 1, 2)]; os.execvp(sys.argv[2], sys.argv[2:])"
@@ -73,9 +73,10 @@ class Terminal:
     def press(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def until(self, pattern: str) -> None:
-        """Wait until this was printed."""
-        until(lambda: re.search(pattern, self.text))
+    def shows(self, pattern: str) -> None:
+        """Wait until this was printed on it."""
+        with noting(lambda: f"on it stood: {self.text}"):
+            until(lambda: re.search(pattern, self.text), pattern, by=self.process)
 
     def as_it_was_found(self) -> bool:
         """True where keys and cursor are as before, nothing is coloured any more, and what comes next has a line of its own."""
@@ -86,8 +87,10 @@ class Terminal:
             termios.tcgetattr(self.slave) == self.before and plain and not screen.cursor.hidden and not screen.cursor.x
         )
 
-    def wait(self, seconds: float = 30) -> int:
-        until(lambda: (self.read(), self.process.poll() is not None)[1], seconds)
+    def wait(self) -> int:
+        """The program's exit status, once it has ended."""
+        with noting(lambda: f"on it stood: {self.text}"):
+            until(lambda: (self.read(), self.process.poll() is not None)[1], "its end")
         self.read()
         return self.process.returncode
 

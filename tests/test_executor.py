@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from memory import World
+from waiting import MOST_S
 
 from reconciler.loop.executor import Outcome, execute
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
@@ -114,7 +115,7 @@ def test_outcomes_come_in_the_order_of_the_actions(world: Counting) -> None:
 
 
 def test_actions_go_side_by_side(world: Counting) -> None:
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=MOST_S)
 
     class Meeting(Steps):
         def perform(self, ports: Ports) -> Iterator[Change]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from strangers import Place
+from waiting import run
 
 from reconciler.model.names import TaskId
 from reconciler.model.ports import NewTask
@@ -27,16 +28,8 @@ class Shell(Place):
 
     def type(self, line: str, code: int | None = 0, cwd: Path | None = None) -> str:
         """Type a line; what it printed, both streams together."""
-        done = subprocess.run(
-            ("bash", "-o", "pipefail", "-c", line),
-            cwd=cwd or self.root,
-            env=self.env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            timeout=90,
-        )
+        argv = ("bash", "-o", "pipefail", "-c", line)
+        done = run(argv, cwd=cwd or self.root, env=self.env, stderr=subprocess.STDOUT)
         assert code is None or done.returncode == code, (line, done.returncode, done.stdout)
         return done.stdout
 

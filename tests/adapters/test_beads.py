@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import TaskId
@@ -179,7 +178,7 @@ def test_a_program_that_hangs_is_ended_with_all_that_it_started(fake: Fake, monk
 
     assert told.value.hint == "does bd end when you run it yourself?"
     child = int((fake.here / "child").read_text())
-    _until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
+    until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
 
 
 def test_a_missing_program_is_named_with_what_to_do(fake: Fake) -> None:
@@ -493,10 +492,3 @@ def test_a_task_is_made_with_all_that_it_waits_for(fake: Fake) -> None:
 
     assert isinstance(answer, PermanentError)
     assert fake.calls("create") == []
-
-
-def _until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from strangers import AGENT, EXAMPLES, Place, merged, until
+from strangers import AGENT, EXAMPLES, Place, merged
+from waiting import ended, until
 
 
 @pytest.fixture
@@ -66,11 +67,11 @@ def test_the_watcher_may_be_killed_at_any_time(place: Place) -> None:
 def test_a_second_watcher_is_turned_away_and_named_the_first(place: Place) -> None:
     place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sleep", "600"]})))
     first = place.start("watch")
-    until(lambda: f"{first.pid}" in (place.root / ".git/reconcile/locks/reconciler").read_text())
+    until(lambda: f"{first.pid}" in (place.root / ".git/reconcile/locks/reconciler").read_text(), by=first)
 
     said = place.reconcile("watch", code=5)
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=20)
+    ended(first)
 
     assert f"pid {first.pid}" in said
     assert first.returncode == 130
@@ -176,18 +177,18 @@ def test_an_edit_in_the_way_holds_only_what_touches_it(place: Place) -> None:
 def test_a_manifest_that_breaks_while_watched_holds_its_epic_and_says_why(place: Place) -> None:
     manifest = place.manifest(agent={"argv": ["sleep", "600"]})
     watcher = place.start("watch", "-f", str(manifest))
-    until(lambda: place.json("status")["epics"] and place.json("status")["epics"][0]["counts"]["working"] == 1)
+    until(lambda: [epic for epic in place.json("status")["epics"] if epic["counts"]["working"] == 1], by=watcher)
 
     good = manifest.read_text()
     manifest.write_text(good + "  nonsense: 1\n")
     held = place.root / ".git/reconcile/status/work.json"
-    until(lambda: "ManifestInvalid" in held.read_text())
+    until(lambda: "ManifestInvalid" in held.read_text(), by=watcher)
     assert place.json("status")["epics"][0]["counts"]["working"] == 1
     manifest.write_text(good)
-    until(lambda: "ManifestInvalid" not in held.read_text())
+    until(lambda: "ManifestInvalid" not in held.read_text(), by=watcher)
 
     watcher.send_signal(signal.SIGTERM)
-    watcher.communicate(timeout=20)
+    ended(watcher)
     assert watcher.returncode == 143
     place.reconcile("stop", "--all")
 
@@ -200,12 +201,12 @@ def test_a_watch_in_a_pipe_says_what_stands_in_its_way_and_when_nothing_does_any
 
     watcher = place.start("watch")
     held = place.root / ".git/reconcile/status/work.json"
-    until(lambda: "TrackerUnavailable" in held.read_text())
+    until(lambda: "TrackerUnavailable" in held.read_text(), by=watcher)
     store.write_text(tasks)
-    until(lambda: "TrackerUnavailable" not in held.read_text())
+    until(lambda: "TrackerUnavailable" not in held.read_text(), by=watcher)
 
     watcher.send_signal(signal.SIGTERM)
-    said, then, *_ = watcher.communicate(timeout=20)[1].splitlines()
+    said, then, *_ = ended(watcher)[1].splitlines()
     assert said.startswith("work: TrackerUnavailable: its tasks can't be read: ") and "issues.jsonl" in said
     assert then == "work: nothing stands in its way any more"
     place.reconcile("stop", "--all")
@@ -241,7 +242,7 @@ def test_the_five_task_example_works_as_its_readme_says(place: Place) -> None:
 
 
 def test_the_demo_ends_green_and_says_what_it_mended(place: Place) -> None:
-    said = place.reconcile("demo", timeout=90)
+    said = place.reconcile("demo")
 
     assert "parser: its checks failed" in said
     assert "command: its agent was killed" in said

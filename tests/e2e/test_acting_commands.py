@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from strangers import Place, until
+from strangers import Place
 from typed import WORK, Shell
+from waiting import ended, until
 
 from reconciler.manifest import Recorded
 from reconciler.model.desired import EpicSpec
@@ -32,13 +33,13 @@ def watching(place: Place, *args: str) -> Iterator[subprocess.Popen[str]]:
     """A watch that runs beside what is typed, and is still there at the end."""
     watch = place.start("watch", "--interval", "3s", *args)  # file events may be lost
     lock = place.root / ".git/reconcile/locks/reconciler"
-    until(lambda: lock.exists() and str(watch.pid) in lock.read_text())
+    until(lambda: lock.exists() and str(watch.pid) in lock.read_text(), by=watch)
     try:
         yield watch
         assert watch.poll() is None, watch.communicate()
     finally:
         watch.send_signal(signal.SIGTERM)
-        watch.communicate(timeout=20)
+        ended(watch)
 
 
 def recorded(place: Place) -> dict[str, EpicSpec]:
@@ -180,7 +181,7 @@ def test_the_last_run_wins_over_an_earlier_one(shell: Shell) -> None:
     shell.settings()
     shell.reconcile("run", "--epic", first, code=3)
     everything = shell.start("run")
-    until(lambda: list(recorded(shell)) == ["run-all"])
+    until(lambda: list(recorded(shell)) == ["run-all"], by=everything)
     everything.kill()
     everything.communicate()
     shell.reconcile("task", "update", held, "--status", "open")
@@ -253,7 +254,7 @@ def test_however_often_one_spawns_there_is_one_agent(shell: Shell) -> None:
     shell.settings(SLOW)
 
     several = [shell.start("spawn", task) for _ in range(4)]
-    codes = [each.communicate(timeout=60) and each.returncode for each in several]
+    codes = [ended(each) and each.returncode for each in several]
 
     assert codes == [0, 0, 0, 0]
     assert shell.attempts(task) == 1
@@ -263,15 +264,15 @@ def test_a_spawn_beside_a_watch_waits_for_no_backoff_and_nothing_is_done_twice(s
     mended = shell.root.parent / "mended"
     agent = {"argv": ["sh", "-c", f"test -e {mended} || exit 1; {WORK}"], "backoff": {"initial": "10m", "max": "10m"}}
     manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent)
-    with watching(shell, "-f", str(manifest)):
-        until(lambda: (shell.root / ".beads/issues.jsonl").exists() and "Do a" in shell.tasks())
+    with watching(shell, "-f", str(manifest)) as watch:
+        until(lambda: (shell.root / ".beads/issues.jsonl").exists() and "Do a" in shell.tasks(), by=watch)
         task = shell.tasks()["Do a"]["id"]
-        until(lambda: shell.json("describe", task)["waiting"]["reason"] == "Backoff")
+        until(lambda: shell.json("describe", task)["waiting"]["reason"] == "Backoff", by=watch)
         mended.touch()
 
         shell.reconcile("spawn", task)
 
-        until(lambda: closed(shell, task))
+        until(lambda: closed(shell, task), by=watch)
     assert shell.subjects() == ["Do a", "Begin"] and shell.attempts(task) == 2
 
 
@@ -384,8 +385,8 @@ def test_beside_a_watch_a_person_has_merged_what_waits_for_that_and_nothing_else
     tasks = [{"key": key, "title": f"Do {key}"} for key in "abc"]
     agent = {"argv": ["sh", "-c", f'case "$(cat $RECONCILE_PROMPT)" in *"Do c"*) sleep 600;; esac; {WORK}']}
     manifest = shell.manifest(tasks=tasks, agent=agent, maxAgents=3, mergePolicy={"mode": "manual"})
-    with watching(shell, "-f", str(manifest)):
-        until(lambda: waiting(shell).count("AwaitingMerge") == 2)
+    with watching(shell, "-f", str(manifest)) as watch:
+        until(lambda: waiting(shell).count("AwaitingMerge") == 2, by=watch)
         assert shell.subjects() == ["Begin"]
 
         said = shell.json("merge")
@@ -394,7 +395,7 @@ def test_beside_a_watch_a_person_has_merged_what_waits_for_that_and_nothing_else
         assert [act["action"] for act in said["actions"]] == ["Merge", "Merge"]
         assert closed(shell, *(act["task"] for act in said["actions"]))
         assert shell.tasks()["Do c"]["status"] == "in_progress"
-        assert "nothing waits for a merge" in shell.start("merge").communicate(timeout=60)[1]
+        assert "nothing waits for a merge" in ended(shell.start("merge"))[1]
 
 
 def test_a_word_to_merge_is_kept_for_the_head_that_it_was_said_of(shell: Shell) -> None:
@@ -402,11 +403,11 @@ def test_a_word_to_merge_is_kept_for_the_head_that_it_was_said_of(shell: Shell) 
     shell.reconcile("apply", "-f", str(manifest), "--wait", code=3)
     task = shell.tasks()["Do a"]["id"]
     (shell.root / f"{task}.txt").write_text("in the way\n")
-    with watching(shell):
+    with watching(shell) as watch:
         said = shell.reconcile("merge", code=3)
         assert "uncommitted changes that landing it would touch" in said
         (shell.root / f"{task}.txt").unlink()
-        until(lambda: closed(shell, task))
+        until(lambda: closed(shell, task), by=watch)
     assert shell.subjects() == ["Do a", "Begin"]
 
 
@@ -415,12 +416,12 @@ def test_a_commit_after_the_word_to_merge_asks_again(shell: Shell) -> None:
     shell.reconcile("apply", "-f", str(manifest), "--wait", code=3)
     task = shell.tasks()["Do a"]["id"]
     (shell.root / f"{task}.txt").write_text("in the way\n")
-    with watching(shell):
+    with watching(shell) as watch:
         shell.reconcile("merge", "--no-wait")
         worktree = shell.root.parent / "worktrees" / task
         shell.git("commit", "--quiet", "--allow-empty", "--message=More", cwd=worktree)
         (shell.root / f"{task}.txt").unlink()
-        until(lambda: waiting(shell) == ["AwaitingMerge"])
+        until(lambda: waiting(shell) == ["AwaitingMerge"], by=watch)
         time.sleep(1)
         assert shell.subjects() == ["Begin"]
 
@@ -509,10 +510,10 @@ def test_what_a_person_takes_is_touched_by_nobody_until_it_is_released(shell: Sh
     released = shell.root.parent / "released"
     agent = {"argv": ["sh", "-c", f"test -e {released} || sleep 600; {WORK}"]}
     manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent)
-    with watching(shell, "-f", str(manifest)):
-        until(lambda: (shell.root / ".beads/issues.jsonl").exists() and "Do a" in shell.tasks())
+    with watching(shell, "-f", str(manifest)) as watch:
+        until(lambda: (shell.root / ".beads/issues.jsonl").exists() and "Do a" in shell.tasks(), by=watch)
         task = shell.tasks()["Do a"]["id"]
-        until(lambda: "phase:working" in shell.task(task).get("labels", []))
+        until(lambda: "phase:working" in shell.task(task).get("labels", []), by=watch)
 
         said = shell.reconcile("take", task)
         worktree = shell.root.parent / "worktrees" / task
@@ -528,7 +529,7 @@ def test_what_a_person_takes_is_touched_by_nobody_until_it_is_released(shell: Sh
         assert not [each for each in shell.leftovers() if each.startswith("/proc")]
         released.touch()
         shell.reconcile("release", task)
-        until(lambda: closed(shell, task))
+        until(lambda: closed(shell, task), by=watch)
     assert shell.git("show", "main:mine") == "by hand\n"
     assert shell.attempts(task) == 2
 
@@ -566,10 +567,10 @@ def test_a_suspended_manifest_starts_nothing_until_it_is_resumed(shell: Shell) -
 
     with watching(shell, "-f", str(manifest)) as watch:
         # To begin a watch on a file is to say again what it says.
-        until(lambda: recorded(shell)["work"].suspend is False)
+        until(lambda: recorded(shell)["work"].suspend is False, by=watch)
         shell.reconcile("suspend", "work")
         manifest.write_text(manifest.read_text())
-        until(lambda: recorded(shell)["work"].suspend is False)
+        until(lambda: recorded(shell)["work"].suspend is False, by=watch)
         shell.reconcile("suspend", "work")
         time.sleep(1)
         assert recorded(shell)["work"].suspend is True and shell.attempts(task) == 0

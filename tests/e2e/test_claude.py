@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from agent_places import SECRET, AgentPlace
 from scripted import Fault, Script, ScriptedModel, Turn
-from strangers import until
+from waiting import until
 
 pytestmark = pytest.mark.xdist_group("claude")  # two at a time would wait for each other's processors
 

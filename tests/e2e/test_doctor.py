@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from strangers import Place, until
+from strangers import Place
+from waiting import ended, until
 
 from reconciler import doctor, wiring
 from reconciler.doctor import Finding, State, findings, programs
@@ -210,13 +211,13 @@ def test_git_itself_may_hang(place: Patient, monkeypatch: pytest.MonkeyPatch) ->
 def test_interrupted_it_leaves_nothing_behind(place: Patient) -> None:
     place.program("gh", "touch ../../../asked; sleep 630.5 & wait")
     process = place.start("doctor")
-    until(lambda: running("630.5"))
+    until(lambda: running("630.5"), by=process)
 
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    ended(process)
 
     assert process.returncode == 130
-    until(lambda: not running("630.5"), 5)
+    until(lambda: not running("630.5"))
     assert os.listdir(place.root.parent / "tmp") == []
 
 
@@ -465,7 +466,7 @@ def test_who_works_here_is_named_and_who_is_dead_is_not(place: Patient) -> None:
     place.recorded(suspend=True)
     watcher = place.start("watch")
     lock = place.root / ".git/reconcile/locks/reconciler"
-    until(lambda: lock.exists() and str(watcher.pid) in lock.read_text())
+    until(lambda: lock.exists() and str(watcher.pid) in lock.read_text(), by=watcher)
 
     found = place.says("reconciler")
     watcher.kill()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from strangers import AGENT, Place, until
+from strangers import AGENT, Place
+from waiting import until
 
 KINDS = ("claude", "codex", "gemini", "opencode", "aider")
 USUAL = "/usr/local/bin:/usr/bin:/bin"  # without what the machine of whoever runs the tests has beside that

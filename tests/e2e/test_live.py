@@ -15,8 +15,9 @@ from fcntl import ioctl
 from pathlib import Path
 
 import pytest
-from strangers import Place, until
+from strangers import Place
 from terminals import Terminal
+from waiting import until
 
 SLOW = "printf '\\033[32mreading %s\\033[0m\\n' the-parser; sleep 600"
 
@@ -37,12 +38,12 @@ def watched(place: Place, **spec: object) -> tuple[str, ...]:
 def test_a_running_watch_shows_who_works_and_what_they_say(place):
     terminal = Terminal(place.root, place.env, *watched(place))
     try:
-        until(lambda: re.search(r"● project-\w+ +working +1 +\ds +reading the-parser", terminal.text))
+        terminal.shows(r"● project-\w+ +working +1 +\d+s +reading the-parser")
 
         assert re.search(r"work  ─+  0/2 closed · 1 at work", terminal.text)
         assert re.search(r"· project-\w+ +Do b +blocked by project-\w+", terminal.text)
         assert re.search(r"project-\w+  StartAgent  start attempt 1", terminal.text)  # events go by above it
-        until(lambda: re.search(r"working +1 +[3-5]s ", terminal.text))  # ages go on
+        terminal.shows(r"working +1 +([3-9]s|\d\ds|\d+m)")  # ages go on
     finally:
         terminal.close()
 
@@ -51,7 +52,7 @@ def test_a_running_watch_shows_who_works_and_what_they_say(place):
 def test_leaving_gives_the_terminal_back_with_the_last_picture_and_a_summary_in_it(place, number):
     terminal = Terminal(place.root, place.env, *watched(place))
     try:
-        until(lambda: "reading the-parser" in terminal.text)
+        terminal.shows("reading the-parser")
         os.write(terminal.master, b"keys\r\r")
         time.sleep(1.5)
 
@@ -119,7 +120,7 @@ def test_without_colour_it_is_drawn_without(place):
     place.env["NO_COLOR"] = "1"
     terminal = Terminal(place.root, place.env, *watched(place))
     try:
-        until(lambda: "reading the-parser" in terminal.text)
+        terminal.shows("reading the-parser")
 
         assert not re.search(rb"\x1b\[[0-9;]*m", terminal.printed)
     finally:
@@ -151,7 +152,7 @@ def test_a_terminal_that_takes_nothing_holds_nobody_up(place):
     terminal = Terminal(place.root, place.env, "watch", "-f", str(place.manifest()), "--until-done")
     try:
         ioctl(terminal.slave, termios.TCXONC, termios.TCOOFF)  # Ctrl-S
-        until(lambda: len(place.subjects()) == 3)
+        until(lambda: len(place.subjects()) == 3, by=terminal.process)
         ioctl(terminal.slave, termios.TCXONC, termios.TCOON)
         assert terminal.wait() == 0
         assert "2/2 closed" in terminal.text.split("── as of")[-1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import strangers
 from github import GitHub, faults, merging
-from strangers import until
+from waiting import ended, until
 
 pytestmark = pytest.mark.xdist_group("github")
 NAME = "acme/app"
@@ -80,7 +80,7 @@ def test_a_manifest_goes_in_and_merged_pull_requests_come_out(place: Place) -> N
     assert [action["action"] for action in planned["epics"][0]["actions"]] == ["CreateTask"] * 4
     assert len(place.hub.changes()) == before
 
-    place.reconcile("watch", "-f", str(manifest), "--until-done", timeout=100)
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
 
     place.all_done("Do a", "Do b", "Do c")
     assert place.json("diff")["epics"][0]["converged"] is True
@@ -95,7 +95,7 @@ def test_a_manifest_goes_in_and_merged_pull_requests_come_out(place: Place) -> N
 def test_the_gh_of_the_machine_does_as_well_as_the_newest(place: Place) -> None:
     place.env["PATH"] = f"{Path(str(OTHER_GH)).parent}:{place.env['PATH']}"
 
-    place.reconcile("watch", "-f", str(place.three()), "--until-done", timeout=100)
+    place.reconcile("watch", "-f", str(place.three()), "--until-done")
 
     place.all_done("Do a", "Do b", "Do c")
 
@@ -117,7 +117,7 @@ def test_a_watcher_that_is_killed_again_and_again_merges_everything_once(place: 
         asked = len(place.hub.requests)
 
     # What was asked for as it was killed is looked for until GitHub can't be at work on it any more.
-    place.reconcile("watch", "--until-done", timeout=110)
+    place.reconcile("watch", "--until-done")
 
     place.all_done("Do a", "Do b", "Do c")
 
@@ -133,7 +133,7 @@ def test_red_checks_on_github_bring_the_agent_back_with_their_names(place: Place
     policy = {"requiredChecks": ["ci"]}
     manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent={"argv": argv}, mergePolicy=policy)
 
-    place.reconcile("watch", "-f", str(manifest), "--until-done", timeout=100)
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
 
     place.all_done("Do a")
     told = next(place.root.parent.rglob("told.2")).read_text()
@@ -161,7 +161,7 @@ def test_every_tree_that_lands_is_one_that_github_found_green(place: Place) -> N
     policy = {"requiredChecks": ["ci"], "checks": []}
     manifest = place.manifest(tasks=tasks, agent={"argv": argv}, mergePolicy=policy)
 
-    place.reconcile("watch", "-f", str(manifest), "--until-done", timeout=110)
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
 
     place.all_done("Do a", "Do b")
     landed = place.app.bare.git("log", "--first-parent", "--format=%T", "main").split()[:-1]
@@ -173,7 +173,7 @@ def test_a_flaky_check_costs_a_second_run_and_no_second_agent(place: Place) -> N
     place.app.on_head = lambda head: place.app.check(head, "ci", "failure")
     place.app.on_rerun = lambda run: place.app.check(run.commit, "ci", "success")
 
-    place.reconcile("watch", "-f", str(place.three()), "--until-done", timeout=110)
+    place.reconcile("watch", "-f", str(place.three()), "--until-done")
 
     place.all_done("Do a", "Do b", "Do c")
     assert place.reconcile("get", "events", "-o", "json").count("flaky: ci passed only when it was run again") == 3
@@ -188,7 +188,7 @@ def test_what_agents_commit_in_the_trackers_folder_does_not_land(place: Place) -
     tasks = [{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}]
     manifest = place.manifest(tasks=tasks, agent={"argv": argv}, mergePolicy={"requiredChecks": ["ci"]})
 
-    place.reconcile("watch", "-f", str(manifest), "--until-done", timeout=100)
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
 
     place.all_done("Do a", "Do b")
     assert not [path for path in place.app.bare.git("ls-tree", "-r", "--name-only", "main").split() if "beads" in path]
@@ -199,7 +199,7 @@ def test_while_github_is_silent_agents_work_and_nothing_is_lost(place: Place) ->
     place.reconcile("apply", "-f", str(place.three()))
     place.hub.fault(faults.server_error(502), on="graphql", times=4)
 
-    place.reconcile("watch", "--until-done", timeout=110)
+    place.reconcile("watch", "--until-done")
 
     place.all_done("Do a", "Do b", "Do c")
 
@@ -250,7 +250,7 @@ def test_what_the_repository_forbids_is_one_condition_and_no_failure_of_tasks(
 def test_pull_requests_of_github_are_listed_and_shown_as_local_ones_are(place: Place) -> None:
     place.app.on_head = None
     place.reconcile("apply", "-f", str(place.three()))
-    until(lambda: len(list(place.root.glob(".git/reconcile/runs/work/*/1/exit.json"))) == 2, 60)
+    until(lambda: len(list(place.root.glob(".git/reconcile/runs/work/*/1/exit.json"))) == 2)
     place.reconcile("apply", "-f", str(place.three()))
 
     listed = place.json("pr", "list")
@@ -273,7 +273,7 @@ def test_strict_rules_are_kept_and_both_land(place: Place) -> None:
     place.app.protect("main", required=("ci",), strict=True)
     tasks = [{"key": key, "title": f"Do {key}"} for key in "ab"]
 
-    place.reconcile("watch", "-f", str(place.manifest(tasks=tasks)), "--until-done", timeout=110)
+    place.reconcile("watch", "-f", str(place.manifest(tasks=tasks)), "--until-done")
 
     place.all_done("Do a", "Do b")
     assert len([label for label in place.hub.changes() if label.endswith("/update-branch")]) == 1
@@ -287,8 +287,9 @@ def test_what_people_do_on_github_is_accepted(place: Place) -> None:
         tasks=tasks, mergePolicy={"requiredChecks": ["ci"], "checks": []}, prune={"branches": True}
     )
     watcher = place.start("watch", "-f", str(manifest), "--until-done", "--interval", "2s")
-    until(lambda: len(place.app.bare.heads()) == 4 and len(place.tasks()) == 4, 60)
-    until(lambda: [label for label in place.hub.changes() if label.startswith("POST /repos/acme/app/pulls")][2:], 60)
+    until(lambda: len(place.app.bare.heads()) == 4 and len(place.tasks()) == 4, by=watcher)
+    asked = "POST /repos/acme/app/pulls"
+    until(lambda: [label for label in place.hub.changes() if label.startswith(asked)][2:], by=watcher)
     with place.hub.lock:
         numbers = {place.app.pull(n).title: n for n in (1, 2, 3)}
         merging.merge(place.app, numbers["Do a"], "REBASE", by="alice", expected=None)
@@ -297,7 +298,7 @@ def test_what_people_do_on_github_is_accepted(place: Place) -> None:
     place.app.check(theirs, "ci", "success")
     place.app.on_head = lambda head: place.app.check(head, "ci", "success")  # it gets the base before it lands
 
-    watcher.communicate(timeout=100)
+    ended(watcher)
 
     tasks_now = place.tasks()
     assert watcher.returncode == 3
@@ -312,13 +313,13 @@ def test_what_people_do_on_github_is_accepted(place: Place) -> None:
 def test_merging_that_is_left_to_people_waits_for_them_with_the_address(place: Place) -> None:
     manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"mode": "manual"})
 
-    place.reconcile("watch", "-f", str(manifest), "--until-done", code=3, timeout=100)
+    place.reconcile("watch", "-f", str(manifest), "--until-done", code=3)
     (task,) = place.json("status")["epics"][0]["tasks"]
     assert (
         task["waiting"]["reason"] == "AwaitingMerge"
         and "https://github.com/acme/app/pull/1" in task["waiting"]["message"]
     )
-    place.reconcile("merge", timeout=100)
+    place.reconcile("merge")
 
-    place.reconcile("watch", "--until-done", timeout=100)
+    place.reconcile("watch", "--until-done")
     place.all_done("Do a")

@@ -18,7 +18,8 @@ from unittest import mock
 
 import pytest
 import yaml
-from strangers import Place, until
+from strangers import Place
+from waiting import ended, run, until
 
 from reconciler import cli
 
@@ -41,7 +42,7 @@ TASKS = [
 class Inside(Place):
     """The program called within this process: what it says is the same, and a hundred calls are over in seconds."""
 
-    def reconcile(self, *args: str, code: int | None = 0, timeout: float = 60) -> str:
+    def reconcile(self, *args: str, code: int | None = 0) -> str:
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         with (
             contextlib.chdir(self.root),
@@ -66,10 +67,10 @@ def watched(place: Place, *args: str, enough: Callable[[], object]) -> None:
     """Watch until something can be seen, then stop watching; agents run on."""
     watcher = place.start("watch", *args)
     try:
-        until(enough)
+        until(enough, by=watcher)
     finally:
         watcher.send_signal(signal.SIGINT)
-        watcher.communicate(timeout=20)
+        ended(watcher)
 
 
 @pytest.fixture(scope="module")
@@ -413,7 +414,7 @@ def on_a_terminal(place: Place, *args: str) -> str:
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    assert process.wait(timeout=30) == 0
+    assert process.wait() == 0
     return said.decode()
 
 
@@ -495,7 +496,7 @@ def tab(place: Inside, *words: str) -> list[str]:
     here = {"PATH": f"{folder}:{place.env['PATH']}", "PYTHONPATH": str(Path(__file__).parents[2])}
     script = place.reconcile("completion", "bash") + function
     argv = ("bash", "--norc", "-c", script, "bash", "reconcile", *words)
-    done = subprocess.run(argv, cwd=place.root, env=place.env | here, capture_output=True, text=True, timeout=60)
+    done = run(argv, cwd=place.root, env=place.env | here)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from databases import QUIET, Database, database
 from outside import outside
-from strangers import AGENT, Place, until
+from strangers import AGENT, Place
+from waiting import ended, until
 
 KINDS = [
     pytest.param("bd-sqlite"),
     pytest.param("bd", marks=pytest.mark.slow),
 ]
-LONG_S = 110
 
 
 class Project(Place):
@@ -48,7 +48,6 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     return Project(tmp_path, request.param)
 
 
-@pytest.mark.timeout(300)  # a hundred commands of bd, each half a second
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_epic_made_with_bd_is_worked_off_and_closed(tmp_path: Path, kind: str) -> None:
     project = Project(tmp_path, kind, bare=False)
@@ -60,10 +59,10 @@ def test_an_epic_made_with_bd_is_worked_off_and_closed(tmp_path: Path, kind: str
     manifest = project.manifest(epic=epic, tasks=[], tracker="auto")
 
     watcher = project.start("watch", "--until-done", "-f", str(manifest))
-    until(lambda: project.git("branch", "--list", "agent/*"), LONG_S)
+    until(lambda: project.git("branch", "--list", "agent/*"), by=watcher)
     watcher.kill()
     watcher.communicate()
-    ended = project.reconcile("watch", "--until-done", code=None, timeout=LONG_S)
+    ended = project.reconcile("watch", "--until-done", code=None)
 
     tasks = project.tasks()
     for done in (first, second):
@@ -76,7 +75,7 @@ def test_an_epic_made_with_bd_is_worked_off_and_closed(tmp_path: Path, kind: str
     assert project.subjects()[:2] == ["Do two", "Do one"]  # some bd commits what its init made
 
     project.db.bd("--actor=alice", "close", mine, "--reason=by hand", "--json")
-    project.reconcile("watch", "--until-done", timeout=LONG_S)
+    project.reconcile("watch", "--until-done")
 
     assert project.tasks()[epic]["status"] == "closed"
     assert "labels" not in project.tasks()[epic]
@@ -90,7 +89,7 @@ def test_tasks_of_a_manifest_are_made_in_the_database_once(project: Project) -> 
     planned = project.json("diff", "-f", str(manifest), code=1)
     assert [a["action"] for a in planned["epics"][0]["actions"]] == ["CreateTask"] * 3
 
-    project.reconcile("watch", "--until-done", "-f", str(manifest), timeout=LONG_S)
+    project.reconcile("watch", "--until-done", "-f", str(manifest))
 
     titles = {task["title"]: task for task in project.tasks().values()}
     assert set(titles) == {"work", "Do a", "Do b"}
@@ -99,17 +98,16 @@ def test_tasks_of_a_manifest_are_made_in_the_database_once(project: Project) -> 
     assert project.json("diff")["epics"][0]["converged"] is True
 
 
-@pytest.mark.timeout(200)
 def test_what_is_deferred_or_blocked_with_bd_is_left_as_it_is_until_it_is_set_open(project: Project) -> None:
     deferred, blocked = project.db.make("Do it"), project.db.make("Do that")
     manifest = project.manifest(tasks=[], mergePolicy={"review": "human"})
-    project.reconcile("apply", "--wait", "-f", str(manifest), code=3, timeout=LONG_S)
+    project.reconcile("apply", "--wait", "-f", str(manifest), code=3)
     project.db.bd("update", deferred, "--status=deferred")
     project.db.bd("update", blocked, "--status=blocked")
     for task in (deferred, blocked):
         project.reconcile("approve", task)
 
-    project.reconcile("watch", "--until-done", code=3, timeout=LONG_S)
+    project.reconcile("watch", "--until-done", code=3)
 
     assert project.subjects() == ["Begin"]
     tasks = project.tasks()
@@ -117,7 +115,7 @@ def test_what_is_deferred_or_blocked_with_bd_is_left_as_it_is_until_it_is_set_op
     assert not [task for task in tasks.values() if "needs-human" in task["labels"] or task.get("notes")]
     for task in (deferred, blocked):
         project.db.bd("update", task, "--status=open")
-    project.reconcile("watch", "--until-done", timeout=LONG_S)
+    project.reconcile("watch", "--until-done")
     assert sorted(project.subjects()) == ["Begin", "Do it", "Do that"]
 
 
@@ -129,7 +127,7 @@ def test_a_task_that_its_own_agent_closed_still_lands(project: Project) -> None:
         tasks=[], agent={"argv": ["sh", "-c", AGENT + ' && bd close "$RECONCILE_TASK" --reason=done']}
     )
 
-    said = project.reconcile("watch", "--until-done", "-f", str(manifest), code=None, timeout=LONG_S)
+    said = project.reconcile("watch", "--until-done", "-f", str(manifest), code=None)
 
     assert project.subjects() == ["Do it", "Begin"], said + project.reconcile("logs", task, "--attempt", "1")
     assert "phase:merged" in project.tasks()[task]["labels"]
@@ -199,10 +197,10 @@ def test_a_watch_notices_what_people_do_in_the_database(tmp_path: Path, kind: st
     project.db.make("Do it later")
 
     try:
-        until(lambda: "Do it later" in project.subjects(), LONG_S)
+        until(lambda: "Do it later" in project.subjects(), by=watcher)
     finally:
         watcher.send_signal(signal.SIGTERM)
-        watcher.communicate()
+        ended(watcher)
 
 
 @pytest.mark.parametrize("first", ["br", "bd-sqlite"])
@@ -237,31 +235,32 @@ def test_tasks_that_br_keeps_are_left_alone_and_the_way_out_that_is_said_is_one(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("words", ["echo '<html>502'", "echo '[]'", "exit 0", "sleep 40"])
 def test_while_bd_says_nothing_of_use_nothing_is_lost_and_nothing_done_twice(tmp_path: Path, words: str) -> None:
     project = Project(tmp_path, "bd-sqlite")
     epic = project.db.make("Rewrite it", "--type=epic")
     for n in ("one", "two", "three"):
         project.db.make(f"Do {n}", f"--parent={epic}")
-    starts, odd, folder = tmp_path / "starts", tmp_path / "odd", tmp_path / "bin"
+    starts, odd, go, folder = (tmp_path / name for name in ("starts", "odd", "go", "bin"))
     folder.mkdir()
     (folder / "bd").write_text(f'#!/bin/sh\ntest -e {odd} && {{ {words}; exit; }}\nexec {outside("bd-sqlite")} "$@"\n')
     (folder / "bd").chmod(0o755)
     project.env["PATH"] = f"{folder}:{project.env['PATH']}"
-    agent = {"argv": ["sh", "-c", f'echo "$RECONCILE_TASK" >> {starts}; sleep 8; {AGENT}']}
+    work = f'echo "$RECONCILE_TASK" >> {starts}; until test -e {go}; do sleep 0.1; done; {AGENT}'
+    agent = {"argv": ["sh", "-c", work]}
     manifest = project.manifest(epic=epic, tasks=[], maxAgents=2, agent=agent)
 
     watch = project.start("watch", "-f", str(manifest), "--interval", "3s")
-    until(lambda: starts.exists() and len(starts.read_text().split()) == 2, LONG_S)
+    until(lambda: starts.exists() and len(starts.read_text().split()) == 2, by=watch)
     odd.touch()
-    said = project.reconcile("status", timeout=LONG_S)
+    go.touch()
+    said = project.reconcile("status")
     time.sleep(10)
     watch.kill()
     watch.communicate()
     tasks = {run.parent.name for run in (project.root / ".git/reconcile/runs/work").glob("*/*")}
     odd.unlink()
-    ended = project.reconcile("watch", "--until-done", timeout=LONG_S)
+    ended = project.reconcile("watch", "--until-done")
 
     assert "tasks unknown" in said and len(tasks) == 2
     assert sorted(project.subjects()) == ["Begin", "Do one", "Do three", "Do two"], ended

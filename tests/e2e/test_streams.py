@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from strangers import Place
+from waiting import run
 
 COMMANDS = pytest.mark.parametrize(
     "words", [("status",), ("status", "--json"), ("schema", "Epic"), ("--help",)], ids=" ".join
@@ -23,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def typed(place: Place, line: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a line of bash in which `"$@"` is the program."""
     argv = ("bash", "-c", line, "bash", sys.executable, "-m", "reconciler", *words)
-    return subprocess.run(argv, cwd=place.root, env=place.env, capture_output=True, text=True, timeout=60)
+    return run(argv, cwd=place.root, env=place.env)
 
 
 @COMMANDS

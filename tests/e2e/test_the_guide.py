@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from strangers import until
 from typed import WORK, Shell
+from waiting import ended, until
 
 from reconciler.cli import COMMANDS
 
@@ -37,7 +37,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 @contextmanager
-def watching(shell: Shell) -> Iterator[None]:
+def watching(shell: Shell) -> Iterator[subprocess.Popen[str]]:
     """`reconcile watch` in the background, over every task; still there at the end."""
     path = shell.root / "reconcile.yaml"
     watch = subprocess.Popen(
@@ -45,11 +45,11 @@ def watching(shell: Shell) -> Iterator[None]:
         cwd=shell.root, env=shell.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        yield
+        yield watch
         assert watch.poll() is None, watch.communicate()
     finally:
         watch.send_signal(signal.SIGTERM)
-        watch.communicate(timeout=20)
+        ended(watch)
 
 
 def pid(shell: Shell, task: str) -> str:
@@ -145,7 +145,7 @@ def test_a_killed_orchestrator_goes_on_where_it_left_off(shell: Shell) -> None:
     epic, tasks = shell.epic("Do a", "Do b")
     shell.settings(f"sleep 1; {WORK}")
     run = shell.start("run", "--epic", epic)
-    until(lambda: shell.attempts(tasks[0]))
+    until(lambda: shell.attempts(tasks[0]), by=run)
     run.kill()
     run.communicate()
 
@@ -165,8 +165,8 @@ def test_a_stuck_agent_is_found_killed_and_started_again_at_once(shell: Shell) -
     path = shell.root / "reconcile.yaml"
     path.write_text(path.read_text().replace("initial: 1s", "initial: 10m").replace("max: 1s", "max: 10m"))
     task = shell.made("Do a")
-    with watching(shell):
-        until(lambda: pid(shell, task).isdecimal())
+    with watching(shell) as watch:
+        until(lambda: pid(shell, task).isdecimal(), by=watch)
         found = pid(shell, task)
         shell.type("git status", cwd=shell.root.parent / "worktrees" / task)
         assert found in shell.type(f"ps -p {found}")
@@ -175,8 +175,8 @@ def test_a_stuck_agent_is_found_killed_and_started_again_at_once(shell: Shell) -
         shell.type(f"kill {found}")
         shell.type(f"just worker {task}")
 
-        until(lambda: closed(shell, task))
-        until(lambda: shell.leftovers() == [])
+        until(lambda: closed(shell, task), by=watch)
+        until(lambda: shell.leftovers() == [], by=watch)
     assert shell.attempts(task) == 2 and landed(shell) == ["Do a", "Begin"]
     assert task not in state(shell)
 
@@ -187,17 +187,17 @@ def test_a_worktree_and_its_branch_may_be_thrown_away_and_the_task_begun_again(s
     path = shell.root / "reconcile.yaml"
     path.write_text(path.read_text().replace("initial: 1s", "initial: 10m").replace("max: 1s", "max: 10m"))
     task = shell.made("Do a")
-    with watching(shell):
-        until(lambda: "Backoff" in shell.reconcile("describe", task, "-o", "json", code=None))
-        until(lambda: pid(shell, task) == "null")
+    with watching(shell) as watch:
+        until(lambda: "Backoff" in shell.reconcile("describe", task, "-o", "json", code=None), by=watch)
+        until(lambda: pid(shell, task) == "null", by=watch)
         mended.touch()
 
         shell.type(f"git worktree remove ../worktrees/{task} --force")
         shell.type(f"git branch -D agent/{task}")
         shell.type(f'reconcile task update {task} --status open --remove-label "phase:working"')
 
-        until(lambda: closed(shell, task))
-        until(lambda: shell.leftovers() == [])
+        until(lambda: closed(shell, task), by=watch)
+        until(lambda: shell.leftovers() == [], by=watch)
     assert landed(shell) == ["Do a", "Begin"] and shell.attempts(task) == 2
 
 
@@ -209,8 +209,8 @@ def test_a_branch_may_be_rebased_and_pushed_by_hand(shell: Shell) -> None:
     shell.settings(f"{WORK}; git push --quiet --set-upstream origin HEAD", mergePolicy={"review": "human"})
     task = shell.made("Do a")
     worktree = shell.root.parent / "worktrees" / task
-    with watching(shell):
-        until(lambda: 'pr_number": "1' in state(shell))
+    with watching(shell) as watch:
+        until(lambda: 'pr_number": "1' in state(shell), by=watch)
         (shell.root / "README").write_text("hello, and more\n")
         shell.type('git commit -qam "Meanwhile" && git push -q')
         before = shell.git("rev-parse", f"agent/{task}")
@@ -224,15 +224,15 @@ def test_a_branch_may_be_rebased_and_pushed_by_hand(shell: Shell) -> None:
         time.sleep(1)
         assert shell.git("rev-parse", f"agent/{task}") == after
         shell.type(f"reconcile approve {task}")
-        until(lambda: closed(shell, task))
+        until(lambda: closed(shell, task), by=watch)
     assert landed(shell) == ["Do a", "Meanwhile", "Begin"] and shell.attempts(task) == 1
 
 
 def test_worktrees_are_cleaned_up_without_losing_what_is_in_them(shell: Shell) -> None:
     shell.settings(f"{WORK}; echo kept > loose", mergePolicy={"review": "human"})
     tasks = [shell.made("Do a"), shell.made("Do b")]
-    with watching(shell):
-        until(lambda: state(shell).count("pr_number") == 2)
+    with watching(shell) as watch:
+        until(lambda: state(shell).count("pr_number") == 2, by=watch)
         assert all(task in shell.type("git worktree list") for task in tasks)
 
         shell.type(f"just worktree-remove {tasks[0]}")
@@ -241,7 +241,7 @@ def test_worktrees_are_cleaned_up_without_losing_what_is_in_them(shell: Shell) -
         assert not any(task in shell.type("git worktree list") for task in tasks)
         for task in tasks:
             shell.type(f"reconcile approve {task}")
-        until(lambda: closed(shell, *tasks))
+        until(lambda: closed(shell, *tasks), by=watch)
     assert sorted(landed(shell)) == ["Begin", "Do a", "Do b"]
     assert [shell.attempts(task) for task in tasks] == [1, 1]
     refs = shell.git("for-each-ref", "--format=%(refname)", "refs/reconcile/salvage").split()
@@ -252,8 +252,8 @@ def test_the_questions_of_the_guide_are_answered_beside_a_watch(shell: Shell) ->
     shell.settings("sleep 600")
     first, second = shell.made("Do a"), shell.made("Do b")
     shell.type(f"reconcile task dep add {second} {first}")
-    with watching(shell):
-        until(lambda: "phase:working" in shell.task(first).get("labels", []))
+    with watching(shell) as watch:
+        until(lambda: "phase:working" in shell.task(first).get("labels", []), by=watch)
         assert first in shell.type("just orchestrate-status")
         assert first in shell.type("reconcile task list --status in_progress")
         assert second not in shell.type("reconcile task ready")

@@ -8,10 +8,9 @@ import pytest
 import real_world
 import yaml
 from real_world import README_MANIFEST, TITLES, Project
-from strangers import until
+from waiting import until
 
 pytestmark = pytest.mark.xdist_group("claude")  # two at a time would wait for each other's processors
-LONG_S = 150
 
 
 def green(project: Project) -> bool:
@@ -25,11 +24,11 @@ def green(project: Project) -> bool:
 def test_what_beads_asks_for_is_done_by_claude_and_merged_on_github():
     with real_world.project() as project:
         watcher = project.start("watch", "--until-done", "-f", str(project.manifest()))
-        until(lambda: project.git("branch", "--list", "agent/*"), LONG_S)
+        until(lambda: project.git("branch", "--list", "agent/*"), by=watcher)
         watcher.kill()  # nobody is there to see what happens next
         watcher.communicate()
 
-        said = project.reconcile("watch", "--until-done", timeout=LONG_S)
+        said = project.reconcile("watch", "--until-done")
 
         beads = project.beads()
         assert {title: beads[title]["status"] for title in beads} == dict.fromkeys(
@@ -50,9 +49,7 @@ def test_the_same_manifest_ends_the_same_without_beads_and_github():
     with real_world.project() as project:
         project.without_beads()
 
-        project.reconcile(
-            "watch", "--until-done", "-f", str(project.manifest(tracker="jsonl", forge="local")), timeout=LONG_S
-        )
+        project.reconcile("watch", "--until-done", "-f", str(project.manifest(tracker="jsonl", forge="local")))
 
         tasks = project.tasks()
         assert {tasks[title]["status"] for title in (*TITLES, "shop")} == {"closed"}

@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 from strangers import Place, merged
+from waiting import run
 
 KILLED = Path(__file__).with_name("killed.py")
 EFFECTS_MOST = 24
 
 
 def _until_killed(place: Place, manifest: Path, at: int, how: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (sys.executable, str(KILLED), str(manifest), str(at), how),
-        cwd=place.root, env=place.env, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    return run((sys.executable, str(KILLED), str(manifest), str(at), how), cwd=place.root, env=place.env)
 
 
 @pytest.mark.parametrize("how", ["before", "after"])

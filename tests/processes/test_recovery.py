@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from scenes import CUT_OFF, HANGING, Scene, end
-from strangers import until
+from waiting import ended, until
 
 from reconciler.runners import supervisor
 
@@ -45,7 +45,8 @@ def test_1_an_agent_that_lives_is_adopted(scene: Scene) -> None:
     after = {title: entry["run"] for title, entry in scene.entries().items()}
     scene.let("go")
 
-    assert again.wait(timeout=60) == 0
+    ended(again)
+    assert again.returncode == 0
     assert [(run["n"], run["pid"], run["state"]) for run in after.values()] == [
         (1, run["pid"], "running") for run in before.values()
     ]
@@ -191,7 +192,7 @@ def orphaned(scene: Scene, life: str = WORK) -> subprocess.Popen[str]:
     """A watcher over every task of the repository, at work on one that no manifest declares."""
     scene.reconcile("task", "create", "Do a")
     watcher = scene.watch("-f", str(scene.wanted(life, "commit whole", tasks=[])))
-    until((scene.out / f"reached.{scene.only_task()}.there").exists)
+    until((scene.out / f"reached.{scene.only_task()}.there").exists, by=watcher)
     return watcher
 
 
@@ -293,7 +294,8 @@ def test_records_without_the_history_nothing_is_started_twice(scene: Scene) -> N
     watcher = restarted(scene, watcher)
     scene.let("go")
 
-    assert watcher.wait(timeout=60) == 0
+    ended(watcher)
+    assert watcher.returncode == 0
     assert len(scene.starts) == 2
     scene.converged("Do a", "Do b")
 
@@ -312,7 +314,8 @@ def test_records_without_any_run_nothing_is_started_twice_and_nothing_is_lost(sc
     assert (seen, len(scene.starts)) == ("AgentRunning", 1)
     scene.let("go")
 
-    assert watcher.wait(timeout=60) == 0
+    ended(watcher)
+    assert watcher.returncode == 0
     assert len(scene.starts) == 2
     assert {"half", "whole"} <= scene.landed()
     assert [scene.git("show", f"{ref}:notes") for ref in scene.salvages()] == ["precious\n"]
@@ -328,6 +331,7 @@ def test_records_without_any_run_no_check_runs_twice_at_a_time(scene: Scene) -> 
     assert scene.said("checks").count("x") == 1
     scene.let("check")
 
-    assert watcher.wait(timeout=60) == 0
+    ended(watcher)
+    assert watcher.returncode == 0
     assert scene.said("checks").count("x") == scene.said("green").count("\n") == 2
     scene.converged()

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from machine import CLOSED, Machine, lives, until
+from machine import CLOSED, Machine, lives
+from waiting import until
 
 from reconciler.model.names import RunId
 from reconciler.model.observed import Cause, RunState, StopWhy

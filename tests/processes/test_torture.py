@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import until
+from waiting import until
 
 import reconciler
 from reconciler.model.errors import TemporaryError
