@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from pathlib import Path
 
@@ -202,6 +202,11 @@ class Window:
     def everything(self) -> list[str]:
         return self.run("capture-pane", "-p", "-S", "-500").splitlines()
 
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something holds; whoever waits in vain is told what is in the window."""
+        with noting(lambda: "\n".join(("in the window stood:", *self.everything()))):
+            until(condition)
+
 
 @pytest.fixture
 def window(place: Place, tmp_path: Path) -> Iterator[Window]:
@@ -213,7 +218,7 @@ def window(place: Place, tmp_path: Path) -> Iterator[Window]:
     watch = " ".join((sys.executable, "-m", "reconciler", *watched(place, tasks=tasks, maxAgents=3)))
     window = Window(place, tmp_path, watch)
     try:
-        until(lambda: sum("reading the-parser" in line for line in window.screen()) == 3)
+        window.until(lambda: sum("reading the-parser" in line for line in window.screen()) == 3)
         yield window
     finally:
         window.run("kill-server")
@@ -225,24 +230,36 @@ def pictures(lines: list[str]) -> list[list[str]]:
     return [lines[a:b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
 
 
+def newest(lines: list[str]) -> list[str]:
+    return [line for line in (pictures(lines) or [[]])[-1] if line]
+
+
+def at_work(lines: list[str]) -> int:
+    return sum(line.startswith("●") for line in lines)
+
+
 def drawn(window: Window, columns: int, rows: int) -> list[str]:
-    """The newest picture, once it is drawn for a window of this size."""
+    """The newest picture, once it is drawn for a window of this size, and whatever is drawn soon after it."""
     window.run("resize-window", "-x", str(columns), "-y", str(rows))
     time.sleep(1.0)
-    return [line for line in pictures(window.screen())[-1] if line]
+    window.until(lambda: fits(newest(window.screen()), rows))
+    return newest(window.screen())
+
+
+def fits(picture: list[str], rows: int) -> bool:
+    return len(picture) <= rows - 2 and at_work(picture) == min(3, rows - 5)
 
 
 @pytest.mark.parametrize("size", [(160, 30), (120, 24), (60, 24), (40, 12), (30, 8)])
 def test_a_window_that_changes_its_size_gets_a_picture_that_fits(window, size):
     found = drawn(window, *size)
 
-    assert len(found) <= size[1] - 2
-    assert sum(line.startswith("●") for line in found) == min(3, size[1] - 5)
+    assert fits(found, size[1])
     assert re.fullmatch(r"  … and \d+ more: .*", found[-1])
     assert len(window.screen()) <= size[1]
     if size[1] <= 24:  # a window that gets taller shows again what has scrolled away
         assert len(pictures(window.screen())) == 1
-        assert sum(line.startswith("●") for line in window.screen()) == min(3, size[1] - 5)
+        assert at_work(window.screen()) == min(3, size[1] - 5)
 
 
 def test_a_window_that_grows_leaves_no_old_picture_behind(window):
@@ -251,7 +268,7 @@ def test_a_window_that_grows_leaves_no_old_picture_behind(window):
     for size in ((100, 24), (120, 24), (120, 30), (110, 30)):
         drawn(window, *size)
 
-    assert len(pictures(window.everything())) == 1
+    window.until(lambda: len(pictures(window.everything())) == 1)
 
 
 def test_keys_that_are_pressed_leave_no_trace(window):
@@ -265,15 +282,15 @@ def test_keys_that_are_pressed_leave_no_trace(window):
 
 def test_after_a_suspension_it_goes_on_below_what_others_printed(window):
     window.run("send-keys", "C-z")
-    until(lambda: any("topped" in line for line in window.screen()))
+    window.until(lambda: any("topped" in line for line in window.screen()))
     window.type("stty -a | grep -o ' echo '; echo it is mine")
-    until(lambda: "it is mine" in window.screen())
+    window.until(lambda: "it is mine" in window.screen())
     window.type("fg")
-    until(lambda: len(pictures(window.everything())) == 2)
+    window.until(lambda: [at_work(each) for each in pictures(window.everything())] == [3, 3])
     time.sleep(1.5)
 
     found = window.everything()
     assert " echo" in [line.rstrip() for line in found]  # typing was visible meanwhile
     before, after = pictures(found)
     assert "it is mine" in before and "it is mine" not in after
-    assert [sum(line.startswith("●") for line in each) for each in (before, after)] == [3, 3]
+    assert [at_work(each) for each in (before, after)] == [3, 3]
