@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -175,24 +176,22 @@ def test_a_program_that_hangs_is_told_and_ended_with_its_children(
     monkeypatch.setattr(programs, "ASK_S", 0.5)
     place.program("bd", "sleep 610.5 & wait")
     place.program("aider", "sleep 610.5 & wait")
-    began = time.monotonic()
 
     found = {each.name: each for each in place.look()}
 
-    assert time.monotonic() - began < 5
     assert found["bd"].state is WARNING and "did not end within" in found["bd"].message
     assert running("610.5") == []
 
 
 def test_a_probe_that_does_not_answer_is_a_finding_and_holds_up_no_other() -> None:
-    slow = findings.Probe(name="slow", look=lambda: [time.sleep(30)], limit_s=0.2)  # type: ignore[list-item]
+    over = threading.Event()
+    slow = findings.Probe(name="slow", look=lambda: [over.wait()], limit_s=0.2)  # type: ignore[list-item]
     quick = findings.Probe(name="quick", look=lambda: [Finding(name="quick")])
     broken = findings.Probe(name="broken", look=lambda: [1 / 0])  # type: ignore[list-item]
-    began = time.monotonic()
 
     found = findings.examine([slow, quick, broken])
+    over.set()
 
-    assert time.monotonic() - began < 5
     assert [(each.name, each.state) for each in found] == [("slow", PROBLEM), ("quick", OK), ("broken", PROBLEM)]
     assert "no answer within 0.2 s" in found[0].message and "ZeroDivisionError" in found[2].message
 
