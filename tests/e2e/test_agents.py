@@ -46,7 +46,7 @@ def place(tmp_path: Path, model: ScriptedModel, kind: str) -> Iterator[AgentPlac
     ],
 )
 def test_what_it_commits_lands(place: AgentPlace, script: str, costs: bool) -> None:
-    place.reconcile("apply", "-f", str(place.wants(script)), "--wait", "--timeout", "4m")
+    place.reconcile("apply", "-f", str(place.wants(script)), "--wait")
 
     assert place.subjects() == ["Do a", "Begin"]
     assert place.git("show", "main:work.txt") == "done\n"
@@ -77,7 +77,7 @@ def test_one_that_is_killed_goes_on_with_its_session_or_begins_anew(place: Agent
     os.kill(place.told(1, "run")["child"]["pid"], signal.SIGKILL)
     session = place.ended()["session"]
 
-    place.reconcile("apply", "-f", str(place.wants("commit")), "--wait", "--timeout", "4m")
+    place.reconcile("apply", "-f", str(place.wants("commit")), "--wait")
 
     assert session
     assert any(session in part for part in place.told(2, "spec")["steps"][-1])

@@ -60,7 +60,7 @@ def place(tmp_path: Path, model: ScriptedModel) -> Iterator[AgentPlace]:
 
 
 def test_what_it_commits_lands_and_what_it_cost_is_said(place: AgentPlace) -> None:
-    place.reconcile("apply", "-f", str(place.wants("commit", budget={"usd": 25})), "--wait", "--timeout", "60s")
+    place.reconcile("apply", "-f", str(place.wants("commit", budget={"usd": 25})), "--wait")
 
     assert place.subjects() == ["Do a", "Begin"]
     (epic,) = place.json("status")["epics"]
@@ -130,7 +130,7 @@ def test_one_that_is_killed_goes_on_with_its_session(place: AgentPlace) -> None:
     session = place.ended()["session"]
 
     # A person says something else in the meantime; the prompt of the next attempt has it.
-    place.reconcile("apply", "-f", str(place.wants("commit")), "--wait", "--timeout", "60s")
+    place.reconcile("apply", "-f", str(place.wants("commit")), "--wait")
 
     assert session
     argv = place.told(2, "spec")["steps"][-1]
@@ -146,7 +146,7 @@ def test_a_session_that_is_gone_is_begun_anew(place: AgentPlace) -> None:
     place.ended()
     place.env["CLAUDE_CONFIG_DIR"] = str(place.root.parent / "another")
 
-    place.reconcile("apply", "-f", str(place.wants("commit")), "--wait", "--timeout", "60s")
+    place.reconcile("apply", "-f", str(place.wants("commit")), "--wait")
 
     assert place.ended(2)["fault"] == "session"
     assert place.told(3, "spec")["attempt"] == 2
@@ -161,6 +161,6 @@ def test_it_stops_where_a_task_may_cost_no_more_and_goes_on_when_it_may(place: A
     assert place.task()["waiting"]["reason"] == "BudgetSpent"
     assert len(place.json("get", "runs")) == 1
 
-    place.reconcile("apply", "-f", str(place.wants("commit", budget={"usdPerTask": 50})), "--wait", "--timeout", "60s")
+    place.reconcile("apply", "-f", str(place.wants("commit", budget={"usdPerTask": 50})), "--wait")
 
     assert place.subjects() == ["Do a", "Begin"]

@@ -147,7 +147,7 @@ def test_a_program_that_is_called_claude_and_never_says_how_it_ended_has_failed(
     agent = {"kind": "claude", "argv": [], "maxAttempts": 1, "env": {"IS_SANDBOX": "1"}}
     tasks = [{"key": "a", "title": "Do a"}]
 
-    place.reconcile("apply", "-f", str(place.manifest(agent=agent, tasks=tasks)), "--wait", "--timeout", "50s", code=3)
+    place.reconcile("apply", "-f", str(place.manifest(agent=agent, tasks=tasks)), "--wait", code=3)
 
     waiting = place.json("describe", place.tasks()["Do a"]["id"])["waiting"]
     assert (waiting["reason"], "really claude?" in waiting["message"]) == ("AgentFailed", True)
@@ -171,6 +171,6 @@ def test_a_repositorys_own_worker_wins_where_it_speaks_of_the_task(tmp_path: Pat
     agent = {"argv": ["sh", "-c", f'head -n 1 "$RECONCILE_PROMPT" > {heard}; {AGENT}']}
     tasks = [{"key": "a", "title": "Do a"}]
 
-    place.reconcile("apply", "-f", str(place.manifest(agent=agent, tasks=tasks)), "--wait", "--timeout", "50s")
+    place.reconcile("apply", "-f", str(place.manifest(agent=agent, tasks=tasks)), "--wait", "--timeout", "1h")
 
     assert heard.read_text().startswith(told)
