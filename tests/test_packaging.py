@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from waiting import run
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -155,6 +157,50 @@ def test_ci_runs_the_tests_as_the_readme_says():
 
     assert len(commands) == 1
     assert commands[0] in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """Runs `.ci/run` where every program says its name and ends well; those that are named end with a status."""
+
+    def run_it(**statuses):
+        (tmp_path / ".ci").mkdir()
+        shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+        for folder, names in ((".venv/bin", ("pip", "pytest", "ruff", "mypy", "lint-imports")), ("bin", ("python3",))):
+            (tmp_path / folder).mkdir(parents=True)
+            for name in names:
+                program = tmp_path / folder / name
+                program.write_text(f"#!/bin/sh\necho {name} $PYTEST_ADDOPTS\nexit {statuses.get(name, 0)}\n")
+                program.chmod(0o755)
+        env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        return run((tmp_path / ".ci" / "run",), env=env | {"PATH": f"{tmp_path}/bin:{env['PATH']}"})
+
+    return run_it
+
+
+PARTS = ["programs of others", "venv and tests", "ruff check", "ruff format", "mypy", "imports"]
+
+
+def told(done):
+    """What was said to have taken some time, in order."""
+    return re.findall(r"^== \d+ s: (.*)$", done.stdout, re.MULTILINE)
+
+
+def test_ci_says_of_each_part_how_long_it_took_and_again_of_all_at_the_end(ci):
+    done = ci()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told(done) == [*PARTS, *PARTS, "all of it"]
+    assert "pytest --durations=10\n== " in done.stdout  # what pytest says last stands on a line of its own
+
+
+@pytest.mark.parametrize(("program", "at"), [("pip", 1), ("pytest", 1), ("ruff", 2), ("mypy", 4), ("lint-imports", 5)])
+def test_ci_ends_where_a_part_fails_with_its_status_and_says_which(ci, program, at):
+    done = ci(**{program: 7})
+
+    parts = [*PARTS[:at], f"{PARTS[at]} failed with status 7"]
+    assert done.returncode == 7
+    assert told(done) == [*parts, *parts, "all of it"]
 
 
 def test_the_version_has_its_place_in_the_changelog(wheel):
