@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,7 +19,6 @@ from terminals import SIZES, Terminal, the_demo_was_seen
 
 ROOT = Path(__file__).parent.parent
 ONE_FILE = {"PYTEST_ADDOPTS": "tests/test_graph.py"}
-MOST_S = 900.0
 
 
 def main() -> None:
@@ -41,7 +41,10 @@ def typed(command: str, cwd: Path, more: dict[str, str], size: tuple[int, int]) 
     print(f"on {columns}x{rows}: {command}", flush=True)
     terminal = Terminal(cwd, {**os.environ, **more}, command, columns=columns, rows=rows, program=("bash", "-c"))
     with closing(terminal):
-        code = terminal.wait(MOST_S)
+        while terminal.process.poll() is None:  # for as long as the package index takes
+            terminal.read()
+            time.sleep(0.1)
+        code = terminal.wait()
         if code:
             sys.exit(f"it ended with {code}:\n{terminal.text}")
         print("\n".join(line for line in terminal.lines if line), flush=True)

@@ -166,7 +166,10 @@ def ci(tmp_path):
     def run_it(**statuses):
         (tmp_path / ".ci").mkdir()
         shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
-        for folder, names in ((".venv/bin", ("pip", "pytest", "ruff", "mypy", "lint-imports")), ("bin", ("python3",))):
+        for folder, names in (
+            (".venv/bin", ("pip", "pytest", "python", "ruff", "mypy", "lint-imports")),
+            ("bin", ("python3",)),
+        ):
             (tmp_path / folder).mkdir(parents=True)
             for name in names:
                 program = tmp_path / folder / name
@@ -178,7 +181,15 @@ def ci(tmp_path):
     return run_it
 
 
-PARTS = ["programs of others", "venv and tests", "ruff check", "ruff format", "mypy", "imports"]
+PARTS = [
+    "programs of others",
+    "venv and tests",
+    "the README's two commands on a terminal",
+    "ruff check",
+    "ruff format",
+    "mypy",
+    "imports",
+]
 
 
 def told(done):
@@ -194,7 +205,9 @@ def test_ci_says_of_each_part_how_long_it_took_and_again_of_all_at_the_end(ci):
     assert "pytest --durations=10\n== " in done.stdout  # what pytest says last stands on a line of its own
 
 
-@pytest.mark.parametrize(("program", "at"), [("pip", 1), ("pytest", 1), ("ruff", 2), ("mypy", 4), ("lint-imports", 5)])
+@pytest.mark.parametrize(
+    ("program", "at"), [("pip", 1), ("pytest", 1), ("python", 2), ("ruff", 3), ("mypy", 5), ("lint-imports", 6)]
+)
 def test_ci_ends_where_a_part_fails_with_its_status_and_says_which(ci, program, at):
     done = ci(**{program: 7})
 

@@ -22,6 +22,7 @@ Document = dict[str, Any]
 
 SHA_MOST = 12
 NOTE_LEAST = 12
+PATH_LEAST = 40  # the path of a file is not to be broken for the sake of one row
 
 
 def tasks(rows: Sequence[Document]) -> RenderableType:
@@ -52,17 +53,22 @@ def events(rows: Sequence[Document]) -> RenderableType:
 
 def manifests(rows: Sequence[Document]) -> RenderableType:
     """Each manifest with its conditions. GENERATION: the one that was acted on, of the one that is recorded."""
-    headings = ("NAME", "BASE", "EPIC", "GENERATION", "CONVERGED", "DEGRADED", "SUSPENDED", "SOURCE")
-    return _table(headings, rows, _manifest, yields=4)
+    headings = ("NAME", "BASE", "EPIC", "GENERATION", "CONVERGED", "DEGRADED", "SOURCE")
+    return _table(headings, rows, _manifest, yields=4, note_least=PATH_LEAST)
 
 
 def _table(
-    headings: Sequence[str], rows: Sequence[Document], cells: Callable[[Document], Sequence[str]], *, yields: int
+    headings: Sequence[str],
+    rows: Sequence[Document],
+    cells: Callable[[Document], Sequence[str]],
+    *,
+    yields: int,
+    note_least: int = NOTE_LEAST,
 ) -> RenderableType:
     """Rows under their headings. The last cell wraps; where it is the one that gives way, it is cut instead."""
     wraps = yields < len(headings) - 1
     found = [_row(headings, wraps, "bold"), *(_row([line(cell) or "-" for cell in cells(row)], wraps) for row in rows)]
-    return Rows(rows=found, yields=yields, indent=0, note_least=NOTE_LEAST)
+    return Rows(rows=found, yields=yields, indent=0, note_least=note_least)
 
 
 def _row(cells: Sequence[str], wraps: bool, style: str = "") -> Row:
@@ -139,7 +145,6 @@ def _manifest(row: Document) -> Sequence[str]:
         row["epic"] or "",
         f"{row['observedGeneration']}/{row['generation']}",
         *(_condition(by_type[name]) for name in ("Converged", "Degraded")),
-        "yes" if row["suspended"] else "no",
         row["source"],
     )
 

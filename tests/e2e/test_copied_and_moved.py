@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from strangers import Place, merged, until
+from strangers import Place, merged
+from waiting import until
 
 AGENT = (
     'touch "{out}/$RECONCILE_TASK.$(basename "$PWD")"; echo half > unfinished; until test -e {out}/go; do sleep 0.05; done;'

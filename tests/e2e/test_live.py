@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from strangers import Place
 from terminals import Terminal
-from waiting import until
+from waiting import noting, until
 
 SLOW = "printf '\\033[32mreading %s\\033[0m\\n' the-parser; sleep 600"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import click
 import pytest
 from strangers import Place
 from terminals import SIZES, Terminal, the_demo_was_seen
+from waiting import run
 
 from reconciler.cli import COMMANDS, program
 
@@ -136,7 +136,7 @@ def test_every_command_works_on_a_terminal(place: Place, size: tuple[int, int]) 
 def test_every_command_works_in_a_pipe(place: Place) -> None:
     for step in STEPS:
         typed = [sys.executable, "-m", "reconciler", *shlex.split(named(place, step.typed))]
-        done = subprocess.run(typed, cwd=place.root, env=place.env, capture_output=True, text=True, timeout=250)
+        done = run(typed, cwd=place.root, env=place.env)
 
         assert done.returncode == step.code, (step, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr, done.stderr
@@ -171,7 +171,7 @@ def test_the_demo_on_a_terminal_shows_its_agents_at_work_and_ends_green(place: P
     columns, rows = size
     terminal = Terminal(place.root, place.env, "demo", columns=columns, rows=rows)
     try:
-        assert terminal.wait(250) == 0, terminal.text
+        assert terminal.wait() == 0, terminal.text
         the_demo_was_seen(terminal)
     finally:
         terminal.close()
@@ -182,7 +182,7 @@ def test_a_demo_that_is_interrupted_leaves_no_agent_and_no_folder(place: Place, 
     temporary.mkdir()
     terminal = Terminal(place.root, place.env | {"TMPDIR": str(temporary)}, "demo")
     try:
-        terminal.until(r"● calculator-\w+ .*working")
+        terminal.shows(r"● calculator-\w+ .*working")
         terminal.press(b"\x03")
 
         assert terminal.wait() == 130

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from strangers import Place, until
+from strangers import Place
+from waiting import ended, until
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_a_watched_manifest_that_is_edited_lands_where_it_did(place):
     until(lambda: len(place.subjects()) >= 1 and (place.root / ".git/reconcile/manifests/work.yaml").exists())
     place.git("switch", "--quiet", "--create", "mine")
     file.write_text(file.read_text().replace("agent:", "maxAgents: 2\n  agent:"))
-    out, err = watch.communicate(timeout=250)
+    out, err = ended(watch)
 
     assert watch.returncode == 0, out + err
     assert base(place) == "main"
@@ -53,7 +54,7 @@ def test_the_manifests_own_word_changes_the_base_and_is_remembered_when_it_goes(
 
 def test_what_is_recorded_says_where_its_work_lands(place):
     process = place.start("apply", "-f", str(place.manifest(suspend=True)))
-    _, err = process.communicate(timeout=60)
+    _, err = ended(process)
 
     assert "recorded work (base main)" in err
     assert "BASE" in place.reconcile("get", "manifests")

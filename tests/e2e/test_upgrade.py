@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from strangers import Place, until
+from strangers import Place
+from waiting import ended, until
 
 import reconciler
 
@@ -164,7 +165,7 @@ def test_what_an_older_program_left_goes_on_with_the_same_agents_and_nothing_twi
             entries[title]["run"]["pid"] for title in STAYING
         ]
         place.let("go")
-        out, err = watch.communicate(timeout=250)
+        out, err = ended(watch)
         assert watch.returncode == 0, out + err
 
     assert sorted(place.starts()) == sorted(entry["id"] for entry in entries.values())  # nobody was started again
@@ -187,7 +188,7 @@ def test_an_older_watch_whose_files_are_replaced_under_it_goes_on(place: Upgrade
         until(lambda: len(place.starts()) == 1)
         place.use()
         place.let("go")
-        out, err = watch.communicate(timeout=250)
+        out, err = ended(watch)
 
         assert watch.returncode == 0, out + err
     assert len(place.starts()) == len(set(place.starts())) == 2
@@ -214,7 +215,7 @@ def test_a_watch_whose_program_was_replaced_starts_nothing_more_and_status_says_
         until(lambda: reason(place, "Stay one") == "ProgramReplaced")
         assert len(place.starts()) == 1 and not (place.out / "checking").exists()
         watch.send_signal(signal.SIGTERM)
-        _, err = watch.communicate(timeout=60)
+        _, err = ended(watch)
         assert err.count("ProgramReplaced") == 1, err
 
     place.let("check")
@@ -248,7 +249,7 @@ def test_records_of_a_newer_program_are_refused_with_words(place: Upgraded, word
     before = {path: path.read_bytes() for path in place.root.rglob("*") if path.is_file()}
 
     process = place.start(*words.split())
-    out, err = process.communicate(timeout=60)
+    out, err = ended(process)
 
     assert process.returncode == (3 if words == "diff" else 1), out + err
     assert "were written by a newer version of reconcile" in out + err and "Traceback" not in err
