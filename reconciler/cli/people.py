@@ -12,14 +12,15 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.status import task_id
+from reconciler.cli.wheel import Wheel
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
 from reconciler.model.names import RunKind, Sha, TaskId
-from reconciler.model.observed import PullRequest, PullState, Run, StopWhy, Task
+from reconciler.model.observed import PullRequest, PullState, Run, StopWhy, Task, Unknown
 from reconciler.model.ports import Change
 from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
-from reconciler.planning.job import STOPPED, TAKEN
+from reconciler.planning.job import MERGED, STOPPED, TAKEN
 from reconciler.planning.jobs import crews, owners
 from reconciler.wiring import Site
 
@@ -56,21 +57,57 @@ def reject_command(task: str, message: str, close: bool, out: Output) -> int:
 
 @click.command("retry")
 @click.argument("task")
+@click.option("--reopen", is_flag=True, help="Also where its work has landed: it is done, and lands, once more")
 @common
-def retry_command(task: str, out: Output) -> int:
+def retry_command(task: str, reopen: bool, out: Output) -> int:
     """Begin a TASK anew: its attempts and landings count from here on. Its branch and worktree stay."""
     wiring.refuse_agents(wiring.environ(), "retry")
     site, id = here(), task_id(task)
     _no_epic(site, id)
-    begin_anew(site, id)
+    begin_anew(site, id, out, reopen=reopen)
     return _said(out, "RetryTask", task, "begins anew")
 
 
-def begin_anew(site: Site, task: TaskId) -> None:
-    """Count attempts and landings of a task from here on, and open it."""
+def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -> None:
+    """Count attempts and landings of a task from here on, and open it.
+
+    Raises PermanentError where its work has landed and `reopen` was not asked for, also where that happens meanwhile.
+    """
     found = _task(site, task)
-    site.runner.mark_since(found.id, _base_head(site, found.id), loop.now())
-    _write(site, lambda: retrying(_task(site, found.id)))
+    # Before it is known what has landed: what lands from now on is newer than the mark, and counts.
+    base = _base_head(site, task)
+    if not reopen:
+        _not_landed(site, found, out)
+    site.runner.mark_since(task, base, loop.now())
+    _write(site, lambda: retrying(_task(site, task) if reopen else _open_still(site, found)))
+
+
+def _not_landed(site: Site, task: Task, out: Output) -> None:
+    landings = Wheel(site=site, out=out).loop().look().observed.landings
+    if isinstance(landings, Unknown):
+        said = f"{task.id}: what has landed can't be seen now: {landings.why}"
+        raise TemporaryError(said, hint="try again, or with --reopen if its work is to be done in any case")
+    if task.id in landings or (task.closed and MERGED in task.labels):
+        raise landed(task.id)
+
+
+def _open_still(site: Site, before: Task) -> Task:
+    """The task as it is now, where nobody has closed it since it was looked at."""
+    now = _task(site, before.id)
+    if now.closed and not before.closed:
+        raise landed(now.id) if MERGED in now.labels else closed(now.id)
+    return now
+
+
+def landed(task: TaskId) -> PermanentError:
+    """What is said to whoever would have done again what is on the base already."""
+    return PermanentError(
+        f"{task} is closed: its work has landed", hint=f"'reconcile retry {task} --reopen' does it again"
+    )
+
+
+def closed(task: TaskId) -> PermanentError:
+    return PermanentError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it anew")
 
 
 @click.command("take")
@@ -211,7 +248,7 @@ def _work(site: Site, task: TaskId) -> TaskId:
     found = _task(site, task)
     _no_epic(site, task)
     if found.closed:
-        raise UsageError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it anew")
+        raise UsageError(str(closed(task)), hint=closed(task).hint)
     return task
 
 

@@ -12,14 +12,14 @@ import click
 from reconciler import wiring
 from reconciler.cli.defaults import Asked, made_up
 from reconciler.cli.output import Output, act, common, here
-from reconciler.cli.people import begin_anew
+from reconciler.cli.people import begin_anew, closed
 from reconciler.cli.run import AGENT
 from reconciler.cli.status import task_id
 from reconciler.cli.wheel import Wheel
 from reconciler.loop.executor import execute
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
+from reconciler.model.errors import ChangedError, ReconcileError, UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import RunState, Since
 from reconciler.model.reasons import Reason
@@ -90,7 +90,7 @@ def _workable(site: Site, task: TaskId) -> None:
     if Index(tasks).is_epic(task):
         raise UsageError(f"{task} is an epic, and no work itself", hint=f"reconcile run --epic {task}")
     if tasks[task].closed:
-        raise PermanentError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it anew")
+        raise closed(task)
 
 
 def _desired(site: Site, task: TaskId, asked: Asked) -> tuple[Desired, bool]:
@@ -136,7 +136,7 @@ class _Spawning:
                 fresh = self._in_turn(tick, _anew(job))
                 if not isinstance(fresh, StartAgent):
                     return _refusal(fresh)
-                begin_anew(self.site, self.task)
+                begin_anew(self.site, self.task, self.out)
                 self._tell("RetryTask", "begins anew")
             elif not isinstance(word, ON_THE_WAY):
                 return _refusal(word)

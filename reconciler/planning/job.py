@@ -43,7 +43,8 @@ from reconciler.planning.budget import Spend, spent, task_used_up
 from reconciler.planning.forge_checks import Judged
 from reconciler.planning.run_results import Ending
 
-PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", "phase:merged")
+MERGED = "phase:merged"
+PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", MERGED)
 NEEDS_HUMAN = "needs-human"
 STOPPED = "reconcile:stopped"
 TAKEN = "reconcile:taken"
@@ -415,7 +416,7 @@ class Job:
         """
         if self.task.closed or self.live or self.in_its_agents_words:
             return False
-        if "phase:merged" in self.task.labels:
+        if MERGED in self.task.labels:
             return True
         if self.task.status != "open":
             return False
@@ -479,7 +480,7 @@ class Job:
     def phase(self) -> str | None:
         """The phase label that what is seen stands for; None where nothing seen speaks for one."""
         if self.landed and self.task.closed:
-            return "phase:merged"
+            return MERGED
         if run := self.live:
             return "phase:spawned" if run.state is RunState.STARTING else "phase:working"
         if self.open_pull:
@@ -505,8 +506,8 @@ class Job:
 
 def left_over(task: Task) -> frozenset[str]:
     """The labels of ours that say nothing any more of a closed task. That of its landing stays, with its number."""
-    if "phase:merged" in task.labels:
-        return task.labels & (OURS - {"phase:merged"})
+    if MERGED in task.labels:
+        return task.labels & (OURS - {MERGED})
     return frozenset(label for label in task.labels if label in OURS or label.startswith("pr:"))
 
 
