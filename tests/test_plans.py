@@ -199,7 +199,11 @@ def _agent(**said: Any) -> dict[str, Any]:
 def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     """What belongs to no task: the base and its checkout, saved work, what can't be used."""
     found: dict[str, Any] = {}
-    base = {name: world.pop(name) for name in ("unpushed", "diverged", "remote", "behind", "frozen") if name in world}
+    base = {
+        name: world.pop(name)
+        for name in ("unpushed", "diverged", "remote", "behind", "fetched", "frozen")
+        if name in world
+    }
     if rules := world.pop("rules", None):
         base["rules"] = Rules(forge="GitHub", **{k: _rule(k, v) for k, v in rules.items()})
     checkout = world.pop("checkout", {})

@@ -57,13 +57,25 @@ def _bases(scene: Scene, site: Site) -> Iterator[Finding]:
     wanted = {spec.base for spec in scene.epics} or {site.default_base or ""}
     for base in sorted(wanted - {""}):
         if _commit(site, base):
-            yield Finding(name="base", found=base)
+            yield _fetched(scene, site, base) or Finding(name="base", found=base)
             continue
         said = f"there is no branch {base} with a commit: nothing can start from it, or land on it"
         yield Finding(name="base", state=State.PROBLEM, found=base, message=said, hint="make its first commit")
     if "" in wanted:
         said = "no branch is checked out and origin names none: a manifest must say which one work lands on"
         yield Finding(name="base", state=State.WARNING, message=said, hint="write 'base: main' in it")
+
+
+def _fetched(scene: Scene, site: Site, base: str) -> Finding | None:
+    """What is said of a base that is older than what was fetched for it, where nobody but the user brings it forward."""
+    if site.github or any(spec.merge.push for spec in scene.epics if spec.base == base):
+        return None
+    seen = site.forge.base(base, look=False)
+    if not seen.fetched:
+        return None
+    said = f"it is behind {seen.fetched}, which has been fetched: nothing starts or lands on it"
+    how = f"merge --ff-only {seen.fetched}" if seen.checkout else f"fetch . {seen.fetched}:{base}"
+    return Finding(name="base", state=State.WARNING, found=base, message=said, hint=f"git {how}")
 
 
 def _commit(site: Site, branch: str) -> str:

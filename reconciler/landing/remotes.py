@@ -51,6 +51,13 @@ class Remotes:
             )
         return Remote(name, url if _ELSEWHERE.match(url) else str(Path(self._git.repository.main, url)))
 
+    def followed(self, base: str) -> str | None:
+        """The ref that `git fetch` moves for the branch that the base follows; None where it follows none elsewhere."""
+        said = self._said()
+        remote = said.get(f"branch.{base}.remote", "origin")
+        branch = said.get(f"branch.{base}.merge", HEADS + base).removeprefix(HEADS)
+        return None if remote == "." else f"refs/remotes/{remote}/{branch}"
+
     def head(self, base: str, *, near: Sha, fresh: bool = False) -> Sha | None:
         """The remote's head of `base`, with its objects here; None where the remote has no such branch.
 

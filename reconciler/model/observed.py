@@ -254,6 +254,7 @@ class Base:
     behind: bool = (
         False  # it can be brought to what landed elsewhere, or a landing was cut off: `Forge.follow` sees to it
     )
+    fetched: str | None = None  # the branch of a remote that was fetched and is ahead of it, by its short name
     frozen: str | None = None  # something landed that was not judged: nothing more does until a person has looked
     rules: Rules | None = None  # None: a forge that has none of its own
 

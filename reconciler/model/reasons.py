@@ -44,6 +44,7 @@ class Reason(StrEnum):
     LANDING_QUEUED = "LandingQueued"
     CHECKOUT_IN_THE_WAY = "CheckoutInTheWay"
     BASE_DIVERGED = "BaseDiverged"
+    BASE_BEHIND = "BaseBehind"
     PROTECTED_PATHS = "ProtectedPaths"
     DECLINED = "Declined"
     SET_ASIDE = "SetAside"
@@ -81,6 +82,7 @@ NEEDS_A_PERSON = frozenset(
         Reason.CHECKS_PENDING,
         Reason.CHECKOUT_IN_THE_WAY,
         Reason.BASE_DIVERGED,
+        Reason.BASE_BEHIND,
         Reason.PROTECTED_PATHS,
         Reason.DECLINED,
         Reason.SET_ASIDE,

@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import merge_queue
 from reconciler.planning.actions import (
@@ -37,6 +37,7 @@ Words = dict[tuple[str, TaskId], tuple[Job, Word]]
 def taken_in_turn(words: Words, desired: Desired, observed: Observed) -> Words:
     """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds."""
     _nothing_new(words, observed)
+    _nothing_on_an_old_base(words)
     for base, found in by_base(job for job, _ in words.values()).items():
         _one_repair(base, found, words, desired)
         _in_line(base, found, words, desired, observed)
@@ -51,6 +52,16 @@ def _nothing_new(words: Words, observed: Observed) -> None:
     for key, (job, word) in words.items():
         if isinstance(word, StartAgent | StartCheck):
             words[key] = job, Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
+
+
+def _nothing_on_an_old_base(words: Words) -> None:
+    """What begins or lands on a base that is known to be old makes two of it: each with commits that the other lacks."""
+    for key, (job, word) in words.items():
+        base = job.base
+        if isinstance(word, StartAgent | StartCheck | Land) and isinstance(base, Base) and base.fetched:
+            forward = f"merge --ff-only {base.fetched}" if base.checkout else f"fetch . {base.fetched}:{base.name}"
+            said = f"{base.name} is behind {base.fetched}, which has been fetched; 'git {forward}' brings it forward"
+            words[key] = job, Waiting(Reason.BASE_BEHIND, said)
 
 
 def _one_repair(base: str, found: list[Job], words: Words, desired: Desired) -> None:

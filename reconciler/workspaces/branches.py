@@ -56,12 +56,17 @@ class Branches:
         return seen.head if seen else None
 
     def start(self, task: TaskId, base: Sha, lock: int) -> None:
-        """Make the branch of `task` at `base`, unless it exists. Raises PermanentError for a name that is in the way."""
+        """Make the branch of `task` at `base`; one that has no commit of its own is brought there.
+
+        Raises PermanentError for a name that is in the way.
+        """
         refs = self._refs()
         ref = _HEADS + branch_of(task)
         if ref in refs:
             if refs[ref].symbolic:
                 raise PermanentError(f"{branch_of(task)} is a link to another branch", hint="delete it: git branch -D")
+            if refs[ref].head != base and self._within(base, refs[ref].head):
+                self._git.refs("update-ref", "--no-deref", ref, base, refs[ref].head, lock=lock)
             return
         namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
         below = next((other for other in refs if other.startswith(ref + "/")), None)
@@ -82,6 +87,12 @@ class Branches:
             raise ChangedError(f"{branch_of(task)} moved from {expected[:12]} to {now[:12]}")
         # Without --no-deref a symbolic branch would have us delete the one that it names.
         self._git.refs("update-ref", "--no-deref", "-d", _HEADS + branch_of(task), expected, lock=lock)
+
+    def _within(self, base: Sha, head: Sha) -> bool:
+        """True where the base contains a head: by no commit is anything else on it."""
+        if (ahead := self._ancestry.ahead(base, head)) is not None:
+            return ahead == 0
+        return self._git.objects("merge-base", "--is-ancestor", head, base, ok=(0, 1)).code == 0
 
     def _in_base(self, base: Sha, heads: frozenset[Sha]) -> frozenset[Sha]:
         """Those of the heads that the base contains."""

@@ -98,6 +98,24 @@ def test_a_branch_that_exists_is_checked_out_as_it_is(repo, spaces, spec):
     assert (Path(place.path) / "README").read_text() == "work\n"
 
 
+def test_a_branch_without_a_commit_of_its_own_is_brought_to_the_base_first(repo, spaces, spec):
+    repo.git("branch", "agent/x-1")
+    newer = repo.commit({"README": "newer\n"})
+
+    place = spaces.create(TASK, spec, newer)
+
+    assert place.head == newer == repo.head("agent/x-1")
+    assert (Path(place.path) / "README").read_text() == "newer\n"
+
+
+def test_a_branch_that_is_ahead_of_an_older_base_stays(repo, spaces, spec):
+    older = repo.head()
+    newer = repo.commit({"README": "newer\n"})
+    repo.git("branch", "agent/x-1")
+
+    assert spaces.create(TASK, spec, older).head == newer
+
+
 def test_a_worktree_that_is_there_is_found_with_its_changes(repo, spaces, spec):
     place = spaces.create(TASK, spec, repo.head())
     repo.write({"README": "half done\n", "new": "n\n"}, where=Path(place.path))

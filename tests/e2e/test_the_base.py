@@ -69,3 +69,43 @@ def test_a_base_that_is_gone_is_said(place):
     assert "there is no base branch main" in held["message"]
     assert "there is no base branch main" in place.reconcile("status")
     place.reconcile("stop", "--all")
+
+
+@pytest.fixture
+def behind(place: Place, tmp_path: Path) -> Place:
+    """A clone whose base lacks a commit that has been fetched."""
+    place.git("clone", "--quiet", "--bare", ".", str(tmp_path / "origin"))
+    place.git("remote", "add", "origin", str(tmp_path / "origin"))
+    place.git("commit", "--quiet", "--allow-empty", "--message=Somebody else's")
+    place.git("push", "--quiet", "origin", "main")
+    place.git("reset", "--quiet", "--hard", "HEAD~1")
+    return place
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["checked out", "not checked out"])
+def test_nothing_starts_on_a_base_that_is_behind_what_was_fetched_until_it_is_brought_forward(behind, elsewhere):
+    if elsewhere:
+        behind.git("switch", "--quiet", "--create", "mine")
+    behind.reconcile("apply", "-f", str(behind.manifest(base="main")))
+
+    waits = next(task["waiting"] for task in behind.json("status")["epics"][0]["tasks"] if task["title"] == "Do a")
+    assert waits["reason"] == "BaseBehind"
+    command = "fetch . origin/main:main" if elsewhere else "merge --ff-only origin/main"
+    assert f"'git {command}' brings it forward" in waits["message"]
+    assert f"git {command}" in behind.reconcile("doctor")
+    behind.reconcile("watch", "--until-done", code=3)
+    assert behind.git("branch", "--list", "agent/*") == ""
+
+    behind.git(*command.split())
+    behind.reconcile("watch", "--until-done")
+    assert behind.subjects() == ["Do b", "Do a", "Somebody else's", "Begin"]
+
+
+def test_a_base_that_is_ahead_of_its_remote_is_worked_on(place, tmp_path):
+    place.git("clone", "--quiet", "--bare", ".", str(tmp_path / "origin"))
+    place.git("remote", "add", "origin", str(tmp_path / "origin"))
+    place.git("fetch", "--quiet", "origin")
+
+    place.reconcile("apply", "-f", str(place.manifest()), "--wait")
+
+    assert len(place.subjects()) == 3

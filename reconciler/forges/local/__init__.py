@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reconciler.forges.local.pulls import Pulls
-from reconciler.git.commands import Git
+from reconciler.git import update_ref
+from reconciler.git.commands import Git, GitError
 from reconciler.landing import checkouts
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import Changes
@@ -46,7 +47,9 @@ class LocalForge:
         ours = self._line.local(name)
         found = checkouts.of_base(self._git, name)
         checkout = self._seen(name, found[0], ours, look=look) if found else None
-        return self._against_remote(name, ours, checkout) if push else Base(name=name, head=ours, checkout=checkout)
+        if push:
+            return self._against_remote(name, ours, checkout)
+        return Base(name=name, head=ours, checkout=checkout, fetched=self._fetched(name, ours))
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
         """The newest pull request of every task that has one."""
@@ -147,6 +150,18 @@ class LocalForge:
             # It is behind its branch: what differs from the new head only is not somebody's work.
             dirty &= checkouts.dirty(self._git, checkout, left.old)
         return Checkout(path=str(checkout.path), dirty=dirty, busy=checkout.busy)
+
+    def _fetched(self, name: str, ours: Sha) -> str | None:
+        """The remote's branch where it is ahead of the base as it was fetched last. What git can't read of it says nothing."""
+        ref = self._remotes.followed(name)
+        theirs = update_ref.head_of(self._git, ref) if ref else None
+        if ref is None or theirs in (None, ours):
+            return None
+        try:
+            ahead = self._history.contains(theirs, ours)
+        except GitError:  # its objects are not here
+            return None
+        return ref.removeprefix("refs/remotes/") if ahead else None
 
     def _against_remote(self, name: str, ours: Sha, checkout: Checkout | None) -> Base:
         remote = self._remotes.of(name).name
