@@ -81,7 +81,14 @@ class GitRepo:
         """The commit that `name` names."""
         return Sha(self.git("rev-parse", "--verify", f"{name}^{{commit}}", cwd=cwd))
 
-    def branch(self, name: str, files: Mapping[str, str | bytes] | None = None, *, start: str = "main") -> Sha:
+    def branch(
+        self,
+        name: str,
+        files: Mapping[str, str | bytes] | None = None,
+        *,
+        start: str = "main",
+        gone: tuple[str, ...] = (),
+    ) -> Sha:
         """Make a branch with one commit on top of `start`, without touching the checkout; its head."""
         index = {"GIT_INDEX_FILE": str(self.common / f"index-of-{name.replace('/', '-')}")}
         self.git("read-tree", start, env=index)
@@ -90,6 +97,8 @@ class GitRepo:
             blob.write_bytes(content if isinstance(content, bytes) else content.encode())
             sha = self.git("hash-object", "-w", "--no-filters", "--", str(blob))
             self.git("update-index", "--add", "--cacheinfo", f"100644,{sha},{path}", env=index)
+        if gone:
+            self.git("update-index", "--force-remove", "--", *gone, env=index)
         tree = self.git("write-tree", env=index)
         commit = Sha(self.git("commit-tree", tree, "-p", start, "-m", f"work on {name}"))
         self.git("update-ref", f"refs/heads/{name}", commit)

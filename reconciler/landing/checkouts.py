@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from reconciler.git import worktrees
 from reconciler.git.commands import Git
 from reconciler.git.update_ref import HEADS
 from reconciler.landing.merge_tree import BEADS
-from reconciler.model.errors import TemporaryError
+from reconciler.model.errors import BlockedError, PermanentError, TemporaryError
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
 
@@ -33,6 +33,10 @@ _BUSY = {
 # While one of these goes on, HEAD is detached; the file names the branch that it is about.
 _BRANCH_FILES = ("rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START")
 _IN_THE_WAY_S = 30.0
+# What our lock of an index holds; a git that finds it says only that there is one.
+LOCK_SAYS = (
+    "reconcile brings this checkout forward and removes this file by itself; killed, at its next start ({nonce})\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def admin_of(git: Git, path: Path) -> Path:
 
 def dirty(git: Git, checkout: BaseCheckout, head: Sha) -> frozenset[str]:
     """Staged, changed and untracked paths of a checkout of `head`, without `.beads/`."""
-    with _opened(git, checkout, head) as looking:
+    with opened(git, checkout, head) as looking:
         return looking.dirty()
 
 
@@ -101,50 +105,27 @@ def step(git: Git, old: Sha, new: Sha, changed: frozenset[str] | None = None) ->
 def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: Step) -> None:
     """Raise TemporaryError, naming the paths, where following the base would touch somebody's work."""
     if checkout.busy:
-        raise _blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
+        raise blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
     _expect_unlocked(checkout)
-    with _opened(git, checkout, way.old) as looking:
+    with opened(git, checkout, way.old) as looking:
         hit = sorted(looking.dirty() & way.changed) or looking.in_the_way_of(way.changed)
         if hit:
-            raise _blocked(checkout, f"uncommitted or untracked there: {', '.join(hit[:5])}", "commit or move them")
+            raise blocked(checkout, f"uncommitted or untracked there: {', '.join(hit[:5])}", "commit or move them")
         tried = looking.follow(way, really=False)
         if tried.code:
             looking.refresh()
             tried = looking.follow(way, really=False)
     if tried.code:
-        raise _blocked(checkout, tried.complaint, "commit or move what is in the way")
-
-
-def follow(git: Git, checkout: BaseCheckout, way: Step, lock: int) -> None:
-    """Bring index and files of a checkout from `way.old` to `way.new`; done already is done.
-
-    Edits elsewhere in it stay as they are. Raises TemporaryError, and changes nothing, where somebody has meanwhile
-    changed what the way changes.
-    """
-    if checkout.busy:
-        raise _blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
-    _expect_unlocked(checkout)
-    with _opened(git, checkout, way.new, real_index=True, lock=lock) as opened:
-        followed = opened.follow(way, really=True)
-        if followed.code:  # it looks at everything first: nothing was touched
-            opened.refresh()
-            if opened.follow(way, really=False).code:
-                opened.adopt(way)
-            followed = opened.follow(way, really=True)
-    if followed.code:
-        raise _blocked(
-            checkout,
-            f"it is behind its branch, which moved to {way.new[:12]}, and can't follow: {followed.complaint}",
-            f"save your changes there, then run 'git reset --hard {way.new[:12]}' in it",
-        )
+        raise blocked(checkout, tried.complaint, "commit or move what is in the way")
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class Opened:
     """A checkout, seen through a git dir of ours."""
 
     git: Git
     checkout: BaseCheckout
+    head: Sha
     git_dir: Path
     index: Path
     config: tuple[str, ...] = ()
@@ -188,7 +169,7 @@ class _Opened:
 
     def in_the_way_of(self, changed: frozenset[str]) -> list[str]:
         """Untracked and ignored files that stand where these paths are to go. Git would overwrite ignored ones."""
-        suspects = sorted({found for path in changed if (found := _standing(self.checkout.path, path))})
+        suspects = sorted({found for path in changed if (found := standing(self.checkout.path, path))})
         hit: list[str] = []
         for start in range(0, len(suspects), 200):
             listed = self.run("ls-files", "--others", "-z", "--", *suspects[start : start + 200])
@@ -205,12 +186,32 @@ class _Opened:
             f"{mode} {sha}\t{path}\0"
             for header, path in zip(listed[0::2], listed[1::2], strict=False)
             for mode, sha in [header.split(" ")[1:4:2]]
-            if path not in there and self._on_disk(path, mode) == sha
+            if path not in there and self.on_disk(path, mode) == sha
         ]
         self.run("update-index", "-z", "--index-info", stdin="".join(lines).encode("utf-8", "surrogateescape"))
         self.refresh()
 
-    def _on_disk(self, path: str, mode: str) -> str | None:
+    def stage(self, entries: Sequence[tuple[str, tuple[str, str] | None]]) -> None:
+        """Put these files into the index, by mode and sha; those of None out of it."""
+        lines = "".join(f"{' '.join(entry or ('0', '0' * len(self.head)))}\t{path}\0" for path, entry in entries)
+        if lines:
+            self.run("update-index", "-z", "--index-info", stdin=lines.encode("utf-8", "surrogateescape"))
+
+    def check_out(self, paths: Sequence[str]) -> None:
+        """Write these files as the index has them, over whatever stands there."""
+        if paths:
+            listed = "".join(f"{path}\0" for path in paths).encode("utf-8", "surrogateescape")
+            self.run("checkout-index", "--force", "--quiet", "--index", "-z", "--stdin", stdin=listed, ok=(0, 1, 128))
+
+    def filtered(self, path: str, sha: str) -> bytes | None:
+        """What a file of this content looks like on disk; None where it is too large to be compared."""
+        try:
+            return self.run("cat-file", "--filters", f"--path={path}", sha).out
+        except PermanentError:
+            return None
+
+    def on_disk(self, path: str, mode: str) -> str | None:
+        """The sha of a plain file as it would be added; None for anything else."""
         place = self.checkout.path / path
         if not mode.startswith("100") or not _is_file(self.checkout.path, path):
             return None
@@ -218,9 +219,8 @@ class _Opened:
 
 
 @contextmanager
-def _opened(
-    git: Git, checkout: BaseCheckout, head: Sha, *, real_index: bool = False, lock: int | None = None
-) -> Iterator[_Opened]:
+def opened(git: Git, checkout: BaseCheckout, head: Sha, *, lock: int | None = None) -> Iterator[Opened]:
+    """A checkout through a git dir of ours, with a copy of its index that may be changed."""
     control = git.prepare()
     with git.scratch() as own:
         for folder in ("refs", "objects", "info"):
@@ -231,9 +231,7 @@ def _opened(
         _copy(checkout.index, own / "index")
         for shared in checkout.admin.glob("sharedindex.*"):
             (own / shared.name).symlink_to(shared)
-        yield _Opened(
-            git, checkout, own, checkout.index if real_index else own / "index", _sparse(git, checkout, own), lock
-        )
+        yield Opened(git, checkout, head, own, own / "index", _sparse(git, checkout, own), lock)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -272,12 +270,18 @@ def _amid(admin: Path) -> str | None:
     return next((what for name, what in _BUSY.items() if os.path.lexists(admin / name)), None)
 
 
+def locked_by_us(admin: Path) -> bool:
+    """True while a landing of ours, or what a killed one left, locks the index in this part of the git dir."""
+    try:
+        return (admin / "index.lock").read_bytes()[:200].startswith(LOCK_SAYS.partition("{")[0].encode())
+    except OSError:
+        return False
+
+
 def _expect_unlocked(checkout: BaseCheckout) -> None:
     lock = checkout.index.with_name("index.lock")
-    if os.path.lexists(lock):
-        raise _blocked(
-            checkout, f"its index is locked ({lock})", "wait for the git that runs there, or remove the file"
-        )
+    if os.path.lexists(lock) and not locked_by_us(checkout.admin):
+        raise blocked(checkout, f"its index is locked ({lock})", "wait for the git that runs there, or remove the file")
 
 
 def _parents(path: str) -> list[str]:
@@ -285,7 +289,7 @@ def _parents(path: str) -> list[str]:
     return ["/".join(parts[:length]) for length in range(1, len(parts))]
 
 
-def _standing(root: Path, path: str) -> str | None:
+def standing(root: Path, path: str) -> str | None:
     """What stands at `path`, or where a folder above it must be; None where the way is free."""
     for part in _parents(path):
         try:
@@ -298,10 +302,11 @@ def _standing(root: Path, path: str) -> str | None:
 
 def _is_file(root: Path, path: str) -> bool:
     place = root / path
-    return _standing(root, path) == path and stat.S_ISREG(os.lstat(place).st_mode)
+    return standing(root, path) == path and stat.S_ISREG(os.lstat(place).st_mode)
 
 
-def _blocked(checkout: BaseCheckout, why: str, what_to_do: str) -> TemporaryError:
-    return TemporaryError(
+def blocked(checkout: BaseCheckout, why: str, what_to_do: str) -> BlockedError:
+    """What is said where a checkout keeps its branch from moving."""
+    return BlockedError(
         f"{checkout.path} is in the way: {why}", delay=_IN_THE_WAY_S, hint=f"{what_to_do}; it is tried again"
     )

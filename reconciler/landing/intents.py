@@ -13,7 +13,8 @@ from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-VERSION = 1
+VERSION = 2
+READ = (1, 2)  # a landing that an older program began is finished too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Intent:
     head: Sha | None = None  # its head
     method: str = ""
     push: bool = False  # the remote moves first
+    nonce: str = ""  # what our locks of the checkouts' indexes say; empty: written by a program that locked none
 
 
 class Intents:
@@ -41,7 +43,7 @@ class Intents:
         path = self._path(base)
         try:
             kept = json.loads(path.read_bytes())
-            if kept.pop("version") != VERSION:
+            if kept.pop("version") not in READ:
                 raise ValueError("written by another version of this program")
             intent = Intent(**{**kept, "checkouts": tuple(kept["checkouts"])})
             if not (_SHA.fullmatch(intent.old) and _SHA.fullmatch(intent.new)):

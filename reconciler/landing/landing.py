@@ -1,25 +1,28 @@
-"""Landing: a base moves to a tested commit by compare-and-swap, and its checkouts come along.
+"""Landing: a base moves to a tested commit by compare-and-swap, and its checkouts go with it.
 
 The order of the steps is the whole point. First everything that can say no is asked; then what is about to happen is
-written down; then the base moves, in one transaction that also demands that branch and pull request are as they were
-judged; then the checkouts follow. Killed in between, the note says what is left to do.
+written down; then the checkouts go forward, their indexes locked; then the base moves, in one transaction that also demands
+that branch and pull request are as they were judged. Killed in between, the note says what is to be finished or taken back.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.update_ref import HEADS, Move
-from reconciler.landing import checkouts
+from reconciler.landing import checkouts, following
+from reconciler.landing.checkouts import BaseCheckout, Step
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.intents import Intent, Intents
 from reconciler.landing.record import Stored
 from reconciler.landing.remotes import Remotes
-from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, branch_of
 from reconciler.model.ports import LandOrder
 
@@ -106,6 +109,10 @@ class LandingLine:
         intent = self._intents.read(base)
         return intent if intent and self._history.contains(self.local(base), intent.new) else None
 
+    def cut_off(self, base: str) -> bool:
+        """True while a landing was begun and is not over: it is done by now, or somebody was killed amid it."""
+        return self._intents.read(base) is not None
+
     def local(self, base: str) -> Sha:
         """The head of the local base. Raises PermanentError when there is none."""
         head = update_ref.head_of(self._git, HEADS + base)
@@ -159,18 +166,47 @@ class LandingLine:
         found = checkouts.of_base(self._git, intent.base)
         for checkout in found:
             checkouts.make_sure_it_can_follow(self._git, checkout, way)
-        intent = replace(intent, checkouts=tuple(str(checkout.path) for checkout in found))
+        named = tuple(str(checkout.path) for checkout in found)
+        intent = replace(intent, checkouts=named, nonce=secrets.token_hex(8))
         self._intents.write(intent)
         try:
             self._push_first(intent, lock)
-            self._move(intent, kept, lock)
         except ChangedError:
             self._intents.drop(intent.base)
             raise
         # As they are now: a push takes its time, and somebody may have checked out something else meanwhile.
-        for checkout in checkouts.of_base(self._git, intent.base):
-            checkouts.follow(self._git, checkout, way, lock)
+        self._go(intent, kept, way, checkouts.of_base(self._git, intent.base), lock)
         self._intents.drop(intent.base)
+
+    def _go(
+        self,
+        intent: Intent,
+        kept: Stored | None,
+        way: Step,
+        found: Sequence[BaseCheckout],
+        lock: int,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Bring the checkouts forward, then the base: the other way round, the next commit there would undo the landing.
+
+        What can't be done is taken back. Where the remote was moved before, that is done again later; else it is forgotten.
+        """
+        with following.held(found, intent.nonce):
+            gone: list[BaseCheckout] = []
+            try:
+                for checkout in found:
+                    following.forward(self._git, checkout, way, intent.nonce, lock, again=again)
+                    gone.append(checkout)
+                self._move(intent, kept, lock)
+            except ReconcileError:
+                if self.local(intent.base) == intent.new:
+                    return  # the answer was lost, the move was not
+                for checkout in gone:
+                    following.back(self._git, checkout, way, intent.old, intent.nonce, lock)
+                if not intent.push:
+                    self._intents.drop(intent.base)
+                raise
 
     def _push_first(self, intent: Intent, lock: int) -> None:
         if intent.push:
@@ -190,26 +226,38 @@ class LandingLine:
         update_ref.move(self._git, tuple(moves), what, lock)
 
     def _settle(self, base: str, lock: int) -> None:
-        """Finish the landing that a kill cut off; nothing else lands before."""
+        """Finish the landing that a kill cut off, or take it back where the base never moved; nothing else lands before."""
         intent = self._intents.read(base)
         if intent is None:
             return
+        began = bool(intent.nonce)  # an older program touched no checkout before the base had moved
+        intent = replace(intent, nonce=intent.nonce or secrets.token_hex(8))
         now = self.local(base)
+        found = [each for each in checkouts.of_base(self._git, base) if str(each.path) in intent.checkouts]
         if now == intent.old and intent.push and self._arrived(intent):
-            self._move(intent, self._still_open(intent), lock)
+            way = checkouts.step(self._git, intent.old, intent.new)
+            self._go(intent, self._still_open(intent), way, found, lock, again=True)
             now = intent.new
         if self._history.contains(now, intent.new):
-            self._bring_along(intent, now, lock)
+            self._bring_along(intent, now, found, lock)
             if kept := self._still_open(intent):
                 move = self._pulls.landing(kept, intent.head or kept.record.head, intent.new, intent.method)
                 update_ref.move(self._git, (move,), f"landed #{intent.number}", lock)
+        elif began:
+            self._take_back(intent, now, found, lock)
         self._intents.drop(base)
 
-    def _bring_along(self, intent: Intent, to: Sha, lock: int) -> None:
+    def _bring_along(self, intent: Intent, to: Sha, found: Sequence[BaseCheckout], lock: int) -> None:
         way = checkouts.step(self._git, intent.old, to)
-        for checkout in checkouts.of_base(self._git, intent.base):
-            if str(checkout.path) in intent.checkouts:
-                checkouts.follow(self._git, checkout, way, lock)
+        with following.held(found, intent.nonce):
+            for checkout in found:
+                following.forward(self._git, checkout, way, intent.nonce, lock, again=True)
+
+    def _take_back(self, intent: Intent, now: Sha, found: Sequence[BaseCheckout], lock: int) -> None:
+        way = checkouts.step(self._git, intent.old, intent.new)
+        with following.held(found, intent.nonce):
+            for checkout in found:
+                following.back(self._git, checkout, way, now, intent.nonce, lock)
 
     def _arrived(self, intent: Intent) -> bool:
         theirs = self._remotes.head(intent.base, near=intent.old, fresh=True)

@@ -5,6 +5,7 @@
   * UsageError       the user types something else; nothing was changed (exit 2)
   * TemporaryError   try again after `delay` seconds
     * ChangedError   the world moved since it was observed: look again at once
+    * BlockedError   somebody's checkout is in the way; theirs to clear
     * SilentError    what lives elsewhere did not answer, and will by itself
   * PermanentError   retries are useless; a person or another decision is needed
   * LockedError      another reconciler holds the lock (exit 5)
@@ -40,6 +41,10 @@ class ChangedError(TemporaryError):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, delay=0.0, hint=hint)
+
+
+class BlockedError(TemporaryError):
+    """A checkout keeps its branch from moving: edits, a lock or a folder that can't be written stand in the way."""
 
 
 class SilentError(TemporaryError):

@@ -454,7 +454,7 @@ def _base(crew: Crew, observed: Observed, found: tuple[Crew, ...]) -> Iterator[A
             manifest=spec.name,
             task=None,
             reason="LandedElsewhere",
-            message=f"bring {base.name} here to {base.head[:12]}",
+            message=f"bring {base.name} and its checkouts to {base.head[:12]}",
             base=base.name,
         )
     first = min(c.spec.name for c in found if c.spec.base == spec.base and c.spec.merge.push) if spec.merge.push else ""

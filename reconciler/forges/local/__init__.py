@@ -49,7 +49,8 @@ class LocalForge:
         checkout = self._seen(name, found[0], ours, look=look) if found else None
         if push:
             return self._against_remote(name, ours, checkout)
-        return Base(name=name, head=ours, checkout=checkout, fetched=self._fetched(name, ours))
+        behind = self._line.cut_off(name)
+        return Base(name=name, head=ours, checkout=checkout, behind=behind, fetched=self._fetched(name, ours))
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
         """The newest pull request of every task that has one."""
@@ -167,7 +168,7 @@ class LocalForge:
         remote = self._remotes.of(name).name
         theirs = self._remotes.head(name, near=ours)
         if theirs and self._history.contains(theirs, ours):
-            return Base(name=name, head=theirs, checkout=checkout, remote=remote)
+            return Base(name=name, head=theirs, checkout=checkout, remote=remote, behind=self._line.cut_off(name))
         diverged = self._line.diverged(name, ours, theirs) if theirs else f"the remote {remote} has no branch {name}"
         return Base(name=name, head=ours, checkout=checkout, remote=remote, unpushed=not diverged, diverged=diverged)
 
