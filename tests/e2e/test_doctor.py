@@ -595,15 +595,21 @@ def test_what_a_check_left_is_told(place: Patient, tree: Path) -> None:
 
 
 def test_work_that_was_saved_long_ago_is_told_with_what_to_run(place: Patient) -> None:
+    ages = {}
     for n, days in ((1, 31), (2, 1)):
-        at = (datetime.now(UTC) - timedelta(days=days)).isoformat()
-        place.env |= {"GIT_COMMITTER_DATE": at}
-        commit = place.git("commit-tree", "-m", "saved", "HEAD^{tree}").strip()
-        place.git("update-ref", f"refs/reconcile/salvage/x-1/{n}", commit)
+        commit, ref = (
+            place.git("commit-tree", "-m", f"saved {n}", "HEAD^{tree}").strip(),
+            f"refs/reconcile/salvage/x-1/{n}",
+        )
+        place.git("update-ref", ref, commit)
+        ages[ref] = (commit, timedelta(days=days).total_seconds())
+    state = place.root / ".git/reconcile"
+    state.mkdir(mode=0o700, exist_ok=True)
+    (state / "salvage-ages.json").write_text(json.dumps({"at": datetime.now(UTC).isoformat(), "ages": ages}))
 
     found = place.says("saved work")
 
-    assert found.state is WARNING and "more than 30 days ago" in found.message and found.found == "x-1/1"
+    assert found.state is WARNING and "more than 30 days" in found.message and found.found == "x-1/1"
     assert "update-ref -d refs/reconcile/salvage/x-1/1" in found.hint
 
 
