@@ -161,11 +161,19 @@ class Site:
             )
         return Desired(epics=found.epics, max_agents=most)
 
-    def catch_up(self) -> None:
-        """Finish what a killed landing left undone in the checkouts of the bases."""
+    def catch_up(self) -> tuple[str, ...]:
+        """Finish what a killed landing left undone in the checkouts of the bases; what can't be finished now, and why.
+
+        That is tried again by the loop. One base keeps nobody from starting.
+        """
         self.git.sweep()
+        left = []
         for base in dict.fromkeys(spec.base for spec in self.desired().epics):
-            self.forge.catch_up(base)
+            try:
+                self.forge.catch_up(base)
+            except (ReconcileError, OSError) as error:
+                left.append(f"what was begun on {base} can't be finished yet: {error}")
+        return tuple(left)
 
     def forges(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest whose forge can't be used: why, and what to write."""

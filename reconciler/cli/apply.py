@@ -102,7 +102,8 @@ def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[
 
 def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
     """Turn the wheel until it is quiet, or with `wait` until nothing more comes by itself; the exit code."""
-    wheel.site.catch_up()
+    for left in wheel.site.catch_up():
+        wheel.out.chat(left)
     with interrupted() as (wake, stop, got):
         loop = wheel.loop()
         if not wait:

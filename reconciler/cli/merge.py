@@ -93,7 +93,8 @@ def _merge(wheel: Wheel, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
     """Be the merge half of the loop until nothing is checked any more; the exit code."""
     site, out = wheel.site, wheel.out
     with interrupted() as (wake, stop, got):
-        site.catch_up()
+        for why in site.catch_up():
+            out.chat(why)
         for spec in rest:
             site.forge.catch_up(spec.base)
         with Wakes(spots(site.state, site.repository.common, site.store, []), wake):

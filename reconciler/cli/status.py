@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +18,13 @@ from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel
+from reconciler.git import locks
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunKind, TaskId, usable
 from reconciler.model.observed import Run
-from reconciler.render import document, safe, text
+from reconciler.render import document, safe, text, words
 from reconciler.wiring import Site
 
 FOLLOW_PAUSE_S = 0.2
@@ -56,6 +58,9 @@ def status_command(name: str | None, out: Output) -> int:
         out.chat(text.spending(shown["forge"]))
     for stray in tick.plan.strays:
         out.chat(text.stray(stray))
+    for lock, age_s in locks.stale(site.repository.common, {epic.spec.base for epic in tick.plan.epics}):
+        said = f"{lock} is there for {words.span(age_s)}: git refuses to work beside it"
+        out.chat(f"{said}\n  hint: if no git runs here: rm {shlex.quote(str(lock))}")
     return 0
 
 

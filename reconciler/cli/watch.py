@@ -42,7 +42,8 @@ def watch_command(
     site, watched = _watched(sources, max_agents, out)
     wheel = Wheel(site=site, out=out, load=watched.desired)
     with lock.reconciling(site.state, "watch"), interrupted() as (wake, stop, got):
-        site.catch_up()
+        for left in site.catch_up():
+            out.chat(left)
         loop = wheel.loop()
         loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
         with Wakes(spots(site.state, site.repository.common, site.store, watched.paths), wake), live.view(wheel):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.forges.github.forge import GitHubForge
+from reconciler.git import locks
+from reconciler.landing.checkouts import locked_by_us
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import BRANCH_PREFIX
@@ -22,9 +21,6 @@ from reconciler.wiring import IDENTITY, Remote, Site
 
 PUSH_S = 30.0
 FORGE_S = 30.0
-# A git that is at work holds these for less.
-STALE_AFTER_S = 60.0
-LOCKS = ("index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock")
 _SECRET = re.compile(r"[^\s/'@]+@")
 
 
@@ -34,7 +30,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="base", look=lambda: _bases(scene, site))
     yield Probe(name="identity", look=lambda: _identity(site))
     yield Probe(name="branches", look=lambda: _in_the_way(site))
-    yield Probe(name="git locks", look=lambda: _git_locks(scene, site))
+    yield Probe(name="git locks", look=lambda: _git_locks(site))
     yield Probe(name="forge", look=lambda: _forges(scene, site), limit_s=FORGE_S)
     for base in sorted({spec.base for spec in scene.epics if spec.merge.push}):
         yield Probe(name=f"push {base}", look=partial(_push, site, base), limit_s=PUSH_S + 2)
@@ -104,19 +100,19 @@ def _in_the_way(site: Site) -> Iterator[Finding]:
         yield Finding(name="branches", state=State.PROBLEM, found=branch, message=said, hint=hint)
 
 
-def _git_locks(scene: Scene, site: Site) -> Iterator[Finding]:
+def _git_locks(site: Site) -> Iterator[Finding]:
     """Lock files of a git that was killed: while they stand, nothing lands in that checkout."""
-    ages: dict[Path, float] = {}
-    for lock in (site.repository.common / name for name in LOCKS):
-        try:
-            made = datetime.fromtimestamp(os.lstat(lock).st_mtime, UTC)
-        except FileNotFoundError:
-            continue
-        ages[lock] = (scene.now - made).total_seconds()
-    stale = [lock for lock, age_s in ages.items() if age_s > STALE_AFTER_S]
-    if stale:
-        said = f"{named(lock.name for lock in stale)}, {span(max(ages.values()))} old: git refuses to work beside it"
-        hint = f"if no git runs here: rm {shlex.join(map(str, stale))}"
+    common = site.repository.common
+    if locked_by_us(common):
+        said = "index.lock: a landing of ours is at work, or was killed"
+        hint = "nothing to do: the next 'reconcile watch' finishes it and removes the lock"
+        yield Finding(name="git locks", state=State.WARNING, found=str(common), message=said, hint=hint)
+    ours = {common / "index.lock"} if locked_by_us(common) else set()
+    ages = {lock: age_s for lock, age_s in locks.stale(common, everywhere=True) if lock not in ours}
+    if ages:
+        names = named(str(lock.relative_to(common)) for lock in ages)
+        said = f"{names}, {span(max(ages.values()))} old: git refuses to work beside it"
+        hint = f"if no git runs here: rm {shlex.join(map(str, ages))}"
         yield Finding(name="git locks", state=State.WARNING, found=str(site.repository.common), message=said, hint=hint)
 
 

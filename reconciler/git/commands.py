@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import threading
 import time
@@ -23,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from reconciler.git import fingerprints
+from reconciler.git import fingerprints, locks
 from reconciler.git.fingerprints import Mark
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import Sha
@@ -58,11 +59,16 @@ _INERT = (
 )
 
 
+_LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
+
+
 class GitError(TemporaryError):
     """Git said no. Temporary, because a lock or a half-written ref is the usual cause: it is looked at again."""
 
     def __init__(self, args: tuple[str, ...], finished: Finished) -> None:
-        super().__init__(f"git {args[0]} failed: {finished.complaint}", delay=10.0)
+        found = _LOCK.search(finished.err)
+        said, hint = (finished.complaint, None) if found is None else _in_the_way(Path(os.fsdecode(found[1])))
+        super().__init__(f"git {args[0]} failed: {said}", delay=10.0, hint=hint)
         self.finished = finished
 
 
@@ -162,7 +168,11 @@ class Git:
         env = {**self._env, "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
         fds = () if lock is None else (lock,)
         # With an explicit git dir, git takes its cwd for the working tree: give it one that holds nothing.
+        if lock is not None and args[0] == "update-ref":
+            locks.note(lock, args, stdin)
         finished = shell.run(argv, env=env, cwd=self._home(), stdin=stdin, timeout_s=timeout_s, pass_fds=fds)
+        if lock is not None and args[0] == "update-ref":
+            locks.forget(lock)
         return _expect(args, finished, ok)
 
     def objects(
@@ -287,6 +297,7 @@ class Git:
                     file_lock.take(fd, WRITER_WAIT_S)
                 except BlockingIOError as error:
                     raise busy from error
+                locks.clear(fd, self.repository.common)
                 yield fd
             finally:
                 os.close(fd)
@@ -329,6 +340,16 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     # Hooks export GIT_DIR and GIT_INDEX_FILE; git would then act on the wrong worktree.
     kept = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
     return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
+
+
+def _in_the_way(lock: Path) -> tuple[str, str]:
+    """What is said of a lock that another git holds, or that one which was killed has left: git names no file at the end."""
+    try:
+        age_s = max(time.time() - lock.lstat().st_mtime, 0.0)
+    except OSError:
+        return f"{lock} was there for a moment", "nothing to do: it is tried again"
+    said = f"{lock} is there, {age_s:.0f} s old: another git works here, or one was killed"
+    return said, f"if no git runs here: rm {shlex.quote(str(lock))}"
 
 
 def _expect(args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> Finished:

@@ -15,7 +15,7 @@ from functools import partial
 from reconciler.loop.executor import WORKERS, Outcome, execute
 from reconciler.loop.observer import Circumstances, ask, closer, observe
 from reconciler.model.desired import Desired
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.errors import BlockedError, ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed
 from reconciler.model.ports import Ports
@@ -232,4 +232,5 @@ class Loop:
             message=str(error),
             until=self.clock() + timedelta(seconds=delay),
             permanent=permanent,
+            blocked=isinstance(error, BlockedError),
         )

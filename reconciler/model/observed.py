@@ -432,6 +432,7 @@ class Failure:
     message: str
     until: datetime
     permanent: bool = False
+    blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
 
 
 def runs_of_kind(runs: tuple[Run, ...], kind: RunKind) -> tuple[Run, ...]:

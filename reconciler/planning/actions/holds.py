@@ -39,6 +39,8 @@ def resting(job: Job) -> Waiting | None:
     failure = job.failure
     if failure is None or failure.until <= job.now or job.unlandable:
         return None
+    if failure.blocked:
+        return Waiting(Reason.CHECKOUT_IN_THE_WAY, failure.message, failure.until)
     return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
 
 
