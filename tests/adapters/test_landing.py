@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gitrepo
 import pytest
+from dying import arm, dying
 from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
@@ -429,44 +430,13 @@ def killed_at_every_step(tmp_path: Path, repo: GitRepo, order: LandOrder) -> Ite
     for step in range(200):
         shutil.rmtree(repo.path, ignore_errors=True)
         shutil.copytree(tmp_path / "original", repo.path, symlinks=True)
-        code = land_and_die_at(repo, order, step)
+        code = dying(lambda: LocalForge(repo.seam()).land(order), lambda step=step: arm(step))
         yield step, repo
         if code == 0:
             assert step > 20
             return
         assert code == -signal.SIGKILL
     raise AssertionError("it never came to its end")
-
-
-def land_and_die_at(repo: GitRepo, order: LandOrder, step: int) -> int:
-    """How a process ends that lands, and is killed in the moment before it starts a program or changes its notes."""
-    child = os.fork()
-    if child == 0:
-        arm(step)
-        try:
-            LocalForge(repo.seam()).land(order)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
-
-
-def arm(step: int) -> None:
-    left = [step]
-
-    def deadly(function: Callable[..., object]) -> Callable[..., object]:
-        def wrapped(*args: object, **options: object) -> object:
-            left[0] -= 1
-            if left[0] < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **options)
-
-        return wrapped
-
-    shell.run = deadly(shell.run)  # type: ignore[assignment]
-    Intents.write = deadly(Intents.write)  # type: ignore[method-assign,assignment]
-    Intents.drop = deadly(Intents.drop)  # type: ignore[method-assign,assignment]
-    os.replace = deadly(os.replace)  # type: ignore[assignment]
 
 
 def finish(repo: GitRepo, order: LandOrder) -> None:

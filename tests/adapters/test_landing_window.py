@@ -13,12 +13,12 @@ from pathlib import Path
 
 import gitrepo
 import pytest
+from dying import arm, dying
 from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
 from reconciler.landing import following
 from reconciler.landing.checkouts import locked_by_us
-from reconciler.landing.intents import Intents
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import BlockedError
 from reconciler.model.names import TaskId
@@ -254,40 +254,6 @@ def killed_at_every_step(tmp_path: Path, repo: GitRepo) -> Iterator[tuple[int, G
             return
         assert code == -signal.SIGKILL
     raise AssertionError("it never came to its end")
-
-
-def dying(what: Callable[[], None], prepare: Callable[[], None]) -> int:
-    """How a process ends that does this."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            prepare()
-            what()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def arm(step: int) -> None:
-    """Kill this process right before the step: a program, a file put in another's place, a lock, a note."""
-    left = [step]
-
-    def deadly(function: Callable[..., object]) -> Callable[..., object]:
-        def wrapped(*args: object, **options: object) -> object:
-            left[0] -= 1
-            if left[0] < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **options)
-
-        return wrapped
-
-    shell.run = deadly(shell.run)  # type: ignore[assignment]
-    Intents.write = deadly(Intents.write)  # type: ignore[method-assign,assignment]
-    Intents.drop = deadly(Intents.drop)  # type: ignore[method-assign,assignment]
-    os.replace = deadly(os.replace)  # type: ignore[assignment]
-    os.link = deadly(os.link)  # type: ignore[assignment]
 
 
 def half(path: str) -> None:
