@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,8 +20,6 @@ from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.render import document, text
 from reconciler.system.journal import Event
 from reconciler.wiring import Site
-
-PROGRAM_LOOK_S = 5.0
 
 
 @dataclass(kw_only=True)
@@ -49,7 +46,7 @@ class Wheel:
             host=self.site.host,
             forges=self.site.forges,
             trackers=self.site.trackers,
-            replaced=_now_and_then(self.site.replaced),
+            replaced=self.site.replaced,
             wanted=lambda action: self._mine(action.manifest) and self.wanted(action),
             seen=self._seen,
         )
@@ -146,19 +143,6 @@ class Wheel:
         word = epic.waiting[task]  # type: ignore[index]
         values = {"manifest": epic.name, "task": task, "reason": word.reason, "message": word.message}
         return Event(at=tick.observed.at, event="Waiting", values=values)
-
-
-def _now_and_then(look: Callable[[], str | None]) -> Callable[[], str | None]:
-    """The same answer for a few seconds: a look at every file of this program costs more than a quiet tick may."""
-    last: tuple[float, str | None] | None = None
-
-    def looked() -> str | None:
-        nonlocal last
-        if last is None or time.monotonic() - last[0] >= PROGRAM_LOOK_S:
-            last = time.monotonic(), look()
-        return last[1]
-
-    return looked
 
 
 @contextmanager

@@ -7,6 +7,7 @@ the machine, never a fact that a decision needs: killed at any instant, it start
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from reconciler.model.errors import BlockedError, ChangedError, PermanentError, 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed
 from reconciler.model.ports import Ports
-from reconciler.planning.actions import Action, BlockTask
+from reconciler.planning.actions import Action, BlockTask, StartAgent, StartCheck
 from reconciler.planning.planner import Plan, plan
 
 RESYNC_S = 30.0
@@ -29,6 +30,7 @@ PACE_S = 0.05
 LEAST_S = 1.0
 RACES_MOST = 5
 UNSETTLED_S = 1.0
+PROGRAM_LOOK_S = 5.0
 RESTS = 10  # a look that takes a second is followed by ten of rest, where nothing calls for it
 
 
@@ -79,6 +81,11 @@ class _Decided:
         return desired == self.desired and replace(observed, at=self.observed.at) == self.observed
 
 
+def _starts(decided: Plan) -> bool:
+    """True where a plan would have a run begin, which the program of this moment must still be able to follow."""
+    return any(isinstance(action, StartAgent | StartCheck) for action in decided.actions)
+
+
 def _give_up(error: Exception) -> None:
     raise error
 
@@ -103,6 +110,8 @@ class Loop:
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
     _took_s: float = 0.0  # the last look at everything
+    _program_found: str | None = None
+    _program_at: float = -PROGRAM_LOOK_S
     _calm: int = 10  # pauses since something was done
     _unsettled: int = 0  # looks in a row that left something which is often over with the next one
 
@@ -118,13 +127,16 @@ class Loop:
             failures=failures,
             forges=self.forges(desired),
             trackers=self.trackers(desired),
-            replaced=self.replaced(),
+            replaced=self._program(exact=False),
         )
         observed = observe(desired, self.ports, circumstances)
         self._took_s = (self.clock() - at).total_seconds()
-        if self._decided and self._decided.holds(desired, observed):
+        if self._decided and self._decided.holds(desired, observed) and not _starts(self._decided.plan):
             return Tick(observed=self._decided.closer(observed.at), plan=self._decided.plan)
         seen, decided = observed, plan(desired, observed)
+        if _starts(decided) and (found := self._program(exact=True)) != observed.replaced:
+            seen = observed = replace(observed, replaced=found)
+            decided = plan(desired, observed)
         while unsure := decided.unsure:
             seen = closer(seen, desired, self.ports, unsure)
             decided = plan(desired, seen)
@@ -189,6 +201,12 @@ class Loop:
             if stop.is_set():
                 return tick
             wake.wait(pause_s)
+
+    def _program(self, *, exact: bool) -> str | None:
+        """What is wrong with the program at work here; a few seconds old, as a look at all of its files takes its time."""
+        if exact or time.monotonic() - self._program_at >= PROGRAM_LOOK_S:
+            self._program_found, self._program_at = self.replaced(), time.monotonic()
+        return self._program_found
 
     def _pause_s(self, decided: Plan, interval_s: float) -> float:
         self._unsettled = self._unsettled + 1 if decided.unsettled else 0
