@@ -89,11 +89,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     gc.set_threshold(COLLECT_AFTER)
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with streams.standard():
-        sys.exit(run(sys.argv[1:] if argv is None else argv))
+        sys.exit(called(sys.argv[1:] if argv is None else argv))
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run a command; its exit code."""
+def called(argv: Sequence[str]) -> int:
+    """Run a command; its exit code. Not `run`: that is the module of a command, and takes the name once it is imported."""
     try:
         result = program.main(list(argv), prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False)
         return result if isinstance(result, int) else 0

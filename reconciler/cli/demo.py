@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from reconciler import manifest, wiring
-from reconciler.cli import run
+from reconciler.cli import called
 from reconciler.demo import Demo
 from reconciler.model.errors import PermanentError
 
@@ -44,7 +44,7 @@ def _work(demo: Demo) -> int:
     Raises PermanentError where it does not end well. Whoever interrupts it leaves no agent behind.
     """
     with chdir(demo.repository):
-        code = run(["watch", "-f", "epic.yaml", "--until-done"])
+        code = called(["watch", "-f", "epic.yaml", "--until-done"])
     if not code:
         return 0
     demo.stop()

@@ -50,7 +50,7 @@ class Inside(Place):
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
-            ended = cli.run(args)
+            ended = cli.called(args)
         said, complaint = (stream.buffer.getvalue().decode() for stream in (out, err))
         assert code is None or ended == code, (args, ended, said, complaint)
         return said if code in (0, None) else said + complaint
@@ -580,7 +580,7 @@ def test_asking_for_help_or_for_commands_reads_no_command(tmp_path: Path) -> Non
 import sys
 from reconciler import cli
 try:
-    cli.run(sys.argv[1:])
+    cli.called(sys.argv[1:])
 except SystemExit:
     pass
 sys.exit(bool({"pydantic", "rich", "yaml", "psutil", "reconciler.wiring"} & set(sys.modules)))
