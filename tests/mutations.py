@@ -385,6 +385,13 @@ BREAKS = (
         "    if False:\n",
         "tests/e2e/test_retry.py",
     ),
+    Break(
+        "a checkout is bare because an agent wrote so",
+        "reconciler/git/commands.py",
+        '    if repository.bare and common.name == ".git" and ',
+        "    if False and ",
+        "tests/adapters/test_repository.py",
+    ),
 )
 
 

@@ -99,7 +99,23 @@ def find(path: Path, environ: Mapping[str, str]) -> Repository:
         common = Path(os.fsdecode(one.removesuffix(b"\n")))
         return Repository(common.parent, common)
     common = Path(os.fsdecode(_located(path, env, "--git-common-dir").removesuffix(b"\n")))
-    return Repository(_main_of(common, env), common)
+    repository = Repository(_main_of(common, env), common)
+    _refuse_a_checkout_called_bare(repository)
+    return repository
+
+
+def _refuse_a_checkout_called_bare(repository: Repository) -> None:
+    """Raise PermanentError where the shared config, which every agent can write, denies the checkout that there is.
+
+    Believed, it would have us keep tasks and records of another repository, inside the git dir. A bare one has no index.
+    """
+    common = repository.common
+    if repository.bare and common.name == ".git" and os.path.lexists(common / "index"):
+        checkout = shlex.quote(str(common.parent))
+        raise PermanentError(
+            f"core.bare is true in {common}, but that is the git dir of the checkout {common.parent}: somebody has set it",
+            hint=f"git -C {checkout} config core.bare false (or, of a repository that is to be bare: rm {common}/index)",
+        )
 
 
 def version(environ: Mapping[str, str]) -> tuple[int, ...]:
@@ -117,8 +133,20 @@ def _located(path: Path, env: Mapping[str, str], *what: str) -> bytes:
     if found.code:
         plain = b"\n".join(line for line in found.err.splitlines() if not line.startswith(b'{"event":'))
         complaint = replace(found, err=plain).complaint
-        raise PermanentError(f"{path} is not in a git repository: {complaint}", hint="run 'git init' there first")
+        raise _not_found(path, plain, complaint)
     return found.out
+
+
+def _not_found(path: Path, said: bytes, complaint: str) -> PermanentError:
+    """Why git works in no repository at `path`; only where there is none is one to be made."""
+    if b"dubious ownership" in said:
+        mend = f"chown it, or: git config --global --add safe.directory {shlex.quote(str(path))}"
+        return PermanentError(f"{path} belongs to another user, and git does not work there", hint=mend)
+    if b"not a git repository" in said:
+        return PermanentError(f"{path} is not in a git repository: {complaint}", hint="run 'git init' there first")
+    return PermanentError(
+        f"git does not work in {path}: {complaint}", hint=f"see: git -C {shlex.quote(str(path))} status"
+    )
 
 
 def _new_enough(said: str) -> tuple[int, ...]:

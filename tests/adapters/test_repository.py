@@ -251,3 +251,45 @@ def test_what_an_agent_started_is_known_by_its_ancestors_though_it_forgot_the_va
     )
 
     assert said.strip() == str(found)
+
+
+# --- what an agent wrote into the shared config ----------------------------------------------------------------
+
+
+def test_a_checkout_that_is_called_bare_is_refused_with_what_mends_it(repo, tmp_path):
+    repo.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"))
+    repo.git("config", "core.bare", "true")
+
+    for place in (repo.path, repo.common, tmp_path / "linked"):
+        with pytest.raises(PermanentError, match=r"core\.bare is true") as refused:
+            find(place, repo.environ)
+        assert f"git -C {repo.path} config core.bare false" in (refused.value.hint or "")
+    repo.git("config", "core.bare", "false")
+    assert find(repo.path, repo.environ).main == repo.path
+
+
+def test_a_bare_repository_is_one_also_where_it_is_called_git(repo, tmp_path):
+    repo.git("clone", "--quiet", "--bare", ".", str(tmp_path / "project/.git"))
+
+    assert find(tmp_path / "project/.git", repo.environ).bare
+
+
+def test_a_checkout_with_settings_of_its_own_is_no_contradiction(repo):
+    repo.git("sparse-checkout", "set", "src")
+
+    assert find(repo.path, repo.environ).main == repo.path
+
+
+def test_a_work_tree_that_an_agent_set_elsewhere_changes_nothing(repo, tmp_path):
+    repo.git("config", "core.worktree", str(tmp_path))
+
+    assert find(repo.path, repo.environ).main == repo.path
+
+
+def test_what_git_refuses_is_told_as_that_and_not_as_a_missing_repository(repo):
+    repo.git("config", "core.repositoryFormatVersion", "0")
+    repo.git("config", "extensions.objectFormat", "sha256")
+
+    with pytest.raises(PermanentError, match="git does not work in") as refused:
+        find(repo.path, repo.environ)
+    assert "git init" not in (refused.value.hint or "")
