@@ -269,8 +269,8 @@ BREAKS = (
     Break(
         "a program that is replaced under a watch is not noticed",
         "reconciler/system/lock.py",
-        "        return bool(self.package) and ",
-        "        return False and ",
+        "        return program.content(package) != self.content\n",
+        "        return False\n",
         "tests/e2e/test_upgrade.py",
     ),
     Break(

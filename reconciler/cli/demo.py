@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ import click
 from reconciler import manifest, wiring
 from reconciler.cli import called
 from reconciler.demo import Demo
-from reconciler.model.errors import PermanentError
+from reconciler.model.errors import PermanentError, ReconcileError
 
 INTERRUPTED = 128  # and the number of the signal
 
@@ -22,20 +23,33 @@ INTERRUPTED = 128  # and the number of the signal
 @click.option("--keep", is_flag=True, help="Keep the repository to look at")
 def demo_command(keep: bool) -> int:
     """Watch scripted agents do six tasks in a throwaway repository, and see what goes wrong mended."""
-    folder = Path(tempfile.mkdtemp(prefix="reconcile-demo-"))
-    demo = Demo(folder, wiring.environ())
-    began = time.monotonic()
-    click.echo(f"six tasks, three scripted agents, in {folder}\n")
-    demo.make(manifest.shipped_examples() / "demo")
-    code = _work(demo)
-    if not code:
-        _tell(demo)
-        click.echo(f"\ndone in {time.monotonic() - began:.1f} s")
-    if keep:
-        click.echo(f"the repository is {demo.repository}")
-    else:
-        shutil.rmtree(folder)
+    with _folder(keep) as folder:
+        demo = Demo(folder, wiring.environ())
+        began = time.monotonic()
+        click.echo(f"six tasks, three scripted agents, in {folder}\n")
+        demo.make(manifest.shipped_examples() / "demo")
+        code = _work(demo)
+        if not code:
+            _tell(demo)
+            click.echo(f"\ndone in {time.monotonic() - began:.1f} s")
+        if keep:
+            click.echo(f"the repository is {demo.repository}")
     return code
+
+
+@contextmanager
+def _folder(keep: bool) -> Iterator[Path]:
+    """A folder for as long as the demo lasts, however that ends: only where it went wrong there is something to look at."""
+    folder = Path(tempfile.mkdtemp(prefix="reconcile-demo-"))
+    try:
+        yield folder
+    except ReconcileError:
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if not keep:
+        shutil.rmtree(folder)
 
 
 def _work(demo: Demo) -> int:
@@ -49,7 +63,7 @@ def _work(demo: Demo) -> int:
         return 0
     demo.stop()
     if code > INTERRUPTED:
-        click.echo("the demo was interrupted; its agents are stopped", err=True)
+        click.echo("the demo was interrupted: its agents are stopped too", err=True)
         return code
     raise PermanentError(f"the demo did not end well (exit status {code})", hint=f"what is left is in {demo.folder}")
 

@@ -26,6 +26,7 @@ class Holder:
     since: str
     package: str = ""  # where its program stands, and what that was when it started; empty: it did not say
     fingerprint: str = ""
+    content: str = ""
 
     def __str__(self) -> str:
         return f"pid {self.pid} ({self.command}), since {self.since}"
@@ -33,7 +34,10 @@ class Holder:
     @property
     def replaced(self) -> bool:
         """True where the files that it was started from are no longer there: what it loads now is another program."""
-        return bool(self.package) and program.fingerprint(Path(self.package)) != self.fingerprint
+        package = Path(self.package)
+        if not self.package or program.fingerprint(package) == self.fingerprint:
+            return False
+        return program.content(package) != self.content
 
 
 @contextmanager
@@ -57,6 +61,7 @@ def reconciling(state: Path, command: str) -> Iterator[None]:
             "command": command,
             "package": str(program.PACKAGE),
             "fingerprint": program.fingerprint(),
+            "content": program.content(),
         }
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(said).encode(), 0)
@@ -77,6 +82,7 @@ def holder(state: Path) -> Holder | None:
             since=str(said["since"]),
             package=str(said.get("package", "")),
             fingerprint=str(said.get("fingerprint", "")),
+            content=str(said.get("content", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def fingerprint(package: Path = PACKAGE) -> str:
-    """What tells the modules of a package from all that were ever put in their place; of none where it is gone.
+    """What stays the same while nobody writes the modules of a package; where it does not, `content` says more.
 
     By path, inode, size and date: an installer writes every file anew, and so does git where a file differs.
     """
@@ -21,6 +21,19 @@ def fingerprint(package: Path = PACKAGE) -> str:
         except OSError:
             continue  # it is being replaced at this moment: what is left differs as well
         found.update(f"{path}\0{stat.st_ino}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return found.hexdigest()
+
+
+def content(package: Path = PACKAGE) -> str:
+    """What tells the modules of a package from any other: they may be written anew, and be the same."""
+    found = hashlib.blake2b(digest_size=16)
+    for path in sorted(_modules(os.fspath(package))):
+        try:
+            with open(path, "rb") as file:
+                text = file.read()
+        except OSError:
+            continue
+        found.update(f"{os.path.relpath(path, package)}\0{len(text)}\0".encode(errors="surrogateescape") + text)
     return found.hexdigest()
 
 

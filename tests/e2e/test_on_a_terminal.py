@@ -13,7 +13,7 @@ import click
 import pytest
 from strangers import Place
 from terminals import SIZES, Terminal, the_demo_was_seen
-from waiting import run
+from waiting import ended, run, until
 
 from reconciler.cli import COMMANDS, program
 
@@ -186,11 +186,24 @@ def test_a_demo_that_is_interrupted_leaves_no_agent_and_no_folder(place: Place, 
         terminal.press(b"\x03")
 
         assert terminal.wait() == 130
-        assert "its agents are stopped" in terminal.text and "Traceback" not in terminal.text
+        assert "its agents are stopped too" in terminal.text and "Traceback" not in terminal.text
         assert list(temporary.iterdir()) == []
         assert not [path for path in Path("/proc").glob("[0-9]*/environ") if marked(path, temporary)]
     finally:
         terminal.close()
+
+
+def test_a_demo_that_is_ended_before_its_agents_begin_leaves_no_folder(place: Place, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    place.env["TMPDIR"] = str(temporary)
+    demo = place.start("demo")
+    until(lambda: list(temporary.iterdir()), by=demo)
+    demo.terminate()
+    ended(demo)
+
+    assert demo.returncode == 143
+    assert list(temporary.iterdir()) == []
 
 
 def marked(environ: Path, folder: Path) -> bool:
