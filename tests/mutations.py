@@ -313,7 +313,7 @@ BREAKS = (
         "reconciler/landing/following.py",
         "        if change.new and there.get(change.path) == change.old and _begun(seen, change):\n",
         "        if False:\n",
-        "tests/adapters/test_landing_window.py",
+        "tests/adapters/test_landing.py",
     ),
     Break(
         "a copy of a repository takes the original's worktrees for its own",

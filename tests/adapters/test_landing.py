@@ -281,6 +281,18 @@ def test_a_checkout_whose_files_were_half_brought_forward_is_brought_all_the_way
     assert (repo.path / "a").read_text() == "A\n" and (repo.path / "new").read_text() == "new\n"
 
 
+@pytest.mark.parametrize("beginning", ["", "ne"])
+def test_a_file_that_git_was_killed_amid_is_written_to_its_end(
+    repo: GitRepo, forge: LocalForge, order: LandOrder, beginning: str
+) -> None:
+    left_behind(repo, order)
+    repo.write({"new": beginning})
+
+    forge.catch_up("main")
+
+    assert repo.status() == "" and (repo.path / "new").read_text() == "new\n"
+
+
 def test_what_somebody_did_in_a_checkout_left_behind_is_not_touched_and_holds_the_line(
     repo: GitRepo, forge: LocalForge, order: LandOrder
 ) -> None:
