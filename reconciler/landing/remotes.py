@@ -56,7 +56,8 @@ class Remotes:
         said = self._said()
         remote = said.get(f"branch.{base}.remote", "origin")
         branch = said.get(f"branch.{base}.merge", HEADS + base).removeprefix(HEADS)
-        return None if remote == "." else f"refs/remotes/{remote}/{branch}"
+        # A URL may stand in a remote's place, and anything else: of these nothing is fetched to a branch.
+        return f"refs/remotes/{remote}/{branch}" if f"remote.{remote}.url" in said else None
 
     def head(self, base: str, *, near: Sha, fresh: bool = False) -> Sha | None:
         """The remote's head of `base`, with its objects here; None where the remote has no such branch.

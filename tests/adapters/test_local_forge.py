@@ -612,3 +612,20 @@ def arm(repo: GitRepo, mark: Path) -> Path:
         (repo.common / "hooks" / name).write_text(script.read_text())
         (repo.common / "hooks" / name).chmod(0o755)
     return mark
+
+
+@pytest.mark.parametrize("remote", [".", "https://example.org/x.git", "two words", "a*b", "gone"])
+def test_a_base_that_follows_no_remote_of_the_repository_is_behind_none(repo: GitRepo, remote: str) -> None:
+    repo.git("config", "branch.main.remote", remote)
+
+    assert LocalForge(repo.seam()).base("main").fetched is None
+
+
+@pytest.mark.parametrize("content", ["garbage\n", "1" * 40 + "\n"])
+def test_what_was_fetched_and_can_not_be_read_keeps_nobody_from_the_base(repo: GitRepo, content: str) -> None:
+    repo.git("remote", "add", "origin", "../elsewhere")
+    ref = repo.common / "refs/remotes/origin/main"
+    ref.parent.mkdir(parents=True)
+    ref.write_text(content)
+
+    assert LocalForge(repo.seam()).base("main").fetched is None

@@ -155,12 +155,12 @@ class LocalForge:
     def _fetched(self, name: str, ours: Sha) -> str | None:
         """The remote's branch where it is ahead of the base as it was fetched last. What git can't read of it says nothing."""
         ref = self._remotes.followed(name)
-        theirs = update_ref.head_of(self._git, ref) if ref else None
-        if ref is None or theirs in (None, ours):
+        if ref is None:
             return None
         try:
-            ahead = self._history.contains(theirs, ours)
-        except GitError:  # its objects are not here
+            theirs = update_ref.head_of(self._git, ref)
+            ahead = theirs is not None and theirs != ours and self._history.contains(theirs, ours)
+        except (GitError, PermanentError):  # its objects are not here, or it is no ref at all
             return None
         return ref.removeprefix("refs/remotes/") if ahead else None
 
