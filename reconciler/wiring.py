@@ -138,6 +138,10 @@ class Site:
         named = [spec.base for spec in self.specs() if not self.chosen.refused(spec)]
         return tuple(dict.fromkeys(named)) or (self.default_base or "main",)
 
+    def quiet(self) -> bool:
+        """True while no run is alive."""
+        return not any(run.alive for run in self.runner.runs().values())
+
     @property
     def ports(self) -> Ports:
         return Ports(
@@ -280,6 +284,7 @@ def open_site(
             _Identity(tool),
             AGENTS,
             keep=control is None,
+            begins=recorded.distrust,
         ),
         journal=Journal(beads, repository.main),
         host=host,

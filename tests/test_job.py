@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -231,6 +232,15 @@ def test_an_approval_is_of_one_head(approved: str | None, counts: bool) -> None:
     spec = worlds.an_epic(merge={"review": Review.HUMAN})
     job = offered(pull=worlds.a_pull(approved=approved), candidate=worlds.a_candidate(), spec=spec)
     assert job.approved is counts
+
+
+def test_of_a_package_json_only_its_scripts_are_protected_where_that_is_said() -> None:
+    spec = worlds.an_epic(merge={"protected_paths": ("web/package.json#scripts",)})
+    changed = worlds.a_candidate("web/package.json")
+
+    assert offered(candidate=changed, spec=spec).protected == ()
+    others = replace(changed, scripts=changed.changed)
+    assert offered(candidate=others, spec=spec).protected == ("web/package.json",)
 
 
 @pytest.mark.parametrize(

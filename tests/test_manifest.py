@@ -214,7 +214,18 @@ def test_profiles_and_policies_are_found_in_the_same_source_in_any_order(read):
     for text in ("---\n".join([epic, PROFILE, POLICY]), "---\n".join([POLICY, PROFILE, epic])):
         (spec,) = read(text)
         assert (spec.agent.argv, spec.agent.max_attempts) == (("mine",), 7)
-        assert spec.merge == MergePolicy(checks=("just check",))
+        assert spec.merge == MergePolicy(checks=("just check",), protected_paths=spec.merge.protected_paths)
+
+
+def test_what_checks_rest_on_is_protected_where_nothing_is_said_of_protection(read):
+    checks = 'checks: ["sh ci.sh"]'
+    inline = with_spec(f"mergePolicy: {{{checks}}}")
+    named = "---\n".join([HEAD + "  agent: {argv: [a]}\n  mergePolicy: strict\n", POLICY])
+    said = with_spec(f"mergePolicy: {{{checks}, protectedPaths: [docs]}}")
+
+    assert read(inline)[0].merge.protected_paths == (*MergePolicy().protected_paths, "ci.sh")
+    assert "**/*.just" in read(named)[0].merge.protected_paths
+    assert read(said)[0].merge.protected_paths == ("docs",)
 
 
 def test_what_ships_is_there_for_every_manifest_and_gives_way_to_the_source(read):

@@ -121,7 +121,7 @@ def test_the_full_example_above_differs_from_every_default():
     def same(one, other):
         return {f.name for f in fields(one) if getattr(one, f.name) == getattr(other, f.name)}
 
-    assert same(FULL, EpicSpec(name="z")) == {"generation", "recorded_at", "invalid", "applied"}
+    assert same(FULL, EpicSpec(name="z")) == {"generation", "recorded_at", "invalid", "withheld", "applied"}
     assert not same(FULL.agent, AgentSpec())
     assert not same(FULL.budget, Budget())
     assert not same(FULL.worktrees, WorktreeSpec())

@@ -86,6 +86,7 @@ def test_a_plan_has_the_keys_that_scripts_rely_on():
         ],
         "waiting": [{"task": "x-2", "reason": "Blocked", "message": "blocked by x-1"}],
         "unknown": [],
+        "protectedPaths": ["justfile", "Makefile", ".ci/**", ".github/**", ".claude/**"],
     }
 
 

@@ -120,6 +120,7 @@ feature-x
   =  x-8      waits       Backoff: its agent failed (exit status 1); attempt 2 follows (in 6s)
   =  8 tasks  wait        Blocked: blocked by x-6  (x-9.1, x-9.2, x-9.3, x-9.4, x-9.5, x-9.6 and 2
                           more)
+  protected  justfile, Makefile, .ci/**, .github/**, .claude/**
 
 gone
   !  EpicNotFound: no task y is in the tracker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,12 @@ from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.loop.loop import Tick
-from reconciler.manifest import duration
+from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
 from reconciler.planning.planner import Plan
 from reconciler.render import document, text
+from reconciler.render.withheld import change
 from reconciler.system import lock
 from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
@@ -63,8 +64,11 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
         return _diff(sources, out)
     wiring.refuse_agents(wiring.environ(), "apply")
     site, specs = read(sources)
+    for line in loosened(site, specs):
+        out.chat(line)
     for spec in specs:
         site.recorded.record(spec)
+    site.recorded.trust([spec.name for spec in specs], site.quiet)
     names = frozenset(spec.name for spec in specs)
     out.chat(f"recorded {', '.join(sorted(f'{spec.name} (base {spec.base})' for spec in specs))}")
     wheel = Wheel(site=site, out=out, names=names)
@@ -86,6 +90,14 @@ def diff_command(sources: tuple[str, ...], out: Output) -> int:
     Exit status: 0 nothing to do, 1 changes, 2 bad manifest, 3 a source did not answer.
     """
     return _diff(sources, out)
+
+
+def loosened(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
+    """One line for each field in which these manifests allow more than what is recorded of them."""
+    before = {spec.name: spec for spec in site.recorded.load().epics}
+    for spec in specs:
+        if spec.name in before:
+            yield from (f"{spec.name} loosens {change(each)}" for each in form.loosened(before[spec.name], spec))
 
 
 def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[EpicSpec, ...]]:
@@ -227,6 +239,8 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     recorded = site.desired()
     if not specs and not recorded.epics:
         raise UsageError("nothing is recorded here", hint="reconcile diff -f FILE")
+    for line in loosened(site, specs):
+        out.chat(f"applied, {line}")
     given = {spec.name: site.recorded.beside(spec) for spec in specs}
     epics = {**{spec.name: spec for spec in recorded.epics}, **given}
     wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
-from reconciler.cli.output import Output, common
-from reconciler.manifest import schema
+from reconciler.cli.output import Output, common, here
+from reconciler.manifest import form, schema
 from reconciler.manifest.model import KINDS
+from reconciler.model.errors import ReconcileError
 from reconciler.render import explanation
+
+_PRIVATE = "agent.env"  # its values may be secrets
 
 
 @click.command("explain")
@@ -22,6 +26,17 @@ def explain_command(field: str | None, out: Output) -> int:
         out.answer(kinds, lambda: explanation.tree(kinds))
         return 0
     kind, found = schema.look_up(field)
-    said = {"kind": kind, **asdict(found)}
+    said = {"kind": kind, **asdict(found), "recorded": _recorded(found.path) if kind == "Epic" else {}}
     out.answer(said, lambda: explanation.field(kind, said))
     return 0
+
+
+def _recorded(path: str) -> dict[str, Any]:
+    """What the manifests that are recorded here say in a field, by name; nothing where none can be read."""
+    section, _, field = path.partition(".")
+    if section != "spec" or not field or field.startswith(_PRIVATE):
+        return {}
+    try:
+        return {spec.name: form.value_of(spec, field) for spec in here().recorded.load().epics}
+    except ReconcileError:
+        return {}

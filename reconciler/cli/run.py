@@ -135,6 +135,7 @@ def _record(site: Site, scope: Scope, out: Output) -> None:
     # In this order: killed in between, the next run finds both and forgets the older ones.
     if scope.made:
         made = site.recorded.record(scope.made)
+        site.recorded.trust([made.name], site.quiet)
         passing = ", ".join(made.merge.checks) or "nothing is checked before it lands"
         out.chat(
             f"{made.name}: at most {made.max_agents} agents ({' '.join(made.agent.argv) or made.agent.program}); checks: {passing}"

@@ -12,7 +12,7 @@ from reconciler.cli.apply import FILE, Duration, Over, ending, read
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.loop.loop import RESYNC_S
-from reconciler.model.desired import Desired
+from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
 from reconciler.render import text
 from reconciler.system import lock
@@ -92,8 +92,7 @@ class Watched:
         self.stamps = stamps
         try:
             specs = read(tuple(source for source in self.sources if source != "-"))[1]
-            for spec in specs:
-                self.site.recorded.record(spec)
+            record(self.site, specs, self.out)
             self.problem = None
         except (ManifestError, UsageError) as error:
             self.problem = str(error)
@@ -118,9 +117,16 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
         return site, Watched(site, (), most, out)
     stamps = _stamps(sources)  # first: a change while they are read is read once more
     site, specs = read(sources)
-    for spec in specs:
-        site.recorded.record(spec)
+    record(site, specs, out)
     return site, Watched(site, sources, most, out, stamps=stamps)
+
+
+def record(site: Site, specs: tuple[EpicSpec, ...], out: Output) -> None:
+    """Record what watched files say, but for what a person has to apply."""
+    refused = site.recorded.follow(specs, site.quiet)
+    for spec in specs:
+        if why := refused.get(spec.name):
+            out.chat(f"{why}: not recorded; 'reconcile apply -f {spec.source}' records it")
 
 
 def _paths(sources: tuple[str, ...]) -> list[Path]:

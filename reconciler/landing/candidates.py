@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import posixpath
 import time
+from typing import Any
 
 from reconciler.git.commands import Git, GitError
 from reconciler.landing.merge_tree import BEADS, Bench, Benches
@@ -10,7 +13,9 @@ from reconciler.model.errors import ReconcileError
 from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate, Conflict
 
+PACKAGE = "package.json"
 REMEMBERED = 16_384
+_UNREADABLE = object()
 # Objects can be made by hand at which git works for as long as it is let: all else would wait for them at every look.
 LONG_S = 10.0
 RESTS = 20  # times as long as it took
@@ -89,6 +94,7 @@ def merge(bench: Bench, base: Sha, head: Sha, *, whole: bool = False) -> Candida
         tree=merged.tree,
         changed=changed.paths,
         submodules=changed.submodules,
+        scripts=frozenset(path for path in changed.paths if _other_scripts(bench, base, merged.tree, path)),
         own_changes=bool(changed.paths) or _has_own_changes(bench, base, head),
     )
 
@@ -101,6 +107,23 @@ def _has_own_changes(bench: Bench, base: Sha, head: Sha) -> bool:
 def _parted(bench: Bench, base: Sha, head: Sha) -> Sha | None:
     found = bench.run("merge-base", base, head, ok=(0, 1))
     return Sha(found.text.strip()) if found.code == 0 else None
+
+
+def _other_scripts(bench: Bench, base: Sha, tree: Sha, path: str) -> bool:
+    """True for a package.json in which other scripts stand, or of which that can't be told."""
+    if posixpath.basename(path) != PACKAGE:
+        return False
+    before, after = (_scripts(bench.file(where, path)) for where in (base, tree))
+    return before != after or before is _UNREADABLE
+
+
+def _scripts(content: bytes | None) -> Any:
+    if content is None:
+        return {}
+    try:
+        return dict(json.loads(content)).get("scripts", {})
+    except (ValueError, TypeError, RecursionError):
+        return _UNREADABLE
 
 
 def _of_beads(path: str) -> bool:

@@ -22,6 +22,7 @@ BEADS = ".beads"
 _SUBMODULE = "160000"
 _OBJECT = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 _ATTRIBUTES_MOST = 1024 * 1024
+_FILE_MOST = 4 * 1024 * 1024
 _NOBODY = Signature(*FALLBACK, "@1 +0000")
 
 
@@ -94,6 +95,17 @@ class Bench:
             submodules = (path for about, path in entries if _SUBMODULE in about[1:].split()[:2])
             return Changes(frozenset(path for _, path in entries), frozenset(submodules))
         return Changes(frozenset(found), frozenset(path for path, submodule in found.items() if submodule))
+
+    def file(self, where: Sha, path: str) -> bytes | None:
+        """What a file holds in a commit or a tree: its beginning only where that is long, nothing where it is no plain
+        file; None where nothing is there."""
+        listed = self.run("ls-tree", "-z", "--full-tree", where, "--", f":(literal){path}").text
+        entry, _, _ = listed.partition("\t")
+        if not entry:
+            return None
+        return (
+            b"" if not entry.startswith("100") else self.run("cat-file", "blob", entry.split(" ")[2]).out[:_FILE_MOST]
+        )
 
     def _entries(self, tree: Sha) -> dict[str, str]:
         listed = self.run("ls-tree", "-z", "--full-tree", tree).text.split("\0")

@@ -2,13 +2,15 @@
 
 Strict where it reads: a recorded manifest that lost its checks must not be taken for one that asks for none. A field
 that is added later needs a value here for manifests that were recorded before it.
+
+The table says of each field, too, which changes of it loosen what holds: `loosened` and `tightened` follow from that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -20,6 +22,7 @@ from reconciler.model.desired import (
     EpicSpec,
     ForgeKind,
     InlineTask,
+    Loosening,
     MergeMethod,
     MergeMode,
     MergePolicy,
@@ -35,6 +38,10 @@ from reconciler.model.names import TASK_KEY, TaskId, usable
 
 Plain = Mapping[str, Any]
 _T = TypeVar("_T")
+_Loosens = Callable[[Any, Any], bool]
+# By the name in code: the key in YAML, how it is read and written, and which changes of it loosen: of the old value and
+# the new one, or by the table of what is nested in it.
+_Table = Mapping[str, "tuple[str, _Kind, _Loosens | _Table]"]
 _ASKED_FOR = object()
 
 
@@ -57,6 +64,14 @@ def spec_of(spec: EpicSpec) -> dict[str, Any]:
     return _plain(_EPIC, spec)
 
 
+def value_of(spec: EpicSpec, field: str) -> Any:
+    """What a manifest says in one field, in the shape of YAML; `field` as a `Loosening` names it; None for no field."""
+    said: Any = spec_of(spec)
+    for part in field.split("."):
+        said = said.get(part) if isinstance(said, dict) else None
+    return said
+
+
 def task_from(plain: Any) -> InlineTask:
     """The declared task that `task_of` wrote. Raises ValueError."""
     return InlineTask(**_values(_TASK, plain))
@@ -67,13 +82,44 @@ def task_of(task: InlineTask) -> dict[str, Any]:
     return _plain(_TASK, task)
 
 
-def _values(table: Mapping[str, tuple[str, _Kind]], plain: Any) -> dict[str, Any]:
+def loosened(before: EpicSpec, after: EpicSpec) -> tuple[Loosening, ...]:
+    """The fields whose change from `before` to `after` allows more than held before, in the order of the table."""
+    return tuple(_loosened(_EPIC, before, after))
+
+
+def tightened(before: EpicSpec, after: EpicSpec) -> EpicSpec:
+    """`after`, with the fields of `before` where a change of them loosens."""
+    kept: EpicSpec = _tightened(_EPIC, before, after)
+    return kept
+
+
+def _loosened(table: _Table, before: Any, after: Any, at: str = "") -> Iterator[Loosening]:
+    for name, (key, kind, loosens) in table.items():
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(loosens, Mapping):
+            yield from _loosened(loosens, old, new, f"{at}{key}.")
+        elif old != new and loosens(old, new):
+            yield Loosening(field=at + key, old=kind.write(old), new=kind.write(new))
+
+
+def _tightened(table: _Table, before: Any, after: Any) -> Any:
+    kept = {}
+    for name, (_, _, loosens) in table.items():
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(loosens, Mapping):
+            kept[name] = _tightened(loosens, old, new)
+        elif old != new and loosens(old, new):
+            kept[name] = old
+    return replace(after, **kept)
+
+
+def _values(table: _Table, plain: Any) -> dict[str, Any]:
     """Field values by the names they have in code, from `plain`, whose keys may be dotted in the table."""
     flat = _flat(table, plain)
-    if unknown := flat.keys() - {written for written, _ in table.values()}:
+    if unknown := flat.keys() - {written for written, *_ in table.values()}:
         raise ValueError(f"{min(unknown)} is unknown")
     found = {}
-    for name, (key, kind) in table.items():
+    for name, (key, kind, _) in table.items():
         if key not in flat and kind.earlier is not _ASKED_FOR:
             found[name] = kind.earlier
             continue
@@ -86,9 +132,9 @@ def _values(table: Mapping[str, tuple[str, _Kind]], plain: Any) -> dict[str, Any
     return found
 
 
-def _plain(table: Mapping[str, tuple[str, _Kind]], value: Any) -> dict[str, Any]:
+def _plain(table: _Table, value: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {}
-    for name, (key, kind) in table.items():
+    for name, (key, kind, _) in table.items():
         outer, _, inner = key.partition(".")
         said = kind.write(getattr(value, name))
         if inner:
@@ -98,8 +144,8 @@ def _plain(table: Mapping[str, tuple[str, _Kind]], value: Any) -> dict[str, Any]
     return plain
 
 
-def _flat(table: Mapping[str, tuple[str, _Kind]], plain: Any) -> dict[str, Any]:
-    outer = {key.partition(".")[0] for key, _ in table.values() if "." in key}
+def _flat(table: _Table, plain: Any) -> dict[str, Any]:
+    outer = {key.partition(".")[0] for key, *_ in table.values() if "." in key}
     flat: dict[str, Any] = {}
     for key, value in _mapping(plain).items():
         if key in outer:
@@ -141,11 +187,11 @@ def _or_none(kind: _Kind) -> _Kind:
     return _Kind(lambda value: None if value is None else kind.read(value), kind.write)
 
 
-def _nested(kind: type[Any], table: Mapping[str, tuple[str, _Kind]]) -> _Kind:
+def _nested(kind: type[Any], table: _Table) -> _Kind:
     return _Kind(lambda value: kind(**_values(table, value)), lambda value: _plain(table, value))
 
 
-def _added(kind: _Kind, earlier: Any) -> _Kind:
+def _later(kind: _Kind, earlier: Any) -> _Kind:
     return replace(kind, earlier=earlier)
 
 
@@ -153,6 +199,54 @@ def _number(value: Any) -> float:
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
         raise ValueError(f"{value!r} does not belong here")
     return float(value)
+
+
+def _never(_old: Any, _new: Any) -> bool:
+    return False
+
+
+def _always(_old: Any, _new: Any) -> bool:
+    return True
+
+
+def _more(old: float | None, new: float | None) -> bool:
+    """None: as much as is wanted."""
+    return old is not None and (new is None or new > old)
+
+
+def _longer(old: float, new: float) -> bool:
+    """Zero: for ever."""
+    return old != 0 and (new == 0 or new > old)
+
+
+def _dropped(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+    return not set(old) <= set(new)
+
+
+def _added(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+    return not set(new) <= set(old)
+
+
+def _not_continued(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+    """Of commands that are run in turn: what comes before one of the old ones could bend what that finds."""
+    return new[: len(old)] != old
+
+
+def _narrower(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+    """Of names of which none means all that there are."""
+    return not old or not set(old) <= set(new)
+
+
+def _turned_on(_old: bool, new: bool) -> bool:
+    return new
+
+
+def _turned_off(old: bool, _new: bool) -> bool:
+    return old
+
+
+def _towards(*strictest_first: StrEnum) -> _Loosens:
+    return lambda old, new: strictest_first.index(new) > strictest_first.index(old)
 
 
 _TEXT = _Kind(_exactly(str))
@@ -166,78 +260,83 @@ _ABSOLUTE = _Kind(_exactly(str, lambda path: path.startswith("/")))
 _TASK_ID = _Kind(lambda value: TaskId(_exactly(str, usable)(value)))
 _KEY = _Kind(_exactly(str, lambda key: bool(TASK_KEY.fullmatch(key))))
 
-_TASK = {
-    "key": ("key", _KEY),
-    "title": ("title", _TEXT),
-    "description": ("description", _TEXT),
-    "acceptance": ("acceptance", _TEXT),
-    "priority": ("priority", _COUNT),
-    "labels": ("labels", _TEXTS),
-    "depends_on": ("dependsOn", _TEXTS),
+_TASK: _Table = {
+    "key": ("key", _KEY, _never),
+    "title": ("title", _TEXT, _never),
+    "description": ("description", _TEXT, _never),
+    "acceptance": ("acceptance", _TEXT, _never),
+    "priority": ("priority", _COUNT, _never),
+    "labels": ("labels", _TEXTS, _never),
+    "depends_on": ("dependsOn", _TEXTS, _never),
 }
-_OVERRIDE = {"labels": ("match.labels", _TEXTS), "model": ("model", _TEXT)}
+_OVERRIDE: _Table = {"labels": ("match.labels", _TEXTS, _never), "model": ("model", _TEXT, _never)}
 _OVERRIDES = _Kind(
     lambda value: tuple(Override(**_values(_OVERRIDE, each)) for each in _exactly(list)(value)),
     lambda overrides: [_plain(_OVERRIDE, each) for each in overrides],
 )
-_AGENT = {
-    "kind": ("kind", _one_of(AgentKind)),
-    "argv": ("argv", _TEXTS),
-    "model": ("model", _added(_or_none(_TEXT), None)),
-    "overrides": ("overrides", _added(_OVERRIDES, ())),
-    "prompt": ("prompt", _or_none(_ABSOLUTE)),
-    "env": ("env", _NAMED),
-    "pass_env": ("passEnv", _TEXTS),
-    "timeout_s": ("timeout", _SECONDS),
-    "stuck_after_s": ("stuckAfter", _SECONDS),
-    "max_attempts": ("maxAttempts", _COUNT),
-    "backoff_initial_s": ("backoff.initial", _SECONDS),
-    "backoff_max_s": ("backoff.max", _SECONDS),
-    "opens_pull_request": ("opensPullRequest", _added(_SWITCH, False)),
+_AGENT: _Table = {
+    "kind": ("kind", _one_of(AgentKind), _always),
+    "argv": ("argv", _TEXTS, _always),
+    "model": ("model", _later(_or_none(_TEXT), None), _always),
+    "overrides": ("overrides", _later(_OVERRIDES, ()), _always),
+    "prompt": ("prompt", _or_none(_ABSOLUTE), _always),
+    "env": ("env", _NAMED, _always),
+    "pass_env": ("passEnv", _TEXTS, _added),
+    "timeout_s": ("timeout", _SECONDS, _longer),
+    "stuck_after_s": ("stuckAfter", _SECONDS, _longer),
+    "max_attempts": ("maxAttempts", _COUNT, _more),
+    "backoff_initial_s": ("backoff.initial", _SECONDS, _never),
+    "backoff_max_s": ("backoff.max", _SECONDS, _never),
+    "opens_pull_request": ("opensPullRequest", _later(_SWITCH, False), _turned_on),
 }
-_WORKTREES = {
-    "root": ("root", _ABSOLUTE),
-    "copy": ("copy", _TEXTS),
-    "setup": ("setup", _TEXTS),
-    "sparse": ("sparse", _TEXTS),
+_WORKTREES: _Table = {
+    "root": ("root", _ABSOLUTE, _always),
+    "copy": ("copy", _TEXTS, _added),
+    "setup": ("setup", _TEXTS, _always),
+    "sparse": ("sparse", _TEXTS, _never),
 }
-_MERGE = {
-    "mode": ("mode", _one_of(MergeMode)),
-    "method": ("method", _one_of(MergeMethod)),
-    "checks": ("checks", _TEXTS),
-    "required_checks": ("requiredChecks", _added(_TEXTS, ())),
-    "timeout_s": ("timeout", _SECONDS),
-    "no_checks": ("noChecks", _one_of(NoChecks)),
-    "protected_paths": ("protectedPaths", _TEXTS),
-    "review": ("review", _one_of(Review)),
-    "push": ("push", _SWITCH),
-    "parallel": ("queue.parallel", _COUNT),
-    "on_conflict": ("onConflict", _one_of(OnConflict)),
-    "delete_branch": ("deleteBranch", _SWITCH),
+_MERGE: _Table = {
+    "mode": ("mode", _one_of(MergeMode), _towards(MergeMode.MANUAL, MergeMode.AUTO)),
+    "method": ("method", _one_of(MergeMethod), _never),
+    "checks": ("checks", _TEXTS, _not_continued),
+    "required_checks": ("requiredChecks", _later(_TEXTS, ()), _narrower),
+    "timeout_s": ("timeout", _SECONDS, _never),
+    "no_checks": ("noChecks", _one_of(NoChecks), _towards(NoChecks.BLOCK, NoChecks.AUTO, NoChecks.ALLOW)),
+    "protected_paths": ("protectedPaths", _TEXTS, _dropped),
+    "review": ("review", _one_of(Review), _towards(Review.HUMAN, Review.NONE)),
+    "push": ("push", _SWITCH, _turned_on),
+    "parallel": ("queue.parallel", _COUNT, _never),
+    "on_conflict": ("onConflict", _one_of(OnConflict), _towards(OnConflict.BLOCK, OnConflict.AGENT)),
+    "delete_branch": ("deleteBranch", _SWITCH, _never),
 }
-_BUDGET = {
-    "usd": ("usd", _or_none(_NUMBER)),
-    "usd_per_task": ("usdPerTask", _or_none(_NUMBER)),
-    "tokens": ("tokens", _or_none(_COUNT)),
-    "warn_at": ("warnAt", _NUMBER),
+_BUDGET: _Table = {
+    "usd": ("usd", _or_none(_NUMBER), _more),
+    "usd_per_task": ("usdPerTask", _or_none(_NUMBER), _more),
+    "tokens": ("tokens", _or_none(_COUNT), _more),
+    "warn_at": ("warnAt", _NUMBER, _never),
 }
-_PRUNE = {field.name: (field.name, _SWITCH) for field in fields(Prune)}
+_PRUNE: _Table = {
+    "worktrees": ("worktrees", _SWITCH, _never),
+    "branches": ("branches", _SWITCH, _never),
+    "orphans": ("orphans", _SWITCH, _turned_on),
+}
 # `tasks` is not the last: of a file that was cut off in it whole fields are missing, not only some tasks.
-_EPIC = {
-    "epic": ("epic", _or_none(_TASK_ID)),
-    "repository": ("repository", _ABSOLUTE),
-    "base": ("base", _TEXT),
-    "suspend": ("suspend", _SWITCH),
-    "max_agents": ("maxAgents", _COUNT),
-    "tracker": ("tracker", _one_of(TrackerKind)),
-    "forge": ("forge", _one_of(ForgeKind)),
+_EPIC: _Table = {
+    "epic": ("epic", _or_none(_TASK_ID), _never),
+    "repository": ("repository", _ABSOLUTE, _always),
+    "base": ("base", _TEXT, _always),
+    "suspend": ("suspend", _SWITCH, _turned_off),
+    "max_agents": ("maxAgents", _COUNT, _more),
+    "tracker": ("tracker", _one_of(TrackerKind), _always),
+    "forge": ("forge", _one_of(ForgeKind), _always),
     "tasks": (
         "tasks",
         _Kind(lambda value: tuple(map(task_from, _exactly(list)(value))), lambda ts: [*map(task_of, ts)]),
+        _never,
     ),
-    "agent": ("agent", _nested(AgentSpec, _AGENT)),
-    "worktrees": ("worktrees", _nested(WorktreeSpec, _WORKTREES)),
-    "merge": ("mergePolicy", _nested(MergePolicy, _MERGE)),
-    "budget": ("budget", _added(_nested(Budget, _BUDGET), Budget())),
-    "prune": ("prune", _nested(Prune, _PRUNE)),
+    "agent": ("agent", _nested(AgentSpec, _AGENT), _AGENT),
+    "worktrees": ("worktrees", _nested(WorktreeSpec, _WORKTREES), _WORKTREES),
+    "merge": ("mergePolicy", _nested(MergePolicy, _MERGE), _MERGE),
+    "budget": ("budget", _later(_nested(Budget, _BUDGET), Budget()), _BUDGET),
+    "prune": ("prune", _nested(Prune, _PRUNE), _PRUNE),
 }

@@ -258,7 +258,9 @@ class Policy(_Fields):
     )
     protected_paths: list[Line] = Field(
         default=list(MergePolicy().protected_paths),
-        description="A change to one of these needs a person's approval. * and ? stay within a folder, ** does not.",
+        description="A change to one of these needs a person's approval. * and ? stay within a folder, ** does not; "
+        "'package.json#scripts' is only that part of it. Where it is not written, the files that the checks name or take "
+        "their recipes from are added to the default.",
         examples=[["justfile", ".github/**"]],
     )
     review: Annotated[Review, Field(strict=False)] = Field(

@@ -1,8 +1,10 @@
 """Recorded manifests: what was applied, complete, under `<git-common-dir>/reconcile/manifests/`.
 
 `<name>.yaml` is the desired state, `<name>.applied.json` the declared tasks as they were last written to the tracker,
-`status/<name>.json` what was last seen of it (nothing is lost with it). Each file is replaced as a whole, one writer at
-a time; readers need no lock. Needs no pydantic: every command reads these.
+`status/<name>.json` what was last seen of it (nothing is lost with it). `<name>.trusted` is there while no run of this
+repository can have written to the file that the manifest came from since a person applied it; `<name>.withheld.json`
+holds what that file asks for and a person has to apply. Each file is replaced as a whole, one writer at a time; readers
+need no lock. Needs no pydantic: every command reads these.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from typing import Any
 
 from reconciler.manifest import form, record
 from reconciler.manifest.findings import did_you_mean
-from reconciler.model.desired import EpicSpec, InlineTask
+from reconciler.model.desired import EpicSpec, InlineTask, Loosening
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
 from reconciler.system import file_lock
 
 WRITER_WAIT_S = 10.0
+_TRUSTED = ".trusted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class Recorded:
         self._state = state
         self._manifests = state / "manifests"
         self._status = state / "status"
-        self._known: dict[str, tuple[tuple[bytes, bytes | None], EpicSpec]] = {}
+        self._known: dict[str, tuple[tuple[bytes | None, ...], EpicSpec]] = {}
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -87,6 +90,45 @@ class Recorded:
         with self._writing():
             return self._record(spec)
 
+    def follow(self, specs: Sequence[EpicSpec], quiet: Callable[[], bool]) -> Mapping[str, str]:
+        """Record manifests as they stand in files that are read again by themselves; for what nobody recorded: why.
+
+        An agent can write to these files. What loosens a manifest is withheld, the recorded value goes on, unless no run
+        has existed since a person applied it; so is a manifest that is new in a file of others. `quiet`: no run is alive.
+        """
+        with self._writing():
+            refused = {spec.name: why for spec in specs if (why := self._unexpected(spec))}
+            known = [spec for spec in specs if spec.name not in refused]
+            fresh = [spec.name for spec in known if self._before(spec.name) is None]
+            for spec in known:
+                before = self._before(spec.name)
+                free = before is None or self._trusted(spec.name).exists()
+                wanted = spec if before is None or free else form.tightened(before, spec)
+                strangers = [each.name for each in specs if each.name in refused and each.source == spec.source]
+                self._record(wanted, (*form.loosened(wanted, spec), *map(_stranger, strangers)))
+        if fresh:
+            self.trust(fresh, quiet)
+        return refused
+
+    def trust(self, names: Sequence[str], quiet: Callable[[], bool]) -> None:
+        """Remember that a person has just applied these, and that no run has existed since; `quiet`: no run is alive."""
+        with self._writing():
+            for name in names if quiet() else ():
+                _replace(self._trusted(name), "")
+        if not quiet():
+            self.distrust()
+
+    def distrust(self) -> None:
+        """A run exists: from now on what loosens a manifest has to be applied by a person."""
+        try:
+            for file in os.listdir(self._manifests):
+                if file.endswith(_TRUSTED):
+                    (self._manifests / file).unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise TemporaryError(f"{self._manifests} can't be written: {error.strerror}", delay=30.0) from error
+
     def change(self, name: str, changed: Callable[[EpicSpec], EpicSpec]) -> EpicSpec:
         """Record a manifest anew with something changed, and nobody else writing in between; as it is recorded then.
 
@@ -99,7 +141,9 @@ class Recorded:
             except ValueError as error:
                 raise PermanentError(f"{name}: {error}", hint="apply the manifest again") from error
             assert spec is not None  # it is known, and only who is writing could have deleted it
-            return self._record(changed(spec))
+            made = changed(spec)
+            withheld = _withheld(_content(self._withheld_file(name)))
+            return self._record(made, [each for each in withheld if form.value_of(made, each.field) != each.new])
 
     def applied(self, manifest: str, task: InlineTask) -> None:
         """Remember a declared task as it was last written to the tracker. A manifest that was deleted forgets it."""
@@ -128,17 +172,33 @@ class Recorded:
         with self._writing():
             self._must_be_recorded(name)
             # The manifest last: a delete that was cut off is done again.
-            for path in (self._status / f"{name}.json", self._applied_file(name), self._yaml(name)):
+            beside = (self._applied_file(name), self._withheld_file(name), self._trusted(name))
+            for path in (self._status / f"{name}.json", *beside, self._yaml(name)):
                 path.unlink(missing_ok=True)
             _sync(self._manifests)
 
-    def _record(self, spec: EpicSpec) -> EpicSpec:
+    def _record(self, spec: EpicSpec, withheld: Sequence[Loosening] = ()) -> EpicSpec:
         made = self.beside(spec)
         if replace(made, applied={}) != self._before(spec.name):
             _replace(self._yaml(spec.name), record.text(made))
         if not made.applied:
             self._applied_file(spec.name).unlink(missing_ok=True)
+        if withheld:
+            said = [{"field": each.field, "old": each.old, "new": each.new} for each in withheld]
+            _replace(self._withheld_file(spec.name), json.dumps(said, indent=2) + "\n")
+        else:
+            self._withheld_file(spec.name).unlink(missing_ok=True)
         return made
+
+    def _unexpected(self, spec: EpicSpec) -> str | None:
+        """Why a manifest that nobody applied is none: in a file of others, an agent may have written it."""
+        if self._yaml(spec.name).exists():
+            damaged = self._before(spec.name) is None and not self._trusted(spec.name).exists()
+            return f"what was recorded of {spec.name} is damaged" if damaged else None
+        others = [each for each in self.load().epics if each.source == spec.source]
+        if all(self._trusted(each.name).exists() for each in others):
+            return None
+        return f"{spec.name} is new in {spec.source}, and agents have run since that was applied"
 
     # --- one manifest --------------------------------------------------------------------------------------
 
@@ -160,14 +220,17 @@ class Recorded:
 
     def _one(self, name: str) -> EpicSpec | None:
         """A manifest with what was written for it; None where there is none. Raises ValueError for a damaged one."""
-        content, written = _content(self._yaml(name)), _content(self._applied_file(name))
+        texts = _content(self._yaml(name)), _content(self._applied_file(name)), _content(self._withheld_file(name))
+        content, written, withheld = texts
         if content is None:
             return None
         known = self._known.get(name)
-        if known and known[0] == (content, written):
+        if known and known[0] == texts:
             return known[1]
-        found = replace(record.spec(name, content), applied=self._applied_in(name, written))
-        self._known[name] = (content, written), found
+        found = replace(
+            record.spec(name, content), applied=self._applied_in(name, written), withheld=_withheld(withheld)
+        )
+        self._known[name] = texts, found
         return found
 
     def _before(self, name: str) -> EpicSpec | None:
@@ -206,6 +269,12 @@ class Recorded:
     def _applied_file(self, name: str) -> Path:
         return self._manifests / f"{name}.applied.json"
 
+    def _withheld_file(self, name: str) -> Path:
+        return self._manifests / f"{name}.withheld.json"
+
+    def _trusted(self, name: str) -> Path:
+        return self._manifests / f"{name}{_TRUSTED}"
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One writer at a time, across processes. Raises TemporaryError when another one stays."""
@@ -242,6 +311,19 @@ def max_agents(state: Path, name: str) -> int | None:
 
 def _yaml(state: Path, name: str) -> Path:
     return state / "manifests" / f"{name}.yaml"
+
+
+def _withheld(content: bytes | None) -> tuple[Loosening, ...]:
+    """What is withheld; nothing is decided by it, so of a damaged file nothing is said."""
+    try:
+        said = json.loads(content or b"[]")
+        return tuple(Loosening(field=str(each["field"]), old=each["old"], new=each["new"]) for each in said)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ()
+
+
+def _stranger(name: str) -> Loosening:
+    return Loosening(field=f"manifest {name}", old="not recorded", new="in the same file")
 
 
 def _content(path: Path) -> bytes | None:

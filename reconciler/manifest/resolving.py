@@ -14,6 +14,7 @@ from reconciler.manifest import form
 from reconciler.manifest.findings import FieldPath, did_you_mean
 from reconciler.manifest.located import Located
 from reconciler.manifest.model import Epic
+from reconciler.manifest.protected import derived
 from reconciler.manifest.scalars import unwanted
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, UsageError
@@ -47,6 +48,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     said["agent"] = _profile("agent", said["agent"], around.agents)
     said["mergePolicy"] = _profile("mergePolicy", said["mergePolicy"], around.policies)
     located = _located(around, said["repository"])
+    said["mergePolicy"]["protectedPaths"] = _protected(epic, around.policies, said["mergePolicy"], located.main)
     said["repository"] = str(located.main)
     said["base"] = _base(said["base"] or located.bases.get(epic.metadata.name), located)
     said["worktrees"]["root"] = _root(said["worktrees"]["root"], located.main)
@@ -78,6 +80,16 @@ def _profile(field: str, said: str | dict[str, Any], known: Profiles) -> dict[st
         what = f"unknown {field} {said!r}; known: {', '.join(sorted(known)) or 'none'}"
         raise WrongError(("spec", field), what, did_you_mean(said, known))
     return _plain(known[said])
+
+
+def _protected(epic: Epic, policies: Profiles, said: Mapping[str, Any], main: Path) -> list[str]:
+    """What needs a person's approval: as the policy says, else the usual files and what its checks rest on."""
+    named = epic.spec.merge_policy
+    policy = policies[named] if isinstance(named, str) else named
+    paths: list[str] = said["protectedPaths"]
+    if "protected_paths" in policy.model_fields_set:
+        return paths
+    return list(dict.fromkeys((*paths, *derived(said["checks"], lambda path: (main / path).is_dir()))))
 
 
 def _located(around: Surroundings, repository: str) -> Located:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from reconciler.model.names import TaskId
 
@@ -175,6 +176,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loosening:
+    """A change of a manifest's field that allows more than held before; both values in the shape of YAML."""
+
+    field: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpicSpec:
     """One manifest of kind Epic, as recorded."""
 
@@ -196,6 +206,7 @@ class EpicSpec:
     recorded_at: datetime = EPOCH
     source: str = ""  # absolute path of the file it came from; "" for standard input
     invalid: str | None = None  # why the watched source can't be read now: everything of this epic is held
+    withheld: tuple[Loosening, ...] = ()  # what its file asks for and nobody applied: it may be an agent's doing
     applied: Mapping[str, InlineTask] = field(
         default_factory=dict
     )  # inline tasks as last written to the tracker, by key

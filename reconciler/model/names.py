@@ -18,6 +18,7 @@ PrNumber = NewType("PrNumber", int)
 
 BRANCH_PREFIX = "agent/"
 PULL_REQUEST_REFS = "refs/reconcile/pr/"
+SCRIPTS = "#scripts"  # behind the path of a package.json that is protected: only this part of it
 SALVAGE_REFS = "refs/reconcile/salvage/"
 DROPPED_REFS = "refs/reconcile/dropped/"  # saved work that nobody asked for, for as long again
 

@@ -357,7 +357,7 @@ class Candidate:
     `own_changes`: head differs from the point where it left the base. With own changes and nothing `changed`, all that
     the branch did is on the base already. `is_head`: what lands is the head's own tree, as the base has nothing that it
     lacks; said by forges that test heads. `submodules`: the paths among those changed where a commit of another
-    repository stands, or stood.
+    repository stands, or stood; `scripts`: those that are a package.json and say other scripts.
     """
 
     base: Sha
@@ -365,6 +365,7 @@ class Candidate:
     tree: Sha
     changed: frozenset[str] = frozenset()
     submodules: frozenset[str] = frozenset()
+    scripts: frozenset[str] = frozenset()
     own_changes: bool = True
     is_head: bool = True
 

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     PATH_TAKEN = "PathTaken"
     # A whole epic
     MANIFEST_INVALID = "ManifestInvalid"
+    LOOSENING_WITHHELD = "LooseningWithheld"
     TRACKER_UNAVAILABLE = "TrackerUnavailable"
     FORGE_UNAVAILABLE = "ForgeUnavailable"
     EPIC_NOT_FOUND = "EpicNotFound"

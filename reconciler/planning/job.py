@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cache, cached_property
 
 from reconciler.model.desired import EpicSpec, MergeMode, NoChecks, Review
-from reconciler.model.names import PrNumber, Sha, TaskId, check_subject
+from reconciler.model.names import SCRIPTS, PrNumber, Sha, TaskId, check_subject
 from reconciler.model.observed import (
     Base,
     Branch,
@@ -266,10 +266,13 @@ class Job:
         """
         if not isinstance(self.candidate, Candidate):
             return ()
-        globs = [glob_pattern(pattern) for pattern in (*self.spec.merge.protected_paths, ".beads", ".beads/**")]
+        said = self.spec.merge.protected_paths
+        whole = [glob_pattern(pattern) for pattern in (*said, ".beads", ".beads/**")]
+        parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in said if pattern.endswith(SCRIPTS)]
         manifest = self.spec.source.removeprefix(self.spec.repository + "/")
-        changed = self.candidate.changed
-        found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in globs)}
+        changed, scripts = self.candidate.changed, self.candidate.scripts
+        found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in whole)}
+        found |= {path for path in scripts if any(glob.fullmatch(path) for glob in parts)}
         return tuple(sorted(found | self.candidate.submodules))
 
     @property

@@ -32,6 +32,7 @@ from reconciler.render.entry import (
     waiting,
 )
 from reconciler.render.spend import spend
+from reconciler.render.withheld import withheld
 from reconciler.render.words import stamp
 
 Document = dict[str, Any]
@@ -104,9 +105,10 @@ def _epic_plan(epic: EpicPlan) -> Document:
         "actions": [_action(action) for action in epic.actions],
         "waiting": [{"task": task, **waiting(epic.waiting[task])} for task in waiting_order(epic)],
         "unknown": [{"source": source, "message": why} for source, why in epic.unknown],
+        "protectedPaths": list(epic.spec.merge.protected_paths),
     }
     # What holds a manifest without tasks, or keeps all of its agents from starting, has no task to stand beside.
-    extra = {"held": epic.held, "degraded": epic.degraded}
+    extra = {"held": epic.held, "degraded": epic.degraded, "withheld": withheld(epic.spec)}
     return {**shown, **{name: waiting(word) for name, word in extra.items() if word}}
 
 

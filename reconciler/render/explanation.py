@@ -51,6 +51,12 @@ def _facts(document: Field) -> Iterator[RenderableType]:
     name = document["path"].rpartition(".")[2]
     shown = (Text(f"{name}: {_value(example)}") for example in document["examples"])
     yield Rows(rows=[Row(cells=(Text(),), note=example) for example in shown], yields=0)
+    if not document["fields"] and document.get("recorded"):
+        yield Text("\nRecorded here", "bold")
+        said = document["recorded"].items()
+        yield Rows(
+            rows=[Row(cells=(Text(name, "cyan"),), note=Text(block(_value(value)))) for name, value in said], yields=0
+        )
 
 
 def _inside(document: Field, *, deep: bool) -> Iterator[RenderableType]:

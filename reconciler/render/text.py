@@ -25,6 +25,7 @@ from reconciler.render.safe import block, line
 from reconciler.render.status import status
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import describe, describe_epic
+from reconciler.render.withheld import withheld
 from reconciler.render.words import counted, span
 
 PIPE_WIDTH = 1000
@@ -89,7 +90,7 @@ def budget(epic: EpicPlan) -> tuple[str, str]:
 
 def troubles(epic: EpicPlan) -> dict[str, str]:
     """What is wrong with a manifest as a whole, by what it is: a reason, or a source that is silent and told by none."""
-    words = [word for word in (epic.held, epic.degraded) if word]
+    words = [word for word in (epic.held, epic.degraded, withheld(epic.spec)) if word]
     silent = ((source, why) for source, why in epic.unknown if not any(why in word.message for word in words))
     return {
         **{word.reason: f"{line(epic.name)}: {word.reason}: {line(word.message)}" for word in words},
@@ -140,13 +141,16 @@ def _epic(epic: EpicPlan) -> Iterator[RenderableType]:
     if epic.converged:
         heading.append("  converged", "green")
     yield heading
-    if trouble := [_trouble(word) for word in (epic.held, epic.degraded) if word]:
+    if trouble := [_trouble(word) for word in (epic.held, epic.degraded, withheld(epic.spec)) if word]:
         yield Rows(rows=trouble, yields=0)
     # A held manifest has said above why all of its tasks wait.
     waiting = [] if epic.held else list(_together(epic))
     rows = [*map(_action, epic.actions), *waiting, *(_silent(*source) for source in epic.unknown)]
     if rows:
         yield Rows(rows=rows, yields=1, note_least=36)
+    if (paths := epic.spec.merge.protected_paths) and not epic.held:
+        needing = ", ".join(map(line, paths))
+        yield Rows(rows=[Row(cells=(Text("protected", "dim"),), note=Text(needing, "dim"))], yields=0)
     yield Text()
 
 

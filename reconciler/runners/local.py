@@ -42,7 +42,8 @@ class LocalRunner:
     `state` is our folder in the repository, `environ` the caller's environment, `program` the folder that holds the
     `reconcile` program. `bound` gives the number of agents that a recorded manifest allows at this moment, None where
     none is recorded. `always` is what every run gets, whatever its name looks like. `agents` read what runs print; what
-    they made of it is kept beside the run, unless `keep` is False.
+    they made of it is kept beside the run, unless `keep` is False. `begins` is called before a run starts and once more
+    when it is there: what people say while it starts is not to be missed.
 
     Who ends what: a shim ends everything of its run. What outlives a shim that was killed is reported as ENDING (an
     agent that is at work within its time limit: as RUNNING). It ends when `stop` is called for it, or, where the run left
@@ -63,10 +64,11 @@ class LocalRunner:
         agents: Mapping[str, Agent] | None = None,
         *,
         keep: bool = True,
+        begins: Callable[[], None] = lambda: None,
     ) -> None:
         # One spelling for everybody: the path of its folder is what a run's processes are found by.
         state = state.resolve()
-        self._environ, self._program, self._bound = dict(environ), program, bound
+        self._environ, self._program, self._bound, self._begins = dict(environ), program, bound, begins
         self._always: Mapping[str, str] = {} if always is None else always
         self._locks = Locks(state / "locks")
         self._folders = Folders(state / "runs")
@@ -174,6 +176,7 @@ class LocalRunner:
         try:
             with ExitStack() as ours:
                 locks = self._take(spec, ours)
+                self._begins()
                 folder = self._folders.reserve(spec)
                 shell.start_detached(
                     [sys.executable, "-I", "-S", os.path.realpath(supervisor.__file__), str(folder), *map(str, locks)],
@@ -182,6 +185,7 @@ class LocalRunner:
                     pass_fds=[fd for fd in locks if fd >= 0],
                 )
             self._wait_until_recorded(spec.id)
+            self._begins()
         except OSError as error:
             raise TemporaryError(f"{spec.id} can't be started: {error}", delay=30.0) from error
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -96,6 +97,29 @@ def test_computing_a_candidate_writes_nothing_to_the_repository(repo: GitRepo, f
     merged(forge, base, head)
 
     assert everything_in(repo.common) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "other"),
+    [
+        ({"scripts": {"test": "sh a"}}, {"scripts": {"test": "true"}}, True),
+        ({"scripts": {"test": "sh a"}}, {"scripts": {"test": "sh a"}, "dependencies": {"x": "1"}}, False),
+        (None, {"scripts": {"test": "true"}}, True),
+        (None, {"name": "x"}, False),
+        ({"scripts": {"test": "sh a"}}, "not JSON", True),
+        ("[1]", "[2]", True),
+    ],
+)
+def test_of_a_package_json_it_is_told_whether_its_scripts_are_others(
+    repo: GitRepo, forge: LocalForge, before: object, after: object, other: bool
+) -> None:
+    def written(said: object) -> str:
+        return said if isinstance(said, str) else json.dumps(said)
+
+    base = repo.commit({"web/package.json": written(before)}) if before else repo.head()
+    head = repo.branch(BRANCH, {"web/package.json": written(after), "more": "more\n"})
+
+    assert merged(forge, base, head).scripts == ({"web/package.json"} if other else frozenset())
 
 
 def test_a_conflict_names_its_paths(repo: GitRepo, forge: LocalForge) -> None:

@@ -221,6 +221,27 @@ def test_an_agent_cannot_approve_itself(place: Place) -> None:
     assert place.git("show", "main:said") == "said 1\n"
 
 
+def test_an_agent_that_rewrites_the_watched_manifest_lands_nothing_unchecked(place: Place) -> None:
+    checks = {"checks": ["test ! -e RED"], "protectedPaths": []}
+    agent = f"""touch RED; {AGENT}; sed -i 's/test ! -e RED/exit 0/; s/maxAgents: 1/maxAgents: 9/' ../../epic.yaml"""
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        agent={"argv": ["sh", "-c", agent], "maxAttempts": 1},
+        mergePolicy=checks,
+        maxAgents=1,
+    )
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done", code=3)
+    place.reconcile("watch", "-f", str(manifest), "--until-done", code=3)
+
+    assert place.git("ls-tree", "--name-only", "main").split() == ["README"]
+    said = place.reconcile("status")
+    assert "mergePolicy.checks" in said and "test ! -e RED" in said and "maxAgents: 1 -> 9" in said
+    assert f"reconcile apply -f {manifest}" in said
+    place.reconcile("apply", "-f", str(manifest), code=None)
+    assert "LooseningWithheld" not in place.reconcile("status")
+
+
 def test_the_five_task_example_works_as_its_readme_says(place: Place) -> None:
     site = place.root.parent / "site"
     subprocess.run(("cp", "-R", f"{EXAMPLES}/five-tasks/.", site), check=True)

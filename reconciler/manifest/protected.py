@@ -1,0 +1,116 @@
+"""Which files decide whether a check passes: those that its command line names, and those its tools read recipes from.
+
+Read off the words of the command, as a shell would split them; no shell is asked, so that what a variable or a
+substitution stands for is not known here. `folder` is asked which paths are folders: what is below them is the work.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+IsFolder = Callable[[str], bool]
+
+# Where programs look for the recipes that their arguments name. `#scripts` is the part of a package.json that is read.
+_JUST = ("justfile", "Justfile", ".justfile", "**/*.just")
+_MAKE = ("Makefile", "makefile", "GNUmakefile", "**/*.mk")
+_NPM = ("package.json#scripts", ".npmrc")
+_RECIPES = {
+    "just": _JUST,
+    **dict.fromkeys(("make", "gmake"), _MAKE),
+    **dict.fromkeys(("npm", "npx", "pnpm", "yarn", "bun"), _NPM),
+    "tox": ("tox.ini",),
+    "nox": ("noxfile.py",),
+    "task": ("Taskfile.yml", "Taskfile.yaml"),
+    "rake": ("Rakefile",),
+    "pre-commit": (".pre-commit-config.yaml",),
+}
+_RUNS_A_FILE = re.compile(r"(ba|da|z|k|fi)?sh|python[0-9.]*|node|deno|bun|ruby|perl|php|lua|source|\.")
+_TAKES_A_FILE = {"just": ("-f", "--justfile"), "make": ("-f", "--file", "--makefile"), "gmake": ("-f", "--file")}
+_TAKES_A_FOLDER = ("-C", "--directory", "--prefix", "--cwd")
+_ONLY_LOOKS = frozenset(("test", "[", "[[", "grep", "egrep", "rg", "echo", "printf", "ls", "cat", "stat", "wc", "find"))
+_SETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_UNKNOWN_HERE = re.compile(r"[$`~\0\n]|://|\.\.\.")
+_DEEPEST = 3
+
+
+def derived(checks: Iterable[str], folder: IsFolder) -> tuple[str, ...]:
+    """The paths that these commands rest on, as `protectedPaths` writes them, each once.
+
+    >>> derived(["sh ci/check.sh && make lint", "npm test"], lambda path: False)
+    ('ci/check.sh', 'Makefile', 'makefile', 'GNUmakefile', '**/*.mk', 'package.json#scripts', '.npmrc')
+    """
+    found = (path for check in checks for path in _of_line(check, ".", 0))
+    return tuple(dict.fromkeys(path for path in found if not folder(path)))
+
+
+def _of_line(text: str, at: str, depth: int) -> Iterator[str]:
+    for words in _commands(text):
+        if words[0] == "cd" and len(words) > 1:
+            at = posixpath.join(at, words[1])
+        else:
+            yield from _of_command(words, at, depth)
+
+
+def _commands(text: str) -> Iterator[list[str]]:
+    """The commands of a line, each as its words, without the variables set for it."""
+    reader = shlex.shlex(text, posix=True, punctuation_chars=True)
+    reader.whitespace_split, reader.commenters = True, "#"
+    try:
+        words = list(reader)
+    except ValueError:
+        words = text.split()
+    command: list[str] = []
+    for word in (*words, ";"):
+        if not set(word) <= set("();<>|&{}!") or not word:
+            if command or not _SETS.match(word):
+                command.append(word)
+        elif command:
+            yield command
+            command = []
+
+
+def _of_command(words: Sequence[str], at: str, depth: int) -> Iterator[str]:
+    program = ""
+    if words[0] in _ONLY_LOOKS:
+        return  # what it names is the work, not what judges it
+    for n, word in enumerate(words):
+        before = words[n - 1] if n else ""
+        option, _, said = word.partition("=") if word.startswith("-") else ("", "", word)
+        if before in _TAKES_A_FOLDER and not option:
+            continue
+        if " " in said and depth < _DEEPEST:
+            yield from _of_line(said, at, depth + 1)
+        elif said and not (option and not said):
+            named = posixpath.basename(said)
+            if named in _RECIPES and not option:
+                program, at = named, _folder_of(words[n:], at)
+                yield from filter(None, (_inside(at, path) for path in _RECIPES[named]))
+            # The file that a program runs needs no ending; a word with one is a file wherever it stands.
+            run = _RUNS_A_FILE.fullmatch(posixpath.basename(before)) and not option
+            taken = before in _TAKES_A_FILE.get(program, ())
+            if (run or taken or _looks_like_a_file(said)) and (path := _inside(at, said)):
+                yield path
+
+
+def _folder_of(words: Sequence[str], at: str) -> str:
+    """Where a command looks for its recipes."""
+    for n, word in enumerate(words):
+        option, given, said = word.partition("=")
+        if option in _TAKES_A_FOLDER:
+            return posixpath.join(at, said if given else "".join(words[n + 1 : n + 2]))
+    return at
+
+
+def _looks_like_a_file(word: str) -> bool:
+    return "/" in word or bool(re.search(r"[^.]\.[A-Za-z][A-Za-z0-9]*\Z", word))
+
+
+def _inside(at: str, path: str) -> str | None:
+    """A path as the repository names it; None for what is outside of it, or known to a shell only."""
+    joined = posixpath.normpath(posixpath.join(at, path))
+    if _UNKNOWN_HERE.search(path) or joined.startswith(("/", "../")) or joined in (".", ".."):
+        return None
+    return joined

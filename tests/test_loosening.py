@@ -1,0 +1,325 @@
+"""What a file that agents can write to asks for: what allows less is taken at once, what allows more only from a person."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.manifest import Recorded, form
+from reconciler.manifest.protected import derived
+from reconciler.model.desired import (
+    AgentKind,
+    AgentSpec,
+    Budget,
+    EpicSpec,
+    ForgeKind,
+    InlineTask,
+    Loosening,
+    MergeMethod,
+    MergeMode,
+    MergePolicy,
+    NoChecks,
+    OnConflict,
+    Override,
+    Prune,
+    Review,
+    TrackerKind,
+    WorktreeSpec,
+)
+from reconciler.model.names import TaskId
+from reconciler.render.withheld import change
+
+# By field: a value, one that allows more (none: no change does), one that allows no more (none: every change does).
+NONE = object()
+CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
+    "epic": (TaskId("a-1"), NONE, TaskId("a-2")),
+    "tasks": ((), NONE, (InlineTask(key="a", title="A"),)),
+    "repository": ("/srv/shop", "/srv/other", NONE),
+    "base": ("main", "side", NONE),
+    "suspend": (True, False, NONE),
+    "maxAgents": (4, 5, 3),
+    "tracker": (TrackerKind.JSONL, TrackerKind.BEADS, NONE),
+    "forge": (ForgeKind.LOCAL, ForgeKind.GITHUB, NONE),
+    "agent.kind": (AgentKind.CLAUDE, AgentKind.CODEX, NONE),
+    "agent.argv": (("a",), ("a", "--all"), NONE),
+    "agent.model": ("small", "large", NONE),
+    "agent.overrides": ((), (Override(labels=("ui",), model="large"),), NONE),
+    "agent.prompt": (None, "/srv/shop/p.md", NONE),
+    "agent.env": ({"A": "1"}, {"A": "2"}, NONE),
+    "agent.passEnv": (("A",), ("A", "B"), ()),
+    "agent.timeout": (60.0, 61.0, 59.0),
+    "agent.stuckAfter": (60.0, 0.0, 59.0),
+    "agent.maxAttempts": (3, 4, 2),
+    "agent.backoff.initial": (10.0, NONE, 1.0),
+    "agent.backoff.max": (10.0, NONE, 1.0),
+    "agent.opensPullRequest": (False, True, NONE),
+    "worktrees.root": ("/srv/trees", "/srv/others", NONE),
+    "worktrees.copy": ((".env",), (".env", ".npmrc"), ()),
+    "worktrees.setup": (("npm ci",), (), NONE),
+    "worktrees.sparse": (("src",), NONE, ()),
+    "mergePolicy.mode": (MergeMode.MANUAL, MergeMode.AUTO, NONE),
+    "mergePolicy.method": (MergeMethod.SQUASH, NONE, MergeMethod.REBASE),
+    "mergePolicy.checks": (("make a",), ("true", "make a"), ("make a", "make b")),
+    "mergePolicy.requiredChecks": (("build",), (), ("build", "test")),
+    "mergePolicy.timeout": (60.0, NONE, 90.0),
+    "mergePolicy.noChecks": (NoChecks.AUTO, NoChecks.ALLOW, NoChecks.BLOCK),
+    "mergePolicy.protectedPaths": (("a", "b"), ("b",), ("b", "a", "c")),
+    "mergePolicy.review": (Review.HUMAN, Review.NONE, NONE),
+    "mergePolicy.push": (False, True, NONE),
+    "mergePolicy.queue.parallel": (1, NONE, 2),
+    "mergePolicy.onConflict": (OnConflict.BLOCK, OnConflict.AGENT, NONE),
+    "mergePolicy.deleteBranch": (False, NONE, True),
+    "budget.usd": (5.0, None, 4.0),
+    "budget.usdPerTask": (5.0, 6.0, 4.0),
+    "budget.tokens": (5, 6, 4),
+    "budget.warnAt": (0.5, NONE, 0.9),
+    "prune.worktrees": (False, NONE, True),
+    "prune.branches": (False, NONE, True),
+    "prune.orphans": (False, True, NONE),
+}
+_CODE = {
+    "maxAgents": "max_agents",
+    "passEnv": "pass_env",
+    "timeout": "timeout_s",
+    "stuckAfter": "stuck_after_s",
+    "maxAttempts": "max_attempts",
+    "backoff.initial": "backoff_initial_s",
+    "backoff.max": "backoff_max_s",
+    "opensPullRequest": "opens_pull_request",
+    "requiredChecks": "required_checks",
+    "noChecks": "no_checks",
+    "protectedPaths": "protected_paths",
+    "queue.parallel": "parallel",
+    "onConflict": "on_conflict",
+    "deleteBranch": "delete_branch",
+    "usdPerTask": "usd_per_task",
+    "warnAt": "warn_at",
+    "mergePolicy": "merge",
+}
+BUSY, IDLE = (lambda: False), (lambda: True)
+
+
+def with_(field: str, value: Any) -> EpicSpec:
+    trees = WorktreeSpec(root="/srv/trees")
+    spec = EpicSpec(name="x", repository="/srv/shop", source="/srv/shop/x.yaml", worktrees=trees)
+    outer, _, inner = field.partition(".")
+    outer = _CODE.get(outer, outer)
+    if inner and is_dataclass(getattr(spec, outer)):
+        value = replace(getattr(spec, outer), **{_CODE.get(inner, inner): value})
+    return replace(spec, **{outer: value})
+
+
+# --- which changes loosen ------------------------------------------------------------------------------------
+
+
+def test_every_field_of_a_manifest_says_which_changes_of_it_loosen() -> None:
+    nested = {"agent": AgentSpec, "worktrees": WorktreeSpec, "merge": MergePolicy, "budget": Budget, "prune": Prune}
+    beside = {"name", "generation", "recorded_at", "source", "invalid", "withheld", "applied"}
+    known = {_CODE.get(field, field) for field in CHANGES if "." not in field}
+    for outer, kind in nested.items():
+        inner = {
+            field.partition(".")[2]
+            for field in CHANGES
+            if _CODE.get(field.partition(".")[0], field.partition(".")[0]) == outer
+        }
+        assert {_CODE.get(field, field) for field in inner} == {field.name for field in fields(kind)}, outer
+    assert known == {field.name for field in fields(EpicSpec)} - nested.keys() - beside
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_what_allows_more_loosens_and_what_does_not_does_not(field: str) -> None:
+    value, looser, no_looser = CHANGES[field]
+    before = with_(field, value)
+    if looser is not NONE:
+        after = with_(field, looser)
+        assert [each.field for each in form.loosened(before, after)] == [field]
+        assert form.tightened(before, after) == before
+    if no_looser is not NONE:
+        after = with_(field, no_looser)
+        assert form.loosened(before, after) == ()
+        assert form.tightened(before, after) == after
+
+
+# --- what is taken from a watched file ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Recorded:
+    return Recorded(tmp_path / "reconcile")
+
+
+STRICT = with_("mergePolicy.checks", ("make check",))
+LOOSE = replace(with_("mergePolicy.checks", ("true",)), max_agents=2)  # in one field; in another it allows less
+
+
+def only(kept: Recorded) -> EpicSpec:
+    (spec,) = kept.load().epics
+    return spec
+
+
+def test_before_any_run_a_file_is_taken_as_it_is(kept: Recorded) -> None:
+    kept.record(STRICT)
+    kept.trust(["x"], IDLE)
+
+    assert kept.follow([LOOSE], IDLE) == {}
+
+    assert only(kept).merge.checks == ("true",)
+    assert only(kept).withheld == ()
+
+
+def test_once_a_run_has_existed_what_loosens_is_withheld_and_the_rest_is_taken(kept: Recorded) -> None:
+    kept.record(STRICT)
+    kept.trust(["x"], IDLE)
+    kept.distrust()
+
+    kept.follow([LOOSE], IDLE)
+
+    spec = only(kept)
+    assert (spec.merge.checks, spec.max_agents, spec.generation) == (("make check",), 2, 2)
+    assert spec.withheld == (Loosening(field="mergePolicy.checks", old=["make check"], new=["true"]),)
+
+
+def test_what_is_withheld_is_known_to_whoever_starts_next_until_the_file_asks_for_it_no_more(
+    kept: Recorded, tmp_path: Path
+) -> None:
+    kept.record(STRICT)
+    kept.follow([LOOSE], IDLE)
+
+    assert only(Recorded(tmp_path / "reconcile")).withheld
+    kept.follow([replace(STRICT, max_agents=2)], IDLE)
+    assert not only(kept).withheld
+
+
+def test_applying_takes_what_was_withheld(kept: Recorded) -> None:
+    kept.record(STRICT)
+    kept.follow([LOOSE], IDLE)
+
+    kept.record(LOOSE)
+
+    assert only(kept).merge.checks == ("true",)
+    assert not only(kept).withheld
+
+
+def test_a_run_that_lives_while_a_manifest_is_applied_has_existed_since(kept: Recorded) -> None:
+    kept.record(STRICT)
+    kept.trust(["x"], BUSY)
+
+    kept.follow([LOOSE], IDLE)
+
+    assert only(kept).withheld
+
+
+def test_a_run_that_starts_while_a_manifest_is_applied_has_existed_since(kept: Recorded) -> None:
+    answers = iter((True, False))
+    kept.record(STRICT)
+    kept.trust(["x"], lambda: next(answers))
+
+    kept.follow([LOOSE], IDLE)
+
+    assert only(kept).withheld
+
+
+def test_an_agent_of_one_manifest_loosens_no_other(kept: Recorded) -> None:
+    kept.record(STRICT)
+    kept.record(replace(STRICT, name="y"))
+    kept.trust(["x", "y"], IDLE)
+    kept.distrust()
+
+    kept.follow([replace(LOOSE, name="y")], IDLE)
+
+    assert [spec.merge.checks for spec in kept.load().epics] == [("make check",), ("make check",)]
+
+
+def test_a_manifest_recorded_before_there_was_such_a_rule_is_loosened_by_a_person_only(kept: Recorded) -> None:
+    kept.record(STRICT)
+
+    kept.follow([LOOSE], IDLE)
+
+    assert only(kept).withheld
+
+
+def test_a_manifest_that_is_new_in_a_file_that_agents_could_write_is_not_recorded(kept: Recorded) -> None:
+    kept.record(STRICT)
+    kept.distrust()
+
+    refused = kept.follow([STRICT, replace(LOOSE, name="a")], IDLE)
+
+    assert list(refused) == ["a"]
+    assert [each.field for each in only(kept).withheld] == ["manifest a"]
+
+
+def test_a_manifest_in_a_file_of_its_own_is_recorded_by_whoever_watches_it(kept: Recorded) -> None:
+    kept.record(STRICT)
+
+    assert kept.follow([replace(LOOSE, name="a", source="/srv/shop/a.yaml")], IDLE) == {}
+
+    assert len(kept.load().epics) == 2
+
+
+def test_a_damaged_record_is_not_replaced_by_a_file_that_agents_could_write(kept: Recorded, tmp_path: Path) -> None:
+    kept.record(STRICT)
+    (tmp_path / "reconcile/manifests/x.yaml").write_text("generation: 1\n")
+
+    assert list(kept.follow([LOOSE], IDLE)) == ["x"]
+
+    assert list(kept.load().problems) == ["x"]
+
+
+def test_a_manifest_that_is_suspended_by_hand_still_says_what_is_withheld(kept: Recorded) -> None:
+    kept.record(replace(STRICT, suspend=True))
+    kept.follow([LOOSE], IDLE)
+    assert [each.field for each in only(kept).withheld] == ["suspend", "mergePolicy.checks"]
+
+    kept.change("x", lambda spec: replace(spec, suspend=False))
+
+    assert [each.field for each in only(kept).withheld] == ["mergePolicy.checks"]
+
+
+def test_a_manifest_that_is_deleted_leaves_nothing(kept: Recorded, tmp_path: Path) -> None:
+    kept.record(STRICT)
+    kept.trust(["x"], IDLE)
+    kept.follow([LOOSE], IDLE)
+
+    kept.delete("x")
+
+    assert list((tmp_path / "reconcile/manifests").iterdir()) == []
+
+
+def test_what_agents_are_given_in_variables_is_not_said() -> None:
+    said = change(Loosening(field="agent.env", old={}, new={"A_KEY": "geheim"}))
+
+    assert "A_KEY" in said and "geheim" not in said
+
+
+# --- what checks rest on -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check", "paths"),
+    [
+        ("sh check.sh", ["check.sh"]),
+        ("./check", ["check"]),
+        ("bash ci/check all", ["ci/check"]),
+        ("sh -eu scripts/check all", ["scripts/check"]),
+        ("FOO=1 python3 tools/check.py --config=cfg.toml", ["tools/check.py", "cfg.toml"]),
+        ("bash -c 'sh ci/x.sh; true'", ["ci/x.sh"]),
+        ("cd web && ./x", ["web/x"]),
+        ("just check", ["justfile", "Justfile", ".justfile", "**/*.just"]),
+        ("just -f ci/rules check", ["justfile", "Justfile", ".justfile", "**/*.just", "ci/rules"]),
+        ("make -C sub lint", ["sub/Makefile", "sub/makefile", "sub/GNUmakefile", "sub/**/*.mk"]),
+        ("cd web && npm run test", ["web/package.json#scripts", "web/.npmrc"]),
+        ("python -m pytest tests/unit -q", []),
+        ("test -e done.txt", []),
+        ("! grep -rq FIXME src/a.txt", []),
+        ("cargo test", []),
+        ('sh "$CHECK"', []),
+        ("sh ../outside.sh", []),
+        ("sh /usr/bin/check.sh", []),
+        ("curl https://a.example/x.sh", []),
+        ('sh "unclosed.sh', ['"unclosed.sh']),
+    ],
+)
+def test_what_a_check_is_decided_by_is_derived_from_its_words(check: str, paths: list[str]) -> None:
+    assert list(derived([check], lambda path: path == "tests/unit")) == paths
