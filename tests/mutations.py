@@ -393,6 +393,27 @@ BREAKS = (
         "tests/adapters/test_repository.py",
     ),
     Break(
+        "what others write into a bead while we write is taken back",
+        "reconciler/trackers/beads/writing.py",
+        "        self.aims[id] = aim = _over(before or self.fresh[id], self.wanted[id], now, fresh=before is None)\n",
+        "        self.aims[id] = aim = self.wanted[id]\n",
+        "tests/adapters/test_beads.py",
+    ),
+    Break(
+        "what somebody else claimed is claimed over",
+        "reconciler/trackers/beads/commands.py",
+        '    return frozenset({"status", "assignee"}) if names & {"status", "assignee"} else frozenset()\n',
+        "    return frozenset()\n",
+        "tests/adapters/test_beads.py",
+    ),
+    Break(
+        "what a person made it wait for lands behind it",
+        "reconciler/planning/actions/land.py",
+        "        if waiting := _blocked(job) or _by_hand(job, pull) or",
+        "        if waiting := _by_hand(job, pull) or",
+        "tests/test_plans.py",
+    ),
+    Break(
         "a manifest that an agent rewrote is obeyed",
         "reconciler/manifest/recorded.py",
         "                wanted = spec if before is None or free else form.tightened(before, spec)\n",

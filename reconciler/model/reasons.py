@@ -25,6 +25,7 @@ class Reason(StrEnum):
     ASSIGNED_ELSEWHERE = "AssignedElsewhere"
     OWNED_BY = "OwnedBy"
     UNUSABLE_ID = "UnusableId"
+    TASK_GONE = "TaskGone"
     # An agent at work, and how its work ended
     AGENT_RUNNING = "AgentRunning"
     AGENT_FAILED = "AgentFailed"
@@ -72,6 +73,7 @@ NEEDS_A_PERSON = frozenset(
         Reason.TAKEN,
         Reason.ASSIGNED_ELSEWHERE,
         Reason.UNUSABLE_ID,
+        Reason.TASK_GONE,
         Reason.SUSPENDED,
         Reason.AGENT_BROKEN,
         Reason.AGENT_UNAVAILABLE,

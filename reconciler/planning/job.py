@@ -509,6 +509,8 @@ class Job:
 
 def left_over(task: Task) -> frozenset[str]:
     """The labels of ours that say nothing any more of a closed task. That of its landing stays, with its number."""
+    if task.status == "tombstone":
+        return frozenset()  # it was deleted: nobody can write to it any more
     if MERGED in task.labels:
         return task.labels & (OURS - {MERGED})
     return frozenset(label for label in task.labels if label in OURS or label.startswith("pr:"))

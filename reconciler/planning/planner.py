@@ -9,7 +9,7 @@ from itertools import chain
 
 from reconciler.model.desired import Desired, EpicSpec, MergeMode
 from reconciler.model.names import TaskId, check_subject
-from reconciler.model.observed import Base, Observed, Rules, Run, StopWhy, Unknown, Unsure
+from reconciler.model.observed import Base, Observed, PullRequest, PullState, Rules, Run, StopWhy, Unknown, Unsure
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions import (
@@ -296,18 +296,26 @@ def _resting(action: Action, observed: Observed) -> Waiting | None:
 
 
 def _without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]:
-    """Agents whose task is no longer in the tracker: nobody said that they are to end, and they hold a slot."""
+    """What was begun for tasks that are no longer in the tracker: nobody said that it is to end, so it is only said."""
     if isinstance(observed.runs, Unknown) or isinstance(observed.tasks, Unknown):
         return {}
-    gone = {task for task in observed.runs if task not in observed.tasks}
-    return {
-        run.task: Waiting(
-            Reason.AGENT_RUNNING, f"its agent runs, but the task is gone; 'reconcile stop {run.task}' ends it"
-        )
-        for task in sorted(gone)
-        for run in observed.runs[task]
-        if run.alive and run.manifest == spec.name
-    }
+    found: dict[TaskId, Waiting] = {}
+    for task in sorted(observed.runs.keys() - observed.tasks.keys()):
+        runs = observed.runs[task]
+        if any(run.alive and run.manifest == spec.name for run in runs):
+            said = f"its agent runs, but the task is gone; 'reconcile stop {task}' ends it"
+            found[task] = Waiting(Reason.AGENT_RUNNING, said)
+        elif runs and runs[-1].manifest == spec.name and (pull := _still_open(task, observed)):
+            said = f"#{pull.number} is open, but the task is gone; 'reconcile reject {task} --close -m TEXT' closes it"
+            found[task] = Waiting(Reason.TASK_GONE, said)
+    return found
+
+
+def _still_open(task: TaskId, observed: Observed) -> PullRequest | None:
+    if isinstance(observed.pull_requests, Unknown):
+        return None
+    pull = observed.pull_requests.get(task)
+    return pull if pull and pull.state is PullState.OPEN else None
 
 
 def _phase(job: Job) -> SetPhase | None:

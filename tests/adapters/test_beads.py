@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from databases import Database, database
 from waiting import until
 
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
@@ -281,7 +283,7 @@ SAYS_SO = f"""test $first = update && {{ echo '{json.dumps([record()])}'; exit; 
 
 def storing(*records: dict[str, object]) -> str:
     """Shell that makes these the store."""
-    return f"echo '{json.dumps(list(records))}' > $store"
+    return f"printf %s '{json.dumps(list(records))}' > $store"
 
 
 def test_a_write_that_got_lost_is_written_again(fake: Fake) -> None:
@@ -317,6 +319,72 @@ def test_a_guard_that_did_not_hold_is_to_be_looked_at_again(fake: Fake) -> None:
 
     assert isinstance(answer, ChangedError)
     assert "--if-status=open --if-assignee=" in fake.calls("update")[0]
+
+
+MEANWHILE = {
+    "notes": {"notes": "theirs"},
+    "description": {"description": "theirs"},
+    "title": {"title": "theirs"},
+    "acceptance": {"acceptance_criteria": "theirs"},
+    "priority": {"priority": 4},
+    "a label more": {"labels": ["mine", "person", "phase:pr_created"]},
+    "a label less": {"labels": ["phase:pr_created"]},
+    "a dependency": {"dependencies": [{"issue_id": "x-1", "depends_on_id": "x-2", "type": "blocks"}]},
+}
+
+
+@pytest.mark.parametrize("kind", MEANWHILE)
+def test_what_others_write_while_we_write_stays(fake: Fake, kind: str) -> None:
+    fake.holds(record(labels=["mine"]), record("x-2"))
+    ours = record(labels=["mine", "phase:pr_created"])
+    now = ours | MEANWHILE[kind]
+    fake.does(f"test $first = update && {{ {storing(now, record('x-2'))}; echo '{json.dumps([now])}'; exit; }}")
+
+    answers = fake.tracker().write([change(add_labels=frozenset({"phase:pr_created"}))])
+
+    assert answers == [None]
+    assert len(fake.calls("update")) == 1 and fake.calls("dep") == []
+
+
+def test_what_got_lost_is_written_over_what_others_wrote_meanwhile(fake: Fake) -> None:
+    theirs, both = record(notes="theirs"), record(notes="theirs\nours")
+    fake.does(
+        f"test $first = update && {{ if once lost; then {storing(theirs)}; else {storing(both)}; fi; echo '[{json.dumps(record())}]'; exit; }}"
+    )
+
+    assert fake.tracker().write([change(note="ours")]) == [None]
+
+    assert "--append-notes=ours" in fake.calls("update")[1]
+
+
+def test_the_same_field_that_somebody_else_wrote_meanwhile_is_to_be_looked_at_again(fake: Fake) -> None:
+    theirs = record(title="theirs")
+    fake.does(f"test $first = update && {{ {storing(theirs)}; echo '{json.dumps([theirs])}'; exit; }}")
+
+    (answer,) = fake.tracker().write([change(title="ours")])
+
+    assert isinstance(answer, ChangedError)
+
+
+def test_a_task_that_is_deleted_while_we_write_is_not_made_again(fake: Fake) -> None:
+    fake.holds(record(), record("x-2"))
+    fake.does(f"test $first = update && {{ {storing(record('x-2'))}; echo '[]'; exit; }}")
+
+    (answer,) = fake.tracker().write([change(add_labels=frozenset({"l"}))])
+
+    assert isinstance(answer, ChangedError)
+    assert fake.calls("create") == []
+
+
+@pytest.mark.parametrize(("version", "option"), [("1.0.5", "--claim"), ("1.3.0", "--status=")])
+def test_a_claim_is_one_where_there_are_no_guards(fake: Fake, version: str, option: str) -> None:
+    fake.does(SAYS_SO, version=version)
+    nobodys = {"expect_status": frozenset({"open"}), "expect_assignee": frozenset({""})}
+
+    fake.tracker().write([change(**nobodys, status="in_progress", assignee="reconcile@test")])
+
+    assert option in fake.calls("update")[0]
+    assert ("--claim" in fake.calls("update")[0]) == (option == "--claim")
 
 
 def test_tasks_that_change_alike_share_one_command(fake: Fake) -> None:
@@ -492,3 +560,68 @@ def test_a_task_is_made_with_all_that_it_waits_for(fake: Fake) -> None:
 
     assert isinstance(answer, PermanentError)
     assert fake.calls("create") == []
+
+
+# --- beside other people, with the real program ---------------------------------------------------------------
+
+REAL = [pytest.param("bd-sqlite"), pytest.param("bd", marks=pytest.mark.slow)]
+
+
+def meanwhile(base: Database, folder: Path, *commands: str) -> BeadsTracker:
+    """A tracker, and somebody who runs these just before its first update."""
+    (folder / "bin").mkdir()
+    real = shutil.which("bd", path=base.env["PATH"])
+    path = folder / "bin" / "bd"
+    theirs = "\n".join(f"    {real} --actor=bob {command} >> {folder}/theirs 2>&1" for command in commands)
+    path.write_text(
+        f'#!/bin/sh\nif [ "$1" = update ] && mkdir {folder}/once 2>/dev/null; then\n{theirs}\nfi\nexec {real} "$@"\n'
+    )
+    path.chmod(0o755)
+    return base.tracker({**base.env, "PATH": f"{folder}/bin:{base.env['PATH']}"})
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_a_person_writes_with_bd_while_we_write_stays(name: str, tmp_path: Path) -> None:
+    base = database(tmp_path / "project", name)
+    kinds = ("notes", "description", "title", "acceptance", "priority", "more", "less", "dep", "free")
+    ids = {kind: base.make(kind, "--labels=mine", "--priority=1") for kind in (*kinds, "other")}
+    base.bd("dep", "add", ids["free"], ids["other"])
+    texts = [f"update {ids[kind]} --{kind}=theirs" for kind in ("notes", "description", "title", "acceptance")]
+    others = (
+        f"update {ids['priority']} --priority=4",
+        f"update {ids['more']} --add-label=person",
+        f"update {ids['less']} --remove-label=mine",
+        f"dep add {ids['dep']} {ids['other']}",
+        f"dep remove {ids['free']} {ids['other']}",
+    )
+    tracker = meanwhile(base, tmp_path, *texts, *others)
+
+    label = frozenset({"phase:pr_created"})
+    answers = tracker.write([Change(task=TaskId(ids[kind]), add_labels=label) for kind in kinds])
+
+    found = {kind: tracker.tasks()[TaskId(id)] for kind, id in ids.items()}
+    assert answers == [None] * len(kinds)
+    assert all(label <= found[kind].labels for kind in kinds)
+    assert {getattr(found[kind], kind) for kind in ("notes", "description", "title", "acceptance")} == {"theirs"}
+    assert (found["priority"].priority, found["dep"].blockers, found["free"].blockers) == (
+        4,
+        (TaskId(ids["other"]),),
+        (),
+    )
+    assert "person" in found["more"].labels
+    assert "mine" not in found["less"].labels
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_somebody_else_claims_while_we_claim_is_theirs(name: str, tmp_path: Path) -> None:
+    base = database(tmp_path / "project", name)
+    theirs, ours = TaskId(base.make("theirs")), TaskId(base.make("ours"))
+    tracker = meanwhile(base, tmp_path, f"update {theirs} --claim")
+
+    nobodys = {"expect_status": frozenset({"open"}), "expect_assignee": frozenset({"", "reconcile@test"})}
+    claims = [Change(task=id, status="in_progress", assignee="reconcile@test", **nobodys) for id in (theirs, ours)]
+    refused, claimed = tracker.write(claims)
+
+    assert isinstance(refused, ChangedError)
+    assert claimed is None
+    assert (tracker.tasks()[theirs].assignee, tracker.tasks()[ours].assignee) == ("bob", "reconcile@test")

@@ -130,7 +130,7 @@ class Land(Action):
         pull, candidate = job.open_pull, job.candidate
         if pull is None or not isinstance(candidate, Candidate) or job.check_state is not CheckState.PASSED:
             return None
-        if waiting := _by_hand(job, pull) or _withheld(job, pull) or _obstacle(job, candidate):
+        if waiting := _blocked(job) or _by_hand(job, pull) or _withheld(job, pull) or _obstacle(job, candidate):
             return waiting
         return cls(
             manifest=job.spec.name,
@@ -169,6 +169,12 @@ def _by_chance(pull: PullRequest) -> str:
     """What stays in the log of checks that fail now and then."""
     flaky = ", ".join(pull.rerun.names) if pull.rerun else ""
     return f"; flaky: {flaky} passed only when it was run again" if flaky else ""
+
+
+def _blocked(job: Job) -> Waiting | None:
+    """A dependency that somebody added while the work was under way: what it waits for is to be there first."""
+    by = ", ".join(job.blocked_by)
+    return Waiting(Reason.BLOCKED, f"blocked by {by}: it lands once that is closed") if by else None
 
 
 def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:

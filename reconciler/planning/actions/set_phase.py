@@ -22,6 +22,8 @@ class SetPhase(Action):
     def due(cls, job: Job) -> SetPhase | None:
         if not job.task.labels and job.phase is None:
             return None  # most tasks: nothing was done for them yet
+        if job.task.status == "tombstone":
+            return None  # nobody can write to it any more
         if any(isinstance(source, Unknown) for source in (job.runs, job.branch, job.pull, job.landing)):
             return None
         if job.reopened:

@@ -37,11 +37,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One task on its way. `now` is None while it is not made; `guarded`: only while it is what it is `now`."""
+    """One task on its way. `now` is None while it is not made; `guarded`: only while it is what it is `now`; `claims`: it
+    is to be assigned to who runs the command."""
 
     now: Task | None
     wanted: Task
     guarded: bool = False
+    claims: bool = False
 
 
 def commands(steps: Iterable[Step], can: Callable[[Can], bool], *, together: bool = True) -> list[Command]:
@@ -59,18 +61,20 @@ def differing(now: Task | None, wanted: Task) -> frozenset[str]:
     """The names of the fields that are not as they are to be. Blanks at the ends of a text are no difference."""
     if now is None:
         return frozenset({"id"})
-    names = {name for name in _TEXTS if getattr(now, name).strip() != getattr(wanted, name).strip()}
-    names |= {name for name in _VALUES if getattr(now, name) != getattr(wanted, name)}
-    names |= {name for name in _EDGES if set(getattr(now, name)) != set(getattr(wanted, name))}
-    # Nobody said why: what bd then writes there is as good.
-    if wanted.close_reason and now.closed and now.close_reason.strip() != wanted.close_reason.strip():
-        names.add("close_reason")
-    return frozenset(names)
+    names = {name for name in TEXTS if getattr(now, name).strip() != getattr(wanted, name).strip()}
+    names |= {name for name in VALUES if getattr(now, name) != getattr(wanted, name)}
+    # Why it was closed is said with the close and never again: whoever came first has said it.
+    return frozenset(names | {name for name in SETS if set(getattr(now, name)) != set(getattr(wanted, name))})
 
 
-_TEXTS = ("title", "description", "acceptance", "notes")
-_VALUES = ("status", "priority", "assignee", "labels")
-_EDGES = ("parents", "blockers")
+def added_note(before: str, after: str) -> str:
+    """What was added to notes; all of them where it was not added at the end."""
+    return after.removeprefix(f"{before.rstrip()}\n")
+
+
+TEXTS = ("title", "description", "acceptance", "notes")
+VALUES = ("status", "priority", "assignee")
+SETS = ("labels", "parents", "blockers")
 
 
 def _commands(step: Step, can: Callable[[Can], bool]) -> list[Command]:
@@ -80,10 +84,12 @@ def _commands(step: Step, can: Callable[[Can], bool]) -> list[Command]:
         # What can't be said of a task while it is made is changed afterwards.
         now = replace(wanted, status="open", assignee="", notes="", close_reason="", closed_at=None)
     names = differing(now, wanted)
-    closing = "close_reason" in names or ("status" in names and wanted.status == "closed")
+    closing = "status" in names and wanted.status == "closed"
     if closing:
         made.append(_close(now, wanted, can))
-    options = list(_update(now, wanted, names - {"status"} if closing else names, can))
+    claim = _claims(step, names, can)
+    options = ["--claim"] if claim else []
+    options += _update(now, wanted, names - {"status"} if closing else names - claim, can)
     if options:
         made.append(Command(("update",), (wanted.id,), (*options, *_guards(step, options, can, closing))))
     for parent in sorted(set(wanted.parents) - set(now.parents)):
@@ -93,6 +99,18 @@ def _commands(step: Step, can: Callable[[Can], bool]) -> list[Command]:
     for blocker in sorted(set(now.blockers) - set(wanted.blockers)):
         made.append(Command(("dep", "remove"), (wanted.id,), (blocker,), alone=True))
     return made
+
+
+def _claims(step: Step, names: frozenset[str], can: Callable[[Can], bool]) -> frozenset[str]:
+    """The fields that a claim sets, where it is to be one: it fails where somebody else was first, if nothing else does.
+
+    With guards it is not needed; and what is claimed there is taken back from whoever does not renew it.
+    """
+    if not (step.claims and step.guarded and step.now and step.wanted.status == "in_progress") or can(Can.GUARDS):
+        return frozenset()
+    if step.now.status not in ("open", "in_progress") or step.now.assignee not in ("", step.wanted.assignee):
+        return frozenset()
+    return frozenset({"status", "assignee"}) if names & {"status", "assignee"} else frozenset()
 
 
 def _create(wanted: Task, can: Callable[[Can], bool]) -> Command:
@@ -128,7 +146,7 @@ def _update(now: Task, wanted: Task, names: frozenset[str], can: Callable[[Can],
         if name in names:
             yield f"--{name}={getattr(wanted, name)}"
     if "notes" in names:
-        added = wanted.notes.removeprefix(f"{now.notes.rstrip()}\n")
+        added = added_note(now.notes, wanted.notes)
         appended = can(Can.APPEND_NOTES) and now.notes.strip() and added != wanted.notes
         yield f"--append-notes={added}" if appended else f"--notes={wanted.notes}"
     for label in sorted(wanted.labels - now.labels):

@@ -2,14 +2,17 @@
 
 Neither an exit status nor an echo says that something is stored: a lost claim ended with 0 for years, labels got lost. So
 the tasks are read, changed in mind, the commands are run that make the difference, and the tasks are read again; what is
-still missing is tried again.
+still missing of what was asked for is tried again. What others wrote meanwhile is theirs, and stays.
+
+Where `update` takes no guards, another's claim is safe by `--claim`; a close or another status that somebody writes
+between the read and the command right after it is overwritten.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
@@ -19,11 +22,22 @@ from reconciler.model.ports import Change
 from reconciler.system.shell import Finished
 from reconciler.trackers import _records as records
 from reconciler.trackers.beads import decoding, store
-from reconciler.trackers.beads.commands import ARGUMENT_MOST, Command, Step, commands, differing
+from reconciler.trackers.beads.commands import (
+    ARGUMENT_MOST,
+    SETS,
+    TEXTS,
+    VALUES,
+    Command,
+    Step,
+    added_note,
+    commands,
+    differing,
+)
 from reconciler.trackers.beads.program import Bd
 
 ROUNDS = 3
 PAUSE_S = 0.3
+_BY_VALUE = frozenset({*TEXTS, *VALUES} - {"notes"})
 _MISMATCH = 13  # the exit status where a guard did not hold
 
 
@@ -59,6 +73,8 @@ class _Batch:
     bd: Bd
     before: Mapping[TaskId, Task]
     wanted: dict[TaskId, Task] = field(default_factory=dict)
+    aims: dict[TaskId, Task] = field(default_factory=dict)  # the same, over what others have written since
+    fresh: dict[TaskId, Task] = field(default_factory=dict)  # those that are to be made, as they are made
     guarded: set[TaskId] = field(default_factory=set)
     errors: dict[TaskId, ReconcileError] = field(default_factory=dict)
 
@@ -76,12 +92,15 @@ class _Batch:
             raise PermanentError(f"{id}: a text of it is too long for bd", hint="put what is long into a file")
         found[id] = after
         self.wanted[id] = task
+        if there is None:
+            self.fresh[id] = records.task_of(record)
         if change.expect_status is not None or change.expect_assignee is not None:
             self.guarded.add(id)
 
     def write(self) -> None:
         """Bring the store there; what can't be done is in `errors`."""
         now: Mapping[TaskId, Task] = self.before
+        self.aims = dict(self.wanted)
         pending = {id for id, task in self.wanted.items() if differing(now.get(id), task)}
         for number in range(ROUNDS):
             if not pending:
@@ -92,7 +111,7 @@ class _Batch:
             now = decoding.graph_of(r for r in store.some(self.bd, pending) if r["id"] in pending)
             pending = {id for id in pending if self._left(id, now.get(id))}
         for id in pending:
-            missing = ", ".join(sorted(differing(now.get(id), self.wanted[id])))
+            missing = ", ".join(sorted(differing(now.get(id), self.aims[id])))
             self.errors.setdefault(
                 id, TemporaryError(f"{id}: bd reports no error, and yet it has not written: {missing}", delay=30.0)
             )
@@ -100,8 +119,8 @@ class _Batch:
     def _run(self, now: Mapping[TaskId, Task], pending: set[TaskId], *, together: bool) -> None:
         # In the order of the changes: what is made first is the older one.
         steps = [
-            Step(now=now.get(id), wanted=task, guarded=id in self.guarded)
-            for id, task in self.wanted.items()
+            Step(now=now.get(id), wanted=aim, guarded=id in self.guarded, claims=aim.assignee == self.bd.actor)
+            for id, aim in self.aims.items()
             if id in pending
         ]
         refused = set[TaskId]()
@@ -140,15 +159,39 @@ class _Batch:
 
     def _left(self, id: TaskId, now: Task | None) -> bool:
         """True where something is left to be tried again for a task; notes in `errors` what became of the others."""
-        wanted, before = self.wanted[id], self.before.get(id)
-        names = differing(now, wanted)
+        before = self.before.get(id)
+        if now is None:
+            if before:
+                self.errors[id] = ChangedError(f"{id} was deleted meanwhile")
+            return before is None and not isinstance(self.errors.get(id), (ChangedError, PermanentError))
+        self.aims[id] = aim = _over(before or self.fresh[id], self.wanted[id], now, fresh=before is None)
+        names = differing(now, aim)
         if not names:
             self.errors.pop(id, None)
             return False
-        others = [name for name in ("status", "assignee") if name in names and now and before]
-        if any(getattr(now, name) != getattr(before, name) for name in others):
+        if before and any(getattr(now, name) != getattr(before, name) for name in names & _BY_VALUE):
             self.errors[id] = ChangedError(f"{id} has changed meanwhile")
         return not isinstance(self.errors.get(id), (ChangedError, PermanentError))
+
+
+def _over(before: Task, wanted: Task, now: Task, *, fresh: bool) -> Task:
+    """The task as it is now, with the difference between `before` and `wanted` made in it, and nothing else.
+
+    A `fresh` one was made as `before`: of that, what got lost is made up for.
+    """
+    said: dict[str, object] = {}
+    for name in _BY_VALUE:
+        old, new = getattr(before, name), getattr(wanted, name)
+        if old != new or (fresh and not getattr(now, name)):
+            said[name] = new
+    for name in SETS:
+        old, new = set(() if fresh else getattr(before, name)), set(getattr(wanted, name))
+        said[name] = type(getattr(now, name))(sorted((set(getattr(now, name)) | (new - old)) - (old - new)))
+    if wanted.notes != before.notes:
+        note = added_note(before.notes, wanted.notes)
+        there = f"\n{note.strip()}\n" in f"\n{now.notes.strip()}\n"
+        said["notes"] = now.notes if there else f"{now.notes.rstrip()}\n{note}".lstrip("\n")
+    return replace(now, **said)  # type: ignore[arg-type]
 
 
 def _targets(task: Task) -> tuple[TaskId, ...]:
