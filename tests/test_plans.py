@@ -87,12 +87,15 @@ def test_the_rule_holds(path: Path) -> None:
     assert set(rule) == {"why", "given", "then"}
     decided = plan(*_given(**rule["given"]))
     then = rule["then"]
-    assert set(then) <= {"actions", "waiting", "held", "degraded", "converged", "unknown"}
+    assert set(then) <= {"actions", "waiting", "held", "degraded", "converged", "unknown", "remarks"}
     _assert_actions(decided, then.get("actions", []))
     assert {task: str(w.reason) for e in decided.epics for task, w in e.waiting.items()} == then.get("waiting", {})
     for name in ("held", "degraded"):
         said = getattr(decided.epics[0], name)
         assert (str(said.reason) if said else None) == then.get(name), said
+    if "remarks" in then:
+        said = {task: str(word.reason) for epic in decided.epics for task, word in epic.remarks.items()}
+        assert said == then["remarks"]
     assert decided.converged == then.get("converged", False)
     if "unknown" in then:
         assert [source for source, _ in decided.epics[0].unknown] == then["unknown"]

@@ -121,6 +121,34 @@ def back(git: Git, checkout: BaseCheckout, way: Step, now: Sha, nonce: str, lock
         _install(seen, nonce)
 
 
+def staged(seen: Opened, head: Sha) -> list[Change]:
+    """In which paths the index differs from `head`: `old` is what that holds, `new` what is staged."""
+    how = ("--cached", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=all", "-z")
+    listed = seen.run("diff-index", *how, head).text.split("\0")
+    return [Change(path, *sides(header)) for header, path in zip(listed[0::2], listed[1::2], strict=False)]
+
+
+def sides(header: str) -> tuple[Entry | None, Entry | None]:
+    """What a line of git's raw diffs says that stands there before and after."""
+    old_mode, new_mode, old, new, _ = header.removeprefix(":").split(" ")
+    return _entry(old_mode, old), _entry(new_mode, new)
+
+
+def untouched(seen: Opened, change: Change) -> bool:
+    """True where the file is as it is staged."""
+    if change.new is None:
+        return not os.path.lexists(seen.checkout.path / change.path)
+    return _written(seen, change)
+
+
+def restored(git: Git, checkout: BaseCheckout, head: Sha, changes: Sequence[Change], nonce: str, lock: int) -> None:
+    """Have the `old` of these changes staged and on disk again, where their `new` still stands there."""
+    with opened(git, checkout, head, lock=lock) as seen:
+        there = {change.path: change for change in staged(seen, head)}
+        _taken_back(seen, [c for c in changes if there.get(c.path) == c and untouched(seen, c)])
+        _install(seen, nonce)
+
+
 def _followed(seen: Opened, way: Step, *, again: bool) -> str | None:
     """Why files and index can't go; None once they have."""
     if again:
@@ -232,9 +260,9 @@ def _changes(seen: Opened, way: Step) -> list[Change]:
     )
     found = []
     for header, path in zip(listed[0::2], listed[1::2], strict=False):
-        old_mode, new_mode, old, new, _ = header.removeprefix(":").split(" ")
-        if _SUBMODULE not in (old_mode, new_mode):
-            found.append(Change(path, _entry(old_mode, old), _entry(new_mode, new)))
+        old, new = sides(header)
+        if _SUBMODULE not in ((old or new or "")[0], (new or old or "")[0]):
+            found.append(Change(path, old, new))
     return found
 
 
@@ -262,4 +290,4 @@ def _refused(checkout: BaseCheckout, error: OSError) -> TemporaryError:
     return blocked(checkout, f"{error.filename or checkout.admin}: {error.strerror}", "make room, or make it writable")
 
 
-__all__ = ["back", "forward", "held"]
+__all__ = ["back", "forward", "held", "restored", "sides", "staged", "untouched"]

@@ -22,6 +22,7 @@ from reconciler.landing.history import History
 from reconciler.landing.intents import Intent, Intents
 from reconciler.landing.record import Stored
 from reconciler.landing.remotes import Remotes
+from reconciler.landing.undone import Undone
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, branch_of
 from reconciler.model.ports import LandOrder
@@ -47,6 +48,7 @@ class LandingLine:
         self._pulls = pulls
         self._remotes = remotes
         self._intents = Intents(git.repository.state / "landing")
+        self.undone = Undone(git, history)
 
     def land(self, order: LandOrder) -> Sha:
         """Move the base to the judged tree; the landed commit."""
@@ -103,6 +105,18 @@ class LandingLine:
             if why := self.diverged(base, ours, theirs):
                 raise PermanentError(why, hint=f"bring {base} and its remote together by hand")
             self._remotes.push(base, theirs, ours, lock)
+
+    def restore(self, base: str) -> None:
+        """Stage again in the checkouts of a base what landed there and a git beside it put back by chance."""
+        with self._git.writing() as lock:
+            head = self.local(base)
+            landings = self._history.landings(base, head)
+            nonce = secrets.token_hex(8)
+            for checkout in checkouts.of_base(self._git, base):
+                found = self.undone.staged(checkout, head, landings) if not checkout.busy else None
+                if found and found.by_chance:
+                    with following.held([checkout], nonce):
+                        following.restored(self._git, checkout, head, found.changes, nonce, lock)
 
     def pending(self, base: str) -> Intent | None:
         """A landing that was cut off after the base had moved: checkouts may be behind."""
@@ -199,6 +213,8 @@ class LandingLine:
                     following.forward(self._git, checkout, way, intent.nonce, lock, again=again)
                     gone.append(checkout)
                 self._move(intent, kept, lock)
+                for checkout in gone:
+                    self.undone.clean(checkout, intent.new)
             except ReconcileError:
                 if self.local(intent.base) == intent.new:
                     return  # the answer was lost, the move was not

@@ -110,6 +110,7 @@ class PullRecord:
             opened_head=self.opened_head,
             opened_at=self.opened_at,
             closed_at=self.closed_at,
+            landed=self.landed,
         )
 
     def _last(self, verdict: Verdict) -> Review | None:

@@ -227,6 +227,7 @@ class Checkout:
     # Staged, changed and untracked paths, without `.beads/`; None: nobody looked, because nothing was to land.
     dirty: frozenset[str] | None = frozenset()
     busy: str | None = None  # a merge, rebase or the like in progress
+    undoes: tuple[str, ...] = ()  # paths that are staged as they were before they landed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +256,8 @@ class Base:
         False  # it can be brought to what landed elsewhere, or a landing was cut off: `Forge.follow` sees to it
     )
     fetched: str | None = None  # the branch of a remote that was fetched and is ahead of it, by its short name
+    # Tasks of which nothing is left on it although they landed, and the commit that took the last of it back.
+    undone: Mapping[TaskId, Sha] = field(default_factory=dict)
     frozen: str | None = None  # something landed that was not judged: nothing more does until a person has looked
     rules: Rules | None = None  # None: a forge that has none of its own
 

@@ -50,6 +50,9 @@ class Reason(StrEnum):
     DECLINED = "Declined"
     SET_ASIDE = "SetAside"
     BASE_FROZEN = "BaseFrozen"
+    # What is amiss with what is done
+    LANDING_UNDONE = "LandingUndone"
+    UNLANDED = "Unlanded"
     # Clearing up
     WORKTREE_IN_USE = "WorktreeInUse"
     NESTED_REPOSITORY = "NestedRepository"

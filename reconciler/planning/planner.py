@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
 
 from reconciler.model.desired import Desired, EpicSpec, MergeMode
 from reconciler.model.names import TaskId, check_subject
-from reconciler.model.observed import Base, Observed, PullRequest, PullState, Rules, Run, StopWhy, Unknown, Unsure
+from reconciler.model.observed import Base, Observed, PullRequest, PullState, Rules, Run, StopWhy, Task, Unknown, Unsure
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions import (
@@ -34,7 +35,7 @@ from reconciler.planning.actions import (
 from reconciler.planning.agent_gate import spawn_hold, spend_of
 from reconciler.planning.budget import Spend
 from reconciler.planning.graph import Index
-from reconciler.planning.job import Job
+from reconciler.planning.job import MERGED, Job
 from reconciler.planning.jobs import Crew, Stray, crews, jobs, orphans, owners, strays
 from reconciler.planning.scheduling import Words, taken_in_turn
 
@@ -61,6 +62,9 @@ class EpicPlan:
     complete: bool = False  # every task is closed, and its epic
     crew: Crew | None = None  # None: its tasks can't be read
     jobs: tuple[Job, ...] = ()
+    remarks: Mapping[TaskId, Waiting] = field(
+        default_factory=dict
+    )  # what is amiss with closed tasks: said, never mended
     alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
 
     @property
@@ -219,15 +223,56 @@ def _epic_plan(
         complete=_complete(crew),
         crew=crew,
         jobs=mine,
+        remarks={} if held else _remarks(crew, waiting.keys() | {action.task for action in actions}, observed),
         alive=_alive(spec, observed),
     )
+
+
+def _remarks(crew: Crew, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:
+    """Closed tasks that are not what they seem: somebody took back what landed, or closed what never did."""
+    base = observed.bases.get(crew.spec.base)
+    if not isinstance(base, Base) or any(
+        isinstance(source, Unknown)
+        for source in (observed.landings, observed.branches, observed.pull_requests, observed.runs)
+    ):
+        return {}
+    found = {}
+    for task in crew.members:
+        if task.status == "closed" and task.id not in busy and (said := _amiss(task, base, observed)):
+            found[task.id] = said
+    return found
+
+
+def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
+    assert not isinstance(observed.landings, Unknown) and not isinstance(observed.branches, Unknown)
+    assert not isinstance(observed.pull_requests, Unknown) and not isinstance(observed.runs, Unknown)
+    landing, branch = observed.landings.get(task.id), observed.branches.get(task.id)
+    again = f"'reconcile retry {task.id} --reopen' does it anew"
+    if taken := base.undone.get(task.id):
+        said = f"nothing of what landed of it is left on {base.name}: {taken[:12]} took the last of it back; {again}"
+        return Waiting(Reason.LANDING_UNDONE, said)
+    pull = observed.pull_requests.get(task.id)
+    elsewhere = pull and pull.state is PullState.MERGED and pull.landed is None
+    if MERGED in task.labels and task.id in observed.runs and not landing and not elsewhere:
+        return Waiting(Reason.UNLANDED, f"it is labelled {MERGED}, and no commit of {base.name} carries it; {again}")
+    if branch and branch.ahead and not branch.in_base and not (landing and landing.head == branch.head):
+        said = f"it is closed, and {branch.name} holds commits that {base.name} lacks; {again}, 'git branch -D {branch.name}' drops them"
+        return Waiting(Reason.UNLANDED, said)
+    return None
 
 
 def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
     if observed.replaced:
         return Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
-    hold = spawn_hold(spec, observed)
-    return Waiting(*hold) if hold else None
+    if hold := spawn_hold(spec, observed):
+        return Waiting(*hold)
+    base = observed.bases.get(spec.base)
+    if isinstance(base, Base) and base.checkout and (paths := base.checkout.undoes):
+        where, names = base.checkout.path, " ".join(shlex.quote(path) for path in paths[:8])
+        said = f"{where}: the next commit there takes back what landed: {len(paths)} of its paths are staged as they were before"
+        mends = f"git restore --source=HEAD --staged --worktree -- {names if len(paths) <= 8 else '.'}"
+        return Waiting(Reason.LANDING_UNDONE, f"{said}; '{mends}' mends it")
+    return None
 
 
 def _alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:

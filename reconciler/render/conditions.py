@@ -65,9 +65,18 @@ def _progressing(epic: EpicPlan) -> Condition:
 
 
 def _degraded(epic: EpicPlan) -> Condition:
-    if trouble := _trouble(epic) or withheld(epic.spec):
+    if trouble := _trouble(epic) or withheld(epic.spec) or remarked(epic):
         return _condition("Degraded", "True", trouble)
     return _condition("Degraded", "False", Waiting(_telling(epic).reason, "nothing stands in its way"))
+
+
+def remarked(epic: EpicPlan) -> Waiting | None:
+    """What is amiss with closed tasks, as one word."""
+    if not epic.remarks:
+        return None
+    task, word = next(iter(sorted(epic.remarks.items())))
+    others = f"; and {counted(len(epic.remarks) - 1, 'other closed task')}" if len(epic.remarks) > 1 else ""
+    return Waiting(word.reason, f"{task}: {word.message}{others}")
 
 
 def _budget(epic: EpicPlan) -> Iterator[Condition]:

@@ -84,7 +84,7 @@ class Subject:
 
     @property
     def waiting(self) -> Waiting | None:
-        return self.epic.waiting.get(self.task.id)
+        return self.epic.waiting.get(self.task.id) or self.epic.remarks.get(self.task.id)
 
 
 def subjects(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:

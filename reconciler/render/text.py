@@ -20,6 +20,7 @@ from reconciler.planning.budget import running_low, used_up
 from reconciler.planning.job import NEEDS_HUMAN
 from reconciler.planning.jobs import Stray
 from reconciler.planning.planner import EpicPlan, Plan
+from reconciler.render.conditions import remarked
 from reconciler.render.document import waiting_order
 from reconciler.render.safe import block, line
 from reconciler.render.status import status
@@ -90,7 +91,7 @@ def budget(epic: EpicPlan) -> tuple[str, str]:
 
 def troubles(epic: EpicPlan) -> dict[str, str]:
     """What is wrong with a manifest as a whole, by what it is: a reason, or a source that is silent and told by none."""
-    words = [word for word in (epic.held, epic.degraded, withheld(epic.spec)) if word]
+    words = [word for word in (epic.held, epic.degraded, withheld(epic.spec), remarked(epic)) if word]
     silent = ((source, why) for source, why in epic.unknown if not any(why in word.message for word in words))
     return {
         **{word.reason: f"{line(epic.name)}: {word.reason}: {line(word.message)}" for word in words},
@@ -141,7 +142,7 @@ def _epic(epic: EpicPlan) -> Iterator[RenderableType]:
     if epic.converged:
         heading.append("  converged", "green")
     yield heading
-    if trouble := [_trouble(word) for word in (epic.held, epic.degraded, withheld(epic.spec)) if word]:
+    if trouble := [_trouble(word) for word in (epic.held, epic.degraded, withheld(epic.spec), remarked(epic)) if word]:
         yield Rows(rows=trouble, yields=0)
     # A held manifest has said above why all of its tasks wait.
     waiting = [] if epic.held else list(_together(epic))

@@ -88,6 +88,7 @@ class GitHubForge:
             behind=self._merges.pending(name) or bool(theirs and fits and self._can_follow(name, ours, theirs)),
             frozen=self._merges.notes.frozen(name),
             rules=self.look.last.rules.get(name),
+            undone=self._line.undone.on(name, theirs or ours, self._history.landings(name, theirs or ours)),
         )
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.forges.local.pulls import Pulls
@@ -49,8 +50,19 @@ class LocalForge:
         checkout = self._seen(name, found[0], ours, look=look) if found else None
         if push:
             return self._against_remote(name, ours, checkout)
+        landings = self._history.landings(name, ours)
         behind = self._line.cut_off(name)
-        return Base(name=name, head=ours, checkout=checkout, behind=behind, fetched=self._fetched(name, ours))
+        undoing = None if behind or not found or found[0].busy else self._line.undone.staged(found[0], ours, landings)
+        if checkout and undoing and not undoing.by_chance:
+            checkout = replace(checkout, undoes=tuple(sorted(change.path for change in undoing.changes)))
+        return Base(
+            name=name,
+            head=ours,
+            checkout=checkout,
+            behind=behind or (undoing is not None and undoing.by_chance),
+            fetched=self._fetched(name, ours),
+            undone=self._line.undone.on(name, ours, landings),
+        )
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
         """The newest pull request of every task that has one."""
@@ -126,8 +138,9 @@ class LocalForge:
         self._line.catch_up(base)
 
     def follow(self, base: str) -> None:
-        """Finish what a killed landing left undone; nothing lands elsewhere."""
+        """Finish what a killed landing left undone, and what a git beside one put back; nothing lands elsewhere."""
         self._line.catch_up(base)
+        self._line.restore(base)
 
     def follow_branch(self, task: TaskId, head: Sha) -> None:
         """There is no other place where somebody could have pushed to a branch."""
