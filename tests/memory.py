@@ -440,6 +440,9 @@ class World:
             newest[pull.task] = pull
         return newest
 
+    def damaged(self) -> dict[PrNumber, str]:
+        return {}
+
     def landings(self, base: str) -> list[Landing]:
         self._up("landings")
         return list(self.landed)

@@ -393,6 +393,27 @@ BREAKS = (
         "tests/adapters/test_repository.py",
     ),
     Break(
+        "a record that can't be read is that of a task without one",
+        "reconciler/planning/actions/holds.py",
+        "    if job.damaged and not job.open_pull:\n",
+        "    if False:\n",
+        "tests/adapters/test_damage.py",
+    ),
+    Break(
+        "what a collector took before its ref was there is gone",
+        "reconciler/git/objects.py",
+        "        if self._copies and (copy := _read_file(self._copies / name)):\n",
+        "        if False:\n",
+        "tests/adapters/test_damage.py",
+    ),
+    Break(
+        "a tree that no checkout can hold is a candidate",
+        "reconciler/landing/candidates.py",
+        "    if unusable := next(filter(_nowhere, sorted(changed.paths)), None):\n",
+        "    if unusable := None:\n",
+        "tests/adapters/test_candidates.py",
+    ),
+    Break(
         "what stands in the index as it was before a landing is not looked for",
         "reconciler/landing/undone.py",
         "        found = self._staged(checkout, tip, landings) if state[0] else None\n",

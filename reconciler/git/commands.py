@@ -59,6 +59,7 @@ _INERT = (
 )
 
 
+_NO_PATH = b"error: invalid path '"
 _LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
 
 
@@ -70,6 +71,10 @@ class GitError(TemporaryError):
         said, hint = (finished.complaint, None) if found is None else _in_the_way(Path(os.fsdecode(found[1])))
         super().__init__(f"git {args[0]} failed: {said}", delay=10.0, hint=hint)
         self.finished = finished
+
+
+class UnusableTree(PermanentError):
+    """A commit holds paths that git writes nowhere, '..' or '.git' among them: it was made by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +387,8 @@ def _in_the_way(lock: Path) -> tuple[str, str]:
 
 def _expect(args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> Finished:
     if finished.code not in ok:
+        if _NO_PATH in finished.err:
+            raise UnusableTree(f"git {args[0]} failed: {finished.complaint}: no checkout can hold what was committed")
         raise GitError(args, finished)
     return finished
 

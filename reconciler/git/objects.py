@@ -11,6 +11,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -30,6 +31,7 @@ _FILE_MOST = 1024 * 1024
 _CONTENT_MOST = 4 * 1024 * 1024
 _TREES_MOST = 10_000  # a few small trees in one another can make billions of paths
 _REMEMBERED = 16_384
+_COPIES = 512
 _AT_ONCE = 64  # more than so many cost more, one by one, than a git that reads them all
 
 
@@ -58,31 +60,53 @@ class Commit:
 
 
 class Named(Generic[T]):
-    """What `make` makes of the objects that some refs name: made once of each. Safe to share between threads."""
+    """What `make` makes of the objects that some refs name: made once of each. Safe to share between threads.
 
-    def __init__(self, git: Git, make: Callable[[str, Sha, Stored], T]) -> None:
+    `kept`: a folder with copies of such objects, for those that a `git gc --prune=now` took before a ref named them.
+    """
+
+    def __init__(self, git: Git, make: Callable[[str, Sha, Stored], T], kept: Path | None = None) -> None:
         self._git = git
         self._make = make
+        self._copies = kept
         self._made: dict[tuple[str, Sha], T] = {}
 
-    def by(self, refs: Iterable[tuple[str, Sha]]) -> list[T]:
-        """What was made for each of these refs, in this order."""
+    def by(self, refs: Iterable[tuple[str, Sha]]) -> tuple[dict[str, T], dict[str, PermanentError]]:
+        """What was made for each of these refs, in this order; and for those of which nothing can be made, why."""
         wanted, made = list(refs), self._made
         unread = [one for one in wanted if one not in made]
+        damaged: dict[str, PermanentError] = {}
         if unread:
-            found = read(self._git, *(name for _, name in unread))
-            for (ref, name), stored in zip(unread, found, strict=True):
-                # Left out, it would look as if it had been deleted.
-                if stored.kind == "missing":
-                    raise PermanentError(f"cannot read {ref}: there is no object {name}", hint="'git fsck' says more")
-            new = {one: self._make(*one, stored) for one, stored in zip(unread, found, strict=True)}
+            new: dict[tuple[str, Sha], T] = {}
+            for (ref, name), stored in zip(unread, read(self._git, *(name for _, name in unread)), strict=True):
+                try:
+                    new[ref, name] = self._make(ref, name, self._there(ref, name, stored))
+                except PermanentError as error:
+                    damaged[ref] = error
             made = {**made, **new}
-            self._made = made if len(made) < _REMEMBERED else {one: made[one] for one in wanted}
-        return [made[one] for one in wanted]
+            self._made = made if len(made) < _REMEMBERED else {one: made[one] for one in wanted if one in made}
+        return {one[0]: made[one] for one in wanted if one in made}, damaged
+
+    def _there(self, ref: str, name: Sha, stored: Stored) -> Stored:
+        if stored.kind != "missing":
+            return stored
+        if self._copies and (copy := _read_file(self._copies / name)):
+            _store(self._git.repository.common / "objects", name, copy)
+            if found := loose(self._git, name):
+                return found
+        raise PermanentError(
+            f"cannot read {ref}: there is no object {name}",
+            hint=f"'git update-ref -d {ref}' removes what is left of it",
+        )
 
 
-def write_commit(git: Git, tree: Sha, parents: Sequence[Sha], *, author: str, committer: str, text: str) -> Sha:
-    """Store a commit, as `git commit-tree` does: no hook sees it, nothing signs it; the same twice is one. Its name."""
+def write_commit(
+    git: Git, tree: Sha, parents: Sequence[Sha], *, author: str, committer: str, text: str, copies: Path | None = None
+) -> Sha:
+    """Store a commit, as `git commit-tree` does: no hook sees it, nothing signs it; the same twice is one. Its name.
+
+    `copies`: a folder that gets one of it, and keeps the newest few.
+    """
     lines = (f"tree {tree}", *(f"parent {parent}" for parent in parents), f"author {author}", f"committer {committer}")
     if any("\n" in line or "\0" in line for line in lines) or "\0" in text:
         raise PermanentError("a commit can't hold a NUL, nor its names a line end")
@@ -90,7 +114,10 @@ def write_commit(git: Git, tree: Sha, parents: Sequence[Sha], *, author: str, co
     whole = b"commit %d\0" % len(content) + content
     name = Sha(_digest(whole, len(tree)))
     if not loose(git, name):
-        _store(git.repository.common / "objects", name, zlib.compress(whole, 1))
+        packed = zlib.compress(whole, 1)
+        if copies:
+            _copy(copies, name, packed)
+        _store(git.repository.common / "objects", name, packed)
     return name
 
 
@@ -150,6 +177,23 @@ def loose(git: Git, name: Sha, folder: Path | None = None) -> Stored | None:
 def _digest(content: bytes, length: int) -> str:
     hashed = hashlib.sha1(content, usedforsecurity=False) if length == 40 else hashlib.sha256(content)
     return hashed.hexdigest()
+
+
+def _copy(folder: Path, name: Sha, packed: bytes) -> None:
+    """Keep a copy of an object. Without one it is only as safe as git's own: a disk that is full costs no more."""
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        kept = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime_ns)
+        for entry in kept[: -_COPIES // 2] if len(kept) >= _COPIES else ():
+            os.unlink(entry)
+        (folder / name).write_bytes(packed)
+
+
+def _read_file(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _store(objects: Path, name: Sha, packed: bytes) -> None:

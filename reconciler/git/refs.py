@@ -35,6 +35,17 @@ def plain(git: Git, prefix: str) -> Refs:
         return _by_git(git, prefix)
 
 
+def readable(git: Git, prefix: str) -> tuple[Refs, frozenset[str]]:
+    """The same, without broken ones; and the names of these."""
+    try:
+        return plain(git, prefix), frozenset()
+    except PermanentError:
+        found, broken = _listed(git, prefix)
+        if not broken:
+            raise
+        return found, broken
+
+
 def head_of(git: Git, ref: str) -> Sha | None:
     """The object that a ref names; None when there is no such ref."""
     if any(ord(letter) <= ord(" ") or ord(letter) == 0x7F or letter in "*?[\\" for letter in ref):
@@ -163,14 +174,22 @@ def _by_git(git: Git, prefix: str) -> Refs:
 
 
 def _read(git: Git, prefix: str) -> Refs:
+    found, broken = _listed(git, prefix)
+    if broken:
+        raise PermanentError(
+            f"cannot read the refs under {prefix}: git calls {', '.join(sorted(broken))} broken",
+            hint="'git fsck' says more; 'git update-ref -d <ref>' removes a ref",
+        )
+    return found
+
+
+def _listed(git: Git, prefix: str) -> tuple[Refs, frozenset[str]]:
     form = "--format=%(refname)%00%(objectname)%00%(symref)%00"
     found = git.refs("for-each-ref", form, prefix, ok=(0, 128))
     # Git leaves a ref out that it can't read, and only warns: it would look as if it had been deleted.
-    if found.code or b"broken ref" in found.err:
-        raise PermanentError(
-            f"cannot read the refs under {prefix}: {found.complaint}",
-            hint="'git fsck' says more; 'git update-ref -d <ref>' removes a ref",
-        )
+    broken = frozenset(os.fsdecode(name) for name in re.findall(rb"ignoring broken ref (\S+)", found.err))
+    if found.code or (b"broken ref" in found.err and not broken):
+        raise PermanentError(f"cannot read the refs under {prefix}: {found.complaint}", hint="'git fsck' says more")
     cells = found.text.split("\0")
     rows = zip(cells[0::3], cells[1::3], cells[2::3], strict=False)
-    return {name.lstrip("\n"): (Sha(sha), bool(symref)) for name, sha, symref in rows}
+    return {name.lstrip("\n"): (Sha(sha), bool(symref)) for name, sha, symref in rows}, broken

@@ -88,6 +88,9 @@ def merge(bench: Bench, base: Sha, head: Sha, *, whole: bool = False) -> Candida
         changed = bench.changed(base, merged.tree)
     if merged.conflicts:
         return Conflict(base=base, head=head, paths=merged.conflicts)
+    if unusable := next(filter(_nowhere, sorted(changed.paths)), None):
+        detail = f"it holds {unusable!r}, which git writes into no checkout; take it out of the branch's tree"
+        return Conflict(base=base, head=head, detail=detail)
     return Candidate(
         base=base,
         head=head,
@@ -124,6 +127,11 @@ def _scripts(content: bytes | None) -> Any:
         return dict(json.loads(content)).get("scripts", {})
     except (ValueError, TypeError, RecursionError):
         return _UNREADABLE
+
+
+def _nowhere(path: str) -> bool:
+    """True for a path in a tree that was made by hand: it leads out of a checkout, or into its git dir."""
+    return any(part.lower() in ("", ".", "..", ".git") for part in path.split("/"))
 
 
 def _of_beads(path: str) -> bool:

@@ -148,12 +148,13 @@ class Recorded:
     def applied(self, manifest: str, task: InlineTask) -> None:
         """Remember a declared task as it was last written to the tracker. A manifest that was deleted forgets it."""
         with self._writing():
-            if not self._yaml(manifest).exists():
-                return
             try:
-                known = self._applied(manifest)
+                spec = self._one(manifest)
             except ValueError as error:
-                raise PermanentError(str(error), hint="apply the manifest again") from error
+                raise PermanentError(f"{manifest}: {error}", hint="apply the manifest again") from error
+            if spec is None:
+                return
+            known = spec.applied
             said = {key: form.task_of(each) for key, each in {**known, task.key: task}.items()}
             _replace(self._applied_file(manifest), json.dumps(said, indent=2) + "\n")
 
@@ -227,9 +228,13 @@ class Recorded:
         known = self._known.get(name)
         if known and known[0] == texts:
             return known[1]
-        found = replace(
-            record.spec(name, content), applied=self._applied_in(name, written), withheld=_withheld(withheld)
-        )
+        spec = record.spec(name, content)
+        try:
+            applied = self._applied_in(name, written)
+        except ValueError:
+            # It is told by nothing else what was written; taken for written as declared, nobody's edits are undone.
+            applied = {task.key: task for task in spec.tasks}
+        found = replace(spec, applied=applied, withheld=_withheld(withheld))
         self._known[name] = texts, found
         return found
 

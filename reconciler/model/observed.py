@@ -414,6 +414,7 @@ class Observed:
     forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
     trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
+    damaged: Mapping[PrNumber, str] = field(default_factory=dict)  # pull requests of which nothing can be read, and why
     replaced: str | None = None  # whose program was replaced under it, where that is who acts here
 
 

@@ -293,6 +293,10 @@ class Forge(Protocol):
         """The newest pull request of every task that has one. One whose branch is gone reads as closed and declined."""
         ...
 
+    def damaged(self) -> Mapping[PrNumber, str]:
+        """Pull requests of which nothing can be read, also not whose they are: why, and the command that mends it."""
+        ...
+
     def landings(self, base: str) -> Sequence[Landing]:
         """Every commit on the base that carries our trailers, oldest first."""
         ...

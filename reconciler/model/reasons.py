@@ -49,6 +49,7 @@ class Reason(StrEnum):
     PROTECTED_PATHS = "ProtectedPaths"
     DECLINED = "Declined"
     SET_ASIDE = "SetAside"
+    RECORD_DAMAGED = "RecordDamaged"
     BASE_FROZEN = "BaseFrozen"
     # What is amiss with what is done
     LANDING_UNDONE = "LandingUndone"
@@ -92,6 +93,7 @@ NEEDS_A_PERSON = frozenset(
         Reason.PROTECTED_PATHS,
         Reason.DECLINED,
         Reason.SET_ASIDE,
+        Reason.RECORD_DAMAGED,
         Reason.BASE_FROZEN,
         Reason.WORKTREE_IN_USE,
         Reason.NESTED_REPOSITORY,

@@ -81,6 +81,7 @@ class Job:
     worktree: Worktree | Unknown | None = None
     branch: Branch | Unknown | None = None
     pull: PullRequest | Unknown | None = None
+    damaged: str | None = None  # why its pull request can't be read, and what mends that
     base: Base | Unknown | None = None
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
@@ -403,8 +404,9 @@ class Job:
 
     @property
     def unlandable(self) -> bool:
-        """True when its landing was refused for good."""
-        return self.failure is not None and self.failure.permanent and self.failure.action in ("Land", "StartCheck")
+        """True when its landing, or what leads to it, was refused for good."""
+        refused = ("OpenPullRequest", "Land", "StartCheck")
+        return self.failure is not None and self.failure.permanent and self.failure.action in refused
 
     @property
     def done(self) -> bool:

@@ -195,7 +195,9 @@ class Salvages:
 
     def _kept(self, prefix: str) -> list[_Kept]:
         rows = refs.plain(self._git, prefix).items()
-        return [kept for kept in self._stored.by((ref, commit) for ref, (commit, _) in rows) if kept]
+        # What can't be read keeps nobody from saving more; `restore` of its task says so.
+        found, _ = self._stored.by((ref, commit) for ref, (commit, _) in rows)
+        return [kept for kept in found.values() if kept]
 
 
 def _kept(ref: str, name: Sha, stored: objects.Stored) -> _Kept | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.git import objects
-from reconciler.git.commands import Git
+from reconciler.git.commands import Git, UnusableTree
 from reconciler.model.names import Sha, TaskId
 from reconciler.workspaces import folders
 from reconciler.workspaces.checkout import Recipe
@@ -106,7 +106,10 @@ class _Index:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         for left_over in (self._path, self._path.with_name(f"{self._path.name}.lock")):
             left_over.unlink(missing_ok=True)
-        self._run("read-tree", self._work.start or "--empty", inside=False)
+        try:
+            self._run("read-tree", self._work.start or "--empty", inside=False)
+        except UnusableTree:  # nothing of it stands on disk; what does is saved as if it were all new
+            self._run("read-tree", "--empty", inside=False)
 
     def look(self) -> Sight:
         """What counts: tracked files as they stand, untracked ones that are not ignored, deletions, repositories."""

@@ -122,6 +122,20 @@ def test_of_a_package_json_it_is_told_whether_its_scripts_are_others(
     assert merged(forge, base, head).scripts == ({"web/package.json"} if other else frozenset())
 
 
+@pytest.mark.parametrize("name", [b"..", b".git", b".GIT", b"."])
+def test_a_tree_that_no_checkout_can_hold_goes_back_to_its_agent(repo: GitRepo, forge: LocalForge, name: bytes) -> None:
+    blob = bytes.fromhex(repo.git("rev-parse", "HEAD:b"))
+    tree = b"100644 " + name + b"\0" + blob + b"100644 z\0" + blob
+    argv = ["git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
+    made = subprocess.run(argv, cwd=repo.path, env=repo.environ, input=tree, capture_output=True, check=True)
+    head = Sha(repo.git("commit-tree", made.stdout.decode().strip(), "-p", "HEAD", "-m", "by hand"))
+
+    found = forge.candidate(repo.head(), head)
+
+    assert isinstance(found, Conflict)
+    assert repr(name.decode()) in found.detail
+
+
 def test_a_conflict_names_its_paths(repo: GitRepo, forge: LocalForge) -> None:
     head = repo.branch(BRANCH, {"a": "mine\n", "b": "mine\n", "c": "mine\n"})
     base = repo.commit({"a": "theirs\n", "b": "theirs\n"})

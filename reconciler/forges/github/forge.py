@@ -114,6 +114,10 @@ class GitHubForge:
         admin = checkouts.admin_of(self._git, Path(path))
         return checkouts.dirty(self._git, BaseCheckout(Path(path), admin), head)
 
+    def damaged(self) -> Mapping[PrNumber, str]:
+        """What is kept on GitHub is not damaged here."""
+        return {}
+
     def landings(self, base: str) -> Sequence[Landing]:
         """Every landing on the base as GitHub has it: by our trailers, or by GitHub's word and the commit it names."""
         ours = self._line.local(base)
@@ -187,7 +191,10 @@ class GitHubForge:
 
     def land(self, order: LandOrder) -> Sha:
         """Have GitHub merge what was judged; the landed commit, once its tree was compared with the judged one."""
-        if verdicts.rejection(self._verdicts.all().get(order.number, ()), order.expected.head):
+        said = self._verdicts.all().get(order.number, ())
+        if unread := self._verdicts.damaged.get(order.number):
+            raise unread
+        if verdicts.rejection(said, order.expected.head):
             raise ChangedError(f"{order.task}: {order.expected.head[:12]} was rejected")
         landed = self._merges.land(order)
         self._merges.notes.closed(order.number)
@@ -267,6 +274,8 @@ class GitHubForge:
         pull, said = self._as_of_now(pull, said)
         seen = pull.observed(bases, self.look.since(pull), here)
         here_said = standing(said, pull.head)
+        if pull.open and (unread := self._verdicts.damaged.get(pull.number)):
+            seen = replace(seen, aside=f"{unread}; {unread.hint}")  # a 'no' that can't be read is not none
         return replace(
             seen,
             approved=pull.head if Verdict.APPROVED in here_said else seen.approved,

@@ -35,12 +35,14 @@ class Verdicts:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._said = objects.Named(git, _reviews)
+        self.damaged: Mapping[PrNumber, PermanentError] = {}  # of which it can't be told what was said
 
     def all(self) -> Mapping[PrNumber, Reviews]:
         """Everything that was said, by pull request."""
         named = [(ref, sha) for ref, (sha, _) in update_ref.plain(self._git, REFS).items() if _NAMED.fullmatch(ref)]
-        said = self._said.by(named)
-        return {PrNumber(int(ref.removeprefix(REFS))): what for (ref, _), what in zip(named, said, strict=True)}
+        said, damaged = self._said.by(named)
+        self.damaged = {PrNumber(int(ref.removeprefix(REFS))): error for ref, error in damaged.items()}
+        return {PrNumber(int(ref.removeprefix(REFS))): what for ref, what in said.items()}
 
     def add(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         """Record what a person said about a head."""

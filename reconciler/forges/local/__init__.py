@@ -68,6 +68,11 @@ class LocalForge:
         """The newest pull request of every task that has one."""
         return self._pulls.newest()
 
+    def damaged(self) -> Mapping[PrNumber, str]:
+        """Why what is kept about a pull request can't be read, and what mends it."""
+        self._pulls.newest()
+        return {number: f"{error}; {error.hint}" for number, error in self._pulls.damaged.items()}
+
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
         """Every pull request there ever was, oldest first: what is kept about it, and how it stands now."""
         return self._pulls.every()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from reconciler.git import objects, update_ref
+from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.refs import Refs
 from reconciler.git.update_ref import HEADS, Move
@@ -22,6 +22,8 @@ from reconciler.model.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, S
 from reconciler.model.observed import PullRequest
 
 _TRIES = 20
+_NOTHING = Sha("0" * 40)
+_MOST = 10**9  # numbers from there on somebody made up
 _NUMBERED = re.compile(re.escape(PULL_REQUEST_REFS) + r"[1-9][0-9]{0,17}")
 
 
@@ -30,7 +32,9 @@ class Pulls:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self._stored = objects.Named(git, _stored)
+        self._copies = git.repository.state / "records"
+        self._stored = objects.Named(git, _stored, self._copies)
+        self.damaged: Mapping[PrNumber, PermanentError] = {}  # records that can't be read
         self._newest: tuple[object, Mapping[TaskId, PullRequest]] | None = None
 
     def newest(self) -> Mapping[TaskId, PullRequest]:
@@ -46,7 +50,9 @@ class Pulls:
 
     def show(self, number: PrNumber) -> Stored:
         """One pull request. Raises PermanentError when there is none, or when its record is damaged."""
-        found = self._read(pull_request_ref(number))
+        found = self._read(ref := pull_request_ref(number))
+        if not found and (unread := self._read_of(update_ref.plain(self._git, ref))[1].get(ref)):
+            raise unread
         if not found:
             raise PermanentError(f"there is no pull request #{number}", hint="'reconcile pr list' names them all")
         return found[0]
@@ -56,11 +62,12 @@ class Pulls:
         for _ in range(_TRIES):
             with self._git.writing() as lock:
                 self._expect_branch(task, head)
-                every = self._read(PULL_REQUEST_REFS)
+                every = self._whole(self._named())
                 found = next((kept for kept in every if kept.record.task == task and kept.record.open), None)
                 if found:
                     return found.record.number
-                number = PrNumber(max((kept.record.number for kept in every), default=0) + 1)
+                used = (kept.record.number for kept in every)
+                number = PrNumber(max((n for n in (*used, *self.damaged) if n < _MOST), default=0) + 1)
                 record = PullRecord(
                     number=number,
                     task=task,
@@ -131,13 +138,14 @@ class Pulls:
         by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")
         (head,) = objects.commits(self._git, record.head)
         text = records.encode(record)
-        return objects.write_commit(self._git, head.tree, (record.head,), author=by.line, committer=by.line, text=text)
+        made = {"author": by.line, "committer": by.line, "text": text}
+        return objects.write_commit(self._git, head.tree, (record.head,), **made, copies=self._copies)
 
     def _rows(self) -> tuple[Refs, Refs]:
-        return update_ref.plain(self._git, PULL_REQUEST_REFS), update_ref.plain(self._git, HEADS + BRANCH_PREFIX)
+        return self._named(), update_ref.plain(self._git, HEADS + BRANCH_PREFIX)
 
     def _every(self, rows: tuple[Refs, Refs]) -> tuple[tuple[PullRecord, PullRequest], ...]:
-        kept = {stored.record.number: stored.record for stored in self._decoded(rows[0])}
+        kept = {stored.record.number: stored.record for stored in self._whole(rows[0])}
         heads = {TaskId(ref.removeprefix(HEADS + BRANCH_PREFIX)): sha for ref, (sha, _) in rows[1].items()}
         gone = [number for number, record in kept.items() if record.open and record.task not in heads]
         # One that landed between the two looks lost its branch too: only a record that still is open was declined.
@@ -150,7 +158,21 @@ class Pulls:
 
     def _decoded(self, rows: Refs) -> list[Stored]:
         # A name that is no number of a pull request is none of ours.
+        return list(self._read_of(rows)[0].values())
+
+    def _read_of(self, rows: Refs) -> tuple[dict[str, Stored], dict[str, PermanentError]]:
         return self._stored.by((ref, sha) for ref, (sha, _) in rows.items() if _NUMBERED.fullmatch(ref))
+
+    def _named(self) -> Refs:
+        """Every ref of a pull request; one that git can't read names no object."""
+        rows, broken = refs.readable(self._git, PULL_REQUEST_REFS)
+        return {**rows, **dict.fromkeys(broken, (_NOTHING, False))}
+
+    def _whole(self, rows: Refs) -> list[Stored]:
+        """Every record that can be read; the others are in `damaged`."""
+        found, damaged = self._read_of(rows)
+        self.damaged = {PrNumber(int(ref.removeprefix(PULL_REQUEST_REFS))): error for ref, error in damaged.items()}
+        return list(found.values())
 
 
 def _stored(ref: str, commit: Sha, found: objects.Stored) -> Stored:
@@ -160,7 +182,6 @@ def _stored(ref: str, commit: Sha, found: objects.Stored) -> Stored:
             raise ValueError(f"it names a {found.kind}")
         return Stored(records.decode(found.content.partition(b"\n\n")[2].decode("utf-8", "replace"), number), commit)
     except ValueError as error:
-        # Whose pull request this is can't be told, and a task that has one must not get a second.
         raise PermanentError(
             f"the record of pull request #{number} is damaged: {error}",
             hint=f"look at it with 'git show {ref}', then remove it with 'git update-ref -d {ref}'",

@@ -24,6 +24,8 @@ class SetPhase(Action):
             return None  # most tasks: nothing was done for them yet
         if job.task.status == "tombstone":
             return None  # nobody can write to it any more
+        if job.damaged:
+            return None  # its label is all that tells whose record that is
         if any(isinstance(source, Unknown) for source in (job.runs, job.branch, job.pull, job.landing)):
             return None
         if job.reopened:
