@@ -393,6 +393,20 @@ BREAKS = (
         "tests/adapters/test_repository.py",
     ),
     Break(
+        "what an agent committed off its branch is no commit",
+        "reconciler/planning/actions/follow.py",
+        "        if isinstance(tree, Worktree) and tree.head and tree.went_on and job.last and tree.branch != job.spec.base:\n",
+        "        if False:\n",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "any head in a worktree becomes the task's branch",
+        "reconciler/workspaces/branches.py",
+        "        return head != before and self._within(head, before)\n",
+        "        return head != before\n",
+        "tests/adapters/test_workspaces.py",
+    ),
+    Break(
         "a record that can't be read is that of a task without one",
         "reconciler/planning/actions/holds.py",
         "    if job.damaged and not job.open_pull:\n",

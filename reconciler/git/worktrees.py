@@ -339,6 +339,11 @@ def _judge_unlisted(common: Path, place: Path, leads_to: str | None) -> tuple[Wo
     return WorktreeFault.TAKEN, "it is not a worktree of ours"
 
 
+def busy(entry: Entry) -> bool:
+    """True amid a rebase, a merge or the like."""
+    return bool(_busy(entry, "{}"))
+
+
 def _busy(entry: Entry, phrase: str) -> str:
     there = set(os.listdir(entry.admin)) if entry.admin else set()
     return next((phrase.format(what) for name, what in _BUSY.items() if name in there), "")

@@ -182,6 +182,12 @@ class Worktree:
     detail: str = ""  # what is wrong, for people
     nested: str | None = None  # a repository inside it, relative; such a worktree is never removed by us
     set_up: bool = True  # its set-up commands have all succeeded
+    branch: str | None = None  # that it is on; None: it is detached
+    went_on: bool = False  # it is off its task's branch, and holds all of that and more: plainly the task's work
+
+    @property
+    def off_its_branch(self) -> bool:
+        return self.fault is WorktreeFault.WRONG_BRANCH and self.head is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,6 +171,10 @@ class Workspaces(Protocol):
         """Drop saved work, if it still is this commit; what was dropped before is forgotten."""
         ...
 
+    def take(self, task: TaskId, root: str, head: Sha) -> None:
+        """Bring the branch of `task` to `head`, on which its worktree went on without it, and the worktree back to it."""
+        ...
+
     def restore(self, task: TaskId) -> BranchName:
         """Bring the newest saved work of `task` back: as its branch, or as `restored/<task>-<n>` where that is taken."""
         ...

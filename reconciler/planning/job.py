@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, cached_property
@@ -137,7 +137,12 @@ class Job:
         if run is None or run.alive:
             return None
         excused = not (run.report and self._cannot_be(run.report.fault))
-        return run_results.of(run, new_commits=self.new_commits, excused=excused)
+        found = run_results.of(run, new_commits=self.new_commits, excused=excused)
+        if found.reason is Reason.NO_CHANGES and isinstance(tree := self.worktree, Worktree) and tree.off_its_branch:
+            where = f"the branch {tree.branch}" if tree.branch else "no branch"
+            said = f"its worktree is on {where}, at {(tree.head or '')[:12]}: what was committed there is saved and counts for nothing"
+            return replace(found, message=f"{found.message}; {said}")
+        return found
 
     def _cannot_be(self, fault: Fault | None) -> bool:
         """True for an excuse that does not hold: taken for one, it would be given again and again, at once."""

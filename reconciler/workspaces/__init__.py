@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.git.commands import Git
-from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, foreign, identity, look
+from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, busy, foreign, identity, look
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable
@@ -60,7 +60,7 @@ class GitWorkspaces:
             standing = _standing(folder)
             known = {*tasks, *(TaskId(entry.path.name) for entry in listing.entries if _ours(entry, folder))} & standing
             found = {task: look(listing, folder / task, branch_of(task)) for task in sorted(known) if usable(task)}
-            return {task: _seen(each) for task, each in found.items() if each.present}
+            return {task: _seen(each, self._went_on(task, each)) for task, each in found.items() if each.present}
 
     def check_worktrees(self, root: str) -> Mapping[str, str]:
         """The path of every check worktree, by subject; also of one that is only half there."""
@@ -121,6 +121,19 @@ class GitWorkspaces:
         """Take our git lock off a worktree, so that people's `git worktree remove` works."""
         with self._alone(task):
             self._register.unlock(self._look(task, root))
+
+    def take(self, task: TaskId, root: str, head: Sha) -> None:
+        """Bring the branch of `task` to `head`, on which its worktree went on without it, and the worktree back to it.
+
+        Raises ChangedError where that is not so any more.
+        """
+        with self._alone(task):
+            found = self._look(task, root)
+            if found.heads != (head,) or not self._went_on(task, found):
+                raise ChangedError(f"{task}: its worktree is not at {head[:12]}, off its branch, any more")
+            with self._git.writing() as writer:
+                self._branches.bring(task, head, writer)
+                checkout.attach(found.admins[0], BRANCHES + branch_of(task))
 
     # --- saving and removing ---
 
@@ -294,6 +307,16 @@ class GitWorkspaces:
 
     # --- looking ---
 
+    def _went_on(self, task: TaskId, found: Found) -> bool:
+        """True for a worktree that was taken off its branch and holds all of that and more: its agent worked on there."""
+        if found.fault is not WorktreeFault.WRONG_BRANCH or len(found.entries) != 1:
+            return False
+        (entry,) = found.entries
+        of_a_task = bool(entry.branch and entry.branch.startswith(BRANCHES + BRANCH_PREFIX))
+        if entry.head is None or of_a_task or busy(entry):
+            return False
+        return self._branches.grew_into(task, entry.head, entry.branch)
+
     @contextmanager
     def _alone(self, subject: str) -> Iterator[int]:
         """One at a time per worktree, also across processes: two commands may be asked for the same task."""
@@ -349,8 +372,9 @@ def _ours(entry: Entry, folder: Path) -> bool:
     return entry.path.parent == folder and entry.admin is not None and marked
 
 
-def _seen(found: Found) -> Worktree:
+def _seen(found: Found, went_on: bool) -> Worktree:
     ours = found.fault is not WorktreeFault.TAKEN
+    branch = next((entry.branch for entry in found.entries), None)
     return Worktree(
         path=str(found.place),
         head=next(iter(found.heads), None) if ours else None,
@@ -358,6 +382,8 @@ def _seen(found: Found) -> Worktree:
         detail=found.detail,
         nested=found.nested() if ours else None,
         set_up=any(entry.has(READY) for entry in found.entries),
+        branch=branch.removeprefix(BRANCHES) if branch and ours else None,
+        went_on=went_on,
     )
 
 

@@ -88,6 +88,25 @@ class Branches:
         # Without --no-deref a symbolic branch would have us delete the one that it names.
         self._git.refs("update-ref", "--no-deref", "-d", _HEADS + branch_of(task), expected, lock=lock)
 
+    def grew_into(self, task: TaskId, head: Sha, on: str | None) -> bool:
+        """True where `head`, on the branch `on`, holds more than the branch of `task`, or is that under another name."""
+        before = self.head(task)
+        if before is None:
+            return on is not None and self._renamed(task, on)
+        return head != before and self._within(head, before)
+
+    def bring(self, task: TaskId, head: Sha, lock: int) -> None:
+        """Move the branch of `task` to `head`, or make it there."""
+        self._git.refs("update-ref", "--no-deref", _HEADS + branch_of(task), head, self.head(task) or "", lock=lock)
+
+    def _renamed(self, task: TaskId, on: str) -> bool:
+        """True where git's log of a branch says that it was that of the task."""
+        try:
+            log = (self._git.repository.common / "logs" / on).read_text("utf-8", "replace")
+        except OSError:
+            return False
+        return f"\tBranch: renamed {_HEADS}{branch_of(task)} to {on}\n" in log
+
     def _within(self, base: Sha, head: Sha) -> bool:
         """True where the base contains a head: by no commit is anything else on it."""
         if (ahead := self._ancestry.ahead(base, head)) is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from reconciler.git.commands import Git
 from reconciler.git.worktrees import Entry
+from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha
 from reconciler.workspaces.copies import Digests, plain
 
@@ -123,6 +124,19 @@ def cone(folders: Iterable[str]) -> str:
         name = folder.translate(_GLOB)
         lines += [f"/{name}/"] if folder in chosen else [f"/{name}/", f"!/{name}/*/"]
     return "".join(f"{line}\n" for line in lines)
+
+
+def attach(admin: Path, ref: str) -> None:
+    """Have a worktree be on a branch that is where it stands. Raises ChangedError while a git writes that itself."""
+    lock = admin / "HEAD.lock"
+    try:
+        with lock.open("x", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(f"ref: {ref}\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except FileExistsError as error:
+        raise ChangedError(f"{lock} is there: a git works in the worktree") from error
+    os.replace(lock, admin / "HEAD")
 
 
 def write(path: Path, text: str) -> None:

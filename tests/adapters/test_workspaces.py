@@ -137,6 +137,62 @@ def test_set_up_is_over_when_its_marker_was_touched(repo, spaces, spec, root):
     assert the(spaces, root).set_up and spaces.create(TASK, spec, repo.head()).set_up
 
 
+def gone_on(repo, spaces, spec, *how):
+    """The worktree of a task whose agent left its branch, and committed there; its head."""
+    where = Path(spaces.create(TASK, spec, repo.head()).path)
+    for command in how:
+        repo.git(*command, cwd=where)
+    return where, repo.commit({"new": "new\n"}, where=where)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        [("checkout", "--quiet", "--detach")],
+        [("checkout", "--quiet", "-b", "feature")],
+        [("branch", "--quiet", "-m", "agent/x-1", "feature")],
+    ],
+    ids=["detached", "another branch", "renamed"],
+)
+def test_what_an_agent_committed_off_its_branch_is_taken_onto_it(repo, spaces, spec, root, how):
+    where, head = gone_on(repo, spaces, spec, *how)
+    (where / "docs/a").write_text("uncommitted\n")
+    assert the(spaces, root).went_on
+
+    spaces.take(TASK, root, head)
+
+    assert repo.head("agent/x-1") == head
+    assert repo.git("symbolic-ref", "HEAD", cwd=where) == "refs/heads/agent/x-1"
+    assert repo.status(where) == " M docs/a"
+    assert the(spaces, root).fault is None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        [("checkout", "--quiet", "-b", "agent/x-2")],
+        [("commit", "--quiet", "--allow-empty", "-m", "mine"), ("checkout", "--quiet", "--detach", "HEAD~1")],
+        [("checkout", "--quiet", "--orphan", "feature")],
+    ],
+    ids=["the branch of another task", "without what is on its own", "with nothing in common"],
+)
+def test_what_is_not_plainly_the_tasks_is_left(repo, spaces, spec, root, how):
+    _, head = gone_on(repo, spaces, spec, *how)
+    before = repo.refs()
+
+    assert not the(spaces, root).went_on
+    with pytest.raises(ChangedError):
+        spaces.take(TASK, root, head)
+    assert repo.refs() == before
+
+
+def test_what_an_agent_is_amid_of_is_not_taken(repo, spaces, spec, root):
+    _, head = gone_on(repo, spaces, spec, ("checkout", "--quiet", "--detach"))
+    (admin_of(repo) / "MERGE_HEAD").write_text(f"{head}\n")
+
+    assert not the(spaces, root).went_on
+
+
 def test_a_worktree_is_locked_until_unlock_and_again_when_it_is_used_again(repo, spaces, spec, root):
     place = spaces.create(TASK, spec, repo.head())
     assert "locked reconcile x-1" in repo.git("worktree", "list", "--porcelain")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.model.names import Sha, TaskId, branch_of
-from reconciler.model.observed import Standing
+from reconciler.model.observed import Standing, Worktree
 from reconciler.model.ports import Change, Ports
 from reconciler.planning.actions.base import Action, Word
 from reconciler.planning.job import Job
@@ -25,10 +25,12 @@ class FollowBase(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowBranch(Action):
-    """Bring a task's branch here, and its worktree, to the head that somebody pushed to the forge."""
+    """Bring a task's branch here, and its worktree, to the head that somebody pushed to the forge, or on which its agent
+    went on off the branch. `root`: where its worktree stands, for the latter."""
 
     subject: TaskId
     head: Sha
+    root: str | None = None
 
     @property
     def evidence(self) -> Mapping[str, object]:
@@ -36,7 +38,18 @@ class FollowBranch(Action):
 
     @classmethod
     def due(cls, job: Job) -> Word:
-        pull = job.open_pull
+        pull, tree = job.open_pull, job.worktree
+        if isinstance(tree, Worktree) and tree.head and tree.went_on and job.last and tree.branch != job.spec.base:
+            where = f"the branch {tree.branch}" if tree.branch else "no branch"
+            return cls(
+                manifest=job.spec.name,
+                task=job.task.id,
+                reason="OffItsBranch",
+                message=f"bring {branch_of(job.task.id)} to {tree.head[:12]}: its agent committed that on {where}",
+                subject=job.task.id,
+                head=tree.head,
+                root=job.tree_root,
+            )
         if pull is None or pull.here is not Standing.BEHIND:
             return None
         return cls(
@@ -49,5 +62,8 @@ class FollowBranch(Action):
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
-        ports.forge.follow_branch(self.subject, self.head)
+        if self.root is None:
+            ports.forge.follow_branch(self.subject, self.head)
+        else:
+            ports.workspaces.take(self.subject, self.root, self.head)
         yield from ()

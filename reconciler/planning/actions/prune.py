@@ -108,10 +108,12 @@ def _on_the_forge(job: Job) -> Sha | None:
 
 def _held_elsewhere(job: Job, branch: Branch) -> bool:
     """True when deleting the branch loses nothing: the base has its commits, or what was made of exactly this head."""
-    landing = job.landing
+    landing, pull = job.landing, job.pull
     if isinstance(landing, Landing) and landing.head == branch.head:
         return True
-    return branch.in_base or job.merged_by_hand
+    # Of work that the base held already nothing has landed; its pull request here keeps the commits.
+    here = isinstance(pull, PullRequest) and pull.url is None and pull.landed is None and pull.head == branch.head
+    return branch.in_base or job.merged_by_hand or (job.merged and here)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
