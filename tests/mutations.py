@@ -150,7 +150,7 @@ BREAKS = (
     Break(
         "a branch is deleted although the base lacks it",
         "reconciler/planning/actions/prune.py",
-        "    return branch.in_base or job.merged_by_hand\n",
+        "    return branch.in_base or job.merged_by_hand or (job.merged and here)\n",
         "    return True\n",
         "tests/invariants",
     ),
