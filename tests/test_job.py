@@ -14,7 +14,7 @@ from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, Sin
 
 from reconciler.model.desired import AgentSpec, Review
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Landing, Run
+from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.job import CheckState, Job, glob_pattern
 from reconciler.planning.run_results import Ending
@@ -394,3 +394,25 @@ def test_the_phase_is_a_function_of_what_is_seen() -> None:
     assert offered().phase == "phase:pr_created"
     assert a_job(branch=worlds.a_branch()).phase == "phase:committed"
     assert a_job(task=closed, landing=landing, branch=worlds.a_branch()).phase == "phase:merged"
+
+
+# --- where commits are that nobody sees ----------------------------------------------------------------------
+
+
+def test_an_agent_that_moved_the_base_itself_is_told_from_one_that_did_nothing() -> None:
+    moved = worlds.a_branch(ahead=0, head=OTHER, in_base=True)
+    idle = worlds.a_branch(ahead=0, head=BASE, in_base=True)
+
+    said = [after({"code": 0}, branch=branch).ending for branch in (moved, idle)]
+
+    assert [ending and ending.reason for ending in said] == [Reason.NO_CHANGES, Reason.NO_CHANGES]
+    assert said[0] and "on main already, and was not landed by us" in said[0].message
+    assert said[1] and "already" not in said[1].message
+
+
+def test_commits_off_the_branch_are_named() -> None:
+    tree = worlds.a_worktree(fault=WorktreeFault.WRONG_BRANCH, head=OTHER, branch="side")
+
+    ending = after({"code": 0}, worktree=tree, branch=worlds.a_branch(ahead=0)).ending
+
+    assert ending and f"on the branch side, at {OTHER[:12]}" in ending.message

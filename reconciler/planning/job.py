@@ -138,11 +138,23 @@ class Job:
             return None
         excused = not (run.report and self._cannot_be(run.report.fault))
         found = run_results.of(run, new_commits=self.new_commits, excused=excused)
-        if found.reason is Reason.NO_CHANGES and isinstance(tree := self.worktree, Worktree) and tree.off_its_branch:
+        where = self._elsewhere(run) if found.reason is Reason.NO_CHANGES else None
+        return replace(found, message=f"{found.message}; {where}") if where else found
+
+    def _elsewhere(self, run: Run) -> str | None:
+        """Where commits are that count for nothing; None where there are none."""
+        tree, branch = self.worktree, self.branch
+        if isinstance(tree, Worktree) and tree.off_its_branch:
             where = f"the branch {tree.branch}" if tree.branch else "no branch"
-            said = f"its worktree is on {where}, at {(tree.head or '')[:12]}: what was committed there is saved and counts for nothing"
-            return replace(found, message=f"{found.message}; {said}")
-        return found
+            return f"its worktree is on {where}, at {(tree.head or '')[:12]}: what was committed there is saved and counts for nothing"
+        if (
+            isinstance(branch, Branch)
+            and branch.in_base
+            and run.baseline
+            and branch.head not in (run.baseline, run.base_tip)
+        ):
+            return f"what it committed ({branch.head[:12]}) is on {self.spec.base} already, and was not landed by us: nothing checked it"
+        return None
 
     def _cannot_be(self, fault: Fault | None) -> bool:
         """True for an excuse that does not hold: taken for one, it would be given again and again, at once."""
