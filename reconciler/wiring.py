@@ -262,6 +262,7 @@ def open_site(
     """
     repository = commands.find(path, environ)
     format.check(repository.state)
+    commands.remember(repository)
     tool = _git(repository, environ, control)
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"

@@ -393,6 +393,20 @@ BREAKS = (
         "tests/adapters/test_repository.py",
     ),
     Break(
+        "the git dir of a submodule is its checkout",
+        "reconciler/git/commands.py",
+        "        if _leads_to(top, common):\n",
+        "        if False:\n",
+        "tests/adapters/test_repository.py",
+    ),
+    Break(
+        "a checkout is where an agent wrote that it is",
+        "reconciler/git/commands.py",
+        "    return next((place for place in found if _leads_to(place, common)), None)\n",
+        "    return next(found, None)\n",
+        "tests/adapters/test_repository.py",
+    ),
+    Break(
         "what an agent committed off its branch is no commit",
         "reconciler/planning/actions/follow.py",
         "        if isinstance(tree, Worktree) and tree.head and tree.went_on and job.last and tree.branch != job.spec.base:\n",

@@ -37,13 +37,20 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
 
 
 def _checkout(site: Site) -> Iterator[Finding]:
-    main = str(site.repository.main)
+    main, common = str(site.repository.main), site.repository.common
     if site.repository.bare:
-        yield Finding(name="repository", found=main, message="bare: no checkout follows what lands")
+        said = f"bare: tasks are kept in {site.beads}; what lands is followed by the worktrees that have its base checked out"
+        yield Finding(name="repository", found=main, message=said)
+    elif common.parent != site.repository.main and (common / ".beads").exists():
+        said = f"an older version kept tasks in {common / '.beads'}: nobody reads them there"
+        hint = f"if they count: mv {shlex.quote(str(common / '.beads'))} {shlex.quote(main)}/"
+        yield Finding(name="repository", state=State.WARNING, found=main, message=said, hint=hint)
     elif site.git.refs("symbolic-ref", "--quiet", "HEAD", ok=(0, 1, 128)).code:
         said = "on no branch (HEAD is detached): it does not follow what lands"
         hint = "git switch BRANCH, where it should"
         yield Finding(name="repository", state=State.WARNING, found=main, message=said, hint=hint)
+    elif common.parent != site.repository.main:
+        yield Finding(name="repository", found=main, message=f"its git dir is {common}")
     else:
         yield Finding(name="repository", found=main)
 

@@ -59,6 +59,7 @@ _INERT = (
 )
 
 
+_CHECKOUT = "checkout"
 _NO_PATH = b"error: invalid path '"
 _LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
 
@@ -100,11 +101,16 @@ def find(path: Path, environ: Mapping[str, str]) -> Repository:
     within, _, places = _located(path, env, "--is-inside-work-tree", "--git-dir", "--git-common-dir").partition(b"\n")
     # The main checkout is where both are the same folder: no list of worktrees is needed to find it.
     one = places[: len(places) // 2]
-    if within == b"true" and one * 2 == places and one.endswith(b"/.git\n"):
+    if within == b"true" and one * 2 == places:
         common = Path(os.fsdecode(one.removesuffix(b"\n")))
-        return Repository(common.parent, common)
+        if one.endswith(b"/.git\n"):
+            return Repository(common.parent, common)
+        # A submodule's, or one whose git dir was put elsewhere: git itself lists that as the main checkout.
+        top = Path(os.fsdecode(_located(path, env, "--show-toplevel").removesuffix(b"\n")))
+        if _leads_to(top, common):
+            return Repository(top, common)
     common = Path(os.fsdecode(_located(path, env, "--git-common-dir").removesuffix(b"\n")))
-    repository = Repository(_main_of(common, env), common)
+    repository = Repository(_apart(common, env) or _main_of(common, env), common)
     _refuse_a_checkout_called_bare(repository)
     return repository
 
@@ -160,6 +166,42 @@ def _new_enough(said: str) -> tuple[int, ...]:
         wanted = ".".join(map(str, MINIMUM))
         raise PermanentError(f"git {wanted} or newer is needed, here is {said.strip()!r}", hint="update git")
     return numbers
+
+
+def remember(repository: Repository) -> None:
+    """Note where the checkout of a git dir is that stands elsewhere: from a worktree of it nothing else tells."""
+    note = repository.state / _CHECKOUT
+    if repository.bare or repository.common.parent == repository.main or not repository.state.is_dir():
+        return
+    said = os.fsencode(f"{repository.main}\n")
+    with suppress(OSError):
+        if not note.is_file() or note.read_bytes() != said:
+            note.write_bytes(said)
+
+
+def _apart(common: Path, env: Mapping[str, str]) -> Path | None:
+    """The checkout of a git dir that stands elsewhere; None where none is known that leads back to it."""
+    if common.name == ".git" and _leads_to(common.parent, common):
+        return None
+    told = shell.run(("git", *_INERT, "config", f"--file={common}/config", "--get", "core.worktree"), env=env)
+    named = [os.fsdecode(told.out.removesuffix(b"\n"))] if told.code == 0 else []
+    with suppress(OSError):
+        named.append(os.fsdecode((common / "reconcile" / _CHECKOUT).read_bytes().removesuffix(b"\n")))
+    found = (Path(os.path.normpath(common / each)) for each in named)
+    # Both can be written by an agent: what counts is that the place itself says so.
+    return next((place for place in found if _leads_to(place, common)), None)
+
+
+def _leads_to(checkout: Path, common: Path) -> bool:
+    """True where a folder's own `.git` is, or names, this git dir."""
+    link = checkout / ".git"
+    try:
+        if link.is_file():
+            said = os.fsdecode(link.read_bytes()[:4096]).removeprefix("gitdir: ").removesuffix("\n")
+            link = checkout / said
+        return os.path.samefile(link, common)
+    except (OSError, ValueError):
+        return False
 
 
 def _main_of(common: Path, env: Mapping[str, str]) -> Path:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -199,8 +199,10 @@ def _by_head(git: Git, path: Path, told: _Told | None, said: str | None, packed:
 
 
 def _by_git(git: Git, admins: dict[Path, list[Path]]) -> Iterator[Entry]:
-    for record in _records(git.refs("worktree", "list", "--porcelain", "-z").out):
-        yield _entry(record, admins)
+    for number, record in enumerate(_records(git.refs("worktree", "list", "--porcelain", "-z").out)):
+        entry = _entry(record, admins)
+        # Of a checkout whose git dir stands elsewhere git knows no place, and names the git dir first.
+        yield entry if number or git.repository.bare else replace(entry, path=git.repository.main)
 
 
 def look(listing: Listing, place: Path, branch: str) -> Found:

@@ -17,7 +17,7 @@ from gitrepo import GitRepo
 from reconciler import wiring
 from reconciler.git import commands as git_module
 from reconciler.git import fingerprints
-from reconciler.git.commands import find
+from reconciler.git.commands import find, remember
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError
 
@@ -90,15 +90,40 @@ def test_a_bare_repository_is_its_own_main_checkout(
     assert (found.main, found.common, found.bare) == (bare, bare, True)
 
 
-def test_a_git_dir_that_stands_elsewhere_is_where_git_says_that_its_main_checkout_is(
-    repo: GitRepo, tmp_path: Path
+def apart(repo: GitRepo, tmp_path: Path, kind: str) -> tuple[Path, Path]:
+    """A checkout with a commit whose git dir stands elsewhere, and that git dir."""
+    if kind == "submodule":
+        repo.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(repo.path), "lib")
+        return repo.path / "lib", repo.common / "modules/lib"
+    checkout, store = tmp_path / "apart", tmp_path / "store"
+    repo.git("clone", "--quiet", "--separate-git-dir", str(store), str(repo.path), str(checkout))
+    return checkout, store
+
+
+@pytest.mark.parametrize("kind", ["submodule", "separate"])
+def test_where_the_git_dir_stands_elsewhere_the_checkout_is_what_people_see(
+    repo: GitRepo, tmp_path: Path, kind: str
 ) -> None:
-    repo.git("init", "-q", "--separate-git-dir", str(tmp_path / "store"), str(tmp_path / "apart"))
+    checkout, store = apart(repo, tmp_path, kind)
+    repo.git("worktree", "add", "--quiet", "-b", "side", str(tmp_path / "tree"), cwd=checkout)
+    (store / "reconcile").mkdir()
 
-    found = find(tmp_path / "apart", repo.environ)
+    found = find(checkout / "below" if (checkout / "below").is_dir() else checkout, repo.environ)
+    remember(found)
 
-    listed = repo.git("worktree", "list", "--porcelain", cwd=tmp_path / "store").splitlines()[0]
-    assert (f"worktree {found.main}", found.common) == (listed, tmp_path / "store")
+    assert (found.main, found.common, found.bare) == (checkout, store, False)
+    assert find(tmp_path / "tree", repo.environ) == found
+
+
+@pytest.mark.parametrize("said", ["{elsewhere}", "{main}/below", "/nowhere"])
+def test_a_checkout_that_does_not_lead_back_is_not_believed(repo: GitRepo, tmp_path: Path, said: str) -> None:
+    checkout, store = apart(repo, tmp_path, "separate")
+    repo.git("worktree", "add", "--quiet", "-b", "side", str(tmp_path / "tree"), cwd=checkout)
+    (store / "reconcile").mkdir()
+    (store / "reconcile/checkout").write_text(said.format(elsewhere=repo.path, main=checkout) + "\n")
+
+    assert find(tmp_path / "tree", repo.environ).main == store
+    assert find(checkout, repo.environ).main == checkout
 
 
 @pytest.mark.parametrize("name", ["with\nline end", "with\n", "\n/.git\n", " ", "ünï"])

@@ -129,3 +129,33 @@ def test_what_was_moved_goes_on_with_the_work_of_before(place: Standing, tmp_pat
     place.reconcile("watch", "--until-done")
 
     merged(place, "Do a", "Do b")
+
+
+@pytest.mark.parametrize("kind", ["submodule", "separate git dir", "bare"])
+def test_where_the_git_dir_stands_elsewhere_what_lands_is_in_the_checkout_that_people_see(
+    place: Place, tmp_path: Path, kind: str
+) -> None:
+    above = place.root
+    match kind:
+        case "submodule":
+            place.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(above), "lib")
+            place.root = above / "lib"
+        case "bare":
+            place.git("clone", "--quiet", "--bare", str(above), str(tmp_path / "bare/.git"))
+            place.git("worktree", "add", "--quiet", "../seen", "main", cwd=tmp_path / "bare/.git")
+            place.root = tmp_path / "bare/seen"
+        case _:
+            place.git(
+                "clone", "--quiet", f"--separate-git-dir={tmp_path / 'store'}", str(above), str(tmp_path / "seen")
+            )
+            place.root = tmp_path / "seen"
+    place.env |= {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+    place.reconcile("apply", "-f", str(place.manifest(repository=str(place.root))), "--wait")
+
+    assert len(list(place.root.glob("*-*.txt"))) == 2
+    ours = [line for line in place.git("status", "--porcelain").splitlines() if ".beads/" not in line]
+    assert ours == []
+    assert (place.root / ".beads").is_dir() == (kind != "bare")
+    said = place.reconcile("doctor", code=None)
+    assert ("tasks are kept in" if kind == "bare" else "its git dir is") in said
