@@ -213,7 +213,13 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     found["base"] = Base(
         name="main",
         head=worlds.BASE,
-        checkout=Checkout(path="/repo", dirty=frozenset(checkout.get("dirty", ())), busy=checkout.get("busy")),
+        checkout=Checkout(
+            path="/repo",
+            dirty=frozenset(checkout.get("dirty", ())),
+            busy=checkout.get("busy"),
+            locked=checkout.get("locked", False),
+            undoes=tuple(checkout.get("undoes", ())),
+        ),
         **base,
     )
     found["salvages"] = tuple(_salvage(**said) for said in world.pop("salvages", []))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _BUSY = {
 # While one of these goes on, HEAD is detached; the file names the branch that it is about.
 _BRANCH_FILES = ("rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START")
 _IN_THE_WAY_S = 30.0
+_AT_WORK_S = 5.0  # longer than any landing locks an index
 # What our lock of an index holds; a git that finds it says only that there is one.
 LOCK_SAYS = (
     "reconcile brings this checkout forward and removes this file by itself; killed, at its next start ({nonce})\n"
@@ -276,6 +278,15 @@ def locked_by_us(admin: Path) -> bool:
         return (admin / "index.lock").read_bytes()[:200].startswith(LOCK_SAYS.partition("{")[0].encode())
     except OSError:
         return False
+
+
+def left_locked(checkout: BaseCheckout) -> bool:
+    """True where a landing of ours that is not at work any more has locked the index."""
+    try:
+        age_s = time.time() - (checkout.admin / "index.lock").stat().st_mtime
+    except OSError:
+        return False
+    return age_s > _AT_WORK_S and locked_by_us(checkout.admin)
 
 
 def _expect_unlocked(checkout: BaseCheckout) -> None:

@@ -233,6 +233,7 @@ class Checkout:
     # Staged, changed and untracked paths, without `.beads/`; None: nobody looked, because nothing was to land.
     dirty: frozenset[str] | None = frozenset()
     busy: str | None = None  # a merge, rebase or the like in progress
+    locked: bool = False  # a landing of ours was cut off there some time ago, and its index is locked since
     undoes: tuple[str, ...] = ()  # paths that are staged as they were before they landed
 
 

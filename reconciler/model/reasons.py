@@ -52,6 +52,7 @@ class Reason(StrEnum):
     RECORD_DAMAGED = "RecordDamaged"
     BASE_FROZEN = "BaseFrozen"
     # What is amiss with what is done
+    LANDING_CUT_OFF = "LandingCutOff"
     LANDING_UNDONE = "LandingUndone"
     UNLANDED = "Unlanded"
     # Clearing up

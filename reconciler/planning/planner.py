@@ -267,6 +267,9 @@ def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
     if hold := spawn_hold(spec, observed):
         return Waiting(*hold)
     base = observed.bases.get(spec.base)
+    if isinstance(base, Base) and base.checkout and base.checkout.locked:
+        said = f"a landing was cut off, and has locked the index of {base.checkout.path}; 'reconcile watch' or 'apply' ends it"
+        return Waiting(Reason.LANDING_CUT_OFF, said)
     if isinstance(base, Base) and base.checkout and (paths := base.checkout.undoes):
         where, names = base.checkout.path, " ".join(shlex.quote(path) for path in paths[:8])
         said = f"{where}: the next commit there takes back what landed: {len(paths)} of its paths are staged as they were before"

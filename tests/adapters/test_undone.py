@@ -13,6 +13,7 @@ import pytest
 from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
+from reconciler.landing.checkouts import LOCK_SAYS
 from reconciler.model.desired import MergeMethod
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Candidate
@@ -145,6 +146,19 @@ def test_what_a_later_landing_takes_back_was_checked(repo: GitRepo, forge: Local
     land(repo, forge, "x-2", a="a\n")
 
     assert dict(LocalForge(repo.seam()).base("main").undone) == {}
+
+
+def test_an_index_that_a_cut_off_landing_left_locked_is_said(repo: GitRepo, forge: LocalForge) -> None:
+    lock = repo.common / "index.lock"
+    lock.write_text(LOCK_SAYS.format(nonce="0" * 16))
+    young = forge.base("main").checkout
+    os.utime(lock, (0, 0))
+    old = forge.base("main").checkout
+    lock.write_text("")
+    os.utime(lock, (0, 0))
+    foreign = forge.base("main").checkout
+
+    assert [seen and seen.locked for seen in (young, old, foreign)] == [False, True, False]
 
 
 def test_what_was_looked_at_is_not_looked_at_again(

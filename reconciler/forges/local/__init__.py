@@ -168,7 +168,8 @@ class LocalForge:
         if dirty and (left := self._line.pending(name)):
             # It is behind its branch: what differs from the new head only is not somebody's work.
             dirty &= checkouts.dirty(self._git, checkout, left.old)
-        return Checkout(path=str(checkout.path), dirty=dirty, busy=checkout.busy)
+        locked = checkouts.left_locked(checkout)
+        return Checkout(path=str(checkout.path), dirty=dirty, busy=checkout.busy, locked=locked)
 
     def _fetched(self, name: str, ours: Sha) -> str | None:
         """The remote's branch where it is ahead of the base as it was fetched last. What git can't read of it says nothing."""
