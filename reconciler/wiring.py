@@ -172,6 +172,11 @@ class Site:
         """
         self.git.sweep()
         left = []
+        for root in dict.fromkeys(spec.worktrees.root for spec in self.desired().epics if not spec.invalid):
+            try:
+                self.workspaces.mend(root)
+            except (ReconcileError, OSError) as error:
+                left.append(f"a worktree in {root} that was moved can't be mended yet: {error}")
         for base in dict.fromkeys(spec.base for spec in self.desired().epics):
             try:
                 self.forge.catch_up(base)

@@ -253,9 +253,37 @@ def test_a_manifest_that_is_new_in_a_file_that_agents_could_write_is_not_recorde
 def test_a_manifest_in_a_file_of_its_own_is_recorded_by_whoever_watches_it(kept: Recorded) -> None:
     kept.record(STRICT)
 
-    assert kept.follow([replace(LOOSE, name="a", source="/srv/shop/a.yaml")], IDLE) == {}
+    mine = replace(LOOSE, name="a", source="/srv/shop/a.yaml")
+
+    assert kept.follow([mine], IDLE, named=[mine.source]) == {}
 
     assert len(kept.load().epics) == 2
+
+
+@pytest.mark.parametrize("named", [None, ["/srv/shop"]], ids=["while it is watched", "before it is watched again"])
+def test_a_file_that_is_new_in_a_watched_folder_is_not_recorded(kept: Recorded, named: list[str] | None) -> None:
+    kept.record(STRICT)
+    kept.distrust()
+
+    refused = kept.follow([STRICT, replace(LOOSE, name="a", source="/srv/shop/a0.yaml")], IDLE, named)
+
+    assert list(refused) == ["a"]
+    assert [each.field for each in only(kept).withheld] == ["manifest a"]
+
+
+def test_a_folder_that_is_watched_for_the_first_time_is_recorded(kept: Recorded) -> None:
+    kept.record(STRICT)
+
+    assert kept.follow([replace(LOOSE, name="a", source="/srv/more/a.yaml")], IDLE, named=["/srv/more"]) == {}
+
+
+def test_a_manifest_that_is_called_otherwise_now_is_said_of_the_one_that_was_there(kept: Recorded) -> None:
+    kept.record(STRICT)
+    kept.distrust()
+
+    assert list(kept.follow([replace(STRICT, name="z")], IDLE)) == ["z"]
+
+    assert [each.field for each in only(kept).withheld] == ["manifest z"]
 
 
 def test_a_damaged_record_is_not_replaced_by_a_file_that_agents_could_write(kept: Recorded, tmp_path: Path) -> None:
@@ -310,7 +338,9 @@ def test_what_agents_are_given_in_variables_is_not_said() -> None:
         ("just -f ci/rules check", ["justfile", "Justfile", ".justfile", "**/*.just", "ci/rules"]),
         ("make -C sub lint", ["sub/Makefile", "sub/makefile", "sub/GNUmakefile", "sub/**/*.mk"]),
         ("cd web && npm run test", ["web/package.json#scripts", "web/.npmrc"]),
-        ("python -m pytest tests/unit -q", []),
+        ("python -m pytest tests/unit -q", ["pytest.py", "pytest/__main__.py"]),
+        ("python3 -m tools.check", ["tools/check.py", "tools/check/__main__.py"]),
+        ("sh $PWD/run.sh", ["run.sh"]),
         ("test -e done.txt", []),
         ("! grep -rq FIXME src/a.txt", []),
         ("cargo test", []),

@@ -421,6 +421,7 @@ def test_a_status_has_the_keys_that_scripts_rely_on():
         "generation",
         "observedGeneration",
         "conditions",
+        "withheld",
         "counts",
         "spend",
         "tasks",

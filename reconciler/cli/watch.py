@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -117,13 +118,13 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
         return site, Watched(site, (), most, out)
     stamps = _stamps(sources)  # first: a change while they are read is read once more
     site, specs = read(sources)
-    record(site, specs, out)
+    record(site, specs, out, named=[str(path) for path in _paths(sources)])
     return site, Watched(site, sources, most, out, stamps=stamps)
 
 
-def record(site: Site, specs: tuple[EpicSpec, ...], out: Output) -> None:
-    """Record what watched files say, but for what a person has to apply."""
-    refused = site.recorded.follow(specs, site.quiet)
+def record(site: Site, specs: tuple[EpicSpec, ...], out: Output, named: Collection[str] | None = None) -> None:
+    """Record what watched files say, but for what a person has to apply. `named`: what one has just named."""
+    refused = site.recorded.follow(specs, site.quiet, named)
     for spec in specs:
         if why := refused.get(spec.name):
             out.chat(f"{why}: not recorded; 'reconcile apply -f {spec.source}' records it")

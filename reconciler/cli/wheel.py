@@ -147,7 +147,10 @@ class Wheel:
 
 @contextmanager
 def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]]:
-    """(wake, stop, signals): INT and TERM set both flags and are noted; the handlers of before come back at the end."""
+    """(wake, stop, signals): INT, TERM and HUP set both flags and are noted; the handlers of before come back at the end.
+
+    A HUP that is ignored stays so: whoever started us with nohup wants it.
+    """
     wake, stop, got = threading.Event(), threading.Event(), list[int]()
     # A handler runs amid whatever this thread does, also amid a change of one of these events, whose lock it would wait
     # for without end. A simple queue is made for being filled there.
@@ -163,7 +166,8 @@ def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]
     listener.start()
     before = {
         number: signal.signal(number, lambda number, _frame: numbers.put(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL
     }
     try:
         yield wake, stop, got

@@ -30,6 +30,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="base", look=lambda: _bases(scene, site))
     yield Probe(name="identity", look=lambda: _identity(site))
     yield Probe(name="branches", look=lambda: _in_the_way(site))
+    yield Probe(name="pull requests", look=lambda: _damaged(site))
     yield Probe(name="git locks", look=lambda: _git_locks(site))
     yield Probe(name="forge", look=lambda: _forges(scene, site), limit_s=FORGE_S)
     for base in sorted({spec.base for spec in scene.epics if spec.merge.push}):
@@ -53,6 +54,13 @@ def _checkout(site: Site) -> Iterator[Finding]:
         yield Finding(name="repository", found=main, message=f"its git dir is {common}")
     else:
         yield Finding(name="repository", found=main)
+
+
+def _damaged(site: Site) -> Iterator[Finding]:
+    """Whether everything that is kept about pull requests can be read."""
+    for number, why in sorted(site.forge.damaged().items()):
+        said, _, hint = why.rpartition("; ")
+        yield Finding(name="pull requests", state=State.PROBLEM, found=f"#{number}", message=said, hint=hint)
 
 
 def _bases(scene: Scene, site: Site) -> Iterator[Finding]:

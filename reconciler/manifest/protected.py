@@ -32,6 +32,7 @@ _TAKES_A_FILE = {"just": ("-f", "--justfile"), "make": ("-f", "--file", "--makef
 _TAKES_A_FOLDER = ("-C", "--directory", "--prefix", "--cwd")
 _ONLY_LOOKS = frozenset(("test", "[", "[[", "grep", "egrep", "rg", "echo", "printf", "ls", "cat", "stat", "wc", "find"))
 _SETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_HERE = re.compile(r"\A\$(?:PWD|\{PWD\})/")
 _UNKNOWN_HERE = re.compile(r"[$`~\0\n]|://|\.\.\.")
 _DEEPEST = 3
 
@@ -78,10 +79,13 @@ def _of_command(words: Sequence[str], at: str, depth: int) -> Iterator[str]:
         return  # what it names is the work, not what judges it
     for n, word in enumerate(words):
         before = words[n - 1] if n else ""
-        option, _, said = word.partition("=") if word.startswith("-") else ("", "", word)
+        option, _, said = word.partition("=") if word.startswith("-") else ("", "", _HERE.sub("", word))
         if before in _TAKES_A_FOLDER and not option:
             continue
-        if " " in said and depth < _DEEPEST:
+        if before == "-m" and re.fullmatch(r"[A-Za-z_][\w.]*", said):
+            module = said.replace(".", "/")  # that of a package which is installed stands at no such path
+            yield from filter(None, (_inside(at, f"{module}{end}") for end in (".py", "/__main__.py")))
+        elif " " in said and depth < _DEEPEST:
             yield from _of_line(said, at, depth + 1)
         elif said and not (option and not said):
             named = posixpath.basename(said)

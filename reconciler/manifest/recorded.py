@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -90,22 +90,31 @@ class Recorded:
         with self._writing():
             return self._record(spec)
 
-    def follow(self, specs: Sequence[EpicSpec], quiet: Callable[[], bool]) -> Mapping[str, str]:
+    def follow(
+        self, specs: Sequence[EpicSpec], quiet: Callable[[], bool], named: Collection[str] | None = None
+    ) -> Mapping[str, str]:
         """Record manifests as they stand in files that are read again by themselves; for what nobody recorded: why.
 
         An agent can write to these files. What loosens a manifest is withheld, the recorded value goes on, unless no run
-        has existed since a person applied it; so is a manifest that is new in a file of others. `quiet`: no run is alive.
+        has existed since a person applied it; so is a manifest that is new beside others. `quiet`: no run is alive.
+        `named`: the files that a person has just named one by one, or in folders; None: nobody named any anew.
         """
         with self._writing():
-            refused = {spec.name: why for spec in specs if (why := self._unexpected(spec))}
+            recorded = self.load().epics
+            doubted = [each for each in recorded if not self._trusted(each.name).exists()]
+            refused = {spec.name: why for spec in specs if (why := self._unexpected(spec, doubted, named))}
             known = [spec for spec in specs if spec.name not in refused]
             fresh = [spec.name for spec in known if self._before(spec.name) is None]
+            strangers = tuple(_stranger(spec) for spec in specs if spec.name in refused)
             for spec in known:
                 before = self._before(spec.name)
                 free = before is None or self._trusted(spec.name).exists()
                 wanted = spec if before is None or free else form.tightened(before, spec)
-                strangers = [each.name for each in specs if each.name in refused and each.source == spec.source]
-                self._record(wanted, (*form.loosened(wanted, spec), *map(_stranger, strangers)))
+                self._record(wanted, (*form.loosened(wanted, spec), *strangers))
+            sources = {spec.source for spec in specs if spec.name in refused}
+            for other in recorded:
+                if other.source in sources and other.name not in {spec.name for spec in specs}:
+                    self._record(other, strangers)  # it stands in its file no more, under this name
         if fresh:
             self.trust(fresh, quiet)
         return refused
@@ -191,15 +200,18 @@ class Recorded:
             self._withheld_file(spec.name).unlink(missing_ok=True)
         return made
 
-    def _unexpected(self, spec: EpicSpec) -> str | None:
-        """Why a manifest that nobody applied is none: in a file of others, an agent may have written it."""
+    def _unexpected(self, spec: EpicSpec, doubted: Sequence[EpicSpec], named: Collection[str] | None) -> str | None:
+        """Why a manifest that nobody applied is none: beside others, of whose files it is not known who wrote them."""
         if self._yaml(spec.name).exists():
             damaged = self._before(spec.name) is None and not self._trusted(spec.name).exists()
             return f"what was recorded of {spec.name} is damaged" if damaged else None
-        others = [each for each in self.load().epics if each.source == spec.source]
-        if all(self._trusted(each.name).exists() for each in others):
-            return None
-        return f"{spec.name} is new in {spec.source}, and agents have run since that was applied"
+        if any(each.source == spec.source for each in doubted):
+            return f"{spec.name} is new in {spec.source}, and agents have run since that was applied"
+        folder = os.path.dirname(spec.source)
+        beside = [each for each in doubted if named is None or os.path.dirname(each.source) == folder]
+        if beside and not (named and spec.source in named):
+            return f"{spec.source} is new, and agents have run since what stands beside it was applied"
+        return None
 
     # --- one manifest --------------------------------------------------------------------------------------
 
@@ -327,8 +339,8 @@ def _withheld(content: bytes | None) -> tuple[Loosening, ...]:
         return ()
 
 
-def _stranger(name: str) -> Loosening:
-    return Loosening(field=f"manifest {name}", old="not recorded", new="in the same file")
+def _stranger(spec: EpicSpec) -> Loosening:
+    return Loosening(field=f"manifest {spec.name}", old="not recorded", new=f"in {spec.source}")
 
 
 def _content(path: Path) -> bytes | None:

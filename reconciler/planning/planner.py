@@ -255,7 +255,8 @@ def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
     elsewhere = pull and pull.state is PullState.MERGED and pull.landed is None
     if MERGED in task.labels and task.id in observed.runs and not landing and not elsewhere:
         return Waiting(Reason.UNLANDED, f"it is labelled {MERGED}, and no commit of {base.name} carries it; {again}")
-    if branch and branch.ahead and not branch.in_base and not (landing and landing.head == branch.head):
+    done = {landing.head if landing else None, pull.head if elsewhere and pull else None}
+    if branch and branch.ahead and not branch.in_base and branch.head not in done:
         said = f"it is closed, and {branch.name} holds commits that {base.name} lacks; {again}, 'git branch -D {branch.name}' drops them"
         return Waiting(Reason.UNLANDED, said)
     return None

@@ -32,7 +32,7 @@ from reconciler.render.entry import (
     waiting,
 )
 from reconciler.render.spend import spend
-from reconciler.render.withheld import withheld
+from reconciler.render.withheld import changes, withheld
 from reconciler.render.words import stamp
 
 Document = dict[str, Any]
@@ -156,6 +156,7 @@ def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]
         "generation": epic.spec.generation,
         "observedGeneration": observed_generation(recorded),
         "conditions": conditions(epic, recorded, observed.at),
+        "withheld": changes(epic.spec),
         "counts": _counts(found) if epic.crew else dict.fromkeys(("tasks", *reversed(GROUPS), "merged")),
         "spend": spend(epic.spend),
         "tasks": tasks,

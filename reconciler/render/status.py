@@ -18,6 +18,7 @@ from reconciler.model.reasons import NEEDS_A_PERSON, Reason
 from reconciler.render import spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows
+from reconciler.render.withheld import SAID_MOST
 from reconciler.render.words import span, stamped
 
 Entry = dict[str, Any]
@@ -158,6 +159,10 @@ def quiet(entry: Entry, now: datetime) -> str:
 def _epic(epic: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
     yield _heading(epic)
     yield _conditions(epic["conditions"])
+    if len(epic["withheld"]) > SAID_MOST:
+        yield Rows(
+            rows=[Row(cells=(Text("withheld", "dim"),), note=Text(line(each))) for each in epic["withheld"]], yields=0
+        )
     for name, tasks in _sections(epic["tasks"]).items():
         yield from _section(name, tasks, now)
     if found := trees(epic):

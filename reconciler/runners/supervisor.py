@@ -90,7 +90,7 @@ class Shim:
             if step == set_up and (failure := self._finish_set_up(step)):
                 return failure
             # Asked to stop before our record could tell anybody where to send the signal.
-            if self._terminated or os.path.exists(os.path.join(self._folder, "stop.json")):
+            if self._terminated or os.path.exists(self._at("stop.json")):
                 return self._told(step)
             if ending := self._run(step, argv):
                 return ending
@@ -131,11 +131,15 @@ class Shim:
             return {"cause": "stuck", "step": step}
         return None
 
+    def _at(self, name: str) -> str:
+        """A file of this run: where we stand, if the folder was moved from under its name."""
+        return os.path.join(self._folder, name) if os.path.exists(self._folder) else name
+
     def _time_left(self) -> float:
         return float(self._begun + self._spec["timeout_s"] - time.monotonic())
 
     def _told(self, step: int) -> Ending:
-        stop = _read_stop(os.path.join(self._folder, "stop.json"))
+        stop = _read_stop(self._at("stop.json"))
         if stop is None:
             # Somebody's `kill`: the run failed, and another attempt may follow.
             return {"cause": "exited", "signal": int(signal.SIGTERM), "step": step}
@@ -163,7 +167,7 @@ class Shim:
             "child": {"pid": self._child, "start_ticks": start_ticks(self._child)} if self._child else None,
         }
         try:
-            write_json(os.path.join(self._folder, "run.json"), value)
+            write_json(self._at("run.json"), value)
         except OSError as error:
             # A full disk is no reason to leave an agent that runs without supervision.
             if not quietly:
@@ -175,7 +179,7 @@ class Shim:
         deadline = time.monotonic() + WRITE_PATIENCE_S
         while True:
             try:
-                return write_json(os.path.join(self._folder, "exit.json"), value)
+                return write_json(self._at("exit.json"), value)
             except OSError as error:
                 # Whoever removed our folder wants no record; a full disk may get room again.
                 if error.errno == errno.ENOENT or time.monotonic() > deadline:

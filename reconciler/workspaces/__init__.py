@@ -122,6 +122,15 @@ class GitWorkspaces:
         with self._alone(task):
             self._register.unlock(self._look(task, root))
 
+    def mend(self, root: str) -> None:
+        """Repair the links of worktrees that were moved, or whose repository was: the agents in them go on."""
+        with _world():
+            folder, listing = _real(root), self._register.listing()
+            for name in sorted(filter(usable, _standing(folder))):
+                if look(listing, folder / name, branch_of(TaskId(name))).moved:
+                    with self._alone(TaskId(name)):
+                        self._look(TaskId(name), root)
+
     def take(self, task: TaskId, root: str, head: Sha) -> None:
         """Bring the branch of `task` to `head`, on which its worktree went on without it, and the worktree back to it.
 

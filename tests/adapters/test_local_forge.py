@@ -263,8 +263,12 @@ def test_a_record_that_git_can_not_read_is_not_taken_for_a_missing_one(repo: Git
     for content in ("garbage\n", "", "1" * 40 + "\n"):
         (repo.common / "refs/reconcile/pr/1").write_text(content)
 
-        assert "refs/reconcile/pr/1" in forge.damaged()[PrNumber(1)]
+        said = forge.damaged()[PrNumber(1)]
         assert dict(forge.pull_requests()) == {}
+        subprocess.run(
+            said.rpartition("; ")[2].partition(" removes")[0].strip("'"), shell=True, cwd=repo.path, check=True
+        )
+        assert dict(forge.damaged()) == {}
 
 
 def test_a_branch_that_git_can_not_read_is_not_taken_for_a_deleted_one(repo: GitRepo, forge: LocalForge) -> None:

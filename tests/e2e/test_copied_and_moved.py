@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from strangers import Place, merged
-from waiting import until
+from waiting import ended, until
 
 AGENT = (
     'touch "{out}/$RECONCILE_TASK.$(basename "$PWD")"; echo half > unfinished; until test -e {out}/go; do sleep 0.05; done;'
@@ -129,6 +129,25 @@ def test_what_was_moved_goes_on_with_the_work_of_before(place: Standing, tmp_pat
     place.reconcile("watch", "--until-done")
 
     merged(place, "Do a", "Do b")
+
+
+def test_an_agent_that_lives_while_its_repository_is_moved_ends_well(place: Standing) -> None:
+    worktree = place.begin()
+    moved = place.root.parent / "moved"
+    place.root.rename(moved)
+    place.at(moved)
+
+    watcher = place.start("watch", "--until-done")
+    until(lambda: str(moved) in (worktree / ".git").read_text(), by=watcher)
+    (place.out / "go").touch()
+    ended(watcher)
+
+    assert watcher.returncode == 0
+    merged(place, "Do a", "Do b")
+    task = place.tasks()["Do a"]["id"]
+    assert [run["id"] for run in place.json("describe", task)["runs"] if run["id"].startswith("work/")] == [
+        f"work/{task}/1"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["submodule", "separate git dir", "bare"])

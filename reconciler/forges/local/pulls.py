@@ -6,6 +6,7 @@ The parent keeps the work from being collected. Every change is a compare-and-sw
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -161,7 +162,12 @@ class Pulls:
         return list(self._read_of(rows)[0].values())
 
     def _read_of(self, rows: Refs) -> tuple[dict[str, Stored], dict[str, PermanentError]]:
-        return self._stored.by((ref, sha) for ref, (sha, _) in rows.items() if _NUMBERED.fullmatch(ref))
+        named = {ref: sha for ref, (sha, _) in rows.items() if _NUMBERED.fullmatch(ref)}
+        found, damaged = self._stored.by((ref, sha) for ref, sha in named.items() if sha != _NOTHING)
+        for ref in (ref for ref, sha in named.items() if sha == _NOTHING):
+            file = self._git.repository.common / ref  # git itself takes no such ref away
+            damaged[ref] = PermanentError(f"git calls {ref} broken", hint=f"rm {shlex.quote(str(file))}")
+        return found, damaged
 
     def _named(self) -> Refs:
         """Every ref of a pull request; one that git can't read names no object."""
