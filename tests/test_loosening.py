@@ -240,11 +240,14 @@ def test_a_manifest_recorded_before_there_was_such_a_rule_is_loosened_by_a_perso
     assert only(kept).withheld
 
 
-def test_a_manifest_that_is_new_in_a_file_that_agents_could_write_is_not_recorded(kept: Recorded) -> None:
+@pytest.mark.parametrize("named", [None, [STRICT.source]], ids=["while it is watched", "before it is watched again"])
+def test_a_manifest_that_is_new_in_a_file_that_agents_could_write_is_not_recorded(
+    kept: Recorded, named: list[str] | None
+) -> None:
     kept.record(STRICT)
     kept.distrust()
 
-    refused = kept.follow([STRICT, replace(LOOSE, name="a")], IDLE)
+    refused = kept.follow([STRICT, replace(LOOSE, name="a")], IDLE, named)
 
     assert list(refused) == ["a"]
     assert [each.field for each in only(kept).withheld] == ["manifest a"]
