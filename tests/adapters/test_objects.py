@@ -247,7 +247,7 @@ def test_folders_in_one_another_without_number_are_left_to_git(repo: GitRepo) ->
     assert objects.changed(repo.seam(), Sha(repo.git("rev-parse", "HEAD^{tree}")), Sha(tree)) is None
 
 
-def test_what_a_ref_names_is_made_once_and_a_missing_object_is_an_error(repo: GitRepo, started: list[str]) -> None:
+def test_what_a_ref_names_is_made_once_and_a_missing_object_is_told_beside_the_others(repo: GitRepo, started: list[str]) -> None:
     made: list[str] = []
 
     def make(ref: str, name: Sha, stored: Stored) -> str:
@@ -256,8 +256,10 @@ def test_what_a_ref_names_is_made_once_and_a_missing_object_is_an_error(repo: Gi
 
     named, head = Named(repo.seam(), make), repo.head()
 
-    assert named.by([("refs/a", head), ("refs/b", head)]) == ["refs/a commit", "refs/b commit"]
-    assert named.by([("refs/b", head), ("refs/a", head)]) == ["refs/b commit", "refs/a commit"]
+    both = {"refs/a": "refs/a commit", "refs/b": "refs/b commit"}
+    assert named.by([("refs/a", head), ("refs/b", head)]) == (both, {})
+    assert named.by([("refs/b", head), ("refs/a", head)]) == (both, {})
     assert made == ["refs/a", "refs/b"]
-    with pytest.raises(PermanentError, match="cannot read refs/c"):
-        named.by([("refs/c", Sha("f" * 40))])
+    found, damaged = named.by([("refs/a", head), ("refs/c", Sha("f" * 40))])
+    assert found == {"refs/a": "refs/a commit"}
+    assert "cannot read refs/c" in str(damaged["refs/c"])
