@@ -276,7 +276,7 @@ def broken(place: Place, what: str) -> None:
             shutil.rmtree(place.root / ".git/reconcile/runs")
             (place.root / ".git/reconcile/runs").symlink_to("runs")
         case "forge":
-            place.git("update-ref", "refs/reconcile/pr/9", place.git("rev-parse", "main").strip())
+            (place.root / ".git/refs/heads/agent/broken").write_text("garbage\n")
         case "history":
             _in_the_way(place.root / ".beads/orchestrator/events.jsonl")
         case "manifest other":
