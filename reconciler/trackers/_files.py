@@ -90,11 +90,11 @@ def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
 
 
 @contextmanager
-def locked(folder: Path, name: str = LOCK, patience_s: float = PATIENCE_S) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK, patience_s: float | None = None) -> Iterator[None]:
     """Be the only writer in a folder, which is made where it is missing. Raises TemporaryError when others are for long."""
     with telling(f"cannot lock {folder}"):
         folder.mkdir(exist_ok=True)
-        fd = _take(folder / name, patience_s)
+        fd = _take(folder / name, PATIENCE_S if patience_s is None else patience_s)
     try:
         yield
     finally:
