@@ -15,7 +15,7 @@ import click
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
 from reconciler.cli.output import Output, common, here, looking
-from reconciler.cli.wheel import Wheel, interrupted
+from reconciler.cli.wheel import Wheel, interrupted, say_interrupted
 from reconciler.loop.loop import Tick
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
@@ -127,7 +127,7 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
                 tick = loop.forever(wake, stop, enough=lambda tick: over(tick.plan))
     _answer(wheel, tick)
     if got:
-        wheel.out.chat("interrupted: agents run on, 'reconcile watch' goes on, 'reconcile stop --all' ends them")
+        say_interrupted(wheel.out)
         return 128 + got[0]
     if wait:
         return ending(wheel.mine(tick.plan), timed_out=stop.is_set())

@@ -13,6 +13,7 @@ import click
 
 from reconciler import manifest, wiring
 from reconciler.cli import called
+from reconciler.cli.wheel import AGENTS_RUN_ON
 from reconciler.demo import Demo
 from reconciler.model.errors import PermanentError, ReconcileError
 
@@ -57,13 +58,17 @@ def _work(demo: Demo) -> int:
 
     Raises PermanentError where it does not end well. Whoever interrupts it leaves no agent behind.
     """
-    with chdir(demo.repository):
-        code = called(["watch", "-f", "epic.yaml", "--until-done"])
+    token = AGENTS_RUN_ON.set(False)
+    try:
+        with chdir(demo.repository):
+            code = called(["watch", "-f", "epic.yaml", "--until-done"])
+    finally:
+        AGENTS_RUN_ON.reset(token)
     if not code:
         return 0
     demo.stop()
     if code > INTERRUPTED:
-        click.echo("the demo was interrupted: its agents are stopped too", err=True)
+        click.echo("the demo was interrupted: its agents are stopped", err=True)
         return code
     raise PermanentError(f"the demo did not end well (exit status {code})", hint=f"what is left is in {demo.folder}")
 

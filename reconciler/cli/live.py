@@ -26,7 +26,7 @@ from rich.text import Text
 from reconciler.cli.output import Output
 from reconciler.cli.screen import Drawn, Screen
 from reconciler.cli.tails import Tails
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import AGENTS_RUN_ON, Wheel
 from reconciler.loop.loop import Tick
 from reconciler.render import document, live, safe
 from reconciler.wiring import Site
@@ -36,7 +36,7 @@ PACE_S = 0.1
 LEAVE_S = 2.0
 LINES_MOST = 5_000  # that wait for a terminal which takes none
 ROWS_FOR_EVENTS_MOST = 8
-HINT = "Ctrl-C leaves, agents run on"
+HINT, HINT_OF_A_DEMO = "Ctrl-C leaves, agents run on", "Ctrl-C ends it"
 
 
 @contextmanager
@@ -66,6 +66,7 @@ class _View:
         )
         self.terminal = sys.stdout
         self._wheel = wheel
+        self._hint = HINT if AGENTS_RUN_ON.get() else HINT_OF_A_DEMO  # here: what draws is a thread without a context
         self._console = wheel.out.console()
         self._tails = Tails(wheel.site.runner)
         self._lines: deque[str] = deque(maxlen=LINES_MOST)
@@ -164,7 +165,7 @@ class _View:
             self._laid_out = None
         width, height = self.screen.size
         # Never the last column: a terminal may take a full line for one that goes on.
-        size = live.Size(width=max(width - 1, 1), height=rows(height), hint="" if self._over else HINT)
+        size = live.Size(width=max(width - 1, 1), height=rows(height), hint="" if self._over else self._hint)
         if self._laid_out is None or self._laid_out[0] != size:
             self._laid_out = (size, live.Picture(self._document, size))
         lines = self._laid_out[1].lines(_now(), self._tails.last_line)

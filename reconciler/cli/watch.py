@@ -11,7 +11,7 @@ import click
 from reconciler.cli import live
 from reconciler.cli.apply import FILE, Duration, Over, ending, read
 from reconciler.cli.output import Output, common, here
-from reconciler.cli.wheel import Wheel, interrupted
+from reconciler.cli.wheel import AGENTS_RUN_ON, Wheel, interrupted, say_interrupted
 from reconciler.loop.loop import RESYNC_S
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
@@ -50,12 +50,12 @@ def watch_command(
         with Wakes(spots(site.state, site.repository.common, site.store, watched.paths), wake), live.view(wheel):
             over = Over()
             tick = loop.forever(wake, stop, interval_s=interval, enough=lambda tick: until_done and over(tick.plan))
-    if out.for_people:
-        out.console().print(text.summary(tick.plan))
-    else:
+    if not out.for_people:
         out.answer(wheel.answer(tick), lambda: "")
+    elif not got or AGENTS_RUN_ON.get():
+        out.console().print(text.summary(tick.plan))
     if got:
-        out.chat("interrupted: agents run on, 'reconcile watch' goes on, 'reconcile stop --all' ends them")
+        say_interrupted(out)
         return 128 + got[0]
     return ending(tick.plan, timed_out=False)
 

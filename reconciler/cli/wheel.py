@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -143,6 +144,16 @@ class Wheel:
         word = epic.waiting[task]  # type: ignore[index]
         values = {"manifest": epic.name, "task": task, "reason": word.reason, "message": word.message}
         return Event(at=tick.observed.at, event="Waiting", values=values)
+
+
+# Whether agents outlive who is interrupted: not those of a demo.
+AGENTS_RUN_ON: ContextVar[bool] = ContextVar("agents_run_on", default=True)
+
+
+def say_interrupted(out: Output) -> None:
+    """Say what becomes of the agents of whoever was interrupted."""
+    if AGENTS_RUN_ON.get():
+        out.chat("interrupted: agents run on, 'reconcile watch' goes on, 'reconcile stop --all' ends them")
 
 
 @contextmanager

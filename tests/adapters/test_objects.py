@@ -247,7 +247,9 @@ def test_folders_in_one_another_without_number_are_left_to_git(repo: GitRepo) ->
     assert objects.changed(repo.seam(), Sha(repo.git("rev-parse", "HEAD^{tree}")), Sha(tree)) is None
 
 
-def test_what_a_ref_names_is_made_once_and_a_missing_object_is_told_beside_the_others(repo: GitRepo, started: list[str]) -> None:
+def test_what_a_ref_names_is_made_once_and_a_missing_object_is_told_beside_the_others(
+    repo: GitRepo, started: list[str]
+) -> None:
     made: list[str] = []
 
     def make(ref: str, name: Sha, stored: Stored) -> str:

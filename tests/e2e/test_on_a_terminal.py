@@ -186,7 +186,8 @@ def test_a_demo_that_is_interrupted_leaves_no_agent_and_no_folder(place: Place, 
         terminal.press(b"\x03")
 
         assert terminal.wait() == 130
-        assert "its agents are stopped too" in terminal.text and "Traceback" not in terminal.text
+        assert "its agents are stopped" in terminal.text and "Traceback" not in terminal.text
+        assert "agents run on" not in terminal.text and "reconcile apply" not in terminal.text
         assert list(temporary.iterdir()) == []
         assert not [path for path in Path("/proc").glob("[0-9]*/environ") if marked(path, temporary)]
     finally:
