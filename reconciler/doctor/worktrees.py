@@ -74,7 +74,9 @@ def _troubles(trees: _Trees) -> Iterator[Finding | None]:
     half = [found.place.name for found in trees.faulty(WorktreeFault.HALF_MADE)]
     half += [admin.name for admin in trees.listing.unlisted]
     yield _warn(
-        half, "making or removing them was cut off", "nothing to do: what is in them is saved, then they are made again"
+        half,
+        "making or removing them was cut off, or they were moved",
+        "nothing to do: the next 'reconcile watch' or 'apply' mends them, or saves what is in them and makes them again",
     )
     other = trees.faulty(WorktreeFault.WRONG_BRANCH)
     yield _warn(
@@ -86,7 +88,7 @@ def _troubles(trees: _Trees) -> Iterator[Finding | None]:
     yield _warn(
         (f"{found.place} ({found.detail})" for found in taken),
         "they stand where worktrees of ours go",
-        "move them, or give the manifest another worktrees.root",
+        "give the manifest another worktrees.root; move only what nobody works in",
     )
     dead = [entry for entry in trees.ours if _locked_for_nobody(entry, trees)]
     yield _warn(

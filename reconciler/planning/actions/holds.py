@@ -148,7 +148,10 @@ def not_now(job: Job) -> Waiting | None:
     if isinstance(job.worktree, Unknown) or job.base_head is None:
         return Waiting(Reason.UNKNOWN, "its worktree or its base can't be seen")
     if job.worktree and job.worktree.fault is WorktreeFault.TAKEN:
-        return Waiting(Reason.PATH_TAKEN, f"{job.worktree.path} is not ours: {job.worktree.detail}")
+        said = (
+            f"{job.worktree.path} is not ours: {job.worktree.detail}; write another worktrees.root, or clear the place"
+        )
+        return Waiting(Reason.PATH_TAKEN, said)
     if job.occupant:
         return in_use(job)
     if job.spawn_hold:
