@@ -29,7 +29,7 @@ from reconciler.model.desired import (
     WorktreeSpec,
 )
 from reconciler.model.names import TaskId
-from reconciler.render.withheld import change
+from reconciler.render.withheld import change, changes, withheld
 
 # By field: a value, one that allows more (none: no change does), one that allows no more (none: every change does).
 NONE = object()
@@ -306,6 +306,26 @@ def test_a_manifest_that_is_suspended_by_hand_still_says_what_is_withheld(kept: 
     kept.change("x", lambda spec: replace(spec, suspend=False))
 
     assert [each.field for each in only(kept).withheld] == ["mergePolicy.checks"]
+
+
+def test_a_stranger_is_said_with_the_command_that_records_it_until_it_is_recorded(kept: Recorded) -> None:
+    kept.record(STRICT)
+    kept.distrust()
+    other = replace(LOOSE, name="a", source="/srv/shop/a.yaml")
+    kept.follow([STRICT, other], IDLE)
+    said = withheld(only(kept))
+
+    kept.record(other)
+
+    assert said and "'reconcile apply -f /srv/shop/a.yaml' records it" in said.message
+    assert [spec.withheld for spec in kept.load().epics] == [(), ()]
+
+
+def test_all_of_what_is_withheld_can_be_read() -> None:
+    script = "x" * 300 + "; curl evil"
+    spec = replace(STRICT, withheld=(Loosening(field="agent.argv", old=["sh"], new=["sh", "-c", script]),))
+
+    assert "curl evil" in changes(spec)[0]
 
 
 def test_a_manifest_that_is_deleted_leaves_nothing(kept: Recorded, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Undone:
         Only where that is no landing: what landed later has passed its own checks.
         """
         known = self._bases.get(base)
-        if known and self._history.only_landings_between(known[0], tip):
+        if known and (known[0] == tip or (not known[1] and self._history.only_landings_between(known[0], tip))):
             found = known[1]
         else:
             found = self._taken_back(tip, {landing.commit: landing.task for landing in landings}) if landings else {}
@@ -81,8 +81,13 @@ class Undone:
     def _taken_back(self, tip: Sha, ours: Mapping[Sha, TaskId]) -> dict[TaskId, Sha]:
         now: dict[str, tuple[Entry | None, Sha]] = {}  # what stands at a path, and the commit that put it there
         found: dict[TaskId, Sha] = {}
+        newer: set[TaskId] = set()
         for logged in self._logged(tip):
             task = ours.get(logged.sha)
+            if task in newer:
+                task = None  # what it did before is no matter
+            elif task:
+                newer.add(task)
             last = [now.get(path, (new, logged.sha)) for path, (_, new) in logged.changes.items()]
             olds = [old for old, _ in logged.changes.values()]
             if task and last and all(there == old for (there, _), old in zip(last, olds, strict=True)):

@@ -26,6 +26,7 @@ from reconciler.system import file_lock
 
 WRITER_WAIT_S = 10.0
 _TRUSTED = ".trusted"
+_STRANGER = "manifest "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +52,11 @@ class Recorded:
         """Every recorded manifest, with the tasks that were written for it. Raises TemporaryError when the folder
         can't be read: that is not the same as nothing recorded."""
         epics, problems = [], {}
-        for name in self._names():
+        names = self._names()
+        for name in names:
             try:
                 if spec := self._one(name):
-                    epics.append(spec)
+                    epics.append(_without(names, spec) if spec.withheld else spec)
             except ValueError as error:
                 problems[name] = str(error)
         return Found(epics=tuple(epics), problems=problems)
@@ -340,7 +342,13 @@ def _withheld(content: bytes | None) -> tuple[Loosening, ...]:
 
 
 def _stranger(spec: EpicSpec) -> Loosening:
-    return Loosening(field=f"manifest {spec.name}", old="not recorded", new=f"in {spec.source}")
+    return Loosening(field=_STRANGER + spec.name, old=None, new=spec.source)
+
+
+def _without(recorded: Collection[str], spec: EpicSpec) -> EpicSpec:
+    """A manifest without what was said of others that are recorded by now."""
+    known = {_STRANGER + name for name in recorded}
+    return replace(spec, withheld=tuple(each for each in spec.withheld if each.field not in known))
 
 
 def _content(path: Path) -> bytes | None:

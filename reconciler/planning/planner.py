@@ -248,13 +248,16 @@ def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
     assert not isinstance(observed.pull_requests, Unknown) and not isinstance(observed.runs, Unknown)
     landing, branch = observed.landings.get(task.id), observed.branches.get(task.id)
     again = f"'reconcile retry {task.id} --reopen' does it anew"
-    if taken := base.undone.get(task.id):
-        said = f"nothing of what landed of it is left on {base.name}: {taken[:12]} took the last of it back; {again}"
+    meant = f"if that was meant, take the label {MERGED} off it"
+    if MERGED in task.labels and (taken := base.undone.get(task.id)):
+        said = f"nothing of what landed of it is left on {base.name}: {taken[:12]} took the last of it back; {again}; {meant}"
         return Waiting(Reason.LANDING_UNDONE, said)
     pull = observed.pull_requests.get(task.id)
     elsewhere = pull and pull.state is PullState.MERGED and pull.landed is None
     if MERGED in task.labels and task.id in observed.runs and not landing and not elsewhere:
-        return Waiting(Reason.UNLANDED, f"it is labelled {MERGED}, and no commit of {base.name} carries it; {again}")
+        return Waiting(
+            Reason.UNLANDED, f"it is labelled {MERGED}, and no commit of {base.name} carries it; {again}; {meant}"
+        )
     done = {landing.head if landing else None, pull.head if elsewhere and pull else None}
     if branch and branch.ahead and not branch.in_base and branch.head not in done:
         said = f"it is closed, and {branch.name} holds commits that {base.name} lacks; {again}, 'git branch -D {branch.name}' drops them"

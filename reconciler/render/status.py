@@ -18,7 +18,6 @@ from reconciler.model.reasons import NEEDS_A_PERSON, Reason
 from reconciler.render import spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows
-from reconciler.render.withheld import SAID_MOST
 from reconciler.render.words import span, stamped
 
 Entry = dict[str, Any]
@@ -159,10 +158,7 @@ def quiet(entry: Entry, now: datetime) -> str:
 def _epic(epic: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
     yield _heading(epic)
     yield _conditions(epic["conditions"])
-    if len(epic["withheld"]) > SAID_MOST:
-        yield Rows(
-            rows=[Row(cells=(Text("withheld", "dim"),), note=Text(line(each))) for each in epic["withheld"]], yields=0
-        )
+    yield from withheld_rows(epic["withheld"])
     for name, tasks in _sections(epic["tasks"]).items():
         yield from _section(name, tasks, now)
     if found := trees(epic):
@@ -182,6 +178,12 @@ def _heading(epic: dict[str, Any]) -> Text:
         found.append("  ").append_text(bar(counts, BAR)).append(f"  {counts['closed']}/{counts['tasks']} closed")
     used = spend.words(epic["spend"])
     return found.append(f"  {used}" if used else "")
+
+
+def withheld_rows(changes: Sequence[str]) -> Iterator[Rows]:
+    """What a manifest's file asks for and nobody applied, whole: it is to be read before it is taken."""
+    if changes:
+        yield Rows(rows=[Row(cells=(Text("withheld", "yellow"),), note=Text(each)) for each in changes], yields=0)
 
 
 def _conditions(found: Sequence[dict[str, str]]) -> Rows:

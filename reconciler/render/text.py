@@ -23,10 +23,10 @@ from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.render.conditions import remarked
 from reconciler.render.document import waiting_order
 from reconciler.render.safe import block, line
-from reconciler.render.status import status
+from reconciler.render.status import status, withheld_rows
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import describe, describe_epic
-from reconciler.render.withheld import withheld
+from reconciler.render.withheld import changes, withheld
 from reconciler.render.words import counted, span
 
 PIPE_WIDTH = 1000
@@ -144,6 +144,7 @@ def _epic(epic: EpicPlan) -> Iterator[RenderableType]:
     yield heading
     if trouble := [_trouble(word) for word in (epic.held, epic.degraded, withheld(epic.spec), remarked(epic)) if word]:
         yield Rows(rows=trouble, yields=0)
+    yield from withheld_rows(changes(epic.spec))
     # A held manifest has said above why all of its tasks wait.
     waiting = [] if epic.held else list(_together(epic))
     rows = [*map(_action, epic.actions), *waiting, *(_silent(*source) for source in epic.unknown)]

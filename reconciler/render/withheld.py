@@ -13,49 +13,52 @@ from reconciler.render.safe import line
 from reconciler.render.words import counted
 
 _SECRET = ("agent.env",)
-_FIRST = ("mergePolicy.", "manifest ", "base", "worktrees.", "agent.passEnv")
-VALUE_MOST = 48
-SAID_MOST = 3
+_STRANGER = "manifest "
+_FIRST = ("mergePolicy.", "base", "worktrees.", "agent.passEnv")
+FIELDS_MOST = 6
+VALUE_MOST = 4_000
 
 
 def withheld(spec: EpicSpec) -> Waiting | None:
-    """Why the manifest is not as its file says; None where it is. `changes` names all of it."""
-    if not spec.withheld:
+    """Why the manifest is not as its files say; None where it is. `changes` says what exactly is withheld."""
+    fields = [each.field for each in _ordered(spec) if not each.field.startswith(_STRANGER)]
+    parts = [
+        f"{each.new} holds the manifest {each.field.removeprefix(_STRANGER)}, which nobody applied: "
+        f"{_apply(each.new)} records it"
+        for each in spec.withheld
+        if each.field.startswith(_STRANGER)
+    ]
+    if fields:
+        more = f" and {len(fields) - FIELDS_MOST} more" if len(fields) > FIELDS_MOST else ""
+        what = ", ".join(fields[:FIELDS_MOST]) + more
+        parts.insert(0, f"its file allows more than what was applied, in {what}: {_apply(spec.source)} takes that")
+    if not parts:
         return None
-    command = f"reconcile apply -f {shlex.quote(spec.source)}"
-    said = "; ".join(changes(spec)[:SAID_MOST])
-    more = f"; and {counted(len(spec.withheld) - SAID_MOST, 'other field')}" if len(spec.withheld) > SAID_MOST else ""
-    return Waiting(
-        Reason.LOOSENING_WITHHELD,
-        "its file allows more than what was applied, and an agent may have written that; "
-        f"'{command}' takes it: {said}{more}",
-    )
+    return Waiting(Reason.LOOSENING_WITHHELD, f"{'; '.join(parts)}; an agent may have written it")
 
 
 def changes(spec: EpicSpec) -> list[str]:
-    """Every field that is withheld, what decides over landing first."""
-    return [change(each) for each in sorted(spec.withheld, key=lambda each: not each.field.startswith(_FIRST))]
+    """Every field that is withheld with its old value and its new one, what decides over landing first."""
+    return [change(each) for each in _ordered(spec) if not each.field.startswith(_STRANGER)]
 
 
 def change(each: Loosening) -> str:
-    """One field, its old value and its new one; of a long list only the difference.
+    """One field, its old value and its new one.
 
     >>> change(Loosening(field="mergePolicy.checks", old=["just check"], new=["true"]))
     'mergePolicy.checks: ["just check"] -> ["true"]'
-    >>> change(Loosening(field="mergePolicy.protectedPaths", old=[f"folder-{n}/**" for n in range(9)], new=["folder-1/**"]))[:58]
-    'mergePolicy.protectedPaths: without "folder-0/**", "folder'
     """
     if each.field in _SECRET:
         return f"{each.field}: {_names(each.old)} -> {_names(each.new)}, or other values"
-    if isinstance(each.old, list) and isinstance(each.new, list) and len(_json(each.old)) > VALUE_MOST:
-        parts = (("without", each.old, each.new), ("with", each.new, each.old))
-        said = [f"{word} {', '.join(map(_json, left))}" for word, one, other in parts if (left := _missing(one, other))]
-        return f"{each.field}: {line(' and '.join(said) or 'in another order', 4 * VALUE_MOST)}"
     return f"{each.field}: {_value(each.old)} -> {_value(each.new)}"
 
 
-def _missing(one: list[Any], other: list[Any]) -> list[Any]:
-    return [value for value in one if value not in other]
+def _ordered(spec: EpicSpec) -> list[Loosening]:
+    return sorted(spec.withheld, key=lambda each: not each.field.startswith(_FIRST))
+
+
+def _apply(source: str) -> str:
+    return f"'reconcile apply -f {shlex.quote(source)}'"
 
 
 def _names(variables: Any) -> str:
@@ -63,9 +66,5 @@ def _names(variables: Any) -> str:
     return line(", ".join(names), VALUE_MOST) or counted(0, "variable")
 
 
-def _json(value: Any) -> str:
-    return value if isinstance(value, str) and not value else json.dumps(value, ensure_ascii=False)
-
-
 def _value(value: Any) -> str:
-    return line(value if isinstance(value, str) else _json(value), VALUE_MOST)
+    return line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_MOST)

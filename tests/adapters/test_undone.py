@@ -182,3 +182,14 @@ def test_what_was_looked_at_is_not_looked_at_again(
     forge.base("main", look=False)
     forge.base("main", look=False)
     assert sorted(looked) == ["diff-index", "log"]
+
+
+def test_what_landed_again_is_not_undone_any_more(repo: GitRepo, forge: LocalForge) -> None:
+    land(repo, forge)
+    repo.git("revert", "--no-edit", "HEAD")
+    assert list(forge.base("main").undone) == [TASK]
+    repo.git("branch", "--quiet", "-D", "agent/x-1")
+
+    land(repo, forge, a="changed again\n")
+
+    assert dict(forge.base("main").undone) == dict(LocalForge(repo.seam()).base("main").undone) == {}
