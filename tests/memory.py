@@ -355,6 +355,9 @@ class World:
     def drop_salvage(self, salvage: Salvage) -> None:
         self.saved = [each for each in self.saved if each.commit != salvage.commit]
 
+    def broken_branches(self) -> dict[TaskId, str]:
+        return {}
+
     def take(self, task: TaskId, root: str, head: Sha) -> None:
         raise PermanentError("not in this world")
 

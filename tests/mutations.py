@@ -435,6 +435,13 @@ BREAKS = (
         "tests/adapters/test_workspaces.py",
     ),
     Break(
+        "a branch that git calls broken is one that was deleted",
+        "reconciler/forges/local/pulls.py",
+        "        told = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))\n",
+        "        told = (r for _, r in sorted(kept.items()))\n",
+        "tests/adapters/test_damage.py",
+    ),
+    Break(
         "a record that can't be read is that of a task without one",
         "reconciler/planning/actions/holds.py",
         "    if job.damaged and not job.open_pull:\n",

@@ -173,7 +173,7 @@ def _by_files(git: Git, told: Mapping[Path, list[_Told]]) -> tuple[Entry, ...] |
     """Every worktree as git's own files tell; None where only git can tell what one of them has checked out."""
     # Not `git worktree list`: it gives up on all of them while somebody adds one, and is asked for more than anything.
     repository = git.repository
-    packed = cache(lambda: refs.plain(git, BRANCHES))  # only where a branch has no file of its own
+    packed = cache(lambda: refs.readable(git, BRANCHES)[0])  # only where a branch has no file of its own
     found: list[Entry | None] = [
         Entry(path=repository.main)
         if repository.bare

@@ -85,6 +85,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
         check_worktrees=_check_worktrees(ports, desired),
         branches=branches,
         pull_requests=pulls,
+        broken=_or(ask(ports.workspaces.broken_branches), {}),
         damaged={} if isinstance(pulls, Unknown) else _or(ask(ports.forge.damaged), {}),
         candidates=candidates,
         repaired=_repaired(ports, work, candidates),

@@ -422,6 +422,7 @@ class Observed:
     trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
     damaged: Mapping[PrNumber, str] = field(default_factory=dict)  # pull requests of which nothing can be read, and why
+    broken: Mapping[TaskId, str] = field(default_factory=dict)  # tasks whose branch can't be read, and why
     replaced: str | None = None  # whose program was replaced under it, where that is who acts here
 
 

@@ -123,6 +123,10 @@ class Workspaces(Protocol):
         """Every `agent/<task>` branch, measured against `base`."""
         ...
 
+    def broken_branches(self) -> Mapping[TaskId, str]:
+        """Tasks whose branch can't be read: why, and the command that mends it. They are none of `branches`."""
+        ...
+
     def salvages(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first; what was dropped too."""
         ...

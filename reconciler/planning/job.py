@@ -81,7 +81,7 @@ class Job:
     worktree: Worktree | Unknown | None = None
     branch: Branch | Unknown | None = None
     pull: PullRequest | Unknown | None = None
-    damaged: str | None = None  # why its pull request can't be read, and what mends that
+    damaged: str | None = None  # why its pull request or its branch can't be read, and what mends that
     base: Base | Unknown | None = None
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first

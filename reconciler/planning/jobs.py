@@ -199,7 +199,8 @@ def _job(
         worktree=_of(observed.worktrees, id),
         branch=_of(observed.branches, id),
         pull=_of(observed.pull_requests, id),
-        damaged=next((why for n, why in sorted(observed.damaged.items()) if f"pr:{n}" in task.labels), None),
+        damaged=observed.broken.get(id)
+        or next((why for n, why in sorted(observed.damaged.items()) if f"pr:{n}" in task.labels), None),
         base=observed.bases.get(spec.base),
         candidate=candidate,
         checks=_checks(observed, spec, candidate),

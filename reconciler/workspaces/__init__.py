@@ -77,6 +77,10 @@ class GitWorkspaces:
         """Every `agent/<task>` branch, measured against `base`."""
         return self._branches.measured(base)
 
+    def broken_branches(self) -> Mapping[TaskId, str]:
+        """Tasks whose branch can't be read: why, and what mends it."""
+        return self._branches.damaged()
+
     def salvages(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first; what was dropped too."""
         return self._salvages.all()

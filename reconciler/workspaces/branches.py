@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.git import fingerprints
 from reconciler.git.ancestry import Ancestry
 from reconciler.git.commands import Git
-from reconciler.git.refs import plain
+from reconciler.git.refs import readable
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
 from reconciler.model.observed import Branch
 from reconciler.workspaces.stale_locks import clear
 
 _HEADS = "refs/heads/"
+_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _MEASURED_AT_MOST = 10_000
 
 
@@ -49,6 +52,30 @@ class Branches:
             task: Branch(name=branch_of(task), head=head, ahead=ahead[head] or 0, in_base=not ahead[head])
             for task, head in heads.items()
         }
+
+    def damaged(self) -> Mapping[TaskId, str]:
+        """Branches that git can't read: why, and what puts back what its log names last."""
+        broken = readable(self._git, _HEADS + BRANCH_PREFIX.rstrip("/"))[1]
+        return {task: self._mending(ref) for ref in sorted(broken) if (task := task_of(ref.removeprefix(_HEADS)))}
+
+    def _mending(self, ref: str) -> str:
+        # No git command writes over a ref that git calls broken, or removes it.
+        file = shlex.quote(str(self._git.repository.common / ref))
+        try:
+            last = (
+                (self._git.repository.common / "logs" / ref)
+                .read_text("utf-8", "replace")
+                .splitlines()[-1]
+                .split(" ")[1]
+            )
+        except (OSError, IndexError):
+            last = ""
+        how = (
+            f"'echo {last} > {file}' puts back what it named last"
+            if _SHA.fullmatch(last)
+            else f"'rm {file}' removes it"
+        )
+        return f"git calls its branch {ref.removeprefix(_HEADS)} broken; {how}"
 
     def head(self, task: TaskId) -> Sha | None:
         """Where the branch of `task` stands; None when there is none."""
@@ -132,4 +159,4 @@ class Branches:
 
     def _refs(self) -> dict[str, _Ref]:
         namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
-        return {ref: _Ref(*seen) for ref, seen in plain(self._git, namespace).items()}
+        return {ref: _Ref(*seen) for ref, seen in readable(self._git, namespace)[0].items()}

@@ -12,6 +12,7 @@ import worlds
 from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
+from reconciler.model.desired import EpicSpec, WorktreeSpec
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import PullState
@@ -98,6 +99,31 @@ def test_a_damaged_save_keeps_nothing_else_from_being_saved(repo: GitRepo) -> No
     lost(repo, "refs/reconcile/salvage/x-2/1")
 
     assert [saved.task for saved in GitWorkspaces(repo.seam()).salvages()] == [ONE]
+
+
+@pytest.mark.parametrize("content", ["", "garbage\n"])
+def test_a_branch_that_git_calls_broken_is_named_with_what_mends_it_and_the_others_are_seen(
+    repo: GitRepo, forge: LocalForge, tmp_path: Path, content: str
+) -> None:
+    spaces = GitWorkspaces(repo.seam())
+    spec = EpicSpec(name="demo", repository=str(repo.path), worktrees=WorktreeSpec(root=str(tmp_path / "trees")))
+    repo.git("config", "core.logAllRefUpdates", "always")
+    for task in (ONE, TWO):
+        spaces.create(task, spec, repo.head())
+        repo.commit({task: "new\n"}, where=tmp_path / "trees" / task)
+        forge.open(task, repo.head(f"agent/{task}"), task, "")
+    before = repo.head("agent/x-1")
+    (repo.common / "refs/heads/agent/x-1").write_text(content)
+
+    assert list(forge.pull_requests()) == [TWO]
+    assert list(spaces.branches(repo.head())) == [TWO]
+    assert spaces.worktrees(spec.worktrees.root, [ONE, TWO])[TWO].fault is None
+    assert list(spaces.broken_branches()) == [ONE]
+
+    subprocess.run(spaces.broken_branches()[ONE].split("'")[1], shell=True, check=True)
+    assert repo.head("agent/x-1") == before
+    assert list(forge.pull_requests()) == [ONE, TWO]
+    assert dict(spaces.broken_branches()) == {}
 
 
 def test_the_task_of_a_damaged_record_goes_to_a_person_and_the_others_go_on() -> None:

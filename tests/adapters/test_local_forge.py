@@ -11,7 +11,7 @@ import pytest
 from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
-from reconciler.git import refs, update_ref
+from reconciler.git import refs
 from reconciler.git.commands import Git
 from reconciler.landing.remotes import Remotes
 from reconciler.model.desired import MergeMethod
@@ -122,12 +122,12 @@ def test_one_that_lands_while_we_look_is_not_taken_for_declined(
 
     def landing_in_between(git: Git, prefix: str) -> refs.Refs:
         if prefix == "refs/heads/agent/":
-            monkeypatch.setattr(update_ref, "plain", plain)
+            monkeypatch.setattr(refs, "plain", plain)
             LocalForge(repo.seam()).close(PrNumber(1), declined=False, merged=True)
             repo.git("branch", "-D", BRANCH)
         return plain(git, prefix)
 
-    monkeypatch.setattr(update_ref, "plain", landing_in_between)
+    monkeypatch.setattr(refs, "plain", landing_in_between)
 
     pull = pull_of(forge)
 
@@ -273,10 +273,14 @@ def test_a_record_that_git_can_not_read_is_not_taken_for_a_missing_one(repo: Git
 
 def test_a_branch_that_git_can_not_read_is_not_taken_for_a_deleted_one(repo: GitRepo, forge: LocalForge) -> None:
     opened(repo, forge)
+    head = repo.head(BRANCH)
     (repo.common / f"refs/heads/{BRANCH}").write_text("")
 
-    with pytest.raises(PermanentError, match="refs/heads/agent"):
-        forge.pull_requests()
+    assert dict(forge.pull_requests()) == {}
+    assert forge.show(PrNumber(1)).open
+
+    (repo.common / f"refs/heads/{BRANCH}").write_text(f"{head}\n")
+    assert forge.pull_requests()[TASK].state is PullState.OPEN
 
 
 @pytest.mark.parametrize("name", ["notes", "01", "1x", "x/1"])

@@ -276,7 +276,8 @@ def broken(place: Place, what: str) -> None:
             shutil.rmtree(place.root / ".git/reconcile/runs")
             (place.root / ".git/reconcile/runs").symlink_to("runs")
         case "forge":
-            (place.root / ".git/refs/heads/agent/broken").write_text("garbage\n")
+            (place.root / ".git/refs/reconcile/pr/odd").symlink_to("1")  # only git can say what that is, and it can't
+            (place.root / ".git/packed-refs").write_text("garbage\n")
         case "history":
             _in_the_way(place.root / ".beads/orchestrator/events.jsonl")
         case "manifest other":

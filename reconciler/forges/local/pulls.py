@@ -63,7 +63,7 @@ class Pulls:
         for _ in range(_TRIES):
             with self._git.writing() as lock:
                 self._expect_branch(task, head)
-                every = self._whole(self._named())
+                every = self._whole(self._named(PULL_REQUEST_REFS))
                 found = next((kept for kept in every if kept.record.task == task and kept.record.open), None)
                 if found:
                     return found.record.number
@@ -143,7 +143,7 @@ class Pulls:
         return objects.write_commit(self._git, head.tree, (record.head,), **made, copies=self._copies)
 
     def _rows(self) -> tuple[Refs, Refs]:
-        return self._named(), update_ref.plain(self._git, HEADS + BRANCH_PREFIX)
+        return self._named(PULL_REQUEST_REFS), self._named(HEADS + BRANCH_PREFIX)
 
     def _every(self, rows: tuple[Refs, Refs]) -> tuple[tuple[PullRecord, PullRequest], ...]:
         kept = {stored.record.number: stored.record for stored in self._whole(rows[0])}
@@ -152,7 +152,9 @@ class Pulls:
         # One that landed between the two looks lost its branch too: only a record that still is open was declined.
         again = {stored.record.number: stored.record for stored in self._read(PULL_REQUEST_REFS)} if gone else {}
         kept.update({number: again[number] for number in gone if number in again})
-        return tuple((record, record.seen(heads.get(record.task))) for _, record in sorted(kept.items()))
+        # Where a branch can't be read it is not known how its open pull request stands: it is not told at all.
+        told = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))
+        return tuple((record, record.seen(heads.get(record.task))) for record in told)
 
     def _read(self, pattern: str) -> list[Stored]:
         return self._decoded(update_ref.plain(self._git, pattern))
@@ -169,9 +171,9 @@ class Pulls:
             damaged[ref] = PermanentError(f"git calls {ref} broken", hint=f"rm {shlex.quote(str(file))}")
         return found, damaged
 
-    def _named(self) -> Refs:
-        """Every ref of a pull request; one that git can't read names no object."""
-        rows, broken = refs.readable(self._git, PULL_REQUEST_REFS)
+    def _named(self, prefix: str) -> Refs:
+        """Every ref that is called so; one that git can't read names no object."""
+        rows, broken = refs.readable(self._git, prefix)
         return {**rows, **dict.fromkeys(broken, (_NOTHING, False))}
 
     def _whole(self, rows: Refs) -> list[Stored]:

@@ -60,7 +60,7 @@ def at_work(job: Job) -> Waiting | None:
 def unseen(job: Job) -> Waiting | None:
     """What was not seen is not absent: nothing is started, offered, landed or removed on half a picture."""
     if job.damaged and not job.open_pull:
-        return Waiting(Reason.RECORD_DAMAGED, f"{job.damaged}; then its work is offered anew")
+        return Waiting(Reason.RECORD_DAMAGED, f"{job.damaged}; then it goes on")
     for name, source in (
         ("its worktree", job.worktree),
         ("who works in its worktree", job.occupant),
