@@ -58,6 +58,7 @@ def _checkout(site: Site) -> Iterator[Finding]:
 
 def _damaged(site: Site) -> Iterator[Finding]:
     """Whether everything that is kept about pull requests can be read."""
+    site.forge.pull_requests()
     for number, why in sorted(site.forge.damaged().items()):
         said, _, hint = why.rpartition("; ")
         yield Finding(name="pull requests", state=State.PROBLEM, found=f"#{number}", message=said, hint=hint)

@@ -29,21 +29,21 @@ class _OnlyGit(Exception):
 
 def plain(git: Git, prefix: str) -> Refs:
     """Every ref that is called so or stands below. Raises PermanentError for a broken one."""
-    try:
-        return _by_files(git, prefix)
-    except _OnlyGit:
-        return _by_git(git, prefix)
+    found, broken = readable(git, prefix)
+    if broken:
+        raise PermanentError(
+            f"cannot read the refs under {prefix}: git calls {', '.join(sorted(broken))} broken",
+            hint="'git fsck' says more; 'git update-ref -d <ref>' removes a ref",
+        )
+    return found
 
 
 def readable(git: Git, prefix: str) -> tuple[Refs, frozenset[str]]:
     """The same, without broken ones; and the names of these."""
     try:
-        return plain(git, prefix), frozenset()
-    except PermanentError:
-        found, broken = _listed(git, prefix)
-        if not broken:
-            raise
-        return found, broken
+        return _by_files(git, prefix), frozenset()
+    except _OnlyGit:
+        return _by_git(git, prefix)
 
 
 def head_of(git: Git, ref: str) -> Sha | None:
@@ -166,21 +166,15 @@ def _packed(path: Path, prefix: str) -> Refs:
     return {os.fsdecode(name): (Sha(sha.decode()), False) for sha, name in rows}
 
 
-def _by_git(git: Git, prefix: str) -> Refs:
+def _by_git(git: Git, prefix: str) -> tuple[Refs, frozenset[str]]:
     mark = fingerprints.of_refs(git.repository.common, prefix.rstrip("/"))
-    return git.remembered(
-        prefix, mark, lambda: _read(git, prefix), keep=lambda refs: not any(symbolic for _, symbolic in refs.values())
-    )
+    return git.remembered(prefix, mark, lambda: _listed(git, prefix), keep=_lasts)
 
 
-def _read(git: Git, prefix: str) -> Refs:
-    found, broken = _listed(git, prefix)
-    if broken:
-        raise PermanentError(
-            f"cannot read the refs under {prefix}: git calls {', '.join(sorted(broken))} broken",
-            hint="'git fsck' says more; 'git update-ref -d <ref>' removes a ref",
-        )
-    return found
+def _lasts(found: tuple[Refs, frozenset[str]]) -> bool:
+    """True where nothing changes what was listed but what a mark of these refs notices."""
+    listed, broken = found
+    return not broken and not any(symbolic for _, symbolic in listed.values())
 
 
 def _listed(git: Git, prefix: str) -> tuple[Refs, frozenset[str]]:

@@ -124,7 +124,7 @@ class Workspaces(Protocol):
         ...
 
     def broken_branches(self) -> Mapping[TaskId, str]:
-        """Tasks whose branch can't be read: why, and the command that mends it. They are none of `branches`."""
+        """Tasks whose branch the last look at `branches` left out because it can't be read: why, and what mends it."""
         ...
 
     def salvages(self) -> tuple[Salvage, ...]:
@@ -302,7 +302,7 @@ class Forge(Protocol):
         ...
 
     def damaged(self) -> Mapping[PrNumber, str]:
-        """Pull requests of which nothing can be read, also not whose they are: why, and the command that mends it."""
+        """Pull requests of which the last look could read nothing, also not whose they are: why, and what mends it."""
         ...
 
     def landings(self, base: str) -> Sequence[Landing]:

@@ -78,7 +78,7 @@ class GitWorkspaces:
         return self._branches.measured(base)
 
     def broken_branches(self) -> Mapping[TaskId, str]:
-        """Tasks whose branch can't be read: why, and what mends it."""
+        """Tasks whose branch the last look at all of them could not read: why, and what mends it."""
         return self._branches.damaged()
 
     def salvages(self) -> tuple[Salvage, ...]:

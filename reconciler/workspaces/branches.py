@@ -34,6 +34,7 @@ class Branches:
         self._git = git
         self._ancestry = Ancestry(git)
         self._ahead: dict[Sha, int] = {}
+        self._broken: frozenset[str] = frozenset()
 
     def measured(self, base: Sha) -> Mapping[TaskId, Branch]:
         """Every branch whose name is usable, against `base`.
@@ -54,9 +55,8 @@ class Branches:
         }
 
     def damaged(self) -> Mapping[TaskId, str]:
-        """Branches that git can't read: why, and what puts back what its log names last."""
-        broken = readable(self._git, _HEADS + BRANCH_PREFIX.rstrip("/"))[1]
-        return {task: self._mending(ref) for ref in sorted(broken) if (task := task_of(ref.removeprefix(_HEADS)))}
+        """Branches that could not be read at the last look: why, and what puts back what their logs name last."""
+        return {task: self._mending(ref) for ref in sorted(self._broken) if (task := task_of(ref.removeprefix(_HEADS)))}
 
     def _mending(self, ref: str) -> str:
         # No git command writes over a ref that git calls broken, or removes it.
@@ -159,4 +159,5 @@ class Branches:
 
     def _refs(self) -> dict[str, _Ref]:
         namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
-        return {ref: _Ref(*seen) for ref, seen in readable(self._git, namespace)[0].items()}
+        found, self._broken = readable(self._git, namespace)
+        return {ref: _Ref(*seen) for ref, seen in found.items()}

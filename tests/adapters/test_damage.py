@@ -123,6 +123,7 @@ def test_a_branch_that_git_calls_broken_is_named_with_what_mends_it_and_the_othe
     subprocess.run(spaces.broken_branches()[ONE].split("'")[1], shell=True, check=True)
     assert repo.head("agent/x-1") == before
     assert list(forge.pull_requests()) == [ONE, TWO]
+    assert list(spaces.branches(repo.head())) == [ONE, TWO]
     assert dict(spaces.broken_branches()) == {}
 
 

@@ -118,16 +118,16 @@ def test_one_that_lands_while_we_look_is_not_taken_for_declined(
     repo: GitRepo, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(repo, forge)
-    plain = refs.plain
+    readable = refs.readable
 
-    def landing_in_between(git: Git, prefix: str) -> refs.Refs:
+    def landing_in_between(git: Git, prefix: str) -> tuple[refs.Refs, frozenset[str]]:
         if prefix == "refs/heads/agent/":
-            monkeypatch.setattr(refs, "plain", plain)
+            monkeypatch.setattr(refs, "readable", readable)
             LocalForge(repo.seam()).close(PrNumber(1), declined=False, merged=True)
             repo.git("branch", "-D", BRANCH)
-        return plain(git, prefix)
+        return readable(git, prefix)
 
-    monkeypatch.setattr(refs, "plain", landing_in_between)
+    monkeypatch.setattr(refs, "readable", landing_in_between)
 
     pull = pull_of(forge)
 
@@ -263,11 +263,12 @@ def test_a_record_that_git_can_not_read_is_not_taken_for_a_missing_one(repo: Git
     for content in ("garbage\n", "", "1" * 40 + "\n"):
         (repo.common / "refs/reconcile/pr/1").write_text(content)
 
-        said = forge.damaged()[PrNumber(1)]
         assert dict(forge.pull_requests()) == {}
+        said = forge.damaged()[PrNumber(1)]
         subprocess.run(
             said.rpartition("; ")[2].partition(" removes")[0].strip("'"), shell=True, cwd=repo.path, check=True
         )
+        assert dict(forge.pull_requests()) == {}
         assert dict(forge.damaged()) == {}
 
 

@@ -193,3 +193,13 @@ def test_what_landed_again_is_not_undone_any_more(repo: GitRepo, forge: LocalFor
     land(repo, forge, a="changed again\n")
 
     assert dict(forge.base("main").undone) == dict(LocalForge(repo.seam()).base("main").undone) == {}
+
+
+def test_a_base_that_is_pushed_is_looked_at_as_well(repo: GitRepo, forge: LocalForge, tmp_path: Path) -> None:
+    repo.git("init", "--quiet", "--bare", str(tmp_path / "remote.git"))
+    repo.git("remote", "add", "origin", str(tmp_path / "remote.git"))
+    land(repo, forge)
+    repo.git("revert", "--no-edit", "HEAD")
+    repo.git("push", "--quiet", "origin", "main")
+
+    assert list(forge.base("main", push=True).undone) == [TASK]

@@ -48,29 +48,25 @@ class LocalForge:
         ours = self._line.local(name)
         found = checkouts.of_base(self._git, name)
         checkout = self._seen(name, found[0], ours, look=look) if found else None
-        if push:
-            return self._against_remote(name, ours, checkout)
-        landings = self._history.landings(name, ours)
-        behind = self._line.cut_off(name)
-        undoing = None if behind or not found or found[0].busy else self._line.undone.staged(found[0], ours, landings)
-        if checkout and undoing and not undoing.by_chance:
+        cut_off, landings = self._line.cut_off(name), self._history.landings(name, ours)
+        undoing = None if cut_off or not found or found[0].busy else self._line.undone.staged(found[0], ours, landings)
+        by_chance = undoing is not None and undoing.by_chance
+        if checkout and undoing and not by_chance:
             checkout = replace(checkout, undoes=tuple(sorted(change.path for change in undoing.changes)))
-        return Base(
-            name=name,
-            head=ours,
-            checkout=checkout,
-            behind=behind or (undoing is not None and undoing.by_chance),
-            fetched=self._fetched(name, ours),
-            undone=self._line.undone.on(name, ours, landings),
+        base = (
+            self._against_remote(name, ours, checkout)
+            if push
+            else Base(name=name, head=ours, checkout=checkout, behind=cut_off, fetched=self._fetched(name, ours))
         )
+        undone = self._line.undone.on(name, ours, landings)
+        return replace(base, behind=base.behind or by_chance, undone=undone)
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
         """The newest pull request of every task that has one."""
         return self._pulls.newest()
 
     def damaged(self) -> Mapping[PrNumber, str]:
-        """Why what is kept about a pull request can't be read, and what mends it."""
-        self._pulls.newest()
+        """Why what is kept about a pull request could not be read at the last look, and what mends it."""
         return {number: f"{error}; {error.hint}" for number, error in self._pulls.damaged.items()}
 
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
