@@ -325,7 +325,7 @@ BREAKS = (
     Break(
         "a damaged worktree is anybody's whose notes name it",
         "reconciler/git/worktrees.py",
-        '        return entry.admin is not None and _content(f"{entry.admin}/{MADE}") == identity(entry.admin, place)\n',
+        '        return entry.admin is not None and content(f"{entry.admin}/{MADE}") == identity(entry.admin, place)\n',
         "        return entry.admin is not None\n",
         "tests/adapters/test_whose_worktree.py",
     ),

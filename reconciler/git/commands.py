@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from reconciler.git import fingerprints, locks
 from reconciler.git.fingerprints import Mark
+from reconciler.git.links import gitfile, same_folder
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import Sha
 from reconciler.system import file_lock, shell
@@ -194,12 +195,8 @@ def _apart(common: Path, env: Mapping[str, str]) -> Path | None:
 
 def _leads_to(checkout: Path, common: Path) -> bool:
     """True where a folder's own `.git` is, or names, this git dir."""
-    link = checkout / ".git"
     try:
-        if link.is_file():
-            said = os.fsdecode(link.read_bytes()[:4096]).removeprefix("gitdir: ").removesuffix("\n")
-            link = checkout / said
-        return os.path.samefile(link, common)
+        return same_folder(gitfile(checkout) or checkout / ".git", common)
     except (OSError, ValueError):
         return False
 

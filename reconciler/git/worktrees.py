@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reconciler.git import fingerprints, refs
 from reconciler.git.commands import Git
+from reconciler.git.links import content, gitfile, normal, same_folder
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 from reconciler.model.observed import WorktreeFault
@@ -113,7 +114,7 @@ class Found:
     def nested(self) -> str | None:
         """A repository inside it: the one that was found last time and still stands, or a submodule's."""
         for admin in (entry.admin for entry in self.entries if entry.admin):
-            name = _content(f"{admin}/{NESTED}")
+            name = content(f"{admin}/{NESTED}")
             if name and os.path.lexists(self.place / name / ".git"):
                 return name
             # The repositories of its submodules would go with the admin folder.
@@ -216,7 +217,7 @@ def look(listing: Listing, place: Path, branch: str) -> Found:
         raise PermanentError(f"{place.parent} is not a folder", hint="set another worktrees.root") from error
     if not stat.S_ISDIR(mode):
         return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
-    leads_to = _gitfile(place)
+    leads_to = gitfile(place)
     if owner := _another_owner(listing.common, place, leads_to):
         said = f"it is a worktree of another repository, {owner}"
         return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail=said)
@@ -232,7 +233,7 @@ def look(listing: Listing, place: Path, branch: str) -> Found:
 
 def foreign(common: Path, place: Path) -> str | None:
     """The git dir of another repository whose worktree stands at `place`; None where it is ours, or nobody's."""
-    return _another_owner(common, place, _gitfile(place))
+    return _another_owner(common, place, gitfile(place))
 
 
 def identity(admin: Path, place: Path) -> str:
@@ -281,7 +282,7 @@ def _moved_here(listing: Listing, place: Path, entries: tuple[Entry, ...], leads
 def _made_for(entry: Entry, place: Path) -> bool:
     """True where this very folder was made for this very entry."""
     try:
-        return entry.admin is not None and _content(f"{entry.admin}/{MADE}") == identity(entry.admin, place)
+        return entry.admin is not None and content(f"{entry.admin}/{MADE}") == identity(entry.admin, place)
     except OSError:
         return False
 
@@ -361,49 +362,13 @@ def _admins(folder: str) -> Iterator[str]:
 
 
 def _said(path: str) -> str | None:
-    content = _content(path)
-    return None if content is None else content.strip()
-
-
-def _content(path: str) -> str | None:
-    """What a small file says; None where there is no such file."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe in its place would hold us
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    try:
-        return os.fsdecode(os.read(fd, 8192)) if stat.S_ISREG(os.fstat(fd).st_mode) else ""
-    finally:
-        os.close(fd)
+    said = content(path)
+    return None if said is None else said.strip()
 
 
 def _place_of(admin: Path) -> Path | None:
     text = _said(f"{admin}/gitdir")
-    return Path(_normal(admin, text.removesuffix("/.git"))) if text else None
-
-
-def _gitfile(place: Path) -> str | None:
-    """Where the `.git` file at `place` leads; None for anything but such a file."""
-    path = f"{place}/.git"
-    try:
-        plain = stat.S_ISREG(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return None
-    text = ((_content(path) or "") if plain else "").rstrip("\r\n")
-    target = text.removeprefix("gitdir: ")
-    return _normal(place, target) if target != text else None
-
-
-def same_folder(one: Path | str, other: Path | str) -> bool:
-    """True where both names lead to one folder: through links, mounts, or as they are."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _normal(start: Path, path: str) -> str:
-    return os.path.normpath(f"{start}/{path}" if not path.startswith("/") else path)
+    return Path(normal(admin, text.removesuffix("/.git"))) if text else None
 
 
 def _records(listed: bytes) -> Iterator[dict[str, str]]:
