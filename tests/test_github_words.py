@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import worlds
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import HEAD, OTHER
 
@@ -418,6 +418,8 @@ def test_text_that_commands_nothing_stays_as_it_is(text: str) -> None:
 
 
 @given(st.text(), st.text())
+@example("0" * 196, "")
+@example("Reconcile-Task: y", "")
 def test_whatever_a_task_says_the_landed_commit_names_it_and_its_head(title: str, body: str) -> None:
     subject, text = words.message(title, body, TaskId("x-1"), HEAD, 7)
     assert "\n" not in subject and subject.endswith("(#7)")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 
-from reconciler.landing.message import of_landing
+from reconciler.landing.message import TITLE_MOST, of_landing
 from reconciler.model.names import Sha, TaskId
 from reconciler.planning.messages import clean
 
-TITLE_MOST = 200
 BODY_MOST = 20_000
 # It would close issues, in whatever repository it names, once it is on the default branch.
 _CLOSES = re.compile(
@@ -47,6 +46,7 @@ def body(text: str) -> str:
 
 def message(subject: str, text: str, task: TaskId, head: Sha, number: int) -> tuple[str, str]:
     """Title and text of the commit that GitHub makes, the latter ending in our trailers."""
-    whole = of_landing(f"{title(subject, task)} (#{number})", body(text), task, head)
-    first, _, rest = whole.partition("\n")
-    return first, rest.strip("\n")
+    first, _, rest = of_landing(title(subject, task), body(text), task, head).partition("\n")
+    named = f" (#{number})"
+    room = TITLE_MOST - len(named)  # the number is what GitHub's readers look for: a long title makes room for it
+    return (first if len(first) <= room else f"{first[: room - 1]}…") + named, rest.strip("\n")
