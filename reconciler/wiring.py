@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler import manifest
 from reconciler.forges import choice
@@ -203,6 +203,16 @@ class Site:
     def holds(self, holder: lock.Holder) -> bool:
         """True while the reconciler that wrote its name into the lock file has it open."""
         return processes.has_open(holder.pid, lock.file_of(self.state))
+
+    @property
+    def acting(self) -> bool:
+        """True while a reconciler works here, be it us."""
+        holder = lock.holder(self.state)
+        return holder is not None and self.holds(holder)
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """What was last seen of every recorded manifest, by whoever acted on it."""
+        return {name: self.recorded.status(name) for name in self.recorded.names()}
 
     def replaced(self) -> str | None:
         """What is wrong with the reconciler at work here where its program was replaced since it started, be it us."""

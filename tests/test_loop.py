@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import worlds
 from memory import Fault, World
 
-from reconciler.loop.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Tick
+from reconciler.loop.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Met, Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
@@ -179,6 +180,50 @@ def test_a_failed_action_rests_and_rests_longer_each_time(world: World) -> None:
         world.now = tick.plan.wake_at
     assert rests == [5, 10, 20, 40, 80, 160, *[FAILURE_MOST_S] * 4]
     assert len(calls) == 10
+
+
+def test_what_fails_again_and_again_is_said_to_fail_since_its_first_time_until_it_went_well(world: World) -> None:
+    start = world.start
+    refuse(world, "start", TemporaryError("the disk is full", delay=5, hint="make room"))
+    loop, began = a_loop(world), world.now
+    for tries in (1, 2, 3):
+        loop.until_quiet(Clockwork(world))
+        tick = loop.look()
+        failure = tick.plan.epics[0].failing[X]
+        assert (failure.since, failure.tries, failure.until) == (began, tries, tick.plan.wake_at)
+        assert failure.message == "the disk is full; make room"
+        world.now = tick.plan.wake_at
+    world.start = start
+    loop.until_quiet(Clockwork(world))
+    assert loop.look().plan.epics[0].failing == {}
+
+
+def test_what_failed_and_is_wanted_no_more_fails_no_longer(world: World) -> None:
+    refuse(world, "start", TemporaryError("the disk is full", delay=5))
+    loop = a_loop(world)
+    loop.until_quiet(Clockwork(world))
+    world.edit("x-1", status="closed")
+    world.later(seconds=6)
+    loop.until_quiet(Clockwork(world))
+    tick = loop.look()
+    assert tick.plan.epics[0].failing == {} and not tick.observed.failures
+
+
+def test_who_looks_on_sees_what_goes_wrong_for_who_acts_and_who_acts_tries_by_itself(world: World) -> None:
+    refuse(world, "start", TemporaryError("the disk is full", delay=5))
+    loop = a_loop(world)
+    loop.until_quiet(Clockwork(world))
+    met = Met(failures=loop.look().observed.failures)
+    assert met.failures[X].message == "the disk is full"
+
+    beside = a_loop(world)
+    beside.met = lambda: met
+    assert beside.look().plan.epics[0].waiting[X].reason is Reason.BACKOFF
+    beside.met = lambda: Met(failures={X: replace(met.failures[X], left=True, until=world.now)})
+    seen = beside.look().plan.epics[0]
+    assert [type(action).__name__ for action in seen.actions] == ["StartAgent"] and X in seen.failing
+    beside.met = lambda: Met(invalid={"all": "its file is gone"})
+    assert beside.look().plan.epics[0].waiting[X].reason is Reason.MANIFEST_INVALID
 
 
 def test_a_success_ends_the_growth(world: World) -> None:

@@ -351,7 +351,8 @@ class _World:
         self.found["occupants"][id] = Occupant(pid=4711, command=command)
 
     def _failure(self, id: TaskId, said: dict[str, Any]) -> None:
-        self.found["failures"][id] = Failure(**{"message": "it went wrong", "until": worlds.ago(-60), **_timed(said)})
+        known = {"message": "it went wrong", "since": worlds.ago(60), "until": worlds.ago(-60)}
+        self.found["failures"][id] = Failure(**{**known, **_timed(said)})
 
 
 def _run_fields(said: Mapping[str, Any]) -> dict[str, Any]:

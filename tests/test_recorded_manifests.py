@@ -180,7 +180,7 @@ def test_every_text_comes_back_as_it_was(one, two, three):
 def test_nobody_else_can_read_or_change_it(kept, state):
     kept.record(SMALL)
     kept.applied("x", TASK)
-    kept.write_status("x", 1, [])
+    kept.write_status("x", {"observedGeneration": 1, "conditions": []})
 
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (state, *state.rglob("*"))}
 
@@ -305,7 +305,7 @@ def test_a_file_with_a_name_that_no_manifest_has_is_a_problem(kept, state):
 def test_applying_again_mends_a_damaged_manifest_with_a_generation_that_nobody_has_seen(kept, state):
     kept.record(SMALL)
     kept.record(replace(SMALL, base="other"))
-    kept.write_status("x", 2, [])
+    kept.write_status("x", {"observedGeneration": 2, "conditions": []})
     (state / "manifests" / "x.yaml").write_text("generation: 2\n")
 
     made = kept.record(SMALL)
@@ -356,7 +356,7 @@ def test_a_deleted_manifest_remembers_no_more_tasks(kept, state):
     kept.delete("x")
 
     kept.applied("x", TASK)
-    kept.write_status("x", 1, [])
+    kept.write_status("x", {"observedGeneration": 1, "conditions": []})
 
     assert kept.record(SMALL).applied == {}
     assert not list((state).rglob("x.json"))
@@ -365,7 +365,7 @@ def test_a_deleted_manifest_remembers_no_more_tasks(kept, state):
 def test_status_is_kept_and_losing_it_loses_nothing_else(kept, state):
     kept.record(SMALL)
     conditions = [{"type": "Converged", "status": "False", "reason": "Progressing", "message": "…"}]
-    kept.write_status("x", 1, conditions)
+    kept.write_status("x", {"observedGeneration": 1, "conditions": conditions})
 
     assert kept.status("x") == {"observedGeneration": 1, "conditions": conditions}
 
@@ -378,7 +378,7 @@ def test_deleting_forgets_everything_about_that_manifest_alone(kept, state):
     for name in ("x", "y"):
         kept.record(replace(SMALL, name=name))
         kept.applied(name, TASK)
-        kept.write_status(name, 1, [])
+        kept.write_status(name, {"observedGeneration": 1, "conditions": []})
 
     kept.delete("x")
 

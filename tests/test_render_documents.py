@@ -86,6 +86,7 @@ def test_a_plan_has_the_keys_that_scripts_rely_on():
         ],
         "waiting": [{"task": "x-2", "reason": "Blocked", "message": "blocked by x-1"}],
         "unknown": [],
+        "failing": [],
         "protectedPaths": ["justfile", "Makefile", ".ci/**", ".github/**", ".claude/**"],
     }
 
@@ -227,6 +228,7 @@ def test_a_task_has_the_keys_that_scripts_rely_on():
             "review": "approved",
         },
         "waiting": {"reason": "ChecksRunning", "message": f"the checks run on the merged tree {worlds.TREE[:12]}"},
+        "failing": None,
         "spend": {"usd": 0.0, "tokens": 0, "untold": 0},
     }
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.cli.output import Output
-from reconciler.loop.loop import Loop, Tick
+from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.observer import ask
 from reconciler.model.desired import Desired
 from reconciler.model.observed import Unknown
 from reconciler.planning.actions import Action, SetPhase
 from reconciler.planning.planner import EpicPlan, Plan
-from reconciler.render import document, text
+from reconciler.render import document, failing, text
 from reconciler.system.journal import Event
 from reconciler.wiring import Site
 
@@ -48,6 +48,7 @@ class Wheel:
             forges=self.site.forges,
             trackers=self.site.trackers,
             replaced=self.site.replaced,
+            met=self._met,
             wanted=lambda action: self._mine(action.manifest) and self.wanted(action),
             seen=self._seen,
         )
@@ -125,12 +126,23 @@ class Wheel:
             self.out.chat(f"the history can't be written: {error}")
 
     def _remember(self, tick: Tick, events: list[Event]) -> None:
-        self.site.journal.append(events)
-        self.site.journal.state(tick.observed)
         for epic in self.mine(tick.plan).epics:
             before = self.site.recorded.status(epic.name)
-            conditions = document.conditions(epic, before, tick.observed.at)
-            self.site.recorded.write_status(epic.name, epic.spec.generation, conditions)
+            said = {
+                "observedGeneration": epic.spec.generation,
+                "conditions": document.conditions(epic, before, tick.observed.at),
+                "failing": failing.remembered(epic),
+                "invalid": epic.spec.invalid,
+            }
+            self.site.recorded.write_status(epic.name, said)
+        self.site.journal.append(events)
+        self.site.journal.state(tick.observed)
+
+    def _met(self) -> Met:
+        """What whoever acts here, or did last, has met."""
+        acting, statuses = self.site.acting, self.site.statuses()
+        invalid = {name: why for name, status in statuses.items() if isinstance(why := status.get("invalid"), str)}
+        return Met(failures=failing.recalled(statuses, left=not acting), invalid=invalid if acting else {})
 
     def _new(self, epic: EpicPlan, task: str) -> bool:
         word = epic.waiting[task]  # type: ignore[index]

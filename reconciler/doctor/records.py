@@ -14,6 +14,7 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Run
 from reconciler.model.report import Fault
 from reconciler.planning import agent_gate
+from reconciler.render import failing
 from reconciler.render.words import counted
 from reconciler.system import lock
 from reconciler.wiring import Site
@@ -24,6 +25,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="state folder", look=lambda: _private(site.state))
     yield Probe(name="reconciler", look=lambda: _holder(site))
     yield Probe(name="manifests", look=lambda: _manifests(scene, site))
+    yield Probe(name="failing", look=lambda: _failing(scene, site))
     yield Probe(name="agents", look=lambda: _agents(scene, site))
     yield Probe(name="tasks", look=lambda: _tasks(site))
 
@@ -79,6 +81,15 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
     if not (found.problems or moved or suspended):
         names = named(spec.name for spec in found.epics)
         yield Finding(name="manifests", found=names or "none recorded")
+
+
+def _failing(scene: Scene, site: Site) -> Iterator[Finding]:
+    """What goes wrong at every try, for whoever works here now, or did last."""
+    for subject, failure in failing.recalled(site.statuses(), left=not site.acting).items():
+        of = failure.manifest if subject.startswith("manifest:") else subject
+        said = failing.words(failing.shown(failure), scene.now)
+        hint = f"reconcile describe {of}" if of == subject else f"reconcile status {of}"
+        yield Finding(name="failing", state=State.PROBLEM, found=of, message=said, hint=hint)
 
 
 def _agents(scene: Scene, site: Site) -> Iterator[Finding]:

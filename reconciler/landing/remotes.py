@@ -17,7 +17,6 @@ from reconciler.system.shell import Finished
 FRESH_S = 30.0
 NETWORK_S = 120.0
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^/]+:")
-_SAID = ("fatal: ", "remote: error: ")
 _LFS = "GH008"  # a commit names files that GitHub was never given: no hook of git-lfs runs where we push
 _CREDENTIALS = re.compile(r"[^\s/'@]+@")
 
@@ -205,11 +204,9 @@ class Remotes:
         try:
             return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock, config=self._config)
         except GitError as error:
-            # Its last words are advice; the first that is fatal, or an error of the other side, says what is wrong.
-            lines = error.finished.err.decode("utf-8", "replace").splitlines()
-            why = next((line for line in lines if line.startswith(_SAID)), error.finished.complaint)
-            hint = f"'git lfs push {args[-2]} --all' uploads them" if _LFS in why else ""
-            why = _CREDENTIALS.sub("", why)[:300].rstrip()
+            why = error.finished.complaint
+            hint = f"'git lfs push {args[-2]} --all' uploads them" if _LFS in why else error.hint
+            why = _CREDENTIALS.sub("", why)
             raise TemporaryError(f"git {args[0]} failed: {why}", delay=30.0, hint=hint) from error
 
     def _said(self) -> dict[str, str]:

@@ -58,6 +58,14 @@ class Tick:
         return any(outcome.error is None for outcome in self.outcomes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """What only whoever acts here knows: which actions went wrong, and which manifests (by name) it can't read again."""
+
+    failures: Mapping[TaskId, Failure] = field(default_factory=dict)
+    invalid: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class _Decided:
     """A plan, and what it was made of."""
@@ -100,6 +108,7 @@ class Loop:
     forges: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
     trackers: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
     replaced: Callable[[], str | None] = lambda: None
+    met: Callable[[], Met] = Met  # for whoever only looks on
     clock: Callable[[], datetime] = now
     wanted: Callable[[Action], bool] = lambda action: True
     seen: Callable[[Tick], None] = lambda tick: None
@@ -116,11 +125,16 @@ class Loop:
     _unsettled: int = 0  # looks in a row that left something which is often over with the next one
 
     def look(self) -> Tick:
-        """Observe and plan; nothing is done."""
+        """Observe and plan as somebody who looks on; nothing is done."""
+        met = self.met()
         desired = self.load()
+        epics = tuple(replace(e, invalid=e.invalid or met.invalid.get(e.name)) for e in desired.epics)
+        return self._look(replace(desired, epics=epics), {**met.failures, **self._failures})
+
+    def _look(self, desired: Desired, known: Mapping[TaskId, Failure]) -> Tick:
         at = self.clock()
         # A clock that was set back must not make anything rest for longer than it would have.
-        failures = {s: f for s, f in self._failures.items() if f.until <= at + timedelta(seconds=PERMANENT_S)}
+        failures = {s: f for s, f in known.items() if f.until <= at + timedelta(seconds=PERMANENT_S)}
         circumstances = Circumstances(
             at=at,
             host=self.host,
@@ -146,7 +160,8 @@ class Loop:
 
     def tick(self) -> Tick:
         """Observe, plan, execute."""
-        looked = self.look()
+        looked = self._look(self.load(), self._failures)
+        self._forget(looked)
         outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
         self._remember(outcomes)
         ask(
@@ -235,6 +250,13 @@ class Loop:
             elif not isinstance(error, ChangedError) or self._lost_again(subject, name):
                 self._failures[subject] = self._failure(subject, outcome.action, error)
 
+    def _forget(self, looked: Tick) -> None:
+        """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
+        due = {(action.subject_id, type(action).__name__) for epic in looked.plan.epics for action in epic.actions}
+        for subject, known in list(self._failures.items()):
+            if known.until <= looked.observed.at and (subject, known.action) not in due:
+                del self._failures[subject]
+
     def _lost_again(self, subject: TaskId, name: str) -> bool:
         """True when a race is lost so often that it is none: the next look will not win it either."""
         self._lost[subject, name] = self._lost.get((subject, name), 0) + 1
@@ -245,10 +267,15 @@ class Loop:
         first = max(error.delay, LEAST_S) if isinstance(error, TemporaryError) else PERMANENT_S
         delay = min(max(first, 2 * self._delays.get(subject, 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S)
         self._delays[subject] = delay
+        name, at, before = type(action).__name__, self.clock(), self._failures.get(subject)
+        again = before if before and before.action == name else None
         return Failure(
-            action=type(action).__name__,
-            message=str(error),
-            until=self.clock() + timedelta(seconds=delay),
+            action=name,
+            message=f"{error}; {error.hint}" if error.hint else str(error),
+            since=again.since if again else at,
+            until=at + timedelta(seconds=delay),
+            manifest=action.manifest,
+            tries=again.tries + 1 if again else 1,
             permanent=permanent,
             blocked=isinstance(error, BlockedError),
         )

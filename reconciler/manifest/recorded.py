@@ -52,7 +52,7 @@ class Recorded:
         """Every recorded manifest, with the tasks that were written for it. Raises TemporaryError when the folder
         can't be read: that is not the same as nothing recorded."""
         epics, problems = [], {}
-        names = self._names()
+        names = self.names()
         for name in names:
             try:
                 if spec := self._one(name):
@@ -60,6 +60,16 @@ class Recorded:
             except ValueError as error:
                 problems[name] = str(error)
         return Found(epics=tuple(epics), problems=problems)
+
+    def names(self) -> list[str]:
+        """The names of what is recorded, readable or not. Raises TemporaryError when the folder can't be read."""
+        try:
+            files = sorted(os.listdir(self._manifests))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unreadable(self._manifests, error) from error
+        return [file.removesuffix(".yaml") for file in files if file.endswith(".yaml") and not file.startswith(".")]
 
     def beside(self, spec: EpicSpec) -> EpicSpec:
         """What `record` would make of this manifest, without writing anything."""
@@ -75,7 +85,7 @@ class Recorded:
         return replace(spec, generation=generation, recorded_at=datetime.now(UTC), invalid=None, applied=written)
 
     def status(self, name: str) -> dict[str, Any]:
-        """What was last seen of a manifest: `observedGeneration` and `conditions`; empty where nothing can be read."""
+        """What was last seen of a manifest, as `write_status` was given it; empty where nothing can be read."""
         try:
             found = json.loads((self._status / f"{name}.json").read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -169,9 +179,9 @@ class Recorded:
             said = {key: form.task_of(each) for key, each in {**known, task.key: task}.items()}
             _replace(self._applied_file(manifest), json.dumps(said, indent=2) + "\n")
 
-    def write_status(self, name: str, observed_generation: int, conditions: Sequence[Mapping[str, Any]]) -> None:
-        """Remember what was seen of a manifest. Writes nothing where nothing changed."""
-        said = {"observedGeneration": observed_generation, "conditions": [dict(each) for each in conditions]}
+    def write_status(self, name: str, said: Mapping[str, Any]) -> None:
+        """Remember what was seen of a manifest, `observedGeneration` and `conditions` among it. Writes nothing where
+        nothing changed."""
         if said == self.status(name):
             return
         with self._writing():
@@ -219,19 +229,10 @@ class Recorded:
 
     def _must_be_recorded(self, name: str) -> None:
         """Raise UsageError for a manifest that is not recorded."""
-        known = self._names()
+        known = self.names()
         if name not in known:
             said = f"no manifest {name!r} is recorded here; known: {', '.join(known) or 'none'}"
             raise UsageError(said, hint=did_you_mean(name, known))
-
-    def _names(self) -> list[str]:
-        try:
-            files = sorted(os.listdir(self._manifests))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _unreadable(self._manifests, error) from error
-        return [file.removesuffix(".yaml") for file in files if file.endswith(".yaml") and not file.startswith(".")]
 
     def _one(self, name: str) -> EpicSpec | None:
         """A manifest with what was written for it; None where there is none. Raises ValueError for a damaged one."""

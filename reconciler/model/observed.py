@@ -425,6 +425,11 @@ class Observed:
     broken: Mapping[TaskId, str] = field(default_factory=dict)  # tasks whose branch can't be read, and why
     replaced: str | None = None  # whose program was replaced under it, where that is who acts here
 
+    def failure(self, subject: TaskId) -> Failure | None:
+        """What went wrong for it lately, where whoever met that will try again."""
+        found = self.failures.get(subject)
+        return None if found is None or found.left else found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsure:
@@ -439,13 +444,18 @@ class Unsure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An action that went wrong: it is not tried again before `until`. `permanent`: trying again is useless."""
+    """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
+    is useless. `left`: by a reconciler that has ended, so that nobody tries again by itself."""
 
     action: str
     message: str
+    since: datetime
     until: datetime
+    manifest: str = ""
+    tries: int = 1
     permanent: bool = False
     blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
+    left: bool = False
 
 
 def runs_of_kind(runs: tuple[Run, ...], kind: RunKind) -> tuple[Run, ...]:

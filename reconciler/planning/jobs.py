@@ -207,7 +207,7 @@ def _job(
         landing=_of(observed.landings, id),
         merged_by_hand=id in observed.merged_by_hand,
         repaired=id in observed.repaired,
-        failure=observed.failures.get(id),
+        failure=observed.failure(id),
         spawn_hold=hold,
     )
 

@@ -10,7 +10,19 @@ from itertools import chain
 
 from reconciler.model.desired import Desired, EpicSpec, MergeMode
 from reconciler.model.names import TaskId, check_subject
-from reconciler.model.observed import Base, Observed, PullRequest, PullState, Rules, Run, StopWhy, Task, Unknown, Unsure
+from reconciler.model.observed import (
+    Base,
+    Failure,
+    Observed,
+    PullRequest,
+    PullState,
+    Rules,
+    Run,
+    StopWhy,
+    Task,
+    Unknown,
+    Unsure,
+)
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions import (
@@ -66,6 +78,7 @@ class EpicPlan:
         default_factory=dict
     )  # what is amiss with closed tasks: said, never mended
     alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
+    failing: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong at every try until now
 
     @property
     def name(self) -> str:
@@ -225,7 +238,19 @@ def _epic_plan(
         jobs=mine,
         remarks={} if held else _remarks(crew, waiting.keys() | {action.task for action in actions}, observed),
         alive=_alive(spec, observed),
+        failing=_failing(spec, actions, observed),
     )
+
+
+def _failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[TaskId, Failure]:
+    """What went wrong at every try until now, and still is to be done: now, or when it is tried again."""
+    due = {(action.subject_id, type(action).__name__) for action in actions}
+    return {
+        subject: failure
+        for subject, failure in sorted(observed.failures.items())
+        if failure.manifest == spec.name
+        and ((subject, failure.action) in due or (failure.until > observed.at and not failure.left))
+    }
 
 
 def _remarks(crew: Crew, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:
@@ -341,7 +366,7 @@ def _silent(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
 
 def _resting(action: Action, observed: Observed) -> Waiting | None:
     """Why this very action is not tried again yet. Jobs say so by themselves; this is for all the others."""
-    failure = observed.failures.get(action.subject_id)
+    failure = observed.failure(action.subject_id)
     if failure is None or failure.action != type(action).__name__ or failure.until <= observed.at:
         return None
     return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)

@@ -18,6 +18,7 @@ from reconciler.planning.actions import Waiting
 from reconciler.planning.budget import running_low
 from reconciler.planning.job import CheckState
 from reconciler.planning.planner import EpicPlan
+from reconciler.render.failing import lasting
 from reconciler.render.withheld import withheld
 from reconciler.render.words import counted, stamp
 
@@ -65,7 +66,7 @@ def _progressing(epic: EpicPlan) -> Condition:
 
 
 def _degraded(epic: EpicPlan) -> Condition:
-    if trouble := _trouble(epic) or withheld(epic.spec) or remarked(epic):
+    if trouble := _trouble(epic) or lasting(epic) or withheld(epic.spec) or remarked(epic):
         return _condition("Degraded", "True", trouble)
     return _condition("Degraded", "False", Waiting(_telling(epic).reason, "nothing stands in its way"))
 

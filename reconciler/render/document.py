@@ -18,6 +18,7 @@ from reconciler.planning.actions import Action
 from reconciler.planning.graph import Index, order
 from reconciler.planning.jobs import owners
 from reconciler.planning.planner import EpicPlan, Plan
+from reconciler.render import failing
 from reconciler.render.conditions import Condition, conditions, observed_generation
 from reconciler.render.entry import (
     GROUPS,
@@ -105,6 +106,10 @@ def _epic_plan(epic: EpicPlan) -> Document:
         "actions": [_action(action) for action in epic.actions],
         "waiting": [{"task": task, **waiting(epic.waiting[task])} for task in waiting_order(epic)],
         "unknown": [{"source": source, "message": why} for source, why in epic.unknown],
+        "failing": [
+            {"task": None if subject.startswith("manifest:") else subject, **failing.shown(failure)}
+            for subject, failure in epic.failing.items()
+        ],
         "protectedPaths": list(epic.spec.merge.protected_paths),
     }
     # What holds a manifest without tasks, or keeps all of its agents from starting, has no task to stand beside.

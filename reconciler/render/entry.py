@@ -27,6 +27,7 @@ from reconciler.planning.graph import Index, order
 from reconciler.planning.job import NEEDS_HUMAN, PHASES, CheckState, Job
 from reconciler.planning.jobs import jobs
 from reconciler.planning.planner import EpicPlan
+from reconciler.render import failing
 from reconciler.render.spend import report, spend
 from reconciler.render.words import stamp
 
@@ -139,6 +140,7 @@ def entry(subject: Subject) -> dict[str, Any]:
         "branch": branch_of(task.id),
         "pullRequest": _pull(subject),
         "waiting": waiting(subject.waiting) if subject.waiting else None,
+        "failing": failing.shown(failure) if (failure := subject.epic.failing.get(task.id)) else None,
         "spend": spend(spent(subject.runs)),
     }
     if subject.action:

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reconciler.model.reasons import NEEDS_A_PERSON, Reason
-from reconciler.render import spend
+from reconciler.render import failing, spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import span, stamped
@@ -63,11 +63,15 @@ def status(document: dict[str, Any]) -> RenderableType:
 
 def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:
     """Why the task waits, or what is done for it next; with the word that programs know it by."""
-    word = entry["waiting"]
+    word, failed = entry["waiting"], entry["failing"]
     if "next" in entry:
-        return Text.assemble(("next: ", "green"), step(entry, in_a_word=in_a_word))
+        said = Text.assemble(("next: ", "green"), step(entry, in_a_word=in_a_word))
+        return said.append(f"; {line(failing.words(failed, now))}", "red") if failed else said
     if not word:
         return Text()
+    if failed and word.get("until") == failed["nextTry"]:
+        said = Text(line(failing.words(failed, now)), "red")
+        return said.append(f"  ({word['reason']})", "dim") if in_a_word else said
     said = Text(line(word["message"]))
     if still := quiet(entry, now):
         said.append(f"; quiet for {still}", "yellow")

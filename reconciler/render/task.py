@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reconciler.model.names import split_key
+from reconciler.render import failing
 from reconciler.render.safe import block, line
 from reconciler.render.spend import words
 from reconciler.render.status import pull_request, step, why
@@ -54,6 +55,8 @@ def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]
     yield "manifest", Text(line(document["manifest"]) + key)
     yield "status", Text(f"{line(document['status'])}" + (f", phase {document['phase']}" if document["phase"] else ""))
     yield ("next", step(document)) if "next" in document else ("waits", why(document, now))
+    if "next" in document and document["failing"]:
+        yield "failing", Text(line(failing.words(document["failing"], now)))
     yield "priority", Text(str(document["priority"]))
     yield "assignee", Text(line(document["assignee"] or ""))
     yield "labels", Text(", ".join(map(line, document["labels"])))

@@ -22,6 +22,7 @@ from reconciler.planning.jobs import Stray
 from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.render.conditions import remarked
 from reconciler.render.document import waiting_order
+from reconciler.render.failing import lasting
 from reconciler.render.safe import block, line
 from reconciler.render.status import status, withheld_rows
 from reconciler.render.table import Row, Rows
@@ -142,7 +143,8 @@ def _epic(epic: EpicPlan) -> Iterator[RenderableType]:
     if epic.converged:
         heading.append("  converged", "green")
     yield heading
-    if trouble := [_trouble(word) for word in (epic.held, epic.degraded, withheld(epic.spec), remarked(epic)) if word]:
+    words = (epic.held, epic.degraded, lasting(epic), withheld(epic.spec), remarked(epic))
+    if trouble := [_trouble(word) for word in words if word]:
         yield Rows(rows=trouble, yields=0)
     yield from withheld_rows(changes(epic.spec))
     # A held manifest has said above why all of its tasks wait.

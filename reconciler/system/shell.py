@@ -7,6 +7,7 @@ its own, so that a program that hangs is ended together with its children.
 from __future__ import annotations
 
 import os
+import re
 import select
 import selectors
 import signal
@@ -19,7 +20,12 @@ from pathlib import Path
 from reconciler.model.errors import PermanentError, TemporaryError
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
+COMPLAINT_MOST = 800
 _AT_ONCE = 64 * 1024
+_CAUSE = re.compile(r"fatal: |error: |remote: |ERROR: |! \[", re.IGNORECASE)
+# Advice, progress, places, empty lines and rules of dashes.
+_NO_CAUSE = re.compile(r"(remote:\s*)?([^\w]*$|hint: |warning: |To |From |.*\d+% )")
+_IN_SHORT = "error: failed to push some refs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +42,26 @@ class Finished:
 
     @property
     def complaint(self) -> str:
-        """The last line of what it said on standard error, for a message."""
-        lines = self.err.decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:300] if lines else f"exit status {self.code}"
+        """What it said on standard error about why, for a message of one line.
+
+        Git names the cause in lines of their own, after the words of the filter or hook that refused and before advice;
+        of any other program it is the last line.
+
+        >>> said = b"To x\\nremote: frozen: ask Ann   \\n ! [remote rejected] main\\nerror: failed to push some refs to 'x'\\nhint: y"
+        >>> Finished(1, b"", said).complaint
+        'remote: frozen: ask Ann; ! [remote rejected] main'
+        >>> Finished(1, b"", b"starts\\nis broken").complaint, Finished(3, b"", b"").complaint
+        ('is broken', 'exit status 3')
+        """
+        said = (line.strip() for line in self.err.decode("utf-8", "replace").splitlines())
+        lines = [line for line in said if not _NO_CAUSE.match(line)]
+        if not lines:
+            return f"exit status {self.code}"
+        causes = [n for n, line in enumerate(lines) if _CAUSE.match(line)]
+        telling = lines[: causes[-1] + 1] if causes else lines[-1:]
+        more = [line for line in telling if not line.startswith(_IN_SHORT)] or telling
+        whole = "; ".join(dict.fromkeys(more))
+        return whole if len(whole) <= COMPLAINT_MOST else f"{whole[: COMPLAINT_MOST - 200]} … {whole[-200:]}"
 
 
 def run(

@@ -100,7 +100,7 @@ class Branches:
         if taken := namespace if namespace in refs else below:
             name = taken.removeprefix(_HEADS)
             raise PermanentError(
-                f"a branch called {name} is in the way of {branch_of(task)}", hint=f"rename it: git branch -m {name} …"
+                f"a branch called {name} is in the way of {branch_of(task)}", hint=f"git branch -m {name} old-{name}"
             )
         clear(self._git.repository.common / f"{ref}.lock")
         self._git.refs("update-ref", "--no-deref", ref, base, "", lock=lock)

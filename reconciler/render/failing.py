@@ -1,0 +1,100 @@
+"""What goes wrong again and again: as it is remembered for whoever looks on, and as it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Failure
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import Waiting
+from reconciler.planning.planner import EpicPlan
+from reconciler.render.words import counted, span, stamp, stamped
+
+LEFT = "no reconciler works here; 'reconcile watch' tries again"
+
+
+def shown(failure: Failure) -> dict[str, Any]:
+    """As it stands in JSON. `nextTry` is null where nobody tries again by itself."""
+    return {
+        "action": failure.action,
+        "message": failure.message,
+        "since": stamp(failure.since),
+        "nextTry": None if failure.left else stamp(failure.until),
+    }
+
+
+def words(entry: Mapping[str, Any], now: datetime) -> str:
+    """What fails, since when, and what comes of it, as a sentence; from what `shown` gives."""
+    since = span((now - stamped(entry["since"])).total_seconds())
+    again = LEFT
+    if entry["nextTry"]:
+        left_s = (stamped(entry["nextTry"]) - now).total_seconds()
+        again = f"tried again in {span(left_s)}" if left_s > 0 else "it is being tried again"
+    return f"{entry['action']} has failed for {since} ({again}): {entry['message']}"
+
+
+def lasting(epic: EpicPlan) -> Waiting | None:
+    """What went wrong more than once, or to no end, as one word about the manifest."""
+    found = [(s, f) for s, f in epic.failing.items() if f.tries > 1 or f.permanent or f.left]
+    if not found:
+        return None
+    subject, failure = min(found, key=lambda each: (each[1].since, each[0]))
+    tasks = {task.id for task in epic.crew.members} if epic.crew else set()
+    of = f" of {subject}" if subject in tasks else ""
+    others = f"; and {counted(len(found) - 1, 'other action')}" if len(found) > 1 else ""
+    left = f" ({LEFT})" if failure.left else ""
+    return Waiting(
+        Reason.CHECKOUT_IN_THE_WAY if failure.blocked else Reason.BACKOFF,
+        f"{failure.action}{of} has failed since {stamp(failure.since)}{left}: {failure.message}{others}",
+    )
+
+
+def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
+    """For `status/<name>.json`: what `recalled` reads."""
+    return [
+        {**shown(f), "subject": subject, "tries": f.tries, "permanent": f.permanent, "blocked": f.blocked}
+        for subject, f in epic.failing.items()
+    ]
+
+
+def recalled(statuses: Mapping[str, Mapping[str, Any]], *, left: bool) -> dict[TaskId, Failure]:
+    """What was remembered of each manifest. Nothing in it is relied on: what can't be understood is as if it were not there.
+
+    `left`: whoever remembered it has ended.
+    """
+    return {
+        subject: failure
+        for manifest, status in statuses.items()
+        for subject, failure in _recalled(manifest, status, left=left).items()
+    }
+
+
+def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[TaskId, Failure]:
+    found = {}
+    listed = status.get("failing")
+    for each in listed if isinstance(listed, list) else ():
+        match each:
+            case {"subject": str(subject), "action": str(action), "message": str(message), "since": str(since)}:
+                try:
+                    began = stamped(since)
+                    until = began if left else stamped(str(each.get("nextTry")))
+                except ValueError:
+                    continue
+                if began.tzinfo is None or until.tzinfo is None:
+                    continue
+                tries = each.get("tries")
+                found[TaskId(subject)] = Failure(
+                    action=action,
+                    message=message,
+                    since=began,
+                    until=until,
+                    manifest=manifest,
+                    tries=tries if isinstance(tries, int) else 1,
+                    permanent=each.get("permanent") is True,
+                    blocked=each.get("blocked") is True,
+                    left=left,
+                )
+    return found

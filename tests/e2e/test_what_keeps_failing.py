@@ -1,0 +1,109 @@
+"""What goes wrong at every try of a watch is said in every other terminal: what, since when, why, and what comes next."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from strangers import Place
+from waiting import until
+
+
+class Watched(Place):
+    """A repository in which something stands in the way, and a watch that runs into it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.spec: dict = {"tasks": [{"key": "a", "title": "Do a"}]}
+
+    def task(self) -> dict:
+        """The task as `status` shows it; empty where it is not there yet."""
+        epics = self.json("status")["epics"]
+        return next((task for epic in epics for task in epic["tasks"] if task["key"] == "a"), {})
+
+    def watch(self) -> subprocess.Popen[str]:
+        """A watch for which something keeps failing."""
+        watch = self.start("watch", "-f", str(self.manifest(**self.spec)))
+        until(lambda: self.task().get("failing"), "something to fail", by=watch)
+        return watch
+
+
+def a_branch_in_the_way(place: Watched) -> Callable[[], object]:
+    place.git("branch", "agent")
+    return lambda: place.git("branch", "-m", "agent", "old")
+
+
+def a_lock_left_behind(place: Watched) -> Callable[[], object]:
+    place.spec["tasks"].append({"key": "b", "title": "Do b"})
+    actions = place.json("diff", "-f", str(place.manifest(**place.spec)), code=1)["epics"][0]["actions"]
+    made = next(each for each in actions if each["evidence"].get("key") == "a")
+    lock = place.root / f".git/refs/heads/agent/{made['task']}.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    return lock.unlink
+
+
+def a_hook_that_refuses_pushes(place: Watched) -> Callable[[], object]:
+    remote = place.root.parent / "remote.git"
+    place.git("init", "--quiet", "--bare", str(remote))
+    place.git("remote", "add", "origin", str(remote))
+    place.git("push", "--quiet", "--set-upstream", "origin", "main")
+    hook = remote / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho 'the release is frozen: ask Ann' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    place.spec["mergePolicy"] = {"push": True}
+    return hook.unlink
+
+
+def a_store_that_can_not_be_written(place: Watched) -> Callable[[], object]:
+    beads = place.root / ".beads"
+    place.reconcile("apply", "-f", str(place.manifest(**place.spec, maxAgents=0)))
+    if subprocess.run(("chattr", "+i", beads), capture_output=True).returncode:
+        pytest.skip("no folder can be closed to everybody here")
+    return lambda: subprocess.run(("chattr", "-i", beads), check=True)
+
+
+WORLDS = {
+    a_branch_in_the_way: ("StartAgent", "a branch called agent"),
+    a_lock_left_behind: ("StartAgent", ".lock"),
+    a_hook_that_refuses_pushes: ("Land", "the release is frozen: ask Ann"),
+    a_store_that_can_not_be_written: ("StartAgent", ".beads"),
+}
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.__name__)
+def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
+    tmp_path: Path, world: Callable[[Watched], Callable[[], object]]
+) -> None:
+    place = Watched(tmp_path)
+    action, cause = WORLDS[world]
+    mend = world(place)
+    try:
+        watch = place.watch()
+        id, failing = place.task()["id"], place.task()["failing"]
+
+        assert failing["action"] == action and cause in failing["message"]
+        assert failing["since"] < failing["nextTry"]
+        said = f"{action} has failed for"
+        until(lambda: "Degraded" in place.reconcile("status"), "it to fail again", by=watch)
+        for command, code in ((("status",), 0), (("describe", id), 0), (("doctor",), 1)):
+            shown = place.reconcile(*command, code=code)
+            assert said in shown and cause in shown, command
+        (waits,) = (each for each in place.json("diff", code=None)["epics"][0]["failing"] if each["task"] == id)
+        assert cause in waits["message"]
+        degraded = next(c for c in place.json("status")["epics"][0]["conditions"] if c["type"] == "Degraded")
+        assert (degraded["status"], degraded["reason"]) == ("True", place.task()["waiting"]["reason"])
+
+        watch.kill()
+        watch.communicate()
+        assert place.task()["failing"]["nextTry"] is None
+        for command, code in ((("status",), 0), (("describe", id), 0), (("doctor",), 1), (("diff",), 1)):
+            assert "no reconciler works here" in place.reconcile(*command, code=code), command
+    finally:
+        mend()
+
+    place.reconcile("watch", "--until-done", "-f", str(place.manifest(**place.spec)))
+    assert place.task()["failing"] is None
+    assert "has failed" not in place.reconcile("doctor", code=None)

@@ -1,0 +1,54 @@
+"""What an earlier or another reconciler has met is recalled from a file that nobody relies on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import worlds
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Failure, Observed
+from reconciler.planning.planner import EpicPlan
+from reconciler.render import failing
+
+X = TaskId("x-1")
+FAILURE = Failure(
+    action="StartAgent",
+    message="no room",
+    since=worlds.NOW - timedelta(minutes=2),
+    until=worlds.NOW + timedelta(seconds=30),
+    manifest="all",
+    tries=3,
+    blocked=True,
+)
+
+
+def remembered() -> dict[str, object]:
+    return {"failing": failing.remembered(EpicPlan(spec=worlds.an_epic(), failing={X: FAILURE}))}
+
+
+def test_what_is_remembered_comes_back_as_it_was() -> None:
+    assert failing.recalled({"all": remembered()}, left=False) == {X: FAILURE}
+
+
+def test_of_a_reconciler_that_has_ended_nothing_is_waited_for() -> None:
+    (found,) = failing.recalled({"all": remembered()}, left=True).values()
+
+    assert found.left and found.until <= worlds.NOW
+    assert Observed(at=worlds.NOW, failures={X: found}).failure(X) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {},
+        {"failing": None},
+        {"failing": {"x-1": 1}},
+        {"failing": [1, None, {"subject": "x-1"}]},
+        {"failing": [{"subject": "x-1", "action": "A", "message": "m", "since": "yesterday", "nextTry": "now"}]},
+        {"failing": [{"subject": "x-1", "action": "A", "message": "m", "since": "2026-01-01", "nextTry": None}]},
+    ],
+)
+def test_what_can_not_be_understood_is_as_if_it_were_not_there(damage: dict[str, object]) -> None:
+    assert failing.recalled({"all": damage}, left=False) == failing.recalled({"all": damage}, left=True) == {}
