@@ -87,7 +87,7 @@ class StopWhy(StrEnum):
 
     PERSON = "person"  # `reconcile stop`, taken over, reassigned
     CLOSED = "closed"  # its task was closed
-    DONE = "done"  # it said so by its hint and stayed: counts as ended well
+    DONE = "done"  # it said so, by its hint or by its final result, and stayed: counts as ended well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +124,7 @@ class Run:
     exit: Exit | None = None
     agent: str = ""  # the kind of agent; empty for a check
     report: Report | None = None  # what its agent said of it, once it is over
+    done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
 
     @property
     def alive(self) -> bool:

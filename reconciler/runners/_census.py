@@ -71,7 +71,8 @@ class Census:
         record = self._folders.record(run)
         judged = self._judge(record, locks, look)
         report = self._reports.of(record) if record.told.agent and (record.exit or judged.over) else None
-        seen = as_run(record, judged, locks, report)
+        done_at = self._reports.end_said(record) if judged.state is RunState.RUNNING else None
+        seen = as_run(record, judged, locks, report, done_at)
         if judged.over:
             self._over[run] = seen
         return seen

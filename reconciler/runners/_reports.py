@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.model.names import RunId
@@ -17,6 +17,7 @@ from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders, Record, read_json, read_plain
 
 LOG_MOST = 2 * supervisor.LOG_MOST  # a writer may be faster than the shim that cuts its log
+LINE_MOST = 256 * 1024  # of a last line that says that all is done
 VERSION = 1
 
 
@@ -26,14 +27,37 @@ class Reports:
     def __init__(self, folders: Folders, agents: Mapping[str, Agent], keep: bool) -> None:
         self._folders, self._agents, self._keep = folders, agents, keep
         self._known: dict[RunId, Report | None] = {}
+        self._last: dict[RunId, tuple[tuple[int, int], bool]] = {}  # whether the last line of a log says so
 
     def of(self, record: Record) -> Report | None:
         """What the agent of a run that has ended says of it; None where it says nothing."""
         run = record.id
         if run not in self._known:
+            self._last.pop(run, None)
             agent = self._agents.get(record.told.agent)
             self._known[run] = self._read(record, agent) if agent and agent.program else None
         return self._known[run]
+
+    def end_said(self, record: Record) -> datetime | None:
+        """Since when the last line of a run that is alive says that it came to its end; None while it does not.
+
+        What goes on after that prints something, or it has nothing left to do.
+        """
+        agent = self._agents.get(record.told.agent)
+        if agent is None or not agent.program:
+            return None
+        path = f"{self._folders.folder(record.id)}/log"
+        try:
+            found = os.stat(path, follow_symlinks=False)
+            mark = (found.st_size, found.st_mtime_ns)
+            known = self._last.get(record.id)
+            if known is None or known[0] != mark:
+                tail = read_plain(path, LINE_MOST, from_end=True).decode("utf-8", "replace").rstrip()
+                report = agent.report(tail[tail.rfind("\n") + 1 :])
+                known = self._last[record.id] = mark, report is not None and report.done
+        except OSError:
+            return None  # it is asked again, and its time limits hold
+        return datetime.fromtimestamp(found.st_mtime, UTC) if known[1] else None
 
     def _read(self, record: Record, agent: Agent) -> Report | None:
         folder = str(self._folders.folder(record.id))

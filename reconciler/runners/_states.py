@@ -52,8 +52,11 @@ def judge(record: Record, seen: Witnesses) -> Judged:
     return Judged(RunState.ENDED if record.stop and record.started_at else RunState.LOST, over=True)
 
 
-def as_run(record: Record, judged: Judged, held: Held, report: Report | None = None) -> Run:
-    """A run as others see it. `report`: what its agent said of it, once it has ended."""
+def as_run(
+    record: Record, judged: Judged, held: Held, report: Report | None = None, done_at: datetime | None = None
+) -> Run:
+    """A run as others see it. `report`: what its agent said of it, once it has ended; `done_at`: since when it says, while
+    it still runs, that it has."""
     return Run(
         id=record.id,
         task=record.told.task,
@@ -70,6 +73,7 @@ def as_run(record: Record, judged: Judged, held: Held, report: Report | None = N
         exit=record.exit or (_told_to_stop(record) if judged.state is RunState.ENDED else None),
         agent=record.told.agent,
         report=report,
+        done_at=done_at,
     )
 
 

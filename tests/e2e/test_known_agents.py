@@ -153,6 +153,31 @@ def test_a_program_that_is_called_claude_and_never_says_how_it_ended_has_failed(
     assert (waiting["reason"], "really claude?" in waiting["message"]) == ("AgentFailed", True)
 
 
+FINAL = {
+    "claude": '{"type": "result", "subtype": "success", "is_error": false, "result": "All is done."}',
+    "codex": '{"type": "turn.completed", "usage": {"input_tokens": 1, "output_tokens": 1}}',
+    "gemini": '{"type": "result", "status": "success"}',
+    "opencode": '{"type": "step_finish", "part": {"reason": "stop"}}',
+}
+
+
+@pytest.mark.parametrize("kind", FINAL)
+def test_an_agent_that_prints_its_final_result_and_stays_has_ended_well(tmp_path: Path, kind: str) -> None:
+    place = Machine(tmp_path, kind)
+    place.program(kind, f"{AGENT}; echo begun; echo '{FINAL[kind]}'; exec sleep 613")
+    agent = {"kind": kind, "argv": [], "env": {"IS_SANDBOX": "1"}}
+    manifest = place.manifest(agent=agent, tasks=[{"key": "a", "title": "Do a"}])
+
+    place.reconcile("watch", "-f", str(manifest), "--interval", "1s", "--until-done")
+
+    task = place.json("describe", place.tasks()["Do a"]["id"])
+    assert (task["status"], task["phase"], len([run for run in task["runs"] if run["attempt"]])) == (
+        "closed",
+        "merged",
+        1,
+    )
+
+
 @pytest.mark.parametrize(
     ("own", "told"),
     [

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 
 from reconciler.model.names import usable
-from reconciler.model.observed import Occupant, RunState, Unknown, WorktreeFault
+from reconciler.model.observed import Occupant, Run, RunState, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Waiting
 from reconciler.planning.budget import task_used_up
@@ -14,6 +14,7 @@ from reconciler.planning.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
 
 SWEEP = timedelta(seconds=1)
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
+GRACE = timedelta(seconds=10)  # and one that has printed its final result
 _GOES_ON = "set to 'open' it goes on"
 _NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 
@@ -50,11 +51,17 @@ def at_work(job: Job) -> Waiting | None:
     if run is None:
         return None
     # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
-    until = job.now + SWEEP if run.state is RunState.ENDING else job.hint + LINGER if job.hint else None
+    until = job.now + SWEEP if run.state is RunState.ENDING else _overdue(run, job)
     doing = {RunState.STARTING: "is being set up", RunState.ENDING: "is ending"}.get(run.state, "is at work")
     aside = put_aside(job)
     after = f"; what comes after it waits: {aside.message}" if aside else ""
     return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}{after}", until)
+
+
+def _overdue(run: Run, job: Job) -> datetime | None:
+    """When an agent that says that it is done has had its time; None where it does not say so."""
+    ends = (job.hint and job.hint + LINGER, run.done_at and run.done_at + GRACE)
+    return min(filter(None, ends), default=None)
 
 
 def unseen(job: Job) -> Waiting | None:

@@ -31,6 +31,8 @@ class StopAgent(Action):
         task = job.task
         if job.hint and job.now - job.hint >= holds.LINGER:
             return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "said that it is done 60 s ago and still runs")
+        if run.done_at and job.now - run.done_at >= holds.GRACE:
+            return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "it printed its final result and still runs")
         if task.closed and not job.hint:
             return cls._of(job, run.id, StopWhy.CLOSED, "TaskClosed", "its task was closed")
         if STOPPED in task.labels:
