@@ -381,6 +381,12 @@ class World:
     def missing(self, spec: EpicSpec) -> str | None:
         return None
 
+    def lacks(self, base: Sha, path: str) -> bool:
+        return False
+
+    def lacking(self, spec: EpicSpec, programs: Iterable[str]) -> tuple[str, ...]:
+        return ()
+
     @effect
     def start(self, spec: RunSpec) -> None:
         if spec.id in self.processes or any(

@@ -148,6 +148,8 @@ def test_feedback_is_passed_on_without_a_pause(reason: str) -> None:
         pull=pull,
         candidate=worlds.a_conflict() if reason == "conflict" else worlds.a_candidate(),
         checks=(worlds.a_check("failed"),),
+        base_tree=worlds.OTHER,
+        base_checks=(worlds.a_check("passed"),),
     )
     assert job.verdict is not None and job.not_before is None
 

@@ -243,6 +243,9 @@ def _rule(name: str, value: object) -> object:
     return frozenset(value) if name in ("methods", "red") and isinstance(value, list) else _tuple(value)
 
 
+_BASE_TREE = Sha("ba" * 20)
+
+
 class _World:
     """Tasks and what belongs to them, sorted into the sources that tell of it."""
 
@@ -261,7 +264,10 @@ class _World:
             "runs": self._runs, "worktree": self._worktree, "branch": self._branch, "pull_request": self._pull,
             "changes": self._changes, "conflict": self._conflict, "checks": self._checks, "landed": self._landed,
             "since": self._since, "occupant": self._occupant, "failure": self._failure,
+            "on_the_base": self._on_the_base,
         }  # fmt: skip
+        if said.get("checks"):
+            said.setdefault("on_the_base", ["passed"])
         for word in tell.keys() & said:
             tell[word](id, said.pop(word))
         for word in ("merged_by_hand", "repaired"):
@@ -321,6 +327,21 @@ class _World:
 
     def _conflict(self, id: TaskId, paths: list[str]) -> None:
         self.found["candidates"][id] = Conflict(base=worlds.BASE, head=worlds.HEAD, paths=tuple(paths))
+
+    def _on_the_base(self, id: TaskId, results: list[str]) -> None:
+        """How the checks ended on the base as it is: by name, or with that exit status; silent where nobody can tell."""
+        if results == "silent":
+            self.found["base_trees"] = {"main": Unknown("no answer")}
+            return
+        self.found["base_trees"] = {"main": _BASE_TREE}
+        subject = check_subject(_BASE_TREE, worlds.CHECKS)
+        for n, result in enumerate(results, start=1):
+            run = worlds.a_check(result if isinstance(result, str) else "failed", n, id)
+            run = replace(run, id=RunId(RunKind.CHECK, subject, n), tree=_BASE_TREE)
+            if isinstance(result, int):
+                run = replace(run, exit=worlds.an_exit(code=result))
+            if run not in self.found["checks"]:
+                self.found["checks"].append(run)
 
     def _checks(self, id: TaskId, results: list[str]) -> None:
         for n, result in enumerate(results, start=1):

@@ -22,7 +22,7 @@ from reconciler.git import locks
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
-from reconciler.model.names import RunKind, TaskId, usable
+from reconciler.model.names import RunId, RunKind, TaskId, usable
 from reconciler.model.observed import Run
 from reconciler.render import document, safe, text, words
 from reconciler.wiring import Site
@@ -100,15 +100,15 @@ def describe_command(task: str, out: Output) -> int:
 
 
 @click.command("logs")
-@click.argument("task")
+@click.argument("task", metavar="TASK|RUN")
 @click.option("-f", "--follow", is_flag=True, help="Go on as long as its agent runs")
 @click.option("--attempt", type=click.IntRange(1), default=None, help="Of this attempt (default: the newest)")
 @click.option("--raw", is_flag=True, help="As it was printed, also where it can be shown as what was said and done")
 @looking
 def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int:
-    """Show what the agent of a TASK printed."""
+    """Show what the agent of a TASK printed, or a RUN by its id: 'describe' and 'get runs' list those of checks too."""
     site = here()
-    run = _run(site, task_id(task), attempt)
+    run = _by_id(site, task) or _run(site, task_id(task), attempt)
     path, shown = site.runner.log_path(run.id), None if raw else site.runner.shown(run.id)
     at = _print(path, 0, shown)
     while follow and site.runner.runs()[run.id].alive:
@@ -144,6 +144,18 @@ def _as_run(site: Site, out: Output) -> Desired:
     # Any program that is there: nothing is started, and what could be is not kept back by what nobody has said yet.
     agent = AgentSpec(argv=("git",)) if rest.agent == AgentSpec() else rest.agent
     return replace(desired, epics=(replace(rest, agent=agent),))
+
+
+def _by_id(site: Site, text: str) -> Run | None:
+    """The run of that id. Raises UsageError where there is none of it; None for what is no run's id."""
+    try:
+        id = RunId.parse(text)
+    except ValueError:
+        return None
+    run = site.runner.runs().get(id)
+    if run is None:
+        raise UsageError(f"there is no run {text}", hint="'reconcile get runs' lists them")
+    return run
 
 
 def _run(site: Site, task: TaskId, attempt: int | None) -> Run:

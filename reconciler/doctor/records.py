@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
+from reconciler.loop.observer import unaskable
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Run
 from reconciler.model.report import Fault
@@ -25,6 +26,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="state folder", look=lambda: _private(site.state))
     yield Probe(name="reconciler", look=lambda: _holder(site))
     yield Probe(name="manifests", look=lambda: _manifests(scene, site))
+    yield Probe(name="checks", look=lambda: _checks(scene, site))
     yield Probe(name="failing", look=lambda: _failing(scene, site))
     yield Probe(name="agents", look=lambda: _agents(scene, site))
     yield Probe(name="tasks", look=lambda: _tasks(site))
@@ -81,6 +83,18 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
     if not (found.problems or moved or suspended):
         names = named(spec.name for spec in found.epics)
         yield Finding(name="manifests", found=names or "none recorded")
+
+
+def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
+    """Whether what the checks of every manifest begin with is there, as far as that can be seen."""
+    for spec in scene.epics:
+        why = unaskable(site.ports, spec, site.forge.base(spec.base, look=False))
+        found = f"{spec.name}: {', '.join(spec.merge.checks)}"
+        if why:
+            said, _, hint = why.partition("; ")
+            yield Finding(name="checks", state=State.PROBLEM, found=found, message=said, hint=hint)
+        elif spec.merge.checks:
+            yield Finding(name="checks", found=found)
 
 
 def _failing(scene: Scene, site: Site) -> Iterator[Finding]:

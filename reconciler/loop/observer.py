@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError, SilentError
-from reconciler.model.names import RunId, RunKind, TaskId, usable
+from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject, usable
 from reconciler.model.observed import (
     Base,
     Branch,
@@ -36,9 +36,11 @@ from reconciler.model.observed import (
 )
 from reconciler.model.ports import Ports
 from reconciler.model.reasons import Reason
+from reconciler.planning import check_programs
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import crews, owners
 
+PRINTED_MOST = 400
 T = TypeVar("T")
 Pulls = Mapping[TaskId, PullRequest] | Unknown
 Bases = Mapping[str, Base | Unknown]
@@ -72,13 +74,18 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
     worktrees = _worktrees(ports, desired, tasks)
     landings = ask(partial(look.landings, since))  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
+    checks = _by_subject(runs)
+    base_trees = _base_trees(ports, look.bases, candidates, checks)
     return Observed(
         at=circumstances.at,
         host=circumstances.host,
         prefix=prefix if isinstance(prefix, str) else "task",
         tasks=prefix if isinstance(prefix, Unknown) else tasks,
         runs=work,
-        checks=_by_subject(runs),
+        checks=checks,
+        base_trees=base_trees,
+        printed=_printed(ports, desired, base_trees, checks),
+        unaskable={s.name: why for s in desired.epics if (why := unaskable(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,
         occupants=_occupants(ports, work, worktrees),
         worktrees=worktrees,
@@ -168,6 +175,50 @@ def _by_subject(runs: Mapping[RunId, Run] | Unknown) -> Mapping[str, tuple[Run, 
         if run.id.kind is RunKind.CHECK:
             found.setdefault(run.id.subject, []).append(run)
     return {subject: tuple(sorted(mine, key=lambda run: run.id.n)) for subject, mine in found.items()}
+
+
+Checks = Mapping[str, tuple[Run, ...]] | Unknown
+
+
+def _base_trees(ports: Ports, bases: Bases, candidates: Candidates, checks: Checks) -> Mapping[str, Sha | Unknown]:
+    """The trees of those bases on which a check of what would land has turned red: is it red without that, too?"""
+    if isinstance(checks, Unknown):
+        return {}
+    red = {run.tree for runs in checks.values() for run in runs[-1:] if run.exit and not run.exit.well}
+    asked = {each.base for each in candidates.values() if isinstance(each, Candidate) and each.tree in red}
+    heads = {name: base.head for name, base in bases.items() if isinstance(base, Base) and base.head in asked}
+    seen = {name: ask(partial(ports.forge.candidate, head, head)) for name, head in heads.items()}
+    return {name: each.tree if isinstance(each, Candidate) else _unseen(each) for name, each in seen.items()}
+
+
+def _unseen(answer: Conflict | Unknown) -> Unknown:
+    return answer if isinstance(answer, Unknown) else Unknown("its tree can't be read")
+
+
+def _printed(
+    ports: Ports, desired: Desired, base_trees: Mapping[str, Sha | Unknown], checks: Checks
+) -> Mapping[RunId, str]:
+    """The last words of the checks that are red on a base as it is."""
+    if isinstance(checks, Unknown):
+        return {}
+    trees = [(spec, tree) for spec in desired.epics if isinstance(tree := base_trees.get(spec.base), str)]
+    last = [runs[-1] for spec, tree in trees if (runs := checks.get(check_subject(tree, spec.merge.checks)))]
+    red = [run.id for run in last if run.exit and not run.exit.well]
+    said = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MOST)), "") for run in red}
+    return {run: " ".join(text.split()) for run, text in said.items()}
+
+
+def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
+    """Why a manifest's checks can't be run here, as far as that can be seen before they are."""
+    checks = spec.merge.checks
+    lacking = _or(ask(partial(ports.runner.lacking, spec, check_programs.programs(checks))), ())
+    if lacking:
+        names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
+        return f"the checks can't be run: {names} {verb} not on their PATH; install that, or mend mergePolicy.checks"
+    file = check_programs.file(checks)
+    if file and isinstance(base, Base) and _or(ask(partial(ports.workspaces.lacks, base.head, file)), False):
+        return f"the checks can't be run: {file} is not in {base.name}; commit it there, or mend mergePolicy.checks"
+    return None
 
 
 def _occupants(

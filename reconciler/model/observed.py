@@ -417,6 +417,9 @@ class Observed:
     merged_by_hand: frozenset[TaskId] = frozenset()  # pull requests whose work a person brought to the base
     landings: Mapping[TaskId, Landing] | Unknown = field(default_factory=dict)  # newest that counts, per task
     bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
+    base_trees: Mapping[str, Sha | Unknown] = field(default_factory=dict)  # of the bases on which a check turned red
+    printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends
+    unaskable: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its checks can't be run here
     salvages: tuple[Salvage, ...] = ()
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
     forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used

@@ -127,6 +127,10 @@ class Workspaces(Protocol):
         """Tasks whose branch the last look at `branches` left out because it can't be read: why, and what mends it."""
         ...
 
+    def lacks(self, base: Sha, path: str) -> bool:
+        """True where neither the main checkout nor this commit holds the file."""
+        ...
+
     def salvages(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first; what was dropped too."""
         ...
@@ -247,6 +251,10 @@ class Runner(Protocol):
 
     def missing(self, spec: EpicSpec) -> str | None:
         """Why this manifest's agent can't be started here; None when it can."""
+        ...
+
+    def lacking(self, spec: EpicSpec, programs: Iterable[str]) -> tuple[str, ...]:
+        """Those of these programs that are not on the PATH of this manifest's runs."""
         ...
 
     def start(self, spec: RunSpec) -> None:

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     CHECKS_PENDING = "ChecksPending"
     CHECKS_RUNNING = "ChecksRunning"
     CHECKS_FAILED = "ChecksFailed"
+    CHECK_BROKEN = "CheckBroken"
     CONFLICT = "Conflict"
     LANDING_QUEUED = "LandingQueued"
     CHECKOUT_IN_THE_WAY = "CheckoutInTheWay"
@@ -88,6 +89,7 @@ NEEDS_A_PERSON = frozenset(
         Reason.AWAITING_APPROVAL,
         Reason.AWAITING_MERGE,
         Reason.CHECKS_PENDING,
+        Reason.CHECK_BROKEN,
         Reason.CHECKOUT_IN_THE_WAY,
         Reason.BASE_DIVERGED,
         Reason.BASE_BEHIND,

@@ -85,6 +85,8 @@ class Job:
     base: Base | Unknown | None = None
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
+    base_tree: Sha | Unknown | None = None  # known where a check turned red on top of it
+    base_checks: tuple[Run, ...] | Unknown = ()  # of that tree, oldest first
     landing: Landing | Unknown | None = None
     outages: Collection[str] = ()  # checks of the forge that fail on everything
     merged_by_hand: bool = False
@@ -191,7 +193,7 @@ class Job:
             )
         if self.elsewhere.result is CheckResult.FAILED:
             return Ending(Reason.CHECKS_FAILED, f"checks of the forge failed: {self.elsewhere.message}", waits=False)
-        if self.check_state is CheckState.FAILED:
+        if self.check_state is CheckState.FAILED and self.base_state is CheckState.PASSED:
             return Ending(
                 Reason.CHECKS_FAILED,
                 f"the checks failed on the merged tree ({run_results.status(self.checks_last)})",
@@ -361,6 +363,28 @@ class Job:
         since = self.open_pull.seen_at if self.open_pull else None
         return since is not None and abs(self.now - since) > timedelta(seconds=self.spec.merge.timeout_s)
 
+    @cached_property
+    def base_state(self) -> CheckState:
+        """What is known about the base as it is under the same checks: asked where they failed on what would land.
+
+        What fails there too, or can't even be started, is no fault of the work.
+        """
+        if isinstance(self.base_tree, Unknown) or isinstance(self.base_checks, Unknown):
+            return CheckState.UNKNOWN
+        return self._state_of(self.base_checks)
+
+    @property
+    def base_checks_last(self) -> Run | None:
+        return None if isinstance(self.base_checks, Unknown) or not self.base_checks else self.base_checks[-1]
+
+    def _excused(self, check: Run) -> bool:
+        """True for a failure from when the checks failed on the base too, where they have passed there since."""
+        if isinstance(self.base_checks, Unknown) or self.base_state is not CheckState.PASSED:
+            return False
+        *before, good = self.base_checks
+        red = any(run.exit and not run.exit.well for run in before)
+        return bool(red and check.exit and good.started_at and check.exit.at <= good.started_at)
+
     @property
     def _checked_here(self) -> CheckState:
         if self.subject is None:
@@ -370,7 +394,10 @@ class Job:
             return CheckState.UNKNOWN
         if self.outdated:
             return CheckState.NONE  # another tree would land now
-        runs = [run for run in self.checks if (run.started or run.alive) and not self._before_the_retry(run)]
+        return self._state_of(tuple(run for run in self.checks if not self._excused(run)))
+
+    def _state_of(self, checks: tuple[Run, ...]) -> CheckState:
+        runs = [run for run in checks if (run.started or run.alive) and not self._before_the_retry(run)]
         if not runs:
             return CheckState.NONE
         last = runs[-1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.names import TaskId, check_subject, split_key, task_for_key
+from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, Run, Task, Unknown, WorktreeFault
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Hold, spawn_hold
@@ -203,7 +203,9 @@ def _job(
         or next((why for n, why in sorted(observed.damaged.items()) if f"pr:{n}" in task.labels), None),
         base=observed.bases.get(spec.base),
         candidate=candidate,
-        checks=_checks(observed, spec, candidate),
+        checks=_checks(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
+        base_tree=observed.base_trees.get(spec.base),
+        base_checks=base_checks(spec, observed),
         landing=_of(observed.landings, id),
         merged_by_hand=id in observed.merged_by_hand,
         repaired=id in observed.repaired,
@@ -216,14 +218,20 @@ def _of(source: Mapping[TaskId, T] | Unknown, task: TaskId) -> T | Unknown | Non
     return source if isinstance(source, Unknown) else source.get(task)
 
 
-def _checks(observed: Observed, spec: EpicSpec, candidate: object) -> tuple[Run, ...] | Unknown:
-    if not isinstance(candidate, Candidate) or not spec.merge.checks:
+def base_checks(spec: EpicSpec, observed: Observed) -> tuple[Run, ...] | Unknown:
+    """The runs of a manifest's checks on its base as it is, oldest first."""
+    tree = observed.base_trees.get(spec.base)
+    return tree if isinstance(tree, Unknown) else _checks(observed, spec, tree)
+
+
+def _checks(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[Run, ...] | Unknown:
+    if tree is None or not spec.merge.checks:
         return ()
     if isinstance(observed.checks, Unknown):
         return observed.checks
-    found = observed.checks.get(check_subject(candidate.tree, spec.merge.checks), ())
+    found = observed.checks.get(check_subject(tree, spec.merge.checks), ())
     # Trees whose names begin alike can be made on purpose: only a check of the whole name proves anything.
-    return tuple(run for run in found if run.tree == candidate.tree or not run.started)
+    return tuple(run for run in found if run.tree == tree or not run.started)
 
 
 def by_base(found: Iterable[Job]) -> dict[str, list[Job]]:

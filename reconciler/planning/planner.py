@@ -45,9 +45,10 @@ from reconciler.planning.actions import (
     next_step,
 )
 from reconciler.planning.agent_gate import spawn_hold, spend_of
+from reconciler.planning.base_checks import broken
 from reconciler.planning.budget import Spend
 from reconciler.planning.graph import Index
-from reconciler.planning.job import MERGED, Job
+from reconciler.planning.job import MERGED, CheckState, Job
 from reconciler.planning.jobs import Crew, Stray, crews, jobs, orphans, owners, strays
 from reconciler.planning.scheduling import Words, taken_in_turn
 
@@ -295,6 +296,8 @@ def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
         return Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
     if hold := spawn_hold(spec, observed):
         return Waiting(*hold)
+    if why := broken(spec, observed):
+        return Waiting(Reason.CHECK_BROKEN, why)
     base = observed.bases.get(spec.base)
     if isinstance(base, Base) and base.checkout and base.checkout.locked:
         said = f"a landing was cut off, and has locked the index of {base.checkout.path}; 'reconcile watch' or 'apply' ends it"
@@ -474,7 +477,8 @@ def _checks(
     sources = (observed.pull_requests, *(job.candidate for job in mine))
     if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
-    wanted = {job.subject for job in mine if job.open_pull and not job.done and not job.outdated}
+    offered = [job for job in mine if job.open_pull and not job.done and not job.outdated]
+    wanted = {job.subject for job in offered} | {run.id.subject for job in offered for run in _on_the_base(job)}
     for subject, runs in sorted(observed.checks.items()):
         last = runs[-1]
         if last.manifest == name and last.alive and subject not in wanted and last.exit is None:
@@ -500,6 +504,12 @@ def _checks(
             root=crew.spec.worktrees.root,
             check=subject,
         )
+
+
+def _on_the_base(job: Job) -> tuple[Run, ...]:
+    """The checks of the base as it is that tell whose fault a job's failed checks are."""
+    asked = job.check_state is CheckState.FAILED and not isinstance(job.base_checks, Unknown)
+    return job.base_checks if asked and not isinstance(job.base_checks, Unknown) else ()
 
 
 def _being_checked(words: Words) -> frozenset[str]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import itemgetter
 
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
-from reconciler.model.names import TaskId
+from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import merge_queue
@@ -90,12 +90,18 @@ def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observ
     specs = {job.spec.name: job.spec for job in found}
     parallel = max((spec.merge.parallel for spec in specs.values()), default=1)
     behind = merge_queue.ahead(line, checks_alive=_checks_alive(observed, specs), parallel=parallel)
+    begun: set[Sha] = set()  # of several that want to know whether the base passes, one asks
     for job in found:
         key = (job.spec.name, job.task.id)
         if job.task.id in behind and isinstance(words[key][1], StartCheck | Land | UpdateBranch):
             whom = behind[job.task.id]
             what = f"{whom} is before it in the line of {base}" if whom else f"every check slot of {base} is in use"
             words[key] = job, Waiting(Reason.LANDING_QUEUED, what)
+        elif isinstance(start := words[key][1], StartCheck):
+            tree = start.order.expected.tree
+            if tree in begun:
+                words[key] = job, Waiting(Reason.CHECKS_RUNNING, f"the checks start on the very same tree {tree[:12]}")
+            begun.add(tree)
 
 
 def _stage(job: Job, word: Word) -> Stage | None:

@@ -144,6 +144,11 @@ class LocalRunner:
             return f"the program {program!r} is not on the agent's PATH"
         return known.unfit(env, root=os.geteuid() == 0) if known else None
 
+    def lacking(self, spec: EpicSpec, programs: Iterable[str]) -> tuple[str, ...]:
+        """Those of these programs that are not on the PATH of this manifest's checks."""
+        path = self._path({**self._environ, **spec.agent.env})
+        return tuple(each for each in programs if shutil.which(each, path=path) is None)
+
     def log_tail(self, run: RunId, most: int = 8000) -> str:
         """The last `most` characters that a run printed, as people read them; empty when it printed nothing."""
         shown = self.shown(run)

@@ -45,6 +45,7 @@ class GitWorkspaces:
         self._branches = Branches(git)
         self._salvages = Salvages(git)
         self._register = Register(git)
+        self._lacking: dict[tuple[Sha, str], bool] = {}
 
     # --- observing ---
 
@@ -80,6 +81,17 @@ class GitWorkspaces:
     def broken_branches(self) -> Mapping[TaskId, str]:
         """Tasks whose branch the last look at all of them could not read: why, and what mends it."""
         return self._branches.damaged()
+
+    def lacks(self, base: Sha, path: str) -> bool:
+        """True where neither the main checkout nor this commit holds the file. The first is asked first: it costs nothing."""
+        if os.path.lexists(self._git.repository.main / path):
+            return False
+        if (base, path) not in self._lacking:
+            # What is no commit here, or can't be read, is no answer.
+            found = self._git.objects("cat-file", "-e", f"{base}:{path}", ok=(0, 1, 128)).code
+            here = found == 0 or self._git.objects("cat-file", "-e", base, ok=(0, 1, 128)).code != 0
+            self._lacking = {(base, path): not here}
+        return self._lacking[base, path]
 
     def salvages(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first; what was dropped too."""

@@ -223,8 +223,9 @@ class Chaos:
 
     def _check(self, run: RunId) -> None:
         world = self.world
-        head = world.heads.get(world.specs[run].task)
-        content = world.commits[world.main] | (world.commits[head] if head else frozenset())
+        head, content = world.heads.get(world.specs[run].task), world.commits[world.main]
+        if head and world.specs[run].tree != world._tree(content):  # else it is the base as it is
+            content |= world.commits[head]
         bad = {patch for patch in content if patch.startswith("bad")}
         world.finish(run, 1 if bad and "fix" not in content else 0)
 

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from reconciler.model.desired import EpicSpec, Review
 from reconciler.model.names import PrNumber, RunId, RunKind, check_subject
-from reconciler.model.observed import Base, Candidate, PullRequest, Task
+from reconciler.model.observed import Base, Candidate, PullRequest, Run, Task, Unknown
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.model.reasons import Reason
-from reconciler.planning import messages
+from reconciler.planning import base_checks, messages
 from reconciler.planning.actions.base import Action, Slot, Waiting, Word
 from reconciler.planning.forge_checks import LOOK_AGAIN
 from reconciler.planning.job import PHASES, CheckState, Job
@@ -79,16 +79,45 @@ class StartCheck(Action):
                     message=f"check #{pull.number} merged into {job.spec.base}",
                     spec=job.spec,
                     order=_order(job, pull, candidate),
-                    n=_next_check(job),
+                    n=_next(job.checks),
+                )
+            case CheckState.FAILED:
+                return cls._of_the_base(job, pull)
+            case _:
+                return None
+
+    @classmethod
+    def _of_the_base(cls, job: Job, pull: PullRequest) -> Word:
+        """Whose fault it is that the checks failed: asked once of the base as it is, before an agent is blamed."""
+        base, tree = job.base_head, job.base_tree
+        if base is None or tree is None or isinstance(tree, Unknown) or job.base_state is CheckState.UNKNOWN:
+            return Waiting(Reason.UNKNOWN, f"whether {job.spec.base} passes the checks that failed can't be seen")
+        match job.base_state:
+            case CheckState.RUNNING:
+                said = f"the checks failed with #{pull.number}; now they run on {job.spec.base} without it"
+                return Waiting(Reason.CHECKS_RUNNING, said)
+            case CheckState.FAILED:
+                return Waiting(Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.base_checks_last))
+            case CheckState.NONE:
+                order = _order(job, pull, Candidate(base=base, head=base, tree=tree))
+                return cls(
+                    manifest=job.spec.name,
+                    task=job.task.id,
+                    reason=Reason.CHECKS_FAILED,
+                    message=f"check {job.spec.base} as it is: the checks failed with #{pull.number}",
+                    spec=job.spec,
+                    order=order,
+                    n=_next(job.base_checks),
                 )
             case _:
                 return None
 
     def perform(self, ports: Ports) -> Iterator[Change]:
-        merge = self.spec.merge
-        tree = self.order.expected.tree
+        merge, expected = self.spec.merge, self.order.expected
+        tree = expected.tree
         subject = check_subject(tree, merge.checks)
-        commit = ports.forge.candidate_commit(self.order)
+        alone = expected.head == expected.base  # the base as it is
+        commit = expected.base if alone else ports.forge.candidate_commit(self.order)
         path = ports.workspaces.create_check(subject, self.spec.worktrees.root, commit)
         ports.runner.start(
             RunSpec(
@@ -247,5 +276,5 @@ def _order(job: Job, pull: PullRequest, candidate: Candidate) -> LandOrder:
     )
 
 
-def _next_check(job: Job) -> int:
-    return max((run.id.n for run in job.checks), default=0) + 1 if isinstance(job.checks, tuple) else 1
+def _next(checks: tuple[Run, ...] | Unknown) -> int:
+    return max((run.id.n for run in checks), default=0) + 1 if isinstance(checks, tuple) else 1

@@ -1,0 +1,35 @@
+"""What it means that a manifest's checks fail on its base as it is: nobody's work is at fault, and a person is told. Pure."""
+
+from __future__ import annotations
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.planning import run_results
+from reconciler.planning.jobs import base_checks
+
+# What a shell says of a program that it can't execute, and of one that it does not find.
+CANT_BE_ASKED = (126, 127)
+
+
+def broken(spec: EpicSpec, observed: Observed) -> str | None:
+    """Why the checks of a manifest say nothing about work; None where nothing is known against them."""
+    runs = base_checks(spec, observed)
+    last = runs[-1] if runs and not isinstance(runs, Unknown) else None
+    if last and last.exit and not last.exit.well and last.exit.stop is None:
+        return whose_fault(spec, last, observed.printed.get(last.id, ""))
+    return observed.unaskable.get(spec.name)
+
+
+def whose_fault(spec: EpicSpec, run: Run | None, printed: str = "") -> str:
+    """What a check that failed on the base itself means for everything that is to land there. `printed`: its last words."""
+    again = f"'reconcile retry {run.task}'" if run else "'reconcile retry TASK'"
+    said = f": {printed}" if printed else ""
+    if run and run.exit and run.exit.code in CANT_BE_ASKED:
+        return (
+            f"the checks can't be run on {spec.base} either ({run_results.status(run)}){said}; nothing lands until they "
+            f"can: mend them or what they need, then {again}"
+        )
+    return (
+        f"{spec.base} itself fails the checks ({run_results.status(run)}){said}; only what passes them lands: mend "
+        f"{spec.base}, or {again} once something else is mended"
+    )

@@ -1,0 +1,61 @@
+"""What a manifest's checks need to be run at all, as far as their first words tell. Pure; no shell is asked.
+
+What stands behind a condition, a variable or another command may never be run, or be made by what runs before it: of that
+nothing is said.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Iterable
+
+# What a POSIX shell knows by itself.
+_WORDS = (
+    ". : [ alias bg break case cd command continue do done echo elif else esac eval exec exit export false fc fg fi for "
+    "function getopts hash if in jobs kill local printf pwd read readonly return set shift source test then time times "
+    "trap true type ulimit umask unalias unset until wait while"
+)
+_BUILT_IN = frozenset(_WORDS.split())
+_INTERPRETER = re.compile(r"(ba|da|z|k)?sh|python[0-9.]*|node|ruby|perl")
+_SETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_SHELL = re.compile(r"[$`(){}*?~!<>\n]|\|\|")
+
+
+def programs(checks: Iterable[str]) -> tuple[str, ...]:
+    """The programs that have to be on the PATH, each once.
+
+    >>> programs(["pytest -q && mypy", "LC_ALL=C ruff check", "cd x && just", "./run", "if a; then b; fi", "$X"])
+    ('pytest', 'ruff')
+    """
+    first = (words[0] for words in map(_first, checks) if words)
+    return tuple(dict.fromkeys(word for word in first if "/" not in word and word not in _BUILT_IN))
+
+
+def file(checks: tuple[str, ...]) -> str | None:
+    """The file of the repository that is run before all others; None where that is none, or can't be told.
+
+    >>> file(("sh ci/check.sh -v",)), file(("./run.sh",)), file(("pytest", "./run.sh")), file(("python -m pytest",))
+    ('ci/check.sh', 'run.sh', None, None)
+    """
+    words = _first(checks[0]) if checks else []
+    if not words:
+        return None
+    run = words[0] if "/" in words[0] else words[1] if _INTERPRETER.fullmatch(words[0]) and len(words) > 1 else ""
+    path = posixpath.normpath(run) if run and not run.startswith(("-", "/")) else ""
+    return None if path in ("", ".") or path.startswith("../") else path
+
+
+def _first(check: str) -> list[str]:
+    """The words of the command that a check begins with; none where a shell would have to say which that is."""
+    head = re.split(r"&&|;|\|", check, maxsplit=1)[0]
+    if _SHELL.search(check):
+        return []
+    try:
+        words = shlex.split(head, comments=True)
+    except ValueError:
+        return []
+    while words and _SETS.match(words[0]):
+        del words[0]
+    return words

@@ -1,0 +1,84 @@
+"""Checks that can't be asked, and a base that is red by itself: nobody's work is blamed, and nothing is paid for twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from strangers import Place, merged
+
+TASKS = [{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}]
+
+
+def attempts(place: Place) -> list[int]:
+    tasks = place.json("status")["epics"][0]["tasks"]
+    return [len([r for r in place.json("describe", task["id"])["runs"] if r["attempt"]]) for task in tasks]
+
+
+def degraded(place: Place) -> dict:
+    conditions = place.json("status")["epics"][0]["conditions"]
+    return next(condition for condition in conditions if condition["type"] == "Degraded")
+
+
+def test_a_check_that_is_misspelt_costs_no_attempt_and_lands_nothing_until_it_is_mended(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    manifest = str(place.manifest(tasks=TASKS, mergePolicy={"checks": ["pytset -q"]}))
+    assert "pytset is not on their PATH" in place.reconcile("diff", "-f", manifest, code=1)
+
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+
+    assert {task["status"] for task in place.tasks().values()} == {"in_progress", "open"}
+    waiting = {task["waiting"]["reason"] for task in place.json("status")["epics"][0]["tasks"]}
+    assert (waiting, attempts(place), place.subjects()) == ({"CheckBroken"}, [1, 1], ["Begin"])
+    assert degraded(place)["reason"] == "CheckBroken" and "pytset: not found" in degraded(place)["message"]
+    assert "pytset is not on their PATH" in place.reconcile("doctor", code=1)
+
+    place.reconcile("apply", "-f", str(place.manifest(tasks=TASKS)), "--wait")
+
+    merged(place, "Do a", "Do b")
+    assert attempts(place) == [1, 1] and degraded(place)["status"] == "False"
+
+
+def test_a_program_that_is_installed_meanwhile_judges_after_a_retry_what_was_not_judged(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.env["PATH"] = f"{tmp_path / 'bin'}:{place.env['PATH']}"
+    manifest = str(place.manifest(tasks=TASKS, mergePolicy={"checks": ["look-closely ."]}))
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/look-closely").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin/look-closely").chmod(0o755)
+    task = place.json("status")["epics"][0]["tasks"][-1]
+    place.reconcile("retry", task["id"])
+    place.reconcile("watch", "--until-done")
+
+    merged(place, "Do a", "Do b")
+    assert attempts(place) == [1, 1]
+
+
+def test_a_red_base_holds_only_what_does_not_pass_and_is_mended_by_what_does(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (place.root / "RED").write_text("the build is broken\n")
+    place.git("add", "RED")
+    place.git("commit", "--quiet", "--message=Begin")
+    mend = 'case "$(cat "$RECONCILE_PROMPT")" in *"Mend it"*) git rm -q RED ;; esac; echo x > "$RECONCILE_TASK"; '
+    agent = {"argv": ["sh", "-c", f"{mend} git add . && git commit -qm done"]}
+    tasks = [{"key": "a", "title": "Do a", "priority": 0}, {"key": "b", "title": "Mend it", "priority": 4}]
+    manifest = place.manifest(
+        tasks=tasks, agent=agent, mergePolicy={"checks": ["test ! -e RED || { cat RED; exit 1; }"]}
+    )
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
+
+    assert place.subjects()[:2] == ["Do a", "Mend it"] and attempts(place) == [1, 1]
+    assert {task["status"] for task in place.tasks().values()} == {"closed"}
+
+
+def test_a_script_of_the_checks_that_the_base_lacks_is_said_before_anything_runs(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    manifest = str(place.manifest(tasks=TASKS, mergePolicy={"checks": ["sh ci/check.sh"]}))
+    assert "ci/check.sh is not in main" in place.reconcile("diff", "-f", manifest, code=1)
+
+    (place.root / "ci").mkdir()
+    (place.root / "ci/check.sh").write_text("exit 0\n")
+
+    assert "ci/check.sh" not in place.reconcile("diff", "-f", manifest, code=1).replace("protected", "").split("+")[0]
