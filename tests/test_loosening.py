@@ -25,6 +25,7 @@ from reconciler.model.desired import (
     Override,
     Prune,
     Review,
+    SquashMessage,
     TrackerKind,
     WorktreeSpec,
 )
@@ -61,6 +62,7 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     "worktrees.sparse": (("src",), NONE, ()),
     "mergePolicy.mode": (MergeMode.MANUAL, MergeMode.AUTO, NONE),
     "mergePolicy.method": (MergeMethod.SQUASH, NONE, MergeMethod.REBASE),
+    "mergePolicy.message": (SquashMessage.BOTH, NONE, SquashMessage.TASK),
     "mergePolicy.checks": (("make a",), ("true", "make a"), ("make a", "make b")),
     "mergePolicy.requiredChecks": (("build",), (), ("build", "test")),
     "mergePolicy.timeout": (60.0, NONE, 90.0),

@@ -32,6 +32,7 @@ from reconciler.model.desired import (
     Override,
     Prune,
     Review,
+    SquashMessage,
     TrackerKind,
     WorktreeSpec,
 )
@@ -70,6 +71,7 @@ FULL = EpicSpec(
     merge=MergePolicy(
         mode=MergeMode.MANUAL,
         method=MergeMethod.REBASE,
+        message=SquashMessage.TASK,
         checks=("just check",),
         required_checks=("build",),
         timeout_s=60,

@@ -39,15 +39,20 @@ class Ancestry:
 
     def ahead(self, base: Sha, head: Sha) -> int | None:
         """How many commits `head` has that `base` lacks, 0 where it has none; None where only git can tell."""
+        found = self.own(base, head)
+        return None if found is None else len(found)
+
+    def own(self, base: Sha, head: Sha) -> tuple[Sha, ...] | None:
+        """The commits that `head` has and `base` lacks, the newest first; None where only git can tell."""
         with self._turn:
             line = self._line(base)
             if head in line.commits:
-                return 0
+                return ()
             if head not in line.walks:
                 line.walks[head] = self._walk(head, line)
             walked = line.walks[head]
             # The base may have taken some of them over since.
-            return None if walked is None else sum(commit not in line.commits for commit in walked)
+            return None if walked is None else tuple(commit for commit in walked if commit not in line.commits)
 
     def _line(self, base: Sha) -> _Line:
         line = self._lines.pop(base, None) or self._grown(base)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from reconciler.git import objects
+from reconciler.git.ancestry import Ancestry
 from reconciler.git.commands import Git
 from reconciler.git.objects import Commit
-from reconciler.landing import message, signature
+from reconciler.landing import message, signature, squash
 from reconciler.landing.candidates import Candidates, merge
 from reconciler.landing.merge_tree import Bench, Merged
 from reconciler.landing.signature import Signature
@@ -24,6 +25,7 @@ class Commits:
     def __init__(self, git: Git, candidates: Candidates) -> None:
         self._git = git
         self._candidates = candidates
+        self._ancestry = Ancestry(git)
 
     def make(self, order: LandOrder) -> Sha:
         """The commit that puts `order.expected` on its base, written but on no branch.
@@ -55,9 +57,19 @@ class Commits:
         self._merge_again(bench, order)
         base, head = objects.commits(self._git, expected.base, expected.head)
         parents = (base.sha, head.sha) if method is MergeMethod.MERGE else (base.sha,)
-        text = message.of_landing(order.title, order.body, order.task, head.sha)
+        title, said = order.title, order.body
+        if method is MergeMethod.SQUASH:
+            own = self._own(expected.base, head)
+            title, said = squash.words(order, own, signature.parse(head.author).email)
+        text = message.of_landing(title, said, order.task, head.sha)
         made = replace(head, tree=expected.tree, parents=parents, text=text)
         return write(bench, made, _dated(self._committer(), base, head))
+
+    def _own(self, base: Sha, head: Commit) -> list[Commit]:
+        walked = self._ancestry.own(base, head.sha)
+        if walked is None:
+            return own(self._git, base, head.sha)
+        return objects.commits(self._git, *reversed(walked))
 
     def _merge_again(self, bench: Bench, order: LandOrder) -> None:
         """Have the judged tree in the repository, where judging it left no object behind."""
@@ -129,6 +141,12 @@ class _Fold:
                 hint="set mergePolicy.method to squash or merge, which land the branch as a whole",
             )
         return merged.tree
+
+
+def own(git: Git, base: Sha, head: Sha) -> list[Commit]:
+    """The commits of `head` that `base` lacks, without merges, the oldest first."""
+    listed = git.objects("rev-list", "--reverse", "--topo-order", "--no-merges", head, f"^{base}").text.split()
+    return objects.commits(git, *map(Sha, listed))
 
 
 def write(bench: Bench, commit: Commit, committer: Signature) -> Sha:

@@ -13,10 +13,29 @@ from reconciler.planning.messages import clean
 TITLE_MOST = 200
 HEAD = "Reconcile-Head"
 TASK = "Reconcile-Task"
+# It would close issues, in whatever repository it names, once it is on the default branch.
+_CLOSES = re.compile(
+    r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(\s*:?\s+)(?=\S*(?:#\d|/issues/\d|GH-\d))", re.IGNORECASE
+)
+_MENTION = re.compile(r"(?<![\w`.+-])@(?=[A-Za-z0-9])")
+_SKIPS_CI = re.compile(r"\[(\s*)(skip[ -]ci|ci[ -]skip|no[ -]ci|skip[ -]actions|actions[ -]skip)(\s*)\]", re.IGNORECASE)
+_SKIP_TRAILER = re.compile(r"^(\s*)skip-checks\s*:", re.IGNORECASE | re.MULTILINE)
 _OURS = re.compile(r"\s*reconcile-[\w-]*\s*:", re.IGNORECASE)
 _TRAILER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*: \S.*")
 _LINE_ENDS = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def inert(text: str) -> str:
+    """Text in which no forge finds a command: no issue is closed, nobody called, no check skipped.
+
+    >>> inert("Fixes #1 for @ann [skip ci], says <ann@example.org>")
+    'Fixes issue #1 for (at)ann (skip ci), says <ann@example.org>'
+    """
+    text = _CLOSES.sub(lambda found: f"{found[1]} issue ", clean(text))
+    text = _MENTION.sub("(at)", text)
+    text = _SKIPS_CI.sub(lambda found: f"({found[2]})", text)
+    return _SKIP_TRAILER.sub(r"\1skip checks:", text)
 
 
 def of_landing(title: str, body: str, task: TaskId, head: Sha) -> str:
@@ -32,7 +51,7 @@ def of_landing(title: str, body: str, task: TaskId, head: Sha) -> str:
     <BLANKLINE>
     """
     line = _one_line(title) or task
-    text = _without_ours(body).strip()
+    text = without_ours(body).strip()
     # A block of trailers that is there already is continued: other programs read the last one only.
     gap = "\n" if _ends_in_trailers(text) else "\n\n"
     trailers = f"{TASK}: {task}\n{HEAD}: {head}\n"
@@ -41,7 +60,7 @@ def of_landing(title: str, body: str, task: TaskId, head: Sha) -> str:
 
 def of_rebased(original: str, task: TaskId, head: Sha) -> str:
     """The message of one commit of a branch that is put on the base by itself."""
-    subject, _, body = _without_ours(original).strip().partition("\n")
+    subject, _, body = without_ours(original).strip().partition("\n")
     return of_landing(subject, body, task, head)
 
 
@@ -64,7 +83,8 @@ def _one_line(text: str) -> str:
     return line if len(line) <= TITLE_MOST else f"{line[: TITLE_MOST - 1]}…"
 
 
-def _without_ours(text: str) -> str:
+def without_ours(text: str) -> str:
+    """Text without lines that look like trailers of ours, every line end as git has it."""
     lines = clean(_LINE_ENDS.sub("\n", text)).split("\n")
     return "\n".join(line for line in lines if not _OURS.match(line))
 

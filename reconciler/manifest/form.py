@@ -31,6 +31,7 @@ from reconciler.model.desired import (
     Override,
     Prune,
     Review,
+    SquashMessage,
     TrackerKind,
     WorktreeSpec,
 )
@@ -298,6 +299,7 @@ _WORKTREES: _Table = {
 _MERGE: _Table = {
     "mode": ("mode", _one_of(MergeMode), _towards(MergeMode.MANUAL, MergeMode.AUTO)),
     "method": ("method", _one_of(MergeMethod), _never),
+    "message": ("message", _later(_one_of(SquashMessage), SquashMessage.BOTH), _never),
     "checks": ("checks", _TEXTS, _not_continued),
     "required_checks": ("requiredChecks", _later(_TEXTS, ()), _narrower),
     "timeout_s": ("timeout", _SECONDS, _never),

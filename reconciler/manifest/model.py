@@ -23,6 +23,7 @@ from reconciler.model.desired import (
     NoChecks,
     OnConflict,
     Review,
+    SquashMessage,
     TrackerKind,
 )
 from reconciler.model.names import BRANCH_PREFIX, usable
@@ -238,6 +239,12 @@ class Policy(_Fields):
         description="How a branch becomes commits of the base. squash: one commit. merge: its own commits and one that "
         "merges them. rebase: its own commits, one after the other.",
         examples=["rebase"],
+    )
+    message: Annotated[SquashMessage, Field(strict=False)] = Field(
+        default=SquashMessage.BOTH,
+        description="What a squash says beside the task's title. task: its description. commits: what its agents wrote into "
+        "their commits. both: first this, then that. Other authors, Co-authored-by and Signed-off-by are always kept.",
+        examples=["commits"],
     )
     checks: list[Command] = Field(
         default=[],

@@ -38,6 +38,14 @@ class NoChecks(StrEnum):
     BLOCK = "block"
 
 
+class SquashMessage(StrEnum):
+    """Whose words a squash carries."""
+
+    TASK = "task"
+    COMMITS = "commits"
+    BOTH = "both"
+
+
 class OnConflict(StrEnum):
     AGENT = "agent"
     BLOCK = "block"
@@ -144,6 +152,7 @@ class MergePolicy:
 
     mode: MergeMode = MergeMode.AUTO
     method: MergeMethod = MergeMethod.SQUASH
+    message: SquashMessage = SquashMessage.BOTH
     checks: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()  # names on the forge; empty: what the rules of the base ask for
     timeout_s: float = 3600.0

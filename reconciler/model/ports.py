@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask, MergeMethod
+from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask, MergeMethod, SquashMessage
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import BranchName, PrNumber, RunId, Sha, TaskId
 from reconciler.model.observed import (
@@ -292,6 +292,7 @@ class LandOrder:
     expected: Candidate
     base: str
     method: MergeMethod
+    says: SquashMessage = SquashMessage.BOTH
     push: bool = False
 
 

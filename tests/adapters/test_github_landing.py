@@ -59,7 +59,7 @@ def test_the_landed_commit_names_task_and_head_and_nothing_that_commands(there: 
     commit = there.landed(number, head, title="Fix it [skip ci]", body="Closes #9\n\nReconcile-Task: other")
 
     assert there.app.bare.commit(commit).message.strip() == (
-        f"Fix it (skip ci) (#1)\n\nCloses issue #9\n\nReconcile-Task: x-1\nReconcile-Head: {head}"
+        f"Fix it (skip ci) (#1)\n\nCloses issue #9\n\nwork on agent/x-1\n\nReconcile-Task: x-1\nReconcile-Head: {head}"
     )
 
 

@@ -18,8 +18,9 @@ from reconciler.forges.github.notes import Attempt, Freeze, Notes
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.slug import Slug
 from reconciler.git.commands import Git
-from reconciler.landing import message
+from reconciler.landing import commits, message, signature, squash
 from reconciler.landing.remotes import Remotes
+from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import Sha
 from reconciler.model.observed import CheckResult, PullState
@@ -102,7 +103,12 @@ class Merges:
 
     def _asked(self, order: LandOrder, attempt: Attempt) -> Sha:
         """The commit that GitHub says it made; the note is taken back where it says that it made none."""
-        subject, text = words.message(order.title, order.body, order.task, attempt.head, order.number)
+        title, body = order.title, order.body
+        if order.method is MergeMethod.SQUASH:
+            # It is put down to whoever opened the pull request: us.
+            own = commits.own(self._git, attempt.old, attempt.head)
+            title, body = squash.words(order, own, signature.identity(self._git)[1])
+        subject, text = words.message(title, body, order.task, attempt.head, order.number)
         fields = {"sha": attempt.head, "merge_method": str(order.method)}
         if order.method != "rebase":
             fields |= {"commit_title": subject, "commit_message": text}

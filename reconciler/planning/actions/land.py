@@ -271,6 +271,7 @@ def _order(job: Job, pull: PullRequest, candidate: Candidate) -> LandOrder:
         expected=candidate,
         base=job.spec.base,
         method=job.spec.merge.method,
+        says=job.spec.merge.message,
         # One line per base: where one of its manifests pushes, what lands is measured against the remote, and pushed.
         push=job.spec.merge.push or (isinstance(job.base, Base) and job.base.remote is not None),
     )
