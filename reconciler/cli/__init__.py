@@ -107,6 +107,15 @@ def called(argv: Sequence[str]) -> int:
     except ReconcileError as error:
         click.echo(safe.block(f"{error}\n  hint: {error.hint}" if error.hint else str(error)), err=True)
         return _code(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What the machine or a file system refuses (a right, room, a lock), where nobody has said it better.
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(
+            safe.block(f"{where}{error.strerror or error}\n  hint: 'reconcile doctor' looks at this machine"), err=True
+        )
+        return 1
 
 
 def _code(error: ReconcileError) -> int:

@@ -16,7 +16,7 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.wheel import Wheel, interrupted, say_interrupted
-from reconciler.loop.loop import Tick
+from reconciler.loop.loop import POLL_S, Tick
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
@@ -28,6 +28,7 @@ from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 PATIENCE_S = 10.0
+_LISTENERS = "'reconcile doctor' says how many listeners there are; an editor or another watch may use them up"
 LOOK_S = 0.5
 FILE = click.option(
     "-f", "--file", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifest; several, or a folder"
@@ -122,9 +123,9 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
             tick = loop.until_quiet(stop)
         else:
             places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.store, [])
-            with Wakes(places, wake), _deadline(timeout, stop, wake), live.view(wheel):
+            with Wakes(places, wake) as wakes, _deadline(timeout, stop, wake), live.view(wheel):
                 over = Over(about=wheel.mine)
-                tick = loop.forever(wake, stop, enough=lambda tick: over(tick.plan))
+                tick = loop.forever(wake, stop, deaf=hearing(wakes, wheel.out), enough=lambda tick: over(tick.plan))
     _answer(wheel, tick)
     if got:
         say_interrupted(wheel.out)
@@ -132,6 +133,22 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
     if wait:
         return ending(wheel.mine(tick.plan), timed_out=stop.is_set())
     return 1 if tick.errors or tick.observed.failures else 0
+
+
+def hearing(wakes: Wakes, out: Output) -> Callable[[], object]:
+    """What tells the loop that no event wakes it, and says so once."""
+    told: list[str] = []
+
+    def deaf() -> str | None:
+        why = wakes.deaf
+        if why and not told:
+            told.append(why)
+            out.chat(
+                f"no file events ({why}): everything is looked at every {POLL_S:g} s instead\n  hint: {_LISTENERS}"
+            )
+        return why
+
+    return deaf
 
 
 @contextmanager

@@ -83,13 +83,17 @@ class _View:
         self._thread = threading.Thread(target=self._run, name="live view", daemon=True)
 
     def __enter__(self) -> None:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no thread is left
+            self._give_up(error)
 
     def __exit__(self, *error: object) -> None:
         """Draw once more, and leave the terminal as it was found. One that takes nothing is not waited for."""
         self._over = True
         self.nudge()
-        self._thread.join(LEAVE_S)
+        if self._thread.is_alive():
+            self._thread.join(LEAVE_S)
         self.screen.leave()
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import live
-from reconciler.cli.apply import FILE, Duration, Over, ending, read
+from reconciler.cli.apply import FILE, Duration, Over, ending, hearing, read
 from reconciler.cli.output import Output, common, here
 from reconciler.cli.wheel import AGENTS_RUN_ON, Wheel, interrupted, say_interrupted
 from reconciler.loop.loop import RESYNC_S
@@ -47,9 +47,16 @@ def watch_command(
             out.chat(left)
         loop = wheel.loop()
         loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
-        with Wakes(spots(site.state, site.repository.common, site.store, watched.paths), wake), live.view(wheel):
+        places = spots(site.state, site.repository.common, site.store, watched.paths)
+        with Wakes(places, wake) as wakes, live.view(wheel):
             over = Over()
-            tick = loop.forever(wake, stop, interval_s=interval, enough=lambda tick: until_done and over(tick.plan))
+            tick = loop.forever(
+                wake,
+                stop,
+                interval_s=interval,
+                deaf=hearing(wakes, out),
+                enough=lambda tick: until_done and over(tick.plan),
+            )
     if not out.for_people:
         out.answer(wheel.answer(tick), lambda: "")
     elif not got or AGENTS_RUN_ON.get():

@@ -6,7 +6,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -185,10 +185,17 @@ def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]
             stop.set()
             wake.set()
 
+    def hand_on(number: int, _frame: object) -> None:
+        numbers.put(number)
+        if not listener.is_alive():  # the machine gave no thread: rather now and then a wait than never an end
+            numbers.put(0)
+            pass_on()
+
     listener = threading.Thread(target=pass_on, name="signals", daemon=True)
-    listener.start()
+    with suppress(RuntimeError):
+        listener.start()
     before = {
-        number: signal.signal(number, lambda number, _frame: numbers.put(number))
+        number: signal.signal(number, hand_on)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL
     }
@@ -198,4 +205,5 @@ def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]
         for number, handler in before.items():
             signal.signal(number, handler)
         numbers.put(0)
-        listener.join()
+        if listener.is_alive():
+            listener.join()

@@ -1,14 +1,15 @@
 """Perform a plan's actions. One that goes wrong never stops another: each outcome is recorded, the next tick decides.
 
-Actions of different tasks go side by side. What they want written to the tracker is collected and written at once,
+Actions of different tasks go side by side, in as many threads as there are to be had. What they want written to the tracker is collected and written at once,
 round by round; an action goes on with its next step once its own change is written.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor as Pool
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from reconciler.model.errors import ReconcileError, TemporaryError
@@ -29,9 +30,8 @@ class Outcome:
 def execute(actions: Sequence[Action], ports: Ports, workers: int = WORKERS) -> list[Outcome]:
     """Perform the actions to their ends; their outcomes in the same order."""
     steps = [_Steps(action, action.perform(ports)) for action in actions]
-    with ThreadPoolExecutor(max_workers=max(1, min(workers, len(steps)))) as pool:
-        while _advance(steps, pool):
-            _write(steps, ports)
+    while _advance(steps, workers):
+        _write(steps, ports)
     return [Outcome(action=step.action, error=step.error) for step in steps]
 
 
@@ -61,10 +61,32 @@ class _Steps:
         self.error, self.over, self.change = error, True, None
 
 
-def _advance(steps: list[_Steps], pool: Pool) -> bool:
+def _advance(steps: list[_Steps], workers: int) -> bool:
     """Bring every unfinished action to its next change or its end; True when there is something to write."""
-    list(pool.map(_Steps.advance, [step for step in steps if not step.over]))
+    left = queue.SimpleQueue[_Steps]()
+    for step in steps:
+        if not step.over:
+            left.put(step)
+    # No pool: it ends in an error where the machine gives no thread, half of its work begun.
+    with ExitStack() as helpers:
+        for _ in range(min(workers, left.qsize()) - 1):
+            helper = threading.Thread(target=_work_off, args=(left,))
+            try:
+                helper.start()
+            except RuntimeError:
+                break  # this thread does it all
+            helpers.callback(helper.join)
+        _work_off(left)
     return any(step.change for step in steps)
+
+
+def _work_off(left: queue.SimpleQueue[_Steps]) -> None:
+    while True:
+        try:
+            step = left.get_nowait()
+        except queue.Empty:
+            return
+        step.advance()
 
 
 def _write(steps: list[_Steps], ports: Ports) -> None:

@@ -27,6 +27,7 @@ RESYNC_S = 30.0
 FAILURE_MOST_S = 300.0
 PERMANENT_S = 600.0
 PACE_S = 0.05
+POLL_S = 5.0  # where no event can wake it
 LEAST_S = 1.0
 RACES_MOST = 5
 UNSETTLED_S = 1.0
@@ -194,9 +195,12 @@ class Loop:
         stop: threading.Event,
         *,
         interval_s: float = RESYNC_S,
+        deaf: Callable[[], object] = lambda: None,
         enough: Callable[[Tick], bool] = lambda tick: False,
     ) -> Tick:
         """Tick whenever woken, when a timer runs out, and at least every `interval_s`; until `stop` or `enough`.
+
+        While it is `deaf`, at least every `POLL_S`.
 
         What is wanted may become unreadable meanwhile, or a defect of ours show: that is told to `troubled`, and
         everything is looked at anew after `interval_s`.
@@ -207,7 +211,7 @@ class Loop:
             pause_s = interval_s
             try:
                 tick = self.until_quiet(stop)
-                pause_s = self._pause_s(tick.plan, interval_s)
+                pause_s = self._pause_s(tick.plan, min(interval_s, POLL_S) if deaf() else interval_s)
             except Exception as error:  # noqa: BLE001 - one bad night must not end a watch
                 self.troubled(error)
             else:

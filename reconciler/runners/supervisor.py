@@ -70,8 +70,10 @@ class Shim:
         # Nothing may start that nobody could find again: a run record that can't be written ends us here.
         self._record_run()
         ending = self._steps()
+        self._log.grown()  # what was printed just before the end is cut like all else
         self._record_ending(ending)
         self._end_all(self._spec["sweep_grace_s"])
+        self._log.grown()
         self._unlock()
 
     def _unlock(self) -> None:

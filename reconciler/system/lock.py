@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.model.errors import LockedError
-from reconciler.system import format, program
+from reconciler.model.errors import LockedError, PermanentError
+from reconciler.system import file_lock, format, program
 
 NAME_MOST = 4096
 
@@ -44,12 +44,16 @@ class Holder:
 def reconciling(state: Path, command: str) -> Iterator[None]:
     """Be the one reconciler of a repository while the block runs.
 
-    Raises LockedError, which names the holder, when another one is. The lock is close-on-exec: no agent inherits it.
+    Raises LockedError, which names the holder, when another one is, PermanentError where locks keep nobody out. The lock is
+    close-on-exec: no agent inherits it.
     """
     folder = state / "locks"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(file_of(state), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
+        if why := file_lock.broken(folder / "probe"):
+            refused = f"file locks do not work in {folder}: {why}; without them nobody can tell whether an agent lives"
+            raise PermanentError(refused, hint="keep the repository on a local disk")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

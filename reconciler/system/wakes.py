@@ -1,4 +1,7 @@
-"""Hints to tick sooner: file events turned into one flag. They carry no data, and may all be lost without harm."""
+"""Hints to tick sooner: file events turned into one flag. They carry no data, and may all be lost without harm.
+
+A machine gives out so many listeners and no more, and editors use them up. Without any, whoever waits looks more often.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 # A folder made while its parent is being listed is watched twice; the library says so at length, and goes on.
 warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.")
@@ -59,24 +63,40 @@ class Wakes:
     """Listens while it is used as a context; sets `wake` at every event that may matter."""
 
     def __init__(self, places: list[Spot], wake: threading.Event) -> None:
-        self._observer = Observer()
-        for place in places:
-            place.folder.mkdir(parents=True, exist_ok=True)
-            listener, kinds = _Listener(place, wake.set), list(place.kinds)
-            self._observer.schedule(listener, str(place.folder), recursive=place.recursive, event_filter=kinds)
+        self._places, self._wake = places, wake
+        self._observer: BaseObserver | None = None
+        self._deaf: str | None = None
 
     def __enter__(self) -> Wakes:
-        self._observer.start()
+        try:
+            self._observer = Observer()
+            for place in self._places:
+                place.folder.mkdir(parents=True, exist_ok=True)
+                listener, kinds = _Listener(place, self._wake.set), list(place.kinds)
+                self._observer.schedule(listener, str(place.folder), recursive=place.recursive, event_filter=kinds)
+            self._observer.start()
+        except (OSError, RuntimeError) as error:  # no listener is left, or no thread
+            self._deaf = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._observer.stop()
-        self._observer.join(2.0)
+        if self._observer is None:
+            return
+        try:
+            self._observer.stop()
+            if self._observer.is_alive():
+                self._observer.join(2.0)
+        except (OSError, RuntimeError):
+            if not self._deaf:
+                raise
 
     @property
-    def deaf(self) -> bool:
-        """True when no event will come any more: the slow resync goes on without."""
-        return not self._observer.is_alive()
+    def deaf(self) -> str | None:
+        """Why some events will not come, or not any more; None while all of them do."""
+        there = self._observer
+        if self._deaf is None and there and not all(each.is_alive() for each in (there, *there.emitters)):
+            self._deaf = "one of its listeners has ended"
+        return self._deaf
 
 
 class _Listener(FileSystemEventHandler):
