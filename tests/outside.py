@@ -35,9 +35,10 @@ class Program:
 def _go(module: str, command: str, version: str, *flags: str, **env: str) -> Program:
     """Built in a module of its own that requires it: `go install` would ask for a list of all versions first."""
     name = command.rpartition("/")[2]
+    package = module if command == name else f"{module}/{command}"  # at the top of its module it has no folder
     return Program(
         version=version,
-        install=("go", "build", "-mod=mod", "-trimpath", "-ldflags=-s -w", *flags, "-o", name, f"{module}/{command}"),
+        install=("go", "build", "-mod=mod", "-trimpath", "-ldflags=-s -w", *flags, "-o", name, package),
         binary=name,
         env={"GOFLAGS": "", **env},
         files={"go.mod": f"module outside\n\ngo 1.24.0\n\nrequire {module} v{version}\n"},
@@ -79,6 +80,7 @@ PROGRAMS: dict[str, Program] = {
     "bd": _go("github.com/steveyegge/beads", "cmd/bd", "1.3.0", "-tags=gms_pure_go", CGO_ENABLED="1"),
     # The Beads that others wrote anew, on an SQLite of their own; half an hour to build.
     "br": _cargo("beads_rust", "0.7.6", "br"),
+    "git-lfs": _go("github.com/git-lfs/git-lfs/v3", "git-lfs", "3.7.0", CGO_ENABLED="0"),
     "aider": _pip("aider-chat", "0.86.2", "aider"),
     "claude": _npm("@anthropic-ai/claude-code", "2.1.330", ".bin/claude"),
     "codex": _npm("@openai/codex", "0.169.0", ".bin/codex"),

@@ -19,6 +19,7 @@ from reconciler.model.names import BRANCH_PREFIX
 from reconciler.render.words import span
 from reconciler.wiring import IDENTITY, Remote, Site
 
+_FILTER = re.compile(r"filter\.(.+)\.(?:clean|smudge|process)")
 PUSH_S = 30.0
 FORGE_S = 30.0
 _SECRET = re.compile(r"[^\s/'@]+@")
@@ -29,6 +30,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="repository", look=lambda: _checkout(site))
     yield Probe(name="base", look=lambda: _bases(scene, site))
     yield Probe(name="identity", look=lambda: _identity(site))
+    yield Probe(name="filters", look=lambda: _filters(site))
     yield Probe(name="branches", look=lambda: _in_the_way(site))
     yield Probe(name="pull requests", look=lambda: _damaged(site))
     yield Probe(name="git locks", look=lambda: _git_locks(site))
@@ -105,6 +107,20 @@ def _identity(site: Site) -> Iterator[Finding]:
     said = f"git knows no {missing}: commits will be by {IDENTITY['NAME']} <{IDENTITY['EMAIL']}>"
     hint = "git config --global user.name NAME; git config --global user.email EMAIL"
     yield Finding(name="identity", state=State.WARNING, message=said, hint=hint)
+
+
+def _filters(site: Site) -> Iterator[Finding]:
+    """Filters of the repository's own config, which an agent may have written: they run in no command of ours."""
+    found = (_FILTER.fullmatch(key) for key, _ in site.git.config())
+    if names := sorted({each[1] for each in found if each}):
+        said = (
+            "set in the repository's own config, which agents can write to: worktrees that we make and what lands in your "
+            "checkout hold these files as they are stored"
+        )
+        hint = f"if it is yours: git config --global filter.{names[0]}.smudge COMMAND (and clean, required)"
+        if "lfs" in names:
+            hint = "git lfs install (without --local)"
+        yield Finding(name="filters", state=State.WARNING, found=named(names), message=said, hint=hint)
 
 
 def _in_the_way(site: Site) -> Iterator[Finding]:

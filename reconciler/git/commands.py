@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from reconciler.git import fingerprints, locks
+from reconciler.git import fingerprints, large_files, locks
 from reconciler.git.fingerprints import Mark
 from reconciler.git.links import gitfile, same_folder
 from reconciler.model.errors import PermanentError, TemporaryError
@@ -48,7 +48,8 @@ _HARMLESS = re.compile(
     r"extensions\.(?!refstorage).*"
     r"|core\.(autocrlf|eol|filemode|ignorecase|symlinks|sparsecheckout|sparsecheckoutcone|repositoryformatversion)"
     r"|user\.(name|email)"
-    r"|remote\..*\.url"
+    r"|remote\..*\.(lfs(push)?)?url"
+    r"|lfs\.(push)?url"
 )
 _ITS_VERSION = re.compile(rb'^{"event":"version",.*"exe":"([^"]*)"', re.MULTILINE)
 _INERT = (
@@ -267,6 +268,7 @@ class Git:
         dates).
         """
         self._refresh_control()
+        large_files.share(self._control, self.repository.common)
         objects = self.repository.common / "objects"
         settings = {
             "GIT_DIR": str(self._control),
@@ -287,6 +289,7 @@ class Git:
             timeout_s=timeout_s,
             pass_fds=() if lock is None else (lock,),
         )
+        large_files.share(self._control, self.repository.common)  # by now there may be some
         return _expect(args, finished, ok)
 
     @property

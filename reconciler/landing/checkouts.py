@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.git import worktrees
+from reconciler.git import large_files, worktrees
 from reconciler.git.commands import Git
 from reconciler.git.update_ref import HEADS
 from reconciler.landing.merge_tree import BEADS
@@ -229,6 +229,7 @@ def opened(git: Git, checkout: BaseCheckout, head: Sha, *, lock: int | None = No
             (own / folder).mkdir()
         shutil.copyfile(control / "config", own / "config")
         (own / "HEAD").write_text(f"{head}\n")
+        large_files.share(own, git.repository.common)
         _copy(git.repository.common / "info" / "exclude", own / "info" / "exclude")
         _copy(checkout.index, own / "index")
         for shared in checkout.admin.glob("sharedindex.*"):

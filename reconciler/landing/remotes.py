@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.git import large_files
 from reconciler.git.commands import Git, GitError
 from reconciler.git.update_ref import HEADS
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
@@ -18,6 +19,7 @@ FRESH_S = 30.0
 NETWORK_S = 120.0
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^/]+:")
 _LFS = "GH008"  # a commit names files that GitHub was never given: no hook of git-lfs runs where we push
+_NO_LFS = "'lfs' is not a git command"
 _CREDENTIALS = re.compile(r"[^\s/'@]+@")
 
 
@@ -103,6 +105,7 @@ class Remotes:
             raise ChangedError(f"{base} of {remote.name} is at {old[:12]}, which {new[:12]} does not contain")
         lease = f"--force-with-lease={ref}:{old}"
         self._heard.pop(base, None)
+        self._upload(remote, old, new, lock)
         try:
             self._ask(
                 "push",
@@ -140,6 +143,7 @@ class Remotes:
         remote = self.of(base)
         lease = f"--force-with-lease={HEADS}{branch}:{old or ''}"
         how = ("--quiet", "--no-verify", "--recurse-submodules=no", lease)
+        self._upload(remote, old, new, lock)
         try:
             self._ask("push", *how, "--", remote.url, f"{new}:{HEADS}{branch}", lock=lock)
         except ReconcileError:
@@ -149,6 +153,13 @@ class Remotes:
             if now == old:
                 raise
             raise ChangedError(f"{branch} of {remote.name} is at {now[:12] if now else 'nothing'}") from None
+
+    def _upload(self, remote: Remote, old: Sha | None, new: Sha, lock: int) -> None:
+        """Bring the large files of what is pushed to the remote, before a branch there names them: our pushes run no hook."""
+        if not large_files.used(self._git.repository.common):
+            return
+        since = old or "0" * len(new)
+        self._ask("lfs", "pre-push", remote.url, remote.url, stdin=f"HEAD {new} HEAD {since}\n".encode(), lock=lock)
 
     def delete_branch(self, base: str, branch: str, old: Sha, lock: int) -> None:
         """Delete a branch on the remote of `base` where it is at `old`; gone already is gone. Raises ChangedError."""
@@ -200,12 +211,14 @@ class Remotes:
     def _contains(self, base: Sha, commit: Sha) -> bool:
         return self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1)).code == 0
 
-    def _ask(self, *args: str, lock: int | None = None) -> Finished:
+    def _ask(self, *args: str, lock: int | None = None, stdin: bytes | None = None) -> Finished:
         try:
-            return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock, config=self._config)
+            return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock, config=self._config, stdin=stdin)
         except GitError as error:
             why = error.finished.complaint
             hint = f"'git lfs push {args[-2]} --all' uploads them" if _LFS in why else error.hint
+            if _NO_LFS in why:
+                hint = "install git-lfs: the large files of what is pushed have to be there first"
             why = _CREDENTIALS.sub("", why)
             raise TemporaryError(f"git {args[0]} failed: {why}", delay=30.0, hint=hint) from error
 

@@ -634,3 +634,13 @@ def test_without_a_temporary_folder_it_says_so(place: Patient, monkeypatch: pyte
         place.look()
 
     assert "TMPDIR" in (said.value.hint or "")
+
+
+def test_filters_that_run_in_no_command_of_ours_are_said(place: Patient) -> None:
+    assert [each for each in place.look() if each.name == "filters"] == []
+    place.git("config", "filter.crypt.smudge", "cat")
+    found = place.says("filters")
+    assert (found.state, found.found) == (State.WARNING, "crypt") and "git config --global" in found.hint
+
+    place.git("config", "filter.lfs.process", "git-lfs filter-process")
+    assert place.says("filters").hint.startswith("git lfs install")

@@ -1,0 +1,44 @@
+"""Git LFS, where the user has it: every git dir of ours uses the repository's own store of large files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+_STORE = "lfs"
+
+
+def share(git_dir: Path, common: Path) -> None:
+    """Have a git dir of ours look for large files, and put them, where those of the repository are.
+
+    A link: `lfs.storage` uploads nothing to a remote that is a path, and alternates are not written to. Where there is no
+    store yet, git-lfs makes one in the git dir that it was started with; that becomes the repository's.
+    """
+    link, store = git_dir / _STORE, common / _STORE
+    if link.is_symlink():
+        return
+    if link.is_dir():
+        _adopt(link, store)
+    if store.is_dir():
+        with suppress(FileExistsError):  # another thread was faster
+            link.symlink_to(store)
+
+
+def used(common: Path) -> bool:
+    """True where the repository holds large files."""
+    return (common / _STORE / "objects").is_dir()
+
+
+def _adopt(made: Path, store: Path) -> None:
+    """Bring what was stored apart into the repository's store; files there are named by what they hold."""
+    with suppress(OSError):
+        os.rename(made, store)  # refused where that is no empty folder
+        return
+    for file in made.glob("objects/*/*/*"):
+        there = store / file.relative_to(made)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.replace(file, there)
+    shutil.rmtree(made, ignore_errors=True)

@@ -1,0 +1,107 @@
+"""A repository with Git LFS, as `git lfs install` sets it up: agents see real files, landings bring them, saved work holds
+them, and whoever clones what was pushed gets them. Nothing of it needs a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from outside import outside
+from strangers import Place
+
+SIZE = 3000
+WORK = (
+    'wc -c < a.bin > seen; head -c 500 /dev/zero > b.bin; echo "$RECONCILE_TASK" > done.txt; '
+    "git add . && git commit -qm Work; head -c 700 /dev/zero > saved.bin"
+)
+
+
+class Large(Place):
+    """One large file is committed on the base; the config is somebody's own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        home = folder / "home"
+        home.mkdir()
+        program = outside("git-lfs").parent
+        self.env |= {
+            "HOME": str(home),
+            "PATH": f"{program}{os.pathsep}{self.env['PATH']}",
+            "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+        self.git("lfs", "install", "--skip-repo")
+        self.git("lfs", "track", "*.bin")
+        (self.root / "a.bin").write_bytes(bytes(range(250)) * (SIZE // 250))
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--message=Large")
+
+    def work(self, **spec: object) -> Path:
+        policy = {"checks": [f"test $(wc -c < a.bin) = {SIZE}"], **dict(spec.pop("mergePolicy", {}))}
+        tasks = [{"key": "a", "title": "Do a"}]
+        return self.manifest(tasks=tasks, agent={"argv": ["sh", "-c", WORK]}, mergePolicy=policy, **spec)
+
+    def landed(self) -> None:
+        assert self.subjects()[0] == "Do a"
+        assert (self.root / "b.bin").stat().st_size == 500 and (self.root / "seen").read_text().strip() == str(SIZE)
+        assert [line for line in self.git("status", "--porcelain").splitlines() if ".beads/" not in line] == []
+        assert self.git("show", "main:b.bin").startswith("version https://git-lfs")
+
+
+def test_an_agent_starts_lands_and_is_saved_in_a_repository_with_large_files(tmp_path: Path) -> None:
+    place = Large(tmp_path)
+
+    place.reconcile("watch", "-f", str(place.work()), "--until-done")
+
+    place.landed()
+    task = place.tasks()["Do a"]["id"]
+    branch = place.reconcile("restore", task).split()[-1]
+    place.git("switch", "--quiet", branch)
+    assert (place.root / "saved.bin").stat().st_size == 700
+
+
+def test_the_first_large_file_of_a_repository_lands_like_any_other(tmp_path: Path) -> None:
+    place = Large(tmp_path)
+    place.git("rm", "--quiet", "a.bin")
+    place.git("commit", "--quiet", "--amend", "--message=Attributes")
+    shutil.rmtree(place.root / ".git/lfs")
+    agent = {"argv": ["sh", "-c", "head -c 500 /dev/zero > b.bin; git add . && git commit -qm Work"]}
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}], agent=agent, mergePolicy={"checks": ["test -e b.bin"]}
+    )
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
+
+    assert (place.root / "b.bin").stat().st_size == 500 and place.git("status", "--porcelain", "b.bin") == ""
+
+
+@pytest.mark.parametrize("clean", [False, True], ids=["path", "url"])
+def test_what_is_pushed_takes_its_large_files_along_before_its_branch_moves(tmp_path: Path, clean: bool) -> None:
+    place = Large(tmp_path)
+    remote = tmp_path / "remote.git"
+    subprocess.run(("git", "init", "--quiet", "--bare", "--initial-branch=main", remote), check=True)
+    place.git("remote", "add", "origin", f"file://{remote}" if clean else str(remote))
+    place.git("push", "--quiet", "--set-upstream", "origin", "main")
+    place.git("lfs", "push", "origin", "--all")
+    # Nothing of a stranger's runs: what the repository itself configures for transfers, an agent may have written.
+    place.git("config", "lfs.standalonetransferagent", "evil")
+    place.git("config", "lfs.customtransfer.evil.path", str(tmp_path / "evil"))
+    (tmp_path / "evil").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "evil").chmod(0o755)
+
+    place.reconcile("watch", "-f", str(place.work(mergePolicy={"push": True})), "--until-done")
+
+    place.landed()
+    objects = [each for each in (remote / "lfs/objects").rglob("*") if each.is_file()]
+    assert sorted(each.stat().st_size for each in objects) == [500, SIZE]
+    subprocess.run(("git", "clone", "--quiet", f"file://{remote}", "clone"), cwd=tmp_path, env=place.env, check=True)
+    assert (tmp_path / "clone/b.bin").stat().st_size == 500 and not (tmp_path / "ran").exists()
+
+
+def test_a_repository_without_large_files_gets_no_folder_for_them(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.reconcile("watch", "-f", str(place.manifest()), "--until-done")
+    assert not (place.root / ".git/lfs").exists()
