@@ -198,6 +198,32 @@ def test_what_fails_again_and_again_is_said_to_fail_since_its_first_time_until_i
     assert loop.look().plan.epics[0].failing == {}
 
 
+def test_a_retry_ends_the_rest_of_what_failed_before_it(world: World) -> None:
+    start = world.start
+    refuse(world, "start", PermanentError("a branch called agent is in the way"))
+    loop = a_loop(world)
+    loop.until_quiet(Clockwork(world))
+    world.start = start
+    world.later(seconds=5)
+    assert loop.until_quiet(Clockwork(world)).plan.epics[0].waiting[X].reason is Reason.BACKOFF
+    world.mark_since(X, None, world.now)
+    assert loop.until_quiet(Clockwork(world)).plan.epics[0].waiting[X].reason is Reason.AGENT_RUNNING
+    assert loop.look().plan.epics[0].failing == {}
+
+
+def test_who_acts_next_goes_on_counting_what_failed_before(world: World) -> None:
+    refuse(world, "start", TemporaryError("the disk is full", delay=5))
+    loop, began = a_loop(world), world.now
+    loop.until_quiet(Clockwork(world))
+    met = Met(failures={X: replace(loop.look().observed.failures[X], left=True)})
+    world.later(seconds=60)
+    following = a_loop(world)
+    following.met = lambda: met
+    following.until_quiet(Clockwork(world))
+    failure = following.look().plan.epics[0].failing[X]
+    assert (failure.since, failure.tries, failure.left) == (began, 2, False)
+
+
 def test_what_failed_and_is_wanted_no_more_fails_no_longer(world: World) -> None:
     refuse(world, "start", TemporaryError("the disk is full", delay=5))
     loop = a_loop(world)

@@ -372,7 +372,7 @@ class _World:
         self.found["occupants"][id] = Occupant(pid=4711, command=command)
 
     def _failure(self, id: TaskId, said: dict[str, Any]) -> None:
-        known = {"message": "it went wrong", "since": worlds.ago(60), "until": worlds.ago(-60)}
+        known = {"message": "it went wrong", "since": worlds.ago(60), "at": worlds.ago(60), "until": worlds.ago(-60)}
         self.found["failures"][id] = Failure(**{**known, **_timed(said)})
 
 

@@ -18,6 +18,7 @@ FAILURE = Failure(
     message="no room",
     since=worlds.NOW - timedelta(minutes=2),
     until=worlds.NOW + timedelta(seconds=30),
+    at=worlds.NOW,
     manifest="all",
     tries=3,
     blocked=True,
@@ -48,6 +49,18 @@ def test_of_a_reconciler_that_has_ended_nothing_is_waited_for() -> None:
         {"failing": [1, None, {"subject": "x-1"}]},
         {"failing": [{"subject": "x-1", "action": "A", "message": "m", "since": "yesterday", "nextTry": "now"}]},
         {"failing": [{"subject": "x-1", "action": "A", "message": "m", "since": "2026-01-01", "nextTry": None}]},
+        {
+            "failing": [
+                {
+                    "subject": "x-1",
+                    "action": "A",
+                    "message": "m",
+                    "lastTry": "2026-01-01T00:00:00Z",
+                    "since": "0001-01-01T00:00:00+14:00",
+                    "nextTry": "2026-01-01T00:00:00Z",
+                }
+            ]
+        },
     ],
 )
 def test_what_can_not_be_understood_is_as_if_it_were_not_there(damage: dict[str, object]) -> None:

@@ -120,12 +120,20 @@ class Wheel:
             for task in epic.waiting
             if self._new(epic, task)
         ]
-        try:
-            self._remember(tick, events)
-        except Exception as error:  # noqa: BLE001 - a full disk or an odd name costs history, not work
-            self.out.chat(f"the history can't be written: {error}")
+        self._keep("history", lambda: self._note(tick, events))
+        self._keep("status", lambda: self._remember(tick))
 
-    def _remember(self, tick: Tick, events: list[Event]) -> None:
+    def _keep(self, what: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001 - a full disk or an odd name costs what is told, not work
+            self.out.chat(f"the {what} can't be written: {error}")
+
+    def _note(self, tick: Tick, events: list[Event]) -> None:
+        self.site.journal.append(events)
+        self.site.journal.state(tick.observed)
+
+    def _remember(self, tick: Tick) -> None:
         for epic in self.mine(tick.plan).epics:
             before = self.site.recorded.status(epic.name)
             said = {
@@ -135,8 +143,6 @@ class Wheel:
                 "invalid": epic.spec.invalid,
             }
             self.site.recorded.write_status(epic.name, said)
-        self.site.journal.append(events)
-        self.site.journal.state(tick.observed)
 
     def _met(self) -> Met:
         """What whoever acts here, or did last, has met."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
-from reconciler.loop.observer import unaskable
+from reconciler.loop.observer import ask, unaskable
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Run
+from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
 from reconciler.planning import agent_gate
 from reconciler.render import failing
@@ -76,6 +79,11 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
     if moved:
         said = f"recorded for another place than {main}"
         yield Finding(name="manifests", state=State.WARNING, found=named(moved), message=said, hint="apply them again")
+    statuses = site.statuses()
+    unread = {name: each["invalid"] for name, each in statuses.items() if isinstance(each.get("invalid"), str)}
+    for name, reason in unread.items() if site.acting else ():
+        said, hint = f"held until its file can be read again: {reason}", "mend the file, or apply another"
+        yield Finding(name="manifests", state=State.PROBLEM, found=name, message=said, hint=hint)
     suspended = [spec.name for spec in scene.epics if spec.suspend]
     if suspended:
         said, hint = "suspended: nothing is done", "to go on: write 'suspend: false' and apply"
@@ -87,14 +95,26 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
 
 def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
     """Whether what the checks of every manifest begin with is there, as far as that can be seen."""
+    statuses = site.statuses()
     for spec in scene.epics:
-        why = unaskable(site.ports, spec, site.forge.base(spec.base, look=False))
+        base = ask(partial(site.forge.base, spec.base, look=False))  # one that is gone is said by itself
+        why = unaskable(site.ports, spec, base) or _red_base(statuses[spec.name])
         found = f"{spec.name}: {', '.join(spec.merge.checks)}"
         if why:
             said, _, hint = why.partition("; ")
             yield Finding(name="checks", state=State.PROBLEM, found=found, message=said, hint=hint)
         elif spec.merge.checks:
             yield Finding(name="checks", found=found)
+
+
+def _red_base(status: Mapping[str, Any]) -> str | None:
+    """What was last seen of checks that say nothing about anybody's work."""
+    listed = status.get("conditions")
+    for each in listed if isinstance(listed, list) else ():
+        match each:
+            case {"type": "Degraded", "status": "True", "reason": Reason.CHECK_BROKEN, "message": str(message)}:
+                return message
+    return None
 
 
 def _failing(scene: Scene, site: Site) -> Iterator[Finding]:

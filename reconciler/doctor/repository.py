@@ -74,7 +74,12 @@ def _bases(scene: Scene, site: Site) -> Iterator[Finding]:
             yield _fetched(scene, site, base) or Finding(name="base", found=base)
             continue
         said = f"there is no branch {base} with a commit: nothing can start from it, or land on it"
-        yield Finding(name="base", state=State.PROBLEM, found=base, message=said, hint="make its first commit")
+        named_by = [spec for spec in scene.epics if spec.base == base]
+        empty = site.git.refs("rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1, 128)).code != 0
+        hint = (
+            "make its first commit" if empty or not named_by else f"git branch {base} COMMIT, or write another 'base:'"
+        )
+        yield Finding(name="base", state=State.PROBLEM, found=base, message=said, hint=hint)
     if "" in wanted:
         said = "no branch is checked out and origin names none: a manifest must say which one work lands on"
         yield Finding(name="base", state=State.WARNING, message=said, hint="write 'base: main' in it")

@@ -116,9 +116,11 @@ class Loop:
     troubled: Callable[[Exception], None] = _give_up
     workers: int = WORKERS
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
+    _recalled: Mapping[TaskId, Failure] = field(default_factory=dict)  # what whoever acted here before has met
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
+    _ticked: bool = False
     _took_s: float = 0.0  # the last look at everything
     _program_found: str | None = None
     _program_at: float = -PROGRAM_LOOK_S
@@ -161,6 +163,8 @@ class Loop:
 
     def tick(self) -> Tick:
         """Observe, plan, execute."""
+        if not self._ticked:
+            self._ticked, self._recalled = True, self.met().failures
         looked = self._look(self.load(), self._failures)
         self._forget(looked)
         outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
@@ -271,12 +275,14 @@ class Loop:
         first = max(error.delay, LEAST_S) if isinstance(error, TemporaryError) else PERMANENT_S
         delay = min(max(first, 2 * self._delays.get(subject, 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S)
         self._delays[subject] = delay
-        name, at, before = type(action).__name__, self.clock(), self._failures.get(subject)
+        name, at = type(action).__name__, self.clock()
+        before = self._failures.get(subject) or self._recalled.get(subject)
         again = before if before and before.action == name else None
         return Failure(
             action=name,
             message=f"{error}; {error.hint}" if error.hint else str(error),
             since=again.since if again else at,
+            at=at,
             until=at + timedelta(seconds=delay),
             manifest=action.manifest,
             tries=again.tries + 1 if again else 1,

@@ -430,9 +430,9 @@ class Observed:
     replaced: str | None = None  # whose program was replaced under it, where that is who acts here
 
     def failure(self, subject: TaskId) -> Failure | None:
-        """What went wrong for it lately, where whoever met that will try again."""
-        found = self.failures.get(subject)
-        return None if found is None or found.left else found
+        """What went wrong for it lately, where whoever met that will try again: not since the task was retried."""
+        found, since = self.failures.get(subject), self.since.get(subject)
+        return None if found is None or found.left or (since and since.at >= found.at) else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -455,6 +455,7 @@ class Failure:
     message: str
     since: datetime
     until: datetime
+    at: datetime  # the last try
     manifest: str = ""
     tries: int = 1
     permanent: bool = False

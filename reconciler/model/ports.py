@@ -128,7 +128,7 @@ class Workspaces(Protocol):
         ...
 
     def lacks(self, base: Sha, path: str) -> bool:
-        """True where neither the main checkout nor this commit holds the file."""
+        """True where this commit does not hold the file."""
         ...
 
     def salvages(self) -> tuple[Salvage, ...]:

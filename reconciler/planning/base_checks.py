@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from reconciler.model.desired import EpicSpec
+from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning import run_results
-from reconciler.planning.jobs import base_checks
+from reconciler.planning.job import CheckState, state_of
+from reconciler.planning.jobs import base_checks, retried_at
 
 # What a shell says of a program that it can't execute, and of one that it does not find.
 CANT_BE_ASKED = (126, 127)
@@ -14,15 +16,15 @@ CANT_BE_ASKED = (126, 127)
 def broken(spec: EpicSpec, observed: Observed) -> str | None:
     """Why the checks of a manifest say nothing about work; None where nothing is known against them."""
     runs = base_checks(spec, observed)
-    last = runs[-1] if runs and not isinstance(runs, Unknown) else None
-    if last and last.exit and not last.exit.well and last.exit.stop is None:
-        return whose_fault(spec, last, observed.printed.get(last.id, ""))
+    if not isinstance(runs, Unknown) and state_of(runs, retried_at(observed), observed.at) is CheckState.FAILED:
+        last = runs[-1]
+        return whose_fault(spec, last, last.task, observed.printed.get(last.id, ""))
     return observed.unaskable.get(spec.name)
 
 
-def whose_fault(spec: EpicSpec, run: Run | None, printed: str = "") -> str:
-    """What a check that failed on the base itself means for everything that is to land there. `printed`: its last words."""
-    again = f"'reconcile retry {run.task}'" if run else "'reconcile retry TASK'"
+def whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:
+    """What a check that failed on the base itself means for a task that is to land there. `printed`: its last words."""
+    again = f"'reconcile retry {task}'"
     said = f": {printed}" if printed else ""
     if run and run.exit and run.exit.code in CANT_BE_ASKED:
         return (

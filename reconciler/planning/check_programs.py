@@ -11,9 +11,9 @@ import re
 import shlex
 from collections.abc import Iterable
 
-# What a POSIX shell knows by itself.
+# What a shell knows by itself, POSIX's and others'.
 _WORDS = (
-    ". : [ alias bg break case cd command continue do done echo elif else esac eval exec exit export false fc fg fi for "
+    ". : [ [[ declare let popd pushd shopt typeset alias bg break case cd command continue do done echo elif else esac eval exec exit export false fc fg fi for "
     "function getopts hash if in jobs kill local printf pwd read readonly return set shift source test then time times "
     "trap true type ulimit umask unalias unset until wait while"
 )
@@ -57,5 +57,6 @@ def _first(check: str) -> list[str]:
     except ValueError:
         return []
     while words and _SETS.match(words[0]):
-        del words[0]
+        if words.pop(0).startswith("PATH="):
+            return []
     return words

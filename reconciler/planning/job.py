@@ -7,7 +7,7 @@ asked by several actions; what to do about the answers is theirs.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -87,6 +87,7 @@ class Job:
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
     base_tree: Sha | Unknown | None = None  # known where a check turned red on top of it
     base_checks: tuple[Run, ...] | Unknown = ()  # of that tree, oldest first
+    retried_at: datetime | None = None  # when any task was retried last: the base is everybody's
     landing: Landing | Unknown | None = None
     outages: Collection[str] = ()  # checks of the forge that fail on everything
     merged_by_hand: bool = False
@@ -371,7 +372,7 @@ class Job:
         """
         if isinstance(self.base_tree, Unknown) or isinstance(self.base_checks, Unknown):
             return CheckState.UNKNOWN
-        return self._state_of(self.base_checks)
+        return state_of(self.base_checks, self.retried_at, self.now)
 
     @property
     def base_checks_last(self) -> Run | None:
@@ -394,26 +395,8 @@ class Job:
             return CheckState.UNKNOWN
         if self.outdated:
             return CheckState.NONE  # another tree would land now
-        return self._state_of(tuple(run for run in self.checks if not self._excused(run)))
-
-    def _state_of(self, checks: tuple[Run, ...]) -> CheckState:
-        runs = [run for run in checks if (run.started or run.alive) and not self._before_the_retry(run)]
-        if not runs:
-            return CheckState.NONE
-        last = runs[-1]
-        if last.alive:
-            return CheckState.RUNNING
-        if _says_nothing(last) or (last.exit and last.exit.stop is not None):
-            lost = sum(map(_says_nothing, runs))
-            return CheckState.FAILED if lost >= LOST_CHECKS_MOST else CheckState.NONE
-        return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
-
-    def _before_the_retry(self, check: Run) -> bool:
-        """True for a check that a retry has overruled; a tree that passed is as good as ever."""
-        ended = check.exit.at if check.exit else check.started_at
-        if self.since is None or ended is None or check.alive or (check.exit and check.exit.well):
-            return False
-        return ended <= self.since.at <= self.now  # a retry in the future: the clock was set back since
+        since = self.since.at if self.since else None
+        return state_of([run for run in self.checks if not self._excused(run)], since, self.now)
 
     # --- the end -------------------------------------------------------------------------------------------
 
@@ -572,6 +555,28 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
     meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)
+
+
+def state_of(checks: Sequence[Run], retried_at: datetime | None, now: datetime) -> CheckState:
+    """What these runs on one tree, oldest first, come to. `retried_at`: what failed before is to be asked again."""
+    runs = [run for run in checks if (run.started or run.alive) and not _overruled(run, retried_at, now)]
+    if not runs:
+        return CheckState.NONE
+    last = runs[-1]
+    if last.alive:
+        return CheckState.RUNNING
+    if _says_nothing(last) or (last.exit and last.exit.stop is not None):
+        lost = sum(map(_says_nothing, runs))
+        return CheckState.FAILED if lost >= LOST_CHECKS_MOST else CheckState.NONE
+    return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
+
+
+def _overruled(check: Run, retried_at: datetime | None, now: datetime) -> bool:
+    """True for a check that a retry has overruled; a tree that passed is as good as ever."""
+    ended = check.exit.at if check.exit else check.started_at
+    if retried_at is None or ended is None or check.alive or (check.exit and check.exit.well):
+        return False
+    return ended <= retried_at <= now  # a retry in the future: the clock was set back since
 
 
 def _says_nothing(check: Run) -> bool:

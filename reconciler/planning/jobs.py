@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 from reconciler.model.desired import Desired, EpicSpec
@@ -206,6 +207,7 @@ def _job(
         checks=_checks(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
         base_tree=observed.base_trees.get(spec.base),
         base_checks=base_checks(spec, observed),
+        retried_at=retried_at(observed),
         landing=_of(observed.landings, id),
         merged_by_hand=id in observed.merged_by_hand,
         repaired=id in observed.repaired,
@@ -216,6 +218,11 @@ def _job(
 
 def _of(source: Mapping[TaskId, T] | Unknown, task: TaskId) -> T | Unknown | None:
     return source if isinstance(source, Unknown) else source.get(task)
+
+
+def retried_at(observed: Observed) -> datetime | None:
+    """When a task was retried last, whichever."""
+    return max((since.at for since in observed.since.values() if since.at <= observed.at), default=None)
 
 
 def base_checks(spec: EpicSpec, observed: Observed) -> tuple[Run, ...] | Unknown:

@@ -13,6 +13,7 @@ from reconciler.planning.actions import Waiting
 from reconciler.planning.planner import EpicPlan
 from reconciler.render.words import counted, span, stamp, stamped
 
+WORTH_IT_S = 30.0
 LEFT = "no reconciler works here; 'reconcile watch' tries again"
 
 
@@ -26,13 +27,14 @@ def shown(failure: Failure) -> dict[str, Any]:
     }
 
 
-def words(entry: Mapping[str, Any], now: datetime) -> str:
-    """What fails, since when, and what comes of it, as a sentence; from what `shown` gives."""
+def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
+    """What fails, since when, and what comes of it, as a sentence; from what `shown` gives. `task`: one to be retried."""
     since = span((now - stamped(entry["since"])).total_seconds())
     again = LEFT
     if entry["nextTry"]:
         left_s = (stamped(entry["nextTry"]) - now).total_seconds()
         again = f"tried again in {span(left_s)}" if left_s > 0 else "it is being tried again"
+        again += f", or at once by 'reconcile retry {task}'" if task and left_s > WORTH_IT_S else ""
     return f"{entry['action']} has failed for {since} ({again}): {entry['message']}"
 
 
@@ -55,7 +57,14 @@ def lasting(epic: EpicPlan) -> Waiting | None:
 def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
     """For `status/<name>.json`: what `recalled` reads."""
     return [
-        {**shown(f), "subject": subject, "tries": f.tries, "permanent": f.permanent, "blocked": f.blocked}
+        {
+            **shown(f),
+            "subject": subject,
+            "lastTry": stamp(f.at),
+            "tries": f.tries,
+            "permanent": f.permanent,
+            "blocked": f.blocked,
+        }
         for subject, f in epic.failing.items()
     ]
 
@@ -81,9 +90,11 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                 try:
                     began = stamped(since)
                     until = began if left else stamped(str(each.get("nextTry")))
+                    last = stamped(str(each.get("lastTry")))
                 except ValueError:
                     continue
-                if began.tzinfo is None or until.tzinfo is None:
+                # Others can't be told in every time zone.
+                if any(at.tzinfo is None or not 2000 <= at.year < 9000 for at in (began, until, last)):
                     continue
                 tries = each.get("tries")
                 found[TaskId(subject)] = Failure(
@@ -91,6 +102,7 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                     message=message,
                     since=began,
                     until=until,
+                    at=last,
                     manifest=manifest,
                     tries=tries if isinstance(tries, int) else 1,
                     permanent=each.get("permanent") is True,

@@ -70,7 +70,8 @@ def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:
     if not word:
         return Text()
     if failed and word.get("until") == failed["nextTry"]:
-        said = Text(line(failing.words(failed, now)), "red")
+        open_task = entry["id"] if entry["status"] != "closed" else ""
+        said = Text(line(failing.words(failed, now, open_task)), "red")
         return said.append(f"  ({word['reason']})", "dim") if in_a_word else said
     said = Text(line(word["message"]))
     if still := quiet(entry, now):

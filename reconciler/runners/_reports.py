@@ -17,7 +17,7 @@ from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders, Record, read_json, read_plain
 
 LOG_MOST = 2 * supervisor.LOG_MOST  # a writer may be faster than the shim that cuts its log
-LINE_MOST = 256 * 1024  # of a last line that says that all is done
+LINES_MOST = (64 * 1024, 8 * 1024 * 1024)  # for a last line that says that all is done
 VERSION = 1
 
 
@@ -39,9 +39,8 @@ class Reports:
         return self._known[run]
 
     def end_said(self, record: Record) -> datetime | None:
-        """Since when the last line of a run that is alive says that it came to its end; None while it does not.
-
-        What goes on after that prints something, or it has nothing left to do.
+        """Since when a run that is alive has printed nothing, where the last that it said of itself is that it came to its
+        end; None while it does not. What is no such line (a warning of something that it started) says nothing.
         """
         agent = self._agents.get(record.told.agent)
         if agent is None or not agent.program:
@@ -52,8 +51,7 @@ class Reports:
             mark = (found.st_size, found.st_mtime_ns)
             known = self._last.get(record.id)
             if known is None or known[0] != mark:
-                tail = read_plain(path, LINE_MOST, from_end=True).decode("utf-8", "replace").rstrip()
-                report = agent.report(tail[tail.rfind("\n") + 1 :])
+                report = agent.report(_last_object(path))
                 known = self._last[record.id] = mark, report is not None and report.done
         except OSError:
             return None  # it is asked again, and its time limits hold
@@ -73,6 +71,15 @@ class Reports:
                 # The log says it again; a full disk is told of by those who can't do without writing.
                 return report
         return report
+
+
+def _last_object(path: str) -> str:
+    """The last line of a log that begins as a JSON object does; longer pieces are read only where a short one holds none."""
+    for most in LINES_MOST:
+        tail = b"\n" + read_plain(path, most, from_end=True)
+        if (at := tail.rfind(b"\n{")) >= 0:
+            return tail[at + 1 :].partition(b"\n")[0].decode("utf-8", "replace")
+    return ""
 
 
 def _as_json(report: Report) -> Mapping[str, object]:

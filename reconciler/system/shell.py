@@ -23,8 +23,10 @@ OUTPUT_LIMIT = 64 * 1024 * 1024
 COMPLAINT_MOST = 800
 _AT_ONCE = 64 * 1024
 _CAUSE = re.compile(r"fatal: |error: |remote: |ERROR: |! \[", re.IGNORECASE)
-# Advice, progress, places, empty lines and rules of dashes.
-_NO_CAUSE = re.compile(r"(remote:\s*)?([^\w]*$|hint: |warning: |To |From |.*\d+% )")
+# Empty lines, rules of dashes, and what git itself says of how far it is, where it goes, and what one might do. Whatever
+# else comes from the other side may be the words of a hook.
+_PROGRESS = "(Enumerating|Counting|Compressing|Writing|Receiving|Unpacking|Resolving|Updating|Finding|Total)\\b.*"
+_NO_CAUSE = re.compile(rf"(remote:\s*)?([^\w]*$|{_PROGRESS})|hint: |warning: |To \S+$|From \S+$|.*\d+% \(")
 _IN_SHORT = "error: failed to push some refs"
 
 
@@ -50,6 +52,8 @@ class Finished:
         >>> said = b"To x\\nremote: frozen: ask Ann   \\n ! [remote rejected] main\\nerror: failed to push some refs to 'x'\\nhint: y"
         >>> Finished(1, b"", said).complaint
         'remote: frozen: ask Ann; ! [remote rejected] main'
+        >>> Finished(1, b"", b"remote: coverage is 71% but must be 80%\\nremote: Total 3 (delta 0)\\nerror: no").complaint
+        'remote: coverage is 71% but must be 80%; error: no'
         >>> Finished(1, b"", b"starts\\nis broken").complaint, Finished(3, b"", b"").complaint
         ('is broken', 'exit status 3')
         """

@@ -83,14 +83,13 @@ class GitWorkspaces:
         return self._branches.damaged()
 
     def lacks(self, base: Sha, path: str) -> bool:
-        """True where neither the main checkout nor this commit holds the file. The first is asked first: it costs nothing."""
-        if os.path.lexists(self._git.repository.main / path):
-            return False
+        """True where this commit does not hold the file: that one lies in a checkout helps no check."""
         if (base, path) not in self._lacking:
             # What is no commit here, or can't be read, is no answer.
             found = self._git.objects("cat-file", "-e", f"{base}:{path}", ok=(0, 1, 128)).code
             here = found == 0 or self._git.objects("cat-file", "-e", base, ok=(0, 1, 128)).code != 0
-            self._lacking = {(base, path): not here}
+            kept = {known: lacks for known, lacks in self._lacking.items() if known[0] == base}
+            self._lacking = {**kept, (base, path): not here}
         return self._lacking[base, path]
 
     def salvages(self) -> tuple[Salvage, ...]:

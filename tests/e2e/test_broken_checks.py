@@ -29,6 +29,7 @@ def test_a_check_that_is_misspelt_costs_no_attempt_and_lands_nothing_until_it_is
     assert {task["status"] for task in place.tasks().values()} == {"in_progress", "open"}
     waiting = {task["waiting"]["reason"] for task in place.json("status")["epics"][0]["tasks"]}
     assert (waiting, attempts(place), place.subjects()) == ({"CheckBroken"}, [1, 1], ["Begin"])
+    assert "checks" in place.reconcile("doctor", code=1)
     assert degraded(place)["reason"] == "CheckBroken" and "pytset: not found" in degraded(place)["message"]
     assert "pytset is not on their PATH" in place.reconcile("doctor", code=1)
 
@@ -80,5 +81,24 @@ def test_a_script_of_the_checks_that_the_base_lacks_is_said_before_anything_runs
 
     (place.root / "ci").mkdir()
     (place.root / "ci/check.sh").write_text("exit 0\n")
+    assert "ci/check.sh is not in main" in place.reconcile("diff", "-f", manifest, code=1)  # checks run on commits
 
-    assert "ci/check.sh" not in place.reconcile("diff", "-f", manifest, code=1).replace("protected", "").split("+")[0]
+    place.git("add", ".")
+    place.git("commit", "--quiet", "--message=Check")
+    assert "is not in main" not in place.reconcile("diff", "-f", manifest, code=1)
+
+
+def test_a_base_that_fails_its_checks_is_said_by_the_doctor_until_somebody_asks_again(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    manifest = str(
+        place.manifest(tasks=TASKS, mergePolicy={"checks": [f"test -e {tmp_path}/up || {{ echo down; exit 3; }}"]})
+    )
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    assert "main itself fails the checks (exit status 3): down" in place.reconcile("doctor", code=1)
+
+    (tmp_path / "up").touch()
+    place.reconcile("retry", place.tasks()["Do a"]["id"])
+    place.reconcile("apply", "-f", manifest, "--wait")
+
+    merged(place, "Do a", "Do b")
+    assert "itself fails" not in place.reconcile("doctor")

@@ -164,7 +164,7 @@ FINAL = {
 @pytest.mark.parametrize("kind", FINAL)
 def test_an_agent_that_prints_its_final_result_and_stays_has_ended_well(tmp_path: Path, kind: str) -> None:
     place = Machine(tmp_path, kind)
-    place.program(kind, f"{AGENT}; echo begun; echo '{FINAL[kind]}'; exec sleep 613")
+    place.program(kind, f"{AGENT}; echo begun; echo '{FINAL[kind]}'; echo warning: late; exec sleep 613")
     agent = {"kind": kind, "argv": [], "env": {"IS_SANDBOX": "1"}}
     manifest = place.manifest(agent=agent, tasks=[{"key": "a", "title": "Do a"}])
 

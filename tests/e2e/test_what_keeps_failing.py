@@ -73,6 +73,23 @@ WORLDS = {
 }
 
 
+def test_a_watched_file_that_can_not_be_read_any_more_is_said_in_every_other_terminal(tmp_path: Path) -> None:
+    place = Watched(tmp_path)
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}])
+    watch = place.start("watch", "-f", str(manifest))
+    until(lambda: place.task().get("status") == "closed", "the task to be done", by=watch)
+    good = manifest.read_text()
+
+    manifest.write_text("foo: [")
+    until(lambda: "ManifestInvalid" in place.reconcile("status"), "status to say so", by=watch)
+    assert "held until its file can be read again" in place.reconcile("doctor", code=1)
+    manifest.write_text(good)
+    until(lambda: "ManifestInvalid" not in place.reconcile("status"), "status to say so no more", by=watch)
+    assert "held until" not in place.reconcile("doctor", code=None)
+    watch.kill()
+    watch.communicate()
+
+
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.__name__)
 def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
     tmp_path: Path, world: Callable[[Watched], Callable[[], object]]

@@ -97,7 +97,9 @@ class StartCheck(Action):
                 said = f"the checks failed with #{pull.number}; now they run on {job.spec.base} without it"
                 return Waiting(Reason.CHECKS_RUNNING, said)
             case CheckState.FAILED:
-                return Waiting(Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.base_checks_last))
+                return Waiting(
+                    Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.base_checks_last, job.task.id)
+                )
             case CheckState.NONE:
                 order = _order(job, pull, Candidate(base=base, head=base, tree=tree))
                 return cls(
