@@ -132,7 +132,7 @@ FAILED = {"type": "result", "subtype": "success", "is_error": True, "terminal_re
     [
         (lines({**FAILED, "api_error_status": 401}), Fault.UNAVAILABLE),
         (lines({"type": "assistant", "error": "authentication_failed"}, FAILED), Fault.UNAVAILABLE),
-        (lines({"type": "assistant", "error": "billing_error"}, FAILED), Fault.UNAVAILABLE),
+        (lines({"type": "assistant", "error": "billing_error"}, FAILED), Fault.UNPAID),
         (lines({**FAILED, "result": "Not logged in · Please run /login"}), Fault.UNAVAILABLE),
         ("--dangerously-skip-permissions cannot be used with root/sudo privileges\n", Fault.UNAVAILABLE),
         (lines({**FAILED, "api_error_status": 429}), Fault.USAGE_LIMIT),
@@ -143,6 +143,9 @@ FAILED = {"type": "result", "subtype": "success", "is_error": True, "terminal_re
         (lines({**FAILED, "api_error_status": 529}), Fault.NETWORK),
         (lines({**FAILED, "api_error_status": 500}), Fault.NETWORK),
         (lines({**FAILED, "api_error_status": 400}), Fault.FAILED),
+        (lines({**FAILED, "api_error_status": 404}), Fault.MODEL),
+        (lines({**SAID, "error": "model_not_found"}, {**FAILED, "terminal_reason": "api_error"}), Fault.MODEL),
+        (lines({**FAILED, "result": "Credit balance is too low"}), Fault.UNPAID),
         (lines({**FAILED, "terminal_reason": "prompt_too_long", "api_error_status": 400}), Fault.CONTEXT),
         (lines({**FAILED, "terminal_reason": "budget_exhausted", "subtype": "error_max_budget_usd"}), Fault.BUDGET),
         (lines({**FAILED, "subtype": "error_during_execution", "is_error": False}), Fault.FAILED),
@@ -284,6 +287,17 @@ def test_an_end_that_is_missing_is_no_success() -> None:
             lines({"type": "turn.failed", "error": {"message": "last status: 429 Too Many Requests"}}),
             "usage-limit",
         ),
+        (
+            "codex",
+            lines(
+                {
+                    "type": "turn.failed",
+                    "error": {"message": "The model `gpt-9` does not exist or you do not have access"},
+                }
+            ),
+            "model",
+        ),
+        ("codex", lines({"type": "turn.failed", "error": {"message": "429: insufficient_quota"}}), "unpaid"),
         ("codex", lines({"type": "error", "message": "Reconnecting... waiting for network"}), "network"),
         ("codex", "Error: thread/resume failed: no rollout found for thread id x\n", "session"),
         ("codex", lines({"type": "turn.failed", "error": {}}), "failed"),
@@ -293,6 +307,13 @@ def test_an_end_that_is_missing_is_no_success() -> None:
             "unavailable",
         ),
         ("gemini", "When using Gemini API, you must specify the GEMINI_API_KEY environment variable.\n", "unavailable"),
+        (
+            "gemini",
+            lines(
+                {"type": "result", "status": "error", "error": {"message": "models/x is not found for API version v1"}}
+            ),
+            "model",
+        ),
         ("gemini", 'Error resuming session: Invalid session identifier "x".\n', "session"),
         ("gemini", "Attempt 9 failed with status 429. Retrying with backoff...\n", "usage-limit"),
         (
@@ -301,8 +322,19 @@ def test_an_end_that_is_missing_is_no_success() -> None:
             "unavailable",
         ),
         ("opencode", lines({"type": "error", "error": {"name": "ContextOverflowError"}}), "context"),
+        (
+            "opencode",
+            lines(
+                {
+                    "type": "error",
+                    "error": {"name": "ProviderModelNotFoundError", "data": {"message": "Model not found: x"}},
+                }
+            ),
+            "model",
+        ),
         ("opencode", "\x1b[91m\x1b[1mError: \x1b[0mSession not found\n", "session"),
         ("aider", "litellm.AuthenticationError: Missing Anthropic API Key\n", "unavailable"),
+        ("aider", "litellm.NotFoundError: AnthropicException - 404 model: claude-x\n", "model"),
         ("aider", "litellm.RateLimitError: wait\nRetrying in 4 seconds...\n", "usage-limit"),
         ("aider", "Tokens: 1 sent, 0 received.\nModel x/y has hit a token limit!\n", "context"),
     ],

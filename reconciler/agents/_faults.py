@@ -6,8 +6,16 @@ import re
 
 from reconciler.model.report import Fault
 
-# In this order: a message about too many tokens a minute is of a limit, and of no context.
+# In this order: a message about too many tokens a minute is of a limit, and of no context; one about a quota that is used up
+# for good is of money.
 _MEANT = (
+    (r"insufficient.?(quota|balance|credit|funds)|credit balance|payment.?required|billing|\b402\b", Fault.UNPAID),
+    (
+        r"model\W+(\S+\W+)?(is |was )?(not (found|available|supported)|does not exist)|no such model|unknown model|"
+        r"(invalid|unsupported) model|model.?not.?found|not found for api version|do not have access to (the |this )?model|"
+        r"\b404\b.*\bmodel|\bmodel\b.*\b404\b",
+        Fault.MODEL,
+    ),
     (r"\b429\b|rate.?limit|usage.?limit|quota|RESOURCE_EXHAUSTED|too many requests", Fault.USAGE_LIMIT),
     (r"context.?(window|length|overflow)|(prompt|input) is too long|token limit|maximum context", Fault.CONTEXT),
     (r"\b40[13]\b|authenticat|unauthorized|api.?key|not logged in|environment variable|credential", Fault.UNAVAILABLE),

@@ -21,7 +21,8 @@ _WORDS = {
     "rate_limit": Fault.USAGE_LIMIT,
     "usage_limit_reached": Fault.USAGE_LIMIT,
     "authentication_failed": Fault.UNAVAILABLE,
-    "billing_error": Fault.UNAVAILABLE,
+    "billing_error": Fault.UNPAID,
+    "model_not_found": Fault.MODEL,
     "connection_failed": Fault.NETWORK,
     "budget_exhausted": Fault.BUDGET,
     "error_max_budget_usd": Fault.BUDGET,
@@ -30,11 +31,14 @@ _WORDS = {
 _STATUS = {
     429: Fault.USAGE_LIMIT,
     401: Fault.UNAVAILABLE,
+    402: Fault.UNPAID,
     403: Fault.UNAVAILABLE,
+    404: Fault.MODEL,
     **dict.fromkeys((500, 502, 503, 504, 529), Fault.NETWORK),
 }
 _TEXTS = (
     (re.compile(r"No conversation found with session ID|Session ID \S+ is already in use"), Fault.SESSION),
+    (re.compile(r"Credit balance is too low"), Fault.UNPAID),
     (re.compile(r"Not logged in|Invalid API key|root/sudo privileges|Please run /login"), Fault.UNAVAILABLE),
 )
 # All of what the result of a failed run says, and only there: an answer or a file that is shown may hold the same words.

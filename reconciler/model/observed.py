@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId
-from reconciler.model.report import Fault, Report
+from reconciler.model.report import UNFIT, Fault, Report
 
 NO_TIME = timedelta()
 
@@ -140,7 +140,7 @@ class Run:
         """True when its agent could not work at all: not there, not logged in, without its model, limited for who knows
         how long."""
         report = self.report
-        told = report is not None and report.fault in (Fault.UNAVAILABLE, Fault.NETWORK)
+        told = report is not None and report.fault in (*UNFIT, Fault.NETWORK)
         limited = report is not None and report.fault is Fault.USAGE_LIMIT and report.retry_at is None
         return told or limited or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
 

@@ -20,7 +20,9 @@ class Fault(StrEnum):
     """An agent's own word for why it did not do its task."""
 
     USAGE_LIMIT = "usage-limit"  # of its account, or of the rate of requests
-    UNAVAILABLE = "unavailable"  # not logged in, nothing paid, refuses to start
+    UNAVAILABLE = "unavailable"  # not logged in, refuses to start
+    MODEL = "model"  # there is no such model, or not for its account
+    UNPAID = "unpaid"  # its account has no credit left
     NETWORK = "network"  # its model can't be reached, is overloaded or out of order: all that may pass
     CONTEXT = "context"  # more was said than fits into its model
     REFUSED = "refused"  # it was not permitted what it tried; says nothing against what it did
@@ -54,7 +56,9 @@ class Report:
         return self.fault in _BLAMELESS
 
 
-_BLAMELESS = (Fault.USAGE_LIMIT, Fault.UNAVAILABLE, Fault.NETWORK, Fault.BUDGET, Fault.SESSION)
+# What a person has to mend before any agent of that kind can work.
+UNFIT = (Fault.UNAVAILABLE, Fault.MODEL, Fault.UNPAID)
+_BLAMELESS = (*UNFIT, Fault.USAGE_LIMIT, Fault.NETWORK, Fault.BUDGET, Fault.SESSION)
 
 
 def dollars(value: object) -> float | None:

@@ -112,6 +112,10 @@ def why(spec: EpicSpec, run: Run) -> str:
             return f"the usage limit of {agent} is reached{said}; {again} tries before it is lifted"
         case Fault.NETWORK:
             return f"{agent} can't reach its model{said}; {again} tries at once"
+        case Fault.MODEL:
+            return f"the model that {agent} was to use is not there{said}; write another 'model' in the manifest, or {again}"
+        case Fault.UNPAID:
+            return f"the account of {agent} has no credit{said}; pay for some or log in as another, then {again}"
         case Fault.UNAVAILABLE:
             mend = how(agent) or "mend that"
             return f"{agent} can't work{said}; {mend}, then {again}"

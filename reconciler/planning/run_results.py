@@ -91,6 +91,10 @@ def _in_its_words(report: Report, run: Run) -> Ending | None:
             return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)
         case Fault.UNAVAILABLE:
             return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't work{said}", counts=False)
+        case Fault.MODEL:
+            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent's model is not there{said}", counts=False)
+        case Fault.UNPAID:
+            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent's account has no credit{said}", counts=False)
         case Fault.NETWORK:
             return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't reach its model{said}", counts=False)
         case Fault.BUDGET:

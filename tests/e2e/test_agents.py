@@ -19,6 +19,7 @@ SCRIPTS: dict[str, Script] = {
     "commit": (Turn(text="I look around.", shell=WORK), Turn(text="All is done.")),
     "edit": (Turn(text="I write it.\n\nwork.txt\n```\ndone\n```\n"),),  # aider's tools are words
     "slow": (Turn(shell="touch begun; sleep 600"), Turn(text="Never said.")),
+    "no-model": (Turn(fault=Fault(status=404, type="not_found_error", message="The model x does not exist")),),
     "dead-key": (Turn(fault=Fault(status=401, type="authentication_error", message="invalid x-api-key")),),
 }
 
@@ -68,6 +69,14 @@ def test_a_dead_key_uses_up_no_attempt(place: AgentPlace) -> None:
 
     assert place.task()["waiting"]["reason"] == "AgentUnavailable"
     assert len(place.json("get", "runs")) == 1
+
+
+@pytest.mark.parametrize("kind", ["codex", "gemini", "opencode", "aider"])
+def test_a_model_that_does_not_exist_uses_up_no_attempt(place: AgentPlace) -> None:
+    place.reconcile("apply", "-f", str(place.wants("no-model", agent={"backoff": {"initial": "1s", "max": "1h"}})))
+
+    assert place.ended()["fault"] == "model"
+    assert place.task()["waiting"]["reason"] == "AgentUnavailable"
 
 
 @pytest.mark.parametrize("kind", ["codex", "gemini", "opencode"])

@@ -24,6 +24,7 @@ SCRIPTS: dict[str, Script] = {
     "slow": (Turn(shell="touch begun; sleep 600"), Turn(text="Never said.")),
     "refused": (Turn(shell="git commit -q --allow-empty -m x"), Turn(text="I was not allowed to.")),
     "dead-key": (Turn(fault=Fault(status=401, type="authentication_error", message="invalid x-api-key")),),
+    "no-model": (Turn(fault=Fault(status=404, type="not_found_error", message="model: claude-x")),),
     "rate": (Turn(fault=Fault(status=429, type="rate_limit_error", message="too many requests")),),
     "limit": (
         Turn(
@@ -87,6 +88,17 @@ def test_a_dead_key_uses_up_no_attempt_and_holds_the_epic(place: AgentPlace) -> 
     place.reconcile("retry", place.id)  # as the message says
     place.reconcile("apply", "-f", str(place.wants("dead-key", agent={"backoff": {"initial": "1s", "max": "1h"}})))
     assert len(place.json("get", "runs")) == 2
+
+
+def test_a_model_that_does_not_exist_uses_up_no_attempt_and_says_what_to_write(place: AgentPlace) -> None:
+    agent = {"backoff": {"initial": "1s", "max": "1h"}}
+    for _ in range(2):
+        place.reconcile("apply", "-f", str(place.wants("no-model", agent=agent)))
+        assert place.ended()["fault"] == "model"
+
+    degraded = {each["type"]: each for each in place.json("status")["epics"][0]["conditions"]}["Degraded"]
+    assert degraded["reason"] == "AgentUnavailable" and "write another 'model'" in degraded["message"]
+    assert len(place.json("get", "runs")) == 1
 
 
 def test_a_usage_limit_is_waited_for_until_it_is_lifted(place: AgentPlace) -> None:
