@@ -16,7 +16,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import DeleteBranch, Waiting
+from reconciler.planning.actions import DeleteBranch, Waiting, holds
 from reconciler.render.entry import waiting
 from reconciler.wiring import Site
 
@@ -48,7 +48,7 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
     site = here()
     tick = Wheel(site=site, out=out).loop().look()
     named = task_id(task) if task else None
-    found = _removals(site, tick.observed, named, everything)
+    found = _removals(site, tick.observed, named, everything, dry_run)
     if named and not found:
         raise UsageError(f"{named} has no worktree")
     done = [_removed(site, removal, dry_run) for removal in found]
@@ -78,7 +78,7 @@ def restore_command(task: str, out: Output) -> int:
     return 0
 
 
-def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool) -> list[Removal]:
+def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool, dry_run: bool) -> list[Removal]:
     tasks, runs, occupants = observed.tasks, observed.runs, observed.occupants
     if isinstance(tasks, Unknown) or isinstance(runs, Unknown) or isinstance(occupants, Unknown):
         raise PermanentError("tasks, runs or processes can't be seen now: nothing is removed on half a picture")
@@ -95,6 +95,8 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
             elif occupant := site.runner.occupants([tree.path]).get(tree.path):
                 what = f"process {occupant.pid} ({occupant.command}) has its working directory there"
                 kept = Waiting(Reason.WORKTREE_IN_USE, what)
+            elif tree.nested and dry_run:  # what was found when it was last to be removed; else it is looked for again
+                kept = Waiting(Reason.NESTED_REPOSITORY, holds.nested(tree))
             found.append(Removal(task=task, path=tree.path, root=root, kept=kept))
     return found
 
@@ -110,7 +112,7 @@ def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, Any]:
         with site.runner.idle(removal.task):
             site.workspaces.remove(removal.task, removal.root)
     except ReconcileError as error:
-        return _kept(removal, Waiting(_reason(error), str(error)))
+        return _kept(removal, Waiting(_reason(error), f"{error}; {error.hint}" if error.hint else str(error)))
     return act("RemoveWorktree", removal.task, f"removed {removal.path}{lost}")
 
 

@@ -203,6 +203,9 @@ def _epic_plan(
     held = _held(crew, observed)
     said = [(job, words[spec.name, job.task.id][1]) for job in mine]
     waiting = {job.task.id: word for job, word in said if isinstance(word, Waiting)}
+    # All that was wanted of it is done: what is left in its folder is a person's, and keeps nobody waiting.
+    kept = {job.task.id for job, word in said if job.done and _is_nested(word)}
+    left = {task: waiting.pop(task) for task in kept}
     if held:
         waiting = {task.id: held for task in crew.members if not task.closed}
     waiting |= _without_a_task(spec, observed)
@@ -237,10 +240,14 @@ def _epic_plan(
         complete=_complete(crew),
         crew=crew,
         jobs=mine,
-        remarks={} if held else _remarks(crew, waiting.keys() | {action.task for action in actions}, observed),
+        remarks={} if held else left | _remarks(crew, waiting.keys() | {action.task for action in actions}, observed),
         alive=_alive(spec, observed),
         failing=_failing(spec, actions, observed),
     )
+
+
+def _is_nested(word: Word) -> bool:
+    return isinstance(word, Waiting) and word.reason is Reason.NESTED_REPOSITORY
 
 
 def _failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[TaskId, Failure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from reconciler.model.desired import MergeMethod
 from reconciler.model.names import split_key
 from reconciler.model.observed import Task
 from reconciler.model.reasons import Reason
@@ -27,6 +28,10 @@ _ADVICE = {
         "(or rebase onto it), keep what both sides meant, and commit."
     ),
 }
+_REBASE = (
+    "Your branch conflicts with {base}, which has moved on since you began. It lands commit by commit, and a merge commit "
+    "can't: rebase your branch onto {base} ('git rebase {base}'), and keep what both sides meant in each commit."
+)
 _PLACEHOLDER = re.compile(
     r"\{(task|epic|branch|base|worktree|attempt|title|description|acceptance|feedback)\}|\$TASK_ID\b"
 )
@@ -44,9 +49,11 @@ def render(template: str, task: Task, values: Mapping[str, str], feedback: str) 
     return _PLACEHOLDER.sub(lambda found: known.get(found[1] or "task", found[0]), template)
 
 
-def feedback(reason: Reason, message: str, log: str, base: str) -> str:
-    """Why the last attempt did not do, with the end of what was printed."""
-    parts = [clean(message), _ADVICE.get(reason, "").replace("{base}", base)]
+def feedback(reason: Reason, message: str, log: str, base: str, method: MergeMethod = MergeMethod.SQUASH) -> str:
+    """Why the last attempt did not do, with the end of what was printed. `method`: how its branch is to land."""
+    by_rebase = reason is Reason.CONFLICT and method is MergeMethod.REBASE
+    advice = _REBASE if by_rebase else _ADVICE.get(reason, "")
+    parts = [clean(message), advice.replace("{base}", base)]
     if log.strip():
         parts.append(f"The end of its output:\n\n{clean(log).strip()}")
     return "\n\n".join(part for part in parts if part)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -261,7 +262,7 @@ class GitWorkspaces:
         if nested is not None:
             raise PermanentError(
                 f"{Reason.NESTED_REPOSITORY}: {found.place} holds a repository of its own: {nested}",
-                hint="move it out of the worktree, or remove the worktree yourself",
+                hint=f"look into it, then: git worktree remove --force {shlex.quote(str(found.place))}",
             )
         if found.present:
             self._take_away(task, found, saved, lock)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import datetime, timedelta
 
 from reconciler.model.names import usable
-from reconciler.model.observed import Occupant, Run, RunState, Unknown, WorktreeFault
+from reconciler.model.observed import Occupant, Run, RunState, Unknown, Worktree, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Waiting
 from reconciler.planning.budget import task_used_up
@@ -176,6 +177,14 @@ def in_use(job: Job) -> Waiting | None:
         return None
     return Waiting(
         Reason.WORKTREE_IN_USE, f"process {job.occupant.pid} ({job.occupant.command}) has its working directory there"
+    )
+
+
+def nested(tree: Worktree) -> str:
+    """Why a worktree is never removed by us that holds another repository, and what a person does about it."""
+    return (
+        f"{tree.path} holds a repository of its own in {tree.nested}, and what is only there would go with it: look, then "
+        f"'git worktree remove --force {shlex.quote(tree.path)}'"
     )
 
 

@@ -30,7 +30,7 @@ class RemoveWorktree(Action):
         if waiting := holds.in_use(job):
             return waiting
         if tree.nested:
-            return Waiting(Reason.NESTED_REPOSITORY, f"{tree.path} holds a repository of its own in {tree.nested}")
+            return Waiting(Reason.NESTED_REPOSITORY, holds.nested(tree))
         return cls.of(job, "TaskClosed", "its task is closed")
 
     @classmethod

@@ -122,7 +122,8 @@ class StartAgent(Action):
             "prompt_file": ports.runner.prompt_path(self.run),
         }
         told = self.reason != Reason.READY
-        feedback = prompts.feedback(Reason(self.reason), self.message, log, self.spec.base) if told else ""
+        lands = (self.spec.base, self.spec.merge.method)
+        feedback = prompts.feedback(Reason(self.reason), self.message, log, *lands) if told else ""
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)
         started = ports.agents[spec.kind].invocation(spec, given)
