@@ -88,6 +88,8 @@ class StopWhy(StrEnum):
     PERSON = "person"  # `reconcile stop`, taken over, reassigned
     CLOSED = "closed"  # its task was closed
     DONE = "done"  # it said so, by its hint or by its final result, and stayed: counts as ended well
+    STUCK = "stuck"  # its supervisor did not see that itself: it was stopped, or suspended
+    TIMED_OUT = "timed-out"  # the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,7 @@ class Run:
     agent: str = ""  # the kind of agent; empty for a check
     report: Report | None = None  # what its agent said of it, once it is over
     done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
+    halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
 
     @property
     def alive(self) -> bool:

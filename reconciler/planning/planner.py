@@ -44,6 +44,7 @@ from reconciler.planning.actions import (
     holds,
     next_step,
 )
+from reconciler.planning.actions.stop_agent import SWEPT
 from reconciler.planning.agent_gate import spawn_hold, spend_of
 from reconciler.planning.base_checks import broken
 from reconciler.planning.budget import Spend
@@ -488,15 +489,22 @@ def _checks(
     wanted = {job.subject for job in offered} | {run.id.subject for job in offered for run in _on_the_base(job)}
     for subject, runs in sorted(observed.checks.items()):
         last = runs[-1]
-        if last.manifest == name and last.alive and subject not in wanted and last.exit is None:
-            yield StopAgent(
-                manifest=name,
-                task=last.task,
-                reason="Stale",
-                message=f"stop {last.id}: its tree is no longer what would land",
-                run=last.id,
-                why=StopWhy.PERSON,
-            )
+        if last.manifest != name or not last.alive or last.exit is not None:
+            continue
+        if subject not in wanted:
+            said, why = "its tree is no longer what would land", StopWhy.PERSON
+        elif _overdue(last, crew.spec, observed.at):
+            said, why = "its time is over and its supervisor does not end it", StopWhy.TIMED_OUT
+        else:
+            continue
+        yield StopAgent(
+            manifest=name,
+            task=last.task,
+            reason="Stale" if why is StopWhy.PERSON else "TimedOut",
+            message=f"stop {last.id}: {said}",
+            run=last.id,
+            why=why,
+        )
     for subject, path in sorted(observed.check_worktrees.items()):
         runs = observed.checks.get(subject, ())
         # A check that starts again makes its worktree anew: taken away from under it, it would turn red.
@@ -511,6 +519,12 @@ def _checks(
             root=crew.spec.worktrees.root,
             check=subject,
         )
+
+
+def _overdue(check: Run, spec: EpicSpec, now: datetime) -> bool:
+    """True for a check past its time whose supervisor was stopped: a working one keeps the time itself."""
+    begun = check.started_at
+    return check.halted and begun is not None and now - begun > timedelta(seconds=spec.merge.timeout_s) + SWEPT
 
 
 def _on_the_base(job: Job) -> tuple[Run, ...]:

@@ -30,6 +30,10 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
     record, report = run.exit, run.report
     if record and record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
         return Ending(Reason.STOPPED, "its agent was stopped", counts=False, waits=False)
+    if record and record.stop is StopWhy.STUCK:
+        return Ending(Reason.STUCK, "its agent made no progress and was stopped")
+    if record and record.stop is StopWhy.TIMED_OUT:
+        return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
     if record and record.cause is Cause.SETUP:
         return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({status(run)})")
     if report and not (record and record.stop) and (told := _in_its_words(report, run)):

@@ -72,7 +72,9 @@ class Census:
         judged = self._judge(record, locks, look)
         report = self._reports.of(record) if record.told.agent and (record.exit or judged.over) else None
         done_at = self._reports.end_said(record) if judged.state is RunState.RUNNING else None
-        seen = as_run(record, judged, locks, report, done_at)
+        watched = locks.shim and judged.state in (RunState.STARTING, RunState.RUNNING)
+        halted = watched and record.pid is not None and supervisor.halted(record.pid)
+        seen = as_run(record, judged, locks, report, done_at, halted=halted)
         if judged.over:
             self._over[run] = seen
         return seen

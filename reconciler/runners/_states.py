@@ -53,10 +53,16 @@ def judge(record: Record, seen: Witnesses) -> Judged:
 
 
 def as_run(
-    record: Record, judged: Judged, held: Held, report: Report | None = None, done_at: datetime | None = None
+    record: Record,
+    judged: Judged,
+    held: Held,
+    report: Report | None = None,
+    done_at: datetime | None = None,
+    *,
+    halted: bool = False,
 ) -> Run:
     """A run as others see it. `report`: what its agent said of it, once it has ended; `done_at`: since when it says, while
-    it still runs, that it has."""
+    it still runs, that it has; `halted`: its supervisor is stopped."""
     return Run(
         id=record.id,
         task=record.told.task,
@@ -74,6 +80,7 @@ def as_run(
         agent=record.told.agent,
         report=report,
         done_at=done_at,
+        halted=halted,
     )
 
 

@@ -537,6 +537,12 @@ def start_ticks(pid: int) -> int:
     return int(stat[19]) if stat else 0
 
 
+def halted(pid: int) -> bool:
+    """True where a process is stopped, and goes on only when somebody has it continue."""
+    stat = _stat(pid)
+    return bool(stat) and stat[0] in (b"T", b"t")
+
+
 def boot_id() -> str:
     """What tells this boot of the machine from every other; empty where the kernel does not say."""
     return _first_line("/proc/sys/kernel/random/boot_id")

@@ -269,3 +269,17 @@ def test_the_demo_ends_green_and_says_what_it_mended(place: Place) -> None:
     assert "command: its agent was killed" in said
     assert "conflicted with what had landed before" in said
     assert "Write the release notes" in said
+
+
+@pytest.mark.parametrize(("limit", "reason"), [("timeout", "TimedOut"), ("stuckAfter", "Stuck")])
+def test_an_agent_that_stops_its_supervisor_is_ended_at_its_time_all_the_same(
+    place: Place, limit: str, reason: str
+) -> None:
+    agent = {"argv": ["sh", "-c", "kill -STOP $PPID; exec sleep 613"], "maxAttempts": 1, limit: "3s"}
+    manifest = str(place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent))
+
+    place.reconcile("watch", "-f", manifest, "--interval", "1s", "--until-done", code=3)
+
+    assert place.json("status")["epics"][0]["tasks"][0]["waiting"]["reason"] == reason
+    place.reconcile("watch", "--until-done", code=3)
+    assert not [each for each in place.leftovers() if "environ" in each]

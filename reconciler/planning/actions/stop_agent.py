@@ -33,6 +33,9 @@ class StopAgent(Action):
             return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "said that it is done 60 s ago and still runs")
         if run.done_at and job.now - run.done_at >= holds.GRACE:
             return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "it printed its final result and still runs")
+        if why := _overdue(run, job):
+            said = "its time is over and its supervisor does not end it"
+            return cls._of(job, run.id, why, "TimedOut" if why is StopWhy.TIMED_OUT else "Stuck", said)
         if task.closed and not job.hint:
             return cls._of(job, run.id, StopWhy.CLOSED, "TaskClosed", "its task was closed")
         if STOPPED in task.labels:
@@ -62,6 +65,20 @@ class StopAgent(Action):
     def perform(self, ports: Ports) -> Iterator[Change]:
         ports.runner.stop(self.run, self.why)
         yield from ()
+
+
+def _overdue(run: Run, job: Job) -> StopWhy | None:
+    """Which limit of a run has passed that its supervisor does not keep; None while none has.
+
+    Where a supervisor works it knows better: a newer file is progress too, and only it looks for those.
+    """
+    agent = job.spec.agent
+    if run.state is RunState.ENDING or run.started_at is None or not run.halted:
+        return None
+    if job.now - run.started_at > timedelta(seconds=agent.timeout_s) + SWEPT:
+        return StopWhy.TIMED_OUT
+    quiet = job.now - (run.last_progress_at or run.started_at)
+    return StopWhy.STUCK if agent.stuck_after_s and quiet > timedelta(seconds=agent.stuck_after_s) + SWEPT else None
 
 
 def _left_alone(run: Run, now: datetime) -> bool:
