@@ -236,7 +236,7 @@ def _push(site: Site, base: str) -> Iterator[Finding]:
 
 def _rehearsed(site: Site, remote: Remote, base: str, head: str) -> _Rehearsal:
     how = ("--dry-run", "--porcelain", "--no-verify", "--recurse-submodules=no")
-    what = ("--", remote.url, f"{head}:refs/heads/{base}")
+    what = ("--", remote.address, f"{head}:refs/heads/{base}")
     try:
         said = site.git.objects("push", *how, *what, ok=(0, 1, 128), timeout_s=PUSH_S)
     except ReconcileError as error:

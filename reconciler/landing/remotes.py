@@ -30,6 +30,12 @@ class Remote:
     name: str
     url: str
 
+    @property
+    def address(self) -> str:
+        """What git is given: a path, or the name under which the control git dir knows the address. That may hold a
+        password, and everybody on the machine can read the words of a command."""
+        return self.name if _ELSEWHERE.match(self.url) else self.url
+
 
 class Remotes:
     """Where base branches stand on their remotes. What was heard is good for a while, unless asked for anew."""
@@ -114,7 +120,7 @@ class Remotes:
                 "--recurse-submodules=no",
                 lease,
                 "--",
-                remote.url,
+                remote.address,
                 f"{new}:{ref}",
                 lock=lock,
             )
@@ -145,7 +151,7 @@ class Remotes:
         how = ("--quiet", "--no-verify", "--recurse-submodules=no", lease)
         self._upload(remote, old, new, lock)
         try:
-            self._ask("push", *how, "--", remote.url, f"{new}:{HEADS}{branch}", lock=lock)
+            self._ask("push", *how, "--", remote.address, f"{new}:{HEADS}{branch}", lock=lock)
         except ReconcileError:
             now = self._listed(remote, branch)
             if now == new:
@@ -159,14 +165,16 @@ class Remotes:
         if not large_files.used(self._git.repository.common):
             return
         since = old or "0" * len(new)
-        self._ask("lfs", "pre-push", remote.url, remote.url, stdin=f"HEAD {new} HEAD {since}\n".encode(), lock=lock)
+        self._ask(
+            "lfs", "pre-push", remote.address, remote.address, stdin=f"HEAD {new} HEAD {since}\n".encode(), lock=lock
+        )
 
     def delete_branch(self, base: str, branch: str, old: Sha, lock: int) -> None:
         """Delete a branch on the remote of `base` where it is at `old`; gone already is gone. Raises ChangedError."""
         remote = self.of(base)
         how = ("--quiet", "--no-verify", f"--force-with-lease={HEADS}{branch}:{old}")
         try:
-            self._ask("push", *how, "--", remote.url, f":{HEADS}{branch}", lock=lock)
+            self._ask("push", *how, "--", remote.address, f":{HEADS}{branch}", lock=lock)
         except ReconcileError:
             now = self._listed(remote, branch)
             if now == old:
@@ -179,7 +187,7 @@ class Remotes:
         return self._listed(self.of(base), branch)
 
     def _listed(self, remote: Remote, branch: str) -> Sha | None:
-        listed = self._ask("ls-remote", "--", remote.url, HEADS + branch).text.split()
+        listed = self._ask("ls-remote", "--", remote.address, HEADS + branch).text.split()
         return Sha(listed[0]) if listed else None
 
     def _here(self, commit: Sha) -> bool:
@@ -202,7 +210,7 @@ class Remotes:
                 "--no-auto-maintenance",
                 "--no-recurse-submodules",
             )
-            self._ask("fetch", *quiet, "--", remote.url, f"+{HEADS}{base}:{theirs}")
+            self._ask("fetch", *quiet, "--", remote.address, f"+{HEADS}{base}:{theirs}")
             return Sha(self._git.objects("rev-parse", "--verify", theirs).text.strip())
         finally:
             for ref in (ours, theirs):

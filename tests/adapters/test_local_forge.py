@@ -634,3 +634,21 @@ def test_what_was_fetched_and_can_not_be_read_keeps_nobody_from_the_base(repo: G
     ref.write_text(content)
 
     assert LocalForge(repo.seam()).base("main").fetched is None
+
+
+def test_no_command_of_ours_holds_the_password_in_the_address_of_a_remote(
+    repo: GitRepo, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.git("remote", "add", "origin", "https://ann:SECRET@localhost:1/acme/app.git")
+    run, words = shell.run, list[str]()
+
+    def noted(argv: list[str], **options: object) -> shell.Finished:
+        words.extend(argv)
+        return run(argv, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shell, "run", noted)
+    with pytest.raises(TemporaryError) as refused:
+        forge.base("main", push=True)
+
+    assert "ls-remote" in words and not [word for word in words if "SECRET" in word]
+    assert "SECRET" not in str(refused.value)
