@@ -286,7 +286,9 @@ class _World:
 
     def _worktree(self, id: TaskId, said: dict[str, Any]) -> None:
         fault = said.pop("fault", None)
-        self.found["worktrees"][id] = worlds.a_worktree(id, fault=WorktreeFault(fault) if fault else None, **said)
+        self.found["worktrees"][id] = worlds.a_worktree(
+            id, fault=WorktreeFault(fault) if fault else None, **_timed(said)
+        )
 
     def _branch(self, id: TaskId, said: dict[str, Any]) -> None:
         self.found["branches"][id] = worlds.a_branch(id, **_commits(said))

@@ -8,8 +8,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 
@@ -345,6 +347,17 @@ def _judge_unlisted(common: Path, place: Path, leads_to: str | None) -> tuple[Wo
 def busy(entry: Entry) -> bool:
     """True amid a rebase, a merge or the like."""
     return bool(_busy(entry, "{}"))
+
+
+def begun(entries: Iterable[Entry]) -> tuple[str, datetime] | None:
+    """What was begun in a worktree and has not ended, and when; None where nothing is."""
+    for admin in (entry.admin for entry in entries if entry.admin):
+        for name, what in _BUSY.items():
+            # The folder of a rebase changes with every step; what it was begun on is written once.
+            for path in (admin / name / "head-name", admin / name):
+                with suppress(OSError):
+                    return what, datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+    return None
 
 
 def _busy(entry: Entry, phrase: str) -> str:

@@ -188,6 +188,8 @@ class Worktree:
     set_up: bool = True  # its set-up commands have all succeeded
     branch: str | None = None  # that it is on; None: it is detached
     went_on: bool = False  # it is off its task's branch, and holds all of that and more: plainly the task's work
+    amid: str = ""  # what was begun in it and has not ended: a rebase, a merge and the like
+    amid_at: datetime | None = None
 
     @property
     def off_its_branch(self) -> bool:

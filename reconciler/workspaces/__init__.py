@@ -17,7 +17,20 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.git.commands import Git
-from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, Found, Listing, busy, foreign, identity, look
+from reconciler.git.worktrees import (
+    BRANCHES,
+    MADE,
+    NESTED,
+    READY,
+    Entry,
+    Found,
+    Listing,
+    begun,
+    busy,
+    foreign,
+    identity,
+    look,
+)
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable
@@ -400,6 +413,7 @@ def _ours(entry: Entry, folder: Path) -> bool:
 def _seen(found: Found, went_on: bool) -> Worktree:
     ours = found.fault is not WorktreeFault.TAKEN
     branch = next((entry.branch for entry in found.entries), None)
+    amid, since = (begun(found.entries) if ours and found.detail else None) or ("", None)
     return Worktree(
         path=str(found.place),
         head=next(iter(found.heads), None) if ours else None,
@@ -409,6 +423,8 @@ def _seen(found: Found, went_on: bool) -> Worktree:
         set_up=any(entry.has(READY) for entry in found.entries),
         branch=branch.removeprefix(BRANCHES) if branch and ours else None,
         went_on=went_on,
+        amid=amid,
+        amid_at=since,
     )
 
 

@@ -903,6 +903,8 @@ def test_a_worktree_off_its_branch_is_put_back_after_its_work_was_saved(repo, sp
     branch = repo.refs("refs/heads/agent/x-1").get("refs/heads/agent/x-1", repo.head("main"))
 
     assert the(spaces, root).fault is WorktreeFault.WRONG_BRANCH
+    amid = {a_rebase: "a rebase", a_merge: "a merge"}.get(left, "")
+    assert the(spaces, root).amid == amid and bool(the(spaces, root).amid_at) is bool(amid)
     assert spaces.create(TASK, spec, repo.head("main")).head == branch
 
     assert_whole(repo, spaces, root)

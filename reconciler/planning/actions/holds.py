@@ -14,6 +14,7 @@ from reconciler.planning.budget import task_used_up
 from reconciler.planning.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
 
 SWEEP = timedelta(seconds=1)
+AFTER = timedelta(seconds=10)  # what it left behind may go on for, until it is swept up
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result
 _GOES_ON = "set to 'open' it goes on"
@@ -162,6 +163,8 @@ def not_now(job: Job) -> Waiting | None:
         return Waiting(Reason.PATH_TAKEN, said)
     if job.occupant:
         return in_use(job)
+    if waiting := amid(job):
+        return waiting
     if job.spawn_hold:
         return Waiting(*job.spawn_hold)
     if why := task_used_up(job.spec.budget, job.spend):
@@ -178,6 +181,22 @@ def in_use(job: Job) -> Waiting | None:
     return Waiting(
         Reason.WORKTREE_IN_USE, f"process {job.occupant.pid} ({job.occupant.command}) has its working directory there"
     )
+
+
+def amid(job: Job) -> Waiting | None:
+    """A rebase, merge or the like that no run of the task began is a person's, and never ended by us."""
+    tree = job.worktree
+    if not isinstance(tree, Worktree) or tree.amid_at is None or isinstance(job.runs, Unknown):
+        return None
+    if any(_lived(run, tree.amid_at, job.now) for run in job.runs):
+        return None
+    said = f"somebody began {tree.amid} in {tree.path}: it goes on once that is continued or aborted there"
+    return Waiting(Reason.WORKTREE_IN_USE, said)
+
+
+def _lived(run: Run, at: datetime, now: datetime) -> bool:
+    ended = run.exit.at if run.exit else now  # of one that left no record nobody knows until when it lived
+    return run.started_at is not None and run.started_at - SWEEP <= at <= ended + AFTER
 
 
 def nested(tree: Worktree) -> str:

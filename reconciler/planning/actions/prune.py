@@ -27,7 +27,7 @@ class RemoveWorktree(Action):
         tree = job.worktree
         if not isinstance(tree, Worktree) or not job.spec.prune.worktrees or tree.fault is WorktreeFault.TAKEN:
             return None
-        if waiting := holds.in_use(job):
+        if waiting := holds.in_use(job) or holds.amid(job):
             return waiting
         if tree.nested:
             return Waiting(Reason.NESTED_REPOSITORY, holds.nested(tree))
