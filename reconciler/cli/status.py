@@ -106,7 +106,7 @@ def describe_command(task: str, out: Output) -> int:
 @click.option("--raw", is_flag=True, help="As it was printed, also where it can be shown as what was said and done")
 @looking
 def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int:
-    """Show what the agent of a TASK printed, or a RUN by its id: 'describe' and 'get runs' list those of checks too."""
+    """Show what the agent of a TASK printed, or a RUN by its id: 'describe' lists those of checks too."""
     site = here()
     run = _by_id(site, task) or _run(site, task_id(task), attempt)
     path, shown = site.runner.log_path(run.id), None if raw else site.runner.shown(run.id)

@@ -122,7 +122,7 @@ def _failing(scene: Scene, site: Site) -> Iterator[Finding]:
     for subject, failure in failing.recalled(site.statuses(), left=not site.acting).items():
         of = failure.manifest if subject.startswith("manifest:") else subject
         said = failing.words(failing.shown(failure), scene.now)
-        hint = f"reconcile describe {of}" if of == subject else f"reconcile status {of}"
+        hint = f"once that is mended: reconcile retry {of}" if of == subject else f"reconcile status {of}"
         yield Finding(name="failing", state=State.PROBLEM, found=of, message=said, hint=hint)
 
 

@@ -22,7 +22,7 @@ from reconciler.wiring import IDENTITY, Remote, Site
 _FILTER = re.compile(r"filter\.(.+)\.(?:clean|smudge|process)")
 PUSH_S = 30.0
 FORGE_S = 30.0
-_SECRET = re.compile(r"[^\s/'@]+@")
+_SECRET = re.compile(r"(?<=://)[^\s/'@]+@|[^\s/'@:]+:[^\s/'@]+@")
 
 
 def probes(scene: Scene, site: Site) -> Iterator[Probe]:

@@ -20,7 +20,9 @@ NETWORK_S = 120.0
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^/]+:")
 _LFS = "GH008"  # a commit names files that GitHub was never given: no hook of git-lfs runs where we push
 _NO_LFS = "'lfs' is not a git command"
-_CREDENTIALS = re.compile(r"[^\s/'@]+@")
+_CREDENTIALS = re.compile(
+    r"(?<=://)[^\s/'@]+@|[^\s/'@:]+:[^\s/'@]+@"
+)  # elsewhere it is somebody whom a hook says to ask
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,8 @@ class Policy(_Fields):
     message: Annotated[SquashMessage, Field(strict=False)] = Field(
         default=SquashMessage.BOTH,
         description="What a squash says beside the task's title. task: its description. commits: what its agents wrote into "
-        "their commits. both: first this, then that. Other authors, Co-authored-by and Signed-off-by are always kept.",
+        "their commits, where what would command a forge (closing words, mentions, [skip ci]) is made harmless. both: first "
+        "this, then that. Other authors, Co-authored-by and Signed-off-by are always kept.",
         examples=["commits"],
     )
     checks: list[Command] = Field(

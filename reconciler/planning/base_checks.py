@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Run, Unknown
@@ -25,11 +27,16 @@ def broken(spec: EpicSpec, observed: Observed) -> str | None:
 def whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:
     """What a check that failed on the base itself means for a task that is to land there. `printed`: its last words."""
     again = f"'reconcile retry {task}'"
-    said = f": {printed}" if printed else ""
+    said = (f": {printed}" if printed else "") + (f" ('reconcile logs {run.id}' shows it all)" if run else "")
+    applied = (
+        f"mend mergePolicy.checks ('reconcile apply -f {shlex.quote(spec.source)}' then)"
+        if spec.source
+        else "mend them"
+    )
     if run and run.exit and run.exit.code in CANT_BE_ASKED:
         return (
             f"the checks can't be run on {spec.base} either ({run_results.status(run)}){said}; nothing lands until they "
-            f"can: mend them or what they need, then {again}"
+            f"can: {applied}, or what they need, then {again}"
         )
     return (
         f"{spec.base} itself fails the checks ({run_results.status(run)}){said}; only what passes them lands: mend "

@@ -51,7 +51,7 @@ def a_hook_that_refuses_pushes(place: Watched) -> Callable[[], object]:
     place.git("remote", "add", "origin", str(remote))
     place.git("push", "--quiet", "--set-upstream", "origin", "main")
     hook = remote / "hooks/pre-receive"
-    hook.write_text("#!/bin/sh\necho 'the release is frozen: ask Ann' >&2\nexit 1\n")
+    hook.write_text("#!/bin/sh\necho 'the release is frozen: ask ann@example.org' >&2\nexit 1\n")
     hook.chmod(0o755)
     place.spec["mergePolicy"] = {"push": True}
     return hook.unlink
@@ -68,7 +68,7 @@ def a_store_that_can_not_be_written(place: Watched) -> Callable[[], object]:
 WORLDS = {
     a_branch_in_the_way: ("StartAgent", "a branch called agent"),
     a_lock_left_behind: ("StartAgent", ".lock"),
-    a_hook_that_refuses_pushes: ("Land", "the release is frozen: ask Ann"),
+    a_hook_that_refuses_pushes: ("Land", "the release is frozen: ask ann@example.org"),
     a_store_that_can_not_be_written: ("StartAgent", ".beads"),
 }
 
