@@ -116,7 +116,7 @@ class Loop:
     troubled: Callable[[Exception], None] = _give_up
     workers: int = WORKERS
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
-    _recalled: Mapping[TaskId, Failure] = field(default_factory=dict)  # what whoever acted here before has met
+    _recalled: dict[TaskId, Failure] = field(default_factory=dict)  # what whoever acted here before has met
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
@@ -164,7 +164,7 @@ class Loop:
     def tick(self) -> Tick:
         """Observe, plan, execute."""
         if not self._ticked:
-            self._ticked, self._recalled = True, self.met().failures
+            self._ticked, self._recalled = True, dict(self.met().failures)
         looked = self._look(self.load(), self._failures)
         self._forget(looked)
         outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
@@ -246,6 +246,7 @@ class Loop:
         for outcome in outcomes:
             subject = outcome.action.subject_id
             error, name = outcome.error, type(outcome.action).__name__
+            recalled = self._recalled.pop(subject, None)  # good for the first thing that is done for it
             if error is None:
                 self._calm = 0
                 # Only what went wrong is mended by going well: a label that is set says nothing about an agent.
@@ -256,7 +257,7 @@ class Loop:
                     self._failures.pop(subject, None)
                     self._delays.pop(subject, None)
             elif not isinstance(error, ChangedError) or self._lost_again(subject, name):
-                self._failures[subject] = self._failure(subject, outcome.action, error)
+                self._failures[subject] = self._failure(subject, outcome.action, error, recalled)
 
     def _forget(self, looked: Tick) -> None:
         """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
@@ -270,13 +271,15 @@ class Loop:
         self._lost[subject, name] = self._lost.get((subject, name), 0) + 1
         return self._lost[subject, name] >= RACES_MOST
 
-    def _failure(self, subject: TaskId, action: Action, error: ReconcileError) -> Failure:
+    def _failure(
+        self, subject: TaskId, action: Action, error: ReconcileError, recalled: Failure | None = None
+    ) -> Failure:
         permanent = isinstance(error, PermanentError)
         first = max(error.delay, LEAST_S) if isinstance(error, TemporaryError) else PERMANENT_S
         delay = min(max(first, 2 * self._delays.get(subject, 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S)
         self._delays[subject] = delay
         name, at = type(action).__name__, self.clock()
-        before = self._failures.get(subject) or self._recalled.get(subject)
+        before = self._failures.get(subject) or recalled
         again = before if before and before.action == name else None
         return Failure(
             action=name,
