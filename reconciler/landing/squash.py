@@ -26,7 +26,7 @@ def words(order: LandOrder, commits: Sequence[Commit], author: str) -> tuple[str
     said = [_of(commit) for commit in commits]
     title, parts = order.title, list[str]()
     if order.says is not SquashMessage.COMMITS:
-        parts.append(message.without_ours(order.body).strip())
+        parts.append(_without_names(message.without_ours(order.body)))
     if order.says is SquashMessage.COMMITS and len(said) == 1:
         title = said[0][0] or order.title
         parts.append(said[0][1])
@@ -35,14 +35,17 @@ def words(order: LandOrder, commits: Sequence[Commit], author: str) -> tuple[str
     text = "\n\n".join(part for part in parts if part)
     if len(text) > WORDS_MOST:
         text = f"{text[:WORDS_MOST]}…"
-    return title, "\n\n".join(filter(None, (text, "\n".join(_trailers(commits, author)))))
+    return title, "\n\n".join(filter(None, (text, "\n".join(_trailers(order, commits, author)))))
 
 
 def _of(commit: Commit) -> tuple[str, str]:
     """Subject and text of a commit, harmless, without the trailers that are kept anyway."""
     lines = message.inert(message.without_ours(commit.text)).strip().split("\n")
-    text = "\n".join(line for line in lines[1:] if not _KEPT.fullmatch(line.strip()))
-    return lines[0].strip(), text.strip()
+    return lines[0].strip(), _without_names("\n".join(lines[1:]))
+
+
+def _without_names(text: str) -> str:
+    return "\n".join(line for line in text.split("\n") if not _KEPT.fullmatch(line.strip())).strip()
 
 
 def _listed(title: str, said: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -55,10 +58,11 @@ def _listed(title: str, said: Sequence[tuple[str, str]]) -> Iterator[str]:
             yield text
 
 
-def _trailers(commits: Sequence[Commit], author: str) -> list[str]:
-    """Everybody but the author who wrote one, or is named in one, each once; then who signed them off."""
+def _trailers(order: LandOrder, commits: Sequence[Commit], author: str) -> list[str]:
+    """Everybody but the author who wrote one, or is named in one or in the task, each once; then who signed them off."""
     authors = (("co-authored-by", each.name, each.email) for each in (signature.parse(c.author) for c in commits))
-    lines = (line for commit in commits for line in message.without_ours(commit.text).split("\n"))
+    texts = (*(commit.text for commit in commits), order.body)
+    lines = (line for text in texts for line in message.without_ours(text).split("\n"))
     named = ((kept[1].lower(), kept[2], kept[3]) for line in lines if (kept := _KEPT.fullmatch(line.strip())))
     found: dict[tuple[str, str], str] = {}
     for kind, name, email in (*authors, *named):

@@ -366,9 +366,8 @@ def test_lines_that_look_like_comments_and_trailers_of_others_are_kept(repo: Git
         an_order(candidate, body="# A heading\n\nText.\n\nCo-authored-by: A <a@example.org>")
     )
 
-    assert "# A heading\n\nText.\n\nCo-authored-by: A <a@example.org>\nReconcile-Task" in repo.git(
-        "log", "-1", "--format=%B", commit
-    )
+    said = repo.git("log", "-1", "--format=%B", commit)
+    assert "# A heading\n\nText.\n\nwork on agent/x-1\n\nCo-authored-by: A <a@example.org>\nReconcile-Task" in said
 
 
 def test_rebase_puts_every_commit_on_the_base_by_itself(repo: GitRepo, forge: LocalForge) -> None:

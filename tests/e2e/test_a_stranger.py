@@ -271,7 +271,9 @@ def test_the_demo_ends_green_and_says_what_it_mended(place: Place) -> None:
     assert "Write the release notes" in said
 
 
-@pytest.mark.parametrize(("limit", "reason"), [("timeout", "TimedOut"), ("stuckAfter", "Stuck")])
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("stuckAfter", "Stuck"), pytest.param("timeout", "TimedOut", marks=pytest.mark.slow)]
+)
 def test_an_agent_that_stops_its_supervisor_is_ended_at_its_time_all_the_same(
     place: Place, limit: str, reason: str
 ) -> None:

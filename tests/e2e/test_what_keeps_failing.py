@@ -90,7 +90,12 @@ def test_a_watched_file_that_can_not_be_read_any_more_is_said_in_every_other_ter
     watch.communicate()
 
 
-@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.__name__)
+# A refused push is tried again half a minute later.
+@pytest.mark.parametrize(
+    "world",
+    [pytest.param(w, marks=[pytest.mark.slow] * (w is a_hook_that_refuses_pushes)) for w in WORLDS],
+    ids=lambda world: world.__name__,
+)
 def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
     tmp_path: Path, world: Callable[[Watched], Callable[[], object]]
 ) -> None:
