@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 from click.shell_completion import CompletionItem
@@ -87,9 +90,17 @@ def program() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     gc.set_threshold(COLLECT_AFTER)
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _end)
     with streams.standard():
         sys.exit(called(sys.argv[1:] if argv is None else argv))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End this process as soon as it can be: what is raised while logging holds its lock around a fork is dropped."""
+    if frame is not None and frame.f_globals.get("__name__") == "logging":
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+        return
+    sys.exit(128 + number)
 
 
 def called(argv: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -41,13 +42,20 @@ def demo_command(keep: bool) -> int:
 @contextmanager
 def _folder(keep: bool) -> Iterator[Path]:
     """A folder for as long as the demo lasts, however that ends: only where it went wrong there is something to look at."""
+    # Whoever ends us between the making and the first line that minds it would leave it there.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     folder = Path(tempfile.mkdtemp(prefix="reconcile-demo-"))
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield folder
     except ReconcileError:
         raise
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(40):  # a git that was just at work there may still be writing
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(0.05)
         raise
     if not keep:
         shutil.rmtree(folder)
