@@ -121,7 +121,7 @@ BREAKS = (
     ),
     Break(
         "red checks count as green",
-        "reconciler/planning/job.py",
+        "reconciler/planning/check_state.py",
         "CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED",
         "CheckState.PASSED",
         "tests/invariants tests/test_plans.py",
@@ -513,7 +513,7 @@ BREAKS = (
     ),
     Break(
         "what is labelled merged has landed",
-        "reconciler/planning/planner.py",
+        "reconciler/planning/remarks.py",
         "    if MERGED in task.labels and task.id in observed.runs and not landing and not elsewhere:\n",
         "    if False:\n",
         "tests/test_plans.py",

@@ -16,7 +16,8 @@ from reconciler.model.desired import AgentSpec, Review
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
-from reconciler.planning.job import CheckState, Job, glob_pattern
+from reconciler.planning.check_state import CheckState
+from reconciler.planning.job import Job, glob_pattern
 from reconciler.planning.run_results import Ending
 
 

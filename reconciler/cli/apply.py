@@ -28,8 +28,8 @@ from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 PATIENCE_S = 10.0
-_LISTENERS = "'reconcile doctor' says how many listeners there are; an editor or another watch may use them up"
 LOOK_S = 0.5
+_LISTENERS = "'reconcile doctor' says how many listeners there are; an editor or another watch may use them up"
 FILE = click.option(
     "-f", "--file", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifest; several, or a folder"
 )

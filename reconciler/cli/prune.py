@@ -95,7 +95,7 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
             elif occupant := site.runner.occupants([tree.path]).get(tree.path):
                 what = f"process {occupant.pid} ({occupant.command}) has its working directory there"
                 kept = Waiting(Reason.WORKTREE_IN_USE, what)
-            elif tree.nested and dry_run:  # what was found when it was last to be removed; else it is looked for again
+            elif tree.nested and dry_run:  # what the removal itself looks for anew
                 kept = Waiting(Reason.NESTED_REPOSITORY, holds.nested(tree))
             found.append(Removal(task=task, path=tree.path, root=root, kept=kept))
     return found
@@ -112,7 +112,7 @@ def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, Any]:
         with site.runner.idle(removal.task):
             site.workspaces.remove(removal.task, removal.root)
     except ReconcileError as error:
-        return _kept(removal, Waiting(_reason(error), f"{error}; {error.hint}" if error.hint else str(error)))
+        return _kept(removal, Waiting(_reason(error), error.advised))
     return act("RemoveWorktree", removal.task, f"removed {removal.path}{lost}")
 
 

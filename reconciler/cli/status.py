@@ -154,7 +154,7 @@ def _by_id(site: Site, text: str) -> Run | None:
         return None
     run = site.runner.runs().get(id)
     if run is None:
-        raise UsageError(f"there is no run {text}", hint="'reconcile get runs' lists them")
+        raise UsageError(f"there is no run {text}", hint="'reconcile describe TASK' lists its runs")
     return run
 
 

@@ -98,7 +98,7 @@ def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
     statuses = site.statuses()
     for spec in scene.epics:
         base = ask(partial(site.forge.base, spec.base, look=False))  # one that is gone is said by itself
-        why = unaskable(site.ports, spec, base) or _red_base(statuses[spec.name])
+        why = unaskable(site.ports, spec, base) or _red_base(statuses.get(spec.name, {}))
         found = f"{spec.name}: {', '.join(spec.merge.checks)}"
         if why:
             said, _, hint = why.partition("; ")

@@ -283,7 +283,7 @@ class Loop:
         again = before if before and before.action == name else None
         return Failure(
             action=name,
-            message=f"{error}; {error.hint}" if error.hint else str(error),
+            message=error.advised,
             since=again.since if again else at,
             at=at,
             until=at + timedelta(seconds=delay),

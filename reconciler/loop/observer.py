@@ -75,7 +75,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
     landings = ask(partial(look.landings, since))  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
     checks = _by_subject(runs)
-    base_trees = _base_trees(ports, look.bases, candidates, checks)
+    base_trees = _base_trees(ports, desired, look.bases, candidates, checks)
     return Observed(
         at=circumstances.at,
         host=circumstances.host,
@@ -140,7 +140,7 @@ def ask(read: Callable[[], T]) -> T | Unknown:
         return read()
     except ReconcileError as error:
         again_s = max(error.delay, 1.0) if isinstance(error, SilentError) else None
-        return Unknown(f"{error}; {error.hint}" if error.hint else str(error), again_s)
+        return Unknown(error.advised, again_s)
     except OSError as error:
         return Unknown(str(error))
 
@@ -180,15 +180,24 @@ def _by_subject(runs: Mapping[RunId, Run] | Unknown) -> Mapping[str, tuple[Run, 
 Checks = Mapping[str, tuple[Run, ...]] | Unknown
 
 
-def _base_trees(ports: Ports, bases: Bases, candidates: Candidates, checks: Checks) -> Mapping[str, Sha | Unknown]:
+def _base_trees(
+    ports: Ports, desired: Desired, bases: Bases, candidates: Candidates, checks: Checks
+) -> Mapping[str, Sha | Unknown]:
     """The trees of those bases on which a check of what would land has turned red: is it red without that, too?"""
     if isinstance(checks, Unknown):
         return {}
-    red = {run.tree for runs in checks.values() for run in runs[-1:] if run.exit and not run.exit.well}
-    asked = {each.base for each in candidates.values() if isinstance(each, Candidate) and each.tree in red}
+    commands = {spec.merge.checks for spec in desired.epics}
+    merged = (each for each in candidates.values() if isinstance(each, Candidate))
+    asked = {each.base for each in merged if any(_red(checks, each.tree, one) for one in commands)}
     heads = {name: base.head for name, base in bases.items() if isinstance(base, Base) and base.head in asked}
     seen = {name: ask(partial(ports.forge.candidate, head, head)) for name, head in heads.items()}
     return {name: each.tree if isinstance(each, Candidate) else _unseen(each) for name, each in seen.items()}
+
+
+def _red(checks: Mapping[str, tuple[Run, ...]], tree: Sha, commands: tuple[str, ...]) -> Run | None:
+    """The last run of these commands on a tree, where it ended badly."""
+    last = next(reversed(checks.get(check_subject(tree, commands), ())), None)
+    return last if last and last.exit and not last.exit.well else None
 
 
 def _unseen(answer: Conflict | Unknown) -> Unknown:
@@ -201,9 +210,8 @@ def _printed(
     """The last words of the checks that are red on a base as it is."""
     if isinstance(checks, Unknown):
         return {}
-    trees = [(spec, tree) for spec in desired.epics if isinstance(tree := base_trees.get(spec.base), str)]
-    last = [runs[-1] for spec, tree in trees if (runs := checks.get(check_subject(tree, spec.merge.checks)))]
-    red = [run.id for run in last if run.exit and not run.exit.well]
+    trees = ((spec, tree) for spec in desired.epics if isinstance(tree := base_trees.get(spec.base), str))
+    red = {run.id for spec, tree in trees if (run := _red(checks, tree, spec.merge.checks))}
     said = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MOST)), "") for run in red}
     return {run: " ".join(text.split()) for run, text in said.items()}
 

@@ -87,6 +87,9 @@ class AgentKind(StrEnum):
         return self not in (AgentKind.COMMAND, AgentKind.AIDER)
 
 
+TELLING = frozenset(kind for kind in AgentKind if kind.tells_end)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InlineTask:
     """A task that the manifest declares. `depends_on` holds keys of the same list, or ids."""

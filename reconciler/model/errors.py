@@ -19,6 +19,11 @@ class ReconcileError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def advised(self) -> str:
+        """The message and its hint in one line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class ManifestError(ReconcileError):
     """The manifest is wrong; nothing was changed. One message may hold several lines, one per finding."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
@@ -19,7 +19,6 @@ from reconciler.model.observed import (
     Rules,
     Run,
     StopWhy,
-    Task,
     Unknown,
     Unsure,
 )
@@ -44,13 +43,15 @@ from reconciler.planning.actions import (
     holds,
     next_step,
 )
-from reconciler.planning.actions.stop_agent import SWEPT
+from reconciler.planning.actions.stop_agent import out_of_time
 from reconciler.planning.agent_gate import spawn_hold, spend_of
 from reconciler.planning.base_checks import broken
 from reconciler.planning.budget import Spend
+from reconciler.planning.check_state import CheckState
 from reconciler.planning.graph import Index
-from reconciler.planning.job import MERGED, CheckState, Job
+from reconciler.planning.job import Job
 from reconciler.planning.jobs import Crew, Stray, crews, jobs, orphans, owners, strays
+from reconciler.planning.remarks import remarks
 from reconciler.planning.scheduling import Words, taken_in_turn
 
 DROPPED = "no longer declared"
@@ -241,7 +242,7 @@ def _epic_plan(
         complete=_complete(crew),
         crew=crew,
         jobs=mine,
-        remarks={} if held else left | _remarks(crew, waiting.keys() | {action.task for action in actions}, observed),
+        remarks={} if held else left | remarks(crew, waiting.keys() | {action.task for action in actions}, observed),
         alive=_alive(spec, observed),
         failing=_failing(spec, actions, observed),
     )
@@ -260,43 +261,6 @@ def _failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[
         if failure.manifest == spec.name
         and ((subject, failure.action) in due or (failure.until > observed.at and not failure.left))
     }
-
-
-def _remarks(crew: Crew, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:
-    """Closed tasks that are not what they seem: somebody took back what landed, or closed what never did."""
-    base = observed.bases.get(crew.spec.base)
-    if not isinstance(base, Base) or any(
-        isinstance(source, Unknown)
-        for source in (observed.landings, observed.branches, observed.pull_requests, observed.runs)
-    ):
-        return {}
-    found = {}
-    for task in crew.members:
-        if task.status == "closed" and task.id not in busy and (said := _amiss(task, base, observed)):
-            found[task.id] = said
-    return found
-
-
-def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
-    assert not isinstance(observed.landings, Unknown) and not isinstance(observed.branches, Unknown)
-    assert not isinstance(observed.pull_requests, Unknown) and not isinstance(observed.runs, Unknown)
-    landing, branch = observed.landings.get(task.id), observed.branches.get(task.id)
-    again = f"'reconcile retry {task.id} --reopen' does it anew"
-    meant = f"if that was meant, take the label {MERGED} off it"
-    if MERGED in task.labels and (taken := base.undone.get(task.id)):
-        said = f"nothing of what landed of it is left on {base.name}: {taken[:12]} took the last of it back; {again}; {meant}"
-        return Waiting(Reason.LANDING_UNDONE, said)
-    pull = observed.pull_requests.get(task.id)
-    elsewhere = pull and pull.state is PullState.MERGED and pull.landed is None
-    if MERGED in task.labels and task.id in observed.runs and not landing and not elsewhere:
-        return Waiting(
-            Reason.UNLANDED, f"it is labelled {MERGED}, and no commit of {base.name} carries it; {again}; {meant}"
-        )
-    done = {landing.head if landing else None, pull.head if elsewhere and pull else None}
-    if branch and branch.ahead and not branch.in_base and branch.head not in done:
-        said = f"it is closed, and {branch.name} holds commits that {base.name} lacks; {again}, 'git branch -D {branch.name}' drops them"
-        return Waiting(Reason.UNLANDED, said)
-    return None
 
 
 def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
@@ -493,7 +457,7 @@ def _checks(
             continue
         if subject not in wanted:
             said, why = "its tree is no longer what would land", StopWhy.PERSON
-        elif _overdue(last, crew.spec, observed.at):
+        elif out_of_time(last, crew.spec.merge.timeout_s, observed.at):
             said, why = "its time is over and its supervisor does not end it", StopWhy.TIMED_OUT
         else:
             continue
@@ -521,15 +485,9 @@ def _checks(
         )
 
 
-def _overdue(check: Run, spec: EpicSpec, now: datetime) -> bool:
-    """True for a check past its time whose supervisor was stopped: a working one keeps the time itself."""
-    begun = check.started_at
-    return check.halted and begun is not None and now - begun > timedelta(seconds=spec.merge.timeout_s) + SWEPT
-
-
 def _on_the_base(job: Job) -> tuple[Run, ...]:
     """The checks of the base as it is that tell whose fault a job's failed checks are."""
-    asked = job.check_state is CheckState.FAILED and not isinstance(job.base_checks, Unknown)
+    asked = job.check_state is CheckState.FAILED
     return job.base_checks if asked and not isinstance(job.base_checks, Unknown) else ()
 
 

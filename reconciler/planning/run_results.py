@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reconciler.model.desired import AgentKind
+from reconciler.model.desired import TELLING, AgentKind
 from reconciler.model.observed import Cause, Run, StopWhy
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault, Report
-
-TELLING = frozenset(kind for kind in AgentKind if kind.tells_end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +28,6 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
     record, report = run.exit, run.report
     if record and record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
         return Ending(Reason.STOPPED, "its agent was stopped", counts=False, waits=False)
-    if record and record.stop is StopWhy.STUCK:
-        return Ending(Reason.STUCK, "its agent made no progress and was stopped")
-    if record and record.stop is StopWhy.TIMED_OUT:
-        return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
     if record and record.cause is Cause.SETUP:
         return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({status(run)})")
     if report and not (record and record.stop) and (told := _in_its_words(report, run)):
@@ -46,12 +40,12 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
         return (
             Ending(Reason.AGENT_FAILED, _mute(run)) if mute(run) else Ending(Reason.NO_CHANGES, _without_commit(report))
         )
-    match record.cause:
+    match record.stop or record.cause:
         case Cause.UNAVAILABLE:
             return Ending(Reason.AGENT_UNAVAILABLE, "its agent's program could not be started", counts=False)
-        case Cause.STUCK:
+        case Cause.STUCK | StopWhy.STUCK:
             return Ending(Reason.STUCK, "its agent made no progress and was stopped")
-        case Cause.TIMEOUT:
+        case Cause.TIMEOUT | StopWhy.TIMED_OUT:
             return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
         case _:
             return Ending(Reason.AGENT_FAILED, f"its agent failed ({status(run)})")

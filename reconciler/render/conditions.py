@@ -16,7 +16,7 @@ from reconciler.model.names import RunKind
 from reconciler.model.reasons import NEEDS_A_PERSON, Reason
 from reconciler.planning.actions import Waiting
 from reconciler.planning.budget import running_low
-from reconciler.planning.job import CheckState
+from reconciler.planning.check_state import CheckState
 from reconciler.planning.planner import EpicPlan
 from reconciler.render.failing import lasting
 from reconciler.render.withheld import withheld

@@ -23,8 +23,9 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions import Action, BlockTask, SetPhase, Waiting
 from reconciler.planning.budget import spent
+from reconciler.planning.check_state import CheckState
 from reconciler.planning.graph import Index, order
-from reconciler.planning.job import NEEDS_HUMAN, PHASES, CheckState, Job
+from reconciler.planning.job import NEEDS_HUMAN, PHASES, Job
 from reconciler.planning.jobs import jobs
 from reconciler.planning.planner import EpicPlan
 from reconciler.render import failing

@@ -59,7 +59,6 @@ class GitWorkspaces:
         self._branches = Branches(git)
         self._salvages = Salvages(git)
         self._register = Register(git)
-        self._lacking: dict[tuple[Sha, str], bool] = {}
 
     # --- observing ---
 
@@ -98,13 +97,13 @@ class GitWorkspaces:
 
     def lacks(self, base: Sha, path: str) -> bool:
         """True where this commit does not hold the file: that one lies in a checkout helps no check."""
-        if (base, path) not in self._lacking:
+
+        def read() -> bool:
             # What is no commit here, or can't be read, is no answer.
             found = self._git.objects("cat-file", "-e", f"{base}:{path}", ok=(0, 1, 128)).code
-            here = found == 0 or self._git.objects("cat-file", "-e", base, ok=(0, 1, 128)).code != 0
-            kept = {known: lacks for known, lacks in self._lacking.items() if known[0] == base}
-            self._lacking = {**kept, (base, path): not here}
-        return self._lacking[base, path]
+            return found != 0 and self._git.objects("cat-file", "-e", base, ok=(0, 1, 128)).code == 0
+
+        return self._git.remembered(("lacks", base, path), (), read)  # what a commit holds never changes
 
     def salvages(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first; what was dropped too."""

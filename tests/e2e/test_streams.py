@@ -61,3 +61,16 @@ def test_complaints_that_nobody_can_read_keep_nobody_from_working(place: Place) 
     ended = typed(place, '"$@" 2> /dev/full', "task", "show", "x-404")
 
     assert (ended.returncode, ended.stderr) == (2, "")
+
+
+def test_a_term_that_comes_while_logging_holds_its_lock_ends_the_program_all_the_same() -> None:
+    """What is raised in a function that Python calls around a fork is dropped."""
+    amid = "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nfor _ in range(9): pass"
+    script = (
+        "import signal, time; from reconciler.cli import _end; signal.signal(signal.SIGTERM, _end)\n"
+        f"try: exec({amid!r}, {{'__name__': 'logging'}})\nexcept SystemExit: print('dropped')\ntime.sleep(600)"
+    )
+
+    ended = run((sys.executable, "-c", script))
+
+    assert (ended.returncode, ended.stdout) == (143, "")

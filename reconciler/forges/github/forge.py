@@ -68,7 +68,7 @@ class GitHubForge:
         try:
             self.look.now()
         except PermanentError as error:
-            return f"{error}; {error.hint}" if error.hint else str(error)
+            return error.advised
         except TemporaryError:
             return None
         return None

@@ -67,7 +67,7 @@ class LocalForge:
 
     def damaged(self) -> Mapping[PrNumber, str]:
         """Why what is kept about a pull request could not be read at the last look, and what mends it."""
-        return {number: f"{error}; {error.hint}" for number, error in self._pulls.damaged.items()}
+        return {number: error.advised for number, error in self._pulls.damaged.items()}
 
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
         """Every pull request there ever was, oldest first: what is kept about it, and how it stands now."""

@@ -14,8 +14,9 @@ from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.planning import base_checks, messages
 from reconciler.planning.actions.base import Action, Slot, Waiting, Word
+from reconciler.planning.check_state import CheckState
 from reconciler.planning.forge_checks import LOOK_AGAIN
-from reconciler.planning.job import PHASES, CheckState, Job
+from reconciler.planning.job import PHASES, Job
 
 SETTLES_WITHIN = timedelta(minutes=1)
 
@@ -72,15 +73,8 @@ class StartCheck(Action):
                     Reason.CHECKS_PENDING, "no check is configured and 'noChecks: block' lets nothing land without one"
                 )
             case CheckState.NONE:
-                return cls(
-                    manifest=job.spec.name,
-                    task=job.task.id,
-                    reason=Reason.CHECKS_PENDING,
-                    message=f"check #{pull.number} merged into {job.spec.base}",
-                    spec=job.spec,
-                    order=_order(job, pull, candidate),
-                    n=_next(job.checks),
-                )
+                said = f"check #{pull.number} merged into {job.spec.base}"
+                return cls._of(job, Reason.CHECKS_PENDING, said, _order(job, pull, candidate), job.checks)
             case CheckState.FAILED:
                 return cls._of_the_base(job, pull)
             case _:
@@ -102,17 +96,19 @@ class StartCheck(Action):
                 )
             case CheckState.NONE:
                 order = _order(job, pull, Candidate(base=base, head=base, tree=tree))
-                return cls(
-                    manifest=job.spec.name,
-                    task=job.task.id,
-                    reason=Reason.CHECKS_FAILED,
-                    message=f"check {job.spec.base} as it is: the checks failed with #{pull.number}",
-                    spec=job.spec,
-                    order=order,
-                    n=_next(job.base_checks),
-                )
+                said = f"check {job.spec.base} as it is: the checks failed with #{pull.number}"
+                return cls._of(job, Reason.CHECKS_FAILED, said, order, job.base_checks)
             case _:
                 return None
+
+    @classmethod
+    def _of(
+        cls, job: Job, reason: Reason, message: str, order: LandOrder, before: tuple[Run, ...] | Unknown
+    ) -> StartCheck:
+        """One more run after those that there were `before` on the same tree."""
+        n = max((run.id.n for run in before), default=0) + 1 if isinstance(before, tuple) else 1
+        task, spec = job.task.id, job.spec
+        return cls(manifest=spec.name, task=task, reason=reason, message=message, spec=spec, order=order, n=n)
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         merge, expected = self.spec.merge, self.order.expected
@@ -277,7 +273,3 @@ def _order(job: Job, pull: PullRequest, candidate: Candidate) -> LandOrder:
         # One line per base: where one of its manifests pushes, what lands is measured against the remote, and pushed.
         push=job.spec.merge.push or (isinstance(job.base, Base) and job.base.remote is not None),
     )
-
-
-def _next(checks: tuple[Run, ...] | Unknown) -> int:
-    return max((run.id.n for run in checks), default=0) + 1 if isinstance(checks, tuple) else 1

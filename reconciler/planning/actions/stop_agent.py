@@ -73,12 +73,17 @@ def _overdue(run: Run, job: Job) -> StopWhy | None:
     Where a supervisor works it knows better: a newer file is progress too, and only it looks for those.
     """
     agent = job.spec.agent
-    if run.state is RunState.ENDING or run.started_at is None or not run.halted:
-        return None
-    if job.now - run.started_at > timedelta(seconds=agent.timeout_s) + SWEPT:
+    if out_of_time(run, agent.timeout_s, job.now):
         return StopWhy.TIMED_OUT
+    if not run.halted or run.started_at is None or not agent.stuck_after_s:
+        return None
     quiet = job.now - (run.last_progress_at or run.started_at)
-    return StopWhy.STUCK if agent.stuck_after_s and quiet > timedelta(seconds=agent.stuck_after_s) + SWEPT else None
+    return StopWhy.STUCK if quiet > timedelta(seconds=agent.stuck_after_s) + SWEPT else None
+
+
+def out_of_time(run: Run, most_s: float, now: datetime) -> bool:
+    """True for a run past its time whose supervisor is stopped: a working one keeps the time itself."""
+    return run.halted and run.started_at is not None and now - run.started_at > timedelta(seconds=most_s) + SWEPT
 
 
 def _left_alone(run: Run, now: datetime) -> bool:

@@ -9,7 +9,8 @@ from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import Change, Ports
 from reconciler.planning.actions.base import Action, Word
-from reconciler.planning.job import CheckState, Job
+from reconciler.planning.check_state import CheckState
+from reconciler.planning.job import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

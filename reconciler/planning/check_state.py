@@ -1,0 +1,51 @@
+"""What the runs of a manifest's checks on one tree come to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.model.observed import Cause, Run
+
+LOST_CHECKS_MOST = 3
+KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of memory sends
+
+
+class CheckState(StrEnum):
+    """What is known about a candidate's tree under the manifest's checks, and about its head under the forge's."""
+
+    NONE = "none"
+    PENDING = "pending"  # the forge's are awaited
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+def state_of(checks: Sequence[Run], retried_at: datetime | None, now: datetime) -> CheckState:
+    """What these runs on one tree, oldest first, come to. `retried_at`: what failed before is to be asked again."""
+    runs = [run for run in checks if (run.started or run.alive) and not _overruled(run, retried_at, now)]
+    if not runs:
+        return CheckState.NONE
+    last = runs[-1]
+    if last.alive:
+        return CheckState.RUNNING
+    if _says_nothing(last) or (last.exit and last.exit.stop is not None):
+        lost = sum(map(_says_nothing, runs))
+        return CheckState.FAILED if lost >= LOST_CHECKS_MOST else CheckState.NONE
+    return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
+
+
+def _overruled(check: Run, retried_at: datetime | None, now: datetime) -> bool:
+    """True for a check that a retry has overruled; a tree that passed is as good as ever."""
+    ended = check.exit.at if check.exit else check.started_at
+    if retried_at is None or ended is None or check.alive or (check.exit and check.exit.well):
+        return False
+    return ended <= retried_at <= now  # a retry in the future: the clock was set back since
+
+
+def _says_nothing(check: Run) -> bool:
+    """True for a check that left no record, never began, or was killed from outside: no fault of the tree."""
+    record = check.exit
+    return record is None or record.cause is Cause.UNAVAILABLE or record.signal in KILLED

@@ -1,0 +1,49 @@
+"""What is amiss with closed tasks: said, and never mended by us. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Base, Observed, PullState, Task, Unknown
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import Waiting
+from reconciler.planning.job import MERGED
+from reconciler.planning.jobs import Crew
+
+
+def remarks(crew: Crew, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:
+    """Closed tasks that are not what they seem: somebody took back what landed, or closed what never did."""
+    base = observed.bases.get(crew.spec.base)
+    if not isinstance(base, Base) or any(
+        isinstance(source, Unknown)
+        for source in (observed.landings, observed.branches, observed.pull_requests, observed.runs)
+    ):
+        return {}
+    found = {}
+    for task in crew.members:
+        if task.status == "closed" and task.id not in busy and (said := _amiss(task, base, observed)):
+            found[task.id] = said
+    return found
+
+
+def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
+    assert not isinstance(observed.landings, Unknown) and not isinstance(observed.branches, Unknown)
+    assert not isinstance(observed.pull_requests, Unknown) and not isinstance(observed.runs, Unknown)
+    landing, branch = observed.landings.get(task.id), observed.branches.get(task.id)
+    again = f"'reconcile retry {task.id} --reopen' does it anew"
+    meant = f"if that was meant, take the label {MERGED} off it"
+    if MERGED in task.labels and (taken := base.undone.get(task.id)):
+        said = f"nothing of what landed of it is left on {base.name}: {taken[:12]} took the last of it back; {again}; {meant}"
+        return Waiting(Reason.LANDING_UNDONE, said)
+    pull = observed.pull_requests.get(task.id)
+    elsewhere = pull and pull.state is PullState.MERGED and pull.landed is None
+    if MERGED in task.labels and task.id in observed.runs and not landing and not elsewhere:
+        return Waiting(
+            Reason.UNLANDED, f"it is labelled {MERGED}, and no commit of {base.name} carries it; {again}; {meant}"
+        )
+    done = {landing.head if landing else None, pull.head if elsewhere and pull else None}
+    if branch and branch.ahead and not branch.in_base and branch.head not in done:
+        said = f"it is closed, and {branch.name} holds commits that {base.name} lacks; {again}, 'git branch -D {branch.name}' drops them"
+        return Waiting(Reason.UNLANDED, said)
+    return None
