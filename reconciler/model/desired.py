@@ -87,7 +87,7 @@ class AgentKind(StrEnum):
         return self not in (AgentKind.COMMAND, AgentKind.AIDER)
 
 
-TELLING = frozenset(kind for kind in AgentKind if kind.tells_end)
+TELLS_END = frozenset(kind for kind in AgentKind if kind.tells_end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
