@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler import manifest
 from reconciler.forges import choice
+from reconciler.forges.addresses import Addresses
 from reconciler.forges.choice import Choice
 from reconciler.forges.local import LocalForge
 from reconciler.forges.local.pulls import Pulls
@@ -107,7 +108,11 @@ class Site:
     def chosen(self) -> Choice:
         """Where the pull requests of this repository live. It stays so: with other manifests, start again."""
         specs = self.specs() or (EpicSpec(name=""),)
-        return choice.chosen(specs, self.git.config(), self.environ.get("GH_HOST", ""))
+        return choice.chosen(specs, self._addresses.resolved(self.git.config()), self.environ.get("GH_HOST", ""))
+
+    @cached_property
+    def _addresses(self) -> Addresses:
+        return Addresses(self.git, self.environ)
 
     @cached_property
     def github(self) -> GitHubForge | None:
@@ -186,7 +191,8 @@ class Site:
 
     def forges(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest whose forge can't be used: why, and what to write."""
-        chosen = replace(self.chosen, config=self.git.config())  # somebody may have added a remote since
+        # Somebody may have added a remote since.
+        chosen = replace(self.chosen, config=self._addresses.resolved(self.git.config()))
         found = {spec.name: why for spec in desired.epics if (why := chosen.refused(spec))}
         fitting = [spec.name for spec in desired.epics if spec.name not in found]
         trouble = self.github.trouble if self.github and fitting else None

@@ -55,7 +55,7 @@ def _wished(spec: EpicSpec, config: Config, gh_host: str) -> Slug | str | None:
         return there
     if spec.forge is ForgeKind.GITHUB:
         what = f"its remote {name} is not on GitHub" if url else f"the repository has no remote {name}"
-        return f"{what}; write 'forge: local', or name the host of your GitHub in GH_HOST"
+        return f"{what}; write 'forge: local', or, where that is a GitHub of your own, set GH_HOST to its host"
     if all(map(_is_path, _urls(config))):
         return None
     return (

@@ -50,6 +50,7 @@ _HARMLESS = re.compile(
     r"|user\.(name|email)"
     r"|remote\..*\.(lfs(push)?)?url"
     r"|lfs\.(push)?url"
+    r"|url\..*\.(push)?insteadof"
 )
 _ITS_VERSION = re.compile(rb'^{"event":"version",.*"exe":"([^"]*)"', re.MULTILINE)
 _INERT = (
