@@ -68,6 +68,16 @@ class Place:
         self.forge.look.stale()
         return number, head
 
+    def pull_requests(self) -> None:
+        """Look anew."""
+        self.forge.look.stale()
+        self.forge.pull_requests()
+
+    def seen(self) -> set[TaskId]:
+        """The tasks that have a pull request, looked at anew."""
+        self.forge.look.stale()
+        return set(self.forge.pull_requests())
+
     def pull(self, task: TaskId = X) -> PullRequest:
         """The pull request as it is looked at anew."""
         self.forge.look.stale()

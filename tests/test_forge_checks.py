@@ -77,6 +77,27 @@ def test_checks_of_our_own_are_checks_where_a_forge_has_none() -> None:
     assert said(age=60).result is CheckResult.VOID
 
 
+def unread(policy: MergePolicy, rules: Rules = RULES) -> CheckResult:
+    checks = (ForgeCheck(name="ci", result=CheckResult.PASSED),)
+    return judged(worlds.a_pull(checks=checks, unseen="not yours", seen_at=ago(600)), rules, policy, NOW).result
+
+
+def test_checks_that_can_not_be_read_are_green_for_nobody_who_asks_for_them() -> None:
+    own = MergePolicy(checks=("just check",))
+    assert unread(own) is CheckResult.PASSED
+    assert unread(POLICY) is CheckResult.VOID
+    assert unread(MergePolicy(no_checks=NoChecks.ALLOW)) is CheckResult.VOID
+    assert unread(MergePolicy(checks=("just check",), required_checks=("ci",))) is CheckResult.VOID
+    assert unread(own, Rules(forge="GitHub", required=("ci",))) is CheckResult.VOID
+
+
+@pytest.mark.parametrize("policy", [POLICY, MergePolicy(required_checks=("a",))], ids=["none", "required"])
+def test_a_login_whose_pushes_start_no_checks_is_named_where_none_came(policy: MergePolicy) -> None:
+    muted = Rules(forge="GitHub", mute="this login starts no workflows")
+    found = said(age=601, policy=policy, rules=muted)
+    assert found.result is CheckResult.VOID and "starts no workflows" in found.message
+
+
 def test_what_is_red_on_the_base_too_is_nobodys_fault_but_what_is_red_beside_it_is() -> None:
     rules = Rules(forge="GitHub", red=frozenset("a"))
     assert said(("a", "failed"), rules=rules).result is CheckResult.VOID

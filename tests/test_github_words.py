@@ -14,14 +14,15 @@ from worlds import HEAD, OTHER
 
 from reconciler.forges import choice
 from reconciler.forges.github import answers, check_results, look, pull, query, rules, slug, words
-from reconciler.forges.github.answers import LimitError, LostError
+from reconciler.forges.github.answers import LimitError, LostError, SlowError
+from reconciler.forges.github.gh import Told
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.slug import Slug
 from reconciler.landing import message
 from reconciler.model.desired import ForgeKind
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import CheckResult, Standing
+from reconciler.model.observed import CheckResult, Rules, Standing
 from reconciler.system.shell import Finished
 
 APP = Slug("github.com", "acme", "app")
@@ -113,7 +114,7 @@ def answered(status: int, said: object = None, **headers: str) -> ReconcileError
         (answered(429, "Too many requests"), LimitError, 60),
         (answered(403, "API rate limit exceeded", x_ratelimit_remaining="0", x_ratelimit_reset="1500"), LimitError, 500),
         (answered(403, "API rate limit exceeded", x_ratelimit_remaining="0", x_ratelimit_reset="9"), LimitError, 1),
-        (answered(502), LostError, 15),
+        (answered(502), SlowError, 15), (answered(500), LostError, 15),
         (answered(408), LostError, 15),
     ],
 )  # fmt: skip
@@ -429,13 +430,20 @@ def test_whatever_a_task_says_the_landed_commit_names_it_and_its_head(title: str
 # --- rules ---------------------------------------------------------------------------------------------------
 
 ABOUT = {
+    "nameWithOwner": "acme/app",
     "viewerPermission": "WRITE", "isArchived": False,
     "mergeCommitAllowed": True, "squashMergeAllowed": True, "rebaseMergeAllowed": True,
 }  # fmt: skip
 
 
-def ruled(*found: dict[str, Any], **about: Any):
-    return rules.decoded(APP, "main", {**ABOUT, **about}, (list(found), None))
+def answered_page(**about: Any) -> query.Page:
+    data = {"repository": {**ABOUT, "base0": {"target": {"id": "C_1", "oid": HEAD}}, **about}}
+    data["repository"].setdefault("open0", {"pageInfo": {"hasNextPage": False}, "nodes": []})
+    return query.page(query.Question(slug=APP, bases=("main",)), Told(data))
+
+
+def ruled(*found: dict[str, Any], **about: Any) -> Rules:
+    return rules.decoded(APP, "main", answered_page(**about), (list(found), None))
 
 
 def test_rulesets_say_which_methods_are_left() -> None:
@@ -447,7 +455,7 @@ def test_rulesets_say_which_methods_are_left() -> None:
 
 def test_protection_that_is_switched_off_asks_for_nothing() -> None:
     told = {"protection": {"enabled": True, "required_status_checks": {"enforcement_level": "off", "contexts": ["ci"]}}}
-    assert rules.decoded(APP, "main", ABOUT, (None, told)).required == ()
+    assert rules.decoded(APP, "main", answered_page(), (None, told)).required == ()
 
 
 def test_a_ruleset_with_a_queue_is_a_queue() -> None:
@@ -456,4 +464,21 @@ def test_a_ruleset_with_a_queue_is_a_queue() -> None:
 
 
 def test_a_login_without_the_right_to_push_is_told() -> None:
-    assert ruled(viewerPermission=None).closed and ruled(viewerPermission="TRIAGE").closed
+    assert ruled(viewerPermission="TRIAGE").closed and ruled(viewerPermission="READ").closed
+
+
+def test_an_app_of_which_github_does_not_tell_what_it_may_is_not_refused() -> None:
+    asked = ruled(viewerPermission=None)
+    assert asked.closed is None and "GITHUB_TOKEN" in (asked.mute or "")
+    assert ruled().mute is None
+
+
+def test_a_base_that_github_lacks_is_told_with_the_one_that_it_may_be() -> None:
+    closed = ruled(base0=None, defaultBranchRef={"name": "trunk"}).closed
+    assert closed and "no branch main" in closed and "base: trunk" in closed
+
+
+def test_a_repository_with_another_name_is_told_and_letters_case_is_no_other_name() -> None:
+    renamed = ruled(nameWithOwner="acme/shop").renamed
+    assert renamed and "acme/app is acme/shop now" in renamed
+    assert ruled(nameWithOwner="Acme/App").renamed is None

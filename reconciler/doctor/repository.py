@@ -10,6 +10,7 @@ from functools import partial
 
 from reconciler.doctor.findings import Finding, Probe, State, named
 from reconciler.doctor.scene import Scene
+from reconciler.forges.github.answers import LOG_IN_OTHERWISE
 from reconciler.forges.github.forge import GitHubForge
 from reconciler.git import locks
 from reconciler.landing.checkouts import locked_by_us
@@ -180,7 +181,14 @@ def _github(forge: GitHubForge) -> Iterator[Finding]:
     rules = forge.look.last.rules
     if not rules:
         yield Finding(name="forge", state=State.WARNING, found=found, message="GitHub does not answer now")
+    if unread := forge.look.last.withheld:
+        said = f"it tells this login of no checks, so nothing lands that waits for one: {unread}"
+        yield Finding(name="forge", state=State.WARNING, found=found, message=said, hint=LOG_IN_OTHERWISE)
     for base, asked in rules.items():
+        if asked.renamed:
+            yield Finding(name="forge", state=State.WARNING, found=found, message=asked.renamed)
+        if asked.mute:
+            yield Finding(name="forge", state=State.WARNING, found=found, message=asked.mute)
         if why := asked.closed:
             yield Finding(name="forge", state=State.PROBLEM, found=found, message=why)
         elif why := asked.queue:

@@ -252,7 +252,9 @@ class Rules:
     methods: frozenset[str] = frozenset({"merge", "squash", "rebase"})
     red: frozenset[str] = frozenset()  # names of checks that fail on the base itself
     closed: str | None = None  # why nothing can be pushed or opened there
+    renamed: str | None = None  # that it is found by an old name, and what mends that
     queue: str | None = None  # why nothing can be merged by us, only by the forge
+    mute: str | None = None  # why what we push may start no checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,6 +358,7 @@ class PullRequest:
     checks: tuple[ForgeCheck, ...] | None = None  # None: that forge runs none
     seen_at: datetime | None = None  # since when it is known to have this head
     settled_at: datetime | None = None  # when the last of its checks ended
+    unseen: str = ""  # why it may have checks that can't be read
     rerun: Rerun | None = None  # of this head's checks
     here: Standing = Standing.SAME
     base: str | None = None  # where it goes; None: to its manifest's base, as always

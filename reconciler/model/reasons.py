@@ -65,6 +65,7 @@ class Reason(StrEnum):
     LOOSENING_WITHHELD = "LooseningWithheld"
     TRACKER_UNAVAILABLE = "TrackerUnavailable"
     FORGE_UNAVAILABLE = "ForgeUnavailable"
+    REPOSITORY_RENAMED = "RepositoryRenamed"
     EPIC_NOT_FOUND = "EpicNotFound"
     EPIC_EMPTY = "EpicEmpty"
     EPIC_COMPLETE = "EpicComplete"

@@ -50,10 +50,15 @@ def judged(
         return GREEN
     required = policy.required_checks or (rules.required if rules else ())
     since = min(pull.seen_at or now, now)
+    if pull.unseen:
+        # Our own checks decide where the forge's need not be asked; a check that can't be read is not green.
+        unread = Judged(CheckResult.VOID, f"its checks can't be read: {pull.unseen}")
+        return GREEN if policy.checks and not required else unread
+    mute = f" ({rules.mute})" if rules and rules.mute else ""
     if required:
-        found = _required(required, pull.checks, since, now)
+        found = _required(required, pull.checks, since, now, mute)
     else:
-        found = _whatever_shows(pull, since, now) if pull.checks else _none(policy, since, now)
+        found = _whatever_shows(pull, since, now) if pull.checks else _none(policy, since, now, mute)
     bad = [c for c in pull.checks if c.result in _NOT_GREEN and (c.name in required or not required)]
     failed = {check.name for check in bad if check.result is CheckResult.FAILED}
     if found.result not in _NOT_GREEN or not bad:
@@ -116,7 +121,7 @@ def _at_work(workflows: Collection[int | None], pull: PullRequest, now: datetime
     return [c.name for c in pull.checks or () if c.workflow in workflows and c.result is CheckResult.PENDING]
 
 
-def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime) -> Judged:
+def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime, mute: str) -> Judged:
     there = [check for check in checks if check.name in names]
     absent = tuple(name for name in names if name not in {check.name for check in there})
     if any(check.result is CheckResult.FAILED for check in there) or not absent:
@@ -124,8 +129,8 @@ def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetim
     if now - since > SHOWS_UP_WITHIN:
         return Judged(
             CheckResult.VOID,
-            f"required, and not there after {SHOWS_UP_WITHIN.seconds // 60} minutes: {_named(absent)} "
-            "(renamed, or kept away by a path filter?)",
+            f"required, and not there after {SHOWS_UP_WITHIN.seconds // 60} minutes: {_named(absent)}"
+            f"{mute or ' (renamed, or kept away by a path filter?)'}",
         )
     return Judged(CheckResult.PENDING, f"not there yet: {_named(absent)}", now + LOOK_AGAIN)
 
@@ -154,14 +159,14 @@ def _all(checks: Sequence[ForgeCheck], now: datetime) -> Judged:
     return GREEN
 
 
-def _none(policy: MergePolicy, since: datetime, now: datetime) -> Judged:
+def _none(policy: MergePolicy, since: datetime, now: datetime, mute: str) -> Judged:
     if now - since <= NONE_WITHIN:
         return Judged(CheckResult.PENDING, "no check is there yet", now + LOOK_AGAIN)
     if policy.checks or policy.no_checks is NoChecks.ALLOW:
         return GREEN  # those that we run ourselves are left, or the manifest wants none
     return Judged(
         CheckResult.VOID,
-        "no check runs on it, and none is not green: write 'mergePolicy.checks', or 'noChecks: allow'",
+        f"no check runs on it{mute}, and none is not green: write 'mergePolicy.checks', or 'noChecks: allow'",
     )
 
 

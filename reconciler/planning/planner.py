@@ -80,6 +80,7 @@ class EpicPlan:
     remarks: Mapping[TaskId, Waiting] = field(
         default_factory=dict
     )  # what is amiss with closed tasks: said, never mended
+    advice: Waiting | None = None  # what a person had better mend, although everything goes on without it
     alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
     failing: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong at every try until now
 
@@ -243,6 +244,7 @@ def _epic_plan(
         crew=crew,
         jobs=mine,
         remarks={} if held else left | remarks(crew, waiting.keys() | {action.task for action in actions}, observed),
+        advice=_advice(spec, observed),
         alive=_alive(spec, observed),
         failing=_failing(spec, actions, observed),
     )
@@ -280,6 +282,12 @@ def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
         mends = f"git restore --source=HEAD --staged --worktree -- {names if len(paths) <= 8 else '.'}"
         return Waiting(Reason.LANDING_UNDONE, f"{said}; '{mends}' mends it")
     return None
+
+
+def _advice(spec: EpicSpec, observed: Observed) -> Waiting | None:
+    base = observed.bases.get(spec.base)
+    renamed = isinstance(base, Base) and base.rules and base.rules.renamed
+    return Waiting(Reason.REPOSITORY_RENAMED, renamed) if renamed else None
 
 
 def _alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:

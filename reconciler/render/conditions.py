@@ -72,9 +72,9 @@ def _degraded(epic: EpicPlan) -> Condition:
 
 
 def remarked(epic: EpicPlan) -> Waiting | None:
-    """What is amiss with closed tasks, as one word."""
+    """What is amiss and keeps nothing from going on, as one word."""
     if not epic.remarks:
-        return None
+        return epic.advice
     task, word = next(iter(sorted(epic.remarks.items())))
     others = f"; and {counted(len(epic.remarks) - 1, 'other closed task')}" if len(epic.remarks) > 1 else ""
     return Waiting(word.reason, f"{task}: {word.message}{others}")

@@ -549,7 +549,7 @@ def test_a_draft_a_queue_and_another_base_set_a_pull_request_aside(there: Place)
         faults.server_error(502),
         *(pytest.param(f, marks=pytest.mark.slow) for f in (faults.dropped(), faults.garbage(), faults.empty())),
         pytest.param(faults.nothing("repository"), marks=pytest.mark.slow),
-        pytest.param(faults.partial("repository", "open0", "nodes", "0", "statusCheckRollup"), marks=pytest.mark.slow),
+        pytest.param(faults.partial("repository", "n1", "statusCheckRollup"), marks=pytest.mark.slow),
     ],
     ids=["502", "dropped", "garbage", "empty", "nothing", "partial"],
 )  # fmt: skip
@@ -561,6 +561,122 @@ def test_an_answer_that_is_none_is_silence_and_never_emptiness(there: Place, fau
 
     with pytest.raises(ReconcileError):
         there.forge.pull_requests()
+
+
+CHECKS = ("statusCheckRollup", "contexts", "nodes", "0")
+NOT_YOURS = "Resource not accessible by personal access token"
+
+
+def withheld(*path: str) -> faults.Fault:
+    """What GitHub leaves out of an answer to a login that may not read it."""
+    return faults.partial(*path, type="FORBIDDEN", message=NOT_YOURS)
+
+
+def test_checks_that_the_login_may_not_read_are_unknown_and_all_else_is_seen(there: Place) -> None:
+    _, head = there.offered()
+    there.pull()
+    there.hub.fault(withheld("repository", "n1", *CHECKS), on="POST /graphql")
+
+    pull = there.pull()
+
+    assert (pull.head, pull.checks) == (head, ()) and NOT_YOURS in pull.unseen
+    assert "gh auth login" in pull.unseen and "gh auth refresh" not in pull.unseen
+    assert there.pull().unseen == ""
+
+
+@pytest.mark.parametrize("what", ["reviews", "headRef"])
+def test_reviews_that_the_login_may_not_read_are_not_taken_for_none(there: Place, what: str) -> None:
+    there.offered()
+    there.pull()
+    there.hub.fault(withheld("repository", "n1", what), on="POST /graphql", times=9)
+    there.forge.look.stale()
+
+    assert NOT_YOURS in (there.forge.trouble or "")
+
+
+def test_a_question_that_takes_github_too_long_is_asked_smaller_and_grows_again(there: Place) -> None:
+    clock = [0.0]
+    there.forge.look._clock = lambda: clock[0]
+    for n in range(1, 8):
+        there.offered(task=TaskId(f"x-{n}"))
+    there.pull()
+    asked = there.hub.questions()
+    for _ in range(4):
+        there.hub.fault(faults.server_error(504), on="POST /graphql")
+        with pytest.raises(SilentError):
+            there.pull()
+        clock[0] += 120
+
+    assert len({TaskId(f"x-{n}") for n in range(1, 8)} & there.seen()) == 7
+    after = there.hub.questions()[len(asked) :]
+    whole = [question.count("...whole") for question in after]
+    assert whole[:4] == [7, 7, 7, 6] and max(whole[4:]) <= 3 and sum(whole[4:]) == 7
+    clock[0] += 3600
+    for _ in range(4):
+        there.pull()
+        clock[0] += 3600
+    assert there.hub.questions()[-1].count("...whole") == 7
+
+
+def test_of_pull_requests_of_people_neither_checks_nor_reviews_are_asked_for(there: Place) -> None:
+    there.offered()
+    there.hub.commit(on_github.NAME, "theirs", {"f": "1\n"})
+    there.app.open("theirs", "main", title="Theirs", by="alice")
+
+    there.pull()
+
+    assert {question.count("...whole") for question in there.hub.questions()} <= {0, 1}
+    assert "n2:" not in "".join(there.hub.questions())
+
+
+def test_rules_and_checks_of_the_base_beyond_the_first_page_are_seen(there: Place) -> None:
+    there.app.protect("main", required=("ci",), padding=130)
+    for n in range(101):
+        there.app.check(there.app.head("main"), f"part-{n:03}", "failure" if n == 100 else "success")
+    there.pull_requests()
+
+    rules = there.forge.base("main").rules
+
+    assert rules and rules.required == ("ci",) and rules.red == {"part-100"}
+
+
+def test_a_repository_that_was_renamed_is_worked_with_under_its_new_name(there: Place) -> None:
+    number, head = there.offered()
+    there.hub.rename(on_github.NAME, "acme/shop")
+
+    rules = there.pull() and there.forge.base("main").rules
+    assert rules and "git remote set-url" in (rules.renamed or "") and rules.closed is None
+    there.landed(number, head)
+
+    assert there.forge.slug.name == "shop"
+    assert there.asked("PUT") == ["PUT /repos/acme/shop/pulls/1/merge"]
+
+
+def test_what_is_opened_after_a_rename_is_opened_once(there: Place) -> None:
+    there.hub.rename(on_github.NAME, "acme/shop")
+    there.pull_requests()
+
+    there.offered()
+
+    assert there.asked("POST /repos") == ["POST /repos/acme/shop/pulls"]
+
+
+def test_a_base_that_was_renamed_there_is_told_before_anybody_works(there: Place) -> None:
+    there.app.rename_branch("main", "trunk")
+    there.pull_requests()
+
+    rules = there.forge.base("main").rules
+
+    assert rules and "no branch main" in (rules.closed or "") and "trunk" in (rules.closed or "")
+
+
+def test_an_app_may_push_though_github_does_not_say_so(there: Place) -> None:
+    there.app.permission = None
+    number, head = there.offered()
+
+    there.landed(number, head)
+
+    assert there.forge.trouble is None
 
 
 def test_a_rate_limit_is_waited_for_as_long_as_github_says_and_asked_nothing(there: Place) -> None:

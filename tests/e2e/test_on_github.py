@@ -224,6 +224,7 @@ def test_nobody_logged_in_holds_the_manifest_and_says_what_to_do(place: Place) -
         pytest.param("archived", "archived", marks=pytest.mark.slow),
         pytest.param("queue", "merge queue", marks=pytest.mark.slow),
         pytest.param("squash", "'squash'", marks=pytest.mark.slow),
+        ("base", "no branch main (is it trunk now?"),
     ],
 )
 def test_what_the_repository_forbids_is_one_condition_and_no_failure_of_tasks(
@@ -238,12 +239,43 @@ def test_what_the_repository_forbids_is_one_condition_and_no_failure_of_tasks(
             place.app.protect("main", queue=True)
         case "squash":
             place.app.allow_squash = False
+        case "base":
+            place.app.rename_branch("main", "trunk")
 
     place.reconcile("watch", "-f", str(place.three()), "--until-done", code=3)
 
     (epic,) = place.json("status")["epics"]
     assert said in next(each["message"] for each in epic["conditions"] if each["type"] == "Degraded")
     assert {task["waiting"]["reason"] for task in epic["tasks"]} <= {"ForgeUnavailable"}
+
+
+def test_a_repository_that_is_renamed_amid_the_work_is_gone_on_with_and_told(place: Place) -> None:
+    place.app.on_head = lambda head: None
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"requiredChecks": ["ci"]})
+    watch = place.start("watch", "-f", str(manifest))
+    until(lambda: place.app.pulls)
+    place.hub.rename(NAME, "acme/shop")
+    place.app.check(place.app.pull(1).head, "ci", "success")
+    until(lambda: place.tasks()["Do a"]["status"] == "closed", 60)
+    watch.terminate()
+    ended(watch)
+
+    told = place.json("status")
+    degraded = next(each for each in told["epics"][0]["conditions"] if each["type"] == "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "RepositoryRenamed")
+    assert told["forge"]["repository"] == "acme/shop"
+    assert "git remote set-url origin" in place.reconcile("status") + place.reconcile("doctor", code=None)
+    assert len([label for label in place.hub.changes() if label.endswith("/pulls/1/merge")]) == 1
+
+
+def test_a_remote_that_git_rewrites_is_github_and_is_pushed_to(place: Place) -> None:
+    place.git("config", "url.git@github.com:.insteadOf", "gh:")
+    place.git("remote", "set-url", "origin", f"gh:{NAME}")
+
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"requiredChecks": ["ci"]})
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
+
+    place.all_done("Do a")
 
 
 @pytest.mark.slow

@@ -110,7 +110,8 @@ def partial(
     *path: str, type: str = "INTERNAL", message: str = "Something went wrong while executing your query."
 ) -> Fault:
     """`data` with a null at `path`, and an error that says so."""
-    return Fault(done=True, spoil=path, error={"type": type, "path": list(path), "message": message})
+    steps = [int(step) if step.isdecimal() else step for step in path]
+    return Fault(done=True, spoil=path, error={"type": type, "path": steps, "message": message})
 
 
 def nothing(*path: str) -> Fault:

@@ -10,7 +10,7 @@ from github.records import Account, Problem
 from github.repository import Repository
 from github.view_of_pull import PullView
 from github.view_of_repository import RepositoryView
-from github.views import Actor, Scene, stamp
+from github.views import Actor, CommitView, Scene, stamp
 
 
 class Hub(Protocol):
@@ -64,10 +64,13 @@ class Queries:
         }
 
     def node(self, id: str) -> Any:
-        """A pull request or a repository by its id. Raises Problem."""
+        """A pull request, a commit or a repository by its id. Raises Problem."""
         if id.startswith("PR_"):
             repository, number = self.pull_of(id)
             return PullView(self.scene(repository), repository.pulls[number])
+        if id.startswith("C_"):
+            found = (each for each in self.hub.repositories() if each.bare.resolve(id.removeprefix("C_")))
+            return CommitView(self.scene(next(found)), id.removeprefix("C_"))
         return RepositoryView(self.scene(self.repository_of(id)))
 
     def search(self, query: str, type: str, **page: Any) -> Connection:

@@ -30,6 +30,15 @@ class Problem(Exception):
         self.errors = [*errors, *own]
 
 
+class Moved(Problem):
+    """What was asked for is elsewhere: 301 for what only reads, 307 for what changes, as REST has it."""
+
+    def __init__(self, path: str, *, changes: bool) -> None:
+        said = "Temporary Redirect" if changes else "Moved Permanently"
+        super().__init__(said, status=307 if changes else 301)
+        self.path = path
+
+
 @dataclass(kw_only=True)
 class Account:
     """A person or a program with a login."""
@@ -128,6 +137,7 @@ class Protection:
     signed: bool = False
     queue: bool = False
     methods: tuple[str, ...] = ("merge", "squash", "rebase")
+    padding: int = 0  # so many rules that say nothing to us stand before the others
     dismiss_stale: bool = False
     admins_too: bool = True
     pushes: bool = False  # True: who may push may push straight to it, whatever the rules

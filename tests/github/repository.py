@@ -30,7 +30,7 @@ class Repository(Pulls):
     default: str = "main"
     private: bool = False
     archived: bool = False
-    permission: str = "WRITE"  # of the account that asks: ADMIN, MAINTAIN, WRITE, TRIAGE, READ
+    permission: str | None = "WRITE"  # of the account that asks: ADMIN, MAINTAIN, WRITE, TRIAGE, READ; None: an App's
     allow_merge: bool = True
     allow_squash: bool = True
     allow_rebase: bool = True
@@ -45,6 +45,15 @@ class Repository(Pulls):
         """From now on it can only be read."""
         self.archived = True
         self.tell_git()
+
+    def rename_branch(self, name: str, to: str) -> None:
+        """Give a branch another name, as its settings do; the default branch stays the default."""
+        head = self.bare.heads()[name]
+        self.bare.update(f"refs/heads/{to}", head, NOBODY)
+        self.bare.git("update-ref", "-d", f"refs/heads/{name}")
+        self.default = to if self.default == name else self.default
+        for pull in self.pulls.values():
+            pull.into = to if pull.into == name else pull.into
 
     def permit(self, permission: str) -> None:
         """What the account that asks may do from now on."""

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from github import rest_shapes
 from github.queries import Hub
-from github.records import Problem
+from github.records import Moved, Problem
 from github.repository import Repository
 
 
@@ -101,6 +101,8 @@ class Rest:
         repository = self.hub.find(f"{found[1]}/{found[2]}") if found else None
         if found is None or repository is None or (repository.private and call.me is None):
             raise not_found()
+        if repository.full_name.lower() != f"{found[1]}/{found[2]}".lower():
+            raise Moved(f"/repos/{repository.full_name}{found[3] or ''}", changes=call.method != "GET")
         repository.look()
         if call.method != "GET":
             call.who()

@@ -17,7 +17,7 @@ def _repository(visit: Visit) -> Reply:
 
 @routes("GET", "/rules/branches/{branch+}")
 def _rules(visit: Visit) -> Reply:
-    return 200, rest_shapes.rules(visit.repository, visit.at["branch"])
+    return 200, visit.call.page(rest_shapes.rules(visit.repository, visit.at["branch"]))
 
 
 @routes("GET", "/branches/{branch+}/protection")

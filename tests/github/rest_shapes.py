@@ -20,7 +20,7 @@ def account(url: str, who: Account) -> Json:
 
 def repository(url: str, it: Repository) -> Json:
     """A repository, with what it lets people do."""
-    rank = ("READ", "TRIAGE", "WRITE", "MAINTAIN", "ADMIN").index(it.permission)
+    rank = ("READ", "TRIAGE", "WRITE", "MAINTAIN", "ADMIN").index(it.permission or "WRITE")
     return {
         "id": it.number,
         "node_id": f"R_{it.number}",
@@ -166,6 +166,7 @@ def rules(it: Repository, branch: str) -> list[Json]:
         return []
     source = {"ruleset_source_type": "Repository", "ruleset_source": it.full_name, "ruleset_id": 1}
     told: list[Json] = [{"type": "deletion", **source}, {"type": "non_fast_forward", **source}]
+    told = [{"type": "tag_name_pattern", **source} for _ in range(found.padding)] + told
     if found.reviews or len(found.methods) < 3:
         parameters: Json = {
             "required_approving_review_count": found.reviews,

@@ -18,7 +18,7 @@ from github.faults import Answer, Fault, Planned
 from github.graphql_api import Request
 from github.mutations import Mutations
 from github.queries import Queries
-from github.records import Problem
+from github.records import Moved, Problem
 from github.rest_api import Call, Rest
 from github.wire import Asked, Listener
 from github.world import World
@@ -35,6 +35,7 @@ class Logged:
     points: int
     fault: Fault | None
     body: Mapping[str, Any]
+    query: str = ""
 
 
 class GitHub(World):
@@ -113,6 +114,10 @@ class GitHub(World):
         """The labels of all requests that may have changed something, in order."""
         return [each.label for each in self.requests if each.changes]
 
+    def questions(self) -> list[str]:
+        """The queries of GraphQL that were asked, in order."""
+        return [each.query for each in self.requests if each.query]
+
     # --- answering -----------------------------------------------------------------------------------------
 
     def answer(self, asked: Asked) -> Answer:
@@ -136,6 +141,7 @@ class GitHub(World):
                     points=points,
                     fault=fault,
                     body=request.variables if request else _json(asked.body),
+                    query=request.query if request else "",
                 )
             )
         if fault is not None and fault.hang_s:
@@ -160,6 +166,7 @@ class GitHub(World):
     def _work(self, asked: Asked, path: str, request: Request | None) -> tuple[Answer, int]:
         me = self._who(asked)
         status, told, points = 200, None, 0
+        elsewhere: dict[str, str] = {}
         try:
             if asked.headers.get("authorization") and me is None:
                 raise Problem("Bad credentials", status=401)
@@ -174,13 +181,14 @@ class GitHub(World):
                 points = 1
         except Problem as problem:
             status, told = problem.status, _problem(problem)
+            if isinstance(problem, Moved):
+                elsewhere = {"Location": self._address(asked, problem.path)}
         except Exception:  # noqa: BLE001 - told at the end; a thread that dies would tell nobody
             self._broken.append(traceback.format_exc())
             status, told = 500, {"message": "the local GitHub broke"}
         body = b"" if told is None else told.encode() if isinstance(told, str) else json.dumps(told).encode()
-        return Answer(
-            status=status, body=body, headers=self._headers(me or "", "core" if request is None else "graphql")
-        ), points
+        headers = self._headers(me or "", "core" if request is None else "graphql")
+        return Answer(status=status, body=body, headers={**headers, **elsewhere}), points
 
     def _rest(self, asked: Asked, path: str, me: str | None) -> tuple[int, Any]:
         query = dict(parse_qsl(urlsplit(asked.target).query))
@@ -233,6 +241,11 @@ class GitHub(World):
         """Without what an enterprise server puts before it."""
         path = urlsplit(target).path
         return path.removeprefix("/api/v3") if path.startswith("/api/v3/") else path.replace("/api/graphql", "/graphql")
+
+    def _address(self, asked: Asked, path: str) -> str:
+        """The whole address of a path of the REST API."""
+        before = "/api/v3" if asked.target.startswith("/api/v3/") else ""
+        return f"https://{asked.headers['host']}{before}{path}"
 
     def _graphql(self, asked: Asked) -> Request:
         body = _json(asked.body)

@@ -52,7 +52,7 @@ def test_half_an_answer_keeps_its_other_half(run: Shell, hub: GitHub, app: Repos
 
     told = json.loads(ran.stdout)
     assert (ran.returncode, told["data"]["repository"]["pullRequests"]["nodes"]) == (1, [None])
-    assert told["errors"][0]["path"] == ["repository", "pullRequests", "nodes", "0"]
+    assert told["errors"][0]["path"] == ["repository", "pullRequests", "nodes", 0]
 
 
 @pytest.mark.parametrize("fault", [faults.lost(), faults.dropped(done=True), faults.hang(0.3, done=True)])

@@ -25,10 +25,19 @@ _LIMIT_S = 60.0
 _LIMIT_MOST_S = 3600.0
 NOT_YET_S = 15.0
 CHECK = "see what 'gh auth status' says"
+# A fine-grained token can't be given every right that is needed, and none can be added to one that is in GH_TOKEN.
+LOG_IN_OTHERWISE = (
+    "unset GH_TOKEN and log in with 'gh auth login', or set a classic token with the scopes repo and workflow"
+)
+_SLOW = (502, 504)
 
 
 class LostError(TemporaryError):
     """No answer came, or none that says whether it was done: look before anything is done again."""
+
+
+class SlowError(LostError):
+    """GitHub took longer than it gives a question, or than we do."""
 
 
 class LimitError(TemporaryError):
@@ -100,10 +109,17 @@ def refusal(answer: Answer, what: str, now: float) -> ReconcileError:
             return TemporaryError(why, delay=NOT_YET_S)
         case 409:
             return ChangedError(why)
+        case status if status in _SLOW:
+            return SlowError(f"GitHub is in trouble ({why})", delay=NOT_YET_S)
         case status if status >= 500 or status == 408:
             return LostError(f"GitHub is in trouble ({why})", delay=NOT_YET_S)
         case _:
             return PermanentError(why)
+
+
+def took_too_long(text: str) -> bool:
+    """True for what GitHub says of a question that it gave up on: with status 200, as an error beside no data."""
+    return "something went wrong while executing your query" in text.lower()
 
 
 def limited(answer: Answer, now: float) -> float | None:

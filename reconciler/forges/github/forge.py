@@ -41,7 +41,7 @@ class GitHubForge:
     """
 
     def __init__(self, git: Git, gh: Gh, slug: Slug, bases: Callable[[], Sequence[str]], local: PullRecords) -> None:
-        self._git, self._gh, self.slug, self._bases = git, gh, slug, bases
+        self._git, self._gh, self._bases = git, gh, bases
         self.changes = Changes(git)
         self._candidates = Candidates(git, whole=True)
         self._updates = Updates(git, self._candidates, self._on)
@@ -53,9 +53,14 @@ class GitHubForge:
         self._branches = TaskBranches(git, self._remotes, self._history, self._line)
         self._verdicts = Verdicts(git)
         self.look = Look(gh, slug, bases, self._branches.tasks)
-        self._openings = Openings(gh, slug, self.look)
-        self._merges = Merges(git, gh, slug, self.look, self._remotes)
-        self._reruns = Reruns(gh, slug, self.look, self._merges.notes)
+        self._openings = Openings(gh, self.look)
+        self._merges = Merges(git, gh, self.look, self._remotes)
+        self._reruns = Reruns(gh, self.look, self._merges.notes)
+
+    @property
+    def slug(self) -> Slug:
+        """The repository, by the name that GitHub has for it."""
+        return self.look.slug
 
     @property
     def spent(self) -> Spent:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from reconciler.forges.github import answers
-from reconciler.forges.github.answers import Answer, LimitError, LostError
+from reconciler.forges.github.answers import Answer, LimitError, SlowError
 from reconciler.forges.github.spending import Spending
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.system import shell
@@ -18,6 +19,8 @@ from reconciler.system.shell import Finished
 
 READ_S = 30.0
 WRITE_S = 60.0
+PAGE = 100
+PAGES_MOST = 50
 APART_S = 1.0  # GitHub asks for so much between two changes
 _QUIET = {
     "GH_TELEMETRY": "false",
@@ -28,6 +31,14 @@ _QUIET = {
     "NO_COLOR": "1",
 }
 _LOUD = ("GH_DEBUG", "DEBUG", "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_REPO", "GH_PAGER", "PAGER")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The answer to a query. `withheld`: where in it something is missing because the login may not read it, and why."""
+
+    data: Mapping[str, Any]
+    withheld: tuple[tuple[tuple[str | int, ...], str], ...] = ()
 
 
 class Gh:
@@ -46,15 +57,32 @@ class Gh:
         self._changed = 0.0  # when the last change was asked for, by the monotonic clock
         self._limited: tuple[float, str] = (0.0, "")  # until when nothing is asked, and what was said
 
-    def graphql(self, query: str) -> Mapping[str, Any]:
-        """What a query gives. An answer with errors is none, whatever else it holds."""
+    def graphql(self, query: str, *, spare: Collection[str] = ()) -> Told:
+        """What a query gives. An answer with errors is none, whatever else it holds, unless all that is wrong with it is
+        that the login may not read what stands below a field named in `spare`.
+
+        Raises SlowError where GitHub took too long: a smaller question may be answered.
+        """
         answer = self._ask("graphql", method="POST", fields={"query": query}, timeout_s=READ_S)
         body = answer.body if isinstance(answer.body, dict) else {}
         errors, data = body.get("errors"), body.get("data")
-        if errors or not isinstance(data, dict):
+        withheld = _withheld(errors, spare)
+        if withheld is None or not isinstance(data, dict):
             raise self._refused(errors, answer)
         self.spending.spent(data.get("rateLimit"))
-        return data
+        return Told(data, withheld)
+
+    def pages(self, path: str, *, missing: tuple[int, ...] = ()) -> list[Any] | None:
+        """What all pages of a list hold; None for a status that is in `missing`."""
+        found: list[Any] = []
+        for number in range(1, PAGES_MOST + 1):
+            page = self.get(f"{path}?per_page={PAGE}&page={number}", missing=missing)
+            if not isinstance(page, list):
+                return None
+            found += page
+            if len(page) < PAGE:
+                return found
+        raise TemporaryError(f"{path} has more than {PAGES_MOST} pages", delay=300.0)
 
     def get(self, path: str, *, missing: tuple[int, ...] = ()) -> Any:
         """What a path of the REST API holds; None for a status that is in `missing`."""
@@ -94,7 +122,7 @@ class Gh:
         try:
             finished = self._started(argv, None if fields is None else json.dumps(fields).encode(), timeout_s)
         except TemporaryError as error:
-            raise LostError(f"GitHub did not answer: {error}", delay=error.delay, hint=answers.CHECK) from error
+            raise SlowError(f"GitHub did not answer: {error}", delay=error.delay, hint=answers.CHECK) from error
         return answers.read(finished)
 
     def _refused(self, errors: object, answer: Answer) -> Exception:
@@ -109,7 +137,9 @@ class Gh:
         if "doesn't exist on type" in told.lower():
             return PermanentError(f"{self.host} is too old a GitHub: {told[:300]}", hint="write 'forge: local'")
         if "INSUFFICIENT_SCOPES" in kinds or "FORBIDDEN" in kinds:
-            return PermanentError(f"this login may not ask that of {self.host}: {told}", hint="gh auth refresh")
+            return PermanentError(f"this login may not ask that of {self.host}: {told}", hint=answers.LOG_IN_OTHERWISE)
+        if answers.took_too_long(told):
+            return SlowError(f"GitHub took too long: {told[:300]}", delay=answers.NOT_YET_S)
         return TemporaryError(f"GitHub answered in part only: {told[:300]}", delay=answers.NOT_YET_S)
 
     def _noted(self, answer: Answer, what: str) -> Exception:
@@ -126,6 +156,21 @@ class Gh:
     def _started(self, argv: tuple[str, ...], stdin: bytes | None, timeout_s: float) -> Finished:
         # Away from every checkout: gh would look at the remotes of the one that it stands in.
         return shell.run(argv, env=self._env, cwd="/", stdin=stdin, timeout_s=timeout_s)
+
+
+def _withheld(errors: object, spare: Collection[str]) -> tuple[tuple[tuple[str | int, ...], str], ...] | None:
+    """Where something is withheld from the login; None where an error says anything else, or is about anything else."""
+    if not errors:
+        return ()
+    if not isinstance(errors, list):
+        return None
+    found = []
+    for error in errors:
+        path = error.get("path") if isinstance(error, dict) and error.get("type") == "FORBIDDEN" else None
+        if not isinstance(path, list) or not set(spare) & {step for step in path if isinstance(step, str)}:
+            return None
+        found.append((tuple(path), str(error.get("message") or "")))
+    return tuple(found)
 
 
 def quoted(name: str) -> str:

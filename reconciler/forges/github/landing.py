@@ -16,7 +16,6 @@ from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.notes import Attempt, Freeze, Notes
 from reconciler.forges.github.pull import Pull
-from reconciler.forges.github.slug import Slug
 from reconciler.git.commands import Git
 from reconciler.landing import commits, message, signature, squash
 from reconciler.landing.remotes import Remotes
@@ -35,8 +34,8 @@ TAKEN_BACK = timedelta(minutes=10)
 class Merges:
     """Has GitHub merge, one merge at a time per repository."""
 
-    def __init__(self, git: Git, gh: Gh, slug: Slug, look: Look, remotes: Remotes) -> None:
-        self._git, self._gh, self._slug, self._look, self._remotes = git, gh, slug, look, remotes
+    def __init__(self, git: Git, gh: Gh, look: Look, remotes: Remotes) -> None:
+        self._git, self._gh, self._look, self._remotes = git, gh, look, remotes
         self.notes = Notes(git.repository.state / "github")
 
     def land(self, order: LandOrder) -> Sha:
@@ -114,7 +113,7 @@ class Merges:
             fields |= {"commit_title": subject, "commit_message": text}
         what = f"merge #{order.number}"
         try:
-            answer = self._gh.change("PUT", f"{self._slug.path}/pulls/{order.number}/merge", fields)
+            answer = self._gh.change("PUT", f"{self._look.slug.path}/pulls/{order.number}/merge", fields)
         except LostError as lost:
             return self._read_back(attempt, lost)
         except ReconcileError:

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reconciler.forges.github import query, rules
-from reconciler.forges.github.answers import LimitError
+from reconciler.forges.github.answers import LimitError, SlowError
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.pull import Pull, decoded
-from reconciler.forges.github.query import Page, Question
+from reconciler.forges.github.query import Page, Question, Size
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -28,6 +28,8 @@ POINT_S = 4.0  # a look that costs more points comes less often: 900 an hour
 RULES_S = 600.0
 FAILED_S = 3.0  # after the first answer that was none; twice as long after each that follows
 FAILED_MOST_S = 60.0
+SMALLER_S = 600.0  # how long less is asked for at once, after GitHub took too long
+PART_MOST = 64
 SETTLES_WITHIN = timedelta(minutes=10)
 PAGES_MOST = 50
 
@@ -40,6 +42,7 @@ class Seen:
     heads: Mapping[str, Sha] = field(default_factory=dict)  # of the bases
     rules: Mapping[str, Rules] = field(default_factory=dict)
     heard: frozenset[TaskId] = frozenset()
+    withheld: str = ""  # why some checks can't be read; empty where all can
 
 
 def fresh_s(pulls: Iterable[tuple[Pull, timedelta]], cost: int) -> float:
@@ -69,13 +72,15 @@ class Look:
         branches: Callable[[], Iterable[TaskId]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gh, self._slug, self._bases, self._branches, self._clock = gh, slug, bases, branches, clock
+        self._gh, self._asks, self._bases, self._branches, self._clock = gh, slug, bases, branches, clock
+        self.slug = slug  # as GitHub calls it: a repository that was renamed or transferred is found by its old name
         self._turn = threading.RLock()
         self._seen = Seen()
         self._until = 0.0  # the look is good until then
         self._failed: tuple[float, TemporaryError] | None = None  # until when nobody needs to ask again
         self._failures = 0  # answers in a row that were none
         self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
+        self._part, self._part_until = 1, 0.0  # how small a part of a question is asked at once, and until when
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
 
     @property
@@ -101,8 +106,7 @@ class Look:
 
     def one(self, number: PrNumber) -> Pull | None:
         """One pull request as it is at this moment; None where it is none of ours."""
-        question = Question(slug=self._slug, numbers=(number,))
-        found = self._page(question)
+        found = self._page(Question(slug=self._asks, numbers=(number,), size=self._size))
         pull = next((pull for pull in found.pulls if pull.number == number), None)
         if pull:
             self.note(pull)
@@ -110,7 +114,7 @@ class Look:
 
     def of_branch(self, task: TaskId) -> tuple[Pull, ...]:
         """The newest pull requests of a task's branch as they are at this moment, with nothing about their checks."""
-        page = self._read(Question(slug=self._slug, branches=(task,)))
+        page = self._read(Question(slug=self._asks, branches=(task,)))
         return (*page.pulls, *self._older(page).values())
 
     def note(self, pull: Pull) -> None:
@@ -156,35 +160,56 @@ class Look:
 
     def _asked(self) -> Seen:
         before, bases = self._seen, tuple(dict.fromkeys(self._bases()))
-        known = before.pulls.values()
         unheard = sorted(set(self._branches()) - before.heard)
-        away = tuple(pull.number for pull in known if pull.open and pull.base not in bases)
-        first = Question(slug=self._slug, bases=bases, branches=unheard[: query.BRANCHES_MOST], numbers=away)
+        known, size = sorted(pull.number for pull in before.pulls.values() if pull.open), self._size
+        some = unheard[: query.BRANCHES_MOST]
+        first = Question(slug=self._asks, bases=bases, branches=some, numbers=known[: size.whole], size=size)
         page = self._page(first)
-        pulls = {pull.number: pull for pull in page.pulls}
-        pulls |= self._further(page) | self._older(page)
+        light = {pull.number: pull for pull in page.pulls} | self._further(page, bases) | self._older(page)
         for start in range(query.BRANCHES_MOST, len(unheard), query.BRANCHES_MOST):
             some = unheard[start : start + query.BRANCHES_MOST]
-            listed = self._page(Question(slug=self._slug, branches=some))
-            pulls = {p.number: p for p in listed.pulls} | self._older(listed) | pulls
-        pulls |= self._gone(before, pulls, bases)
+            listed = self._page(Question(slug=self._asks, branches=some, size=size))
+            light = {p.number: p for p in listed.pulls} | self._older(listed) | light
+        # What is open and shown without its checks and reviews is not known yet.
+        pulls = {number: pull for number, pull in light.items() if not pull.open}
+        pulls |= {pull.number: pull for pull in page.pulls if pull.number in page.whole}
+        new = [number for number, pull in sorted(light.items()) if pull.open and number not in known]
+        pulls |= self._whole([*known[size.whole :], *new])
         self._date(pulls.values())
         return Seen(
             pulls={**before.pulls, **pulls},
             heads=page.heads,
             rules={base: self._rules(base, page) for base in bases},
             heard=before.heard | set(unheard) | {pull.task for pull in pulls.values()},
+            withheld=page.withheld,
         )
 
-    def _further(self, page: Page) -> dict[PrNumber, Pull]:
+    @property
+    def _size(self) -> Size:
+        """How much is asked for at once: less for a while where GitHub took too long."""
+        if self._part > 1 and self._clock() > self._part_until:
+            self._part, self._part_until = self._part // 2, self._clock() + SMALLER_S
+        return Size().divided(self._part)
+
+    def _whole(self, numbers: Sequence[PrNumber]) -> dict[PrNumber, Pull]:
+        """Pull requests with their checks and what was said about them."""
+        found: dict[PrNumber, Pull] = {}
+        size = self._size
+        for start in range(0, len(numbers), size.whole):
+            some = numbers[start : start + size.whole]
+            found |= {p.number: p for p in self._page(Question(slug=self._asks, numbers=some, size=size)).pulls}
+        return found
+
+    def _further(self, page: Page, bases: Sequence[str]) -> dict[PrNumber, Pull]:
         """The open pull requests of the pages after the first."""
         found: dict[PrNumber, Pull] = {}
         for _ in range(PAGES_MOST):
             if not page.more:
                 return found
-            page = self._page(Question(slug=self._slug, bases=tuple(page.more), after=page.more))
+            left = tuple(base for base in bases if base in page.more)
+            page = self._page(Question(slug=self._asks, bases=left, after=page.more, size=self._size))
             found |= {pull.number: pull for pull in page.pulls}
-        raise TemporaryError(f"{self._slug} has too many open pull requests to look at", delay=300.0)
+        raise TemporaryError(f"{self.slug} has too many open pull requests to look at", delay=300.0)
 
     def _older(self, page: Page) -> dict[PrNumber, Pull]:
         """What branches have beside the newest of forks, which anybody may call like ours."""
@@ -192,64 +217,63 @@ class Look:
         for _ in range(PAGES_MOST):
             if not page.crowded:
                 return found
-            page = self._read(Question(slug=self._slug, branches=tuple(page.crowded), older=page.crowded))
+            page = self._read(Question(slug=self._asks, branches=tuple(page.crowded), older=page.crowded))
             found |= {pull.number: pull for pull in page.pulls}
-        raise TemporaryError(f"{self._slug} has too many pull requests of forks to look at", delay=300.0)
-
-    def _gone(self, before: Seen, now: Mapping[PrNumber, Pull], bases: Sequence[str]) -> dict[PrNumber, Pull]:
-        """What became of those that were open and are on no list now, and of those that are open elsewhere."""
-        gone = [pull.number for pull in before.pulls.values() if pull.open and pull.number not in now]
-        gone += [p.number for p in now.values() if p.open and p.base not in bases and p.number not in before.pulls]
-        found: dict[PrNumber, Pull] = {}
-        for start in range(0, len(gone), query.PAGE):
-            question = Question(slug=self._slug, numbers=gone[start : start + query.PAGE])
-            found |= {pull.number: pull for pull in self._page(question).pulls}
-        return found
+        raise TemporaryError(f"{self.slug} has too many pull requests of forks to look at", delay=300.0)
 
     def _page(self, question: Question) -> Page:
+        """The answer to a question, with the checks of all pages."""
         found = self._read(question)
-        if not found.truncated:
+        whole = {n: decoded(found.nodes[n], self._rest(found.nodes[n], at)) for n, at in found.truncated.items()}
+        red = {b: query.red(found.tips[b], self._rest(found.tips[b], at)) for b, at in found.tips_truncated.items()}
+        if not whole and not red:
             return found
-        whole = {number: self._rest(found.nodes[number], cursor) for number, cursor in found.truncated.items()}
-        return replace(found, pulls=tuple(whole.get(pull.number) or pull for pull in found.pulls))
+        pulls = tuple(whole.get(pull.number) or pull for pull in found.pulls)
+        return replace(found, pulls=pulls, red={**found.red, **red})
 
     def _read(self, question: Question) -> Page:
-        data = self._gh.graphql(question.text)
         try:
-            return query.page(question, data)
-        except (KeyError, TypeError, AttributeError) as error:
+            told = self._gh.graphql(question.text, spare=query.SPARE)
+        except SlowError:
+            # Asked again as it was, it would be answered as little, and count against the limit all the same.
+            self._part, self._part_until = min(self._part * 2, PART_MOST), self._clock() + SMALLER_S
+            raise
+        try:
+            found = query.page(question, told)
+            self.slug = self.slug.called(found.about["nameWithOwner"])
+            return found
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise TemporaryError(
                 f"GitHub's answer can't be read ({type(error).__name__}: {error})", delay=60.0
             ) from error
 
-    def _rest(self, node: Mapping[str, Any], cursor: str | None) -> Pull | None:
-        """A pull request with the checks of all pages."""
+    def _rest(self, node: Mapping[str, Any], cursor: str | None) -> list[Mapping[str, Any]]:
+        """The checks of a pull request or a commit that are on the pages after the first."""
         contexts: list[Mapping[str, Any]] = []
+        head = node.get("headRefOid") or node["oid"]
         for _ in range(PAGES_MOST):
             if cursor is None:
-                return decoded(node, contexts)
-            told = self._gh.graphql(query.checks_after(node["id"], cursor)).get("node") or {}
+                return contexts
+            told = self._gh.graphql(query.checks_after(node["id"], cursor, self._size)).data.get("node") or {}
             rollup = told.get("statusCheckRollup") or {}
-            if (rollup.get("commit") or {}).get("oid") != node["headRefOid"]:
+            if (rollup.get("commit") or {}).get("oid") != head:
                 break
             contexts += rollup["contexts"]["nodes"]
             info = rollup["contexts"]["pageInfo"]
             cursor = info["endCursor"] if info["hasNextPage"] else None
-        raise TemporaryError(f"the checks of #{node['number']} changed while they were read", delay=5.0)
+        raise TemporaryError(f"the checks of {node.get('url') or head} changed while they were read", delay=5.0)
 
     def _rules(self, base: str, page: Page) -> Rules:
         told = self._told.get(base)
         if told is None or self._clock() - told[0] > RULES_S:
             try:
-                told = self._clock(), rules.read(self._gh, self._slug, base)
+                told = self._clock(), rules.read(self._gh, self.slug, base)
             except ReconcileError:
                 if told is None:
                     raise  # what was known of them still is the best that is known
             else:
                 self._told[base] = told
-        return rules.decoded(
-            self._slug, base, page.about, told[1], queue=base in page.queues, red=page.red.get(base, frozenset())
-        )
+        return rules.decoded(self._asks, base, page, told[1])
 
     def _date(self, pulls: Iterable[Pull]) -> None:
         for pull in pulls:

@@ -10,7 +10,6 @@ from reconciler.forges.github.answers import Answer, LostError
 from reconciler.forges.github.gh import Gh, quoted
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.pull import Pull
-from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 
@@ -22,8 +21,8 @@ ROUNDS = 3  # somebody may be opening new ones
 class Openings:
     """Changes of pull requests that move no base."""
 
-    def __init__(self, gh: Gh, slug: Slug, look: Look) -> None:
-        self._gh, self._slug, self._look = gh, slug, look
+    def __init__(self, gh: Gh, look: Look) -> None:
+        self._gh, self._look = gh, look
 
     def open(self, base: str, task: TaskId, head: Sha, title: str, body: str) -> PrNumber:
         """Open the pull request of a branch that was pushed, or find the open one: opened by its agent, or before a crash."""
@@ -37,7 +36,7 @@ class Openings:
                 "base": base,
             }
             try:
-                answer = self._gh.change("POST", f"{self._slug.path}/pulls", fields)
+                answer = self._gh.change("POST", f"{self._look.slug.path}/pulls", fields)
             except LostError as lost:
                 found = self._shown(base, task, lost)
             else:
@@ -53,7 +52,7 @@ class Openings:
         if pull is None or not pull.open:
             return
         try:
-            answer = self._gh.change("PATCH", f"{self._slug.path}/pulls/{number}", {"state": "closed"})
+            answer = self._gh.change("PATCH", f"{self._look.slug.path}/pulls/{number}", {"state": "closed"})
         except LostError:
             answer = None
         now = self._look.one(number)
@@ -62,7 +61,7 @@ class Openings:
 
     def update(self, number: PrNumber, head: Sha) -> None:
         """Have the base merged into a pull request whose head still is `head`; done already is done."""
-        path = f"{self._slug.path}/pulls/{number}/update-branch"
+        path = f"{self._look.slug.path}/pulls/{number}/update-branch"
         answer = self._gh.change("PUT", path, {"expected_head_sha": head})
         self._look.stale()
         if answer.ok:
@@ -93,14 +92,16 @@ class Openings:
             if not above:
                 return
             for number in above:
-                answer = self._gh.change("PATCH", f"{self._slug.path}/pulls/{number}", {"base": base})
+                answer = self._gh.change("PATCH", f"{self._look.slug.path}/pulls/{number}", {"base": base})
                 if not answer.ok:
                     raise ChangedError(f"#{number} can't be sent on to {base}: {answer.message or answer.status}")
             self._look.stale()
         raise ChangedError(f"more pull requests than can be sent on are to be merged into {branch_of(task)}")
 
     def _built_on(self, task: TaskId) -> tuple[PrNumber, ...]:
-        listed = self._gh.get(f"{self._slug.path}/pulls?state=open&per_page=100&base={quoted(branch_of(task))}") or ()
+        listed = (
+            self._gh.get(f"{self._look.slug.path}/pulls?state=open&per_page=100&base={quoted(branch_of(task))}") or ()
+        )
         return tuple(PrNumber(pull["number"]) for pull in listed if isinstance(pull, dict))
 
     def _moved(self, number: PrNumber, head: Sha) -> None:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from reconciler.forges.github import check_results
+from reconciler.forges.github import answers, check_results
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, task_of
 from reconciler.model.observed import ForgeCheck, PullRequest, PullState, Rejection, Standing
 from reconciler.planning.messages import clean
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+WITHHELD = "withheld"  # what a node is given of which the login may not read something
 _STATES = {"OPEN": PullState.OPEN, "CLOSED": PullState.CLOSED, "MERGED": PullState.MERGED}
 
 
@@ -56,6 +57,7 @@ class Pull:
     checks: tuple[ForgeCheck, ...] = ()
     checked_at: datetime | None = None  # when the first of its checks ended
     settled_at: datetime | None = None  # and the last
+    unseen: str = ""  # why there may be checks that the login can't read; empty where it reads all
 
     @property
     def open(self) -> bool:
@@ -118,6 +120,7 @@ class Pull:
             checks=self.checks,
             seen_at=since,
             settled_at=self.settled_at,
+            unseen=f"{self.unseen}; {answers.LOG_IN_OTHERWISE}" if self.unseen else "",
             here=here if self.open else Standing.SAME,
             base=self.base,
             aside=self.aside(bases) if self.open else None,
@@ -139,7 +142,7 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
         if task is None or node["isCrossRepository"]:
             return None
         rollup = node.get("statusCheckRollup") or {}
-        found = [*((rollup.get("contexts") or {}).get("nodes") or ()), *contexts]
+        found = [*filter(None, (rollup.get("contexts") or {}).get("nodes") or ()), *contexts]
         # GitHub has been seen to show the checks of another commit.
         own: Sequence[Mapping[str, Any]] = (
             found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
@@ -168,6 +171,7 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             checks=check_results.results(own),
             checked_at=first,
             settled_at=last,
+            unseen=str(node.get(WITHHELD) or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TemporaryError(

@@ -1,7 +1,8 @@
-"""The one query: every open pull request of our bases with its checks and reviews, and what the rules are. Pure.
+"""The one query: the open pull requests of our bases, ours of them with checks and reviews, and what the rules are. Pure.
 
-Beside the open ones only those are asked for that nobody has heard of yet: by the name of their branch, which finds what
-was closed or merged while we were away, or by the number of one that was open the last time.
+What takes GitHub long, checks and reviews, is asked for by number only: for those that were open the last time. Of the
+others just enough is asked to tell ours from those of people. Beside the open ones only those are asked for that nobody
+has heard of yet: by the name of their branch, which finds what was closed or merged while we were away.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.forges.github import check_results
-from reconciler.forges.github.pull import Pull, decoded
+from reconciler.forges.github.gh import Told
+from reconciler.forges.github.pull import WITHHELD, Pull, decoded
 from reconciler.forges.github.slug import Slug
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import CheckResult
 
-PAGE = 100
 BRANCHES_MOST = 100
+REVIEWS = 100
+OLDER = 100
+SPARE = ("statusCheckRollup",)
 _LIGHT = """
 fragment light on PullRequest { number id url state title body isDraft isCrossRepository headRefName headRefOid
   headRef { target { oid } } baseRefName createdAt closedAt mergeCommit { oid } author { login } mergeStateStatus
@@ -28,15 +32,26 @@ _CONTEXTS = """pageInfo { hasNextPage endCursor } nodes { __typename
   ... on CheckRun { databaseId name status conclusion detailsUrl completedAt title summary
     checkSuite { app { databaseId } workflowRun { databaseId event workflow { name } } } }
   ... on StatusContext { context state targetUrl description createdAt } }"""
-_WHOLE = f"""
-fragment whole on PullRequest {{ ...light
-  reviews: latestOpinionatedReviews(first: {PAGE}, writersOnly: true) {{
-    nodes {{ author {{ __typename login }} authorCanPushToRepository state submittedAt body commit {{ oid }} }} }}
-  statusCheckRollup {{ commit {{ oid }} contexts(first: {PAGE}) {{ {_CONTEXTS} }} }} }}
-"""
-_CHECKED = f"... on Commit {{ statusCheckRollup {{ contexts(first: {PAGE}) {{ {_CONTEXTS} }} }} }}"
+
+
 _RATE = "rateLimit { cost limit remaining used resetAt }"
-_ABOUT = "nameWithOwner viewerPermission isArchived mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed"
+_ABOUT = (
+    "nameWithOwner viewerPermission isArchived mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed "
+    "defaultBranchRef { name }"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is asked for at once. GitHub gives a question ten seconds, and says nothing of one that takes longer."""
+
+    pulls: int = 100  # of a page, as far as it takes to know whose they are
+    whole: int = 50  # with their checks and reviews
+    checks: int = 100  # of one commit
+
+    def divided(self, by: int) -> Size:
+        """A part of it."""
+        return Size(max(self.pulls // by, 10), max(self.whole // by, 1), max(self.checks // by, 10))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +61,7 @@ class Question:
     """
 
     slug: Slug
+    size: Size = Size()
     bases: Sequence[str] = ()
     branches: Sequence[TaskId] = ()
     numbers: Sequence[PrNumber] = ()
@@ -55,17 +71,18 @@ class Question:
     @property
     def text(self) -> str:
         """The query as it is sent."""
-        asked = [_open(n, base, self.after.get(base)) for n, base in enumerate(self.bases)]
+        asked = [_open(n, base, self.size.pulls, self.after.get(base)) for n, base in enumerate(self.bases)]
         asked += [_branch(n, task, self.older.get(task)) for n, task in enumerate(self.branches)]
         asked += [f"n{number}: pullRequest(number: {number}) {{ ...whole }}" for number in self.numbers]
         asked += [
-            f"base{n}: ref(qualifiedName: {json.dumps(f'refs/heads/{base}')}) {{ target {{ oid {_CHECKED} }} }} "
+            f"base{n}: ref(qualifiedName: {json.dumps(f'refs/heads/{base}')}) {{ target {{ id oid "
+            f"... on Commit {{ statusCheckRollup {{ {_contexts(self.size.checks)} }} }} }} }} "
             f"queue{n}: mergeQueue(branch: {json.dumps(base)}) {{ id }}"
             for n, base in enumerate(self.bases)
         ]
         inner = "\n  ".join(asked)
         fragments = _LIGHT if self.bases or self.branches or self.numbers else ""
-        fragments += _WHOLE if self.bases or self.numbers else ""
+        fragments += _whole(self.size.checks) if self.numbers else ""
         return f"query {{ {_RATE} {_repository(self.slug)} {{ {_ABOUT}\n  {inner} }} }}{fragments}"
 
 
@@ -76,7 +93,11 @@ class Page:
     """
 
     pulls: tuple[Pull, ...]
+    whole: frozenset[PrNumber]  # of which also checks and reviews were asked for
     nodes: Mapping[PrNumber, Mapping[str, Any]]
+    tips: Mapping[str, Mapping[str, Any]]  # of the bases
+    tips_truncated: Mapping[str, str]  # bases whose checks go on, with cursor
+    withheld: str  # what the login may not read of checks; empty where nothing is missing
     about: Mapping[str, Any]
     heads: Mapping[str, Sha]
     queues: frozenset[str]
@@ -86,26 +107,32 @@ class Page:
     crowded: Mapping[TaskId, str]
 
 
-def page(question: Question, data: Mapping[str, Any]) -> Page:
+def page(question: Question, told: Told) -> Page:
     """The answer to a question, taken apart."""
-    about = data["repository"]
+    about = told.data["repository"]
     if about is None:
         raise TypeError("it names no repository, and says nothing against it")
+    _mark(told)
     lists = [about.get(f"open{n}") for n in range(len(question.bases))]
     lists += [about.get(f"branch{n}") for n in range(len(question.branches))]
     nodes = [node for listed in lists if listed for node in listed["nodes"] or () if node]
     nodes += [node for number in question.numbers if (node := about.get(f"n{number}"))]
-    # One that is asked for in two ways is in the answer twice; the fuller one comes first.
-    by_number = {PrNumber(node["number"]): node for node in reversed(nodes)}
+    # One that is asked for in two ways is in the answer twice; the fuller one comes last.
+    by_number = {PrNumber(node["number"]): node for node in nodes}
     pulls = tuple(pull for node in by_number.values() if (pull := decoded(node)))
     refs = {base: about.get(f"base{n}") for n, base in enumerate(question.bases)}
+    tips = {base: ref["target"] for base, ref in refs.items() if ref and ref.get("target")}
     opened = {base: about[f"open{n}"]["pageInfo"] for n, base in enumerate(question.bases)}
     return Page(
         pulls=pulls,
+        whole=frozenset(question.numbers),
         nodes=by_number,
         about=about,
-        heads={base: Sha(ref["target"]["oid"]) for base, ref in refs.items() if ref and ref.get("target")},
-        red={base: _red(ref) for base, ref in refs.items() if ref and ref.get("target")},
+        tips=tips,
+        tips_truncated={base: cursor for base, tip in tips.items() if (cursor := _cut_off(tip))},
+        withheld=next((why for _, why in told.withheld), ""),
+        heads={base: Sha(tip["oid"]) for base, tip in tips.items()},
+        red={base: red(tip) for base, tip in tips.items()},
         queues=frozenset(base for n, base in enumerate(question.bases) if about.get(f"queue{n}")),
         more={base: info["endCursor"] for base, info in opened.items() if info["hasNextPage"]},
         truncated={number: cursor for number, node in by_number.items() if (cursor := _cut_off(node))},
@@ -113,28 +140,59 @@ def page(question: Question, data: Mapping[str, Any]) -> Page:
     )
 
 
-def checks_after(pull: str, cursor: str) -> str:
-    """The query for the checks of a pull request, named by its node's id, that one page was too small for."""
-    contexts = f"contexts(first: {PAGE}, after: {json.dumps(cursor)}) {{ {_CONTEXTS} }}"
+def checks_after(node: str, cursor: str, size: Size) -> str:
+    """The query for the checks of a pull request or a commit, named by its node's id, that one page was too small for."""
+    rollup = f"statusCheckRollup {{ commit {{ oid }} {_contexts(size.checks, cursor)} }}"
     return (
-        f"query {{ {_RATE} node(id: {json.dumps(pull)}) {{ ... on PullRequest {{ headRefOid "
-        f"statusCheckRollup {{ commit {{ oid }} {contexts} }} }} }} }}"
+        f"query {{ {_RATE} node(id: {json.dumps(node)}) {{ "
+        f"... on PullRequest {{ headRefOid {rollup} }} ... on Commit {{ oid {rollup} }} }} }}"
     )
+
+
+def red(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> frozenset[str]:
+    """The names of the checks that fail on a commit. `further`: those of the pages that follow."""
+    rollup = tip.get("statusCheckRollup") or {}
+    checks = check_results.results([*filter(None, (rollup.get("contexts") or {}).get("nodes") or ()), *further])
+    return frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
+
+
+def _mark(told: Told) -> None:
+    """Note at each pull request and commit what of it was withheld: what can't be read is not nothing."""
+    for path, why in told.withheld:
+        at: Any = told.data
+        for step in path:
+            at = at[step] if isinstance(at, list) or step in (at or ()) else None
+            if isinstance(at, dict) and at.keys() & {"headRefOid", "oid"}:
+                at[WITHHELD] = why
+
+
+def _whole(checks: int) -> str:
+    return f"""
+fragment whole on PullRequest {{ ...light
+  reviews: latestOpinionatedReviews(first: {REVIEWS}, writersOnly: true) {{
+    nodes {{ author {{ __typename login }} authorCanPushToRepository state submittedAt body commit {{ oid }} }} }}
+  statusCheckRollup {{ commit {{ oid }} {_contexts(checks)} }} }}
+"""
+
+
+def _contexts(first: int, after: str | None = None) -> str:
+    where = f"first: {first}" + (f", after: {json.dumps(after)}" if after else "")
+    return f"contexts({where}) {{ {_CONTEXTS} }}"
 
 
 def _repository(slug: Slug) -> str:
     return f"repository(owner: {json.dumps(slug.owner)}, name: {json.dumps(slug.name)})"
 
 
-def _open(n: int, base: str, after: str | None) -> str:
-    where = f"states: OPEN, baseRefName: {json.dumps(base)}, first: {PAGE}"
+def _open(n: int, base: str, first: int, after: str | None) -> str:
+    where = f"states: OPEN, baseRefName: {json.dumps(base)}, first: {first}"
     where += f", after: {json.dumps(after)}" if after else ""
-    return f"open{n}: pullRequests({where}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ ...whole }} }}"
+    return f"open{n}: pullRequests({where}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ ...light }} }}"
 
 
 def _branch(n: int, task: TaskId, after: str | None) -> str:
     newest = "orderBy: { field: CREATED_AT, direction: DESC }, "
-    newest += f"first: {PAGE}, after: {json.dumps(after)}" if after else "first: 2"
+    newest += f"first: {OLDER}, after: {json.dumps(after)}" if after else "first: 2"
     which = f"headRefName: {json.dumps(branch_of(task))}, {newest}"
     return f"branch{n}: pullRequests({which}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ ...light }} }}"
 
@@ -147,12 +205,6 @@ def _crowded(question: Question, about: Mapping[str, Any], ours: set[PrNumber]) 
         if listed and listed["pageInfo"]["hasNextPage"]
         if not any(node and node["number"] in ours for node in listed["nodes"] or ())
     }
-
-
-def _red(ref: Mapping[str, Any]) -> frozenset[str]:
-    rollup = ref["target"].get("statusCheckRollup") or {}
-    checks = check_results.results((rollup.get("contexts") or {}).get("nodes") or ())
-    return frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
 
 
 def _cut_off(node: Mapping[str, Any]) -> str | None:

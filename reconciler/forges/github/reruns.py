@@ -14,7 +14,6 @@ from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.notes import Notes, SecondRun
 from reconciler.forges.github.pull import Pull
-from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import CheckResult, Rerun
@@ -27,8 +26,8 @@ _ENOUGH = Rerun(at=datetime.fromtimestamp(0, UTC))
 class Reruns:
     """The second runs of one repository."""
 
-    def __init__(self, gh: Gh, slug: Slug, look: Look, notes: Notes) -> None:
-        self._gh, self._slug, self._look, self._notes = gh, slug, look, notes
+    def __init__(self, gh: Gh, look: Look, notes: Notes) -> None:
+        self._gh, self._look, self._notes = gh, look, notes
 
     def of(self, pull: Pull) -> Rerun | None:
         """The second run of the head that a pull request has; None where none was asked for."""
@@ -60,7 +59,7 @@ class Reruns:
         self._notes.asked_again(number, asked)
         self._look.stale()
         for workflow in workflows:
-            answer = self._gh.change("POST", f"{self._slug.path}/actions/runs/{workflow}/rerun-failed-jobs")
+            answer = self._gh.change("POST", f"{self._look.slug.path}/actions/runs/{workflow}/rerun-failed-jobs")
             if not answer.ok:
                 # What is not run again is as it was: nothing is waited for, but the end of what still runs in it.
                 if _BUSY not in answer.text:

@@ -6,11 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.forges.github.gh import Gh, quoted
+from reconciler.forges.github.query import Page
 from reconciler.forges.github.slug import Slug
 from reconciler.model.observed import Rules
 
 FORGE = "GitHub"
 _MAY_PUSH = ("ADMIN", "MAINTAIN", "WRITE")
+# GitHub tells of an App, and of GITHUB_TOKEN, not what it may do: that shows when it is tried.
+_MUTE = (
+    "this login is a GitHub App's: if it is the GITHUB_TOKEN of a workflow, what it pushes, updates and merges starts no "
+    "workflows; give reconcile the token of an App of yours, or of a person"
+)
 # A repository that may have no rules says 403, an older GitHub knows nothing of them.
 _NONE = (403, 404)
 
@@ -18,40 +24,49 @@ _NONE = (403, 404)
 def read(gh: Gh, slug: Slug, base: str) -> tuple[Any, Any]:
     """What GitHub tells everybody who may push about the rules of a branch: its rulesets, and its own protection."""
     branch = quoted(base)
-    rulesets = gh.get(f"{slug.path}/rules/branches/{branch}", missing=_NONE)
+    rulesets = gh.pages(f"{slug.path}/rules/branches/{branch}", missing=_NONE)
     return rulesets, gh.get(f"{slug.path}/branches/{branch}", missing=_NONE)
 
 
-def decoded(
-    slug: Slug,
-    base: str,
-    about: Mapping[str, Any],
-    told: tuple[Any, Any],
-    *,
-    queue: bool = False,
-    red: frozenset[str] = frozenset(),
-) -> Rules:
-    """The rules of a branch. `about`: the repository itself, `queue`: the branch has one, `red`: checks that fail on it."""
+def decoded(asked: Slug, base: str, page: Page, told: tuple[Any, Any]) -> Rules:
+    """The rules of a branch of the repository that was `asked` for. `told`: what `read` was answered."""
     rulesets, branch = told
+    there = asked.called(page.about["nameWithOwner"])
     rules = [rule for rule in rulesets or () if isinstance(rule, dict)]
     required = [*_required(rules), *_protected(branch)]
-    queued = queue or any(rule.get("type") == "merge_queue" for rule in rules)
+    queued = base in page.queues or any(rule.get("type") == "merge_queue" for rule in rules)
     return Rules(
         forge=FORGE,
         required=tuple(dict.fromkeys(required)),
-        methods=_methods(about, rules),
-        red=red,
-        closed=_closed(slug, about),
-        queue=f"{slug} lands on {base} through its merge queue only" if queued else None,
+        methods=_methods(page.about, rules),
+        red=page.red.get(base, frozenset()),
+        closed=_closed(there, base, page),
+        renamed=_renamed(asked, there),
+        mute=None if page.about.get("viewerPermission") else _MUTE,
+        queue=f"{there} lands on {base} through its merge queue only" if queued else None,
     )
 
 
-def _closed(slug: Slug, about: Mapping[str, Any]) -> str | None:
+def _closed(slug: Slug, base: str, page: Page) -> str | None:
+    about = page.about
     if about.get("isArchived"):
         return f"{slug} is archived: nothing can be pushed to it"
-    if about.get("viewerPermission") not in _MAY_PUSH:
+    if about.get("viewerPermission") not in (None, *_MAY_PUSH):
         return f"this login may not push to {slug}; log in as somebody who may, or write 'forge: local'"
+    if base not in page.heads:
+        default = (about.get("defaultBranchRef") or {}).get("name")
+        renamed = f" (is it {default} now? then write 'base: {default}')" if default else ""
+        return f"{slug} has no branch {base}{renamed}; 'git push origin {base}' makes it"
     return None
+
+
+def _renamed(asked: Slug, there: Slug) -> str | None:
+    if asked.same(there):
+        return None
+    return (
+        f"{asked} is {there} now, and found by its old name for as long as nobody else takes that; "
+        f"'git remote set-url origin URL' with the new one mends it"
+    )
 
 
 def _methods(about: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]) -> frozenset[str]:

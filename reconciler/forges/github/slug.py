@@ -22,6 +22,15 @@ class Slug:
     def __str__(self) -> str:
         return f"{self.owner}/{self.name}"
 
+    def called(self, name: str) -> Slug:
+        """The same repository under the name, `owner/name`, that GitHub answers with. Raises ValueError."""
+        owner, name = name.split("/")
+        return self if (owner, name) == (self.owner, self.name) else Slug(self.host, owner, name)
+
+    def same(self, other: Slug) -> bool:
+        """True for two names of one repository that differ in nothing or in case."""
+        return (self.host, str(self).lower()) == (other.host, str(other).lower())
+
     @property
     def path(self) -> str:
         """Where it stands in the REST API."""
