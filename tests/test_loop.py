@@ -294,6 +294,23 @@ def test_what_was_refused_for_good_is_tried_again_after_a_retry(world: World) ->
     assert world.beads[X].closed and len(world.landed) == 1
 
 
+def test_what_went_wrong_for_want_of_a_login_is_tried_once_there_is_one(world: World) -> None:
+    trouble: dict[str, str] = {}
+    loop = a_loop(world, forges=lambda desired: trouble)
+    calls = refuse(world, "create", PermanentError("not logged in"))
+    loop.tick()
+    trouble["all"] = "gh is not logged in"
+    world.later(seconds=1)
+    assert loop.tick().plan.epics[0].held
+    trouble.clear()
+    world.later(seconds=1)
+    loop.tick()
+    assert len(calls) == 2
+    world.later(seconds=1)
+    loop.tick()
+    assert len(calls) == 2  # it failed again, and rests as before
+
+
 def test_one_tasks_trouble_does_not_hold_up_another(world: World) -> None:
     world.add("x-2")
     start = world.start

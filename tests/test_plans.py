@@ -77,7 +77,7 @@ SOURCES = {
 }
 COMMITS = {"base": worlds.BASE, "head": worlds.HEAD, "other": worlds.OTHER}
 COMMIT_FIELDS = (
-    "head", "landed", "left", "approved", "merge_now", "opened_head", "baseline", "base_tip", "commit", "base",
+    "head", "landed", "left", "approved", "merge_now", "opened_head", "baseline", "base_tip", "commit", "base", "refused",
 )  # fmt: skip
 
 
@@ -375,7 +375,7 @@ class _World:
 
     def _failure(self, id: TaskId, said: dict[str, Any]) -> None:
         known = {"message": "it went wrong", "since": worlds.ago(60), "at": worlds.ago(60), "until": worlds.ago(-60)}
-        self.found["failures"][id] = Failure(**{**known, **_timed(said)})
+        self.found["failures"][id] = Failure(**{**known, **_commits(_timed(said))})
 
 
 def _run_fields(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,18 @@ from functools import partial
 from reconciler.loop.executor import WORKERS, Outcome, execute
 from reconciler.loop.observer import Circumstances, ask, closer, observe
 from reconciler.model.desired import Desired
-from reconciler.model.errors import BlockedError, ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.errors import (
+    BlockedError,
+    ChangedError,
+    ContentRefusedError,
+    PermanentError,
+    ReconcileError,
+    TemporaryError,
+)
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed
 from reconciler.model.ports import Ports
-from reconciler.planning.actions import Action, BlockTask, StartAgent, StartCheck
+from reconciler.planning.actions import Action, BlockTask, OpenPullRequest, StartAgent, StartCheck
 from reconciler.planning.planner import Plan, plan
 
 RESYNC_S = 30.0
@@ -121,6 +128,7 @@ class Loop:
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
     _ticked: bool = False
+    _held: frozenset[str] = frozenset()  # manifests whose forge or tracker could not be used
     _took_s: float = 0.0  # the last look at everything
     _program_found: str | None = None
     _program_at: float = -PROGRAM_LOOK_S
@@ -136,14 +144,19 @@ class Loop:
 
     def _look(self, desired: Desired, known: Mapping[TaskId, Failure]) -> Tick:
         at = self.clock()
-        # A clock that was set back must not make anything rest for longer than it would have.
-        failures = {s: f for s, f in known.items() if f.until <= at + timedelta(seconds=PERMANENT_S)}
+        forges, trackers = self.forges(desired), self.trackers(desired)
+        freed, self._held = self._held - {*forges, *trackers}, frozenset({*forges, *trackers})
+        # A clock that was set back must not make anything rest for longer than it would have; and what went wrong for want of
+        # a login, or of a program, is tried as soon as there is one.
+        latest = at + timedelta(seconds=PERMANENT_S)
+        self._failures = {s: f for s, f in self._failures.items() if f.manifest not in freed}
+        failures = {s: f for s, f in known.items() if f.until <= latest and f.manifest not in freed}
         circumstances = Circumstances(
             at=at,
             host=self.host,
             failures=failures,
-            forges=self.forges(desired),
-            trackers=self.trackers(desired),
+            forges=forges,
+            trackers=trackers,
             replaced=self._program(exact=False),
         )
         observed = observe(desired, self.ports, circumstances)
@@ -291,4 +304,7 @@ class Loop:
             tries=again.tries + 1 if again else 1,
             permanent=permanent,
             blocked=isinstance(error, BlockedError),
+            refused=action.head
+            if isinstance(error, ContentRefusedError) and isinstance(action, OpenPullRequest)
+            else None,
         )

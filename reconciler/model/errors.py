@@ -60,5 +60,9 @@ class PermanentError(ReconcileError):
     """The same call would fail again (refused, missing program, damaged file)."""
 
 
+class ContentRefusedError(PermanentError):
+    """Elsewhere what commits hold was refused: whoever made them can mend that, and nobody else."""
+
+
 class LockedError(ReconcileError):
     """Another reconciler works on this repository."""

@@ -457,7 +457,8 @@ class Unsure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
-    is useless. `left`: by a reconciler that has ended, so that nobody tries again by itself."""
+    is useless. `left`: by a reconciler that has ended, so that nobody tries again by itself. `refused`: the head of a branch
+    whose content was refused."""
 
     action: str
     message: str
@@ -469,6 +470,7 @@ class Failure:
     permanent: bool = False
     blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
     left: bool = False
+    refused: Sha | None = None
 
 
 def runs_of_kind(runs: tuple[Run, ...], kind: RunKind) -> tuple[Run, ...]:

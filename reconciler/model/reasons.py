@@ -43,6 +43,7 @@ class Reason(StrEnum):
     CHECKS_FAILED = "ChecksFailed"
     CHECK_BROKEN = "CheckBroken"
     CONFLICT = "Conflict"
+    PUSH_REFUSED = "PushRefused"
     LANDING_QUEUED = "LandingQueued"
     CHECKOUT_IN_THE_WAY = "CheckoutInTheWay"
     BASE_DIVERGED = "BaseDiverged"

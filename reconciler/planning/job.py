@@ -169,6 +169,8 @@ class Job:
         """What is wrong with the newest attempt or with what it offered; None where nothing is."""
         if self.ending is not None and self.ending.reason is not None:
             return self.ending
+        if refused := self.refused:
+            return Ending(Reason.PUSH_REFUSED, refused, waits=False)
         pull = self.open_pull
         if pull is None or self.unpushed:
             return None  # what is not offered yet was not judged
@@ -419,7 +421,16 @@ class Job:
     def unlandable(self) -> bool:
         """True when its landing, or what leads to it, was refused for good."""
         refused = ("OpenPullRequest", "Land", "StartCheck")
-        return self.failure is not None and self.failure.permanent and self.failure.action in refused
+        failure = self.failure
+        return failure is not None and failure.permanent and failure.action in refused and not failure.refused
+
+    @property
+    def refused(self) -> str | None:
+        """Why the push of exactly this head was refused, where its agent can mend that."""
+        failure, branch = self.failure, self.branch
+        if failure is None or failure.refused is None or not isinstance(branch, Branch):
+            return None
+        return failure.message if failure.refused == branch.head else None
 
     @property
     def done(self) -> bool:

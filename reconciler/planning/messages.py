@@ -48,6 +48,7 @@ def needs_human(task: str, reason: Reason, message: str) -> str:
         Reason.NO_CHANGES: f"Look at 'reconcile logs {task}'. Write into the task what is missing, then run 'reconcile retry {task}', or close it.",
         Reason.DECLINED: f"Close the task, or run 'reconcile retry {task}' to have it done anew.",
         Reason.CONFLICT: f"Mend the branch agent/{task} by hand, then run 'reconcile retry {task}'.",
+        Reason.PUSH_REFUSED: f"Mend the commits of agent/{task} by hand, or the rule that refuses them, then run 'reconcile retry {task}'.",
         Reason.BLOCKED_BY_AGENT: f"Read its notes and its log ('reconcile logs {task}'), help, then 'reconcile retry {task}'.",
     }.get(reason, f"Look at 'reconcile logs {task}', change the task or the branch, then run 'reconcile retry {task}'.")
     return f"reconcile: {reason}: {clean(message)}. {todo}"

@@ -23,6 +23,10 @@ _ADVICE = {
     Reason.TIMED_OUT: "The last attempt ran into its time limit. Its commits and files are still here: look, then go on.",
     Reason.CHECKS_FAILED: "The checks failed on your work merged into {base}. Mend it on your branch and commit.",
     Reason.CHANGES_REQUESTED: "A person looked at your work and asked for changes. Make them on your branch and commit.",
+    Reason.PUSH_REFUSED: (
+        "Where your branch is to go, what is in your commits was refused. Mend it in the commits themselves, by "
+        "'git commit --amend' or 'git rebase': none that {base} lacks may hold it, and one more on top does not help."
+    ),
     Reason.CONFLICT: (
         "Your branch conflicts with {base}, which has moved on since you began. Merge {base} into your branch "
         "(or rebase onto it), keep what both sides meant, and commit."

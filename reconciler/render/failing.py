@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from reconciler.model.names import TaskId
+from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Failure
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
@@ -64,6 +64,7 @@ def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
             "tries": f.tries,
             "permanent": f.permanent,
             "blocked": f.blocked,
+            **({"refused": f.refused} if f.refused else {}),
         }
         for subject, f in epic.failing.items()
     ]
@@ -96,7 +97,7 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                 # Others can't be told in every time zone.
                 if any(at.tzinfo is None or not 2000 <= at.year < 9000 for at in (began, until, last)):
                     continue
-                tries = each.get("tries")
+                tries, refused = each.get("tries"), each.get("refused")
                 found[TaskId(subject)] = Failure(
                     action=action,
                     message=message,
@@ -108,5 +109,6 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                     permanent=each.get("permanent") is True,
                     blocked=each.get("blocked") is True,
                     left=left,
+                    refused=Sha(refused) if isinstance(refused, str) else None,
                 )
     return found

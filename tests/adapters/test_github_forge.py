@@ -709,6 +709,19 @@ def test_without_a_login_it_is_said_how_to_get_one(there: Place, who: str | None
     assert "gh auth login" in (there.again().trouble or "")
 
 
+def test_a_change_that_is_refused_for_want_of_a_login_is_no_longer_hidden_by_the_last_look(there: Place) -> None:
+    number, _ = there.offered()
+    there.pull()
+    assert there.forge.trouble is None
+    there.hub.fault(faults.unauthorized(), on="PUT /repos")
+    with pytest.raises(PermanentError):
+        there.forge.update(number, there.pull().head)
+    there.hub.fault(faults.unauthorized(), on="POST /graphql")
+
+    assert "gh auth login" in (there.forge.trouble or "")
+    assert there.forge.trouble is None
+
+
 @pytest.mark.slow
 def test_a_repository_that_is_not_shown_to_this_login_is_said(there: Place) -> None:
     there.hub.remove(on_github.NAME)

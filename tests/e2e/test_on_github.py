@@ -268,6 +268,52 @@ def test_a_repository_that_is_renamed_amid_the_work_is_gone_on_with_and_told(pla
     assert len([label for label in place.hub.changes() if label.endswith("/pulls/1/merge")]) == 1
 
 
+def test_a_push_that_is_refused_for_a_secret_goes_back_to_its_agent_with_all_that_was_said(place: Place) -> None:
+    place.app.bare.note("secret", "AKIA[A-Z0-9]*")
+    agent = (
+        'case "$RECONCILE_ATTEMPT" in '
+        "1) echo AKIAQ3EGRV > keys && git add keys && git commit -qm keys;; "
+        '*) cp "$RECONCILE_PROMPT" .git-told; git rm -q --cached keys && rm keys && echo ok > work && git add work '
+        "&& git commit -q --amend -m work;; esac"
+    )
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        agent={"kind": "command", "argv": ["sh", "-c", agent]},
+        mergePolicy={"requiredChecks": ["ci"], "deleteBranch": False},
+    )
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
+
+    assert place.app.pull(1).state == "MERGED" and place.tasks()["Do a"]["status"] == "closed"
+    (prompt,) = place.root.glob(".git/reconcile/runs/work/*/2/prompt*")
+    told = prompt.read_text()
+    assert "GITHUB PUSH PROTECTION" in told and "path: keys:1" in told and "git commit --amend" in told
+    pushes = place.json("get", "events")
+    assert [e["reason"] for e in pushes if e.get("action") == "RestartAgent"] == ["PushRefused"]
+
+
+def test_a_login_that_may_not_push_workflows_is_told_what_to_do_and_no_agent_is_sent(place: Place) -> None:
+    place.app.bare.note("no-workflows", "")
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        agent={
+            "kind": "command",
+            "argv": [
+                "sh",
+                "-c",
+                "mkdir -p .github/workflows; echo a > .github/workflows/ci.yml; git add -A; git commit -qm a",
+            ],
+        },
+    )
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done", code=3)
+
+    (task,) = place.json("status")["epics"][0]["tasks"]
+    assert "gh auth refresh --scopes workflow" in place.reconcile("describe", task["id"])
+    assert place.app.pulls == {} and task["status"] == "blocked"
+    assert [run["attempt"] for run in place.json("get", "runs")] == [1]
+
+
 def test_a_remote_that_git_rewrites_is_github_and_is_pushed_to(place: Place) -> None:
     place.git("config", "url.git@github.com:.insteadOf", "gh:")
     place.git("remote", "set-url", "origin", f"gh:{NAME}")

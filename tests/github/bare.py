@@ -13,11 +13,28 @@ NOBODY = "0" * 40
 _READ = ("how much of what was pushed is read",)
 # Written by every push, read by the server in this order: a branch that was merged, then deleted, was merged.
 NOTE_PUSHES = '#!/bin/sh\ncat >> "$GIT_DIR/pushed"\n'
+# With `no-workflows` the login lacks the scope to push changes of them.
+# `secret` holds what no commit that is pushed may add: push protection, in GitHub's words.
 # `refused` holds "<ref> ,<sha that may be pushed>,…, <GH006, GH013, another code> <why no other may>" lines.
 REFUSE_PUSHES = """\
 #!/bin/sh
-[ -s "$GIT_DIR/refused" ] || exit 0
+[ -s "$GIT_DIR/refused" ] || [ -s "$GIT_DIR/secret" ] || [ -e "$GIT_DIR/no-workflows" ] || exit 0
 while read -r old new ref; do
+    [ "$new" = "${new#0000000}" ] && [ -s "$GIT_DIR/secret" ] &&
+        for commit in $(git rev-list "$new" --not --all); do
+            git show --format= "$commit" | grep -q "^+.*$(cat "$GIT_DIR/secret")" || continue
+            printf 'error: GH013: Repository rule violations found for %s.\\n\\n' "$ref"
+            printf -- '- GITHUB PUSH PROTECTION\\n  ---------------------------\\n'
+            printf '    Resolve the following violations before pushing again\\n\\n    - Push cannot contain secrets\\n\\n'
+            printf '      -- Amazon AWS Access Key ID ---------------\\n       locations:\\n         - commit: %s\\n' "$commit"
+            printf '           path: %s:1\\n' "$(git show --format= --name-only "$commit" | head -n 1)"
+            exit 1
+        done >&2
+    if [ -e "$GIT_DIR/no-workflows" ] && git rev-list "$new" --not --all -- .github/workflows | grep -q .; then
+        printf 'refusing to allow an OAuth App to create or update workflow `.github/workflows/ci.yml` without `workflow` scope\\n' >&2
+        exit 1
+    fi
+    [ -s "$GIT_DIR/refused" ] || continue
     while read -r protected allowed code message; do
         [ "$ref" = "$protected" ] || continue
         case "$allowed" in *",$new,"*) continue ;; esac

@@ -56,6 +56,7 @@ class Gh:
         self._turn = threading.Lock()
         self._changed = 0.0  # when the last change was asked for, by the monotonic clock
         self._limited: tuple[float, str] = (0.0, "")  # until when nothing is asked, and what was said
+        self.logged_out = False  # as the last answer has it
 
     def graphql(self, query: str, *, spare: Collection[str] = ()) -> Told:
         """What a query gives. An answer with errors is none, whatever else it holds, unless all that is wrong with it is
@@ -123,7 +124,13 @@ class Gh:
             finished = self._started(argv, None if fields is None else json.dumps(fields).encode(), timeout_s)
         except TemporaryError as error:
             raise SlowError(f"GitHub did not answer: {error}", delay=error.delay, hint=answers.CHECK) from error
-        return answers.read(finished)
+        try:
+            answer = answers.read(finished)
+        except PermanentError:
+            self.logged_out = True
+            raise
+        self.logged_out = answer.status == 401
+        return answer
 
     def _refused(self, errors: object, answer: Answer) -> Exception:
         told = answer.message or "an answer without data"

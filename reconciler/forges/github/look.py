@@ -91,7 +91,7 @@ class Look:
     def now(self) -> Seen:
         """How things stand, as of a moment ago. Raises SilentError while nothing is answered: an old answer is none."""
         with self._turn:
-            if self._clock() < self._until:
+            if self._clock() < self._until and not self._gh.logged_out:
                 return self._seen
             if self._failed and (left := self._failed[0] - self._clock()) > 0:
                 raise SilentError(str(self._failed[1]), delay=left, hint=self._failed[1].hint)

@@ -40,7 +40,7 @@ def not_for_us(job: Job) -> Waiting | None:
 def resting(job: Job) -> Waiting | None:
     """What went wrong a moment ago is not tried again at once."""
     failure = job.failure
-    if failure is None or failure.until <= job.now or job.unlandable:
+    if failure is None or failure.until <= job.now or job.unlandable or failure.refused:
         return None
     if failure.blocked:
         return Waiting(Reason.CHECKOUT_IN_THE_WAY, failure.message, failure.until)

@@ -34,7 +34,7 @@ class OpenPullRequest(Action):
     def due(cls, job: Job) -> Word:
         if (job.open_pull and not job.unpushed) or not job.last or not isinstance(job.branch, Branch):
             return None
-        if job.ending is None or job.ending.reason is not None:
+        if job.ending is None or job.ending.reason is not None or job.refused:
             return None
         if waiting := _merged_elsewhere(job, job.branch):
             return waiting

@@ -18,6 +18,8 @@ from reconciler.planning.job import PHASES, Job
 
 FEEDBACK_LOG_CHARS = 8000
 LEAST_USD = 0.01
+# What is wrong with what an attempt made: the next one is to make something else.
+TOLD_OF_ITS_WORK = (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT, Reason.PUSH_REFUSED)
 # What an agent needs that pushes its branch and opens its pull request by itself.
 PUSHING = (
     "GH_TOKEN",
@@ -186,7 +188,7 @@ class RestartAgent(StartAgent):
 
 def _baseline(job: Job, reason: Reason) -> Sha | None:
     """The head after which commits are new: where the task or its last feedback began, not where a crash interrupted."""
-    if reason in (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT):
+    if reason in TOLD_OF_ITS_WORK:
         return job.branch.head if isinstance(job.branch, Branch) else None
     if job.last:
         return job.last.baseline
@@ -199,7 +201,8 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
 
 def _evidence(job: Job, reason: Reason) -> RunId | None:
     run: Run | None = job.checks_last if reason is Reason.CHECKS_FAILED else job.last
-    return run.id if run and reason is not Reason.CHANGES_REQUESTED and reason is not Reason.CONFLICT else None
+    judged_by_others = reason in TOLD_OF_ITS_WORK and reason is not Reason.CHECKS_FAILED
+    return run.id if run and not judged_by_others else None
 
 
 def _allowance(job: Job) -> float | None:
