@@ -77,6 +77,18 @@ def test_checks_of_our_own_are_checks_where_a_forge_has_none() -> None:
     assert said(age=60).result is CheckResult.VOID
 
 
+def test_a_required_check_of_one_app_is_not_there_while_only_another_reports_one_of_its_name() -> None:
+    asked = Rules(forge="GitHub", required=("ci",), apps={"ci": frozenset({7})})
+
+    def by(*apps: int | None, policy: MergePolicy = POLICY) -> CheckResult:
+        checks = tuple(ForgeCheck(name="ci", result=CheckResult.PASSED, app=app) for app in apps)
+        return judged(worlds.a_pull(checks=checks, seen_at=ago(60)), asked, policy, NOW).result
+
+    assert by(8) is CheckResult.PENDING
+    assert by(8, 7) is by(7) is by(None) is CheckResult.PASSED
+    assert by(8, policy=MergePolicy(required_checks=("ci",))) is CheckResult.PASSED  # a manifest names no apps
+
+
 def unread(policy: MergePolicy, rules: Rules = RULES) -> CheckResult:
     checks = (ForgeCheck(name="ci", result=CheckResult.PASSED),)
     return judged(worlds.a_pull(checks=checks, unseen="not yours", seen_at=ago(600)), rules, policy, NOW).result

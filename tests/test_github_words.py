@@ -458,6 +458,16 @@ def test_protection_that_is_switched_off_asks_for_nothing() -> None:
     assert rules.decoded(APP, "main", answered_page(), (None, told)).required == ()
 
 
+def test_the_app_that_must_report_a_check_is_read_from_both_kinds_of_rules() -> None:
+    some = [{"context": "ci", "integration_id": 7}, {"context": "lint"}]
+    asked = ruled({"type": "required_status_checks", "parameters": {"required_status_checks": some}})
+    assert (asked.required, asked.apps) == (("ci", "lint"), {"ci": {7}})
+    checks = {"contexts": ["ci", "lint"], "checks": [{"context": "ci", "app_id": 7}, {"context": "lint", "app_id": -1}]}
+    told = {"protection": {"enabled": True, "required_status_checks": checks}}
+    asked = rules.decoded(APP, "main", answered_page(), (None, told))
+    assert (asked.required, asked.apps) == (("ci", "lint"), {"ci": {7}})
+
+
 def test_a_ruleset_with_a_queue_is_a_queue() -> None:
     assert ruled({"type": "merge_queue"}).queue
     assert ruled().queue is None and ruled().closed is None

@@ -26,6 +26,7 @@ import yaml
 from reconciler.model.desired import (
     AgentKind,
     Budget,
+    Comments,
     EpicSpec,
     InlineTask,
     MergeMethod,
@@ -42,6 +43,7 @@ from reconciler.model.observed import (
     Candidate,
     Checkout,
     CheckResult,
+    Comment,
     Conflict,
     Failure,
     ForgeCheck,
@@ -57,6 +59,7 @@ from reconciler.model.observed import (
     Since,
     Standing,
     Task,
+    Thread,
     Unknown,
     WorktreeFault,
 )
@@ -180,6 +183,7 @@ def _epic(**said: Any) -> EpicSpec:
     said = _timed(said)
     kinds = {
         "mode": MergeMode, "method": MergeMethod, "no_checks": NoChecks, "review": Review, "on_conflict": OnConflict,
+        "comments": Comments,
     }  # fmt: skip
     merge = {name: kinds.get(name, _tuple)(value) for name, value in said.pop("merge", {}).items()}
     inline = [InlineTask(**_tuples(task)) for task in said.pop("tasks", [])]
@@ -305,6 +309,10 @@ class _World:
             said["checks"] = tuple(ForgeCheck(name=name, result=CheckResult(result), **how) for name, result in results)
         if "to" in said:
             said["base"] = said.pop("to")
+        if "threads" in said:
+            said["threads"] = tuple(_thread(**each) for each in said["threads"])
+        if "remarks" in said:
+            said["remarks"] = tuple(_comment(**each) for each in said["remarks"])
         if "rerun_at" in said:
             said["rerun"] = Rerun(at=said.pop("rerun_at"), after=frozenset({1}))
         if "rejection" in said:
@@ -380,6 +388,8 @@ class _World:
 
 def _run_fields(said: Mapping[str, Any]) -> dict[str, Any]:
     made = _commits(_timed(said))
+    if "heard" in made:
+        made["heard"] = frozenset(made["heard"])
     if isinstance(made.get("exit"), dict):
         made["exit"] = _timed(made["exit"])
     if isinstance(made.get("report"), dict):
@@ -390,6 +400,14 @@ def _run_fields(said: Mapping[str, Any]) -> dict[str, Any]:
 def _report(lifted_in: float | None = None, fault: str | None = None, **said: Any) -> Report:
     lifted = None if lifted_in is None else worlds.ago(-lifted_in)
     return Report(fault=Fault(fault) if fault else None, retry_at=lifted, **said)
+
+
+def _thread(path: str = "a.py", line: int | None = 1, **said: Any) -> Thread:
+    return Thread(path=path, line=line, comments=(_comment(**said),))
+
+
+def _comment(id: str = "c1", by: str = "ann", ago: float = 300, text: str = "why?", *, bot: bool = False) -> Comment:
+    return Comment(id=id, by=by, text=text, at=worlds.ago(ago), bot=bot)
 
 
 def _timed(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from reconciler.manifest.durations import duration
 from reconciler.manifest.wording import PATTERNS
 from reconciler.model.desired import (
     AgentKind,
+    Comments,
     ForgeKind,
     MergeMethod,
     MergeMode,
@@ -41,6 +42,11 @@ def _anywhere(text: str) -> str:
     if text.startswith("~"):
         raise ValueError("'~' stands for nothing here; allowed: an absolute path, or one relative to the repository")
     return text
+
+
+def _login(text: str) -> str:
+    """A bot's login has this at its end where people see it, and not where programs do."""
+    return text.removesuffix("[bot]")
 
 
 def _inside(text: str) -> str:
@@ -86,6 +92,7 @@ Key = Annotated[str, Field(pattern=PATTERNS["key"])]
 Id = Annotated[str, Field(pattern=PATTERNS["id"]), AfterValidator(_task_id)]
 Line = Annotated[str, Field(pattern=PATTERNS["line"], max_length=500)]
 Label = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100), AfterValidator(_label)]
+Login = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100), AfterValidator(_login)]
 Text = Annotated[str, AfterValidator(str.rstrip)]
 Command = Annotated[str, Field(pattern=PATTERNS["command"])]
 Variable = Annotated[str, Field(pattern=PATTERNS["variable"]), AfterValidator(_variable)]
@@ -246,6 +253,18 @@ class Policy(_Fields):
         "their commits, where what would command a forge (closing words, mentions, [skip ci]) is made harmless. both: first "
         "this, then that. Other authors, Co-authored-by and Signed-off-by are always kept.",
         examples=["commits"],
+    )
+    comments: Annotated[Comments, Field(strict=False)] = Field(
+        default=Comments.AGENT,
+        description="What becomes of review threads that are open, of people who may push and of reviewBots. agent: they go "
+        "to its agent as the feedback of another attempt, then it waits until they are resolved. wait: it waits for that. "
+        "ignore: it lands all the same.",
+        examples=["wait"],
+    )
+    review_bots: list[Login] = Field(
+        default=[],
+        description="Logins of bots whose comments and reviews count as those of people who may push.",
+        examples=[["coderabbitai"]],
     )
     checks: list[Command] = Field(
         default=[],

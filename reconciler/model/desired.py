@@ -46,6 +46,14 @@ class SquashMessage(StrEnum):
     BOTH = "both"
 
 
+class Comments(StrEnum):
+    """What becomes of conversations about a pull request that nobody has resolved."""
+
+    AGENT = "agent"
+    WAIT = "wait"
+    IGNORE = "ignore"
+
+
 class OnConflict(StrEnum):
     AGENT = "agent"
     BLOCK = "block"
@@ -156,6 +164,8 @@ class MergePolicy:
     mode: MergeMode = MergeMode.AUTO
     method: MergeMethod = MergeMethod.SQUASH
     message: SquashMessage = SquashMessage.BOTH
+    comments: Comments = Comments.AGENT
+    review_bots: tuple[str, ...] = ()  # logins, without [bot]
     checks: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()  # names on the forge; empty: what the rules of the base ask for
     timeout_s: float = 3600.0

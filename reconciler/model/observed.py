@@ -126,6 +126,7 @@ class Run:
     exit: Exit | None = None
     agent: str = ""  # the kind of agent; empty for a check
     report: Report | None = None  # what its agent said of it, once it is over
+    heard: frozenset[str] = frozenset()  # the comments on its pull request that its prompt held, by their ids
     done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
     halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
 
@@ -249,6 +250,7 @@ class Rules:
 
     forge: str  # how people call it
     required: tuple[str, ...] = ()  # names of checks
+    apps: Mapping[str, frozenset[int]] = field(default_factory=dict)  # of those that only some apps may report
     methods: frozenset[str] = frozenset({"merge", "squash", "rebase"})
     red: frozenset[str] = frozenset()  # names of checks that fail on the base itself
     closed: str | None = None  # why nothing can be pushed or opened there
@@ -308,6 +310,7 @@ class ForgeCheck:
     summary: str = ""
     number: int | None = None
     workflow: int | None = None
+    app: int | None = None  # that reported it, where that can be told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,6 +342,26 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """What somebody who may push, or a bot, said about a pull request. `id` is the forge's own."""
+
+    id: str
+    by: str  # a login
+    text: str
+    at: datetime
+    bot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """A conversation about a place in the code that nobody has resolved. `comments`: oldest first, at least one."""
+
+    path: str
+    line: int | None
+    comments: tuple[Comment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
     """The newest pull request of a task. `head` follows the branch while it is open."""
 
@@ -360,6 +383,10 @@ class PullRequest:
     settled_at: datetime | None = None  # when the last of its checks ended
     unseen: str = ""  # why it may have checks that can't be read
     rerun: Rerun | None = None  # of this head's checks
+    author: str = ""  # who opened it there
+    threads: tuple[Thread, ...] = ()
+    remarks: tuple[Comment, ...] = ()  # reviews that say neither yes nor no, oldest first
+    doubted: bool = False  # a rule is said not to be met, none is seen that is not, and merging was not asked for yet
     here: Standing = Standing.SAME
     base: str | None = None  # where it goes; None: to its manifest's base, as always
     aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base, in a queue

@@ -230,6 +230,7 @@ class RunSpec:
     baseline: Sha | None = None
     base_tip: Sha | None = None
     tree: Sha | None = None  # what a check is about: its subject names only the beginning of it
+    heard: tuple[str, ...] = ()  # the comments that its prompt holds
     agent: str = ""  # the kind of agent that the last step is; empty for a check
     prompt_on_stdin: bool = False  # of the last step; every other standard input is empty
 

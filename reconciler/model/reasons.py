@@ -37,6 +37,7 @@ class Reason(StrEnum):
     # On the way to the base
     AWAITING_APPROVAL = "AwaitingApproval"
     AWAITING_MERGE = "AwaitingMerge"
+    AWAITING_REVIEW = "AwaitingReview"
     CHANGES_REQUESTED = "ChangesRequested"
     CHECKS_PENDING = "ChecksPending"
     CHECKS_RUNNING = "ChecksRunning"
@@ -90,6 +91,7 @@ NEEDS_A_PERSON = frozenset(
         Reason.BLOCKED_BY_AGENT,
         Reason.AWAITING_APPROVAL,
         Reason.AWAITING_MERGE,
+        Reason.AWAITING_REVIEW,
         Reason.CHECKS_PENDING,
         Reason.CHECK_BROKEN,
         Reason.CHECKOUT_IN_THE_WAY,

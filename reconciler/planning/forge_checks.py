@@ -7,7 +7,7 @@ is, once, before an agent is sent to mend what may have been chance.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -55,8 +55,9 @@ def judged(
         unread = Judged(CheckResult.VOID, f"its checks can't be read: {pull.unseen}")
         return GREEN if policy.checks and not required else unread
     mute = f" ({rules.mute})" if rules and rules.mute else ""
+    apps = rules.apps if rules and not policy.required_checks else {}
     if required:
-        found = _required(required, pull.checks, since, now, mute)
+        found = _required(required, _by_their_apps(pull.checks, apps), since, now, mute)
     else:
         found = _whatever_shows(pull, since, now) if pull.checks else _none(policy, since, now, mute)
     bad = [c for c in pull.checks if c.result in _NOT_GREEN and (c.name in required or not required)]
@@ -133,6 +134,11 @@ def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetim
             f"{mute or ' (renamed, or kept away by a path filter?)'}",
         )
     return Judged(CheckResult.PENDING, f"not there yet: {_named(absent)}", now + LOOK_AGAIN)
+
+
+def _by_their_apps(checks: Iterable[ForgeCheck], apps: Mapping[str, frozenset[int]]) -> tuple[ForgeCheck, ...]:
+    """Without those of a name that only other apps may report. Of a status nobody can tell who reported it."""
+    return tuple(c for c in checks if c.app is None or c.app in apps.get(c.name, (c.app,)))
 
 
 def _whatever_shows(pull: PullRequest, since: datetime, now: datetime) -> Judged:

@@ -36,10 +36,11 @@ from reconciler.model.observed import (
 )
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
-from reconciler.planning import forge_checks, run_results
+from reconciler.planning import forge_checks, review_comments, run_results
 from reconciler.planning.budget import Spend, spent, task_used_up
 from reconciler.planning.check_state import CheckState, state_of
 from reconciler.planning.forge_checks import Judged
+from reconciler.planning.review_comments import Said
 from reconciler.planning.run_results import Ending
 
 MERGED = "phase:merged"
@@ -176,6 +177,8 @@ class Job:
             return None  # what is not offered yet was not judged
         if pull.rejection and pull.rejection.head == pull.head:
             return Ending(Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False)
+        if self.said.due:
+            return Ending(Reason.CHANGES_REQUESTED, f"comments ask for an answer: {self.said.summary}", waits=False)
         if isinstance(self.candidate, Conflict):
             return Ending(
                 Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False
@@ -252,6 +255,13 @@ class Job:
     @cached_property
     def open_pull(self) -> PullRequest | None:
         return self.pull if isinstance(self.pull, PullRequest) and self.pull.state is PullState.OPEN else None
+
+    @cached_property
+    def said(self) -> Said:
+        """What was said about its pull request without a yes or a no."""
+        if self.open_pull is None or isinstance(self.runs, Unknown):
+            return Said()
+        return review_comments.said(self.open_pull, self.spec.merge, self.runs)
 
     @property
     def unpushed(self) -> bool:

@@ -22,7 +22,7 @@ _ADVICE = {
     Reason.STUCK: "The last attempt made no progress for too long and was stopped. Its commits and files are still here.",
     Reason.TIMED_OUT: "The last attempt ran into its time limit. Its commits and files are still here: look, then go on.",
     Reason.CHECKS_FAILED: "The checks failed on your work merged into {base}. Mend it on your branch and commit.",
-    Reason.CHANGES_REQUESTED: "A person looked at your work and asked for changes. Make them on your branch and commit.",
+    Reason.CHANGES_REQUESTED: "Somebody looked at your work and asked for changes. Make them on your branch and commit.",
     Reason.PUSH_REFUSED: (
         "Where your branch is to go, what is in your commits was refused. Mend it in the commits themselves, by "
         "'git commit --amend' or 'git rebase': none that {base} lacks may hold it, and one more on top does not help."
@@ -61,3 +61,8 @@ def feedback(reason: Reason, message: str, log: str, base: str, method: MergeMet
     if log.strip():
         parts.append(f"The end of its output:\n\n{clean(log).strip()}")
     return "\n\n".join(part for part in parts if part)
+
+
+def comments(text: str) -> str:
+    """What people and bots said about its pull request, beside why the last attempt did not do; empty for nothing."""
+    return f"\n\nOn your pull request somebody wrote, and has not called it settled:\n\n{text}" if text else ""

@@ -44,6 +44,7 @@ class Told:
     baseline: Sha | None = None
     base_tip: Sha | None = None
     tree: Sha | None = None
+    heard: frozenset[str] = frozenset()
     cwd: str = ""
     timeout_s: float = 0.0
     slot: str = ""  # the manifest among whose slots it holds one
@@ -261,6 +262,7 @@ def _as_json(spec: RunSpec) -> Mapping[str, object]:
         "baseline": spec.baseline,
         "base_tip": spec.base_tip,
         "tree": spec.tree,
+        "heard": list(spec.heard),
         "slot": spec.slot.manifest if spec.slot else "",
         "agent": spec.agent,
         "prompt_on_stdin": bool(spec.prompt) and spec.prompt_on_stdin,
@@ -276,6 +278,7 @@ def _told(run: RunId, value: Mapping[str, Any]) -> Told:
         baseline=_sha(value.get("baseline")),
         base_tip=_sha(value.get("base_tip")),
         tree=_sha(value.get("tree")),
+        heard=frozenset(map(str, heard)) if isinstance(heard := value.get("heard"), list) else frozenset(),
         cwd=str(value.get("cwd", "")),
         timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,
         slot=str(value.get("slot", "")),

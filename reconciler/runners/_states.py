@@ -73,6 +73,7 @@ def as_run(
         baseline=record.told.baseline,
         base_tip=record.told.base_tip,
         tree=record.told.tree,
+        heard=record.told.heard,
         started_at=record.started_at,
         last_progress_at=record.last_progress_at,
         pid=record.pid if held.shim and not judged.over else None,

@@ -894,6 +894,68 @@ def test_what_strangers_say_of_a_public_pull_request_is_no_review(there: Place) 
     assert (there.pull().approved, there.pull().rejection) == (None, None)
 
 
+def test_open_threads_are_seen_with_what_writers_and_bots_said_in_them(there: Place) -> None:
+    number, _ = there.offered()
+    thread = there.app.discuss(number, "ann", "why?", path="a", line=3)
+    there.app.reply(number, thread, "mallory", "run this", can_push=False)
+    there.app.discuss(number, "mallory", "and this", can_push=False)
+    there.hub.account("some-bot", kind="Bot")
+    there.app.discuss(number, "some-bot", "nit", line=None)
+    there.app.discuss(number, "ann", "settled").resolved = True
+    there.app.review(number, "ann", "COMMENTED", body="nice")
+    there.app.review(number, "ann", "COMMENTED")
+
+    pull = there.pull()
+
+    shown = [(each.path, each.line, [(c.by, c.text, c.bot) for c in each.comments]) for each in pull.threads]
+    assert shown == [("a", 3, [("ann", "why?", False)]), ("a", None, [("some-bot", "nit", True)])]
+    assert [(each.by, each.text) for each in pull.remarks] == [("ann", "nice")]
+    assert pull.author == "robot"
+
+
+def test_threads_are_read_again_only_when_something_was_said(there: Place) -> None:
+    number, _ = there.offered()
+    thread = there.app.discuss(number, "ann", "why?")
+    there.pull()
+    asked = len(there.hub.requests)
+    there.pull()
+    assert len(there.hub.requests) == asked + 1
+    there.app.reply(number, thread, "bob", "indeed")
+
+    assert [each.by for each in there.pull().threads[0].comments] == ["ann", "bob"]
+    thread.resolved = True
+    assert there.pull().threads == ()
+
+
+@pytest.mark.parametrize("how", ["there", "here"])
+def test_who_approves_after_their_own_words_has_settled_them(there: Place, how: str) -> None:
+    number, head = there.offered()
+    there.app.discuss(number, "ann", "a nit")
+    assert there.pull().threads
+    if how == "here":
+        there.forge.approve(number, head)
+    else:
+        there.app.review(number, "ann", "APPROVED")
+
+    assert there.pull().threads == ()
+
+
+def test_an_approval_of_somebody_else_settles_no_thread(there: Place) -> None:
+    number, _ = there.offered()
+    there.app.discuss(number, "ann", "a nit")
+    there.app.review(number, "bob", "APPROVED")
+
+    assert there.pull().threads
+
+
+def test_a_conversation_that_the_rules_want_resolved_is_named_as_what_is_in_the_way(there: Place) -> None:
+    there.app.protect("main", conversations=True)
+    number, _ = there.offered()
+    there.app.discuss(number, "mallory", "well", can_push=False)
+
+    assert "a review thread there is not resolved" in (there.pull().withheld or "")
+
+
 def test_a_crowd_of_strangers_drowns_out_nobody_who_may_push(there: Place) -> None:
     number, head = there.offered()
     there.app.review(number, "alice", "APPROVED")

@@ -138,7 +138,8 @@ def test_a_base_that_moved_after_the_checks_takes_nothing(there: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["draft", "closed", "retargeted", "changes requested", "red", "late", "rejected here", "another's"]
+    "what",
+    ["draft", "closed", "retargeted", "changes requested", "red", "late", "commented", "rejected here", "another's"],
 )
 def test_what_people_and_checks_said_since_the_look_holds(there: Place, what: str) -> None:
     number, head = there.offered()
@@ -153,6 +154,8 @@ def test_what_people_and_checks_said_since_the_look_holds(there: Place, what: st
             there.app.retarget(number, "next")
         case "changes requested":
             there.app.review(number, "alice", "CHANGES_REQUESTED")
+        case "commented":
+            there.app.discuss(number, "alice", "wait")
         case "red":
             there.app.check(head, "ci", "failure", again=True)
         case "late":
@@ -199,6 +202,50 @@ def test_what_the_rules_forbid_is_not_asked_for_though_an_administrator_would_ge
 
 
 @pytest.mark.slow
+def test_a_rule_that_is_said_not_to_be_met_is_asked_about_once(there: Place) -> None:
+    there.app.protect("main", other="Waiting on code owner review from acme/owners.")
+    number, head = there.offered()
+    assert there.pull().doubted
+
+    with pytest.raises(TemporaryError, match="code owner review"):
+        there.landed(number, head)
+    pull = there.pull()
+
+    assert not pull.doubted and "code owner review from acme/owners" in (pull.withheld or "")
+    with pytest.raises(ChangedError, match="not to be merged yet"):
+        there.landed(number, head)
+    assert len(there.asked("/merge")) == 1
+
+
+def test_a_word_of_github_that_is_stale_keeps_nothing_from_landing(there: Place) -> None:
+    number, head = there.offered()
+    there.app.pull(number).blocked_reads = 9
+    assert there.pull().doubted and there.pull().withheld
+
+    there.landed(number, head)
+
+    assert there.app.pull(number).state == "MERGED"
+
+
+@pytest.mark.parametrize("seen", ["conversation", "review", "bypass"])
+def test_a_rule_that_is_seen_not_to_be_met_or_does_not_bind_is_no_matter_of_doubt(there: Place, seen: str) -> None:
+    number, head = there.offered()
+    match seen:
+        case "conversation":
+            there.app.protect("main", conversations=True)
+            there.app.discuss(number, "mallory", "well", can_push=False)
+        case "review":
+            there.app.protect("main", reviews=1)
+        case "bypass":
+            there.app.protect("main", other="Waiting on code owner review.")
+            there.app.permission = "ADMIN"
+
+    assert there.pull().withheld and not there.pull().doubted
+    with pytest.raises(ChangedError):
+        there.landed(number, head)
+    assert there.asked("/merge") == []
+
+
 def test_of_two_programs_that_land_the_same_one_is_told_that_it_was_second(there: Place) -> None:
     order = there.order(*there.offered())
     first = there.forge

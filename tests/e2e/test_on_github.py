@@ -314,6 +314,38 @@ def test_a_login_that_may_not_push_workflows_is_told_what_to_do_and_no_agent_is_
     assert [run["attempt"] for run in place.json("get", "runs")] == [1]
 
 
+@pytest.mark.slow
+def test_review_comments_reach_the_agent_once_and_then_wait_for_whoever_made_them(place: Place) -> None:
+    agent = (
+        'cp "$RECONCILE_PROMPT" "$RECONCILE_TASK.$RECONCILE_ATTEMPT.told" && echo $RECONCILE_ATTEMPT >> work '
+        "&& git add work && git commit -qm work"
+    )
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        agent={"kind": "command", "argv": ["sh", "-c", agent]},
+        mergePolicy={"requiredChecks": ["ci"], "review": "human"},
+    )
+    watch = place.start("watch", "-f", str(manifest), "--interval", "1s")
+    until(lambda: place.app.pulls)
+    thread = place.app.discuss(1, "ann", "say why in a comment", path="work", line=1)
+    before = place.app.pull(1).head
+
+    def waiting() -> str:
+        word = place.json("status")["epics"][0]["tasks"][0]["waiting"]
+        return f"{word['reason']}: {word['message']}" if word else ""
+
+    until(lambda: place.app.pull(1).head != before, 120)
+    until(lambda: waiting().startswith("AwaitingReview: ") and "work:1 (ann)" in waiting(), 90)
+    (prompt,) = place.root.glob(".git/reconcile/runs/work/*/2/prompt*")
+    assert "At work:1\nann: say why in a comment" in prompt.read_text()
+    thread.resolved = True
+    place.app.review(1, "ann", "APPROVED")
+    until(lambda: place.app.pull(1).state == "MERGED", 120)
+    watch.terminate()
+    ended(watch)
+    assert [run["attempt"] for run in place.json("get", "runs") if run["kind"] == "work"] == [1, 2]
+
+
 def test_a_remote_that_git_rewrites_is_github_and_is_pushed_to(place: Place) -> None:
     place.git("config", "url.git@github.com:.insteadOf", "gh:")
     place.git("remote", "set-url", "origin", f"gh:{NAME}")

@@ -33,6 +33,9 @@ def merge_state(repository: Repository, pull: Pull, mergeable: str) -> str:
         return "DIRTY"
     if pull.draft:
         return "DRAFT"
+    if pull.blocked_reads > 0:
+        pull.blocked_reads -= 1
+        return "BLOCKED"
     if refused(repository, pull):
         return "BLOCKED"
     if behind(repository, pull):

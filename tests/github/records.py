@@ -71,6 +71,7 @@ class Comment:
     author: str
     body: str
     created_at: datetime
+    can_push: bool = True  # its author, to the repository
 
 
 @dataclass(kw_only=True)
@@ -84,6 +85,18 @@ class Review:
     body: str
     submitted_at: datetime
     can_push: bool = True  # its author, to the repository
+
+
+@dataclass(kw_only=True)
+class Thread:
+    """A conversation about a line of what a pull request changes."""
+
+    number: int
+    path: str
+    line: int | None
+    comments: list[Comment] = field(default_factory=list)
+    resolved: bool = False
+    outdated: bool = False
 
 
 @dataclass(kw_only=True)
@@ -139,6 +152,8 @@ class Protection:
     methods: tuple[str, ...] = ("merge", "squash", "rebase")
     padding: int = 0  # so many rules that say nothing to us stand before the others
     dismiss_stale: bool = False
+    other: str = ""  # what a rule that nobody can see says against it
+    conversations: bool = False  # all of them must be resolved
     admins_too: bool = True
     pushes: bool = False  # True: who may push may push straight to it, whatever the rules
 
@@ -206,6 +221,7 @@ class Pull:
     labels: list[Label] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
+    threads: list[Thread] = field(default_factory=list)
     closed_at: datetime | None = None
     merged_at: datetime | None = None
     merged_by: str | None = None
@@ -213,4 +229,5 @@ class Pull:
     auto_merge: AutoMerge | None = None
     queue: QueueEntry | None = None
     shown_commit: str | None = None  # a fault: the checks and the last commit shown are those of this one
+    blocked_reads: int = 0  # a fault: so many more readings say BLOCKED, whatever the rules have to say
     says_open: int = 0  # a fault: so many more readings of a merged one say OPEN

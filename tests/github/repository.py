@@ -8,7 +8,7 @@ from typing import Protocol
 
 from github.bare import NOBODY, Person
 from github.pulls import Finder, Pulls
-from github.records import Account, Comment, Label, Order, Problem, Pull, Review
+from github.records import Account, Comment, Label, Order, Problem, Pull, Review, Thread
 
 
 class Site(Finder, Protocol):
@@ -155,6 +155,30 @@ class Repository(Pulls):
         pull.comments.append(made)
         self.touch(pull)
         return made
+
+    def discuss(
+        self, number: int, by: str, body: str, *, path: str = "a", line: int | None = 1, can_push: bool = True
+    ) -> Thread:
+        """Begin a conversation about a line of a pull request."""
+        pull = self.pull(number)
+        made = Thread(number=self.site.number(), path=path, line=line)
+        pull.threads.append(made)
+        self.reply(number, made, by, body, can_push=can_push)
+        return made
+
+    def reply(self, number: int, thread: Thread, by: str, body: str, *, can_push: bool = True) -> None:
+        """Go on with a conversation."""
+        account = self.site.account(by)
+        thread.comments.append(
+            Comment(
+                number=self.site.number(),
+                author=account.login,
+                body=body,
+                created_at=self.site.now(),
+                can_push=can_push,
+            )
+        )
+        self.touch(self.pull(number))
 
     def label(self, name: str) -> Label:
         """The label of this name, made if need be."""

@@ -167,14 +167,14 @@ def rules(it: Repository, branch: str) -> list[Json]:
     source = {"ruleset_source_type": "Repository", "ruleset_source": it.full_name, "ruleset_id": 1}
     told: list[Json] = [{"type": "deletion", **source}, {"type": "non_fast_forward", **source}]
     told = [{"type": "tag_name_pattern", **source} for _ in range(found.padding)] + told
-    if found.reviews or len(found.methods) < 3:
+    if found.reviews or found.conversations or len(found.methods) < 3:
         parameters: Json = {
             "required_approving_review_count": found.reviews,
             "allowed_merge_methods": list(found.methods),
             "dismiss_stale_reviews_on_push": found.dismiss_stale,
             "require_code_owner_review": False,
             "require_last_push_approval": False,
-            "required_review_thread_resolution": False,
+            "required_review_thread_resolution": found.conversations,
         }
         told.append({"type": "pull_request", **source, "parameters": parameters})
     if found.required:

@@ -62,6 +62,9 @@ def refusals(pull: Pull, reports: Sequence[Report], rules: Protection) -> list[s
             said.append(f"At least {rules.reviews} approving {many} required by reviewers with write access.")
         case "CHANGES_REQUESTED":
             said.append("Changes have been requested by a reviewer with write access.")
+    if rules.conversations and not all(thread.resolved for thread in pull.threads):
+        said.append("A conversation must be resolved before this pull request can be merged.")
+    said += [rules.other] if rules.other else []
     return said + unmet_checks(reports, rules)
 
 

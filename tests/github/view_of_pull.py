@@ -17,6 +17,7 @@ from github.views import (
     ReviewView,
     Rollup,
     Scene,
+    ThreadView,
     no_reactions,
     none,
     stamp,
@@ -51,7 +52,8 @@ class PullView:
         self.head_ref_name, self.head_ref_oid = pull.branch, pull.head
         self.is_cross_repository = pull.source != self._repository.full_name
         self.viewer_did_author = pull.author == scene.me
-        self.total_comments_count = len(pull.comments)
+        self.total_comments_count = len(pull.comments) + sum(len(thread.comments) for thread in pull.threads)
+        self.viewer_can_merge_as_admin = self._repository.permission == "ADMIN"
         self.reaction_groups = no_reactions()
 
     # --- where it stands -----------------------------------------------------------------------------------
@@ -228,6 +230,10 @@ class PullView:
             if author in (None, each.author) and (not states or each.state in states)
         ]
         return Connection([ReviewView(self._scene, self._pull, each) for each in found], **page)
+
+    def review_threads(self, **page: Any) -> Connection:
+        """Oldest first."""
+        return Connection([ThreadView(self._scene, self._pull, each) for each in self._pull.threads], **page)
 
     def latest_reviews(self, writers_only: bool = False, **page: Any) -> Connection:
         """The newest of everybody."""

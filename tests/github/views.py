@@ -13,7 +13,7 @@ from typing import Any
 
 from github import bare
 from github.paging import Connection, Contexts
-from github.records import Account, CheckRun, Comment, Label, Problem, Pull, Review, Status
+from github.records import Account, CheckRun, Comment, Label, Problem, Pull, Review, Status, Thread
 from github.repository import Repository
 from github.rules import Report, passed
 
@@ -111,6 +111,41 @@ class ReviewView:
         self.commit = CommitView(scene, review.commit)
         self.url = f"{scene.url}/{scene.repository.full_name}/pull/{pull.number}#pullrequestreview-{review.number}"
         self.reaction_groups = no_reactions()
+
+
+class ThreadView:
+    """A conversation about a line."""
+
+    graphql_type = "PullRequestReviewThread"
+
+    def __init__(self, scene: Scene, pull: Pull, thread: Thread) -> None:
+        self._scene, self._pull, self._thread = scene, pull, thread
+        self.id, self.path, self.line, self.original_line = (
+            f"PRRT_{thread.number}", thread.path, None if thread.outdated else thread.line, thread.line
+        )  # fmt: skip
+        self.is_resolved, self.is_outdated = thread.resolved, thread.outdated
+
+    def comments(self, **page: Any) -> Connection:
+        """Oldest first."""
+        made = [ThreadCommentView(self._scene, self._pull, self._thread, each) for each in self._thread.comments]
+        return Connection(made, **page)
+
+
+class ThreadCommentView:
+    """What somebody said in it. Its review is made up from the comment itself."""
+
+    graphql_type = "PullRequestReviewComment"
+    author_association = "MEMBER"
+
+    def __init__(self, scene: Scene, pull: Pull, thread: Thread, comment: Comment) -> None:
+        self.id, self.body, self.author = f"PRRC_{comment.number}", comment.body, scene.actor(comment.author)
+        self.created_at, self.path, self.line = stamp(comment.created_at), thread.path, thread.line
+        self.url = f"{scene.url}/{scene.repository.full_name}/pull/{pull.number}#discussion_r{comment.number}"
+        review = Review(
+            number=comment.number, author=comment.author, state="COMMENTED", commit=pull.head, body="",
+            submitted_at=comment.created_at, can_push=comment.can_push,
+        )  # fmt: skip
+        self.pull_request_review = ReviewView(scene, pull, review)
 
 
 class CheckRunView:

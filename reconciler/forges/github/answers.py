@@ -89,6 +89,11 @@ def read(finished: Finished) -> Answer:
     return Answer(status=int(status[1]), headers=headers, body=_json(body), said=said)
 
 
+def by_rules(answer: Answer) -> bool:
+    """True for a change that the rules of the repository forbid, as they stand."""
+    return answer.status in (403, 405, 422) and any(word in answer.text for word in _RULES)
+
+
 def refusal(answer: Answer, what: str, now: float) -> ReconcileError:
     """What an answer that is none of 2xx means. `what` was asked for; `now`: seconds since the epoch, as GitHub counts."""
     why = f"{what}: {answer.message or answer.said or answer.status}"[:400]
@@ -103,7 +108,7 @@ def refusal(answer: Answer, what: str, now: float) -> ReconcileError:
             )
         case 405 if "base branch was modified" in answer.text:
             return TemporaryError(why, delay=4.0)
-        case 405 | 403 | 422 if any(word in answer.text for word in _RULES):
+        case _ if by_rules(answer):
             return TemporaryError(f"the rules of the repository forbid it ({why})", delay=60.0)
         case 405:
             return TemporaryError(why, delay=NOT_YET_S)

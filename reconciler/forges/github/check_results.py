@@ -74,7 +74,8 @@ def _check(context: Mapping[str, Any]) -> ForgeCheck:
 
 
 def _of(context: Mapping[str, Any], name: str, result: CheckResult, url: str | None, told: str | None) -> ForgeCheck:
-    run = (context.get("checkSuite") or {}).get("workflowRun") or {}
+    suite = context.get("checkSuite") or {}
+    run = suite.get("workflowRun") or {}
     words = " ".join(clean(told or "").split())[:SUMMARY_MOST] if result in _TOLD else ""
     return ForgeCheck(
         name=name,
@@ -83,4 +84,5 @@ def _of(context: Mapping[str, Any], name: str, result: CheckResult, url: str | N
         summary=words,
         number=context.get("databaseId"),
         workflow=run.get("databaseId"),
+        app=(suite.get("app") or {}).get("databaseId"),
     )

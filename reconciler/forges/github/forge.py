@@ -285,6 +285,10 @@ class GitHubForge:
             seen,
             approved=pull.head if Verdict.APPROVED in here_said else seen.approved,
             rejection=verdicts.rejection(said, pull.head) or seen.rejection,
+            withheld=self._withheld(pull, seen.withheld),
+            doubted=pull.open and self._merges.doubted(pull),
+            # Whoever approves exactly this head here has seen what is open there.
+            threads=() if Verdict.APPROVED in here_said else seen.threads,
             rerun=self._reruns.of(pull) if pull.open else None,
             merge_now=pull.head if Verdict.MERGE in here_said else None,
         )
@@ -300,6 +304,11 @@ class GitHubForge:
         return replace(pull, opinions=tuple(opinions)), tuple(
             replace(each, head=pull.head) if each.head in same else each for each in said
         )
+
+    def _withheld(self, pull: Pull, seen: str | None) -> str | None:
+        """Why it is not merged yet, in GitHub's own words where it was asked."""
+        said = self._merges.notes.refusal(pull.number, pull.head) if seen and pull.doubted else None
+        return f"GitHub was asked to merge it, and says: {said}" if said else seen
 
     def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         pull = self.look.one(number)

@@ -14,7 +14,7 @@ from reconciler.forges.github import answers, words
 from reconciler.forges.github.answers import LostError
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
-from reconciler.forges.github.notes import Attempt, Freeze, Notes
+from reconciler.forges.github.notes import Asked, Attempt, Freeze, Notes
 from reconciler.forges.github.pull import Pull
 from reconciler.git.commands import Git
 from reconciler.landing import commits, message, signature, squash
@@ -92,13 +92,17 @@ class Merges:
         pull = self._look.one(order.number)
         if pull is None or pull.task != order.task:
             raise ChangedError(f"{order.task}: #{order.number} is not its pull request")
-        if why := _worse(before, pull, order):
+        if why := _worse(before, pull, order, doubted=self.doubted(pull)):
             self._look.stale()
             raise ChangedError(f"{order.task}: {why}", hint="it is judged again")
         base = self._remotes.head(order.base, near=order.expected.base, fresh=True)
         if base != order.expected.base:
             self._look.stale()
             raise ChangedError(f"{order.task}: {order.base} is not at {order.expected.base[:12]} any more")
+
+    def doubted(self, pull: Pull) -> bool:
+        """True where GitHub says that a rule is not met, none is seen that is not, and nobody has asked it to merge yet."""
+        return pull.doubted and self.notes.refusal(pull.number, pull.head) is None
 
     def _asked(self, order: LandOrder, attempt: Attempt) -> Sha:
         """The commit that GitHub says it made; the note is taken back where it says that it made none."""
@@ -128,6 +132,8 @@ class Merges:
         if pull and pull.landed and pull.head == attempt.head:
             return pull.landed  # somebody else was first, with the same head
         self.notes.end(order.base)
+        if answers.by_rules(answer):
+            self.notes.refused(order.number, Asked(head=attempt.head, said=(answer.message or answer.said)[:400]))
         raise answers.refusal(answer, f"{order.task}: {what}", datetime.now(UTC).timestamp())
 
     def _read_back(self, attempt: Attempt, lost: LostError) -> Sha:
@@ -192,7 +198,7 @@ class Merges:
         return self._git.objects(*args).text.strip()
 
 
-def _worse(before: Pull | None, now: Pull, order: LandOrder) -> str | None:
+def _worse(before: Pull | None, now: Pull, order: LandOrder, *, doubted: bool) -> str | None:
     """What has changed for the worse since it was judged; None where nothing has."""
     number, head = f"#{now.number}", order.expected.head
     if now.state is not PullState.OPEN:
@@ -204,18 +210,21 @@ def _worse(before: Pull | None, now: Pull, order: LandOrder) -> str | None:
     if now.merge_state == "BEHIND":
         return f"{number} lacks what landed on {order.base} since"
     # Somebody with the rights of an administrator would be let through where the rules say no.
-    if why := now.withheld():
+    if not doubted and (why := now.withheld()):
         return f"{number} is not to be merged yet: {why}"
     if before is None or before.head != head:
         return None
     # Also of what was said about an older head: it may hold for this one.
-    said = (now.draft, now.queued, now.automatic, now.opinions, now.decision)
-    if said != (before.draft, before.queued, before.automatic, before.opinions, before.decision):
+    if _said(now) != _said(before):
         return f"what people say about {number} has changed"
     # What was not green then was no reason against it, as long as it was there to be judged.
     judged = {check.name for check in before.checks if check.result is not CheckResult.PASSED}
     new = sorted({check.name for check in now.checks if check.result is not CheckResult.PASSED} - judged)
     return f"{', '.join(new)} does not pass on {number}, or not yet" if new else None
+
+
+def _said(pull: Pull) -> tuple[object, ...]:
+    return pull.draft, pull.queued, pull.automatic, pull.opinions, pull.decision, pull.threads
 
 
 def _merged(pull: Pull, commit: Sha) -> Pull:

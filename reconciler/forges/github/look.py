@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,12 +16,12 @@ from typing import Any
 from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
 from reconciler.forges.github.gh import Gh
-from reconciler.forges.github.pull import Pull, decoded
+from reconciler.forges.github.pull import Pull, decoded, threads
 from reconciler.forges.github.query import Page, Question, Size
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import CheckResult, Rules
+from reconciler.model.observed import CheckResult, Rules, Thread
 
 QUIET_S = 60.0
 BUSY_S = 12.0
@@ -82,6 +83,7 @@ class Look:
         self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
         self._part, self._part_until = 1, 0.0  # how small a part of a question is asked at once, and until when
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
+        self._threads: dict[PrNumber, tuple[object, tuple[Thread, ...]]] = {}  # as they were read, and of what
 
     @property
     def last(self) -> Seen:
@@ -222,14 +224,31 @@ class Look:
         raise TemporaryError(f"{self.slug} has too many pull requests of forks to look at", delay=300.0)
 
     def _page(self, question: Question) -> Page:
-        """The answer to a question, with the checks of all pages."""
+        """The answer to a question, with the checks of all pages, and with what is said in open review threads."""
         found = self._read(question)
-        whole = {n: decoded(found.nodes[n], self._rest(found.nodes[n], at)) for n, at in found.truncated.items()}
         red = {b: query.red(found.tips[b], self._rest(found.tips[b], at)) for b, at in found.tips_truncated.items()}
-        if not whole and not red:
-            return found
-        pulls = tuple(whole.get(pull.number) or pull for pull in found.pulls)
-        return replace(found, pulls=pulls, red={**found.red, **red})
+        pulls = (self._complete(pull, found) if pull.number in found.whole else pull for pull in found.pulls)
+        return replace(found, pulls=tuple(pulls), red={**found.red, **red})
+
+    def _complete(self, pull: Pull, page: Page) -> Pull:
+        node = page.nodes[pull.number]
+        if cursor := page.truncated.get(pull.number):
+            pull = decoded(node, self._rest(node, cursor)) or pull
+        return self._with_threads(pull, node["id"])
+
+    def _with_threads(self, pull: Pull, node: str) -> Pull:
+        """The pull request with what is said in its open review threads, asked for anew only where that may have changed."""
+        if not pull.open or not pull.unresolved:
+            self._threads.pop(pull.number, None)
+            return pull
+        mark = (pull.unresolved, pull.changed)
+        known = self._threads.get(pull.number)
+        if known is None or known[0] != mark:
+            told = self._gh.graphql(query.conversations(node)).data.get("node") or {}
+            with _legible("what is said about a pull request"):
+                known = mark, threads(told["reviewThreads"]["nodes"])
+            self._threads[pull.number] = known
+        return replace(pull, threads=known[1])
 
     def _read(self, question: Question) -> Page:
         try:
@@ -238,14 +257,10 @@ class Look:
             # Asked again as it was, it would be answered as little, and count against the limit all the same.
             self._part, self._part_until = min(self._part * 2, PART_MOST), self._clock() + SMALLER_S
             raise
-        try:
+        with _legible("its answer"):
             found = query.page(question, told)
             self.slug = self.slug.called(found.about["nameWithOwner"])
             return found
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise TemporaryError(
-                f"GitHub's answer can't be read ({type(error).__name__}: {error})", delay=60.0
-            ) from error
 
     def _rest(self, node: Mapping[str, Any], cursor: str | None) -> list[Mapping[str, Any]]:
         """The checks of a pull request or a commit that are on the pages after the first."""
@@ -279,3 +294,12 @@ class Look:
         for pull in pulls:
             if pull.open:
                 self._since.setdefault((pull.number, pull.head), datetime.now(UTC))
+
+
+@contextmanager
+def _legible(what: str) -> Iterator[None]:
+    """Raises TemporaryError for an answer that does not have the form that it should have."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TemporaryError(f"GitHub: {what} can't be read ({type(error).__name__}: {error})", delay=60.0) from error

@@ -54,6 +54,14 @@ class SecondRun:
     times: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A merge that was asked for although GitHub showed that a rule is not met, and what it said."""
+
+    head: Sha
+    said: str
+
+
 class Notes:
     """The notes of one repository, in a folder of ours."""
 
@@ -95,9 +103,22 @@ class Notes:
         kept = self._read(self._folder / f"rerun-{number}.json")
         return SecondRun(**kept) if kept else None
 
+    def refused(self, number: PrNumber, asked: Asked) -> None:
+        """Note what GitHub said to a merge that it need not be asked for again."""
+        self._write(self._folder / f"asked-{number}.json", asdict(asked))
+
+    def refusal(self, number: PrNumber, head: Sha) -> str | None:
+        """What GitHub said when it was asked to merge this head all the same; None where it was not."""
+        try:
+            kept = self._read(self._folder / f"asked-{number}.json")
+        except PermanentError:
+            return "it was asked to merge it before"  # what it said can't be told: so it is not asked again
+        return str(kept["said"]) if kept and kept.get("head") == head else None
+
     def closed(self, number: PrNumber) -> None:
         """Forget what only matters while a pull request is open."""
-        (self._folder / f"rerun-{number}.json").unlink(missing_ok=True)
+        for what in ("rerun", "asked"):
+            (self._folder / f"{what}-{number}.json").unlink(missing_ok=True)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.forges.github import answers, check_results
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, task_of
-from reconciler.model.observed import ForgeCheck, PullRequest, PullState, Rejection, Standing
+from reconciler.model.observed import Comment, ForgeCheck, PullRequest, PullState, Rejection, Standing, Thread
 from reconciler.planning.messages import clean
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -54,6 +54,11 @@ class Pull:
     queued: bool = False
     automatic: bool = False
     opinions: tuple[Opinion, ...] = ()
+    remarks: tuple[Comment, ...] = ()  # reviews that say neither yes nor no
+    unresolved: tuple[str, ...] = ()  # the ids of the threads that nobody has resolved
+    changed: tuple[str, int] = ("", 0)  # when anything of it last did, and how many comments it has
+    threads: tuple[Thread, ...] = ()  # what was said in those, by people who may push and by bots
+    bypasses: bool = True  # the login may merge it whatever the rules say
     checks: tuple[ForgeCheck, ...] = ()
     checked_at: datetime | None = None  # when the first of its checks ended
     settled_at: datetime | None = None  # and the last
@@ -78,6 +83,17 @@ class Pull:
         text = "; ".join(f"{opinion.by}: {opinion.text or 'see the comments in the code'}" for opinion in mine)
         return Rejection(head=self.head, text=text) if mine else None
 
+    def _approved_since(self, thread: Thread) -> bool:
+        """True where whoever had the last word in a thread said yes to exactly this head after that: it may stay as it is."""
+        last = thread.comments[-1]
+        return any(
+            opinion.by == last.by
+            and opinion.state == "APPROVED"
+            and opinion.head == self.head
+            and opinion.at >= last.at
+            for opinion in self.opinions
+        )
+
     def aside(self, bases: Sequence[str]) -> str | None:
         """Why it is not ours to land as it is."""
         if self.base not in bases:
@@ -100,8 +116,24 @@ class Pull:
             # Where git here finds it too, its agent has it mended long before this is asked for.
             return "it finds a conflict that git here does not (a merge driver?): merge its base into it, and push"
         if self.merge_state == "BLOCKED":
-            return "a rule of its base is not met (an open conversation, a code owner's review?)"
+            if self.unresolved:
+                many = (
+                    f"{len(self.unresolved)} review threads there are"
+                    if len(self.unresolved) > 1
+                    else "a review thread there is"
+                )
+                return f"a rule of its base is not met, and {many} not resolved"
+            return "a rule of its base is not met (a code owner's review?)"
         return None
+
+    @property
+    def doubted(self) -> bool:
+        """True where GitHub says that a rule is not met and shows none that is not: that may be stale, and only asking tells.
+
+        Not by a login that rules do not bind: it would be let through.
+        """
+        open_to_see = self.unresolved or self.decision in ("REVIEW_REQUIRED", "CHANGES_REQUESTED")
+        return self.merge_state == "BLOCKED" and not self.bypasses and not open_to_see
 
     def observed(self, bases: Sequence[str], since: datetime | None, here: Standing) -> PullRequest:
         """As the planner sees it."""
@@ -121,6 +153,9 @@ class Pull:
             seen_at=since,
             settled_at=self.settled_at,
             unseen=f"{self.unseen}; {answers.LOG_IN_OTHERWISE}" if self.unseen else "",
+            author=self.author,
+            threads=tuple(each for each in self.threads if not self._approved_since(each)),
+            remarks=self.remarks,
             here=here if self.open else Standing.SAME,
             base=self.base,
             aside=self.aside(bases) if self.open else None,
@@ -168,6 +203,12 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             queued=node["isInMergeQueue"],
             automatic=node["autoMergeRequest"] is not None,
             opinions=_opinions((node.get("reviews") or {}).get("nodes") or (), _who(node.get("author"))),
+            remarks=_remarks((node.get("remarks") or {}).get("nodes") or ()),
+            unresolved=tuple(
+                each["id"] for each in (node.get("reviewThreads") or {}).get("nodes") or () if not each["isResolved"]
+            ),
+            changed=(str(node.get("updatedAt")), int(node.get("totalCommentsCount") or 0)),
+            bypasses=node.get("viewerCanMergeAsAdmin") is not False,
             checks=check_results.results(own),
             checked_at=first,
             settled_at=last,
@@ -198,6 +239,31 @@ def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinio
             bot=(said.get("author") or {}).get("__typename") == "Bot",
         )
     return tuple(last.values())
+
+
+def threads(nodes: Sequence[Mapping[str, Any]]) -> tuple[Thread, ...]:
+    """The conversations that nobody has resolved, with what people who may push, and bots, said in them."""
+    found = []
+    for node in nodes:
+        said = [_comment(each, each["createdAt"], each.get("pullRequestReview")) for each in node["comments"]["nodes"]]
+        comments = tuple(filter(None, said))
+        if comments and not node["isResolved"]:
+            line = node["line"] or node["originalLine"]
+            found.append(Thread(path=clean(node["path"]), line=line, comments=comments))
+    return tuple(found)
+
+
+def _remarks(reviews: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
+    said = (_comment(each, each["submittedAt"], each) for each in reviews if (each.get("body") or "").strip())
+    return tuple(filter(None, said))
+
+
+def _comment(node: Mapping[str, Any], at: str, review: Mapping[str, Any] | None) -> Comment | None:
+    """What somebody said; None where they are neither a bot nor somebody who may push."""
+    bot = (node.get("author") or {}).get("__typename") == "Bot"
+    if not bot and not (review or {}).get("authorCanPushToRepository"):
+        return None  # anybody at all may comment on what is public
+    return Comment(id=node["id"], by=_who(node.get("author")), text=clean(node["body"]), at=_when(at), bot=bot)
 
 
 def _who(author: Mapping[str, Any] | None) -> str:

@@ -22,6 +22,9 @@ from reconciler.model.observed import CheckResult
 BRANCHES_MOST = 100
 REVIEWS = 100
 OLDER = 100
+REMARKS = 10
+THREADS = 100
+THREAD = 10  # the newest comments of one
 SPARE = ("statusCheckRollup",)
 _LIGHT = """
 fragment light on PullRequest { number id url state title body isDraft isCrossRepository headRefName headRefOid
@@ -149,6 +152,16 @@ def checks_after(node: str, cursor: str, size: Size) -> str:
     )
 
 
+def conversations(pull: str) -> str:
+    """The query for what was said in the review threads of a pull request, named by its node's id."""
+    return (
+        f"query {{ {_RATE} node(id: {json.dumps(pull)}) {{ ... on PullRequest {{ "
+        f"reviewThreads(first: {THREADS}) {{ nodes {{ id isResolved path line originalLine "
+        f"comments(last: {THREAD}) {{ nodes {{ id body createdAt author {{ __typename login }} "
+        f"pullRequestReview {{ authorCanPushToRepository }} }} }} }} }} }} }} }}"
+    )
+
+
 def red(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> frozenset[str]:
     """The names of the checks that fail on a commit. `further`: those of the pages that follow."""
     rollup = tip.get("statusCheckRollup") or {}
@@ -171,6 +184,10 @@ def _whole(checks: int) -> str:
 fragment whole on PullRequest {{ ...light
   reviews: latestOpinionatedReviews(first: {REVIEWS}, writersOnly: true) {{
     nodes {{ author {{ __typename login }} authorCanPushToRepository state submittedAt body commit {{ oid }} }} }}
+  remarks: reviews(last: {REMARKS}, states: [COMMENTED]) {{
+    nodes {{ id author {{ __typename login }} authorCanPushToRepository submittedAt body }} }}
+  reviewThreads(first: {THREADS}) {{ nodes {{ id isResolved }} }}
+  updatedAt totalCommentsCount viewerCanMergeAsAdmin
   statusCheckRollup {{ commit {{ oid }} {_contexts(checks)} }} }}
 """
 

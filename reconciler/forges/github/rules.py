@@ -37,7 +37,8 @@ def decoded(asked: Slug, base: str, page: Page, told: tuple[Any, Any]) -> Rules:
     queued = base in page.queues or any(rule.get("type") == "merge_queue" for rule in rules)
     return Rules(
         forge=FORGE,
-        required=tuple(dict.fromkeys(required)),
+        required=tuple(dict.fromkeys(name for name, _ in required)),
+        apps=_apps(required),
         methods=_methods(page.about, rules),
         red=page.red.get(base, frozenset()),
         closed=_closed(there, base, page),
@@ -87,17 +88,35 @@ def _methods(about: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]) -> fr
     return frozenset(methods)
 
 
-def _required(rules: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+def _required(rules: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, int | None]]:
+    """Names of checks, each with the app that must report it where only one may."""
     for rule in rules:
         if rule.get("type") == "required_status_checks":
-            yield from (check["context"] for check in _parameters(rule).get("required_status_checks") or ())
+            for check in _parameters(rule).get("required_status_checks") or ():
+                yield check["context"], _app(check.get("integration_id"))
 
 
-def _protected(branch: Any) -> Iterable[str]:
+def _protected(branch: Any) -> Iterable[tuple[str, int | None]]:
     protection = (branch or {}).get("protection") or {}
     checks = protection.get("required_status_checks") or {}
-    if protection.get("enabled", True) and checks.get("enforcement_level") != "off":
-        yield from checks.get("contexts") or ()
+    if not protection.get("enabled", True) or checks.get("enforcement_level") == "off":
+        return
+    named = {check["context"]: _app(check.get("app_id")) for check in checks.get("checks") or ()}
+    for context in dict.fromkeys((*(checks.get("contexts") or ()), *named)):
+        yield context, named.get(context)
+
+
+def _apps(required: Iterable[tuple[str, int | None]]) -> dict[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for name, app in required:
+        if app is not None:
+            found.setdefault(name, set()).add(app)
+    return {name: frozenset(apps) for name, apps in found.items()}
+
+
+def _app(number: object) -> int | None:
+    """The app; None where any may report it, which some answers write as -1."""
+    return number if isinstance(number, int) and number > 0 else None
 
 
 def _parameters(rule: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from reconciler.planning.forge_checks import LOOK_AGAIN
 from reconciler.planning.job import PHASES, Job
 
 SETTLES_WITHIN = timedelta(minutes=1)
+DOUBTS_AFTER = timedelta(minutes=5)
 
 
 def set_aside(job: Job) -> Waiting | None:
@@ -30,6 +31,15 @@ def set_aside(job: Job) -> Waiting | None:
     away = pull.base not in (None, job.spec.base) and f"is on its way to {pull.base}, where somebody has put it"
     why = pull.aside or away
     return Waiting(Reason.SET_ASIDE, f"#{pull.number} {why}") if why else None
+
+
+def unresolved(job: Job) -> Waiting | None:
+    """Conversations that its agent has answered, or that are for people: whoever began one says when it is settled."""
+    pull = job.open_pull
+    if pull is None or not job.said.open:
+        return None
+    where = f" at {pull.url}" if pull.url else ""
+    return Waiting(Reason.AWAITING_REVIEW, f"comments are to be resolved{where}: {job.said.awaited}")
 
 
 def unapproved(job: Job) -> Waiting | None:
@@ -216,18 +226,34 @@ def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:
 
 def _withheld(job: Job, pull: PullRequest) -> Waiting | None:
     """What the forge wants beside green checks, and only people can give."""
-    if pull.withheld is None:
+    if pull.withheld is None or _worth_asking(job, pull):
         return None
     return Waiting(
         Reason.AWAITING_APPROVAL, f"the forge does not merge #{pull.number} yet: {pull.withheld}", _soon(job)
     )
 
 
+def _worth_asking(job: Job, pull: PullRequest) -> bool:
+    """True where the forge's own 'not yet' may be stale: it has stayed for minutes, with all that is seen being as it should.
+
+    Only of what was tested as it would land: what is asked for is done.
+    """
+    return pull.doubted and not job.apart and job.now >= _doubted_from(job, pull)
+
+
+def _doubted_from(job: Job, pull: PullRequest) -> datetime:
+    known = (at for at in (pull.settled_at, pull.seen_at) if at and at <= job.now)
+    return max(known, default=job.now) + DOUBTS_AFTER
+
+
 def _soon(job: Job) -> datetime | None:
     """When to look again at what the forge may not have worked out yet."""
     pull = job.open_pull
-    fresh = pull and pull.settled_at and job.now - pull.settled_at < SETTLES_WITHIN
-    return job.now + LOOK_AGAIN if fresh else None
+    if pull is None:
+        return None
+    fresh = pull.settled_at and job.now - pull.settled_at < SETTLES_WITHIN
+    asked_at = _doubted_from(job, pull) if pull.doubted and not job.apart else None
+    return job.now + LOOK_AGAIN if fresh else asked_at
 
 
 def _obstacle(job: Job, candidate: Candidate) -> Waiting | None:

@@ -48,6 +48,8 @@ class StartAgent(Action):
     model: str | None = None
     session: str | None = None
     usd: float | None = None  # what it may spend
+    comments: str = ""  # on its pull request
+    heard: tuple[str, ...] = ()  # the ids of those comments
 
     uses: ClassVar[Slot | None] = Slot.AGENT
 
@@ -94,6 +96,8 @@ class StartAgent(Action):
             model=job.spec.agent.model_for(job.task.labels),
             session=job.session,
             usd=_allowance(job),
+            comments=job.said.text,
+            heard=job.said.ids,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -126,6 +130,7 @@ class StartAgent(Action):
         told = self.reason != Reason.READY
         lands = (self.spec.base, self.spec.merge.method)
         feedback = prompts.feedback(Reason(self.reason), self.message, log, *lands) if told else ""
+        feedback += prompts.comments(self.comments)
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)
         started = ports.agents[spec.kind].invocation(spec, given)
@@ -157,6 +162,7 @@ class StartAgent(Action):
             why=self.reason,
             baseline=self.baseline or place.head,
             base_tip=self.base_tip if self.reason == Reason.CONFLICT else None,
+            heard=self.heard,
             agent=spec.kind,
             prompt_on_stdin=started.prompt_on_stdin,
         )
