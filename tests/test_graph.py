@@ -236,7 +236,7 @@ def blocked_as_written(graph, id):
         if found:
             return found
         seen |= level
-        level = {p for other in level for p in parents_as_written(graph, other) if p in graph} - seen
+        level = {p for other in level for p in graph[other].parents if p in graph and p != other} - seen
     return [set()]
 
 
@@ -270,3 +270,20 @@ def test_an_epic_with_every_task_below_it_and_all_of_them_waiting_is_no_trouble(
 
     assert Index(graph).blocked_by("x.17") == ("x",)
     assert ready(graph, NOW) == ()
+
+
+@pytest.mark.parametrize("how", [{"status": "deferred"}, {"defer_until": NOW + timedelta(seconds=1)}])
+def test_nothing_below_a_deferred_epic_is_ready(how):
+    graph = a_graph(
+        a_task("x-e", type="epic", **how), a_task("x-f", type="epic", parents=("x-e",)), a_task("x-1", parents=("x-f",))
+    )
+    assert ids(ready(graph, NOW)) == []
+    assert Index(graph, NOW).deferred_by("x-1").id == "x-e"
+    assert ids(ready(graph, NOW + timedelta(seconds=2))) == (["x-1"] if "defer_until" in how else [])
+
+
+@pytest.mark.parametrize("put_off", [{"status": "deferred"}, {"blockers": ("x-0",)}])
+def test_a_parent_that_only_an_id_names_holds_nothing_back(put_off):
+    graph = a_graph(a_task("x-0", status="in_progress"), a_task("x-e", **put_off), a_task("x-e.3"))
+    assert ids(ready(graph, NOW)) == ["x-e.3"]
+    assert Index(graph, NOW).children == {"x-e": ("x-e.3",)}

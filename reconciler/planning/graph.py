@@ -7,20 +7,25 @@ outside, so chains may be as long as the store and lead back to where they began
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
+from typing import TypeVar
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph, Task
 
+T = TypeVar("T")
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """A graph with what follows from its edges, computed once, when first asked for."""
+    """A graph with what follows from its edges at one moment, computed once, when first asked for."""
 
     graph: Graph
+    at: datetime = _LATEST  # for who asks nothing that depends on the time
 
     @cached_property
     def children(self) -> Mapping[TaskId, tuple[TaskId, ...]]:
@@ -60,21 +65,38 @@ class Index:
 
         They are unclosed, or spawners that it waits for and that have unclosed children. Where nothing blocks the task
         itself it is what blocks the nearest of its blocked parents: an epic that waits holds back everything below it,
-        while one that is merely open holds back nothing.
+        while one that is merely open holds back nothing. A parent that only its id names holds back nothing either.
         """
         return self._blocked.get(task, ())
+
+    def deferred_by(self, task: TaskId) -> Task | None:
+        """The nearest of its parents that is put off; None where none is, whatever the task itself is."""
+        return self._below_deferred.get(task)
 
     @cached_property
     def _blocked(self) -> Mapping[TaskId, tuple[TaskId, ...]]:
         blocked = {task: by for task in sorted(self.graph) if (by := self._own_blockers(self.graph[task]))}
-        pending = deque(blocked)
+        return self._handed_down(blocked)
+
+    @cached_property
+    def _below_deferred(self) -> Mapping[TaskId, Task]:
+        deferred = {id: task for id, task in sorted(self.graph.items()) if is_deferred(task, self.at)}
+        below = {child: deferred[parent] for parent in deferred for child in self._named_children(parent)}
+        return self._handed_down(below)
+
+    def _handed_down(self, found: dict[TaskId, T]) -> Mapping[TaskId, T]:
+        """What holds for some tasks, and for all below them for which nothing nearer does."""
+        pending = deque(found)
         while pending:
             parent = pending.popleft()
-            for child in self.children.get(parent, ()):
-                if child not in blocked:
-                    blocked[child] = blocked[parent]  # the same tuple: a long chain costs no more than its links
+            for child in self._named_children(parent):
+                if child not in found:
+                    found[child] = found[parent]  # the same value: a long chain costs no more than its links
                     pending.append(child)
-        return blocked
+        return found
+
+    def _named_children(self, parent: TaskId) -> Iterator[TaskId]:
+        return (child for child in self.children.get(parent, ()) if parent in self.graph[child].parents)
 
     def _own_blockers(self, task: Task) -> tuple[TaskId, ...]:
         if not task.blockers and not task.waits_for:
@@ -98,14 +120,18 @@ def order(task: Task) -> tuple[int, datetime, TaskId]:
     return task.priority, task.created_at, task.id
 
 
+def is_deferred(task: Task, now: datetime) -> bool:
+    """True while somebody has put a task off: until a time that has not come, or until they open it again."""
+    return not task.closed and (task.status == "deferred" or (task.defer_until is not None and task.defer_until > now))
+
+
 def ready(graph: Graph, now: datetime) -> tuple[Task, ...]:
     """The tasks that could be started at `now`, most urgent first."""
-    index = Index(graph)
-    return tuple(sorted((task for task in graph.values() if _may_start(task, index, now)), key=order))
+    index = Index(graph, now)
+    return tuple(sorted((task for task in graph.values() if _may_start(task, index)), key=order))
 
 
-def _may_start(task: Task, index: Index, now: datetime) -> bool:
-    deferred = task.defer_until is not None and task.defer_until > now
-    if task.status != "open" or task.held_back or deferred:
+def _may_start(task: Task, index: Index) -> bool:
+    if task.status != "open" or task.held_back or is_deferred(task, index.at) or index.deferred_by(task.id):
         return False
     return not index.is_epic(task.id) and not index.blocked_by(task.id)

@@ -61,6 +61,7 @@ class Job:
     us: str = "reconcile@localhost"
     epic: TaskId | None = None  # what it is a child of
     blocked_by: tuple[str, ...] = ()
+    put_off: Task | None = None  # the epic above it that somebody deferred
     owned_by: str | None = None  # another manifest that comes first
     runs: tuple[Run, ...] | Unknown = ()
     since: Since | None = None

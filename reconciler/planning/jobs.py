@@ -65,7 +65,10 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
             id for id in task.blockers if id in unmade or _has_yet_to_land(id, crew.spec, observed, index)
         )
         epic = next(iter(index.parents(task.id)), crew.epic.id if crew.epic else None)
-        job = _job(task, crew.spec, observed, blocked_by=blocked_by, hold=hold, owned_by=owner, epic=epic)
+        put_off = index.deferred_by(task.id)
+        job = _job(
+            task, crew.spec, observed, blocked_by=blocked_by, put_off=put_off, hold=hold, owned_by=owner, epic=epic
+        )
         yield replace(job, outages=outages) if outages else job
 
 
@@ -180,6 +183,7 @@ def _job(
     observed: Observed,
     *,
     blocked_by: tuple[str, ...] = (),
+    put_off: Task | None = None,
     hold: Hold | None = None,
     owned_by: str | None = None,
     epic: TaskId | None = None,
@@ -193,6 +197,7 @@ def _job(
         us=f"reconcile@{observed.host}",
         epic=epic,
         blocked_by=blocked_by,
+        put_off=put_off,
         owned_by=owned_by,
         runs=_of(observed.runs, id) or (),
         since=observed.since.get(id),

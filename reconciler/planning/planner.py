@@ -160,7 +160,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
                 for s in desired.epics
             )
         )
-    index = Index(observed.tasks)
+    index = Index(observed.tasks, observed.at)
     found = crews(desired, observed.prefix, observed.tasks, index)
     owned = owners(found)
     owned |= orphans(found, observed, owned)

@@ -90,7 +90,7 @@ def describe_epic(epic: TaskId, decided: Plan, observed: Observed) -> Document |
     """What `describe` prints of an epic: its tasks, each with the manifest that holds it; None for what is none."""
     if isinstance(observed.tasks, Unknown) or epic not in observed.tasks:
         return None
-    index, holders = Index(observed.tasks), owners(plan.crew for plan in decided.epics if plan.crew)
+    index, holders = Index(observed.tasks, observed.at), owners(plan.crew for plan in decided.epics if plan.crew)
     if not index.is_epic(epic):
         return None
     below = sorted((observed.tasks[id] for id in index.descendants(epic)), key=order)

@@ -96,7 +96,7 @@ def subjects(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:
     members = sorted(epic.crew.members, key=order)
     # A held manifest has no jobs in its plan; what runs there is shown all the same.
     owned = {task.id: epic.name for task in members}
-    found = jobs(epic.crew, observed, Index(observed.tasks), owned) if epic.held else epic.jobs
+    found = jobs(epic.crew, observed, Index(observed.tasks, observed.at), owned) if epic.held else epic.jobs
     known = {job.task.id: job for job in found}
     due = _due(epic.actions)
     return tuple(

@@ -7,10 +7,11 @@ import shlex
 from datetime import datetime, timedelta
 
 from reconciler.model.names import usable
-from reconciler.model.observed import Occupant, Run, RunState, Unknown, Worktree, WorktreeFault
+from reconciler.model.observed import Occupant, Run, RunState, Task, Unknown, Worktree, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Waiting
 from reconciler.planning.budget import task_used_up
+from reconciler.planning.graph import is_deferred
 from reconciler.planning.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
 
 SWEEP = timedelta(seconds=1)
@@ -136,10 +137,8 @@ def put_aside(job: Job) -> Waiting | None:
     task = job.task
     if task.closed or job.blocked_by_its_agent:
         return None
-    later = task.defer_until if task.defer_until and task.defer_until > job.now else None
-    if later or task.status == "deferred":
-        # A time that has passed opens no task by itself, and is nothing to wake up for.
-        return Waiting(Reason.DEFERRED, f"deferred until {later:%F %T}" if later else f"deferred; {_GOES_ON}", later)
+    if is_deferred(task, job.now):
+        return _deferred(task, job.now)
     if task.status not in ("open", "in_progress"):
         return Waiting(Reason.BLOCKED, f"its status is {task.status!r}; {_GOES_ON}")
     if task.held_back:
@@ -149,7 +148,17 @@ def put_aside(job: Job) -> Waiting | None:
 
 def not_ready(job: Job) -> Waiting | None:
     """Tasks that may not be started yet."""
-    return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}") if job.blocked_by else None
+    if job.blocked_by:
+        return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}")
+    return _deferred(job.put_off, job.now, f"its epic {job.put_off.id} is ") if job.put_off else None
+
+
+def _deferred(task: Task, now: datetime, of: str = "") -> Waiting:
+    # A time that has passed opens no task by itself, and is nothing to wake up for.
+    later = task.defer_until if task.defer_until and task.defer_until > now else None
+    return Waiting(
+        Reason.DEFERRED, f"{of}deferred until {later:%F %T}" if later else f"{of}deferred; {_GOES_ON}", later
+    )
 
 
 def not_now(job: Job) -> Waiting | None:
