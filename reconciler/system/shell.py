@@ -6,6 +6,7 @@ its own, so that a program that hangs is ended together with its children.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -89,10 +90,12 @@ def run(
     cwd: Path | str | None = None,
     stdin: bytes | None = None,
     timeout_s: float = 60.0,
+    grace_s: float = 0.0,
     pass_fds: Sequence[int] = (),
 ) -> Finished:
     """Run a program to its end, whatever its exit status.
 
+    One that does not end in time is killed; with `grace_s` it is told so first, and given that long to put things in order.
     Raises TemporaryError when it does not end within `timeout_s`, PermanentError when it can't be started, or when it
     prints more than `OUTPUT_LIMIT` bytes: a part of an answer is none.
     """
@@ -112,6 +115,8 @@ def run(
     try:
         out, err = process.talk(stdin or b"", timeout_s)
     except BaseException as error:
+        if grace_s and isinstance(error, subprocess.TimeoutExpired):
+            _tell(process, grace_s)
         _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
             hint = f"does {Path(argv[0]).name} end when you run it yourself?"
@@ -221,6 +226,13 @@ _DETACHED: list[subprocess.Popen[bytes]] = []
 def reap() -> None:
     """Collect detached programs that ended while we live, so that none stays a zombie."""
     _DETACHED[:] = [process for process in _DETACHED if process.poll() is None]
+
+
+def _tell(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Ask a program and all that it started to end, and wait for it a while."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(grace_s)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -111,6 +111,26 @@ def test_a_program_that_was_replaced_is_asked_for_its_version_again(fake: Fake) 
     assert "--flat" in fake.calls("list")[-1]
 
 
+def test_what_a_shim_starts_is_asked_for_its_version_again_after_a_while(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shim of a version manager stays as it is, whatever is installed behind it."""
+    shim, real = fake.here / "bin" / "bd", fake.here / "bin" / "real"
+    shim.rename(real)
+    shim.write_text(f'#!/bin/sh\nexec {real} "$@"\n')
+    shim.chmod(0o755)
+    tracker = fake.tracker()
+    tracker.tasks()
+    real.write_text(real.read_text().replace("1.0.5", "0.59.0"))
+    tracker.tasks()
+    assert "--flat" not in fake.calls("list")[-1]
+
+    monkeypatch.setattr(program, "VERSION_HOLDS_S", -1.0)
+    tracker.tasks()
+
+    assert "--flat" in fake.calls("list")[-1]
+
+
 def test_a_version_that_draws_a_tree_is_asked_for_a_list(fake: Fake) -> None:
     fake.does('case "$*" in *--flat*) ;; *) echo "○ x-1 ● P2 x-1"; exit;; esac', version="0.59.0")
 

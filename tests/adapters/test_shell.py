@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,24 @@ def test_input_that_nobody_reads_is_no_error(stdin: bytes | None) -> None:
 def test_a_program_that_does_not_end_is_ended(command: str) -> None:
     with pytest.raises(TemporaryError, match="sh did not end within"):
         shell.run(("sh", "-c", command), env=ENV, timeout_s=0.3)
+
+
+@pytest.mark.parametrize(("grace_s", "left"), [(5.0, "in order\n"), (0.0, "")])
+def test_a_program_that_is_given_time_puts_things_in_order_before_it_is_ended(
+    tmp_path: Path, grace_s: float, left: str
+) -> None:
+    script = "trap 'sleep 0.2; echo \"in order\" > left; exit' TERM; : > left; while :; do sleep 0.05; done"
+
+    with pytest.raises(TemporaryError, match="did not end within"):
+        shell.run(("sh", "-c", script), env=ENV, cwd=tmp_path, timeout_s=0.5, grace_s=grace_s)
+
+    assert (tmp_path / "left").read_text() == left
+
+
+def test_a_program_that_does_not_hear_is_ended_after_its_time_of_grace() -> None:
+    begun = time.monotonic()
+
+    with pytest.raises(TemporaryError, match="did not end within"):
+        shell.run(("sh", "-c", "trap '' TERM; sleep 60"), env=ENV, timeout_s=0.2, grace_s=0.5)
+
+    assert 0.6 < time.monotonic() - begun < 20

@@ -1,9 +1,9 @@
-"""Keep the labels that people and scripts read in line with what is seen. They decide nothing."""
+"""Keep what people and scripts read of a task, its labels and who works on it, in line with what is seen. It decides nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import RunState, Unknown
@@ -17,6 +17,7 @@ class SetPhase(Action):
     subject: TaskId
     add: frozenset[str]
     remove: frozenset[str]
+    claim: str = ""  # who works on it, where the tracker says that nobody does
 
     @classmethod
     def due(cls, job: Job) -> SetPhase | None:
@@ -36,20 +37,31 @@ class SetPhase(Action):
         if job.done and not job.landed and not job.live:
             wanted, unwanted = frozenset(), left_over(job.task)
         add, remove = wanted - job.task.labels, (unwanted - wanted) & job.task.labels
-        if not add and not remove:
+        claim = job.us if job.live and job.task.status == "open" and not job.task.assignee else ""
+        if not add and not remove and not claim:
             return None
+        said = [*sorted(add), *(f"no {label}" for label in sorted(remove)), *([f"assignee {claim}"] if claim else [])]
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason="Seen",
-            message="set " + ", ".join([*sorted(add), *(f"no {label}" for label in sorted(remove))]),
+            message=f"set {', '.join(said)}",
             subject=job.task.id,
             add=add,
             remove=remove,
+            claim=claim,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
-        yield Change(task=self.subject, add_labels=self.add, remove_labels=self.remove)
+        labelled = Change(task=self.subject, add_labels=self.add, remove_labels=self.remove)
+        if not self.claim:
+            yield labelled
+            return
+        # Somebody gave it back while its agent works on it: to everybody else it would be free.
+        free, nobody = frozenset({"open"}), frozenset({""})
+        yield replace(
+            labelled, expect_status=free, expect_assignee=nobody, status="in_progress", assignee=self.claim
+        )
 
 
 def _wanted(job: Job) -> frozenset[str]:

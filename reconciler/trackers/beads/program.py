@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ from reconciler.trackers.beads.versions import Can, Version
 
 VERSION_S = 10.0
 READ_S = 30.0
-WRITE_S = 60.0
+WRITE_S = 120.0  # what is killed in the middle may leave a lock, or half a commit: rather wait
+WRITE_GRACE_S = 10.0
+VERSION_HOLDS_S = 300.0  # a shim of a version manager stays as it is while what it starts is another
 TRIES = 4
 
 _SET = {
@@ -66,7 +69,7 @@ class Program:
         return versions.can(self.version, what)
 
 
-_PROBED: dict[tuple[str, int, int], Version] = {}
+_PROBED: dict[tuple[str, int, int], tuple[float, Version]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +111,14 @@ class Bd:
         finished = self._run(args, READ_S)
         if finished.code:
             said = decoding.complaint(finished.code, finished.out, finished.err)
-            raise TemporaryError(f"bd {args[0]} failed: {said}", delay=30.0, hint="see what 'bd doctor' says")
+            raise TemporaryError(f"bd {args[0]} failed: {said}", delay=30.0, hint=f"see what 'bd {args[0]}' says")
         return finished
 
     def write(self, *args: str) -> Finished:
         """What a command that changes something answers, whatever its exit status. Raises Locked, or Away."""
-        return self._run(args, WRITE_S)
+        return self._run(args, WRITE_S, WRITE_GRACE_S)
 
-    def _run(self, args: tuple[str, ...], timeout_s: float) -> Finished:
+    def _run(self, args: tuple[str, ...], timeout_s: float, grace_s: float = 0.0) -> Finished:
         argv = (self.program().path, *args)
         trying = Retrying(
             retry=retry_if_exception_type(Locked),
@@ -123,10 +126,10 @@ class Bd:
             wait=wait_random_exponential(multiplier=0.2, max=3),
             reraise=True,
         )
-        return trying(self._once, argv, timeout_s)
+        return trying(self._once, argv, timeout_s, grace_s)
 
-    def _once(self, argv: tuple[str, ...], timeout_s: float) -> Finished:
-        finished = shell.run(argv, env=self._env(), cwd=self.main, timeout_s=timeout_s)
+    def _once(self, argv: tuple[str, ...], timeout_s: float, grace_s: float) -> Finished:
+        finished = shell.run(argv, env=self._env(), cwd=self.main, timeout_s=timeout_s, grace_s=grace_s)
         if finished.code == 0 and finished.out.startswith((b"[", b'{"id"')):
             return finished  # the usual answer, which may be long
         said = decoding.complaint(finished.code, finished.out, finished.err)
@@ -146,9 +149,11 @@ class Bd:
         except OSError as error:
             raise PermanentError(f"{path} can't be looked at: {error.strerror}", hint="install Beads anew") from error
         key = (real, found.st_mtime_ns, found.st_size)
-        if key not in _PROBED:
-            _PROBED[key] = self._asked_for_version(path)
-        return _PROBED[key]
+        asked_at, version = _PROBED.get(key, (0.0, versions.OLDEST))
+        if key not in _PROBED or time.monotonic() - asked_at > VERSION_HOLDS_S:
+            version = self._asked_for_version(path)
+            _PROBED[key] = time.monotonic(), version
+        return version
 
     def _asked_for_version(self, path: str) -> Version:
         finished = shell.run((path, "version"), env=self._env(), cwd=self.main, timeout_s=VERSION_S)

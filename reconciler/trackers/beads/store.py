@@ -61,4 +61,4 @@ def _listed(bd: Bd, *options: str) -> list[Record]:
 
 
 def _not_an_answer(what: str, said: object) -> TemporaryError:
-    return TemporaryError(f"bd {what} printed no tasks, but: {said}", delay=30.0, hint="see what 'bd doctor' says")
+    return TemporaryError(f"bd {what} printed no tasks, but: {said}", delay=30.0, hint=f"see what 'bd {what}' says")
