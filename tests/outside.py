@@ -75,8 +75,10 @@ def _pip(package: str, version: str, binary: str) -> Program:
 
 
 PROGRAMS: dict[str, Program] = {
-    # The last generation on SQLite that builds without a C compiler, and the newest one, which holds a whole Dolt.
+    # The last generation on SQLite that builds without a C compiler, two that hold a whole Dolt, and the newest one.
     "bd-sqlite": _go("github.com/steveyegge/beads", "cmd/bd", "0.47.1", CGO_ENABLED="0"),
+    "bd-0.63": _go("github.com/steveyegge/beads", "cmd/bd", "0.63.3", "-tags=gms_pure_go", CGO_ENABLED="1"),
+    "bd-1.0": _go("github.com/steveyegge/beads", "cmd/bd", "1.0.5", "-tags=gms_pure_go", CGO_ENABLED="1"),
     "bd": _go("github.com/steveyegge/beads", "cmd/bd", "1.3.0", "-tags=gms_pure_go", CGO_ENABLED="1"),
     # The Beads that others wrote anew, on an SQLite of their own; half an hour to build.
     "br": _cargo("beads_rust", "0.7.6", "br"),

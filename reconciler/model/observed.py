@@ -47,6 +47,7 @@ class Task:
     closed_at: datetime | None = None
     close_reason: str = ""
     closed_by_session: str = ""  # the run that closed it, where one did
+    closed_by: str = ""  # in whose name it was closed, where only that is known
     held_back: bool = False  # pinned, ephemeral or a template: never work
     parents: tuple[TaskId, ...] = ()
     blockers: tuple[TaskId, ...] = ()  # `blocks` and `conditional-blocks`

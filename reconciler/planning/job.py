@@ -113,11 +113,22 @@ class Job:
         """Since when the agent says that it is done, by a label it set on its own task."""
         run = self.live
         said = self.task.labels & {"phase:committed"} or any(label.startswith("pr:") for label in self.task.labels)
-        if self.task.closed and run and self.task.closed_by_session == str(run.id):
+        if run and self._closed_by(run):
             said = True
         if not run or not run.started_at or not said:
             return None
         return max(self.task.updated_at, run.started_at)
+
+    def _closed_by(self, run: Run) -> bool:
+        """True when the task was closed by this run: by its session, or in our name while it lived."""
+        task = self.task
+        if not task.closed or task.closed_by_session:
+            return task.closed and task.closed_by_session == str(run.id)
+        if task.closed_by != self.us or task.closed_at is None or run.started_at is None:
+            return False
+        ended = run.exit.at if run.exit else self.now
+        # Some trackers know no fractions of a second.
+        return run.started_at - timedelta(seconds=1) <= task.closed_at <= ended + timedelta(seconds=1)
 
     # --- how the last attempt ended ------------------------------------------------------------------------
 
@@ -419,9 +430,8 @@ class Job:
     def finished_by_agent(self) -> bool:
         """True when its own agent closed the task and left commits that have not landed: they still want landing."""
         return (
-            self.task.closed
-            and self.last is not None
-            and self.task.closed_by_session == str(self.last.id)
+            self.last is not None
+            and self._closed_by(self.last)
             and not self.landed
             and not self.merged
             and not self.declined

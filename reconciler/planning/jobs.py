@@ -148,7 +148,7 @@ def _crew(
 
 def _has_yet_to_land(id: TaskId, spec: EpicSpec, observed: Observed, index: Index) -> bool:
     task = index.graph.get(id)
-    if task is None or not task.closed_by_session:
+    if task is None or not (task.closed_by_session or task.closed_by):
         return False
     return _job(task, spec, observed).finished_by_agent
 

@@ -298,9 +298,7 @@ def test_a_closed_task_says_when_and_why(tracker):
     assert written(tracker, add_labels=frozenset({"l"})).closed_at == closed.closed_at
 
 
-def test_a_closed_task_says_which_run_closed_it(tracker, request):
-    if "bd-sqlite" in request.node.callspec.id:
-        pytest.skip("bd 0.47 writes it down and never tells")
+def test_a_closed_task_says_which_run_closed_it(tracker):
     make(tracker)
 
     assert written(tracker, status="closed", closed_by_session="work/x-1/3").closed_by_session == "work/x-1/3"

@@ -16,6 +16,8 @@ from waiting import ended, until
 
 KINDS = [
     pytest.param("bd-sqlite"),
+    pytest.param("bd-0.63", marks=pytest.mark.slow),
+    pytest.param("bd-1.0", marks=pytest.mark.slow),
     pytest.param("bd", marks=pytest.mark.slow),
 ]
 
@@ -119,18 +121,33 @@ def test_what_is_deferred_or_blocked_with_bd_is_left_as_it_is_until_it_is_set_op
     assert sorted(project.subjects()) == ["Begin", "Do it", "Do that"]
 
 
-def test_a_task_that_its_own_agent_closed_still_lands(project: Project) -> None:
-    if project.kind == "bd-sqlite":
-        pytest.skip("bd 0.47 never tells who closed a task")
+@pytest.mark.parametrize("when", ["after its commit", "before its commit"])
+def test_a_task_that_its_own_agent_closed_still_lands(project: Project, when: str) -> None:
     task = project.db.make("Do it")
-    manifest = project.manifest(
-        tasks=[], agent={"argv": ["sh", "-c", AGENT + ' && bd close "$RECONCILE_TASK" --reason=done']}
-    )
+    close = 'bd close "$RECONCILE_TASK" --reason=done'
+    agent = f"{AGENT} && {close}" if when == "after its commit" else f"{close} && sleep 3 && {AGENT}"
+    manifest = project.manifest(tasks=[], agent={"argv": ["sh", "-c", agent]})
 
     said = project.reconcile("watch", "--until-done", "-f", str(manifest), code=None)
 
     assert project.subjects() == ["Do it", "Begin"], said + project.reconcile("logs", task, "--attempt", "1")
     assert "phase:merged" in project.tasks()[task]["labels"]
+
+
+def test_a_task_that_a_person_closes_under_its_agent_ends_it_and_lands_nothing(project: Project) -> None:
+    task = project.db.make("Do it")
+    agent = f"{AGENT} && touch {project.root}/../committed && sleep 600"
+    watch = project.start("watch", "-f", str(project.manifest(tasks=[], agent={"argv": ["sh", "-c", agent]})))
+    until((project.root.parent / "committed").exists)
+
+    project.db.bd("close", task, "--reason=not needed", *(["--force"] if project.kind == "bd" else []))
+
+    until(lambda: not any(run["state"] == "running" for run in project.json("get", "runs")))
+    until(lambda: project.json("status")["epics"][0]["tasks"][0]["waiting"])
+    watch.terminate()
+    ended(watch)
+    assert project.subjects() == ["Begin"]
+    assert project.json("status")["epics"][0]["tasks"][0]["waiting"]["reason"] == "Unlanded"
 
 
 def test_agents_say_the_same_words_whoever_keeps_the_tasks(project: Project) -> None:

@@ -59,9 +59,7 @@ class SetPhase(Action):
             return
         # Somebody gave it back while its agent works on it: to everybody else it would be free.
         free, nobody = frozenset({"open"}), frozenset({""})
-        yield replace(
-            labelled, expect_status=free, expect_assignee=nobody, status="in_progress", assignee=self.claim
-        )
+        yield replace(labelled, expect_status=free, expect_assignee=nobody, status="in_progress", assignee=self.claim)
 
 
 def _wanted(job: Job) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """A Beads database, read and written through the user's own `bd`.
 
 `versions` knows what each version can and which hurt, `program` finds and runs it, `decoding` reads what it prints,
-`store` looks at the tasks, `commands` says how a task gets from here to there, `writing` does it and reads it back.
+`store` looks at the tasks, `closers` finds out who closed them, `commands` says how a task gets from here to there, `writing` does it and reads it back.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from reconciler.trackers import _files as files
 from reconciler.trackers import _settings as settings
 from reconciler.trackers._records import Record
 from reconciler.trackers.beads import decoding, store, versions, writing
+from reconciler.trackers.beads.closers import Closers
 from reconciler.trackers.beads.program import Bd
 
 __all__ = ["BeadsTracker"]
@@ -36,6 +37,7 @@ class BeadsTracker:
         self._bd = Bd(main=main, beads=beads, environ=environ, actor=actor)
         self._beads = beads
         self._locks = locks
+        self._closers = Closers(beads)
         self._prefix = ""
         self._digest = b""
         self._graph: Graph = {}
@@ -52,7 +54,7 @@ class BeadsTracker:
                     f"the database of {self._beads} held {len(self._graph)} tasks, and now none",
                     hint="put it back; or start reconcile again to begin with an empty one",
                 )
-            self._graph, self._digest = graph, digest
+            self._graph, self._digest = self._closers.named(graph, self._bd.program().version), digest
         return self._graph
 
     def prefix(self) -> str:

@@ -27,6 +27,7 @@ class Can(StrEnum):
     SESSION = "close takes --session"
     OWN_LABELS = "create can leave the labels of the parent to the parent"
     APPEND_NOTES = "update adds to the notes by itself"
+    TELLS_SESSION = "list tells which session closed a task"
     GUARDS = "update takes --if-status and --if-assignee"
 
 
@@ -39,6 +40,7 @@ _SINCE: dict[Can, Version] = {
     Can.SESSION: (0, 43, 0),
     Can.OWN_LABELS: (0, 57, 0),
     Can.APPEND_NOTES: (1, 0, 5),  # some builds before took the text and dropped it
+    Can.TELLS_SESSION: (1, 3, 0),
     Can.GUARDS: (1, 3, 0),
 }
 _UNTIL: dict[Can, Version] = {Can.LIST_NEEDS_FLAT: (0, 60, 0)}

@@ -1,0 +1,91 @@
+"""Who closed a task, where `bd` knows it and does not tell: agents close their own tasks, as Beads' guide has them do.
+
+From 1.3 on it tells. Before, a database of SQLite holds the session that closed a task, and `interactions.jsonl` beside the
+others the actor. Both are only read, and nobody relies on them being there: where neither says it, nobody knows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+from reconciler.model.names import RunKind, TaskId
+from reconciler.model.observed import Graph
+from reconciler.trackers.beads.versions import Can, Version, can
+
+_PATIENCE_S = 1.0
+_JOURNAL = "interactions.jsonl"
+_LINE_MOST = 1 << 20
+
+
+class Closers:
+    """Who closed the tasks of one `.beads/` folder."""
+
+    def __init__(self, beads: Path) -> None:
+        self._beads = beads
+        self._actors: dict[TaskId, str] = {}
+        self._read = (0, 0)  # of which file, and up to where
+
+    def named(self, graph: Graph, version: Version) -> Graph:
+        """The same tasks, with who closed those of which the answers of this version say nothing."""
+        dumb = {id for id, task in graph.items() if task.status == "closed" and not task.closed_by_session}
+        if not dumb or can(version, Can.TELLS_SESSION):
+            return graph
+        sessions, actors = self._sessions(), self._journal()
+        found = {
+            id: replace(graph[id], closed_by_session=sessions.get(id, ""), closed_by=actors.get(id, ""))
+            for id in dumb & (sessions.keys() | actors.keys())
+        }
+        return {**graph, **found} if found else graph
+
+    def _sessions(self) -> Mapping[TaskId, str]:
+        """The runs of ours that closed tasks, as a database of SQLite has them."""
+        path = self._beads / "beads.db"
+        if not path.is_file():
+            return {}
+        query = "SELECT id, closed_by_session FROM issues WHERE closed_by_session LIKE ?"
+        try:
+            with closing(
+                sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_PATIENCE_S)
+            ) as database:
+                return {TaskId(id): session for id, session in database.execute(query, (f"{RunKind.WORK}/%",))}
+        except sqlite3.Error:
+            return {}  # of an early version, or somebody has it: then nobody knows
+
+    def _journal(self) -> Mapping[TaskId, str]:
+        """The actors that closed tasks, from what was added to the journal since the last look."""
+        try:
+            with (self._beads / _JOURNAL).open("rb") as file:
+                found = os.fstat(file.fileno())
+                inode, size = found.st_ino, found.st_size
+                if self._read[0] != inode or size < self._read[1]:
+                    self._actors, self._read = {}, (inode, 0)
+                file.seek(self._read[1])
+                added = file.read(size - self._read[1])
+        except OSError:
+            return self._actors
+        whole = added[: added.rfind(b"\n") + 1]
+        self._read = inode, self._read[1] + len(whole)
+        for line in whole.splitlines():
+            self._note(line)
+        return self._actors
+
+    def _note(self, line: bytes) -> None:
+        try:
+            said = json.loads(line) if len(line) < _LINE_MOST else {}
+            changed = said["extra"]
+            if said["kind"] != "field_change" or changed["field"] != "status":
+                return
+            task = TaskId(str(said["issue_id"]))
+            if changed["new_value"] == "closed":
+                self._actors[task] = str(said["actor"])
+            else:
+                self._actors.pop(task, None)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return  # a line of something else

@@ -1,0 +1,91 @@
+"""Who closed a task, where `bd` does not tell: read from what it keeps, and never guessed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+import worlds
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Graph, Task
+from reconciler.trackers.beads.closers import Closers
+
+OLD, NEW = (1, 0, 5), (1, 3, 0)
+X = TaskId("x-1")
+
+
+def a_graph(*tasks: Task) -> Graph:
+    return {task.id: task for task in tasks or (worlds.a_task(status="closed"),)}
+
+
+def said(actor: str = "us", task: str = "x-1", **change: str) -> str:
+    extra = {"field": "status", "old_value": "open", "new_value": "closed", **change}
+    return json.dumps({"kind": "field_change", "actor": actor, "issue_id": task, "extra": extra}) + "\n"
+
+
+def by(beads: Path, closers: Closers | None = None) -> str:
+    return (closers or Closers(beads)).named(a_graph(), OLD)[X].closed_by
+
+
+@pytest.mark.parametrize(
+    ("lines", "who"),
+    [
+        (said("ann"), "ann"),
+        (said("ann") + said("us"), "us"),
+        (said("us") + said("ann", new_value="open"), ""),
+        (said("us", field="priority"), ""),
+        (said("us", task="x-2"), ""),
+        ("garbage\n{}\n[]\nnull\n" + said("us"), "us"),
+        (said("us")[:-1], ""),  # half a line is still being written
+        ("", ""),
+    ],
+)
+def test_the_journal_says_in_whose_name_a_task_was_closed_last(tmp_path: Path, lines: str, who: str) -> None:
+    (tmp_path / "interactions.jsonl").write_text(lines)
+    assert by(tmp_path) == who
+
+
+def test_only_what_was_added_to_the_journal_is_read_and_one_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    journal, closers = tmp_path / "interactions.jsonl", Closers(tmp_path)
+    assert by(tmp_path, closers) == ""
+    journal.write_text(said("ann"))
+    assert by(tmp_path, closers) == "ann"
+    with journal.open("a") as file:
+        file.write(said("us"))
+    assert by(tmp_path, closers) == "us"
+    (tmp_path / "other").write_text(said("bob", task="x-2"))
+    (tmp_path / "other").replace(journal)
+    assert by(tmp_path, closers) == ""
+    journal.unlink()
+    assert by(tmp_path, closers) == ""
+
+
+def test_a_database_of_sqlite_says_which_run_closed_a_task(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "beads.db") as database:
+        database.execute("CREATE TABLE issues (id TEXT, closed_by_session TEXT)")
+        database.execute("INSERT INTO issues VALUES ('x-1', 'work/x-1/2'), ('x-2', 'somebodys')")
+    graph = Closers(tmp_path).named(a_graph(worlds.a_task(status="closed"), worlds.a_task("x-2", status="closed")), OLD)
+    assert (graph[X].closed_by_session, graph[TaskId("x-2")].closed_by_session) == ("work/x-1/2", "")
+
+
+@pytest.mark.parametrize("what", ["no column", "no database", "nothing"])
+def test_where_nobody_says_it_nobody_knows(tmp_path: Path, what: str) -> None:
+    if what == "no column":
+        with sqlite3.connect(tmp_path / "beads.db") as database:
+            database.execute("CREATE TABLE issues (id TEXT)")
+    elif what == "no database":
+        (tmp_path / "beads.db").write_bytes(b"garbage" * 1000)
+    assert Closers(tmp_path).named(a_graph(), OLD) == a_graph()
+
+
+def test_a_version_that_tells_it_is_believed_and_nothing_else_is_read(tmp_path: Path) -> None:
+    (tmp_path / "interactions.jsonl").write_text(said("us"))
+    assert Closers(tmp_path).named(a_graph(), NEW)[X].closed_by == ""
+
+
+def test_what_is_open_was_closed_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "interactions.jsonl").write_text(said("us"))
+    assert Closers(tmp_path).named(a_graph(worlds.a_task()), OLD)[X].closed_by == ""
