@@ -20,6 +20,7 @@ from reconciler.model.errors import ReconcileError
 from reconciler.planning.logins import LOGINS
 from reconciler.system import shell
 from reconciler.system.shell import Finished
+from reconciler.trackers.beads.server import other_server
 from reconciler.trackers.beads.versions import TROUBLES, Trouble, Version
 
 ASK_S = 8.0
@@ -181,6 +182,8 @@ def _installed(asked: _Asked, path: str, version: Version) -> Finding:
         message = f"{said}; and it is needed: {asked.why}" if refused else said
         state = State.PROBLEM if refused else State.WARNING
         return Finding(name=name, state=state, found=found, message=message, hint=hint)
+    if name == "bd" and asked.scene.site and (served := other_server(asked.scene.site.beads, version)):
+        return Finding(name=name, state=State.WARNING, found=found, message=served.what, hint=served.ends)
     login = asked.program.login
     if login is None or version < login.since:
         return Finding(name=name, found=found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -38,7 +39,8 @@ class Project(Place):
         self.env |= {name: self.db.env[name] for name in ("PATH", *QUIET)}
 
     def tasks(self) -> dict[str, dict]:
-        found = json.loads(self.db.bd("list", "--all", "--limit=0", "--json"))
+        # Some say something more after the answer.
+        found, _ = json.JSONDecoder().raw_decode(self.db.bd("list", "--all", "--limit=0", "--json"))
         return {task["id"]: task for task in found}
 
     def dep(self, task: str, on: str) -> None:
@@ -148,6 +150,25 @@ def test_a_task_that_a_person_closes_under_its_agent_ends_it_and_lands_nothing(p
     ended(watch)
     assert project.subjects() == ["Begin"]
     assert project.json("status")["epics"][0]["tasks"][0]["waiting"]["reason"] == "Unlanded"
+
+
+@pytest.mark.parametrize("kind", ["bd-sqlite"])
+def test_a_daemon_of_another_version_beside_the_database_is_named(tmp_path: Path, kind: str) -> None:
+    project = Project(tmp_path, kind)
+    (tmp_path / "other").mkdir()
+    shutil.copy("/bin/sleep", tmp_path / "other" / "bd")
+    daemon = subprocess.Popen([tmp_path / "other" / "bd", "600"])
+    lock = project.root / ".beads" / "daemon.lock"
+    try:
+        for version, named in (("0.43.0", True), ("0.47.1", False)):
+            lock.write_text(json.dumps({"pid": daemon.pid, "version": version}))
+            said = project.reconcile("doctor", code=None)
+            assert (f"a daemon of bd 0.43.0 (process {daemon.pid})" in said) is named
+    finally:
+        daemon.kill()
+        daemon.wait()
+    lock.write_text(json.dumps({"pid": daemon.pid, "version": "0.43.0"}))
+    assert "a daemon of bd" not in project.reconcile("doctor", code=None)
 
 
 def test_agents_say_the_same_words_whoever_keeps_the_tasks(project: Project) -> None:

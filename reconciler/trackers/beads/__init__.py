@@ -20,6 +20,7 @@ from reconciler.trackers._records import Record
 from reconciler.trackers.beads import decoding, store, versions, writing
 from reconciler.trackers.beads.closers import Closers
 from reconciler.trackers.beads.program import Bd
+from reconciler.trackers.beads.server import other_server
 
 __all__ = ["BeadsTracker"]
 
@@ -83,6 +84,11 @@ class BeadsTracker:
         return found
 
     def warnings(self) -> tuple[str, ...]:
-        """What is known against the version that is installed. Raises PermanentError where none is there."""
+        """What is known against the version that is installed, and against another one that still serves the database.
+
+        Raises PermanentError where none is there.
+        """
         version = self._bd.program().version
-        return tuple(f"bd {versions.spelled(version)}: {what}" for what in versions.troubles(version))
+        served = other_server(self._beads, version)
+        beside = (f"{served.what}; '{served.ends}' ends it",) if served else ()
+        return tuple(f"bd {versions.spelled(version)}: {what}" for what in (*versions.troubles(version), *beside))
