@@ -72,7 +72,10 @@ class Place:
         return out if code in (0, None) else out + err
 
     def json(self, *args: str, code: int | None = 0) -> dict:
-        return json.loads(self.reconcile(*args, "-o", "json", code=code))
+        process = self.start(*args, "-o", "json")
+        out, err = ended(process)
+        assert code is None or process.returncode == code, (args, process.returncode, out, err)
+        return json.loads(out)
 
     def tasks(self) -> dict[str, dict]:
         lines = (self.root / ".beads" / "issues.jsonl").read_text().splitlines()

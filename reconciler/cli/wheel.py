@@ -40,7 +40,7 @@ class Wheel:
     def loop(self) -> Loop:
         warned = ask(self.site.tracker.warnings)
         for word in () if isinstance(warned, Unknown) else warned:
-            self.out.chat(f"warning: {word}; install another version")
+            self.out.chat(f"warning: {word}")
         return Loop(
             load=lambda: replace((self.load or self.site.desired)(), acting=self.names),
             ports=self.site.ports,

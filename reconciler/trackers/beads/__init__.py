@@ -91,4 +91,5 @@ class BeadsTracker:
         version = self._bd.program().version
         served = other_server(self._beads, version)
         beside = (f"{served.what}; '{served.ends}' ends it",) if served else ()
-        return tuple(f"bd {versions.spelled(version)}: {what}" for what in (*versions.troubles(version), *beside))
+        known = (f"{what}; install another version" for what in versions.troubles(version))
+        return tuple(f"bd {versions.spelled(version)}: {what}" for what in (*known, *beside))
