@@ -132,7 +132,7 @@ class GitWorkspaces:
                 self._clear(task, found, lock)
                 self._make(task, found.place, recipe, base, lock)
                 found = self._look(task, spec.worktrees.root)
-            return self._ready(task, found)
+            return self._ready(task, found, lock)
 
     def create_check(self, subject: str, root: str, commit: Sha) -> str:
         """A clean detached worktree of `commit` for a check; its path. One that is there is made anew."""
@@ -226,12 +226,13 @@ class GitWorkspaces:
             raise ChangedError(f"{branch_of(task)} moved while its worktree was being made")
         checkout.write(entry.admin / MADE, identity(entry.admin, place))
 
-    def _ready(self, task: TaskId, found: Found) -> Place:
+    def _ready(self, task: TaskId, found: Found, lock: int) -> Place:
         entry = found.entries[0] if found.usable else None
         if not (entry and entry.admin and entry.head):
             raise ChangedError(f"{found.place}: {found.detail or 'it vanished'} while it was being made")
         if not clear(entry.admin / "index.lock"):
             raise TemporaryError(f"{found.place}: git is at work there (index.lock)", delay=30.0)
+        checkout.mend_index(self._git, entry, checkout.recorded(found.admins), lock)
         self._register.lock(task, found)
         if not (entry.admin / MADE).stat().st_size:  # made before that was written down
             checkout.write(entry.admin / MADE, identity(entry.admin, found.place))

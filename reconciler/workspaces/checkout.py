@@ -4,9 +4,10 @@ the repository's config runs. Filters of the user's own config (Git LFS) do.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from reconciler.git.commands import Git
 from reconciler.git.worktrees import Entry
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha
+from reconciler.system.shell import Finished
 from reconciler.workspaces.copies import Digests, plain
 
 RECIPE = "reconcile-recipe"
@@ -81,10 +83,42 @@ def fill(git: Git, entry: Entry, commit: Sha, recipe: Recipe, lock: int) -> None
         run("read-tree", "--reset", "-u", "--no-recurse-submodules", commit)
         return
     run("read-tree", commit)
+    _skip_outside(run, recipe)
+    run("checkout-index", "--all", "--index", "--quiet")
+
+
+def _skip_outside(run: Callable[..., Finished], recipe: Recipe) -> None:
+    """Note in an index which of its files are not wanted on disk."""
     listed = os.fsdecode(run("ls-files", "-z").out).split("\0")
     outside = "".join(f"{path}\0" for path in listed if path and not recipe.covers(path))
     run("update-index", "-z", "--skip-worktree", "--stdin", stdin=os.fsencode(outside))
-    run("checkout-index", "--all", "--index", "--quiet")
+
+
+def mend_index(git: Git, entry: Entry, recipe: Recipe, lock: int) -> None:
+    """Give a worktree whose index nobody can read another one, of the commit that it is on. Its files stay as they are.
+
+    The damaged one is kept beside it: what was staged and nowhere else is perhaps still to be had from it.
+    """
+    assert entry.admin and entry.head
+    index = entry.admin / "index"
+    if _readable(index, len(entry.head) // 2):
+        return
+    os.replace(index, index.with_name("index.damaged"))
+    run = partial(git.objects, work_tree=entry.path, index=index, config=_NOT_SPARSE, lock=lock)
+    run("read-tree", entry.head)
+    if recipe.sparse:
+        _skip_outside(run, recipe)
+
+
+def _readable(index: Path, digest: int) -> bool:
+    """True for an index that is whole: it begins as one, and ends with the sum of all before that, or with none."""
+    try:
+        held = index.read_bytes()
+    except FileNotFoundError:
+        return True  # git makes it anew
+    body, sum = held[:-digest], held[-digest:]
+    algorithm = hashlib.sha1 if digest == 20 else hashlib.sha256
+    return body[:4] == b"DIRC" and sum in (algorithm(body).digest(), bytes(digest))
 
 
 def narrow(git: Git, admin: Path, sparse: tuple[str, ...], lock: int) -> None:

@@ -239,6 +239,39 @@ def test_a_filter_of_the_users_own_config_is_applied(repo, spaces, spec, root):
     assert repo.files(saved.commit)["plain.rot"] == b"olr\n"
 
 
+@pytest.mark.parametrize("how", ["garbage", "nothing in it", "cut off", "a byte changed"])
+@pytest.mark.parametrize("sparse", [(), ("src/deep",)], ids=["whole", "sparse"])
+def test_an_index_that_nobody_can_read_is_made_anew_and_the_files_stay(repo, spaces, root, how, sparse):
+    spec = a_spec(repo, root, sparse=sparse)
+    path = Path(spaces.create(TASK, spec, repo.head()).path)
+    (path / "README").write_text("changed\n")
+    (path / "mine").write_text("mine\n")
+    index = Path(repo.git("rev-parse", "--git-path", "index", cwd=path))
+    whole = index.read_bytes()
+    bad = {
+        "garbage": b"garbage",
+        "nothing in it": b"",
+        "cut off": whole[:-9],
+        "a byte changed": b"DIRC" + whole[4:-30] + b"x" + whole[-29:],
+    }
+    index.write_bytes(bad[how])
+
+    spaces.create(TASK, spec, repo.head())
+
+    # In a sparse one, too, what is not wanted on disk is not missing.
+    assert repo.status(path).splitlines() == [" M README", "?? mine"]
+    assert index.with_name("index.damaged").read_bytes() == bad[how]
+
+
+def test_an_index_that_is_whole_is_left_as_it_is(repo, spaces, spec):
+    path = Path(spaces.create(TASK, spec, repo.head()).path)
+    for config in ("index.skipHash=true", "index.version=4", "core.splitIndex=true"):
+        (path / "README").write_text(f"{config}\n")
+        repo.git("-c", config, "add", "README", cwd=path)
+        spaces.create(TASK, spec, repo.head())
+        assert repo.git("status", "--porcelain", cwd=path).splitlines() == ["M  README"], config
+
+
 def test_a_sparse_worktree_holds_its_folders_and_its_own_git_agrees(repo, spaces, root):
     place = Path(spaces.create(TASK, a_spec(repo, root, sparse=("src/deep",)), repo.head()).path)
 
