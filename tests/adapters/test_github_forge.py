@@ -913,6 +913,20 @@ def test_open_threads_are_seen_with_what_writers_and_bots_said_in_them(there: Pl
     assert pull.author == "robot"
 
 
+def test_after_an_opening_its_first_check_is_looked_for_soon(there: Place) -> None:
+    clock = [0.0]
+    there.forge.look._clock = lambda: clock[0]
+    there.pull_requests()
+    number, head = there.offered(check=None)
+    there.forge.look._until = 60.0  # the helper has asked to look anew
+    there.forge.look.one(number)
+    there.app.check(head, "ci", "success")
+
+    clock[0] = 13.0
+
+    assert [check.name for check in there.forge.pull_requests()[X].checks or ()] == ["ci"]
+
+
 def test_threads_are_read_again_only_when_something_was_said(there: Place) -> None:
     number, _ = there.offered()
     thread = there.app.discuss(number, "ann", "why?")

@@ -124,6 +124,8 @@ class Look:
         with self._turn:
             self._seen = replace(self._seen, pulls={**self._seen.pulls, pull.number: pull})
             self._date((pull,))
+            # What was just opened or pushed gets its checks long before a quiet look would be over.
+            self._until = min(self._until, self._clock() + self._good_for())
 
     def moved(self, base: str, head: Sha) -> None:
         """Take over where a base was found to be."""
