@@ -11,8 +11,9 @@ from reconciler.cli.output import Output, common, here
 from reconciler.manifest import form, schema
 from reconciler.manifest.model import KINDS
 from reconciler.model.errors import ReconcileError
-from reconciler.render import explanation
+from reconciler.render import explanation, reasons
 
+REASONS = "reasons"
 _PRIVATE = "agent.env"  # its values may be secrets
 
 
@@ -20,7 +21,13 @@ _PRIVATE = "agent.env"  # its values may be secrets
 @click.argument("field", metavar="[FIELD.PATH]", required=False)
 @common
 def explain_command(field: str | None, out: Output) -> int:
-    """Say what a field of a manifest means: 'spec.agent.timeout', 'AgentProfile.spec.argv'; without one, all in brief."""
+    """Say what a field of a manifest means: 'spec.agent.timeout', 'AgentProfile.spec.argv'; without one, all in brief.
+
+    'reasons' lists every reason that 'status', 'diff' and JSON documents name.
+    """
+    if field == REASONS:
+        out.answer(reasons.document(), reasons.table)
+        return 0
     if field is None:
         kinds = [{"kind": kind, **asdict(schema.explain(kind=kind))} for kind in KINDS]
         out.answer(kinds, lambda: explanation.tree(kinds))

@@ -123,7 +123,7 @@ def _kept(removal: Removal, why: Waiting) -> dict[str, Any]:
 
 def _reason(error: ReconcileError) -> Reason:
     if (word := str(error).partition(":")[0]) in set(Reason):
-        return Reason(word)
+        return Reason.of(word)
     # An agent that began meanwhile, or somebody who writes there; else it went wrong, and may be tried again.
     return Reason.WORKTREE_IN_USE if isinstance(error, ChangedError) else Reason.BACKOFF
 

@@ -1,115 +1,258 @@
-"""Every reason why nothing is done for a task, or why an action is taken: one word for programs, closed and documented."""
+"""Every reason why something is done or waits: one word for programs, closed, each a row that says what it means.
 
+Whoever has to know more of a reason than its name asks its row; nobody keeps a list of reasons beside this one. A new
+reason is one line here, and without a row the program does not start. `reconcile explain reasons` prints the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
+
+
+class Awaits(StrEnum):
+    """What ends a wait."""
+
+    RUN = "run"  # an agent or a check that is alive
+    TIMER = "timer"
+    TURN = "turn"  # a slot, or a place among others that want the same
+    TASK = "task"  # another task, or what the tracker holds of this one
+    SOURCE = "source"  # something that is silent answers
+    PERSON = "person"  # or another program than this one
+    NOTHING = "nothing"  # it is a reason to act, or says how something ended
+
+
+class Scope(StrEnum):
+    """What a reason is about: one task, or everything that a manifest covers; then it is said once."""
+
+    TASK = "task"
+    EPIC = "epic"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What there is to know about a reason. `meaning`: a sentence for people, without a full stop."""
+
+    meaning: str
+    awaits: Awaits
+    scope: Scope
+    todo: str = ""  # what a person does once the program has given up; `{task}` stands for the id
+    prompt: str = ""  # what an agent is told on its next attempt beside the facts; `{base}` stands for the branch
+    judged: bool = False  # a person decides about what would land: it is computed anew before they are asked
+    passing: bool = False  # often over with the next look, without anybody's doing
+
+
+RUN, TIMER, TURN, TASK = Awaits.RUN, Awaits.TIMER, Awaits.TURN, Awaits.TASK
+SOURCE, PERSON, NOTHING = Awaits.SOURCE, Awaits.PERSON, Awaits.NOTHING
+_INTERRUPTED = "The last attempt was interrupted, through no fault of the work. Its commits and files are still here: look, then go on."
+
+
+def _task(
+    meaning: str, awaits: Awaits, *, todo: str = "", prompt: str = "", judged: bool = False, passing: bool = False
+) -> Row:
+    return Row(meaning, awaits, Scope.TASK, todo, prompt, judged, passing)
+
+
+def _epic(meaning: str, awaits: Awaits, *, prompt: str = "", passing: bool = False) -> Row:
+    return Row(meaning, awaits, Scope.EPIC, prompt=prompt, passing=passing)
 
 
 class Reason(StrEnum):
-    """Why. The value is the word in JSON; people get a sentence beside it."""
+    """Why. The value is the word in JSON; beside it people get a sentence about the case at hand."""
+
+    row: Row
+
+    def __new__(cls, value: str, row: Row) -> Self:
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.row = row
+        return made
+
+    @classmethod
+    def of(cls, word: str) -> Reason:
+        """The reason whose word in JSON this is. Raises ValueError."""
+        return cls(word)  # type: ignore[call-arg]  # looked up by its value: nothing is made
+
+    @property
+    def awaits(self) -> Awaits:
+        return self.row.awaits
 
     # Before an agent starts
-    READY = "Ready"
-    BLOCKED = "Blocked"
-    DEFERRED = "Deferred"
-    BACKOFF = "Backoff"
-    NO_AGENT_SLOT = "NoAgentSlot"
-    AGENT_BROKEN = "AgentBroken"
-    AGENT_UNAVAILABLE = "AgentUnavailable"
-    USAGE_LIMIT = "UsageLimit"
-    BUDGET_SPENT = "BudgetSpent"
-    BUDGET_LOW = "BudgetLow"
-    PROGRAM_REPLACED = "ProgramReplaced"
+    READY = "Ready", _task("an agent may start", TURN)
+    BLOCKED = "Blocked", _task("it depends on a task that is not closed, or somebody blocked it", TASK)
+    DEFERRED = "Deferred", _task("somebody put it, or its epic, off", TASK)
+    BACKOFF = "Backoff", _task("something failed, and is tried again later", TIMER)
+    NO_AGENT_SLOT = "NoAgentSlot", _task("as many agents run as may", TURN)
+    AGENT_BROKEN = "AgentBroken", _epic("several agents failed within seconds of their start", PERSON)
+    AGENT_UNAVAILABLE = (
+        "AgentUnavailable",
+        _epic(
+            "the agent can't work here: it is missing, not logged in, or without its model", PERSON, prompt=_INTERRUPTED
+        ),
+    )
+    USAGE_LIMIT = "UsageLimit", _epic("the agent's usage limit is reached", TIMER, prompt=_INTERRUPTED)
+    BUDGET_SPENT = "BudgetSpent", _task("the budget is spent", PERSON, prompt=_INTERRUPTED)
+    BUDGET_LOW = "BudgetLow", _epic("the budget is nearly spent", NOTHING)
+    PROGRAM_REPLACED = "ProgramReplaced", _epic("the program was replaced while it runs: nothing new starts", PERSON)
     # Somebody said: not now, or not you
-    SUSPENDED = "Suspended"
-    STOPPED = "Stopped"
-    TAKEN = "Taken"
-    ASSIGNED_ELSEWHERE = "AssignedElsewhere"
-    OWNED_BY = "OwnedBy"
-    UNUSABLE_ID = "UnusableId"
-    TASK_GONE = "TaskGone"
+    SUSPENDED = "Suspended", _epic("the manifest is suspended", PERSON)
+    STOPPED = "Stopped", _task("a person stopped it", PERSON)
+    TAKEN = "Taken", _task("a person works on it", PERSON)
+    ASSIGNED_ELSEWHERE = "AssignedElsewhere", _task("it is assigned to somebody else", PERSON)
+    OWNED_BY = "OwnedBy", _task("it belongs to another manifest", TASK)
+    UNUSABLE_ID = "UnusableId", _task("its id can't be the name of a branch and a folder", PERSON)
+    TASK_GONE = "TaskGone", _task("its task was deleted, and something of it is left", PERSON)
     # An agent at work, and how its work ended
-    AGENT_RUNNING = "AgentRunning"
-    AGENT_FAILED = "AgentFailed"
-    NO_CHANGES = "NoChanges"
-    SETUP_FAILED = "SetupFailed"
-    STUCK = "Stuck"
-    TIMED_OUT = "TimedOut"
-    BLOCKED_BY_AGENT = "BlockedByAgent"
+    AGENT_RUNNING = "AgentRunning", _task("its agent is running", RUN)
+    AGENT_FAILED = (
+        "AgentFailed",
+        _task(
+            "its agent failed",
+            NOTHING,
+            prompt="The last attempt ended before its time. Its commits and files are still here: look, then go on.",
+        ),
+    )
+    NO_CHANGES = (
+        "NoChanges",
+        _task(
+            "its agent ended without a new commit",
+            NOTHING,
+            todo="Look at 'reconcile logs {task}'. Write into the task what is missing, then run 'reconcile retry {task}', or close it.",
+            prompt="The last attempt ended without a commit. Only what is committed on your branch counts as work.",
+        ),
+    )
+    SETUP_FAILED = (
+        "SetupFailed",
+        _task("a set-up command failed", NOTHING, prompt="The commands that prepare this worktree failed."),
+    )
+    STUCK = (
+        "Stuck",
+        _task(
+            "its agent made no progress and was stopped",
+            NOTHING,
+            prompt="The last attempt made no progress for too long and was stopped. Its commits and files are still here.",
+        ),
+    )
+    TIMED_OUT = (
+        "TimedOut",
+        _task(
+            "its agent ran into its time limit",
+            NOTHING,
+            prompt="The last attempt ran into its time limit. Its commits and files are still here: look, then go on.",
+        ),
+    )
+    BLOCKED_BY_AGENT = (
+        "BlockedByAgent",
+        _task(
+            "its agent says that it can't go on",
+            PERSON,
+            todo="Read its notes and its log ('reconcile logs {task}'), help, then 'reconcile retry {task}'.",
+        ),
+    )
     # On the way to the base
-    AWAITING_APPROVAL = "AwaitingApproval"
-    AWAITING_MERGE = "AwaitingMerge"
-    AWAITING_REVIEW = "AwaitingReview"
-    CHANGES_REQUESTED = "ChangesRequested"
-    CHECKS_PENDING = "ChecksPending"
-    CHECKS_RUNNING = "ChecksRunning"
-    CHECKS_FAILED = "ChecksFailed"
-    CHECK_BROKEN = "CheckBroken"
-    CONFLICT = "Conflict"
-    PUSH_REFUSED = "PushRefused"
-    LANDING_QUEUED = "LandingQueued"
-    CHECKOUT_IN_THE_WAY = "CheckoutInTheWay"
-    BASE_DIVERGED = "BaseDiverged"
-    BASE_BEHIND = "BaseBehind"
-    PROTECTED_PATHS = "ProtectedPaths"
-    DECLINED = "Declined"
-    SET_ASIDE = "SetAside"
-    RECORD_DAMAGED = "RecordDamaged"
-    BASE_FROZEN = "BaseFrozen"
+    AWAITING_APPROVAL = "AwaitingApproval", _task("a person has to approve it", PERSON, judged=True)
+    AWAITING_MERGE = "AwaitingMerge", _task("a person merges it", PERSON, judged=True)
+    AWAITING_REVIEW = "AwaitingReview", _task("review comments are to be resolved by who made them", PERSON)
+    CHANGES_REQUESTED = (
+        "ChangesRequested",
+        _task(
+            "somebody asked for changes",
+            NOTHING,
+            prompt="Somebody looked at your work and asked for changes. Make them on your branch and commit.",
+        ),
+    )
+    CHECKS_PENDING = "ChecksPending", _task("checks of the forge are not over, or say nothing", PERSON)
+    CHECKS_RUNNING = "ChecksRunning", _task("the checks are running on what would land", RUN)
+    CHECKS_FAILED = (
+        "ChecksFailed",
+        _task(
+            "the checks failed",
+            NOTHING,
+            prompt="The checks failed on your work merged into {base}. Mend it on your branch and commit.",
+        ),
+    )
+    CHECK_BROKEN = "CheckBroken", _task("the checks can't be run, or the base fails them too", PERSON)
+    CONFLICT = (
+        "Conflict",
+        _task(
+            "it conflicts with its base",
+            NOTHING,
+            todo="Mend the branch agent/{task} by hand, then run 'reconcile retry {task}'.",
+            prompt="Your branch conflicts with {base}, which has moved on since you began. Merge {base} into your branch "
+            "(or rebase onto it), keep what both sides meant, and commit.",
+        ),
+    )
+    PUSH_REFUSED = (
+        "PushRefused",
+        _task(
+            "where its branch is to go, what its commits hold was refused",
+            NOTHING,
+            todo="Mend the commits of agent/{task} by hand, or the rule that refuses them, then run 'reconcile retry {task}'.",
+            prompt="Where your branch is to go, what is in your commits was refused. Mend it in the commits themselves, by "
+            "'git commit --amend' or 'git rebase': none that {base} lacks may hold it, and one more on top does not help.",
+        ),
+    )
+    LANDING_QUEUED = "LandingQueued", _task("others land before it", RUN)
+    CHECKOUT_IN_THE_WAY = (
+        "CheckoutInTheWay",
+        _task("the base's checkout holds something that a landing would touch", PERSON),
+    )
+    BASE_DIVERGED = "BaseDiverged", _task("the base here and its remote have gone different ways", PERSON)
+    BASE_BEHIND = "BaseBehind", _task("the base is behind what was fetched for it", PERSON)
+    PROTECTED_PATHS = (
+        "ProtectedPaths",
+        _task("it changes protected paths: a person has to approve it", PERSON, judged=True),
+    )
+    DECLINED = (
+        "Declined",
+        _task(
+            "its pull request was closed by a person",
+            PERSON,
+            todo="Close the task, or run 'reconcile retry {task}' to have it done anew.",
+        ),
+    )
+    SET_ASIDE = "SetAside", _task("somebody keeps its pull request from landing", PERSON)
+    RECORD_DAMAGED = "RecordDamaged", _task("what is recorded of it can't be read", PERSON)
+    BASE_FROZEN = "BaseFrozen", _task("something landed on the base that was not judged", PERSON)
+    # Why something is done
+    DECLARED = "Declared", _task("the manifest declares it", NOTHING)
+    MANIFEST_CHANGED = "ManifestChanged", _task("the manifest says something else of it now", NOTHING)
+    DROPPED = "Dropped", _task("the manifest no longer declares it", NOTHING)
+    REOPENED = "Reopened", _task("a person set it open again", NOTHING)
+    SEEN = "Seen", _task("what the tracker shows of it is brought in line with what is seen", NOTHING)
+    AGENT_DONE = "AgentDone", _task("its agent is done", NOTHING)
+    LEFTOVERS = "Leftovers", _task("its run ended, and processes of it still live", NOTHING)
+    OFF_ITS_BRANCH = "OffItsBranch", _task("its worktree went on without its branch", NOTHING)
+    PUSHED = "Pushed", _task("somebody pushed to its branch", NOTHING)
+    NOT_GREEN = "NotGreen", _task("checks of the forge failed, perhaps by chance", NOTHING)
+    OUTDATED = "Outdated", _task("its branch lacks what its base has", NOTHING)
+    NO_CHECKS = "NoChecks", _task("there is nothing to check it with", NOTHING)
+    CHECKS_PASSED = "ChecksPassed", _task("the checks passed on what would land", NOTHING)
+    STALE = "Stale", _task("what the check is about is no longer what would land", NOTHING)
+    CHECK_ENDED = "CheckEnded", _task("its check has ended", NOTHING)
+    LANDED = "Landed", _task("its work is on the base", NOTHING)
+    TASK_CLOSED = "TaskClosed", _task("its task is closed", NOTHING)
+    EXPIRED = "Expired", _task("it was kept long enough", NOTHING)
+    LANDED_ELSEWHERE = "LandedElsewhere", _epic("the base moved somewhere else, or a landing was cut off", NOTHING)
+    UNPUSHED = "Unpushed", _epic("the remote lacks what landed", NOTHING)
     # What is amiss with what is done
-    LANDING_CUT_OFF = "LandingCutOff"
-    LANDING_UNDONE = "LandingUndone"
-    UNLANDED = "Unlanded"
+    LANDING_CUT_OFF = "LandingCutOff", _epic("a landing was cut off", NOTHING)
+    LANDING_UNDONE = "LandingUndone", _task("what landed was taken back, or the next commit would", NOTHING)
+    UNLANDED = "Unlanded", _task("it is closed, and its work is not on the base", NOTHING)
     # Clearing up
-    WORKTREE_IN_USE = "WorktreeInUse"
-    NESTED_REPOSITORY = "NestedRepository"
-    PATH_TAKEN = "PathTaken"
+    WORKTREE_IN_USE = "WorktreeInUse", _task("somebody uses its worktree", PERSON, passing=True)
+    NESTED_REPOSITORY = "NestedRepository", _task("its worktree holds a repository of its own", PERSON)
+    PATH_TAKEN = "PathTaken", _task("something else stands where its worktree belongs", PERSON)
     # A whole epic
-    MANIFEST_INVALID = "ManifestInvalid"
-    LOOSENING_WITHHELD = "LooseningWithheld"
-    TRACKER_UNAVAILABLE = "TrackerUnavailable"
-    FORGE_UNAVAILABLE = "ForgeUnavailable"
-    REPOSITORY_RENAMED = "RepositoryRenamed"
-    EPIC_NOT_FOUND = "EpicNotFound"
-    EPIC_EMPTY = "EpicEmpty"
-    EPIC_COMPLETE = "EpicComplete"
-    PROGRESSING = "Progressing"
-    CONVERGED = "Converged"
-    UNKNOWN = "Unknown"
-
-
-NEEDS_A_PERSON = frozenset(
-    {
-        Reason.STOPPED,
-        Reason.TAKEN,
-        Reason.ASSIGNED_ELSEWHERE,
-        Reason.UNUSABLE_ID,
-        Reason.TASK_GONE,
-        Reason.SUSPENDED,
-        Reason.AGENT_BROKEN,
-        Reason.AGENT_UNAVAILABLE,
-        Reason.BUDGET_SPENT,
-        Reason.PROGRAM_REPLACED,
-        Reason.BLOCKED_BY_AGENT,
-        Reason.AWAITING_APPROVAL,
-        Reason.AWAITING_MERGE,
-        Reason.AWAITING_REVIEW,
-        Reason.CHECKS_PENDING,
-        Reason.CHECK_BROKEN,
-        Reason.CHECKOUT_IN_THE_WAY,
-        Reason.BASE_DIVERGED,
-        Reason.BASE_BEHIND,
-        Reason.PROTECTED_PATHS,
-        Reason.DECLINED,
-        Reason.SET_ASIDE,
-        Reason.RECORD_DAMAGED,
-        Reason.BASE_FROZEN,
-        Reason.WORKTREE_IN_USE,
-        Reason.NESTED_REPOSITORY,
-        Reason.PATH_TAKEN,
-        Reason.MANIFEST_INVALID,
-        Reason.TRACKER_UNAVAILABLE,
-        Reason.FORGE_UNAVAILABLE,
-        Reason.EPIC_NOT_FOUND,
-        Reason.EPIC_EMPTY,
-    }
-)
-"""Waiting for one of these ends only when a person, or another program, does something."""
+    MANIFEST_INVALID = "ManifestInvalid", _epic("its file can't be used", PERSON)
+    LOOSENING_WITHHELD = "LooseningWithheld", _epic("its file allows more than was applied", NOTHING)
+    TRACKER_UNAVAILABLE = "TrackerUnavailable", _epic("its tasks can't be read", PERSON, passing=True)
+    FORGE_UNAVAILABLE = "ForgeUnavailable", _epic("its forge or its base can't be used", PERSON)
+    REPOSITORY_RENAMED = "RepositoryRenamed", _epic("its repository has another name now", NOTHING)
+    EPIC_NOT_FOUND = "EpicNotFound", _epic("there is no such epic", PERSON)
+    EPIC_EMPTY = "EpicEmpty", _epic("its epic has no tasks", PERSON)
+    EPIC_COMPLETE = "EpicComplete", _epic("all of its tasks are closed", NOTHING)
+    PROGRESSING = "Progressing", _epic("something runs, is due or has a timer", NOTHING)
+    CONVERGED = "Converged", _epic("everything matches the manifest", NOTHING)
+    UNKNOWN = "Unknown", _task("something did not answer", SOURCE, passing=True)

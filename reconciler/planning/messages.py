@@ -10,6 +10,7 @@ from reconciler.model.observed import Task
 from reconciler.model.reasons import Reason
 
 TITLE_MOST = 120
+_LOOK = "Look at 'reconcile logs {task}', change the task or the branch, then run 'reconcile retry {task}'."
 
 
 def title(task: Task) -> str:
@@ -44,13 +45,7 @@ def close_reason(number: PrNumber | None, commit: Sha | None) -> str:
 
 def needs_human(task: str, reason: Reason, message: str) -> str:
     """The note on a task that is handed to a person: why, and what to do."""
-    todo = {
-        Reason.NO_CHANGES: f"Look at 'reconcile logs {task}'. Write into the task what is missing, then run 'reconcile retry {task}', or close it.",
-        Reason.DECLINED: f"Close the task, or run 'reconcile retry {task}' to have it done anew.",
-        Reason.CONFLICT: f"Mend the branch agent/{task} by hand, then run 'reconcile retry {task}'.",
-        Reason.PUSH_REFUSED: f"Mend the commits of agent/{task} by hand, or the rule that refuses them, then run 'reconcile retry {task}'.",
-        Reason.BLOCKED_BY_AGENT: f"Read its notes and its log ('reconcile logs {task}'), help, then 'reconcile retry {task}'.",
-    }.get(reason, f"Look at 'reconcile logs {task}', change the task or the branch, then run 'reconcile retry {task}'.")
+    todo = (reason.row.todo or _LOOK).replace("{task}", task)
     return f"reconcile: {reason}: {clean(message)}. {todo}"
 
 

@@ -22,7 +22,7 @@ from reconciler.model.observed import (
     Unknown,
     Unsure,
 )
-from reconciler.model.reasons import Reason
+from reconciler.model.reasons import Awaits, Reason
 from reconciler.planning import messages
 from reconciler.planning.actions import (
     Action,
@@ -56,9 +56,6 @@ from reconciler.planning.scheduling import Words, taken_in_turn
 
 DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
-_RUNNING = (Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING, Reason.LANDING_QUEUED)
-_ASKED = (Reason.AWAITING_APPROVAL, Reason.AWAITING_MERGE, Reason.PROTECTED_PATHS)
-_PASSING = (Reason.UNKNOWN, Reason.TRACKER_UNAVAILABLE, Reason.WORKTREE_IN_USE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +94,9 @@ class EpicPlan:
     @property
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
-        running = any(word.reason in _RUNNING for word in self.waiting.values()) or any(job.live for job in self.jobs)
+        running = any(word.reason.awaits is Awaits.RUN for word in self.waiting.values()) or any(
+            job.live for job in self.jobs
+        )
         running = running or (self.crew is None and bool(self.alive))
         return bool(self.actions or self.wakes or running)
 
@@ -105,7 +104,7 @@ class EpicPlan:
     def unsettled(self) -> bool:
         """True when a source is silent or a worktree is in use: often over with the next look, without a person."""
         words = (*self.waiting.values(), *((self.held,) if self.held else ()))
-        return any(word.reason in _PASSING for word in words) or any(source != "forge" for source, _ in self.unknown)
+        return any(word.reason.row.passing for word in words) or any(source != "forge" for source, _ in self.unknown)
 
     @property
     def wakes(self) -> tuple[datetime, ...]:
@@ -189,7 +188,7 @@ def _unsure(words: Words) -> Unsure:
 
 def _shows_to_somebody(word: Word) -> bool:
     """True for what is acted on, by us or by the person that it asks: both want to know what it merges to now."""
-    return isinstance(word, Action) or (isinstance(word, Waiting) and word.reason in _ASKED)
+    return isinstance(word, Action) or (isinstance(word, Waiting) and word.reason.row.judged)
 
 
 def _unlooked(base: Base | Unknown | None) -> bool:
@@ -410,7 +409,7 @@ def _dropped(crew: Crew, mine: tuple[Job, ...]) -> Iterator[Action]:
             yield CloseTask(
                 manifest=crew.spec.name,
                 task=job.task.id,
-                reason="Dropped",
+                reason=Reason.DROPPED,
                 message="close it: the manifest no longer declares it",
                 subject=job.task,
                 why=DROPPED,
@@ -472,7 +471,7 @@ def _checks(
         yield StopAgent(
             manifest=name,
             task=last.task,
-            reason="Stale" if why is StopWhy.PERSON else "TimedOut",
+            reason=Reason.STALE if why is StopWhy.PERSON else Reason.TIMED_OUT,
             message=f"stop {last.id}: {said}",
             run=last.id,
             why=why,
@@ -485,7 +484,7 @@ def _checks(
         yield RemoveWorktree(
             manifest=name,
             task=runs[-1].task if runs else None,
-            reason="CheckEnded",
+            reason=Reason.CHECK_ENDED,
             message=f"remove {messages.relative(path, crew.spec.repository)}: its check has ended",
             subject=runs[-1].task if runs else None,
             root=crew.spec.worktrees.root,
@@ -518,7 +517,7 @@ def _salvage(spec: EpicSpec, observed: Observed) -> Iterator[Action]:
             yield DropSalvage(
                 manifest=spec.name,
                 task=saved.task,
-                reason="Expired",
+                reason=Reason.EXPIRED,
                 message=f"{'forget' if saved.dropped else 'drop'} what was saved of {saved.task} on {saved.at:%F}",
                 salvage=saved,
             )
@@ -535,7 +534,7 @@ def _base(crew: Crew, observed: Observed, found: tuple[Crew, ...]) -> Iterator[A
         yield FollowBase(
             manifest=spec.name,
             task=None,
-            reason="LandedElsewhere",
+            reason=Reason.LANDED_ELSEWHERE,
             message=f"bring {base.name} and its checkouts to {base.head[:12]}",
             base=base.name,
         )
@@ -544,7 +543,7 @@ def _base(crew: Crew, observed: Observed, found: tuple[Crew, ...]) -> Iterator[A
         yield PushBase(
             manifest=spec.name,
             task=None,
-            reason="Unpushed",
+            reason=Reason.UNPUSHED,
             message=f"push {base.name} to {base.remote}",
             base=base.name,
         )

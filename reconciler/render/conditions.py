@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.model.desired import Budget
 from reconciler.model.names import RunKind
-from reconciler.model.reasons import NEEDS_A_PERSON, Reason
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
 from reconciler.planning.budget import running_low
 from reconciler.planning.check_state import CheckState
@@ -135,7 +135,7 @@ def _stopped_short(epic: EpicPlan) -> Waiting:
 
 
 def _asks(word: Waiting) -> bool:
-    return word.reason in NEEDS_A_PERSON and word.until is None
+    return word.needs_a_person
 
 
 def _closed(epic: EpicPlan) -> str:

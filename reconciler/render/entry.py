@@ -19,7 +19,7 @@ from reconciler.model.observed import (
     Worktree,
     WorktreeFault,
 )
-from reconciler.model.reasons import Reason
+from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.planning import messages
 from reconciler.planning.actions import Action, BlockTask, SetPhase, Waiting
 from reconciler.planning.budget import spent
@@ -197,8 +197,8 @@ def _ready(subject: Subject) -> bool:
     word = subject.waiting
     if word is None:
         return False
-    later = word.reason in (Reason.AGENT_UNAVAILABLE, Reason.USAGE_LIMIT) and word.until is not None
-    return later or word.reason in (Reason.READY, Reason.BACKOFF, Reason.NO_AGENT_SLOT)
+    later = word.reason.row.scope is Scope.EPIC and word.until is not None
+    return later or word.reason.awaits in (Awaits.TURN, Awaits.TIMER)
 
 
 def _phase(subject: Subject) -> str | None:

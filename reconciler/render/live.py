@@ -18,17 +18,17 @@ from rich.text import Text
 
 from reconciler.model.names import RunId
 from reconciler.model.observed import Observed
-from reconciler.model.reasons import Reason
+from reconciler.model.reasons import Awaits, Reason
 from reconciler.planning.planner import Plan
 from reconciler.render.columns import GAP, RANKS, Columns
 from reconciler.render.entry import running, subjects
 from reconciler.render.safe import line
 from reconciler.render.status import (
     NOTHING_RECORDED,
-    OF_THE_WHOLE,
     Entry,
     alive,
     bar,
+    of_the_whole,
     quiet,
     section_of,
     telling,
@@ -48,7 +48,6 @@ _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b[ -/]*[0-~]"
 )
 _ANY = Console(color_system=None)  # wrapping wants one, and asks nothing of it
-_AT_WORK = frozenset({Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +245,7 @@ class Picture:
     def _note(self, entry: Entry, section: str, moment: _Moment) -> Text:
         """What is done for the task, what its agent says, or why it waits; nothing that its manifest has said already."""
         word = entry["waiting"]
-        if alive(entry) and "next" not in entry and (word is None or word["reason"] in _AT_WORK):
+        if alive(entry) and "next" not in entry and (word is None or Reason.of(word["reason"]).awaits is Awaits.RUN):
             # As of the look at the world: what was printed since is not known to be nothing.
             shown = Text(f"quiet for {still}  ", "yellow") if (still := quiet(entry, self._at)) else Text()
             said = moment.said(entry["id"])
@@ -256,7 +255,7 @@ class Picture:
             # A check that is content says nothing: what it is about is more than an empty cell.
             doing = Text(line(word["message"]), "dim") if word else Text()
             return shown.append_text(self._columns.instead_of_note(entry) or doing)
-        if word and word["reason"] in OF_THE_WHOLE and "next" not in entry:
+        if word and of_the_whole(word) and "next" not in entry:
             return self._columns.instead_of_note(entry)
         note = why(entry, moment.now, in_a_word=False)
         if section in ("blocked", "left"):

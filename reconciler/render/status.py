@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from reconciler.model.reasons import NEEDS_A_PERSON, Reason
+from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.render import failing, spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows
@@ -36,21 +36,6 @@ SECTIONS = {
 }
 _SECTION_OF = {"working": "progress", "merging": "pulls", "review": "pulls", "ready": "ready", "blocked": "blocked"}
 _COLOURS = {"Converged": "green", "Degraded": "red", "Progressing": "cyan"}
-# Said once, above the tasks: a person mends the manifest, the agent or the tracker, and not each task.
-OF_THE_WHOLE = frozenset(
-    {
-        Reason.SUSPENDED,
-        Reason.MANIFEST_INVALID,
-        Reason.TRACKER_UNAVAILABLE,
-        Reason.FORGE_UNAVAILABLE,
-        Reason.EPIC_NOT_FOUND,
-        Reason.EPIC_EMPTY,
-        Reason.AGENT_BROKEN,
-        Reason.AGENT_UNAVAILABLE,
-        Reason.USAGE_LIMIT,
-        Reason.PROGRAM_REPLACED,
-    }
-)
 
 
 def status(document: dict[str, Any]) -> RenderableType:
@@ -141,15 +126,24 @@ def trees(epic: dict[str, Any]) -> list[Row]:
 
 def section_of(entry: Entry) -> str | None:
     """The section that a task is listed in; None for a closed one of which nothing is left."""
-    reason = entry["waiting"]["reason"] if entry["waiting"] else None
+    waiting = entry["waiting"]
     if entry["group"] == "working":
         return "progress"
-    later = bool(entry["waiting"] and "until" in entry["waiting"])  # what time alone may change needs nobody yet
-    if entry["group"] == "needsHuman" or (reason in NEEDS_A_PERSON - OF_THE_WHOLE and not later):
+    if entry["group"] == "needsHuman" or (waiting and _needs_a_person(waiting)):
         return "person"
     if entry["group"] == "closed":
-        return "left" if reason or "next" in entry else None
+        return "left" if waiting or "next" in entry else None
     return _SECTION_OF[entry["group"]]
+
+
+def _needs_a_person(waiting: dict[str, Any]) -> bool:
+    # What time alone may change needs nobody yet.
+    return Reason.of(waiting["reason"]).awaits is Awaits.PERSON and "until" not in waiting and not of_the_whole(waiting)
+
+
+def of_the_whole(waiting: dict[str, Any]) -> bool:
+    """True for what is said once, above the tasks: a person mends the manifest, the agent or the tracker, and not each."""
+    return Reason.of(waiting["reason"]).row.scope is Scope.EPIC
 
 
 def quiet(entry: Entry, now: datetime) -> str:

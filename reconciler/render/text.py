@@ -14,7 +14,6 @@ from rich.text import Text
 from reconciler.loop.executor import Outcome
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
-from reconciler.model.reasons import NEEDS_A_PERSON
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import running_low, used_up
 from reconciler.planning.job import NEEDS_HUMAN
@@ -188,7 +187,7 @@ def _together(epic: EpicPlan) -> Iterator[Row]:
 
 
 def _waits(who: str, word: Waiting, left: str, same: Sequence[TaskId] = ()) -> Row:
-    colour = "red" if word.reason in NEEDS_A_PERSON and not word.until else "yellow"
+    colour = "red" if word.needs_a_person else "yellow"
     note = Text.assemble((f"{word.reason}: ", colour), line(word.message), f" (in {left})" if left else "")
     if same:
         more = f" and {len(same) - 6} more" if len(same) > 6 else ""
@@ -202,7 +201,7 @@ def _silent(source: str, why: str) -> Row:
 
 def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
     handed = any(job.task.id == task and NEEDS_HUMAN in job.task.labels for job in epic.jobs)
-    return handed or (epic.waiting[task].reason in NEEDS_A_PERSON and not epic.waiting[task].until)
+    return handed or epic.waiting[task].needs_a_person
 
 
 def _nothing(decided: Plan, waiting: list[Waiting]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import holds, land
-from reconciler.planning.actions.base import Action, Slot, Waiting, Word
+from reconciler.planning.actions.base import Action, Waiting, Word
 from reconciler.planning.actions.block_task import BlockTask, RetryTask
 from reconciler.planning.actions.close_task import CloseEpic, ClosePullRequest, CloseTask
 from reconciler.planning.actions.declare_tasks import CreateTask, UpdateTask
@@ -88,7 +88,6 @@ __all__ = [
     "RestartAgent",
     "RetryTask",
     "SetPhase",
-    "Slot",
     "StartAgent",
     "StartCheck",
     "StopAgent",

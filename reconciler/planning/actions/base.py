@@ -6,19 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import ClassVar
 
 from reconciler.model.names import TaskId
 from reconciler.model.ports import Change, Ports
-from reconciler.model.reasons import Reason
-
-
-class Slot(StrEnum):
-    """A scarce thing that an action uses up within one plan."""
-
-    AGENT = "agent"
-    LANDING = "landing"
+from reconciler.model.reasons import Awaits, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +20,11 @@ class Waiting:
     message: str
     until: datetime | None = None
 
+    @property
+    def needs_a_person(self) -> bool:
+        """True where only a person, or another program, can end it: no timer does."""
+        return self.reason.awaits is Awaits.PERSON and self.until is None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action(ABC):
@@ -36,10 +32,8 @@ class Action(ABC):
 
     manifest: str
     task: TaskId | None
-    reason: str
+    reason: Reason
     message: str
-
-    uses: ClassVar[Slot | None] = None
 
     @property
     def subject_id(self) -> TaskId:

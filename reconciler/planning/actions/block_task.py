@@ -82,7 +82,7 @@ class RetryTask(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="Reopened",
+            reason=Reason.REOPENED,
             message="begin anew: a person set it open again",
             subject=job.task,
             base=job.base_head,

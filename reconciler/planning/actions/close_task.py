@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reconciler.model.names import PrNumber
 from reconciler.model.observed import Landing, Task
 from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions.base import Action, Word
 from reconciler.planning.actions.land import closing
@@ -31,7 +32,7 @@ class CloseTask(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="Landed",
+            reason=Reason.LANDED,
             message=f"close it: its work is {where}",
             subject=job.task,
             why=messages.close_reason(job.number, commit),
@@ -81,7 +82,7 @@ class ClosePullRequest(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="Landed" if job.landed else "Declined" if gone else "TaskClosed",
+            reason=Reason.LANDED if job.landed else Reason.DECLINED if gone else Reason.TASK_CLOSED,
             message=f"close #{job.number}: {why}",
             number=job.number,
             declined=gone and not job.landed,

@@ -9,6 +9,7 @@ from reconciler.model.desired import EpicSpec, InlineTask
 from reconciler.model.names import TaskId, split_key, with_key
 from reconciler.model.observed import Task
 from reconciler.model.ports import Change, NewTask, Ports
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action
 
 
@@ -32,7 +33,7 @@ class CreateTask(Action):
         return cls(
             manifest=spec.name,
             task=ids[key],
-            reason="Declared",
+            reason=Reason.DECLARED,
             message=f"make {inline.title!r}" if inline else f"make an epic for {spec.name}",
             subject=ids[key],
             key=key,
@@ -68,7 +69,7 @@ class UpdateTask(Action):
         return cls(
             manifest=spec.name,
             task=task.id,
-            reason="ManifestChanged",
+            reason=Reason.MANIFEST_CHANGED,
             message=f"write {', '.join(sorted(changed))} from the manifest"
             if changed
             else "note what the manifest says of it",
@@ -82,7 +83,7 @@ class UpdateTask(Action):
         return cls(
             manifest=spec.name,
             task=task.id,
-            reason="ManifestChanged",
+            reason=Reason.MANIFEST_CHANGED,
             message="open it again: the manifest declares it again",
             change=Change(task=task.id, expect_status=frozenset({task.status}), status="open"),
             inline=spec.applied.get(inline.key, inline),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.observed import Standing, Worktree
 from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action, Word
 from reconciler.planning.job import Job
 
@@ -44,7 +45,7 @@ class FollowBranch(Action):
             return cls(
                 manifest=job.spec.name,
                 task=job.task.id,
-                reason="OffItsBranch",
+                reason=Reason.OFF_ITS_BRANCH,
                 message=f"bring {branch_of(job.task.id)} to {tree.head[:12]}: its agent committed that on {where}",
                 subject=job.task.id,
                 head=tree.head,
@@ -55,7 +56,7 @@ class FollowBranch(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="Pushed",
+            reason=Reason.PUSHED,
             message=f"bring {branch_of(job.task.id)} to {pull.head[:12]}, which was pushed to #{pull.number}",
             subject=job.task.id,
             head=pull.head,

@@ -126,7 +126,7 @@ def for_a_person(job: Job) -> Waiting | None:
 def _handed_over_for(job: Job) -> Reason | None:
     """The reason in the note with which it was handed over last: what its branch looks like may say another thing."""
     known = [word for word in _NOTE.findall(job.task.notes) if word in set(Reason)]
-    return Reason(known[-1]) if known else None
+    return Reason.of(known[-1]) if known else None
 
 
 def put_aside(job: Job) -> Waiting | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar
 
 from reconciler.model.desired import EpicSpec, Review
 from reconciler.model.names import PrNumber, RunId, RunKind, check_subject
@@ -13,7 +12,7 @@ from reconciler.model.observed import Base, Candidate, PullRequest, Run, Task, U
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.planning import base_checks, messages
-from reconciler.planning.actions.base import Action, Slot, Waiting, Word
+from reconciler.planning.actions.base import Action, Waiting, Word
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.forge_checks import LOOK_AGAIN
 from reconciler.planning.job import PHASES, Job
@@ -156,8 +155,6 @@ class Land(Action):
     order: LandOrder
     subject: Task
 
-    uses: ClassVar[Slot | None] = Slot.LANDING
-
     @property
     def evidence(self) -> Mapping[str, object]:
         return {"head": self.order.expected.head, "base": self.order.expected.base, "tree": self.order.expected.tree}
@@ -172,7 +169,7 @@ class Land(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="ChecksPassed" if job.subject else "NoChecks",
+            reason=Reason.CHECKS_PASSED if job.subject else Reason.NO_CHECKS,
             message=f"land #{pull.number} ({pull.head[:12]}) on {job.spec.base}{_by_chance(pull)}",
             order=_order(job, pull, candidate),
             subject=job.task,

@@ -43,7 +43,7 @@ class OpenPullRequest(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="AgentDone",
+            reason=Reason.AGENT_DONE,
             message=where or f"offer {count} of {job.branch.name}",
             subject=job.task,
             root=job.tree_root,

@@ -31,10 +31,10 @@ class RemoveWorktree(Action):
             return waiting
         if tree.nested:
             return Waiting(Reason.NESTED_REPOSITORY, holds.nested(tree))
-        return cls.of(job, "TaskClosed", "its task is closed")
+        return cls.of(job, Reason.TASK_CLOSED, "its task is closed")
 
     @classmethod
-    def of(cls, job: Job, reason: str, why: str) -> RemoveWorktree:
+    def of(cls, job: Job, reason: Reason, why: str) -> RemoveWorktree:
         """The removal of the job's own worktree."""
         return cls(
             manifest=job.spec.name,
@@ -70,7 +70,7 @@ class DeleteBranch(Action):
             return cls(
                 manifest=job.spec.name,
                 task=job.task.id,
-                reason="Landed",
+                reason=Reason.LANDED,
                 message=f"delete {branch_of(job.task.id)} on the forge: all of it is on {job.spec.base}",
                 subject=job.task.id,
                 head=there,
@@ -83,7 +83,7 @@ class DeleteBranch(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="Landed",
+            reason=Reason.LANDED,
             message=f"delete {branch.name}: all of it is on {job.spec.base}",
             subject=job.task.id,
             head=branch.head,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action, Word
 from reconciler.planning.job import Job
 
@@ -32,7 +33,7 @@ class RerunChecks(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="NotGreen",
+            reason=Reason.NOT_GREEN,
             message=f"run the checks of #{pull.number} again: {job.elsewhere.message}",
             number=pull.number,
             head=pull.head,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from reconciler.model.names import TaskId
 from reconciler.model.observed import RunState, Unknown
 from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action
 from reconciler.planning.job import PHASES, Job, left_over
 
@@ -44,7 +45,7 @@ class SetPhase(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="Seen",
+            reason=Reason.SEEN,
             message=f"set {', '.join(said)}",
             subject=job.task.id,
             add=add,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha, branch_of
@@ -13,7 +13,7 @@ from reconciler.model.ports import Assignment, Change, Place, Ports, RunSpec, Sl
 from reconciler.model.reasons import Reason
 from reconciler.planning import prompts
 from reconciler.planning.actions import holds
-from reconciler.planning.actions.base import Action, Slot, Word
+from reconciler.planning.actions.base import Action, Word
 from reconciler.planning.job import PHASES, Job
 
 FEEDBACK_LOG_CHARS = 8000
@@ -50,8 +50,6 @@ class StartAgent(Action):
     usd: float | None = None  # what it may spend
     comments: str = ""  # on its pull request
     heard: tuple[str, ...] = ()  # the ids of those comments
-
-    uses: ClassVar[Slot | None] = Slot.AGENT
 
     @property
     def run(self) -> RunId:
@@ -129,7 +127,7 @@ class StartAgent(Action):
         }
         told = self.reason != Reason.READY
         lands = (self.spec.base, self.spec.merge.method)
-        feedback = prompts.feedback(Reason(self.reason), self.message, log, *lands) if told else ""
+        feedback = prompts.feedback(self.reason, self.message, log, *lands) if told else ""
         feedback += prompts.comments(self.comments)
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)

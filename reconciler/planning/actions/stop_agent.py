@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from reconciler.model.names import RunId
 from reconciler.model.observed import Run, RunState, StopWhy
 from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions import holds
 from reconciler.planning.actions.base import Action, Word
 from reconciler.planning.job import STOPPED, TAKEN, Job
@@ -30,34 +31,34 @@ class StopAgent(Action):
             return waiting
         task = job.task
         if job.hint and job.now - job.hint >= holds.LINGER:
-            return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "said that it is done 60 s ago and still runs")
+            return cls._of(job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "said that it is done 60 s ago and still runs")
         if run.done_at and job.now - run.done_at >= holds.GRACE:
-            return cls._of(job, run.id, StopWhy.DONE, "AgentDone", "it printed its final result and still runs")
+            return cls._of(job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "it printed its final result and still runs")
         if why := _overdue(run, job):
             said = "its time is over and its supervisor does not end it"
-            return cls._of(job, run.id, why, "TimedOut" if why is StopWhy.TIMED_OUT else "Stuck", said)
+            return cls._of(job, run.id, why, Reason.TIMED_OUT if why is StopWhy.TIMED_OUT else Reason.STUCK, said)
         if task.closed and not job.hint:
-            return cls._of(job, run.id, StopWhy.CLOSED, "TaskClosed", "its task was closed")
+            return cls._of(job, run.id, StopWhy.CLOSED, Reason.TASK_CLOSED, "its task was closed")
         if STOPPED in task.labels:
-            return cls._of(job, run.id, StopWhy.PERSON, "Stopped", "a person stopped it")
+            return cls._of(job, run.id, StopWhy.PERSON, Reason.STOPPED, "a person stopped it")
         if TAKEN in task.labels:
-            return cls._of(job, run.id, StopWhy.PERSON, "Taken", "a person took its task over")
+            return cls._of(job, run.id, StopWhy.PERSON, Reason.TAKEN, "a person took its task over")
         if task.assignee not in ("", job.us):
             return cls._of(
-                job, run.id, StopWhy.PERSON, "AssignedElsewhere", f"its task was assigned to {task.assignee}"
+                job, run.id, StopWhy.PERSON, Reason.ASSIGNED_ELSEWHERE, f"its task was assigned to {task.assignee}"
             )
         if run.state is RunState.ENDING and _left_alone(run, job.now):
             return cls._of(
                 job,
                 run.id,
                 (run.exit and run.exit.stop) or StopWhy.PERSON,
-                "Leftovers",
+                Reason.LEFTOVERS,
                 "it ended, but processes of it still live",
             )
         return None
 
     @classmethod
-    def _of(cls, job: Job, run: RunId, why: StopWhy, reason: str, message: str) -> StopAgent:
+    def _of(cls, job: Job, run: RunId, why: StopWhy, reason: Reason, message: str) -> StopAgent:
         return cls(
             manifest=job.spec.name, task=job.task.id, reason=reason, message=f"stop {run}: {message}", run=run, why=why
         )

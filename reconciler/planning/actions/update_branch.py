@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action, Word
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.job import Job
@@ -36,7 +37,7 @@ class UpdateBranch(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason="Outdated",
+            reason=Reason.OUTDATED,
             message=f"merge {job.spec.base} into #{pull.number}: {why}",
             number=pull.number,
             head=pull.head,

@@ -1,0 +1,58 @@
+"""The table of reasons for people: on the screen, and as `docs/reasons.md` (`python -m reconciler.render.reasons` writes it)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from reconciler.model.reasons import Awaits, Reason
+from reconciler.render.table import Row, Rows
+
+DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
+_HEAD = """\
+# Reasons
+
+Why a task waits, why something is done, how a manifest stands: one word in `reason` of every JSON document, closed, and as
+stable as the rest of it. `reconcile explain reasons` prints this table. *Awaits* is what ends the wait: a run, a timer, a turn,
+another task, a source that is silent, or a person; nothing, where it says why something is done or how it ended.
+
+| reason | awaits | about | meaning |
+|---|---|---|---|
+"""
+
+
+def document() -> list[dict[str, Any]]:
+    """Every reason as it stands in JSON."""
+    return [
+        {"reason": str(each), "awaits": str(each.awaits), "scope": str(each.row.scope), "meaning": each.row.meaning}
+        for each in Reason
+    ]
+
+
+def table() -> RenderableType:
+    """Every reason, those that wait for the same together."""
+    return Group(*(part for awaits in Awaits for part in (Text(_title(awaits), "bold"), _rows(awaits), Text())))
+
+
+def markdown() -> str:
+    """The page for the docs."""
+    return _HEAD + "".join(
+        f"| `{each['reason']}` | {each['awaits']} | {each['scope']} | {each['meaning']} |\n" for each in document()
+    )
+
+
+def _title(awaits: Awaits) -> str:
+    return "Reasons to act, and how things ended" if awaits is Awaits.NOTHING else f"Waits for a {awaits}"
+
+
+def _rows(awaits: Awaits) -> Rows:
+    found = [each for each in Reason if each.awaits is awaits]
+    return Rows(rows=[Row(cells=(Text(str(each), "cyan"),), note=Text(each.row.meaning)) for each in found], yields=0)
+
+
+if __name__ == "__main__":
+    DOCS.parent.mkdir(exist_ok=True)
+    DOCS.write_text(markdown())
