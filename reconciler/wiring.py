@@ -28,7 +28,8 @@ from reconciler.landing.remotes import Remote, Remotes
 from reconciler.manifest import Recorded
 from reconciler.manifest.anchoring import anchored
 from reconciler.manifest.recorded import Found
-from reconciler.model.desired import AgentKind, Desired, EpicSpec, TrackerKind
+from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.desired import Desired, EpicSpec, TrackerKind
 from reconciler.model.errors import ManifestError, PermanentError, ReconcileError
 from reconciler.model.ports import Agent, Ports
 from reconciler.runners import _processes as processes

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import worlds
 
-from reconciler.model.desired import AgentKind
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.report import Fault, Report
 from reconciler.planning.agent_gate import spawn_hold
-from reconciler.planning.logins import LOGINS
 
 KNOWN = [kind for kind in AgentKind if kind is not AgentKind.COMMAND]
 
@@ -30,7 +29,7 @@ def test_of_an_agent_that_is_not_logged_in_it_is_said_which_and_how_it_is(kind: 
     message = held(kind, Fault.UNAVAILABLE)
 
     assert message.startswith(f"{kind} can't work: it said no; ")
-    assert LOGINS[kind].command in message and LOGINS[kind].keys[0] in message
+    assert kind.row.login and kind.row.login.advice in message
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 import worlds
 
 from reconciler.agents import claude, command
-from reconciler.model.desired import AgentKind, AgentSpec
+from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment
 from reconciler.model.report import Fault, Report
 from reconciler.planning.budget import spent

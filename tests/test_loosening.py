@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.manifest import Recorded, form
 from reconciler.manifest.protected import derived
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
-    AgentKind,
     AgentSpec,
     Budget,
     Comments,

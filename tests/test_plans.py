@@ -23,8 +23,8 @@ import pytest
 import worlds
 import yaml
 
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
-    AgentKind,
     Budget,
     Comments,
     EpicSpec,
@@ -198,7 +198,7 @@ def _epic(**said: Any) -> EpicSpec:
 
 def _agent(**said: Any) -> dict[str, Any]:
     if "kind" in said:
-        said["kind"] = AgentKind(said["kind"])
+        said["kind"] = AgentKind.of(said["kind"])
     said["overrides"] = tuple(Override(**_tuples(each)) for each in said.get("overrides", ()))
     return _tuples(said)
 

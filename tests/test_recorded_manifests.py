@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.manifest import Located, Recorded, load, max_agents, record, recorded
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
-    AgentKind,
     AgentSpec,
     Budget,
     Comments,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from worlds import Unknown, a_candidate, a_check, a_pull, a_run, a_task, a_worktree, ago, an_epic, seen, wanted
 
 from reconciler.loop.executor import Outcome
-from reconciler.model.desired import AgentKind, Budget, InlineTask, Review
+from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.desired import Budget, InlineTask, Review
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import TaskId, key_line, task_for_key
 from reconciler.model.observed import CheckResult, ForgeCheck, Landing, PullState, Rejection, WorktreeFault

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import total
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Fault, Report, count, dollars, said
@@ -45,7 +46,7 @@ class Aider:
             ),
             before=(("/bin/sh", "-c", _HIDE_THE_MAP),),
             env={"AIDER_ANALYTICS": "false"},
-            pass_env=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY"),
+            pass_env=AgentKind.AIDER.row.keys,
         )
 
     def report(self, log: str, ended: datetime | None = None) -> Report:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.agents._lines import items, mapping, objects, plain, read, text, total
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Fault, Report, count, dollars, said, session
@@ -70,7 +71,7 @@ class Claude:
                 *(*chosen, *resumed, *limit),
             ),
             env={"DISABLE_AUTOUPDATER": "1"},  # a program that changes under a running agent is nobody's wish
-            pass_env=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+            pass_env=AgentKind.CLAUDE.row.keys,
             prompt_on_stdin=True,
         )
 

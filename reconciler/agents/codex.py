@@ -13,6 +13,7 @@ from typing import Any
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import mapping, objects, plain, read, text
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Fault, Report, count, said, session
@@ -34,9 +35,7 @@ class Codex:
         chosen = (f"--model={given.model}",) if given.model else ()
         flags = ("--json", "--dangerously-bypass-approvals-and-sandbox", *chosen)
         command = ("exec", "resume", *flags, given.session) if given.session else ("exec", *flags)
-        return Invocation(
-            argv=("codex", *command, "-"), pass_env=("OPENAI_API_KEY", "CODEX_API_KEY"), prompt_on_stdin=True
-        )
+        return Invocation(argv=("codex", *command, "-"), pass_env=AgentKind.CODEX.row.keys, prompt_on_stdin=True)
 
     def report(self, log: str, ended: datetime | None = None) -> Report:
         """How the run went, by its last turn."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import mapping, objects, plain, read, text
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Fault, Report, count, said, session
@@ -34,7 +35,7 @@ class Gemini:
         resumed = (f"--resume={given.session}",) if given.session else ()
         return Invocation(
             argv=("gemini", "--output-format=stream-json", "--approval-mode=yolo", "--skip-trust", *chosen, *resumed),
-            pass_env=("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+            pass_env=(*AgentKind.GEMINI.row.keys, "GOOGLE_APPLICATION_CREDENTIALS"),
             prompt_on_stdin=True,
         )
 

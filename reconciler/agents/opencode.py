@@ -11,6 +11,7 @@ from typing import Any
 
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import mapping, objects, plain, read, text, total
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Fault, Report, count, dollars, said, session
@@ -32,7 +33,7 @@ class OpenCode:
         return Invocation(
             argv=("opencode", "run", "--format=json", "--auto", *chosen, *resumed),
             env={"OPENCODE_DISABLE_AUTOUPDATE": "1"},
-            pass_env=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY"),
+            pass_env=AgentKind.OPENCODE.row.keys,
             prompt_on_stdin=True,
         )
 

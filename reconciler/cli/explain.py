@@ -11,9 +11,9 @@ from reconciler.cli.output import Output, common, here
 from reconciler.manifest import form, schema
 from reconciler.manifest.model import KINDS
 from reconciler.model.errors import ReconcileError
-from reconciler.render import explanation, reasons
+from reconciler.render import agents, explanation, reasons
 
-REASONS = "reasons"
+LISTS = {"reasons": reasons, "agents": agents}
 _PRIVATE = "agent.env"  # its values may be secrets
 
 
@@ -23,10 +23,10 @@ _PRIVATE = "agent.env"  # its values may be secrets
 def explain_command(field: str | None, out: Output) -> int:
     """Say what a field of a manifest means: 'spec.agent.timeout', 'AgentProfile.spec.argv'; without one, all in brief.
 
-    'reasons' lists every reason that 'status', 'diff' and JSON documents name.
+    'reasons' lists every reason that 'status', 'diff' and JSON documents name; 'agents' what each kind of agent reports.
     """
-    if field == REASONS:
-        out.answer(reasons.document(), reasons.table)
+    if listed := LISTS.get(field or ""):
+        out.answer(listed.document(), listed.table)
         return 0
     if field is None:
         kinds = [{"kind": kind, **asdict(schema.explain(kind=kind))} for kind in KINDS]

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from reconciler.cli.found import agents
-from reconciler.model.desired import AgentKind
+from reconciler.model.agent_kinds import AgentKind
 
 
 def found(environ: Mapping[str, str]) -> AgentKind | None:
@@ -30,4 +30,4 @@ def _lines(kinds: list[AgentKind], environ: Mapping[str, str]) -> Iterator[str]:
         yield "  # As root it works only where this says that nothing outside can be harmed:"
         yield '  # env: {IS_SANDBOX: "1"}'
     yield "  timeout: 2h"
-    yield "# budget: {usd: 25, usdPerTask: 5}" if kind.tells_cost else "# budget: {tokens: 5000000}"
+    yield "# budget: {usd: 25, usdPerTask: 5}" if kind.row.reports_cost else "# budget: {tokens: 5000000}"

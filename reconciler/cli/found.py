@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.model.desired import AgentKind
+from reconciler.model.agent_kinds import AgentKind
 
 
 def agents(path: str) -> list[AgentKind]:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from reconciler.doctor.findings import Finding, Probe, State
 from reconciler.doctor.scene import Scene
-from reconciler.model.desired import AgentKind
+from reconciler.model import agent_kinds
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.errors import ReconcileError
-from reconciler.planning.logins import LOGINS
 from reconciler.system import shell
 from reconciler.system.shell import Finished
 from reconciler.trackers.beads.server import other_server
@@ -69,12 +69,9 @@ class Program:
     troubles: tuple[Trouble, ...] = ()
 
 
-def _agent(
-    kind: AgentKind, *, ask: tuple[str, ...] = (), since: Version = (0, 0, 0), files: tuple[str, ...] = ()
-) -> Program:
-    known = LOGINS[kind]
+def _agent(kind: AgentKind, known: agent_kinds.Login) -> Program:
     how = known.command or f"export {known.keys[0]}=…"
-    login = Login(how=how, ask=ask, files=files, since=since, keys=known.keys)
+    login = Login(how=how, ask=known.ask, files=known.files, since=known.since, keys=known.keys)
     return Program(name=kind, used_for="agents that run it", login=login)
 
 
@@ -86,12 +83,7 @@ PROGRAMS = (
         used_for="pull requests on GitHub",
         login=Login(ask=("auth", "status"), how="gh auth login", keys=("GH_TOKEN", "GITHUB_TOKEN")),
     ),
-    # An older one takes the words for a prompt, and begins to work.
-    _agent(AgentKind.CLAUDE, ask=("auth", "status"), since=(2, 1, 41)),
-    _agent(AgentKind.CODEX, ask=("login", "status"), since=(0, 39, 0)),
-    _agent(AgentKind.GEMINI, files=(".gemini/oauth_creds.json",)),
-    _agent(AgentKind.OPENCODE, files=(".local/share/opencode/auth.json", ".config/opencode/opencode.json")),
-    _agent(AgentKind.AIDER, files=(".aider.conf.yml", ".env")),
+    *(_agent(kind, login) for kind in AgentKind if (login := kind.row.login)),
 )
 
 

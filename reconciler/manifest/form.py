@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from reconciler.manifest.durations import duration, written
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
-    AgentKind,
     AgentSpec,
     Budget,
     Comments,

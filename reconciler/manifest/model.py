@@ -14,8 +14,8 @@ from pydantic.alias_generators import to_camel
 
 from reconciler.manifest.durations import duration
 from reconciler.manifest.wording import PATTERNS
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
-    AgentKind,
     Comments,
     ForgeKind,
     MergeMethod,

@@ -62,10 +62,10 @@ def _measurable(spec: EpicSpec) -> None:
     """A budget that nothing would be counted against is refused: whoever wrote it relies on it."""
     kind, budget = spec.agent.kind, spec.budget
     for field, most in (("usd", budget.usd), ("usdPerTask", budget.usd_per_task)):
-        if most is not None and not kind.tells_cost:
-            hint = "budget.tokens is counted" if kind.tells_tokens else None
+        if most is not None and not kind.row.reports_cost:
+            hint = "budget.tokens is counted" if kind.row.reports_tokens else None
             raise WrongError(("spec", "budget", field), f"an agent of kind {kind} does not say what it costs", hint)
-    if budget.tokens is not None and not kind.tells_tokens:
+    if budget.tokens is not None and not kind.row.reports_tokens:
         raise WrongError(("spec", "budget", "tokens"), f"an agent of kind {kind} does not say how many tokens it uses")
 
 

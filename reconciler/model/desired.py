@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.names import TaskId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,33 +70,6 @@ class ForgeKind(StrEnum):
     AUTO = "auto"
     LOCAL = "local"
     GITHUB = "github"
-
-
-class AgentKind(StrEnum):
-    COMMAND = "command"
-    CLAUDE = "claude"
-    CODEX = "codex"
-    GEMINI = "gemini"
-    OPENCODE = "opencode"
-    AIDER = "aider"
-
-    @property
-    def tells_cost(self) -> bool:
-        """True where its program says what a run has cost."""
-        return self in (AgentKind.CLAUDE, AgentKind.OPENCODE, AgentKind.AIDER)
-
-    @property
-    def tells_tokens(self) -> bool:
-        """True where its program says how many tokens a run has used."""
-        return self is not AgentKind.COMMAND
-
-    @property
-    def tells_end(self) -> bool:
-        """True where its program prints that it came to its end, whatever its exit status."""
-        return self not in (AgentKind.COMMAND, AgentKind.AIDER)
-
-
-TELLS_END = frozenset(kind for kind in AgentKind if kind.tells_end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
 from reconciler.planning import run_results
 from reconciler.planning.budget import Spend, spent, used_up
-from reconciler.planning.logins import how
 
 BREAKER_RUNS = 3
 BREAKER_SPAN = timedelta(minutes=2)
@@ -117,7 +116,7 @@ def why(spec: EpicSpec, run: Run) -> str:
         case Fault.UNPAID:
             return f"the account of {agent} has no credit{said}; pay for some or log in as another, then {again}"
         case Fault.UNAVAILABLE:
-            mend = how(agent) or "mend that"
+            mend = agent.row.login.advice if agent.row.login else "mend that"
             return f"{agent} can't work{said}; {mend}, then {again}"
         case _:
             return f"{spec.agent.program!r} could not be started the last time; mend that, then {again}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.model.desired import AgentKind, Budget
+from reconciler.model.agent_kinds import REPORTS_COST
+from reconciler.model.desired import Budget
 from reconciler.model.observed import Run
 from reconciler.model.report import Report
-
-TELLING = frozenset(kind for kind in AgentKind if kind.tells_cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,7 @@ def spent(runs: Iterable[Run]) -> Spend:
         if run.alive or not run.started:
             continue
         told = run.report or Report()
-        untold += told.usd is None and run.agent in TELLING
+        untold += told.usd is None and run.agent in REPORTS_COST
         before = so_far.get(told.session or "", (0.0, 0)) if told.of_session else (0.0, 0)
         used = max(told.usd or 0.0, before[0]), max(told.tokens or 0, before[1])
         usd, tokens = usd + used[0] - before[0], tokens + used[1] - before[1]

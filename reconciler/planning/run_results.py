@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reconciler.model.desired import TELLS_END, AgentKind
+from reconciler.model.agent_kinds import REPORTS_END, AgentKind
 from reconciler.model.observed import Cause, Run, StopWhy
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault, Report
@@ -54,7 +54,7 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
 def mute(run: Run) -> bool:
     """True for a run whose exit status is good, and whose agent, of a kind that always says how it ended, did not."""
     ended = run.exit is not None and run.exit.well and run.exit.stop is None
-    return ended and run.agent in TELLS_END and not (run.report and (run.report.done or run.report.fault))
+    return ended and run.agent in REPORTS_END and not (run.report and (run.report.done or run.report.fault))
 
 
 def session(runs: tuple[Run, ...], kind: AgentKind) -> str | None:

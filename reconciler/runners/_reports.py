@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.model.desired import TELLS_END
+from reconciler.model.agent_kinds import REPORTS_END
 from reconciler.model.names import RunId
 from reconciler.model.ports import Agent
 from reconciler.model.report import Fault, Report, count, dollars, said, session
@@ -43,7 +43,7 @@ class Reports:
         """Since when a run that is alive has printed nothing, where the last that it said of itself is that it came to its
         end; None while it does not. What is no such line (a warning of something that it started) says nothing.
         """
-        agent = self._agents.get(record.told.agent) if record.told.agent in TELLS_END else None
+        agent = self._agents.get(record.told.agent) if record.told.agent in REPORTS_END else None
         if agent is None:
             return None
         path = f"{self._folders.folder(record.id)}/log"

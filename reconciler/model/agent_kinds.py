@@ -1,0 +1,150 @@
+"""Every kind of agent, each a row: what its program reports of a run, and how it is logged in.
+
+Beside its row a kind is one module in `reconciler.agents`, of the same name. Nothing here has a default: what nobody has
+said of a program, nobody may rely on. `reconcile explain agents` prints the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How a program is logged in. `command`: what a person runs on a terminal, empty where there is nothing but keys;
+    `keys`: the variables that do instead, the usual one first, which its runs are given.
+
+    `ask`: its arguments that end with 0 where it is logged in, from version `since` on; a program that has none, and can't
+    be asked, leaves one of `files` in the home folder.
+    """
+
+    command: str
+    keys: tuple[str, ...]
+    ask: tuple[str, ...]
+    since: tuple[int, int, int]
+    files: tuple[str, ...]
+
+    @property
+    def advice(self) -> str:
+        """What a person does about it, in words."""
+        key = f"set {self.keys[0]} where reconcile runs"
+        return f"run '{self.command}', or {key}" if self.command else key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What there is to know about a kind before its program has run.
+
+    `reports_cost`, `reports_tokens`: it says what a run has used, so that a budget can be kept; `reports_end`: it prints that
+    it came to its end, whatever its exit status, and one that did not print that has failed.
+    """
+
+    reports_cost: bool
+    reports_tokens: bool
+    reports_end: bool
+    login: Login | None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The variables that its runs are given of the caller's environment."""
+        return self.login.keys if self.login else ()
+
+
+_ANY_VERSION = (0, 0, 0)
+_OF_MANY_MODELS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
+
+
+class AgentKind(StrEnum):
+    """The value is the word in a manifest, and but for `command` the name of the program."""
+
+    row: Row
+
+    def __new__(cls, value: str, row: Row) -> Self:
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.row = row
+        return made
+
+    @classmethod
+    def of(cls, word: str) -> AgentKind:
+        """The kind of this name. Raises ValueError."""
+        return cls(word)  # type: ignore[call-arg]  # looked up by its value: nothing is made
+
+    COMMAND = "command", Row(reports_cost=False, reports_tokens=False, reports_end=False, login=None)
+    CLAUDE = (
+        "claude",
+        Row(
+            reports_cost=True,
+            reports_tokens=True,
+            reports_end=True,
+            login=Login(
+                command="claude auth login",
+                keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+                ask=("auth", "status"),
+                since=(2, 1, 41),  # an older one takes the words for a prompt, and begins to work
+                files=(),
+            ),
+        ),
+    )
+    CODEX = (
+        "codex",
+        Row(
+            reports_cost=False,
+            reports_tokens=True,
+            reports_end=True,
+            login=Login(
+                command="codex login",
+                keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
+                ask=("login", "status"),
+                since=(0, 39, 0),
+                files=(),
+            ),
+        ),
+    )
+    GEMINI = (
+        "gemini",
+        Row(
+            reports_cost=False,
+            reports_tokens=True,
+            reports_end=True,
+            login=Login(
+                command="gemini",
+                keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+                ask=(),
+                since=_ANY_VERSION,
+                files=(".gemini/oauth_creds.json",),
+            ),
+        ),
+    )
+    OPENCODE = (
+        "opencode",
+        Row(
+            reports_cost=True,
+            reports_tokens=True,
+            reports_end=True,
+            login=Login(
+                command="opencode auth login",
+                keys=_OF_MANY_MODELS,
+                ask=(),
+                since=_ANY_VERSION,
+                files=(".local/share/opencode/auth.json", ".config/opencode/opencode.json"),
+            ),
+        ),
+    )
+    AIDER = (
+        "aider",
+        Row(
+            reports_cost=True,
+            reports_tokens=True,
+            reports_end=False,
+            login=Login(
+                command="", keys=_OF_MANY_MODELS, ask=(), since=_ANY_VERSION, files=(".aider.conf.yml", ".env")
+            ),
+        ),
+    )
+
+
+REPORTS_END = frozenset(kind for kind in AgentKind if kind.row.reports_end)
+REPORTS_COST = frozenset(kind for kind in AgentKind if kind.row.reports_cost)

@@ -1,0 +1,41 @@
+"""The table of agent kinds, as `explain agents` shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from reconciler.model.agent_kinds import AgentKind
+from reconciler.render.table import Row, Rows
+
+
+def document() -> list[dict[str, Any]]:
+    """Every kind as it stands in JSON."""
+    return [
+        {
+            "kind": str(each),
+            "reportsCost": each.row.reports_cost,
+            "reportsTokens": each.row.reports_tokens,
+            "reportsEnd": each.row.reports_end,
+            "login": each.row.login.command if each.row.login else "",
+            "variables": list(each.row.keys),
+        }
+        for each in AgentKind
+    ]
+
+
+def table() -> RenderableType:
+    """Every kind, a line each."""
+    head = Row(
+        cells=tuple(Text(name, "bold") for name in ("kind", "cost", "tokens", "end")), note=Text("login", "bold")
+    )
+    return Rows(rows=[head, *map(_row, AgentKind)], yields=0)
+
+
+def _row(kind: AgentKind) -> Row:
+    row = kind.row
+    told = (row.reports_cost, row.reports_tokens, row.reports_end)
+    login = row.login.advice if row.login else "none that is known: pass it by 'env' or 'passEnv'"
+    return Row(cells=(Text(str(kind), "cyan"), *(Text("yes" if each else "no") for each in told)), note=Text(login))

@@ -1,0 +1,53 @@
+"""A kind of agent is a row and a module, and one that is half done is told by name what it lacks."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from outside import PROGRAMS
+
+from reconciler.cli.explain import explain_command
+from reconciler.manifest import model
+from reconciler.model.agent_kinds import AgentKind, Login, Row
+from reconciler.render import agents
+
+KINDS = list(AgentKind)
+PROGRAM_KINDS = [kind for kind in KINDS if kind is not AgentKind.COMMAND]
+PROFILES = Path(__file__).parent.parent / "manifests" / "profiles.yaml"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_has_a_module_of_its_name(kind: AgentKind) -> None:
+    agent = importlib.import_module(f"reconciler.agents.{kind}").agent
+    assert {"program", "unfit", "invocation", "report", "shown"} <= set(dir(agent))
+    assert agent.program == (None if kind is AgentKind.COMMAND else kind)
+
+
+@pytest.mark.parametrize("kind", PROGRAM_KINDS)
+def test_a_kind_that_is_a_program_has_a_login_a_profile_and_a_real_program_to_be_tried_with(kind: AgentKind) -> None:
+    assert isinstance(kind.row.login, Login) and kind.row.keys, f"{kind} has no login in its row"
+    profiles = {each["metadata"]["name"]: each["spec"]["kind"] for each in yaml.safe_load_all(PROFILES.read_text())}
+    assert profiles.get(kind) == kind, f"manifests/profiles.yaml has no profile {kind}"
+    assert kind in PROGRAMS, f"tests/outside.py does not know {kind}"
+    described = model.Agent.model_fields["kind"].description or ""
+    assert kind in described or kind in agents_named_by_the_schema(), f"{kind} is not in the schema"
+
+
+def agents_named_by_the_schema() -> str:
+    return (PROFILES.parent / "epic.schema.json").read_text()
+
+
+def test_a_row_has_no_defaults() -> None:
+    for kind in (Row, Login):
+        with pytest.raises(TypeError, match="required keyword-only"):
+            kind()  # type: ignore[call-arg]
+
+
+def test_explain_shows_what_each_kind_reports() -> None:
+    shown = CliRunner().invoke(explain_command, ["agents"]).output
+    assert [line.split()[0] for line in shown.splitlines()] == ["kind", *KINDS]
+    assert agents.document()[1]["kind"] == "claude" and agents.document()[1]["reportsCost"] is True
