@@ -14,7 +14,7 @@ from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import DEFAULT_ROOT
 from reconciler.cli.rows import Listing, Row, entries, looked, silence
-from reconciler.cli.status import task_id
+from reconciler.cli.task_names import task_named
 from reconciler.cli.wheel import Wheel
 from reconciler.git import worktrees as worktree_list
 from reconciler.git.worktrees import BRANCHES
@@ -109,7 +109,8 @@ def events(task: str | None, of: str | None, since: float | None, most: int | No
     if task and of and task != of:
         raise UsageError("events of one task can be asked for, not of two")
     named = task or of
-    seen = ask(partial(here().journal.events, task_id(named) if named else None))
+    site = here()
+    seen = ask(partial(site.journal.events, task_named(site, named, out.chat) if named else None))
     silent = {"history": seen.why} if isinstance(seen, Unknown) else {}
     after = LONG_AGO if since is None else loop.now() - timedelta(seconds=since)
     rows = [] if isinstance(seen, Unknown) else [each for each in seen if since is None or _at(each) >= after]

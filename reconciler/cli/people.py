@@ -11,7 +11,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here
-from reconciler.cli.status import task_id
+from reconciler.cli.task_names import task_named
 from reconciler.cli.wheel import Wheel
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
@@ -34,9 +34,10 @@ def approve_command(task: str, out: Output) -> int:
     """Say yes to the pull request of a TASK, as its head is now. A new head asks again."""
     wiring.refuse_agents(wiring.environ(), "approve")
     site = here()
-    pull = _offered(site, task_id(task))
+    id = task_named(site, task, out.chat)
+    pull = _offered(site, id)
     site.forge.approve(pull.number, pull.head)
-    return _said(out, "Approve", task, f"approved #{pull.number} at {pull.head[:12]}")
+    return _said(out, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}")
 
 
 @click.command("reject")
@@ -48,11 +49,12 @@ def reject_command(task: str, message: str, close: bool, out: Output) -> int:
     """Say no to the pull request of a TASK, as its head is now."""
     wiring.refuse_agents(wiring.environ(), "reject")
     site = here()
-    pull = _offered(site, task_id(task))
+    id = task_named(site, task, out.chat)
+    pull = _offered(site, id)
     site.forge.reject(pull.number, pull.head, message)
     if close:
         site.forge.close(pull.number, declined=True)
-    return _said(out, "Reject", task, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else ""))
+    return _said(out, "Reject", id, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else ""))
 
 
 @click.command("retry")
@@ -62,10 +64,11 @@ def reject_command(task: str, message: str, close: bool, out: Output) -> int:
 def retry_command(task: str, reopen: bool, out: Output) -> int:
     """Begin a TASK anew: its attempts and landings count from here on. Its branch and worktree stay."""
     wiring.refuse_agents(wiring.environ(), "retry")
-    site, id = here(), task_id(task)
+    site = here()
+    id = task_named(site, task, out.chat)
     _no_epic(site, id)
     begin_anew(site, id, out, reopen=reopen)
-    return _said(out, "RetryTask", task, "begins anew")
+    return _said(out, "RetryTask", id, "begins anew")
 
 
 def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -> None:
@@ -120,13 +123,13 @@ def take_command(task: str, out: Output) -> int:
     """
     wiring.refuse_agents(wiring.environ(), "take")
     site = here()
-    id = _work(site, task_id(task))
+    id = _work(site, task_named(site, task, out.chat))
     _write(site, lambda: Change(task=_task(site, id).id, add_labels=frozenset({TAKEN})))
     ended = _end(site, id, lambda run: None)
     said = _said(
         out,
         "Take",
-        task,
+        id,
         "yours" + ("; its agent was stopped" if ended else "") + f"; 'reconcile release {id}' gives it back",
     )
     left = [str(run.id) for run in site.runner.runs().values() if run.alive and run.task == id]
@@ -142,11 +145,11 @@ def release_command(task: str, out: Output) -> int:
     """Give a TASK back that was taken: an agent goes on with what is on its branch. Refused inside a run."""
     wiring.refuse_agents(wiring.environ(), "release")
     site = here()
-    id = _work(site, task_id(task))
+    id = _work(site, task_named(site, task, out.chat))
     if TAKEN not in _task(site, id).labels:
-        return _said(out, "Release", task, "was not taken")
+        return _said(out, "Release", id, "was not taken")
     _write(site, lambda: Change(task=_task(site, id).id, remove_labels=frozenset({TAKEN})))
-    return _said(out, "Release", task, "given back")
+    return _said(out, "Release", id, "given back")
 
 
 @click.command("stop")
@@ -158,7 +161,7 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
     if (task is None) != everything:
         raise UsageError("stop needs a task, or --all")
     site = here()
-    named = None if task is None else task_id(task)
+    named = None if task is None else task_named(site, task, out.chat)
     if named is not None:
         _stoppable(site, named)
     stopped, unlabelled = _stop(site, named)

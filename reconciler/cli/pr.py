@@ -16,6 +16,7 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.rows import Listing, entries, looked, said_silent, silence
+from reconciler.cli.task_names import task_known
 from reconciler.landing.changes import Span
 from reconciler.landing.record import PullRecord
 from reconciler.loop.loop import Tick
@@ -60,7 +61,7 @@ def list_pulls(everything: bool, out: Output) -> int:
 def show(pr: str, out: Output) -> int:
     """Show one PR: what it brings, what was said about it, and why it is not merged yet."""
     site = here()
-    pull = _named(site, pr)
+    pull = _named(site, pr, out)
     tick = looked(site, out)
     silent = silence(tick)
     entry = entries(tick).get(pull.record.task)
@@ -78,7 +79,7 @@ def show(pr: str, out: Output) -> int:
 def diff(pr: str, out: Output) -> int:
     """Print what one PR changes, against the commit where it left its base. Into a pipe go the bytes, for 'git apply'."""
     site = here()
-    pull = _named(site, pr)
+    pull = _named(site, pr, out)
     base, span = _span(site, pull, entries(looked(site, out)).get(pull.record.task))
     terminal = sys.stdout.isatty()
     patch = site.forge.changes.patch(span, whole=not (terminal and out.for_people))
@@ -121,9 +122,12 @@ def meant(text: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return by_task or [row for row in rows_ if number and row["number"] == int(number[1])]
 
 
-def _named(site: Site, text: str) -> Pull:
+def _named(site: Site, text: str, out: Output) -> Pull:
     every = {pull.record.number: pull for pull in _every(site)}
-    found = meant(text, [{"task": pull.record.task, "number": number} for number, pull in every.items()])
+    known = [{"task": pull.record.task, "number": number} for number, pull in every.items()]
+    found = meant(text, known)
+    if not found and (task := task_known(site, text, out.chat)):
+        found = meant(task, known)
     if not found:
         raise UsageError(f"{text} has no pull request", hint="'reconcile pr list --all' names them all")
     return every[found[-1]["number"]]

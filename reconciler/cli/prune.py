@@ -9,7 +9,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here, looking
-from reconciler.cli.status import task_id
+from reconciler.cli.task_names import task_named
 from reconciler.cli.wheel import Wheel
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
@@ -47,7 +47,7 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
         wiring.refuse_agents(wiring.environ(), "prune")
     site = here()
     tick = Wheel(site=site, out=out).loop().look()
-    named = task_id(task) if task else None
+    named = task_named(site, task, out.chat) if task else None
     found = _removals(site, tick.observed, named, everything, dry_run)
     if named and not found:
         raise UsageError(f"{named} has no worktree")
@@ -72,9 +72,10 @@ def restore_command(task: str, out: Output) -> int:
     """Bring the newest saved work of a TASK back to a branch."""
     wiring.refuse_agents(wiring.environ(), "restore")
     site = here()
-    branch = site.workspaces.restore(task_id(task))
-    done = act("Restore", task, f"its saved work is on {branch}")
-    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: f"{task}  its saved work is on {branch}")
+    id = task_named(site, task, out.chat)
+    branch = site.workspaces.restore(id)
+    done = act("Restore", id, f"its saved work is on {branch}")
+    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: f"{id}  its saved work is on {branch}")
     return 0
 
 

@@ -12,7 +12,7 @@ from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.apply import turn
 from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
 from reconciler.cli.output import Output, common, here, looking
-from reconciler.cli.status import task_id
+from reconciler.cli.task_names import task_named
 from reconciler.cli.wheel import Wheel
 from reconciler.loop.loop import Loop
 from reconciler.model.desired import Desired, EpicSpec
@@ -53,7 +53,9 @@ def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry
     if not dry_run:
         wiring.refuse_agents(environ, "run")
     site = here()
-    asked = Asked(epic=task_id(epic) if epic else None, max_agents=max_agents, agent=agent, environ=environ)
+    asked = Asked(
+        epic=task_named(site, epic, out.chat) if epic else None, max_agents=max_agents, agent=agent, environ=environ
+    )
     if dry_run:
         return _shown(site, asked, out)
     with lock.reconciling(site.state, "run"):

@@ -14,7 +14,7 @@ from reconciler.cli.defaults import Asked, made_up
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.people import begin_anew, closed
 from reconciler.cli.run import AGENT
-from reconciler.cli.status import task_id
+from reconciler.cli.task_names import task_named
 from reconciler.cli.wheel import Wheel
 from reconciler.loop.executor import execute
 from reconciler.loop.loop import Tick
@@ -68,7 +68,8 @@ def spawn_command(task: str, agent: str | None, out: Output) -> int:
     """
     environ = wiring.environ()
     wiring.refuse_agents(environ, "spawn")
-    site, id = here(), task_id(task)
+    site = here()
+    id = task_named(site, task, out.chat)
     _workable(site, id)
     desired, known = _desired(site, id, Asked(agent=agent, environ=environ))
     spawning = _Spawning(site=site, out=out, task=id, desired=desired)

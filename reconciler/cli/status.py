@@ -17,12 +17,13 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.output import Output, common, here, looking
+from reconciler.cli.task_names import task_named
 from reconciler.cli.wheel import Wheel
 from reconciler.git import locks
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
-from reconciler.model.names import RunId, RunKind, TaskId, usable
+from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run
 from reconciler.render import document, safe, text, words
 from reconciler.wiring import Site
@@ -85,7 +86,7 @@ def describe_command(task: str, out: Output) -> int:
     """Show everything about one TASK: its state, its runs, what happened to it. Of an epic: its tasks."""
     site = here()
     tick = _looked(site, out)
-    id = task_id(task)
+    id = task_named(site, task, out.chat)
     shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id))
     if shown is None and (epic := document.describe_epic(id, tick.plan, tick.observed)):
         out.answer(epic, lambda: text.describe_epic(epic))
@@ -108,7 +109,7 @@ def describe_command(task: str, out: Output) -> int:
 def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int:
     """Show what the agent of a TASK printed, or a RUN by its id: 'describe' lists those of checks too."""
     site = here()
-    run = _by_id(site, task) or _run(site, task_id(task), attempt)
+    run = _by_id(site, task) or _run(site, task_named(site, task, _chat), attempt)
     path, shown = site.runner.log_path(run.id), None if raw else site.runner.shown(run.id)
     at = _print(path, 0, shown)
     while follow and site.runner.runs()[run.id].alive:
@@ -119,11 +120,8 @@ def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int
     return 0
 
 
-def task_id(text: str) -> TaskId:
-    """A task's id from the command line. Raises UsageError for what can't be one."""
-    if not usable(text):
-        raise UsageError(f"{text!r} is not a task's id", hint="'reconcile status' lists them")
-    return TaskId(text)
+def _chat(text: str) -> None:
+    click.echo(safe.block(text), err=True)
 
 
 def _looked(site: Site, out: Output, *, as_run: bool = False) -> Tick:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reconciler import wiring
 from reconciler.cli.output import Output, common, here
-from reconciler.cli.status import task_id
+from reconciler.cli.task_names import task_named
 from reconciler.loop import loop
 from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId
@@ -50,7 +50,7 @@ def create(
     """Make a task."""
     _one_line(title)
     site = here()
-    above = _known(site, parent) if parent else None
+    above = _known(site, parent, out) if parent else None
     made = site.tracker.create(
         NewTask(
             title=title,
@@ -92,7 +92,7 @@ def ready(out: Output) -> int:
 def show(id: str, out: Output) -> int:
     """Show one task."""
     site = here()
-    return _show(site, _known(site, id), out)
+    return _show(site, _known(site, id, out), out)
 
 
 @task_command.command("close")
@@ -103,8 +103,9 @@ def close(id: str, reason: str, out: Output) -> int:
     """Close a task."""
     site = here()
     run = wiring.environ().get(wiring.RUN_MARKER, "")
-    _write(site, Change(task=_known(site, id), status="closed", close_reason=reason, closed_by_session=run))
-    return _show(site, TaskId(id), out, lambda: f"closed {id}")
+    task = _known(site, id, out)
+    _write(site, Change(task=task, status="closed", close_reason=reason, closed_by_session=run))
+    return _show(site, task, out, lambda: f"closed {task}")
 
 
 @task_command.command("update")
@@ -127,10 +128,11 @@ def update(
     run = wiring.environ().get(wiring.RUN_MARKER, "")
     # Who resets a task by hand names the label they last saw. `phase:merged` stays: it says that this is a reopening.
     reset = [phase for phase in PHASES if phase != "phase:merged"] if status == "open" and not run else []
+    task = _known(site, id, out)
     _write(
         site,
         Change(
-            task=_known(site, id),
+            task=task,
             status=status,
             assignee=assignee,
             title=title,
@@ -140,7 +142,7 @@ def update(
             closed_by_session=run if status == "closed" else "",
         ),
     )
-    return _show(site, TaskId(id), out, lambda: f"changed {id}")
+    return _show(site, task, out, lambda: f"changed {task}")
 
 
 @task_command.group("dep")
@@ -155,7 +157,7 @@ def dep() -> None:
 def add(id: str, on: str, out: Output) -> int:
     """Let the task ID wait for the task ON."""
     site = here()
-    task, blocker = _known(site, id), _known(site, on)
+    task, blocker = _known(site, id, out), _known(site, on, out)
     if task == blocker or task in _before(site, blocker):
         raise UsageError(f"{blocker} already waits for {task}: they would wait for each other")
     _write(site, Change(task=task, add_blockers=frozenset({blocker})))
@@ -169,8 +171,8 @@ def add(id: str, on: str, out: Output) -> int:
 def remove(id: str, on: str, out: Output) -> int:
     """Let the task ID wait for the task ON no longer."""
     site = here()
-    task = _known(site, id)
-    _write(site, Change(task=task, remove_blockers=frozenset({task_id(on)})))
+    task = _known(site, id, out)
+    _write(site, Change(task=task, remove_blockers=frozenset({task_named(site, on, out.chat)})))
     return _show(site, task, out, lambda: f"{task} no longer waits for {on}")
 
 
@@ -182,8 +184,8 @@ def _one_line(title: str) -> None:
         raise UsageError("a title is one line of text", hint="what is longer goes into --description")
 
 
-def _known(site: Site, text: str) -> TaskId:
-    id = task_id(text)
+def _known(site: Site, text: str, out: Output) -> TaskId:
+    id = task_named(site, text, out.chat)
     if id not in site.tracker.tasks():
         raise UsageError(f"no task {id}", hint="'reconcile task list --all' shows them")
     return id
