@@ -192,8 +192,11 @@ class Site:
 
     def forges(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest whose forge can't be used: why, and what to write."""
-        # Somebody may have added a remote since.
-        chosen = replace(self.chosen, config=self._addresses.resolved(self.git.config()))
+        # Somebody may have added a remote since, or given it the name that its repository has now.
+        config, github = self._addresses.resolved(self.git.config()), self.github
+        chosen = replace(self.chosen, config=config, now=github.slug if github else None)
+        if github and any(chosen.wished(spec) == chosen.now for spec in desired.epics):
+            github.look.adopt(github.slug)
         found = {spec.name: why for spec in desired.epics if (why := chosen.refused(spec))}
         fitting = [spec.name for spec in desired.epics if spec.name not in found]
         trouble = self.github.trouble if self.github and fitting else None

@@ -430,7 +430,7 @@ def test_whatever_a_task_says_the_landed_commit_names_it_and_its_head(title: str
 # --- rules ---------------------------------------------------------------------------------------------------
 
 ABOUT = {
-    "nameWithOwner": "acme/app",
+    "nameWithOwner": "acme/app", "id": "R_1",
     "viewerPermission": "WRITE", "isArchived": False,
     "mergeCommitAllowed": True, "squashMergeAllowed": True, "rebaseMergeAllowed": True,
 }  # fmt: skip

@@ -48,27 +48,53 @@ def test_it_is_handed_over_once_for_its_newest_comment() -> None:
     "run",
     [
         {"state": "lost", "exit": None},
+        {"exit": {"code": 1}},
+        {"exit": {"code": None, "signal": 9}},
+        {"exit": {"code": None, "cause": "stuck"}},
+        {"exit": {"code": None, "cause": "stopped", "stop": "person"}},
+        {"exit": {"code": 1, "cause": "setup"}},
+        {"exit": {"code": None, "cause": "unavailable"}},
         {"report": Report(fault=Fault.USAGE_LIMIT)},
         {"report": Report(fault=Fault.UNAVAILABLE)},
         {"report": Report(fault=Fault.NETWORK)},
-        {"exit": {"code": None, "cause": "unavailable"}},
     ],
-    ids=["lost", "limit", "logged out", "network", "not there"],
+    ids=["lost", "failed", "killed", "stuck", "stopped", "set-up", "not there", "limit", "logged out", "network"],
 )
-def test_what_a_run_never_got_to_is_handed_over_again(run: dict[str, Any]) -> None:
+def test_what_a_run_was_given_and_did_not_end_well_with_is_handed_over_again(run: dict[str, Any]) -> None:
     assert of(a_thread(), runs=(worlds.a_run(heard=frozenset({"c1"}), **run),)).due
 
 
-def test_a_run_at_work_has_heard_what_it_was_given() -> None:
-    assert not of(a_thread(), runs=(worlds.a_run(state="running", heard=frozenset({"c1"})),)).due
+@pytest.mark.parametrize(
+    "run", [{"state": "running"}, {}, {"exit": {"code": None, "cause": "stopped", "stop": "done"}}]
+)
+def test_a_run_at_work_or_well_ended_has_heard_what_it_was_given(run: dict[str, Any]) -> None:
+    assert not of(a_thread(), runs=(worlds.a_run(heard=frozenset({"c1"}), **run),)).due
 
 
-def test_what_its_own_agent_answers_is_no_comment_to_be_answered() -> None:
-    run = worlds.a_run(started_at=ago(200), exit={"at": ago(100)}, heard=frozenset({"c1"}))
-    mine, later = a_comment("c2", "robot", 150), a_comment("c3", "robot", 50)
-    assert not of(a_thread(a_comment(), mine), runs=(run,)).due
-    assert of(a_thread(a_comment(), mine, later), runs=(run,)).due  # a person may use the same login
-    assert not of(a_thread(mine), runs=(run,)).open
+def test_what_its_own_agent_answers_asks_for_no_attempt_and_settles_nothing() -> None:
+    run = worlds.a_run(started_at=ago(1000), exit={"at": ago(900)}, heard=frozenset({"c1"}))
+    for seconds in (950, 895, 800):  # the forge's clock is another one
+        found = of(a_thread(a_comment(seconds_ago=2000), a_comment("c2", "robot", seconds)), runs=(run,))
+        assert not found.due and found.open
+    later = a_comment("c3", "robot", 50)
+    assert of(a_thread(a_comment(), later), runs=(run,)).due  # a person may use the same login
+
+
+@pytest.mark.parametrize(
+    "run", [{"exit": {"at": ago(900)}}, {"state": "lost", "exit": None, "last_progress_at": ago(900)}]
+)
+@pytest.mark.parametrize("seconds", [950, 300, 1])
+def test_a_conversation_that_the_same_login_begins_is_a_persons_whenever_that_was(
+    run: dict[str, Any], seconds: int
+) -> None:
+    ran = worlds.a_run(started_at=ago(1000), **run)
+    found = of(a_thread(a_comment("c1", "robot", seconds, "STOP")), runs=(ran,))
+    assert found.open and found.due
+
+
+def test_what_a_person_keeps_from_landing_gets_no_agent() -> None:
+    pull = worlds.a_pull(author="robot", threads=(a_thread(),), aside="is a draft")
+    assert said(pull, POLICY, ()).open and not said(pull, POLICY, ()).due
 
 
 def test_a_bot_that_nobody_named_says_nothing_and_one_that_is_named_asks_for_an_attempt() -> None:
@@ -92,7 +118,21 @@ def test_where_people_answer_no_agent_does_and_where_nobody_has_to_nobody_is_ask
     assert of(a_thread(), policy=MergePolicy(comments=Comments.IGNORE)) == Said()
 
 
-def test_no_flood_of_words_is_longer_than_a_prompt_bears_and_none_writes_on_a_terminal() -> None:
-    flood = of(*(a_thread(a_comment(f"c{n}", text="x\x1b[2J" * 1000)) for n in range(50)))
-    assert len(flood.text) < TEXT_MOST + 100 and "\x1b" not in flood.text
-    assert flood.summary.endswith(" …") and len(flood.ids) == 50
+def test_what_a_prompt_can_not_hold_is_for_the_next_one_and_no_word_writes_on_a_terminal() -> None:
+    threads = tuple(a_thread(a_comment(f"c{n}", text="x\x1b[2J" * 100)) for n in range(50))
+    remark = (a_comment("r", text="and the docs?"),)
+    first = of(*threads, remarks=remark)
+    assert len(first.text) <= TEXT_MOST + 2 * len(first.ids) and "\x1b" not in first.text
+    assert first.summary.endswith(" …")
+    runs, heard = [], set[str]()
+    for n in range(1, 9):
+        ids = of(*threads, remarks=remark, runs=runs).ids
+        assert not heard & set(ids)
+        heard |= set(ids)
+        runs.append(worlds.a_run(n=n, heard=frozenset(ids)))
+    assert heard == {*(f"c{n}" for n in range(50)), "r"}
+
+
+def test_one_that_is_too_long_for_any_prompt_is_cut_and_handed_over() -> None:
+    found = of(a_thread(*(a_comment(f"c{n}", text="x" * 5000) for n in range(10))))
+    assert len(found.ids) == 10 and "x …" in found.text

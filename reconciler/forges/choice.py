@@ -19,14 +19,17 @@ class Choice:
     gh_host: str
     there: Slug | None
     first: str = ""  # the manifest whose wish it is
+    now: Slug | None = None  # what the repository is called today
 
     def refused(self, spec: EpicSpec) -> str | None:
         """Why a manifest can't have its pull requests where the others have theirs; None where it can."""
-        wished = _wished(spec, self.config, self.gh_host)
+        wished = self.wished(spec)
         if isinstance(wished, str):
             return wished
-        if wished == self.there:
+        if wished in (self.there, self.now or self.there):
             return None
+        if wished and self.there:
+            return f"its remote leads to {wished} now, and what runs here began with {self.there}: end it, and start it again"
         ours = f"on GitHub ({self.there})" if self.there else "in this repository"
         because = f", as {self.first} has it" if self.first else ""
         theirs = "local" if self.there is None else "github"
@@ -34,6 +37,10 @@ class Choice:
             f"the pull requests of this repository are kept {ours}{because}, and its own elsewhere; write 'forge: {theirs}', "
             "or start again once only one kind is asked for"
         )
+
+    def wished(self, spec: EpicSpec) -> Slug | str | None:
+        """The repository on GitHub that a manifest means, None for the local forge, or why neither is meant."""
+        return _wished(spec, self.config, self.gh_host)
 
 
 def chosen(specs: Sequence[EpicSpec], config: Config, gh_host: str = "") -> Choice:
@@ -53,15 +60,16 @@ def _wished(spec: EpicSpec, config: Config, gh_host: str) -> Slug | str | None:
     there = slug.parse(url, also=gh_host) if url else None
     if there:
         return there
+    host = slug.host_of(url) if url else None
+    known = f"its remote {name} is {host or 'elsewhere'}, which is not known as a GitHub"
+    own = f"; if it is one, set GH_HOST={host}" if host else ""
     if spec.forge is ForgeKind.GITHUB:
-        what = f"its remote {name} is not on GitHub" if url else f"the repository has no remote {name}"
-        return f"{what}; write 'forge: local', or, where that is a GitHub of your own, set GH_HOST to its host"
+        if not url:
+            return f"the repository has no remote {name}: 'git remote add {name} git@github.com:OWNER/NAME.git', or write 'forge: local'"
+        return f"{known}{own}; or write 'forge: local'"
     if all(map(_is_path, _urls(config))):
         return None
-    return (
-        "its remote is on a server, and only GitHub is known beside the local forge; "
-        "write 'forge: local' to land in this repository"
-    )
+    return f"{known}{own}; else write 'forge: local' to land in this repository"
 
 
 def remote(config: Config, base: str) -> tuple[str, str | None]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from reconciler.git import large_files
 from reconciler.git.commands import Git, GitError
 from reconciler.git.update_ref import HEADS
-from reconciler.model.errors import ChangedError, ContentRefusedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.landing import refusals
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
 
@@ -19,15 +20,6 @@ FRESH_S = 30.0
 NETWORK_S = 120.0
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^/]+:")
 _LFS = "GH008"  # a commit names files that GitHub was never given: no hook of git-lfs runs where we push
-# What GitHub's rules refuse in a push. Of the content its author can mend: secrets, files that are too large, and what rules
-# say of messages, paths and names.
-_CONTENT = re.compile(r"GH001\b|GH009\b|GH013\b|push declined due to repository rule violations")
-# Of these no commit is the cause, although they come under the same names.
-_NOT_CONTENT = re.compile(
-    r"restricted|signature|protected ref|must be made through|required status check|GH006\b|GH007\b|refusing to allow",
-    re.IGNORECASE,
-)
-_SCOPE = "refusing to allow"
 _NO_LFS = "'lfs' is not a git command"
 _CREDENTIALS = re.compile(
     r"(?<=://)[^\s/'@]+@|[^\s/'@:]+:[^\s/'@]+@"
@@ -239,7 +231,7 @@ class Remotes:
             if _NO_LFS in why:
                 hint = "install git-lfs: the large files of what is pushed have to be there first"
             why = _CREDENTIALS.sub("", why)
-            if args[0] == "push" and (refused := _refused(_CREDENTIALS.sub("", error.finished.remarks))):
+            if args[0] == "push" and (refused := refusals.of(error.finished.remarks)):
                 raise refused from error
             raise TemporaryError(f"git {args[0]} failed: {why}", delay=30.0, hint=hint) from error
 
@@ -248,15 +240,3 @@ class Remotes:
         for key, value in self._git.config():
             said.setdefault(key, value or "")
         return said
-
-
-def _refused(said: str) -> PermanentError | None:
-    """What the rules of the other side have against a push for good, where that is what it said; None where it is not."""
-    if _SCOPE in said:
-        scope = "'gh auth refresh --scopes workflow' lets this login push changes of workflows"
-        return PermanentError(f"the push was refused: {said}", hint=scope)
-    if _CONTENT.search(said) is None:
-        return None
-    if _NOT_CONTENT.search(said):
-        return PermanentError(f"the push was refused: {said}", hint="see the rules of the repository")
-    return ContentRefusedError(f"the push was refused: {said}")

@@ -25,7 +25,7 @@ from reconciler.model.errors import (
     TemporaryError,
 )
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Failure, Observed
+from reconciler.model.observed import Failure, Observed, Unknown
 from reconciler.model.ports import Ports
 from reconciler.planning.actions import Action, BlockTask, OpenPullRequest, StartAgent, StartCheck
 from reconciler.planning.planner import Plan, plan
@@ -100,6 +100,12 @@ class _Decided:
 def _starts(decided: Plan) -> bool:
     """True where a plan would have a run begin, which the program of this moment must still be able to follow."""
     return any(isinstance(action, StartAgent | StartCheck) for action in decided.actions)
+
+
+def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
+    """True while a branch still is where its content was refused: pushed again, it would be so again."""
+    branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(subject)
+    return known.refused is not None and branch is not None and branch.head == known.refused
 
 
 def _give_up(error: Exception) -> None:
@@ -276,7 +282,8 @@ class Loop:
         """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
         due = {(action.subject_id, type(action).__name__) for epic in looked.plan.epics for action in epic.actions}
         for subject, known in list(self._failures.items()):
-            if known.until <= looked.observed.at and (subject, known.action) not in due:
+            over = known.until <= looked.observed.at and (subject, known.action) not in due
+            if over and not _still_refused(subject, known, looked.observed):
                 del self._failures[subject]
 
     def _lost_again(self, subject: TaskId, name: str) -> bool:

@@ -140,6 +140,8 @@ class Job:
             return None
         excused = not (run.report and self._cannot_be(run.report.fault))
         found = run_results.of(run, new_commits=self.new_commits, excused=excused)
+        if found.reason is Reason.NO_CHANGES and run.heard and self.open_pull:
+            return Ending(None)  # it was asked a question, and there was nothing to change
         where = self._elsewhere(run) if found.reason is Reason.NO_CHANGES else None
         return replace(found, message=f"{found.message}; {where}") if where else found
 
@@ -180,17 +182,21 @@ class Job:
     @cached_property
     def verdict(self) -> Ending | None:
         """What is wrong with the newest attempt or with what it offered; None where nothing is."""
-        if self.ending is not None and self.ending.reason is not None:
-            return self.ending
-        if refused := self.refused:
+        ended = self.ending.reason if self.ending else None
+        if ended in (None, Reason.NO_CHANGES) and (refused := self.refused):
             return Ending(Reason.PUSH_REFUSED, refused, waits=False)
+        if ended is not None:
+            return self.ending
         pull = self.open_pull
         if pull is None or self.unpushed:
             return None  # what is not offered yet was not judged
         if pull.rejection and pull.rejection.head == pull.head:
             return Ending(Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False)
         if self.said.due:
-            return Ending(Reason.CHANGES_REQUESTED, f"comments ask for an answer: {self.said.summary}", waits=False)
+            where = f" at {pull.url}" if pull.url else ""
+            return Ending(
+                Reason.CHANGES_REQUESTED, f"comments ask for an answer{where}: {self.said.summary}", waits=False
+            )
         if isinstance(self.candidate, Conflict):
             return Ending(
                 Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False
@@ -273,7 +279,7 @@ class Job:
         """What was said about its pull request without a yes or a no."""
         if self.open_pull is None or isinstance(self.runs, Unknown):
             return Said()
-        return review_comments.said(self.open_pull, self.spec.merge, self.runs)
+        return review_comments.said(self.open_pull, self.spec.merge, self.counted)
 
     @property
     def unpushed(self) -> bool:

@@ -22,7 +22,6 @@ from reconciler.model.errors import PermanentError, TemporaryError
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
 COMPLAINT_MOST = 800
-REMARKS_MOST = 4000
 _AT_ONCE = 64 * 1024
 _CAUSE = re.compile(r"fatal: |error: |remote: |ERROR: |! \[", re.IGNORECASE)
 # Empty lines, rules of dashes, and what git itself says of how far it is, where it goes, and what one might do. Whatever
@@ -45,17 +44,15 @@ class Finished:
         return self.out.decode("utf-8", "surrogateescape")
 
     @property
-    def remarks(self) -> str:
-        """What the other side of a push said, as one line: all of it, as a list of what was found wrong is worth nothing
-        without its end.
+    def remarks(self) -> tuple[str, ...]:
+        """What the other side of a push said, line by line, without rules of dashes and what is only progress.
 
-        >>> Finished(1, b"", b"remote: \\nremote: - no secrets\\nremote: ------ \\nremote:   path: a.py:1\\n ! [rejected] x (no)").remarks
-        '- no secrets; path: a.py:1; ! [rejected] x (no)'
+        >>> Finished(1, b"", b"remote: \\nremote: - no secrets\\nremote: -- key -- \\nremote:   path: a.py:1\\n ! [rejected] x (no)").remarks
+        ('- no secrets', '-- key --', 'path: a.py:1', '! [rejected] x (no)')
         """
         said = (line.strip() for line in self.err.decode("utf-8", "replace").splitlines())
         telling = (line for line in said if line.startswith(("remote:", "! [")) and not _NO_CAUSE.match(line))
-        whole = "; ".join(dict.fromkeys(line.removeprefix("remote:").strip() for line in telling))
-        return whole if len(whole) <= REMARKS_MOST else f"{whole[:REMARKS_MOST]} …"
+        return tuple(dict.fromkeys(line.removeprefix("remote:").strip() for line in telling))
 
     @property
     def complaint(self) -> str:

@@ -10,12 +10,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from reconciler.git.commands import Git
 from reconciler.git.worktrees import Entry
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha
+from reconciler.system.files import regular
 from reconciler.system.shell import Finished
 from reconciler.workspaces.copies import Digests, plain
 
@@ -23,6 +25,7 @@ RECIPE = "reconcile-recipe"
 FILL_TIMEOUT_S = 3600.0
 
 # A shared index would be written to the control git dir, where the worktree's own git does not look.
+_SPLIT = b"link"
 _WHOLE_INDEX = ("core.splitIndex=false", "index.sparse=false")
 _NOT_SPARSE = (*_WHOLE_INDEX, "core.sparseCheckout=false")
 _GLOB = str.maketrans({character: "\\" + character for character in "\\*?["})
@@ -101,24 +104,33 @@ def mend_index(git: Git, entry: Entry, recipe: Recipe, lock: int) -> None:
     """
     assert entry.admin and entry.head
     index = entry.admin / "index"
-    if _readable(index, len(entry.head) // 2):
+    if _readable(git, index, len(entry.head) // 2):
         return
-    os.replace(index, index.with_name("index.damaged"))
+    beside = (index.with_name(f"index.damaged{f'-{n}' if n else ''}") for n in count())
+    os.replace(index, next(path for path in beside if not os.path.lexists(path)))
     run = partial(git.objects, work_tree=entry.path, index=index, config=_NOT_SPARSE, lock=lock)
     run("read-tree", entry.head)
     if recipe.sparse:
         _skip_outside(run, recipe)
 
 
-def _readable(index: Path, digest: int) -> bool:
-    """True for an index that is whole: it begins as one, and ends with the sum of all before that, or with none."""
+def _readable(git: Git, index: Path, digest: int) -> bool:
+    """True for an index that is whole: it begins as one, and ends with the sum of all before that, or with none.
+
+    One that is split rests on another file; whether that is there, git says.
+    """
     try:
-        held = index.read_bytes()
+        with regular(index) as file:
+            held = file.read()
     except FileNotFoundError:
-        return True  # git makes it anew
+        return not os.path.lexists(index)  # git makes it anew
+    except OSError:
+        return False
     body, sum = held[:-digest], held[-digest:]
     algorithm = hashlib.sha1 if digest == 20 else hashlib.sha256
-    return body[:4] == b"DIRC" and sum in (algorithm(body).digest(), bytes(digest))
+    if body[:4] != b"DIRC" or sum not in (algorithm(body).digest(), bytes(digest)):
+        return False
+    return _SPLIT not in body or git.objects("ls-files", "--error-unmatch", index=index, ok=(0, 1, 128)).code != 128
 
 
 def narrow(git: Git, admin: Path, sparse: tuple[str, ...], lock: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import worlds
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph, Task
 from reconciler.trackers.beads.closers import Closers
+from reconciler.trackers.beads.server import other_server
 
 OLD, NEW = (1, 0, 5), (1, 3, 0)
 X = TaskId("x-1")
@@ -89,3 +91,43 @@ def test_a_version_that_tells_it_is_believed_and_nothing_else_is_read(tmp_path: 
 def test_what_is_open_was_closed_by_nobody(tmp_path: Path) -> None:
     (tmp_path / "interactions.jsonl").write_text(said("us"))
     assert Closers(tmp_path).named(a_graph(worlds.a_task()), OLD)[X].closed_by == ""
+
+
+def test_a_close_that_is_written_down_later_is_looked_up_again(tmp_path: Path) -> None:
+    closers = Closers(tmp_path)
+    before = closers.moved(OLD)
+    (tmp_path / "interactions.jsonl").write_text(said("us"))
+    assert closers.moved(OLD) != before and by(tmp_path, closers) == "us"
+    assert closers.moved(NEW) is None
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "link"])
+def test_what_stands_in_the_place_of_the_journal_holds_nobody(tmp_path: Path, what: str) -> None:
+    journal = tmp_path / "interactions.jsonl"
+    match what:
+        case "pipe":
+            os.mkfifo(journal)
+        case "folder":
+            journal.mkdir()
+        case "link":
+            (tmp_path / "elsewhere").write_text(said("us"))
+            journal.symlink_to(tmp_path / "elsewhere")
+    assert by(tmp_path) == ""
+
+
+def test_of_a_journal_that_is_too_long_the_newest_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "interactions.jsonl").open("wb") as file:
+        file.seek(1 << 30)
+        file.write(b"\n" + said("us").encode())
+    assert by(tmp_path) == "us"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", '{"pid": Infinity, "version": "0.1.1"}', "[" * 100_000, '{"pid": -1, "version": "1"}']
+)
+def test_no_lock_of_a_daemon_is_more_than_its_word(tmp_path: Path, text: str) -> None:
+    (tmp_path / "daemon.lock").write_text(text)
+    assert other_server(tmp_path, OLD) is None
+    (tmp_path / "daemon.lock").unlink()
+    os.mkfifo(tmp_path / "daemon.lock")
+    assert other_server(tmp_path, OLD) is None

@@ -954,6 +954,99 @@ def test_who_approves_after_their_own_words_has_settled_them(there: Place, how: 
     assert there.pull().threads == ()
 
 
+def test_who_began_a_thread_settles_it_whoever_spoke_last(there: Place) -> None:
+    number, _ = there.offered()
+    thread = there.app.discuss(number, "ann", "a nit")
+    there.app.reply(number, thread, "robot", "done")
+    there.app.review(number, "ann", "APPROVED")
+
+    assert there.pull().threads == ()
+    there.app.reply(number, thread, "ann", "not quite")
+    assert there.pull().threads
+
+
+@pytest.mark.slow
+def test_an_open_thread_is_seen_behind_any_number_of_others(there: Place) -> None:
+    number, _ = there.offered()
+    for n in range(130):
+        there.app.discuss(number, "ann", f"{n}").resolved = True
+    there.app.discuss(number, "ann", "the open one")
+
+    assert [each.comments[0].text for each in there.pull().threads] == ["the open one"]
+
+
+def test_what_nobody_has_sent_yet_is_not_read_and_no_reply_hides_a_remark(there: Place) -> None:
+    number, _ = there.offered()
+    draft = there.app.discuss(number, "robot", "half a thought")
+    draft.comments[0].pending = True
+    there.app.review(number, "ann", "COMMENTED", body="and the docs?")
+    for _ in range(20):
+        there.app.review(number, "ann", "COMMENTED")
+
+    pull = there.pull()
+
+    assert pull.threads == () and [each.text for each in pull.remarks] == ["and the docs?"]
+
+
+@pytest.mark.parametrize("fault", [faults.server_error(502), withheld("t0", "reviewThreads")], ids=["502", "forbidden"])
+def test_what_is_said_about_one_that_can_not_be_read_holds_that_one_alone(there: Place, fault: faults.Fault) -> None:
+    number, _ = there.offered()
+    other, head = there.offered(task=TaskId("x-2"))
+    there.app.discuss(number, "ann", "why?")
+    there.hub.fault(fault, on="POST /graphql query rateLimit node", times=9)
+
+    pull = there.pull()
+
+    assert "review threads can't be read" in (pull.withheld or "")
+    there.landed(other, head, TaskId("x-2"))
+    assert there.app.pull(other).state == "MERGED"
+
+
+def test_a_pull_request_that_is_gone_hides_no_other(there: Place) -> None:
+    there.offered()
+    there.offered(task=TaskId("x-2"))
+    there.seen()
+    del there.app.pulls[1]
+
+    assert there.seen() == {TaskId("x-2")}
+
+
+def test_another_repository_under_the_name_is_told_and_nothing_is_asked_of_it(there: Place) -> None:
+    there.offered()
+    there.pull()
+    there.hub.rename(on_github.NAME, "acme/old")
+    there.hub._moved.clear()
+    there.hub.repository(on_github.NAME, files={"other": "1\n"})
+    there.forge.look.stale()
+
+    assert "another repository now" in (there.forge.trouble or "")
+
+
+def test_a_repository_without_a_commit_in_common_is_told_before_anything_is_pushed(there: Place) -> None:
+    there.clone.git("checkout", "--quiet", "--orphan", "new")
+    there.clone.git("commit", "--quiet", "-m", "mine")
+    there.clone.git("branch", "-M", "new", "main")
+    there.again()
+    there.pull_requests()
+
+    rules = there.forge.base("main").rules
+
+    assert rules and "no commit in common" in (rules.closed or "")
+
+
+def test_a_look_costs_what_all_of_its_questions_do(there: Place) -> None:
+    for n in range(1, 13):
+        number, _ = there.offered(task=TaskId(f"x-{n}"))
+        there.app.discuss(number, "ann", "why?")
+    there.again().pull_requests()
+    asked = [request for request in there.hub.requests if request.query]
+
+    assert there.forge.look._cost == sum(request.points for request in asked[-4:]) > 3
+    before = len(there.hub.requests)
+    there.pull()
+    assert len(there.hub.requests) == before + 1
+
+
 def test_an_approval_of_somebody_else_settles_no_thread(there: Place) -> None:
     number, _ = there.offered()
     there.app.discuss(number, "ann", "a nit")

@@ -263,6 +263,31 @@ def test_an_index_that_nobody_can_read_is_made_anew_and_the_files_stay(repo, spa
     assert index.with_name("index.damaged").read_bytes() == bad[how]
 
 
+@pytest.mark.parametrize("what", ["pipe", "folder", "link to nothing", "half of two"])
+def test_whatever_stands_in_the_place_of_an_index_is_put_aside(repo, spaces, spec, what):
+    path = Path(spaces.create(TASK, spec, repo.head()).path)
+    index = Path(repo.git("rev-parse", "--git-path", "index", cwd=path))
+    index.with_name("index.damaged").mkdir()
+    match what:
+        case "half of two":
+            repo.git("-c", "core.splitIndex=true", "update-index", "--split-index", cwd=path)
+            shared = Path(repo.git("rev-parse", "--git-path", "x", cwd=path)).parent
+            next(iter(shared.glob("sharedindex.*"))).unlink()
+        case "pipe":
+            index.unlink()
+            os.mkfifo(index)
+        case "folder":
+            index.unlink()
+            index.mkdir()
+        case "link to nothing":
+            index.unlink()
+            index.symlink_to("nothing")
+
+    spaces.create(TASK, spec, repo.head())
+
+    assert repo.status(path) == "" and os.path.lexists(index.with_name("index.damaged-1"))
+
+
 def test_an_index_that_is_whole_is_left_as_it_is(repo, spaces, spec):
     path = Path(spaces.create(TASK, spec, repo.head()).path)
     for config in ("index.skipHash=true", "index.version=4", "core.splitIndex=true"):

@@ -224,7 +224,7 @@ def test_nobody_logged_in_holds_the_manifest_and_says_what_to_do(place: Place) -
         pytest.param("archived", "archived", marks=pytest.mark.slow),
         pytest.param("queue", "merge queue", marks=pytest.mark.slow),
         pytest.param("squash", "'squash'", marks=pytest.mark.slow),
-        ("base", "no branch main (is it trunk now?"),
+        ("base", "no branch main: is it trunk now?"),
     ],
 )
 def test_what_the_repository_forbids_is_one_condition_and_no_failure_of_tasks(
@@ -257,14 +257,23 @@ def test_a_repository_that_is_renamed_amid_the_work_is_gone_on_with_and_told(pla
     place.hub.rename(NAME, "acme/shop")
     place.app.check(place.app.pull(1).head, "ci", "success")
     until(lambda: place.tasks()["Do a"]["status"] == "closed", 60)
-    watch.terminate()
-    ended(watch)
 
     told = place.json("status")
     degraded = next(each for each in told["epics"][0]["conditions"] if each["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "RepositoryRenamed")
     assert told["forge"]["repository"] == "acme/shop"
-    assert "git remote set-url origin" in place.reconcile("status") + place.reconcile("doctor", code=None)
+    advice = "git remote set-url origin git@github.com:acme/shop.git"
+    assert advice in degraded["message"]
+    place.git(*advice.split()[1:])
+    until(lambda: "RepositoryRenamed" not in str(place.json("status")), 90)
+    place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}], mergePolicy={"requiredChecks": ["ci"]}
+    )
+    until(lambda: 2 in place.app.pulls, 60)
+    place.app.check(place.app.pull(2).head, "ci", "success")
+    until(lambda: place.tasks()["Do b"]["status"] == "closed", 90)
+    watch.terminate()
+    ended(watch)
     assert len([label for label in place.hub.changes() if label.endswith("/pulls/1/merge")]) == 1
 
 
@@ -287,7 +296,11 @@ def test_a_push_that_is_refused_for_a_secret_goes_back_to_its_agent_with_all_tha
     assert place.app.pull(1).state == "MERGED" and place.tasks()["Do a"]["status"] == "closed"
     (prompt,) = place.root.glob(".git/reconcile/runs/work/*/2/prompt*")
     told = prompt.read_text()
-    assert "GITHUB PUSH PROTECTION" in told and "path: keys:1" in told and "git commit --amend" in told
+    assert (
+        "Push cannot contain secrets; Amazon AWS Access Key ID; " in told
+        and "path: keys:1" in told
+        and "git commit --amend" in told
+    )
     pushes = place.json("get", "events")
     assert [e["reason"] for e in pushes if e.get("action") == "RestartAgent"] == ["PushRefused"]
 

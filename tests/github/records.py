@@ -72,6 +72,7 @@ class Comment:
     body: str
     created_at: datetime
     can_push: bool = True  # its author, to the repository
+    pending: bool = False  # written, and not sent yet: only its author sees it
 
 
 @dataclass(kw_only=True)

@@ -140,6 +140,7 @@ class ThreadCommentView:
     def __init__(self, scene: Scene, pull: Pull, thread: Thread, comment: Comment) -> None:
         self.id, self.body, self.author = f"PRRC_{comment.number}", comment.body, scene.actor(comment.author)
         self.created_at, self.path, self.line = stamp(comment.created_at), thread.path, thread.line
+        self.state = "PENDING" if comment.pending else "SUBMITTED"
         self.url = f"{scene.url}/{scene.repository.full_name}/pull/{pull.number}#discussion_r{comment.number}"
         review = Review(
             number=comment.number, author=comment.author, state="COMMENTED", commit=pull.head, body="",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +28,13 @@ from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
 from reconciler.landing.record import PullRecord, Review, Verdict, standing
-from reconciler.landing.remotes import Remotes
+from reconciler.landing.remotes import Remote, Remotes
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import Base, Candidate, Conflict, Landing, PullRequest, PullState, Standing
 from reconciler.model.ports import LandOrder
+
+STRANGE = "is it the right repository? 'git remote -v' shows where it leads"
 
 
 class GitHubForge:
@@ -52,6 +55,7 @@ class GitHubForge:
         self._line = LandingLine(git, self._commits, self._history, local, self._remotes)
         self._branches = TaskBranches(git, self._remotes, self._history, self._line)
         self._verdicts = Verdicts(git)
+        self._relatives: dict[tuple[Sha, Sha], bool] = {}
         self.look = Look(gh, slug, bases, self._branches.tasks)
         self._openings = Openings(gh, self.look)
         self._merges = Merges(git, gh, self.look, self._remotes)
@@ -85,14 +89,19 @@ class GitHubForge:
         ours = self._line.local(name)
         theirs = self._theirs(name, ours)
         fits = theirs is None or self._history.contains(theirs, ours)
+        remote, rules = self._remotes.of(name), self.look.last.rules.get(name)
+        if rules and theirs and not fits and not self._related(ours, theirs):
+            rules = replace(rules, closed=f"{name} of {self.slug} and {name} here have no commit in common: {STRANGE}")
+        if rules and rules.renamed:
+            rules = replace(rules, renamed=f"{rules.renamed}; '{self._address_anew(remote)}' mends it")
         return Base(
             name=name,
             head=theirs or ours,
-            remote=self._remotes.of(name).name,
+            remote=remote.name,
             diverged=None if fits else f"{name} here has commits that {self.slug} lacks: push them, or take them away",
             behind=self._merges.pending(name) or bool(theirs and fits and self._can_follow(name, ours, theirs)),
             frozen=self._merges.notes.frozen(name),
-            rules=self.look.last.rules.get(name),
+            rules=rules,
             undone=self._line.undone.on(name, theirs or ours, self._history.landings(name, theirs or ours)),
         )
 
@@ -240,6 +249,19 @@ class GitHubForge:
         self._line.catch_up(base)
 
     # --- inside --------------------------------------------------------------------------------------------
+
+    def _related(self, one: Sha, other: Sha) -> bool:
+        """True where two commits, whose objects are here, have a commit in common."""
+        if (one, other) not in self._relatives:
+            self._relatives[one, other] = self._git.objects("merge-base", one, other, ok=(0, 1)).code == 0
+        return self._relatives[one, other]
+
+    def _address_anew(self, remote: Remote) -> str:
+        """The command that gives a remote the name that its repository has now, in the form that it has."""
+        before = self.look.asks
+        url = re.sub(re.escape(f"{before}"), str(self.slug), remote.url, flags=re.IGNORECASE)
+        plain = url != remote.url and "@" not in url.removeprefix("ssh://").removeprefix("git@")  # no password
+        return f"git remote set-url {remote.name} {url if plain else 'URL'}"
 
     def _stands(self, task: TaskId, head: Sha | None) -> None:
         """Note where the branch of what landed is now; None: it is gone, or not to be taken away."""

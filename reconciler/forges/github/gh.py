@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -30,6 +31,7 @@ _QUIET = {
     "GH_SPINNER_DISABLED": "1",
     "NO_COLOR": "1",
 }
+_NUMBERED = re.compile(r"n\d+")  # what a pull request that is asked for by its number is called in a question
 _LOUD = ("GH_DEBUG", "DEBUG", "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_REPO", "GH_PAGER", "PAGER")
 
 
@@ -173,8 +175,12 @@ def _withheld(errors: object, spare: Collection[str]) -> tuple[tuple[tuple[str |
         return None
     found = []
     for error in errors:
-        path = error.get("path") if isinstance(error, dict) and error.get("type") == "FORBIDDEN" else None
-        if not isinstance(path, list) or not set(spare) & {step for step in path if isinstance(step, str)}:
+        path = error.get("path") if isinstance(error, dict) else None
+        if not isinstance(path, list):
+            return None
+        if error.get("type") == "NOT_FOUND" and len(path) == 2 and _NUMBERED.fullmatch(str(path[1])):
+            continue  # that one pull request is gone: its place in the answer is empty
+        if error.get("type") != "FORBIDDEN" or not set(spare) & {step for step in path if isinstance(step, str)}:
             return None
         found.append((tuple(path), str(error.get("message") or "")))
     return tuple(found)

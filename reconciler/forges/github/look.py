@@ -15,11 +15,11 @@ from typing import Any
 
 from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
-from reconciler.forges.github.gh import Gh
+from reconciler.forges.github.gh import Gh, Told
 from reconciler.forges.github.pull import Pull, decoded, threads
 from reconciler.forges.github.query import Page, Question, Size
 from reconciler.forges.github.slug import Slug
-from reconciler.model.errors import ReconcileError, SilentError, TemporaryError
+from reconciler.model.errors import PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import CheckResult, Rules, Thread
 
@@ -31,6 +31,7 @@ FAILED_S = 3.0  # after the first answer that was none; twice as long after each
 FAILED_MOST_S = 60.0
 SMALLER_S = 600.0  # how long less is asked for at once, after GitHub took too long
 PART_MOST = 64
+TALKS_MOST = 10  # pull requests whose threads are asked for at once
 SETTLES_WITHIN = timedelta(minutes=10)
 PAGES_MOST = 50
 
@@ -73,7 +74,7 @@ class Look:
         branches: Callable[[], Iterable[TaskId]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gh, self._asks, self._bases, self._branches, self._clock = gh, slug, bases, branches, clock
+        self._gh, self.asks, self._bases, self._branches, self._clock = gh, slug, bases, branches, clock
         self.slug = slug  # as GitHub calls it: a repository that was renamed or transferred is found by its old name
         self._turn = threading.RLock()
         self._seen = Seen()
@@ -83,7 +84,13 @@ class Look:
         self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
         self._part, self._part_until = 1, 0.0  # how small a part of a question is asked at once, and until when
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
+        self._identity: str | None = None  # of the repository, whatever it is called
+        self._cost = 1  # points of the last look
         self._threads: dict[PrNumber, tuple[object, tuple[Thread, ...]]] = {}  # as they were read, and of what
+
+    def adopt(self, slug: Slug) -> None:
+        """Ask for the repository by another of its names: somebody gave its remote the one that it has now."""
+        self.asks = slug
 
     @property
     def last(self) -> Seen:
@@ -98,17 +105,19 @@ class Look:
             if self._failed and (left := self._failed[0] - self._clock()) > 0:
                 raise SilentError(str(self._failed[1]), delay=left, hint=self._failed[1].hint)
             self._until = 0.0
+            spent = self._gh.spending.total
             try:
                 self._seen = self._asked()
             except TemporaryError as error:
                 raise self._silent(error) from error
             self._failed, self._failures = None, 0
+            self._cost = max(self._gh.spending.total - spent, 1)
             self._until = self._clock() + self._good_for()
             return self._seen
 
     def one(self, number: PrNumber) -> Pull | None:
         """One pull request as it is at this moment; None where it is none of ours."""
-        found = self._page(Question(slug=self._asks, numbers=(number,), size=self._size))
+        found = self._page(Question(slug=self.asks, numbers=(number,), size=self._size))
         pull = next((pull for pull in found.pulls if pull.number == number), None)
         if pull:
             self.note(pull)
@@ -116,7 +125,7 @@ class Look:
 
     def of_branch(self, task: TaskId) -> tuple[Pull, ...]:
         """The newest pull requests of a task's branch as they are at this moment, with nothing about their checks."""
-        page = self._read(Question(slug=self._asks, branches=(task,)))
+        page = self._read(Question(slug=self.asks, branches=(task,)))
         return (*page.pulls, *self._older(page).values())
 
     def note(self, pull: Pull) -> None:
@@ -160,28 +169,29 @@ class Look:
     def _good_for(self) -> float:
         now = datetime.now(UTC)
         aged = ((pull, now - (self.since(pull) or now)) for pull in self._seen.pulls.values())
-        return fresh_s(aged, self._gh.spending.now().cost)
+        return fresh_s(aged, self._cost)
 
     def _asked(self) -> Seen:
         before, bases = self._seen, tuple(dict.fromkeys(self._bases()))
         unheard = sorted(set(self._branches()) - before.heard)
         known, size = sorted(pull.number for pull in before.pulls.values() if pull.open), self._size
         some = unheard[: query.BRANCHES_MOST]
-        first = Question(slug=self._asks, bases=bases, branches=some, numbers=known[: size.whole], size=size)
+        first = Question(slug=self.asks, bases=bases, branches=some, numbers=known[: size.whole], size=size)
         page = self._page(first)
         light = {pull.number: pull for pull in page.pulls} | self._further(page, bases) | self._older(page)
         for start in range(query.BRANCHES_MOST, len(unheard), query.BRANCHES_MOST):
             some = unheard[start : start + query.BRANCHES_MOST]
-            listed = self._page(Question(slug=self._asks, branches=some, size=size))
+            listed = self._page(Question(slug=self.asks, branches=some, size=size))
             light = {p.number: p for p in listed.pulls} | self._older(listed) | light
         # What is open and shown without its checks and reviews is not known yet.
         pulls = {number: pull for number, pull in light.items() if not pull.open}
         pulls |= {pull.number: pull for pull in page.pulls if pull.number in page.whole}
         new = [number for number, pull in sorted(light.items()) if pull.open and number not in known]
         pulls |= self._whole([*known[size.whole :], *new])
+        gone = {number for number in known if number not in pulls}
         self._date(pulls.values())
         return Seen(
-            pulls={**before.pulls, **pulls},
+            pulls={n: pull for n, pull in {**before.pulls, **pulls}.items() if n not in gone},
             heads=page.heads,
             rules={base: self._rules(base, page) for base in bases},
             heard=before.heard | set(unheard) | {pull.task for pull in pulls.values()},
@@ -201,7 +211,7 @@ class Look:
         size = self._size
         for start in range(0, len(numbers), size.whole):
             some = numbers[start : start + size.whole]
-            found |= {p.number: p for p in self._page(Question(slug=self._asks, numbers=some, size=size)).pulls}
+            found |= {p.number: p for p in self._page(Question(slug=self.asks, numbers=some, size=size)).pulls}
         return found
 
     def _further(self, page: Page, bases: Sequence[str]) -> dict[PrNumber, Pull]:
@@ -211,7 +221,7 @@ class Look:
             if not page.more:
                 return found
             left = tuple(base for base in bases if base in page.more)
-            page = self._page(Question(slug=self._asks, bases=left, after=page.more, size=self._size))
+            page = self._page(Question(slug=self.asks, bases=left, after=page.more, size=self._size))
             found |= {pull.number: pull for pull in page.pulls}
         raise TemporaryError(f"{self.slug} has too many open pull requests to look at", delay=300.0)
 
@@ -221,7 +231,7 @@ class Look:
         for _ in range(PAGES_MOST):
             if not page.crowded:
                 return found
-            page = self._read(Question(slug=self._asks, branches=tuple(page.crowded), older=page.crowded))
+            page = self._read(Question(slug=self.asks, branches=tuple(page.crowded), older=page.crowded))
             found |= {pull.number: pull for pull in page.pulls}
         raise TemporaryError(f"{self.slug} has too many pull requests of forks to look at", delay=300.0)
 
@@ -229,40 +239,78 @@ class Look:
         """The answer to a question, with the checks of all pages, and with what is said in open review threads."""
         found = self._read(question)
         red = {b: query.red(found.tips[b], self._rest(found.tips[b], at)) for b, at in found.tips_truncated.items()}
-        pulls = (self._complete(pull, found) if pull.number in found.whole else pull for pull in found.pulls)
-        return replace(found, pulls=tuple(pulls), red={**found.red, **red})
+        pulls = [self._checked(pull, found) if pull.number in found.whole else pull for pull in found.pulls]
+        said = self._conversations([(p, found.nodes[p.number]["id"]) for p in pulls if p.number in found.whole])
+        return replace(found, pulls=tuple(said.get(p.number, p) for p in pulls), red={**found.red, **red})
 
-    def _complete(self, pull: Pull, page: Page) -> Pull:
+    def _checked(self, pull: Pull, page: Page) -> Pull:
+        cursor = page.truncated.get(pull.number)
         node = page.nodes[pull.number]
-        if cursor := page.truncated.get(pull.number):
-            pull = decoded(node, self._rest(node, cursor)) or pull
-        return self._with_threads(pull, node["id"])
+        return (decoded(node, self._rest(node, cursor)) or pull) if cursor else pull
 
-    def _with_threads(self, pull: Pull, node: str) -> Pull:
-        """The pull request with what is said in its open review threads, asked for anew only where that may have changed."""
-        if not pull.open or not pull.unresolved:
-            self._threads.pop(pull.number, None)
-            return pull
-        mark = (pull.unresolved, pull.changed)
-        known = self._threads.get(pull.number)
-        if known is None or known[0] != mark:
-            told = self._gh.graphql(query.conversations(node)).data.get("node") or {}
+    def _conversations(self, pulls: Sequence[tuple[Pull, str]]) -> dict[PrNumber, Pull]:
+        """The pull requests that have open review threads, with what is said there; asked anew only where that may be new.
+
+        Where it can't be told, only that pull request has to wait.
+        """
+        talked = [(pull, node) for pull, node in pulls if pull.open and (pull.unresolved or pull.more_threads)]
+        fresh = [(pull, node) for pull, node in talked if self._threads.get(pull.number, (None,))[0] != _mark(pull)]
+        trouble = ""
+        for start in range(0, len(fresh), TALKS_MOST):
+            some = fresh[start : start + TALKS_MOST]
+            try:
+                read = self._talk([node for _, node in some])
+            except LimitError:
+                raise
+            except ReconcileError as error:
+                trouble = str(error)
+                break
+            for pull, node in some:
+                self._threads[pull.number] = _mark(pull), read[node]
+        known = {pull.number: self._threads.get(pull.number) for pull, _ in talked}
+        return {
+            pull.number: replace(pull, threads=kept[1])
+            if (kept := known[pull.number]) and kept[0] == _mark(pull)
+            else replace(pull, unread=trouble)
+            for pull, _ in talked
+        }
+
+    def _talk(self, nodes: Sequence[str]) -> dict[str, tuple[Thread, ...]]:
+        """What is said in the open threads of some pull requests, all pages of them."""
+        found: dict[str, list[Mapping[str, Any]]] = {node: [] for node in nodes}
+        left: dict[str, str | None] = dict.fromkeys(nodes)
+        for _ in range(PAGES_MOST):
+            if not left:
+                with _legible("what is said about a pull request"):
+                    return {node: threads(read) for node, read in found.items()}
+            told = self._asked_for(query.conversations(left, self._size.talks)).data
             with _legible("what is said about a pull request"):
-                known = mark, threads(told["reviewThreads"]["nodes"])
-            self._threads[pull.number] = known
-        return replace(pull, threads=known[1])
+                pages = {node: told[f"t{n}"]["reviewThreads"] for n, node in enumerate(left)}
+                for node, page in pages.items():
+                    found[node] += page["nodes"]
+                left = {n: p["pageInfo"]["endCursor"] for n, p in pages.items() if p["pageInfo"]["hasNextPage"]}
+        raise TemporaryError("a pull request has too many review threads to be read", delay=300.0)
 
-    def _read(self, question: Question) -> Page:
+    def _asked_for(self, text: str) -> Told:
         try:
-            told = self._gh.graphql(question.text, spare=query.SPARE)
+            return self._gh.graphql(text, spare=query.SPARE)
         except SlowError:
             # Asked again as it was, it would be answered as little, and count against the limit all the same.
             self._part, self._part_until = min(self._part * 2, PART_MOST), self._clock() + SMALLER_S
             raise
+
+    def _read(self, question: Question) -> Page:
+        told = self._asked_for(question.text)
         with _legible("its answer"):
             found = query.page(question, told)
-            self.slug = self.slug.called(found.about["nameWithOwner"])
-            return found
+            slug, identity = self.slug.called(found.about["nameWithOwner"]), str(found.about["id"])
+        if self._identity not in (None, identity):
+            raise PermanentError(
+                f"{slug} is another repository now than when this program began to look at it",
+                hint="see whose it is and where its remote leads, then start reconcile again",
+            )
+        self.slug, self._identity = slug, identity
+        return found
 
     def _rest(self, node: Mapping[str, Any], cursor: str | None) -> list[Mapping[str, Any]]:
         """The checks of a pull request or a commit that are on the pages after the first."""
@@ -271,7 +319,7 @@ class Look:
         for _ in range(PAGES_MOST):
             if cursor is None:
                 return contexts
-            told = self._gh.graphql(query.checks_after(node["id"], cursor, self._size)).data.get("node") or {}
+            told = self._asked_for(query.checks_after(node["id"], cursor, self._size)).data.get("node") or {}
             rollup = told.get("statusCheckRollup") or {}
             if (rollup.get("commit") or {}).get("oid") != head:
                 break
@@ -290,7 +338,7 @@ class Look:
                     raise  # what was known of them still is the best that is known
             else:
                 self._told[base] = told
-        return rules.decoded(self._asks, base, page, told[1])
+        return rules.decoded(self.asks, base, page, told[1])
 
     def _date(self, pulls: Iterable[Pull]) -> None:
         for pull in pulls:
@@ -305,3 +353,8 @@ def _legible(what: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TemporaryError(f"GitHub: {what} can't be read ({type(error).__name__}: {error})", delay=60.0) from error
+
+
+def _mark(pull: Pull) -> object:
+    """What changes when something is said about a pull request."""
+    return pull.unresolved, pull.more_threads, pull.changed

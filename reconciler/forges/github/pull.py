@@ -57,7 +57,9 @@ class Pull:
     remarks: tuple[Comment, ...] = ()  # reviews that say neither yes nor no
     unresolved: tuple[str, ...] = ()  # the ids of the threads that nobody has resolved
     changed: tuple[str, int] = ("", 0)  # when anything of it last did, and how many comments it has
+    more_threads: bool = False  # than were listed
     threads: tuple[Thread, ...] = ()  # what was said in those, by people who may push and by bots
+    unread: str = ""  # why what was said in them is not known
     bypasses: bool = True  # the login may merge it whatever the rules say
     checks: tuple[ForgeCheck, ...] = ()
     checked_at: datetime | None = None  # when the first of its checks ended
@@ -83,16 +85,14 @@ class Pull:
         text = "; ".join(f"{opinion.by}: {opinion.text or 'see the comments in the code'}" for opinion in mine)
         return Rejection(head=self.head, text=text) if mine else None
 
-    def _approved_since(self, thread: Thread) -> bool:
-        """True where whoever had the last word in a thread said yes to exactly this head after that: it may stay as it is."""
-        last = thread.comments[-1]
-        return any(
-            opinion.by == last.by
-            and opinion.state == "APPROVED"
-            and opinion.head == self.head
-            and opinion.at >= last.at
-            for opinion in self.opinions
+    def _settled(self, thread: Thread) -> bool:
+        """True where whoever began a thread said yes to exactly this head after their last word in it: it may stay open."""
+        who = thread.comments[0].by
+        last = max(comment.at for comment in thread.comments if comment.by == who)
+        said = (
+            each for each in self.opinions if each.by == who and each.state == "APPROVED" and each.head == self.head
         )
+        return any(opinion.at >= last for opinion in said)
 
     def aside(self, bases: Sequence[str]) -> str | None:
         """Why it is not ours to land as it is."""
@@ -108,6 +108,8 @@ class Pull:
 
     def withheld(self) -> str | None:
         """What GitHub wants, beside green checks, before it merges."""
+        if self.unread:
+            return f"what was said in its review threads can't be read: {self.unread}"
         if self.decision == "REVIEW_REQUIRED":
             return "the rules of its base want an approving review there"
         if self.decision == "CHANGES_REQUESTED":
@@ -132,7 +134,12 @@ class Pull:
 
         Not by a login that rules do not bind: it would be let through.
         """
-        open_to_see = self.unresolved or self.decision in ("REVIEW_REQUIRED", "CHANGES_REQUESTED")
+        open_to_see = (
+            self.unresolved
+            or self.more_threads
+            or self.unread
+            or self.decision in ("REVIEW_REQUIRED", "CHANGES_REQUESTED")
+        )
         return self.merge_state == "BLOCKED" and not self.bypasses and not open_to_see
 
     def observed(self, bases: Sequence[str], since: datetime | None, here: Standing) -> PullRequest:
@@ -154,7 +161,7 @@ class Pull:
             settled_at=self.settled_at,
             unseen=f"{self.unseen}; {answers.LOG_IN_OTHERWISE}" if self.unseen else "",
             author=self.author,
-            threads=tuple(each for each in self.threads if not self._approved_since(each)),
+            threads=tuple(each for each in self.threads if not self._settled(each)),
             remarks=self.remarks,
             here=here if self.open else Standing.SAME,
             base=self.base,
@@ -207,6 +214,7 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             unresolved=tuple(
                 each["id"] for each in (node.get("reviewThreads") or {}).get("nodes") or () if not each["isResolved"]
             ),
+            more_threads=bool(((node.get("reviewThreads") or {}).get("pageInfo") or {}).get("hasNextPage")),
             changed=(str(node.get("updatedAt")), int(node.get("totalCommentsCount") or 0)),
             bypasses=node.get("viewerCanMergeAsAdmin") is not False,
             checks=check_results.results(own),
@@ -245,11 +253,13 @@ def threads(nodes: Sequence[Mapping[str, Any]]) -> tuple[Thread, ...]:
     """The conversations that nobody has resolved, with what people who may push, and bots, said in them."""
     found = []
     for node in nodes:
-        said = [_comment(each, each["createdAt"], each.get("pullRequestReview")) for each in node["comments"]["nodes"]]
+        # A login is shown its own drafts too, which nobody has sent yet.
+        sent = [each for each in node["comments"]["nodes"] if each and each["state"] != "PENDING"]
+        said = [_comment(each, each["createdAt"], each.get("pullRequestReview")) for each in sent]
         comments = tuple(filter(None, said))
         if comments and not node["isResolved"]:
-            line = node["line"] or node["originalLine"]
-            found.append(Thread(path=clean(node["path"]), line=line, comments=comments))
+            line, path = node["line"] or node["originalLine"], " ".join(clean(node["path"]).splitlines())
+            found.append(Thread(path=path, line=line, comments=comments))
     return tuple(found)
 
 

@@ -22,7 +22,7 @@ from reconciler.model.observed import CheckResult
 BRANCHES_MOST = 100
 REVIEWS = 100
 OLDER = 100
-REMARKS = 10
+REMARKS = 50  # each reply to a line is one of them, without a word of its own
 THREADS = 100
 THREAD = 10  # the newest comments of one
 SPARE = ("statusCheckRollup",)
@@ -39,7 +39,7 @@ _CONTEXTS = """pageInfo { hasNextPage endCursor } nodes { __typename
 
 _RATE = "rateLimit { cost limit remaining used resetAt }"
 _ABOUT = (
-    "nameWithOwner viewerPermission isArchived mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed "
+    "id nameWithOwner viewerPermission isArchived mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed "
     "defaultBranchRef { name }"
 )
 
@@ -51,10 +51,13 @@ class Size:
     pulls: int = 100  # of a page, as far as it takes to know whose they are
     whole: int = 50  # with their checks and reviews
     checks: int = 100  # of one commit
+    talks: int = 50  # review threads of one, with what is said in them
 
     def divided(self, by: int) -> Size:
         """A part of it."""
-        return Size(max(self.pulls // by, 10), max(self.whole // by, 1), max(self.checks // by, 10))
+        return Size(
+            max(self.pulls // by, 10), max(self.whole // by, 1), max(self.checks // by, 10), max(self.talks // by, 5)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,13 +155,23 @@ def checks_after(node: str, cursor: str, size: Size) -> str:
     )
 
 
-def conversations(pull: str) -> str:
-    """The query for what was said in the review threads of a pull request, named by its node's id."""
+def conversations(pulls: Mapping[str, str | None], first: int) -> str:
+    """The query for what was said in the review threads of pull requests: the ids of their nodes, each with the cursor of
+    the page that comes next. Answered as `t0`, `t1` and so on.
+    """
+    asked = [
+        f"t{n}: node(id: {json.dumps(id)}) {{ ... on PullRequest {{ {_threads(first, cursor)} }} }}"
+        for n, (id, cursor) in enumerate(pulls.items())
+    ]
+    return f"query {{ {_RATE} {' '.join(asked)} }}"
+
+
+def _threads(first: int, after: str | None) -> str:
+    where = f"first: {first}" + (f", after: {json.dumps(after)}" if after else "")
     return (
-        f"query {{ {_RATE} node(id: {json.dumps(pull)}) {{ ... on PullRequest {{ "
-        f"reviewThreads(first: {THREADS}) {{ nodes {{ id isResolved path line originalLine "
-        f"comments(last: {THREAD}) {{ nodes {{ id body createdAt author {{ __typename login }} "
-        f"pullRequestReview {{ authorCanPushToRepository }} }} }} }} }} }} }} }}"
+        f"reviewThreads({where}) {{ pageInfo {{ hasNextPage endCursor }} "
+        f"nodes {{ id isResolved path line originalLine comments(last: {THREAD}) {{ nodes {{ id body createdAt state "
+        f"author {{ __typename login }} pullRequestReview {{ authorCanPushToRepository }} }} }} }} }}"
     )
 
 
@@ -186,7 +199,7 @@ fragment whole on PullRequest {{ ...light
     nodes {{ author {{ __typename login }} authorCanPushToRepository state submittedAt body commit {{ oid }} }} }}
   remarks: reviews(last: {REMARKS}, states: [COMMENTED]) {{
     nodes {{ id author {{ __typename login }} authorCanPushToRepository submittedAt body }} }}
-  reviewThreads(first: {THREADS}) {{ nodes {{ id isResolved }} }}
+  reviewThreads(first: {THREADS}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ id isResolved }} }}
   updatedAt totalCommentsCount viewerCanMergeAsAdmin
   statusCheckRollup {{ commit {{ oid }} {_contexts(checks)} }} }}
 """

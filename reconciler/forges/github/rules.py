@@ -56,18 +56,15 @@ def _closed(slug: Slug, base: str, page: Page) -> str | None:
         return f"this login may not push to {slug}; log in as somebody who may, or write 'forge: local'"
     if base not in page.heads:
         default = (about.get("defaultBranchRef") or {}).get("name")
-        renamed = f" (is it {default} now? then write 'base: {default}')" if default else ""
-        return f"{slug} has no branch {base}{renamed}; 'git push origin {base}' makes it"
+        renamed = f"is it {default} now? then 'git fetch origin {default}:{default}', and write 'base: {default}'"
+        return f"{slug} has no branch {base}: {renamed if default else f'git push origin {base}'}"
     return None
 
 
 def _renamed(asked: Slug, there: Slug) -> str | None:
     if asked.same(there):
         return None
-    return (
-        f"{asked} is {there} now, and found by its old name for as long as nobody else takes that; "
-        f"'git remote set-url origin URL' with the new one mends it"
-    )
+    return f"{asked} is {there} now, and found by its old name for as long as nobody else takes that"
 
 
 def _methods(about: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]) -> frozenset[str]:

@@ -37,6 +37,16 @@ class Slug:
         return f"repos/{self.owner}/{self.name}"
 
 
+def host_of(url: str) -> str | None:
+    """The host in a remote's URL; None where it is a path.
+
+    >>> host_of("git@git.acme.org:a/b"), host_of("https://x:secret@git.acme.org:8443/a"), host_of("../a")
+    ('git.acme.org', 'git.acme.org', None)
+    """
+    found = _URL.fullmatch(url) or _SCP.fullmatch(url)
+    return found["host"].lower() if found else None
+
+
 def parse(url: str, *, also: str = "") -> Slug | None:
     """The repository that a remote's URL names; None where it names none on a GitHub.
 

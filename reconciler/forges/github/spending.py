@@ -26,6 +26,7 @@ class Spending:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._spent = Spent()
+        self.total = 0  # points of all queries since this program began
 
     def spent(self, said: object) -> None:
         """Note what an answer says that it cost: the `rateLimit` of a query."""
@@ -34,6 +35,7 @@ class Spending:
         told = {name: value for name, value in said.items() if isinstance(value, int)}
         reset_at = said.get("resetAt")
         with self._turn:
+            self.total += told.get("cost", 1)
             self._spent = Spent(
                 cost=told.get("cost", 1),
                 used=told.get("used"),

@@ -39,6 +39,7 @@ class BeadsTracker:
         self._beads = beads
         self._locks = locks
         self._closers = Closers(beads)
+        self._named: object = None  # as what says who closed a task was, when that was last looked up
         self._prefix = ""
         self._digest = b""
         self._graph: Graph = {}
@@ -55,7 +56,10 @@ class BeadsTracker:
                     f"the database of {self._beads} held {len(self._graph)} tasks, and now none",
                     hint="put it back; or start reconcile again to begin with an empty one",
                 )
-            self._graph, self._digest = self._closers.named(graph, self._bd.program().version), digest
+            self._graph, self._digest, self._named = graph, digest, None
+        version = self._bd.program().version
+        if (moved := self._closers.moved(version)) and moved != self._named:
+            self._graph, self._named = self._closers.named(self._graph, version), moved
         return self._graph
 
     def prefix(self) -> str:

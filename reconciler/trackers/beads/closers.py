@@ -17,10 +17,12 @@ from urllib.parse import quote
 
 from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Graph
+from reconciler.system.files import regular
 from reconciler.trackers.beads.versions import Can, Version, can
 
 _PATIENCE_S = 1.0
-_JOURNAL = "interactions.jsonl"
+_JOURNAL, _DATABASE = "interactions.jsonl", "beads.db"
+_READ_MOST = 8 << 20  # at once, of the newest
 _LINE_MOST = 1 << 20
 
 
@@ -31,6 +33,12 @@ class Closers:
         self._beads = beads
         self._actors: dict[TaskId, str] = {}
         self._read = (0, 0)  # of which file, and up to where
+
+    def moved(self, version: Version) -> object:
+        """What changes when one of them may know more: a close is told a moment before it is written down."""
+        if can(version, Can.TELLS_SESSION):
+            return None
+        return tuple(_mark(self._beads / name) for name in (_JOURNAL, _DATABASE, f"{_DATABASE}-wal"))
 
     def named(self, graph: Graph, version: Version) -> Graph:
         """The same tasks, with who closed those of which the answers of this version say nothing."""
@@ -46,7 +54,7 @@ class Closers:
 
     def _sessions(self) -> Mapping[TaskId, str]:
         """The runs of ours that closed tasks, as a database of SQLite has them."""
-        path = self._beads / "beads.db"
+        path = self._beads / _DATABASE
         if not path.is_file():
             return {}
         query = "SELECT id, closed_by_session FROM issues WHERE closed_by_session LIKE ?"
@@ -61,17 +69,20 @@ class Closers:
     def _journal(self) -> Mapping[TaskId, str]:
         """The actors that closed tasks, from what was added to the journal since the last look."""
         try:
-            with (self._beads / _JOURNAL).open("rb") as file:
+            with regular(self._beads / _JOURNAL) as file:
                 found = os.fstat(file.fileno())
-                inode, size = found.st_ino, found.st_size
-                if self._read[0] != inode or size < self._read[1]:
-                    self._actors, self._read = {}, (inode, 0)
-                file.seek(self._read[1])
-                added = file.read(size - self._read[1])
+                if self._read[0] != found.st_ino or found.st_size < self._read[1]:
+                    self._actors, self._read = {}, (found.st_ino, 0)
+                start = max(self._read[1], found.st_size - _READ_MOST)
+                file.seek(start)
+                added = file.read(_READ_MOST)
+        except FileNotFoundError:
+            self._actors, self._read = {}, (0, 0)
+            return self._actors
         except OSError:
             return self._actors
         whole = added[: added.rfind(b"\n") + 1]
-        self._read = inode, self._read[1] + len(whole)
+        self._read = self._read[0], start + len(whole)
         for line in whole.splitlines():
             self._note(line)
         return self._actors
@@ -89,3 +100,11 @@ class Closers:
                 self._actors.pop(task, None)
         except (ValueError, KeyError, TypeError, RecursionError):
             return  # a line of something else
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.system.files import regular
 from reconciler.trackers.beads.versions import Version, parsed
 
 _LOCK = "daemon.lock"
@@ -33,10 +34,11 @@ def other_server(beads: Path, installed: Version) -> Server | None:
     import psutil  # noqa: PLC0415 - only where there is such a file: every command would wait for its import
 
     try:
-        told = json.loads((beads / _LOCK).read_bytes()[:_MOST])
+        with regular(beads / _LOCK) as file:
+            told = json.loads(file.read(_MOST))
         server = Server(int(told["pid"]), str(told["version"]))
         alive = psutil.Process(server.pid).name() == "bd"  # else its number may be somebody else's by now
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, psutil.Error):
         return None
     theirs = parsed(f"version {server.version}")
     return server if alive and theirs not in (None, installed) else None

@@ -1,0 +1,58 @@
+"""What the rules of GitHub say against a push, and who can mend that. Pure.
+
+Only the lines in which a rule speaks are judged: the names of files and branches beside them are an agent's choice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reconciler.model.errors import ContentRefusedError, PermanentError
+
+# Of the content of commits: files that are too large, secrets, what a ruleset asks of messages, paths and names.
+_CONTENT = re.compile(r"(?:error: )?(GH001|GH009|GH013)\b")
+_RULE = re.compile(r"[-*] ")  # a line of a ruleset
+_REASON = re.compile(r"! \[remote rejected\] .* \((?P<why>[^()]*)\)$")
+_DECLINED = "push declined due to repository rule violations"
+# These no commit can meet, or none of its author's.
+_NOT_CONTENT = re.compile(
+    r"restricted|signature|protected ref|must be made through|required status check|private email|protected branch",
+    re.IGNORECASE,
+)
+_SCOPE = "refusing to allow"
+# What says nothing that a reader needs, beside the rest.
+_IDLE = re.compile(
+    r"(error: )?GH013: Repository rule violations found for .*|[-* ]*GITHUB PUSH PROTECTION|Resolve the following .*|locations:"
+    r"|.*\(pre-receive hook declined\)|\(\?\).*|To push, .*|https://docs\.github\.com/\S*"
+)
+_RULES_OF_DASHES = re.compile(r"^[-—\s]+|[-—\s]+$")
+SHORT_MOST = 2000
+
+
+def of(said: Sequence[str]) -> PermanentError | None:
+    """What the other side of a push has against it for good, by the lines that it printed; None where it is not that.
+
+    >>> of(["error: GH013: Repository rule violations found for x.", "- Push cannot contain secrets", "path: signature.py:1"])
+    ContentRefusedError('the push was refused: Push cannot contain secrets; path: signature.py:1')
+    >>> of(["frozen: ask Ann", "! [remote rejected] agent/restricted (pre-receive hook declined)"])
+    """
+    reasons = [found["why"] for line in said if (found := _REASON.fullmatch(line))]
+    spoken = [line for line in said if line.startswith(_SCOPE)] + [why for why in reasons if why.startswith(_SCOPE)]
+    if spoken:
+        scope = "'gh auth refresh --scopes workflow' lets this login push them, then 'reconcile retry' pushes"
+        return PermanentError(f"the push was refused: {spoken[0]}", hint=scope)
+    rules = [line for line in said if _RULE.match(line)]
+    if not any(_CONTENT.match(line) for line in said) and _DECLINED not in reasons:
+        return None
+    words = in_short(said)
+    if any(_NOT_CONTENT.search(line) for line in (*rules, *reasons)):
+        return PermanentError(f"the push was refused: {words}", hint="see the rules of the repository")
+    return ContentRefusedError(f"the push was refused: {words}")
+
+
+def in_short(said: Sequence[str]) -> str:
+    """All that was said which a reader needs, on one line."""
+    telling = [_RULES_OF_DASHES.sub("", line) for line in said if not _IDLE.fullmatch(line)]
+    whole = "; ".join(filter(None, telling)) or "; ".join(said)
+    return whole if len(whole) <= SHORT_MOST else f"{whole[:SHORT_MOST]} …"
