@@ -57,9 +57,12 @@ def test_no_field_is_left_out_of_the_whole_tree():
         ("agentprofile.spec.argv", "AgentProfile", "spec.argv"),
         ("MERGEPOLICY", "MergePolicy", ""),
         ("spec.tasks[0].dependsOn[]", "Epic", "spec.tasks.dependsOn"),
+        ("maxAgents", "Epic", "spec.maxAgents"),
+        ("mergePolicy.comments", "Epic", "spec.mergePolicy.comments"),
+        ("reviewBots", "Epic", "spec.mergePolicy.reviewBots"),
     ],
 )
-def test_a_path_may_begin_with_its_kind_in_any_case(asked, kind, path):
+def test_a_path_may_begin_with_its_kind_in_any_case_or_at_what_stands_under_spec(asked, kind, path):
     found_kind, found = schema.look_up(asked)
 
     assert (found_kind, found.path) == (kind, path)
@@ -69,7 +72,6 @@ def test_a_path_may_begin_with_its_kind_in_any_case(asked, kind, path):
     ("asked", "meant"),
     [
         ("spec.maxAgnets", "maxAgents"),
-        ("maxAgents", "spec.maxAgents"),
         ("maxagents", "spec.maxAgents"),
         ("agentprofle.spec", "AgentProfile"),
         ("AgentProfile.argv", "AgentProfile.spec.argv"),

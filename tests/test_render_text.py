@@ -274,8 +274,8 @@ Notes
   Mind the gap
 
 Runs
-  work/x-3/1                     ended    attempt 1  2m00s ago  took 1m00s  exit status 0  (Ready)
-  check/e3e3e3e3e3e3-01709241/1  running             1m00s ago                (Ready)
+  work/x-3/1                     ended    attempt 1  Ready  2m00s ago  took 1m00s  exit status 0
+  check/e3e3e3e3e3e3-01709241/1  running             Ready  1m00s ago
 
 Events
   2026-01-01 11:58:00  Waiting       Blocked: by x-1
@@ -318,7 +318,7 @@ def test_the_last_line_says_how_much_there_is_to_do(observed, specs, said):
     assert printed(text.plan(decided)).splitlines()[-1] == said
 
 
-def test_a_silent_source_and_a_held_manifest_are_in_the_plan():
+def test_a_silent_source_and_a_held_manifest_are_in_the_plan_each_said_once():
     logged_out = "not logged in"
     silent = {"runs": Unknown("no answer in 10 s"), "pull_requests": Unknown(logged_out)}
     observed = seen(a_task(), a_task("x-2"), forges={"all": logged_out}, **silent)
@@ -326,8 +326,7 @@ def test_a_silent_source_and_a_held_manifest_are_in_the_plan():
     assert printed(text.plan(plan(wanted(), observed))) == (
         "all\n"
         "  !  ForgeUnavailable: not logged in\n"
-        "  ?  runs   silent  no answer in 10 s\n"
-        "  ?  forge  silent  not logged in\n"
+        "  ?  runs  silent  no answer in 10 s\n"
         "\n"
         "Nothing to do: 2 tasks wait, 2 of them for a person, 2 sources did not answer\n"
     )

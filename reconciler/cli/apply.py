@@ -132,7 +132,14 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
         return 128 + got[0]
     if wait:
         return ending(wheel.mine(tick.plan), timed_out=stop.is_set())
-    return 1 if tick.errors or tick.observed.failures else 0
+    if tick.errors or tick.observed.failures:
+        return 1
+    return EXIT_NEEDS_PERSON if all_held(wheel.mine(tick.plan)) else 0
+
+
+def all_held(decided: Plan) -> bool:
+    """True where nothing can be done for any of the manifests before a person has done something."""
+    return bool(decided.epics) and all(epic.held for epic in decided.epics)
 
 
 def hearing(wakes: Wakes, out: Output) -> Callable[[], object]:
@@ -257,7 +264,7 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     if not specs and not recorded.epics:
         raise UsageError("nothing is recorded here", hint="reconcile diff -f FILE")
     for line in loosened(site, specs):
-        out.chat(f"applied, {line}")
+        out.chat(f"when applied, {line}")
     given = {spec.name: site.recorded.beside(spec) for spec in specs}
     epics = {**{spec.name: spec for spec in recorded.epics}, **given}
     wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)))
@@ -268,4 +275,4 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     wheel.say_strays(looked)
     if decided.actions:
         return 1
-    return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) else 0
+    return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) or all_held(decided) else 0

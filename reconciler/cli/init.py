@@ -88,7 +88,7 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
         work=_work(site, out),
         forge=_forge(site, base),
         file=file,
-        pad=" " * max(1, len(f" -f {file}") - 1),
+        pad=" " * max(1, len(f"apply -f {file}               ") - len("watch --until-done")),
         name=_name(located.main),
         base=json.dumps(base),
         agent=first_agent.first_agent(environ, ANY_AGENT),

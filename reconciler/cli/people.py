@@ -18,6 +18,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import RunKind, Sha, TaskId
 from reconciler.model.observed import PullRequest, PullState, Run, StopWhy, Task, Unknown
 from reconciler.model.ports import Change
+from reconciler.planning import review_comments
 from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
 from reconciler.planning.job import MERGED, STOPPED, TAKEN
@@ -37,7 +38,8 @@ def approve_command(task: str, out: Output) -> int:
     id = task_named(site, task, out.chat)
     pull = _offered(site, id)
     site.forge.approve(pull.number, pull.head)
-    return _said(out, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}")
+    passed_over = f"; {review_comments.named(pull.threads)} stays open" if pull.threads else ""
+    return _said(out, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
 
 
 @click.command("reject")

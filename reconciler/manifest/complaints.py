@@ -66,6 +66,8 @@ def _quotes(value: Any, form: dict[str, Any]) -> str | None:
     match form.get("type"), value:
         case "string", bool() | int() | float() if re.search(form.get("pattern", ""), _spelt(value)):
             return f"write {quoted(_spelt(value))} for text"
+        case "array", str() | int() | float() if not isinstance(value, bool):
+            return f"write [{quoted(value) if isinstance(value, str) else _spelt(value)}] for a list of one"
         case ("integer" | "boolean") as wanted, str():
             meant = plain(value)
             fits = type(meant) is (bool if wanted == "boolean" else int)

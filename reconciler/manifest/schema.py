@@ -90,10 +90,20 @@ def look_up(path: str) -> tuple[str, Field]:
 
     >>> [(kind, field.path) for kind, field in map(look_up, ("spec.agent.argv", "agentprofile.spec.argv", "MergePolicy"))]
     [('Epic', 'spec.agent.argv'), ('AgentProfile', 'spec.argv'), ('MergePolicy', '')]
+    >>> [look_up(path)[1].path for path in ("mergePolicy.comments", "maxAgents", "reviewBots")]
+    ['spec.mergePolicy.comments', 'spec.maxAgents', 'spec.mergePolicy.reviewBots']
     """
     first, _, rest = path.partition(".")
     kind = next((kind for kind in KINDS if kind.lower() == first.lower()), None)
-    return (kind, explain(rest, kind)) if kind else ("Epic", explain(path))
+    try:
+        return (kind, explain(rest, kind)) if kind else ("Epic", explain(path))
+    except UsageError:
+        # As it stands in a manifest, without what every path begins with; or the last word of one that is like no other.
+        meant = {each.path for each in every(explain()) if each.path.endswith(f".{path}")}
+        exact = {f"spec.{path}"} & meant or meant
+        if len(exact) != 1:
+            raise
+        return "Epic", explain(exact.pop())
 
 
 def every(field: Field) -> Iterator[Field]:

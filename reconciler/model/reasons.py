@@ -20,7 +20,7 @@ class Awaits(StrEnum):
     TASK = "task"  # another task, or what the tracker holds of this one
     SOURCE = "source"  # something that is silent answers
     PERSON = "person"  # or another program than this one
-    NOTHING = "nothing"  # it is a reason to act, or says how something ended
+    NOTHING = "nothing"  # it is a reason to act
 
 
 class Scope(StrEnum):
@@ -109,7 +109,7 @@ class Reason(StrEnum):
         "AgentFailed",
         _task(
             "its agent failed",
-            NOTHING,
+            PERSON,
             prompt="The last attempt ended before its time. Its commits and files are still here: look, then go on.",
         ),
     )
@@ -117,20 +117,20 @@ class Reason(StrEnum):
         "NoChanges",
         _task(
             "its agent ended without a new commit",
-            NOTHING,
+            PERSON,
             todo="Look at 'reconcile logs {task}'. Write into the task what is missing, then run 'reconcile retry {task}', or close it.",
             prompt="The last attempt ended without a commit. Only what is committed on your branch counts as work.",
         ),
     )
     SETUP_FAILED = (
         "SetupFailed",
-        _task("a set-up command failed", NOTHING, prompt="The commands that prepare this worktree failed."),
+        _task("a set-up command failed", PERSON, prompt="The commands that prepare this worktree failed."),
     )
     STUCK = (
         "Stuck",
         _task(
             "its agent made no progress and was stopped",
-            NOTHING,
+            PERSON,
             prompt="The last attempt made no progress for too long and was stopped. Its commits and files are still here.",
         ),
     )
@@ -138,7 +138,7 @@ class Reason(StrEnum):
         "TimedOut",
         _task(
             "its agent ran into its time limit",
-            NOTHING,
+            PERSON,
             prompt="The last attempt ran into its time limit. Its commits and files are still here: look, then go on.",
         ),
     )
@@ -158,7 +158,8 @@ class Reason(StrEnum):
         "ChangesRequested",
         _task(
             "somebody asked for changes",
-            NOTHING,
+            PERSON,
+            todo="Resolve what is open at its pull request, or change the task, then run 'reconcile retry {task}'.",
             prompt="Somebody looked at your work and asked for changes. Make them on your branch and commit.",
         ),
     )
@@ -168,7 +169,7 @@ class Reason(StrEnum):
         "ChecksFailed",
         _task(
             "the checks failed",
-            NOTHING,
+            PERSON,
             prompt="The checks failed on your work merged into {base}. Mend it on your branch and commit.",
         ),
     )
@@ -177,7 +178,7 @@ class Reason(StrEnum):
         "Conflict",
         _task(
             "it conflicts with its base",
-            NOTHING,
+            PERSON,
             todo="Mend the branch agent/{task} by hand, then run 'reconcile retry {task}'.",
             prompt="Your branch conflicts with {base}, which has moved on since you began. Merge {base} into your branch "
             "(or rebase onto it), keep what both sides meant, and commit.",
@@ -186,9 +187,10 @@ class Reason(StrEnum):
     PUSH_REFUSED = (
         "PushRefused",
         _task(
-            "where its branch is to go, what its commits hold was refused",
-            NOTHING,
-            todo="Mend the commits of agent/{task} by hand, or the rule that refuses them, then run 'reconcile retry {task}'.",
+            "its branch can't be pushed as it is",
+            PERSON,
+            todo="Mend what refuses it, or the commits of agent/{task}, then run 'reconcile retry {task}': it is pushed again "
+            "as it is then.",
             prompt="Where your branch is to go, what is in your commits was refused. Mend it in the commits themselves, by "
             "'git commit --amend' or 'git rebase': none that {base} lacks may hold it, and one more on top does not help.",
         ),

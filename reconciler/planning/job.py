@@ -43,6 +43,7 @@ from reconciler.planning.forge_checks import Judged
 from reconciler.planning.review_comments import Said
 from reconciler.planning.run_results import Ending
 
+_NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 MERGED = "phase:merged"
 PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", MERGED)
 NEEDS_HUMAN = "needs-human"
@@ -450,6 +451,20 @@ class Job:
         refused = ("OpenPullRequest", "Land", "StartCheck")
         failure = self.failure
         return failure is not None and failure.permanent and failure.action in refused and not failure.refused
+
+    @property
+    def handed_over_for(self) -> Reason | None:
+        """The reason in the note with which it was handed over last: what its branch looks like may say another thing."""
+        known = [word for word in _NOTE.findall(self.task.notes) if word in set(Reason)]
+        return Reason.of(known[-1]) if known else None
+
+    @property
+    def pushed_again(self) -> bool:
+        """True where only the push of finished work had failed, and a person has said since that it is tried again: what
+        stood in the way may be gone, and whatever the branch holds now is to be offered, before any agent is sent.
+        """
+        held_back = self.since is not None and self.last is None and self.handed_over_for is Reason.PUSH_REFUSED
+        return held_back and isinstance(self.branch, Branch) and self.branch.ahead > 0 and not self.landed_before
 
     @property
     def refused(self) -> str | None:

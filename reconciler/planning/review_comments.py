@@ -121,6 +121,11 @@ def _heard(run: Run) -> bool:
     return run.alive or (run.exit is not None and run.exit.well and not (run.report and run.report.fault))
 
 
+def named(threads: Sequence[Thread]) -> str:
+    """Conversations by their places and who began them, in a few words."""
+    return _listed(threads)
+
+
 def _listed(items: Sequence[Item]) -> str:
     return "; ".join(map(_named, items[:NAMED_MOST])) + (" …" if len(items) > NAMED_MOST else "")
 

@@ -45,7 +45,7 @@ def markdown() -> str:
 
 
 def _title(awaits: Awaits) -> str:
-    return "Reasons to act, and how things ended" if awaits is Awaits.NOTHING else f"Waits for a {awaits}"
+    return "Reasons to act, and how a manifest stands" if awaits is Awaits.NOTHING else f"Waits for a {awaits}"
 
 
 def _rows(awaits: Awaits) -> Rows:

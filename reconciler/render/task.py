@@ -89,11 +89,11 @@ def _run(run: dict[str, Any], now: datetime) -> Row:
         line(run["id"]),
         run["state"],
         f"attempt {run['attempt']}" if run["attempt"] else "",
+        line(run["why"]),
         f"{span((now - started).total_seconds())} ago" if started else "never started",
         f"took {span((ended - started).total_seconds())}" if started and ended else "",
     )
-    why_it_ran = (f"  ({line(run['why'])})", "dim")
-    return Row(cells=tuple(map(Text, cells)), note=Text.assemble(ending(run["exit"], run["report"]), why_it_ran))
+    return Row(cells=tuple(map(Text, cells)), note=Text(ending(run["exit"], run["report"])))
 
 
 def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) -> str:

@@ -148,7 +148,8 @@ def _epic(epic: EpicPlan) -> Iterator[RenderableType]:
     yield from withheld_rows(changes(epic.spec))
     # A held manifest has said above why all of its tasks wait.
     waiting = [] if epic.held else list(_together(epic))
-    rows = [*map(_action, epic.actions), *waiting, *(_silent(*source) for source in epic.unknown)]
+    silent = [_silent(*source) for source in epic.unknown if not (epic.held and source[1] in epic.held.message)]
+    rows = [*map(_action, epic.actions), *waiting, *silent]
     if rows:
         yield Rows(rows=rows, yields=1, note_least=36)
     if (paths := epic.spec.merge.protected_paths) and not epic.held:

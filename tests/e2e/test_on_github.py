@@ -324,7 +324,12 @@ def test_a_login_that_may_not_push_workflows_is_told_what_to_do_and_no_agent_is_
     (task,) = place.json("status")["epics"][0]["tasks"]
     assert "gh auth refresh --scopes workflow" in place.reconcile("describe", task["id"])
     assert place.app.pulls == {} and task["status"] == "blocked"
-    assert [run["attempt"] for run in place.json("get", "runs")] == [1]
+    assert task["waiting"]["reason"] == "PushRefused"
+    (place.app.bare.path / "no-workflows").unlink()
+    place.reconcile("retry", task["id"])
+    place.reconcile("watch", "--until-done", code=3)  # protected paths need a person
+    assert [pull.state for pull in place.app.pulls.values()] == ["OPEN"]
+    assert [run["attempt"] for run in place.json("get", "runs") if run["kind"] == "work"] == [1]
 
 
 @pytest.mark.slow

@@ -55,7 +55,9 @@ def _problem(job: Job) -> tuple[Reason, str] | None:
     if NEEDS_HUMAN in job.task.labels and job.last is not None:
         return Reason.BLOCKED_BY_AGENT, "its agent says that it can't go on"
     if job.failure and job.unlandable:
-        return Reason.CONFLICT, f"it can't land: {job.failure.message}"
+        offering = job.failure.action == "OpenPullRequest"
+        what = "offered" if offering else "landed"
+        return Reason.PUSH_REFUSED if offering else Reason.CONFLICT, f"it can't be {what}: {job.failure.message}"
     if verdict is None or verdict.reason is None:
         return None
     if verdict.reason is Reason.CONFLICT and job.spec.merge.on_conflict is OnConflict.BLOCK:

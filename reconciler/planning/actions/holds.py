@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from datetime import datetime, timedelta
 
@@ -19,7 +18,6 @@ AFTER = timedelta(seconds=10)  # what it left behind may go on for, until it is 
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result
 _GOES_ON = "set to 'open' it goes on"
-_NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 
 
 def not_for_us(job: Job) -> Waiting | None:
@@ -117,16 +115,10 @@ def for_a_person(job: Job) -> Waiting | None:
     what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
     if job.declined:
         return Waiting(Reason.DECLINED, f"its pull request was closed by a person; {what}")
-    said = _handed_over_for(job)
+    said = job.handed_over_for
     if job.verdict and job.verdict.reason and said in (None, job.verdict.reason):
         return Waiting(job.verdict.reason, f"{job.verdict.message}; {what}")
     return Waiting(said or Reason.BLOCKED_BY_AGENT, f"it needs a person; {what}")
-
-
-def _handed_over_for(job: Job) -> Reason | None:
-    """The reason in the note with which it was handed over last: what its branch looks like may say another thing."""
-    known = [word for word in _NOTE.findall(job.task.notes) if word in set(Reason)]
-    return Reason.of(known[-1]) if known else None
 
 
 def put_aside(job: Job) -> Waiting | None:

@@ -38,7 +38,13 @@ def unresolved(job: Job) -> Waiting | None:
     if pull is None or not job.said.open:
         return None
     where = f" at {pull.url}" if pull.url else ""
-    return Waiting(Reason.AWAITING_REVIEW, f"comments are to be resolved{where}: {job.said.awaited}")
+    answered = f"answered in attempt {job.last.attempt}; " if job.last and job.last.heard else ""
+    who = (
+        "whoever began it resolves it, or approves"
+        if len(job.said.open) == 1
+        else "whoever began them resolves them, or approves"
+    )
+    return Waiting(Reason.AWAITING_REVIEW, f"{job.said.awaited} is open{where}; {answered}{who}")
 
 
 def unapproved(job: Job) -> Waiting | None:
@@ -169,7 +175,7 @@ class Land(Action):
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason=Reason.CHECKS_PASSED if job.subject else Reason.NO_CHECKS,
+            reason=Reason.CHECKS_PASSED if job.subject or pull.checks else Reason.NO_CHECKS,
             message=f"land #{pull.number} ({pull.head[:12]}) on {job.spec.base}{_by_chance(pull)}",
             order=_order(job, pull, candidate),
             subject=job.task,

@@ -32,9 +32,10 @@ class OpenPullRequest(Action):
 
     @classmethod
     def due(cls, job: Job) -> Word:
-        if (job.open_pull and not job.unpushed) or not job.last or not isinstance(job.branch, Branch):
+        if (job.open_pull and not job.unpushed) or not isinstance(job.branch, Branch) or job.refused:
             return None
-        if job.ending is None or job.ending.reason is not None or job.refused:
+        ended_well = job.ending is not None and job.ending.reason is None
+        if not ended_well and not job.pushed_again:
             return None
         if waiting := _merged_elsewhere(job, job.branch):
             return waiting

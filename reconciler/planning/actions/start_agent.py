@@ -48,6 +48,7 @@ class StartAgent(Action):
     model: str | None = None
     session: str | None = None
     usd: float | None = None  # what it may spend
+    told: str = ""  # why the last attempt did not do
     comments: str = ""  # on its pull request
     heard: tuple[str, ...] = ()  # the ids of those comments
 
@@ -82,6 +83,7 @@ class StartAgent(Action):
             task=job.task.id,
             reason=reason,
             message=f"start attempt {job.next_attempt}: {message}",
+            told=message,
             spec=job.spec,
             subject=job.task,
             us=job.us,
@@ -125,9 +127,9 @@ class StartAgent(Action):
             "attempt": str(self.attempt),
             "prompt_file": ports.runner.prompt_path(self.run),
         }
-        told = self.reason != Reason.READY
+        again = self.reason != Reason.READY
         lands = (self.spec.base, self.spec.merge.method)
-        feedback = prompts.feedback(self.reason, self.message, log, *lands) if told else ""
+        feedback = prompts.feedback(self.reason, self.told, log, *lands) if again else ""
         feedback += prompts.comments(self.comments)
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)
