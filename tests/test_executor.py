@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 from memory import World
@@ -21,6 +22,7 @@ from reconciler.planning.actions import Action
 class Steps(Action):
     """Does what it is told: 'write A' yields a change of the task's title, 'note A' is done by itself."""
 
+    by_merge: ClassVar[bool] = False
     manifest: str = "all"
     reason: str = "Asked"
     message: str = "asked"

@@ -358,11 +358,11 @@ def test_what_holds_a_whole_manifest_is_said_once_and_its_tasks_are_not_laid_at_
 
     assert printed(text.status(document.status(decided, observed))) == (
         "all  ────────────────────  0/2 closed\n"
-        "  Suspended  the manifest says 'suspend: true'\n"
+        "  Suspended  nothing is done until 'reconcile resume all'\n"
         "\n"
         "Blocked (2)\n"
-        "  x-1  x-1  the manifest says 'suspend: true'  (Suspended)\n"
-        "  x-2  x-2  the manifest says 'suspend: true'  (Suspended)\n"
+        "  x-1  x-1  nothing is done until 'reconcile resume all'  (Suspended)\n"
+        "  x-2  x-2  nothing is done until 'reconcile resume all'  (Suspended)\n"
         "\n"
     )
 

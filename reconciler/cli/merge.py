@@ -21,22 +21,8 @@ from reconciler.model.reasons import Reason
 from reconciler.planning.actions import (
     Action,
     BlockTask,
-    CloseEpic,
-    ClosePullRequest,
-    CloseTask,
-    DeleteBranch,
-    FollowBase,
-    FollowBranch,
-    Land,
-    OpenPullRequest,
-    PushBase,
-    RemoveWorktree,
-    RerunChecks,
     RestartAgent,
-    SetPhase,
-    StartCheck,
     StopAgent,
-    UpdateBranch,
     next_step,
 )
 from reconciler.planning.job import Job
@@ -45,11 +31,6 @@ from reconciler.render import document, text
 from reconciler.system import lock
 from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
-
-MERGE_HALF = (
-    CloseEpic, ClosePullRequest, CloseTask, DeleteBranch, Land, OpenPullRequest, PushBase, RemoveWorktree, SetPhase,
-    StartCheck, FollowBase, FollowBranch, RerunChecks, UpdateBranch,
-)  # fmt: skip
 
 
 @click.command("merge")
@@ -72,7 +53,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         site=site,
         out=out,
         load=lambda: _by_word(site, rest),
-        wanted=lambda action: _of_the_merge_half(action) and (action.task in spawned or not _by_nobody(action, rest)),
+        wanted=lambda action: _by_merge(action) and (action.task in spawned or not _by_nobody(action, rest)),
     )
     if dry_run:
         decided = wheel.loop().look().plan
@@ -186,8 +167,8 @@ def _by_word(site: Site, rest: tuple[EpicSpec, ...]) -> Desired:
     return replace(desired, epics=tuple(replace(e, merge=replace(e.merge, mode=MergeMode.AUTO)) for e in epics))
 
 
-def _of_the_merge_half(action: Action) -> bool:
-    return isinstance(action, MERGE_HALF) or (isinstance(action, StopAgent) and action.run.kind is RunKind.CHECK)
+def _by_merge(action: Action) -> bool:
+    return action.by_merge or (isinstance(action, StopAgent) and action.run.kind is RunKind.CHECK)
 
 
 def _checking(decided: Plan) -> bool:

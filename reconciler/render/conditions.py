@@ -15,6 +15,7 @@ from reconciler.model.desired import Budget
 from reconciler.model.names import RunKind
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
+from reconciler.planning.actions.holds import suspended
 from reconciler.planning.budget import running_low
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.planner import EpicPlan
@@ -120,7 +121,7 @@ def _telling(epic: EpicPlan) -> Waiting:
     if epic.converged:
         return Waiting(Reason.CONVERGED, f"{_closed(epic)}; nothing is left to do")
     if epic.spec.suspend:
-        return Waiting(Reason.SUSPENDED, "the manifest says 'suspend: true'")
+        return suspended(epic.spec)
     if doing := _doing(epic):
         return Waiting(Reason.PROGRESSING, f"{_closed(epic)}; {doing}")
     return _stopped_short(epic)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from reconciler.model.names import TaskId
 from reconciler.model.ports import Change, Ports
@@ -30,10 +31,18 @@ class Waiting:
 class Action(ABC):
     """One change to the world, complete: performing it leaves nothing to choose, doing it twice is doing it once."""
 
+    by_merge: ClassVar[
+        bool
+    ]  # 'reconcile merge' does it too: it brings what is offered to the base, or clears up after it
     manifest: str
     task: TaskId | None
     reason: Reason
     message: str
+
+    def __init_subclass__(cls) -> None:
+        # No super(): the class that slots make anew is not the one that this function knows.
+        if not hasattr(cls, "by_merge"):
+            raise TypeError(f"{cls.__name__} does not say whether 'reconcile merge' does it: give it 'by_merge'")
 
     @property
     def subject_id(self) -> TaskId:

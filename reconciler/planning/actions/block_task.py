@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import ClassVar
 
 from reconciler.model.desired import OnConflict
 from reconciler.model.names import Sha
@@ -18,6 +19,7 @@ from reconciler.planning.job import NEEDS_HUMAN, PHASES, STOPPED, TAKEN, Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockTask(Action):
+    by_merge: ClassVar[bool] = False
     subject: Task
     note: str
 
@@ -73,6 +75,7 @@ def _problem(job: Job) -> tuple[Reason, str] | None:
 class RetryTask(Action):
     """Count attempts and landings of a task from anew, because a person set it open again."""
 
+    by_merge: ClassVar[bool] = False
     subject: Task
     base: Sha | None
     at: datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reconciler.model.names import PrNumber
 from reconciler.model.observed import Landing, Task
@@ -17,6 +18,7 @@ from reconciler.planning.job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseTask(Action):
+    by_merge: ClassVar[bool] = True
     subject: Task
     why: str
     number: PrNumber | None = None
@@ -53,6 +55,7 @@ class CloseTask(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseEpic(Action):
+    by_merge: ClassVar[bool] = True
     epic: Task
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -68,6 +71,7 @@ class CloseEpic(Action):
 class ClosePullRequest(Action):
     """Close a pull request that nothing is to come of: its task was closed, or a person deleted its branch."""
 
+    by_merge: ClassVar[bool] = True
     number: PrNumber
     declined: bool
     merged: bool

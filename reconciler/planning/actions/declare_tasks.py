@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from reconciler.model.desired import EpicSpec, InlineTask
 from reconciler.model.names import TaskId, split_key, with_key
@@ -17,6 +18,7 @@ from reconciler.planning.actions.base import Action
 class CreateTask(Action):
     """Make a declared task, or (key None) the epic made for the declared tasks."""
 
+    by_merge: ClassVar[bool] = False
     subject: TaskId
     key: str | None
     new: NewTask
@@ -53,6 +55,7 @@ class CreateTask(Action):
 class UpdateTask(Action):
     """Write the fields that changed in the manifest since they were last written."""
 
+    by_merge: ClassVar[bool] = False
     change: Change
     inline: InlineTask
 

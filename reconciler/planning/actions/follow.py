@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.observed import Standing, Worktree
@@ -17,6 +18,7 @@ from reconciler.planning.job import Job
 class FollowBase(Action):
     """Bring the base here, and its checkouts, to what landed elsewhere; see to landings that were cut off."""
 
+    by_merge: ClassVar[bool] = True
     base: str
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -29,6 +31,7 @@ class FollowBranch(Action):
     """Bring a task's branch here, and its worktree, to the head that somebody pushed to the forge, or on which its agent
     went on off the branch. `root`: where its worktree stands, for the latter."""
 
+    by_merge: ClassVar[bool] = True
     subject: TaskId
     head: Sha
     root: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from datetime import datetime, timedelta
 
+from reconciler.model.desired import EpicSpec
 from reconciler.model.names import usable
 from reconciler.model.observed import Occupant, Run, RunState, Task, Unknown, Worktree, WorktreeFault
 from reconciler.model.reasons import Reason
@@ -30,10 +31,15 @@ def not_for_us(job: Job) -> Waiting | None:
     if job.spec.invalid:
         return Waiting(Reason.MANIFEST_INVALID, job.spec.invalid)
     if job.spec.suspend:
-        return Waiting(Reason.SUSPENDED, "the manifest says 'suspend: true'")
+        return suspended(job.spec)
     if isinstance(job.runs, Unknown):
         return Waiting(Reason.UNKNOWN, f"its runs can't be seen: {job.runs.why}")
     return None
+
+
+def suspended(spec: EpicSpec) -> Waiting:
+    """Whichever of its file and the command said so: the command ends it."""
+    return Waiting(Reason.SUSPENDED, f"nothing is done until 'reconcile resume {spec.name}'")
 
 
 def resting(job: Job) -> Waiting | None:

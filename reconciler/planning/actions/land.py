@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from reconciler.model.desired import EpicSpec, Review
 from reconciler.model.names import PrNumber, RunId, RunKind, check_subject
@@ -63,6 +64,7 @@ def unapproved(job: Job) -> Waiting | None:
 class StartCheck(Action):
     """Run the manifest's checks on exactly the tree that would land, in a clean worktree."""
 
+    by_merge: ClassVar[bool] = True
     spec: EpicSpec
     order: LandOrder
     n: int
@@ -158,6 +160,7 @@ class StartCheck(Action):
 class Land(Action):
     """Move the base to the tested tree by compare-and-swap, then close the task."""
 
+    by_merge: ClassVar[bool] = True
     order: LandOrder
     subject: Task
 

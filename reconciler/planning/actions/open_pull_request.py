@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import ClassVar
 
 from reconciler.model.names import Sha
 from reconciler.model.observed import Branch, PullRequest, Task
@@ -20,6 +21,7 @@ SHOWS_WITHIN = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPullRequest(Action):
+    by_merge: ClassVar[bool] = True
     subject: Task
     root: str
     head: Sha

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.observed import Branch, Landing, PullRequest, PullState, Salvage, Worktree, WorktreeFault
@@ -18,6 +19,7 @@ from reconciler.planning.job import Job
 class RemoveWorktree(Action):
     """Remove a worktree; what no ref holds is salvaged first. With `check`, the worktree of a check that has ended."""
 
+    by_merge: ClassVar[bool] = True
     subject: TaskId | None
     root: str
     check: str | None = None
@@ -57,6 +59,7 @@ class RemoveWorktree(Action):
 class DeleteBranch(Action):
     """Delete a task's branch: on the forge first, where the name of the pull request's branch leads to it."""
 
+    by_merge: ClassVar[bool] = True
     subject: TaskId
     head: Sha
     there: bool = False
@@ -120,6 +123,7 @@ def _held_elsewhere(job: Job, branch: Branch) -> bool:
 class DropSalvage(Action):
     """Drop saved work that nobody asked for in 30 days, and forget it after as many more."""
 
+    by_merge: ClassVar[bool] = False
     salvage: Salvage
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -131,6 +135,7 @@ class DropSalvage(Action):
 class PushBase(Action):
     """Push what landed to the base's remote, with a lease."""
 
+    by_merge: ClassVar[bool] = True
     base: str
 
     def perform(self, ports: Ports) -> Iterator[Change]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Candidate
@@ -17,6 +18,7 @@ from reconciler.planning.job import Job
 class RerunChecks(Action):
     """Have the workflows of a head that did not end green run once more."""
 
+    by_merge: ClassVar[bool] = True
     number: PrNumber
     head: Sha
     workflows: tuple[int, ...]

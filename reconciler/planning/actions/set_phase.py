@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import RunState, Unknown
@@ -15,6 +16,7 @@ from reconciler.planning.job import PHASES, Job, left_over
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetPhase(Action):
+    by_merge: ClassVar[bool] = True
     subject: TaskId
     add: frozenset[str]
     remove: frozenset[str]

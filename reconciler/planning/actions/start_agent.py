@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha, branch_of
@@ -36,6 +36,7 @@ PUSHING = (
 class StartAgent(Action):
     """Claim the task, give it a worktree, start a run in it."""
 
+    by_merge: ClassVar[bool] = False
     spec: EpicSpec
     subject: Task
     us: str

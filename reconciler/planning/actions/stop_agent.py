@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from reconciler.model.names import RunId
 from reconciler.model.observed import Run, RunState, StopWhy
@@ -19,6 +20,7 @@ SWEPT = timedelta(seconds=3)  # by then what supervised it has swept up after it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAgent(Action):
+    by_merge: ClassVar[bool] = False
     run: RunId
     why: StopWhy
 

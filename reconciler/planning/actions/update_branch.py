@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Candidate
@@ -18,6 +19,7 @@ from reconciler.planning.job import Job
 class UpdateBranch(Action):
     """Have the forge merge the base into a pull request. All that is left to it is to be green with the base in it."""
 
+    by_merge: ClassVar[bool] = True
     number: PrNumber
     head: Sha
 
