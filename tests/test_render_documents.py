@@ -17,7 +17,7 @@ from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import Budget, InlineTask, Review
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import TaskId, key_line, task_for_key
-from reconciler.model.observed import CheckResult, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
+from reconciler.model.observed import CheckResult, Failure, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
 from reconciler.model.report import Fault, Report
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe
@@ -311,6 +311,18 @@ def test_a_check_of_a_forge_that_runs_is_not_laid_at_a_persons_door():
         return section_of(entry(offered(pull={"checks": checks, "seen_at": ago(10)})))
 
     assert (section("pending"), section("void")) == ("pulls", "person")
+
+
+def test_work_that_is_about_to_be_offered_is_not_ready_to_be_started():
+    done = replace(offered(), pull_requests={})
+    backoff = Failure(
+        manifest="all", action="OpenPullRequest", message="no route", since=ago(60), at=ago(1), until=ago(-60)
+    )
+
+    assert entry(done)["next"]["action"] == "OpenPullRequest"
+    assert section_of(entry(done)) == "pulls"
+    assert section_of(entry(replace(done, failures={X1: backoff}))) == "pulls"
+    assert section_of(entry(seen(a_task()))) == "ready"
 
 
 def test_without_checks_there_are_none_to_wait_for():

@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reconciler.model.reasons import Awaits, Reason, Scope
+from reconciler.planning.actions import OpenPullRequest
 from reconciler.render import failing, spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows
@@ -133,7 +134,13 @@ def section_of(entry: Entry) -> str | None:
         return "person"
     if entry["group"] == "closed":
         return "left" if waiting or "next" in entry else None
-    return _SECTION_OF[entry["group"]]
+    return "pulls" if _about_to_be_offered(entry) else _SECTION_OF[entry["group"]]
+
+
+def _about_to_be_offered(entry: Entry) -> bool:
+    # Nobody is to start on it: it is done, and its pull request is opened next, or when that is tried again.
+    due = entry.get("next") or entry["failing"] or {}
+    return bool(due.get("action") == OpenPullRequest.__name__)
 
 
 def _needs_a_person(waiting: dict[str, Any]) -> bool:
