@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Output:
 
     form: str
     color: bool
+    timed: bool = False  # what runs for days is read in the morning
 
     @property
     def for_people(self) -> bool:
@@ -45,13 +47,23 @@ class Output:
             self.console().print(text())
 
     def line(self, text: str) -> None:
-        """Print one line of a result that comes bit by bit; nothing where a document follows at the end."""
+        """Print one line of a result that comes bit by bit; nothing where programs read it."""
         if self.for_people:
-            click.echo(text)
+            click.echo(f"{self._time()}{text}")
+
+    def next(self, document: object) -> None:
+        """Print one document of a result that comes bit by bit; nothing where people read it."""
+        if self.form == "json":
+            click.echo(safe.json_line(document))
+        elif self.form == "yaml":
+            click.echo(yaml.safe_dump(document, sort_keys=False, explicit_start=True), nl=False)
 
     def chat(self, text: str) -> None:
         """Say something beside the result, on standard error."""
-        click.echo(safe.block(text), err=True)
+        click.echo(f"{self._time()}{safe.block(text)}", err=True)
+
+    def _time(self) -> str:
+        return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}  " if self.timed else ""
 
     def console(self) -> Console:
         """Standard output, plain where it is no terminal or colour is not wanted."""

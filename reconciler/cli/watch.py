@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
 from reconciler.render import text
 from reconciler.system import lock
+from reconciler.system.journal import Event, plain
 from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
 
@@ -38,10 +40,13 @@ def watch_command(
 ) -> int:
     """Keep every recorded manifest and the world the same, until interrupted.
 
-    Manifests given with -f are recorded, and again whenever their files change. Agents run on when it ends.
+    Manifests given with -f are recorded, and again whenever their files change. Agents run on when it ends. In a pipe every
+    line begins with the time; '-o json' prints each event on a line as it happens, as 'reconcile get events' has them, and at
+    the end what waits.
     """
+    out = replace(out, timed=not sys.stdout.isatty())
     site, watched = _watched(sources, max_agents, out)
-    wheel = Wheel(site=site, out=out, load=watched.desired)
+    wheel = Wheel(site=site, out=out, load=watched.desired, bit_by_bit=True)
     with lock.reconciling(site.state, "watch"), interrupted() as (wake, stop, got):
         for left in site.catch_up():
             out.chat(left)
@@ -58,7 +63,7 @@ def watch_command(
                 enough=lambda tick: until_done and over(tick.plan),
             )
     if not out.for_people:
-        out.answer(wheel.answer(tick), lambda: "")
+        out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=wheel.left(tick))))
     elif not got or AGENTS_RUN_ON.get():
         out.console().print(text.summary(tick.plan))
     if got:

@@ -19,7 +19,7 @@ from reconciler.model.observed import Unknown
 from reconciler.planning.actions import Action, SetPhase
 from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.render import document, failing, text
-from reconciler.system.journal import Event
+from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
 
 
@@ -33,6 +33,7 @@ class Wheel:
     load: Callable[[], Desired] | None = None
     wanted: Callable[[Action], bool] = lambda action: True
     show: Callable[[Tick], None] = lambda tick: None  # where a picture is drawn: what there is to draw
+    bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
     said: dict[tuple[str, str], str] = field(default_factory=dict)
     told: Plan | None = None
@@ -59,9 +60,12 @@ class Wheel:
 
     def answer(self, tick: Tick) -> dict[str, Any]:
         """What a command that acts prints: everything that was done, and what is left and why."""
+        return {"actions": self.done, **self.left(tick)}
+
+    def left(self, tick: Tick) -> dict[str, Any]:
+        """What waits, and which sources did not answer."""
         left = document.plan(self.mine(tick.plan))["epics"]
         return {
-            "actions": self.done,
             "waiting": [word for epic in left for word in epic["waiting"]],
             "unknown": [word for epic in left for word in epic["unknown"]],
         }
@@ -107,7 +111,7 @@ class Wheel:
         self.told = tick.plan
         for outcome in tick.outcomes:
             said = document.outcome(outcome)
-            if not self.out.for_people:  # a watch of weeks would gather all that it ever did
+            if not self.out.for_people and not self.bit_by_bit:  # a watch of weeks would gather all that it ever did
                 self.done.append(said)
             if outcome.error or not isinstance(outcome.action, SetPhase):  # labels tell nothing new
                 self.out.line(text.outcome(outcome))
@@ -120,6 +124,9 @@ class Wheel:
             for task in epic.waiting
             if self._new(epic, task)
         ]
+        if self.bit_by_bit:
+            for event in events:
+                self.out.next(plain(event))
         self._keep("history", lambda: self._note(tick, events))
         self._keep("status", lambda: self._remember(tick))
 

@@ -48,6 +48,11 @@ def json_text(document: Any) -> str:
     return _WORTH_A_LOOK.sub(_json_escape, json.dumps(document, ensure_ascii=False, indent=2))
 
 
+def json_line(document: Any) -> str:
+    """The same on one line, for what comes bit by bit."""
+    return _WORTH_A_LOOK.sub(_json_escape, json.dumps(document, ensure_ascii=False))
+
+
 def _shown(letter: str) -> str:
     if letter.isprintable():
         return letter

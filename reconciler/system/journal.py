@@ -45,7 +45,7 @@ class Journal:
             if path.exists() and path.stat().st_size > EVENTS_MOST_BYTES:
                 os.replace(path, path.with_name("events.1.jsonl"))
             with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(_plain(event)) + "\n" for event in events)
+                file.writelines(json.dumps(plain(event)) + "\n" for event in events)
         except OSError as error:
             raise TemporaryError(f"the history can't be written: {error}") from error
 
@@ -100,7 +100,8 @@ class Journal:
         return self._folder
 
 
-def _plain(event: Event) -> dict[str, Any]:
+def plain(event: Event) -> dict[str, Any]:
+    """An event as a line of the history has it: `at` in UTC, `event`, and its values."""
     values = {name: clean(value)[:2000] if isinstance(value, str) else value for name, value in event.values.items()}
     return {"at": f"{event.at:%FT%T.%fZ}", "event": event.event, **values}
 

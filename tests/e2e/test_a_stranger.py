@@ -206,7 +206,7 @@ def test_a_watch_in_a_pipe_says_what_stands_in_its_way_and_when_nothing_does_any
     until(lambda: "TrackerUnavailable" not in held.read_text(), by=watcher)
 
     watcher.send_signal(signal.SIGTERM)
-    said, then, *_ = ended(watcher)[1].splitlines()
+    said, then, *_ = [line.partition("  ")[2] for line in ended(watcher)[1].splitlines()]
     assert said.startswith("work: TrackerUnavailable: its tasks can't be read: ") and "issues.jsonl" in said
     assert then == "work: nothing stands in its way any more"
     place.reconcile("stop", "--all")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from strangers import Place
@@ -49,6 +52,33 @@ def test_a_watch_ends_when_nobody_reads_it_any_more(place: Place) -> None:
     ended = typed(place, '"$@" 2>&1 | head -n 1', "watch")
 
     assert ended.returncode == 0 and ended.stdout.count("\n") == 1
+
+
+def test_a_watch_in_a_pipe_begins_every_line_of_what_happens_with_the_time(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    watched = place.reconcile("watch", "--until-done", "-f", str(place.manifest(maxAgents=1)))
+
+    *happened, summary = watched.splitlines()
+    assert happened and all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  \S", line) for line in happened)
+    assert sum("  Land  " in line for line in happened) == 2
+    assert summary == "Nothing to do: all is as wanted"
+
+
+def test_a_watch_for_programs_prints_each_event_as_it_happens_and_at_the_end_what_waits(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    watched = place.reconcile("watch", "--until-done", "-f", str(place.manifest(maxAgents=1)), "-o", "json")
+
+    *events, last = map(json.loads, watched.splitlines())
+    assert events == place.json("get", "events")
+    assert {"StartAgent", "Land"} <= {event.get("action") for event in events}
+    assert (last["event"], last["waiting"], last["unknown"]) == ("WatchEnded", [], [])
+
+
+def test_a_watch_for_programs_is_read_while_it_runs(place: Place) -> None:
+    place.reconcile("resume", "work")
+    ended = typed(place, '"$@" | head -n 1', "watch", "-o", "json")
+
+    assert (ended.returncode, json.loads(ended.stdout)["event"]) == (0, "ActionDone")
 
 
 def test_without_a_standard_output_a_command_does_its_work(place: Place) -> None:
