@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import on_github
 import pytest
@@ -961,6 +961,7 @@ def test_who_began_a_thread_settles_it_whoever_spoke_last(there: Place) -> None:
     there.app.review(number, "ann", "APPROVED")
 
     assert there.pull().threads == ()
+    there.app.site.clock = lambda: datetime.now(UTC) + timedelta(seconds=2)  # times there are whole seconds
     there.app.reply(number, thread, "ann", "not quite")
     assert there.pull().threads
 

@@ -209,7 +209,7 @@ def test_a_remote_on_a_server_is_seen_at_the_next_look(repo: GitRepo) -> None:
     repo.git("remote", "add", "origin", "git@example.org:x.git")
 
     assert not before
-    assert "its remote is on a server" in site.forges(wanted)["all"]
+    assert "example.org, which is not known as a GitHub" in site.forges(wanted)["all"]
 
 
 def test_opening_a_repository_and_asking_for_its_forge_takes_two_processes(
