@@ -18,13 +18,7 @@ from reconciler.model.errors import LockedError, UsageError
 from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import PullRequest, PullState, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import (
-    Action,
-    BlockTask,
-    RestartAgent,
-    StopAgent,
-    next_step,
-)
+from reconciler.planning.actions import Action, BlockTask, RestartAgent, StopAgent, next_step
 from reconciler.planning.job import Job
 from reconciler.planning.planner import Plan
 from reconciler.render import document, text

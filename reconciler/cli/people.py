@@ -38,7 +38,7 @@ def approve_command(task: str, out: Output) -> int:
     id = task_named(site, task, out.chat)
     pull = _offered(site, id)
     site.forge.approve(pull.number, pull.head)
-    passed_over = f"; {review_comments.named(pull.threads)} stays open" if pull.threads else ""
+    passed_over = f"; {review_comments.listed(pull.threads)} stays open" if pull.threads else ""
     return _said(out, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
 
 

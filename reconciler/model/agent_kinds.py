@@ -7,8 +7,8 @@ said of a program, nobody may rely on. `reconcile explain agents` prints the tab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Self
+
+from reconciler.model.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +56,10 @@ _ANY_VERSION = (0, 0, 0)
 _OF_MANY_MODELS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
 
 
-class AgentKind(StrEnum):
+class AgentKind(Table):
     """The value is the word in a manifest, and but for `command` the name of the program."""
 
     row: Row
-
-    def __new__(cls, value: str, row: Row) -> Self:
-        made = str.__new__(cls, value)
-        made._value_ = value
-        made.row = row
-        return made
-
-    @classmethod
-    def of(cls, word: str) -> AgentKind:
-        """The kind of this name. Raises ValueError."""
-        return cls(word)  # type: ignore[call-arg]  # looked up by its value: nothing is made
 
     COMMAND = "command", Row(reports_cost=False, reports_tokens=False, reports_end=False, login=None)
     CLAUDE = (

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from functools import partial
+
+from reconciler.model.tables import Table
 
 
 class Awaits(StrEnum):
@@ -48,31 +50,13 @@ SOURCE, PERSON, NOTHING = Awaits.SOURCE, Awaits.PERSON, Awaits.NOTHING
 _INTERRUPTED = "The last attempt was interrupted, through no fault of the work. Its commits and files are still here: look, then go on."
 
 
-def _task(
-    meaning: str, awaits: Awaits, *, todo: str = "", prompt: str = "", judged: bool = False, passing: bool = False
-) -> Row:
-    return Row(meaning, awaits, Scope.TASK, todo, prompt, judged, passing)
+_task, _epic = partial(Row, scope=Scope.TASK), partial(Row, scope=Scope.EPIC)
 
 
-def _epic(meaning: str, awaits: Awaits, *, prompt: str = "", passing: bool = False) -> Row:
-    return Row(meaning, awaits, Scope.EPIC, prompt=prompt, passing=passing)
-
-
-class Reason(StrEnum):
+class Reason(Table):
     """Why. The value is the word in JSON; beside it people get a sentence about the case at hand."""
 
     row: Row
-
-    def __new__(cls, value: str, row: Row) -> Self:
-        made = str.__new__(cls, value)
-        made._value_ = value
-        made.row = row
-        return made
-
-    @classmethod
-    def of(cls, word: str) -> Reason:
-        """The reason whose word in JSON this is. Raises ValueError."""
-        return cls(word)  # type: ignore[call-arg]  # looked up by its value: nothing is made
 
     @property
     def awaits(self) -> Awaits:

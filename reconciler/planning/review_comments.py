@@ -48,12 +48,12 @@ class Said:
     @property
     def summary(self) -> str:
         """What asks for another attempt, in a few words."""
-        return _listed(self.due)
+        return listed(self.due)
 
     @property
     def awaited(self) -> str:
         """Whose word is awaited about what, in a few words."""
-        return _listed(self.open)
+        return listed(self.open)
 
     @property
     def _fitting(self) -> tuple[Item, ...]:
@@ -121,12 +121,8 @@ def _heard(run: Run) -> bool:
     return run.alive or (run.exit is not None and run.exit.well and not (run.report and run.report.fault))
 
 
-def named(threads: Sequence[Thread]) -> str:
-    """Conversations by their places and who began them, in a few words."""
-    return _listed(threads)
-
-
-def _listed(items: Sequence[Item]) -> str:
+def listed(items: Sequence[Item]) -> str:
+    """Conversations by their places and who began them, and reviews by whose they are, in a few words."""
     return "; ".join(map(_named, items[:NAMED_MOST])) + (" …" if len(items) > NAMED_MOST else "")
 
 
