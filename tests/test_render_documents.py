@@ -21,6 +21,7 @@ from reconciler.model.observed import CheckResult, Failure, ForgeCheck, Landing,
 from reconciler.model.report import Fault, Report
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe
+from reconciler.render.entry import ended_checks
 from reconciler.render.status import section_of
 
 X1 = TaskId("x-1")
@@ -325,6 +326,15 @@ def test_work_that_is_about_to_be_offered_is_not_ready_to_be_started():
     assert section_of(entry(seen(a_task()))) == "ready"
 
 
+@pytest.mark.parametrize(
+    ("opened", "closed", "came_to"), [(90, 30, "passed"), (90, 70, "none"), (50, 30, "none"), (50, None, "none")]
+)
+def test_a_check_is_of_the_pull_request_that_was_open_when_it_began(opened, closed, came_to):
+    pull = a_pull(state=PullState.CLOSED, opened_at=ago(opened), closed_at=ago(closed) if closed else None)
+
+    assert ended_checks(pull, [a_check("passed")]) == came_to
+
+
 def test_without_checks_there_are_none_to_wait_for():
     assert entry(offered(), an_epic(merge={"checks": ()}))["pullRequest"]["checks"] == "none"
 
@@ -456,7 +466,7 @@ def test_a_status_has_the_keys_that_scripts_rely_on():
         (working(), an_epic(), "False Progressing", "True Progressing", "False Progressing"),
         (working(), an_epic(suspend=True), "False Suspended", "True Progressing", "False Suspended"),
         (
-            offered(task={"labels": ["phase:pr_created", "pr:7"]}),
+            offered(task={"labels": ["phase:pr_created", "pr:7"]}, checks=(a_check("passed"),)),
             an_epic(merge={"review": Review.HUMAN}),
             "False AwaitingApproval",
             "False AwaitingApproval",

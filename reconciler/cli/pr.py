@@ -25,6 +25,7 @@ from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.names import Sha
 from reconciler.model.observed import PullRequest, PullState, Unknown
 from reconciler.render import listing, pulls
+from reconciler.render.entry import checks_of
 from reconciler.render.words import stamp
 from reconciler.wiring import Site
 
@@ -63,10 +64,9 @@ def show(pr: str, out: Output) -> int:
     site = here()
     pull = _named(site, pr, out)
     tick = looked(site, out)
-    silent = silence(tick)
-    entry = entries(tick).get(pull.record.task)
+    silent, entry = silence(tick), entries(tick).get(pull.record.task)
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
-    shown = {**_row(pull, entry, silent), **_more(site, pull, entry), "unknown": unknown}
+    shown = {**_row(pull, entry, tick), **_more(site, pull, entry), "unknown": unknown}
     said_silent(out, silent)
     out.answer(shown, lambda: pulls.show(shown))
     return EXIT_NEEDS_PERSON if silent else 0
@@ -106,7 +106,7 @@ def listed(site: Site, tick: Tick) -> Listing:
     every, silent, known = ask(partial(_every, site)), silence(tick), entries(tick)
     if isinstance(every, Unknown):
         silent, every = {**silent, "forge": every.why}, []
-    rows = [_row(pull, known.get(pull.record.task), silent) for pull in every]
+    rows = [_row(pull, known.get(pull.record.task), tick) for pull in every]
     return Listing(what="pull requests", rows=rows, table=listing.pull_requests, silent=silent)
 
 
@@ -133,9 +133,10 @@ def _named(site: Site, text: str, out: Output) -> Pull:
     return every[found[-1]["number"]]
 
 
-def _row(pull: Pull, entry: Mapping[str, Any] | None, silent: Mapping[str, str]) -> dict[str, Any]:
+def _row(pull: Pull, entry: Mapping[str, Any] | None, tick: Tick) -> dict[str, Any]:
     newest = entry and entry["pullRequest"] and entry["pullRequest"]["number"] == pull.record.number
-    return pulls.row(pull.seen, pull.record.title, entry if newest else None, known=not silent)
+    checks = checks_of(pull.record.task, tick.observed)
+    return pulls.row(pull.seen, pull.record.title, entry if newest else None, checks=checks, known=not silence(tick))
 
 
 def _more(site: Site, pull: Pull, entry: Mapping[str, Any] | None) -> dict[str, Any]:

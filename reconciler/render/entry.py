@@ -54,12 +54,7 @@ class Subject:
     @property
     def checks(self) -> tuple[Run, ...]:
         """The checks of whatever was to land of it, oldest first."""
-        if isinstance(self.observed.checks, Unknown):
-            return ()
-        found = (run for runs in self.observed.checks.values() for run in runs if run.task == self.task.id)
-        return tuple(
-            sorted(found, key=lambda run: (run.started_at is None, run.started_at or self.observed.at, run.id))
-        )
+        return checks_of(self.task.id, self.observed)
 
     @property
     def run(self) -> Run | None:
@@ -87,6 +82,30 @@ class Subject:
     @property
     def waiting(self) -> Waiting | None:
         return self.epic.waiting.get(self.task.id) or self.epic.remarks.get(self.task.id)
+
+
+def checks_of(task: TaskId, observed: Observed) -> tuple[Run, ...]:
+    """All checks of what a task offered, oldest first; those that never started come last."""
+    if isinstance(observed.checks, Unknown):
+        return ()
+    found = (run for runs in observed.checks.values() for run in runs if run.task == task)
+    return tuple(sorted(found, key=lambda run: (run.started_at is None, run.started_at or observed.at, run.id)))
+
+
+def ended_checks(pull: PullRequest, checks: Iterable[Run]) -> str:
+    """What the checks of a pull request that is open no more came to: passed, failed or none.
+
+    A task may have had several pull requests; a check is of the one that was open when it started.
+    """
+    since, until = pull.opened_at, pull.closed_at
+    ran = [
+        run
+        for run in checks
+        if run.started_at and (since is None or since <= run.started_at) and (until is None or run.started_at <= until)
+    ]
+    if not ran or ran[-1].exit is None:
+        return "passed" if pull.landed and pull.checks else "none"
+    return "passed" if ran[-1].exit.well else "failed"
 
 
 def subjects(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:
@@ -185,10 +204,7 @@ def _due(actions: Iterable[Action]) -> dict[TaskId, Action]:
 
 
 def _merging(job: Job) -> bool:
-    # Without a check to run nothing but a person's word can be missing.
-    return job.check_state is CheckState.RUNNING or (
-        job.check_state is CheckState.PASSED and (job.subject is not None or job.approved)
-    )
+    return job.check_state is CheckState.RUNNING or (job.check_state is CheckState.PASSED and job.approved)
 
 
 def _ready(subject: Subject) -> bool:
@@ -259,10 +275,7 @@ def _pull(subject: Subject) -> dict[str, Any] | None:
 def _checks(subject: Subject, pull: PullRequest) -> str:
     if pull.state is PullState.OPEN and subject.job:
         return _checks_open(subject.job)
-    last = subject.checks[-1] if subject.checks else None
-    if last is None or last.exit is None:
-        return "passed" if pull.landed and pull.checks else "none"
-    return "passed" if last.exit.well else "failed"
+    return ended_checks(pull, subject.checks)
 
 
 def _checks_open(job: Job) -> str:

@@ -9,7 +9,8 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from reconciler.model.observed import PullRequest, PullState
+from reconciler.model.observed import PullRequest, PullState, Run
+from reconciler.render.entry import ended_checks
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import counted, stamp
@@ -23,12 +24,17 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _HEADINGS = ("diff ", "index ", "--- ", "+++ ", "new file ", "deleted file ", "rename ", "similarity ", "old ", "new ")
 
 
-def row(pull: PullRequest, title: str, entry: Mapping[str, Any] | None, *, known: bool) -> Document:
+def row(
+    pull: PullRequest, title: str, entry: Mapping[str, Any] | None, *, checks: Sequence[Run], known: bool
+) -> Document:
     """A pull request as it stands in JSON. `entry` is its task's, where a manifest holds it and this is its newest.
 
-    `known` False: a source was silent, so that there may be an entry, and checks, all the same.
+    `checks`: all that ran for its task, oldest first. `known` False: a source was silent, so that there may be an entry,
+    and checks, all the same.
     """
-    judged = entry["pullRequest"] if entry else {"checks": "none" if known else None, "review": _review(pull)}
+    came_to = None if pull.state is PullState.OPEN else ended_checks(pull, checks)
+    unjudged = came_to if came_to not in (None, "none") else "none" if known else None
+    judged = entry["pullRequest"] if entry else {"checks": unjudged, "review": _review(pull)}
     return {
         "number": pull.number,
         "task": pull.task,

@@ -440,6 +440,28 @@ def test_what_a_merged_pull_request_brought_can_still_be_seen(tmp_path: Path, me
     assert f"by {method}" in place.reconcile("pr", "show", "1")
 
 
+def test_each_pull_request_of_a_task_has_the_checks_that_ran_for_it(tmp_path: Path) -> None:
+    place = Inside(tmp_path)
+    script = 'date +%N >> work.txt; git add .; git commit -qm "Go on"'
+    path = place.manifest(
+        tasks=TASKS[:1], agent={"argv": ["sh", "-c", script]}, mergePolicy={"review": "human", "checks": ["true"]}
+    )
+    place.reconcile("apply", "-f", str(path), "--wait", code=3)
+    task = id_of(place, "Write it")
+
+    def checks() -> dict[int, tuple[str, str]]:
+        return {row["number"]: (row["state"], row["checks"]) for row in place.json("get", "prs")}
+
+    place.reconcile("approve", task)
+    place.reconcile("watch", "--until-done")
+    assert checks() == {1: ("merged", "passed")}
+    place.reconcile("retry", task, "--reopen")
+    place.reconcile("watch", "--until-done", code=3)
+    assert checks() == {1: ("merged", "passed"), 2: ("open", "passed")}
+    place.reconcile("reject", task, "-m", "no", "--close")
+    assert checks() == {1: ("merged", "passed"), 2: ("closed", "passed")}
+
+
 def test_only_pull_requests_that_there_are_can_be_shown(busy: Inside) -> None:
     for name in ("x-9", "7", "#7", "-x", "../x"):
         assert "has no pull request" in busy.reconcile("pr", "show", "--", name, code=2)
