@@ -10,7 +10,7 @@ from reconciler.planning.merge_queue import Member, Stage, ahead
 
 
 def a_member(task: str, stage: Stage, priority: int = 2, number: int = 1) -> Member:
-    return Member(task=TaskId(task), stage=stage, rank=(priority, number))
+    return Member(task=TaskId(task), stage=stage, rank=(False, priority, number))
 
 
 LINES = st.lists(st.tuples(st.sampled_from(Stage), st.integers(0, 4)), max_size=8).map(

@@ -364,6 +364,7 @@ class _World:
                 else worlds.a_check("failed", n, id),
                 id=RunId(RunKind.CHECK, subject, n),
                 tree=tree,
+                baseline=worlds.HEAD,
             )
             if stale == "killed":
                 run = replace(run, exit=worlds.an_exit(code=None, signal=15))

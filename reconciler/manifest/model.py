@@ -292,7 +292,7 @@ class Policy(_Fields):
     )
     review: Annotated[Review, Field(strict=False)] = Field(
         default=Review.NONE,
-        description="Who must approve a pull request. none: nobody. human: a person, each of them.",
+        description="Who must approve a pull request. none: nobody. human: a person, each of them, once its checks are green.",
         examples=["human"],
     )
     push: bool = Field(default=False, description="Push the landed base to its remote.", examples=[True])

@@ -74,6 +74,7 @@ class Job:
     base: Base | Unknown | None = None
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
+    green_heads: Collection[Sha] = ()  # of it, that have passed these checks on some base
     base_tree: Sha | Unknown | None = None  # known where a check turned red on top of it
     base_checks: tuple[Run, ...] | Unknown = ()  # of that tree, oldest first
     retried_at: datetime | None = None  # when any task was retried last: the base is everybody's
@@ -359,6 +360,14 @@ class Job:
             case CheckResult.PENDING | CheckResult.VOID:
                 return CheckState.PENDING
         return self._checked_here
+
+    @property
+    def green_once(self) -> bool:
+        """True when its head has passed the checks on the base as it is, or as it was: good enough to ask a person."""
+        pull = self.open_pull
+        if pull is None or self.elsewhere.result is not CheckResult.PASSED:
+            return False
+        return self._checked_here is CheckState.PASSED or pull.head in self.green_heads
 
     @property
     def apart(self) -> bool:

@@ -55,6 +55,7 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
     pulls = observed.pull_requests
     outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
     unmade = {id for key, id in crew.ids.items() if key and key not in crew.declared}
+    green = _green_heads(crew.spec, observed)
     left = (index.graph[id] for id, name in owned.items() if name == crew.spec.name)
     for task in sorted({task.id: task for task in (*crew.members, *left)}.values(), key=order):
         owner = None if owned[task.id] == crew.spec.name else owned[task.id]
@@ -69,7 +70,7 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
         job = _job(
             task, crew.spec, observed, blocked_by=blocked_by, put_off=put_off, hold=hold, owned_by=owner, epic=epic
         )
-        yield replace(job, outages=outages) if outages else job
+        yield replace(job, outages=outages, green_heads=green.get(task.id, ()))
 
 
 def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
@@ -244,6 +245,19 @@ def _checks(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[Run, 
     found = observed.checks.get(check_subject(tree, spec.merge.checks), ())
     # Trees whose names begin alike can be made on purpose: only a check of the whole name proves anything.
     return tuple(run for run in found if run.tree == tree or not run.started)
+
+
+def _green_heads(spec: EpicSpec, observed: Observed) -> Mapping[TaskId, frozenset[Sha]]:
+    """The heads of every task that have passed the checks of a manifest, whatever they were merged with."""
+    if isinstance(observed.checks, Unknown) or not spec.merge.checks:
+        return {}
+    found: dict[TaskId, set[Sha]] = defaultdict(set)
+    for subject, runs in observed.checks.items():
+        for run in runs:
+            passed = run.exit is not None and run.exit.well
+            if passed and run.baseline and run.tree and subject == check_subject(run.tree, spec.merge.checks):
+                found[run.task].add(run.baseline)
+    return {task: frozenset(heads) for task, heads in found.items()}
 
 
 def by_base(found: Iterable[Job]) -> dict[str, list[Job]]:

@@ -27,11 +27,14 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A pull request that nothing but its turn keeps from landing. Smaller `rank` goes first."""
+    """A pull request that nothing but its turn keeps from landing, or from being shown to a person as green.
+
+    Smaller `rank` goes first: what may land before what a person has yet to see, then priority, then number.
+    """
 
     task: TaskId
     stage: Stage
-    rank: tuple[int, int]  # priority, number of the pull request
+    rank: tuple[bool, int, int]
 
 
 def ahead(line: Sequence[Member], *, checks_alive: int, parallel: int) -> dict[TaskId, TaskId | None]:

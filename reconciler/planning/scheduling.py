@@ -86,7 +86,9 @@ def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observ
     for job in found:
         stage = _stage(job, words[job.spec.name, job.task.id][1])
         if stage and desired.acts(job.spec.name):
-            line.append(Member(task=job.task.id, stage=stage, rank=(job.task.priority, job.number or 0)))
+            line.append(
+                Member(task=job.task.id, stage=stage, rank=(not job.approved, job.task.priority, job.number or 0))
+            )
     specs = {job.spec.name: job.spec for job in found}
     parallel = max((spec.merge.parallel for spec in specs.values()), default=1)
     behind = merge_queue.ahead(line, checks_alive=_checks_alive(observed, specs), parallel=parallel)

@@ -39,9 +39,9 @@ LIFECYCLE: tuple[Rule, ...] = (
     RerunChecks.due,       # red on the forge, once               -> run again there
     RestartAgent.due,      # failed, red, rejected, in conflict   -> another attempt
     land.set_aside,        # a draft, in somebody's queue          -> waits for the person
-    land.unresolved,       # open review comments                 -> waits for who made them
-    land.unapproved,       # offered, and a person must say yes   -> waits for the person
+    land.asks_when_green,  # tested, and a person must say yes    -> waits for the person
     StartCheck.due,        # offered                              -> the merged tree under test
+    land.asks_a_person,    # whatever was tested                  -> nothing lands without their yes
     UpdateBranch.due,      # green, without the base in it        -> the base in it
     Land.due,              # green                                -> on the base, closed
     StartAgent.due,        # ready                                -> being worked on

@@ -22,6 +22,19 @@ SETTLES_WITHIN = timedelta(minutes=1)
 DOUBTS_AFTER = timedelta(minutes=5)
 
 
+def asks_when_green(job: Job) -> Waiting | None:
+    """A person is asked about what is green: once the checks of this very head have passed, on whichever base.
+
+    A change to what checks it proves nothing by passing; nor is it run before somebody has read it.
+    """
+    return asks_a_person(job) if job.green_once or job.protected else None
+
+
+def asks_a_person(job: Job) -> Waiting | None:
+    """What keeps offered work from landing that people say about it, or have yet to say."""
+    return unresolved(job) or unapproved(job)
+
+
 def set_aside(job: Job) -> Waiting | None:
     """Offered work that a person keeps from landing by what they did to its pull request, or that the forge has taken."""
     pull = job.open_pull
@@ -149,6 +162,7 @@ class StartCheck(Action):
                 },
                 timeout_s=merge.timeout_s,
                 why=self.reason,
+                baseline=self.order.expected.head,
                 base_tip=self.order.expected.base,
                 tree=tree,
             )
