@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ from reconciler.loop.loop import POLL_S, Tick
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
+from reconciler.planning.forecast import forecast
 from reconciler.planning.planner import Plan
 from reconciler.render import document, text
 from reconciler.render.withheld import change
@@ -269,10 +271,17 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     epics = {**{spec.name: spec for spec in recorded.epics}, **given}
     wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)))
     wheel = Wheel(site=site, out=out, names=frozenset(given) if given else None, load=lambda: wanted)
-    looked = wheel.loop().look().plan
-    decided = wheel.mine(looked)
-    out.answer(document.plan(decided), lambda: text.plan(decided))
-    wheel.say_strays(looked)
+    files = "".join(f" -f {shlex.quote(source)}" for source in sources)
+    return preview(wheel, wanted, f"reconcile apply{files}" if files else "reconcile watch")
+
+
+def preview(wheel: Wheel, wanted: Desired, by: str) -> int:
+    """Show the first tick, and what follows from it; the exit code of `diff`. `by`: the command that does it."""
+    tick = wheel.loop().look()
+    decided = wheel.mine(tick.plan)
+    then = forecast(replace(wanted, acting=wheel.names), tick.observed, decided)
+    wheel.out.answer(document.plan(decided, then), lambda: text.plan(decided, by, then))
+    wheel.say_strays(tick.plan)
     if decided.actions:
         return 1
     return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) or all_held(decided) else 0

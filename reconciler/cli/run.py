@@ -9,7 +9,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
-from reconciler.cli.apply import turn
+from reconciler.cli.apply import preview, turn
 from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.task_names import task_named
@@ -21,7 +21,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import Crew, crews, owners
-from reconciler.render import document, text
+from reconciler.render import text
 from reconciler.system import lock
 from reconciler.wiring import Site
 
@@ -156,12 +156,7 @@ def _shown(site: Site, asked: Asked, out: Output) -> int:
             epics[scope.made.name] = site.recorded.beside(scope.made)
         wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)), max_agents=asked.max_agents)
         wheel = Wheel(site=site, out=out, names=scope.names, load=lambda: wanted)
-        decided = wheel.mine(wheel.loop().look().plan)
+        return preview(wheel, wanted, f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run")
     except (PermanentError, TemporaryError) as error:
         out.chat(text.error(error))
         return EXIT_NEEDS_PERSON
-    by = f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run"
-    out.answer(document.plan(decided), lambda: text.plan(decided, by))
-    if decided.actions:
-        return 1
-    return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) else 0

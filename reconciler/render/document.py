@@ -6,6 +6,7 @@ Strings are given as they are; whoever prints them sees to it that they are harm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -15,6 +16,7 @@ from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning.actions import Action
+from reconciler.planning.forecast import Forecast
 from reconciler.planning.graph import Index, order
 from reconciler.planning.jobs import owners
 from reconciler.planning.planner import EpicPlan, Plan
@@ -39,9 +41,14 @@ from reconciler.render.words import stamp
 Document = dict[str, Any]
 
 
-def plan(decided: Plan) -> Document:
-    """What `diff` prints: for every manifest what is done next, what waits and why, and which sources were silent."""
-    return {"epics": [_epic_plan(epic) for epic in decided.epics]}
+def plan(decided: Plan, then: Mapping[str, Forecast] | None = None) -> Document:
+    """What `diff` prints: for every manifest what is done next, what waits and why, and which sources were silent.
+
+    `then`: what comes of each, by name, where that was asked for.
+    """
+    return {
+        "epics": [{**_epic_plan(epic), **({"then": asdict(then[epic.name])} if then else {})} for epic in decided.epics]
+    }
 
 
 def outcome(ended: Outcome) -> Document:

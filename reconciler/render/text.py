@@ -16,6 +16,7 @@ from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import running_low, used_up
+from reconciler.planning.forecast import Forecast
 from reconciler.planning.job import NEEDS_HUMAN
 from reconciler.planning.jobs import Stray
 from reconciler.planning.planner import EpicPlan, Plan
@@ -33,9 +34,10 @@ PIPE_WIDTH = 1000
 TOGETHER = 4
 
 
-def plan(decided: Plan, by: str = "reconcile apply") -> RenderableType:
-    """What is done next, what waits and why, manifest by manifest, and how to have it done."""
-    return Group(*(part for epic in decided.epics for part in _epic(epic)), summary(decided, by))
+def plan(decided: Plan, by: str = "reconcile apply", then: Mapping[str, Forecast] | None = None) -> RenderableType:
+    """What is done next, what waits and why, what comes of it, manifest by manifest, and how to have it done."""
+    known = then or {}
+    return Group(*(part for epic in decided.epics for part in _epic(epic, known.get(epic.name))), summary(decided, by))
 
 
 def summary(decided: Plan, by: str = "reconcile apply") -> Text:
@@ -137,7 +139,7 @@ def console(*, stdout: bool = True, no_color: bool = False) -> Console:
 # --- plans -------------------------------------------------------------------------------------------------
 
 
-def _epic(epic: EpicPlan) -> Iterator[RenderableType]:
+def _epic(epic: EpicPlan, then: Forecast | None) -> Iterator[RenderableType]:
     heading = Text.assemble((line(epic.name), "bold"))
     if epic.converged:
         heading.append("  converged", "green")
@@ -152,6 +154,12 @@ def _epic(epic: EpicPlan) -> Iterator[RenderableType]:
     rows = [*map(_action, epic.actions), *waiting, *silent]
     if rows:
         yield Rows(rows=rows, yields=1, note_least=36)
+    if then and then.create:
+        follows = (
+            counted(then.start, "agent starts", "agents start"),
+            counted(then.blocked, "task is blocked", "tasks are blocked"),
+        )
+        yield Rows(rows=[Row(cells=(Text("then", "green"),), note=Text(", ".join(follows)))], yields=0)
     if (paths := epic.spec.merge.protected_paths) and not epic.held:
         needing = ", ".join(map(line, paths))
         yield Rows(rows=[Row(cells=(Text("protected", "dim"),), note=Text(needing, "dim"))], yields=0)
