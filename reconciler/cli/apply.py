@@ -281,7 +281,7 @@ def preview(wheel: Wheel, wanted: Desired, by: str) -> int:
     decided = wheel.mine(tick.plan)
     then = forecast(replace(wanted, acting=wheel.names), tick.observed, decided)
     wheel.out.answer(document.plan(decided, then), lambda: text.plan(decided, by, then))
-    wheel.say_strays(tick.plan)
+    wheel.say_strays(tick)
     if decided.actions:
         return 1
     return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) or all_held(decided) else 0

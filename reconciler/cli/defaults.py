@@ -69,6 +69,16 @@ def undecided(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicS
     return replace(_general(like), name=name, epic=asked.epic, max_agents=most)
 
 
+def for_show(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicSpec:
+    """The same, to show by it what belongs to no manifest: where nothing is agreed on, as the first one would."""
+    try:
+        return undecided(site, asked, recorded)
+    except UsageError:
+        if not recorded:
+            raise
+        return replace(_general(recorded[0]), name=_after(name_of(None), (spec.name for spec in recorded)))
+
+
 def name_of(epic: TaskId | None) -> str:
     """What the made up manifest for an epic is called, or that for every task.
 

@@ -29,6 +29,7 @@ from reconciler.cli.tails import Tails
 from reconciler.cli.wheel import AGENTS_RUN_ON, Wheel
 from reconciler.loop.loop import Tick
 from reconciler.render import document, live, safe
+from reconciler.render.status import unmanaged
 from reconciler.wiring import Site
 
 REFRESH_S = 1.0
@@ -192,7 +193,8 @@ class _View:
 def once(site: Site, tick: Tick, shown: document.Document, out: Output) -> RenderableType:
     """The picture of a status document as it is printed once: all of it, however tall."""
     tails = Tails(site.runner, live.live_runs(tick.plan, tick.observed))
-    return Group(*live.picture(shown, live.Size(width=out.console().width), _now(), tails.last_line))
+    picture = live.picture(shown, live.Size(width=out.console().width), _now(), tails.last_line)
+    return Group(*picture, *unmanaged(shown, _now()))
 
 
 def rows(height: int) -> int:

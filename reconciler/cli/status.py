@@ -15,7 +15,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, rows
-from reconciler.cli.defaults import Asked, undecided
+from reconciler.cli.defaults import Asked, for_show, undecided
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.task_names import task_named
 from reconciler.cli.wheel import Wheel
@@ -25,6 +25,8 @@ from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run
+from reconciler.planning.planner import EpicPlan
+from reconciler.planning.unmanaged import begun, unmanaged
 from reconciler.render import document, safe, text, words
 from reconciler.wiring import Site
 
@@ -48,7 +50,9 @@ def status_command(name: str | None, out: Output) -> int:
     known = [epic.name for epic in tick.plan.epics]
     if name is not None and name not in known:
         raise UsageError(f"no manifest {name} is recorded here; known: {', '.join(known) or 'none'}")
-    shown = document.status(tick.plan, tick.observed, {each: site.recorded.status(each) for each in known})
+    recorded = {each: site.recorded.status(each) for each in known}
+    beside = _unmanaged(site, tick, out) if name is None else None
+    shown = document.status(tick.plan, tick.observed, recorded, beside)
     if site.github:
         shown["forge"] = spending(site.github)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
@@ -87,7 +91,7 @@ def describe_command(task: str, out: Output) -> int:
     site = here()
     tick = _looked(site, out)
     id = task_named(site, task, out.chat)
-    shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id))
+    shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id), _unmanaged(site, tick, out))
     if shown is None and (epic := document.describe_epic(id, tick.plan, tick.observed)):
         out.answer(epic, lambda: text.describe_epic(epic))
         return 0
@@ -126,6 +130,19 @@ def _chat(text: str) -> None:
 
 def _looked(site: Site, out: Output, *, as_run: bool = False) -> Tick:
     return Wheel(site=site, out=out, load=(lambda: _as_run(site, out)) if as_run else None).loop().look()
+
+
+def _unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:
+    """The tasks of no manifest for which something was begun; None where there are none."""
+    if not begun(tick.observed, tick.plan):
+        return None
+    recorded = tuple(epic.spec for epic in tick.plan.epics)
+    try:
+        spec = for_show(site, Asked(environ=wiring.environ()), recorded)
+    except ReconcileError as error:
+        out.chat(f"tasks of no manifest are not shown: {error}")
+        return None
+    return unmanaged(spec, tick.observed, tick.plan)
 
 
 def _as_run(site: Site, out: Output) -> Desired:

@@ -15,9 +15,11 @@ from reconciler.cli.output import Output
 from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.observer import ask
 from reconciler.model.desired import Desired
+from reconciler.model.names import TaskId
 from reconciler.model.observed import Unknown
 from reconciler.planning.actions import Action, SetPhase
 from reconciler.planning.planner import EpicPlan, Plan
+from reconciler.planning.unmanaged import begun
 from reconciler.render import document, failing, text
 from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
@@ -37,6 +39,7 @@ class Wheel:
     done: list[dict[str, Any]] = field(default_factory=list)
     said: dict[tuple[str, str], str] = field(default_factory=dict)
     told: Plan | None = None
+    begun: frozenset[TaskId] = frozenset()
 
     def loop(self) -> Loop:
         warned = ask(self.site.tracker.warnings)
@@ -70,12 +73,16 @@ class Wheel:
             "unknown": [word for epic in left for word in epic["unknown"]],
         }
 
-    def say_strays(self, decided: Plan) -> None:
-        """Say, once of each, which worktrees no manifest cares for."""
+    def say_strays(self, tick: Tick) -> None:
+        """Say, once of each, which worktrees no manifest clears away, and what was begun that none covers."""
         known = self.told.strays if self.told else ()
-        for stray in decided.strays:
+        for stray in tick.plan.strays:
             if stray not in known:
                 self.out.chat(text.stray(stray))
+        left = begun(tick.observed, tick.plan)
+        if left - self.begun:
+            self.out.chat(text.unmanaged(sorted(left)))
+        self.begun = left
 
     def _say_troubles(self, decided: Plan) -> None:
         """Say, once of each, what is wrong with a manifest as a whole; and when nothing is any more."""
@@ -105,7 +112,7 @@ class Wheel:
         self.show(tick)
         if tick.plan is self.told and not tick.outcomes:
             return  # nothing has changed
-        self.say_strays(tick.plan)
+        self.say_strays(tick)
         self._say_troubles(tick.plan)
         events = list(self._budgets(tick))
         self.told = tick.plan

@@ -86,6 +86,7 @@ class Reason(Table):
     ASSIGNED_ELSEWHERE = "AssignedElsewhere", _task("it is assigned to somebody else", PERSON)
     OWNED_BY = "OwnedBy", _task("it belongs to another manifest", TASK)
     UNUSABLE_ID = "UnusableId", _task("its id can't be the name of a branch and a folder", PERSON)
+    UNMANAGED = "Unmanaged", _task("no manifest covers it, and something was begun for it", PERSON)
     TASK_GONE = "TaskGone", _task("its task was deleted, and something of it is left", PERSON)
     # An agent at work, and how its work ended
     AGENT_RUNNING = "AgentRunning", _task("its agent is running", RUN)

@@ -84,7 +84,7 @@ def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
-    """A worktree of ours that no manifest cares for."""
+    """A worktree of ours whose task is closed or gone, and that no manifest clears away."""
 
     task: TaskId
     path: str
@@ -92,19 +92,15 @@ class Stray:
 
 
 def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[Stray]:
-    """Worktrees of ours whose task belongs to no manifest: nobody goes on with them, or clears them away."""
+    """Worktrees of ours whose task is over and belongs to no manifest: nobody clears them away."""
     if isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
         return
     for id, tree in sorted(observed.worktrees.items()):
-        if id in owned or tree.fault is WorktreeFault.TAKEN:
-            continue
         task = observed.tasks.get(id)
-        state = "is closed and belongs" if task and task.closed else "belongs"
-        yield Stray(
-            task=id,
-            path=tree.path,
-            why=f"its task {state} to no manifest" if task else "its task is not in the tracker",
-        )
+        if id in owned or tree.fault is WorktreeFault.TAKEN or (task and not task.closed):
+            continue
+        why = "its task is closed and belongs to no manifest" if task else "its task is not in the tracker"
+        yield Stray(task=id, path=tree.path, why=why)
 
 
 def _keys(graph: Graph) -> dict[tuple[str, str | None], TaskId]:

@@ -118,7 +118,7 @@ class Plan:
 
     epics: tuple[EpicPlan, ...] = ()
     unsure: Unsure = field(default_factory=Unsure)  # look closer and plan anew, before anything is done
-    strays: tuple[Stray, ...] = ()  # worktrees that no manifest cares for: said, never touched
+    strays: tuple[Stray, ...] = ()  # worktrees that no manifest clears away: said, never touched
 
     @property
     def actions(self) -> tuple[Action, ...]:

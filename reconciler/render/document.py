@@ -62,8 +62,14 @@ def failure(error: ReconcileError) -> Document:
     return {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
 
 
-def status(decided: Plan, observed: Observed, recorded: Mapping[str, Mapping[str, Any]] | None = None) -> Document:
-    """What `status` prints. `recorded`: what was last remembered of each manifest, as `Recorded.status` gives it.
+def status(
+    decided: Plan,
+    observed: Observed,
+    recorded: Mapping[str, Mapping[str, Any]] | None = None,
+    unmanaged: EpicPlan | None = None,
+) -> Document:
+    """What `status` prints. `recorded`: what was last remembered of each manifest, as `Recorded.status` gives it;
+    `unmanaged`: the tasks of no manifest for which something was begun.
 
     Where the tasks can't be read, `counts` are all null, and of the tasks only those are there for which something runs.
     """
@@ -71,21 +77,27 @@ def status(decided: Plan, observed: Observed, recorded: Mapping[str, Mapping[str
     return {
         "at": stamp(observed.at),
         "epics": [_epic_status(epic, observed, remembered.get(epic.name, {})) for epic in decided.epics],
+        "unmanaged": [entry(subject) for subject in subjects(unmanaged, observed)] if unmanaged else [],
     }
 
 
 def describe(
-    task: TaskId, decided: Plan, observed: Observed, events: Iterable[Mapping[str, Any]] = ()
+    task: TaskId,
+    decided: Plan,
+    observed: Observed,
+    events: Iterable[Mapping[str, Any]] = (),
+    unmanaged: EpicPlan | None = None,
 ) -> Document | None:
     """What `describe` prints: the task's entry with its text, all of its runs and its history; None for a task of no
     manifest. One that several hold is shown as its owner sees it."""
-    found = [subject for epic in decided.epics for subject in subjects(epic, observed) if subject.task.id == task]
+    epics = (*decided.epics, *((unmanaged,) if unmanaged else ()))
+    found = [subject for epic in epics for subject in subjects(epic, observed) if subject.task.id == task]
     if not found:
         return None
     subject = min(found, key=lambda subject: bool(subject.job and subject.job.owned_by))
     return {
         "at": stamp(observed.at),
-        "manifest": subject.epic.name,
+        "manifest": None if subject.epic is unmanaged else subject.epic.name,
         **entry(subject),
         **_text(subject),
         "runs": [run_record(run) for run in _all_runs(subject)],

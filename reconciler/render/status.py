@@ -34,6 +34,7 @@ SECTIONS = {
     "ready": ("Ready", "bold green"),
     "blocked": ("Blocked", "bold yellow"),
     "left": ("Closed, not cleared away yet", "bold"),
+    "unmanaged": ("Not covered by any manifest", "bold yellow"),
 }
 _SECTION_OF = {"working": "progress", "merging": "pulls", "review": "pulls", "ready": "ready", "blocked": "blocked"}
 _COLOURS = {"Converged": "green", "Degraded": "red", "Progressing": "cyan"}
@@ -41,10 +42,15 @@ _COLOURS = {"Converged": "green", "Degraded": "red", "Progressing": "cyan"}
 
 def status(document: dict[str, Any]) -> RenderableType:
     """How every manifest of the document stands."""
-    if not document["epics"]:
-        return Text(NOTHING_RECORDED)
     now = stamped(document["at"])
-    return Group(*(part for epic in document["epics"] for part in _epic(epic, now)))
+    epics = [part for epic in document["epics"] for part in _epic(epic, now)] or [Text(NOTHING_RECORDED)]
+    return Group(*epics, *unmanaged(document, now))
+
+
+def unmanaged(document: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
+    """The tasks of no manifest for which something was begun."""
+    if tasks := document["unmanaged"]:
+        yield from _section("unmanaged", tasks, now)
 
 
 def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:

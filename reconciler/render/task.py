@@ -52,7 +52,7 @@ def describe_epic(document: dict[str, Any]) -> RenderableType:
 def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]]:
     pull = document["pullRequest"]
     key = f", declared as {line(document['key'])}" if document["key"] else ""
-    yield "manifest", Text(line(document["manifest"]) + key)
+    yield "manifest", Text(line(document["manifest"] or "none covers it") + key)
     yield "status", Text(f"{line(document['status'])}" + (f", phase {document['phase']}" if document["phase"] else ""))
     yield ("next", step(document)) if "next" in document else ("waits", why(document, now))
     if "next" in document and document["failing"]:

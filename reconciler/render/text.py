@@ -32,6 +32,7 @@ from reconciler.render.words import counted, span
 
 PIPE_WIDTH = 1000
 TOGETHER = 4
+UNMANAGED_MOST = 5
 
 
 def plan(decided: Plan, by: str = "reconcile apply", then: Mapping[str, Forecast] | None = None) -> RenderableType:
@@ -79,6 +80,13 @@ def stray(found: Stray) -> str:
         f"{line(found.task)}: {line(found.path)} is an orphaned worktree: {found.why}; "
         f"'reconcile prune {line(found.task)}' saves what is in it and removes it"
     )
+
+
+def unmanaged(tasks: Sequence[TaskId]) -> str:
+    """One line about tasks of no manifest for which something was begun."""
+    named = ", ".join(map(line, tasks[:UNMANAGED_MOST])) + (" …" if len(tasks) > UNMANAGED_MOST else "")
+    what = "has" if len(tasks) == 1 else "have"
+    return f"{named} {what} unfinished work, and no manifest covers {'it' if len(tasks) == 1 else 'them'}; see 'reconcile status'"
 
 
 def budget(epic: EpicPlan) -> tuple[str, str]:

@@ -249,6 +249,48 @@ def test_a_task_without_a_manifest_is_worked_on_and_merged_by_word(shell: Shell)
     assert shell.leftovers() == [f"agent/{over}"]  # nobody asked for anything about it
 
 
+def test_what_was_spawned_beside_a_manifest_is_shown_as_long_as_it_is_unfinished(shell: Shell) -> None:
+    epic, _ = shell.epic("Do a")
+    shell.settings()
+    shell.reconcile("run", "--epic", epic)
+    task = shell.made("Do b")
+    shell.settings(f"echo half > half; until test -e ../../go; do sleep 0.1; done; {WORK}")
+    assert shell.json("status")["unmanaged"] == []
+
+    def shown() -> dict:
+        [entry] = shell.json("status")["unmanaged"]
+        said = shell.reconcile("status")
+        assert "orphaned" not in said and "Not covered by any manifest (1)" in said and task in said
+        described = shell.json("describe", task)
+        assert (described["manifest"], described["group"]) == (None, entry["group"])
+        assert "none covers it" in shell.reconcile("describe", task)
+        return entry
+
+    shell.reconcile("spawn", task)
+    assert (shown()["group"], shown()["waiting"]["reason"]) == ("working", "AgentRunning")
+    (shell.root.parent / "go").touch()
+    shell.reconcile("logs", "-f", task)
+    assert "holds what is in no pull request; 'reconcile merge'" in shown()["waiting"]["message"]
+    shell.reconcile("merge")
+    assert shell.json("status")["unmanaged"] == [] and closed(shell, task)
+
+
+def test_a_task_whose_manifest_was_deleted_is_no_orphan_while_its_agent_runs(shell: Shell) -> None:
+    epic, [task] = shell.epic("Do a")
+    path = shell.manifest(tasks=[], epic=epic, agent={"argv": ["sh", "-c", SLOW]})
+    shell.reconcile("apply", "-f", str(path))
+
+    shell.reconcile("delete", "work")
+    assert [entry["id"] for entry in shell.json("status")["unmanaged"]] == [task]
+    said = shell.reconcile("status")
+    assert "orphaned" not in said and "attempt 1" in said
+
+    shell.reconcile("stop", "--all")
+    shell.reconcile("prune", task)
+    [entry] = shell.json("status")["unmanaged"]
+    assert "in progress in our name, but nothing runs" in entry["waiting"]["message"]
+
+
 def test_however_often_one_spawns_there_is_one_agent(shell: Shell) -> None:
     task = shell.made("Do a")
     shell.settings(SLOW)

@@ -1,0 +1,71 @@
+"""Tasks that no manifest covers are shown for as long as something of them is unfinished, and no longer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import worlds
+from worlds import a_branch, a_pull, a_run, a_task, a_worktree
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import PullState, Unknown, WorktreeFault
+from reconciler.planning.planner import plan
+from reconciler.planning.unmanaged import begun, unmanaged
+
+X1 = TaskId("x-1")
+EPIC = a_task("x-9", type="epic")
+THEIRS = worlds.an_epic(name="theirs", epic=TaskId("x-9"))
+
+
+def said(*tasks: Any, **seen: Any) -> dict[str, str]:
+    """What is said of the tasks of no manifest."""
+    observed = worlds.seen(EPIC, *tasks, **seen)
+    found = unmanaged(worlds.an_epic(name="run-all"), observed, plan(worlds.wanted(THEIRS), observed))
+    return {task: word.message for task, word in found.waiting.items()} if found else {}
+
+
+OURS = a_task(status="in_progress", assignee=worlds.US)
+SPAWNED = {"runs": {X1: (a_run(manifest="run-all"),)}}
+
+
+@pytest.mark.parametrize(
+    ("task", "seen", "message"),
+    [
+        (OURS, {"runs": {X1: (a_run(state="running"),)}}, "attempt 1 is"),
+        (a_task(status="closed"), {"runs": {X1: (a_run(state="running"),)}}, "attempt 1 is"),
+        (OURS, {"pull_requests": {X1: a_pull()}}, "#7 is open; 'reconcile run'"),
+        (OURS, {**SPAWNED, "pull_requests": {X1: a_pull()}}, "#7 is open; 'reconcile merge'"),
+        (a_task(status="closed"), {"pull_requests": {X1: a_pull()}}, "#7 is open"),
+        (OURS, {"branches": {X1: a_branch()}}, "agent/x-1 holds what is in no pull request; 'reconcile run'"),
+        (a_task(), {"worktrees": {X1: a_worktree()}}, "its worktree is left; 'reconcile spawn x-1'"),
+        (OURS, {}, "in progress in our name, but nothing runs"),
+    ],
+)
+def test_what_was_begun_is_said_with_what_goes_on_with_it(task: Any, seen: Any, message: str) -> None:
+    [(id, words)] = said(task, **seen).items()
+
+    assert id == "x-1" and words.startswith(message) and words.endswith("no manifest covers it")
+
+
+@pytest.mark.parametrize(
+    ("task", "seen"),
+    [
+        (a_task(), {}),
+        (a_task(status="in_progress", assignee="ada"), {}),
+        (a_task(status="closed"), {"worktrees": {X1: a_worktree()}}),  # an orphan, and said as such
+        (a_task(), {"worktrees": {X1: a_worktree(fault=WorktreeFault.TAKEN)}}),
+        (a_task(), {"branches": {X1: a_branch(ahead=0)}}),
+        (a_task(), {"pull_requests": {X1: a_pull(state=PullState.CLOSED)}}),
+        (a_task(type="epic"), {"worktrees": {X1: a_worktree()}}),
+        (a_task(parents=(TaskId("x-9"),)), {"worktrees": {X1: a_worktree()}}),
+    ],
+)
+def test_of_what_was_never_begun_or_is_over_or_covered_nothing_is_said(task: Any, seen: Any) -> None:
+    assert said(task, **seen) == {}
+
+
+def test_while_the_tracker_is_silent_no_task_is_called_uncovered() -> None:
+    observed = worlds.seen(tasks=Unknown("locked"), runs={X1: (a_run(state="running"),)})
+
+    assert begun(observed, plan(worlds.wanted(THEIRS), observed)) == frozenset()
