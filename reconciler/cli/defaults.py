@@ -17,6 +17,7 @@ import yaml
 
 from reconciler import wiring
 from reconciler.cli.found import checks
+from reconciler.manifest import form
 from reconciler.model.desired import EPOCH, AgentSpec, EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.names import RunKind, TaskId
@@ -163,13 +164,17 @@ def _only(file: Path, kind: str) -> str | None:
 def _like_the_recorded(recorded: tuple[EpicSpec, ...], asked: Asked) -> EpicSpec | None:
     """What people's manifests agree on; where there are none, what was made up the last time."""
     theirs = [spec for spec in recorded if not is_made_up(spec)] or list(recorded)
-    said = {repr(like): like for like in (replace(_general(spec), max_agents=4) for spec in theirs)}
-    if len(said) < 2:
-        return next(iter(said.values()), None)
-    if asked.said and len({repr(replace(like, agent=AgentSpec())) for like in said.values()}) == 1:
-        return next(iter(said.values()))
+    if not theirs:
+        return None
+    alike = [replace(_general(spec), max_agents=4) for spec in theirs]
+    # Whoever names an agent has said what goes for that.
+    compared = [replace(spec, agent=AgentSpec()) for spec in alike] if asked.said else alike
+    fields = form.differing(compared)
+    if not fields:
+        return alike[0]
     raise UsageError(
-        f"the manifests {', '.join(spec.name for spec in theirs)} say different things about how work is done",
+        f"{', '.join(fields)} {'differs' if len(fields) == 1 else 'differ'} between the manifests "
+        f"{', '.join(spec.name for spec in theirs)}",
         hint=f"write what goes for all other tasks into {FILE} ('reconcile init --justfile' begins one)",
     )
 

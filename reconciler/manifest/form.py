@@ -9,7 +9,7 @@ The table says of each field, too, which changes of it loosen what holds: `loose
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -74,6 +74,12 @@ def value_of(spec: EpicSpec, field: str) -> Any:
     return said
 
 
+def differing(specs: Sequence[EpicSpec]) -> tuple[str, ...]:
+    """The fields in which manifests differ, in the order of the table, as a `Loosening` names them."""
+    said = [dict(_leaves(_EPIC, spec)) for spec in specs]
+    return tuple(field for field in said[0] if any(each[field] != said[0][field] for each in said))
+
+
 def task_from(plain: Any) -> InlineTask:
     """The declared task that `task_of` wrote. Raises ValueError."""
     return InlineTask(**_values(_TASK, plain))
@@ -93,6 +99,14 @@ def tightened(before: EpicSpec, after: EpicSpec) -> EpicSpec:
     """`after`, with the fields of `before` where a change of them loosens."""
     kept: EpicSpec = _tightened(_EPIC, before, after)
     return kept
+
+
+def _leaves(table: _Table, value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    for name, (key, _, loosens) in table.items():
+        if isinstance(loosens, Mapping):
+            yield from _leaves(loosens, getattr(value, name), f"{at}{key}.")
+        else:
+            yield at + key, getattr(value, name)
 
 
 def _loosened(table: _Table, before: Any, after: Any, at: str = "") -> Iterator[Loosening]:

@@ -231,6 +231,18 @@ def test_what_is_no_epic_is_not_run(shell: Shell, named: str | None, says: str) 
     assert says in shell.reconcile("run", "--epic", named or task, code=2)
 
 
+def test_where_manifests_differ_a_run_says_in_what(shell: Shell) -> None:
+    for name, method in (("one", "merge"), ("two", "squash")):
+        path = shell.manifest(f"{name}.yaml", tasks=[], epic=shell.epic(name)[0], mergePolicy={"method": method})
+        path.write_text(path.read_text().replace("name: work", f"name: {name}"))
+        shell.reconcile("apply", "-f", str(path))
+    alone = shell.made("Do a")
+
+    for command in (["run"], ["spawn", alone], ["run", "--agent", "cat"]):
+        said = shell.reconcile(*command, code=2)
+        assert "mergePolicy.method differs between the manifests one, two" in said and "reconcile.yaml" in said
+
+
 # --- spawn -----------------------------------------------------------------------------------------------------
 
 
