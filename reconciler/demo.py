@@ -35,7 +35,7 @@ class Demo:
         git("commit", "--quiet", "--message=Begin a calculator")
 
     def stop(self) -> None:
-        """End every agent that is at work in it."""
+        """End every agent that is running in it."""
         self._reconcile("stop", "--all")
 
     def log(self) -> str:
@@ -44,7 +44,7 @@ class Demo:
         return str(git("--no-pager", "log", "--format=%h %s", "main"))
 
     def recovered(self) -> Iterator[str]:
-        """What went wrong on the way and was mended, one line each."""
+        """What went wrong on the way and was fixed, one line each."""
         status = json.loads(self._reconcile("status", "-o", "json"))
         for task in status["epics"][0]["tasks"]:
             described = json.loads(self._reconcile("describe", task["id"], "-o", "json"))
@@ -58,7 +58,7 @@ class Demo:
 
 def _mended(run: Mapping[str, Any]) -> str:
     return {
-        "ChecksFailed": "its checks failed on the merged tree; another attempt was told why and mended it",
+        "ChecksFailed": "its checks failed on the merged tree; another attempt was told why and fixed it",
         "AgentFailed": "its agent was killed; another one went on from what it had committed",
         "Conflict": "it conflicted with what had landed before; another attempt brought both together",
-    }.get(run["why"], f"{run['why']}; attempt {run['attempt']} mended it")
+    }.get(run["why"], f"{run['why']}; attempt {run['attempt']} fixed it")

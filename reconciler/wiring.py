@@ -180,9 +180,9 @@ class Site:
         left = []
         for root in dict.fromkeys(spec.worktrees.root for spec in self.desired().epics if not spec.invalid):
             try:
-                self.workspaces.mend(root)
+                self.workspaces.fix(root)
             except (ReconcileError, OSError) as error:
-                left.append(f"a worktree in {root} that was moved can't be mended yet: {error}")
+                left.append(f"a worktree in {root} that was moved can't be fixed yet: {error}")
         for base in dict.fromkeys(spec.base for spec in self.desired().epics):
             try:
                 self.forge.catch_up(base)
@@ -225,12 +225,12 @@ class Site:
         return {name: self.recorded.status(name) for name in self.recorded.names()}
 
     def replaced(self) -> str | None:
-        """What is wrong with the reconciler at work here where its program was replaced since it started, be it us."""
+        """What is wrong with the reconciler running here where its program was replaced since it started, be it us."""
         holder = lock.holder(self.state)
         if holder is None or not holder.replaced or not self.holds(holder):
             return None
         return (
-            f"the {holder.command} at work here (pid {holder.pid}) was started from files that have been replaced; "
+            f"the {holder.command} running here (pid {holder.pid}) was started from files that have been replaced; "
             "it starts nothing more: end it and start it again, its agents run on"
         )
 

@@ -86,8 +86,8 @@ class Machine:
         return pid
 
     def kill_shim(self, run: RunId) -> None:
-        """Kill the supervisor of a run that is at work (before that there is no agent to outlive it)."""
-        until(lambda: self.run(run).state not in (RunState.STARTING, RunState.LOST), "the run to be at work")
+        """Kill the supervisor of a run that is running (before that there is no agent to outlive it)."""
+        until(lambda: self.run(run).state not in (RunState.STARTING, RunState.LOST), "the run to be running")
         pid = self.shim_of(run)
         os.kill(pid, signal.SIGKILL)
         until(lambda: not lives(pid), "the shim to be dead")

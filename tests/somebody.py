@@ -1,4 +1,4 @@
-"""Somebody at work in the checkout of the base, who cares for no lock: what they do between two effects of the program."""
+"""Somebody running in the checkout of the base, who cares for no lock: what they do between two effects of the program."""
 
 from __future__ import annotations
 

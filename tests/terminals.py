@@ -103,7 +103,7 @@ class Terminal:
 
 
 def the_demo_was_seen(terminal: Terminal) -> None:
-    """What a person sees of `reconcile demo`: agents at work, a green end, and a terminal that is theirs again."""
+    """What a person sees of `reconcile demo`: agents running, a green end, and a terminal that is theirs again."""
     shown = "\n".join(terminal.lines)
     assert re.search(r"● calculator-\w+ .*working", terminal.text), terminal.text
     assert re.search(r"^calculator  ━+  6/6 closed$", shown, re.MULTILINE), shown

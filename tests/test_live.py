@@ -82,7 +82,7 @@ def busy(title="Do it", **more):
 
 
 def many(n):
-    """A manifest of so many tasks, of which ten are at work."""
+    """A manifest of so many tasks, of which ten are running."""
     tasks = [a_task(f"x-{i}", title=f"Task {i}", parents=X) for i in range(10, n)]
     working = [a_task(f"x-{i}", status="in_progress", assignee=US, parents=X) for i in range(10)]
     runs = {f"x-{i}": (a_run(f"x-{i}", state="running", started_at=ago(60), pid=100 + i),) for i in range(10)}
@@ -106,7 +106,7 @@ def test_tasks_that_can_not_be_read_are_said_to_be_unknown_and_what_runs_is_show
 
     lines = shown(world, said=lambda task: f"{task} says so")
 
-    assert lines[0] == "all  1 at work, tasks unknown"
+    assert lines[0] == "all  1 running, tasks unknown"
     assert re.search(r"x-1 .* x-1 says so$", lines[-1]), lines
     assert list(live.live_runs(*world)) == ["x-1"]
 
@@ -118,17 +118,16 @@ def test_a_picture_says_who_works_for_how_long_what_they_say_and_what_the_others
     assert shown(busy(), 120, 24, {"x-7": "12 tests passed"}.get) == [
         # The time of day is the reader's own.
         f"── as of {NOW.astimezone():%H:%M:%S} " + "─" * 102,
-        "feature  ━━━━──────────────────────────  1/7 closed · 1 at work · 1 needs a person",
+        "feature  ━━━━──────────────────────────  1/7 closed · 1 running · 1 needs attention",
         "  TASK  TITLE                         PHASE       TRY  AGE     PULL REQUEST",
         "● x-7   Do it                         working       2  12m34s                12 tests passed",
         "! x-6   Do it                         spawned       3",
-        "    its agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again",
+        "    agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again",
         "◆ x-5   Do it                         pr_created       1m00s   #7 pending    "
-        "the checks run on the merged tree e3e3e3e3…",
+        "checks running on the merged tree e3e3e3e3…",
         "… x-4   Do it                         spawned       1                        "
-        "its agent failed (exit status 1); attempt …",
-        "○ x-2   Do it                                                                "
-        "next: start attempt 1: its dependencies ar…",
+        "agent failed (exit status 1); attempt 2 is…",
+        "○ x-2   Do it                                                                next: start agent (attempt 1)",
         "· x-3   Do it                                                                blocked by x-2",
     ]
 
@@ -136,15 +135,15 @@ def test_a_picture_says_who_works_for_how_long_what_they_say_and_what_the_others
 def test_of_what_runs_and_says_nothing_it_is_said_what_it_does():
     lines = {each[2:5]: each for each in shown(busy(), 130, 24)}
 
-    assert lines["x-5"].endswith("  the checks run on the merged tree e3e3e3e3e3e3")
-    assert lines["x-7"].endswith("  attempt 2 is at work")
+    assert lines["x-5"].endswith("  checks running on the merged tree e3e3e3e3e3e3")
+    assert lines["x-7"].endswith("  attempt 2 is running")
 
 
 def test_what_needs_a_person_is_said_in_full():
     (at,) = [i for i, each in enumerate(shown(busy(), 60, 24)) if each.startswith("! x-6")]
 
     assert " ".join(" ".join(shown(busy(), 60, 24)[at + 1 : at + 3]).split()) == (
-        "its agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again"
+        "agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again"
     )
 
 
@@ -158,7 +157,7 @@ def test_what_is_wrong_with_a_manifest_stands_above_its_tasks():
 
 
 def test_nothing_recorded_is_said():
-    assert shown((Plan(), seen()), 80, 24) == ["No manifest is recorded; run 'reconcile apply -f FILE' to record one"]
+    assert shown((Plan(), seen()), 80, 24) == ["No manifest is applied; run 'reconcile apply -f FILE'"]
 
 
 def test_an_age_goes_on_between_two_looks_at_the_world():
@@ -228,7 +227,7 @@ def test_a_window_of_any_size_gets_something(width, height):
 def test_what_matters_most_stays_in_a_small_window():
     found = shown(busy(), 60, 7)
 
-    assert [each[:7] for each in found] == ["feature", "● x-7  ", "! x-6  ", "    its", "    're", "◆ x-5  ", "  … and"]
+    assert [each[:7] for each in found] == ["feature", "● x-7  ", "! x-6  ", "    age", "    ret", "◆ x-5  ", "  … and"]
     assert found[-1] == "  … and 3 more: 1 waiting, 1 ready, 1 blocked"
 
 

@@ -59,7 +59,7 @@ def offered(**fields):
 
 
 def working(**fields):
-    """x-1 with an agent at work."""
+    """x-1 with an agent running."""
     run = a_run(state="running", pid=4242, last_progress_at=ago(5), **fields.pop("run", {}))
     return seen(
         a_task(status="in_progress", assignee=worlds.US), runs={X1: (run,)}, worktrees={X1: a_worktree()}, **fields
@@ -82,7 +82,7 @@ def test_a_plan_has_the_keys_that_scripts_rely_on():
                 "action": "StartAgent",
                 "task": "x-1",
                 "reason": "Ready",
-                "message": "start attempt 1: its dependencies are closed and nothing is in its way",
+                "message": "start agent (attempt 1)",
                 "evidence": {"attempt": 1, "run": "work/x-1/1", "base": worlds.BASE},
             }
         ],
@@ -229,7 +229,7 @@ def test_a_task_has_the_keys_that_scripts_rely_on():
             "checks": "pending",
             "review": "approved",
         },
-        "waiting": {"reason": "ChecksRunning", "message": f"the checks run on the merged tree {worlds.TREE[:12]}"},
+        "waiting": {"reason": "ChecksRunning", "message": f"checks running on the merged tree {worlds.TREE[:12]}"},
         "failing": None,
         "spend": {"usd": 0.0, "tokens": 0, "untold": 0},
     }

@@ -108,16 +108,15 @@ def test_a_plan_says_what_is_done_what_waits_and_how_to_go_on():
         printed(text.plan(busy()[0]))
         == """\
 feature-x
-  +  x-5      StartAgent  start attempt 1: its dependencies are closed and nothing is in its way
-                          (Ready)
-  =  x-2      waits       AgentRunning: attempt 2 is at work
-  =  x-3      waits       ChecksRunning: the checks run on the merged tree e3e3e3e3e3e3
-  =  x-4      waits       ProtectedPaths: it changes justfile, which needs a person; 'reconcile
-                          approve x-4' says yes
+  +  x-5      StartAgent  start agent (attempt 1)  (Ready)
+  =  x-2      waits       AgentRunning: attempt 2 is running
+  =  x-3      waits       ChecksRunning: checks running on the merged tree e3e3e3e3e3e3
+  =  x-4      waits       ProtectedPaths: changes protected paths (justfile); approve with
+                          'reconcile approve x-4'
   =  x-6      waits       Blocked: blocked by x-2, x-5
-  =  x-7      waits       AgentFailed: its agent failed (exit status 1); see its notes; 'reconcile
-                          retry x-7' tries again
-  =  x-8      waits       Backoff: its agent failed (exit status 1); attempt 2 follows (in 6s)
+  =  x-7      waits       AgentFailed: agent failed (exit status 1); see its notes; 'reconcile retry
+                          x-7' tries again
+  =  x-8      waits       Backoff: agent failed (exit status 1); attempt 2 is next (in 6s)
   =  8 tasks  wait        Blocked: blocked by x-6  (x-9.1, x-9.2, x-9.3, x-9.4, x-9.5, x-9.6 and 2
                           more)
   protected  justfile, Makefile, .ci/**, .github/**, .claude/**
@@ -137,28 +136,26 @@ def test_a_status_groups_tasks_by_what_they_wait_for():
         printed(text.status(document.status(decided, observed)))
         == """\
 feature-x  x  ━───────────────────  1/16 closed
-  Progressing  1 action due, 1 agent at work, 1 check running, 1 timer pending
+  Progressing  1 action due, 1 agent running, 1 check running, 1 timer pending
 
-Needs a person (2)
+Needs attention (2)
   x-4  Check with just  pr_created  attempt 1  #8 checks pending
-       it changes justfile, which needs a person; 'reconcile approve x-4' says yes  (ProtectedPaths)
+       changes protected paths (justfile); approve with 'reconcile approve x-4'  (ProtectedPaths)
   x-7  Measure it       spawned     attempt 3
-       its agent failed (exit status 1); see its notes; 'reconcile retry x-7' tries again
-       (AgentFailed)
+       agent failed (exit status 1); see its notes; 'reconcile retry x-7' tries again  (AgentFailed)
 
 In progress (1)
-  x-2  レンダラーを書く  working  attempt 2  12m34s  attempt 2 is at work; quiet for 3m20s
+  x-2  レンダラーを書く  working  attempt 2  12m34s  attempt 2 is running; quiet for 3m20s
                                                      (AgentRunning)
 
 Pull requests (1)
   x-3  Teach the lexer numbers  pr_created  check  1m00s  #7 checks pending
-       the checks run on the merged tree e3e3e3e3e3e3  (ChecksRunning)
+       checks running on the merged tree e3e3e3e3e3e3  (ChecksRunning)
 
 Ready (2)
-  x-5  Write the parser                      next: start attempt 1: its dependencies are closed and
-                                             nothing is in its way  (StartAgent)
-  x-8  Read from a pipe  spawned  attempt 1  its agent failed (exit status 1); attempt 2 follows (in
-                                             6s)  (Backoff)
+  x-5  Write the parser                      next: start agent (attempt 1)  (StartAgent)
+  x-8  Read from a pipe  spawned  attempt 1  agent failed (exit status 1); attempt 2 is next (in 6s)
+                                             (Backoff)
 
 Blocked (9)
   x-6    Print what was parsed  blocked by x-2, x-5  (Blocked)
@@ -187,33 +184,32 @@ def test_a_narrow_status_says_why_below_the_task():
         printed(text.status(document.status(decided, observed)), 60)
         == """\
 feature-x  x  ━───────────────────  1/16 closed
-  Progressing  1 action due, 1 agent at work, 1 check
+  Progressing  1 action due, 1 agent running, 1 check
                running, 1 timer pending
 
-Needs a person (2)
+Needs attention (2)
   x-4  Check wi…  pr_created  attempt 1  #8 checks pending
-       it changes justfile, which needs a person; 'reconcile
-       approve x-4' says yes  (ProtectedPaths)
+       changes protected paths (justfile); approve with
+       'reconcile approve x-4'  (ProtectedPaths)
   x-7  Measure …  spawned     attempt 3
-       its agent failed (exit status 1); see its notes;
+       agent failed (exit status 1); see its notes;
        'reconcile retry x-7' tries again  (AgentFailed)
 
 In progress (1)
   x-2  レンダラーを書く  working  attempt 2  12m34s
-       attempt 2 is at work; quiet for 3m20s  (AgentRunning)
+       attempt 2 is running; quiet for 3m20s  (AgentRunning)
 
 Pull requests (1)
   x-3  Teach t…  pr_created  check  1m00s  #7 checks pending
-       the checks run on the merged tree e3e3e3e3e3e3
+       checks running on the merged tree e3e3e3e3e3e3
        (ChecksRunning)
 
 Ready (2)
   x-5  Write the parser
-       next: start attempt 1: its dependencies are closed
-       and nothing is in its way  (StartAgent)
+       next: start agent (attempt 1)  (StartAgent)
   x-8  Read from a pipe  spawned  attempt 1
-       its agent failed (exit status 1); attempt 2 follows
-       (in 6s)  (Backoff)
+       agent failed (exit status 1); attempt 2 is next (in
+       6s)  (Backoff)
 
 Blocked (9)
   x-6    Print what was par…  blocked by x-2, x-5  (Blocked)
@@ -258,7 +254,7 @@ def test_a_description_holds_the_text_the_runs_and_the_history():
 x-3  Teach the lexer numbers
   manifest      feature-x
   status        in_progress, phase pr_created
-  waits         the checks run on the merged tree e3e3e3e3e3e3  (ChecksRunning)
+  waits         checks running on the merged tree e3e3e3e3e3e3  (ChecksRunning)
   priority      2
   assignee      reconcile@localhost
   labels        phase:pr_created, pr:7
@@ -290,20 +286,32 @@ def test_a_description_says_once_what_is_done_next():
 
     shown = printed(text.describe(document.describe(TaskId("x-1"), plan(wanted(an_epic()), ready), ready)))
 
-    assert re.search(r"^  next +start attempt 1: .*  \(StartAgent\)$", shown, re.MULTILINE)
+    assert re.search(r"^  next +start agent \(attempt 1\)  \(StartAgent\)$", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
     ("observed", "specs", "said"),
     [
-        (seen(), (), "Nothing to do: no manifest is recorded"),
-        (seen(a_task(status="closed")), (an_epic(),), "Nothing to do: all is as wanted"),
-        (seen(a_task(assignee="ann")), (an_epic(),), "Nothing to do: 1 task waits, 1 of them for a person"),
+        (seen(), (), "No manifest is applied; run 'reconcile apply -f FILE'"),
+        (seen(a_task(status="closed")), (an_epic(),), "Up to date: everything matches the manifest."),
+        (seen(a_task(assignee="ann")), (an_epic(),), "1 task needs attention."),
         (
             seen(tasks=Unknown("locked")),
             (an_epic(),),
-            "Nothing to do: 1 manifest is held, 1 source did not answer",
+            "Can't act on 'all': its tasks can't be read: locked.",
         ),
+        (
+            seen(
+                a_task(status="in_progress", assignee=US, labels=["phase:working"]),
+                a_task("x-2", blockers=(TaskId("x-1"),)),
+                a_task("x-3", assignee="ann"),
+                runs={TaskId("x-1"): (a_run(state="running"),)},
+                worktrees={TaskId("x-1"): a_worktree()},
+            ),
+            (an_epic(),),
+            "1 agent running, 1 task blocked, 1 task needs attention. 'reconcile watch' carries on.",
+        ),
+        (seen(a_task(), runs=Unknown("no answer")), (an_epic(),), "Can't read runs: no answer. 1 task waiting."),
         (seen(a_task()), (an_epic(),), "1 action; run 'reconcile apply' to do this"),
         (
             seen(a_task(), a_task("x-2", blockers=(TaskId("x-1"),))),
@@ -326,9 +334,9 @@ def test_a_silent_source_and_a_held_manifest_are_in_the_plan_each_said_once():
     assert printed(text.plan(plan(wanted(), observed))) == (
         "all\n"
         "  !  ForgeUnavailable: not logged in\n"
-        "  ?  runs  silent  no answer in 10 s\n"
+        "  ?  runs  unread  no answer in 10 s\n"
         "\n"
-        "Nothing to do: 2 tasks wait, 2 of them for a person, 2 sources did not answer\n"
+        "Can't act on 'all': not logged in.\n"
     )
 
 
@@ -338,10 +346,10 @@ def test_tasks_that_can_not_be_read_are_said_to_be_unknown_and_what_runs_is_list
     assert printed(text.status(document.status(plan(wanted(), observed), observed))) == (
         "all  tasks unknown\n"
         "  Degraded (TrackerUnavailable)  its tasks can't be read: locked\n"
-        "  Progressing                    1 agent at work\n"
+        "  Progressing                    1 agent running\n"
         "\n"
         "In progress (1)\n"
-        "  x-1  attempt 1  2m00s  attempt 1 is at work; its task can't be read  (AgentRunning)\n"
+        "  x-1  attempt 1  2m00s  attempt 1 is running; its task can't be read  (AgentRunning)\n"
         "\n"
     )
 
@@ -349,7 +357,7 @@ def test_tasks_that_can_not_be_read_are_said_to_be_unknown_and_what_runs_is_list
 def test_a_status_without_manifests_says_how_to_record_one():
     said = printed(text.status(document.status(Plan(), seen())))
 
-    assert said == "No manifest is recorded; run 'reconcile apply -f FILE' to record one\n"
+    assert said == "No manifest is applied; run 'reconcile apply -f FILE'\n"
 
 
 def test_what_holds_a_whole_manifest_is_said_once_and_its_tasks_are_not_laid_at_a_persons_door():
@@ -370,7 +378,7 @@ def test_what_holds_a_whole_manifest_is_said_once_and_its_tasks_are_not_laid_at_
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (None, "start attempt 1: its dependencies are closed and nothing is in its way"),
+        (None, "start agent (attempt 1)"),
         (TemporaryError("rate limited", delay=300), "not now: rate limited  (tried again in 5m00s)"),
         (TemporaryError("locked", hint="end the other one"), "not now: locked  (hint: end the other one)"),
         (ChangedError("its head moved"), "not done: its head moved  (it is looked at again at once)"),
@@ -384,9 +392,9 @@ def test_an_outcome_is_one_line(error, said):
 
 
 def test_an_error_keeps_its_lines_and_says_what_to_do():
-    error = ManifestError("a.yaml:1:2: no\na.yaml:3:4: \x1bno", hint="mend it")
+    error = ManifestError("a.yaml:1:2: no\na.yaml:3:4: \x1bno", hint="fix it")
 
-    assert text.error(error) == "a.yaml:1:2: no\na.yaml:3:4: \\x1bno\n  hint: mend it"
+    assert text.error(error) == "a.yaml:1:2: no\na.yaml:3:4: \\x1bno\n  hint: fix it"
 
 
 def test_many_tasks_that_wait_for_the_same_share_a_line():
@@ -501,7 +509,7 @@ def test_a_pipe_gets_plain_uncut_lines(capsys):
 
     said = capsys.readouterr().out
     assert "\x1b" not in said
-    assert re.search(r"x-5 +t{70} +next: start attempt 1: .* in its way  \(StartAgent\)\n", said)
+    assert re.search(r"x-5 +t{70} +next: start agent \(attempt 1\)  \(StartAgent\)\n", said)
 
 
 def test_no_color_is_plain_on_a_terminal_too(monkeypatch, capsys):
@@ -523,7 +531,7 @@ def test_what_is_wrong_with_a_manifest_is_said_once_and_a_source_only_where_noth
 
     assert text.troubles(epic) == {
         "ForgeUnavailable": "all: ForgeUnavailable: not logged in",
-        "runs": "all: runs is silent: no answer in 10 s",
+        "runs": "all: can't read runs: no answer in 10 s",
     }
     assert text.troubles(plan(wanted(), seen(a_task())).epics[0]) == {}
 

@@ -23,33 +23,33 @@ from reconciler.render import safe
 COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Record a manifest and do what can be done now"),
     "diff": ("apply", "Show what apply would do, and why"),
-    "watch": ("watch", "Keep every recorded manifest and the world the same"),
-    "run": ("run", "Work off an epic, or every task, without a manifest"),
+    "watch": ("watch", "Continuously reconcile all applied manifests"),
+    "run": ("run", "Work through an epic, or all tasks, without a manifest"),
     "status": ("status", "Show every task, and what happens to it next"),
     "describe": ("status", "Show everything about one task"),
     "logs": ("status", "Show what a task's agent printed"),
     "get": ("get", "List tasks, runs, worktrees, pull requests, events or manifests"),
     "pr": ("pr", "Look at pull requests: list, show, diff"),
-    "approve": ("people", "Say yes to a task's pull request"),
-    "reject": ("people", "Say no to a task's pull request"),
-    "retry": ("people", "Begin a task anew"),
+    "approve": ("people", "Approve a task's pull request"),
+    "reject": ("people", "Request changes on a task's pull request"),
+    "retry": ("people", "Start a task over: its attempts count from 1 again"),
     "stop": ("people", "Stop a task's agent, or all of them"),
     "spawn": ("spawn", "Start one agent for a task now"),
-    "take": ("people", "Work on a task yourself: hands off"),
-    "release": ("people", "Give a task back that was taken"),
-    "merge": ("merge", "Check and land what is offered"),
+    "take": ("people", "Take over a task; automation leaves it alone"),
+    "release": ("people", "Give back a task that you took over"),
+    "merge": ("merge", "Run checks on and merge open pull requests"),
     "prune": ("prune", "Remove the worktrees of closed tasks"),
     "restore": ("prune", "Bring saved work back to a branch"),
-    "task": ("task", "Keep the built-in task store"),
-    "suspend": ("manifests", "Act on nothing of a manifest until it is resumed"),
-    "resume": ("manifests", "Act on a manifest again"),
-    "delete": ("manifests", "Forget a manifest"),
-    "explain": ("explain", "Say what a field of a manifest means"),
+    "task": ("task", "Manage tasks in the built-in tracker"),
+    "suspend": ("manifests", "Pause a manifest until it is resumed"),
+    "resume": ("manifests", "Resume a suspended manifest"),
+    "delete": ("manifests", "Delete a manifest; its tasks, branches and agents are kept"),
+    "explain": ("explain", "Explain a field of a manifest, or a reason"),
     "schema": ("schema", "Print the JSON Schema of a manifest"),
-    "completion": ("completion", "Print what makes your shell complete commands and tasks"),
+    "completion": ("completion", "Print a completion script for your shell"),
     "init": ("init", "Write a first manifest for this repository"),
-    "doctor": ("doctor", "Look at what it stands on, and say what to mend"),
-    "demo": ("demo", "Watch it work in a throwaway repository"),
+    "doctor": ("doctor", "Check the environment and suggest fixes"),
+    "demo": ("demo", "See it work in a throwaway repository"),
 }
 PROGRAM, COMPLETE_VARIABLE = "reconcile", "_RECONCILE_COMPLETE"
 # What is imported and read stays: looking through it all, over and over, is a tenth of the time of a short command.
@@ -92,7 +92,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name=PROGRAM)
+@click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def program() -> None:
     """Drive many coding agents over one repository: say what you want, it sees to the rest."""
 

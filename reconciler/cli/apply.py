@@ -51,18 +51,20 @@ class Duration(click.ParamType[float]):
 
 @click.command("apply")
 @FILE
-@click.option("--wait", is_flag=True, help="Go on until everything is done, or a person is needed")
+@click.option("--wait", is_flag=True, help="Keep going until everything is done, or needs a person")
 @click.option("--timeout", type=Duration(), default=None, help="With --wait: give up after this long (90s, 15m, 2h)")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, as diff does")
 @common
 @looking
 def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, dry_run: bool, out: Output) -> int:
-    """Record a manifest, then do everything that needs no running process.
+    """Record a manifest and do everything that can be done now.
 
-    Agents that it starts run on by themselves; 'reconcile watch' sees to them from then on.
+    The agents it starts keep running in the background; 'reconcile watch' takes it from there.
     """
     if not sources:
         raise UsageError("apply needs a manifest", hint="reconcile apply -f FILE")
+    if timeout is not None and not wait:
+        raise UsageError("--timeout is for --wait: without it apply does not wait", hint="add --wait, or leave it out")
     if dry_run:
         return _diff(sources, out)
     wiring.refuse_agents(wiring.environ(), "apply")
@@ -73,13 +75,13 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
         site.recorded.record(spec)
     site.recorded.trust([spec.name for spec in specs], site.quiet)
     names = frozenset(spec.name for spec in specs)
-    out.chat(f"recorded {', '.join(sorted(f'{spec.name} (base {spec.base})' for spec in specs))}")
+    out.chat(f"applied {', '.join(sorted(f'{spec.name} (base {spec.base})' for spec in specs))}")
     wheel = Wheel(site=site, out=out, names=names)
     try:
         with lock.reconciling(site.state, "apply"):
             return turn(wheel, wait=wait, timeout=timeout)
     except LockedError as busy:
-        out.chat(f"{busy}; it goes on with what was recorded")
+        out.chat(f"{busy}; it will apply what you recorded")
         return follow(wheel, timeout) if wait else 0
 
 
@@ -88,7 +90,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
 @common
 @looking
 def diff_command(sources: tuple[str, ...], out: Output) -> int:
-    """Show the first tick of apply, and why. Changes nothing.
+    """Show what apply would do, and why. Changes nothing.
 
     Exit status: 0 nothing to do, 1 changes, 2 bad manifest, 3 a source did not answer.
     """
@@ -152,9 +154,7 @@ def hearing(wakes: Wakes, out: Output) -> Callable[[], object]:
         why = wakes.deaf
         if why and not told:
             told.append(why)
-            out.chat(
-                f"no file events ({why}): everything is looked at every {POLL_S:g} s instead\n  hint: {_LISTENERS}"
-            )
+            out.chat(f"no file events ({why}): polling every {POLL_S:g} s instead\n  hint: {_LISTENERS}")
         return why
 
     return deaf
@@ -264,7 +264,7 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     site, specs = read(sources) if sources else (here(), ())
     recorded = site.desired()
     if not specs and not recorded.epics:
-        raise UsageError("nothing is recorded here", hint="reconcile diff -f FILE")
+        raise UsageError("no manifest is applied here", hint="reconcile diff -f FILE")
     for line in loosened(site, specs):
         out.chat(f"when applied, {line}")
     given = {spec.name: site.recorded.beside(spec) for spec in specs}

@@ -86,7 +86,7 @@ def completing(command: click.Command) -> click.Command:
 
 
 def _tasks(_: str) -> Iterable[tuple[str, str]]:
-    """Every task that may be named, open ones first; where the store can't be read, those that were seen at work."""
+    """Every task that may be named, open ones first; where the store can't be read, those that were seen running."""
     beads = commands.find(Path.cwd(), wiring.environ()).main / ".beads"
     try:
         found = sorted(JsonlTracker(beads).tasks().values(), key=lambda task: (task.closed, task.id))

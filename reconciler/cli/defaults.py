@@ -19,13 +19,14 @@ from reconciler import wiring
 from reconciler.cli.found import checks
 from reconciler.manifest import form
 from reconciler.model.desired import EPOCH, AgentSpec, EpicSpec
-from reconciler.model.errors import UsageError
+from reconciler.model.errors import ManifestError, UsageError
 from reconciler.model.names import RunKind, TaskId
 from reconciler.wiring import Site
 
 FILE = "reconcile.yaml"
 RECIPES = "reconcile.just"
 VARIABLE = "RECONCILE_AGENT"
+_WHERE = re.compile(r"^<stdin>:[0-9]+:[0-9]+: spec\.agent: ", re.MULTILINE)  # of a document that nobody wrote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def made_up(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicSpe
             f"--agent 'my-agent {{prompt_file}}', or in {VARIABLE}",
         )
     if why := site.runner.missing(spec):
-        raise UsageError(why, hint=f"mend spec.agent in {FILE}, or name another one with --agent")
+        raise UsageError(why, hint=f"fix spec.agent in {FILE}, or name another one with --agent")
     return spec
 
 
@@ -65,7 +66,7 @@ def undecided(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicS
     name = _after(name_of(asked.epic), (spec.name for spec in recorded if not is_made_up(spec)))
     like = _like_the_file(site, asked) or _like_the_recorded(recorded, asked) or _found(site, asked)
     if asked.said:
-        like = replace(like, agent=_read(site, asked, agent=_agent(asked.said)).agent)
+        like = replace(like, agent=_named(site, asked, asked.said))
     most = like.max_agents if asked.max_agents is None else asked.max_agents
     return replace(_general(like), name=name, epic=asked.epic, max_agents=most)
 
@@ -192,6 +193,15 @@ def _agent(said: str) -> str | dict[str, Any]:
         return {"kind": "command", "argv": shlex.split(said)}
     except ValueError as error:
         raise UsageError(f"the agent {said!r} can't be read as a command: {error}") from error
+
+
+def _named(site: Site, asked: Asked, said: str) -> AgentSpec:
+    """The agent that a person named. Raises UsageError for one that there is not."""
+    try:
+        return _read(site, asked, agent=_agent(said)).agent
+    except ManifestError as error:
+        complaint = _WHERE.sub("", str(error))
+        raise UsageError(f"--agent {said}: {complaint}", hint=error.hint) from error
 
 
 def _read(site: Site, asked: Asked, **said: object) -> EpicSpec:

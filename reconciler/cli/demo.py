@@ -24,7 +24,7 @@ INTERRUPTED = 128  # and the number of the signal
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Keep the repository to look at")
 def demo_command(keep: bool) -> int:
-    """Watch scripted agents do six tasks in a throwaway repository, and see what goes wrong mended."""
+    """Watch scripted agents do six tasks in a throwaway repository, and recover from what goes wrong."""
     with _folder(keep) as folder:
         demo = Demo(folder, wiring.environ())
         began = time.monotonic()
@@ -51,7 +51,7 @@ def _folder(keep: bool) -> Iterator[Path]:
     except ReconcileError:
         raise
     except BaseException:
-        for _ in range(40):  # a git that was just at work there may still be writing
+        for _ in range(40):  # a git that was just running there may still be writing
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():
                 break
@@ -84,6 +84,6 @@ def _work(demo: Demo) -> int:
 def _tell(demo: Demo) -> None:
     click.echo("\nmain, newest first:\n")
     click.echo("".join(f"  {line}\n" for line in demo.log().splitlines()))
-    click.echo("what went wrong on the way, and was mended:\n")
+    click.echo("what went wrong on the way, and how it recovered:\n")
     for line in demo.recovered():
         click.echo(f"  {line}")

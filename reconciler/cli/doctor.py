@@ -17,8 +17,8 @@ from reconciler.render import doctor as shown
 @click.command("doctor")
 @common
 def doctor_command(out: Output) -> int:
-    """Look at this machine, its programs and this repository, and say what to mend. Ends with 1 where something needed
-    is missing.
+    """Check this machine, its programs and this repository, and suggest fixes. Exit status 1: something needed is
+    missing.
     """
     found = doctor.look(Path.cwd(), wiring.environ(), datetime.now(UTC))
     document = {"checks": [dataclasses.asdict(finding) | {"state": str(finding.state)} for finding in found]}

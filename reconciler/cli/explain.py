@@ -21,7 +21,7 @@ _PRIVATE = "agent.env"  # its values may be secrets
 @click.argument("field", metavar="[FIELD.PATH]", required=False)
 @common
 def explain_command(field: str | None, out: Output) -> int:
-    """Say what a field of a manifest means: 'spec.agent.timeout', 'AgentProfile.spec.argv'; without one, all in brief.
+    """Explain a field of a manifest: 'spec.agent.timeout', 'AgentProfile.spec.argv'; without one, all in brief.
 
     'reasons' lists every reason that 'status', 'diff' and JSON documents name; 'agents' what each kind of agent reports.
     """

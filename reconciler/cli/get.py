@@ -41,7 +41,7 @@ class _Kinds(click.Group):
 
 @click.group("get", cls=_Kinds, context_settings={"help_option_names": ["-h", "--help"]})
 def get_command() -> None:
-    """List what there is of a kind, or the one that is named."""
+    """List resources of a kind, or one of them by name."""
 
 
 @get_command.command("tasks")

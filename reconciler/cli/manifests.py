@@ -16,10 +16,10 @@ from reconciler.model.errors import UsageError
 @click.argument("name")
 @common
 def suspend_command(name: str, out: Output) -> int:
-    """Act on nothing of the manifest NAME until it is resumed. What runs goes on; all of it is still observed.
+    """Pause the manifest NAME until it is resumed. Running agents finish; status still shows all of it.
 
-    The last word wins: a file that records NAME again, by 'apply' or because a 'watch -f' saw it change, says anew
-    whether it is suspended. Refused inside a run.
+    The latest word counts: a file that is applied again, by 'apply' or because a 'watch -f' saw it change, decides
+    again whether it is suspended. Refused inside a run.
     """
     return _suspend(name, True, out)
 
@@ -28,7 +28,7 @@ def suspend_command(name: str, out: Output) -> int:
 @click.argument("name")
 @common
 def resume_command(name: str, out: Output) -> int:
-    """Act on the manifest NAME again, also where its file said 'suspend: true': the last word wins.
+    """Resume the manifest NAME, even if its file says 'suspend: true': the latest of the two counts.
 
     Refused inside a run.
     """
@@ -40,7 +40,7 @@ def resume_command(name: str, out: Output) -> int:
 @FILE
 @common
 def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> int:
-    """Forget the manifest NAME, or those in a file. Agents, worktrees, branches and tasks stay as they are."""
+    """Delete the manifest NAME, or those in a file. Agents, worktrees, branches and tasks stay as they are."""
     wiring.refuse_agents(wiring.environ(), "delete")
     if bool(name) == bool(sources):
         raise UsageError("delete needs the name of a manifest, or -f FILE")
@@ -48,7 +48,9 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
     names = [name] if name else [spec.name for spec in specs]
     for each in names:
         site.recorded.delete(str(each))
-    done = [act("DeleteManifest", None, f"forgot {each}") for each in names]
+    done = [
+        act("DeleteManifest", None, f"deleted manifest {each} (tasks, branches and agents are kept)") for each in names
+    ]
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: "\n".join(str(d["message"]) for d in done))
     return 0
 

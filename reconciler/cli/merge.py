@@ -29,14 +29,14 @@ from reconciler.wiring import Site
 
 @click.command("merge")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done")
-@click.option("--no-wait", is_flag=True, help="Do not wait for the checks that it starts, or for what a watch does")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the checks it starts, or for the watch")
 @common
 @looking
 def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
-    """Check and land every pull request that may land, also where the manifest leaves merging to a person.
+    """Run checks on every open pull request and merge those that pass, also where the manifest says 'mode: manual'.
 
-    Beside a running watch it says 'now' to every head that waits for a person to merge it, and the watch does. A commit
-    after that asks again; 'reconcile reject' takes it back. Exit status 3: something is offered and did not land.
+    Beside a running watch it asks the watch to merge what is waiting for that. A commit pushed later has to be asked
+    for again; 'reconcile reject' takes it back. Exit status 3: a pull request is open and was not merged.
     """
     if not dry_run:
         wiring.refuse_agents(wiring.environ(), "merge")
@@ -99,7 +99,9 @@ def _beside(wheel: Wheel, spawned: frozenset[TaskId], *, wait: bool) -> int | No
         return 1
     alone = list(_of_no_manifest(tick, spawned))
     for pull in alone:
-        wheel.out.chat(f"{pull.task}: #{pull.number} is not merged: no manifest speaks of it; end the watch, and merge")
+        wheel.out.chat(
+            f"{pull.task}: #{pull.number} is not merged: not covered by any manifest; stop the watch, then merge"
+        )
     return EXIT_NEEDS_PERSON if left or alone else 0
 
 
@@ -128,14 +130,14 @@ def _why(decided: Plan, job: Job) -> str:
     waiting = next((e.waiting.get(job.task.id) for e in decided.epics if e.name == job.spec.name), None)
     if waiting:
         return waiting.message
-    said = job.verdict.message if job.verdict else "its agent can do no more"
+    said = job.verdict.message if job.verdict else "its agent can't do more"
     match next_step(job):
         case BlockTask():
-            return f"{said}; it needs a person"
+            return f"{said}; needs attention"
         case RestartAgent():
-            return f"{said}; 'reconcile watch' has it mended"
+            return f"{said}; 'reconcile watch' has it fixed"
         case _:
-            return "it may land at the next try"
+            return "it may be merged at the next try"
 
 
 def _rest(site: Site, out: Output) -> tuple[EpicSpec, ...]:
@@ -146,7 +148,7 @@ def _rest(site: Site, out: Output) -> tuple[EpicSpec, ...]:
     try:
         return (undecided(site, Asked(environ=wiring.environ()), recorded),)
     except UsageError as error:
-        out.chat(f"what was spawned without a manifest is left alone: {error}")
+        out.chat(f"spawned tasks without a manifest are left alone: {error}")
         return ()
 
 

@@ -73,11 +73,9 @@ class Output:
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `-o`, `--json` and `--no-color`; it gets an `Output` as `out`."""
 
-    @click.option(
-        "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the answer"
-    )
+    @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Output format")
     @click.option("--json", "as_json", is_flag=True, help="The same as -o json")
-    @click.option("--no-color", is_flag=True, help="No colour (NO_COLOR does the same)")
+    @click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)")
     @functools.wraps(command)
     def wrapped(*args: Any, output: str, as_json: bool, no_color: bool, **kwargs: Any) -> Any:
         color = not no_color and not wiring.environ().get("NO_COLOR")

@@ -32,7 +32,7 @@ STOP_MOST_S = 15.0
 @click.argument("task")
 @common
 def approve_command(task: str, out: Output) -> int:
-    """Say yes to the pull request of a TASK, as its head is now. A new head asks again."""
+    """Approve the pull request of a TASK at its current head. New commits need a new approval."""
     wiring.refuse_agents(wiring.environ(), "approve")
     site = here()
     id = task_named(site, task, out.chat)
@@ -44,11 +44,11 @@ def approve_command(task: str, out: Output) -> int:
 
 @click.command("reject")
 @click.argument("task")
-@click.option("-m", "--message", required=True, help="What is to be changed; its agent reads it")
-@click.option("--close", is_flag=True, help="Close the pull request: nobody is to go on with it")
+@click.option("-m", "--message", required=True, help="What to change; the agent gets to read it")
+@click.option("--close", is_flag=True, help="Close the pull request: the task is handed to a person")
 @common
 def reject_command(task: str, message: str, close: bool, out: Output) -> int:
-    """Say no to the pull request of a TASK, as its head is now."""
+    """Request changes on the pull request of a TASK at its current head."""
     wiring.refuse_agents(wiring.environ(), "reject")
     site = here()
     id = task_named(site, task, out.chat)
@@ -61,16 +61,16 @@ def reject_command(task: str, message: str, close: bool, out: Output) -> int:
 
 @click.command("retry")
 @click.argument("task")
-@click.option("--reopen", is_flag=True, help="Also where its work has landed: it is done, and lands, once more")
+@click.option("--reopen", is_flag=True, help="Even if its work is merged: it is done, and merged, once more")
 @common
 def retry_command(task: str, reopen: bool, out: Output) -> int:
-    """Begin a TASK anew: its attempts and landings count from here on. Its branch and worktree stay."""
+    """Start a TASK over: its attempts count from 1 again. Its branch and worktree stay."""
     wiring.refuse_agents(wiring.environ(), "retry")
     site = here()
     id = task_named(site, task, out.chat)
     _no_epic(site, id)
     begin_anew(site, id, out, reopen=reopen)
-    return _said(out, "RetryTask", id, "begins anew")
+    return _said(out, "RetryTask", id, "reset: attempts start again at 1")
 
 
 def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -> None:
@@ -107,7 +107,7 @@ def _open_still(site: Site, before: Task) -> Task:
 def landed(task: TaskId) -> PermanentError:
     """What is said to whoever would have done again what is on the base already."""
     return PermanentError(
-        f"{task} is closed: its work has landed", hint=f"'reconcile retry {task} --reopen' does it again"
+        f"{task} is closed: its work is merged", hint=f"'reconcile retry {task} --reopen' does it again"
     )
 
 
@@ -119,7 +119,7 @@ def closed(task: TaskId) -> PermanentError:
 @click.argument("task")
 @common
 def take_command(task: str, out: Output) -> int:
-    """Work on a TASK yourself: its agent ends, and until 'release' nothing is started, offered, landed or removed.
+    """Take over a TASK: its agent is stopped, and nothing is started, merged or removed until 'release'.
 
     Its branch and worktree stay as they are, for you to go on with. Refused inside a run.
     """
@@ -144,7 +144,7 @@ def take_command(task: str, out: Output) -> int:
 @click.argument("task")
 @common
 def release_command(task: str, out: Output) -> int:
-    """Give a TASK back that was taken: an agent goes on with what is on its branch. Refused inside a run."""
+    """Give back a TASK that you took over: an agent continues from its branch. Refused inside a run."""
     wiring.refuse_agents(wiring.environ(), "release")
     site = here()
     id = _work(site, task_named(site, task, out.chat))
@@ -159,7 +159,7 @@ def release_command(task: str, out: Output) -> int:
 @click.option("--all", "everything", is_flag=True, help="Every agent and every check of this repository")
 @common
 def stop_command(task: str | None, everything: bool, out: Output) -> int:
-    """Stop the agent of a TASK, or all of them. Nothing of their work is lost; 'reconcile retry' goes on."""
+    """Stop the agent of a TASK, or all of them. No work is lost; 'reconcile retry' starts it again."""
     if (task is None) != everything:
         raise UsageError("stop needs a task, or --all")
     site = here()
@@ -245,7 +245,7 @@ def _task(site: Site, task: TaskId) -> Task:
 
 def _no_epic(site: Site, task: TaskId) -> None:
     if Index(site.tracker.tasks()).is_epic(task):
-        raise UsageError(f"{task} is an epic, and no work itself", hint="name one of its tasks")
+        raise UsageError(f"{task} is an epic", hint="name one of its tasks")
 
 
 def _work(site: Site, task: TaskId) -> TaskId:

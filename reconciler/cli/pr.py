@@ -40,7 +40,7 @@ class Pull:
 
 @click.group("pr", context_settings={"help_option_names": ["-h", "--help"]})
 def pr_command() -> None:
-    """Look at the pull requests of tasks, here or on GitHub. A PR is named by its task or its number (7, '#7')."""
+    """Work with the pull requests of tasks, local or on GitHub. A PR is named by its task or its number (7, '#7')."""
 
 
 @pr_command.command("list")
@@ -60,7 +60,7 @@ def list_pulls(everything: bool, out: Output) -> int:
 @common
 @looking
 def show(pr: str, out: Output) -> int:
-    """Show one PR: what it brings, what was said about it, and why it is not merged yet."""
+    """Show one PR: its commits and files, its reviews, and why it is not merged yet."""
     site = here()
     pull = _named(site, pr, out)
     tick = looked(site, out)
@@ -77,14 +77,14 @@ def show(pr: str, out: Output) -> int:
 @common
 @looking
 def diff(pr: str, out: Output) -> int:
-    """Print what one PR changes, against the commit where it left its base. Into a pipe go the bytes, for 'git apply'."""
+    """Print the diff of one PR, as 'git apply' takes it where it goes into a pipe."""
     site = here()
     pull = _named(site, pr, out)
     base, span = _span(site, pull, entries(looked(site, out)).get(pull.record.task))
     terminal = sys.stdout.isatty()
     patch = site.forge.changes.patch(span, whole=not (terminal and out.for_people))
     if not patch:
-        out.chat(f"#{pull.record.number} changes nothing that {base} does not have")
+        out.chat(f"#{pull.record.number} has no changes against {base}")
     if not out.for_people:
         text = patch.decode("utf-8", "replace")
         known = {"number": pull.record.number, "task": pull.record.task, "base": span.start, "head": span.head}
@@ -129,7 +129,7 @@ def _named(site: Site, text: str, out: Output) -> Pull:
     if not found and (task := task_known(site, text, out.chat)):
         found = meant(task, known)
     if not found:
-        raise UsageError(f"{text} has no pull request", hint="'reconcile pr list --all' names them all")
+        raise UsageError(f"{text} has no pull request", hint="'reconcile pr list --all' lists them all")
     return every[found[-1]["number"]]
 
 

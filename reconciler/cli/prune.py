@@ -35,14 +35,12 @@ class Removal:
 
 @click.command("prune")
 @click.argument("task", required=False)
-@click.option(
-    "--all", "everything", is_flag=True, help="Every worktree of ours without a live agent, whatever its task"
-)
+@click.option("--all", "everything", is_flag=True, help="Every worktree of reconcile without a running agent")
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed")
 @common
 @looking
 def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output) -> int:
-    """Remove the worktrees of closed tasks, or of TASK. What is in no commit is saved first; branches keep the rest."""
+    """Remove the worktrees of closed tasks, or of TASK. Uncommitted changes are saved first; branches are kept."""
     if not dry_run:
         wiring.refuse_agents(wiring.environ(), "prune")
     site = here()
@@ -69,7 +67,7 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
 @click.argument("task")
 @common
 def restore_command(task: str, out: Output) -> int:
-    """Bring the newest saved work of a TASK back to a branch."""
+    """Bring the newest saved work of a TASK back, as a branch."""
     wiring.refuse_agents(wiring.environ(), "restore")
     site = here()
     id = task_named(site, task, out.chat)
@@ -82,7 +80,7 @@ def restore_command(task: str, out: Output) -> int:
 def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool, dry_run: bool) -> list[Removal]:
     tasks, runs, occupants = observed.tasks, observed.runs, observed.occupants
     if isinstance(tasks, Unknown) or isinstance(runs, Unknown) or isinstance(occupants, Unknown):
-        raise PermanentError("tasks, runs or processes can't be seen now: nothing is removed on half a picture")
+        raise PermanentError("can't read tasks, runs or processes now, so nothing is removed")
     roots = list(dict.fromkeys(spec.worktrees.root for spec in site.desired().epics)) or [_default_root(site)]
     found: list[Removal] = []
     for root in roots:

@@ -22,6 +22,7 @@ from reconciler.model.observed import Graph
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import Crew, crews, owners
 from reconciler.render import text
+from reconciler.render.words import counted
 from reconciler.system import lock
 from reconciler.wiring import Site
 
@@ -29,7 +30,7 @@ AGENT = click.option(
     "--agent",
     metavar="PROFILE|COMMAND",
     default=None,
-    help=f"Who works: the name of an AgentProfile, or a command line ({VARIABLE} does the same)",
+    help=f"The agent: the name of an AgentProfile, or a command line (also: {VARIABLE})",
 )
 
 
@@ -41,11 +42,11 @@ AGENT = click.option(
 @common
 @looking
 def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry_run: bool, out: Output) -> int:
-    """Work on every ready task, or on those below an epic, until all is done or a person is needed.
+    """Work through all tasks, or those of an epic, until everything is done or needs a person.
 
-    No manifest is needed: what goes for the tasks is read from reconcile.yaml at the top of the repository. A manifest
-    that you recorded for them is used as it is. Killed, and called again with the same words, it goes on where it was.
-    The last word wins: what an earlier 'run' was to see to and this one is not is left as it stands.
+    No manifest is needed: settings come from reconcile.yaml at the top of the repository. A manifest that you applied
+    for these tasks is used as it is. Killed and called again, it continues where it was. What an earlier 'run' covered
+    and this one does not is left as it is.
 
     Refused inside a run, unless with --dry-run: agents do not start agents.
     """
@@ -93,7 +94,7 @@ def _scope(site: Site, asked: Asked) -> Scope:
     if covered and asked.agent:
         whose = ", ".join(sorted(names))
         raise UsageError(
-            f"{whose} says which agent works on these tasks", hint="change it there, and leave --agent out"
+            f"the manifest {whose} names the agent of these tasks", hint="change it there, and leave --agent out"
         )
     made = None if covered else made_up(site, asked, recorded)
     keep = frozenset({made.name} if made else ())
@@ -138,13 +139,13 @@ def _record(site: Site, scope: Scope, out: Output) -> None:
     if scope.made:
         made = site.recorded.record(scope.made)
         site.recorded.trust([made.name], site.quiet)
-        passing = ", ".join(made.merge.checks) or "nothing is checked before it lands"
+        passing = ", ".join(made.merge.checks) or "none"
         out.chat(
-            f"{made.name}: at most {made.max_agents} agents ({' '.join(made.agent.argv) or made.agent.program}); checks: {passing}"
+            f"{made.name}: at most {counted(made.max_agents, 'agent')} ({' '.join(made.agent.argv) or made.agent.program}); checks: {passing}"
         )
     for name in scope.over:
         site.recorded.delete(name)
-        out.chat(f"forgot {name}, which an earlier run was about; what it left stays as it is")
+        out.chat(f"deleted manifest {name} of an earlier run; its tasks, branches and agents are kept")
 
 
 def _shown(site: Site, asked: Asked, out: Output) -> int:

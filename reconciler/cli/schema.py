@@ -13,8 +13,8 @@ from reconciler.render import safe
 
 @click.command("schema")
 @click.argument("kind", metavar="[KIND]", type=click.Choice(list(KINDS), case_sensitive=False), required=False)
-@click.option("--all", "everything", is_flag=True, help="Those of all kinds, by kind")
-@click.option("-o", "--output", "form", type=click.Choice(["json", "yaml"]), default="json", help="Form of the answer")
+@click.option("--all", "everything", is_flag=True, help="The schemas of all kinds")
+@click.option("-o", "--output", "form", type=click.Choice(["json", "yaml"]), default="json", help="Output format")
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json")
 def schema_command(kind: str | None, everything: bool, form: str, as_json: bool) -> int:
     """Print the JSON Schema of a KIND of document (default: Epic)."""

@@ -58,7 +58,7 @@ class Screen:
         """Show these lines in place of those before, and have others scroll away above them. What is on the screen
         already is not written again, unless `anew`."""
         if not self.ours:
-            self._shown = ()  # others have written since: it begins anew below them
+            self._shown = ()  # others have written since: it starts over below them
             self._write("".join(f"{text}\n" for text in above))
             return
         self._silence()

@@ -50,7 +50,7 @@ PAUSE_S = 0.1
 STEPS_MOST = 20
 ON_THE_WAY = (StartAgent, RetryTask, ClosePullRequest)  # what a person's word sets going; all else is the loop's
 
-_AFTERWARDS = "no manifest speaks of it: 'reconcile merge' or 'reconcile run' lands what it makes"
+_AFTERWARDS = "no manifest covers it: 'reconcile merge' or 'reconcile run' merges its work"
 
 
 @click.command("spawn")
@@ -58,11 +58,11 @@ _AFTERWARDS = "no manifest speaks of it: 'reconcile merge' or 'reconcile run' la
 @AGENT
 @common
 def spawn_command(task: str, agent: str | None, out: Output) -> int:
-    """Start one agent for TASK now: without the pause after a failed attempt, but within maxAgents.
+    """Start one agent for TASK now: without waiting for a backoff, but within maxAgents.
 
-    It works beside a running watch, and without a manifest on what reconcile.yaml says. A task that was stopped or
-    handed to a person begins anew, as with 'retry'. Where its agent is at work already nothing is started, and all is
-    well. Exit status 1: it can't be started now, and why.
+    Works beside a running watch, and without a manifest (with the settings of reconcile.yaml). A task that was stopped
+    or needs attention starts over, as with 'retry'. If its agent is running already, nothing is started, which is no
+    error. Exit status 1: it can't be started now, and why.
 
     Refused inside a run: agents do not start agents.
     """
@@ -89,7 +89,9 @@ def _workable(site: Site, task: TaskId) -> None:
     if task not in tasks:
         raise UsageError(f"no task {task}", hint="'reconcile task list' shows them")
     if Index(tasks).is_epic(task):
-        raise UsageError(f"{task} is an epic, and no work itself", hint=f"reconcile run --epic {task}")
+        raise UsageError(
+            f"{task} is an epic; name one of its tasks", hint=f"for all of them: reconcile run --epic {task}"
+        )
     if tasks[task].closed:
         raise closed(task)
 
@@ -103,7 +105,9 @@ def _desired(site: Site, task: TaskId, asked: Asked) -> tuple[Desired, bool]:
     tasks = site.tracker.tasks()
     owner = owners(crews(recorded, site.tracker.prefix(), tasks, Index(tasks))).get(task)
     if owner and asked.agent:
-        raise UsageError(f"{owner} says which agent works on {task}", hint="change it there, and leave --agent out")
+        raise UsageError(
+            f"the manifest {owner} names the agent of {task}", hint="change it there, and leave --agent out"
+        )
     epics = recorded.epics if owner else (*recorded.epics, made_up(site, asked, recorded.epics))
     return replace(recorded, epics=tuple(map(_at_once, epics))), owner is not None
 
@@ -114,7 +118,7 @@ def _at_once(spec: EpicSpec) -> EpicSpec:
 
 @dataclass(kw_only=True)
 class _Spawning:
-    """The way from a person's word to an agent at work, in looks and steps."""
+    """The way from a person's word to an agent running, in looks and steps."""
 
     site: Site
     out: Output
@@ -124,13 +128,13 @@ class _Spawning:
     done: list[dict[str, Any]] = field(default_factory=list)
 
     def until_at_work(self) -> Waiting | None:
-        """Why no agent can be at work now; None when one is."""
+        """Why no agent can be running now; None when one is."""
         for _ in range(STEPS_MOST):
             tick, job = self._settled()
             if isinstance(job, Waiting):
                 return job
             if job.live:
-                self.out.chat(f"{self.task}: its agent is at work (attempt {job.live.attempt}, pid {job.live.pid})")
+                self.out.chat(f"{self.task}: its agent is running (attempt {job.live.attempt}, pid {job.live.pid})")
                 return None
             word = self._in_turn(tick, job)
             if _handed_over(job, word):
@@ -138,13 +142,13 @@ class _Spawning:
                 if not isinstance(fresh, StartAgent):
                     return _refusal(fresh)
                 begin_anew(self.site, self.task, self.out)
-                self._tell("RetryTask", "begins anew")
+                self._tell("RetryTask", "reset: attempts start again at 1")
             elif not isinstance(word, ON_THE_WAY):
                 return _refusal(word)
             elif self._did(word, tick) and isinstance(word, StartAgent):
                 self._remember()
                 return None
-        return Waiting(Reason.UNKNOWN, "it changes all the time; see 'reconcile status', and try again")
+        return Waiting(Reason.UNKNOWN, "it keeps changing; see 'reconcile status', then try again")
 
     def answer(self, refused: Waiting | None) -> dict[str, Any]:
         """What a command that acts prints."""
@@ -216,14 +220,14 @@ def _job_of(task: TaskId, tick: Tick) -> Job | Waiting:
 
 
 def _handed_over(job: Job, word: Word) -> bool:
-    """True for a task that waits for a person to say that it begins anew: spawning it is saying so."""
+    """True for a task that waits for a person to say that it starts over: spawning it is saying so."""
     return isinstance(word, BlockTask) or (
         isinstance(word, Waiting) and word in (holds.somebody_elses(job), holds.for_a_person(job))
     )
 
 
 def _anew(job: Job) -> Job:
-    """What the task would be once it has begun anew, to see first whether an agent could start then."""
+    """What the task would be once it has started over, to see first whether an agent could start then."""
     labels = job.task.labels - retrying(job.task).remove_labels
     since = Since(n=job.next_n - 1, base=job.base_head, at=job.now)
     return replace(job, task=replace(job.task, status="open", labels=labels), since=since)

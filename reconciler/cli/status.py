@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 @common
 @looking
 def status_command(name: str | None, out: Output) -> int:
-    """Show every task of the recorded manifests (or of the one NAMEd), and what happens to it next.
+    """Show every task of the applied manifests (or of the one NAMEd), and what happens next.
 
-    Where none is recorded, people are shown what 'reconcile run' would see.
+    Without any, it shows what 'reconcile run' would work on.
     """
     site = here()
     tick = _looked(site, out, as_run=out.for_people)
     known = [epic.name for epic in tick.plan.epics]
     if name is not None and name not in known:
-        raise UsageError(f"no manifest {name} is recorded here; known: {', '.join(known) or 'none'}")
+        raise UsageError(f"no manifest {name} is applied here; applied: {', '.join(known) or 'none'}")
     recorded = {each: site.recorded.status(each) for each in known}
     beside = _unmanaged(site, tick, out) if name is None else None
     shown = document.status(tick.plan, tick.observed, recorded, beside)
@@ -87,7 +87,7 @@ def spending(forge: GitHubForge) -> dict[str, Any]:
 @common
 @looking
 def describe_command(task: str, out: Output) -> int:
-    """Show everything about one TASK: its state, its runs, what happened to it. Of an epic: its tasks."""
+    """Show everything about one TASK: state, runs, history. For an epic: its tasks."""
     site = here()
     tick = _looked(site, out)
     id = task_named(site, task, out.chat)
@@ -99,19 +99,21 @@ def describe_command(task: str, out: Output) -> int:
         if silent := rows.silence(tick):  # it may be there
             rows.said_silent(out, silent)
             return EXIT_NEEDS_PERSON
-        raise UsageError(f"no recorded manifest holds a task {task}", hint="'reconcile status' lists them")
+        raise UsageError(f"no applied manifest has a task {task}", hint="'reconcile status' lists them")
     out.answer(shown, lambda: text.describe(shown))
     return 0
 
 
 @click.command("logs")
 @click.argument("task", metavar="TASK|RUN")
-@click.option("-f", "--follow", is_flag=True, help="Go on as long as its agent runs")
-@click.option("--attempt", type=click.IntRange(1), default=None, help="Of this attempt (default: the newest)")
-@click.option("--raw", is_flag=True, help="As it was printed, also where it can be shown as what was said and done")
+@click.option("-f", "--follow", is_flag=True, help="Follow the output while the agent runs")
+@click.option(
+    "--attempt", type=click.IntRange(1), default=None, help="The output of this attempt (default: the newest)"
+)
+@click.option("--raw", is_flag=True, help="Print the raw output instead of a readable form of it")
 @looking
 def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int:
-    """Show what the agent of a TASK printed, or a RUN by its id: 'describe' lists those of checks too."""
+    """Show the output of the agent of a TASK, or of a RUN by its id ('describe' lists them, checks too)."""
     site = here()
     run = _by_id(site, task) or _run(site, task_named(site, task, _chat), attempt)
     path, shown = site.runner.log_path(run.id), None if raw else site.runner.shown(run.id)
@@ -155,7 +157,7 @@ def _as_run(site: Site, out: Output) -> Desired:
     except ReconcileError as error:
         out.chat(str(error))
         return desired
-    out.chat("no manifest is recorded; this is what 'reconcile run' would work on")
+    out.chat("no manifest is applied; this is what 'reconcile run' would work on")
     # Any program that is there: nothing is started, and what could be is not kept back by what nobody has said yet.
     agent = AgentSpec(argv=("git",)) if rest.agent == AgentSpec() else rest.agent
     return replace(desired, epics=(replace(rest, agent=agent),))

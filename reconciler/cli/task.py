@@ -28,9 +28,9 @@ PRIORITY = click.IntRange(0, 4)
 
 @click.group("task", context_settings={"help_option_names": ["-h", "--help"]})
 def task_command() -> None:
-    """Keep the tasks of a repository that has no Beads: .beads/issues.jsonl, in the form that Beads imports.
+    """Manage the tasks of a repository without Beads, kept in .beads/issues.jsonl, which Beads can import.
 
-    Where a real Beads keeps them, all of this but 'create' goes to its database: an agent's words are the same there.
+    Where Beads is in use, all of this but 'create' goes to its database.
     """
 
 
@@ -41,13 +41,13 @@ def task_command() -> None:
 @click.option("-p", "--priority", type=PRIORITY, default=2, show_default=True, help="0 goes first, 4 last")
 @click.option("-d", "--description", default="", help="What is to be done")
 @click.option("--acceptance", default="", help="What must be true when it is done")
-@click.option("-l", "--label", "labels", multiple=True, help="A label; several times for several")
+@click.option("-l", "--label", "labels", multiple=True, help="A label; can be repeated")
 @common
 def create(
     title: str, parent: str | None, kind: str, priority: int, description: str, acceptance: str,
     labels: tuple[str, ...], out: Output,
 ) -> int:  # fmt: skip
-    """Make a task."""
+    """Create a task."""
     _one_line(title)
     site = here()
     above = _known(site, parent, out) if parent else None
@@ -79,7 +79,7 @@ def list_tasks(status: str | None, everything: bool, out: Output) -> int:
 @task_command.command("ready")
 @common
 def ready(out: Output) -> int:
-    """List the tasks that may be started now, most urgent first."""
+    """List the tasks that can be started now, most urgent first."""
     site = here()
     found = [site.tracker.record(task.id) for task in graph.ready(site.tracker.tasks(), loop.now())]
     out.answer(found, lambda: _table(found))
@@ -111,10 +111,10 @@ def close(id: str, reason: str, out: Output) -> int:
 @task_command.command("update")
 @click.argument("id")
 @click.option("--status", default=None, help="open, in_progress, blocked, deferred or closed")
-@click.option("--assignee", default=None, help="Whose it is; '' for nobody's")
+@click.option("--assignee", default=None, help="Who it is assigned to; '' for nobody")
 @click.option("--title", default=None, help="One line")
 @click.option("--add-label", "add", multiple=True, help="A label to add")
-@click.option("--remove-label", "remove", multiple=True, help="A label to take away")
+@click.option("--remove-label", "remove", multiple=True, help="A label to remove")
 @click.option("--notes", default="", help="A line to add to its notes")
 @common
 def update(
@@ -147,7 +147,7 @@ def update(
 
 @task_command.group("dep")
 def dep() -> None:
-    """Say which task comes before which."""
+    """Manage dependencies between tasks."""
 
 
 @dep.command("add")
@@ -155,11 +155,11 @@ def dep() -> None:
 @click.argument("on")
 @common
 def add(id: str, on: str, out: Output) -> int:
-    """Let the task ID wait for the task ON."""
+    """Make the task ID depend on the task ON."""
     site = here()
     task, blocker = _known(site, id, out), _known(site, on, out)
     if task == blocker or task in _before(site, blocker):
-        raise UsageError(f"{blocker} already waits for {task}: they would wait for each other")
+        raise UsageError(f"{blocker} already depends on {task}: that would be a cycle")
     _write(site, Change(task=task, add_blockers=frozenset({blocker})))
     return _show(site, task, out, lambda: f"{task} waits for {blocker}")
 
@@ -169,7 +169,7 @@ def add(id: str, on: str, out: Output) -> int:
 @click.argument("on")
 @common
 def remove(id: str, on: str, out: Output) -> int:
-    """Let the task ID wait for the task ON no longer."""
+    """Remove the dependency of the task ID on the task ON."""
     site = here()
     task = _known(site, id, out)
     _write(site, Change(task=task, remove_blockers=frozenset({task_named(site, on, out.chat)})))

@@ -25,24 +25,26 @@ from reconciler.wiring import Site
 
 @click.command("watch")
 @FILE
-@click.option("--until-done", is_flag=True, help="End when everything is done, or only a person can go on")
+@click.option("--until-done", is_flag=True, help="End when everything is done, or needs a person")
 @click.option(
     "--interval",
     type=Duration(),
     default=f"{RESYNC_S:g}s",
     metavar="30s",
-    help="Look at everything at least this often",
+    help="Check everything at least this often",
 )
-@click.option("--max-agents", type=click.IntRange(0), default=None, help="Bound the agents of all manifests together")
+@click.option(
+    "--max-agents", type=click.IntRange(0), default=None, help="At most this many agents for all manifests together"
+)
 @common
 def watch_command(
     sources: tuple[str, ...], until_done: bool, interval: float, max_agents: int | None, out: Output
 ) -> int:
-    """Keep every recorded manifest and the world the same, until interrupted.
+    """Continuously reconcile all applied manifests, until interrupted.
 
-    Manifests given with -f are recorded, and again whenever their files change. Agents run on when it ends. In a pipe every
-    line begins with the time; '-o json' prints each event on a line as it happens, as 'reconcile get events' has them, and at
-    the end what waits.
+    Manifests given with -f are applied, and again whenever their files change. Agents keep running when it ends. In a
+    pipe every line starts with the time; '-o json' prints one event a line as it happens, as in 'reconcile get events',
+    and at the end what is left.
     """
     out = replace(out, timed=not sys.stdout.isatty())
     site, watched = _watched(sources, max_agents, out)
@@ -109,7 +111,7 @@ class Watched:
             self.problem = None
         except (ManifestError, UsageError) as error:
             self.problem = str(error)
-            self.out.chat(f"{text.error(error)}\n  what was recorded from it is held until it is mended; agents run on")
+            self.out.chat(f"{text.error(error)}\n  what was recorded from it is held until it is fixed; agents run on")
         except ReconcileError as error:
             self.stamps = {}  # no fault of the file: it is read again at the next tick
             if self.problem != str(error):
@@ -126,7 +128,7 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
     if not sources:
         site = here()
         if not site.desired().epics:
-            raise UsageError("nothing is recorded here", hint="reconcile watch -f FILE")
+            raise UsageError("no manifest is applied here", hint="reconcile watch -f FILE")
         return site, Watched(site, (), most, out)
     stamps = _stamps(sources)  # first: a change while they are read is read once more
     site, specs = read(sources)

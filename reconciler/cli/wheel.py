@@ -93,7 +93,7 @@ class Wheel:
                 if what not in then:
                     self.out.chat(words)
             if then and not now:
-                self.out.chat(f"{epic.name}: nothing stands in its way any more")
+                self.out.chat(f"{epic.name}: no longer blocked")
 
     def _budgets(self, tick: Tick) -> Iterator[Event]:
         """Say, once of each, which budgets run low and which are used up."""
@@ -185,7 +185,7 @@ AGENTS_RUN_ON: ContextVar[bool] = ContextVar("agents_run_on", default=True)
 def say_interrupted(out: Output) -> None:
     """Say what becomes of the agents of whoever was interrupted."""
     if AGENTS_RUN_ON.get():
-        out.chat("interrupted: agents run on, 'reconcile watch' goes on, 'reconcile stop --all' ends them")
+        out.chat("interrupted: agents keep running; 'reconcile watch' continues, 'reconcile stop --all' stops them")
 
 
 @contextmanager

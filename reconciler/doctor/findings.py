@@ -72,7 +72,7 @@ def named(names: Iterable[str]) -> str:
 
 
 class _Look(threading.Thread):
-    """One probe at work. A daemon: one that hangs on a dead file system must not keep us from ending."""
+    """One probe running. A daemon: one that hangs on a dead file system must not keep us from ending."""
 
     def __init__(self, probe: Probe) -> None:
         super().__init__(daemon=True)

@@ -167,7 +167,7 @@ def _finding(asked: _Asked) -> Finding:
 
 def _installed(asked: _Asked, path: str, version: Version) -> Finding:
     name, found = asked.program.name, f"{'.'.join(map(str, version))} ({path})"
-    troubles = [each for each in asked.program.troubles if each.first <= version < each.mended]
+    troubles = [each for each in asked.program.troubles if each.first <= version < each.fixed]
     if troubles:
         said, hint = "; ".join(each.what for each in troubles), f"install another version of {name}"
         refused = bool(asked.why) and any(each.refused for each in troubles)

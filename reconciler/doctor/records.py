@@ -65,7 +65,7 @@ def _holder(site: Site) -> Iterator[Finding]:
         hint = f"end it (kill {holder.pid}) and start it again: its agents run on"
         yield Finding(name="reconciler", state=State.PROBLEM, found=str(holder), message=said, hint=hint)
     else:
-        yield Finding(name="reconciler", found=str(holder), message="is at work here")
+        yield Finding(name="reconciler", found=str(holder), message="is running here")
 
 
 def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
@@ -82,7 +82,7 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
     statuses = site.statuses()
     unread = {name: each["invalid"] for name, each in statuses.items() if isinstance(each.get("invalid"), str)}
     for name, reason in unread.items() if site.acting else ():
-        said, hint = f"held until its file can be read again: {reason}", "mend the file, or apply another"
+        said, hint = f"held until its file can be read again: {reason}", "fix the file, or apply another"
         yield Finding(name="manifests", state=State.PROBLEM, found=name, message=said, hint=hint)
     suspended = [spec.name for spec in scene.epics if spec.suspend]
     if suspended:
@@ -122,7 +122,7 @@ def _failing(scene: Scene, site: Site) -> Iterator[Finding]:
     for subject, failure in failing.recalled(site.statuses(), left=not site.acting).items():
         of = failure.manifest if subject.startswith("manifest:") else subject
         said = failing.words(failing.shown(failure), scene.now)
-        hint = f"once that is mended: reconcile retry {of}" if of == subject else f"reconcile status {of}"
+        hint = f"once that is fixed: reconcile retry {of}" if of == subject else f"reconcile status {of}"
         yield Finding(name="failing", state=State.PROBLEM, found=of, message=said, hint=hint)
 
 
@@ -132,7 +132,7 @@ def _agents(scene: Scene, site: Site) -> Iterator[Finding]:
     for spec in scene.epics:
         program = spec.agent.program
         if missing := site.runner.missing(spec):
-            hint = "install it, or mend spec.agent (argv, env) and apply"
+            hint = "install it, or fix spec.agent (argv, env) and apply"
             found = f"{spec.name}: {program}"
             yield Finding(name="agents", state=State.PROBLEM, found=found, message=missing, hint=hint)
         elif last := agent_gate.last_trouble(spec, runs):

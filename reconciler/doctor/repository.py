@@ -142,7 +142,7 @@ def _git_locks(site: Site) -> Iterator[Finding]:
     """Lock files of a git that was killed: while they stand, nothing lands in that checkout."""
     common = site.repository.common
     if locked_by_us(common):
-        said = "index.lock: a landing of ours is at work, or was killed"
+        said = "index.lock: a landing of ours is running, or was killed"
         hint = "nothing to do: the next 'reconcile watch' finishes it and removes the lock"
         yield Finding(name="git locks", state=State.WARNING, found=str(common), message=said, hint=hint)
     ours = {common / "index.lock"} if locked_by_us(common) else set()
@@ -164,7 +164,7 @@ def _forges(scene: Scene, site: Site) -> Iterator[Finding]:
             state=State.PROBLEM,
             found=name,
             message=f"it is held: {why}",
-            hint="mend its manifest and apply it" if name in unfit else "",
+            hint="fix its manifest and apply it" if name in unfit else "",
         )
     if not scene.epics and (any_manifest := site.forges(Desired(epics=(EpicSpec(name="new"),)))):
         yield Finding(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")

@@ -60,7 +60,7 @@ def _worktrees(scene: Scene, site: Site) -> Iterator[Finding]:
     if not troubles:
         live = sum(found.place.name in trees.live for found in trees.standing)
         yield Finding(
-            name="worktrees", found=f"{len(trees.ours)}, {counted(live, 'agent')} at work" if trees.ours else "none"
+            name="worktrees", found=f"{len(trees.ours)}, {counted(live, 'agent')} running" if trees.ours else "none"
         )
 
 
@@ -76,7 +76,7 @@ def _troubles(trees: _Trees) -> Iterator[Finding | None]:
     yield _warn(
         half,
         "making or removing them was cut off, or they were moved",
-        "nothing to do: the next 'reconcile watch' or 'apply' mends them, or saves what is in them and makes them again",
+        "nothing to do: the next 'reconcile watch' or 'apply' fixes them, or saves what is in them and makes them again",
     )
     other = trees.faulty(WorktreeFault.WRONG_BRANCH)
     yield _warn(

@@ -154,8 +154,8 @@ def _located(path: Path, env: Mapping[str, str], *what: str) -> bytes:
 def _not_found(path: Path, said: bytes, complaint: str) -> PermanentError:
     """Why git works in no repository at `path`; only where there is none is one to be made."""
     if b"dubious ownership" in said:
-        mend = f"chown it, or: git config --global --add safe.directory {shlex.quote(str(path))}"
-        return PermanentError(f"{path} belongs to another user, and git does not work there", hint=mend)
+        fix = f"chown it, or: git config --global --add safe.directory {shlex.quote(str(path))}"
+        return PermanentError(f"{path} belongs to another user, and git does not work there", hint=fix)
     if b"not a git repository" in said:
         return PermanentError(f"{path} is not in a git repository: {complaint}", hint="run 'git init' there first")
     return PermanentError(
@@ -361,7 +361,7 @@ class Git:
         self._home()
         path = self.repository.state / "locks" / what
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        busy = TemporaryError("another git writer of ours is still at work in this repository")
+        busy = TemporaryError("another git writer of ours is still running in this repository")
         # Threads of one process take turns without asking again and again.
         turn = self._turns.setdefault(what, threading.Lock())
         if not turn.acquire(timeout=WRITER_WAIT_S):

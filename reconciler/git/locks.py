@@ -1,7 +1,7 @@
 """Lock files of git in the common git dir: which were left by a git of ours that was killed, and which are somebody's.
 
 Git never removes what a killed git left, and refuses to work beside it. What ours is about to lock is written into the
-writer's lock before it runs: whoever holds that next, and finds something there, knows that nobody is at work any more.
+writer's lock before it runs: whoever holds that next, and finds something there, knows that nobody is running any more.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def clear(fd: int, common: Path) -> list[Path]:
 
 
 def stale(common: Path, branches: Iterable[str] = (), *, everywhere: bool = False) -> Iterator[tuple[Path, float]]:
-    """Lock files that are older than a git at work holds them, with their ages: of HEAD, index, config and these branches.
+    """Lock files that are older than a git running holds them, with their ages: of HEAD, index, config and these branches.
 
     `everywhere`: of every ref, which takes as long as there are refs.
     """

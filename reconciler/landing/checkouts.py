@@ -282,7 +282,7 @@ def locked_by_us(admin: Path) -> bool:
 
 
 def left_locked(checkout: BaseCheckout) -> bool:
-    """True where a landing of ours that is not at work any more has locked the index."""
+    """True where a landing of ours that is not running any more has locked the index."""
     try:
         age_s = time.time() - (checkout.admin / "index.lock").stat().st_mtime
     except OSError:

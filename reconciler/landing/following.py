@@ -109,7 +109,7 @@ def forward(git: Git, checkout: BaseCheckout, way: Step, nonce: str, lock: int, 
         f"it is behind its branch, which moved to {way.new[:12]}, and can't follow: {complaint}"
         if again
         else complaint,
-        f"save your changes there, then run 'git reset --hard {way.new[:12]}' in it" if again else "mend that",
+        f"save your changes there, then run 'git reset --hard {way.new[:12]}' in it" if again else "fix that",
     )
 
 

@@ -291,7 +291,7 @@ class LandingLine:
         if tree != order.expected.tree:
             raise PermanentError(
                 f"{order.task}: {order.base} is frozen: {tree[:12]} landed, but {order.expected.tree[:12]} was judged",
-                hint=f"compare {commit[:12]} with what was tested, and mend {order.base} by hand",
+                hint=f"compare {commit[:12]} with what was tested, and fix {order.base} by hand",
             )
         if not self._history.contains(now, commit):
             raise TemporaryError(f"{order.task}: somebody took {order.base} back to {now[:12]} after it had landed")

@@ -1,4 +1,4 @@
-"""What the rules of GitHub say against a push, and who can mend that. Pure.
+"""What the rules of GitHub say against a push, and who can fix that. Pure.
 
 Only the lines in which a rule speaks are judged: the names of files and branches beside them are an agent's choice.
 """

@@ -245,7 +245,7 @@ class Loop:
             wake.wait(pause_s)
 
     def _program(self, *, exact: bool) -> str | None:
-        """What is wrong with the program at work here; a few seconds old, as a look at all of its files takes its time."""
+        """What is wrong with the program running here; a few seconds old, as a look at all of its files takes its time."""
         if exact or time.monotonic() - self._program_at >= PROGRAM_LOOK_S:
             self._program_found, self._program_at = self.replaced(), time.monotonic()
         return self._program_found
@@ -268,7 +268,7 @@ class Loop:
             recalled = self._recalled.pop(subject, None)  # good for the first thing that is done for it
             if error is None:
                 self._calm = 0
-                # Only what went wrong is mended by going well: a label that is set says nothing about an agent.
+                # Only what went wrong is fixed by going well: a label that is set says nothing about an agent.
                 # Once a person has the task it is theirs to say whether it is tried again.
                 self._lost.pop((subject, name), None)
                 known, handed_over = self._failures.get(subject), isinstance(outcome.action, BlockTask)

@@ -222,10 +222,10 @@ def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str 
     lacking = _or(ask(partial(ports.runner.lacking, spec, check_programs.programs(checks))), ())
     if lacking:
         names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
-        return f"the checks can't be run: {names} {verb} not on their PATH; install that, or mend mergePolicy.checks and apply"
+        return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
     file = check_programs.file(checks)
     if file and isinstance(base, Base) and _or(ask(partial(ports.workspaces.lacks, base.head, file)), False):
-        return f"the checks can't be run: {file} is not in {base.name}; commit it there, or mend mergePolicy.checks and apply"
+        return f"the checks can't be run: {file} is not in {base.name}; commit it there, or fix mergePolicy.checks and apply"
     return None
 
 

@@ -12,14 +12,17 @@ from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
 from reconciler.manifest.model import INLINE, NAMED
 from reconciler.manifest.scalars import plain, quoted
 from reconciler.manifest.schema import schema
-from reconciler.manifest.wording import allowed, alternatives, node_at
+from reconciler.manifest.wording import PATTERNS, allowed, alternatives, node_at
 from reconciler.manifest.yaml_text import Document
 
 
 def complaints(document: Document, kind: str, error: ValidationError) -> Iterator[Finding]:
-    """A finding for each of pydantic's."""
-    for said in error.errors(include_url=False, include_input=False):
-        yield _finding(document, kind, said)
+    """A finding for each of pydantic's. What is indented too far is said once, and not missed where it belongs."""
+    listed = error.errors(include_url=False, include_input=False)
+    misplaced = {said["loc"][-1] for said in listed if said["type"] == "extra_forbidden" and len(said["loc"]) > 1}
+    for said in listed:
+        if said["type"] != "missing" or len(said["loc"]) > 1 or said["loc"][0] not in misplaced:
+            yield _finding(document, kind, said)
 
 
 def _finding(document: Document, kind: str, said: Any) -> Finding:
@@ -27,7 +30,7 @@ def _finding(document: Document, kind: str, said: Any) -> Finding:
     match said["type"]:
         case "missing":
             words = _allowed(kind, path)
-            return _at(document, path[:-1], path, f"is missing; allowed: {words}")
+            return _at(document, path[:-1], path, f"is missing; expected {words}")
         case "extra_forbidden":
             return _unknown_field(document, kind, path)
         case "value_error":
@@ -43,37 +46,45 @@ def _unknown_field(document: Document, kind: str, path: FieldPath) -> Finding:
     known = [name for form in alternatives(schema(kind), node) for name in form.get("properties", {})]
     what = f"unknown field; allowed: {', '.join(known)}"
     place = document.keys.get(path, document.place(path))
-    hint = did_you_mean(str(path[-1]), known)
+    top = schema(kind).get("properties", {})
+    misplaced = len(path) > 1 and path[-1] in top
+    hint = f"indent it less: {path[-1]} belongs at the top" if misplaced else did_you_mean(str(path[-1]), known)
     return Finding(file=document.file, place=place, path=path, what=what, hint=hint)
 
 
 def _bad_key(document: Document, path: FieldPath) -> Finding:
-    what = f"{shown(str(path[-1]))} is not allowed as a name; allowed: letters, digits and _, no digit first"
+    what = f"{shown(str(path[-1]))} is not a valid name; use letters, digits and '_', with no digit first"
     return Finding(file=document.file, place=document.keys.get(path, document.place(path)), path=path, what=what)
 
 
 def _bad_value(document: Document, kind: str, path: FieldPath) -> Finding:
     value, node = _value(document.data, path), _node(kind, path)
     words = allowed(schema(kind), node)
-    what = f"{_described(value)} is not allowed; allowed: {words}"
+    what = f"expected {words}, got {_described(value)}"
     forms = alternatives(schema(kind), node)
-    hint = did_you_mean(value, words.split(", ")) if isinstance(value, str) else None
+    choices = [str(choice) for form in forms for choice in form.get("enum", ())]
+    hint = did_you_mean(value, choices) if isinstance(value, str) else None
     return _at(document, path, path, what, next((hint for form in forms if (hint := _quotes(value, form))), hint))
 
 
 def _quotes(value: Any, form: dict[str, Any]) -> str | None:
     """The hint where only the quotes are wrong: text that was meant to be a number, or the other way round."""
     match form.get("type"), value:
+        case "string", int() if not isinstance(value, bool) and form.get("pattern") in _DURATIONS:
+            return f"write {value}s for {value} seconds"
         case "string", bool() | int() | float() if re.search(form.get("pattern", ""), _spelt(value)):
-            return f"write {quoted(_spelt(value))} for text"
+            return f"write {quoted(_spelt(value))} for a string"
         case "array", str() | int() | float() if not isinstance(value, bool):
-            return f"write [{quoted(value) if isinstance(value, str) else _spelt(value)}] for a list of one"
+            return f"did you mean [{quoted(value) if isinstance(value, str) else _spelt(value)}]?"
         case ("integer" | "boolean") as wanted, str():
             meant = plain(value)
             fits = type(meant) is (bool if wanted == "boolean" else int)
             return f"write {_spelt(meant)} without quotes" if fits else None
         case _:
             return None
+
+
+_DURATIONS = (PATTERNS["span"], PATTERNS["span or zero"])
 
 
 def _at(document: Document, where: FieldPath, path: FieldPath, what: str, hint: str | None = None) -> Finding:
@@ -99,9 +110,9 @@ def _described(value: Any) -> str:
         case bool():
             return _spelt(value)
         case int() | float():
-            return f"the number {value}"
+            return str(value)
         case str():
-            return f"the text {shown(value)}"
+            return shown(value)
         case list():
             return "a list" if value else "an empty list"
         case _:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from reconciler.manifest import inline, sources, yaml_text
 from reconciler.manifest.complaints import complaints
-from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, refusal, shown
+from reconciler.manifest.findings import FieldPath, Finding, Place, did_you_mean, refusal, shown
 from reconciler.manifest.model import KINDS, Agent, AgentProfile, Epic, MergePolicyDocument, Policy
 from reconciler.manifest.resolving import Locate, Surroundings, WrongError, resolved
 from reconciler.manifest.shipped import shipped
@@ -85,7 +85,12 @@ def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:
         wrong = [finding for _, parsed in found.values() for finding in parsed.findings]
         if not wrong and not any(parsed.documents for _, parsed in found.values()):
             wrong = [
-                Finding(file=sources.shown(name), what="holds no document", hint="'reconcile init' writes a first one")
+                Finding(
+                    file=sources.shown(name),
+                    place=Place(),
+                    what="holds no document",
+                    hint="'reconcile init' writes a first one",
+                )
             ]
         findings += wrong
         texts |= {path: (source, parsed.documents) for path, (source, parsed) in found.items()}

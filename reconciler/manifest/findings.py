@@ -29,7 +29,7 @@ class Finding:
     """One thing that is wrong. `file` is the name that the user gave; `what` is a clause without a full stop."""
 
     file: str
-    place: Place = Place()
+    place: Place | None = None  # None: it is about the file as a whole
     path: FieldPath = ()
     what: str
     hint: str | None = None
@@ -37,12 +37,13 @@ class Finding:
     def __str__(self) -> str:
         field = f" {dotted(self.path)}:" if self.path else ""
         file = self.file if self.file.isprintable() else repr(self.file)
-        return f"{file}:{self.place.line}:{self.place.column}:{field} {self.what}"
+        where = f"{file}:{self.place.line}:{self.place.column}" if self.place else file
+        return f"{where}:{field} {self.what}"
 
 
 def refusal(findings: Iterable[Finding]) -> ManifestError:
     """The error that says all of these, in the order of the text; a single one keeps its hint apart."""
-    ordered = sorted(findings, key=lambda finding: (finding.file, finding.place))
+    ordered = sorted(findings, key=lambda finding: (finding.file, finding.place or Place()))
     if len(ordered) == 1:
         return ManifestError(str(ordered[0]), hint=ordered[0].hint)
     lines = [f"{found}\n  hint: {found.hint}" if found.hint else str(found) for found in ordered[:MOST_SHOWN]]

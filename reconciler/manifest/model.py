@@ -199,7 +199,9 @@ class Agent(_Fields):
             if self.model or self.overrides:
                 raise ValueError("a command gets no model from here; write it into argv or env")
         elif self.argv:
-            raise ValueError(f"argv is of kind command only; {self.kind} is started as its program needs it")
+            raise ValueError(
+                f"'argv' is only valid for kind: command, which runs a command line of your own; leave it out for {self.kind}"
+            )
         return self
 
 

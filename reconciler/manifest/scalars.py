@@ -18,9 +18,9 @@ _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
 _YES_OR_NO = re.compile(r"y|n|yes|no|on|off", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(0[0-9]+|0o[0-7]+|(\.[0-9]+|[0-9]+(\.[0-9]*)?)(e[-+]?[0-9]+)?)", re.IGNORECASE)
 _TAGS = {
-    "int": "is a number that programs read differently",
-    "float": "is a number that programs read differently",
-    "timestamp": "is read as a date by some programs and as text by others",
+    "int": "is a different number in YAML 1.1 and 1.2",
+    "float": "is a different number in YAML 1.1 and 1.2",
+    "timestamp": "is a date in YAML 1.1 and a string in YAML 1.2",
 }
 _UNWANTED_ASCII = re.compile("[^\t\n\r\x20-\x7e]")
 # Control characters, lone surrogates, line ends that editors do not show, and what is no character.
@@ -35,7 +35,7 @@ class Odd:
     switch: bool = False
 
 
-_SWITCH = Odd("is read as a switch by some programs and as text by others", switch=True)
+_SWITCH = Odd("is a boolean in YAML 1.1 and a string in YAML 1.2", switch=True)
 
 
 def quoted(text: str) -> str:
@@ -62,7 +62,7 @@ def plain(text: str) -> str | int | float | bool | Odd | None:
     """What an unquoted scalar means, or why that can't be told.
 
     >>> plain("4"), plain("true"), plain("main"), plain("no").what
-    (4, True, 'main', 'is read as a switch by some programs and as text by others')
+    (4, True, 'main', 'is a boolean in YAML 1.1 and a string in YAML 1.2')
     """
     if text in _EMPTY:
         return None
@@ -78,5 +78,5 @@ def plain(text: str) -> str | int | float | bool | Odd | None:
         return Odd(_TAGS["int"])
     for tag, pattern in _RESOLVERS.get(text[0], []):
         if pattern.match(text):
-            return Odd(_TAGS.get(tag.rpartition(":")[2], "has a meaning of its own in YAML"))
+            return Odd(_TAGS.get(tag.rpartition(":")[2], "has a special meaning in YAML"))
     return text

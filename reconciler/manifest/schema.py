@@ -70,7 +70,7 @@ def explain(path: str = "", kind: str = "Epic") -> Field:
     """One field with those inside it: `spec.agent.backoff`; items of a list need no index. Raises UsageError.
 
     >>> explain("spec.maxAgents").allowed, explain("spec.tasks.key").required
-    ('a whole number from 0 to 1000', True)
+    ('an integer from 0 to 1000', True)
     """
     found = _tree(schema(kind), resolved(schema(kind), schema(kind)), "", required=True)
     for part in re.findall(r"[^.\[\]]+", re.sub(r"\[\d*\]", "", path)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 Schema = dict[str, Any]
@@ -17,16 +18,18 @@ PATTERNS = {
     "span": r"^[1-9][0-9]{0,6}[smh]$",
     "span or zero": r"^(0|[1-9][0-9]{0,6})[smh]$",
 }
+_DNS = "(lowercase letters, digits and '-', with a letter or digit at both ends, at most {} characters)"
+# One of them, and a list of them.
 _WORDS = {
-    "name": "a name of a-z, 0-9 and dashes, not at an end, at most 63 characters",
-    "key": "a-z, 0-9 and dashes, not at an end, at most 40 characters",
-    "id": "a task's id: letters, digits and . _ -, at most 100 characters",
-    "line": "one line of text",
-    "command": "text that is not empty",
-    "model": "the name of a model: letters, digits and . _ : / @ [ ] -",
-    "variable": "the name of a variable: letters, digits and _",
-    "span": "a duration such as 90s, 15m or 2h",
-    "span or zero": "a duration such as 0s, 90s, 15m or 2h",
+    "name": (f"a name {_DNS.format(63)}", f"names {_DNS.format(63)}"),
+    "key": (f"a key {_DNS.format(40)}", f"keys {_DNS.format(40)}"),
+    "id": ("a task id (letters, digits and . _ -, at most 100 characters)", "task keys or ids"),
+    "line": ("one line of text", "one-line strings"),
+    "command": ("a non-empty string", "non-empty strings"),
+    "model": ("a model name (letters, digits and . _ : / @ [ ] -)", "model names"),
+    "variable": ("a variable name (letters, digits and '_')", "variable names"),
+    "span": ("a duration such as 90s, 15m or 2h", "durations"),
+    "span or zero": ("a duration such as 0s, 90s, 15m or 2h", "durations"),
 }
 _MEANING = {pattern: _WORDS[name] for name, pattern in PATTERNS.items()}
 
@@ -58,7 +61,7 @@ def allowed(schema: Schema, node: Schema) -> str:
     """What a value may be, in words.
 
     >>> allowed({}, {"type": "integer", "minimum": 0, "maximum": 4}), allowed({}, {"enum": ["auto", "manual"]})
-    ('a whole number from 0 to 4', 'auto, manual')
+    ('an integer from 0 to 4', 'auto or manual')
     """
     return ", or ".join(_allowed(schema, form) for form in alternatives(schema, node))
 
@@ -68,30 +71,50 @@ def _allowed(schema: Schema, node: Schema) -> str:
         case {"const": value}:
             return str(value)
         case {"enum": values}:
-            return ", ".join(map(str, values))
+            return either(list(map(str, values)))
         case {"type": "integer", "minimum": low, "maximum": high}:
-            return f"a whole number from {low} to {high}"
+            return f"an integer from {low} to {high}"
         case {"type": "integer", "minimum": low}:
-            return f"a whole number, at least {low}"
+            return f"an integer of at least {low}"
         case {"type": "number", "exclusiveMinimum": low, "maximum": high}:
-            return f"a number above {low}, at most {high}"
+            return f"a number above {low} and at most {high}"
         case {"type": "number", "minimum": low}:
-            return f"a number, at least {low}"
+            return f"a number of at least {low}"
         case {"type": "boolean"}:
             return "true or false"
         case {"type": "array", "items": items}:
-            words = allowed(schema, resolved(schema, items))
-            return f"a list of at least {node['minItems']} of: {words}" if "minItems" in node else f"a list of: {words}"
+            least = f"at least {node['minItems']} " if "minItems" in node else ""
+            return f"a list of {least}{_several(schema, resolved(schema, items))}"
         case {"type": "object", "properties": fields}:
             return f"a mapping with {', '.join(fields)}"
         case {"type": "object"}:
-            return "a mapping of names to text"
+            return "a mapping of names to strings"
         case {"pattern": pattern, "maxLength": most}:
-            return f"{_MEANING[pattern]}, at most {most} characters"
+            return f"{_MEANING[pattern][0]} of at most {most} characters"
         case {"pattern": pattern}:
-            return _MEANING[pattern]
+            return _MEANING[pattern][0]
         case _:
-            return "text"
+            return "a string"
+
+
+def _several(schema: Schema, node: Schema) -> str:
+    match node:
+        case {"pattern": pattern}:
+            return _MEANING[pattern][1]
+        case {"oneOf": _} | {"type": "object"}:
+            return f"items that are each {allowed(schema, node)}"
+        case _:
+            return "strings"
+
+
+def either(words: Sequence[str]) -> str:
+    """Words of which one is meant.
+
+    >>> either(["a"]), either(["a", "b", "c"])
+    ('a', 'a, b or c')
+    """
+    *rest, last = words
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def _child(schema: Schema, node: Schema, part: str | int) -> Schema | None:

@@ -188,7 +188,7 @@ class _Reader:
         path = (*within.path, event.value)
         within.repeated = event.value in within.value
         if within.repeated:
-            self._find(place, path, f"is there twice, first at line {self.keys[path].line}")
+            self._find(place, path, f"duplicate key, first defined on line {self.keys[path].line}")
         self._check_text(event.value, place, within.path)
         self.keys.setdefault(path, place)
 
@@ -199,13 +199,13 @@ class _Reader:
             return str(text)
         meaning = plain(text)
         if isinstance(meaning, Odd):
-            switch = ", or true or false for a switch" if meaning.switch else ""
-            self._find(place, path, f"{text[:60]} {meaning.what}", f"write {quoted(text[:60])} for text{switch}")
+            switch = ", or true or false for a boolean" if meaning.switch else ""
+            self._find(place, path, f"{text[:60]} {meaning.what}", f"write {quoted(text[:60])} for a string{switch}")
             return str(text)
         unbounded = text == "null" and path in self.limits.unbounded
         if meaning is None and not self.limits.empty and not unbounded:
-            what = f"is empty ({text} means nothing)" if text else "is empty"
-            self._find(place, path, what, f"leave the line out, or write {quoted(text)} for text")
+            what = f"has no value ({text})" if text else "has no value"
+            self._find(place, path, what, f"leave the line out, or write {quoted(text)} for a string")
         return meaning
 
     def _add(self, value: Any, place: Place) -> FieldPath:

@@ -61,7 +61,7 @@ class PermanentError(ReconcileError):
 
 
 class ContentRefusedError(PermanentError):
-    """Elsewhere what commits hold was refused: whoever made them can mend that, and nobody else."""
+    """Elsewhere what commits hold was refused: whoever made them can fix that, and nobody else."""
 
 
 class LockedError(ReconcileError):

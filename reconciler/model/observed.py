@@ -255,7 +255,7 @@ class Rules:
     methods: frozenset[str] = frozenset({"merge", "squash", "rebase"})
     red: frozenset[str] = frozenset()  # names of checks that fail on the base itself
     closed: str | None = None  # why nothing can be pushed or opened there
-    renamed: str | None = None  # that it is found by an old name, and what mends that
+    renamed: str | None = None  # that it is found by an old name, and what fixes that
     queue: str | None = None  # why nothing can be merged by us, only by the forge
     mute: str | None = None  # why what we push may start no checks
 

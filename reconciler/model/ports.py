@@ -124,7 +124,7 @@ class Workspaces(Protocol):
         ...
 
     def broken_branches(self) -> Mapping[TaskId, str]:
-        """Tasks whose branch the last look at `branches` left out because it can't be read: why, and what mends it."""
+        """Tasks whose branch the last look at `branches` left out because it can't be read: why, and what fixes it."""
         ...
 
     def lacks(self, base: Sha, path: str) -> bool:
@@ -312,7 +312,7 @@ class Forge(Protocol):
         ...
 
     def damaged(self) -> Mapping[PrNumber, str]:
-        """Pull requests of which the last look could read nothing, also not whose they are: why, and what mends it."""
+        """Pull requests of which the last look could read nothing, also not whose they are: why, and what fixes it."""
         ...
 
     def landings(self, base: str) -> Sequence[Landing]:

@@ -63,11 +63,11 @@ class Reason(Table):
         return self.row.awaits
 
     # Before an agent starts
-    READY = "Ready", _task("an agent may start", TURN)
+    READY = "Ready", _task("an agent can start", TURN)
     BLOCKED = "Blocked", _task("it depends on a task that is not closed, or somebody blocked it", TASK)
-    DEFERRED = "Deferred", _task("somebody put it, or its epic, off", TASK)
+    DEFERRED = "Deferred", _task("it, or its epic, is deferred", TASK)
     BACKOFF = "Backoff", _task("something failed, and is tried again later", TIMER)
-    NO_AGENT_SLOT = "NoAgentSlot", _task("as many agents run as may", TURN)
+    NO_AGENT_SLOT = "NoAgentSlot", _task("maxAgents agents are running", TURN)
     AGENT_BROKEN = "AgentBroken", _epic("several agents failed within seconds of their start", PERSON)
     AGENT_UNAVAILABLE = (
         "AgentUnavailable",
@@ -81,14 +81,14 @@ class Reason(Table):
     PROGRAM_REPLACED = "ProgramReplaced", _epic("the program was replaced while it runs: nothing new starts", PERSON)
     # Somebody said: not now, or not you
     SUSPENDED = "Suspended", _epic("the manifest is suspended", PERSON)
-    STOPPED = "Stopped", _task("a person stopped it", PERSON)
+    STOPPED = "Stopped", _task("it was stopped by command", PERSON)
     TAKEN = "Taken", _task("a person works on it", PERSON)
     ASSIGNED_ELSEWHERE = "AssignedElsewhere", _task("it is assigned to somebody else", PERSON)
     OWNED_BY = "OwnedBy", _task("it belongs to another manifest", TASK)
     UNUSABLE_ID = "UnusableId", _task("its id can't be the name of a branch and a folder", PERSON)
     UNMANAGED = "Unmanaged", _task("no manifest covers it, and something was begun for it", PERSON)
     TASK_GONE = "TaskGone", _task("its task was deleted, and something of it is left", PERSON)
-    # An agent at work, and how its work ended
+    # An agent running, and how its work ended
     AGENT_RUNNING = "AgentRunning", _task("its agent is running", RUN)
     AGENT_FAILED = (
         "AgentFailed",
@@ -122,7 +122,7 @@ class Reason(Table):
     TIMED_OUT = (
         "TimedOut",
         _task(
-            "its agent ran into its time limit",
+            "its agent hit its time limit",
             PERSON,
             prompt="The last attempt ran into its time limit. Its commits and files are still here: look, then go on.",
         ),
@@ -130,14 +130,14 @@ class Reason(Table):
     BLOCKED_BY_AGENT = (
         "BlockedByAgent",
         _task(
-            "its agent says that it can't go on",
+            "its agent says that it can't continue",
             PERSON,
             todo="Read its notes and its log ('reconcile logs {task}'), help, then 'reconcile retry {task}'.",
         ),
     )
     # On the way to the base
-    AWAITING_APPROVAL = "AwaitingApproval", _task("a person has to approve it", PERSON, judged=True)
-    AWAITING_MERGE = "AwaitingMerge", _task("a person merges it", PERSON, judged=True)
+    AWAITING_APPROVAL = "AwaitingApproval", _task("it waits for approval", PERSON, judged=True)
+    AWAITING_MERGE = "AwaitingMerge", _task("it is to be merged by hand", PERSON, judged=True)
     AWAITING_REVIEW = "AwaitingReview", _task("review comments are to be resolved by who made them", PERSON)
     CHANGES_REQUESTED = (
         "ChangesRequested",
@@ -149,13 +149,13 @@ class Reason(Table):
         ),
     )
     CHECKS_PENDING = "ChecksPending", _task("checks of the forge are not over, or say nothing", PERSON)
-    CHECKS_RUNNING = "ChecksRunning", _task("the checks are running on what would land", RUN)
+    CHECKS_RUNNING = "ChecksRunning", _task("checks are running on the merged tree", RUN)
     CHECKS_FAILED = (
         "ChecksFailed",
         _task(
             "the checks failed",
             PERSON,
-            prompt="The checks failed on your work merged into {base}. Mend it on your branch and commit.",
+            prompt="The checks failed on your work merged into {base}. Fix it on your branch and commit.",
         ),
     )
     CHECK_BROKEN = "CheckBroken", _task("the checks can't be run, or the base fails them too", PERSON)
@@ -164,7 +164,7 @@ class Reason(Table):
         _task(
             "it conflicts with its base",
             PERSON,
-            todo="Mend the branch agent/{task} by hand, then run 'reconcile retry {task}'.",
+            todo="Fix the branch agent/{task} by hand, then run 'reconcile retry {task}'.",
             prompt="Your branch conflicts with {base}, which has moved on since you began. Merge {base} into your branch "
             "(or rebase onto it), keep what both sides meant, and commit.",
         ),
@@ -174,13 +174,13 @@ class Reason(Table):
         _task(
             "its branch can't be pushed as it is",
             PERSON,
-            todo="Mend what refuses it, or the commits of agent/{task}, then run 'reconcile retry {task}': it is pushed again "
+            todo="Fix what refuses it, or the commits of agent/{task}, then run 'reconcile retry {task}': it is pushed again "
             "as it is then.",
-            prompt="Where your branch is to go, what is in your commits was refused. Mend it in the commits themselves, by "
+            prompt="Where your branch is to go, what is in your commits was refused. Fix it in the commits themselves, by "
             "'git commit --amend' or 'git rebase': none that {base} lacks may hold it, and one more on top does not help.",
         ),
     )
-    LANDING_QUEUED = "LandingQueued", _task("others land before it", RUN)
+    LANDING_QUEUED = "LandingQueued", _task("others are merged before it", RUN)
     CHECKOUT_IN_THE_WAY = (
         "CheckoutInTheWay",
         _task("the base's checkout holds something that a landing would touch", PERSON),
@@ -189,12 +189,12 @@ class Reason(Table):
     BASE_BEHIND = "BaseBehind", _task("the base is behind what was fetched for it", PERSON)
     PROTECTED_PATHS = (
         "ProtectedPaths",
-        _task("it changes protected paths: a person has to approve it", PERSON, judged=True),
+        _task("it changes protected paths and waits for approval", PERSON, judged=True),
     )
     DECLINED = (
         "Declined",
         _task(
-            "its pull request was closed by a person",
+            "its pull request was closed without merging",
             PERSON,
             todo="Close the task, or run 'reconcile retry {task}' to have it done anew.",
         ),

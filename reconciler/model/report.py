@@ -56,7 +56,7 @@ class Report:
         return self.fault in _BLAMELESS
 
 
-# What a person has to mend before any agent of that kind can work.
+# What a person has to fix before any agent of that kind can work.
 UNFIT = (Fault.UNAVAILABLE, Fault.MODEL, Fault.UNPAID)
 _BLAMELESS = (*UNFIT, Fault.USAGE_LIMIT, Fault.NETWORK, Fault.BUDGET, Fault.SESSION)
 

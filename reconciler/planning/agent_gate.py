@@ -116,10 +116,10 @@ def why(spec: EpicSpec, run: Run) -> str:
         case Fault.UNPAID:
             return f"the account of {agent} has no credit{said}; pay for some or log in as another, then {again}"
         case Fault.UNAVAILABLE:
-            mend = agent.row.login.advice if agent.row.login else "mend that"
-            return f"{agent} can't work{said}; {mend}, then {again}"
+            fix = agent.row.login.advice if agent.row.login else "fix that"
+            return f"{agent} can't work{said}; {fix}, then {again}"
         case _:
-            return f"{spec.agent.program!r} could not be started the last time; mend that, then {again}"
+            return f"{spec.agent.program!r} could not be started the last time; fix that, then {again}"
 
 
 def _from_the_future(run: Run, spec: EpicSpec, now: datetime) -> bool:
@@ -138,7 +138,7 @@ def _broken(ended: list[Run], observed: Observed) -> Hold | None:
         Reason.AGENT_BROKEN,
         (
             f"the agents of {', '.join(sorted(tasks))} failed within 10 s of their start; "
-            "mend the agent's command, then 'reconcile retry' one of them or change the manifest"
+            "fix the agent's command, then 'reconcile retry' one of them or change the manifest"
         ),
         None,
     )

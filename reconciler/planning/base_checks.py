@@ -29,9 +29,7 @@ def whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = ""
     again = f"'reconcile retry {task}'"
     said = (f": {printed}" if printed else "") + (f" ('reconcile logs {run.id}' shows it all)" if run else "")
     applied = (
-        f"mend mergePolicy.checks ('reconcile apply -f {shlex.quote(spec.source)}' then)"
-        if spec.source
-        else "mend them"
+        f"fix mergePolicy.checks ('reconcile apply -f {shlex.quote(spec.source)}' then)" if spec.source else "fix them"
     )
     if run and run.exit and run.exit.code in CANT_BE_ASKED:
         return (
@@ -39,6 +37,6 @@ def whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = ""
             f"can: {applied}, or what they need, then {again}"
         )
     return (
-        f"{spec.base} itself fails the checks ({run_results.status(run)}){said}; only what passes them lands: mend "
-        f"{spec.base}, or {again} once something else is mended"
+        f"{spec.base} itself fails the checks ({run_results.status(run)}){said}; only what passes them lands: fix "
+        f"{spec.base}, or {again} once something else is fixed"
     )

@@ -2,7 +2,7 @@
 
 No check at all is not green, and neither is one that was asked for and has not shown up: between a push and the first
 check there is a moment in which everything looks fine. And one red run is not red: where the forge can run it again, it
-is, once, before an agent is sent to mend what may have been chance.
+is, once, before an agent is sent to fix what may have been chance.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def judged(
     if found.result not in _NOT_GREEN or not bad:
         return found
     if failed and rules and failed <= rules.red:
-        # Nobody's fault: only what is green, and so mends the base, goes on.
-        return Judged(CheckResult.VOID, f"red on the base itself, which is to be mended first: {_named(failed)}")
+        # Nobody's fault: only what is green, and so fixes the base, goes on.
+        return Judged(CheckResult.VOID, f"red on the base itself, which is to be fixed first: {_named(failed)}")
     if failed and failed <= set(outages):
         return Judged(
             CheckResult.VOID,

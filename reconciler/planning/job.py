@@ -70,7 +70,7 @@ class Job:
     worktree: Worktree | Unknown | None = None
     branch: Branch | Unknown | None = None
     pull: PullRequest | Unknown | None = None
-    damaged: str | None = None  # why its pull request or its branch can't be read, and what mends that
+    damaged: str | None = None  # why its pull request or its branch can't be read, and what fixes that
     base: Base | Unknown | None = None
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
@@ -215,7 +215,7 @@ class Job:
 
     @property
     def _conflict_counts(self) -> bool:
-        # A repair is given one base tip. That the base moved on meanwhile is not its fault; not mending it is.
+        # A repair is given one base tip. That the base moved on meanwhile is not its fault; not fixing it is.
         run = self.last
         return run is not None and run.why == Reason.CONFLICT and not self.repaired
 
@@ -477,7 +477,7 @@ class Job:
 
     @property
     def refused(self) -> str | None:
-        """Why the push of exactly this head was refused, where its agent can mend that."""
+        """Why the push of exactly this head was refused, where its agent can fix that."""
         failure, branch = self.failure, self.branch
         if failure is None or failure.refused is None or not isinstance(branch, Branch):
             return None
@@ -518,7 +518,7 @@ class Job:
 
     @property
     def landed_before(self) -> bool:
-        """True when its pull request was merged, and what counts has begun anew since."""
+        """True when its pull request was merged, and what counts has started over since."""
         pull = self.pull
         return isinstance(pull, PullRequest) and pull.state is PullState.MERGED and not self.landed and not self.merged
 

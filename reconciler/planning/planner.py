@@ -76,8 +76,8 @@ class EpicPlan:
     jobs: tuple[Job, ...] = ()
     remarks: Mapping[TaskId, Waiting] = field(
         default_factory=dict
-    )  # what is amiss with closed tasks: said, never mended
-    advice: Waiting | None = None  # what a person had better mend, although everything goes on without it
+    )  # what is amiss with closed tasks: said, never fixed
+    advice: Waiting | None = None  # what a person had better fix, although everything goes on without it
     alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
     failing: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong at every try until now
 
@@ -278,8 +278,8 @@ def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
     if isinstance(base, Base) and base.checkout and (paths := base.checkout.undoes):
         where, names = base.checkout.path, " ".join(shlex.quote(path) for path in paths[:8])
         said = f"{where}: the next commit there takes back what landed: {len(paths)} of its paths are staged as they were before"
-        mends = f"git restore --source=HEAD --staged --worktree -- {names if len(paths) <= 8 else '.'}"
-        return Waiting(Reason.LANDING_UNDONE, f"{said}; '{mends}' mends it")
+        fixes = f"git restore --source=HEAD --staged --worktree -- {names if len(paths) <= 8 else '.'}"
+        return Waiting(Reason.LANDING_UNDONE, f"{said}; '{fixes}' fixes it")
     return None
 
 
@@ -410,7 +410,7 @@ def _dropped(crew: Crew, mine: tuple[Job, ...]) -> Iterator[Action]:
                 manifest=crew.spec.name,
                 task=job.task.id,
                 reason=Reason.DROPPED,
-                message="close it: the manifest no longer declares it",
+                message="close task: the manifest no longer declares it",
                 subject=job.task,
                 why=DROPPED,
                 merged=False,
@@ -463,7 +463,7 @@ def _checks(
         if last.manifest != name or not last.alive or last.exit is not None:
             continue
         if subject not in wanted:
-            said, why = "its tree is no longer what would land", StopWhy.PERSON
+            said, why = "what it tested is no longer what would be merged", StopWhy.PERSON
         elif out_of_time(last, crew.spec.merge.timeout_s, observed.at):
             said, why = "its time is over and its supervisor does not end it", StopWhy.TIMED_OUT
         else:
@@ -485,7 +485,7 @@ def _checks(
             manifest=name,
             task=runs[-1].task if runs else None,
             reason=Reason.CHECK_ENDED,
-            message=f"remove {messages.relative(path, crew.spec.repository)}: its check has ended",
+            message=f"clean up check worktree {messages.relative(path, crew.spec.repository)}",
             subject=runs[-1].task if runs else None,
             root=crew.spec.worktrees.root,
             check=subject,
@@ -535,7 +535,7 @@ def _base(crew: Crew, observed: Observed, found: tuple[Crew, ...]) -> Iterator[A
             manifest=spec.name,
             task=None,
             reason=Reason.LANDED_ELSEWHERE,
-            message=f"bring {base.name} and its checkouts to {base.head[:12]}",
+            message=f"update {base.name} and its checkouts to {base.head[:12]}",
             base=base.name,
         )
     first = min(c.spec.name for c in found if c.spec.base == spec.base and c.spec.merge.push) if spec.merge.push else ""

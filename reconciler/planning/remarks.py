@@ -1,4 +1,4 @@
-"""What is amiss with closed tasks: said, and never mended by us. Pure."""
+"""What is amiss with closed tasks: said, and never fixed by us. Pure."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _lived(run: Run, reply: Comment) -> bool:
 
 
 def _heard(run: Run) -> bool:
-    """True for a run that is at work on what it was given, or ended well."""
+    """True for a run that is running on what it was given, or ended well."""
     return run.alive or (run.exit is not None and run.exit.well and not (run.report and run.report.fault))
 
 

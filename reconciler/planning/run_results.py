@@ -27,13 +27,13 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
     """How a run that is over ended. `excused`: what its agent gives as an excuse, if it gives one, may be true."""
     record, report = run.exit, run.report
     if record and record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
-        return Ending(Reason.STOPPED, "its agent was stopped", counts=False, waits=False)
+        return Ending(Reason.STOPPED, "agent was stopped", counts=False, waits=False)
     if record and record.cause is Cause.SETUP:
         return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({status(run)})")
     if report and not (record and record.stop) and (told := _in_its_words(report, run)):
         return told if excused else replace(told, counts=True, waits=True)
     if record is None and not (report and report.done):
-        return Ending(Reason.AGENT_FAILED, "its agent left no exit record (killed, or the machine went down)")
+        return Ending(Reason.AGENT_FAILED, "agent left no exit record (killed, or the machine went down)")
     if record is None or record.well:
         if new_commits:
             return Ending(None)
@@ -42,13 +42,13 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
         )
     match record.stop or record.cause:
         case Cause.UNAVAILABLE:
-            return Ending(Reason.AGENT_UNAVAILABLE, "its agent's program could not be started", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, "agent's program could not be started", counts=False)
         case Cause.STUCK | StopWhy.STUCK:
-            return Ending(Reason.STUCK, "its agent made no progress and was stopped")
+            return Ending(Reason.STUCK, "agent made no progress and was stopped")
         case Cause.TIMEOUT | StopWhy.TIMED_OUT:
-            return Ending(Reason.TIMED_OUT, "its agent ran into its time limit and was stopped")
+            return Ending(Reason.TIMED_OUT, "agent hit its time limit and was stopped")
         case _:
-            return Ending(Reason.AGENT_FAILED, f"its agent failed ({status(run)})")
+            return Ending(Reason.AGENT_FAILED, f"agent failed ({status(run)})")
 
 
 def mute(run: Run) -> bool:
@@ -85,26 +85,26 @@ def _in_its_words(report: Report, run: Run) -> Ending | None:
     said = f": {report.said}" if report.said else ""
     match report.fault:
         case Fault.USAGE_LIMIT:
-            message = f"its agent's usage limit is reached{said}"
+            message = f"agent's usage limit reached{said}"
             return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)
         case Fault.UNAVAILABLE:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't work{said}", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, f"agent can't work{said}", counts=False)
         case Fault.MODEL:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent's model is not there{said}", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, f"agent's model is not available{said}", counts=False)
         case Fault.UNPAID:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent's account has no credit{said}", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, f"agent's account has no credit{said}", counts=False)
         case Fault.NETWORK:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"its agent can't reach its model{said}", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, f"agent can't reach its model{said}", counts=False)
         case Fault.BUDGET:
-            message = "its agent has spent what the task may cost"
+            message = "agent used up the task's budget"
             return Ending(Reason.BUDGET_SPENT, message, counts=False, waits=False)
         case Fault.SESSION:
-            message = "the session that it was to go on with is gone"
+            message = "the session to resume is gone"
             return Ending(Reason.AGENT_FAILED, message, counts=False, waits=False)
         case Fault.CONTEXT:
-            return Ending(Reason.AGENT_FAILED, f"its agent had no room left for what was said{said}")
+            return Ending(Reason.AGENT_FAILED, f"agent ran out of context{said}")
         case Fault.FAILED:
-            return Ending(Reason.AGENT_FAILED, f"its agent failed ({status(run)}){said}")
+            return Ending(Reason.AGENT_FAILED, f"agent failed ({status(run)}){said}")
         case _:
             return None
 
@@ -112,11 +112,11 @@ def _in_its_words(report: Report, run: Run) -> Ending | None:
 def _mute(run: Run) -> str:
     said = f": {run.report.said}" if run.report and run.report.said else ""
     return (
-        f"its agent ended with exit status 0 but without the line in which {run.agent} says how it ended{said} "
+        f"agent exited 0 without the line in which {run.agent} reports how it ended{said} "
         f"(is the program on its PATH really {run.agent}?)"
     )
 
 
 def _without_commit(report: Report | None) -> str:
     refused = report is not None and report.fault is Fault.REFUSED
-    return "its agent ended well but made no commit" + (f": {report.said}" if report and refused else "")
+    return "agent exited 0 without committing anything" + (f": {report.said}" if report and refused else "")

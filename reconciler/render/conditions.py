@@ -61,15 +61,15 @@ def _progressing(epic: EpicPlan) -> Condition:
         return _condition("Progressing", "True", Waiting(Reason.PROGRESSING, doing))
     reason = _telling(epic).reason
     if any(source == "runs" for source, _ in epic.unknown):
-        return _condition("Progressing", "Unknown", Waiting(reason, "what runs can't be seen"))
-    nothing = "nothing is due, nothing runs" if epic.crew else "nothing runs; what is due can't be told"
+        return _condition("Progressing", "Unknown", Waiting(reason, "can't tell what is running"))
+    nothing = "nothing to do, nothing running" if epic.crew else "nothing running; can't tell what is to do"
     return _condition("Progressing", "False", Waiting(reason, nothing))
 
 
 def _degraded(epic: EpicPlan) -> Condition:
     if trouble := _trouble(epic) or lasting(epic) or withheld(epic.spec) or remarked(epic):
         return _condition("Degraded", "True", trouble)
-    return _condition("Degraded", "False", Waiting(_telling(epic).reason, "nothing stands in its way"))
+    return _condition("Degraded", "False", Waiting(_telling(epic).reason, "nothing is wrong"))
 
 
 def remarked(epic: EpicPlan) -> Waiting | None:
@@ -85,7 +85,7 @@ def _budget(epic: EpicPlan) -> Iterator[Condition]:
     if epic.spec.budget == Budget():
         return
     low = running_low(epic.spec.budget, epic.spend)
-    said = f"{low}; nothing new starts once it is used up" if low else "less is used than what is worth a word"
+    said = f"{low}; nothing new starts once it is used up" if low else "below warnAt"
     yield _condition(
         "BudgetLow", "True" if low else "False", Waiting(Reason.BUDGET_LOW if low else _telling(epic).reason, said)
     )
@@ -119,7 +119,7 @@ def _telling(epic: EpicPlan) -> Waiting:
     if trouble := _trouble(epic):
         return trouble
     if epic.converged:
-        return Waiting(Reason.CONVERGED, f"{_closed(epic)}; nothing is left to do")
+        return Waiting(Reason.CONVERGED, f"{_closed(epic)}; everything matches the manifest")
     if epic.spec.suspend:
         return suspended(epic.spec)
     if doing := _doing(epic):
@@ -129,7 +129,7 @@ def _telling(epic: EpicPlan) -> Waiting:
 
 def _stopped_short(epic: EpicPlan) -> Waiting:
     if not epic.waiting:
-        return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; nothing is known that could be done")
+        return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; no next step is known")
     task, word = min(epic.waiting.items(), key=lambda item: (not _asks(item[1]), item[0]))
     others = f"; {counted(len(epic.waiting) - 1, 'other task')} open" if len(epic.waiting) > 1 else ""
     return Waiting(word.reason, f"{_closed(epic)}; {task}: {word.message}{others}")
@@ -153,7 +153,7 @@ def _doing(epic: EpicPlan) -> str:
         checks = len(epic.alive) - agents
     found = (
         (len(epic.actions), "action due", "actions due"),
-        (agents, "agent at work", "agents at work"),
+        (agents, "agent running", "agents running"),
         (checks, "check running", "checks running"),
         (len(epic.wakes), "timer pending", "timers pending"),
     )

@@ -139,7 +139,7 @@ def unread(subject: Subject) -> dict[str, Any]:
     """A task that can't be read, by what runs for it; what only the tracker could tell is null."""
     run = subject.run
     check = run is not None and run.id.kind is RunKind.CHECK
-    doing = "a check of its work runs" if check else f"attempt {run.attempt if run else '?'} is at work"
+    doing = "a check of its work runs" if check else f"attempt {run.attempt if run else '?'} is running"
     word = Waiting(Reason.CHECKS_RUNNING if check else Reason.AGENT_RUNNING, f"{doing}; its task can't be read")
     unknown = dict.fromkeys(("key", "title", "status", "phase"))
     return {**entry(subject), **unknown, "group": "merging" if check else "working", "waiting": waiting(word)}

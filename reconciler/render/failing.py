@@ -14,7 +14,7 @@ from reconciler.planning.planner import EpicPlan
 from reconciler.render.words import counted, span, stamp, stamped
 
 WORTH_IT_S = 30.0
-LEFT = "no reconciler works here; 'reconcile watch' tries again"
+LEFT = "no reconciler is running; 'reconcile watch' tries again"
 
 
 def shown(failure: Failure) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
     again = LEFT
     if entry["nextTry"]:
         left_s = (stamped(entry["nextTry"]) - now).total_seconds()
-        again = f"tried again in {span(left_s)}" if left_s > 0 else "it is being tried again"
+        again = f"tried again in {span(left_s)}" if left_s > 0 else "being tried again"
         again += f", or at once by 'reconcile retry {task}'" if task and left_s > WORTH_IT_S else ""
     return f"{entry['action']} has failed for {since} ({again}): {entry['message']}"
 

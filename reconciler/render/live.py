@@ -105,7 +105,7 @@ class _Block:
     def heading(self, width: int) -> Text:
         counts = self.epic["counts"]
         if counts["tasks"] is None:
-            known = Text(f"{len(self.epic['tasks'])} at work, tasks unknown", "yellow")
+            known = Text(f"{len(self.epic['tasks'])} running, tasks unknown", "yellow")
             name = Text(line(self.epic["name"]), "bold")
             name.truncate(max(width - known.cell_len - GAP, 8), overflow="ellipsis")
             return Text.assemble(name, " " * GAP, known)
@@ -113,8 +113,10 @@ class _Block:
         words = [
             Text(f"{counts['closed']}/{counts['tasks']} closed"),
             Text(merged),
-            Text(f" · {counts['working']} at work" if counts["working"] else "", "cyan"),
-            Text(f" · {counted(self.persons, 'needs a person', 'need a person')}" if self.persons else "", "bold red"),
+            Text(f" · {counts['working']} running" if counts["working"] else "", "cyan"),
+            Text(
+                f" · {counted(self.persons, 'needs attention', 'need attention')}" if self.persons else "", "bold red"
+            ),
         ]
         name = Text(line(self.epic["name"]), "bold")
         # What must stay comes first and last; what is said by the rows too goes where there is no room.
@@ -276,7 +278,7 @@ def _with_rest(block: _Block, rows: Sequence[Sequence[Text]]) -> list[Text]:
     left = block.rows[len(rows) :]
     found = [each for row in rows for each in row]
     if left:
-        words = {"progress": "at work", "person": "needing a person", "pulls": "offered", "timer": "waiting"}
+        words = {"progress": "running", "person": "needing attention", "pulls": "offered", "timer": "waiting"}
         ranks = [RANKS[rank] for rank, _ in left]
         kinds = ", ".join(f"{ranks.count(name)} {words.get(name, name)}" for name in dict.fromkeys(ranks))
         found.append(Text(f"  … and {len(left)} more: {kinds}", "dim"))

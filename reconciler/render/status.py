@@ -23,17 +23,17 @@ from reconciler.render.words import span, stamped
 
 Entry = dict[str, Any]
 
-NOTHING_RECORDED = "No manifest is recorded; run 'reconcile apply -f FILE' to record one"
+NOTHING_RECORDED = "No manifest is applied; run 'reconcile apply -f FILE'"
 BAR = 20
 QUIET_S = 120
 TITLE_MOST = 72
 SECTIONS = {
-    "person": ("Needs a person", "bold red"),
+    "person": ("Needs attention", "bold red"),
     "progress": ("In progress", "bold cyan"),
     "pulls": ("Pull requests", "bold magenta"),
     "ready": ("Ready", "bold green"),
     "blocked": ("Blocked", "bold yellow"),
-    "left": ("Closed, not cleared away yet", "bold"),
+    "left": ("Closed, not cleaned up yet", "bold"),
     "unmanaged": ("Not covered by any manifest", "bold yellow"),
 }
 _SECTION_OF = {"working": "progress", "merging": "pulls", "review": "pulls", "ready": "ready", "blocked": "blocked"}
@@ -155,7 +155,7 @@ def _needs_a_person(waiting: dict[str, Any]) -> bool:
 
 
 def of_the_whole(waiting: dict[str, Any]) -> bool:
-    """True for what is said once, above the tasks: a person mends the manifest, the agent or the tracker, and not each."""
+    """True for what is said once, above the tasks: a person fixes the manifest, the agent or the tracker, and not each."""
     return Reason.of(waiting["reason"]).row.scope is Scope.EPIC
 
 

@@ -5,6 +5,7 @@ What comes from tasks, branches, agents and logs goes through `safe`, and never 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.text import Text
 from reconciler.loop.executor import Outcome
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import running_low, used_up
 from reconciler.planning.forecast import Forecast
@@ -24,7 +26,7 @@ from reconciler.render.conditions import remarked
 from reconciler.render.document import waiting_order
 from reconciler.render.failing import lasting
 from reconciler.render.safe import block, line
-from reconciler.render.status import status, withheld_rows
+from reconciler.render.status import NOTHING_RECORDED, status, withheld_rows
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import describe, describe_epic
 from reconciler.render.withheld import changes, withheld
@@ -43,18 +45,18 @@ def plan(decided: Plan, by: str = "reconcile apply", then: Mapping[str, Forecast
 
 def summary(decided: Plan, by: str = "reconcile apply") -> Text:
     """One line: how much there is to do, and how to have it done; or why nothing is."""
-    waiting = [word for epic in decided.epics for word in epic.waiting.values()]
-    left = f", {len(waiting)} waiting" if waiting else ""
     if decided.actions:
+        waiting = sum(len(epic.waiting) for epic in decided.epics)
+        left = f", {waiting} waiting" if waiting else ""
         return Text(f"{counted(len(decided.actions), 'action')}{left}; run '{by}' to do this", "bold")
-    return Text(f"Nothing to do: {_nothing(decided, waiting)}", "bold")
+    return Text(_nothing(decided), "bold")
 
 
 def unmerged(left: int) -> Text:
     """One line: how many pull requests are offered and not merged."""
     if not left:
-        return Text("Nothing to do: nothing is left to merge", "bold")
-    return Text(f"{counted(left, 'pull request is', 'pull requests are')} not merged", "bold")
+        return Text("Nothing left to merge.", "bold")
+    return Text(f"{counted(left, 'pull request is', 'pull requests are')} not merged.", "bold")
 
 
 def outcome(ended: Outcome) -> str:
@@ -105,7 +107,7 @@ def troubles(epic: EpicPlan) -> dict[str, str]:
     silent = ((source, why) for source, why in epic.unknown if not any(why in word.message for word in words))
     return {
         **{word.reason: f"{line(epic.name)}: {word.reason}: {line(word.message)}" for word in words},
-        **{source: f"{line(epic.name)}: {line(source)} is silent: {line(why)}" for source, why in silent},
+        **{source: f"{line(epic.name)}: can't read {line(source)}: {line(why)}" for source, why in silent},
     }
 
 
@@ -213,7 +215,7 @@ def _waits(who: str, word: Waiting, left: str, same: Sequence[TaskId] = ()) -> R
 
 
 def _silent(source: str, why: str) -> Row:
-    return Row(cells=(Text("?", "magenta"), Text(line(source)), Text("silent", "magenta")), note=Text(line(why)))
+    return Row(cells=(Text("?", "magenta"), Text(line(source)), Text("unread", "magenta")), note=Text(line(why)))
 
 
 def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
@@ -221,21 +223,44 @@ def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
     return handed or epic.waiting[task].needs_a_person
 
 
-def _nothing(decided: Plan, waiting: list[Waiting]) -> str:
+def _nothing(decided: Plan) -> str:
+    """Why nothing is to be done now, and what is left."""
     if not decided.epics:
-        return "no manifest is recorded"
+        return NOTHING_RECORDED
     if decided.converged:
-        return "all is as wanted"
-    person = sum(_for_a_person(epic, task) for epic in decided.epics for task in epic.waiting)
-    silent = sum(len(epic.unknown) for epic in decided.epics)
-    held = sum(epic.held is not None and not epic.waiting for epic in decided.epics)
-    parts = (
-        (len(waiting), f"{counted(len(waiting), 'task waits', 'tasks wait')}"),
-        (person, f"{person} of them for a person"),
-        (held, f"{counted(held, 'manifest is held', 'manifests are held')}"),
-        (silent, f"{counted(silent, 'source did not answer', 'sources did not answer')}"),
-    )
-    return ", ".join(text for n, text in parts if n) or "what is left goes on by itself"
+        return "Up to date: everything matches the manifest."
+    held = [f"Can't act on '{line(epic.name)}': {line(epic.held.message)}." for epic in decided.epics if epic.held]
+    waits = Counter(_awaited(epic, task) for epic in decided.epics if not epic.held for task in epic.waiting)
+    silent = {source: line(why) for epic in decided.epics for source, why in epic.unknown if not epic.held}
+    parts = [counted(waits[one], one, several) for one, several in _LEFT if waits[one]]
+    left = [f"{', '.join(parts)}."] if parts else []
+    unread = [f"Can't read {line(source)}: {why}." for source, why in silent.items()]
+    then = ["'reconcile watch' carries on."] if decided.moves else []
+    return " ".join((*held, *unread, *left, *then)) or "Nothing to do."
+
+
+_LEFT = (
+    ("agent running", "agents running"),
+    ("check running", "checks running"),
+    ("task waiting", "tasks waiting"),
+    ("task blocked", "tasks blocked"),
+    ("task needs attention", "tasks need attention"),
+)
+
+
+def _awaited(epic: EpicPlan, task: TaskId) -> str:
+    """Which of `_LEFT` a task that waits is counted as."""
+    if _for_a_person(epic, task):
+        return "task needs attention"
+    match epic.waiting[task].reason:
+        case Reason.AGENT_RUNNING:
+            return "agent running"
+        case Reason.CHECKS_RUNNING:
+            return "check running"
+        case Reason.BLOCKED | Reason.DEFERRED:
+            return "task blocked"
+        case _:
+            return "task waiting"
 
 
 def _failure(failed: ReconcileError) -> str:

@@ -46,7 +46,7 @@ class LocalRunner:
     when it is there: what people say while it starts is not to be missed.
 
     Who ends what: a shim ends everything of its run. What outlives a shim that was killed is reported as ENDING (an
-    agent that is at work within its time limit: as RUNNING). It ends when `stop` is called for it, or, where the run left
+    agent that is running within its time limit: as RUNNING). It ends when `stop` is called for it, or, where the run left
     a record, when the next run of its subject starts. So for a run that stays ENDING, call `stop` again, whatever the
     reason given: nothing is added to the record of a run that is ending, and after 10 s it is killed.
 
@@ -290,7 +290,7 @@ class LocalRunner:
             alive = slots.held + self._hidden(slot.manifest, slots)
             fd = take(slots.free, PROBE_PATIENCE_S) if alive < most else None
         if fd is None:
-            raise ChangedError(f"all {most} agents of {slot.manifest} are at work")
+            raise ChangedError(f"all {most} agents of {slot.manifest} are running")
         return fd
 
     def _hidden(self, manifest: str, slots: Slots) -> int:

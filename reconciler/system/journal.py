@@ -37,7 +37,7 @@ class Journal:
         self._seen: dict[str, dict[str, str]] = {}
 
     def append(self, events: Sequence[Event]) -> None:
-        """Add events to the history. The file is begun anew, once, when it grows past its limit."""
+        """Add events to the history. The file is started over, once, when it grows past its limit."""
         if not events:
             return
         try:

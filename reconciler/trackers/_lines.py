@@ -49,7 +49,7 @@ def parse(data: bytes, path: str, known: Mapping[bytes, Line]) -> tuple[Line, ..
         except ValueError as error:
             raise PermanentError(
                 f"{path}:{number}: {error}",
-                hint="mend that line; until then no task is known and nothing is written there",
+                hint="fix that line; until then no task is known and nothing is written there",
             ) from error
     return tuple(lines)
 

@@ -100,7 +100,7 @@ def _settings(path: Path) -> Mapping[str, Any]:
     try:
         said = yaml.safe_load(found.data) if found else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PermanentError(f"{path} is not YAML: {_problem(error)}", hint="mend it, or move it away") from error
+        raise PermanentError(f"{path} is not YAML: {_problem(error)}", hint="fix it, or move it away") from error
     if said is not None and not isinstance(said, dict):
         raise PermanentError(f"{path} holds no settings", hint='it should look like: issue-prefix: "demo"')
     return said or {}

@@ -92,7 +92,7 @@ class GitWorkspaces:
         return self._branches.measured(base)
 
     def broken_branches(self) -> Mapping[TaskId, str]:
-        """Tasks whose branch the last look at all of them could not read: why, and what mends it."""
+        """Tasks whose branch the last look at all of them could not read: why, and what fixes it."""
         return self._branches.damaged()
 
     def lacks(self, base: Sha, path: str) -> bool:
@@ -117,7 +117,7 @@ class GitWorkspaces:
     def ignored(self, task: TaskId, root: str) -> tuple[int, int]:
         """How many files in the worktree of `task` git ignores, and their bytes: what no salvage holds."""
         with self._alone(task) as lock:
-            found = self._look(task, root, mend=False)
+            found = self._look(task, root, fix=False)
             return snapshot.ignored(self._git, self._work(task, found), lock) if found.usable else (0, 0)
 
     # --- making ---
@@ -150,7 +150,7 @@ class GitWorkspaces:
         with self._alone(task):
             self._register.unlock(self._look(task, root))
 
-    def mend(self, root: str) -> None:
+    def fix(self, root: str) -> None:
         """Repair the links of worktrees that were moved, or whose repository was: the agents in them go on."""
         with _world():
             folder, listing = _real(root), self._register.listing()
@@ -231,8 +231,8 @@ class GitWorkspaces:
         if not (entry and entry.admin and entry.head):
             raise ChangedError(f"{found.place}: {found.detail or 'it vanished'} while it was being made")
         if not clear(entry.admin / "index.lock"):
-            raise TemporaryError(f"{found.place}: git is at work there (index.lock)", delay=30.0)
-        checkout.mend_index(self._git, entry, checkout.recorded(found.admins), lock)
+            raise TemporaryError(f"{found.place}: git is running there (index.lock)", delay=30.0)
+        checkout.fix_index(self._git, entry, checkout.recorded(found.admins), lock)
         self._register.lock(task, found)
         if not (entry.admin / MADE).stat().st_size:  # made before that was written down
             checkout.write(entry.admin / MADE, identity(entry.admin, found.place))
@@ -361,14 +361,14 @@ class GitWorkspaces:
         with _world(), self._git.writing(f"worktrees/{subject}") as lock:
             yield lock
 
-    def _look(self, task: TaskId, root: str, *, mend: bool = True) -> Found:
+    def _look(self, task: TaskId, root: str, *, fix: bool = True) -> Found:
         # As the writer, so that a `worktree add` which outlived its reconciler is over.
         with self._git.writing():
             place = _real(root) / _checked(task)
             found = look(self._register.listing(), place, branch_of(task))
-            if not (found.moved and mend):
+            if not (found.moved and fix):
                 return found
-            self._register.mend(found)
+            self._register.fix(found)
             return look(self._register.listing(), place, branch_of(task))
 
 

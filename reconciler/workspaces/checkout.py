@@ -97,7 +97,7 @@ def _skip_outside(run: Callable[..., Finished], recipe: Recipe) -> None:
     run("update-index", "-z", "--skip-worktree", "--stdin", stdin=os.fsencode(outside))
 
 
-def mend_index(git: Git, entry: Entry, recipe: Recipe, lock: int) -> None:
+def fix_index(git: Git, entry: Entry, recipe: Recipe, lock: int) -> None:
     """Give a worktree whose index nobody can read another one, of the commit that it is on. Its files stay as they are.
 
     The damaged one is kept beside it: what was staged and nowhere else is perhaps still to be had from it.

@@ -59,7 +59,7 @@ class Register:
             with self._git.writing() as writer:
                 self._git.refs("worktree", "unlock", "--", str(found.place), lock=writer)
 
-    def mend(self, found: Found) -> None:
+    def fix(self, found: Found) -> None:
         """Have the links of a worktree of ours lead to each other again, after it or its repository was moved."""
         (entry,) = found.entries
         assert entry.admin  # only what has one was found to be moved

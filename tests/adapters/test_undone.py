@@ -1,4 +1,4 @@
-"""What was taken back of what has landed: noticed at the next look, mended where it is nobody's work, else said."""
+"""What was taken back of what has landed: noticed at the next look, fixed where it is nobody's work, else said."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def work(repo: GitRepo, root: Path) -> Path:
-    """The worktree of a task at work, with something that is in no commit."""
+    """The worktree of a task running, with something that is in no commit."""
     spaces(repo).create(TASK, a_spec(repo, root), repo.head())
     (root / "x-1/precious").write_text("mine\n")
     return root / "x-1"

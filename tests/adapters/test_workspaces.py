@@ -781,10 +781,10 @@ def test_a_young_index_lock_is_waited_for_and_an_old_one_is_cleared(repo, spaces
     lock = admin_of(repo) / "index.lock"
     lock.touch()
 
-    with pytest.raises(TemporaryError, match="git is at work there"):
+    with pytest.raises(TemporaryError, match="git is running there"):
         spaces.create(TASK, spec, repo.head())
     os.utime(lock, (time.time() - 3600,) * 2)
-    with lock.open(), pytest.raises(TemporaryError, match="git is at work there"):
+    with lock.open(), pytest.raises(TemporaryError, match="git is running there"):
         spaces.create(TASK, spec, repo.head())
 
     assert spaces.create(TASK, spec, repo.head()) == place

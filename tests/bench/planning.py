@@ -84,7 +84,7 @@ def _fields(n: int) -> dict[str, object]:
 
 
 def _seen(store: Path) -> Observed:
-    """The tasks of a store with one in twenty at work, and one in twenty offered."""
+    """The tasks of a store with one in twenty running, and one in twenty offered."""
     tasks = JsonlTracker(store.parent).tasks()
     ours = [TaskId(f"x-{n}") for n in range(len(tasks)) if n % 3 and n % 20]
     alive, offered = ours[::20], ours[1::20]

@@ -31,7 +31,7 @@ class Quiet:
 
 
 def quiet_tick(*, quick: bool) -> list[Figure]:
-    """1,000 tasks, half of them landed, and 50 agents at work: a tick in which nothing changed, and a watch over it."""
+    """1,000 tasks, half of them landed, and 50 agents running: a tick in which nothing changed, and a watch over it."""
     tasks, alive = (200, 10) if quick else (1000, 50)
     with scene("quiet") as there:
         crowd(there, tasks, alive)

@@ -127,14 +127,14 @@ def test_a_rejected_change_goes_back_and_an_approved_one_lands(place: Place) -> 
 def test_a_hopeless_task_is_handed_to_a_person_and_retried_at_their_word(place: Place) -> None:
     manifest = place.manifest(
         tasks=[{"key": "a", "title": "Do a"}],
-        agent={"argv": ["sh", "-c", f"test -e {place.root.parent}/mended && {AGENT}"], "maxAttempts": 2},
+        agent={"argv": ["sh", "-c", f"test -e {place.root.parent}/fixed && {AGENT}"], "maxAttempts": 2},
     )
     place.reconcile("apply", "-f", str(manifest), "--wait", code=3)
     [task] = [t["id"] for t in place.json("status")["epics"][0]["tasks"]]
     found = place.tasks()["Do a"]
     assert found["status"] == "blocked" and "needs-human" in found["labels"] and "reconcile retry" in found["notes"]
 
-    (place.root.parent / "mended").touch()
+    (place.root.parent / "fixed").touch()
     place.reconcile("retry", task)
     place.reconcile("watch", "--until-done")
 
@@ -208,7 +208,7 @@ def test_a_watch_in_a_pipe_says_what_stands_in_its_way_and_when_nothing_does_any
     watcher.send_signal(signal.SIGTERM)
     said, then, *_ = [line.partition("  ")[2] for line in ended(watcher)[1].splitlines()]
     assert said.startswith("work: TrackerUnavailable: its tasks can't be read: ") and "issues.jsonl" in said
-    assert then == "work: nothing stands in its way any more"
+    assert then == "work: nothing is wrong any more"
     place.reconcile("stop", "--all")
 
 

@@ -315,14 +315,14 @@ def test_however_often_one_spawns_there_is_one_agent(shell: Shell) -> None:
 
 
 def test_a_spawn_beside_a_watch_waits_for_no_backoff_and_nothing_is_done_twice(shell: Shell) -> None:
-    mended = shell.root.parent / "mended"
-    agent = {"argv": ["sh", "-c", f"test -e {mended} || exit 1; {WORK}"], "backoff": {"initial": "10m", "max": "10m"}}
+    fixed = shell.root.parent / "fixed"
+    agent = {"argv": ["sh", "-c", f"test -e {fixed} || exit 1; {WORK}"], "backoff": {"initial": "10m", "max": "10m"}}
     manifest = shell.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent)
     with watching(shell, "-f", str(manifest)) as watch:
         until(lambda: (shell.root / ".beads/issues.jsonl").exists() and "Do a" in shell.tasks(), by=watch)
         task = shell.tasks()["Do a"]["id"]
         until(lambda: shell.json("describe", task)["waiting"]["reason"] == "Backoff", by=watch)
-        mended.touch()
+        fixed.touch()
 
         shell.reconcile("spawn", task)
 
@@ -332,8 +332,8 @@ def test_a_spawn_beside_a_watch_waits_for_no_backoff_and_nothing_is_done_twice(s
 
 @pytest.mark.parametrize("how", ["stopped", "handed over"])
 def test_a_task_that_was_given_up_begins_anew_when_it_is_spawned(shell: Shell, how: str) -> None:
-    mended = shell.root.parent / "mended"
-    script = f"test -e {mended} || {'sleep 600' if how == 'stopped' else 'exit 1'}; {WORK}"
+    fixed = shell.root.parent / "fixed"
+    script = f"test -e {fixed} || {'sleep 600' if how == 'stopped' else 'exit 1'}; {WORK}"
     task = shell.made("Do a")
     shell.settings(script)
     path = shell.root / "reconcile.yaml"
@@ -344,7 +344,7 @@ def test_a_task_that_was_given_up_begins_anew_when_it_is_spawned(shell: Shell, h
     else:
         shell.reconcile("run", code=3)
         assert "needs-human" in shell.task(task)["labels"]
-    mended.touch()
+    fixed.touch()
 
     said = shell.json("spawn", task)
 
@@ -419,7 +419,7 @@ def test_a_merger_beside_a_watch_that_merges_by_itself_is_turned_away(shell: She
 
 
 @pytest.mark.parametrize(
-    ("policy", "says"), [("block", "it needs a person"), ("agent", "'reconcile watch' has it mended")]
+    ("policy", "says"), [("block", "it needs a person"), ("agent", "'reconcile watch' has it fixed")]
 )
 def test_a_merger_says_whether_what_it_leaves_needs_a_person(shell: Shell, policy: str, says: str) -> None:
     agent = {"argv": ["sh", "-c", "echo theirs > README; git commit -qam theirs"]}

@@ -61,16 +61,16 @@ def test_a_red_base_holds_only_what_does_not_pass_and_is_mended_by_what_does(tmp
     (place.root / "RED").write_text("the build is broken\n")
     place.git("add", "RED")
     place.git("commit", "--quiet", "--message=Begin")
-    mend = 'case "$(cat "$RECONCILE_PROMPT")" in *"Mend it"*) git rm -q RED ;; esac; echo x > "$RECONCILE_TASK"; '
-    agent = {"argv": ["sh", "-c", f"{mend} git add . && git commit -qm done"]}
-    tasks = [{"key": "a", "title": "Do a", "priority": 0}, {"key": "b", "title": "Mend it", "priority": 4}]
+    fix = 'case "$(cat "$RECONCILE_PROMPT")" in *"Fix it"*) git rm -q RED ;; esac; echo x > "$RECONCILE_TASK"; '
+    agent = {"argv": ["sh", "-c", f"{fix} git add . && git commit -qm done"]}
+    tasks = [{"key": "a", "title": "Do a", "priority": 0}, {"key": "b", "title": "Fix it", "priority": 4}]
     manifest = place.manifest(
         tasks=tasks, agent=agent, mergePolicy={"checks": ["test ! -e RED || { cat RED; exit 1; }"]}
     )
 
     place.reconcile("watch", "-f", str(manifest), "--until-done")
 
-    assert place.subjects()[:2] == ["Do a", "Mend it"] and attempts(place) == [1, 1]
+    assert place.subjects()[:2] == ["Do a", "Fix it"] and attempts(place) == [1, 1]
     assert {task["status"] for task in place.tasks().values()} == {"closed"}
 
 

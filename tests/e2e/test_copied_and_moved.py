@@ -33,7 +33,7 @@ class Standing(Place):
         self.root = root
 
     def begin(self) -> Path:
-        """An agent at work; its worktree."""
+        """An agent running; its worktree."""
         self.reconcile("apply", "-f", self.wanted())
         task = self.tasks()["Do a"]["id"]
         worktree = self.root.parent / "worktrees" / task

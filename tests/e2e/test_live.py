@@ -40,9 +40,9 @@ def test_a_running_watch_shows_who_works_and_what_they_say(place):
     try:
         terminal.shows(r"● project-\w+ +working +1 +\d+s +reading the-parser")
 
-        assert re.search(r"work  ─+  0/2 closed · 1 at work", terminal.text)
+        assert re.search(r"work  ─+  0/2 closed · 1 running", terminal.text)
         assert re.search(r"· project-\w+ +Do b +blocked by project-\w+", terminal.text)
-        assert re.search(r"project-\w+  StartAgent  start attempt 1", terminal.text)  # events go by above it
+        assert re.search(r"project-\w+  StartAgent  start agent (attempt 1)", terminal.text)  # events go by above it
         terminal.shows(r"working +1 +([3-9]s|\d\ds|\d+m)")  # ages go on
     finally:
         terminal.close()
@@ -81,7 +81,7 @@ def test_a_watch_that_is_done_leaves_everything_it_told(place):
         assert terminal.text.count("StartAgent  ") == 2
         assert terminal.text.count("CloseEpic  ") == 1
         assert "2/2 closed" in terminal.text.split("── as of")[-1]
-        assert terminal.text.endswith("Nothing to do: all is as wanted\r\n")
+        assert terminal.text.endswith("Up to date: everything matches the manifest.\r\n")
         assert termios.tcgetattr(terminal.slave) == terminal.before
     finally:
         terminal.close()
@@ -101,7 +101,7 @@ def test_a_pipe_gets_lines_and_no_escape_sequence(place):
 
     assert "\x1b" not in said
     assert "as of" not in said
-    assert said.splitlines()[-1] == "Nothing to do: all is as wanted"
+    assert said.splitlines()[-1] == "Up to date: everything matches the manifest."
 
 
 @pytest.mark.parametrize("args", [(), ("-o", "json")])
@@ -143,7 +143,7 @@ def test_a_picture_that_goes_wrong_does_not_end_the_watch(place):
 
         assert terminal.text.count("the live view ended (AttributeError: ") == 1
         assert terminal.text.count("StartAgent  ") == 2  # told in lines from there on
-        assert terminal.text.endswith("Nothing to do: all is as wanted\r\n")
+        assert terminal.text.endswith("Up to date: everything matches the manifest.\r\n")
     finally:
         terminal.close()
 

@@ -48,16 +48,16 @@ pr list                                 0  required +Do a
 pr show 1                               0  Do {a}
 pr diff 1                               0  attempt 1
 reject {a} -m louder                    0  rejected #1
-watch --until-done                      3  start attempt 2: a person asked for changes: louder
+watch --until-done                      3  start agent (attempt 2): a person asked for changes: louder
 approve {a}                             0  approved #1
-merge --dry-run                         1  check #1 merged into main
+merge --dry-run                         1  run checks for #1 (merged with main)
 merge                                   0  land #1
 restore {a}                             0  {a}
 take {b}                                0  yours
 release {b}                             0  given back
 stop {b}                                0  nothing ran
-retry {b}                               0  begins anew
-spawn {b}                               0  start attempt 1
+retry {b}                               0  starts over
+spawn {b}                               0  start agent (attempt 1)
 stop --all                              0  .
 suspend work                            0  suspended work
 resume work                             0  resumed work
@@ -69,10 +69,10 @@ task update {b} --add-label urgent      0  changed {b}
 task dep add {b} {a}                    0  {b} waits for {a}
 task dep remove {b} {a}                 0  no longer waits
 task close {b} --reason 'not needed'    0  closed {b}
-watch --until-done                      0  Nothing to do: all is as wanted
+watch --until-done                      0  Up to date: everything matches the manifest.
 prune                                   0  nothing to remove
 delete work                             0  forgot work
-run --agent 'sh -c true' --dry-run      1  start attempt 1
+run --agent 'sh -c true' --dry-run      1  start agent (attempt 1)
 retry nobody                            2  no task nobody
 status --colour                         2  No such option
 """

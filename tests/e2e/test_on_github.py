@@ -116,7 +116,7 @@ def test_a_watcher_that_is_killed_again_and_again_merges_everything_once(place: 
         watcher.communicate()
         asked = len(place.hub.requests)
 
-    # What was asked for as it was killed is looked for until GitHub can't be at work on it any more.
+    # What was asked for as it was killed is looked for until GitHub can't be running on it any more.
     place.reconcile("watch", "--until-done")
 
     place.all_done("Do a", "Do b", "Do c")
@@ -148,14 +148,14 @@ def test_every_tree_that_lands_is_one_that_github_found_green(place: Place) -> N
 
     def run_ci(head: str) -> None:
         files = set(place.app.bare.git("ls-tree", "--name-only", head).split())
-        bad = {"a-1", "b-1"} <= files and "mended" not in files
+        bad = {"a-1", "b-1"} <= files and "fixed" not in files
         place.app.check(head, "ci", "failure" if bad else "success")
         if not bad:
             green.add(place.app.bare.commit(head).tree)
 
     place.app.on_head = run_ci
     place.app.on_rerun = lambda run: place.app.check(run.commit, "ci", "failure")
-    agent = "case $(cat $RECONCILE_PROMPT) in *'Do a'*) f=a-1;; *) f=b-1;; esac; [ $RECONCILE_ATTEMPT = 1 ] || f=mended"
+    agent = "case $(cat $RECONCILE_PROMPT) in *'Do a'*) f=a-1;; *) f=b-1;; esac; [ $RECONCILE_ATTEMPT = 1 ] || f=fixed"
     argv = ["sh", "-c", f"{agent}; echo x > $f; git add . && git commit -qm work"]
     tasks = [{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}]
     policy = {"requiredChecks": ["ci"], "checks": []}

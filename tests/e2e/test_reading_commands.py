@@ -75,7 +75,7 @@ def watched(place: Place, *args: str, enough: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    """One task offered, one that failed, one at work, one that waits."""
+    """One task offered, one that failed, one running, one that waits."""
     place = Inside(tmp_path_factory.mktemp("busy"))
     path = place.manifest(
         tasks=TASKS,

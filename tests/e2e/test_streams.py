@@ -61,7 +61,7 @@ def test_a_watch_in_a_pipe_begins_every_line_of_what_happens_with_the_time(tmp_p
     *happened, summary = watched.splitlines()
     assert happened and all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  \S", line) for line in happened)
     assert sum("  Land  " in line for line in happened) == 2
-    assert summary == "Nothing to do: all is as wanted"
+    assert summary == "Up to date: everything matches the manifest."
 
 
 def test_a_watch_for_programs_prints_each_event_as_it_happens_and_at_the_end_what_waits(tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ def test_a_killed_orchestrator_goes_on_where_it_left_off(shell: Shell) -> None:
 
 
 def test_a_stuck_agent_is_found_killed_and_started_again_at_once(shell: Shell) -> None:
-    mended = shell.root.parent / "mended"
-    shell.settings(f"test -e {mended} || sleep 600; {WORK}")
+    fixed = shell.root.parent / "fixed"
+    shell.settings(f"test -e {fixed} || sleep 600; {WORK}")
     path = shell.root / "reconcile.yaml"
     path.write_text(path.read_text().replace("initial: 1s", "initial: 10m").replace("max: 1s", "max: 10m"))
     task = shell.made("Do a")
@@ -170,7 +170,7 @@ def test_a_stuck_agent_is_found_killed_and_started_again_at_once(shell: Shell) -
         found = pid(shell, task)
         shell.type("git status", cwd=shell.root.parent / "worktrees" / task)
         assert found in shell.type(f"ps -p {found}")
-        mended.touch()
+        fixed.touch()
 
         shell.type(f"kill {found}")
         shell.type(f"just worker {task}")
@@ -182,15 +182,15 @@ def test_a_stuck_agent_is_found_killed_and_started_again_at_once(shell: Shell) -
 
 
 def test_a_worktree_and_its_branch_may_be_thrown_away_and_the_task_begun_again(shell: Shell) -> None:
-    mended = shell.root.parent / "mended"
-    shell.settings(f"echo bad > bad; git add .; git commit -qm bad; sleep 1; test -e {mended} || exit 1; {WORK}")
+    fixed = shell.root.parent / "fixed"
+    shell.settings(f"echo bad > bad; git add .; git commit -qm bad; sleep 1; test -e {fixed} || exit 1; {WORK}")
     path = shell.root / "reconcile.yaml"
     path.write_text(path.read_text().replace("initial: 1s", "initial: 10m").replace("max: 1s", "max: 10m"))
     task = shell.made("Do a")
     with watching(shell) as watch:
         until(lambda: "Backoff" in shell.reconcile("describe", task, "-o", "json", code=None), by=watch)
         until(lambda: pid(shell, task) == "null", by=watch)
-        mended.touch()
+        fixed.touch()
 
         shell.type(f"git worktree remove ../worktrees/{task} --force")
         shell.type(f"git branch -D agent/{task}")

@@ -221,7 +221,7 @@ def test_a_watch_whose_program_was_replaced_starts_nothing_more_and_status_says_
         assert "was started from files that have been replaced" in place.reconcile("status")
         assert "was started from files that have been replaced" in place.reconcile("doctor", code=1)
 
-        place.let("go")  # who is at work finishes, and is offered; nothing else begins
+        place.let("go")  # who is running finishes, and is offered; nothing else begins
         until(lambda: place.entries()["Stay one"]["pullRequest"])
         until(lambda: reason(place, "Stay one") == "ProgramReplaced")
         assert len(place.starts()) == 1 and not (place.out / "checking").exists()

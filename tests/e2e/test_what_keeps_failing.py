@@ -101,7 +101,7 @@ def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
 ) -> None:
     place = Watched(tmp_path)
     action, cause = WORLDS[world]
-    mend = world(place)
+    fix = world(place)
     try:
         watch = place.watch()
         id, failing = place.task()["id"], place.task()["failing"]
@@ -124,7 +124,7 @@ def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
         for command, code in ((("status",), 0), (("describe", id), 0), (("doctor",), 1), (("diff",), 1)):
             assert "no reconciler works here" in place.reconcile(*command, code=code), command
     finally:
-        mend()
+        fix()
 
     place.reconcile("watch", "--until-done", "-f", str(place.manifest(**place.spec)))
     assert place.task()["failing"] is None

@@ -36,7 +36,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 def test_1_an_agent_that_lives_is_adopted(scene: Scene) -> None:
-    """The watcher is killed under two agents at work: the next one finds them, same run and same process."""
+    """The watcher is killed under two agents running: the next one finds them, same run and same process."""
     watcher = scene.work_begins("reach there; await go; commit done.$task", titles=("Do a", "Do b"))
     before = {title: entry["run"] for title, entry in scene.entries().items()}
 
@@ -189,7 +189,7 @@ WORK = f"commit half; echo precious > notes; {HANGING}"
 
 
 def orphaned(scene: Scene, life: str = WORK) -> subprocess.Popen[str]:
-    """A watcher over every task of the repository, at work on one that no manifest declares."""
+    """A watcher over every task of the repository, running on one that no manifest declares."""
     scene.reconcile("task", "create", "Do a")
     watcher = scene.watch("-f", str(scene.wanted(life, "commit whole", tasks=[])))
     until((scene.out / f"reached.{scene.only_task()}.there").exists, by=watcher)
@@ -287,7 +287,7 @@ def restarted(scene: Scene, watcher: subprocess.Popen[str], *, supervisors: bool
 
 
 def test_records_without_the_history_nothing_is_started_twice(scene: Scene) -> None:
-    """`rm -rf .beads/orchestrator` under agents at work, then the watcher killed: nobody notices."""
+    """`rm -rf .beads/orchestrator` under agents running, then the watcher killed: nobody notices."""
     watcher = scene.work_begins("reach there; await go; commit done.$task", titles=("Do a", "Do b"))
 
     shutil.rmtree(scene.root / ".beads/orchestrator")

@@ -135,7 +135,7 @@ def test_the_time_limit_ends_the_whole_tree(machine: Machine):
 
 
 def test_who_started_a_process_is_signalled_before_it(monkeypatch):
-    # Numbers begin anew where the last one is reached: a child may have the lower one.
+    # Numbers start over where the last one is reached: a child may have the lower one.
     monkeypatch.setattr(supervisor, "parent_pids", lambda: {4194303: 300, 300: 1, 301: 4194303, 302: 300, 4194000: 301})
     monkeypatch.setattr(supervisor, "marker", lambda pid: b"/runs/1" if pid in (301, 4194303) else None)
     monkeypatch.setattr(supervisor, "pin", lambda pid: -1)

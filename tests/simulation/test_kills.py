@@ -100,7 +100,7 @@ STORIES = {
         deeds={"x-1": ("commit left; exit 0", "merge; exit 0"), "x-2": ("commit right; exit 0", "merge; exit 0")},
         rivals=(("left", "right"),),
     ),
-    "a conflict that nobody mends": Story(
+    "a conflict that nobody fixes": Story(
         epic=worlds.an_epic(merge={"on_conflict": OnConflict.BLOCK}),
         tasks=({"id": "x-1"}, {"id": "x-2", "priority": 3}),
         deeds={"x-1": ("commit left; exit 0",), "x-2": ("commit right; exit 0",)},

@@ -93,7 +93,7 @@ class GitHubForge:
         if rules and theirs and not fits and not self._related(ours, theirs):
             rules = replace(rules, closed=f"{name} of {self.slug} and {name} here have no commit in common: {STRANGE}")
         if rules and rules.renamed:
-            rules = replace(rules, renamed=f"{rules.renamed}; '{self._address_anew(remote)}' mends it")
+            rules = replace(rules, renamed=f"{rules.renamed}; '{self._address_anew(remote)}' fixes it")
         return Base(
             name=name,
             head=theirs or ours,

@@ -25,7 +25,7 @@ from reconciler.model.names import Sha
 from reconciler.model.observed import CheckResult, PullState
 from reconciler.model.ports import LandOrder
 
-# GitHub may still be at work on what it gave no answer for.
+# GitHub may still be running on what it gave no answer for.
 STILL_AT_WORK = timedelta(seconds=60)
 # What it says that it merged is on the base at once; what is not there so long after was taken back.
 TAKEN_BACK = timedelta(minutes=10)

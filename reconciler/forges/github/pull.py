@@ -115,7 +115,7 @@ class Pull:
         if self.decision == "CHANGES_REQUESTED":
             return "somebody asked for changes there and has not looked again"
         if self.merge_state == "DIRTY":
-            # Where git here finds it too, its agent has it mended long before this is asked for.
+            # Where git here finds it too, its agent has it fixed long before this is asked for.
             return "it finds a conflict that git here does not (a merge driver?): merge its base into it, and push"
         if self.merge_state == "BLOCKED":
             if self.unresolved:

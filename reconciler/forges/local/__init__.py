@@ -66,7 +66,7 @@ class LocalForge:
         return self._pulls.newest()
 
     def damaged(self) -> Mapping[PrNumber, str]:
-        """Why what is kept about a pull request could not be read at the last look, and what mends it."""
+        """Why what is kept about a pull request could not be read at the last look, and what fixes it."""
         return {number: error.advised for number, error in self._pulls.damaged.items()}
 
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:

@@ -25,10 +25,10 @@ LIFECYCLE: tuple[Rule, ...] = (
     holds.not_for_us,      # another manifest's, held, suspended  -> left alone
     StopAgent.due,         # closed, taken, stopped, overdue      -> its agent ends
     holds.resting,         # an action went wrong                 -> tried again later
-    holds.at_work,         # an agent at work                     -> waited for
+    holds.at_work,         # an agent running                     -> waited for
     holds.unseen,          # a source is silent                   -> nothing on half a picture
     ClosePullRequest.due,  # its branch deleted by a person       -> declined
-    RetryTask.due,         # set open again by a person           -> begins anew
+    RetryTask.due,         # set open again by a person           -> starts over
     holds.somebody_elses,  # taken, stopped, assigned elsewhere   -> left alone
     CloseTask.due,         # its work is on the base              -> closed
     holds.for_a_person,    # handed over                          -> waits for the person

@@ -33,7 +33,7 @@ class BlockTask(Action):
             manifest=job.spec.name,
             task=job.task.id,
             reason=reason,
-            message=f"hand it to a person: {message}",
+            message=f"needs attention: {message}",
             subject=job.task,
             note=messages.needs_human(job.task.id, reason, message),
         )
@@ -51,9 +51,9 @@ class BlockTask(Action):
 def _problem(job: Job) -> tuple[Reason, str] | None:
     verdict = job.verdict
     if job.declined:
-        return Reason.DECLINED, f"its pull request #{job.number} was closed by a person"
+        return Reason.DECLINED, f"its pull request #{job.number} was closed by somebody"
     if job.blocked_by_its_agent:
-        return Reason.BLOCKED_BY_AGENT, "it was set 'blocked' while its agent was at work"
+        return Reason.BLOCKED_BY_AGENT, "it was set 'blocked' while its agent was running"
     if NEEDS_HUMAN in job.task.labels and job.last is not None:
         return Reason.BLOCKED_BY_AGENT, "its agent says that it can't go on"
     if job.failure and job.unlandable:
@@ -88,7 +88,7 @@ class RetryTask(Action):
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.REOPENED,
-            message="begin anew: a person set it open again",
+            message="start over: it was set open again",
             subject=job.task,
             base=job.base_head,
             at=job.now,

@@ -35,7 +35,7 @@ class CloseTask(Action):
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.LANDED,
-            message=f"close it: its work is {where}",
+            message=f"close task: its work is {where}",
             subject=job.task,
             why=messages.close_reason(job.number, commit),
             number=job.number,

@@ -36,7 +36,7 @@ class CreateTask(Action):
             manifest=spec.name,
             task=ids[key],
             reason=Reason.DECLARED,
-            message=f"make {inline.title!r}" if inline else f"make an epic for {spec.name}",
+            message=f"create task {inline.title!r}" if inline else f"create epic for {spec.name}",
             subject=ids[key],
             key=key,
             new=_new(spec, ids, inline)
@@ -73,9 +73,9 @@ class UpdateTask(Action):
             manifest=spec.name,
             task=task.id,
             reason=Reason.MANIFEST_CHANGED,
-            message=f"write {', '.join(sorted(changed))} from the manifest"
+            message=f"update {', '.join(sorted(changed))} from the manifest"
             if changed
-            else "note what the manifest says of it",
+            else "record what the manifest says",
             change=_change(spec, ids, task, before, inline),
             inline=inline,
         )
@@ -87,7 +87,7 @@ class UpdateTask(Action):
             manifest=spec.name,
             task=task.id,
             reason=Reason.MANIFEST_CHANGED,
-            message="open it again: the manifest declares it again",
+            message="reopen task: the manifest declares it again",
             change=Change(task=task.id, expect_status=frozenset({task.status}), status="open"),
             inline=spec.applied.get(inline.key, inline),
         )

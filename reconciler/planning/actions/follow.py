@@ -49,7 +49,7 @@ class FollowBranch(Action):
                 manifest=job.spec.name,
                 task=job.task.id,
                 reason=Reason.OFF_ITS_BRANCH,
-                message=f"bring {branch_of(job.task.id)} to {tree.head[:12]}: its agent committed that on {where}",
+                message=f"move {branch_of(job.task.id)} to {tree.head[:12]}: its agent committed that on {where}",
                 subject=job.task.id,
                 head=tree.head,
                 root=job.tree_root,
@@ -60,7 +60,7 @@ class FollowBranch(Action):
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.PUSHED,
-            message=f"bring {branch_of(job.task.id)} to {pull.head[:12]}, which was pushed to #{pull.number}",
+            message=f"move {branch_of(job.task.id)} to {pull.head[:12]}, pushed to #{pull.number}",
             subject=job.task.id,
             head=pull.head,
         )

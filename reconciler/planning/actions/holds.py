@@ -18,14 +18,14 @@ SWEEP = timedelta(seconds=1)
 AFTER = timedelta(seconds=10)  # what it left behind may go on for, until it is swept up
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result
-_GOES_ON = "set to 'open' it goes on"
+_GOES_ON = "set it to 'open' to continue"
 
 
 def not_for_us(job: Job) -> Waiting | None:
     """Tasks that no action of this manifest may touch."""
     task = job.task
     if not usable(task.id):
-        return Waiting(Reason.UNUSABLE_ID, "its id can't be the name of a branch and a folder")
+        return Waiting(Reason.UNUSABLE_ID, "its id can't be used as a branch and folder name")
     if job.owned_by:
         return Waiting(Reason.OWNED_BY, f"belongs to the manifest {job.owned_by}")
     if job.spec.invalid:
@@ -59,7 +59,7 @@ def at_work(job: Job) -> Waiting | None:
         return None
     # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
     until = job.now + SWEEP if run.state is RunState.ENDING else _overdue(run, job)
-    doing = {RunState.STARTING: "is being set up", RunState.ENDING: "is ending"}.get(run.state, "is at work")
+    doing = {RunState.STARTING: "is starting", RunState.ENDING: "is ending"}.get(run.state, "is running")
     aside = put_aside(job)
     after = f"; what comes after it waits: {aside.message}" if aside else ""
     return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}{after}", until)
@@ -104,13 +104,13 @@ def somebody_elses(job: Job) -> Waiting | None:
     """Tasks that a person or another program works on, or that a person put aside."""
     task = job.task
     if TAKEN in task.labels:
-        return Waiting(Reason.TAKEN, f"a person works on it; 'reconcile release {task.id}' gives it back")
+        return Waiting(Reason.TAKEN, f"taken over by a person; 'reconcile release {task.id}' gives it back")
     if task.assignee not in ("", job.us):
         return Waiting(Reason.ASSIGNED_ELSEWHERE, f"assigned to {task.assignee}")
     if task.status == "in_progress" and not job.ours:
-        return Waiting(Reason.ASSIGNED_ELSEWHERE, "in progress, but not by us")
+        return Waiting(Reason.ASSIGNED_ELSEWHERE, "in progress elsewhere")
     if STOPPED in task.labels:
-        return Waiting(Reason.STOPPED, f"a person stopped it; 'reconcile retry {task.id}' goes on")
+        return Waiting(Reason.STOPPED, f"stopped; 'reconcile retry {task.id}' starts it again")
     return None
 
 
@@ -120,11 +120,11 @@ def for_a_person(job: Job) -> Waiting | None:
         return None
     what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
     if job.declined:
-        return Waiting(Reason.DECLINED, f"its pull request was closed by a person; {what}")
+        return Waiting(Reason.DECLINED, f"its pull request was closed; {what}")
     said = job.handed_over_for
     if job.verdict and job.verdict.reason and said in (None, job.verdict.reason):
         return Waiting(job.verdict.reason, f"{job.verdict.message}; {what}")
-    return Waiting(said or Reason.BLOCKED_BY_AGENT, f"it needs a person; {what}")
+    return Waiting(said or Reason.BLOCKED_BY_AGENT, f"needs attention; {what}")
 
 
 def put_aside(job: Job) -> Waiting | None:
@@ -162,7 +162,7 @@ def _deferred(task: Task, now: datetime, of: str = "") -> Waiting:
 def not_now(job: Job) -> Waiting | None:
     """What keeps an agent from starting although the task is ready for one."""
     if isinstance(job.worktree, Unknown) or job.base_head is None:
-        return Waiting(Reason.UNKNOWN, "its worktree or its base can't be seen")
+        return Waiting(Reason.UNKNOWN, "can't read its worktree or its base")
     if job.worktree and job.worktree.fault is WorktreeFault.TAKEN:
         said = (
             f"{job.worktree.path} is not ours: {job.worktree.detail}; write another worktrees.root, or clear the place"
@@ -177,7 +177,7 @@ def not_now(job: Job) -> Waiting | None:
     if why := task_used_up(job.spec.budget, job.spend):
         return Waiting(Reason.BUDGET_SPENT, why)
     if (due := job.not_before) is not None:
-        return Waiting(Reason.BACKOFF, f"{_why(job)}; attempt {job.next_attempt} follows", due)
+        return Waiting(Reason.BACKOFF, f"{_why(job)}; attempt {job.next_attempt} is next", due)
     return None
 
 
@@ -215,4 +215,4 @@ def nested(tree: Worktree) -> str:
 
 
 def _why(job: Job) -> str:
-    return job.verdict.message if job.verdict else "its worktree vanished"
+    return job.verdict.message if job.verdict else "its worktree is gone"

@@ -65,12 +65,10 @@ def unapproved(job: Job) -> Waiting | None:
     """Work that a person has to say yes to, pinned to its head."""
     if job.open_pull is None or job.approved:
         return None
-    how = f"'reconcile approve {job.task.id}' says yes"
+    how = f"approve with 'reconcile approve {job.task.id}'"
     if job.protected and job.spec.merge.review is Review.NONE:
-        return Waiting(
-            Reason.PROTECTED_PATHS, f"it changes {', '.join(job.protected[:5])}, which needs a person; {how}"
-        )
-    return Waiting(Reason.AWAITING_APPROVAL, f"its head {job.open_pull.head[:12]} needs a person's approval; {how}")
+        return Waiting(Reason.PROTECTED_PATHS, f"changes protected paths ({', '.join(job.protected[:5])}); {how}")
+    return Waiting(Reason.AWAITING_APPROVAL, f"waiting for approval of {job.open_pull.head[:12]}; {how}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +95,13 @@ class StartCheck(Action):
                     Reason.CHECKS_PENDING, f"checks of the forge: {job.elsewhere.message}", job.elsewhere.until
                 )
             case CheckState.RUNNING:
-                return Waiting(Reason.CHECKS_RUNNING, f"the checks run on the merged tree {candidate.tree[:12]}")
+                return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {candidate.tree[:12]}")
             case CheckState.NONE if job.subject is None:
                 return Waiting(
-                    Reason.CHECKS_PENDING, "no check is configured and 'noChecks: block' lets nothing land without one"
+                    Reason.CHECKS_PENDING, "no checks are configured, and 'noChecks: block' merges nothing without them"
                 )
             case CheckState.NONE:
-                said = f"check #{pull.number} merged into {job.spec.base}"
+                said = f"run checks for #{pull.number} (merged with {job.spec.base})"
                 return cls._of(job, Reason.CHECKS_PENDING, said, _order(job, pull, candidate), job.checks)
             case CheckState.FAILED:
                 return cls._of_the_base(job, pull)
@@ -115,10 +113,10 @@ class StartCheck(Action):
         """Whose fault it is that the checks failed: asked once of the base as it is, before an agent is blamed."""
         base, tree = job.base_head, job.base_tree
         if base is None or tree is None or isinstance(tree, Unknown) or job.base_state is CheckState.UNKNOWN:
-            return Waiting(Reason.UNKNOWN, f"whether {job.spec.base} passes the checks that failed can't be seen")
+            return Waiting(Reason.UNKNOWN, f"can't tell whether {job.spec.base} passes the checks that failed")
         match job.base_state:
             case CheckState.RUNNING:
-                said = f"the checks failed with #{pull.number}; now they run on {job.spec.base} without it"
+                said = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
                 return Waiting(Reason.CHECKS_RUNNING, said)
             case CheckState.FAILED:
                 return Waiting(
@@ -126,7 +124,7 @@ class StartCheck(Action):
                 )
             case CheckState.NONE:
                 order = _order(job, pull, Candidate(base=base, head=base, tree=tree))
-                said = f"check {job.spec.base} as it is: the checks failed with #{pull.number}"
+                said = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
                 return cls._of(job, Reason.CHECKS_FAILED, said, order, job.base_checks)
             case _:
                 return None
@@ -193,7 +191,7 @@ class Land(Action):
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.CHECKS_PASSED if job.subject or pull.checks else Reason.NO_CHECKS,
-            message=f"land #{pull.number} ({pull.head[:12]}) on {job.spec.base}{_by_chance(pull)}",
+            message=f"merge #{pull.number} ({pull.head[:12]}) into {job.spec.base}{_by_chance(pull)}",
             order=_order(job, pull, candidate),
             subject=job.task,
         )
@@ -231,26 +229,24 @@ def _by_chance(pull: PullRequest) -> str:
 def _blocked(job: Job) -> Waiting | None:
     """A dependency that somebody added while the work was under way: what it waits for is to be there first."""
     by = ", ".join(job.blocked_by)
-    return Waiting(Reason.BLOCKED, f"blocked by {by}: it lands once that is closed") if by else None
+    return Waiting(Reason.BLOCKED, f"blocked by {by}; merges once that is closed") if by else None
 
 
 def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:
     """What a person merges: as the manifest says, until one says 'now', or because their forge lets nobody else."""
     if isinstance(job.base, Base) and job.base.rules and job.base.rules.queue:
-        return Waiting(Reason.AWAITING_MERGE, f"a person merges it: {job.base.rules.queue}")
+        return Waiting(Reason.AWAITING_MERGE, f"to be merged by hand: {job.base.rules.queue}")
     if not job.manual:
         return None
     by_hand = pull.url or f"git merge {pull.head[:12]} by hand"
-    return Waiting(Reason.AWAITING_MERGE, f"a person merges it: 'reconcile merge', or {by_hand}")
+    return Waiting(Reason.AWAITING_MERGE, f"to be merged by hand: 'reconcile merge', or {by_hand}")
 
 
 def _withheld(job: Job, pull: PullRequest) -> Waiting | None:
     """What the forge wants beside green checks, and only people can give."""
     if pull.withheld is None or _worth_asking(job, pull):
         return None
-    return Waiting(
-        Reason.AWAITING_APPROVAL, f"the forge does not merge #{pull.number} yet: {pull.withheld}", _soon(job)
-    )
+    return Waiting(Reason.AWAITING_APPROVAL, f"the forge won't merge #{pull.number} yet: {pull.withheld}", _soon(job))
 
 
 def _worth_asking(job: Job, pull: PullRequest) -> bool:
@@ -293,7 +289,7 @@ def _obstacle(job: Job, candidate: Candidate) -> Waiting | None:
         names = ", ".join(touched[:5])
         return Waiting(
             Reason.CHECKOUT_IN_THE_WAY,
-            f"{base.checkout.path} has uncommitted changes that landing it would touch: {names}",
+            f"{base.checkout.path} has uncommitted changes to files that merging it would change: {names}",
         )
     return None
 

@@ -42,12 +42,12 @@ class OpenPullRequest(Action):
         if waiting := _merged_elsewhere(job, job.branch):
             return waiting
         count = f"{job.branch.ahead} commit{'s' if job.branch.ahead != 1 else ''}"
-        where = f"push {job.branch.name} with {count} to #{job.number}" if job.unpushed else None
+        push = f"push {job.branch.name} ({count}) to #{job.number}" if job.unpushed else None
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.AGENT_DONE,
-            message=where or f"offer {count} of {job.branch.name}",
+            message=push or f"open pull request for {job.branch.name} ({count})",
             subject=job.task,
             root=job.tree_root,
             head=job.branch.head,

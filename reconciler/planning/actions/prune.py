@@ -42,7 +42,7 @@ class RemoveWorktree(Action):
             manifest=job.spec.name,
             task=job.task.id,
             reason=reason,
-            message=f"remove its worktree: {why}",
+            message=f"remove worktree: {why}",
             subject=job.task.id,
             root=job.tree_root,
         )

@@ -43,12 +43,11 @@ class SetPhase(Action):
         claim = job.us if job.live and job.task.status == "open" and not job.task.assignee else ""
         if not add and not remove and not claim:
             return None
-        said = [*sorted(add), *(f"no {label}" for label in sorted(remove)), *([f"assignee {claim}"] if claim else [])]
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.SEEN,
-            message=f"set {', '.join(said)}",
+            message=_message(add, remove, claim),
             subject=job.task.id,
             add=add,
             remove=remove,
@@ -63,6 +62,12 @@ class SetPhase(Action):
         # Somebody gave it back while its agent works on it: to everybody else it would be free.
         free, nobody = frozenset({"open"}), frozenset({""})
         yield replace(labelled, expect_status=free, expect_assignee=nobody, status="in_progress", assignee=self.claim)
+
+
+def _message(add: frozenset[str], remove: frozenset[str], claim: str) -> str:
+    new, old = ", ".join(sorted(add)), ", ".join(sorted(remove))
+    labels = f"label {new}" + (f" (was {old})" if old else "") if new else f"remove label {old}" if old else ""
+    return ", ".join(filter(None, (labels, f"assign to {claim}" if claim else "")))
 
 
 def _wanted(job: Job) -> frozenset[str]:

@@ -74,7 +74,7 @@ class StartAgent(Action):
             return None
         if waiting := holds.not_ready(job) or holds.not_now(job):
             return waiting
-        return cls._of(job, Reason.READY, "its dependencies are closed and nothing is in its way")
+        return cls._of(job, Reason.READY, "")
 
     @classmethod
     def _of(cls, job: Job, reason: Reason, message: str, evidence_run: RunId | None = None) -> Self:
@@ -83,7 +83,7 @@ class StartAgent(Action):
             manifest=job.spec.name,
             task=job.task.id,
             reason=reason,
-            message=f"start attempt {job.next_attempt}: {message}",
+            message=f"start agent (attempt {job.next_attempt})" + (f": {message}" if message else ""),
             told=message,
             spec=job.spec,
             subject=job.task,

@@ -82,7 +82,7 @@ def graph_of(found: Iterable[Record]) -> dict[TaskId, Task]:
             task = task_of(record)
         except ValueError as error:
             raise PermanentError(
-                f"bd has a task that can't be read: {error}", hint="until it is mended no task is known"
+                f"bd has a task that can't be read: {error}", hint="until it is fixed no task is known"
             ) from error
         # Some tell the edges in another order each time, and nothing has changed by that.
         tasks[task.id] = replace(

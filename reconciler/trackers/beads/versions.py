@@ -1,6 +1,6 @@
 """What each version of `bd` can do, and which of them are known to hurt. Pure.
 
-Numbers are those of the releases in which a flag appeared or a defect was mended; a version newer than all of them is
+Numbers are those of the releases in which a flag appeared or a defect was fixed; a version newer than all of them is
 taken for the newest.
 """
 
@@ -48,10 +48,10 @@ _UNTIL: dict[Can, Version] = {Can.LIST_NEEDS_FLAT: (0, 60, 0)}
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A range of versions that are known to hurt: from the first, up to the one that mended it. `refused`: we run none."""
+    """A range of versions that are known to hurt: from the first, up to the one that fixed it. `refused`: we run none."""
 
     first: Version
-    mended: Version
+    fixed: Version
     what: str
     refused: bool = False
 
@@ -95,4 +95,4 @@ def troubles(version: Version) -> tuple[str, ...]:
     >>> troubles((0, 59, 0)), troubles((1, 3, 0))
     (("its 'list --json' prints no JSON",), ())
     """
-    return tuple(each.what for each in TROUBLES if each.first <= version < each.mended)
+    return tuple(each.what for each in TROUBLES if each.first <= version < each.fixed)
