@@ -15,7 +15,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
-from reconciler.cli.output import Output, common, here, looking
+from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.wheel import Wheel, interrupted, say_interrupted
 from reconciler.loop.loop import POLL_S, Tick
 from reconciler.manifest import duration, form
@@ -55,6 +55,7 @@ class Duration(click.ParamType[float]):
 @click.option("--timeout", type=Duration(), default=None, help="With --wait: give up after this long (90s, 15m, 2h)")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, as diff does")
 @common
+@verbose
 @looking
 def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, dry_run: bool, out: Output) -> int:
     """Record a manifest and do everything that can be done now.

@@ -10,7 +10,7 @@ import click
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
 from reconciler.cli.defaults import Asked, spawned_alone, undecided
-from reconciler.cli.output import Output, common, here, looking
+from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.wheel import Wheel, interrupted
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMode
@@ -31,6 +31,7 @@ from reconciler.wiring import Site
 @click.option("--dry-run", is_flag=True, help="Only show what would be done")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the checks it starts, or for the watch")
 @common
+@verbose
 @looking
 def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
     """Run checks on every open pull request and merge those that pass, also where the manifest says 'mode: manual'.

@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class Output:
     form: str
     color: bool
     timed: bool = False  # what runs for days is read in the morning
+    verbose: bool = False  # housekeeping is told too
 
     @property
     def for_people(self) -> bool:
@@ -80,6 +81,17 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, output: str, as_json: bool, no_color: bool, **kwargs: Any) -> Any:
         color = not no_color and not wiring.environ().get("NO_COLOR")
         return command(*args, out=Output(form="json" if as_json else output, color=color), **kwargs)
+
+    return wrapped
+
+
+def verbose(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that acts `-v`; for below `common`."""
+
+    @click.option("-v", "--verbose", "wordy", is_flag=True, help="Show housekeeping too: labels, check worktrees")
+    @functools.wraps(command)
+    def wrapped(*args: Any, wordy: bool, out: Output, **kwargs: Any) -> Any:
+        return command(*args, out=replace(out, verbose=wordy), **kwargs)
 
     return wrapped
 

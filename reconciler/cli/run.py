@@ -11,7 +11,7 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.apply import preview, turn
 from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
-from reconciler.cli.output import Output, common, here, looking
+from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.task_names import task_named
 from reconciler.cli.wheel import Wheel
 from reconciler.loop.loop import Loop
@@ -40,6 +40,7 @@ AGENT = click.option(
 @AGENT
 @click.option("--dry-run", is_flag=True, help="Only show what would be done first, as diff does")
 @common
+@verbose
 @looking
 def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry_run: bool, out: Output) -> int:
     """Work through all tasks, or those of an epic, until everything is done or needs a person.

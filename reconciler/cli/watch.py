@@ -11,7 +11,7 @@ import click
 
 from reconciler.cli import live
 from reconciler.cli.apply import FILE, Duration, Over, ending, hearing, read
-from reconciler.cli.output import Output, common, here
+from reconciler.cli.output import Output, common, here, verbose
 from reconciler.cli.wheel import AGENTS_RUN_ON, Wheel, interrupted, say_interrupted
 from reconciler.loop.loop import RESYNC_S
 from reconciler.model.desired import Desired, EpicSpec
@@ -37,6 +37,7 @@ from reconciler.wiring import Site
     "--max-agents", type=click.IntRange(0), default=None, help="At most this many agents for all manifests together"
 )
 @common
+@verbose
 def watch_command(
     sources: tuple[str, ...], until_done: bool, interval: float, max_agents: int | None, out: Output
 ) -> int:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.cli.output import Output
+from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.observer import ask
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Unknown
-from reconciler.planning.actions import Action, SetPhase
+from reconciler.planning.actions import Action
 from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.planning.unmanaged import begun
 from reconciler.render import document, failing, text
@@ -40,6 +41,7 @@ class Wheel:
     said: dict[tuple[str, str], str] = field(default_factory=dict)
     told: Plan | None = None
     begun: frozenset[TaskId] = frozenset()
+    lines: dict[TaskId, str] = field(default_factory=dict)  # what was told last of each task
 
     def loop(self) -> Loop:
         warned = ask(self.site.tracker.warnings)
@@ -105,6 +107,15 @@ class Wheel:
                 values = {"manifest": epic.name, "message": words}
                 yield Event(at=tick.observed.at, event="BudgetLow", values=values)
 
+    def _worth_a_line(self, outcome: Outcome) -> bool:
+        """True unless it is housekeeping, or the very thing that was done for the task last: some take several ticks."""
+        about, line = outcome.action.subject_id, text.outcome(outcome)
+        again = self.lines.get(about) == line and outcome.error is None
+        if again or (outcome.action.housekeeping and outcome.error is None and not self.out.verbose):
+            return False
+        self.lines[about] = line
+        return True
+
     def _mine(self, name: str) -> bool:
         return self.names is None or name in self.names
 
@@ -120,7 +131,7 @@ class Wheel:
             said = document.outcome(outcome)
             if not self.out.for_people and not self.bit_by_bit:  # a watch of weeks would gather all that it ever did
                 self.done.append(said)
-            if outcome.error or not isinstance(outcome.action, SetPhase):  # labels tell nothing new
+            if self._worth_a_line(outcome):
                 self.out.line(text.outcome(outcome))
             events.append(
                 Event(at=tick.observed.at, event="ActionFailed" if outcome.error else "ActionDone", values=said)

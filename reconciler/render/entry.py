@@ -21,7 +21,7 @@ from reconciler.model.observed import (
 )
 from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.planning import messages
-from reconciler.planning.actions import Action, BlockTask, SetPhase, Waiting
+from reconciler.planning.actions import Action, BlockTask, Waiting
 from reconciler.planning.budget import spent
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.graph import Index, order
@@ -198,7 +198,7 @@ def _due(actions: Iterable[Action]) -> dict[TaskId, Action]:
     """What is done next for each task. Keeping its labels in order is nothing that it waits for."""
     found: dict[TaskId, Action] = {}
     for action in actions:
-        if action.task is not None and not isinstance(action, SetPhase):
+        if action.task is not None and not action.housekeeping:
             found.setdefault(action.task, action)
     return found
 

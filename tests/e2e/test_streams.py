@@ -54,6 +54,19 @@ def test_a_watch_ends_when_nobody_reads_it_any_more(place: Place) -> None:
     assert ended.returncode == 0 and ended.stdout.count("\n") == 1
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_housekeeping_is_told_where_it_is_asked_for_and_always_in_the_history(tmp_path: Path, told: bool) -> None:
+    place = Place(tmp_path)
+    manifest = str(place.manifest(tasks=[{"key": "a", "title": "Do a"}]))
+
+    said = place.reconcile("apply", "--wait", "-f", manifest, *(["-v"] if told else []))
+
+    for tidy in ("clean up check worktree", "label phase:"):
+        assert (tidy in said) is told
+        assert tidy in place.reconcile("get", "events")
+    assert "run checks for #1" in said and "merge #1" in said
+
+
 def test_a_watch_in_a_pipe_begins_every_line_of_what_happens_with_the_time(tmp_path: Path) -> None:
     place = Place(tmp_path)
     watched = place.reconcile("watch", "--until-done", "-f", str(place.manifest(maxAgents=1)))

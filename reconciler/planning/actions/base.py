@@ -50,6 +50,11 @@ class Action(ABC):
         return self.task or TaskId(f"manifest:{self.manifest}/{type(self).__name__}")
 
     @property
+    def housekeeping(self) -> bool:
+        """True for what keeps things tidy and tells nobody anything new: told by `-v`, and always in the history."""
+        return False
+
+    @property
     def evidence(self) -> Mapping[str, object]:
         """What was seen that made this due, for `diff`."""
         return {}

@@ -24,6 +24,10 @@ class RemoveWorktree(Action):
     root: str
     check: str | None = None
 
+    @property
+    def housekeeping(self) -> bool:
+        return self.check is not None
+
     @classmethod
     def due(cls, job: Job) -> Word:
         tree = job.worktree

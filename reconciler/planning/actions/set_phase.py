@@ -22,6 +22,10 @@ class SetPhase(Action):
     remove: frozenset[str]
     claim: str = ""  # who works on it, where the tracker says that nobody does
 
+    @property
+    def housekeeping(self) -> bool:
+        return True
+
     @classmethod
     def due(cls, job: Job) -> SetPhase | None:
         if not job.task.labels and job.phase is None:
