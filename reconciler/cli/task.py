@@ -15,7 +15,7 @@ from reconciler.cli.output import Output, common, here
 from reconciler.cli.task_names import task_named
 from reconciler.loop import loop
 from reconciler.model.errors import UsageError
-from reconciler.model.names import TaskId
+from reconciler.model.names import TaskId, split_key
 from reconciler.model.ports import Change, NewTask
 from reconciler.planning import graph
 from reconciler.planning.job import PHASES
@@ -235,6 +235,17 @@ def _row(record: dict[str, Any]) -> Row:
 def _fields(record: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in record.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        table.add_row(safe.line(name), safe.block(text))
+        said = split_key(value)[0] if name == "description" else value
+        text = ", ".join(map(_plain, said)) if isinstance(said, list) else str(said)
+        if text:
+            table.add_row(safe.line(name), safe.block(text))
     return table
+
+
+def _plain(value: object) -> str:
+    """A label, or a dependency: what kind, and on what."""
+    match value:
+        case {"type": kind, "depends_on_id": on}:
+            return f"{kind} {on}"
+        case _:
+            return str(value)

@@ -298,7 +298,9 @@ def test_a_task_whose_manifest_was_deleted_is_no_orphan_while_its_agent_runs(she
     assert "orphaned" not in said and "attempt 1" in said
 
     shell.reconcile("stop", "--all")
-    shell.reconcile("prune", task)
+    (shell.root.parent / "worktrees" / task / "notes").write_text("half of it\n")
+    assert f"are saved: 'reconcile restore {task}'" in shell.reconcile("prune", task)
+    assert f"restored/{task}-1" in shell.reconcile("restore", task)
     [entry] = shell.json("status")["unmanaged"]
     assert "in progress in our name, but nothing runs" in entry["waiting"]["message"]
 
