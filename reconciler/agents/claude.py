@@ -172,8 +172,8 @@ def _spoken(lines: list[Mapping[str, Any]]) -> int | None:
 def _reset(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None) -> tuple[datetime | None, bool]:
     """When the limit is lifted, and whether only a sentence says so."""
     for line in reversed(lines):
-        told = line if line.get("type") == "rate_limit_event" else mapping(line.get("api_error_params"))
-        info = mapping(told.get("rate_limit_info"))
+        value = line if line.get("type") == "rate_limit_event" else mapping(line.get("api_error_params"))
+        info = mapping(value.get("rate_limit_info"))
         if info.get("status") == "rejected" and (at := _time(info.get("resetsAt"))):
             return at, False
     found = _LIMIT.match(text(result.get("result"))) if result else None

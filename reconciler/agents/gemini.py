@@ -67,9 +67,9 @@ def _fault(error: str) -> Fault:
 def _error(result: Mapping[str, Any] | None, log: str) -> str:
     if result:
         return text(mapping(result.get("error")).get("message")) or "it failed"
-    told = next((line for line in plain(log) if _GONE in line or _KEYLESS.search(line)), "")
+    value = next((line for line in plain(log) if _GONE in line or _KEYLESS.search(line)), "")
     retried = _RETRIED.findall(log)
-    return told or (retried[-1] if retried else "")
+    return value or (retried[-1] if retried else "")
 
 
 def _spoken(lines: list[Mapping[str, Any]]) -> str:

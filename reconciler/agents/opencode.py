@@ -70,9 +70,9 @@ def _error(last: Mapping[str, Any], log: str) -> str:
 
 
 def _told(error: Mapping[str, Any]) -> str:
-    told = mapping(error.get("data"))
-    status = told.get("statusCode")
-    words = (text(error.get("name")), text(told.get("message")), f"({status})" if isinstance(status, int) else "")
+    value = mapping(error.get("data"))
+    status = value.get("statusCode")
+    words = (text(error.get("name")), text(value.get("message")), f"({status})" if isinstance(status, int) else "")
     return " ".join(filter(None, words)) or "it failed"
 
 

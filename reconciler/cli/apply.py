@@ -149,12 +149,12 @@ def all_held(decided: Plan) -> bool:
 
 def hearing(wakes: Wakes, out: Output) -> Callable[[], object]:
     """What tells the loop that no event wakes it, and says so once."""
-    told: list[str] = []
+    warned: list[str] = []
 
     def deaf() -> str | None:
         why = wakes.deaf
-        if why and not told:
-            told.append(why)
+        if why and not warned:
+            warned.append(why)
             out.chat(f"no file events ({why}): polling every {POLL_S:g} s instead\n  hint: {_LISTENERS}")
         return why
 

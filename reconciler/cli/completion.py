@@ -62,8 +62,8 @@ class _Known(click.ParamType[Any]):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         try:
             return [
-                CompletionItem(value, help=safe.line(said, TITLE_MOST))
-                for value, said in self._known(incomplete)
+                CompletionItem(value, help=safe.line(each, TITLE_MOST))
+                for value, each in self._known(incomplete)
                 if value.startswith(incomplete)
             ]
         except Exception:  # noqa: BLE001 - no repository, a damaged store: nothing to offer, and no place to say so
@@ -99,14 +99,14 @@ def _tasks(_: str) -> Iterable[tuple[str, str]]:
 def _manifests(_: str) -> Iterable[tuple[str, str]]:
     found = Recorded(commands.find(Path.cwd(), wiring.environ()).state).load()
     names = [*((spec.name, spec.source) for spec in found.epics), *found.problems.items()]
-    return sorted((name, said) for name, said in names if MANIFEST_NAME.fullmatch(name))
+    return sorted((name, each) for name, each in names if MANIFEST_NAME.fullmatch(name))
 
 
 def _fields(incomplete: str) -> Iterable[tuple[str, str]]:
     """Fields one step below what is there already: with all of them at once nobody sees where to go."""
     schema = importlib.import_module("reconciler.manifest.schema")  # 0.1 s that no other word needs
     found = [(field.path, field.description) for field in schema.every(schema.explain())]
-    return [(path, said) for path, said in found if path.count(".") <= incomplete.count(".") + 1]
+    return [(path, each) for path, each in found if path.count(".") <= incomplete.count(".") + 1]
 
 
 KNOWN: dict[str, Known] = {

@@ -146,10 +146,10 @@ def _like_the_file(site: Site, asked: Asked) -> EpicSpec | None:
         raise UsageError(f"{file} holds several manifests", hint="keep one of kind Epic, which says what goes for all")
     if epics:
         return epics[0]
-    said: dict[str, Any] = {"mergePolicy": _only(file, "MergePolicy")}
+    fields: dict[str, Any] = {"mergePolicy": _only(file, "MergePolicy")}
     if not asked.said:
-        said["agent"] = _only(file, "AgentProfile")
-    known = {field: name for field, name in said.items() if name}
+        fields["agent"] = _only(file, "AgentProfile")
+    known = {field: name for field, name in fields.items() if name}
     spec = _read(site, asked, **({"mergePolicy": {"checks": list(checks(site.repository.main))}} | known))
     return spec if "agent" in known else replace(spec, agent=AgentSpec())
 
@@ -185,29 +185,29 @@ def _found(site: Site, asked: Asked) -> EpicSpec:
     return replace(_read(site, asked, mergePolicy={"checks": list(checks(site.repository.main))}), agent=AgentSpec())
 
 
-def _agent(said: str) -> str | dict[str, Any]:
+def _agent(text: str) -> str | dict[str, Any]:
     """One word is the name of a profile; anything else the words of a command."""
-    if re.fullmatch(r"[^\s/]+", said):
-        return said
+    if re.fullmatch(r"[^\s/]+", text):
+        return text
     try:
-        return {"kind": "command", "argv": shlex.split(said)}
+        return {"kind": "command", "argv": shlex.split(text)}
     except ValueError as error:
-        raise UsageError(f"the agent {said!r} can't be read as a command: {error}") from error
+        raise UsageError(f"the agent {text!r} can't be read as a command: {error}") from error
 
 
-def _named(site: Site, asked: Asked, said: str) -> AgentSpec:
+def _named(site: Site, asked: Asked, text: str) -> AgentSpec:
     """The agent that a person named. Raises UsageError for one that there is not."""
     try:
-        return _read(site, asked, agent=_agent(said)).agent
+        return _read(site, asked, agent=_agent(text)).agent
     except ManifestError as error:
         complaint = _WHERE.sub("", str(error))
-        raise UsageError(f"--agent {said}: {complaint}", hint=error.hint) from error
+        raise UsageError(f"--agent {text}: {complaint}", hint=error.hint) from error
 
 
-def _read(site: Site, asked: Asked, **said: object) -> EpicSpec:
+def _read(site: Site, asked: Asked, **fields: object) -> EpicSpec:
     """The manifest that says this, with everything else as it is by default. Raises ManifestError."""
     name = "made-up"
-    about = {"agent": {"kind": "command", "argv": ["-"]}, "repository": str(site.repository.main), **said}
+    about = {"agent": {"kind": "command", "argv": ["-"]}, "repository": str(site.repository.main), **fields}
     document = {"apiVersion": "reconcile/v1", "kind": "Epic", "metadata": {"name": name}, "spec": about}
     file = _file(site)
     sources = ("-",) if file is None else (str(file), "-")

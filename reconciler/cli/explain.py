@@ -33,8 +33,8 @@ def explain_command(field: str | None, out: Output) -> int:
         out.answer(kinds, lambda: explanation.tree(kinds))
         return 0
     kind, found = schema.look_up(field)
-    said = {"kind": kind, **asdict(found), "recorded": _recorded(found.path) if kind == "Epic" else {}}
-    out.answer(said, lambda: explanation.field(kind, said))
+    fields = {"kind": kind, **asdict(found), "recorded": _recorded(found.path) if kind == "Epic" else {}}
+    out.answer(fields, lambda: explanation.field(kind, fields))
     return 0
 
 

@@ -128,9 +128,9 @@ def _work(site: Site, out: Output) -> str:
     return "\n".join([f"  epic: {first}", *(f"  # epic: {other}" for other in others)])
 
 
-def _said(out: Output, done: list[str], told: str) -> int:
+def _said(out: Output, done: list[str], text: str) -> int:
     actions = [act("WriteManifest", None, line) for line in done]
-    out.answer({"actions": actions, "waiting": [], "unknown": []}, lambda: told)
+    out.answer({"actions": actions, "waiting": [], "unknown": []}, lambda: text)
     return 0
 
 

@@ -131,12 +131,12 @@ def _why(decided: Plan, job: Job) -> str:
     waiting = next((e.waiting.get(job.task.id) for e in decided.epics if e.name == job.spec.name), None)
     if waiting:
         return waiting.message
-    said = job.verdict.message if job.verdict else "its agent can't do more"
+    message = job.verdict.message if job.verdict else "its agent can't do more"
     match next_step(job):
         case BlockTask():
-            return f"{said}; needs attention"
+            return f"{message}; needs attention"
         case RestartAgent():
-            return f"{said}; 'reconcile watch' has it fixed"
+            return f"{message}; 'reconcile watch' has it fixed"
         case _:
             return "it may be merged at the next try"
 

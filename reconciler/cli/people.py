@@ -90,8 +90,8 @@ def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -
 def _not_landed(site: Site, task: Task, out: Output) -> None:
     landings = Wheel(site=site, out=out).loop().look().observed.landings
     if isinstance(landings, Unknown):
-        said = f"{task.id}: what has landed can't be seen now: {landings.why}"
-        raise TemporaryError(said, hint="try again, or with --reopen if its work is to be done in any case")
+        message = f"{task.id}: what has landed can't be seen now: {landings.why}"
+        raise TemporaryError(message, hint="try again, or with --reopen if its work is to be done in any case")
     if task.id in landings or (task.closed and MERGED in task.labels):
         raise landed(task.id)
 
@@ -128,7 +128,7 @@ def take_command(task: str, out: Output) -> int:
     id = _work(site, task_named(site, task, out.chat))
     _write(site, lambda: Change(task=_task(site, id).id, add_labels=frozenset({TAKEN})))
     ended = _end(site, id, lambda run: None)
-    said = _said(
+    code = _said(
         out,
         "Take",
         id,
@@ -137,7 +137,7 @@ def take_command(task: str, out: Output) -> int:
     left = [str(run.id) for run in site.runner.runs().values() if run.alive and run.task == id]
     if left:
         out.chat(f"still ending: {', '.join(left)}")
-    return 1 if left else said
+    return 1 if left else code
 
 
 @click.command("release")
@@ -170,10 +170,10 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
     done = [act("StopAgent", each, "stopped", "Stopped") for each in stopped]
     left = [str(run.id) for run in site.runner.runs().values() if run.alive and named in (None, run.task)]
     if named is None or named in unlabelled or stopped:
-        told = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
+        message = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
     else:
-        told = f"{named}  nothing ran, and nothing is started until 'reconcile retry {named}'"
-    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: told)
+        message = f"{named}  nothing ran, and nothing is started until 'reconcile retry {named}'"
+    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")
     if left:

@@ -149,8 +149,8 @@ def _more(site: Site, pull: Pull, entry: Mapping[str, Any] | None) -> dict[str, 
         "landed": record.landed,
         "method": record.method,
         "reviews": [
-            {"verdict": str(said.verdict), "head": said.head, "by": said.by, "at": stamp(said.at), "text": said.text}
-            for said in record.reviews
+            {"verdict": str(each.verdict), "head": each.head, "by": each.by, "at": stamp(each.at), "text": each.text}
+            for each in record.reviews
         ],
         "commits": [{"sha": commit.sha, "subject": commit.subject} for commit in changes.commits(span)],
         "files": [

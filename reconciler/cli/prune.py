@@ -123,8 +123,8 @@ def _saved(site: Site, task: TaskId) -> set[int]:
 
 
 def _kept(removal: Removal, why: Waiting) -> dict[str, Any]:
-    said = replace(why, message=f"kept {removal.path}: {why.message}")
-    return {"task": removal.task, **waiting(said)}
+    kept = replace(why, message=f"kept {removal.path}: {why.message}")
+    return {"task": removal.task, **waiting(kept)}
 
 
 def _reason(error: ReconcileError) -> Reason:

@@ -67,10 +67,10 @@ class Screen:
             self._write(_changed(before, lines))
         else:
             top = _erased(_rows(before, self._size[0], size[0]))
-            said = "".join(f"{text}\n" for text in above)
+            words = "".join(f"{text}\n" for text in above)
             drawn = "".join(f"{line.text}\n" for line in lines)
             # Lines that scroll away may be longer than the terminal is wide: they wrap.
-            self._write(f"{BEGIN}{top}{WRAP}{said}{NO_WRAP}{drawn}{END}")
+            self._write(f"{BEGIN}{top}{WRAP}{words}{NO_WRAP}{drawn}{END}")
         self._shown, self._size = tuple(lines), size
 
     def forget(self) -> None:

@@ -187,10 +187,10 @@ class _Spawning:
         if outcome.error:
             time.sleep(PAUSE_S)
             return False
-        said = document.outcome(outcome)
-        self.done.append(said)
+        shown = document.outcome(outcome)
+        self.done.append(shown)
         self.out.line(text.outcome(outcome))
-        self._write(lambda: self.site.journal.append([Event(at=tick.observed.at, event="ActionDone", values=said)]))
+        self._write(lambda: self.site.journal.append([Event(at=tick.observed.at, event="ActionDone", values=shown)]))
         return True
 
     def _tell(self, action: str, message: str) -> None:
@@ -215,8 +215,8 @@ def _job_of(task: TaskId, tick: Tick) -> Job | Waiting:
             if job.task.id == task and not job.owned_by:
                 theirs = holds.not_for_us(job) or holds.somebody_elses(job)
                 return job if theirs is None or theirs.reason is Reason.STOPPED else theirs
-    said = (epic.waiting.get(task) or epic.held for epic in tick.plan.epics)
-    return next((word for word in said if word), Waiting(Reason.UNKNOWN, "it can't be seen now"))
+    found = (epic.waiting.get(task) or epic.held for epic in tick.plan.epics)
+    return next((word for word in found if word), Waiting(Reason.UNKNOWN, "it can't be seen now"))
 
 
 def _handed_over(job: Job, word: Word) -> bool:

@@ -64,8 +64,8 @@ def status_command(name: str | None, out: Output) -> int:
     for stray in tick.plan.strays:
         out.chat(text.stray(stray))
     for lock, age_s in locks.stale(site.repository.common, {epic.spec.base for epic in tick.plan.epics}):
-        said = f"{lock} is there for {words.span(age_s)}: git refuses to work beside it"
-        out.chat(f"{said}\n  hint: if no git runs here: rm {shlex.quote(str(lock))}")
+        message = f"{lock} is there for {words.span(age_s)}: git refuses to work beside it"
+        out.chat(f"{message}\n  hint: if no git runs here: rm {shlex.quote(str(lock))}")
     return 0
 
 

@@ -214,9 +214,9 @@ def _listed(record: dict[str, Any], status: str | None, everything: bool) -> boo
     return mine == status if status else everything or mine not in ("closed", "tombstone")
 
 
-def _show(site: Site, task: TaskId, out: Output, said: Callable[[], str] | None = None) -> int:
+def _show(site: Site, task: TaskId, out: Output, shown: Callable[[], str] | None = None) -> int:
     record = site.tracker.record(task)
-    out.answer(record, said or (lambda: _fields(record)))
+    out.answer(record, shown or (lambda: _fields(record)))
     return 0
 
 
@@ -235,8 +235,8 @@ def _row(record: dict[str, Any]) -> Row:
 def _fields(record: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in record.items():
-        said = split_key(value)[0] if name == "description" else value
-        text = ", ".join(map(_plain, said)) if isinstance(said, list) else str(said)
+        found = split_key(value)[0] if name == "description" else value
+        text = ", ".join(map(_plain, found)) if isinstance(found, list) else str(found)
         if text:
             table.add_row(safe.line(name), safe.block(text))
     return table

@@ -128,13 +128,13 @@ class Wheel:
         events = list(self._budgets(tick))
         self.told = tick.plan
         for outcome in tick.outcomes:
-            said = document.outcome(outcome)
+            shown = document.outcome(outcome)
             if not self.out.for_people and not self.bit_by_bit:  # a watch of weeks would gather all that it ever did
-                self.done.append(said)
+                self.done.append(shown)
             if self._worth_a_line(outcome):
                 self.out.line(text.outcome(outcome))
             events.append(
-                Event(at=tick.observed.at, event="ActionFailed" if outcome.error else "ActionDone", values=said)
+                Event(at=tick.observed.at, event="ActionFailed" if outcome.error else "ActionDone", values=shown)
             )
         events += [
             self._waiting(tick, epic, task)
@@ -161,13 +161,13 @@ class Wheel:
     def _remember(self, tick: Tick) -> None:
         for epic in self.mine(tick.plan).epics:
             before = self.site.recorded.status(epic.name)
-            said = {
+            fields = {
                 "observedGeneration": epic.spec.generation,
                 "conditions": document.conditions(epic, before, tick.observed.at),
                 "failing": failing.remembered(epic),
                 "invalid": epic.spec.invalid,
             }
-            self.site.recorded.write_status(epic.name, said)
+            self.site.recorded.write_status(epic.name, fields)
 
     def _met(self) -> Met:
         """What whoever acts here, or did last, has met."""
@@ -177,10 +177,10 @@ class Wheel:
 
     def _new(self, epic: EpicPlan, task: str) -> bool:
         word = epic.waiting[task]  # type: ignore[index]
-        key, said = (epic.name, task), f"{word.reason}"
-        if self.said.get(key) == said:
+        key, reason = (epic.name, task), f"{word.reason}"
+        if self.said.get(key) == reason:
             return False
-        self.said[key] = said
+        self.said[key] = reason
         return True
 
     def _waiting(self, tick: Tick, epic: EpicPlan, task: str) -> Event:

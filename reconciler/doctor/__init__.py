@@ -31,8 +31,8 @@ def look(cwd: Path, environ: Mapping[str, str], now: datetime) -> list[Finding]:
     try:
         aside = tempfile.TemporaryDirectory(prefix="reconcile-look-", ignore_cleanup_errors=True)
     except OSError as error:
-        said = f"no folder can be made in {tempfile.gettempdir()}: {error.strerror}"
-        raise PermanentError(said, hint="make room there, or set TMPDIR") from error
+        message = f"no folder can be made in {tempfile.gettempdir()}: {error.strerror}"
+        raise PermanentError(message, hint="make room there, or set TMPDIR") from error
     with aside:
         return _look(cwd, environ, now, Path(aside.name))
 
@@ -63,11 +63,11 @@ def _open(cwd: Path, scene: Scene, control: Path, opened: list[Scene]) -> Iterat
     except ReconcileError as error:
         if _in_a_repository(cwd):
             # Git itself refuses: somebody else owns it, or it is damaged.
-            said, hint = f"{error}; {_SKIPPED}", error.hint or ""
-            yield Finding(name="repository", state=State.PROBLEM, found=str(cwd), message=said, hint=hint)
+            message, hint = f"{error}; {_SKIPPED}", error.hint or ""
+            yield Finding(name="repository", state=State.PROBLEM, found=str(cwd), message=message, hint=hint)
         else:
-            said = f"not in a git repository: {_SKIPPED}"
-            yield Finding(name="repository", state=State.WARNING, found=str(cwd), message=said, hint="run it in one")
+            message = f"not in a git repository: {_SKIPPED}"
+            yield Finding(name="repository", state=State.WARNING, found=str(cwd), message=message, hint="run it in one")
 
 
 def _epics(site: Site) -> tuple[EpicSpec, ...]:

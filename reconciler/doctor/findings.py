@@ -87,8 +87,8 @@ class _Look(threading.Thread):
         try:
             return self._found.get(timeout=max(began + limit_s - time.monotonic(), 0.01))
         except queue.Empty:
-            said, hint = f"no answer within {limit_s:g} s", "is a disk or the network away?"
-            return [Finding(name=self._probe.name, state=State.PROBLEM, message=said, hint=hint)]
+            message, hint = f"no answer within {limit_s:g} s", "is a disk or the network away?"
+            return [Finding(name=self._probe.name, state=State.PROBLEM, message=message, hint=hint)]
 
 
 def _looked(probe: Probe) -> list[Finding]:
@@ -100,8 +100,8 @@ def _looked(probe: Probe) -> list[Finding]:
         where = f"{error.filename}: " if error.filename else ""
         found = Finding(name=probe.name, state=State.PROBLEM, message=f"it can't be looked at: {where}{error.strerror}")
     except Exception as error:  # noqa: BLE001 - a defect in one probe is told, and costs none of the others
-        said = f"looking at it failed: {type(error).__name__}: {error}"
-        found = Finding(name=probe.name, state=State.PROBLEM, message=said)
+        message = f"looking at it failed: {type(error).__name__}: {error}"
+        found = Finding(name=probe.name, state=State.PROBLEM, message=message)
     return [found]
 
 

@@ -72,16 +72,16 @@ def _locks(scene: Scene) -> Iterator[Finding]:
     except BlockingIOError:
         pass  # somebody holds it: so they work
     except OSError as error:
-        said = f"kernel locks don't work in {folder}: {error.strerror}"
+        message = f"kernel locks don't work in {folder}: {error.strerror}"
         hint = "keep the repository on a local disk"
-        yield Finding(name="locks", state=State.PROBLEM, found=kind, message=said, hint=hint)
+        yield Finding(name="locks", state=State.PROBLEM, found=kind, message=message, hint=hint)
         return
     finally:
         os.close(fd)
     if kind in SHARED:
-        said = f"{folder} is on a network: locks may not hold between hosts"
+        message = f"{folder} is on a network: locks may not hold between hosts"
         hint = "let one host work on it, better from a local disk"
-        yield Finding(name="locks", state=State.WARNING, found=kind, message=said, hint=hint)
+        yield Finding(name="locks", state=State.WARNING, found=kind, message=message, hint=hint)
     else:
         yield Finding(name="locks", found=kind)
 
@@ -98,12 +98,12 @@ def _disk(place: Path) -> Finding:
     found = os.statvfs(place)
     free = found.f_bavail * found.f_frsize
     state = State.PROBLEM if free < DISK_SCARCE else State.WARNING if free < DISK_LOW else State.OK
-    said = "" if state is State.OK else "too little for worktrees and what checks build in them"
+    message = "" if state is State.OK else "too little for worktrees and what checks build in them"
     # Some file systems count no files, and say zero for all of them.
     if state is State.OK and found.f_files and found.f_favail < INODES_LOW:
-        state, said = State.WARNING, f"only {found.f_favail} more files can be made"
-    hint = "make room" if said else ""
-    return Finding(name="disk", state=state, found=f"{free / 2**30:.1f} GB free at {place}", message=said, hint=hint)
+        state, message = State.WARNING, f"only {found.f_favail} more files can be made"
+    hint = "make room" if message else ""
+    return Finding(name="disk", state=state, found=f"{free / 2**30:.1f} GB free at {place}", message=message, hint=hint)
 
 
 def _file_system(place: Path) -> str:
@@ -131,9 +131,9 @@ def _events(scene: Scene) -> Iterator[Finding]:
         with Wakes([Spot(scene.aside)], threading.Event()):
             pass
     except OSError as error:
-        said = f"file events can't be had ({error.strerror}): {late}"
+        message = f"file events can't be had ({error.strerror}): {late}"
         hint = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288"
-        yield Finding(name="file events", state=State.WARNING, message=said, hint=hint)
+        yield Finding(name="file events", state=State.WARNING, message=message, hint=hint)
         return
     limit = _kernel_says("fs/inotify/max_user_watches")
     if limit is None:
@@ -141,9 +141,9 @@ def _events(scene: Scene) -> Iterator[Finding]:
         return
     wanted, found = _folders_to_watch(scene), f"{limit} folders may be watched"
     if wanted * 2 > limit:
-        said = f"{wanted} are watched here, and other programs watch some too: {late}"
+        message = f"{wanted} are watched here, and other programs watch some too: {late}"
         hint = f"sysctl fs.inotify.max_user_watches={max(wanted * 4, 524288)}"
-        yield Finding(name="file events", state=State.WARNING, found=found, message=said, hint=hint)
+        yield Finding(name="file events", state=State.WARNING, found=found, message=message, hint=hint)
     else:
         yield Finding(name="file events", found=found)
 
@@ -168,12 +168,12 @@ def _files() -> Iterator[Finding]:
     state = State.OK
     if not endless and soft < FILES_LOW:
         state = State.PROBLEM if soft < FILES_SCARCE else State.WARNING
-    said = "agents can't be started with so few" if state is State.PROBLEM else "few for many agents"
+    message = "agents can't be started with so few" if state is State.PROBLEM else "few for many agents"
     most = "unlimited" if hard == resource.RLIM_INFINITY else f"at most {hard}"
     yield Finding(
         name="open files",
         state=state,
         found="unlimited" if endless else str(soft),
-        message="" if state is State.OK else said,
+        message="" if state is State.OK else message,
         hint="" if state is State.OK else f"ulimit -n 4096 (here: {most})",
     )

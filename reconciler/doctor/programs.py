@@ -153,14 +153,14 @@ def _finding(asked: _Asked) -> Finding:
             return Finding(name=name, state=State.PROBLEM, message=message, hint=hint)
         return Finding(name=name, message=f"not found; only needed for {used_for}")
     try:
-        said = asked.run(path, asked.program.version)
+        finished = asked.run(path, asked.program.version)
     except ReconcileError as error:
         hint = f"run '{name} {' '.join(asked.program.version)}' yourself"
         return Finding(name=name, state=asked.bad, found=path, message=str(error), hint=hint)
-    version = _version_in(said)
+    version = _version_in(finished)
     if version is None:
-        first = (said.out + b"\n" + said.err).decode("utf-8", "replace").strip().partition("\n")[0][:80]
-        message = f"it does not say its version, but {first!r} (exit status {said.code})"
+        first = (finished.out + b"\n" + finished.err).decode("utf-8", "replace").strip().partition("\n")[0][:80]
+        message = f"it does not say its version, but {first!r} (exit status {finished.code})"
         return Finding(name=name, state=asked.bad, found=path, message=message, hint=f"is this the right {name}?")
     return _installed(asked, path, version)
 
@@ -169,9 +169,9 @@ def _installed(asked: _Asked, path: str, version: Version) -> Finding:
     name, found = asked.program.name, f"{'.'.join(map(str, version))} ({path})"
     troubles = [each for each in asked.program.troubles if each.first <= version < each.fixed]
     if troubles:
-        said, hint = "; ".join(each.what for each in troubles), f"install another version of {name}"
+        finished, hint = "; ".join(each.what for each in troubles), f"install another version of {name}"
         refused = bool(asked.why) and any(each.refused for each in troubles)
-        message = f"{said}; and it is needed: {asked.why}" if refused else said
+        message = f"{finished}; and it is needed: {asked.why}" if refused else finished
         state = State.PROBLEM if refused else State.WARNING
         return Finding(name=name, state=state, found=found, message=message, hint=hint)
     if name == "bd" and asked.scene.site and (served := other_server(asked.scene.site.beads, version)):
@@ -198,13 +198,13 @@ def _by_traces(asked: _Asked, login: Login, found: str) -> Finding:
 def _with_login(asked: _Asked, login: Login, path: str, found: str) -> Finding:
     name = asked.program.name
     try:
-        said = asked.run(path, login.ask)
+        finished = asked.run(path, login.ask)
     except ReconcileError as error:
         message = f"whether it is logged in can't be told: {error}"
         hint = f"run '{name} {' '.join(login.ask)}' yourself"
         return Finding(name=name, state=State.WARNING, found=found, message=message, hint=hint)
-    if said.code == 0:
-        account = _ACCOUNT.search((said.out + said.err).decode("utf-8", "replace"))
+    if finished.code == 0:
+        account = _ACCOUNT.search((finished.out + finished.err).decode("utf-8", "replace"))
         who = f" to {account[1]} as {account[2]}" if account else ""
         return Finding(name=name, found=found, message=f"logged in{who}")
     if key := next((key for key in login.keys if asked.scene.environ.get(key)), None):
@@ -219,9 +219,9 @@ def _with_login(asked: _Asked, login: Login, path: str, found: str) -> Finding:
     return Finding(name=name, found=found, message=f"not logged in; only needed for {asked.program.used_for}")
 
 
-def _version_in(said: Finished) -> Version | None:
+def _version_in(finished: Finished) -> Version | None:
     """The first thing that looks like a version in what a program printed; None where it failed."""
-    for stream in (said.out, said.err) if said.code == 0 else ():
+    for stream in (finished.out, finished.err) if finished.code == 0 else ():
         if found := _VERSION.search(stream[:2000].decode("utf-8", "replace")):
             return int(found[1][:9]), int(found[2][:9]), int((found[3] or "0")[:9])
     return None

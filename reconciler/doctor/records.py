@@ -43,17 +43,17 @@ def _private(state: Path) -> Iterator[Finding]:
         return
     mode, quoted = stat.S_IMODE(found.st_mode), shlex.quote(str(state))
     if not stat.S_ISDIR(found.st_mode):
-        said, hint = "it is not a folder", f"move it away: mv {quoted} {quoted}.old"
+        message, hint = "it is not a folder", f"move it away: mv {quoted} {quoted}.old"
     elif found.st_uid != os.getuid():
-        said, hint = "it belongs to another user", f"work as that user, or: sudo chown -R {os.getuid()} {quoted}"
+        message, hint = "it belongs to another user", f"work as that user, or: sudo chown -R {os.getuid()} {quoted}"
     elif mode & 0o077:
-        said, hint = f"others may enter it ({mode:04o}): prompts and logs are theirs to read", f"chmod 700 {quoted}"
-        yield Finding(name="state folder", state=State.WARNING, found=str(state), message=said, hint=hint)
+        message, hint = f"others may enter it ({mode:04o}): prompts and logs are theirs to read", f"chmod 700 {quoted}"
+        yield Finding(name="state folder", state=State.WARNING, found=str(state), message=message, hint=hint)
         return
     else:
         yield Finding(name="state folder", found=f"{mode:04o}")
         return
-    yield Finding(name="state folder", state=State.PROBLEM, found=str(state), message=said, hint=hint)
+    yield Finding(name="state folder", state=State.PROBLEM, found=str(state), message=message, hint=hint)
 
 
 def _holder(site: Site) -> Iterator[Finding]:
@@ -61,9 +61,9 @@ def _holder(site: Site) -> Iterator[Finding]:
     holder = lock.holder(site.state)
     if holder is None or not site.holds(holder):
         return
-    if said := site.replaced():
+    if replaced := site.replaced():
         hint = f"end it (kill {holder.pid}) and start it again: its agents run on"
-        yield Finding(name="reconciler", state=State.PROBLEM, found=str(holder), message=said, hint=hint)
+        yield Finding(name="reconciler", state=State.PROBLEM, found=str(holder), message=replaced, hint=hint)
     else:
         yield Finding(name="reconciler", found=str(holder), message="is running here")
 
@@ -71,23 +71,25 @@ def _holder(site: Site) -> Iterator[Finding]:
 def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
     found = site.recorded.load()
     for name, why in found.problems.items():
-        said = f"it can't be read, so nothing is done for any: {why}"
+        message = f"it can't be read, so nothing is done for any: {why}"
         hint = f"apply it again, or forget it: reconcile delete {name}"
-        yield Finding(name="manifests", state=State.PROBLEM, found=name, message=said, hint=hint)
+        yield Finding(name="manifests", state=State.PROBLEM, found=name, message=message, hint=hint)
     main = os.path.realpath(site.repository.main)
     moved = [spec.name for spec in scene.epics if spec.repository and os.path.realpath(spec.repository) != main]
     if moved:
-        said = f"recorded for another place than {main}"
-        yield Finding(name="manifests", state=State.WARNING, found=named(moved), message=said, hint="apply them again")
+        message = f"recorded for another place than {main}"
+        yield Finding(
+            name="manifests", state=State.WARNING, found=named(moved), message=message, hint="apply them again"
+        )
     statuses = site.statuses()
     unread = {name: each["invalid"] for name, each in statuses.items() if isinstance(each.get("invalid"), str)}
     for name, reason in unread.items() if site.acting else ():
-        said, hint = f"held until its file can be read again: {reason}", "fix the file, or apply another"
-        yield Finding(name="manifests", state=State.PROBLEM, found=name, message=said, hint=hint)
+        message, hint = f"held until its file can be read again: {reason}", "fix the file, or apply another"
+        yield Finding(name="manifests", state=State.PROBLEM, found=name, message=message, hint=hint)
     suspended = [spec.name for spec in scene.epics if spec.suspend]
     if suspended:
-        said, hint = "suspended: nothing is done", "to go on: write 'suspend: false' and apply"
-        yield Finding(name="manifests", state=State.WARNING, found=named(suspended), message=said, hint=hint)
+        message, hint = "suspended: nothing is done", "to go on: write 'suspend: false' and apply"
+        yield Finding(name="manifests", state=State.WARNING, found=named(suspended), message=message, hint=hint)
     if not (found.problems or moved or suspended):
         names = named(spec.name for spec in found.epics)
         yield Finding(name="manifests", found=names or "none recorded")
@@ -101,8 +103,8 @@ def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
         why = unaskable(site.ports, spec, base) or _red_base(statuses.get(spec.name, {}))
         found = f"{spec.name}: {', '.join(spec.merge.checks)}"
         if why:
-            said, _, hint = why.partition("; ")
-            yield Finding(name="checks", state=State.PROBLEM, found=found, message=said, hint=hint)
+            message, _, hint = why.partition("; ")
+            yield Finding(name="checks", state=State.PROBLEM, found=found, message=message, hint=hint)
         elif spec.merge.checks:
             yield Finding(name="checks", found=found)
 
@@ -121,9 +123,9 @@ def _failing(scene: Scene, site: Site) -> Iterator[Finding]:
     """What goes wrong at every try, for whoever works here now, or did last."""
     for subject, failure in failing.recalled(site.statuses(), left=not site.acting).items():
         of = failure.manifest if subject.startswith("manifest:") else subject
-        said = failing.words(failing.shown(failure), scene.now)
+        text = failing.words(failing.shown(failure), scene.now)
         hint = f"once that is fixed: reconcile retry {of}" if of == subject else f"reconcile status {of}"
-        yield Finding(name="failing", state=State.PROBLEM, found=of, message=said, hint=hint)
+        yield Finding(name="failing", state=State.PROBLEM, found=of, message=text, hint=hint)
 
 
 def _agents(scene: Scene, site: Site) -> Iterator[Finding]:

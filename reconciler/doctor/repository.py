@@ -43,16 +43,16 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
 def _checkout(site: Site) -> Iterator[Finding]:
     main, common = str(site.repository.main), site.repository.common
     if site.repository.bare:
-        said = f"bare: tasks are kept in {site.beads}; what lands is followed by the worktrees that have its base checked out"
-        yield Finding(name="repository", found=main, message=said)
+        message = f"bare: tasks are kept in {site.beads}; what lands is followed by the worktrees that have its base checked out"
+        yield Finding(name="repository", found=main, message=message)
     elif common.parent != site.repository.main and (common / ".beads").exists():
-        said = f"an older version kept tasks in {common / '.beads'}: nobody reads them there"
+        message = f"an older version kept tasks in {common / '.beads'}: nobody reads them there"
         hint = f"if they count: mv {shlex.quote(str(common / '.beads'))} {shlex.quote(main)}/"
-        yield Finding(name="repository", state=State.WARNING, found=main, message=said, hint=hint)
+        yield Finding(name="repository", state=State.WARNING, found=main, message=message, hint=hint)
     elif site.git.refs("symbolic-ref", "--quiet", "HEAD", ok=(0, 1, 128)).code:
-        said = "on no branch (HEAD is detached): it does not follow what lands"
+        message = "on no branch (HEAD is detached): it does not follow what lands"
         hint = "git switch BRANCH, where it should"
-        yield Finding(name="repository", state=State.WARNING, found=main, message=said, hint=hint)
+        yield Finding(name="repository", state=State.WARNING, found=main, message=message, hint=hint)
     elif common.parent != site.repository.main:
         yield Finding(name="repository", found=main, message=f"its git dir is {common}")
     else:
@@ -63,8 +63,8 @@ def _damaged(site: Site) -> Iterator[Finding]:
     """Whether everything that is kept about pull requests can be read."""
     site.forge.pull_requests()
     for number, why in sorted(site.forge.damaged().items()):
-        said, _, hint = why.rpartition("; ")
-        yield Finding(name="pull requests", state=State.PROBLEM, found=f"#{number}", message=said, hint=hint)
+        message, _, hint = why.rpartition("; ")
+        yield Finding(name="pull requests", state=State.PROBLEM, found=f"#{number}", message=message, hint=hint)
 
 
 def _bases(scene: Scene, site: Site) -> Iterator[Finding]:
@@ -74,16 +74,16 @@ def _bases(scene: Scene, site: Site) -> Iterator[Finding]:
         if _commit(site, base):
             yield _fetched(scene, site, base) or Finding(name="base", found=base)
             continue
-        said = f"there is no branch {base} with a commit: nothing can start from it, or land on it"
+        message = f"there is no branch {base} with a commit: nothing can start from it, or land on it"
         named_by = [spec for spec in scene.epics if spec.base == base]
         empty = site.git.refs("rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1, 128)).code != 0
         hint = (
             "make its first commit" if empty or not named_by else f"git branch {base} COMMIT, or write another 'base:'"
         )
-        yield Finding(name="base", state=State.PROBLEM, found=base, message=said, hint=hint)
+        yield Finding(name="base", state=State.PROBLEM, found=base, message=message, hint=hint)
     if "" in wanted:
-        said = "no branch is checked out and origin names none: a manifest must say which one work lands on"
-        yield Finding(name="base", state=State.WARNING, message=said, hint="write 'base: main' in it")
+        message = "no branch is checked out and origin names none: a manifest must say which one work lands on"
+        yield Finding(name="base", state=State.WARNING, message=message, hint="write 'base: main' in it")
 
 
 def _fetched(scene: Scene, site: Site, base: str) -> Finding | None:
@@ -93,9 +93,9 @@ def _fetched(scene: Scene, site: Site, base: str) -> Finding | None:
     seen = site.forge.base(base, look=False)
     if not seen.fetched:
         return None
-    said = f"it is behind {seen.fetched}, which has been fetched: nothing starts or lands on it"
+    message = f"it is behind {seen.fetched}, which has been fetched: nothing starts or lands on it"
     how = f"merge --ff-only {seen.fetched}" if seen.checkout else f"fetch . {seen.fetched}:{base}"
-    return Finding(name="base", state=State.WARNING, found=base, message=said, hint=f"git {how}")
+    return Finding(name="base", state=State.WARNING, found=base, message=message, hint=f"git {how}")
 
 
 def _commit(site: Site, branch: str) -> str:
@@ -110,48 +110,50 @@ def _identity(site: Site) -> Iterator[Finding]:
         yield Finding(name="identity", found=f"{who['name']} <{who['email']}>")
         return
     missing = " and ".join(f"user.{what}" for what, value in who.items() if not value)
-    said = f"git knows no {missing}: commits will be by {IDENTITY['NAME']} <{IDENTITY['EMAIL']}>"
+    message = f"git knows no {missing}: commits will be by {IDENTITY['NAME']} <{IDENTITY['EMAIL']}>"
     hint = "git config --global user.name NAME; git config --global user.email EMAIL"
-    yield Finding(name="identity", state=State.WARNING, message=said, hint=hint)
+    yield Finding(name="identity", state=State.WARNING, message=message, hint=hint)
 
 
 def _filters(site: Site) -> Iterator[Finding]:
     """Filters of the repository's own config, which an agent may have written: they run in no command of ours."""
     found = (_FILTER.fullmatch(key) for key, _ in site.git.config())
     if names := sorted({each[1] for each in found if each}):
-        said = (
+        message = (
             "set in the repository's own config, which agents can write to: worktrees that we make and what lands in your "
             "checkout hold these files as they are stored"
         )
         hint = f"if it is yours: git config --global filter.{names[0]}.smudge COMMAND (and clean, required)"
         if "lfs" in names:
             hint = "git lfs install (without --local)"
-        yield Finding(name="filters", state=State.WARNING, found=named(names), message=said, hint=hint)
+        yield Finding(name="filters", state=State.WARNING, found=named(names), message=message, hint=hint)
 
 
 def _in_the_way(site: Site) -> Iterator[Finding]:
     branch = BRANCH_PREFIX.rstrip("/")
     listed = site.git.refs("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").text.splitlines()
     if f"refs/heads/{branch}" in listed:
-        said = f"in the way: git can't make {BRANCH_PREFIX}TASK beside a branch of that name"
+        message = f"in the way: git can't make {BRANCH_PREFIX}TASK beside a branch of that name"
         hint = f"git branch -m {branch} old-{branch}"
-        yield Finding(name="branches", state=State.PROBLEM, found=branch, message=said, hint=hint)
+        yield Finding(name="branches", state=State.PROBLEM, found=branch, message=message, hint=hint)
 
 
 def _git_locks(site: Site) -> Iterator[Finding]:
     """Lock files of a git that was killed: while they stand, nothing lands in that checkout."""
     common = site.repository.common
     if locked_by_us(common):
-        said = "index.lock: a landing of ours is running, or was killed"
+        message = "index.lock: a landing of ours is running, or was killed"
         hint = "nothing to do: the next 'reconcile watch' finishes it and removes the lock"
-        yield Finding(name="git locks", state=State.WARNING, found=str(common), message=said, hint=hint)
+        yield Finding(name="git locks", state=State.WARNING, found=str(common), message=message, hint=hint)
     ours = {common / "index.lock"} if locked_by_us(common) else set()
     ages = {lock: age_s for lock, age_s in locks.stale(common, everywhere=True) if lock not in ours}
     if ages:
         names = named(str(lock.relative_to(common)) for lock in ages)
-        said = f"{names}, {span(max(ages.values()))} old: git refuses to work beside it"
+        message = f"{names}, {span(max(ages.values()))} old: git refuses to work beside it"
         hint = f"if no git runs here: rm {shlex.join(map(str, ages))}"
-        yield Finding(name="git locks", state=State.WARNING, found=str(site.repository.common), message=said, hint=hint)
+        yield Finding(
+            name="git locks", state=State.WARNING, found=str(site.repository.common), message=message, hint=hint
+        )
 
 
 def _forges(scene: Scene, site: Site) -> Iterator[Finding]:
@@ -182,8 +184,8 @@ def _github(forge: GitHubForge) -> Iterator[Finding]:
     if not rules:
         yield Finding(name="forge", state=State.WARNING, found=found, message="GitHub does not answer now")
     if unread := forge.look.last.withheld:
-        said = f"it tells this login of no checks, so nothing lands that waits for one: {unread}"
-        yield Finding(name="forge", state=State.WARNING, found=found, message=said, hint=LOG_IN_OTHERWISE)
+        message = f"it tells this login of no checks, so nothing lands that waits for one: {unread}"
+        yield Finding(name="forge", state=State.WARNING, found=found, message=message, hint=LOG_IN_OTHERWISE)
     for base, asked in rules.items():
         if asked.renamed:
             yield Finding(name="forge", state=State.WARNING, found=found, message=asked.renamed)
@@ -221,11 +223,11 @@ class _Rehearsal:
             case " ":
                 return self._said(State.OK, "could be pushed")
             case "*":
-                said = f"it has no branch {base}: what lands is held until it has one"
-                return self._said(State.WARNING, said, f"git push {remote} {base}")
+                message = f"it has no branch {base}: what lands is held until it has one"
+                return self._said(State.WARNING, message, f"git push {remote} {base}")
             case "!":
-                said = f"it has commits of {base} that are not here: they are taken over, unless both sides went on"
-                return self._said(State.WARNING, said, f"git pull --ff-only {remote} {base}")
+                message = f"it has commits of {base} that are not here: they are taken over, unless both sides went on"
+                return self._said(State.WARNING, message, f"git pull --ff-only {remote} {base}")
             case _:
                 hint = f"check its URL and your right to push: git push --dry-run {remote} {base}"
                 return self._said(State.PROBLEM, f"it can't be pushed to: {self.why}", hint)
@@ -246,15 +248,15 @@ def _rehearsed(site: Site, remote: Remote, base: str, head: str) -> _Rehearsal:
     how = ("--dry-run", "--porcelain", "--no-verify", "--recurse-submodules=no")
     what = ("--", remote.address, f"{head}:refs/heads/{base}")
     try:
-        said = site.git.objects("push", *how, *what, ok=(0, 1, 128), timeout_s=PUSH_S)
+        finished = site.git.objects("push", *how, *what, ok=(0, 1, 128), timeout_s=PUSH_S)
     except ReconcileError as error:
         return _Rehearsal(base, remote, "", str(error))
-    flag = next((line[:1] for line in said.text.splitlines() if f":refs/heads/{base}\t" in line), "")
-    return _Rehearsal(base, remote, flag, _why(said.err))
+    flag = next((line[:1] for line in finished.text.splitlines() if f":refs/heads/{base}\t" in line), "")
+    return _Rehearsal(base, remote, flag, _why(finished.err))
 
 
-def _why(said: bytes) -> str:
-    lines = said.decode("utf-8", "replace").splitlines()
+def _why(text: bytes) -> str:
+    lines = text.decode("utf-8", "replace").splitlines()
     # Its last words are advice; the first that is fatal says what is wrong.
     return _shown(next((line for line in lines if line.startswith("fatal: ")), lines[-1] if lines else "no reason"))
 

@@ -128,19 +128,19 @@ def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
     }
     left = [path for subject, path in found.items() if subject not in live]
     if left:
-        said = "left by checks that have ended"
+        message = "left by checks that have ended"
         hint = "nothing to do: the next 'reconcile watch' removes them"
-        yield Finding(name="check worktrees", state=State.WARNING, found=named(left), message=said, hint=hint)
+        yield Finding(name="check worktrees", state=State.WARNING, found=named(left), message=message, hint=hint)
 
 
 def _salvages(site: Site) -> Iterator[Finding]:
     saved = [each for each in site.workspaces.salvages() if not each.dropped]
     old = [each for each in saved if each.age > KEPT]
     if old:
-        said, names = f"kept for more than {KEPT.days} days", named(f"{each.task}/{each.n}" for each in old)
+        message, names = f"kept for more than {KEPT.days} days", named(f"{each.task}/{each.n}" for each in old)
         ref = f"{SALVAGE_REFS}{old[0].task}/{old[0].n}"
         hint = f"look: git log -p {ref}; drop: git update-ref -d {ref}; or: reconcile restore {old[0].task}"
-        yield Finding(name="saved work", state=State.WARNING, found=names, message=said, hint=hint)
+        yield Finding(name="saved work", state=State.WARNING, found=names, message=message, hint=hint)
     elif saved:
         yield Finding(
             name="saved work", found=counted(len(saved), "piece"), message="'reconcile restore TASK' brings it back"

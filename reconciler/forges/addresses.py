@@ -45,9 +45,9 @@ class Addresses:
             return url
         before, host, after = parts.groups()
         try:
-            told = shell.run(("ssh", "-G", "--", host), env=self._environ, cwd="/", timeout_s=SSH_S)
+            finished = shell.run(("ssh", "-G", "--", host), env=self._environ, cwd="/", timeout_s=SSH_S)
         except ReconcileError:
             return url
-        names = (line.partition(" ") for line in told.text.splitlines())
+        names = (line.partition(" ") for line in finished.text.splitlines())
         real = next((value for word, _, value in names if word == "hostname" and value), host)
-        return f"{before}{real}{after}" if told.code == 0 else url
+        return f"{before}{real}{after}" if finished.code == 0 else url

@@ -74,11 +74,11 @@ def _wished(spec: EpicSpec, config: Config, gh_host: str) -> Slug | str | None:
 
 def remote(config: Config, base: str) -> tuple[str, str | None]:
     """Name and URL of the remote that a base follows, else of `origin`."""
-    said: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for key, value in config:
-        said.setdefault(key, value or "")
-    name = said.get(f"branch.{base}.remote", "origin")
-    return name, said.get(f"remote.{name}.url")
+        fields.setdefault(key, value or "")
+    name = fields.get(f"branch.{base}.remote", "origin")
+    return name, fields.get(f"remote.{name}.url")
 
 
 def _urls(config: Config) -> list[str]:

@@ -72,8 +72,8 @@ class GitError(TemporaryError):
 
     def __init__(self, args: tuple[str, ...], finished: Finished) -> None:
         found = _LOCK.search(finished.err)
-        said, hint = (finished.complaint, None) if found is None else _in_the_way(Path(os.fsdecode(found[1])))
-        super().__init__(f"git {args[0]} failed: {said}", delay=10.0, hint=hint)
+        value, hint = (finished.complaint, None) if found is None else _in_the_way(Path(os.fsdecode(found[1])))
+        super().__init__(f"git {args[0]} failed: {value}", delay=10.0, hint=hint)
         self.finished = finished
 
 
@@ -142,8 +142,8 @@ def _located(path: Path, env: Mapping[str, str], *what: str) -> bytes:
     argv = ("git", *_INERT, "-C", str(path), "rev-parse", "--path-format=absolute", *what)
     # It is told to say its version by the way: asked for by itself, that costs every command a process more.
     found = shell.run(argv, env={**env, "GIT_TRACE2_EVENT": "2"})
-    said = _ITS_VERSION.search(found.err)
-    _new_enough(f"git version {os.fsdecode(said[1])}" if said else shell.run(("git", "version"), env=env).text)
+    finished = _ITS_VERSION.search(found.err)
+    _new_enough(f"git version {os.fsdecode(finished[1])}" if finished else shell.run(("git", "version"), env=env).text)
     if found.code:
         plain = b"\n".join(line for line in found.err.splitlines() if not line.startswith(b'{"event":'))
         complaint = replace(found, err=plain).complaint
@@ -151,23 +151,23 @@ def _located(path: Path, env: Mapping[str, str], *what: str) -> bytes:
     return found.out
 
 
-def _not_found(path: Path, said: bytes, complaint: str) -> PermanentError:
+def _not_found(path: Path, text: bytes, complaint: str) -> PermanentError:
     """Why git works in no repository at `path`; only where there is none is one to be made."""
-    if b"dubious ownership" in said:
+    if b"dubious ownership" in text:
         fix = f"chown it, or: git config --global --add safe.directory {shlex.quote(str(path))}"
         return PermanentError(f"{path} belongs to another user, and git does not work there", hint=fix)
-    if b"not a git repository" in said:
+    if b"not a git repository" in text:
         return PermanentError(f"{path} is not in a git repository: {complaint}", hint="run 'git init' there first")
     return PermanentError(
         f"git does not work in {path}: {complaint}", hint=f"see: git -C {shlex.quote(str(path))} status"
     )
 
 
-def _new_enough(said: str) -> tuple[int, ...]:
-    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
+def _new_enough(text: str) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     if not found or (numbers := tuple(int(n) for n in found.groups(default="0"))) < MINIMUM:
         wanted = ".".join(map(str, MINIMUM))
-        raise PermanentError(f"git {wanted} or newer is needed, here is {said.strip()!r}", hint="update git")
+        raise PermanentError(f"git {wanted} or newer is needed, here is {text.strip()!r}", hint="update git")
     return numbers
 
 
@@ -176,18 +176,18 @@ def remember(repository: Repository) -> None:
     note = repository.state / _CHECKOUT
     if repository.bare or repository.common.parent == repository.main or not repository.state.is_dir():
         return
-    said = os.fsencode(f"{repository.main}\n")
+    value = os.fsencode(f"{repository.main}\n")
     with suppress(OSError):
-        if not note.is_file() or note.read_bytes() != said:
-            note.write_bytes(said)
+        if not note.is_file() or note.read_bytes() != value:
+            note.write_bytes(value)
 
 
 def _apart(common: Path, env: Mapping[str, str]) -> Path | None:
     """The checkout of a git dir that stands elsewhere; None where none is known that leads back to it."""
     if common.name == ".git" and _leads_to(common.parent, common):
         return None
-    told = shell.run(("git", *_INERT, "config", f"--file={common}/config", "--get", "core.worktree"), env=env)
-    named = [os.fsdecode(told.out.removesuffix(b"\n"))] if told.code == 0 else []
+    finished = shell.run(("git", *_INERT, "config", f"--file={common}/config", "--get", "core.worktree"), env=env)
+    named = [os.fsdecode(finished.out.removesuffix(b"\n"))] if finished.code == 0 else []
     with suppress(OSError):
         named.append(os.fsdecode((common / "reconcile" / _CHECKOUT).read_bytes().removesuffix(b"\n")))
     found = (Path(os.path.normpath(common / each)) for each in named)
@@ -424,8 +424,8 @@ def _in_the_way(lock: Path) -> tuple[str, str]:
         age_s = max(time.time() - lock.lstat().st_mtime, 0.0)
     except OSError:
         return f"{lock} was there for a moment", "nothing to do: it is tried again"
-    said = f"{lock} is there, {age_s:.0f} s old: another git works here, or one was killed"
-    return said, f"if no git runs here: rm {shlex.quote(str(lock))}"
+    message = f"{lock} is there, {age_s:.0f} s old: another git works here, or one was killed"
+    return message, f"if no git runs here: rm {shlex.quote(str(lock))}"
 
 
 def _expect(args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> Finished:

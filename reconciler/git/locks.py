@@ -25,8 +25,8 @@ _REF = re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]+")
 
 def note(fd: int, args: Sequence[str], stdin: bytes | None) -> None:
     """Write down which refs a git is about to lock."""
-    said = " ".join(args) + " " + (stdin or b"").decode("utf-8", "surrogateescape").replace("\0", " ")
-    refs = sorted({name for word in said.split(" ") if (name := word.rstrip("/")) and _REF.fullmatch(name)})
+    words = " ".join(args) + " " + (stdin or b"").decode("utf-8", "surrogateescape").replace("\0", " ")
+    refs = sorted({name for word in words.split(" ") if (name := word.rstrip("/")) and _REF.fullmatch(name)})
     text = json.dumps({"at": time.time(), "refs": refs}).encode("ascii")
     os.ftruncate(fd, 0)
     os.pwrite(fd, text, 0)
@@ -40,8 +40,8 @@ def forget(fd: int) -> None:
 def clear(fd: int, common: Path) -> list[Path]:
     """Remove what a git of ours that was killed left, by the note in the writer's lock, which is held; what was removed."""
     try:
-        said = json.loads(os.pread(fd, NOTE_MOST, 0))
-        began, refs = float(said["at"]), [str(ref) for ref in said["refs"]]
+        data = json.loads(os.pread(fd, NOTE_MOST, 0))
+        began, refs = float(data["at"]), [str(ref) for ref in data["refs"]]
     except (ValueError, KeyError, TypeError):
         return []
     removed = []

@@ -144,7 +144,7 @@ class _Told:
 
 def _read(git: Git) -> Listing:
     common = git.repository.common
-    told: dict[Path, list[_Told]] = {}
+    fields: dict[Path, list[_Told]] = {}
     unlisted = []
     for admin in _admins(f"{common}/worktrees"):
         # Read again where one of them has changed: what its branch names is no part of it.
@@ -152,9 +152,9 @@ def _read(git: Git) -> Listing:
         if one.place is None:
             unlisted.append(one.admin)
         else:
-            told.setdefault(one.place, []).append(one)
-    by_files = None if (common / "reftable").exists() else _by_files(git, told)
-    entries = by_files or tuple(_by_git(git, {place: [one.admin for one in found] for place, found in told.items()}))
+            fields.setdefault(one.place, []).append(one)
+    by_files = None if (common / "reftable").exists() else _by_files(git, fields)
+    entries = by_files or tuple(_by_git(git, {place: [one.admin for one in found] for place, found in fields.items()}))
     places: dict[Path, tuple[Entry, ...]] = {}
     for entry in entries:
         if entry.admin:
@@ -172,7 +172,7 @@ def _head(folder: str) -> str | None:
     return None if os.path.islink(path) else _said(path) or ""
 
 
-def _by_files(git: Git, told: Mapping[Path, list[_Told]]) -> tuple[Entry, ...] | None:
+def _by_files(git: Git, fields: Mapping[Path, list[_Told]]) -> tuple[Entry, ...] | None:
     """Every worktree as git's own files tell; None where only git can tell what one of them has checked out."""
     # Not `git worktree list`: it gives up on all of them while somebody adds one, and is asked for more than anything.
     repository = git.repository
@@ -182,23 +182,23 @@ def _by_files(git: Git, told: Mapping[Path, list[_Told]]) -> tuple[Entry, ...] |
         if repository.bare
         else _by_head(git, repository.main, None, _head(f"{repository.common}"), packed)
     ]
-    for path, claimed in told.items():
+    for path, claimed in fields.items():
         found += [_by_head(git, path, one, one.head, packed) for one in claimed]
     return None if None in found else tuple(entry for entry in found if entry)
 
 
-def _by_head(git: Git, path: Path, told: _Told | None, said: str | None, packed: Callable[[], _Refs]) -> Entry | None:
-    admin, locked = (told.admin, told.locked) if told else (None, None)
-    if said is None:
+def _by_head(git: Git, path: Path, value: _Told | None, text: str | None, packed: Callable[[], _Refs]) -> Entry | None:
+    admin, locked = (value.admin, value.locked) if value else (None, None)
+    if text is None:
         return None
-    if said.startswith(f"ref: {BRANCHES}"):
-        branch = said.removeprefix("ref: ")
+    if text.startswith(f"ref: {BRANCHES}"):
+        branch = text.removeprefix("ref: ")
         own = refs.in_its_own_file(git, branch)
         commit, names_another = (own, False) if own else packed().get(branch, (None, False))
         return None if names_another else Entry(path=path, admin=admin, head=commit, branch=branch, locked=locked)
-    if said and not _SHA.fullmatch(said):
+    if text and not _SHA.fullmatch(text):
         return None  # a ref of this worktree alone, or what only git can read
-    return Entry(path=path, admin=admin, head=Sha(said) if said.strip("0") else None, locked=locked)
+    return Entry(path=path, admin=admin, head=Sha(text) if text.strip("0") else None, locked=locked)
 
 
 def _by_git(git: Git, admins: dict[Path, list[Path]]) -> Iterator[Entry]:
@@ -221,12 +221,12 @@ def look(listing: Listing, place: Path, branch: str) -> Found:
         return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
     leads_to = gitfile(place)
     if owner := _another_owner(listing.common, place, leads_to):
-        said = f"it is a worktree of another repository, {owner}"
-        return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail=said)
+        message = f"it is a worktree of another repository, {owner}"
+        return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail=message)
     if moved := _moved_here(listing, place, entries, leads_to):
-        said = "it or its repository was moved"
+        message = "it or its repository was moved"
         return Found(
-            place=place, present=True, entries=(moved,), fault=WorktreeFault.HALF_MADE, detail=said, moved=True
+            place=place, present=True, entries=(moved,), fault=WorktreeFault.HALF_MADE, detail=message, moved=True
         )
     entries = entries or _under_another_name(listing, place, leads_to)
     fault, detail = _judge(listing.common, place, entries, branch, leads_to)
@@ -375,8 +375,8 @@ def _admins(folder: str) -> Iterator[str]:
 
 
 def _said(path: str) -> str | None:
-    said = content(path)
-    return None if said is None else said.strip()
+    value = content(path)
+    return None if value is None else value.strip()
 
 
 def _place_of(admin: Path) -> Path | None:

@@ -88,5 +88,5 @@ class Changes:
         return self._git.objects("diff-tree", "-r", *_PLAIN, *how, start, span.head).out
 
 
-def _number(said: str) -> int | None:
-    return int(said) if said.isdecimal() else None
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None

@@ -262,10 +262,10 @@ def _detached_from(admin: Path) -> str | None:
     """The branch that a rebase or a bisection was begun on."""
     for name in _BRANCH_FILES:
         try:
-            said = os.fsdecode((admin / name).read_bytes()[:4096]).strip()
+            text = os.fsdecode((admin / name).read_bytes()[:4096]).strip()
         except (FileNotFoundError, NotADirectoryError):
             continue
-        return said if said.startswith(HEADS) else HEADS + said
+        return text if text.startswith(HEADS) else HEADS + text
     return None
 
 

@@ -57,11 +57,11 @@ class Commits:
         self._merge_again(bench, order)
         base, head = objects.commits(self._git, expected.base, expected.head)
         parents = (base.sha, head.sha) if method is MergeMethod.MERGE else (base.sha,)
-        title, said = order.title, order.body
+        title, value = order.title, order.body
         if method is MergeMethod.SQUASH:
             own = self._own(expected.base, head)
-            title, said = squash.words(order, own, signature.parse(head.author).email)
-        text = message.of_landing(title, said, order.task, head.sha)
+            title, value = squash.words(order, own, signature.parse(head.author).email)
+        text = message.of_landing(title, value, order.task, head.sha)
         made = replace(head, tree=expected.tree, parents=parents, text=text)
         return write(bench, made, _dated(self._committer(), base, head))
 

@@ -105,7 +105,7 @@ class History:
 
 
 def _landing(commit: Sha, seconds: int, text: str) -> Landing | None:
-    said = message.landed(text)
-    if said is None:
+    value = message.landed(text)
+    if value is None:
         return None
-    return Landing(task=said[0], head=said[1], commit=commit, at=datetime.fromtimestamp(seconds, UTC))
+    return Landing(task=value[0], head=value[1], commit=commit, at=datetime.fromtimestamp(seconds, UTC))

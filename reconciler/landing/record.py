@@ -37,14 +37,14 @@ class Review:
 def standing(reviews: Sequence[Review], head: Sha) -> frozenset[Verdict]:
     """What was said about one head and still counts: a yes and a no end each other, and a no ends 'merge now' too."""
     found: frozenset[Verdict] = frozenset()
-    for said in (review.verdict for review in reviews if review.head == head):
-        match said:
+    for each in (review.verdict for review in reviews if review.head == head):
+        match each:
             case Verdict.REJECTED:
-                found = frozenset({said})
+                found = frozenset({each})
             case Verdict.APPROVED:
-                found = found - {Verdict.REJECTED} | {said}
+                found = found - {Verdict.REJECTED} | {each}
             case Verdict.MERGE:
-                found |= {said}
+                found |= {each}
     return found
 
 
@@ -87,7 +87,7 @@ class PullRecord:
 
     def reviewed(self, review: Review) -> PullRecord:
         """This record with one more review; the same where it says nothing new."""
-        last = next((said for said in reversed(self.reviews) if said.head == review.head), None)
+        last = next((each for each in reversed(self.reviews) if each.head == review.head), None)
         if last and (last.verdict, last.text) == (review.verdict, review.text):
             return self
         return replace(self, reviews=(*self.reviews, review))
@@ -115,8 +115,8 @@ class PullRecord:
 
     def _last(self, verdict: Verdict) -> Review | None:
         """The newest review with this verdict that no later one on the same head took back."""
-        given = (said for said in reversed(self.reviews) if said.verdict is verdict)
-        return next((said for said in given if verdict in standing(self.reviews, said.head)), None)
+        given = (each for each in reversed(self.reviews) if each.verdict is verdict)
+        return next((each for each in given if verdict in standing(self.reviews, each.head)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +151,13 @@ def encode(record: PullRecord) -> str:
             "method": record.method,
             "reviews": [
                 {
-                    "verdict": said.verdict.value,
-                    "head": said.head,
-                    "by": said.by,
-                    "at": said.at.isoformat(),
-                    "text": said.text,
+                    "verdict": each.verdict.value,
+                    "head": each.head,
+                    "by": each.by,
+                    "at": each.at.isoformat(),
+                    "text": each.text,
                 }
-                for said in record.reviews
+                for each in record.reviews
             ],
         }
     )
@@ -189,7 +189,7 @@ def _decode(kept: Any, number: PrNumber) -> PullRecord:
         declined=kept["declined"] is True,
         landed=_sha(kept["landed"]) if kept["landed"] else None,
         method=kept["method"] and _text(kept["method"]),
-        reviews=tuple(_review(said) for said in kept["reviews"]),
+        reviews=tuple(_review(each) for each in kept["reviews"]),
     )
 
 

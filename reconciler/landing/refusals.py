@@ -30,29 +30,29 @@ _RULES_OF_DASHES = re.compile(r"^[-—\s]+|[-—\s]+$")
 SHORT_MOST = 2000
 
 
-def of(said: Sequence[str]) -> PermanentError | None:
+def of(value: Sequence[str]) -> PermanentError | None:
     """What the other side of a push has against it for good, by the lines that it printed; None where it is not that.
 
     >>> of(["error: GH013: Repository rule violations found for x.", "- Push cannot contain secrets", "path: signature.py:1"])
     ContentRefusedError('the push was refused: Push cannot contain secrets; path: signature.py:1')
     >>> of(["frozen: ask Ann", "! [remote rejected] agent/restricted (pre-receive hook declined)"])
     """
-    reasons = [found["why"] for line in said if (found := _REASON.fullmatch(line))]
-    spoken = [line for line in said if line.startswith(_SCOPE)] + [why for why in reasons if why.startswith(_SCOPE)]
+    reasons = [found["why"] for line in value if (found := _REASON.fullmatch(line))]
+    spoken = [line for line in value if line.startswith(_SCOPE)] + [why for why in reasons if why.startswith(_SCOPE)]
     if spoken:
         scope = "'gh auth refresh --scopes workflow' lets this login push them, then 'reconcile retry' pushes"
         return PermanentError(f"the push was refused: {spoken[0]}", hint=scope)
-    rules = [line for line in said if _RULE.match(line)]
-    if not any(_CONTENT.match(line) for line in said) and _DECLINED not in reasons:
+    rules = [line for line in value if _RULE.match(line)]
+    if not any(_CONTENT.match(line) for line in value) and _DECLINED not in reasons:
         return None
-    words = in_short(said)
+    words = in_short(value)
     if any(_NOT_CONTENT.search(line) for line in (*rules, *reasons)):
         return PermanentError(f"the push was refused: {words}", hint="see the rules of the repository")
     return ContentRefusedError(f"the push was refused: {words}")
 
 
-def in_short(said: Sequence[str]) -> str:
+def in_short(value: Sequence[str]) -> str:
     """All that was said which a reader needs, on one line."""
-    telling = [_RULES_OF_DASHES.sub("", line) for line in said if not _IDLE.fullmatch(line)]
-    whole = "; ".join(filter(None, telling)) or "; ".join(said)
+    telling = [_RULES_OF_DASHES.sub("", line) for line in value if not _IDLE.fullmatch(line)]
+    whole = "; ".join(filter(None, telling)) or "; ".join(value)
     return whole if len(whole) <= SHORT_MOST else f"{whole[:SHORT_MOST]} …"

@@ -51,9 +51,9 @@ class Remotes:
 
     def of(self, base: str) -> Remote:
         """The remote that the base follows, else `origin`. Raises PermanentError where there is none."""
-        said = self._said()
-        name = said.get(f"branch.{base}.remote", "origin")
-        url = said.get(f"remote.{name}.url")
+        value = self._said()
+        name = value.get(f"branch.{base}.remote", "origin")
+        url = value.get(f"remote.{name}.url")
         if not url:
             raise PermanentError(
                 f"{base} is to be pushed, but the repository has no remote {name!r}",
@@ -63,11 +63,11 @@ class Remotes:
 
     def followed(self, base: str) -> str | None:
         """The ref that `git fetch` moves for the branch that the base follows; None where it follows none elsewhere."""
-        said = self._said()
-        remote = said.get(f"branch.{base}.remote", "origin")
-        branch = said.get(f"branch.{base}.merge", HEADS + base).removeprefix(HEADS)
+        value = self._said()
+        remote = value.get(f"branch.{base}.remote", "origin")
+        branch = value.get(f"branch.{base}.merge", HEADS + base).removeprefix(HEADS)
         # A URL may stand in a remote's place, and anything else: of these nothing is fetched to a branch.
-        return f"refs/remotes/{remote}/{branch}" if f"remote.{remote}.url" in said else None
+        return f"refs/remotes/{remote}/{branch}" if f"remote.{remote}.url" in value else None
 
     def head(self, base: str, *, near: Sha, fresh: bool = False) -> Sha | None:
         """The remote's head of `base`, with its objects here; None where the remote has no such branch.
@@ -236,7 +236,7 @@ class Remotes:
             raise TemporaryError(f"git {args[0]} failed: {why}", delay=30.0, hint=hint) from error
 
     def _said(self) -> dict[str, str]:
-        said: dict[str, str] = {}
+        fields: dict[str, str] = {}
         for key, value in self._git.config():
-            said.setdefault(key, value or "")
-        return said
+            fields.setdefault(key, value or "")
+        return fields

@@ -48,8 +48,8 @@ def _usable(name: str, email: str) -> tuple[str, str]:
 def identity(git: Git) -> tuple[str, str]:
     """Name and address of the repository's or the global config; ours where they are not set."""
     found = git.remembered("identity", fingerprints.of_files(*git.said_who), lambda: _said(git))
-    said = {key: value.strip() for key, _, value in (entry.partition("\n") for entry in found.split("\0"))}
-    name, email = said.get("user.name"), said.get("user.email")
+    fields = {key: value.strip() for key, _, value in (entry.partition("\n") for entry in found.split("\0"))}
+    name, email = fields.get("user.name"), fields.get("user.email")
     return (name, email) if name and email else FALLBACK
 
 

@@ -23,15 +23,15 @@ def words(order: LandOrder, commits: Sequence[Commit], author: str) -> tuple[str
 
     Who else wrote or signed them is named in trailers at its end, whatever else it says.
     """
-    said = [_of(commit) for commit in commits]
+    found = [_of(commit) for commit in commits]
     title, parts = order.title, list[str]()
     if order.says is not SquashMessage.COMMITS:
         parts.append(_without_names(message.without_ours(order.body)))
-    if order.says is SquashMessage.COMMITS and len(said) == 1:
-        title = said[0][0] or order.title
-        parts.append(said[0][1])
+    if order.says is SquashMessage.COMMITS and len(found) == 1:
+        title = found[0][0] or order.title
+        parts.append(found[0][1])
     elif order.says is not SquashMessage.TASK:
-        parts += _listed(title, said)
+        parts += _listed(title, found)
     text = "\n\n".join(part for part in parts if part)
     if len(text) > WORDS_MOST:
         text = f"{text[:WORDS_MOST]}…"
@@ -48,10 +48,10 @@ def _without_names(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not _KEPT.fullmatch(line.strip())).strip()
 
 
-def _listed(title: str, said: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _listed(title: str, value: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Every commit as a paragraph or more; the only one without a subject that says nothing beside the title."""
-    several = len(said) > 1
-    for subject, text in said:
+    several = len(value) > 1
+    for subject, text in value:
         if several or subject != title:
             yield f"* {subject}" if several else subject
         if text:

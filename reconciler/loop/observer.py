@@ -212,8 +212,8 @@ def _printed(
         return {}
     trees = ((spec, tree) for spec in desired.epics if isinstance(tree := base_trees.get(spec.base), str))
     red = {run.id for spec, tree in trees if (run := _red(checks, tree, spec.merge.checks))}
-    said = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MOST)), "") for run in red}
-    return {run: " ".join(text.split()) for run, text in said.items()}
+    fields = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MOST)), "") for run in red}
+    return {run: " ".join(text.split()) for run, text in fields.items()}
 
 
 def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:

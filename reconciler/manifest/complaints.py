@@ -19,23 +19,23 @@ from reconciler.manifest.yaml_text import Document
 def complaints(document: Document, kind: str, error: ValidationError) -> Iterator[Finding]:
     """A finding for each of pydantic's. What is indented too far is said once, and not missed where it belongs."""
     listed = error.errors(include_url=False, include_input=False)
-    misplaced = {said["loc"][-1] for said in listed if said["type"] == "extra_forbidden" and len(said["loc"]) > 1}
-    for said in listed:
-        if said["type"] != "missing" or len(said["loc"]) > 1 or said["loc"][0] not in misplaced:
-            yield _finding(document, kind, said)
+    misplaced = {each["loc"][-1] for each in listed if each["type"] == "extra_forbidden" and len(each["loc"]) > 1}
+    for each in listed:
+        if each["type"] != "missing" or len(each["loc"]) > 1 or each["loc"][0] not in misplaced:
+            yield _finding(document, kind, each)
 
 
-def _finding(document: Document, kind: str, said: Any) -> Finding:
-    path = tuple(part for part in said["loc"] if part not in (INLINE, NAMED, "[key]"))
-    match said["type"]:
+def _finding(document: Document, kind: str, error: Any) -> Finding:
+    path = tuple(part for part in error["loc"] if part not in (INLINE, NAMED, "[key]"))
+    match error["type"]:
         case "missing":
             words = _allowed(kind, path)
             return _at(document, path[:-1], path, f"is missing; expected {words}")
         case "extra_forbidden":
             return _unknown_field(document, kind, path)
         case "value_error":
-            return _at(document, path, path, str(said["ctx"]["error"]))
-        case _ if said["loc"][-1] == "[key]":
+            return _at(document, path, path, str(error["ctx"]["error"]))
+        case _ if error["loc"][-1] == "[key]":
             return _bad_key(document, path)
         case _:
             return _bad_value(document, kind, path)

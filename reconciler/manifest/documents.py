@@ -103,9 +103,11 @@ def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:
 def _valid(source: Source, document: Document) -> _Read | list[Finding]:
     kind = document.data.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        said = "is missing" if kind is None else f"unknown kind {shown(kind) if isinstance(kind, str) else ''}".rstrip()
+        message = (
+            "is missing" if kind is None else f"unknown kind {shown(kind) if isinstance(kind, str) else ''}".rstrip()
+        )
         hint = did_you_mean(kind, KINDS) if isinstance(kind, str) else None
-        what = f"{said}; allowed: {', '.join(KINDS)}"
+        what = f"{message}; allowed: {', '.join(KINDS)}"
         return [Finding(file=document.file, place=document.place(("kind",)), path=("kind",), what=what, hint=hint)]
     try:
         return _Read(source=source, document=document, value=KINDS[kind].model_validate(document.data))

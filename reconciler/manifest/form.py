@@ -68,16 +68,16 @@ def spec_of(spec: EpicSpec) -> dict[str, Any]:
 
 def value_of(spec: EpicSpec, field: str) -> Any:
     """What a manifest says in one field, in the shape of YAML; `field` as a `Loosening` names it; None for no field."""
-    said: Any = spec_of(spec)
+    data: Any = spec_of(spec)
     for part in field.split("."):
-        said = said.get(part) if isinstance(said, dict) else None
-    return said
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
 
 
 def differing(specs: Sequence[EpicSpec]) -> tuple[str, ...]:
     """The fields in which manifests differ, in the order of the table, as a `Loosening` names them."""
-    said = [dict(_leaves(_EPIC, spec)) for spec in specs]
-    return tuple(field for field in said[0] if any(each[field] != said[0][field] for each in said))
+    leaves = [dict(_leaves(_EPIC, spec)) for spec in specs]
+    return tuple(field for field in leaves[0] if any(each[field] != leaves[0][field] for each in leaves))
 
 
 def task_from(plain: Any) -> InlineTask:
@@ -152,11 +152,11 @@ def _plain(table: _Table, value: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, (key, kind, _) in table.items():
         outer, _, inner = key.partition(".")
-        said = kind.write(getattr(value, name))
+        found = kind.write(getattr(value, name))
         if inner:
-            plain.setdefault(outer, {})[inner] = said
+            plain.setdefault(outer, {})[inner] = found
         else:
-            plain[outer] = said
+            plain[outer] = found
     return plain
 
 
@@ -165,7 +165,7 @@ def _flat(table: _Table, plain: Any) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in _mapping(plain).items():
         if key in outer:
-            flat |= {f"{key}.{inner}": said for inner, said in _mapping(value).items()}
+            flat |= {f"{key}.{inner}": each for inner, each in _mapping(value).items()}
         else:
             flat[key] = value
     return flat

@@ -19,7 +19,7 @@ def wrong(tasks: list[Task], epic: str | None) -> Iterator[Wrong]:
     for n, task in enumerate(tasks):
         if first.setdefault(task.key, n) != n:
             yield (n, "key"), f"{task.key!r} is the key of tasks[{first[task.key]}] already", None
-        yield from (((n, "dependsOn", m), *said) for m, said in _unusable(task, keys, epic))
+        yield from (((n, "dependsOn", m), *each) for m, each in _unusable(task, keys, epic))
     yield from _circle(tasks, keys)
 
 

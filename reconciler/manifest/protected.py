@@ -79,32 +79,32 @@ def _of_command(words: Sequence[str], at: str, depth: int) -> Iterator[str]:
         return  # what it names is the work, not what judges it
     for n, word in enumerate(words):
         before = words[n - 1] if n else ""
-        option, _, said = word.partition("=") if word.startswith("-") else ("", "", _HERE.sub("", word))
+        option, _, argument = word.partition("=") if word.startswith("-") else ("", "", _HERE.sub("", word))
         if before in _TAKES_A_FOLDER and not option:
             continue
-        if before == "-m" and re.fullmatch(r"[A-Za-z_][\w.]*", said):
-            module = said.replace(".", "/")  # that of a package which is installed stands at no such path
+        if before == "-m" and re.fullmatch(r"[A-Za-z_][\w.]*", argument):
+            module = argument.replace(".", "/")  # that of a package which is installed stands at no such path
             yield from filter(None, (_inside(at, f"{module}{end}") for end in (".py", "/__main__.py")))
-        elif " " in said and depth < _DEEPEST:
-            yield from _of_line(said, at, depth + 1)
-        elif said and not (option and not said):
-            named = posixpath.basename(said)
+        elif " " in argument and depth < _DEEPEST:
+            yield from _of_line(argument, at, depth + 1)
+        elif argument and not (option and not argument):
+            named = posixpath.basename(argument)
             if named in _RECIPES and not option:
                 program, at = named, _folder_of(words[n:], at)
                 yield from filter(None, (_inside(at, path) for path in _RECIPES[named]))
             # The file that a program runs needs no ending; a word with one is a file wherever it stands.
             run = _RUNS_A_FILE.fullmatch(posixpath.basename(before)) and not option
             taken = before in _TAKES_A_FILE.get(program, ())
-            if (run or taken or _looks_like_a_file(said)) and (path := _inside(at, said)):
+            if (run or taken or _looks_like_a_file(argument)) and (path := _inside(at, argument)):
                 yield path
 
 
 def _folder_of(words: Sequence[str], at: str) -> str:
     """Where a command looks for its recipes."""
     for n, word in enumerate(words):
-        option, given, said = word.partition("=")
+        option, given, argument = word.partition("=")
         if option in _TAKES_A_FOLDER:
-            return posixpath.join(at, said if given else "".join(words[n + 1 : n + 2]))
+            return posixpath.join(at, argument if given else "".join(words[n + 1 : n + 2]))
     return at
 
 

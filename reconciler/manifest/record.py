@@ -29,13 +29,13 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
 def text(spec: EpicSpec) -> str:
     """The file that records a manifest."""
-    said = {
+    fields = {
         "generation": spec.generation,
         "recordedAt": spec.recorded_at.astimezone(UTC).strftime(_TIME),
         "source": spec.source,
         "spec": form.spec_of(spec),
     }
-    written: str = yaml.dump(said, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_NEVER_FOLD)
+    written: str = yaml.dump(fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_NEVER_FOLD)
     return written
 
 

@@ -176,18 +176,18 @@ class Recorded:
             if spec is None:
                 return
             known = spec.applied
-            said = {key: form.task_of(each) for key, each in {**known, task.key: task}.items()}
-            _replace(self._applied_file(manifest), json.dumps(said, indent=2) + "\n")
+            fields = {key: form.task_of(each) for key, each in {**known, task.key: task}.items()}
+            _replace(self._applied_file(manifest), json.dumps(fields, indent=2) + "\n")
 
-    def write_status(self, name: str, said: Mapping[str, Any]) -> None:
+    def write_status(self, name: str, fields: Mapping[str, Any]) -> None:
         """Remember what was seen of a manifest, `observedGeneration` and `conditions` among it. Writes nothing where
         nothing changed."""
-        if said == self.status(name):
+        if fields == self.status(name):
             return
         with self._writing():
             if self._yaml(name).exists():
                 # Escaped: a message may name a path that is no Unicode.
-                _replace(self._status / f"{name}.json", json.dumps(said, indent=2) + "\n")
+                _replace(self._status / f"{name}.json", json.dumps(fields, indent=2) + "\n")
 
     def delete(self, name: str) -> None:
         """Forget a manifest and everything remembered about it. Raises UsageError for one that is not recorded."""
@@ -206,8 +206,8 @@ class Recorded:
         if not made.applied:
             self._applied_file(spec.name).unlink(missing_ok=True)
         if withheld:
-            said = [{"field": each.field, "old": each.old, "new": each.new} for each in withheld]
-            _replace(self._withheld_file(spec.name), json.dumps(said, indent=2) + "\n")
+            found = [{"field": each.field, "old": each.old, "new": each.new} for each in withheld]
+            _replace(self._withheld_file(spec.name), json.dumps(found, indent=2) + "\n")
         else:
             self._withheld_file(spec.name).unlink(missing_ok=True)
         return made
@@ -231,8 +231,8 @@ class Recorded:
         """Raise UsageError for a manifest that is not recorded."""
         known = self.names()
         if name not in known:
-            said = f"no manifest {name!r} is recorded here; known: {', '.join(known) or 'none'}"
-            raise UsageError(said, hint=did_you_mean(name, known))
+            message = f"no manifest {name!r} is recorded here; known: {', '.join(known) or 'none'}"
+            raise UsageError(message, hint=did_you_mean(name, known))
 
     def _one(self, name: str) -> EpicSpec | None:
         """A manifest with what was written for it; None where there is none. Raises ValueError for a damaged one."""
@@ -278,8 +278,8 @@ class Recorded:
         if content is None:
             return {}
         try:
-            said = json.loads(content)
-            return {key: form.task_from(task) for key, task in said.items()}
+            data = json.loads(content)
+            return {key: form.task_from(task) for key, task in data.items()}
         except (ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self._applied_file(name)} is damaged: {error}") from error
 
@@ -336,8 +336,8 @@ def _yaml(state: Path, name: str) -> Path:
 def _withheld(content: bytes | None) -> tuple[Loosening, ...]:
     """What is withheld; nothing is decided by it, so of a damaged file nothing is said."""
     try:
-        said = json.loads(content or b"[]")
-        return tuple(Loosening(field=str(each["field"]), old=each["old"], new=each["new"]) for each in said)
+        data = json.loads(content or b"[]")
+        return tuple(Loosening(field=str(each["field"]), old=each["old"], new=each["new"]) for each in data)
     except (ValueError, TypeError, KeyError, RecursionError):
         return ()
 

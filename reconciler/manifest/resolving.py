@@ -43,17 +43,17 @@ class Surroundings:
 
 def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     """The manifest as it will be recorded. Raises WrongError for the first field that can't be resolved."""
-    said: dict[str, Any] = _plain(epic.spec)
-    del said["runner"]  # there is one
-    said["agent"] = _profile("agent", said["agent"], around.agents)
-    said["mergePolicy"] = _profile("mergePolicy", said["mergePolicy"], around.policies)
-    located = _located(around, said["repository"])
-    said["mergePolicy"]["protectedPaths"] = _protected(epic, around.policies, said["mergePolicy"], located.main)
-    said["repository"] = str(located.main)
-    said["base"] = _base(said["base"] or located.bases.get(epic.metadata.name), located)
-    said["worktrees"]["root"] = _root(said["worktrees"]["root"], located.main)
-    said["agent"]["prompt"] = _prompt(said["agent"]["prompt"], located.main)
-    spec = form.spec_from(epic.metadata.name, said)
+    fields: dict[str, Any] = _plain(epic.spec)
+    del fields["runner"]  # there is one
+    fields["agent"] = _profile("agent", fields["agent"], around.agents)
+    fields["mergePolicy"] = _profile("mergePolicy", fields["mergePolicy"], around.policies)
+    located = _located(around, fields["repository"])
+    fields["mergePolicy"]["protectedPaths"] = _protected(epic, around.policies, fields["mergePolicy"], located.main)
+    fields["repository"] = str(located.main)
+    fields["base"] = _base(fields["base"] or located.bases.get(epic.metadata.name), located)
+    fields["worktrees"]["root"] = _root(fields["worktrees"]["root"], located.main)
+    fields["agent"]["prompt"] = _prompt(fields["agent"]["prompt"], located.main)
+    spec = form.spec_from(epic.metadata.name, fields)
     _measurable(spec)
     return spec
 
@@ -73,23 +73,23 @@ def _plain(value: BaseModel) -> dict[str, Any]:
     return value.model_dump(mode="json", by_alias=True)
 
 
-def _profile(field: str, said: str | dict[str, Any], known: Profiles) -> dict[str, Any]:
-    if isinstance(said, dict):
-        return said
-    if said not in known:
-        what = f"unknown {field} {said!r}; known: {', '.join(sorted(known)) or 'none'}"
-        raise WrongError(("spec", field), what, did_you_mean(said, known))
-    return _plain(known[said])
+def _profile(field: str, fields: str | dict[str, Any], known: Profiles) -> dict[str, Any]:
+    if isinstance(fields, dict):
+        return fields
+    if fields not in known:
+        what = f"unknown {field} {fields!r}; known: {', '.join(sorted(known)) or 'none'}"
+        raise WrongError(("spec", field), what, did_you_mean(fields, known))
+    return _plain(known[fields])
 
 
-def _protected(epic: Epic, policies: Profiles, said: Mapping[str, Any], main: Path) -> list[str]:
+def _protected(epic: Epic, policies: Profiles, fields: Mapping[str, Any], main: Path) -> list[str]:
     """What needs a person's approval: as the policy says, else the usual files and what its checks rest on."""
     named = epic.spec.merge_policy
     policy = policies[named] if isinstance(named, str) else named
-    paths: list[str] = said["protectedPaths"]
+    paths: list[str] = fields["protectedPaths"]
     if "protected_paths" in policy.model_fields_set:
         return paths
-    return list(dict.fromkeys((*paths, *derived(said["checks"], lambda path: (main / path).is_dir()))))
+    return list(dict.fromkeys((*paths, *derived(fields["checks"], lambda path: (main / path).is_dir()))))
 
 
 def _located(around: Surroundings, repository: str) -> Located:
@@ -103,23 +103,23 @@ def _located(around: Surroundings, repository: str) -> Located:
     return located
 
 
-def _base(said: str | None, located: Located) -> str:
-    if base := said or located.default_base:
+def _base(text: str | None, located: Located) -> str:
+    if base := text or located.default_base:
         return base
     raise WrongError(("spec", "base"), "is missing, and the main checkout is on no branch", "write 'base: main'")
 
 
-def _root(said: str, main: Path) -> str:
-    root = os.path.realpath(main / said)
+def _root(text: str, main: Path) -> str:
+    root = os.path.realpath(main / text)
     if any(_is_git_dir(folder) for folder in _upwards(Path(root))):
         raise WrongError(("spec", "worktrees", "root"), f"{root} is inside a git folder; allowed: any other place")
     return root
 
 
-def _prompt(said: str | None, main: Path) -> str | None:
-    if said is None:
+def _prompt(text: str | None, main: Path) -> str | None:
+    if text is None:
         return None
-    path = os.path.normpath(main / said)
+    path = os.path.normpath(main / text)
     if not os.path.isfile(path):
         raise WrongError(("spec", "agent", "prompt"), f"there is no file {path}")
     return path

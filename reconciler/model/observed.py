@@ -145,9 +145,9 @@ class Run:
         """True when its agent could not work at all: not there, not logged in, without its model, limited for who knows
         how long."""
         report = self.report
-        told = report is not None and report.fault in (*UNFIT, Fault.NETWORK)
+        reported = report is not None and report.fault in (*UNFIT, Fault.NETWORK)
         limited = report is not None and report.fault is Fault.USAGE_LIMIT and report.retry_at is None
-        return told or limited or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
+        return reported or limited or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

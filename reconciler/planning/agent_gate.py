@@ -104,20 +104,20 @@ def _in_a_row(ended: list[Run]) -> int:
 def why(spec: EpicSpec, run: Run) -> str:
     """What stands in the way of all agents, by the run that met it, and what a person can do."""
     agent, report = spec.agent.kind, run.report
-    said = f": {report.said}" if report and report.said else ""
+    message = f": {report.said}" if report and report.said else ""
     again = f"'reconcile retry {run.task}'"
     match report.fault if report else None:
         case Fault.USAGE_LIMIT:
-            return f"the usage limit of {agent} is reached{said}; {again} tries before it is lifted"
+            return f"the usage limit of {agent} is reached{message}; {again} tries before it is lifted"
         case Fault.NETWORK:
-            return f"{agent} can't reach its model{said}; {again} tries at once"
+            return f"{agent} can't reach its model{message}; {again} tries at once"
         case Fault.MODEL:
-            return f"the model that {agent} was to use is not there{said}; write another 'model' in the manifest, or {again}"
+            return f"the model that {agent} was to use is not there{message}; write another 'model' in the manifest, or {again}"
         case Fault.UNPAID:
-            return f"the account of {agent} has no credit{said}; pay for some or log in as another, then {again}"
+            return f"the account of {agent} has no credit{message}; pay for some or log in as another, then {again}"
         case Fault.UNAVAILABLE:
             fix = agent.row.login.advice if agent.row.login else "fix that"
-            return f"{agent} can't work{said}; {fix}, then {again}"
+            return f"{agent} can't work{message}; {fix}, then {again}"
         case _:
             return f"{spec.agent.program!r} could not be started the last time; fix that, then {again}"
 

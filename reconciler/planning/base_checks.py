@@ -27,16 +27,16 @@ def broken(spec: EpicSpec, observed: Observed) -> str | None:
 def whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:
     """What a check that failed on the base itself means for a task that is to land there. `printed`: its last words."""
     again = f"'reconcile retry {task}'"
-    said = (f": {printed}" if printed else "") + (f" ('reconcile logs {run.id}' shows it all)" if run else "")
+    message = (f": {printed}" if printed else "") + (f" ('reconcile logs {run.id}' shows it all)" if run else "")
     applied = (
         f"fix mergePolicy.checks ('reconcile apply -f {shlex.quote(spec.source)}' then)" if spec.source else "fix them"
     )
     if run and run.exit and run.exit.code in CANT_BE_ASKED:
         return (
-            f"the checks can't be run on {spec.base} either ({run_results.status(run)}){said}; nothing lands until they "
+            f"the checks can't be run on {spec.base} either ({run_results.status(run)}){message}; nothing lands until they "
             f"can: {applied}, or what they need, then {again}"
         )
     return (
-        f"{spec.base} itself fails the checks ({run_results.status(run)}){said}; only what passes them lands: fix "
+        f"{spec.base} itself fails the checks ({run_results.status(run)}){message}; only what passes them lands: fix "
         f"{spec.base}, or {again} once something else is fixed"
     )

@@ -27,13 +27,13 @@ def spent(runs: Iterable[Run]) -> Spend:
     for run in runs:
         if run.alive or not run.started:
             continue
-        told = run.report or Report()
-        untold += told.usd is None and run.agent in REPORTS_COST
-        before = so_far.get(told.session or "", (0.0, 0)) if told.of_session else (0.0, 0)
-        used = max(told.usd or 0.0, before[0]), max(told.tokens or 0, before[1])
+        report = run.report or Report()
+        untold += report.usd is None and run.agent in REPORTS_COST
+        before = so_far.get(report.session or "", (0.0, 0)) if report.of_session else (0.0, 0)
+        used = max(report.usd or 0.0, before[0]), max(report.tokens or 0, before[1])
         usd, tokens = usd + used[0] - before[0], tokens + used[1] - before[1]
-        if told.of_session and told.session:
-            so_far[told.session] = used
+        if report.of_session and report.session:
+            so_far[report.session] = used
     return Spend(usd=usd, tokens=tokens, untold=untold)
 
 

@@ -114,10 +114,10 @@ class Job:
     def hint(self) -> datetime | None:
         """Since when the agent says that it is done, by a label it set on its own task."""
         run = self.live
-        said = self.task.labels & {"phase:committed"} or any(label.startswith("pr:") for label in self.task.labels)
+        claimed = self.task.labels & {"phase:committed"} or any(label.startswith("pr:") for label in self.task.labels)
         if run and self._closed_by(run):
-            said = True
-        if not run or not run.started_at or not said:
+            claimed = True
+        if not run or not run.started_at or not claimed:
             return None
         return max(self.task.updated_at, run.started_at)
 
@@ -305,9 +305,9 @@ class Job:
         """
         if not isinstance(self.candidate, Candidate):
             return ()
-        said = self.spec.merge.protected_paths
-        whole = [glob_pattern(pattern) for pattern in (*said, ".beads", ".beads/**")]
-        parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in said if pattern.endswith(SCRIPTS)]
+        patterns = self.spec.merge.protected_paths
+        whole = [glob_pattern(pattern) for pattern in (*patterns, ".beads", ".beads/**")]
+        parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in patterns if pattern.endswith(SCRIPTS)]
         manifest = self.spec.source.removeprefix(self.spec.repository + "/")
         changed, scripts = self.candidate.changed, self.candidate.scripts
         found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in whole)}

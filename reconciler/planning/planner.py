@@ -164,8 +164,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     owned = owners(found)
     owned |= orphans(found, observed, owned)
     epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
-    said = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
-    words = taken_in_turn(said, desired, observed)
+    fields = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
+    words = taken_in_turn(fields, desired, observed)
     return Plan(
         epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found),
         unsure=_unsure(words),
@@ -203,15 +203,15 @@ def _epic_plan(
 ) -> EpicPlan:
     spec = crew.spec
     held = _held(crew, observed)
-    said = [(job, words[spec.name, job.task.id][1]) for job in mine]
-    waiting = {job.task.id: word for job, word in said if isinstance(word, Waiting)}
+    decided = [(job, words[spec.name, job.task.id][1]) for job in mine]
+    waiting = {job.task.id: word for job, word in decided if isinstance(word, Waiting)}
     # All that was wanted of it is done: what is left in its folder is a person's, and keeps nobody waiting.
-    kept = {job.task.id for job, word in said if job.done and _is_nested(word)}
+    kept = {job.task.id for job, word in decided if job.done and _is_nested(word)}
     left = {task: waiting.pop(task) for task in kept}
     if held:
         waiting = {task.id: held for task in crew.members if not task.closed}
     waiting |= _without_a_task(spec, observed)
-    actions: list[Action] = [word for _, word in said if isinstance(word, Action)]
+    actions: list[Action] = [word for _, word in decided if isinstance(word, Action)]
     resting: tuple[Waiting, ...] = ()
     if not held and not spec.suspend and not spec.invalid:
         declared = [*_declared(crew), *_dropped(crew, mine)]
@@ -220,7 +220,7 @@ def _epic_plan(
         actions = [
             *declared,
             *(action for action in actions if action.task not in anew or isinstance(action, StopAgent)),
-            *(phase for job, word in said if not isinstance(word, Action) and (phase := _phase(job))),
+            *(phase for job, word in decided if not isinstance(word, Action) and (phase := _phase(job))),
             *_checks(crew, mine, observed, found, _being_checked(words)),
         ]
         if spec.name == min(other.spec.name for other in found):
@@ -273,13 +273,13 @@ def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
         return Waiting(Reason.CHECK_BROKEN, why)
     base = observed.bases.get(spec.base)
     if isinstance(base, Base) and base.checkout and base.checkout.locked:
-        said = f"a landing was cut off, and has locked the index of {base.checkout.path}; 'reconcile watch' or 'apply' ends it"
-        return Waiting(Reason.LANDING_CUT_OFF, said)
+        message = f"a landing was cut off, and has locked the index of {base.checkout.path}; 'reconcile watch' or 'apply' ends it"
+        return Waiting(Reason.LANDING_CUT_OFF, message)
     if isinstance(base, Base) and base.checkout and (paths := base.checkout.undoes):
         where, names = base.checkout.path, " ".join(shlex.quote(path) for path in paths[:8])
-        said = f"{where}: the next commit there takes back what landed: {len(paths)} of its paths are staged as they were before"
+        message = f"{where}: the next commit there takes back what landed: {len(paths)} of its paths are staged as they were before"
         fixes = f"git restore --source=HEAD --staged --worktree -- {names if len(paths) <= 8 else '.'}"
-        return Waiting(Reason.LANDING_UNDONE, f"{said}; '{fixes}' fixes it")
+        return Waiting(Reason.LANDING_UNDONE, f"{message}; '{fixes}' fixes it")
     return None
 
 
@@ -362,11 +362,13 @@ def _without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]
     for task in sorted(observed.runs.keys() - observed.tasks.keys()):
         runs = observed.runs[task]
         if any(run.alive and run.manifest == spec.name for run in runs):
-            said = f"its agent runs, but the task is gone; 'reconcile stop {task}' ends it"
-            found[task] = Waiting(Reason.AGENT_RUNNING, said)
+            message = f"its agent runs, but the task is gone; 'reconcile stop {task}' ends it"
+            found[task] = Waiting(Reason.AGENT_RUNNING, message)
         elif runs and runs[-1].manifest == spec.name and (pull := _still_open(task, observed)):
-            said = f"#{pull.number} is open, but the task is gone; 'reconcile reject {task} --close -m TEXT' closes it"
-            found[task] = Waiting(Reason.TASK_GONE, said)
+            message = (
+                f"#{pull.number} is open, but the task is gone; 'reconcile reject {task} --close -m TEXT' closes it"
+            )
+            found[task] = Waiting(Reason.TASK_GONE, message)
     return found
 
 
@@ -463,16 +465,16 @@ def _checks(
         if last.manifest != name or not last.alive or last.exit is not None:
             continue
         if subject not in wanted:
-            said, why = "what it tested is no longer what would be merged", StopWhy.PERSON
+            message, why = "what it tested is no longer what would be merged", StopWhy.PERSON
         elif out_of_time(last, crew.spec.merge.timeout_s, observed.at):
-            said, why = "its time is over and its supervisor does not end it", StopWhy.TIMED_OUT
+            message, why = "its time is over and its supervisor does not end it", StopWhy.TIMED_OUT
         else:
             continue
         yield StopAgent(
             manifest=name,
             task=last.task,
             reason=Reason.STALE if why is StopWhy.PERSON else Reason.TIMED_OUT,
-            message=f"stop {last.id}: {said}",
+            message=f"stop {last.id}: {message}",
             run=last.id,
             why=why,
         )

@@ -22,8 +22,8 @@ def remarks(crew: Crew, busy: Collection[TaskId | None], observed: Observed) -> 
         return {}
     found = {}
     for task in crew.members:
-        if task.status == "closed" and task.id not in busy and (said := _amiss(task, base, observed)):
-            found[task.id] = said
+        if task.status == "closed" and task.id not in busy and (remark := _amiss(task, base, observed)):
+            found[task.id] = remark
     return found
 
 
@@ -34,8 +34,8 @@ def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
     again = f"'reconcile retry {task.id} --reopen' does it anew"
     meant = f"if that was meant, take the label {MERGED} off it"
     if MERGED in task.labels and (taken := base.undone.get(task.id)):
-        said = f"nothing of what landed of it is left on {base.name}: {taken[:12]} took the last of it back; {again}; {meant}"
-        return Waiting(Reason.LANDING_UNDONE, said)
+        message = f"nothing of what landed of it is left on {base.name}: {taken[:12]} took the last of it back; {again}; {meant}"
+        return Waiting(Reason.LANDING_UNDONE, message)
     pull = observed.pull_requests.get(task.id)
     elsewhere = pull and pull.state is PullState.MERGED and pull.landed is None
     if MERGED in task.labels and task.id in observed.runs and not landing and not elsewhere:
@@ -44,6 +44,6 @@ def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
         )
     done = {landing.head if landing else None, pull.head if elsewhere and pull else None}
     if branch and branch.ahead and not branch.in_base and branch.head not in done:
-        said = f"it is closed, and {branch.name} holds commits that {base.name} lacks; {again}, 'git branch -D {branch.name}' drops them"
-        return Waiting(Reason.UNLANDED, said)
+        message = f"it is closed, and {branch.name} holds commits that {base.name} lacks; {again}, 'git branch -D {branch.name}' drops them"
+        return Waiting(Reason.UNLANDED, message)
     return None

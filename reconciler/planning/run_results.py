@@ -30,8 +30,8 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
         return Ending(Reason.STOPPED, "agent was stopped", counts=False, waits=False)
     if record and record.cause is Cause.SETUP:
         return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({status(run)})")
-    if report and not (record and record.stop) and (told := _in_its_words(report, run)):
-        return told if excused else replace(told, counts=True, waits=True)
+    if report and not (record and record.stop) and (faulted := _in_its_words(report, run)):
+        return faulted if excused else replace(faulted, counts=True, waits=True)
     if record is None and not (report and report.done):
         return Ending(Reason.AGENT_FAILED, "agent left no exit record (killed, or the machine went down)")
     if record is None or record.well:
@@ -82,19 +82,19 @@ def status(run: Run | None) -> str:
 
 def _in_its_words(report: Report, run: Run) -> Ending | None:
     """How a run ended in its agent's own words; None where those say nothing against it."""
-    said = f": {report.said}" if report.said else ""
+    text = f": {report.said}" if report.said else ""
     match report.fault:
         case Fault.USAGE_LIMIT:
-            message = f"agent's usage limit reached{said}"
+            message = f"agent's usage limit reached{text}"
             return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)
         case Fault.UNAVAILABLE:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"agent can't work{said}", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, f"agent can't work{text}", counts=False)
         case Fault.MODEL:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"agent's model is not available{said}", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, f"agent's model is not available{text}", counts=False)
         case Fault.UNPAID:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"agent's account has no credit{said}", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, f"agent's account has no credit{text}", counts=False)
         case Fault.NETWORK:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"agent can't reach its model{said}", counts=False)
+            return Ending(Reason.AGENT_UNAVAILABLE, f"agent can't reach its model{text}", counts=False)
         case Fault.BUDGET:
             message = "agent used up the task's budget"
             return Ending(Reason.BUDGET_SPENT, message, counts=False, waits=False)
@@ -102,17 +102,17 @@ def _in_its_words(report: Report, run: Run) -> Ending | None:
             message = "the session to resume is gone"
             return Ending(Reason.AGENT_FAILED, message, counts=False, waits=False)
         case Fault.CONTEXT:
-            return Ending(Reason.AGENT_FAILED, f"agent ran out of context{said}")
+            return Ending(Reason.AGENT_FAILED, f"agent ran out of context{text}")
         case Fault.FAILED:
-            return Ending(Reason.AGENT_FAILED, f"agent failed ({status(run)}){said}")
+            return Ending(Reason.AGENT_FAILED, f"agent failed ({status(run)}){text}")
         case _:
             return None
 
 
 def _mute(run: Run) -> str:
-    said = f": {run.report.said}" if run.report and run.report.said else ""
+    message = f": {run.report.said}" if run.report and run.report.said else ""
     return (
-        f"agent exited 0 without the line in which {run.agent} reports how it ended{said} "
+        f"agent exited 0 without the line in which {run.agent} reports how it ended{message} "
         f"(is the program on its PATH really {run.agent}?)"
     )
 

@@ -60,8 +60,8 @@ def _nothing_on_an_old_base(words: Words) -> None:
         base = job.base
         if isinstance(word, StartAgent | StartCheck | Land) and isinstance(base, Base) and base.fetched:
             forward = f"merge --ff-only {base.fetched}" if base.checkout else f"fetch . {base.fetched}:{base.name}"
-            said = f"{base.name} is behind {base.fetched}, which has been fetched; 'git {forward}' brings it forward"
-            words[key] = job, Waiting(Reason.BASE_BEHIND, said)
+            message = f"{base.name} is behind {base.fetched}, which has been fetched; 'git {forward}' brings it forward"
+            words[key] = job, Waiting(Reason.BASE_BEHIND, message)
 
 
 def _one_repair(base: str, found: list[Job], words: Words, desired: Desired) -> None:

@@ -36,6 +36,6 @@ def table() -> RenderableType:
 
 def _row(kind: AgentKind) -> Row:
     row = kind.row
-    told = (row.reports_cost, row.reports_tokens, row.reports_end)
+    value = (row.reports_cost, row.reports_tokens, row.reports_end)
     login = row.login.advice if row.login else "none that is known: pass it by 'env' or 'passEnv'"
-    return Row(cells=(Text(str(kind), "cyan"), *(Text("yes" if each else "no") for each in told)), note=Text(login))
+    return Row(cells=(Text(str(kind), "cyan"), *(Text("yes" if each else "no") for each in value)), note=Text(login))

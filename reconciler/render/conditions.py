@@ -85,9 +85,9 @@ def _budget(epic: EpicPlan) -> Iterator[Condition]:
     if epic.spec.budget == Budget():
         return
     low = running_low(epic.spec.budget, epic.spend)
-    said = f"{low}; nothing new starts once it is used up" if low else "below warnAt"
+    message = f"{low}; nothing new starts once it is used up" if low else "below warnAt"
     yield _condition(
-        "BudgetLow", "True" if low else "False", Waiting(Reason.BUDGET_LOW if low else _telling(epic).reason, said)
+        "BudgetLow", "True" if low else "False", Waiting(Reason.BUDGET_LOW if low else _telling(epic).reason, message)
     )
 
 

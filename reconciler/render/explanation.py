@@ -28,8 +28,8 @@ def field(kind: str, document: Field) -> RenderableType:
 
 def tree(kinds: Sequence[Field]) -> RenderableType:
     """Every field of every kind, in brief."""
-    said = (part for kind in kinds for part in (*_heading(kind["kind"], kind), *_inside(kind, deep=True), Text()))
-    return Group(*said, Text("'reconcile explain FIELD.PATH' says more, as in 'reconcile explain spec.agent.timeout'"))
+    found = (part for kind in kinds for part in (*_heading(kind["kind"], kind), *_inside(kind, deep=True), Text()))
+    return Group(*found, Text("'reconcile explain FIELD.PATH' says more, as in 'reconcile explain spec.agent.timeout'"))
 
 
 def _heading(kind: str, document: Field) -> Iterator[RenderableType]:
@@ -45,7 +45,7 @@ def _facts(document: Field) -> Iterator[RenderableType]:
     facts = {"allowed": document["allowed"], "default": _value(document["default"])}
     yield Text()
     yield Rows(
-        rows=[Row(cells=(Text(name, "dim"),), note=Text(said)) for name, said in facts.items() if said], yields=0
+        rows=[Row(cells=(Text(name, "dim"),), note=Text(found)) for name, found in facts.items() if found], yields=0
     )
     yield Text("\nExamples" if len(document["examples"]) > 1 else "\nExample", "bold")
     name = document["path"].rpartition(".")[2]
@@ -53,9 +53,9 @@ def _facts(document: Field) -> Iterator[RenderableType]:
     yield Rows(rows=[Row(cells=(Text(),), note=example) for example in shown], yields=0)
     if not document["fields"] and document.get("recorded"):
         yield Text("\nRecorded here", "bold")
-        said = document["recorded"].items()
+        found = document["recorded"].items()
         yield Rows(
-            rows=[Row(cells=(Text(name, "cyan"),), note=Text(block(_value(value)))) for name, value in said], yields=0
+            rows=[Row(cells=(Text(name, "cyan"),), note=Text(block(_value(value)))) for name, value in found], yields=0
         )
 
 
@@ -78,13 +78,13 @@ def _brief(document: Field) -> str:
         return "required"
     if document["fields"]:
         return ""  # what is inside says it
-    said = _value(document["default"])
-    return said if len(said) <= DEFAULT_MOST else f"{said[: DEFAULT_MOST - 1]}…"
+    value = _value(document["default"])
+    return value if len(value) <= DEFAULT_MOST else f"{value[: DEFAULT_MOST - 1]}…"
 
 
 def _value(value: Any) -> str:
     """A value on one line, as YAML has it; empty where there is none."""
     if value is None:
         return ""
-    said = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
-    return block(said.removesuffix("\n...\n").rstrip())
+    found = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+    return block(found.removesuffix("\n...\n").rstrip())

@@ -60,9 +60,9 @@ class Size:
     hint: str = ""
 
 
-def picture(document: dict[str, Any], size: Size, now: datetime, said: Said = lambda task: "") -> list[Text]:
+def picture(document: dict[str, Any], size: Size, now: datetime, last_said: Said = lambda task: "") -> list[Text]:
     """The lines of one picture."""
-    return Picture(document, size).lines(now, said)
+    return Picture(document, size).lines(now, last_said)
 
 
 def live_runs(decided: Plan, observed: Observed) -> dict[str, RunId]:
@@ -133,8 +133,8 @@ class _Block:
         for word in telling(self.epic["conditions"]):
             if word["type"] == "Degraded" or (word["type"] == "Converged" and not self.rows):
                 style = "red" if word["type"] == "Degraded" else "green" if word["status"] == "True" else "yellow"
-                said = Text.assemble((f"{word['reason']}: ", style), line(word["message"]))
-                yield from _noted(said, width, GAP, NOTE_MOST)
+                shown = Text.assemble((f"{word['reason']}: ", style), line(word["message"]))
+                yield from _noted(shown, width, GAP, NOTE_MOST)
 
 
 def _rank(section: str, entry: Entry) -> int:
@@ -169,10 +169,10 @@ class Picture:
         self._order = [(i, n) for _, i, n in sorted(ranks)]
         self._still: dict[tuple[int, int], list[Text]] = {}
 
-    def lines(self, now: datetime, said: Said) -> list[Text]:
+    def lines(self, now: datetime, last_said: Said) -> list[Text]:
         """The lines as they are now. `said`: the last line that what runs for a task printed; asked for visible rows
         only."""
-        rows = self._rows(_Moment(now=now, said=said))
+        rows = self._rows(_Moment(now=now, said=last_said))
         found = [*self._rule]
         for i, block in enumerate(self._blocks):
             found += [*(self._air if i else ()), *self._tops[i], *rows[i]]
@@ -250,10 +250,10 @@ class Picture:
         if alive(entry) and "next" not in entry and (word is None or Reason.of(word["reason"]).awaits is Awaits.RUN):
             # As of the look at the world: what was printed since is not known to be nothing.
             shown = Text(f"quiet for {still}  ", "yellow") if (still := quiet(entry, self._at)) else Text()
-            said = moment.said(entry["id"])
-            if said:
+            value = moment.said(entry["id"])
+            if value:
                 # Whose words they are: without that, those of a check read as the agent's.
-                return shown.append("check: " if entry["run"]["kind"] == "check" else "").append(said)
+                return shown.append("check: " if entry["run"]["kind"] == "check" else "").append(value)
             # A check that is content says nothing: what it is about is more than an empty cell.
             doing = Text(line(word["message"]), "dim") if word else Text()
             return shown.append_text(self._columns.instead_of_note(entry) or doing)
@@ -286,10 +286,10 @@ def _with_rest(block: _Block, rows: Sequence[Sequence[Text]]) -> list[Text]:
 
 
 def _rule(at: datetime, size: Size) -> Text:
-    said = f"── as of {at.astimezone():%H:%M:%S} "
-    if size.hint and len(f"{said}· {size.hint} ") <= size.width:
-        said = f"{said}· {size.hint} "
-    return Text(said + "─" * (size.width - len(said)), "dim")
+    message = f"── as of {at.astimezone():%H:%M:%S} "
+    if size.hint and len(f"{message}· {size.hint} ") <= size.width:
+        message = f"{message}· {size.hint} "
+    return Text(message + "─" * (size.width - len(message)), "dim")
 
 
 def _wrapped(note: Text, width: int) -> Iterable[Text]:

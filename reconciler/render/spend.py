@@ -20,8 +20,8 @@ def words(used: dict[str, Any]) -> str:
     ('at least $1.25, 120k tokens', '')
     """
     parts = (f"${used['usd']:.2f}" if used["usd"] else "", f"{tokens(used['tokens'])} tokens" if used["tokens"] else "")
-    said = ", ".join(filter(None, parts))
-    return f"at least {said}" if said and used["untold"] else said
+    text = ", ".join(filter(None, parts))
+    return f"at least {text}" if text and used["untold"] else text
 
 
 def tokens(number: int) -> str:
@@ -35,13 +35,13 @@ def tokens(number: int) -> str:
     return f"{number / 1e6:.1f}M" if number >= 1_000_000 else f"{number // 1000}k"
 
 
-def report(told: Report) -> dict[str, Any]:
+def report(value: Report) -> dict[str, Any]:
     """What an agent said of a run, as it stands in JSON."""
     return {
-        "done": told.done,
-        "fault": str(told.fault) if told.fault else None,
-        "said": told.said,
-        "session": told.session,
-        "usd": told.usd,
-        "tokens": told.tokens,
+        "done": value.done,
+        "fault": str(value.fault) if value.fault else None,
+        "said": value.said,
+        "session": value.session,
+        "usd": value.usd,
+        "tokens": value.tokens,
     }

@@ -57,20 +57,20 @@ def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:
     """Why the task waits, or what is done for it next; with the word that programs know it by."""
     word, failed = entry["waiting"], entry["failing"]
     if "next" in entry:
-        said = Text.assemble(("next: ", "green"), step(entry, in_a_word=in_a_word))
-        return said.append(f"; {line(failing.words(failed, now))}", "red") if failed else said
+        shown = Text.assemble(("next: ", "green"), step(entry, in_a_word=in_a_word))
+        return shown.append(f"; {line(failing.words(failed, now))}", "red") if failed else shown
     if not word:
         return Text()
     if failed and word.get("until") == failed["nextTry"]:
         open_task = entry["id"] if entry["status"] != "closed" else ""
-        said = Text(line(failing.words(failed, now, open_task)), "red")
-        return said.append(f"  ({word['reason']})", "dim") if in_a_word else said
-    said = Text(line(word["message"]))
+        shown = Text(line(failing.words(failed, now, open_task)), "red")
+        return shown.append(f"  ({word['reason']})", "dim") if in_a_word else shown
+    shown = Text(line(word["message"]))
     if still := quiet(entry, now):
-        said.append(f"; quiet for {still}", "yellow")
+        shown.append(f"; quiet for {still}", "yellow")
     if "until" in word:
-        said.append(f" (in {span((stamped(word['until']) - now).total_seconds())})")
-    return said.append(f"  ({word['reason']})", "dim") if in_a_word else said
+        shown.append(f" (in {span((stamped(word['until']) - now).total_seconds())})")
+    return shown.append(f"  ({word['reason']})", "dim") if in_a_word else shown
 
 
 def step(entry: Entry, *, in_a_word: bool = True) -> Text:
@@ -108,10 +108,10 @@ def bar(counts: dict[str, int], cells: int) -> Text:
 def telling(found: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """The conditions that say something: what is wrong, what goes on, and otherwise why it is not done."""
     by_type = {condition["type"]: condition for condition in found}
-    said = [by_type[name] for name in ("Degraded", "BudgetLow", "Progressing") if _true(by_type.get(name))]
-    if by_type["Converged"]["reason"] not in [condition["reason"] for condition in said]:
-        said.append(by_type["Converged"])
-    return said
+    telling_ = [by_type[name] for name in ("Degraded", "BudgetLow", "Progressing") if _true(by_type.get(name))]
+    if by_type["Converged"]["reason"] not in [condition["reason"] for condition in telling_]:
+        telling_.append(by_type["Converged"])
+    return telling_
 
 
 def _true(condition: dict[str, str] | None) -> bool:
@@ -206,8 +206,8 @@ def _condition(condition: dict[str, str]) -> Row:
     name, reason = condition["type"], condition["reason"]
     if condition["status"] != "True":
         name = reason  # not converged: only why is news
-    said = name if reason == name else f"{name} ({reason})"
-    return Row(cells=(Text(said, _COLOURS.get(name, "yellow")),), note=Text(line(condition["message"])))
+    message = name if reason == name else f"{name} ({reason})"
+    return Row(cells=(Text(message, _COLOURS.get(name, "yellow")),), note=Text(line(condition["message"])))
 
 
 def _sections(tasks: Sequence[Entry]) -> dict[str, list[Entry]]:

@@ -36,7 +36,7 @@ def describe_epic(document: dict[str, Any]) -> RenderableType:
     heading = Text.assemble((line(document["id"]), "bold"), f"  {line(document['title'])}")
     tasks = document["tasks"]
     closed = sum(task["status"] == "closed" for task in tasks)
-    said = f"an epic, {line(document['status'])}: {closed} of its {counted(len(tasks), 'task')} closed"
+    message = f"an epic, {line(document['status'])}: {closed} of its {counted(len(tasks), 'task')} closed"
     rows = [
         Row(
             cells=(Text(line(task["id"])), Text(line(task["status"])), Text(line(task["manifest"] or "-"))),
@@ -45,7 +45,7 @@ def describe_epic(document: dict[str, Any]) -> RenderableType:
         for task in tasks
     ]
     return Group(
-        heading, Text(said if tasks else "an epic without tasks"), *([Rows(rows=rows, yields=0)] if rows else [])
+        heading, Text(message if tasks else "an epic without tasks"), *([Rows(rows=rows, yields=0)] if rows else [])
     )
 
 

@@ -127,8 +127,8 @@ def error(failed: ReconcileError) -> str:
     x-1: no such task
       hint: 'reconcile status' lists them
     """
-    said = block(str(failed))
-    return f"{said}\n  hint: {line(failed.hint)}" if failed.hint else said
+    message = block(str(failed))
+    return f"{message}\n  hint: {line(failed.hint)}" if failed.hint else message
 
 
 def console(*, stdout: bool = True, no_color: bool = False) -> Console:
@@ -264,15 +264,15 @@ def _awaited(epic: EpicPlan, task: TaskId) -> str:
 
 
 def _failure(failed: ReconcileError) -> str:
-    said = line(str(failed))
+    message = line(str(failed))
     hint = f"  (hint: {line(failed.hint)})" if failed.hint else ""
     match failed:
         case ChangedError():
-            return f"not done: {said}{hint or '  (it is looked at again at once)'}"
+            return f"not done: {message}{hint or '  (it is looked at again at once)'}"
         case TemporaryError():
-            return f"not now: {said}{hint or f'  (tried again in {span(failed.delay)})'}"
+            return f"not now: {message}{hint or f'  (tried again in {span(failed.delay)})'}"
         case _:
-            return f"failed: {said}{hint}"
+            return f"failed: {message}{hint}"
 
 
 __all__ = [

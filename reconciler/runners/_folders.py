@@ -204,13 +204,13 @@ class Folders:
         return subject
 
     def _what_was_told(self, run: RunId) -> Told:
-        told = self._told.get(run)
-        if told is None:
+        found = self._told.get(run)
+        if found is None:
             value = read_json(str(self.folder(run) / "spec.json"))
-            told = _told(run, value)
+            found = _told(run, value)
             if value:
-                self._told[run] = told
-        return told
+                self._told[run] = found
+        return found
 
 
 def read_plain(path: str, most: int = RECORD_MOST, *, from_end: bool = False) -> bytes:

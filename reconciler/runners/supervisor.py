@@ -379,11 +379,11 @@ def start(argv: list[str], cwd: str, log: str, stdin: str = os.devnull) -> int:
         os.close(say)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     with open(heard, "rb") as file:
-        said = file.read().decode()
-    if not said:
+        text = file.read().decode()
+    if not text:
         return pid
     os.waitpid(pid, 0)
-    stage, _, number = said.partition(" ")
+    stage, _, number = text.partition(" ")
     why = os.strerror(int(number))
     if stage == "program":
         raise StartError(f"cannot start {argv[0]!r}: {why}", True)

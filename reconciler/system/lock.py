@@ -59,7 +59,7 @@ def reconciling(state: Path, command: str) -> Iterator[None]:
         except BlockingIOError as error:
             who = holder(state) or "it has not said its name yet"
             raise LockedError(f"another reconciler works here: {who}", hint="it does what this would do") from error
-        said = {
+        fields = {
             "pid": os.getpid(),
             "since": f"{datetime.now(UTC):%FT%TZ}",
             "command": command,
@@ -68,7 +68,7 @@ def reconciling(state: Path, command: str) -> Iterator[None]:
             "content": program.content(),
         }
         os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(said).encode(), 0)
+        os.pwrite(fd, json.dumps(fields).encode(), 0)
         format.mark(state)
         yield
     finally:
@@ -79,14 +79,14 @@ def holder(state: Path) -> Holder | None:
     """Whose name stands in the lock file; None where there is none. Only for people: the kernel knows who holds it."""
     try:
         with open(os.open(file_of(state), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            said = json.loads(file.read(NAME_MOST) or b"{}")
+            data = json.loads(file.read(NAME_MOST) or b"{}")
         return Holder(
-            pid=int(said["pid"]),
-            command=str(said["command"]),
-            since=str(said["since"]),
-            package=str(said.get("package", "")),
-            fingerprint=str(said.get("fingerprint", "")),
-            content=str(said.get("content", "")),
+            pid=int(data["pid"]),
+            command=str(data["command"]),
+            since=str(data["since"]),
+            package=str(data.get("package", "")),
+            fingerprint=str(data.get("fingerprint", "")),
+            content=str(data.get("content", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -50,8 +50,8 @@ class Finished:
         >>> Finished(1, b"", b"remote: \\nremote: - no secrets\\nremote: -- key -- \\nremote:   path: a.py:1\\n ! [rejected] x (no)").remarks
         ('- no secrets', '-- key --', 'path: a.py:1', '! [rejected] x (no)')
         """
-        said = (line.strip() for line in self.err.decode("utf-8", "replace").splitlines())
-        telling = (line for line in said if line.startswith(("remote:", "! [")) and not _NO_CAUSE.match(line))
+        found = (line.strip() for line in self.err.decode("utf-8", "replace").splitlines())
+        telling = (line for line in found if line.startswith(("remote:", "! [")) and not _NO_CAUSE.match(line))
         return tuple(dict.fromkeys(line.removeprefix("remote:").strip() for line in telling))
 
     @property
@@ -69,8 +69,8 @@ class Finished:
         >>> Finished(1, b"", b"starts\\nis broken").complaint, Finished(3, b"", b"").complaint
         ('is broken', 'exit status 3')
         """
-        said = (line.strip() for line in self.err.decode("utf-8", "replace").splitlines())
-        lines = [line for line in said if not _NO_CAUSE.match(line)]
+        found = (line.strip() for line in self.err.decode("utf-8", "replace").splitlines())
+        lines = [line for line in found if not _NO_CAUSE.match(line)]
         if not lines:
             return f"exit status {self.code}"
         causes = [n for n, line in enumerate(lines) if _CAUSE.match(line)]
@@ -157,11 +157,11 @@ class _Process(subprocess.Popen[bytes]):
     def talk(self, stdin: bytes, timeout: float) -> tuple[bytes, bytes]:
         """What it prints until it ends, as `communicate` has it, but no more of it than fits. Raises TimeoutExpired."""
         end = time.monotonic() + timeout
-        said: dict[int, list[bytes]] = {stream.fileno(): [] for stream in (self.stdout, self.stderr) if stream}
-        out, err = said.values()
+        fields: dict[int, list[bytes]] = {stream.fileno(): [] for stream in (self.stdout, self.stderr) if stream}
+        out, err = fields.values()
         rest, size = memoryview(stdin), 0
         with selectors.PollSelector() as waiting:
-            for fd in said:
+            for fd in fields:
                 waiting.register(fd, selectors.EVENT_READ)
             if self.stdin:
                 waiting.register(self.stdin, selectors.EVENT_WRITE)
@@ -176,7 +176,7 @@ class _Process(subprocess.Popen[bytes]):
                             self.stdin.close()
                         continue
                     part = os.read(key.fd, _AT_ONCE)
-                    said[key.fd].append(part)
+                    fields[key.fd].append(part)
                     size += len(part)
                     if size > OUTPUT_LIMIT:
                         raise _TooMuch

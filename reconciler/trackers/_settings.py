@@ -28,12 +28,12 @@ def prefix(beads: Path) -> str:
     """
     path = beads / "config.yaml"
     settings = _settings(path)
-    said = settings.get("issue-prefix") or settings.get("issue_prefix")
-    if said is None or said == "":
+    value = settings.get("issue-prefix") or settings.get("issue_prefix")
+    if value is None or value == "":
         return _prefix_of(Path(os.path.abspath(beads)).parent.name)
-    found = str(said).removesuffix("-")
+    found = str(value).removesuffix("-")
     if not _PREFIX.fullmatch(found) or ".." in found:
-        raise PermanentError(f"{path}: issue-prefix: {said!r} can't begin an id", hint="use letters, digits and '-'")
+        raise PermanentError(f"{path}: issue-prefix: {value!r} can't begin an id", hint="use letters, digits and '-'")
     return found
 
 
@@ -85,25 +85,25 @@ def _backend(path: Path) -> str | None:
     """The database that metadata.json speaks of. A file that can't be read may speak of one."""
     found = files.read(path)
     try:
-        said = json.loads(found.data) if found else {}
+        data = json.loads(found.data) if found else {}
     except (ValueError, RecursionError):
         return f"{path.name}, which can't be read"
-    if not isinstance(said, dict):
+    if not isinstance(data, dict):
         return f"{path.name}, which can't be read"
-    if said.get("backend") in (None, "", "sqlite", "jsonl") and said.get("database") != "dolt":
+    if data.get("backend") in (None, "", "sqlite", "jsonl") and data.get("database") != "dolt":
         return None  # a SQLite database shows by its file
-    return f"metadata.json with backend {said.get('backend') or 'dolt'}"
+    return f"metadata.json with backend {data.get('backend') or 'dolt'}"
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
     found = files.read(path)
     try:
-        said = yaml.safe_load(found.data) if found else None
+        data = yaml.safe_load(found.data) if found else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PermanentError(f"{path} is not YAML: {_problem(error)}", hint="fix it, or move it away") from error
-    if said is not None and not isinstance(said, dict):
+    if data is not None and not isinstance(data, dict):
         raise PermanentError(f"{path} holds no settings", hint='it should look like: issue-prefix: "demo"')
-    return said or {}
+    return data or {}
 
 
 def _problem(error: Exception) -> str:

@@ -65,15 +65,15 @@ class Ages:
             found = os.stat(self.file)
             mark = found.st_ino, found.st_mtime_ns
             if self._read is None or self._read[0] != mark:
-                said = json.loads(self.file.read_bytes())
-                self._read = mark, said if isinstance(said, dict) else {}
+                data = json.loads(self.file.read_bytes())
+                self._read = mark, data if isinstance(data, dict) else {}
             return self._read[1]
         except (OSError, ValueError, RecursionError):
             return {}
 
-    def _write(self, said: Mapping[str, Any]) -> None:
+    def _write(self, fields: Mapping[str, Any]) -> None:
         partial = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(fd, "w", encoding="utf-8") as stream:
-            json.dump(said, stream)
+            json.dump(fields, stream)
         os.replace(partial, self.file)

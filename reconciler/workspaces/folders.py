@@ -27,8 +27,8 @@ class Contents:
     @property
     def digest(self) -> str:
         """Changes when anything of it does."""
-        told = repr((sorted(self.files.items()), self.repositories))
-        return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+        text = repr((sorted(self.files.items()), self.repositories))
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     @property
     def newest_ns(self) -> int:

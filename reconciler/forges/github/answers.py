@@ -63,8 +63,8 @@ class Answer:
         if not isinstance(self.body, dict):
             return self.said
         errors = self.body.get("errors")
-        told = [_told(each) for each in errors] if isinstance(errors, list) else []
-        return ": ".join(part for part in (str(self.body.get("message") or ""), "; ".join(filter(None, told))) if part)
+        found = [_told(each) for each in errors] if isinstance(errors, list) else []
+        return ": ".join(part for part in (str(self.body.get("message") or ""), "; ".join(filter(None, found))) if part)
 
     @property
     def text(self) -> str:
@@ -76,17 +76,17 @@ def read(finished: Finished) -> Answer:
     """The answer in what `gh api -i` printed. Raises LostError where there is none, PermanentError when logged out."""
     head, _, body = finished.text.replace("\r\n", "\n").partition("\n\n")
     first, *lines = head.split("\n")
-    said = finished.err.decode("utf-8", "replace").strip()[:500]
+    found = finished.err.decode("utf-8", "replace").strip()[:500]
     status = _STATUS.match(first)
     if not status:
-        if finished.code == 4 or any(word in said.lower() for word in _LOGGED_OUT):
+        if finished.code == 4 or any(word in found.lower() for word in _LOGGED_OUT):
             # With 4 gh only says what the hint says, in two lines of which the last is no sentence.
             why = "" if finished.code == 4 else f": {finished.complaint}"
             raise PermanentError(f"gh is not logged in{why}", hint="gh auth login")
-        why = f"gh printed {first.strip()[:80]!r}" if first.strip() and not said else finished.complaint
+        why = f"gh printed {first.strip()[:80]!r}" if first.strip() and not found else finished.complaint
         raise LostError(f"GitHub did not answer: {why}", delay=NOT_YET_S, hint=CHECK)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Answer(status=int(status[1]), headers=headers, body=_json(body), said=said)
+    return Answer(status=int(status[1]), headers=headers, body=_json(body), said=found)
 
 
 def by_rules(answer: Answer) -> bool:

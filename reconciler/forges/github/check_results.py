@@ -63,20 +63,20 @@ def _number(context: Mapping[str, Any]) -> int:
 def _check(context: Mapping[str, Any]) -> ForgeCheck:
     if context["__typename"] == "StatusContext":
         result = _STATES.get(context["state"], CheckResult.PENDING)
-        told = context.get("description")
-        return _of(context, context["context"], result, context.get("targetUrl"), told)
+        message = context.get("description")
+        return _of(context, context["context"], result, context.get("targetUrl"), message)
     over = context["status"] == "COMPLETED"
     result = _CONCLUSIONS.get(context.get("conclusion") or "", CheckResult.PENDING) if over else CheckResult.PENDING
-    told = context.get("title") or context.get("summary")
+    message = context.get("title") or context.get("summary")
     if result in _TOLD and context.get("conclusion") != "FAILURE":
-        told = f"{context['conclusion'].lower().replace('_', ' ')}{f': {told}' if told else ''}"
-    return _of(context, context["name"], result, context.get("detailsUrl"), told)
+        message = f"{context['conclusion'].lower().replace('_', ' ')}{f': {message}' if message else ''}"
+    return _of(context, context["name"], result, context.get("detailsUrl"), message)
 
 
-def _of(context: Mapping[str, Any], name: str, result: CheckResult, url: str | None, told: str | None) -> ForgeCheck:
+def _of(context: Mapping[str, Any], name: str, result: CheckResult, url: str | None, text: str | None) -> ForgeCheck:
     suite = context.get("checkSuite") or {}
     run = suite.get("workflowRun") or {}
-    words = " ".join(clean(told or "").split())[:SUMMARY_MOST] if result in _TOLD else ""
+    words = " ".join(clean(text or "").split())[:SUMMARY_MOST] if result in _TOLD else ""
     return ForgeCheck(
         name=name,
         result=result,

@@ -113,14 +113,14 @@ class GitHubForge:
         pulls, bases = self.look.now().pulls.values(), self._bases()
         ordered = sorted(pulls, key=lambda p: (p.base in bases, p.open, -p.number if p.open else p.number))
         newest = {pull.task: pull for pull in ordered}
-        said = self._verdicts.all()
-        return {task: self._observed(pull, bases, said.get(pull.number, ())) for task, pull in newest.items()}
+        reviews = self._verdicts.all()
+        return {task: self._observed(pull, bases, reviews.get(pull.number, ())) for task, pull in newest.items()}
 
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
         """Every pull request that was heard of, oldest first, and how it stands now."""
-        said, bases = self._verdicts.all(), self._bases()
+        reviews, bases = self._verdicts.all(), self._bases()
         pulls = (pull for _, pull in sorted(self.look.now().pulls.items()))
-        found = ((pull, said.get(pull.number, ())) for pull in pulls)
+        found = ((pull, reviews.get(pull.number, ())) for pull in pulls)
         return [(_record(pull, mine), self._observed(pull, bases, mine)) for pull, mine in found]
 
     def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
@@ -205,10 +205,10 @@ class GitHubForge:
 
     def land(self, order: LandOrder) -> Sha:
         """Have GitHub merge what was judged; the landed commit, once its tree was compared with the judged one."""
-        said = self._verdicts.all().get(order.number, ())
+        reviews = self._verdicts.all().get(order.number, ())
         if unread := self._verdicts.damaged.get(order.number):
             raise unread
-        if verdicts.rejection(said, order.expected.head):
+        if verdicts.rejection(reviews, order.expected.head):
             raise ChangedError(f"{order.task}: {order.expected.head[:12]} was rejected")
         landed = self._merges.land(order)
         self._merges.notes.closed(order.number)
@@ -293,20 +293,20 @@ class GitHubForge:
             return False
         return True
 
-    def _observed(self, pull: Pull, bases: Sequence[str], said: Reviews) -> PullRequest:
+    def _observed(self, pull: Pull, bases: Sequence[str], reviews: Reviews) -> PullRequest:
         here = Standing.SAME
         if pull.open:
             self._branches.bring(pull.base if pull.base in bases else bases[0], pull.task, pull.head)
             here = self._branches.standing(pull.task, pull.head)
-        pull, said = self._as_of_now(pull, said)
+        pull, reviews = self._as_of_now(pull, reviews)
         seen = pull.observed(bases, self.look.since(pull), here)
-        here_said = standing(said, pull.head)
+        here_said = standing(reviews, pull.head)
         if pull.open and (unread := self._verdicts.damaged.get(pull.number)):
             seen = replace(seen, aside=f"{unread}; {unread.hint}")  # a 'no' that can't be read is not none
         return replace(
             seen,
             approved=pull.head if Verdict.APPROVED in here_said else seen.approved,
-            rejection=verdicts.rejection(said, pull.head) or seen.rejection,
+            rejection=verdicts.rejection(reviews, pull.head) or seen.rejection,
             withheld=self._withheld(pull, seen.withheld),
             doubted=pull.open and self._merges.doubted(pull),
             # Whoever approves exactly this head here has seen what is open there.
@@ -315,22 +315,22 @@ class GitHubForge:
             merge_now=pull.head if Verdict.MERGE in here_said else None,
         )
 
-    def _as_of_now(self, pull: Pull, said: Reviews) -> tuple[Pull, Reviews]:
+    def _as_of_now(self, pull: Pull, reviews: Reviews) -> tuple[Pull, Reviews]:
         """What people said of heads that only got the base since, as said of the head that there is: each one's last word."""
         tip = self.look.last.heads.get(pull.base)
-        spoken = {review.head for review in said} | {opinion.head for opinion in pull.opinions}
+        spoken = {review.head for review in reviews} | {opinion.head for opinion in pull.opinions}
         if tip is None or not pull.open or not spoken - {pull.head}:
-            return pull, said
+            return pull, reviews
         same = spoken & set(self._updates.older(pull.head, tip))
         opinions = (replace(each, head=pull.head) if each.head in same else each for each in pull.opinions)
         return replace(pull, opinions=tuple(opinions)), tuple(
-            replace(each, head=pull.head) if each.head in same else each for each in said
+            replace(each, head=pull.head) if each.head in same else each for each in reviews
         )
 
     def _withheld(self, pull: Pull, seen: str | None) -> str | None:
         """Why it is not merged yet, in GitHub's own words where it was asked."""
-        said = self._merges.notes.refusal(pull.number, pull.head) if seen and pull.doubted else None
-        return f"GitHub was asked to merge it, and says: {said}" if said else seen
+        refusal = self._merges.notes.refusal(pull.number, pull.head) if seen and pull.doubted else None
+        return f"GitHub was asked to merge it, and says: {refusal}" if refusal else seen
 
     def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         pull = self.look.one(number)
@@ -353,7 +353,7 @@ class GitHubForge:
             return False  # its objects are not here: it is on nothing that we know
 
 
-def _record(pull: Pull, said: Reviews) -> PullRecord:
+def _record(pull: Pull, reviews: Reviews) -> PullRecord:
     """A pull request in the words of the local forge, for those who list and show them."""
     theirs = [
         Review(
@@ -378,7 +378,7 @@ def _record(pull: Pull, said: Reviews) -> PullRecord:
         closed_at=pull.closed_at,
         declined=pull.state is PullState.CLOSED,
         landed=pull.landed,
-        reviews=tuple(sorted((*theirs, *said), key=lambda review: review.at)),
+        reviews=tuple(sorted((*theirs, *reviews), key=lambda review: review.at)),
     )
 
 

@@ -135,21 +135,23 @@ class Gh:
         return answer
 
     def _refused(self, errors: object, answer: Answer) -> Exception:
-        told = answer.message or "an answer without data"
+        message = answer.message or "an answer without data"
         kinds = (
             {error.get("type") for error in errors if isinstance(error, dict)} if isinstance(errors, list) else set()
         )
         if "RATE_LIMITED" in kinds or answers.limited(answer, time.time()) is not None:
-            return self._noted(answer, told)
-        if "NOT_FOUND" in kinds and "repository" in told.lower():
-            return PermanentError(f"{self.host}: {told}", hint="gh auth status")
-        if "doesn't exist on type" in told.lower():
-            return PermanentError(f"{self.host} is too old a GitHub: {told[:300]}", hint="write 'forge: local'")
+            return self._noted(answer, message)
+        if "NOT_FOUND" in kinds and "repository" in message.lower():
+            return PermanentError(f"{self.host}: {message}", hint="gh auth status")
+        if "doesn't exist on type" in message.lower():
+            return PermanentError(f"{self.host} is too old a GitHub: {message[:300]}", hint="write 'forge: local'")
         if "INSUFFICIENT_SCOPES" in kinds or "FORBIDDEN" in kinds:
-            return PermanentError(f"this login may not ask that of {self.host}: {told}", hint=answers.LOG_IN_OTHERWISE)
-        if answers.took_too_long(told):
-            return SlowError(f"GitHub took too long: {told[:300]}", delay=answers.NOT_YET_S)
-        return TemporaryError(f"GitHub answered in part only: {told[:300]}", delay=answers.NOT_YET_S)
+            return PermanentError(
+                f"this login may not ask that of {self.host}: {message}", hint=answers.LOG_IN_OTHERWISE
+            )
+        if answers.took_too_long(message):
+            return SlowError(f"GitHub took too long: {message[:300]}", delay=answers.NOT_YET_S)
+        return TemporaryError(f"GitHub answered in part only: {message[:300]}", delay=answers.NOT_YET_S)
 
     def _noted(self, answer: Answer, what: str) -> Exception:
         """The refusal as an error; a limit is remembered, so that nothing is asked for nothing."""

@@ -240,8 +240,8 @@ class Look:
         found = self._read(question)
         red = {b: query.red(found.tips[b], self._rest(found.tips[b], at)) for b, at in found.tips_truncated.items()}
         pulls = [self._checked(pull, found) if pull.number in found.whole else pull for pull in found.pulls]
-        said = self._conversations([(p, found.nodes[p.number]["id"]) for p in pulls if p.number in found.whole])
-        return replace(found, pulls=tuple(said.get(p.number, p) for p in pulls), red={**found.red, **red})
+        value = self._conversations([(p, found.nodes[p.number]["id"]) for p in pulls if p.number in found.whole])
+        return replace(found, pulls=tuple(value.get(p.number, p) for p in pulls), red={**found.red, **red})
 
     def _checked(self, pull: Pull, page: Page) -> Pull:
         cursor = page.truncated.get(pull.number)
@@ -283,9 +283,9 @@ class Look:
             if not left:
                 with _legible("what is said about a pull request"):
                     return {node: threads(read) for node, read in found.items()}
-            told = self._asked_for(query.conversations(left, self._size.talks)).data
+            value = self._asked_for(query.conversations(left, self._size.talks)).data
             with _legible("what is said about a pull request"):
-                pages = {node: told[f"t{n}"]["reviewThreads"] for n, node in enumerate(left)}
+                pages = {node: value[f"t{n}"]["reviewThreads"] for n, node in enumerate(left)}
                 for node, page in pages.items():
                     found[node] += page["nodes"]
                 left = {n: p["pageInfo"]["endCursor"] for n, p in pages.items() if p["pageInfo"]["hasNextPage"]}
@@ -300,9 +300,9 @@ class Look:
             raise
 
     def _read(self, question: Question) -> Page:
-        told = self._asked_for(question.text)
+        value = self._asked_for(question.text)
         with _legible("its answer"):
-            found = query.page(question, told)
+            found = query.page(question, value)
             slug, identity = self.slug.called(found.about["nameWithOwner"]), str(found.about["id"])
         if self._identity not in (None, identity):
             raise PermanentError(
@@ -319,8 +319,8 @@ class Look:
         for _ in range(PAGES_MOST):
             if cursor is None:
                 return contexts
-            told = self._asked_for(query.checks_after(node["id"], cursor, self._size)).data.get("node") or {}
-            rollup = told.get("statusCheckRollup") or {}
+            fields = self._asked_for(query.checks_after(node["id"], cursor, self._size)).data.get("node") or {}
+            rollup = fields.get("statusCheckRollup") or {}
             if (rollup.get("commit") or {}).get("oid") != head:
                 break
             contexts += rollup["contexts"]["nodes"]
@@ -329,16 +329,16 @@ class Look:
         raise TemporaryError(f"the checks of {node.get('url') or head} changed while they were read", delay=5.0)
 
     def _rules(self, base: str, page: Page) -> Rules:
-        told = self._told.get(base)
-        if told is None or self._clock() - told[0] > RULES_S:
+        value = self._told.get(base)
+        if value is None or self._clock() - value[0] > RULES_S:
             try:
-                told = self._clock(), rules.read(self._gh, self.slug, base)
+                value = self._clock(), rules.read(self._gh, self.slug, base)
             except ReconcileError:
-                if told is None:
+                if value is None:
                     raise  # what was known of them still is the best that is known
             else:
-                self._told[base] = told
-        return rules.decoded(self.asks, base, page, told[1])
+                self._told[base] = value
+        return rules.decoded(self.asks, base, page, value[1])
 
     def _date(self, pulls: Iterable[Pull]) -> None:
         for pull in pulls:

@@ -73,9 +73,9 @@ class Pull:
     @property
     def approved(self) -> Sha | None:
         """The head, where a person approved exactly that and nobody wants it changed."""
-        said = {opinion.state for opinion in self.opinions if opinion.head == self.head and not opinion.bot}
+        found = {opinion.state for opinion in self.opinions if opinion.head == self.head and not opinion.bot}
         refused = any(opinion.state == "CHANGES_REQUESTED" for opinion in self.opinions)
-        return self.head if "APPROVED" in said and not refused else None
+        return self.head if "APPROVED" in found and not refused else None
 
     @property
     def rejection(self) -> Rejection | None:
@@ -89,10 +89,10 @@ class Pull:
         """True where whoever began a thread said yes to exactly this head after their last word in it: it may stay open."""
         who = thread.comments[0].by
         last = max(comment.at for comment in thread.comments if comment.by == who)
-        said = (
+        found = (
             each for each in self.opinions if each.by == who and each.state == "APPROVED" and each.head == self.head
         )
-        return any(opinion.at >= last for opinion in said)
+        return any(opinion.at >= last for opinion in found)
 
     def aside(self, bases: Sequence[str]) -> str | None:
         """Why it is not ours to land as it is."""
@@ -230,21 +230,21 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
 
 def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinion, ...]:
     last: dict[str, Opinion] = {}
-    for said in reviews:
-        by = _who(said.get("author"))
+    for each in reviews:
+        by = _who(each.get("author"))
         # Anybody at all may review what is public: what those say who could not push it themselves, decides nothing.
-        if not said["authorCanPushToRepository"]:
+        if not each["authorCanPushToRepository"]:
             continue
         # What one says of one's own work is no review, and a comment takes nothing back.
-        if by == author or said["state"] not in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
+        if by == author or each["state"] not in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
             continue
         last[by] = Opinion(
             by=by,
-            state=said["state"],
-            head=_oid(said.get("commit")),
-            at=_when(said["submittedAt"]),
-            text=clean(said.get("body") or "").strip(),
-            bot=(said.get("author") or {}).get("__typename") == "Bot",
+            state=each["state"],
+            head=_oid(each.get("commit")),
+            at=_when(each["submittedAt"]),
+            text=clean(each.get("body") or "").strip(),
+            bot=(each.get("author") or {}).get("__typename") == "Bot",
         )
     return tuple(last.values())
 
@@ -255,8 +255,8 @@ def threads(nodes: Sequence[Mapping[str, Any]]) -> tuple[Thread, ...]:
     for node in nodes:
         # A login is shown its own drafts too, which nobody has sent yet.
         sent = [each for each in node["comments"]["nodes"] if each and each["state"] != "PENDING"]
-        said = [_comment(each, each["createdAt"], each.get("pullRequestReview")) for each in sent]
-        comments = tuple(filter(None, said))
+        listed = [_comment(each, each["createdAt"], each.get("pullRequestReview")) for each in sent]
+        comments = tuple(filter(None, listed))
         if comments and not node["isResolved"]:
             line, path = node["line"] or node["originalLine"], " ".join(clean(node["path"]).splitlines())
             found.append(Thread(path=path, line=line, comments=comments))
@@ -264,8 +264,8 @@ def threads(nodes: Sequence[Mapping[str, Any]]) -> tuple[Thread, ...]:
 
 
 def _remarks(reviews: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
-    said = (_comment(each, each["submittedAt"], each) for each in reviews if (each.get("body") or "").strip())
-    return tuple(filter(None, said))
+    found = (_comment(each, each["submittedAt"], each) for each in reviews if (each.get("body") or "").strip())
+    return tuple(filter(None, found))
 
 
 def _comment(node: Mapping[str, Any], at: str, review: Mapping[str, Any] | None) -> Comment | None:

@@ -113,12 +113,12 @@ class Page:
     crowded: Mapping[TaskId, str]
 
 
-def page(question: Question, told: Told) -> Page:
+def page(question: Question, value: Told) -> Page:
     """The answer to a question, taken apart."""
-    about = told.data["repository"]
+    about = value.data["repository"]
     if about is None:
         raise TypeError("it names no repository, and says nothing against it")
-    _mark(told)
+    _mark(value)
     lists = [about.get(f"open{n}") for n in range(len(question.bases))]
     lists += [about.get(f"branch{n}") for n in range(len(question.branches))]
     nodes = [node for listed in lists if listed for node in listed["nodes"] or () if node]
@@ -136,7 +136,7 @@ def page(question: Question, told: Told) -> Page:
         about=about,
         tips=tips,
         tips_truncated={base: cursor for base, tip in tips.items() if (cursor := _cut_off(tip))},
-        withheld=next((why for _, why in told.withheld), ""),
+        withheld=next((why for _, why in value.withheld), ""),
         heads={base: Sha(tip["oid"]) for base, tip in tips.items()},
         red={base: red(tip) for base, tip in tips.items()},
         queues=frozenset(base for n, base in enumerate(question.bases) if about.get(f"queue{n}")),
@@ -182,10 +182,10 @@ def red(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> fr
     return frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
 
 
-def _mark(told: Told) -> None:
+def _mark(cursor: Told) -> None:
     """Note at each pull request and commit what of it was withheld: what can't be read is not nothing."""
-    for path, why in told.withheld:
-        at: Any = told.data
+    for path, why in cursor.withheld:
+        at: Any = cursor.data
         for step in path:
             at = at[step] if isinstance(at, list) or step in (at or ()) else None
             if isinstance(at, dict) and at.keys() & {"headRefOid", "oid"}:

@@ -28,9 +28,9 @@ def read(gh: Gh, slug: Slug, base: str) -> tuple[Any, Any]:
     return rulesets, gh.get(f"{slug.path}/branches/{branch}", missing=_NONE)
 
 
-def decoded(asked: Slug, base: str, page: Page, told: tuple[Any, Any]) -> Rules:
+def decoded(asked: Slug, base: str, page: Page, value: tuple[Any, Any]) -> Rules:
     """The rules of a branch of the repository that was `asked` for. `told`: what `read` was answered."""
-    rulesets, branch = told
+    rulesets, branch = value
     there = asked.called(page.about["nameWithOwner"])
     rules = [rule for rule in rulesets or () if isinstance(rule, dict)]
     required = [*_required(rules), *_protected(branch)]

@@ -28,19 +28,19 @@ class Spending:
         self._spent = Spent()
         self.total = 0  # points of all queries since this program began
 
-    def spent(self, said: object) -> None:
+    def spent(self, answer: object) -> None:
         """Note what an answer says that it cost: the `rateLimit` of a query."""
-        if not isinstance(said, dict):
+        if not isinstance(answer, dict):
             return
-        told = {name: value for name, value in said.items() if isinstance(value, int)}
-        reset_at = said.get("resetAt")
+        fields = {name: value for name, value in answer.items() if isinstance(value, int)}
+        reset_at = answer.get("resetAt")
         with self._turn:
-            self.total += told.get("cost", 1)
+            self.total += fields.get("cost", 1)
             self._spent = Spent(
-                cost=told.get("cost", 1),
-                used=told.get("used"),
-                left=told.get("remaining"),
-                limit=told.get("limit"),
+                cost=fields.get("cost", 1),
+                used=fields.get("used"),
+                left=fields.get("remaining"),
+                limit=fields.get("limit"),
                 reset_at=reset_at if isinstance(reset_at, str) else None,
             )
 

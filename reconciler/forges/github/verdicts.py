@@ -40,9 +40,9 @@ class Verdicts:
     def all(self) -> Mapping[PrNumber, Reviews]:
         """Everything that was said, by pull request."""
         named = [(ref, sha) for ref, (sha, _) in update_ref.plain(self._git, REFS).items() if _NAMED.fullmatch(ref)]
-        said, damaged = self._said.by(named)
+        reviews, damaged = self._said.by(named)
         self.damaged = {PrNumber(int(ref.removeprefix(REFS))): error for ref, error in damaged.items()}
-        return {PrNumber(int(ref.removeprefix(REFS))): what for ref, what in said.items()}
+        return {PrNumber(int(ref.removeprefix(REFS))): what for ref, what in reviews.items()}
 
     def add(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         """Record what a person said about a head."""
@@ -50,13 +50,13 @@ class Verdicts:
         with self._git.writing() as lock:
             before = update_ref.head_of(self._git, ref)
             known = self.all().get(number, ())
-            last = next((said for said in reversed(known) if said.head == head), None)
+            last = next((review for review in reversed(known) if review.head == head), None)
             if last and (last.verdict, last.text) == (verdict, text):
                 return
             by = "{} <{}>".format(*identity(self._git))
-            said = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
+            review = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
             update_ref.move(
-                self._git, (Move(ref, before, self._write((*known, said), head)),), f"review #{number}", lock
+                self._git, (Move(ref, before, self._write((*known, review), head)),), f"review #{number}", lock
             )
 
     def _write(self, reviews: Reviews, head: Sha) -> Sha:
@@ -70,16 +70,16 @@ def rejection(reviews: Reviews, head: Sha) -> Rejection | None:
     """The 'no' to this head, where it stands."""
     if Verdict.REJECTED not in standing(reviews, head):
         return None
-    given = (said for said in reversed(reviews) if said.head == head and said.verdict is Verdict.REJECTED)
+    given = (each for each in reversed(reviews) if each.head == head and each.verdict is Verdict.REJECTED)
     return Rejection(head=head, text=next(given).text)
 
 
 def _encoded(reviews: Reviews) -> str:
-    said = [
+    found = [
         {"verdict": str(one.verdict), "head": one.head, "by": one.by, "at": one.at.isoformat(), "text": one.text}
         for one in reviews
     ]
-    return json.dumps({"version": VERSION, "reviews": said})
+    return json.dumps({"version": VERSION, "reviews": found})
 
 
 def _reviews(ref: str, name: Sha, stored: Stored) -> Reviews:

@@ -97,8 +97,8 @@ class Pulls:
                 raise PermanentError(f"#{number} is {kept.record.state}", hint="only an open pull request is reviewed")
             self._expect_branch(kept.record.task, head)
             by = "{} <{}>".format(*identity(self._git))
-            said = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
-            self._put(kept, replace(kept.record.reviewed(said), head=head), lock, pinned=True)
+            review = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
+            self._put(kept, replace(kept.record.reviewed(review), head=head), lock, pinned=True)
 
     def landing(self, kept: Stored, head: Sha, commit: Sha, method: str) -> Move:
         """The move that records, in the transaction that moves the base, that `commit` carries `head` to it."""
@@ -153,8 +153,8 @@ class Pulls:
         again = {stored.record.number: stored.record for stored in self._read(PULL_REQUEST_REFS)} if gone else {}
         kept.update({number: again[number] for number in gone if number in again})
         # Where a branch can't be read it is not known how its open pull request stands: it is not told at all.
-        told = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))
-        return tuple((record, record.seen(heads.get(record.task))) for record in told)
+        found = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))
+        return tuple((record, record.seen(heads.get(record.task))) for record in found)
 
     def _read(self, pattern: str) -> list[Stored]:
         return self._decoded(update_ref.plain(self._git, pattern))

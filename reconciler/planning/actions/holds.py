@@ -121,10 +121,10 @@ def for_a_person(job: Job) -> Waiting | None:
     what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
     if job.declined:
         return Waiting(Reason.DECLINED, f"its pull request was closed; {what}")
-    said = job.handed_over_for
-    if job.verdict and job.verdict.reason and said in (None, job.verdict.reason):
+    reason = job.handed_over_for
+    if job.verdict and job.verdict.reason and reason in (None, job.verdict.reason):
         return Waiting(job.verdict.reason, f"{job.verdict.message}; {what}")
-    return Waiting(said or Reason.BLOCKED_BY_AGENT, f"needs attention; {what}")
+    return Waiting(reason or Reason.BLOCKED_BY_AGENT, f"needs attention; {what}")
 
 
 def put_aside(job: Job) -> Waiting | None:
@@ -164,10 +164,10 @@ def not_now(job: Job) -> Waiting | None:
     if isinstance(job.worktree, Unknown) or job.base_head is None:
         return Waiting(Reason.UNKNOWN, "can't read its worktree or its base")
     if job.worktree and job.worktree.fault is WorktreeFault.TAKEN:
-        said = (
+        message = (
             f"{job.worktree.path} is not ours: {job.worktree.detail}; write another worktrees.root, or clear the place"
         )
-        return Waiting(Reason.PATH_TAKEN, said)
+        return Waiting(Reason.PATH_TAKEN, message)
     if job.occupant:
         return in_use(job)
     if waiting := amid(job):
@@ -197,8 +197,8 @@ def amid(job: Job) -> Waiting | None:
         return None
     if any(_lived(run, tree.amid_at, job.now) for run in job.runs):
         return None
-    said = f"somebody began {tree.amid} in {tree.path}: it goes on once that is continued or aborted there"
-    return Waiting(Reason.WORKTREE_IN_USE, said)
+    message = f"somebody began {tree.amid} in {tree.path}: it goes on once that is continued or aborted there"
+    return Waiting(Reason.WORKTREE_IN_USE, message)
 
 
 def _lived(run: Run, at: datetime, now: datetime) -> bool:

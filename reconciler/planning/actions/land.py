@@ -101,8 +101,8 @@ class StartCheck(Action):
                     Reason.CHECKS_PENDING, "no checks are configured, and 'noChecks: block' merges nothing without them"
                 )
             case CheckState.NONE:
-                said = f"run checks for #{pull.number} (merged with {job.spec.base})"
-                return cls._of(job, Reason.CHECKS_PENDING, said, _order(job, pull, candidate), job.checks)
+                message = f"run checks for #{pull.number} (merged with {job.spec.base})"
+                return cls._of(job, Reason.CHECKS_PENDING, message, _order(job, pull, candidate), job.checks)
             case CheckState.FAILED:
                 return cls._of_the_base(job, pull)
             case _:
@@ -116,16 +116,16 @@ class StartCheck(Action):
             return Waiting(Reason.UNKNOWN, f"can't tell whether {job.spec.base} passes the checks that failed")
         match job.base_state:
             case CheckState.RUNNING:
-                said = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
-                return Waiting(Reason.CHECKS_RUNNING, said)
+                message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
+                return Waiting(Reason.CHECKS_RUNNING, message)
             case CheckState.FAILED:
                 return Waiting(
                     Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.base_checks_last, job.task.id)
                 )
             case CheckState.NONE:
                 order = _order(job, pull, Candidate(base=base, head=base, tree=tree))
-                said = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
-                return cls._of(job, Reason.CHECKS_FAILED, said, order, job.base_checks)
+                message = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
+                return cls._of(job, Reason.CHECKS_FAILED, message, order, job.base_checks)
             case _:
                 return None
 

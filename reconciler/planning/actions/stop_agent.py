@@ -37,8 +37,8 @@ class StopAgent(Action):
         if run.done_at and job.now - run.done_at >= holds.GRACE:
             return cls._of(job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "it printed its final result and still runs")
         if why := _overdue(run, job):
-            said = "its time is over and its supervisor does not end it"
-            return cls._of(job, run.id, why, Reason.TIMED_OUT if why is StopWhy.TIMED_OUT else Reason.STUCK, said)
+            message = "its time is over and its supervisor does not end it"
+            return cls._of(job, run.id, why, Reason.TIMED_OUT if why is StopWhy.TIMED_OUT else Reason.STUCK, message)
         if task.closed and not job.hint:
             return cls._of(job, run.id, StopWhy.CLOSED, Reason.TASK_CLOSED, "its task was closed")
         if STOPPED in task.labels:

@@ -89,13 +89,13 @@ class Closers:
 
     def _note(self, line: bytes) -> None:
         try:
-            said = json.loads(line) if len(line) < _LINE_MOST else {}
-            changed = said["extra"]
-            if said["kind"] != "field_change" or changed["field"] != "status":
+            data = json.loads(line) if len(line) < _LINE_MOST else {}
+            changed = data["extra"]
+            if data["kind"] != "field_change" or changed["field"] != "status":
                 return
-            task = TaskId(str(said["issue_id"]))
+            task = TaskId(str(data["issue_id"]))
             if changed["new_value"] == "closed":
-                self._actors[task] = str(said["actor"])
+                self._actors[task] = str(data["actor"])
             else:
                 self._actors.pop(task, None)
         except (ValueError, KeyError, TypeError, RecursionError):

@@ -101,12 +101,12 @@ def complaint(code: int, out: bytes, err: bytes) -> str:
     ('no issue found', '')
     """
     try:
-        said = answer(out)
+        data = answer(out)
     except Unreadable:
-        said = None
-    if isinstance(said, dict) and said.get("error"):
-        return _shortened(str(said["error"]))
-    if code == 0 and isinstance(said, (dict, list)):
+        data = None
+    if isinstance(data, dict) and data.get("error"):
+        return _shortened(str(data["error"]))
+    if code == 0 and isinstance(data, (dict, list)):
         return ""
     return next(_complaints(err), "" if code == 0 else f"exit status {code}")
 

@@ -110,8 +110,8 @@ class Bd:
         """What a command that changes nothing answers. Raises TemporaryError where it fails, Locked after some tries."""
         finished = self._run(args, READ_S)
         if finished.code:
-            said = decoding.complaint(finished.code, finished.out, finished.err)
-            raise TemporaryError(f"bd {args[0]} failed: {said}", delay=30.0, hint=f"see what 'bd {args[0]}' says")
+            text = decoding.complaint(finished.code, finished.out, finished.err)
+            raise TemporaryError(f"bd {args[0]} failed: {text}", delay=30.0, hint=f"see what 'bd {args[0]}' says")
         return finished
 
     def write(self, *args: str) -> Finished:
@@ -132,10 +132,10 @@ class Bd:
         finished = shell.run(argv, env=self._env(), cwd=self.main, timeout_s=timeout_s, grace_s=grace_s)
         if finished.code == 0 and finished.out.startswith((b"[", b'{"id"')):
             return finished  # the usual answer, which may be long
-        said = decoding.complaint(finished.code, finished.out, finished.err)
+        text = decoding.complaint(finished.code, finished.out, finished.err)
         for words, error in ((_LOCKED, Locked), (_AWAY, Away)):
-            if any(word in said.lower() for word in words):
-                raise error(f"bd {argv[1]}: {said}", delay=10.0)
+            if any(word in text.lower() for word in words):
+                raise error(f"bd {argv[1]}: {text}", delay=10.0)
         return finished
 
     def _env(self) -> dict[str, str]:
@@ -159,10 +159,10 @@ class Bd:
         finished = shell.run((path, "version"), env=self._env(), cwd=self.main, timeout_s=VERSION_S)
         version = versions.parsed(finished.text)
         if finished.code or version is None:
-            said = finished.text.strip() or decoding.complaint(0, b"", finished.err)
-            told = repr(said.partition("\n")[0][:80]) if said else "nothing"
+            text = finished.text.strip() or decoding.complaint(0, b"", finished.err)
+            words = repr(text.partition("\n")[0][:80]) if text else "nothing"
             raise PermanentError(
-                f"{path} does not say its version, but {told} (exit status {finished.code})",
+                f"{path} does not say its version, but {words} (exit status {finished.code})",
                 hint="is this the 'bd' of Beads? run 'bd version' yourself",
             )
         return version

@@ -35,8 +35,8 @@ def other_server(beads: Path, installed: Version) -> Server | None:
 
     try:
         with regular(beads / _LOCK) as file:
-            told = json.loads(file.read(_MOST))
-        server = Server(int(told["pid"]), str(told["version"]))
+            data = json.loads(file.read(_MOST))
+        server = Server(int(data["pid"]), str(data["version"]))
         alive = psutil.Process(server.pid).name() == "bd"  # else its number may be somebody else's by now
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, psutil.Error):
         return None

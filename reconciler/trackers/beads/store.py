@@ -38,10 +38,10 @@ def some(bd: Bd, ids: Iterable[TaskId]) -> list[Record]:
 def prefix(bd: Bd) -> str:
     """What the ids of this database begin with; empty where it does not say."""
     try:
-        said = decoding.answer(bd.read("config", "get", "issue_prefix", "--json").out)
+        data = decoding.answer(bd.read("config", "get", "issue_prefix", "--json").out)
     except decoding.Unreadable as error:
         raise _not_an_answer("config", error) from error
-    return str(said.get("value") or "") if isinstance(said, dict) else ""
+    return str(data.get("value") or "") if isinstance(data, dict) else ""
 
 
 def _listed(bd: Bd, *options: str) -> list[Record]:
@@ -60,5 +60,5 @@ def _listed(bd: Bd, *options: str) -> list[Record]:
         raise _not_an_answer("list", error) from error
 
 
-def _not_an_answer(what: str, said: object) -> TemporaryError:
-    return TemporaryError(f"bd {what} printed no tasks, but: {said}", delay=30.0, hint=f"see what 'bd {what}' says")
+def _not_an_answer(what: str, value: object) -> TemporaryError:
+    return TemporaryError(f"bd {what} printed no tasks, but: {value}", delay=30.0, hint=f"see what 'bd {what}' says")

@@ -179,19 +179,19 @@ def _over(before: Task, wanted: Task, now: Task, *, fresh: bool) -> Task:
 
     A `fresh` one was made as `before`: of that, what got lost is made up for.
     """
-    said: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for name in _BY_VALUE:
         old, new = getattr(before, name), getattr(wanted, name)
         if old != new or (fresh and not getattr(now, name)):
-            said[name] = new
+            fields[name] = new
     for name in SETS:
         old, new = set(() if fresh else getattr(before, name)), set(getattr(wanted, name))
-        said[name] = type(getattr(now, name))(sorted((set(getattr(now, name)) | (new - old)) - (old - new)))
+        fields[name] = type(getattr(now, name))(sorted((set(getattr(now, name)) | (new - old)) - (old - new)))
     if wanted.notes != before.notes:
         note = added_note(before.notes, wanted.notes)
         there = f"\n{note.strip()}\n" in f"\n{now.notes.strip()}\n"
-        said["notes"] = now.notes if there else f"{now.notes.rstrip()}\n{note}".lstrip("\n")
-    return replace(now, **said)  # type: ignore[arg-type]
+        fields["notes"] = now.notes if there else f"{now.notes.rstrip()}\n{note}".lstrip("\n")
+    return replace(now, **fields)  # type: ignore[arg-type]
 
 
 def _targets(task: Task) -> tuple[TaskId, ...]:
@@ -199,12 +199,12 @@ def _targets(task: Task) -> tuple[TaskId, ...]:
 
 
 def _error(id: TaskId, command: Command, finished: Finished) -> ReconcileError:
-    said = decoding.complaint(finished.code, finished.out, finished.err)
+    text = decoding.complaint(finished.code, finished.out, finished.err)
     if finished.code == _MISMATCH:
-        return ChangedError(f"{id} has changed meanwhile: {said}")
-    what = f"{id}: bd {' '.join(command.verb)}: {said or 'it did nothing, and said nothing'}"
+        return ChangedError(f"{id} has changed meanwhile: {text}")
+    what = f"{id}: bd {' '.join(command.verb)}: {text or 'it did nothing, and said nothing'}"
     # Of several tasks it may have refused one because of another: each is tried by itself.
-    return PermanentError(what) if said and len(command.tasks) == 1 else TemporaryError(what)
+    return PermanentError(what) if text and len(command.tasks) == 1 else TemporaryError(what)
 
 
 def _echoed(out: bytes) -> set[TaskId]:
