@@ -388,8 +388,8 @@ BREAKS = (
     Break(
         "a manifest that is recorded again lands where somebody is",
         "reconciler/manifest/resolving.py",
-        'said["base"] or located.bases.get(epic.metadata.name)',
-        'said["base"]',
+        'fields["base"] or located.bases.get(epic.metadata.name)',
+        'fields["base"]',
         "tests/e2e/test_the_base.py",
     ),
     Break(
@@ -472,8 +472,8 @@ BREAKS = (
     Break(
         "a branch that git calls broken is one that was deleted",
         "reconciler/forges/local/pulls.py",
-        "        told = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))\n",
-        "        told = (r for _, r in sorted(kept.items()))\n",
+        "        found = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))\n",
+        "        found = (r for _, r in sorted(kept.items()))\n",
         "tests/adapters/test_damage.py",
     ),
     Break(
@@ -563,7 +563,7 @@ BREAKS = (
     Break(
         "the script that checks is changed without a person",
         "reconciler/manifest/resolving.py",
-        '    return list(dict.fromkeys((*paths, *derived(said["checks"], lambda path: (main / path).is_dir()))))\n',
+        '    return list(dict.fromkeys((*paths, *derived(fields["checks"], lambda path: (main / path).is_dir()))))\n',
         "    return paths\n",
         "tests/test_manifest.py",
     ),

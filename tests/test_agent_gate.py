@@ -16,7 +16,7 @@ KNOWN = [kind for kind in AgentKind if kind is not AgentKind.COMMAND]
 
 def held(kind: AgentKind = AgentKind.CLAUDE, fault: Fault | None = None, **run: Any) -> str:
     """What is said where the only run of a manifest ended a moment ago."""
-    told = Report(fault=fault, said="it said no") if fault else None
+    told = Report(fault=fault, message="it said no") if fault else None
     ended = worlds.a_run("x-7", agent=kind, report=told, exit={"code": 1, "at": worlds.ago(1), **run})
     spec = worlds.an_epic(agent={"kind": kind})
     hold = spawn_hold(spec, worlds.seen(worlds.a_task("x-7"), runs={"x-7": (ended,)}))

@@ -95,7 +95,7 @@ USED = {"claude-x": {"inputTokens": 100, "outputTokens": 20, "cacheReadInputToke
 def test_a_result_says_what_was_done_and_used() -> None:
     report = claude.agent.report(lines(INIT, SAID, {**DONE, "model_usage_since_last_result": USED}))
 
-    assert (report.done, report.fault, report.said, report.session) == (True, None, "Done.", SESSION)
+    assert (report.done, report.fault, report.message, report.session) == (True, None, "Done.", SESSION)
     # The total is of the session; this run went on with it and cost less.
     assert (report.usd, report.tokens) == (0.125, 120)
 
@@ -122,7 +122,7 @@ def test_one_that_was_killed_has_used_what_it_was_answered_once_for_every_messag
     report = claude.agent.report(lines(INIT, SAID, SAID)[:-20])
 
     assert (report.done, report.fault, report.usd, report.tokens) == (False, None, None, 15)
-    assert (report.session, report.said) == (SESSION, "I look.")
+    assert (report.session, report.message) == (SESSION, "I look.")
 
 
 FAILED = {"type": "result", "subtype": "success", "is_error": True, "terminal_reason": "api_error", "result": "No."}
@@ -264,7 +264,7 @@ def test_each_says_what_it_did_and_used(kind: AgentKind, log: tuple[object, ...]
     report = AGENTS[kind].report(lines("Warning: 256 colors", *log))
 
     assert report is not None
-    assert (report.done, report.fault, report.said, report.session, report.usd, report.tokens) == (
+    assert (report.done, report.fault, report.message, report.session, report.usd, report.tokens) == (
         *(True, None, "Done.", session, usd, 60),
     )
 
@@ -377,7 +377,7 @@ def test_a_request_of_aiders_that_succeeded_in_the_end_did_not_fail() -> None:
     report = AGENTS[AgentKind.AIDER].report(log)
 
     assert report is not None
-    assert (report.fault, report.usd, report.tokens, report.said) == (None, 0.0145, 4600, "Commit ce3211d Do it")
+    assert (report.fault, report.usd, report.tokens, report.message) == (None, 0.0145, 4600, "Commit ce3211d Do it")
 
 
 def test_of_a_thread_that_was_gone_on_with_only_what_is_new_is_counted() -> None:

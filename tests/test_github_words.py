@@ -15,7 +15,7 @@ from worlds import HEAD, OTHER
 from reconciler.forges import choice
 from reconciler.forges.github import answers, check_results, look, pull, query, rules, slug, words
 from reconciler.forges.github.answers import LimitError, LostError, SlowError
-from reconciler.forges.github.gh import Told
+from reconciler.forges.github.gh import Reply
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.slug import Slug
 from reconciler.landing import message
@@ -439,7 +439,7 @@ ABOUT = {
 def answered_page(**about: Any) -> query.Page:
     data = {"repository": {**ABOUT, "base0": {"target": {"id": "C_1", "oid": HEAD}}, **about}}
     data["repository"].setdefault("open0", {"pageInfo": {"hasNextPage": False}, "nodes": []})
-    return query.page(query.Question(slug=APP, bases=("main",)), Told(data))
+    return query.page(query.Question(slug=APP, bases=("main",)), Reply(data))
 
 
 def ruled(*found: dict[str, Any], **about: Any) -> Rules:

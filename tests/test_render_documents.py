@@ -600,7 +600,7 @@ def told(n=1, **report):
 
 
 def test_what_was_used_is_said_of_the_task_its_runs_and_its_epic():
-    observed = seen(a_task(), runs={X1: (told(usd=1.5, tokens=10, said="no"), told(2, tokens=5))})
+    observed = seen(a_task(), runs={X1: (told(usd=1.5, tokens=10, message="no"), told(2, tokens=5))})
     decided = plan(wanted(an_epic(budget=Budget(tokens=100), agent={"kind": AgentKind.CLAUDE})), observed)
 
     (epic,) = document.status(decided, observed)["epics"]

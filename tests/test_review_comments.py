@@ -11,7 +11,7 @@ from worlds import ago
 from reconciler.model.desired import Comments, MergePolicy
 from reconciler.model.observed import Comment, Thread
 from reconciler.model.report import Fault, Report
-from reconciler.planning.review_comments import TEXT_MOST, Said, said
+from reconciler.planning.review_comments import TEXT_MOST, Discussion, discussion_of
 
 POLICY = MergePolicy()
 
@@ -26,8 +26,8 @@ def a_thread(*comments: Comment) -> Thread:
     return Thread(path="src/a.py", line=12, comments=comments or (a_comment(),))
 
 
-def of(*threads: Thread, remarks: tuple[Comment, ...] = (), policy: MergePolicy = POLICY, runs: Any = ()) -> Said:
-    return said(worlds.a_pull(author="robot", threads=threads, remarks=remarks), policy, runs)
+def of(*threads: Thread, remarks: tuple[Comment, ...] = (), policy: MergePolicy = POLICY, runs: Any = ()) -> Discussion:
+    return discussion_of(worlds.a_pull(author="robot", threads=threads, remarks=remarks), policy, runs)
 
 
 def test_a_thread_is_handed_over_with_place_and_words_of_everybody_in_it() -> None:
@@ -94,12 +94,12 @@ def test_a_conversation_that_the_same_login_begins_is_a_persons_whenever_that_wa
 
 def test_what_a_person_keeps_from_landing_gets_no_agent() -> None:
     pull = worlds.a_pull(author="robot", threads=(a_thread(),), aside="is a draft")
-    assert said(pull, POLICY, ()).open and not said(pull, POLICY, ()).due
+    assert discussion_of(pull, POLICY, ()).open and not discussion_of(pull, POLICY, ()).due
 
 
 def test_a_bot_that_nobody_named_says_nothing_and_one_that_is_named_asks_for_an_attempt() -> None:
     bot = a_comment("c1", "Some-Bot", bot=True)
-    assert of(a_thread(bot), remarks=(bot,)) == Said()
+    assert of(a_thread(bot), remarks=(bot,)) == Discussion()
     named = of(
         a_thread(bot), remarks=(a_comment("c9", "some-bot", bot=True),), policy=MergePolicy(review_bots=("some-bot",))
     )
@@ -115,7 +115,7 @@ def test_a_persons_remark_only_joins_what_is_said_anyway() -> None:
 def test_where_people_answer_no_agent_does_and_where_nobody_has_to_nobody_is_asked() -> None:
     waits = of(a_thread(), policy=MergePolicy(comments=Comments.WAIT))
     assert waits.open and not waits.due and not waits.text
-    assert of(a_thread(), policy=MergePolicy(comments=Comments.IGNORE)) == Said()
+    assert of(a_thread(), policy=MergePolicy(comments=Comments.IGNORE)) == Discussion()
 
 
 def test_what_a_prompt_can_not_hold_is_for_the_next_one_and_no_word_writes_on_a_terminal() -> None:

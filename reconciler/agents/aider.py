@@ -15,7 +15,7 @@ from reconciler.agents._lines import total
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
-from reconciler.model.report import Fault, Report, count, dollars, said
+from reconciler.model.report import Fault, Report, count, dollars, last_words
 
 _NUMBER = r"([\d.,]+)([kM]?)"
 _ANSWERED = re.compile(rf"^Tokens: {_NUMBER} sent.*? {_NUMBER} received\.", re.MULTILINE)
@@ -58,7 +58,7 @@ class Aider:
         lines = [line.strip() for line in log.splitlines() if line.strip()]
         return Report(
             fault=_fault(failures[-1]) if failures else None,
-            said=said(failures[-1] if failures else lines[-1] if lines else ""),
+            message=last_words(failures[-1] if failures else lines[-1] if lines else ""),
             usd=dollars(_float(costs[-1])) if costs else None,
             tokens=total(
                 count(_whole(n, unit)) for each in answers for n, unit in (each.group(1, 2), each.group(3, 4))

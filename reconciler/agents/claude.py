@@ -15,7 +15,7 @@ from reconciler.agents._lines import items, mapping, objects, plain, read, text,
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
-from reconciler.model.report import Fault, Report, count, dollars, said, session
+from reconciler.model.report import Fault, Report, count, dollars, last_words, session
 
 # What its own words for a failed request mean to us.
 _WORDS = {
@@ -85,7 +85,7 @@ class Claude:
         return Report(
             done=ended_well,
             fault=fault,
-            said=_said(lines, result, log),
+            message=_said(lines, result, log),
             session=next((id for line in lines if (id := session(line.get("session_id")))), None),
             usd=None if result is None else _cost(result),
             tokens=_spoken(lines) if result is None else _tokens(result),
@@ -133,10 +133,10 @@ def _said(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None, log:
     spoken = [block for line in lines for block in _texts(line)]
     last = spoken[-1] if spoken else ""
     if result is None:
-        return said(last or next(iter(reversed(list(plain(log)))), ""))
+        return last_words(last or next(iter(reversed(list(plain(log)))), ""))
     words = text(result.get("result")) or "; ".join(map(text, _errors(result))) or last or text(result.get("subtype"))
     refused = dict.fromkeys(text(each.get("tool_name")) for each in items(result.get("permission_denials")))
-    return said(f"{words} (it was refused: {', '.join(refused)})" if refused else words)
+    return last_words(f"{words} (it was refused: {', '.join(refused)})" if refused else words)
 
 
 def _texts(line: Mapping[str, Any]) -> Iterator[str]:

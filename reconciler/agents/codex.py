@@ -16,7 +16,7 @@ from reconciler.agents._lines import mapping, objects, plain, read, text
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
-from reconciler.model.report import Fault, Report, count, said, session
+from reconciler.model.report import Fault, Report, count, last_words, session
 
 _GONE = "no rollout found for thread id"
 # In the time zone of this machine; without a date the next time that the clock shows it.
@@ -48,7 +48,7 @@ class Codex:
         return Report(
             done=done,
             fault=fault,
-            said=said(error or next(_spoken(reversed(lines)), "")),
+            message=last_words(error or next(_spoken(reversed(lines)), "")),
             session=next((id for line in lines if (id := session(line.get("thread_id")))), None),
             tokens=_tokens(mapping(last.get("usage"))) if last else None,
             retry_at=again,

@@ -15,7 +15,7 @@ from reconciler.agents._lines import mapping, objects, plain, read, text
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
-from reconciler.model.report import Fault, Report, count, said, session
+from reconciler.model.report import Fault, Report, count, last_words, session
 
 _GONE = "Error resuming session"
 _KEYLESS = re.compile(r"you must specify the \w+|set an Auth method|Please set an Auth")
@@ -47,7 +47,7 @@ class Gemini:
         return Report(
             done=done,
             fault=_fault(error) if error else None,
-            said=said(error or _spoken(lines)),
+            message=last_words(error or _spoken(lines)),
             session=next((id for line in lines if (id := session(line.get("session_id")))), None),
             tokens=_tokens(mapping(result.get("stats"))) if result else None,
         )

@@ -14,7 +14,7 @@ from reconciler.agents._lines import mapping, objects, plain, read, text, total
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
-from reconciler.model.report import Fault, Report, count, dollars, said, session
+from reconciler.model.report import Fault, Report, count, dollars, last_words, session
 
 _GONE = "Session not found"
 
@@ -47,7 +47,7 @@ class OpenCode:
         return Report(
             done=done,
             fault=_fault(error) if error else None,
-            said=said(error or next(_spoken(reversed(lines)), "")),
+            message=last_words(error or next(_spoken(reversed(lines)), "")),
             session=next((id for line in lines if (id := session(line.get("sessionID")))), None),
             usd=sum(costs) if costs else None,
             tokens=total(_tokens(mapping(step.get("tokens"))) for step in steps),

@@ -39,7 +39,7 @@ class Asked:
     environ: Mapping[str, str]
 
     @property
-    def said(self) -> str | None:
+    def agent_named(self) -> str | None:
         """The agent that a person named."""
         return self.agent or self.environ.get(VARIABLE) or None
 
@@ -65,8 +65,8 @@ def undecided(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicS
     """The same, without an agent where none is known: for what starts none."""
     name = _after(name_of(asked.epic), (spec.name for spec in recorded if not is_made_up(spec)))
     like = _like_the_file(site, asked) or _like_the_recorded(recorded, asked) or _found(site, asked)
-    if asked.said:
-        like = replace(like, agent=_named(site, asked, asked.said))
+    if asked.agent_named:
+        like = replace(like, agent=_named(site, asked, asked.agent_named))
     most = like.max_agents if asked.max_agents is None else asked.max_agents
     return replace(_general(like), name=name, epic=asked.epic, max_agents=most)
 
@@ -147,7 +147,7 @@ def _like_the_file(site: Site, asked: Asked) -> EpicSpec | None:
     if epics:
         return epics[0]
     fields: dict[str, Any] = {"mergePolicy": _only(file, "MergePolicy")}
-    if not asked.said:
+    if not asked.agent_named:
         fields["agent"] = _only(file, "AgentProfile")
     known = {field: name for field, name in fields.items() if name}
     spec = _read(site, asked, **({"mergePolicy": {"checks": list(checks(site.repository.main))}} | known))
@@ -169,7 +169,7 @@ def _like_the_recorded(recorded: tuple[EpicSpec, ...], asked: Asked) -> EpicSpec
         return None
     alike = [replace(_general(spec), max_agents=4) for spec in theirs]
     # Whoever names an agent has said what goes for that.
-    compared = [replace(spec, agent=AgentSpec()) for spec in alike] if asked.said else alike
+    compared = [replace(spec, agent=AgentSpec()) for spec in alike] if asked.agent_named else alike
     fields = form.differing(compared)
     if not fields:
         return alike[0]

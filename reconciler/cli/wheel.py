@@ -38,8 +38,8 @@ class Wheel:
     show: Callable[[Tick], None] = lambda tick: None  # where a picture is drawn: what there is to draw
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
-    said: dict[tuple[str, str], str] = field(default_factory=dict)
-    told: Plan | None = None
+    last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
+    last_plan: Plan | None = None
     begun: frozenset[TaskId] = frozenset()
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was told last of each task
 
@@ -77,7 +77,7 @@ class Wheel:
 
     def say_strays(self, tick: Tick) -> None:
         """Say, once of each, which worktrees no manifest clears away, and what was begun that none covers."""
-        known = self.told.strays if self.told else ()
+        known = self.last_plan.strays if self.last_plan else ()
         for stray in tick.plan.strays:
             if stray not in known:
                 self.out.chat(text.stray(stray))
@@ -88,7 +88,7 @@ class Wheel:
 
     def _say_troubles(self, decided: Plan) -> None:
         """Say, once of each, what is wrong with a manifest as a whole; and when nothing is any more."""
-        before = {epic.name: text.troubles(epic) for epic in self.told.epics} if self.told else {}
+        before = {epic.name: text.troubles(epic) for epic in self.last_plan.epics} if self.last_plan else {}
         for epic in self.mine(decided).epics:
             now, then = text.troubles(epic), before.get(epic.name, {})
             for what, words in now.items():
@@ -99,7 +99,7 @@ class Wheel:
 
     def _budgets(self, tick: Tick) -> Iterator[Event]:
         """Say, once of each, which budgets run low and which are used up."""
-        before = {epic.name: text.budget(epic)[0] for epic in self.told.epics} if self.told else {}
+        before = {epic.name: text.budget(epic)[0] for epic in self.last_plan.epics} if self.last_plan else {}
         for epic in self.mine(tick.plan).epics:
             stage, words = text.budget(epic)
             if stage and before.get(epic.name) != stage:
@@ -121,12 +121,12 @@ class Wheel:
 
     def _seen(self, tick: Tick) -> None:
         self.show(tick)
-        if tick.plan is self.told and not tick.outcomes:
+        if tick.plan is self.last_plan and not tick.outcomes:
             return  # nothing has changed
         self.say_strays(tick)
         self._say_troubles(tick.plan)
         events = list(self._budgets(tick))
-        self.told = tick.plan
+        self.last_plan = tick.plan
         for outcome in tick.outcomes:
             shown = document.outcome(outcome)
             if not self.out.for_people and not self.bit_by_bit:  # a watch of weeks would gather all that it ever did
@@ -178,9 +178,9 @@ class Wheel:
     def _new(self, epic: EpicPlan, task: str) -> bool:
         word = epic.waiting[task]  # type: ignore[index]
         key, reason = (epic.name, task), f"{word.reason}"
-        if self.said.get(key) == reason:
+        if self.last_waits.get(key) == reason:
             return False
-        self.said[key] = reason
+        self.last_waits[key] = reason
         return True
 
     def _waiting(self, tick: Tick, epic: EpicPlan, task: str) -> Event:

@@ -84,7 +84,7 @@ class Remotes:
         self._heard[base] = (time.monotonic(), remote, head)
         return head
 
-    def told(self, base: str, head: Sha, *, near: Sha) -> Sha:
+    def trusted(self, base: str, head: Sha, *, near: Sha) -> Sha:
         """Take somebody else's word for where a branch is on the remote, and have its objects here."""
         remote = self.of(base)
         if not self._here(head):

@@ -42,7 +42,7 @@ class Report:
 
     done: bool = False
     fault: Fault | None = None
-    said: str = ""
+    message: str = ""
     session: str | None = None
     usd: float | None = None
     tokens: int | None = None
@@ -92,7 +92,7 @@ def session(value: object) -> str | None:
     return value if isinstance(value, str) and _SESSION.fullmatch(value) else None
 
 
-def said(text: object) -> str:
+def last_words(text: object) -> str:
     """The last words of a text, short: its end says more than its beginning."""
     words = text.strip() if isinstance(text, str) else ""
     return words if len(words) <= SAID_MOST else f"…{words[1 - SAID_MOST :]}"

@@ -104,7 +104,7 @@ def _in_a_row(ended: list[Run]) -> int:
 def why(spec: EpicSpec, run: Run) -> str:
     """What stands in the way of all agents, by the run that met it, and what a person can do."""
     agent, report = spec.agent.kind, run.report
-    message = f": {report.said}" if report and report.said else ""
+    message = f": {report.message}" if report and report.message else ""
     again = f"'reconcile retry {run.task}'"
     match report.fault if report else None:
         case Fault.USAGE_LIMIT:

@@ -40,7 +40,7 @@ from reconciler.planning import forge_checks, review_comments, run_results
 from reconciler.planning.budget import Spend, spent, task_used_up
 from reconciler.planning.check_state import CheckState, state_of
 from reconciler.planning.forge_checks import Judged
-from reconciler.planning.review_comments import Said
+from reconciler.planning.review_comments import Discussion
 from reconciler.planning.run_results import Ending
 
 _NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
@@ -194,10 +194,10 @@ class Job:
             return None  # what is not offered yet was not judged
         if pull.rejection and pull.rejection.head == pull.head:
             return Ending(Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False)
-        if self.said.due:
+        if self.discussion.due:
             where = f" at {pull.url}" if pull.url else ""
             return Ending(
-                Reason.CHANGES_REQUESTED, f"comments ask for an answer{where}: {self.said.summary}", waits=False
+                Reason.CHANGES_REQUESTED, f"comments ask for an answer{where}: {self.discussion.summary}", waits=False
             )
         if isinstance(self.candidate, Conflict):
             return Ending(
@@ -277,11 +277,11 @@ class Job:
         return self.pull if isinstance(self.pull, PullRequest) and self.pull.state is PullState.OPEN else None
 
     @cached_property
-    def said(self) -> Said:
+    def discussion(self) -> Discussion:
         """What was said about its pull request without a yes or a no."""
         if self.open_pull is None or isinstance(self.runs, Unknown):
-            return Said()
-        return review_comments.said(self.open_pull, self.spec.merge, self.counted)
+            return Discussion()
+        return review_comments.discussion_of(self.open_pull, self.spec.merge, self.counted)
 
     @property
     def unpushed(self) -> bool:

@@ -25,7 +25,7 @@ Item = Thread | Comment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Discussion:
     """What was said about one pull request, as far as it counts. `open`: the conversations that somebody still has to
     resolve; `due`: what asks for another attempt; `beside`: what only joins the next one.
     """
@@ -67,18 +67,18 @@ class Said:
         return tuple(items)
 
 
-def said(pull: PullRequest, policy: MergePolicy, runs: Iterable[Run]) -> Said:
+def discussion_of(pull: PullRequest, policy: MergePolicy, runs: Iterable[Run]) -> Discussion:
     """What was said about a pull request, and not yet heard by one of these runs of its task."""
     if policy.comments is Comments.IGNORE:
-        return Said()
+        return Discussion()
     runs = tuple(runs)
     bots = {login.lower() for login in policy.review_bots}
     threads = tuple(thread for each in pull.threads if (thread := _counting(each, bots)))
     if policy.comments is Comments.WAIT or pull.aside:  # what a person keeps from landing gets no agent
-        return Said(open=threads)
+        return Discussion(open=threads)
     heard = {id for run in runs if _heard(run) for id in run.heard}
     fresh = [each for each in pull.remarks if _counts(each, bots) and each.id not in heard]
-    return Said(
+    return Discussion(
         open=threads,
         due=(
             *(thread for thread in threads if _newest(thread, pull, runs).id not in heard),

@@ -82,7 +82,7 @@ def status(run: Run | None) -> str:
 
 def _in_its_words(report: Report, run: Run) -> Ending | None:
     """How a run ended in its agent's own words; None where those say nothing against it."""
-    text = f": {report.said}" if report.said else ""
+    text = f": {report.message}" if report.message else ""
     match report.fault:
         case Fault.USAGE_LIMIT:
             message = f"agent's usage limit reached{text}"
@@ -110,7 +110,7 @@ def _in_its_words(report: Report, run: Run) -> Ending | None:
 
 
 def _mute(run: Run) -> str:
-    message = f": {run.report.said}" if run.report and run.report.said else ""
+    message = f": {run.report.message}" if run.report and run.report.message else ""
     return (
         f"agent exited 0 without the line in which {run.agent} reports how it ended{message} "
         f"(is the program on its PATH really {run.agent}?)"
@@ -119,4 +119,4 @@ def _mute(run: Run) -> str:
 
 def _without_commit(report: Report | None) -> str:
     refused = report is not None and report.fault is Fault.REFUSED
-    return "agent exited 0 without committing anything" + (f": {report.said}" if report and refused else "")
+    return "agent exited 0 without committing anything" + (f": {report.message}" if report and refused else "")

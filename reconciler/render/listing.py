@@ -15,7 +15,7 @@ from rich.text import Text
 from reconciler.render.safe import line
 from reconciler.render.spend import tokens
 from reconciler.render.table import Row, Rows
-from reconciler.render.task import ending, said
+from reconciler.render.task import ending, event_text
 from reconciler.render.words import span, stamped
 
 Document = dict[str, Any]
@@ -134,7 +134,7 @@ def _pull_request(row: Document) -> Sequence[str]:
 
 def _event(row: Document) -> Sequence[str]:
     at = str(row.get("at", ""))[:19].replace("T", " ")
-    return (at, str(row.get("event", "")), str(row.get("task") or ""), said(row))
+    return (at, str(row.get("event", "")), str(row.get("task") or ""), event_text(row))
 
 
 def _manifest(row: Document) -> Sequence[str]:

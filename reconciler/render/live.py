@@ -37,7 +37,7 @@ from reconciler.render.status import (
 )
 from reconciler.render.words import counted, stamped
 
-Said = Callable[[str], str]
+LastLine = Callable[[str], str]
 
 BAR_LEAST, BAR_MOST = 6, 30
 NOTE_MOST = 2  # lines below the row of a task that needs a person
@@ -60,9 +60,11 @@ class Size:
     hint: str = ""
 
 
-def picture(document: dict[str, Any], size: Size, now: datetime, last_said: Said = lambda task: "") -> list[Text]:
+def picture(
+    document: dict[str, Any], size: Size, now: datetime, last_line_of: LastLine = lambda task: ""
+) -> list[Text]:
     """The lines of one picture."""
-    return Picture(document, size).lines(now, last_said)
+    return Picture(document, size).lines(now, last_line_of)
 
 
 def live_runs(decided: Plan, observed: Observed) -> dict[str, RunId]:
@@ -169,10 +171,10 @@ class Picture:
         self._order = [(i, n) for _, i, n in sorted(ranks)]
         self._still: dict[tuple[int, int], list[Text]] = {}
 
-    def lines(self, now: datetime, last_said: Said) -> list[Text]:
+    def lines(self, now: datetime, last_line_of: LastLine) -> list[Text]:
         """The lines as they are now. `said`: the last line that what runs for a task printed; asked for visible rows
         only."""
-        rows = self._rows(_Moment(now=now, said=last_said))
+        rows = self._rows(_Moment(now=now, last_line_of=last_line_of))
         found = [*self._rule]
         for i, block in enumerate(self._blocks):
             found += [*(self._air if i else ()), *self._tops[i], *rows[i]]
@@ -250,7 +252,7 @@ class Picture:
         if alive(entry) and "next" not in entry and (word is None or Reason.of(word["reason"]).awaits is Awaits.RUN):
             # As of the look at the world: what was printed since is not known to be nothing.
             shown = Text(f"quiet for {still}  ", "yellow") if (still := quiet(entry, self._at)) else Text()
-            value = moment.said(entry["id"])
+            value = moment.last_line_of(entry["id"])
             if value:
                 # Whose words they are: without that, those of a check read as the agent's.
                 return shown.append("check: " if entry["run"]["kind"] == "check" else "").append(value)
@@ -270,7 +272,7 @@ class _Moment:
     """What moves."""
 
     now: datetime
-    said: Said
+    last_line_of: LastLine
 
 
 def _with_rest(block: _Block, rows: Sequence[Sequence[Text]]) -> list[Text]:

@@ -40,7 +40,7 @@ def report(value: Report) -> dict[str, Any]:
     return {
         "done": value.done,
         "fault": str(value.fault) if value.fault else None,
-        "said": value.said,
+        "said": value.message,
         "session": value.session,
         "usd": value.usd,
         "tokens": value.tokens,

@@ -101,7 +101,7 @@ def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) 
     if record is None:
         return ""
     if report and report["fault"]:
-        return f"{ending(record)}, {report['fault']}: {line(report['said'], SAID_MOST)}"
+        return f"{ending(record)}, {report['fault']}: {line(report['event_text'], SAID_MOST)}"
     if record["cause"] != "exited":
         return str(record["cause"])
     return f"signal {record['signal']}" if record["signal"] else f"exit status {record['code']}"
@@ -118,10 +118,10 @@ def _events(document: dict[str, Any]) -> Iterator[RenderableType]:
 
 def _event(event: dict[str, Any]) -> Row:
     at = line(str(event.get("at", "")))[:19].replace("T", " ")
-    return Row(cells=(Text(at, "dim"), Text(line(str(event.get("event", ""))))), note=Text(said(event)))
+    return Row(cells=(Text(at, "dim"), Text(line(str(event.get("event", ""))))), note=Text(event_text(event)))
 
 
-def said(event: dict[str, Any]) -> str:
+def event_text(event: dict[str, Any]) -> str:
     """What an event says, as a sentence where it holds one."""
     if "message" in event:
         error = event.get("error")

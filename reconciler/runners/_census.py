@@ -70,7 +70,7 @@ class Census:
     def _see(self, run: RunId, locks: Held, look: _Look) -> Run:
         record = self._folders.record(run)
         judged = self._judge(record, locks, look)
-        report = self._reports.of(record) if record.told.agent and (record.exit or judged.over) else None
+        report = self._reports.of(record) if record.start.agent and (record.exit or judged.over) else None
         done_at = self._reports.end_said(record) if judged.state is RunState.RUNNING else None
         watched = locks.shim and judged.state in (RunState.STARTING, RunState.RUNNING)
         halted = watched and record.pid is not None and supervisor.halted(record.pid)

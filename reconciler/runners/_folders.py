@@ -34,7 +34,7 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class StartRecord:
     """What a run was started with, as far as it matters afterwards."""
 
     task: TaskId
@@ -56,7 +56,7 @@ class Record:
     """Everything that is written about a run at this moment."""
 
     id: RunId
-    told: Told
+    start: StartRecord
     started_at: datetime | None = None
     pid: int | None = None
     boot_id: str = ""
@@ -84,7 +84,7 @@ class Folders:
 
     root: Path
     _seen: dict[RunKind, dict[str, Subject]] = field(default_factory=dict)
-    _told: dict[RunId, Told] = field(default_factory=dict)
+    _starts: dict[RunId, StartRecord] = field(default_factory=dict)
     _records: dict[RunId, tuple[int, Record]] = field(default_factory=dict)  # of what may live, with its date
 
     def folder(self, run: RunId) -> Path:
@@ -128,7 +128,7 @@ class Folders:
         stop = read_json(f"{folder}/stop.json")
         return Record(
             id=run,
-            told=self._what_was_told(run),
+            start=self._start_record(run),
             started_at=_time(began.get("started_at")),
             pid=_number(began.get("pid")),
             boot_id=str(began.get("boot_id", "")),
@@ -203,13 +203,13 @@ class Folders:
         known[entry.name] = subject
         return subject
 
-    def _what_was_told(self, run: RunId) -> Told:
-        found = self._told.get(run)
+    def _start_record(self, run: RunId) -> StartRecord:
+        found = self._starts.get(run)
         if found is None:
             value = read_json(str(self.folder(run) / "spec.json"))
-            found = _told(run, value)
+            found = _start(run, value)
             if value:
-                self._told[run] = found
+                self._starts[run] = found
         return found
 
 
@@ -269,8 +269,8 @@ def _as_json(spec: RunSpec) -> Mapping[str, object]:
     }
 
 
-def _told(run: RunId, value: Mapping[str, Any]) -> Told:
-    return Told(
+def _start(run: RunId, value: Mapping[str, Any]) -> StartRecord:
+    return StartRecord(
         task=TaskId(str(value.get("task", run.subject if run.kind is RunKind.WORK else ""))),
         manifest=str(value.get("manifest", "")),
         attempt=_number(value.get("attempt")) or 1,

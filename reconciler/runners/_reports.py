@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.model.agent_kinds import REPORTS_END
 from reconciler.model.names import RunId
 from reconciler.model.ports import Agent
-from reconciler.model.report import Fault, Report, count, dollars, said, session
+from reconciler.model.report import Fault, Report, count, dollars, last_words, session
 from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders, Record, read_json, read_plain
 
@@ -35,7 +35,7 @@ class Reports:
         run = record.id
         if run not in self._known:
             self._last.pop(run, None)
-            agent = self._agents.get(record.told.agent)
+            agent = self._agents.get(record.start.agent)
             self._known[run] = self._read(record, agent) if agent and agent.program else None
         return self._known[run]
 
@@ -43,7 +43,7 @@ class Reports:
         """Since when a run that is alive has printed nothing, where the last that it said of itself is that it came to its
         end; None while it does not. What is no such line (a warning of something that it started) says nothing.
         """
-        agent = self._agents.get(record.told.agent) if record.told.agent in REPORTS_END else None
+        agent = self._agents.get(record.start.agent) if record.start.agent in REPORTS_END else None
         if agent is None:
             return None
         path = f"{self._folders.folder(record.id)}/log"
@@ -88,7 +88,7 @@ def _as_json(report: Report) -> Mapping[str, object]:
         "version": VERSION,
         "done": report.done,
         "fault": report.fault,
-        "said": report.said,
+        "said": report.message,
         "session": report.session,
         "usd": report.usd,
         "tokens": report.tokens,
@@ -110,7 +110,7 @@ def _report_from(value: Mapping[str, Any]) -> Report | None:
     return Report(
         done=value.get("done") is True,
         fault=Fault(fault) if fault else None,
-        said=said(value.get("said")),
+        message=last_words(value.get("said")),
         session=session(value.get("session")),
         usd=dollars(value.get("usd")),
         tokens=count(value.get("tokens")),

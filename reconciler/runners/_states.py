@@ -65,20 +65,20 @@ def as_run(
     it still runs, that it has; `halted`: its supervisor is stopped."""
     return Run(
         id=record.id,
-        task=record.told.task,
-        manifest=record.told.manifest,
+        task=record.start.task,
+        manifest=record.start.manifest,
         state=judged.state,
-        attempt=record.told.attempt,
-        why=record.told.why,
-        baseline=record.told.baseline,
-        base_tip=record.told.base_tip,
-        tree=record.told.tree,
-        heard=record.told.heard,
+        attempt=record.start.attempt,
+        why=record.start.why,
+        baseline=record.start.baseline,
+        base_tip=record.start.base_tip,
+        tree=record.start.tree,
+        heard=record.start.heard,
         started_at=record.started_at,
         last_progress_at=record.last_progress_at,
         pid=record.pid if held.shim and not judged.over else None,
         exit=record.exit or (_told_to_stop(record) if judged.state is RunState.ENDED else None),
-        agent=record.told.agent,
+        agent=record.start.agent,
         report=report,
         done_at=done_at,
         halted=halted,
@@ -97,7 +97,7 @@ def _unsupervised(record: Record, now: datetime) -> RunState:
     """Its shim was killed. The agent may go on, but nobody else keeps its time limit, or takes it on from set-up."""
     if record.stop or not record.set_up or record.started_at is None:
         return RunState.ENDING
-    limit = timedelta(seconds=min(record.told.timeout_s, 10.0**9))
+    limit = timedelta(seconds=min(record.start.timeout_s, 10.0**9))
     return RunState.ENDING if now - record.started_at > limit else RunState.RUNNING
 
 

@@ -117,7 +117,7 @@ class LocalRunner:
         if not standing:
             return {}
         records = [self._folders.record(run.id) for run in self.runs().values() if run.alive]
-        live = [(record.id, os.path.realpath(record.told.cwd)) for record in records if record.told.cwd]
+        live = [(record.id, os.path.realpath(record.start.cwd)) for record in records if record.start.cwd]
         parents = supervisor.parent_pids()
         found: dict[str, Occupant] = {}
         for path, pid in standing:
@@ -167,7 +167,7 @@ class LocalRunner:
 
     def shown(self, run: RunId) -> Callable[[str], Iterator[str]] | None:
         """What makes lines for people of a run's log; None where it holds such lines already."""
-        agent = self._agents.get(self._folders.record(run).told.agent)
+        agent = self._agents.get(self._folders.record(run).start.agent)
         return agent.shown if agent and agent.program else None
 
     # --- acting --------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class LocalRunner:
         return sum(
             not any(supervisor.has_open(pid, file) for pid in pids for file in files)
             for folder, pids in processes.carriers().items()
-            if (run := self._folders.run_of(folder)) and self._folders.record(run).told.slot == manifest
+            if (run := self._folders.run_of(folder)) and self._folders.record(run).start.slot == manifest
         )
 
     def _wait_until_recorded(self, run: RunId) -> None:

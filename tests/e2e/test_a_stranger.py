@@ -208,7 +208,7 @@ def test_a_watch_in_a_pipe_says_what_stands_in_its_way_and_when_nothing_does_any
     watcher.send_signal(signal.SIGTERM)
     said, then, *_ = [line.partition("  ")[2] for line in ended(watcher)[1].splitlines()]
     assert said.startswith("work: TrackerUnavailable: its tasks can't be read: ") and "issues.jsonl" in said
-    assert then == "work: nothing is wrong any more"
+    assert then == "work: no longer blocked"
     place.reconcile("stop", "--all")
 
 

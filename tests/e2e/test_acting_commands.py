@@ -461,7 +461,7 @@ def test_a_word_to_merge_is_kept_for_the_head_that_it_was_said_of(shell: Shell) 
     (shell.root / f"{task}.txt").write_text("in the way\n")
     with watching(shell) as watch:
         said = shell.reconcile("merge", code=3)
-        assert "uncommitted changes that landing it would touch" in said
+        assert "uncommitted changes to files that merging it would change" in said
         (shell.root / f"{task}.txt").unlink()
         until(lambda: closed(shell, task), by=watch)
     assert shell.subjects() == ["Do a", "Begin"]
@@ -494,7 +494,7 @@ def test_an_epic_is_described_by_its_tasks(shell: Shell) -> None:
         (first, "closed", "work"), (second, "open", "work"),
     ]  # fmt: skip
     assert "an epic, open: 1 of its 2 tasks closed" in said and f"{second}  open    work  Do b" in said
-    assert "no recorded manifest holds a task project-none" in shell.reconcile("describe", "project-none", code=2)
+    assert "no applied manifest has a task project-none" in shell.reconcile("describe", "project-none", code=2)
 
 
 # --- what they answer ------------------------------------------------------------------------------------------
@@ -604,7 +604,7 @@ def test_what_a_person_puts_off_is_not_landed_until_it_is_set_open_again(shell: 
 
     assert shell.subjects() == ["Begin"] and [shell.task(task), shell.task(other)] == before
     assert waiting(shell) == ["Deferred", "Blocked"]
-    assert "its status is 'blocked'; set to 'open' it goes on" in shell.reconcile("status")
+    assert "its status is 'blocked'; set it to 'open' to continue" in shell.reconcile("status")
     for each in (task, other):
         shell.reconcile("task", "update", each, "--status", "open")
     shell.reconcile("watch", "--until-done")

@@ -32,7 +32,7 @@ explain spec.maxAgents                  0  Agents alive at once
 schema Epic                             0  "maxAgents"
 completion bash                         0  complete
 apply --file none.yaml                  2  none.yaml
-diff -f ../epic.yaml                    1  CreateTask +make 'Do a'
+diff -f ../epic.yaml                    1  CreateTask +create task 'Do a'
 apply -f ../epic.yaml --wait            3  recorded work
 diff                                    0  AwaitingApproval
 status                                  0  0/2 closed

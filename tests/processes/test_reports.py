@@ -39,7 +39,7 @@ class Talker:
         return Invocation(argv=("talker",))
 
     def report(self, log: str, ended: datetime | None = None) -> Report:
-        return Report(done=True, said=log.strip(), tokens=len(log.split()))
+        return Report(done=True, message=log.strip(), tokens=len(log.split()))
 
     def shown(self, log: str) -> Iterator[str]:
         return (f"said: {line}" for line in log.splitlines())
@@ -58,7 +58,7 @@ def test_what_an_agent_says_is_kept_beside_its_ending_and_outlives_its_log(machi
 
     again = talking(machine).runs()[run].report
 
-    assert said == again == Report(done=True, said="one two", tokens=2)
+    assert said == again == Report(done=True, message="one two", tokens=2)
     assert talking(machine).log_tail(run) == ""
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_report_is_read_off_the_log_again(machine: Machine) -> None:
 def test_whoever_only_looks_keeps_nothing(machine: Machine) -> None:
     run = machine.finished("echo one two", agent="talker").id
 
-    assert talking(machine, keep=False).runs()[run].report == Report(done=True, said="one two", tokens=2)
+    assert talking(machine, keep=False).runs()[run].report == Report(done=True, message="one two", tokens=2)
     assert not (machine.runner.folder(run) / "report.json").exists()
 
 

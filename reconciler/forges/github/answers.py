@@ -51,7 +51,7 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
-    said: str = ""  # what gh complained of
+    complaint: str = ""  # what gh complained of
 
     @property
     def ok(self) -> bool:
@@ -61,7 +61,7 @@ class Answer:
     def message(self) -> str:
         """GitHub's own words, with those of each single error."""
         if not isinstance(self.body, dict):
-            return self.said
+            return self.complaint
         errors = self.body.get("errors")
         found = [_told(each) for each in errors] if isinstance(errors, list) else []
         return ": ".join(part for part in (str(self.body.get("message") or ""), "; ".join(filter(None, found))) if part)
@@ -69,7 +69,7 @@ class Answer:
     @property
     def text(self) -> str:
         """Everything that was said, in lower case."""
-        return f"{self.message} {self.said}".lower()
+        return f"{self.message} {self.complaint}".lower()
 
 
 def read(finished: Finished) -> Answer:
@@ -86,7 +86,7 @@ def read(finished: Finished) -> Answer:
         why = f"gh printed {first.strip()[:80]!r}" if first.strip() and not found else finished.complaint
         raise LostError(f"GitHub did not answer: {why}", delay=NOT_YET_S, hint=CHECK)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Answer(status=int(status[1]), headers=headers, body=_json(body), said=found)
+    return Answer(status=int(status[1]), headers=headers, body=_json(body), complaint=found)
 
 
 def by_rules(answer: Answer) -> bool:
@@ -96,7 +96,7 @@ def by_rules(answer: Answer) -> bool:
 
 def refusal(answer: Answer, what: str, now: float) -> ReconcileError:
     """What an answer that is none of 2xx means. `what` was asked for; `now`: seconds since the epoch, as GitHub counts."""
-    why = f"{what}: {answer.message or answer.said or answer.status}"[:400]
+    why = f"{what}: {answer.message or answer.complaint or answer.status}"[:400]
     if (delay := limited(answer, now)) is not None:
         return LimitError(f"GitHub's rate limit is used up ({why})", delay=delay)
     match answer.status:

@@ -277,7 +277,7 @@ class GitHubForge:
             if heard and self._on(heard, head):
                 # Either the base was taken back, or the answer was older than what we know already.
                 return self._remotes.head(name, near=ours, fresh=True)
-            return self._remotes.told(name, head, near=ours)
+            return self._remotes.trusted(name, head, near=ours)
         except ReconcileError:
             return heard
 

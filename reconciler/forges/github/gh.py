@@ -36,7 +36,7 @@ _LOUD = ("GH_DEBUG", "DEBUG", "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_REPO", "GH_P
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reply:
     """The answer to a query. `withheld`: where in it something is missing because the login may not read it, and why."""
 
     data: Mapping[str, Any]
@@ -60,7 +60,7 @@ class Gh:
         self._limited: tuple[float, str] = (0.0, "")  # until when nothing is asked, and what was said
         self.logged_out = False  # as the last answer has it
 
-    def graphql(self, query: str, *, spare: Collection[str] = ()) -> Told:
+    def graphql(self, query: str, *, spare: Collection[str] = ()) -> Reply:
         """What a query gives. An answer with errors is none, whatever else it holds, unless all that is wrong with it is
         that the login may not read what stands below a field named in `spare`.
 
@@ -73,7 +73,7 @@ class Gh:
         if withheld is None or not isinstance(data, dict):
             raise self._refused(errors, answer)
         self.spending.spent(data.get("rateLimit"))
-        return Told(data, withheld)
+        return Reply(data, withheld)
 
     def pages(self, path: str, *, missing: tuple[int, ...] = ()) -> list[Any] | None:
         """What all pages of a list hold; None for a status that is in `missing`."""

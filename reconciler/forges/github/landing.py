@@ -133,7 +133,9 @@ class Merges:
             return pull.landed  # somebody else was first, with the same head
         self.notes.end(order.base)
         if answers.by_rules(answer):
-            self.notes.refused(order.number, Asked(head=attempt.head, said=(answer.message or answer.said)[:400]))
+            self.notes.refused(
+                order.number, Asked(head=attempt.head, answer=(answer.message or answer.complaint)[:400])
+            )
         raise answers.refusal(answer, f"{order.task}: {what}", datetime.now(UTC).timestamp())
 
     def _read_back(self, attempt: Attempt, lost: LostError) -> Sha:

@@ -15,7 +15,7 @@ from typing import Any
 
 from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
-from reconciler.forges.github.gh import Gh, Told
+from reconciler.forges.github.gh import Gh, Reply
 from reconciler.forges.github.pull import Pull, decoded, threads
 from reconciler.forges.github.query import Page, Question, Size
 from reconciler.forges.github.slug import Slug
@@ -291,7 +291,7 @@ class Look:
                 left = {n: p["pageInfo"]["endCursor"] for n, p in pages.items() if p["pageInfo"]["hasNextPage"]}
         raise TemporaryError("a pull request has too many review threads to be read", delay=300.0)
 
-    def _asked_for(self, text: str) -> Told:
+    def _asked_for(self, text: str) -> Reply:
         try:
             return self._gh.graphql(text, spare=query.SPARE)
         except SlowError:

@@ -59,7 +59,7 @@ class Asked:
     """A merge that was asked for although GitHub showed that a rule is not met, and what it said."""
 
     head: Sha
-    said: str
+    answer: str
 
 
 class Notes:

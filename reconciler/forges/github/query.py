@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.forges.github import check_results
-from reconciler.forges.github.gh import Told
+from reconciler.forges.github.gh import Reply
 from reconciler.forges.github.pull import WITHHELD, Pull, decoded
 from reconciler.forges.github.slug import Slug
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
@@ -113,7 +113,7 @@ class Page:
     crowded: Mapping[TaskId, str]
 
 
-def page(question: Question, value: Told) -> Page:
+def page(question: Question, value: Reply) -> Page:
     """The answer to a question, taken apart."""
     about = value.data["repository"]
     if about is None:
@@ -182,7 +182,7 @@ def red(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> fr
     return frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
 
 
-def _mark(cursor: Told) -> None:
+def _mark(cursor: Reply) -> None:
     """Note at each pull request and commit what of it was withheld: what can't be read is not nothing."""
     for path, why in cursor.withheld:
         at: Any = cursor.data

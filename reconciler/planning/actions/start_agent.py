@@ -49,7 +49,7 @@ class StartAgent(Action):
     model: str | None = None
     session: str | None = None
     usd: float | None = None  # what it may spend
-    told: str = ""  # why the last attempt did not do
+    complaint: str = ""  # why the last attempt did not do
     comments: str = ""  # on its pull request
     heard: tuple[str, ...] = ()  # the ids of those comments
 
@@ -84,7 +84,7 @@ class StartAgent(Action):
             task=job.task.id,
             reason=reason,
             message=f"start agent (attempt {job.next_attempt})" + (f": {message}" if message else ""),
-            told=message,
+            complaint=message,
             spec=job.spec,
             subject=job.task,
             us=job.us,
@@ -97,8 +97,8 @@ class StartAgent(Action):
             model=job.spec.agent.model_for(job.task.labels),
             session=job.session,
             usd=_allowance(job),
-            comments=job.said.text,
-            heard=job.said.ids,
+            comments=job.discussion.text,
+            heard=job.discussion.ids,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -130,7 +130,7 @@ class StartAgent(Action):
         }
         again = self.reason != Reason.READY
         lands = (self.spec.base, self.spec.merge.method)
-        feedback = prompts.feedback(self.reason, self.told, log, *lands) if again else ""
+        feedback = prompts.feedback(self.reason, self.complaint, log, *lands) if again else ""
         feedback += prompts.comments(self.comments)
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)
