@@ -27,7 +27,7 @@ from reconciler.git.commands import Git, Repository
 from reconciler.landing.remotes import Remote, Remotes
 from reconciler.manifest import Recorded
 from reconciler.manifest.anchoring import anchored
-from reconciler.manifest.recorded import Found
+from reconciler.manifest.recorded import RecordedManifests
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import Desired, EpicSpec, TrackerKind
 from reconciler.model.errors import ManifestError, PermanentError, ReconcileError
@@ -134,7 +134,7 @@ class Site:
         names = {spec.name for spec in self.given}
         return (*self.given, *(spec for spec in self._recorded().epics if spec.name not in names))
 
-    def _recorded(self) -> Found:
+    def _recorded(self) -> RecordedManifests:
         """What is recorded, as it is meant where the repository stands now."""
         found = self.recorded.load()
         return replace(found, epics=tuple(anchored(spec, self.repository.main) for spec in found.epics))

@@ -29,10 +29,10 @@ from reconciler.model.observed import (
     PullRequest,
     PullState,
     Rejection,
+    RetryPoint,
     Run,
     RunState,
     Salvage,
-    Since,
     StopWhy,
     Task,
     Worktree,
@@ -106,7 +106,7 @@ class World:
     judged: dict[Sha, Candidate | Conflict] = field(default_factory=dict)  # the newest candidate of each head
     processes: dict[RunId, Run] = field(default_factory=dict)
     specs: dict[RunId, RunSpec] = field(default_factory=dict)
-    marks: dict[TaskId, Since] = field(default_factory=dict)
+    marks: dict[TaskId, RetryPoint] = field(default_factory=dict)
     saved: list[Salvage] = field(default_factory=list)
     ages: dict[Sha, timedelta] = field(default_factory=dict)
     counted: datetime | None = None
@@ -370,7 +370,7 @@ class World:
         self._up("runs")
         return dict(self.processes)
 
-    def since(self) -> dict[TaskId, Since]:
+    def since(self) -> dict[TaskId, RetryPoint]:
         self._up("runs")
         return dict(self.marks)
 
@@ -432,7 +432,7 @@ class World:
     @effect
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
         n = max((run.id.n for run in self.processes.values() if run.task == task), default=0)
-        self.marks[task] = Since(n=n, base=base, at=at)
+        self.marks[task] = RetryPoint(n=n, base=base, at=at)
 
     # --- Forge ---------------------------------------------------------------------------------------------
 

@@ -227,8 +227,8 @@ BREAKS = (
     Break(
         "a usage limit uses up the attempts of every task",
         "reconciler/planning/run_results.py",
-        "return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)",
-        "return Ending(Reason.USAGE_LIMIT, message)",
+        "return RunResult(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)",
+        "return RunResult(Reason.USAGE_LIMIT, message)",
         "tests/test_plans.py",
     ),
     Break(

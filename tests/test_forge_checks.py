@@ -12,7 +12,7 @@ from worlds import NOW, ago
 
 from reconciler.model.desired import MergePolicy, NoChecks
 from reconciler.model.observed import CheckResult, ForgeCheck, Rerun, Rules
-from reconciler.planning.forge_checks import Judged, judged, outages
+from reconciler.planning.forge_checks import ForgeVerdict, judged, outages
 
 POLICY = MergePolicy()
 RULES = Rules(forge="GitHub")
@@ -27,7 +27,7 @@ def said(
     settled: float | None = None,
     policy: MergePolicy = POLICY,
     rules: Rules | None = RULES,
-) -> Judged:
+) -> ForgeVerdict:
     found = tuple(ForgeCheck(name=name, result=CheckResult(result)) for name, result in checks)
     ended = None if settled is None else ago(settled)
     return judged(worlds.a_pull(checks=found, seen_at=ago(age), settled_at=ended), rules, policy, NOW)
@@ -120,7 +120,7 @@ def test_what_is_red_on_the_base_too_is_nobodys_fault_but_what_is_red_beside_it_
 # --- chance, and outages --------------------------------------------------------------------------------------
 
 
-def ran(*results: str, rerun: Rerun | None = None, workflow: int | None = 70, settled: float = 60) -> Judged:
+def ran(*results: str, rerun: Rerun | None = None, workflow: int | None = 70, settled: float = 60) -> ForgeVerdict:
     """Checks 1, 2, … of one workflow with these results."""
     checks = tuple(
         ForgeCheck(name=f"c{n}", result=CheckResult(result), number=n, workflow=workflow)
@@ -217,7 +217,7 @@ def test_a_clock_that_was_set_back_makes_no_outage_of_what_failed_once() -> None
 
 
 def test_in_an_outage_nobody_is_blamed_and_what_is_red_beside_it_is() -> None:
-    def of(*names: str) -> Judged:
+    def of(*names: str) -> ForgeVerdict:
         checks = tuple(ForgeCheck(name=name, result=CheckResult.FAILED, number=1, workflow=70) for name in names)
         return judged(worlds.a_pull(checks=checks, seen_at=ago(60)), RULES, POLICY, NOW, {"ci"})
 

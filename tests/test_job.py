@@ -10,7 +10,7 @@ import pytest
 import worlds
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, Since, Unknown, ago
+from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, RetryPoint, Unknown, ago
 
 from reconciler.model.desired import AgentSpec, Review
 from reconciler.model.names import TaskId
@@ -18,7 +18,7 @@ from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.job import Job, glob_pattern
-from reconciler.planning.run_results import Ending
+from reconciler.planning.run_results import RunResult
 
 
 def a_job(**fields: Any) -> Job:
@@ -59,7 +59,7 @@ def test_an_ending_has_a_reason_and_a_price(record: dict[str, Any], reason: Reas
 
 @pytest.mark.parametrize("record", [{"code": 0}, {"code": None, "cause": "stopped", "stop": "done"}])
 def test_a_good_ending_with_commits_is_worth_offering(record: dict[str, Any]) -> None:
-    assert after(record, branch=worlds.a_branch()).ending == Ending(None)
+    assert after(record, branch=worlds.a_branch()).ending == RunResult(None)
 
 
 def test_a_bad_ending_with_commits_is_still_a_bad_ending() -> None:
@@ -95,7 +95,7 @@ def test_attempts_are_used_up_only_by_endings_that_count() -> None:
 
 
 def test_only_runs_after_the_last_retry_count() -> None:
-    job = after({"code": 1}, {"code": 1}, {"code": 1}, since=Since(n=3, base=BASE, at=ago(5)))
+    job = after({"code": 1}, {"code": 1}, {"code": 1}, since=RetryPoint(n=3, base=BASE, at=ago(5)))
     assert (job.last, job.next_attempt, job.next_n) == (None, 1, 4)
 
 
@@ -358,8 +358,8 @@ def test_a_landing_a_hand_merge_and_nothing_else_means_landed() -> None:
 def test_what_was_declined_before_the_last_retry_is_forgiven() -> None:
     pull = worlds.a_pull(state=PullState.CLOSED, declined=True, closed_at=ago(50))
     assert a_job(pull=pull).declined
-    assert a_job(pull=pull, since=Since(n=1, base=BASE, at=ago(60))).declined
-    assert not a_job(pull=pull, since=Since(n=1, base=BASE, at=ago(40))).declined
+    assert a_job(pull=pull, since=RetryPoint(n=1, base=BASE, at=ago(60))).declined
+    assert not a_job(pull=pull, since=RetryPoint(n=1, base=BASE, at=ago(40))).declined
 
 
 def test_a_task_closed_by_its_own_agent_is_done_once_its_commits_are_somewhere() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import worlds
-from worlds import BASE, NOW, Since, Unknown, ago
+from worlds import BASE, NOW, RetryPoint, Unknown, ago
 
 from reconciler.model.desired import EpicSpec, InlineTask, Prune
 from reconciler.model.names import TaskId, task_for_key, with_key
@@ -15,16 +15,16 @@ from reconciler.model.observed import Observed, Run, Task
 from reconciler.model.reasons import Reason
 from reconciler.planning.agent_gate import spawn_hold
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import Crew, crews, jobs, owners
+from reconciler.planning.jobs import EpicTasks, crews, jobs, owners
 from reconciler.planning.planner import plan
 
 
-def crews_of(*epics: EpicSpec, tasks: tuple[Task, ...] = ()) -> tuple[Crew, ...]:
+def crews_of(*epics: EpicSpec, tasks: tuple[Task, ...] = ()) -> tuple[EpicTasks, ...]:
     graph = {task.id: task for task in tasks}
     return crews(worlds.wanted(*epics), "x", graph, Index(graph))
 
 
-def members(crew: Crew) -> set[str]:
+def members(crew: EpicTasks) -> set[str]:
     return {task.id for task in crew.members}
 
 
@@ -182,7 +182,7 @@ def test_three_failures_of_one_task_say_nothing_about_the_agent() -> None:
 
 def test_a_retry_or_a_changed_manifest_closes_the_breaker() -> None:
     observed = quick_failures(30, 20, 10)
-    retried = worlds.seen(runs=observed.runs, since={TaskId("x-1"): Since(n=1, base=BASE, at=ago(5))})
+    retried = worlds.seen(runs=observed.runs, since={TaskId("x-1"): RetryPoint(n=1, base=BASE, at=ago(5))})
     assert not broken(retried)
     assert not broken(observed, recorded_at=ago(5))
 

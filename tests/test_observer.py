@@ -17,12 +17,12 @@ from reconciler.model.observed import (
     Base,
     Candidate,
     Conflict,
+    Imprecise,
     Landing,
     Observed,
     Occupant,
     PullState,
     Unknown,
-    Unsure,
     Worktree,
     WorktreeFault,
 )
@@ -306,7 +306,7 @@ def test_a_checkout_is_looked_into_only_where_something_would_land(two: Any) -> 
     desired = Desired(epics=tuple(epics))
     observed = look(world, *epics)
     assert world.looked == (False, False)
-    closer(observed, desired, world.ports(), Unsure(bases=frozenset({"next"})))
+    closer(observed, desired, world.ports(), Imprecise(bases=frozenset({"next"})))
     assert world.looked == (False, False, True)
 
 

@@ -53,10 +53,10 @@ from reconciler.model.observed import (
     PullState,
     Rejection,
     Rerun,
+    RetryPoint,
     Rules,
     Run,
     Salvage,
-    Since,
     Standing,
     Task,
     Thread,
@@ -377,7 +377,7 @@ class _World:
         self.found["landings"][id] = Landing(task=id, **landing)
 
     def _since(self, id: TaskId, said: dict[str, Any]) -> None:
-        self.found["since"][id] = Since(**{"n": 0, "base": worlds.BASE, "at": worlds.ago(60), **_timed(said)})
+        self.found["since"][id] = RetryPoint(**{"n": 0, "base": worlds.BASE, "at": worlds.ago(60), **_timed(said)})
 
     def _occupant(self, id: TaskId, command: str) -> None:
         self.found["occupants"][id] = Occupant(pid=4711, command=command)

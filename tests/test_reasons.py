@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from reconciler.cli.explain import explain_command
-from reconciler.model.reasons import Awaits, Reason, Row
+from reconciler.model.reasons import Awaits, Reason, ReasonRow
 from reconciler.render import reasons
 
 
@@ -26,7 +26,7 @@ def test_a_reason_without_a_row_is_none() -> None:
     with pytest.raises(TypeError, match="row"):
         Reason.__new_member__(Reason, "Half")  # type: ignore[attr-defined]  # what making the class calls
     with pytest.raises(TypeError, match="awaits"):
-        Row("a meaning alone")  # type: ignore[call-arg]
+        ReasonRow("a meaning alone")  # type: ignore[call-arg]
 
 
 def test_what_a_person_decides_about_what_would_land_waits_for_a_person() -> None:

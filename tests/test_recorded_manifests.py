@@ -240,7 +240,7 @@ def test_manifests_come_by_name(kept):
 
 
 def test_nothing_recorded_is_nothing(kept):
-    assert kept.load() == recorded.Found()
+    assert kept.load() == recorded.RecordedManifests()
 
 
 # --- damage --------------------------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ def test_a_damaged_manifest_can_be_deleted(kept, state):
 
     kept.delete("x")
 
-    assert kept.load() == recorded.Found()
+    assert kept.load() == recorded.RecordedManifests()
 
 
 # --- the bound on agents -------------------------------------------------------------------------------------

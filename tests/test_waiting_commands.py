@@ -7,7 +7,7 @@ import worlds
 from memory import World
 
 from reconciler.cli import apply
-from reconciler.cli.apply import PATIENCE_S, Over
+from reconciler.cli.apply import PATIENCE_S, NothingLeft
 from reconciler.loop.observer import Circumstances, observe
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
@@ -32,7 +32,7 @@ def test_a_source_that_is_silent_for_a_moment_needs_no_person(clock: list[float]
     world = World(now=worlds.NOW)
     world.add("x-1")
     world.down = {source}
-    over = Over()
+    over = NothingLeft()
     assert not over(decided(world))
     clock[0] += PATIENCE_S / 2
     assert not over(decided(world))
@@ -51,7 +51,7 @@ def test_an_editor_that_is_leaving_a_worktree_needs_no_person(
     world.add("x-1", status="closed")
     world.create(TaskId("x-1"), worlds.an_epic(), world.main)
     monkeypatch.setattr(world, "occupants", lambda paths: {path: Occupant(pid=7, command="vi") for path in paths})
-    over = Over()
+    over = NothingLeft()
     assert not over(decided(world))
     clock[0] += PATIENCE_S
     assert over(decided(world))
@@ -63,10 +63,10 @@ def test_an_editor_that_is_leaving_a_worktree_needs_no_person(
 def test_what_only_a_person_can_change_is_not_waited_for(spec: dict[str, object]) -> None:
     world = World(now=worlds.NOW)
     world.add("x-1")
-    assert Over()(decided(world, **spec))
+    assert NothingLeft()(decided(world, **spec))
 
 
 def test_a_whole_epic_is_over_when_it_is_done() -> None:
     world = World(now=worlds.NOW)
     world.add("x-1", status="closed")
-    assert Over()(decided(world))
+    assert NothingLeft()(decided(world))

@@ -23,9 +23,9 @@ from reconciler.model.observed import (
     PullRequest,
     PullState,
     Rejection,
+    RetryPoint,
     Run,
     RunState,
-    Since,
     StopWhy,
     Task,
     Unknown,
@@ -157,6 +157,6 @@ def wanted(*epics: EpicSpec, **fields: Any) -> Desired:
 
 __all__ = [
     "BASE", "CHECKS", "HEAD", "NOW", "OTHER", "TREE", "US", "Failure", "Landing", "Mapping", "Occupant", "PullState",
-    "Rejection", "Since", "Unknown", "WorktreeFault", "a_branch", "a_candidate", "a_check", "a_conflict", "a_pull",
+    "Rejection", "RetryPoint", "Unknown", "WorktreeFault", "a_branch", "a_candidate", "a_check", "a_conflict", "a_pull",
     "a_run", "a_task", "a_worktree", "ago", "an_epic", "an_exit", "seen", "wanted",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ import click
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
 from reconciler.cli.output import Output, common, here, looking, verbose
-from reconciler.cli.wheel import Wheel, interrupted, say_interrupted
+from reconciler.cli.wheel import LoopSession, interrupted, say_interrupted
 from reconciler.loop.loop import POLL_S, Tick
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
@@ -77,7 +77,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     site.recorded.trust([spec.name for spec in specs], site.quiet)
     names = frozenset(spec.name for spec in specs)
     out.chat(f"applied {', '.join(sorted(f'{spec.name} (base {spec.base})' for spec in specs))}")
-    wheel = Wheel(site=site, out=out, names=names)
+    wheel = LoopSession(site=site, out=out, names=names)
     try:
         with lock.reconciling(site.state, "apply"):
             return turn(wheel, wait=wait, timeout=timeout)
@@ -118,7 +118,7 @@ def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[
     return wiring.open_site(Path(places.pop()), wiring.environ(), given=specs), specs
 
 
-def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
+def turn(wheel: LoopSession, *, wait: bool, timeout: float | None) -> int:
     """Turn the wheel until it is quiet, or with `wait` until nothing more comes by itself; the exit code."""
     for left in wheel.site.catch_up():
         wheel.out.chat(left)
@@ -129,7 +129,7 @@ def turn(wheel: Wheel, *, wait: bool, timeout: float | None) -> int:
         else:
             places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.store, [])
             with Wakes(places, wake) as wakes, _deadline(timeout, stop, wake), live.view(wheel):
-                over = Over(about=wheel.mine)
+                over = NothingLeft(about=wheel.mine)
                 tick = loop.forever(wake, stop, deaf=hearing(wakes, wheel.out), enough=lambda tick: over(tick.plan))
     _answer(wheel, tick)
     if got:
@@ -179,11 +179,11 @@ def _deadline(timeout: float | None, *flags: threading.Event) -> Iterator[None]:
         timer.cancel()
 
 
-def follow(wheel: Wheel, timeout: float | None) -> int:
+def follow(wheel: LoopSession, timeout: float | None) -> int:
     """Wait for another reconciler to finish what was recorded, and take over when it ends; the exit code."""
     end = time.monotonic() + timeout if timeout else None
     while True:
-        tick = look_on(wheel, Over(about=wheel.mine), end)
+        tick = look_on(wheel, NothingLeft(about=wheel.mine), end)
         if tick is not None:
             _answer(wheel, tick)
             return ending(wheel.mine(tick.plan), timed_out=end is not None and time.monotonic() >= end)
@@ -195,7 +195,7 @@ def follow(wheel: Wheel, timeout: float | None) -> int:
             continue  # yet another one came first
 
 
-def look_on(wheel: Wheel, over: Over, end: float | None = None) -> Tick | None:
+def look_on(wheel: LoopSession, over: NothingLeft, end: float | None = None) -> Tick | None:
     """Look on while another reconciler acts: the last tick when it is over or time is up, None when that one ended."""
     loop = wheel.loop()
     with live.view(wheel):
@@ -218,7 +218,7 @@ def _free(site: Site) -> bool:
 
 
 @dataclass
-class Over:
+class NothingLeft:
     """Whether there is nothing left to wait for: all is done, or nothing goes on without a person.
 
     A source that is silent for a moment, or an editor that is just leaving a worktree, needs no person yet.
@@ -245,7 +245,7 @@ def ending(decided: Plan, *, timed_out: bool) -> int:
     return EXIT_TIMEOUT if timed_out and decided.moves else EXIT_NEEDS_PERSON
 
 
-def _answer(wheel: Wheel, tick: Tick) -> None:
+def _answer(wheel: LoopSession, tick: Tick) -> None:
     decided = wheel.mine(tick.plan)
     if wheel.out.for_people:
         wheel.out.console().print(text.summary(decided))
@@ -271,12 +271,12 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     given = {spec.name: site.recorded.beside(spec) for spec in specs}
     epics = {**{spec.name: spec for spec in recorded.epics}, **given}
     wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)))
-    wheel = Wheel(site=site, out=out, names=frozenset(given) if given else None, load=lambda: wanted)
+    wheel = LoopSession(site=site, out=out, names=frozenset(given) if given else None, load=lambda: wanted)
     files = "".join(f" -f {shlex.quote(source)}" for source in sources)
     return preview(wheel, wanted, f"reconcile apply{files}" if files else "reconcile watch")
 
 
-def preview(wheel: Wheel, wanted: Desired, by: str) -> int:
+def preview(wheel: LoopSession, wanted: Desired, by: str) -> int:
     """Show the first tick, and what follows from it; the exit code of `diff`. `by`: the command that does it."""
     tick = wheel.loop().look()
     decided = wheel.mine(tick.plan)

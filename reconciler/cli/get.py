@@ -15,7 +15,7 @@ from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import DEFAULT_ROOT
 from reconciler.cli.rows import Listing, Row, entries, looked, silence
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.git import worktrees as worktree_list
 from reconciler.git.worktrees import BRANCHES
 from reconciler.loop import loop
@@ -126,7 +126,7 @@ def manifests(name: str | None, out: Output) -> int:
     """List the recorded manifests, and how they stand."""
     site = here()
     read = site.recorded.load()
-    tick = Wheel(site=site, out=out, load=lambda: Desired(epics=read.epics)).loop().look()
+    tick = LoopSession(site=site, out=out, load=lambda: Desired(epics=read.epics)).loop().look()
     known = {spec.name: site.recorded.status(spec.name) for spec in read.epics}
     shown = {epic["name"]: epic for epic in document.status(tick.plan, tick.observed, known)["epics"]}
     rows = [_manifest(spec, shown[spec.name]) for spec in read.epics]
@@ -165,7 +165,7 @@ def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run]) -> Iter
             yield {**_check(heads.get(path), mine), **_place(site, path), "run": _live(mine)}
 
 
-def _roots(site: Site, known: worktree_list.Listing) -> list[str]:
+def _roots(site: Site, known: worktree_list.WorktreeListing) -> list[str]:
     """Where worktrees of ours stand: as the manifests say, and where those stand that no manifest speaks of any more."""
     named = [spec.worktrees.root for spec in site.desired().epics]
     left = [str(e.path.parent) for e in known.entries if (e.branch or "").startswith(BRANCHES + BRANCH_PREFIX)]

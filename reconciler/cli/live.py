@@ -26,7 +26,7 @@ from rich.text import Text
 from reconciler.cli.output import Output
 from reconciler.cli.screen import Drawn, Screen
 from reconciler.cli.tails import Tails
-from reconciler.cli.wheel import AGENTS_RUN_ON, Wheel
+from reconciler.cli.wheel import AGENTS_RUN_ON, LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.render import document, live, safe
 from reconciler.render.status import unmanaged
@@ -41,7 +41,7 @@ HINT, HINT_OF_A_DEMO = "Ctrl-C leaves, agents run on", "Ctrl-C ends it"
 
 
 @contextmanager
-def view(wheel: Wheel) -> Iterator[None]:
+def view(wheel: LoopSession) -> Iterator[None]:
     """Show how the wheel turns while the block runs. Where there is no terminal to draw on: nothing."""
     if not wheel.out.interactive:
         yield
@@ -59,7 +59,7 @@ def view(wheel: Wheel) -> Iterator[None]:
 class _View:
     """The drawing thread, and what it is to draw."""
 
-    def __init__(self, wheel: Wheel) -> None:
+    def __init__(self, wheel: LoopSession) -> None:
         self.screen = Screen(
             out=sys.stdout.fileno(),
             keys=sys.stdin.fileno() if sys.stdin.isatty() else None,

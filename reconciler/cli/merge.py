@@ -11,7 +11,7 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
 from reconciler.cli.defaults import Asked, spawned_alone, undecided
 from reconciler.cli.output import Output, common, here, looking, verbose
-from reconciler.cli.wheel import Wheel, interrupted
+from reconciler.cli.wheel import LoopSession, interrupted
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMode
 from reconciler.model.errors import LockedError, UsageError
@@ -44,7 +44,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
     site = here()
     spawned = spawned_alone(site)
     rest = _rest(site, out) if spawned else ()
-    wheel = Wheel(
+    wheel = LoopSession(
         site=site,
         out=out,
         load=lambda: _by_word(site, rest),
@@ -61,11 +61,13 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         except LockedError:
             if not any(spec.merge.mode is MergeMode.MANUAL for spec in site.desired().epics):
                 raise
-            if (code := _beside(Wheel(site=site, out=out, done=wheel.done), spawned, wait=not no_wait)) is not None:
+            if (
+                code := _beside(LoopSession(site=site, out=out, done=wheel.done), spawned, wait=not no_wait)
+            ) is not None:
                 return code
 
 
-def _merge(wheel: Wheel, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
+def _merge(wheel: LoopSession, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
     """Be the merge half of the loop until nothing is checked any more; the exit code."""
     site, out = wheel.site, wheel.out
     with interrupted() as (wake, stop, got):
@@ -83,7 +85,7 @@ def _merge(wheel: Wheel, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
     return EXIT_NEEDS_PERSON if left else 1 if tick.errors else 0
 
 
-def _beside(wheel: Wheel, spawned: frozenset[TaskId], *, wait: bool) -> int | None:
+def _beside(wheel: LoopSession, spawned: frozenset[TaskId], *, wait: bool) -> int | None:
     """Have the reconciler that runs here merge what waits for a person; the exit code, None when that one has ended."""
     heads, tick = merge_word.say(wheel)
     if heads and wait:

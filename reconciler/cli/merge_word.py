@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from reconciler.cli.apply import Over, look_on
+from reconciler.cli.apply import NothingLeft, look_on
 from reconciler.cli.output import act
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha, TaskId
@@ -19,7 +19,7 @@ Heads = Mapping[TaskId, Sha]
 """The heads that a person wants merged now."""
 
 
-def say(wheel: Wheel) -> tuple[Heads, Tick]:
+def say(wheel: LoopSession) -> tuple[Heads, Tick]:
     """Record the word for exactly the heads that wait for a merge; these, and the look that found them."""
     tick = wheel.loop().look()
     heads: dict[TaskId, Sha] = {}
@@ -40,9 +40,9 @@ def say(wheel: Wheel) -> tuple[Heads, Tick]:
     return heads, tick
 
 
-def outcome(wheel: Wheel, heads: Heads) -> Tick | None:
+def outcome(wheel: LoopSession, heads: Heads) -> Tick | None:
     """The last look, once each head has landed or can't without something else; None when the other one has ended."""
-    return look_on(wheel, Over(about=lambda decided: _about(decided, heads)))
+    return look_on(wheel, NothingLeft(about=lambda decided: _about(decided, heads)))
 
 
 def _waiting(decided: Plan) -> list[Job]:

@@ -12,7 +12,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
 from reconciler.model.names import RunKind, Sha, TaskId
@@ -88,7 +88,7 @@ def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -
 
 
 def _not_landed(site: Site, task: Task, out: Output) -> None:
-    landings = Wheel(site=site, out=out).loop().look().observed.landings
+    landings = LoopSession(site=site, out=out).loop().look().observed.landings
     if isinstance(landings, Unknown):
         message = f"{task.id}: what has landed can't be seen now: {landings.why}"
         raise TemporaryError(message, hint="try again, or with --reopen if its work is to be done in any case")

@@ -31,7 +31,7 @@ from reconciler.wiring import Site
 
 
 @dataclass(frozen=True)
-class Pull:
+class ListedPull:
     """A pull request: what is kept about it, and how it stands now."""
 
     record: PullRecord
@@ -110,8 +110,8 @@ def listed(site: Site, tick: Tick) -> Listing:
     return Listing(what="pull requests", rows=rows, table=listing.pull_requests, silent=silent)
 
 
-def _every(site: Site) -> list[Pull]:
-    return [Pull(record, seen) for record, seen in site.forge.every_pull_request()]
+def _every(site: Site) -> list[ListedPull]:
+    return [ListedPull(record, seen) for record, seen in site.forge.every_pull_request()]
 
 
 def meant(text: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ def meant(text: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return by_task or [row for row in rows_ if number and row["number"] == int(number[1])]
 
 
-def _named(site: Site, text: str, out: Output) -> Pull:
+def _named(site: Site, text: str, out: Output) -> ListedPull:
     every = {pull.record.number: pull for pull in _every(site)}
     known = [{"task": pull.record.task, "number": number} for number, pull in every.items()]
     found = meant(text, known)
@@ -133,13 +133,13 @@ def _named(site: Site, text: str, out: Output) -> Pull:
     return every[found[-1]["number"]]
 
 
-def _row(pull: Pull, entry: Mapping[str, Any] | None, tick: Tick) -> dict[str, Any]:
+def _row(pull: ListedPull, entry: Mapping[str, Any] | None, tick: Tick) -> dict[str, Any]:
     newest = entry and entry["pullRequest"] and entry["pullRequest"]["number"] == pull.record.number
     checks = checks_of(pull.record.task, tick.observed)
     return pulls.row(pull.seen, pull.record.title, entry if newest else None, checks=checks, known=not silence(tick))
 
 
-def _more(site: Site, pull: Pull, entry: Mapping[str, Any] | None) -> dict[str, Any]:
+def _more(site: Site, pull: ListedPull, entry: Mapping[str, Any] | None) -> dict[str, Any]:
     record, changes = pull.record, site.forge.changes
     base, span = _span(site, pull, entry)
     return {
@@ -160,7 +160,7 @@ def _more(site: Site, pull: Pull, entry: Mapping[str, Any] | None) -> dict[str, 
     }
 
 
-def _span(site: Site, pull: Pull, entry: Mapping[str, Any] | None) -> tuple[str, Span]:
+def _span(site: Site, pull: ListedPull, entry: Mapping[str, Any] | None) -> tuple[str, Span]:
     """Its base, and what it brings to it: to the one that it landed on, where it did."""
     name = _base(site, entry["manifest"] if entry else None)
     landed = pull.record.landed

@@ -10,7 +10,7 @@ import click
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
 from reconciler.model.names import TaskId
@@ -44,7 +44,7 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
     if not dry_run:
         wiring.refuse_agents(wiring.environ(), "prune")
     site = here()
-    tick = Wheel(site=site, out=out).loop().look()
+    tick = LoopSession(site=site, out=out).loop().look()
     named = task_named(site, task, out.chat) if task else None
     found = _removals(site, tick.observed, named, everything, dry_run)
     if named and not found:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import UsageError
@@ -55,7 +55,7 @@ def said_silent(out: Output, silent: Mapping[str, str]) -> None:
 
 def looked(site: Site, out: Output) -> Tick:
     """One look at the world; nothing is done."""
-    return Wheel(site=site, out=out).loop().look()
+    return LoopSession(site=site, out=out).loop().look()
 
 
 def silence(tick: Tick) -> dict[str, str]:

@@ -13,14 +13,14 @@ from reconciler.cli.apply import preview, turn
 from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.loop.loop import Loop
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import Crew, crews, owners
+from reconciler.planning.jobs import EpicTasks, crews, owners
 from reconciler.render import text
 from reconciler.render.words import counted
 from reconciler.system import lock
@@ -68,7 +68,7 @@ def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scope:
+class RunScope:
     """What a run is about. `names`: the manifests that it acts on (None: all); `made`: the one made up for it, if it
     takes one; `over`: those made up earlier that would take its tasks away."""
 
@@ -77,7 +77,7 @@ class Scope:
     over: tuple[str, ...]
 
 
-class _Steady(Wheel):
+class _Steady(LoopSession):
     """A wheel that one bad look at the world does not end: a run goes on overnight, as a watch does."""
 
     def loop(self) -> Loop:
@@ -86,7 +86,7 @@ class _Steady(Wheel):
         return loop
 
 
-def _scope(site: Site, asked: Asked) -> Scope:
+def _scope(site: Site, asked: Asked) -> RunScope:
     recorded, tasks = site.desired().epics, site.tracker.tasks()
     index = Index(tasks)
     wanted = _wanted(tasks, index, asked.epic)
@@ -100,14 +100,16 @@ def _scope(site: Site, asked: Asked) -> Scope:
     made = None if covered else made_up(site, asked, recorded)
     keep = frozenset({made.name} if made else ())
     earlier = [crew for crew in found if is_made_up(crew.spec) and crew.spec.name not in keep]
-    return Scope(
+    return RunScope(
         names=None if asked.epic is None else names | keep,
         made=made,
         over=tuple(crew.spec.name for crew in earlier if _meet(crew, wanted, asked.epic)),
     )
 
 
-def _covering(theirs: Sequence[Crew], wanted: frozenset[TaskId], epic: TaskId | None) -> tuple[frozenset[str], bool]:
+def _covering(
+    theirs: Sequence[EpicTasks], wanted: frozenset[TaskId], epic: TaskId | None
+) -> tuple[frozenset[str], bool]:
     """The manifests of people's own that hold some of the tasks, and whether they hold all that is asked for."""
     named = frozenset(crew.spec.name for crew in theirs if epic and crew.epic and crew.epic.id == epic)
     owned = owners(theirs)
@@ -130,12 +132,12 @@ def _wanted(tasks: Graph, index: Index, epic: TaskId | None) -> frozenset[TaskId
     return frozenset(id for id in below if not tasks[id].closed and not index.is_epic(id))
 
 
-def _meet(crew: Crew, wanted: frozenset[TaskId], epic: TaskId | None) -> bool:
+def _meet(crew: EpicTasks, wanted: frozenset[TaskId], epic: TaskId | None) -> bool:
     """True when a manifest speaks of tasks that a run is about."""
     return epic is None or crew.spec.epic is None or any(task.id in wanted for task in crew.members)
 
 
-def _record(site: Site, scope: Scope, out: Output) -> None:
+def _record(site: Site, scope: RunScope, out: Output) -> None:
     # In this order: killed in between, the next run finds both and forgets the older ones.
     if scope.made:
         made = site.recorded.record(scope.made)
@@ -157,7 +159,7 @@ def _shown(site: Site, asked: Asked, out: Output) -> int:
         if scope.made:
             epics[scope.made.name] = site.recorded.beside(scope.made)
         wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)), max_agents=asked.max_agents)
-        wheel = Wheel(site=site, out=out, names=scope.names, load=lambda: wanted)
+        wheel = LoopSession(site=site, out=out, names=scope.names, load=lambda: wanted)
         return preview(wheel, wanted, f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run")
     except (PermanentError, TemporaryError) as error:
         out.chat(text.error(error))

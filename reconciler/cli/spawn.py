@@ -15,23 +15,23 @@ from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.people import begin_anew, closed
 from reconciler.cli.run import AGENT
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.loop.executor import execute
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ChangedError, ReconcileError, UsageError
 from reconciler.model.names import TaskId
-from reconciler.model.observed import RunState, Since
+from reconciler.model.observed import RetryPoint, RunState
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import (
     Action,
     BlockTask,
     ClosePullRequest,
+    Decision,
     RetryTask,
     StartAgent,
     StopAgent,
     Waiting,
-    Word,
     holds,
     next_step,
 )
@@ -39,7 +39,7 @@ from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import crews, owners
-from reconciler.planning.scheduling import taken_in_turn
+from reconciler.planning.scheduling import admit
 from reconciler.render import document, text
 from reconciler.system.journal import Event
 from reconciler.wiring import Site
@@ -156,7 +156,7 @@ class _Spawning:
         return {"actions": self.done, "waiting": [waits] if waits else [], "unknown": []}
 
     def _look(self) -> Tick:
-        return Wheel(site=self.site, out=self.out, load=lambda: self.desired).loop().look()
+        return LoopSession(site=self.site, out=self.out, load=lambda: self.desired).loop().look()
 
     def _settled(self) -> tuple[Tick, Job | Waiting]:
         """The task with what belongs to it, once an agent that is ending has ended; or why it is not ours to touch."""
@@ -174,10 +174,10 @@ class _Spawning:
                 self._did(stop, tick)
             time.sleep(PAUSE_S)
 
-    def _in_turn(self, tick: Tick, job: Job) -> Word:
+    def _in_turn(self, tick: Tick, job: Job) -> Decision:
         """The next step of the task alone, within the bound on agents."""
         key = (job.spec.name, job.task.id)
-        return taken_in_turn({key: (job, next_step(job))}, self.desired, tick.observed)[key][1]
+        return admit({key: (job, next_step(job))}, self.desired, tick.observed)[key][1]
 
     def _did(self, action: Action, tick: Tick) -> bool:
         """True when the action was performed; False when somebody else came first."""
@@ -219,7 +219,7 @@ def _job_of(task: TaskId, tick: Tick) -> Job | Waiting:
     return next((word for word in found if word), Waiting(Reason.UNKNOWN, "it can't be seen now"))
 
 
-def _handed_over(job: Job, word: Word) -> bool:
+def _handed_over(job: Job, word: Decision) -> bool:
     """True for a task that waits for a person to say that it starts over: spawning it is saying so."""
     return isinstance(word, BlockTask) or (
         isinstance(word, Waiting) and word in (holds.somebody_elses(job), holds.for_a_person(job))
@@ -229,11 +229,11 @@ def _handed_over(job: Job, word: Word) -> bool:
 def _anew(job: Job) -> Job:
     """What the task would be once it has started over, to see first whether an agent could start then."""
     labels = job.task.labels - retrying(job.task).remove_labels
-    since = Since(n=job.next_n - 1, base=job.base_head, at=job.now)
+    since = RetryPoint(n=job.next_n - 1, base=job.base_head, at=job.now)
     return replace(job, task=replace(job.task, status="open", labels=labels), since=since)
 
 
-def _refusal(word: Word) -> Waiting:
+def _refusal(word: Decision) -> Waiting:
     if isinstance(word, Waiting):
         return word
     what = f"what comes next needs no agent: {word.message}" if word else "nothing is known that could be done for it"

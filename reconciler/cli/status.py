@@ -18,7 +18,7 @@ from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, for_show, undecided
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.git import locks
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import AgentSpec, Desired
@@ -131,7 +131,7 @@ def _chat(text: str) -> None:
 
 
 def _looked(site: Site, out: Output, *, as_run: bool = False) -> Tick:
-    return Wheel(site=site, out=out, load=(lambda: _as_run(site, out)) if as_run else None).loop().look()
+    return LoopSession(site=site, out=out, load=(lambda: _as_run(site, out)) if as_run else None).loop().look()
 
 
 def _unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from reconciler.cli import live
-from reconciler.cli.apply import FILE, Duration, Over, ending, hearing, read
+from reconciler.cli.apply import FILE, Duration, NothingLeft, ending, hearing, read
 from reconciler.cli.output import Output, common, here, verbose
-from reconciler.cli.wheel import AGENTS_RUN_ON, Wheel, interrupted, say_interrupted
+from reconciler.cli.wheel import AGENTS_RUN_ON, LoopSession, interrupted, say_interrupted
 from reconciler.loop.loop import RESYNC_S
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
@@ -49,7 +49,7 @@ def watch_command(
     """
     out = replace(out, timed=not sys.stdout.isatty())
     site, watched = _watched(sources, max_agents, out)
-    wheel = Wheel(site=site, out=out, load=watched.desired, bit_by_bit=True)
+    wheel = LoopSession(site=site, out=out, load=watched.desired, bit_by_bit=True)
     with lock.reconciling(site.state, "watch"), interrupted() as (wake, stop, got):
         for left in site.catch_up():
             out.chat(left)
@@ -57,7 +57,7 @@ def watch_command(
         loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
         places = spots(site.state, site.repository.common, site.store, watched.paths)
         with Wakes(places, wake) as wakes, live.view(wheel):
-            over = Over()
+            over = NothingLeft()
             tick = loop.forever(
                 wake,
                 stop,

@@ -27,7 +27,7 @@ from reconciler.wiring import Site
 
 
 @dataclass(kw_only=True)
-class Wheel:
+class LoopSession:
     """A loop with its audience. `names`: only these manifests are acted on and answered for; None: all."""
 
     site: Site

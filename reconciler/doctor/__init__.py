@@ -15,7 +15,7 @@ from pathlib import Path
 
 from reconciler import wiring
 from reconciler.doctor import machine, programs, records, repository, worktrees
-from reconciler.doctor.findings import Finding, Probe, State, examine
+from reconciler.doctor.findings import Diagnosis, Probe, State, examine
 from reconciler.doctor.scene import Scene
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, ReconcileError
@@ -26,7 +26,7 @@ __all__ = ["Finding", "State", "look"]
 _SKIPPED = "the checks of a repository were skipped"
 
 
-def look(cwd: Path, environ: Mapping[str, str], now: datetime) -> list[Finding]:
+def look(cwd: Path, environ: Mapping[str, str], now: datetime) -> list[Diagnosis]:
     """Everything that is found in this folder and on this machine. Raises PermanentError without a temporary folder."""
     try:
         aside = tempfile.TemporaryDirectory(prefix="reconcile-look-", ignore_cleanup_errors=True)
@@ -37,7 +37,7 @@ def look(cwd: Path, environ: Mapping[str, str], now: datetime) -> list[Finding]:
         return _look(cwd, environ, now, Path(aside.name))
 
 
-def _look(cwd: Path, environ: Mapping[str, str], now: datetime, aside: Path) -> list[Finding]:
+def _look(cwd: Path, environ: Mapping[str, str], now: datetime, aside: Path) -> list[Diagnosis]:
     empty = aside / "empty"
     empty.mkdir()
     scene = Scene(environ=environ, aside=empty, now=now)
@@ -55,7 +55,7 @@ def _probes(scene: Scene) -> Iterator[Probe]:
             yield from part.probes(scene, scene.site)
 
 
-def _open(cwd: Path, scene: Scene, control: Path, opened: list[Scene]) -> Iterator[Finding]:
+def _open(cwd: Path, scene: Scene, control: Path, opened: list[Scene]) -> Iterator[Diagnosis]:
     """Add the repository to the scene, or say why there is none to look at."""
     try:
         site = wiring.open_site(cwd, scene.environ, control=control)
@@ -64,10 +64,12 @@ def _open(cwd: Path, scene: Scene, control: Path, opened: list[Scene]) -> Iterat
         if _in_a_repository(cwd):
             # Git itself refuses: somebody else owns it, or it is damaged.
             message, hint = f"{error}; {_SKIPPED}", error.hint or ""
-            yield Finding(name="repository", state=State.PROBLEM, found=str(cwd), message=message, hint=hint)
+            yield Diagnosis(name="repository", state=State.PROBLEM, found=str(cwd), message=message, hint=hint)
         else:
             message = f"not in a git repository: {_SKIPPED}"
-            yield Finding(name="repository", state=State.WARNING, found=str(cwd), message=message, hint="run it in one")
+            yield Diagnosis(
+                name="repository", state=State.WARNING, found=str(cwd), message=message, hint="run it in one"
+            )
 
 
 def _epics(site: Site) -> tuple[EpicSpec, ...]:

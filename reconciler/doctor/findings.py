@@ -32,7 +32,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at: what was seen of it, what that means, and what to do."""
 
     name: str
@@ -47,13 +47,13 @@ class Probe:
     """A look at one thing. It changes nothing."""
 
     name: str
-    look: Callable[[], Iterable[Finding]]
+    look: Callable[[], Iterable[Diagnosis]]
     limit_s: float = LIMIT_S
 
 
-def examine(probes: Sequence[Probe]) -> list[Finding]:
+def examine(probes: Sequence[Probe]) -> list[Diagnosis]:
     """What the probes find, in their order. One that does not answer in time is a finding itself."""
-    began, looks = time.monotonic(), [_Look(probe) for probe in probes]
+    began, looks = time.monotonic(), [_ProbeThread(probe) for probe in probes]
     with _ended(looks):
         for look in looks:
             look.start()
@@ -71,42 +71,44 @@ def named(names: Iterable[str]) -> str:
     return ", ".join(all_of_them[:NAMED]) + more
 
 
-class _Look(threading.Thread):
+class _ProbeThread(threading.Thread):
     """One probe running. A daemon: one that hangs on a dead file system must not keep us from ending."""
 
     def __init__(self, probe: Probe) -> None:
         super().__init__(daemon=True)
         self._probe = probe
-        self._found: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
+        self._found: queue.SimpleQueue[list[Diagnosis]] = queue.SimpleQueue()
 
     def run(self) -> None:
         self._found.put(_looked(self._probe))
 
-    def answer(self, began: float) -> list[Finding]:
+    def answer(self, began: float) -> list[Diagnosis]:
         limit_s = self._probe.limit_s
         try:
             return self._found.get(timeout=max(began + limit_s - time.monotonic(), 0.01))
         except queue.Empty:
             message, hint = f"no answer within {limit_s:g} s", "is a disk or the network away?"
-            return [Finding(name=self._probe.name, state=State.PROBLEM, message=message, hint=hint)]
+            return [Diagnosis(name=self._probe.name, state=State.PROBLEM, message=message, hint=hint)]
 
 
-def _looked(probe: Probe) -> list[Finding]:
+def _looked(probe: Probe) -> list[Diagnosis]:
     try:
         return list(probe.look())
     except ReconcileError as error:
-        found = Finding(name=probe.name, state=State.PROBLEM, message=str(error), hint=error.hint or "")
+        found = Diagnosis(name=probe.name, state=State.PROBLEM, message=str(error), hint=error.hint or "")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        found = Finding(name=probe.name, state=State.PROBLEM, message=f"it can't be looked at: {where}{error.strerror}")
+        found = Diagnosis(
+            name=probe.name, state=State.PROBLEM, message=f"it can't be looked at: {where}{error.strerror}"
+        )
     except Exception as error:  # noqa: BLE001 - a defect in one probe is told, and costs none of the others
         message = f"looking at it failed: {type(error).__name__}: {error}"
-        found = Finding(name=probe.name, state=State.PROBLEM, message=message)
+        found = Diagnosis(name=probe.name, state=State.PROBLEM, message=message)
     return [found]
 
 
 @contextmanager
-def _ended(looks: Sequence[_Look]) -> Iterator[None]:
+def _ended(looks: Sequence[_ProbeThread]) -> Iterator[None]:
     """End the programs of looks that nobody waits for any more, after the limit and at Ctrl-C, and so the looks."""
     us = psutil.Process()
     before = {child.pid for child in us.children()}

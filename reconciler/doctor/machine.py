@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.doctor.findings import Finding, Probe, State
+from reconciler.doctor.findings import Diagnosis, Probe, State
 from reconciler.doctor.scene import Scene
 from reconciler.git import commands
 from reconciler.runners import supervisor
@@ -41,9 +41,9 @@ def probes(scene: Scene) -> Iterator[Probe]:
     yield Probe(name="open files", look=_files)
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[Diagnosis]:
     enough = sys.version_info >= PYTHON
-    yield Finding(
+    yield Diagnosis(
         name="python",
         state=State.OK if enough else State.PROBLEM,
         found=f"{platform.python_version()} ({sys.executable})",
@@ -51,15 +51,15 @@ def _python() -> Iterator[Finding]:
     )
 
 
-def _git(scene: Scene) -> Iterator[Finding]:
+def _git(scene: Scene) -> Iterator[Diagnosis]:
     version = ".".join(map(str, commands.version(scene.environ)))
-    yield Finding(name="git", found=f"{version} ({shutil.which('git', path=scene.environ.get('PATH'))})")
+    yield Diagnosis(name="git", found=f"{version} ({shutil.which('git', path=scene.environ.get('PATH'))})")
 
 
 # --- file systems --------------------------------------------------------------------------------------------
 
 
-def _locks(scene: Scene) -> Iterator[Finding]:
+def _locks(scene: Scene) -> Iterator[Diagnosis]:
     """Whether kernel locks work where ours lie. They are how an agent is known to live."""
     if scene.site is None:
         return
@@ -74,19 +74,19 @@ def _locks(scene: Scene) -> Iterator[Finding]:
     except OSError as error:
         message = f"kernel locks don't work in {folder}: {error.strerror}"
         hint = "keep the repository on a local disk"
-        yield Finding(name="locks", state=State.PROBLEM, found=kind, message=message, hint=hint)
+        yield Diagnosis(name="locks", state=State.PROBLEM, found=kind, message=message, hint=hint)
         return
     finally:
         os.close(fd)
     if kind in SHARED:
         message = f"{folder} is on a network: locks may not hold between hosts"
         hint = "let one host work on it, better from a local disk"
-        yield Finding(name="locks", state=State.WARNING, found=kind, message=message, hint=hint)
+        yield Diagnosis(name="locks", state=State.WARNING, found=kind, message=message, hint=hint)
     else:
-        yield Finding(name="locks", found=kind)
+        yield Diagnosis(name="locks", found=kind)
 
 
-def _disks(scene: Scene) -> Iterator[Finding]:
+def _disks(scene: Scene) -> Iterator[Diagnosis]:
     places: dict[int, Path] = {}
     for place in (*scene.folders, Path(tempfile.gettempdir())):
         standing = next(path for path in (place, *place.parents) if path.exists())
@@ -94,7 +94,7 @@ def _disks(scene: Scene) -> Iterator[Finding]:
     yield from (_disk(place) for place in places.values())
 
 
-def _disk(place: Path) -> Finding:
+def _disk(place: Path) -> Diagnosis:
     found = os.statvfs(place)
     free = found.f_bavail * found.f_frsize
     state = State.PROBLEM if free < DISK_SCARCE else State.WARNING if free < DISK_LOW else State.OK
@@ -103,7 +103,9 @@ def _disk(place: Path) -> Finding:
     if state is State.OK and found.f_files and found.f_favail < INODES_LOW:
         state, message = State.WARNING, f"only {found.f_favail} more files can be made"
     hint = "make room" if message else ""
-    return Finding(name="disk", state=state, found=f"{free / 2**30:.1f} GB free at {place}", message=message, hint=hint)
+    return Diagnosis(
+        name="disk", state=state, found=f"{free / 2**30:.1f} GB free at {place}", message=message, hint=hint
+    )
 
 
 def _file_system(place: Path) -> str:
@@ -124,7 +126,7 @@ def _file_system(place: Path) -> str:
 # --- the kernel ----------------------------------------------------------------------------------------------
 
 
-def _events(scene: Scene) -> Iterator[Finding]:
+def _events(scene: Scene) -> Iterator[Diagnosis]:
     """Whether file events can be had: without them `watch` sees changes at its slow resync only."""
     late = "'watch' notices changes only at its --interval"
     try:
@@ -133,19 +135,19 @@ def _events(scene: Scene) -> Iterator[Finding]:
     except OSError as error:
         message = f"file events can't be had ({error.strerror}): {late}"
         hint = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288"
-        yield Finding(name="file events", state=State.WARNING, message=message, hint=hint)
+        yield Diagnosis(name="file events", state=State.WARNING, message=message, hint=hint)
         return
     limit = _kernel_says("fs/inotify/max_user_watches")
     if limit is None:
-        yield Finding(name="file events", found="they come")
+        yield Diagnosis(name="file events", found="they come")
         return
     wanted, found = _folders_to_watch(scene), f"{limit} folders may be watched"
     if wanted * 2 > limit:
         message = f"{wanted} are watched here, and other programs watch some too: {late}"
         hint = f"sysctl fs.inotify.max_user_watches={max(wanted * 4, 524288)}"
-        yield Finding(name="file events", state=State.WARNING, found=found, message=message, hint=hint)
+        yield Diagnosis(name="file events", state=State.WARNING, found=found, message=message, hint=hint)
     else:
-        yield Finding(name="file events", found=found)
+        yield Diagnosis(name="file events", found=found)
 
 
 def _kernel_says(name: str) -> int | None:
@@ -162,7 +164,7 @@ def _folders_to_watch(scene: Scene) -> int:
     return sum(one for one, _ in zip(walks, range(FOLDERS_MOST), strict=False))
 
 
-def _files() -> Iterator[Finding]:
+def _files() -> Iterator[Diagnosis]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     endless = soft == resource.RLIM_INFINITY
     state = State.OK
@@ -170,7 +172,7 @@ def _files() -> Iterator[Finding]:
         state = State.PROBLEM if soft < FILES_SCARCE else State.WARNING
     message = "agents can't be started with so few" if state is State.PROBLEM else "few for many agents"
     most = "unlimited" if hard == resource.RLIM_INFINITY else f"at most {hard}"
-    yield Finding(
+    yield Diagnosis(
         name="open files",
         state=state,
         found="unlimited" if endless else str(soft),

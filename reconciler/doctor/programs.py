@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from reconciler.doctor.findings import Finding, Probe, State
+from reconciler.doctor.findings import Diagnosis, Probe, State
 from reconciler.doctor.scene import Scene
 from reconciler.model import agent_kinds
 from reconciler.model.agent_kinds import AgentKind
@@ -47,7 +47,7 @@ _QUIET = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
+class LoginProbe:
     """How a program is asked whether it is logged in: exit status 0 says yes. `since`: older ones can't be asked.
 
     `keys`: variables that do instead. `how`: what to run. One that can't be asked leaves `files` in the home folder.
@@ -65,13 +65,13 @@ class Program:
     name: str
     used_for: str
     version: tuple[str, ...] = ("--version",)
-    login: Login | None = None
+    login: LoginProbe | None = None
     troubles: tuple[Trouble, ...] = ()
 
 
 def _agent(kind: AgentKind, known: agent_kinds.Login) -> Program:
     how = known.command or f"export {known.keys[0]}=…"
-    login = Login(how=how, ask=known.ask, files=known.files, since=known.since, keys=known.keys)
+    login = LoginProbe(how=how, ask=known.ask, files=known.files, since=known.since, keys=known.keys)
     return Program(name=kind, used_for="agents that run it", login=login)
 
 
@@ -81,7 +81,7 @@ PROGRAMS = (
     Program(
         name="gh",
         used_for="pull requests on GitHub",
-        login=Login(ask=("auth", "status"), how="gh auth login", keys=("GH_TOKEN", "GITHUB_TOKEN")),
+        login=LoginProbe(ask=("auth", "status"), how="gh auth login", keys=("GH_TOKEN", "GITHUB_TOKEN")),
     ),
     *(_agent(kind, login) for kind in AgentKind if (login := kind.row.login)),
 )
@@ -93,7 +93,7 @@ def probes(scene: Scene) -> Iterator[Probe]:
         yield Probe(name=program.name, look=partial(_looked, program, scene), limit_s=2 * ASK_S + 4)
 
 
-def _looked(program: Program, scene: Scene) -> Iterator[Finding]:
+def _looked(program: Program, scene: Scene) -> Iterator[Diagnosis]:
     yield _finding(_Asked(program, scene, _needs(scene).get(program.name, "")))
 
 
@@ -144,28 +144,28 @@ class _Asked:
         return shell.run((path, *args), env=env, cwd=self.scene.aside, timeout_s=ASK_S)
 
 
-def _finding(asked: _Asked) -> Finding:
+def _finding(asked: _Asked) -> Diagnosis:
     name, used_for = asked.program.name, asked.program.used_for
     path = shutil.which(name, path=asked.scene.path)
     if path is None:
         if asked.why:
             message, hint = f"not found, and needed: {asked.why}", f"install {name}, or put it on the PATH"
-            return Finding(name=name, state=State.PROBLEM, message=message, hint=hint)
-        return Finding(name=name, message=f"not found; only needed for {used_for}")
+            return Diagnosis(name=name, state=State.PROBLEM, message=message, hint=hint)
+        return Diagnosis(name=name, message=f"not found; only needed for {used_for}")
     try:
         finished = asked.run(path, asked.program.version)
     except ReconcileError as error:
         hint = f"run '{name} {' '.join(asked.program.version)}' yourself"
-        return Finding(name=name, state=asked.bad, found=path, message=str(error), hint=hint)
+        return Diagnosis(name=name, state=asked.bad, found=path, message=str(error), hint=hint)
     version = _version_in(finished)
     if version is None:
         first = (finished.out + b"\n" + finished.err).decode("utf-8", "replace").strip().partition("\n")[0][:80]
         message = f"it does not say its version, but {first!r} (exit status {finished.code})"
-        return Finding(name=name, state=asked.bad, found=path, message=message, hint=f"is this the right {name}?")
+        return Diagnosis(name=name, state=asked.bad, found=path, message=message, hint=f"is this the right {name}?")
     return _installed(asked, path, version)
 
 
-def _installed(asked: _Asked, path: str, version: Version) -> Finding:
+def _installed(asked: _Asked, path: str, version: Version) -> Diagnosis:
     name, found = asked.program.name, f"{'.'.join(map(str, version))} ({path})"
     troubles = [each for each in asked.program.troubles if each.first <= version < each.fixed]
     if troubles:
@@ -173,50 +173,50 @@ def _installed(asked: _Asked, path: str, version: Version) -> Finding:
         refused = bool(asked.why) and any(each.refused for each in troubles)
         message = f"{finished}; and it is needed: {asked.why}" if refused else finished
         state = State.PROBLEM if refused else State.WARNING
-        return Finding(name=name, state=state, found=found, message=message, hint=hint)
+        return Diagnosis(name=name, state=state, found=found, message=message, hint=hint)
     if name == "bd" and asked.scene.site and (served := other_server(asked.scene.site.beads, version)):
-        return Finding(name=name, state=State.WARNING, found=found, message=served.what, hint=served.ends)
+        return Diagnosis(name=name, state=State.WARNING, found=found, message=served.what, hint=served.ends)
     login = asked.program.login
     if login is None or version < login.since:
-        return Finding(name=name, found=found)
+        return Diagnosis(name=name, found=found)
     return _with_login(asked, login, path, found) if login.ask else _by_traces(asked, login, found)
 
 
-def _by_traces(asked: _Asked, login: Login, found: str) -> Finding:
+def _by_traces(asked: _Asked, login: LoginProbe, found: str) -> Diagnosis:
     """What a login of a program that can't be asked has left here. Whether it is good is for its server to say."""
     name, home = asked.program.name, asked.scene.environ.get("HOME")
     if home and (file := next((file for file in login.files if Path(home, file).is_file()), None)):
-        return Finding(name=name, found=found, message=f"configured in ~/{file}")
+        return Diagnosis(name=name, found=found, message=f"configured in ~/{file}")
     if key := next((key for key in login.keys if asked.scene.environ.get(key)), None):
-        return Finding(name=name, found=found, message=f"${key} is set")
+        return Diagnosis(name=name, found=found, message=f"${key} is set")
     if asked.why:
         message = f"no sign of a login, and needed: {asked.why}"
-        return Finding(name=name, state=State.WARNING, found=found, message=message, hint=login.how)
-    return Finding(name=name, found=found, message=f"no sign of a login; only needed for {asked.program.used_for}")
+        return Diagnosis(name=name, state=State.WARNING, found=found, message=message, hint=login.how)
+    return Diagnosis(name=name, found=found, message=f"no sign of a login; only needed for {asked.program.used_for}")
 
 
-def _with_login(asked: _Asked, login: Login, path: str, found: str) -> Finding:
+def _with_login(asked: _Asked, login: LoginProbe, path: str, found: str) -> Diagnosis:
     name = asked.program.name
     try:
         finished = asked.run(path, login.ask)
     except ReconcileError as error:
         message = f"whether it is logged in can't be told: {error}"
         hint = f"run '{name} {' '.join(login.ask)}' yourself"
-        return Finding(name=name, state=State.WARNING, found=found, message=message, hint=hint)
+        return Diagnosis(name=name, state=State.WARNING, found=found, message=message, hint=hint)
     if finished.code == 0:
         account = _ACCOUNT.search((finished.out + finished.err).decode("utf-8", "replace"))
         who = f" to {account[1]} as {account[2]}" if account else ""
-        return Finding(name=name, found=found, message=f"logged in{who}")
+        return Diagnosis(name=name, found=found, message=f"logged in{who}")
     if key := next((key for key in login.keys if asked.scene.environ.get(key)), None):
         # Some do not look at it for this question, others found that it is worth nothing.
         message, hint = f"not logged in; ${key} is set", f"make sure that ${key} is good, or run '{login.how}'"
-        return Finding(
+        return Diagnosis(
             name=name, state=State.WARNING if asked.why else State.OK, found=found, message=message, hint=hint
         )
     if asked.why:
         message = f"not logged in, and needed: {asked.why}"
-        return Finding(name=name, state=State.PROBLEM, found=found, message=message, hint=login.how)
-    return Finding(name=name, found=found, message=f"not logged in; only needed for {asked.program.used_for}")
+        return Diagnosis(name=name, state=State.PROBLEM, found=found, message=message, hint=login.how)
+    return Diagnosis(name=name, found=found, message=f"not logged in; only needed for {asked.program.used_for}")
 
 
 def _version_in(finished: Finished) -> Version | None:

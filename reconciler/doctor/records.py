@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reconciler.doctor.findings import Finding, Probe, State, named
+from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.loop.observer import ask, unaskable
 from reconciler.model.desired import EpicSpec
@@ -35,11 +35,11 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="tasks", look=lambda: _tasks(site))
 
 
-def _private(state: Path) -> Iterator[Finding]:
+def _private(state: Path) -> Iterator[Diagnosis]:
     try:
         found = os.lstat(state)
     except FileNotFoundError:
-        yield Finding(name="state folder", found="none yet")
+        yield Diagnosis(name="state folder", found="none yet")
         return
     mode, quoted = stat.S_IMODE(found.st_mode), shlex.quote(str(state))
     if not stat.S_ISDIR(found.st_mode):
@@ -48,54 +48,54 @@ def _private(state: Path) -> Iterator[Finding]:
         message, hint = "it belongs to another user", f"work as that user, or: sudo chown -R {os.getuid()} {quoted}"
     elif mode & 0o077:
         message, hint = f"others may enter it ({mode:04o}): prompts and logs are theirs to read", f"chmod 700 {quoted}"
-        yield Finding(name="state folder", state=State.WARNING, found=str(state), message=message, hint=hint)
+        yield Diagnosis(name="state folder", state=State.WARNING, found=str(state), message=message, hint=hint)
         return
     else:
-        yield Finding(name="state folder", found=f"{mode:04o}")
+        yield Diagnosis(name="state folder", found=f"{mode:04o}")
         return
-    yield Finding(name="state folder", state=State.PROBLEM, found=str(state), message=message, hint=hint)
+    yield Diagnosis(name="state folder", state=State.PROBLEM, found=str(state), message=message, hint=hint)
 
 
-def _holder(site: Site) -> Iterator[Finding]:
+def _holder(site: Site) -> Iterator[Diagnosis]:
     """Who is the reconciler of this repository now. The lock is not tried: a start at that instant would be refused."""
     holder = lock.holder(site.state)
     if holder is None or not site.holds(holder):
         return
     if replaced := site.replaced():
         hint = f"end it (kill {holder.pid}) and start it again: its agents run on"
-        yield Finding(name="reconciler", state=State.PROBLEM, found=str(holder), message=replaced, hint=hint)
+        yield Diagnosis(name="reconciler", state=State.PROBLEM, found=str(holder), message=replaced, hint=hint)
     else:
-        yield Finding(name="reconciler", found=str(holder), message="is running here")
+        yield Diagnosis(name="reconciler", found=str(holder), message="is running here")
 
 
-def _manifests(scene: Scene, site: Site) -> Iterator[Finding]:
+def _manifests(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     found = site.recorded.load()
     for name, why in found.problems.items():
         message = f"it can't be read, so nothing is done for any: {why}"
         hint = f"apply it again, or forget it: reconcile delete {name}"
-        yield Finding(name="manifests", state=State.PROBLEM, found=name, message=message, hint=hint)
+        yield Diagnosis(name="manifests", state=State.PROBLEM, found=name, message=message, hint=hint)
     main = os.path.realpath(site.repository.main)
     moved = [spec.name for spec in scene.epics if spec.repository and os.path.realpath(spec.repository) != main]
     if moved:
         message = f"recorded for another place than {main}"
-        yield Finding(
+        yield Diagnosis(
             name="manifests", state=State.WARNING, found=named(moved), message=message, hint="apply them again"
         )
     statuses = site.statuses()
     unread = {name: each["invalid"] for name, each in statuses.items() if isinstance(each.get("invalid"), str)}
     for name, reason in unread.items() if site.acting else ():
         message, hint = f"held until its file can be read again: {reason}", "fix the file, or apply another"
-        yield Finding(name="manifests", state=State.PROBLEM, found=name, message=message, hint=hint)
+        yield Diagnosis(name="manifests", state=State.PROBLEM, found=name, message=message, hint=hint)
     suspended = [spec.name for spec in scene.epics if spec.suspend]
     if suspended:
         message, hint = "suspended: nothing is done", "to go on: write 'suspend: false' and apply"
-        yield Finding(name="manifests", state=State.WARNING, found=named(suspended), message=message, hint=hint)
+        yield Diagnosis(name="manifests", state=State.WARNING, found=named(suspended), message=message, hint=hint)
     if not (found.problems or moved or suspended):
         names = named(spec.name for spec in found.epics)
-        yield Finding(name="manifests", found=names or "none recorded")
+        yield Diagnosis(name="manifests", found=names or "none recorded")
 
 
-def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
+def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Whether what the checks of every manifest begin with is there, as far as that can be seen."""
     statuses = site.statuses()
     for spec in scene.epics:
@@ -104,9 +104,9 @@ def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
         found = f"{spec.name}: {', '.join(spec.merge.checks)}"
         if why:
             message, _, hint = why.partition("; ")
-            yield Finding(name="checks", state=State.PROBLEM, found=found, message=message, hint=hint)
+            yield Diagnosis(name="checks", state=State.PROBLEM, found=found, message=message, hint=hint)
         elif spec.merge.checks:
-            yield Finding(name="checks", found=found)
+            yield Diagnosis(name="checks", found=found)
 
 
 def _red_base(status: Mapping[str, Any]) -> str | None:
@@ -119,16 +119,16 @@ def _red_base(status: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _failing(scene: Scene, site: Site) -> Iterator[Finding]:
+def _failing(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """What goes wrong at every try, for whoever works here now, or did last."""
     for subject, failure in failing.recalled(site.statuses(), left=not site.acting).items():
         of = failure.manifest if subject.startswith("manifest:") else subject
         text = failing.words(failing.shown(failure), scene.now)
         hint = f"once that is fixed: reconcile retry {of}" if of == subject else f"reconcile status {of}"
-        yield Finding(name="failing", state=State.PROBLEM, found=of, message=text, hint=hint)
+        yield Diagnosis(name="failing", state=State.PROBLEM, found=of, message=text, hint=hint)
 
 
-def _agents(scene: Scene, site: Site) -> Iterator[Finding]:
+def _agents(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Whether the program of every manifest is on the PATH that its agents get, and could work when it was tried last."""
     runs = site.runner.runs().values() if scene.epics else ()
     for spec in scene.epics:
@@ -136,19 +136,19 @@ def _agents(scene: Scene, site: Site) -> Iterator[Finding]:
         if missing := site.runner.missing(spec):
             hint = "install it, or fix spec.agent (argv, env) and apply"
             found = f"{spec.name}: {program}"
-            yield Finding(name="agents", state=State.PROBLEM, found=found, message=missing, hint=hint)
+            yield Diagnosis(name="agents", state=State.PROBLEM, found=found, message=missing, hint=hint)
         elif last := agent_gate.last_trouble(spec, runs):
             yield _in_trouble(spec, last)
         else:
-            yield Finding(name="agents", found=f"{spec.name}: {program}")
+            yield Diagnosis(name="agents", found=f"{spec.name}: {program}")
 
 
-def _in_trouble(spec: EpicSpec, run: Run) -> Finding:
+def _in_trouble(spec: EpicSpec, run: Run) -> Diagnosis:
     """What a run met that no good one has come after. What passes by itself is no problem yet."""
     passes = run.report is not None and run.report.fault in (Fault.USAGE_LIMIT, Fault.NETWORK)
     lifted = run.report.retry_at if run.report else None
     ended = f" (its last run, {run.id}, ended {run.exit.at:%F %T} UTC)" if run.exit else ""
-    return Finding(
+    return Diagnosis(
         name="agents",
         state=State.WARNING if passes else State.PROBLEM,
         found=f"{spec.name}: {spec.agent.program}",
@@ -157,7 +157,7 @@ def _in_trouble(spec: EpicSpec, run: Run) -> Finding:
     )
 
 
-def _tasks(site: Site) -> Iterator[Finding]:
+def _tasks(site: Site) -> Iterator[Diagnosis]:
     tasks = site.tracker.tasks()  # what it can't read, it says itself
     open_ones = sum(not task.closed for task in tasks.values())
-    yield Finding(name="tasks", found=f"{counted(len(tasks), 'task')}, {open_ones} open" if tasks else "none yet")
+    yield Diagnosis(name="tasks", found=f"{counted(len(tasks), 'task')}, {open_ones} open" if tasks else "none yet")

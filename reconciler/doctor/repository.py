@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from reconciler.doctor.findings import Finding, Probe, State, named
+from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.forges.github.answers import LOG_IN_OTHERWISE
 from reconciler.forges.github.forge import GitHubForge
@@ -40,39 +40,39 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
         yield Probe(name=f"push {base}", look=partial(_push, site, base), limit_s=PUSH_S + 2)
 
 
-def _checkout(site: Site) -> Iterator[Finding]:
+def _checkout(site: Site) -> Iterator[Diagnosis]:
     main, common = str(site.repository.main), site.repository.common
     if site.repository.bare:
         message = f"bare: tasks are kept in {site.beads}; what lands is followed by the worktrees that have its base checked out"
-        yield Finding(name="repository", found=main, message=message)
+        yield Diagnosis(name="repository", found=main, message=message)
     elif common.parent != site.repository.main and (common / ".beads").exists():
         message = f"an older version kept tasks in {common / '.beads'}: nobody reads them there"
         hint = f"if they count: mv {shlex.quote(str(common / '.beads'))} {shlex.quote(main)}/"
-        yield Finding(name="repository", state=State.WARNING, found=main, message=message, hint=hint)
+        yield Diagnosis(name="repository", state=State.WARNING, found=main, message=message, hint=hint)
     elif site.git.refs("symbolic-ref", "--quiet", "HEAD", ok=(0, 1, 128)).code:
         message = "on no branch (HEAD is detached): it does not follow what lands"
         hint = "git switch BRANCH, where it should"
-        yield Finding(name="repository", state=State.WARNING, found=main, message=message, hint=hint)
+        yield Diagnosis(name="repository", state=State.WARNING, found=main, message=message, hint=hint)
     elif common.parent != site.repository.main:
-        yield Finding(name="repository", found=main, message=f"its git dir is {common}")
+        yield Diagnosis(name="repository", found=main, message=f"its git dir is {common}")
     else:
-        yield Finding(name="repository", found=main)
+        yield Diagnosis(name="repository", found=main)
 
 
-def _damaged(site: Site) -> Iterator[Finding]:
+def _damaged(site: Site) -> Iterator[Diagnosis]:
     """Whether everything that is kept about pull requests can be read."""
     site.forge.pull_requests()
     for number, why in sorted(site.forge.damaged().items()):
         message, _, hint = why.rpartition("; ")
-        yield Finding(name="pull requests", state=State.PROBLEM, found=f"#{number}", message=message, hint=hint)
+        yield Diagnosis(name="pull requests", state=State.PROBLEM, found=f"#{number}", message=message, hint=hint)
 
 
-def _bases(scene: Scene, site: Site) -> Iterator[Finding]:
+def _bases(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Whether every branch that work lands on is there."""
     wanted = {spec.base for spec in scene.epics} or {site.default_base or ""}
     for base in sorted(wanted - {""}):
         if _commit(site, base):
-            yield _fetched(scene, site, base) or Finding(name="base", found=base)
+            yield _fetched(scene, site, base) or Diagnosis(name="base", found=base)
             continue
         message = f"there is no branch {base} with a commit: nothing can start from it, or land on it"
         named_by = [spec for spec in scene.epics if spec.base == base]
@@ -80,13 +80,13 @@ def _bases(scene: Scene, site: Site) -> Iterator[Finding]:
         hint = (
             "make its first commit" if empty or not named_by else f"git branch {base} COMMIT, or write another 'base:'"
         )
-        yield Finding(name="base", state=State.PROBLEM, found=base, message=message, hint=hint)
+        yield Diagnosis(name="base", state=State.PROBLEM, found=base, message=message, hint=hint)
     if "" in wanted:
         message = "no branch is checked out and origin names none: a manifest must say which one work lands on"
-        yield Finding(name="base", state=State.WARNING, message=message, hint="write 'base: main' in it")
+        yield Diagnosis(name="base", state=State.WARNING, message=message, hint="write 'base: main' in it")
 
 
-def _fetched(scene: Scene, site: Site, base: str) -> Finding | None:
+def _fetched(scene: Scene, site: Site, base: str) -> Diagnosis | None:
     """What is said of a base that is older than what was fetched for it, where nobody but the user brings it forward."""
     if site.github or any(spec.merge.push for spec in scene.epics if spec.base == base):
         return None
@@ -95,7 +95,7 @@ def _fetched(scene: Scene, site: Site, base: str) -> Finding | None:
         return None
     message = f"it is behind {seen.fetched}, which has been fetched: nothing starts or lands on it"
     how = f"merge --ff-only {seen.fetched}" if seen.checkout else f"fetch . {seen.fetched}:{base}"
-    return Finding(name="base", state=State.WARNING, found=base, message=message, hint=f"git {how}")
+    return Diagnosis(name="base", state=State.WARNING, found=base, message=message, hint=f"git {how}")
 
 
 def _commit(site: Site, branch: str) -> str:
@@ -104,18 +104,18 @@ def _commit(site: Site, branch: str) -> str:
     return site.git.refs("rev-parse", "--verify", "--quiet", "--end-of-options", name, ok=(0, 1, 128)).text.strip()
 
 
-def _identity(site: Site) -> Iterator[Finding]:
+def _identity(site: Site) -> Iterator[Diagnosis]:
     who = {what: site.git.objects("config", f"user.{what}", ok=(0, 1)).text.strip() for what in ("name", "email")}
     if all(who.values()):
-        yield Finding(name="identity", found=f"{who['name']} <{who['email']}>")
+        yield Diagnosis(name="identity", found=f"{who['name']} <{who['email']}>")
         return
     missing = " and ".join(f"user.{what}" for what, value in who.items() if not value)
     message = f"git knows no {missing}: commits will be by {IDENTITY['NAME']} <{IDENTITY['EMAIL']}>"
     hint = "git config --global user.name NAME; git config --global user.email EMAIL"
-    yield Finding(name="identity", state=State.WARNING, message=message, hint=hint)
+    yield Diagnosis(name="identity", state=State.WARNING, message=message, hint=hint)
 
 
-def _filters(site: Site) -> Iterator[Finding]:
+def _filters(site: Site) -> Iterator[Diagnosis]:
     """Filters of the repository's own config, which an agent may have written: they run in no command of ours."""
     found = (_FILTER.fullmatch(key) for key, _ in site.git.config())
     if names := sorted({each[1] for each in found if each}):
@@ -126,42 +126,42 @@ def _filters(site: Site) -> Iterator[Finding]:
         hint = f"if it is yours: git config --global filter.{names[0]}.smudge COMMAND (and clean, required)"
         if "lfs" in names:
             hint = "git lfs install (without --local)"
-        yield Finding(name="filters", state=State.WARNING, found=named(names), message=message, hint=hint)
+        yield Diagnosis(name="filters", state=State.WARNING, found=named(names), message=message, hint=hint)
 
 
-def _in_the_way(site: Site) -> Iterator[Finding]:
+def _in_the_way(site: Site) -> Iterator[Diagnosis]:
     branch = BRANCH_PREFIX.rstrip("/")
     listed = site.git.refs("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").text.splitlines()
     if f"refs/heads/{branch}" in listed:
         message = f"in the way: git can't make {BRANCH_PREFIX}TASK beside a branch of that name"
         hint = f"git branch -m {branch} old-{branch}"
-        yield Finding(name="branches", state=State.PROBLEM, found=branch, message=message, hint=hint)
+        yield Diagnosis(name="branches", state=State.PROBLEM, found=branch, message=message, hint=hint)
 
 
-def _git_locks(site: Site) -> Iterator[Finding]:
+def _git_locks(site: Site) -> Iterator[Diagnosis]:
     """Lock files of a git that was killed: while they stand, nothing lands in that checkout."""
     common = site.repository.common
     if locked_by_us(common):
         message = "index.lock: a landing of ours is running, or was killed"
         hint = "nothing to do: the next 'reconcile watch' finishes it and removes the lock"
-        yield Finding(name="git locks", state=State.WARNING, found=str(common), message=message, hint=hint)
+        yield Diagnosis(name="git locks", state=State.WARNING, found=str(common), message=message, hint=hint)
     ours = {common / "index.lock"} if locked_by_us(common) else set()
     ages = {lock: age_s for lock, age_s in locks.stale(common, everywhere=True) if lock not in ours}
     if ages:
         names = named(str(lock.relative_to(common)) for lock in ages)
         message = f"{names}, {span(max(ages.values()))} old: git refuses to work beside it"
         hint = f"if no git runs here: rm {shlex.join(map(str, ages))}"
-        yield Finding(
+        yield Diagnosis(
             name="git locks", state=State.WARNING, found=str(site.repository.common), message=message, hint=hint
         )
 
 
-def _forges(scene: Scene, site: Site) -> Iterator[Finding]:
+def _forges(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Whether pull requests can be kept where the manifests want them."""
     held = site.forges(Desired(epics=scene.epics))
     unfit = {spec.name for spec in scene.epics if site.chosen.refused(spec)}
     for name, why in held.items():
-        yield Finding(
+        yield Diagnosis(
             name="forge",
             state=State.PROBLEM,
             found=name,
@@ -169,37 +169,37 @@ def _forges(scene: Scene, site: Site) -> Iterator[Finding]:
             hint="fix its manifest and apply it" if name in unfit else "",
         )
     if not scene.epics and (any_manifest := site.forges(Desired(epics=(EpicSpec(name="new"),)))):
-        yield Finding(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
+        yield Diagnosis(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
     elif not held:
-        yield from (_github(site.github) if site.github else [Finding(name="forge", found="local")])
+        yield from (_github(site.github) if site.github else [Diagnosis(name="forge", found="local")])
 
 
-def _github(forge: GitHubForge) -> Iterator[Finding]:
+def _github(forge: GitHubForge) -> Iterator[Diagnosis]:
     """Whether GitHub lets us do what is to be done there."""
     found = f"github ({forge.slug})"
     if trouble := forge.trouble:
-        yield Finding(name="forge", state=State.PROBLEM, found=found, message=trouble)
+        yield Diagnosis(name="forge", state=State.PROBLEM, found=found, message=trouble)
         return
     rules = forge.look.last.rules
     if not rules:
-        yield Finding(name="forge", state=State.WARNING, found=found, message="GitHub does not answer now")
+        yield Diagnosis(name="forge", state=State.WARNING, found=found, message="GitHub does not answer now")
     if unread := forge.look.last.withheld:
         message = f"it tells this login of no checks, so nothing lands that waits for one: {unread}"
-        yield Finding(name="forge", state=State.WARNING, found=found, message=message, hint=LOG_IN_OTHERWISE)
+        yield Diagnosis(name="forge", state=State.WARNING, found=found, message=message, hint=LOG_IN_OTHERWISE)
     for base, asked in rules.items():
         if asked.renamed:
-            yield Finding(name="forge", state=State.WARNING, found=found, message=asked.renamed)
+            yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.renamed)
         if asked.mute:
-            yield Finding(name="forge", state=State.WARNING, found=found, message=asked.mute)
+            yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.mute)
         if why := asked.closed:
-            yield Finding(name="forge", state=State.PROBLEM, found=found, message=why)
+            yield Diagnosis(name="forge", state=State.PROBLEM, found=found, message=why)
         elif why := asked.queue:
             hint = "write 'mergePolicy.mode: manual' to have people merge"
-            yield Finding(name="forge", state=State.WARNING, found=found, message=why, hint=hint)
+            yield Diagnosis(name="forge", state=State.WARNING, found=found, message=why, hint=hint)
         else:
             checks = f", once {named(asked.required)} passed" if asked.required else ""
             methods = named(sorted(asked.methods)) or "nothing"
-            yield Finding(name="forge", found=found, message=f"{base} takes {methods}{checks}")
+            yield Diagnosis(name="forge", found=found, message=f"{base} takes {methods}{checks}")
 
 
 # --- pushing -------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ class _Rehearsal:
     why: str
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> Diagnosis:
         base, remote = self.base, self.remote.name
         match self.flag:
             case "=":
@@ -232,12 +232,12 @@ class _Rehearsal:
                 hint = f"check its URL and your right to push: git push --dry-run {remote} {base}"
                 return self._said(State.PROBLEM, f"it can't be pushed to: {self.why}", hint)
 
-    def _said(self, state: State, message: str, hint: str = "") -> Finding:
+    def _said(self, state: State, message: str, hint: str = "") -> Diagnosis:
         found = f"{self.remote.name} ({_shown(self.remote.url)})"
-        return Finding(name=f"push {self.base}", state=state, found=found, message=message, hint=hint)
+        return Diagnosis(name=f"push {self.base}", state=state, found=found, message=message, hint=hint)
 
 
-def _push(site: Site, base: str) -> Iterator[Finding]:
+def _push(site: Site, base: str) -> Iterator[Diagnosis]:
     """Whether a landed base could be pushed."""
     remote, head = site.remote(base), _commit(site, base)
     if head:  # else that is said of the base itself

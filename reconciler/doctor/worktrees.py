@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from reconciler.doctor.findings import Finding, Probe, State, named
+from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.git import worktrees
-from reconciler.git.worktrees import MADE, Entry, Found, Listing
+from reconciler.git.worktrees import MADE, Entry, FoundWorktree, WorktreeListing
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
 from reconciler.model.observed import Graph, Run, WorktreeFault
@@ -31,11 +31,11 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trees:
+class _Standing:
     """What stands under the roots of the manifests, and what is known about it. `tasks`: None where they can't be read."""
 
-    listing: Listing
-    standing: tuple[Found, ...]
+    listing: WorktreeListing
+    standing: tuple[FoundWorktree, ...]
     live: frozenset[str]
     tasks: Graph | None
 
@@ -43,7 +43,7 @@ class _Trees:
     def ours(self) -> tuple[Entry, ...]:
         return tuple(entry for entry in self.listing.entries if entry.has(MADE) or entry.locked_by_us)
 
-    def faulty(self, fault: WorktreeFault) -> list[Found]:
+    def faulty(self, fault: WorktreeFault) -> list[FoundWorktree]:
         return [found for found in self.standing if found.fault is fault]
 
     def left(self, wanted: Callable[[TaskId, Graph], bool]) -> list[str]:
@@ -53,18 +53,18 @@ class _Trees:
         return [name for name in names if tasks is not None and wanted(TaskId(name), tasks)]
 
 
-def _worktrees(scene: Scene, site: Site) -> Iterator[Finding]:
+def _worktrees(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     trees = _seen(scene, site)
     troubles = [finding for finding in _troubles(trees) if finding]
     yield from troubles
     if not troubles:
         live = sum(found.place.name in trees.live for found in trees.standing)
-        yield Finding(
+        yield Diagnosis(
             name="worktrees", found=f"{len(trees.ours)}, {counted(live, 'agent')} running" if trees.ours else "none"
         )
 
 
-def _troubles(trees: _Trees) -> Iterator[Finding | None]:
+def _troubles(trees: _Standing) -> Iterator[Diagnosis | None]:
     gone = [entry for entry in trees.ours if not os.path.lexists(entry.path)]
     yield _warn(
         (entry.path.name for entry in gone),
@@ -103,7 +103,7 @@ def _troubles(trees: _Trees) -> Iterator[Finding | None]:
     yield _warn(unknown, "no task of that name exists any more", f"look into them, then save and remove each{first}")
 
 
-def _seen(scene: Scene, site: Site) -> _Trees:
+def _seen(scene: Scene, site: Site) -> _Standing:
     listing = worktrees.read(site.git)
     runs = site.runner.runs()
     places = {entry.path for entry in listing.entries if entry.has(MADE) or entry.locked_by_us}
@@ -112,7 +112,7 @@ def _seen(scene: Scene, site: Site) -> _Trees:
         real = Path(os.path.realpath(root))
         places |= {real / name for name in _listed(real) if name != CHECKS and _is_repository(real / name)}
     looked = (worktrees.look(listing, place, branch_of(TaskId(place.name))) for place in sorted(places))
-    return _Trees(
+    return _Standing(
         listing=listing,
         standing=tuple(found for found in looked if found.present and usable(found.place.name)),
         live=frozenset(run.task for run in runs.values() if run.alive and run.id.kind is RunKind.WORK),
@@ -120,7 +120,7 @@ def _seen(scene: Scene, site: Site) -> _Trees:
     )
 
 
-def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
+def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Worktrees of checks that nobody runs any more."""
     live = _live_checks(site.runner.runs().values())
     found: Mapping[str, str] = {
@@ -130,19 +130,19 @@ def _checks(scene: Scene, site: Site) -> Iterator[Finding]:
     if left:
         message = "left by checks that have ended"
         hint = "nothing to do: the next 'reconcile watch' removes them"
-        yield Finding(name="check worktrees", state=State.WARNING, found=named(left), message=message, hint=hint)
+        yield Diagnosis(name="check worktrees", state=State.WARNING, found=named(left), message=message, hint=hint)
 
 
-def _salvages(site: Site) -> Iterator[Finding]:
+def _salvages(site: Site) -> Iterator[Diagnosis]:
     saved = [each for each in site.workspaces.salvages() if not each.dropped]
     old = [each for each in saved if each.age > KEPT]
     if old:
         message, names = f"kept for more than {KEPT.days} days", named(f"{each.task}/{each.n}" for each in old)
         ref = f"{SALVAGE_REFS}{old[0].task}/{old[0].n}"
         hint = f"look: git log -p {ref}; drop: git update-ref -d {ref}; or: reconcile restore {old[0].task}"
-        yield Finding(name="saved work", state=State.WARNING, found=names, message=message, hint=hint)
+        yield Diagnosis(name="saved work", state=State.WARNING, found=names, message=message, hint=hint)
     elif saved:
-        yield Finding(
+        yield Diagnosis(
             name="saved work", found=counted(len(saved), "piece"), message="'reconcile restore TASK' brings it back"
         )
 
@@ -151,7 +151,7 @@ def _live_checks(runs: Iterable[Run]) -> frozenset[str]:
     return frozenset(run.id.subject for run in runs if run.alive and run.id.kind is RunKind.CHECK)
 
 
-def _locked_for_nobody(entry: Entry, trees: _Trees) -> bool:
+def _locked_for_nobody(entry: Entry, trees: _Standing) -> bool:
     """True for a whole worktree with our lock on it and no run in it; without its mark the lock means half-made."""
     return (
         entry.locked_by_us
@@ -169,11 +169,11 @@ def _tasks(site: Site) -> Graph | None:
         return None  # said of the tasks themselves
 
 
-def _warn(names: Iterable[str], what: str, hint: str) -> Finding | None:
+def _warn(names: Iterable[str], what: str, hint: str) -> Diagnosis | None:
     found = list(names)
     if not found:
         return None
-    return Finding(name="worktrees", state=State.WARNING, found=named(found), message=what, hint=hint)
+    return Diagnosis(name="worktrees", state=State.WARNING, found=named(found), message=what, hint=hint)
 
 
 def _listed(folder: Path) -> list[str]:

@@ -40,7 +40,7 @@ class _OnlyGit(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class GitObject:
     """An object: `commit`, `tree`, `blob`, `tag`; `missing` where there is none."""
 
     kind: str
@@ -59,13 +59,13 @@ class Commit:
     text: str
 
 
-class Named(Generic[T]):
+class RefCache(Generic[T]):
     """What `make` makes of the objects that some refs name: made once of each. Safe to share between threads.
 
     `kept`: a folder with copies of such objects, for those that a `git gc --prune=now` took before a ref named them.
     """
 
-    def __init__(self, git: Git, make: Callable[[str, Sha, Stored], T], kept: Path | None = None) -> None:
+    def __init__(self, git: Git, make: Callable[[str, Sha, GitObject], T], kept: Path | None = None) -> None:
         self._git = git
         self._make = make
         self._copies = kept
@@ -87,7 +87,7 @@ class Named(Generic[T]):
             self._made = made if len(made) < _REMEMBERED else {one: made[one] for one in wanted if one in made}
         return {one[0]: made[one] for one in wanted if one in made}, damaged
 
-    def _there(self, ref: str, name: Sha, stored: Stored) -> Stored:
+    def _there(self, ref: str, name: Sha, stored: GitObject) -> GitObject:
         if stored.kind != "missing":
             return stored
         if self._copies and (copy := _read_file(self._copies / name)):
@@ -133,7 +133,7 @@ def changed(git: Git, old: Sha, new: Sha, beside: Path | None = None) -> Mapping
         return None
 
 
-def read(git: Git, *names: Sha) -> list[Stored]:
+def read(git: Git, *names: Sha) -> list[GitObject]:
     """These objects, in this order."""
     found = {name: stored for name in names if (stored := loose(git, name))} if len(names) <= _AT_ONCE else {}
     if asked := [name for name in dict.fromkeys(names) if name not in found]:
@@ -146,7 +146,7 @@ def commits(git: Git, *names: Sha) -> list[Commit]:
     return [commit(name, stored) for name, stored in zip(names, read(git, *names), strict=True)]
 
 
-def commit(name: Sha, stored: Stored) -> Commit:
+def commit(name: Sha, stored: GitObject) -> Commit:
     """An object as a commit. Raises PermanentError where it is none."""
     if found := _parsed(name, stored):
         return found
@@ -159,7 +159,7 @@ def loose_commit(git: Git, name: Sha) -> Commit | None:
     return _parsed(name, stored) if stored else None
 
 
-def loose(git: Git, name: Sha, folder: Path | None = None) -> Stored | None:
+def loose(git: Git, name: Sha, folder: Path | None = None) -> GitObject | None:
     """An object from a file of its own; None where only git can tell."""
     if not _NAME.fullmatch(name):
         return None
@@ -171,7 +171,7 @@ def loose(git: Git, name: Sha, folder: Path | None = None) -> Stored | None:
     start = _START.fullmatch(head)
     if not start or int(start[2]) != len(rest):
         return None  # its name is right all the same
-    return Stored(start[1].decode(), rest)
+    return GitObject(start[1].decode(), rest)
 
 
 def _digest(content: bytes, length: int) -> str:
@@ -271,7 +271,7 @@ def _unpacked(path: str) -> bytes:
         return b""
 
 
-def _by_git(git: Git, names: list[Sha]) -> Iterator[Stored]:
+def _by_git(git: Git, names: list[Sha]) -> Iterator[GitObject]:
     out = git.objects("cat-file", "--batch", stdin="".join(f"{name}\n" for name in names).encode()).out
     at = 0
     for _ in names:
@@ -279,13 +279,13 @@ def _by_git(git: Git, names: list[Sha]) -> Iterator[Stored]:
         _, kind, size = (*out[at:end].decode("utf-8", "replace").split(" "), "0")[:3]
         at = end + 1
         if kind == "missing":
-            yield Stored(kind, b"")
+            yield GitObject(kind, b"")
             continue
-        yield Stored(kind, out[at : at + int(size)])
+        yield GitObject(kind, out[at : at + int(size)])
         at += int(size) + 1
 
 
-def _parsed(name: Sha, stored: Stored) -> Commit | None:
+def _parsed(name: Sha, stored: GitObject) -> Commit | None:
     head, _, message = stored.content.partition(b"\n\n")
     fields = [line.partition(" ") for line in head.decode("utf-8", "replace").split("\n")]
     first = {key: value for key, _, value in reversed(fields)}

@@ -23,7 +23,7 @@ _ODD = re.compile(r"[\0- \x7f~^:?*\[\\]|\.\.|@\{|\.\Z")
 _REMEMBERED_MOST = 64
 
 
-class _OnlyGit(Exception):
+class _NotPlain(Exception):
     """Files that say it in another way than git writes it."""
 
 
@@ -42,7 +42,7 @@ def readable(git: Git, prefix: str) -> tuple[Refs, frozenset[str]]:
     """The same, without broken ones; and the names of these."""
     try:
         return _by_files(git, prefix), frozenset()
-    except _OnlyGit:
+    except _NotPlain:
         return _by_git(git, prefix)
 
 
@@ -62,14 +62,14 @@ def in_its_own_file(git: Git, ref: str) -> Sha | None:
         return None
     try:
         return _said(f"{git.repository.common}/{ref}")
-    except (OSError, _OnlyGit):
+    except (OSError, _NotPlain):
         return None
 
 
 def _by_files(git: Git, prefix: str) -> Refs:
     common = git.repository.common
     if not prefix.startswith("refs/") or _ODD.search(prefix) or os.path.lexists(f"{common}/reftable"):
-        raise _OnlyGit
+        raise _NotPlain
     # In this order: who packs a ref takes its file away last.
     loose = _loose(git, prefix)
     packed = common / "packed-refs"
@@ -93,7 +93,7 @@ def _loose(git: Git, prefix: str) -> Refs:
                 if mark:
                     kept[path] = mark, sha
     except OSError as error:
-        raise _OnlyGit from error
+        raise _NotPlain from error
     if len(git.loose) >= _REMEMBERED_MOST:
         git.loose.clear()
     if kept:
@@ -112,7 +112,7 @@ def _files(git: Git, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
             yield top, about
         return
     if not stat.S_ISDIR(about.st_mode):
-        raise _OnlyGit
+        raise _NotPlain
     folders = [top]
     while folders:
         for entry in _entries(folders.pop()):
@@ -127,7 +127,7 @@ def _files(git: Git, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
             elif stat.S_ISREG(about.st_mode) and not _ODD.search(entry.name):
                 yield entry.path, about
             else:
-                raise _OnlyGit  # a link, a name that git does not take for one
+                raise _NotPlain  # a link, a name that git does not take for one
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -150,7 +150,7 @@ def _said(path: str) -> Sha | None:
     finally:
         os.close(fd)
     if not _HASH.fullmatch(content) or not content.strip(b"0\n"):
-        raise _OnlyGit
+        raise _NotPlain
     return Sha(content[:-1].decode())
 
 
@@ -160,7 +160,7 @@ def _packed(path: Path, prefix: str) -> Refs:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise _OnlyGit from error
+        raise _NotPlain from error
     name = re.escape(os.fsencode(prefix)) + (rb"[^\n]+" if prefix.endswith("/") else rb"(?:/[^\n]+)?")
     rows = re.findall(rb"^([0-9a-f]{40}|[0-9a-f]{64}) (" + name + rb")$", content, re.MULTILINE)
     return {os.fsdecode(name): (Sha(sha.decode()), False) for sha, name in rows}

@@ -65,7 +65,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class WorktreeListing:
     """Every worktree of a repository. `unlisted`: admin folders that git can't list, because making them was cut off."""
 
     common: Path
@@ -84,7 +84,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundWorktree:
     """What stands at a place. `present` is False where there is nothing; entries may be left over all the same."""
 
     place: Path
@@ -126,7 +126,7 @@ class Found:
         return None
 
 
-def read(git: Git) -> Listing:
+def read(git: Git) -> WorktreeListing:
     """Every worktree, as git lists them; listed again only when that has changed."""
     mark = fingerprints.of_worktrees(git.repository.common)
     return git.remembered("worktrees", mark, lambda: _read(git), keep=lambda listing: listing.plain)
@@ -142,7 +142,7 @@ class _Told:
     locked: str | None
 
 
-def _read(git: Git) -> Listing:
+def _read(git: Git) -> WorktreeListing:
     common = git.repository.common
     fields: dict[Path, list[_Told]] = {}
     unlisted = []
@@ -159,7 +159,7 @@ def _read(git: Git) -> Listing:
     for entry in entries:
         if entry.admin:
             places[entry.path] = (*places.get(entry.path, ()), entry)
-    return Listing(common, entries, tuple(unlisted), places, plain=by_files is not None)
+    return WorktreeListing(common, entries, tuple(unlisted), places, plain=by_files is not None)
 
 
 def _told(admin: str) -> _Told:
@@ -208,29 +208,29 @@ def _by_git(git: Git, admins: dict[Path, list[Path]]) -> Iterator[Entry]:
         yield entry if number or git.repository.bare else replace(entry, path=git.repository.main)
 
 
-def look(listing: Listing, place: Path, branch: str) -> Found:
+def look(listing: WorktreeListing, place: Path, branch: str) -> FoundWorktree:
     """What stands at `place`, where a worktree on `branch` should be."""
     entries = listing.at(place)
     try:
         mode = os.lstat(place).st_mode
     except FileNotFoundError:
-        return Found(place=place, entries=entries)
+        return FoundWorktree(place=place, entries=entries)
     except NotADirectoryError as error:
         raise PermanentError(f"{place.parent} is not a folder", hint="set another worktrees.root") from error
     if not stat.S_ISDIR(mode):
-        return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
+        return FoundWorktree(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
     leads_to = gitfile(place)
     if owner := _another_owner(listing.common, place, leads_to):
         message = f"it is a worktree of another repository, {owner}"
-        return Found(place=place, present=True, fault=WorktreeFault.TAKEN, detail=message)
+        return FoundWorktree(place=place, present=True, fault=WorktreeFault.TAKEN, detail=message)
     if moved := _moved_here(listing, place, entries, leads_to):
         message = "it or its repository was moved"
-        return Found(
+        return FoundWorktree(
             place=place, present=True, entries=(moved,), fault=WorktreeFault.HALF_MADE, detail=message, moved=True
         )
     entries = entries or _under_another_name(listing, place, leads_to)
     fault, detail = _judge(listing.common, place, entries, branch, leads_to)
-    return Found(place=place, present=True, entries=entries, fault=fault, detail=detail)
+    return FoundWorktree(place=place, present=True, entries=entries, fault=fault, detail=detail)
 
 
 def foreign(common: Path, place: Path) -> str | None:
@@ -262,7 +262,9 @@ def _another_owner(common: Path, place: Path, leads_to: str | None) -> str | Non
     return owner if back and same_folder(back, place) else None
 
 
-def _moved_here(listing: Listing, place: Path, entries: tuple[Entry, ...], leads_to: str | None) -> Entry | None:
+def _moved_here(
+    listing: WorktreeListing, place: Path, entries: tuple[Entry, ...], leads_to: str | None
+) -> Entry | None:
     """The entry of a worktree whose links were left behind: its repository, its folder, or both stood elsewhere before.
 
     Nothing may stand where they lead: what stands there may be the original, and this a copy.
@@ -289,7 +291,7 @@ def _made_for(entry: Entry, place: Path) -> bool:
         return False
 
 
-def _under_another_name(listing: Listing, place: Path, leads_to: str | None) -> tuple[Entry, ...]:
+def _under_another_name(listing: WorktreeListing, place: Path, leads_to: str | None) -> tuple[Entry, ...]:
     """The entry of a folder that git knows by another path: bind mounts show one folder in two places."""
     if leads_to is None or not same_folder(os.path.dirname(leads_to), listing.common / "worktrees"):
         return ()

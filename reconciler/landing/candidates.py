@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from reconciler.git.commands import Git, GitError
-from reconciler.landing.merge_tree import BEADS, Bench, Benches
+from reconciler.landing.merge_tree import BEADS, MergeTree, MergeTrees
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate, Conflict
@@ -29,7 +29,7 @@ class Candidates:
 
     def __init__(self, git: Git, *, whole: bool = False) -> None:
         self._git, self._whole = git, whole
-        self.benches = Benches(git)
+        self.benches = MergeTrees(git)
         self._pairs: dict[tuple[Sha, Sha], Candidate | Conflict] = {}
         self._newest: dict[Sha, Candidate | Conflict] = {}
         self._failed: dict[Sha, tuple[float, ReconcileError]] = {}  # by head: until when it is not tried again
@@ -79,7 +79,7 @@ class Candidates:
                 raise
 
 
-def merge(bench: Bench, base: Sha, head: Sha, *, whole: bool = False) -> Candidate | Conflict:
+def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Candidate | Conflict:
     """Merge `head` into `base` on this bench. Unless it is the `whole` of it, `.beads` stays as the base has it."""
     merged = bench.merge(base, head)
     changed = bench.changed(base, merged.tree)
@@ -102,17 +102,17 @@ def merge(bench: Bench, base: Sha, head: Sha, *, whole: bool = False) -> Candida
     )
 
 
-def _has_own_changes(bench: Bench, base: Sha, head: Sha) -> bool:
+def _has_own_changes(bench: MergeTree, base: Sha, head: Sha) -> bool:
     parted = _parted(bench, base, head)
     return parted is None or not all(map(_of_beads, bench.changed(parted, head).paths))
 
 
-def _parted(bench: Bench, base: Sha, head: Sha) -> Sha | None:
+def _parted(bench: MergeTree, base: Sha, head: Sha) -> Sha | None:
     found = bench.run("merge-base", base, head, ok=(0, 1))
     return Sha(found.text.strip()) if found.code == 0 else None
 
 
-def _other_scripts(bench: Bench, base: Sha, tree: Sha, path: str) -> bool:
+def _other_scripts(bench: MergeTree, base: Sha, tree: Sha, path: str) -> bool:
     """True for a package.json in which other scripts stand, or of which that can't be told."""
     if posixpath.basename(path) != PACKAGE:
         return False

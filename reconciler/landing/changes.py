@@ -15,7 +15,7 @@ _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class PullCommit:
     """A commit by its subject."""
 
     sha: Sha
@@ -56,7 +56,7 @@ class Changes:
         found = self._git.objects("rev-parse", "--verify", "--quiet", f"{landed}^1", ok=(0, 1))
         return Sha(found.text.strip()) or landed
 
-    def commits(self, span: Span) -> tuple[Commit, ...]:
+    def commits(self, span: Span) -> tuple[PullCommit, ...]:
         """Newest first."""
         without = (f"^{span.start}",) if span.start else ()
         listed = self._git.objects(
@@ -64,7 +64,7 @@ class Changes:
         ).out.decode("utf-8", "replace")
         cells = listed.split("\0")
         return tuple(
-            Commit(sha=Sha(sha.strip()), subject=subject)
+            PullCommit(sha=Sha(sha.strip()), subject=subject)
             for sha, subject in zip(cells[0::2], cells[1::2], strict=False)
         )
 

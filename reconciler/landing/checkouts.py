@@ -55,7 +55,7 @@ class BaseCheckout:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CheckoutStep:
     """The way that a checkout goes: from one commit of the base to another, and the paths in which these differ."""
 
     old: Sha
@@ -96,15 +96,15 @@ def dirty(git: Git, checkout: BaseCheckout, head: Sha) -> frozenset[str]:
         return looking.dirty()
 
 
-def step(git: Git, old: Sha, new: Sha, changed: frozenset[str] | None = None) -> Step:
+def step(git: Git, old: Sha, new: Sha, changed: frozenset[str] | None = None) -> CheckoutStep:
     """What changes between two commits; git is asked where it is not known."""
     if changed is None:
         listed = git.objects("diff-tree", "-r", "--name-only", "--no-renames", "-z", old, new).text
         changed = frozenset(path for path in listed.split("\0") if path)
-    return Step(old, new, changed)
+    return CheckoutStep(old, new, changed)
 
 
-def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: Step) -> None:
+def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: CheckoutStep) -> None:
     """Raise TemporaryError, naming the paths, where following the base would touch somebody's work."""
     if checkout.busy:
         raise blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")
@@ -164,7 +164,7 @@ class Opened:
         )
         return frozenset(path for path in listed.text.split("\0") if path)
 
-    def follow(self, way: Step, *, really: bool) -> Finished:
+    def follow(self, way: CheckoutStep, *, really: bool) -> Finished:
         # The two-tree form carries over what differs elsewhere, and refuses to touch what differs where the trees do.
         dry = () if really else ("-n",)
         return self.run("read-tree", "-m", "-u", *dry, "--no-recurse-submodules", way.old, way.new, ok=(0, 1, 128))
@@ -178,7 +178,7 @@ class Opened:
             hit += [path for path in listed.text.split("\0") if path]
         return hit
 
-    def adopt(self, way: Step) -> None:
+    def adopt(self, way: CheckoutStep) -> None:
         """Put those paths into the index as `way.new` has them that are so on disk: a follower was killed half-way."""
         listed = self.run("diff-tree", "-r", "--raw", "--no-renames", "--no-abbrev", "-z", way.old, way.new).text.split(
             "\0"

@@ -10,7 +10,7 @@ from reconciler.git.commands import Git
 from reconciler.git.objects import Commit
 from reconciler.landing import message, signature, squash
 from reconciler.landing.candidates import Candidates, merge
-from reconciler.landing.merge_tree import Bench, Merged
+from reconciler.landing.merge_tree import Merged, MergeTree
 from reconciler.landing.signature import Signature
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError
@@ -43,7 +43,7 @@ class Commits:
         self._candidates.benches.note(expected.base, made, expected.changed)
         return made
 
-    def _folded(self, bench: Bench, order: LandOrder) -> Sha:
+    def _folded(self, bench: MergeTree, order: LandOrder) -> Sha:
         commit = _Fold(bench, order, self._committer()).commit()
         if bench.tree(commit) == order.expected.tree:
             return commit
@@ -52,7 +52,7 @@ class Commits:
             hint="set mergePolicy.method to squash or merge",
         )
 
-    def _whole(self, bench: Bench, order: LandOrder, method: MergeMethod) -> Sha:
+    def _whole(self, bench: MergeTree, order: LandOrder, method: MergeMethod) -> Sha:
         expected = order.expected
         self._merge_again(bench, order)
         base, head = objects.commits(self._git, expected.base, expected.head)
@@ -71,7 +71,7 @@ class Commits:
             return own(self._git, base, head.sha)
         return objects.commits(self._git, *reversed(walked))
 
-    def _merge_again(self, bench: Bench, order: LandOrder) -> None:
+    def _merge_again(self, bench: MergeTree, order: LandOrder) -> None:
         """Have the judged tree in the repository, where judging it left no object behind."""
         expected = order.expected
         if bench.merge(expected.base, expected.head) == Merged(expected.tree):
@@ -92,7 +92,7 @@ class Commits:
 class _Fold:
     """Puts the commits of a branch onto its base, one after the other."""
 
-    bench: Bench
+    bench: MergeTree
     order: LandOrder
     committer: tuple[str, str]
 
@@ -149,7 +149,7 @@ def own(git: Git, base: Sha, head: Sha) -> list[Commit]:
     return objects.commits(git, *map(Sha, listed))
 
 
-def write(bench: Bench, commit: Commit, committer: Signature) -> Sha:
+def write(bench: MergeTree, commit: Commit, committer: Signature) -> Sha:
     """Store a commit with another committer. Nothing signs it, and no hook sees it."""
     return objects.write_commit(
         bench.git,

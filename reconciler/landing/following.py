@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.git.commands import Git
-from reconciler.landing.checkouts import LOCK_SAYS, BaseCheckout, Opened, Step, blocked, locked_by_us, opened, standing
+from reconciler.landing.checkouts import (
+    LOCK_SAYS,
+    BaseCheckout,
+    CheckoutStep,
+    Opened,
+    blocked,
+    locked_by_us,
+    opened,
+    standing,
+)
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import Sha
 
@@ -27,7 +36,7 @@ Entry = tuple[str, str]  # mode and sha of a file
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PathChange:
     """One path on the way: what stands there before and after; None where nothing does."""
 
     path: str
@@ -88,7 +97,7 @@ def _named(checkout: BaseCheckout, what: str, nonce: str) -> Path:
 # --- forward and back ----------------------------------------------------------------------------------------
 
 
-def forward(git: Git, checkout: BaseCheckout, way: Step, nonce: str, lock: int, *, again: bool = False) -> None:
+def forward(git: Git, checkout: BaseCheckout, way: CheckoutStep, nonce: str, lock: int, *, again: bool = False) -> None:
     """Bring files and index of a checkout whose lock is held from `way.old` to `way.new`; done already is done.
 
     Edits elsewhere in it stay as they are. Raises TemporaryError, with everything taken back, where it can't go: somebody
@@ -113,7 +122,7 @@ def forward(git: Git, checkout: BaseCheckout, way: Step, nonce: str, lock: int, 
     )
 
 
-def back(git: Git, checkout: BaseCheckout, way: Step, now: Sha, nonce: str, lock: int) -> None:
+def back(git: Git, checkout: BaseCheckout, way: CheckoutStep, now: Sha, nonce: str, lock: int) -> None:
     """Take back what a landing wrote whose branch never moved. `now`: where the branch is; what changed there stays."""
     with opened(git, checkout, now, lock=lock) as seen:
         since = _paths(seen, way.old, now) if now != way.old else frozenset[str]()
@@ -121,11 +130,11 @@ def back(git: Git, checkout: BaseCheckout, way: Step, now: Sha, nonce: str, lock
         _install(seen, nonce)
 
 
-def staged(seen: Opened, head: Sha) -> list[Change]:
+def staged(seen: Opened, head: Sha) -> list[PathChange]:
     """In which paths the index differs from `head`: `old` is what that holds, `new` what is staged."""
     how = ("--cached", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=all", "-z")
     listed = seen.run("diff-index", *how, head).text.split("\0")
-    return [Change(path, *sides(header)) for header, path in zip(listed[0::2], listed[1::2], strict=False)]
+    return [PathChange(path, *sides(header)) for header, path in zip(listed[0::2], listed[1::2], strict=False)]
 
 
 def sides(header: str) -> tuple[Entry | None, Entry | None]:
@@ -134,14 +143,14 @@ def sides(header: str) -> tuple[Entry | None, Entry | None]:
     return _entry(old_mode, old), _entry(new_mode, new)
 
 
-def untouched(seen: Opened, change: Change) -> bool:
+def untouched(seen: Opened, change: PathChange) -> bool:
     """True where the file is as it is staged."""
     if change.new is None:
         return not os.path.lexists(seen.checkout.path / change.path)
     return _written(seen, change)
 
 
-def restored(git: Git, checkout: BaseCheckout, head: Sha, changes: Sequence[Change], nonce: str, lock: int) -> None:
+def restored(git: Git, checkout: BaseCheckout, head: Sha, changes: Sequence[PathChange], nonce: str, lock: int) -> None:
     """Have the `old` of these changes staged and on disk again, where their `new` still stands there."""
     with opened(git, checkout, head, lock=lock) as seen:
         there = {change.path: change for change in staged(seen, head)}
@@ -149,7 +158,7 @@ def restored(git: Git, checkout: BaseCheckout, head: Sha, changes: Sequence[Chan
         _install(seen, nonce)
 
 
-def _followed(seen: Opened, way: Step, *, again: bool) -> str | None:
+def _followed(seen: Opened, way: CheckoutStep, *, again: bool) -> str | None:
     """Why files and index can't go; None once they have."""
     if again:
         _forget_beginnings(seen, _changes(seen, way))
@@ -162,7 +171,7 @@ def _followed(seen: Opened, way: Step, *, again: bool) -> str | None:
     return found.complaint if found.code else None
 
 
-def _forget_beginnings(seen: Opened, changes: Sequence[Change]) -> None:
+def _forget_beginnings(seen: Opened, changes: Sequence[PathChange]) -> None:
     """Remove files that git was killed amid writing: they hold the beginning of what was to stand there, or nothing."""
     there = _entries(seen, [change.path for change in changes])
     for change in changes:
@@ -170,7 +179,7 @@ def _forget_beginnings(seen: Opened, changes: Sequence[Change]) -> None:
             _remove(seen.checkout.path, change.path)
 
 
-def _taken_back(seen: Opened, changes: Sequence[Change]) -> None:
+def _taken_back(seen: Opened, changes: Sequence[PathChange]) -> None:
     """Have index and files as they were before, where they are what was written; what somebody did there stays."""
     there = _entries(seen, [change.path for change in changes])
     ours = [change for change in changes if there.get(change.path) in (change.old, change.new)]
@@ -188,7 +197,7 @@ def _taken_back(seen: Opened, changes: Sequence[Change]) -> None:
     seen.refresh()
 
 
-def _written(seen: Opened, change: Change) -> bool:
+def _written(seen: Opened, change: PathChange) -> bool:
     """True where the file is what the way puts there."""
     if change.new is None:
         return False
@@ -203,7 +212,7 @@ def _written(seen: Opened, change: Change) -> bool:
     return seen.on_disk(change.path, mode) == sha
 
 
-def _begun(seen: Opened, change: Change) -> bool:
+def _begun(seen: Opened, change: PathChange) -> bool:
     """True where the file holds a beginning of what the way puts there, and less than all of it."""
     if change.new is None or not change.new[0].startswith("100"):
         return False
@@ -254,7 +263,7 @@ def _install(seen: Opened, nonce: str) -> None:
         raise _refused(seen.checkout, error) from error
 
 
-def _changes(seen: Opened, way: Step) -> list[Change]:
+def _changes(seen: Opened, way: CheckoutStep) -> list[PathChange]:
     listed = seen.run("diff-tree", "-r", "--raw", "--no-renames", "--no-abbrev", "-z", way.old, way.new).text.split(
         "\0"
     )
@@ -262,7 +271,7 @@ def _changes(seen: Opened, way: Step) -> list[Change]:
     for header, path in zip(listed[0::2], listed[1::2], strict=False):
         old, new = sides(header)
         if _SUBMODULE not in ((old or new or "")[0], (new or old or "")[0]):
-            found.append(Change(path, old, new))
+            found.append(PathChange(path, old, new))
     return found
 
 

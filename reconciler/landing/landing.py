@@ -16,11 +16,11 @@ from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.update_ref import HEADS, Move
 from reconciler.landing import checkouts, following
-from reconciler.landing.checkouts import BaseCheckout, Step
+from reconciler.landing.checkouts import BaseCheckout, CheckoutStep
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.intents import Intent, Intents
-from reconciler.landing.record import Stored
+from reconciler.landing.record import StoredPull
 from reconciler.landing.remotes import Remotes
 from reconciler.landing.undone import Undone
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
@@ -31,10 +31,10 @@ from reconciler.model.ports import LandOrder
 class PullRecords(Protocol):
     """What a landing asks of the place where the pull requests of this repository are kept."""
 
-    def show(self, number: PrNumber) -> Stored:
+    def show(self, number: PrNumber) -> StoredPull:
         """The record of one pull request. Raises PermanentError when there is none, or when it is damaged."""
 
-    def landing(self, kept: Stored, head: Sha, commit: Sha, method: str) -> Move:
+    def landing(self, kept: StoredPull, head: Sha, commit: Sha, method: str) -> Move:
         """The move that records, in the transaction that moves the base, that `commit` carries `head` to it."""
 
 
@@ -149,7 +149,7 @@ class LandingLine:
             return f"{base} has {len(foreign)} commit(s) that its remote lacks and that we did not land"
         return None
 
-    def _judged_pull(self, order: LandOrder) -> Stored:
+    def _judged_pull(self, order: LandOrder) -> StoredPull:
         kept = self._pulls.show(order.number)
         head = order.expected.head
         if kept.record.task != order.task or not kept.record.open:
@@ -174,7 +174,9 @@ class LandingLine:
             raise ChangedError(f"{order.task}: {order.base} has commits that its remote lacks")
         return ours
 
-    def _advance(self, intent: Intent, kept: Stored | None, lock: int, changed: frozenset[str] | None = None) -> None:
+    def _advance(
+        self, intent: Intent, kept: StoredPull | None, lock: int, changed: frozenset[str] | None = None
+    ) -> None:
         """Move the base and whatever belongs to it, so that a kill at any point can be told from what is left."""
         way = checkouts.step(self._git, intent.old, intent.new, changed)
         found = checkouts.of_base(self._git, intent.base)
@@ -195,8 +197,8 @@ class LandingLine:
     def _go(
         self,
         intent: Intent,
-        kept: Stored | None,
-        way: Step,
+        kept: StoredPull | None,
+        way: CheckoutStep,
         found: Sequence[BaseCheckout],
         lock: int,
         *,
@@ -232,7 +234,7 @@ class LandingLine:
                 raise ChangedError(f"the remote's {intent.base} is gone")
             self._remotes.push(intent.base, theirs, intent.new, lock)
 
-    def _move(self, intent: Intent, kept: Stored | None, lock: int) -> None:
+    def _move(self, intent: Intent, kept: StoredPull | None, lock: int) -> None:
         moves = [Move(HEADS + intent.base, intent.old, intent.new)]
         if kept and intent.head:
             moves.append(self._pulls.landing(kept, intent.head, intent.new, intent.method))
@@ -279,7 +281,7 @@ class LandingLine:
         theirs = self._remotes.head(intent.base, near=intent.old, fresh=True)
         return theirs is not None and self._history.contains(theirs, intent.new)
 
-    def _still_open(self, intent: Intent) -> Stored | None:
+    def _still_open(self, intent: Intent) -> StoredPull | None:
         kept = self._pulls.show(intent.number) if intent.number else None
         return kept if kept and kept.record.open else None
 

@@ -35,7 +35,7 @@ class Merged:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class TreeChanges:
     """In what two trees differ. `submodules`: those of the paths where a commit of another repository stands, or stood."""
 
     paths: frozenset[str]
@@ -43,7 +43,7 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class MergeTree:
     """Merges trees under the attributes of one base. With `quarantine` the repository gets no object."""
 
     git: Git
@@ -84,7 +84,7 @@ class Bench:
         names = dict.fromkeys(path.decode("utf-8", "surrogateescape") for path in paths if path)
         return Merged(Sha(tree.decode()), tuple(names) if finished.code else ())
 
-    def changed(self, old: Sha, new: Sha) -> Changes:
+    def changed(self, old: Sha, new: Sha) -> TreeChanges:
         """In what a tree differs from that of a commit, or from another."""
         commit = objects.loose_commit(self.git, old)
         found = objects.changed(self.git, commit.tree, new, self.quarantine) if commit else None
@@ -93,8 +93,8 @@ class Bench:
             entries = list(zip(listed[::2], listed[1::2], strict=False))
             # A tree made by hand can hold a path twice: both count.
             submodules = (path for about, path in entries if _SUBMODULE in about[1:].split()[:2])
-            return Changes(frozenset(path for _, path in entries), frozenset(submodules))
-        return Changes(frozenset(found), frozenset(path for path, submodule in found.items() if submodule))
+            return TreeChanges(frozenset(path for _, path in entries), frozenset(submodules))
+        return TreeChanges(frozenset(found), frozenset(path for path, submodule in found.items() if submodule))
 
     def file(self, where: Sha, path: str) -> bytes | None:
         """What a file holds in a commit or a tree: its beginning only where that is long, nothing where it is no plain
@@ -112,7 +112,7 @@ class Bench:
         return {name: entry for entry, _, name in (line.partition("\t") for line in listed if line)}
 
 
-class Benches:
+class MergeTrees:
     """Sets up benches; remembers the attributes of the bases it was asked for last."""
 
     def __init__(self, git: Git) -> None:
@@ -120,7 +120,7 @@ class Benches:
         self._seen: dict[Sha, Mapping[str, bytes]] = {}
 
     @contextmanager
-    def at(self, base: Sha, *, quarantined: bool) -> Iterator[Bench]:
+    def at(self, base: Sha, *, quarantined: bool) -> Iterator[MergeTree]:
         """A bench under the attributes of `base`, for as long as it is used."""
         with self._git.scratch() as scratch:
             folder, quarantine = scratch / "tree", scratch / "objects"
@@ -129,7 +129,7 @@ class Benches:
             for path, text in self._attributes(base).items():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_bytes(text)
-            yield Bench(self._git, folder, quarantine if quarantined else None)
+            yield MergeTree(self._git, folder, quarantine if quarantined else None)
 
     def note(self, old: Sha, new: Sha, changed: frozenset[str]) -> None:
         """Remember that a commit differs from another one in these paths: most have the same attributes."""

@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
+class PersonReview:
     """What a person said about one head."""
 
     verdict: Verdict
@@ -34,7 +34,7 @@ class Review:
     text: str = ""
 
 
-def standing(reviews: Sequence[Review], head: Sha) -> frozenset[Verdict]:
+def standing(reviews: Sequence[PersonReview], head: Sha) -> frozenset[Verdict]:
     """What was said about one head and still counts: a yes and a no end each other, and a no ends 'merge now' too."""
     found: frozenset[Verdict] = frozenset()
     for each in (review.verdict for review in reviews if review.head == head):
@@ -64,7 +64,7 @@ class PullRecord:
     declined: bool = False
     landed: Sha | None = None  # the commit on the base, where we made it
     method: str | None = None  # how it was landed
-    reviews: tuple[Review, ...] = ()  # oldest first
+    reviews: tuple[PersonReview, ...] = ()  # oldest first
 
     @property
     def branch(self) -> BranchName:
@@ -85,7 +85,7 @@ class PullRecord:
         state = PullState.MERGED if merged else PullState.CLOSED
         return replace(self, state=state, closed_at=self.closed_at or at, declined=declined and not merged)
 
-    def reviewed(self, review: Review) -> PullRecord:
+    def reviewed(self, review: PersonReview) -> PullRecord:
         """This record with one more review; the same where it says nothing new."""
         last = next((each for each in reversed(self.reviews) if each.head == review.head), None)
         if last and (last.verdict, last.text) == (review.verdict, review.text):
@@ -113,14 +113,14 @@ class PullRecord:
             landed=self.landed,
         )
 
-    def _last(self, verdict: Verdict) -> Review | None:
+    def _last(self, verdict: Verdict) -> PersonReview | None:
         """The newest review with this verdict that no later one on the same head took back."""
         given = (each for each in reversed(self.reviews) if each.verdict is verdict)
         return next((each for each in given if verdict in standing(self.reviews, each.head)), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredPull:
     """A record and the commit that holds it."""
 
     record: PullRecord
@@ -193,8 +193,8 @@ def _decode(kept: Any, number: PrNumber) -> PullRecord:
     )
 
 
-def _review(kept: Any) -> Review:
-    return Review(
+def _review(kept: Any) -> PersonReview:
+    return PersonReview(
         verdict=Verdict(kept["verdict"]),
         head=_sha(kept["head"]),
         by=_text(kept["by"]),

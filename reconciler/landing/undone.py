@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from reconciler.git.commands import Git
 from reconciler.landing import following
 from reconciler.landing.checkouts import BaseCheckout, opened
-from reconciler.landing.following import Change, Entry
+from reconciler.landing.following import Entry, PathChange
 from reconciler.landing.history import History
 from reconciler.landing.merge_tree import BEADS
 from reconciler.model.names import Sha, TaskId
@@ -36,7 +36,7 @@ class Logged:
 class Undoing:
     """What the index of a checkout takes back: `new` of each change is what is staged. `by_chance`: nobody's work."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[PathChange, ...]
     by_chance: bool
 
 
@@ -126,7 +126,7 @@ class Undone:
         return self._log[tip]
 
 
-def _taken(change: Change, log: Sequence[Logged], landed: Mapping[Sha, Landing]) -> Landing | None:
+def _taken(change: PathChange, log: Sequence[Logged], landed: Mapping[Sha, Landing]) -> Landing | None:
     """The landing that a staged change takes back; None where somebody else had a part in what stood there."""
     for logged in log:
         if change.path not in logged.changes:

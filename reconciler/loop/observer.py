@@ -22,15 +22,15 @@ from reconciler.model.observed import (
     Conflict,
     Failure,
     Graph,
+    Imprecise,
     Landing,
     Observed,
     Occupant,
     PullRequest,
     PullState,
+    RetryPoint,
     Run,
-    Since,
     Unknown,
-    Unsure,
     Worktree,
     WorktreeFault,
 )
@@ -108,7 +108,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
     )
 
 
-def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Unsure) -> Observed:
+def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise) -> Observed:
     """The same look, with what was seen only in part seen whole: the checkouts of these bases, the merges of these tasks.
 
     A base that has moved since is not seen anew: what was decided about its older tip is refused where it would land.
@@ -311,7 +311,7 @@ class _Look:
             found.update({task: branch for task, branch in seen.items() if self.name_of(task) == name})
         return found
 
-    def landings(self, since: Mapping[TaskId, Since] | Unknown) -> Mapping[TaskId, Landing] | Unknown:
+    def landings(self, since: Mapping[TaskId, RetryPoint] | Unknown) -> Mapping[TaskId, Landing] | Unknown:
         """The newest landing of every task that is newer than its last retry."""
         if isinstance(since, Unknown):
             return since
@@ -325,7 +325,7 @@ class _Look:
                     found[landing.task] = landing
         return found
 
-    def _before(self, landing: Landing, since: Since) -> bool:
+    def _before(self, landing: Landing, since: RetryPoint) -> bool:
         if since.base is None:
             return False
         old = ask(partial(self.ports.forge.contains, since.base, landing.commit))

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from reconciler.manifest.durations import duration
 from reconciler.manifest.located import Located
-from reconciler.manifest.recorded import Found, Recorded, max_agents
+from reconciler.manifest.recorded import Recorded, RecordedManifests, max_agents
 from reconciler.manifest.shipped import shipped, shipped_agents, shipped_examples
 from reconciler.model.desired import EpicSpec
 
 __all__ = [
-    "Found",
     "Located",
     "Recorded",
+    "RecordedManifests",
     "duration",
     "load",
     "max_agents",

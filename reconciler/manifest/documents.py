@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from reconciler.manifest import inline, sources, yaml_text
 from reconciler.manifest.complaints import complaints
-from reconciler.manifest.findings import FieldPath, Finding, Place, did_you_mean, refusal, shown
-from reconciler.manifest.model import KINDS, Agent, AgentProfile, Epic, MergePolicyDocument, Policy
+from reconciler.manifest.findings import FieldPath, Finding, Position, did_you_mean, refusal, shown
+from reconciler.manifest.model import KINDS, AgentFields, AgentProfile, Epic, MergePolicyDocument, Policy
 from reconciler.manifest.resolving import Locate, Surroundings, WrongError, resolved
 from reconciler.manifest.shipped import shipped
 from reconciler.manifest.sources import Source
@@ -87,7 +87,7 @@ def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:
             wrong = [
                 Finding(
                     file=sources.shown(name),
-                    place=Place(),
+                    place=Position(),
                     what="holds no document",
                     hint="'reconcile init' writes a first one",
                 )
@@ -140,7 +140,7 @@ def _resolved(each: _Read, epic: Epic, read: list[_Read], locate: Locate) -> Epi
         return each.finding(error.path, error.what, error.hint)
 
 
-def _named(kind: str, read: list[_Read]) -> dict[str, Agent | Policy]:
+def _named(kind: str, read: list[_Read]) -> dict[str, AgentFields | Policy]:
     """The profiles of a kind by name: those of the source before those that ship with the program."""
     return {
         each.value.metadata.name: each.value.spec

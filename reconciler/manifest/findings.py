@@ -17,7 +17,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Position:
     """A position in a text, both counted from 1."""
 
     line: int = 1
@@ -29,7 +29,7 @@ class Finding:
     """One thing that is wrong. `file` is the name that the user gave; `what` is a clause without a full stop."""
 
     file: str
-    place: Place | None = None  # None: it is about the file as a whole
+    place: Position | None = None  # None: it is about the file as a whole
     path: FieldPath = ()
     what: str
     hint: str | None = None
@@ -43,7 +43,7 @@ class Finding:
 
 def refusal(findings: Iterable[Finding]) -> ManifestError:
     """The error that says all of these, in the order of the text; a single one keeps its hint apart."""
-    ordered = sorted(findings, key=lambda finding: (finding.file, finding.place or Place()))
+    ordered = sorted(findings, key=lambda finding: (finding.file, finding.place or Position()))
     if len(ordered) == 1:
         return ManifestError(str(ordered[0]), hint=ordered[0].hint)
     lines = [f"{found}\n  hint: {found.hint}" if found.hint else str(found) for found in ordered[:MOST_SHOWN]]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from reconciler.manifest.findings import FieldPath, did_you_mean, shown
-from reconciler.manifest.model import Task
+from reconciler.manifest.model import TaskFields
 from reconciler.model.names import usable
 
 Wrong = tuple[FieldPath, str, str | None]  # path below `spec.tasks`, what is wrong, hint
 
 
-def wrong(tasks: list[Task], epic: str | None) -> Iterator[Wrong]:
+def wrong(tasks: list[TaskFields], epic: str | None) -> Iterator[Wrong]:
     """Everything that keeps these tasks from being made and done."""
     keys = {task.key for task in tasks}
     first: dict[str, int] = {}
@@ -23,7 +23,7 @@ def wrong(tasks: list[Task], epic: str | None) -> Iterator[Wrong]:
     yield from _circle(tasks, keys)
 
 
-def unheld(tasks: list[Task], held: Callable[[], Collection[str]]) -> Iterator[Wrong]:
+def unheld(tasks: list[TaskFields], held: Callable[[], Collection[str]]) -> Iterator[Wrong]:
     """Every dependency that is neither a key of the list nor a task that somebody made; `held` gives their ids."""
     keys = {task.key for task in tasks}
     names = [((n, "dependsOn", m), name) for n, task in enumerate(tasks) for m, name in enumerate(task.depends_on)]
@@ -33,7 +33,7 @@ def unheld(tasks: list[Task], held: Callable[[], Collection[str]]) -> Iterator[W
             yield path, f"{shown(name)} is neither a key of this list nor a task", hint
 
 
-def _unusable(task: Task, keys: set[str], epic: str | None) -> Iterator[tuple[int, tuple[str, str | None]]]:
+def _unusable(task: TaskFields, keys: set[str], epic: str | None) -> Iterator[tuple[int, tuple[str, str | None]]]:
     for m, name in enumerate(task.depends_on):
         if name == task.key:
             yield m, ("a task can't depend on itself", None)
@@ -43,7 +43,7 @@ def _unusable(task: Task, keys: set[str], epic: str | None) -> Iterator[tuple[in
             yield m, (f"{shown(name)} is neither a key of this list nor an id", did_you_mean(name, keys))
 
 
-def _circle(tasks: list[Task], keys: set[str]) -> Iterator[Wrong]:
+def _circle(tasks: list[TaskFields], keys: set[str]) -> Iterator[Wrong]:
     """A way on which tasks wait for each other for ever, at the task of it that stands first."""
     waits = {task.key: {name for name in task.depends_on if name in keys and name != task.key} for task in tasks}
     try:

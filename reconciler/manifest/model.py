@@ -129,14 +129,14 @@ class Match(_Fields):
     labels: list[Label] = Field(min_length=1, description="Those that carry all of these labels.", examples=[["ui"]])
 
 
-class Override(_Fields):
+class OverrideFields(_Fields):
     """A model for some tasks."""
 
     match: Match = Field(description="Which tasks get it.", examples=[{"labels": ["ui"]}])
     model: Model = Field(description="Their model.", examples=["opus"])
 
 
-class Agent(_Fields):
+class AgentFields(_Fields):
     """The program that does a task, and its limits."""
 
     kind: Annotated[AgentKind, Field(strict=False)] = Field(
@@ -155,7 +155,7 @@ class Agent(_Fields):
         description="The model, as its program calls it. Default: the one that the program takes by itself.",
         examples=["opus"],
     )
-    overrides: list[Override] = Field(
+    overrides: list[OverrideFields] = Field(
         default=[],
         description="Models for tasks with certain labels. The first that matches is taken.",
         examples=[[{"match": {"labels": ["ui"]}, "model": "opus"}]],
@@ -190,7 +190,7 @@ class Agent(_Fields):
     )
 
     @model_validator(mode="after")
-    def _names_a_program(self) -> Agent:
+    def _names_a_program(self) -> AgentFields:
         if self.kind is AgentKind.COMMAND:
             if not self.argv:
                 raise ValueError("argv is missing; a command needs the program and its arguments")
@@ -310,7 +310,7 @@ class Policy(_Fields):
     )
 
 
-class Budget(_Fields):
+class BudgetFields(_Fields):
     """What may be used, over all runs ever made for this manifest. When it is used up, running agents finish."""
 
     usd: float | None = Field(
@@ -339,7 +339,7 @@ class Budget(_Fields):
     )
 
 
-class Prune(_Fields):
+class PruneFields(_Fields):
     """What is cleared away once a task is closed. What no ref holds is saved first."""
 
     worktrees: bool = Field(default=True, description="Remove its worktree.", examples=[False])
@@ -351,7 +351,7 @@ class Prune(_Fields):
     )
 
 
-class Task(_Fields):
+class TaskFields(_Fields):
     """A task that is made once in the tracker and found again by its key."""
 
     key: Key = Field(description="Its name within this manifest.", examples=["parser"])
@@ -382,7 +382,7 @@ class EpicFields(_Fields):
         "task of the repository.",
         examples=["shop-a1b2"],
     )
-    tasks: list[Task] = Field(
+    tasks: list[TaskFields] = Field(
         default=[], description="Tasks declared here.", examples=[[{"key": "parser", "title": "Parse it"}]]
     )
     repository: Anywhere = Field(
@@ -412,7 +412,7 @@ class EpicFields(_Fields):
         examples=["local"],
     )
     runner: Literal["local"] = Field(default="local", description="Where agents run.", examples=["local"])
-    agent: Annotated[Annotated[Agent, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] = Field(
+    agent: Annotated[Annotated[AgentFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] = Field(
         description="The program that does a task, or the name of an AgentProfile.",
         examples=[{"argv": ["my-agent", "{prompt_file}"]}, "shell"],
     )
@@ -424,8 +424,12 @@ class EpicFields(_Fields):
         description="What must hold before something lands, or the name of a MergePolicy.",
         examples=[{"checks": ["just check"]}, "careful"],
     )
-    budget: Budget = Field(default=Budget(), description="What may be used.", examples=[{"usd": 25, "usdPerTask": 5}])
-    prune: Prune = Field(default=Prune(), description="What is cleared away.", examples=[{"branches": False}])
+    budget: BudgetFields = Field(
+        default=BudgetFields(), description="What may be used.", examples=[{"usd": 25, "usdPerTask": 5}]
+    )
+    prune: PruneFields = Field(
+        default=PruneFields(), description="What is cleared away.", examples=[{"branches": False}]
+    )
 
 
 class Metadata(_Fields):
@@ -450,7 +454,7 @@ class AgentProfile(_Document):
     """An agent under a name, for `spec.agent` of an Epic."""
 
     kind: Literal["AgentProfile"] = Field(description="What the document is.", examples=["AgentProfile"])
-    spec: Agent = Field(description="The agent.", examples=[{"argv": ["my-agent"]}])
+    spec: AgentFields = Field(description="The agent.", examples=[{"argv": ["my-agent"]}])
 
 
 class MergePolicyDocument(_Document):

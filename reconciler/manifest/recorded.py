@@ -30,7 +30,7 @@ _STRANGER = "manifest "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class RecordedManifests:
     """What is recorded, by name. `problems`: manifests that are there but can't be read, and why."""
 
     epics: tuple[EpicSpec, ...] = ()
@@ -48,7 +48,7 @@ class Recorded:
 
     # --- reading -------------------------------------------------------------------------------------------
 
-    def load(self) -> Found:
+    def load(self) -> RecordedManifests:
         """Every recorded manifest, with the tasks that were written for it. Raises TemporaryError when the folder
         can't be read: that is not the same as nothing recorded."""
         epics, problems = [], {}
@@ -59,7 +59,7 @@ class Recorded:
                     epics.append(_without(names, spec) if spec.withheld else spec)
             except ValueError as error:
                 problems[name] = str(error)
-        return Found(epics=tuple(epics), problems=problems)
+        return RecordedManifests(epics=tuple(epics), problems=problems)
 
     def names(self) -> list[str]:
         """The names of what is recorded, readable or not. Raises TemporaryError when the folder can't be read."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from reconciler.manifest.findings import FieldPath, Finding, Place
+from reconciler.manifest.findings import FieldPath, Finding, Position
 from reconciler.manifest.scalars import Odd, plain, quoted, unwanted
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -36,10 +36,10 @@ class Document:
 
     file: str
     data: dict[str, Any]
-    values: dict[FieldPath, Place]
-    keys: dict[FieldPath, Place]
+    values: dict[FieldPath, Position]
+    keys: dict[FieldPath, Position]
 
-    def place(self, path: FieldPath) -> Place:
+    def place(self, path: FieldPath) -> Position:
         """Where the value at `path` stands, or the nearest thing around it that does."""
         while path not in self.values:
             path = path[:-1]
@@ -99,8 +99,8 @@ class _Reader:
     limits: Limits
     findings: list[Finding] = field(default_factory=list)
     open: list[_Open] = field(default_factory=list)
-    values: dict[FieldPath, Place] = field(default_factory=dict)
-    keys: dict[FieldPath, Place] = field(default_factory=dict)
+    values: dict[FieldPath, Position] = field(default_factory=dict)
+    keys: dict[FieldPath, Position] = field(default_factory=dict)
     nodes: int = 0
 
     def read(self, content: bytes) -> list[Document]:
@@ -108,9 +108,9 @@ class _Reader:
 
     def _decoded(self, content: bytes) -> str:
         if len(content) > self.limits.bytes:
-            raise self._refused(Place(), f"is larger than {self.limits.bytes // 1024} KiB")
+            raise self._refused(Position(), f"is larger than {self.limits.bytes // 1024} KiB")
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise self._refused(Place(), "is UTF-16, not UTF-8", "save it as UTF-8")
+            raise self._refused(Position(), "is UTF-16, not UTF-8", "save it as UTF-8")
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -123,7 +123,7 @@ class _Reader:
     def _documents(self, text: str) -> Iterator[Document]:
         for event in yaml.parse(text, Loader=_LOADER):
             mark = event.start_mark
-            place = Place(mark.line + 1, mark.column + 1) if mark else Place()
+            place = Position(mark.line + 1, mark.column + 1) if mark else Position()
             match event:
                 case yaml.DocumentStartEvent():
                     self.values, self.keys, self.open = {}, {}, []
@@ -136,7 +136,7 @@ class _Reader:
                 case _:
                     pass  # begin and end of the stream, end of a document
 
-    def _node(self, event: yaml.NodeEvent, place: Place) -> None:
+    def _node(self, event: yaml.NodeEvent, place: Position) -> None:
         self._check(event, place)
         match event:
             case yaml.MappingStartEvent():
@@ -154,7 +154,7 @@ class _Reader:
             case yaml.ScalarEvent():
                 self._add(self._scalar(event, place), place)
 
-    def _check(self, event: Any, place: Place) -> None:
+    def _check(self, event: Any, place: Position) -> None:
         """What no manifest may hold at any place."""
         self.nodes += 1
         if isinstance(event, yaml.AliasEvent):
@@ -170,12 +170,12 @@ class _Reader:
         if self.nodes > self.limits.nodes:
             raise self._refused(place, f"holds more than {self.limits.nodes} values")
 
-    def _begin(self, value: dict[str, Any] | list[Any], place: Place) -> None:
+    def _begin(self, value: dict[str, Any] | list[Any], place: Position) -> None:
         if self.open and isinstance(self.open[-1].value, dict) and self.open[-1].key is None:
             raise self._refused(place, "a key must be text, not a mapping or a list", "quote text that holds { or [")
         self.open.append(_Open(value, self._add(value, place)))
 
-    def _key(self, event: yaml.ScalarEvent, place: Place) -> None:
+    def _key(self, event: yaml.ScalarEvent, place: Position) -> None:
         within = self.open[-1]
         assert isinstance(within.value, dict)
         within.key = event.value
@@ -192,7 +192,7 @@ class _Reader:
         self._check_text(event.value, place, within.path)
         self.keys.setdefault(path, place)
 
-    def _scalar(self, event: yaml.ScalarEvent, place: Place) -> str | int | float | bool | None:
+    def _scalar(self, event: yaml.ScalarEvent, place: Position) -> str | int | float | bool | None:
         path, text = self._next(), event.value
         if event.style:
             self._check_text(text, place, path)
@@ -208,7 +208,7 @@ class _Reader:
             self._find(place, path, what, f"leave the line out, or write {quoted(text)} for a string")
         return meaning
 
-    def _add(self, value: Any, place: Place) -> FieldPath:
+    def _add(self, value: Any, place: Position) -> FieldPath:
         """Put a value where it belongs; its path."""
         path = self._next()
         self.values.setdefault(path, place)
@@ -230,15 +230,15 @@ class _Reader:
         within = self.open[-1]
         return (*within.path, len(within.value) if isinstance(within.value, list) else str(within.key))
 
-    def _check_text(self, text: str, place: Place, path: FieldPath) -> None:
+    def _check_text(self, text: str, place: Position, path: FieldPath) -> None:
         # An escape in double quotes can spell what the text itself may not hold.
         if found := unwanted(text) or ("\r" if "\r" in text else None):
             self._find(place, path, _holds(found))
 
-    def _find(self, place: Place, path: FieldPath, what: str, hint: str | None = None) -> None:
+    def _find(self, place: Position, path: FieldPath, what: str, hint: str | None = None) -> None:
         self.findings.append(Finding(file=self.file, place=place, path=path, what=what, hint=hint))
 
-    def _refused(self, place: Place, what: str, hint: str | None = None) -> _RefusedError:
+    def _refused(self, place: Position, what: str, hint: str | None = None) -> _RefusedError:
         path = self._next() if self.open and self.open[-1].key is not None else ()
         return _RefusedError(Finding(file=self.file, place=place, path=path, what=what, hint=hint))
 
@@ -247,13 +247,13 @@ def _holds(character: str) -> str:
     return f"holds the character U+{ord(character):04X}, which no manifest needs"
 
 
-def _end_of(text: str) -> Place:
-    return Place(text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
+def _end_of(text: str) -> Position:
+    return Position(text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
 
 
 def _syntax(file: str, error: yaml.MarkedYAMLError) -> Finding:
     mark = error.problem_mark or error.context_mark
-    place = Place(mark.line + 1, mark.column + 1) if mark else Place()
+    place = Position(mark.line + 1, mark.column + 1) if mark else Position()
     about = f" {error.context}" if error.context else ""
     hint = None
     if "cannot start any token" in str(error.problem):

@@ -34,7 +34,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class KindRow:
     """What there is to know about a kind before its program has run.
 
     `reports_cost`, `reports_tokens`: it says what a run has used, so that a budget can be kept; `reports_end`: it prints that
@@ -59,12 +59,12 @@ _OF_MANY_MODELS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPE
 class AgentKind(Table):
     """The value is the word in a manifest, and but for `command` the name of the program."""
 
-    row: Row
+    row: KindRow
 
-    COMMAND = "command", Row(reports_cost=False, reports_tokens=False, reports_end=False, login=None)
+    COMMAND = "command", KindRow(reports_cost=False, reports_tokens=False, reports_end=False, login=None)
     CLAUDE = (
         "claude",
-        Row(
+        KindRow(
             reports_cost=True,
             reports_tokens=True,
             reports_end=True,
@@ -79,7 +79,7 @@ class AgentKind(Table):
     )
     CODEX = (
         "codex",
-        Row(
+        KindRow(
             reports_cost=False,
             reports_tokens=True,
             reports_end=True,
@@ -94,7 +94,7 @@ class AgentKind(Table):
     )
     GEMINI = (
         "gemini",
-        Row(
+        KindRow(
             reports_cost=False,
             reports_tokens=True,
             reports_end=True,
@@ -109,7 +109,7 @@ class AgentKind(Table):
     )
     OPENCODE = (
         "opencode",
-        Row(
+        KindRow(
             reports_cost=True,
             reports_tokens=True,
             reports_end=True,
@@ -124,7 +124,7 @@ class AgentKind(Table):
     )
     AIDER = (
         "aider",
-        Row(
+        KindRow(
             reports_cost=True,
             reports_tokens=True,
             reports_end=False,

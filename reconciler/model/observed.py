@@ -151,7 +151,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Since:
+class RetryPoint:
     """`retry`, or a reopening that was noticed: only runs after `n` and landings after `base` count."""
 
     n: int
@@ -442,7 +442,7 @@ class Observed:
     tasks: Graph | Unknown = field(default_factory=dict)
     runs: Mapping[TaskId, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # work runs, oldest first
     checks: Mapping[str, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # by subject, oldest first
-    since: Mapping[TaskId, Since] = field(default_factory=dict)
+    since: Mapping[TaskId, RetryPoint] = field(default_factory=dict)
     occupants: Mapping[TaskId, Occupant] | Unknown = field(default_factory=dict)
     worktrees: Mapping[TaskId, Worktree] | Unknown = field(default_factory=dict)
     check_worktrees: Mapping[str, str] = field(default_factory=dict)  # path by subject
@@ -472,7 +472,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unsure:
+class Imprecise:
     """What a plan rests on that was seen only in part, to be looked at closer: what costs much is not seen without need."""
 
     bases: frozenset[str] = frozenset()  # in whose checkouts nobody has looked

@@ -24,9 +24,9 @@ from reconciler.model.observed import (
     Landing,
     Occupant,
     PullRequest,
+    RetryPoint,
     Run,
     Salvage,
-    Since,
     StopWhy,
     Worktree,
 )
@@ -242,7 +242,7 @@ class Runner(Protocol):
         """Every run that left a folder or is alive. A run that can't be judged counts as alive."""
         ...
 
-    def since(self) -> Mapping[TaskId, Since]:
+    def since(self) -> Mapping[TaskId, RetryPoint]:
         """For tasks that were retried or reopened: from where runs and landings count."""
         ...
 

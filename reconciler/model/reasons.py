@@ -33,7 +33,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReasonRow:
     """What there is to know about a reason. `meaning`: a sentence for people, without a full stop."""
 
     meaning: str
@@ -50,13 +50,13 @@ SOURCE, PERSON, NOTHING = Awaits.SOURCE, Awaits.PERSON, Awaits.NOTHING
 _INTERRUPTED = "The last attempt was interrupted, through no fault of the work. Its commits and files are still here: look, then go on."
 
 
-_task, _epic = partial(Row, scope=Scope.TASK), partial(Row, scope=Scope.EPIC)
+_task, _epic = partial(ReasonRow, scope=Scope.TASK), partial(ReasonRow, scope=Scope.EPIC)
 
 
 class Reason(Table):
     """Why. The value is the word in JSON; beside it people get a sentence about the case at hand."""
 
-    row: Row
+    row: ReasonRow
 
     @property
     def awaits(self) -> Awaits:

@@ -22,10 +22,10 @@ BREAKER_QUICK = timedelta(seconds=10)
 LIMIT_MOST = timedelta(days=8)  # the longest limits are of a week; a date beyond is no date
 WORDED_MOST = timedelta(hours=5)  # the usual limits are of five hours; a longer one is met again, by one agent
 
-Hold = tuple[Reason, str, datetime | None]
+Gate = tuple[Reason, str, datetime | None]
 
 
-def spawn_hold(spec: EpicSpec, observed: Observed) -> Hold | None:
+def spawn_hold(spec: EpicSpec, observed: Observed) -> Gate | None:
     """Why no agent of this manifest may start at all."""
     if missing := observed.agents_missing.get(spec.name):
         return Reason.AGENT_UNAVAILABLE, missing, None
@@ -49,7 +49,7 @@ def last_trouble(spec: EpicSpec, runs: Iterable[Run]) -> Run | None:
     return last if last and (last.unavailable or (last.report and last.report.fault is Fault.USAGE_LIMIT)) else None
 
 
-def _limited(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
+def _limited(spec: EpicSpec, ended: list[Run], now: datetime) -> Gate | None:
     """The usage limit that is lifted last decides, for all tasks: they share the account."""
     dated = [(until, run) for run in ended if (until := _lifted(run)) and not _from_the_future(run, spec, now)]
     if not dated:
@@ -68,7 +68,7 @@ def _lifted(run: Run) -> datetime | None:
     return min(report.retry_at, ended + WORDED_MOST) if report.worded else report.retry_at
 
 
-def _resting(spec: EpicSpec, ended: list[Run], now: datetime) -> Hold | None:
+def _resting(spec: EpicSpec, ended: list[Run], now: datetime) -> Gate | None:
     """What the newest run met, the others would meet. What may pass by itself is asked for soon, then ever less often."""
     if not ended or not (ended[0].unavailable or _passing(ended[0])) or _from_the_future(ended[0], spec, now):
         return None
@@ -127,7 +127,7 @@ def _from_the_future(run: Run, spec: EpicSpec, now: datetime) -> bool:
     return _end(run) > now + timedelta(seconds=spec.agent.backoff_max_s)
 
 
-def _broken(ended: list[Run], observed: Observed) -> Hold | None:
+def _broken(ended: list[Run], observed: Observed) -> Gate | None:
     newest = ended[:BREAKER_RUNS]
     if len(newest) < BREAKER_RUNS or not all(_quick_failure(run, observed) for run in newest):
         return None

@@ -28,7 +28,7 @@ _NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ForgeVerdict:
     """What a forge's checks come to. `until`: by then they may say more, without a person. `again`: the workflows that
     are to be run once more before it counts.
     """
@@ -39,12 +39,12 @@ class Judged:
     again: tuple[int, ...] = ()
 
 
-GREEN = Judged(CheckResult.PASSED)
+GREEN = ForgeVerdict(CheckResult.PASSED)
 
 
 def judged(
     pull: PullRequest, rules: Rules | None, policy: MergePolicy, now: datetime, outages: Collection[str] = ()
-) -> Judged:
+) -> ForgeVerdict:
     """What is known about the head of a pull request; always green on a forge that runs no checks."""
     if pull.checks is None:
         return GREEN
@@ -52,7 +52,7 @@ def judged(
     since = min(pull.seen_at or now, now)
     if pull.unseen:
         # Our own checks decide where the forge's need not be asked; a check that can't be read is not green.
-        unread = Judged(CheckResult.VOID, f"its checks can't be read: {pull.unseen}")
+        unread = ForgeVerdict(CheckResult.VOID, f"its checks can't be read: {pull.unseen}")
         return GREEN if policy.checks and not required else unread
     mute = f" ({rules.mute})" if rules and rules.mute else ""
     apps = rules.apps if rules and not policy.required_checks else {}
@@ -66,9 +66,9 @@ def judged(
         return found
     if failed and rules and failed <= rules.red:
         # Nobody's fault: only what is green, and so fixes the base, goes on.
-        return Judged(CheckResult.VOID, f"red on the base itself, which is to be fixed first: {_named(failed)}")
+        return ForgeVerdict(CheckResult.VOID, f"red on the base itself, which is to be fixed first: {_named(failed)}")
     if failed and failed <= set(outages):
-        return Judged(
+        return ForgeVerdict(
             CheckResult.VOID,
             f"{_named(failed)} fails on {OUTAGE_FROM} pull requests or more and passes on none: an outage?",
             now + LOOK_AGAIN,
@@ -93,20 +93,22 @@ def _only_failures(ends: Sequence[tuple[datetime, CheckResult]]) -> bool:
     return len(failed) >= OUTAGE_FROM and not any(at >= min(failed) for at in passed)
 
 
-def _run_twice(found: Judged, bad: Sequence[ForgeCheck], pull: PullRequest, now: datetime) -> Judged:
+def _run_twice(found: ForgeVerdict, bad: Sequence[ForgeCheck], pull: PullRequest, now: datetime) -> ForgeVerdict:
     rerun = pull.rerun
     workflows = {check.workflow for check in bad if check.workflow is not None}
     others = any(check.workflow is None for check in bad if check.result is CheckResult.FAILED)
     astray = rerun is not None and any(check.number in rerun.after for check in bad)
     if rerun and astray and timedelta() <= now - rerun.at < STARTS_WITHIN:
-        return Judged(CheckResult.PENDING, f"to run again: {_named(check.name for check in bad)}", now + LOOK_AGAIN)
+        return ForgeVerdict(
+            CheckResult.PENDING, f"to run again: {_named(check.name for check in bad)}", now + LOOK_AGAIN
+        )
     if workflows and not others and (rerun is None or (astray and rerun.times < ASKED_MOST)):
         message = f"{found.message}; it runs once more, as that may be chance"
         if rest := _at_work(workflows, pull, now):
-            return Judged(
+            return ForgeVerdict(
                 CheckResult.PENDING, f"{message}, once its workflow is over: {_named(rest)}", now + LOOK_AGAIN
             )
-        return Judged(CheckResult.PENDING, message, again=tuple(sorted(workflows)))
+        return ForgeVerdict(CheckResult.PENDING, message, again=tuple(sorted(workflows)))
     if rerun and rerun.names and found.result is CheckResult.FAILED and not astray:
         return replace(found, message=f"{found.message} (also when it was run again)")
     return found
@@ -122,18 +124,20 @@ def _at_work(workflows: Collection[int | None], pull: PullRequest, now: datetime
     return [c.name for c in pull.checks or () if c.workflow in workflows and c.result is CheckResult.PENDING]
 
 
-def _required(names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime, mute: str) -> Judged:
+def _required(
+    names: Sequence[str], checks: Iterable[ForgeCheck], since: datetime, now: datetime, mute: str
+) -> ForgeVerdict:
     there = [check for check in checks if check.name in names]
     absent = tuple(name for name in names if name not in {check.name for check in there})
     if any(check.result is CheckResult.FAILED for check in there) or not absent:
         return _all(there, now)
     if now - since > SHOWS_UP_WITHIN:
-        return Judged(
+        return ForgeVerdict(
             CheckResult.VOID,
             f"required, and not there after {SHOWS_UP_WITHIN.seconds // 60} minutes: {_named(absent)}"
             f"{mute or ' (renamed, or kept away by a path filter?)'}",
         )
-    return Judged(CheckResult.PENDING, f"not there yet: {_named(absent)}", now + LOOK_AGAIN)
+    return ForgeVerdict(CheckResult.PENDING, f"not there yet: {_named(absent)}", now + LOOK_AGAIN)
 
 
 def _by_their_apps(checks: Iterable[ForgeCheck], apps: Mapping[str, frozenset[int]]) -> tuple[ForgeCheck, ...]:
@@ -141,36 +145,36 @@ def _by_their_apps(checks: Iterable[ForgeCheck], apps: Mapping[str, frozenset[in
     return tuple(c for c in checks if c.app is None or c.app in apps.get(c.name, (c.app,)))
 
 
-def _whatever_shows(pull: PullRequest, since: datetime, now: datetime) -> Judged:
+def _whatever_shows(pull: PullRequest, since: datetime, now: datetime) -> ForgeVerdict:
     """Where nobody says which checks there are: green only once those that are slow to show up had the time to."""
     checks = pull.checks or ()
     found = _all(checks, now)
     ended = timedelta() <= now - pull.settled_at < NEXT_WITHIN if pull.settled_at else False
     if found.result is not CheckResult.PASSED or (now - since > NONE_WITHIN and not ended):
         return found
-    return Judged(CheckResult.PENDING, "all green so far, others may still show up", now + LOOK_AGAIN)
+    return ForgeVerdict(CheckResult.PENDING, "all green so far, others may still show up", now + LOOK_AGAIN)
 
 
-def _all(checks: Sequence[ForgeCheck], now: datetime) -> Judged:
+def _all(checks: Sequence[ForgeCheck], now: datetime) -> ForgeVerdict:
     by = {result: [check for check in checks if check.result is result] for result in CheckResult}
     if failed := by[CheckResult.FAILED]:
-        return Judged(CheckResult.FAILED, "; ".join(map(_told, failed[:NAMED_MOST])))
+        return ForgeVerdict(CheckResult.FAILED, "; ".join(map(_told, failed[:NAMED_MOST])))
     if pending := by[CheckResult.PENDING]:
         names = _named(check.name for check in pending)
-        return Judged(CheckResult.PENDING, f"{len(pending)} of {len(checks)} not over: {names}", now + LOOK_AGAIN)
+        return ForgeVerdict(CheckResult.PENDING, f"{len(pending)} of {len(checks)} not over: {names}", now + LOOK_AGAIN)
     if void := by[CheckResult.VOID]:
-        return Judged(
+        return ForgeVerdict(
             CheckResult.VOID, f"ended without a verdict: {_named(check.name for check in void)}; run them again"
         )
     return GREEN
 
 
-def _none(policy: MergePolicy, since: datetime, now: datetime, mute: str) -> Judged:
+def _none(policy: MergePolicy, since: datetime, now: datetime, mute: str) -> ForgeVerdict:
     if now - since <= NONE_WITHIN:
-        return Judged(CheckResult.PENDING, "no check is there yet", now + LOOK_AGAIN)
+        return ForgeVerdict(CheckResult.PENDING, "no check is there yet", now + LOOK_AGAIN)
     if policy.checks or policy.no_checks is NoChecks.ALLOW:
         return GREEN  # those that we run ourselves are left, or the manifest wants none
-    return Judged(
+    return ForgeVerdict(
         CheckResult.VOID,
         f"no check runs on it{mute}, and none is not green: write 'mergePolicy.checks', or 'noChecks: allow'",
     )

@@ -25,9 +25,9 @@ from reconciler.model.observed import (
     Occupant,
     PullRequest,
     PullState,
+    RetryPoint,
     Run,
     RunState,
-    Since,
     Standing,
     StopWhy,
     Task,
@@ -39,9 +39,9 @@ from reconciler.model.report import Fault
 from reconciler.planning import forge_checks, review_comments, run_results
 from reconciler.planning.budget import Spend, spent, task_used_up
 from reconciler.planning.check_state import CheckState, state_of
-from reconciler.planning.forge_checks import Judged
+from reconciler.planning.forge_checks import ForgeVerdict
 from reconciler.planning.review_comments import Discussion
-from reconciler.planning.run_results import Ending
+from reconciler.planning.run_results import RunResult
 
 _NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 MERGED = "phase:merged"
@@ -65,7 +65,7 @@ class Job:
     put_off: Task | None = None  # the epic above it that somebody deferred
     owned_by: str | None = None  # another manifest that comes first
     runs: tuple[Run, ...] | Unknown = ()
-    since: Since | None = None
+    since: RetryPoint | None = None
     occupant: Occupant | Unknown | None = None
     worktree: Worktree | Unknown | None = None
     branch: Branch | Unknown | None = None
@@ -135,7 +135,7 @@ class Job:
     # --- how the last attempt ended ------------------------------------------------------------------------
 
     @cached_property
-    def ending(self) -> Ending | None:
+    def ending(self) -> RunResult | None:
         """How the newest attempt ended by itself; None where none has ended yet. Its work may still be judged bad."""
         run = self.last
         if run is None or run.alive:
@@ -143,7 +143,7 @@ class Job:
         excused = not (run.report and self._cannot_be(run.report.fault))
         found = run_results.of(run, new_commits=self.new_commits, excused=excused)
         if found.reason is Reason.NO_CHANGES and run.heard and self.open_pull:
-            return Ending(None)  # it was asked a question, and there was nothing to change
+            return RunResult(None)  # it was asked a question, and there was nothing to change
         where = self._elsewhere(run) if found.reason is Reason.NO_CHANGES else None
         return replace(found, message=f"{found.message}; {where}") if where else found
 
@@ -182,31 +182,33 @@ class Job:
         return isinstance(branch, Branch) and branch.ahead > 0 and (run is None or branch.head != run.baseline)
 
     @cached_property
-    def verdict(self) -> Ending | None:
+    def verdict(self) -> RunResult | None:
         """What is wrong with the newest attempt or with what it offered; None where nothing is."""
         ended = self.ending.reason if self.ending else None
         if ended in (None, Reason.NO_CHANGES) and (refused := self.refused):
-            return Ending(Reason.PUSH_REFUSED, refused, waits=False)
+            return RunResult(Reason.PUSH_REFUSED, refused, waits=False)
         if ended is not None:
             return self.ending
         pull = self.open_pull
         if pull is None or self.unpushed:
             return None  # what is not offered yet was not judged
         if pull.rejection and pull.rejection.head == pull.head:
-            return Ending(Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False)
+            return RunResult(
+                Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False
+            )
         if self.discussion.due:
             where = f" at {pull.url}" if pull.url else ""
-            return Ending(
+            return RunResult(
                 Reason.CHANGES_REQUESTED, f"comments ask for an answer{where}: {self.discussion.summary}", waits=False
             )
         if isinstance(self.candidate, Conflict):
-            return Ending(
+            return RunResult(
                 Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False
             )
         if self.elsewhere.result is CheckResult.FAILED:
-            return Ending(Reason.CHECKS_FAILED, f"checks of the forge failed: {self.elsewhere.message}", waits=False)
+            return RunResult(Reason.CHECKS_FAILED, f"checks of the forge failed: {self.elsewhere.message}", waits=False)
         if self.check_state is CheckState.FAILED and self.base_state is CheckState.PASSED:
-            return Ending(
+            return RunResult(
                 Reason.CHECKS_FAILED,
                 f"the checks failed on the merged tree ({run_results.status(self.checks_last)})",
                 waits=False,
@@ -344,7 +346,7 @@ class Job:
         return None if isinstance(self.checks, Unknown) or not self.checks else self.checks[-1]
 
     @cached_property
-    def elsewhere(self) -> Judged:
+    def elsewhere(self) -> ForgeVerdict:
         """What the checks that the forge ran on its head come to."""
         if self.open_pull is None:
             return forge_checks.GREEN

@@ -12,7 +12,7 @@ from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, Run, Task, Unknown, WorktreeFault
 from reconciler.planning import forge_checks
-from reconciler.planning.agent_gate import Hold, spawn_hold
+from reconciler.planning.agent_gate import Gate, spawn_hold
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job, left_over
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
+class EpicTasks:
     """The tasks of one manifest. `ids` gives the id of every declared key, and under None that of the epic."""
 
     spec: EpicSpec
@@ -32,7 +32,7 @@ class Crew:
     dropped: tuple[Task, ...] = ()  # declared once, no longer in the manifest
 
 
-def crews(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[Crew, ...]:
+def crews(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[EpicTasks, ...]:
     """Every manifest with the tasks that match it, in the order of their names."""
     keys = _keys(graph)
     named = {spec.epic for spec in desired.epics if spec.epic}
@@ -40,7 +40,7 @@ def crews(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[Cr
     return tuple(_crew(spec, prefix, graph, index, keys, named) for spec in epics)
 
 
-def owners(found: Iterable[Crew]) -> dict[TaskId, str]:
+def owners(found: Iterable[EpicTasks]) -> dict[TaskId, str]:
     """The manifest that owns a task: the first by name that matches it."""
     owned: dict[TaskId, str] = {}
     for crew in found:
@@ -49,7 +49,7 @@ def owners(found: Iterable[Crew]) -> dict[TaskId, str]:
     return owned
 
 
-def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
+def jobs(crew: EpicTasks, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
     """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
     hold = spawn_hold(crew.spec, observed)
     pulls = observed.pull_requests
@@ -73,7 +73,7 @@ def jobs(crew: Crew, observed: Observed, index: Index, owned: Mapping[TaskId, st
         yield replace(job, outages=outages, green_heads=green.get(task.id, ()))
 
 
-def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
+def orphans(found: Iterable[EpicTasks], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
     """Closed tasks of no manifest whose worktrees still stand, and the one manifest that clears them away."""
     keeper = next((crew.spec.name for crew in found if crew.spec.prune.orphans), None)
     if keeper is None or isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
@@ -83,7 +83,7 @@ def orphans(found: Iterable[Crew], observed: Observed, owned: Mapping[TaskId, st
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stray:
+class OrphanWorktree:
     """A worktree of ours whose task is closed or gone, and that no manifest clears away."""
 
     task: TaskId
@@ -91,7 +91,7 @@ class Stray:
     why: str
 
 
-def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[Stray]:
+def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[OrphanWorktree]:
     """Worktrees of ours whose task is over and belongs to no manifest: nobody clears them away."""
     if isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
         return
@@ -100,7 +100,7 @@ def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[Stray]:
         if id in owned or tree.fault is WorktreeFault.TAKEN or (task and not task.closed):
             continue
         why = "its task is closed and belongs to no manifest" if task else "its task is not in the tracker"
-        yield Stray(task=id, path=tree.path, why=why)
+        yield OrphanWorktree(task=id, path=tree.path, why=why)
 
 
 def _keys(graph: Graph) -> dict[tuple[str, str | None], TaskId]:
@@ -118,7 +118,7 @@ def _crew(
     index: Index,
     keys: Mapping[tuple[str, str | None], TaskId],
     named: set[TaskId],
-) -> Crew:
+) -> EpicTasks:
     def id_of(key: str | None) -> TaskId:
         return keys.get((spec.name, key)) or task_for_key(prefix, spec.name, key)
 
@@ -132,7 +132,7 @@ def _crew(
 
     below = tuple(sorted(graph)) if whole else index.descendants(ids[None])
     mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
-    return Crew(
+    return EpicTasks(
         spec=spec,
         epic=None if whole else graph.get(ids[None]),
         members=work(graph if whole else {*below, *(task.id for task in declared.values())}),
@@ -181,7 +181,7 @@ def _job(
     *,
     blocked_by: tuple[str, ...] = (),
     put_off: Task | None = None,
-    hold: Hold | None = None,
+    hold: Gate | None = None,
     owned_by: str | None = None,
     epic: TaskId | None = None,
 ) -> Job:

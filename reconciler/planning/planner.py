@@ -13,6 +13,7 @@ from reconciler.model.names import TaskId, check_subject
 from reconciler.model.observed import (
     Base,
     Failure,
+    Imprecise,
     Observed,
     PullRequest,
     PullState,
@@ -20,7 +21,6 @@ from reconciler.model.observed import (
     Run,
     StopWhy,
     Unknown,
-    Unsure,
 )
 from reconciler.model.reasons import Awaits, Reason
 from reconciler.planning import messages
@@ -29,6 +29,7 @@ from reconciler.planning.actions import (
     CloseEpic,
     CloseTask,
     CreateTask,
+    Decision,
     DropSalvage,
     FollowBase,
     Land,
@@ -39,7 +40,6 @@ from reconciler.planning.actions import (
     StopAgent,
     UpdateTask,
     Waiting,
-    Word,
     holds,
     next_step,
 )
@@ -50,9 +50,9 @@ from reconciler.planning.budget import Spend
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import Crew, Stray, crews, jobs, orphans, owners, strays
+from reconciler.planning.jobs import EpicTasks, OrphanWorktree, crews, jobs, orphans, owners, strays
 from reconciler.planning.remarks import remarks
-from reconciler.planning.scheduling import Words, taken_in_turn
+from reconciler.planning.scheduling import Decisions, admit
 
 DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
@@ -72,7 +72,7 @@ class EpicPlan:
     degraded: Waiting | None = None  # why no agent of it may start
     spend: Spend = field(default_factory=Spend)
     complete: bool = False  # every task is closed, and its epic
-    crew: Crew | None = None  # None: its tasks can't be read
+    crew: EpicTasks | None = None  # None: its tasks can't be read
     jobs: tuple[Job, ...] = ()
     remarks: Mapping[TaskId, Waiting] = field(
         default_factory=dict
@@ -117,8 +117,8 @@ class Plan:
     """What is done next, and for everything else why not. Nothing in it is left to choose."""
 
     epics: tuple[EpicPlan, ...] = ()
-    unsure: Unsure = field(default_factory=Unsure)  # look closer and plan anew, before anything is done
-    strays: tuple[Stray, ...] = ()  # worktrees that no manifest clears away: said, never touched
+    unsure: Imprecise = field(default_factory=Imprecise)  # look closer and plan anew, before anything is done
+    strays: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: said, never touched
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -165,7 +165,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     owned |= orphans(found, observed, owned)
     epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
     fields = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
-    words = taken_in_turn(fields, desired, observed)
+    words = admit(fields, desired, observed)
     return Plan(
         epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found),
         unsure=_unsure(words),
@@ -173,10 +173,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     )
 
 
-def _unsure(words: Words) -> Unsure:
+def _unsure(words: Decisions) -> Imprecise:
     """What the actions rest on that was seen only in part."""
     landing = (job for job, word in words.values() if isinstance(word, Land))
-    return Unsure(
+    return Imprecise(
         bases=frozenset(job.spec.base for job in landing if _unlooked(job.base)),
         merges={
             job.task.id: (job.base_head, job.open_pull.head)
@@ -186,7 +186,7 @@ def _unsure(words: Words) -> Unsure:
     )
 
 
-def _shows_to_somebody(word: Word) -> bool:
+def _shows_to_somebody(word: Decision) -> bool:
     """True for what is acted on, by us or by the person that it asks: both want to know what it merges to now."""
     return isinstance(word, Action) or (isinstance(word, Waiting) and word.reason.row.judged)
 
@@ -199,7 +199,7 @@ def _unlooked(base: Base | Unknown | None) -> bool:
 
 
 def _epic_plan(
-    crew: Crew, mine: tuple[Job, ...], words: Words, observed: Observed, found: tuple[Crew, ...]
+    crew: EpicTasks, mine: tuple[Job, ...], words: Decisions, observed: Observed, found: tuple[EpicTasks, ...]
 ) -> EpicPlan:
     spec = crew.spec
     held = _held(crew, observed)
@@ -249,7 +249,7 @@ def _epic_plan(
     )
 
 
-def _is_nested(word: Word) -> bool:
+def _is_nested(word: Decision) -> bool:
     return isinstance(word, Waiting) and word.reason is Reason.NESTED_REPOSITORY
 
 
@@ -295,7 +295,7 @@ def _alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
     return tuple(run for run in found if run.alive and run.manifest == spec.name)
 
 
-def _held(crew: Crew, observed: Observed) -> Waiting | None:
+def _held(crew: EpicTasks, observed: Observed) -> Waiting | None:
     """Why nothing of this manifest can be judged or done."""
     spec = crew.spec
     if why := observed.trackers.get(spec.name):
@@ -385,7 +385,7 @@ def _phase(job: Job) -> SetPhase | None:
     return None if hands_off else SetPhase.due(job)
 
 
-def _declared(crew: Crew) -> Iterator[Action]:
+def _declared(crew: EpicTasks) -> Iterator[Action]:
     spec = crew.spec
     if not spec.tasks:
         return
@@ -401,7 +401,7 @@ def _declared(crew: Crew) -> Iterator[Action]:
             yield update
 
 
-def _dropped(crew: Crew, mine: tuple[Job, ...]) -> Iterator[Action]:
+def _dropped(crew: EpicTasks, mine: tuple[Job, ...]) -> Iterator[Action]:
     """Tasks that are no longer declared are closed where nothing was done for them; the others go on."""
     dropped = {task.id for task in crew.dropped}
     for job in mine:
@@ -419,7 +419,7 @@ def _dropped(crew: Crew, mine: tuple[Job, ...]) -> Iterator[Action]:
             )
 
 
-def _close_epics(crew: Crew, mine: tuple[Job, ...], observed: Observed) -> Iterator[Action]:
+def _close_epics(crew: EpicTasks, mine: tuple[Job, ...], observed: Observed) -> Iterator[Action]:
     """Close the epic, and those below it, of which all is closed. One that had no task yet is not finished but empty."""
     if any(_silent(crew.spec, observed)):
         return
@@ -439,7 +439,7 @@ def _close_epics(crew: Crew, mine: tuple[Job, ...], observed: Observed) -> Itera
         )
 
 
-def _complete(crew: Crew) -> bool:
+def _complete(crew: EpicTasks) -> bool:
     if len(crew.declared) < len(crew.spec.tasks):
         return False
     if crew.epic is None:
@@ -451,7 +451,7 @@ def _complete(crew: Crew) -> bool:
 
 
 def _checks(
-    crew: Crew, mine: tuple[Job, ...], observed: Observed, found: tuple[Crew, ...], starting: frozenset[str]
+    crew: EpicTasks, mine: tuple[Job, ...], observed: Observed, found: tuple[EpicTasks, ...], starting: frozenset[str]
 ) -> Iterator[Action]:
     """End checks of trees that nothing wants any more, and remove the worktrees of those that have ended."""
     name = crew.spec.name
@@ -500,13 +500,13 @@ def _on_the_base(job: Job) -> tuple[Run, ...]:
     return job.base_checks if asked and not isinstance(job.base_checks, Unknown) else ()
 
 
-def _being_checked(words: Words) -> frozenset[str]:
+def _being_checked(words: Decisions) -> frozenset[str]:
     """The subjects of the checks that are to be started."""
     starts = (word for _, word in words.values() if isinstance(word, StartCheck))
     return frozenset(check_subject(start.order.expected.tree, start.spec.merge.checks) for start in starts)
 
 
-def _keeper(runs: tuple[Run, ...], path: str, found: tuple[Crew, ...]) -> str | None:
+def _keeper(runs: tuple[Run, ...], path: str, found: tuple[EpicTasks, ...]) -> str | None:
     """The manifest that clears a check's worktree away: the one that started it, else the first with that root."""
     made = runs[-1].manifest if runs else None
     names = [crew.spec.name for crew in found if path.startswith(f"{crew.spec.worktrees.root}/")]
@@ -525,7 +525,7 @@ def _salvage(spec: EpicSpec, observed: Observed) -> Iterator[Action]:
             )
 
 
-def _base(crew: Crew, observed: Observed, found: tuple[Crew, ...]) -> Iterator[Action]:
+def _base(crew: EpicTasks, observed: Observed, found: tuple[EpicTasks, ...]) -> Iterator[Action]:
     spec = crew.spec
     base = observed.bases.get(spec.base)
     if (

@@ -9,10 +9,10 @@ from reconciler.model.observed import Base, Observed, PullState, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
 from reconciler.planning.job import MERGED
-from reconciler.planning.jobs import Crew
+from reconciler.planning.jobs import EpicTasks
 
 
-def remarks(crew: Crew, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:
+def remarks(crew: EpicTasks, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:
     """Closed tasks that are not what they seem: somebody took back what landed, or closed what never did."""
     base = observed.bases.get(crew.spec.base)
     if not isinstance(base, Base) or any(

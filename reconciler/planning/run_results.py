@@ -14,7 +14,7 @@ from reconciler.model.report import Fault, Report
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RunResult:
     """How an attempt ended. `reason` None: well, with something to offer. `counts`: it uses up one attempt."""
 
     reason: Reason | None
@@ -23,32 +23,34 @@ class Ending:
     waits: bool = True  # the next attempt keeps the backoff's distance
 
 
-def of(run: Run, *, new_commits: bool, excused: bool = True) -> Ending:
+def of(run: Run, *, new_commits: bool, excused: bool = True) -> RunResult:
     """How a run that is over ended. `excused`: what its agent gives as an excuse, if it gives one, may be true."""
     record, report = run.exit, run.report
     if record and record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
-        return Ending(Reason.STOPPED, "agent was stopped", counts=False, waits=False)
+        return RunResult(Reason.STOPPED, "agent was stopped", counts=False, waits=False)
     if record and record.cause is Cause.SETUP:
-        return Ending(Reason.SETUP_FAILED, f"a set-up command failed ({status(run)})")
+        return RunResult(Reason.SETUP_FAILED, f"a set-up command failed ({status(run)})")
     if report and not (record and record.stop) and (faulted := _in_its_words(report, run)):
         return faulted if excused else replace(faulted, counts=True, waits=True)
     if record is None and not (report and report.done):
-        return Ending(Reason.AGENT_FAILED, "agent left no exit record (killed, or the machine went down)")
+        return RunResult(Reason.AGENT_FAILED, "agent left no exit record (killed, or the machine went down)")
     if record is None or record.well:
         if new_commits:
-            return Ending(None)
+            return RunResult(None)
         return (
-            Ending(Reason.AGENT_FAILED, _mute(run)) if mute(run) else Ending(Reason.NO_CHANGES, _without_commit(report))
+            RunResult(Reason.AGENT_FAILED, _mute(run))
+            if mute(run)
+            else RunResult(Reason.NO_CHANGES, _without_commit(report))
         )
     match record.stop or record.cause:
         case Cause.UNAVAILABLE:
-            return Ending(Reason.AGENT_UNAVAILABLE, "agent's program could not be started", counts=False)
+            return RunResult(Reason.AGENT_UNAVAILABLE, "agent's program could not be started", counts=False)
         case Cause.STUCK | StopWhy.STUCK:
-            return Ending(Reason.STUCK, "agent made no progress and was stopped")
+            return RunResult(Reason.STUCK, "agent made no progress and was stopped")
         case Cause.TIMEOUT | StopWhy.TIMED_OUT:
-            return Ending(Reason.TIMED_OUT, "agent hit its time limit and was stopped")
+            return RunResult(Reason.TIMED_OUT, "agent hit its time limit and was stopped")
         case _:
-            return Ending(Reason.AGENT_FAILED, f"agent failed ({status(run)})")
+            return RunResult(Reason.AGENT_FAILED, f"agent failed ({status(run)})")
 
 
 def mute(run: Run) -> bool:
@@ -80,31 +82,31 @@ def status(run: Run | None) -> str:
     return f"signal {run.exit.signal}" if run.exit.signal else f"exit status {run.exit.code}"
 
 
-def _in_its_words(report: Report, run: Run) -> Ending | None:
+def _in_its_words(report: Report, run: Run) -> RunResult | None:
     """How a run ended in its agent's own words; None where those say nothing against it."""
     text = f": {report.message}" if report.message else ""
     match report.fault:
         case Fault.USAGE_LIMIT:
             message = f"agent's usage limit reached{text}"
-            return Ending(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)
+            return RunResult(Reason.USAGE_LIMIT, message, counts=False, waits=report.retry_at is None)
         case Fault.UNAVAILABLE:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"agent can't work{text}", counts=False)
+            return RunResult(Reason.AGENT_UNAVAILABLE, f"agent can't work{text}", counts=False)
         case Fault.MODEL:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"agent's model is not available{text}", counts=False)
+            return RunResult(Reason.AGENT_UNAVAILABLE, f"agent's model is not available{text}", counts=False)
         case Fault.UNPAID:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"agent's account has no credit{text}", counts=False)
+            return RunResult(Reason.AGENT_UNAVAILABLE, f"agent's account has no credit{text}", counts=False)
         case Fault.NETWORK:
-            return Ending(Reason.AGENT_UNAVAILABLE, f"agent can't reach its model{text}", counts=False)
+            return RunResult(Reason.AGENT_UNAVAILABLE, f"agent can't reach its model{text}", counts=False)
         case Fault.BUDGET:
             message = "agent used up the task's budget"
-            return Ending(Reason.BUDGET_SPENT, message, counts=False, waits=False)
+            return RunResult(Reason.BUDGET_SPENT, message, counts=False, waits=False)
         case Fault.SESSION:
             message = "the session to resume is gone"
-            return Ending(Reason.AGENT_FAILED, message, counts=False, waits=False)
+            return RunResult(Reason.AGENT_FAILED, message, counts=False, waits=False)
         case Fault.CONTEXT:
-            return Ending(Reason.AGENT_FAILED, f"agent ran out of context{text}")
+            return RunResult(Reason.AGENT_FAILED, f"agent ran out of context{text}")
         case Fault.FAILED:
-            return Ending(Reason.AGENT_FAILED, f"agent failed ({status(run)}){text}")
+            return RunResult(Reason.AGENT_FAILED, f"agent failed ({status(run)}){text}")
         case _:
             return None
 

@@ -16,6 +16,7 @@ from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import merge_queue
 from reconciler.planning.actions import (
+    Decision,
     Land,
     RerunChecks,
     RestartAgent,
@@ -23,18 +24,17 @@ from reconciler.planning.actions import (
     StartCheck,
     UpdateBranch,
     Waiting,
-    Word,
 )
 from reconciler.planning.graph import order
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
 from reconciler.planning.merge_queue import Member, Stage
 
-Words = dict[tuple[str, TaskId], tuple[Job, Word]]
+Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
 """What every job says, by manifest and task."""
 
 
-def taken_in_turn(words: Words, desired: Desired, observed: Observed) -> Words:
+def admit(words: Decisions, desired: Desired, observed: Observed) -> Decisions:
     """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds."""
     _nothing_new(words, observed)
     _nothing_on_an_old_base(words)
@@ -45,7 +45,7 @@ def taken_in_turn(words: Words, desired: Desired, observed: Observed) -> Words:
     return words
 
 
-def _nothing_new(words: Words, observed: Observed) -> None:
+def _nothing_new(words: Decisions, observed: Observed) -> None:
     """Who acts here may start nothing once its own program was replaced: what it would load now is another one."""
     if not observed.replaced:
         return
@@ -54,7 +54,7 @@ def _nothing_new(words: Words, observed: Observed) -> None:
             words[key] = job, Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
 
 
-def _nothing_on_an_old_base(words: Words) -> None:
+def _nothing_on_an_old_base(words: Decisions) -> None:
     """What begins or lands on a base that is known to be old makes two of it: each with commits that the other lacks."""
     for key, (job, word) in words.items():
         base = job.base
@@ -64,7 +64,7 @@ def _nothing_on_an_old_base(words: Words) -> None:
             words[key] = job, Waiting(Reason.BASE_BEHIND, message)
 
 
-def _one_repair(base: str, found: list[Job], words: Words, desired: Desired) -> None:
+def _one_repair(base: str, found: list[Job], words: Decisions, desired: Desired) -> None:
     """Repairs of one base go one after the other: each landing would put the others in conflict anew."""
     busy = next((job.task.id for job in found if job.live and job.live.why == Reason.CONFLICT), None)
     for job in found:
@@ -81,7 +81,7 @@ def _one_repair(base: str, found: list[Job], words: Words, desired: Desired) -> 
             busy = job.task.id
 
 
-def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observed: Observed) -> None:
+def _in_line(base: str, found: list[Job], words: Decisions, desired: Desired, observed: Observed) -> None:
     line: list[Member] = []
     for job in found:
         stage = _stage(job, words[job.spec.name, job.task.id][1])
@@ -106,7 +106,7 @@ def _in_line(base: str, found: list[Job], words: Words, desired: Desired, observ
             begun.add(tree)
 
 
-def _stage(job: Job, word: Word) -> Stage | None:
+def _stage(job: Job, word: Decision) -> Stage | None:
     match word:
         case StartCheck():
             return Stage.UNPROVEN
@@ -128,7 +128,7 @@ def _checks_alive(observed: Observed, specs: Mapping[str, EpicSpec]) -> int:
     return sum(run.alive for runs in observed.checks.values() for run in runs if run.manifest in specs)
 
 
-def _within_slots(words: Words, desired: Desired, observed: Observed) -> None:
+def _within_slots(words: Decisions, desired: Desired, observed: Observed) -> None:
     alive = Counter(run.manifest for run in _live(observed))
     free = {spec.name: spec.max_agents - alive[spec.name] for spec in desired.epics}
     everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()

@@ -12,7 +12,7 @@ from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting, holds
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import Crew, jobs, owners
+from reconciler.planning.jobs import EpicTasks, jobs, owners
 from reconciler.planning.planner import EpicPlan, Plan
 
 _NOBODYS = "no manifest covers it"
@@ -37,7 +37,7 @@ def unmanaged(spec: EpicSpec, observed: Observed, decided: Plan) -> EpicPlan | N
     if not found or isinstance(observed.tasks, Unknown):
         return None
     members = tuple(sorted((observed.tasks[id] for id in found), key=order))
-    crew = Crew(spec=spec, epic=None, members=members, ids={}, declared={}, nested=())
+    crew = EpicTasks(spec=spec, epic=None, members=members, ids={}, declared={}, nested=())
     owned = dict.fromkeys(found, spec.name)
     mine = tuple(jobs(crew, observed, Index(observed.tasks, observed.at), owned))
     return EpicPlan(spec=spec, crew=crew, jobs=mine, waiting={job.task.id: _how_it_stands(job) for job in mine})

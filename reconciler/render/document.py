@@ -24,7 +24,7 @@ from reconciler.render import failing
 from reconciler.render.conditions import Condition, conditions, observed_generation
 from reconciler.render.entry import (
     GROUPS,
-    Subject,
+    TaskView,
     entry,
     group,
     merged,
@@ -187,7 +187,7 @@ def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]
     }
 
 
-def _counts(found: tuple[Subject, ...]) -> dict[str, int]:
+def _counts(found: tuple[TaskView, ...]) -> dict[str, int]:
     groups = [group(subject) for subject in found]
     return {
         "tasks": len(found),
@@ -196,7 +196,7 @@ def _counts(found: tuple[Subject, ...]) -> dict[str, int]:
     }
 
 
-def _text(subject: Subject) -> Document:
+def _text(subject: TaskView) -> Document:
     task = subject.task
     return {
         "type": task.type,
@@ -211,7 +211,7 @@ def _text(subject: Subject) -> Document:
     }
 
 
-def _all_runs(subject: Subject) -> list[Run]:
+def _all_runs(subject: TaskView) -> list[Run]:
     """Its work runs and checks as they began; what was reserved and never started comes last."""
     runs = (*subject.runs, *subject.checks)
     return sorted(runs, key=lambda run: (not run.started, run.started_at or subject.observed.at, run.id))

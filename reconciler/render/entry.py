@@ -37,7 +37,7 @@ GROUPS = ("closed", "needsHuman", "working", "merging", "review", "ready", "bloc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class TaskView:
     """A task under a manifest, with all that was seen of it. Closed tasks of which nothing is left have no job."""
 
     task: Task
@@ -108,7 +108,7 @@ def ended_checks(pull: PullRequest, checks: Iterable[Run]) -> str:
     return "passed" if ran[-1].exit.well else "failed"
 
 
-def subjects(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:
+def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     """The tasks of a manifest, most urgent first."""
     if epic.crew is None or isinstance(observed.tasks, Unknown):
         return ()
@@ -119,23 +119,23 @@ def subjects(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:
     known = {job.task.id: job for job in found}
     due = _due(epic.actions)
     return tuple(
-        Subject(task=task, epic=epic, observed=observed, job=known.get(task.id), action=due.get(task.id))
+        TaskView(task=task, epic=epic, observed=observed, job=known.get(task.id), action=due.get(task.id))
         for task in members
     )
 
 
-def running(epic: EpicPlan, observed: Observed) -> tuple[Subject, ...]:
+def running(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     """For each task for which something of a manifest runs, what is known without it; where the tasks can't be read."""
     found = sorted({run.task for run in epic.alive}) if epic.crew is None else ()
     return tuple(
-        Subject(
+        TaskView(
             task=Task(id=id, title="", created_at=observed.at, updated_at=observed.at), epic=epic, observed=observed
         )
         for id in found
     )
 
 
-def unread(subject: Subject) -> dict[str, Any]:
+def unread(subject: TaskView) -> dict[str, Any]:
     """A task that can't be read, by what runs for it; what only the tracker could tell is null."""
     run = subject.run
     check = run is not None and run.id.kind is RunKind.CHECK
@@ -145,7 +145,7 @@ def unread(subject: Subject) -> dict[str, Any]:
     return {**entry(subject), **unknown, "group": "merging" if check else "working", "waiting": waiting(word)}
 
 
-def entry(subject: Subject) -> dict[str, Any]:
+def entry(subject: TaskView) -> dict[str, Any]:
     """The task as it stands in JSON. `next` and a waiting's `until` are there only where there is something to say."""
     task, tree = subject.task, subject.worktree
     found: dict[str, Any] = {
@@ -169,7 +169,7 @@ def entry(subject: Subject) -> dict[str, Any]:
     return found
 
 
-def group(subject: Subject) -> str:
+def group(subject: TaskView) -> str:
     """The one of `GROUPS` that the task is counted in."""
     task, job = subject.task, subject.job
     if task.closed:
@@ -189,7 +189,7 @@ def waiting(word: Waiting) -> dict[str, Any]:
     return {**found, "until": stamp(word.until)} if word.until else found
 
 
-def merged(subject: Subject) -> bool:
+def merged(subject: TaskView) -> bool:
     """True when the task is closed and its work is on the base."""
     return subject.task.closed and _phase(subject) == "merged"
 
@@ -207,7 +207,7 @@ def _merging(job: Job) -> bool:
     return job.check_state is CheckState.RUNNING or (job.check_state is CheckState.PASSED and job.approved)
 
 
-def _ready(subject: Subject) -> bool:
+def _ready(subject: TaskView) -> bool:
     if subject.action:
         return not isinstance(subject.action, BlockTask)
     word = subject.waiting
@@ -217,7 +217,7 @@ def _ready(subject: Subject) -> bool:
     return later or word.reason.awaits in (Awaits.TURN, Awaits.TIMER)
 
 
-def _phase(subject: Subject) -> str | None:
+def _phase(subject: TaskView) -> str | None:
     """What is seen of its life; where nothing seen speaks for a phase, what its label says."""
     task, job = subject.task, subject.job
     landings = subject.observed.landings
@@ -258,7 +258,7 @@ def run_record(run: Run) -> dict[str, Any]:
     }
 
 
-def _pull(subject: Subject) -> dict[str, Any] | None:
+def _pull(subject: TaskView) -> dict[str, Any] | None:
     pull = subject.pull
     if pull is None:
         return None
@@ -272,7 +272,7 @@ def _pull(subject: Subject) -> dict[str, Any] | None:
     }
 
 
-def _checks(subject: Subject, pull: PullRequest) -> str:
+def _checks(subject: TaskView, pull: PullRequest) -> str:
     if pull.state is PullState.OPEN and subject.job:
         return _checks_open(subject.job)
     return ended_checks(pull, subject.checks)
@@ -290,7 +290,7 @@ def _checks_open(job: Job) -> str:
             return "pending" if job.subject else "none"
 
 
-def _review(subject: Subject, pull: PullRequest) -> str:
+def _review(subject: TaskView, pull: PullRequest) -> str:
     if pull.declined or (pull.rejection and pull.rejection.head == pull.head):
         return "rejected"
     if pull.approved == pull.head:

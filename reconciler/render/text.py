@@ -20,7 +20,7 @@ from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import running_low, used_up
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.job import NEEDS_HUMAN
-from reconciler.planning.jobs import Stray
+from reconciler.planning.jobs import OrphanWorktree
 from reconciler.planning.planner import EpicPlan, Plan
 from reconciler.render.conditions import remarked
 from reconciler.render.document import waiting_order
@@ -76,7 +76,7 @@ def waiting_line(task: str, word: Waiting) -> str:
     return f"{line(task)}  waits  {word.reason}: {line(word.message)}"
 
 
-def stray(found: Stray) -> str:
+def stray(found: OrphanWorktree) -> str:
     """One line about a worktree that no manifest cares for, and what can be done with it."""
     return (
         f"{line(found.task)}: {line(found.path)} is an orphaned worktree: {found.why}; "

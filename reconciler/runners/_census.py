@@ -12,10 +12,10 @@ from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, RunState
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
-from reconciler.runners._folders import Folders, Record, Subject
+from reconciler.runners._folders import Folders, Record, SubjectFolder
 from reconciler.runners._locks import Held, Locks
 from reconciler.runners._reports import Reports
-from reconciler.runners._states import NOTHING, Judged, Witnesses, as_run, judge
+from reconciler.runners._states import NOTHING, RunVerdict, Witnesses, as_run, judge
 
 
 class Census:
@@ -28,7 +28,7 @@ class Census:
 
     def take(self) -> dict[RunId, Run]:
         """Every run that left a folder or is alive."""
-        look = _Look()
+        look = _Scan()
         found: dict[RunId, Run] = {}
         subjects = self._folders.subjects()
         for key, subject in subjects.items():
@@ -43,11 +43,11 @@ class Census:
                 found[run] = _without_record(run)
         return found
 
-    def judge(self, record: Record, locks: Held) -> Judged:
+    def judge(self, record: Record, locks: Held) -> RunVerdict:
         """The state of one run. `locks` must have been probed before the record was read."""
-        return self._judge(record, locks, _Look())
+        return self._judge(record, locks, _Scan())
 
-    def _count(self, subject: Subject, before: _Counted | None, look: _Look) -> _Counted:
+    def _count(self, subject: SubjectFolder, before: _Counted | None, look: _Scan) -> _Counted:
         if before is None or before.subject.runs != subject.runs:
             # Where a folder was removed, the run before it is the newest now, and the locks may be held again.
             for newest in subject.runs[-1:]:
@@ -55,7 +55,7 @@ class Census:
         runs = {run.id: run for run in self._of_subject(subject, look)}
         return _Counted(subject, runs, all(run in self._over for run in runs))
 
-    def _of_subject(self, subject: Subject, look: _Look) -> Iterator[Run]:
+    def _of_subject(self, subject: SubjectFolder, look: _Scan) -> Iterator[Run]:
         for run in subject.runs[:-1]:
             # Over for certain: the next one could not have started otherwise.
             yield self._over.get(run) or self._see(run, NOTHING, look)
@@ -67,7 +67,7 @@ class Census:
             if other and other.n > run.n:
                 yield _without_record(other)
 
-    def _see(self, run: RunId, locks: Held, look: _Look) -> Run:
+    def _see(self, run: RunId, locks: Held, look: _Scan) -> Run:
         record = self._folders.record(run)
         judged = self._judge(record, locks, look)
         report = self._reports.of(record) if record.start.agent and (record.exit or judged.over) else None
@@ -79,11 +79,11 @@ class Census:
             self._over[run] = seen
         return seen
 
-    def _judge(self, record: Record, locks: Held, look: _Look) -> Judged:
+    def _judge(self, record: Record, locks: Held, look: _Scan) -> RunVerdict:
         folder = str(self._folders.folder(record.id))
         return judge(record, Witnesses(locks, lambda: folder in look.carriers, look.boot_id, look.now))
 
-    def _unrecorded(self, kind: RunKind, subject: str, look: _Look) -> RunId | None:
+    def _unrecorded(self, kind: RunKind, subject: str, look: _Scan) -> RunId | None:
         """The run of a subject that lives although its folder is gone, found by its processes."""
         for folder in look.carriers:
             run = self._folders.run_of(folder)
@@ -96,12 +96,12 @@ class Census:
 class _Counted:
     """The runs of a subject as they were counted; `over`: until its folder changes there is nothing to count again."""
 
-    subject: Subject
+    subject: SubjectFolder
     runs: Mapping[RunId, Run]
     over: bool
 
 
-class _Look:
+class _Scan:
     """One look at the machine: what is asked for several times is read once, and only if it is asked for."""
 
     def __init__(self) -> None:

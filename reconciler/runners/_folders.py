@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
-from reconciler.model.observed import Cause, Exit, Since, StopWhy
+from reconciler.model.observed import Cause, Exit, RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.runners import supervisor
 
@@ -68,7 +68,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class SubjectFolder:
     """The runs of one subject, oldest first, as its folder was listed at the date `changed` (0: that can't be told)."""
 
     kind: RunKind
@@ -83,7 +83,7 @@ class Folders:
     """The run folders of one repository."""
 
     root: Path
-    _seen: dict[RunKind, dict[str, Subject]] = field(default_factory=dict)
+    _seen: dict[RunKind, dict[str, SubjectFolder]] = field(default_factory=dict)
     _starts: dict[RunId, StartRecord] = field(default_factory=dict)
     _records: dict[RunId, tuple[int, Record]] = field(default_factory=dict)  # of what may live, with its date
 
@@ -98,9 +98,9 @@ class Folders:
         except ValueError:
             return None
 
-    def subjects(self) -> dict[tuple[RunKind, str], Subject]:
+    def subjects(self) -> dict[tuple[RunKind, str], SubjectFolder]:
         """Every subject that has a folder. One whose folder did not change is not listed again."""
-        found: dict[tuple[RunKind, str], Subject] = {}
+        found: dict[tuple[RunKind, str], SubjectFolder] = {}
         for kind in RunKind:
             seen = self._seen.setdefault(kind, {})
             for entry in _entries(self.root / kind):
@@ -163,15 +163,15 @@ class Folders:
         value = {"why": str(why), "at": datetime.now(UTC).isoformat()}
         supervisor.write_json(str(self.folder(run) / "stop.json"), value)
 
-    def since(self, task: str) -> Since | None:
+    def since(self, task: str) -> RetryPoint | None:
         """From where runs and landings of a task count; None: from the first."""
         value = read_json(str(self._since(task)))
         at, n = _time(value.get("at")), _number(value.get("n"))
         if at is None or n is None:
             return None
-        return Since(n=n, base=_sha(value.get("base")), at=at)
+        return RetryPoint(n=n, base=_sha(value.get("base")), at=at)
 
-    def write_since(self, task: TaskId, since: Since) -> None:
+    def write_since(self, task: TaskId, since: RetryPoint) -> None:
         """Count runs and landings of a task from here on."""
         path = self._since(task)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ class Folders:
     def _since(self, task: str) -> Path:
         return self.root / RunKind.WORK / task / "since.json"
 
-    def _subject(self, kind: RunKind, entry: os.DirEntry[str], known: dict[str, Subject]) -> Subject | None:
+    def _subject(self, kind: RunKind, entry: os.DirEntry[str], known: dict[str, SubjectFolder]) -> SubjectFolder | None:
         try:
             changed = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
@@ -193,7 +193,7 @@ class Folders:
         names = os.listdir(entry.path)
         # Two changes within one tick of the file system's clock leave the same date.
         reliable = time.time_ns() - changed.st_mtime_ns > SETTLES_NS
-        subject = Subject(
+        subject = SubjectFolder(
             kind=kind,
             name=entry.name,
             runs=tuple(RunId(kind, entry.name, n) for n in _numbers(names)),

@@ -29,32 +29,32 @@ class Witnesses:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RunVerdict:
     """A run's state; `over`: nothing of it lives, and nothing about it will ever change."""
 
     state: RunState
     over: bool = False
 
 
-def judge(record: Record, seen: Witnesses) -> Judged:
+def judge(record: Record, seen: Witnesses) -> RunVerdict:
     """The state of a run. `seen.held` must be older than `record`: a shim writes its record before it lets go."""
     if record.exit is not None:
         return _recorded(record.exit, seen)
     if seen.held.shim:
         if record.stop:
-            return Judged(RunState.ENDING)
-        return Judged(RunState.RUNNING if record.set_up else RunState.STARTING)
+            return RunVerdict(RunState.ENDING)
+        return RunVerdict(RunState.RUNNING if record.set_up else RunState.STARTING)
     if seen.held.agent:
-        return Judged(_unsupervised(record, seen.now))
+        return RunVerdict(_unsupervised(record, seen.now))
     # The record of its beginning is written before anything of it may start.
     if record.started_at is not None and record.boot_id == seen.boot_id and seen.carried():
-        return Judged(RunState.ENDING)
-    return Judged(RunState.ENDED if record.stop and record.started_at else RunState.LOST, over=True)
+        return RunVerdict(RunState.ENDING)
+    return RunVerdict(RunState.ENDED if record.stop and record.started_at else RunState.LOST, over=True)
 
 
 def as_run(
     record: Record,
-    judged: Judged,
+    judged: RunVerdict,
     held: Held,
     report: Report | None = None,
     done_at: datetime | None = None,
@@ -85,12 +85,12 @@ def as_run(
     )
 
 
-def _recorded(ending: Exit, seen: Witnesses) -> Judged:
+def _recorded(ending: Exit, seen: Witnesses) -> RunVerdict:
     if seen.held.shim:
-        return Judged(RunState.ENDED if ending.well else RunState.ENDING)
+        return RunVerdict(RunState.ENDED if ending.well else RunState.ENDING)
     if seen.held.agent or seen.carried():
-        return Judged(RunState.ENDING)
-    return Judged(RunState.ENDED, over=True)
+        return RunVerdict(RunState.ENDING)
+    return RunVerdict(RunState.ENDED, over=True)
 
 
 def _unsupervised(record: Record, now: datetime) -> RunState:

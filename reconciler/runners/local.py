@@ -18,12 +18,12 @@ from pathlib import Path
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Occupant, Run, RunState, Since, StopWhy
+from reconciler.model.observed import Occupant, RetryPoint, Run, RunState, StopWhy
 from reconciler.model.ports import Agent, RunSpec, SlotBound
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._census import Census
-from reconciler.runners._folders import Folders, Record, Subject, read_plain
+from reconciler.runners._folders import Folders, Record, SubjectFolder, read_plain
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING
@@ -75,7 +75,7 @@ class LocalRunner:
         self._stopping = Stopping(self._locks, self._folders)
         self._agents = agents or {}
         self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep))
-        self._since: dict[TaskId, tuple[int, Since]] = {}
+        self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
         self._turn = threading.Lock()
 
     # --- looking -------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class LocalRunner:
         except OSError as error:
             raise TemporaryError(f"the runs can't be read: {error}") from error
 
-    def since(self) -> Mapping[TaskId, Since]:
+    def since(self) -> Mapping[TaskId, RetryPoint]:
         """For tasks that were retried or reopened: from where runs and landings count."""
         try:
             with self._turn:
@@ -224,13 +224,13 @@ class LocalRunner:
         """Count runs and landings of `task` from here on."""
         try:
             newest = self._folders.newest(RunKind.WORK, task)
-            self._folders.write_since(task, Since(n=newest, base=base, at=at))
+            self._folders.write_since(task, RetryPoint(n=newest, base=base, at=at))
         except OSError as error:
             raise TemporaryError(f"the runs of {task} can't be written to: {error}", delay=30.0) from error
 
     # --- how it looks --------------------------------------------------------------------------------------
 
-    def _since_of(self, subject: Subject) -> Since | None:
+    def _since_of(self, subject: SubjectFolder) -> RetryPoint | None:
         task = TaskId(subject.name)
         known = self._since.get(task)
         if known and known[0] == subject.changed != 0:

@@ -23,8 +23,8 @@ from reconciler.git.worktrees import (
     NESTED,
     READY,
     Entry,
-    Found,
-    Listing,
+    FoundWorktree,
+    WorktreeListing,
     begun,
     busy,
     foreign,
@@ -226,7 +226,7 @@ class GitWorkspaces:
             raise ChangedError(f"{branch_of(task)} moved while its worktree was being made")
         checkout.write(entry.admin / MADE, identity(entry.admin, place))
 
-    def _ready(self, task: TaskId, found: Found, lock: int) -> Place:
+    def _ready(self, task: TaskId, found: FoundWorktree, lock: int) -> Place:
         entry = found.entries[0] if found.usable else None
         if not (entry and entry.admin and entry.head):
             raise ChangedError(f"{found.place}: {found.detail or 'it vanished'} while it was being made")
@@ -246,7 +246,7 @@ class GitWorkspaces:
             lock_file="" if somebodys else str(entry.admin / "locked"),
         )
 
-    def _free(self, task: TaskId, listing: Listing) -> None:
+    def _free(self, task: TaskId, listing: WorktreeListing) -> None:
         """Make sure that no worktree has the branch of `task` checked out."""
         for entry in listing.holding(branch_of(task)):
             # In a copy of a repository, what the original has checked out is not checked out here.
@@ -261,7 +261,7 @@ class GitWorkspaces:
 
     # --- how one is removed ---
 
-    def _clear(self, task: TaskId, found: Found, lock: int) -> None:
+    def _clear(self, task: TaskId, found: FoundWorktree, lock: int) -> None:
         """Take away what stands at a place, or what git remembers of it, once nothing in it can be lost."""
         if found.fault is WorktreeFault.TAKEN:
             raise PermanentError(
@@ -282,7 +282,7 @@ class GitWorkspaces:
         with self._git.writing():
             self._register.forget(found.entries)
 
-    def _take_away(self, task: TaskId, found: Found, saved: Saved, lock: int) -> None:
+    def _take_away(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> None:
         self._register.lock(task, found)
         again = self._look(task, str(found.place.parent))
         unlocked = dataclasses.replace(again, entries=tuple(_unlocked(entry) for entry in again.entries))
@@ -293,13 +293,13 @@ class GitWorkspaces:
             (admin / MADE).unlink(missing_ok=True)
         folders.take_away(found.place)
 
-    def _as_it_was(self, task: TaskId, found: Found, saved: Saved, lock: int) -> bool:
+    def _as_it_was(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> bool:
         """True when nothing that counts has changed since it was saved. What git ignores may have: that is asked last."""
         if folders.contents(found.place).digest == saved.digest:
             return True
         return saved.sight is not None and snapshot.sight(self._git, self._work(task, found), lock) == saved.sight
 
-    def _save(self, task: TaskId, found: Found, lock: int) -> Saved:
+    def _save(self, task: TaskId, found: FoundWorktree, lock: int) -> Saved:
         saved = self._salvages.save(self._work(task, found), lock)
         for admin in found.admins:
             if saved.repositories:
@@ -308,7 +308,7 @@ class GitWorkspaces:
                 (admin / NESTED).unlink(missing_ok=True)
         return saved
 
-    def _work(self, task: TaskId, found: Found) -> Work:
+    def _work(self, task: TaskId, found: FoundWorktree) -> Work:
         branch = self._branches.head(task)
         others = {entry.branch for entry in found.entries} - {None, BRANCHES + branch_of(task)}
         return Work(
@@ -321,7 +321,7 @@ class GitWorkspaces:
             whole=found.made,
         )
 
-    def _stashes(self, found: Found) -> Iterator[Sha]:
+    def _stashes(self, found: FoundWorktree) -> Iterator[Sha]:
         """What git put aside for a rebase or merge that is not over: no ref holds it."""
         for admin in found.admins:
             for name in _STASHES:
@@ -345,7 +345,7 @@ class GitWorkspaces:
 
     # --- looking ---
 
-    def _went_on(self, task: TaskId, found: Found) -> bool:
+    def _went_on(self, task: TaskId, found: FoundWorktree) -> bool:
         """True for a worktree that was taken off its branch and holds all of that and more: its agent worked on there."""
         if found.fault is not WorktreeFault.WRONG_BRANCH or len(found.entries) != 1:
             return False
@@ -361,7 +361,7 @@ class GitWorkspaces:
         with _world(), self._git.writing(f"worktrees/{subject}") as lock:
             yield lock
 
-    def _look(self, task: TaskId, root: str, *, fix: bool = True) -> Found:
+    def _look(self, task: TaskId, root: str, *, fix: bool = True) -> FoundWorktree:
         # As the writer, so that a `worktree add` which outlived its reconciler is over.
         with self._git.writing():
             place = _real(root) / _checked(task)
@@ -410,7 +410,7 @@ def _ours(entry: Entry, folder: Path) -> bool:
     return entry.path.parent == folder and entry.admin is not None and marked
 
 
-def _seen(found: Found, went_on: bool) -> Worktree:
+def _seen(found: FoundWorktree, went_on: bool) -> Worktree:
     ours = found.fault is not WorktreeFault.TAKEN
     branch = next((entry.branch for entry in found.entries), None)
     amid, since = (begun(found.entries) if ours and found.detail else None) or ("", None)

@@ -59,7 +59,7 @@ class Salvages:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self._stored = objects.Named(git, _kept)
+        self._stored = objects.RefCache(git, _kept)
         self._ages = Ages(git.repository.state / "salvage-ages.json")
         # Where nothing was to be saved: how it looked then, and until when that is believed.
         self._clean: dict[TaskId, tuple[tuple[object, ...], float]] = {}
@@ -200,7 +200,7 @@ class Salvages:
         return [kept for kept in found.values() if kept]
 
 
-def _kept(ref: str, name: Sha, stored: objects.Stored) -> _Kept | None:
+def _kept(ref: str, name: Sha, stored: objects.GitObject) -> _Kept | None:
     """Saved work; None for a ref that is none of ours."""
     dropped = ref.startswith(DROPPED_REFS)
     named = re.fullmatch(r"([^/]+)/([1-9][0-9]{0,9})", ref.removeprefix(DROPPED_REFS if dropped else SALVAGE_REFS))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reconciler.git import worktrees
 from reconciler.git.commands import Git
-from reconciler.git.worktrees import LOCK_REASON, MADE, Entry, Found, Listing
+from reconciler.git.worktrees import LOCK_REASON, MADE, Entry, FoundWorktree, WorktreeListing
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.workspaces import folders
 from reconciler.workspaces.checkout import write
@@ -25,7 +25,7 @@ class Register:
     def __init__(self, git: Git) -> None:
         self._git = git
 
-    def listing(self) -> Listing:
+    def listing(self) -> WorktreeListing:
         """Every worktree, as git lists them now."""
         return worktrees.read(self._git)
 
@@ -43,14 +43,14 @@ class Register:
         how = ("--lock", "--reason", f"{LOCK_REASON}{subject}", "--no-checkout")
         self._git.refs("worktree", "add", *how, "--", str(place), start, lock=lock)
 
-    def lock(self, subject: str, found: Found) -> None:
+    def lock(self, subject: str, found: FoundWorktree) -> None:
         """Lock a worktree, so that neither people nor git take it away; one that is locked stays as it is."""
         with self._git.writing():
             for entry in found.entries:
                 if entry.locked is None and entry.admin:
                     _lock(entry.admin, f"{LOCK_REASON}{subject}")
 
-    def unlock(self, found: Found) -> None:
+    def unlock(self, found: FoundWorktree) -> None:
         """Take our lock off a whole worktree.
 
         Without its mark the lock is what tells a half-made worktree of ours from a worktree of somebody's: it stays.
@@ -59,7 +59,7 @@ class Register:
             with self._git.writing() as writer:
                 self._git.refs("worktree", "unlock", "--", str(found.place), lock=writer)
 
-    def fix(self, found: Found) -> None:
+    def fix(self, found: FoundWorktree) -> None:
         """Have the links of a worktree of ours lead to each other again, after it or its repository was moved."""
         (entry,) = found.entries
         assert entry.admin  # only what has one was found to be moved
@@ -76,7 +76,7 @@ class Register:
             if entry.admin and entry.admin.is_dir():
                 self._drop(entry.admin)
 
-    def forget_unlisted(self, listing: Listing, place: Path, subject: str) -> None:
+    def forget_unlisted(self, listing: WorktreeListing, place: Path, subject: str) -> None:
         """Take away what an `add` of ours at `place` left that was cut off before git could list it."""
         for admin in listing.unlisted:
             if _noted(admin) == f"{LOCK_REASON}{subject}" or _never_begun(admin, place.name):

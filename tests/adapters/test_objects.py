@@ -16,7 +16,7 @@ from gitrepo import GitRepo
 
 from reconciler.git import commands as git_module
 from reconciler.git import objects
-from reconciler.git.objects import Named, Stored
+from reconciler.git.objects import GitObject, RefCache
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 
@@ -252,11 +252,11 @@ def test_what_a_ref_names_is_made_once_and_a_missing_object_is_told_beside_the_o
 ) -> None:
     made: list[str] = []
 
-    def make(ref: str, name: Sha, stored: Stored) -> str:
+    def make(ref: str, name: Sha, stored: GitObject) -> str:
         made.append(ref)
         return f"{ref} {stored.kind}"
 
-    named, head = Named(repo.seam(), make), repo.head()
+    named, head = RefCache(repo.seam(), make), repo.head()
 
     both = {"refs/a": "refs/a commit", "refs/b": "refs/b commit"}
     assert named.by([("refs/a", head), ("refs/b", head)]) == (both, {})

@@ -19,7 +19,7 @@ import yaml
 
 from reconciler import wiring
 from reconciler.cli.output import Output
-from reconciler.cli.wheel import Wheel
+from reconciler.cli.wheel import LoopSession
 from reconciler.landing import message, record
 from reconciler.landing.record import PullRecord
 from reconciler.loop.loop import Loop, Tick
@@ -100,10 +100,10 @@ class Scene:
 
     # --- the program in it -----------------------------------------------------------------------------------
 
-    def wheel(self, max_agents: int | None = None) -> Wheel:
+    def wheel(self, max_agents: int | None = None) -> LoopSession:
         """What a command turns. It says nothing."""
         out = Output(form="json", color=False)
-        return Wheel(site=self.site, out=out, load=lambda: self.site.desired(max_agents))
+        return LoopSession(site=self.site, out=out, load=lambda: self.site.desired(max_agents))
 
     def loop(self) -> Loop:
         return self.wheel().loop()

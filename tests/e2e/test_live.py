@@ -67,7 +67,9 @@ def test_leaving_gives_the_terminal_back_with_the_last_picture_and_a_summary_in_
         *_, end = terminal.text.split("── as of")
         assert "Ctrl-C leaves" not in end
         assert "reading the-parser" in end
-        assert "1 agent running, 1 task blocked. 'reconcile watch' carries on.\r\ninterrupted: agents keep running" in end
+        assert (
+            "1 agent running, 1 task blocked. 'reconcile watch' carries on.\r\ninterrupted: agents keep running" in end
+        )
         assert "?1049h" not in repr(terminal.printed)  # what scrolled by stays
     finally:
         terminal.close()

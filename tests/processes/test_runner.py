@@ -18,7 +18,7 @@ from waiting import until
 from reconciler.model.desired import AgentSpec, EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Cause, RunState, Since, StopWhy
+from reconciler.model.observed import Cause, RetryPoint, RunState, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
@@ -560,7 +560,7 @@ def test_since_counts_from_the_newest_run(machine: Machine):
     machine.finished("true", n=1)
     machine.runner.mark_since(TaskId("x-1"), Sha("d" * 40), at)
     machine.runner.mark_since(TaskId("x-2"), None, at)
-    expected = {"x-1": Since(n=1, base=Sha("d" * 40), at=at), "x-2": Since(n=0, base=None, at=at)}
+    expected = {"x-1": RetryPoint(n=1, base=Sha("d" * 40), at=at), "x-2": RetryPoint(n=0, base=None, at=at)}
     assert machine.runner.since() == machine.another().since() == expected
     later = at + timedelta(hours=1)
     machine.runner.mark_since(TaskId("x-1"), None, later)

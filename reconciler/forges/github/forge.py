@@ -27,7 +27,7 @@ from reconciler.landing.checkouts import BaseCheckout
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
-from reconciler.landing.record import PullRecord, Review, Verdict, standing
+from reconciler.landing.record import PersonReview, PullRecord, Verdict, standing
 from reconciler.landing.remotes import Remote, Remotes
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
@@ -356,7 +356,7 @@ class GitHubForge:
 def _record(pull: Pull, reviews: Reviews) -> PullRecord:
     """A pull request in the words of the local forge, for those who list and show them."""
     theirs = [
-        Review(
+        PersonReview(
             verdict=Verdict.APPROVED if opinion.state == "APPROVED" else Verdict.REJECTED,
             head=opinion.head,
             by=opinion.by,

@@ -14,7 +14,7 @@ from reconciler.forges.github import answers, words
 from reconciler.forges.github.answers import LostError
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
-from reconciler.forges.github.notes import Asked, Attempt, Freeze, Notes
+from reconciler.forges.github.notes import Attempt, Freeze, Notes, PendingMerge
 from reconciler.forges.github.pull import Pull
 from reconciler.git.commands import Git
 from reconciler.landing import commits, message, signature, squash
@@ -134,7 +134,7 @@ class Merges:
         self.notes.end(order.base)
         if answers.by_rules(answer):
             self.notes.refused(
-                order.number, Asked(head=attempt.head, answer=(answer.message or answer.complaint)[:400])
+                order.number, PendingMerge(head=attempt.head, answer=(answer.message or answer.complaint)[:400])
             )
         raise answers.refusal(answer, f"{order.task}: {what}", datetime.now(UTC).timestamp())
 

@@ -17,7 +17,7 @@ from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
 from reconciler.forges.github.gh import Gh, Reply
 from reconciler.forges.github.pull import Pull, decoded, threads
-from reconciler.forges.github.query import Page, Question, Size
+from reconciler.forges.github.query import Page, QuerySize, Question
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -199,11 +199,11 @@ class Look:
         )
 
     @property
-    def _size(self) -> Size:
+    def _size(self) -> QuerySize:
         """How much is asked for at once: less for a while where GitHub took too long."""
         if self._part > 1 and self._clock() > self._part_until:
             self._part, self._part_until = self._part // 2, self._clock() + SMALLER_S
-        return Size().divided(self._part)
+        return QuerySize().divided(self._part)
 
     def _whole(self, numbers: Sequence[PrNumber]) -> dict[PrNumber, Pull]:
         """Pull requests with their checks and what was said about them."""

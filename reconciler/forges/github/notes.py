@@ -55,7 +55,7 @@ class SecondRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PendingMerge:
     """A merge that was asked for although GitHub showed that a rule is not met, and what it said."""
 
     head: Sha
@@ -103,7 +103,7 @@ class Notes:
         kept = self._read(self._folder / f"rerun-{number}.json")
         return SecondRun(**kept) if kept else None
 
-    def refused(self, number: PrNumber, asked: Asked) -> None:
+    def refused(self, number: PrNumber, asked: PendingMerge) -> None:
         """Note what GitHub said to a merge that it need not be asked for again."""
         self._write(self._folder / f"asked-{number}.json", asdict(asked))
 

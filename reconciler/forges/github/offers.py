@@ -9,14 +9,14 @@ from __future__ import annotations
 from reconciler.git import objects
 from reconciler.git.commands import Git
 from reconciler.landing import signature
-from reconciler.landing.merge_tree import BEADS, Benches
+from reconciler.landing.merge_tree import BEADS, MergeTrees
 from reconciler.landing.signature import Signature
 from reconciler.model.names import Sha, TaskId
 
 _TEXT = "Leave .beads/ to the tracker\n\nReconcile-Task: {task}\n"
 
 
-def offered(git: Git, benches: Benches, task: TaskId, base: Sha, head: Sha) -> Sha:
+def offered(git: Git, benches: MergeTrees, task: TaskId, base: Sha, head: Sha) -> Sha:
     """The head itself, or a commit on top of it that has `.beads/` as it was where the branch left `base`."""
     parted = git.objects("merge-base", base, head, ok=(0, 1)).text.strip()
     if not parted or git.objects("diff-tree", "--quiet", parted, head, "--", BEADS, ok=(0, 1)).code == 0:

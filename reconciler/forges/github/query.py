@@ -45,7 +45,7 @@ _ABOUT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class QuerySize:
     """How much is asked for at once. GitHub gives a question ten seconds, and says nothing of one that takes longer."""
 
     pulls: int = 100  # of a page, as far as it takes to know whose they are
@@ -53,9 +53,9 @@ class Size:
     checks: int = 100  # of one commit
     talks: int = 50  # review threads of one, with what is said in them
 
-    def divided(self, by: int) -> Size:
+    def divided(self, by: int) -> QuerySize:
         """A part of it."""
-        return Size(
+        return QuerySize(
             max(self.pulls // by, 10), max(self.whole // by, 1), max(self.checks // by, 10), max(self.talks // by, 5)
         )
 
@@ -67,7 +67,7 @@ class Question:
     """
 
     slug: Slug
-    size: Size = Size()
+    size: QuerySize = QuerySize()
     bases: Sequence[str] = ()
     branches: Sequence[TaskId] = ()
     numbers: Sequence[PrNumber] = ()
@@ -146,7 +146,7 @@ def page(question: Question, value: Reply) -> Page:
     )
 
 
-def checks_after(node: str, cursor: str, size: Size) -> str:
+def checks_after(node: str, cursor: str, size: QuerySize) -> str:
     """The query for the checks of a pull request or a commit, named by its node's id, that one page was too small for."""
     rollup = f"statusCheckRollup {{ commit {{ oid }} {_contexts(size.checks, cursor)} }}"
     return (

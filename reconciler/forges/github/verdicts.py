@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 
 from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
-from reconciler.git.objects import Stored
+from reconciler.git.objects import GitObject
 from reconciler.git.update_ref import Move
-from reconciler.landing.record import Review, Verdict, standing
+from reconciler.landing.record import PersonReview, Verdict, standing
 from reconciler.landing.signature import Signature, identity, signed
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha
@@ -25,7 +25,7 @@ REFS = "refs/reconcile/review/"
 VERSION = 1
 _NAMED = re.compile(re.escape(REFS) + r"[1-9][0-9]{0,17}")
 
-Reviews = tuple[Review, ...]
+Reviews = tuple[PersonReview, ...]
 """Oldest first."""
 
 
@@ -34,7 +34,7 @@ class Verdicts:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self._said = objects.Named(git, _reviews)
+        self._said = objects.RefCache(git, _reviews)
         self.damaged: Mapping[PrNumber, PermanentError] = {}  # of which it can't be told what was said
 
     def all(self) -> Mapping[PrNumber, Reviews]:
@@ -54,7 +54,7 @@ class Verdicts:
             if last and (last.verdict, last.text) == (verdict, text):
                 return
             by = "{} <{}>".format(*identity(self._git))
-            review = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
+            review = PersonReview(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
             update_ref.move(
                 self._git, (Move(ref, before, self._write((*known, review), head)),), f"review #{number}", lock
             )
@@ -82,13 +82,13 @@ def _encoded(reviews: Reviews) -> str:
     return json.dumps({"version": VERSION, "reviews": found})
 
 
-def _reviews(ref: str, name: Sha, stored: Stored) -> Reviews:
+def _reviews(ref: str, name: Sha, stored: GitObject) -> Reviews:
     try:
         kept = json.loads(objects.commit(name, stored).text)
         if kept["version"] != VERSION:
             raise ValueError("written by another version of this program")
         return tuple(
-            Review(
+            PersonReview(
                 verdict=Verdict(one["verdict"]),
                 head=Sha(str(one["head"])),
                 by=str(one["by"]),

@@ -16,7 +16,7 @@ from reconciler.git.commands import Git
 from reconciler.git.refs import Refs
 from reconciler.git.update_ref import HEADS, Move
 from reconciler.landing import record as records
-from reconciler.landing.record import PullRecord, Review, Stored, Verdict
+from reconciler.landing.record import PersonReview, PullRecord, StoredPull, Verdict
 from reconciler.landing.signature import Signature, identity
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
@@ -34,7 +34,7 @@ class Pulls:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._copies = git.repository.state / "records"
-        self._stored = objects.Named(git, _stored, self._copies)
+        self._stored = objects.RefCache(git, _stored, self._copies)
         self.damaged: Mapping[PrNumber, PermanentError] = {}  # records that can't be read
         self._newest: tuple[object, Mapping[TaskId, PullRequest]] | None = None
 
@@ -49,7 +49,7 @@ class Pulls:
         """Every pull request, oldest first: what is kept about it, and what that and its branch make together."""
         return self._every(self._rows())
 
-    def show(self, number: PrNumber) -> Stored:
+    def show(self, number: PrNumber) -> StoredPull:
         """One pull request. Raises PermanentError when there is none, or when its record is damaged."""
         found = self._read(ref := pull_request_ref(number))
         if not found and (unread := self._read_of(update_ref.plain(self._git, ref))[1].get(ref)):
@@ -97,10 +97,10 @@ class Pulls:
                 raise PermanentError(f"#{number} is {kept.record.state}", hint="only an open pull request is reviewed")
             self._expect_branch(kept.record.task, head)
             by = "{} <{}>".format(*identity(self._git))
-            review = Review(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
+            review = PersonReview(verdict=verdict, head=head, by=by, at=datetime.now(UTC), text=text)
             self._put(kept, replace(kept.record.reviewed(review), head=head), lock, pinned=True)
 
-    def landing(self, kept: Stored, head: Sha, commit: Sha, method: str) -> Move:
+    def landing(self, kept: StoredPull, head: Sha, commit: Sha, method: str) -> Move:
         """The move that records, in the transaction that moves the base, that `commit` carries `head` to it."""
         merged = kept.record.closed(datetime.now(UTC), declined=False, merged=True)
         record = replace(merged, head=head, landed=commit, method=method)
@@ -128,7 +128,7 @@ class Pulls:
             return False
         return True
 
-    def _put(self, kept: Stored, record: PullRecord, lock: int, *, pinned: bool = False) -> None:
+    def _put(self, kept: StoredPull, record: PullRecord, lock: int, *, pinned: bool = False) -> None:
         if replace(record, head=kept.record.head) == kept.record:
             return
         pin = (Move(HEADS + record.branch, record.head),) if pinned else ()
@@ -156,14 +156,14 @@ class Pulls:
         found = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))
         return tuple((record, record.seen(heads.get(record.task))) for record in found)
 
-    def _read(self, pattern: str) -> list[Stored]:
+    def _read(self, pattern: str) -> list[StoredPull]:
         return self._decoded(update_ref.plain(self._git, pattern))
 
-    def _decoded(self, rows: Refs) -> list[Stored]:
+    def _decoded(self, rows: Refs) -> list[StoredPull]:
         # A name that is no number of a pull request is none of ours.
         return list(self._read_of(rows)[0].values())
 
-    def _read_of(self, rows: Refs) -> tuple[dict[str, Stored], dict[str, PermanentError]]:
+    def _read_of(self, rows: Refs) -> tuple[dict[str, StoredPull], dict[str, PermanentError]]:
         named = {ref: sha for ref, (sha, _) in rows.items() if _NUMBERED.fullmatch(ref)}
         found, damaged = self._stored.by((ref, sha) for ref, sha in named.items() if sha != _NOTHING)
         for ref in (ref for ref, sha in named.items() if sha == _NOTHING):
@@ -176,19 +176,21 @@ class Pulls:
         rows, broken = refs.readable(self._git, prefix)
         return {**rows, **dict.fromkeys(broken, (_NOTHING, False))}
 
-    def _whole(self, rows: Refs) -> list[Stored]:
+    def _whole(self, rows: Refs) -> list[StoredPull]:
         """Every record that can be read; the others are in `damaged`."""
         found, damaged = self._read_of(rows)
         self.damaged = {PrNumber(int(ref.removeprefix(PULL_REQUEST_REFS))): error for ref, error in damaged.items()}
         return list(found.values())
 
 
-def _stored(ref: str, commit: Sha, found: objects.Stored) -> Stored:
+def _stored(ref: str, commit: Sha, found: objects.GitObject) -> StoredPull:
     number = PrNumber(int(ref.removeprefix(PULL_REQUEST_REFS)))
     try:
         if found.kind != "commit":
             raise ValueError(f"it names a {found.kind}")
-        return Stored(records.decode(found.content.partition(b"\n\n")[2].decode("utf-8", "replace"), number), commit)
+        return StoredPull(
+            records.decode(found.content.partition(b"\n\n")[2].decode("utf-8", "replace"), number), commit
+        )
     except ValueError as error:
         raise PermanentError(
             f"the record of pull request #{number} is damaged: {error}",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import holds, land
-from reconciler.planning.actions.base import Action, Waiting, Word
+from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.actions.block_task import BlockTask, RetryTask
 from reconciler.planning.actions.close_task import CloseEpic, ClosePullRequest, CloseTask
 from reconciler.planning.actions.declare_tasks import CreateTask, UpdateTask
@@ -19,7 +19,7 @@ from reconciler.planning.actions.stop_agent import StopAgent
 from reconciler.planning.actions.update_branch import UpdateBranch
 from reconciler.planning.job import Job
 
-Rule = Callable[[Job], Word]
+Rule = Callable[[Job], Decision]
 
 LIFECYCLE: tuple[Rule, ...] = (
     holds.not_for_us,      # another manifest's, held, suspended  -> left alone
@@ -59,7 +59,7 @@ AFTERLIFE: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
-def next_step(job: Job) -> Word:
+def next_step(job: Job) -> Decision:
     """The next action of `job`, or why it waits; None when nothing is left to do for it."""
     for rule in AFTERLIFE if job.done else LIFECYCLE:
         if word := rule(job):
@@ -76,6 +76,7 @@ __all__ = [
     "ClosePullRequest",
     "CloseTask",
     "CreateTask",
+    "Decision",
     "DeleteBranch",
     "DropSalvage",
     "FollowBase",
@@ -94,6 +95,5 @@ __all__ = [
     "UpdateBranch",
     "UpdateTask",
     "Waiting",
-    "Word",
     "next_step",
 ]

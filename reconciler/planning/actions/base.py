@@ -69,5 +69,5 @@ class Action(ABC):
         ...
 
 
-Word = Action | Waiting | None
+Decision = Action | Waiting | None
 """What `due` says: the action for a job, why it must wait, or None when this is not the job's next step."""

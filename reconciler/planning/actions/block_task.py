@@ -13,7 +13,7 @@ from reconciler.model.observed import Task
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
-from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import NEEDS_HUMAN, PHASES, STOPPED, TAKEN, Job
 
 
@@ -24,7 +24,7 @@ class BlockTask(Action):
     note: str
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         problem = _problem(job)
         if problem is None:
             return None
@@ -81,7 +81,7 @@ class RetryTask(Action):
     at: datetime
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         if not job.reopened or job.task.assignee not in ("", job.us) or TAKEN in job.task.labels:
             return None
         return cls(

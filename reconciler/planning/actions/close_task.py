@@ -11,7 +11,7 @@ from reconciler.model.observed import Landing, Task
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
-from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.actions.land import closing
 from reconciler.planning.job import Job
 
@@ -25,7 +25,7 @@ class CloseTask(Action):
     merged: bool = True
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         if job.task.closed or not job.landed:
             return None
         landing = job.landing
@@ -77,7 +77,7 @@ class ClosePullRequest(Action):
     merged: bool
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         pull = job.pull
         gone = not job.open_pull and job.declined and getattr(pull, "closed_at", None) is None
         if job.number is None or not (gone or (job.open_pull and job.done)):

@@ -10,7 +10,7 @@ from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.observed import Standing, Worktree
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
 
 
@@ -41,7 +41,7 @@ class FollowBranch(Action):
         return {"head": self.head}
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         pull, tree = job.open_pull, job.worktree
         if isinstance(tree, Worktree) and tree.head and tree.went_on and job.last and tree.branch != job.spec.base:
             where = f"the branch {tree.branch}" if tree.branch else "no branch"

@@ -13,7 +13,7 @@ from reconciler.model.observed import Base, Candidate, PullRequest, Run, Task, U
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.planning import base_checks, messages
-from reconciler.planning.actions.base import Action, Waiting, Word
+from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.forge_checks import LOOK_AGAIN
 from reconciler.planning.job import PHASES, Job
@@ -85,7 +85,7 @@ class StartCheck(Action):
         return {"head": self.order.expected.head, "base": self.order.expected.base, "tree": self.order.expected.tree}
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         pull, candidate = job.open_pull, job.candidate
         if pull is None or not isinstance(candidate, Candidate):
             return None
@@ -109,7 +109,7 @@ class StartCheck(Action):
                 return None
 
     @classmethod
-    def _of_the_base(cls, job: Job, pull: PullRequest) -> Word:
+    def _of_the_base(cls, job: Job, pull: PullRequest) -> Decision:
         """Whose fault it is that the checks failed: asked once of the base as it is, before an agent is blamed."""
         base, tree = job.base_head, job.base_tree
         if base is None or tree is None or isinstance(tree, Unknown) or job.base_state is CheckState.UNKNOWN:
@@ -181,7 +181,7 @@ class Land(Action):
         return {"head": self.order.expected.head, "base": self.order.expected.base, "tree": self.order.expected.tree}
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         pull, candidate = job.open_pull, job.candidate
         if pull is None or not isinstance(candidate, Candidate) or job.check_state is not CheckState.PASSED:
             return None

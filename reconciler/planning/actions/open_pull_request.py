@@ -12,7 +12,7 @@ from reconciler.model.observed import Branch, PullRequest, Task
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
-from reconciler.planning.actions.base import Action, Waiting, Word
+from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.forge_checks import LOOK_AGAIN
 from reconciler.planning.job import Job
 
@@ -33,7 +33,7 @@ class OpenPullRequest(Action):
         return {"head": self.head}
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         if (job.open_pull and not job.unpushed) or not isinstance(job.branch, Branch) or job.refused:
             return None
         ended_well = job.ending is not None and job.ending.reason is None

@@ -11,7 +11,7 @@ from reconciler.model.observed import Branch, Landing, PullRequest, PullState, S
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import holds
-from reconciler.planning.actions.base import Action, Waiting, Word
+from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.job import Job
 
 
@@ -29,7 +29,7 @@ class RemoveWorktree(Action):
         return self.check is not None
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         tree = job.worktree
         if not isinstance(tree, Worktree) or not job.spec.prune.worktrees or tree.fault is WorktreeFault.TAKEN:
             return None
@@ -69,7 +69,7 @@ class DeleteBranch(Action):
     there: bool = False
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         branch = job.branch
         if not job.spec.prune.branches or not job.spec.merge.delete_branch:
             return None

@@ -10,7 +10,7 @@ from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
 
 
@@ -28,7 +28,7 @@ class RerunChecks(Action):
         return {"head": self.head, "workflows": self.workflows}
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         pull, again = job.open_pull, job.elsewhere.again
         if pull is None or not again or job.verdict or not isinstance(job.candidate, Candidate):
             return None

@@ -13,7 +13,7 @@ from reconciler.model.ports import Assignment, Change, Place, Ports, RunSpec, Sl
 from reconciler.model.reasons import Reason
 from reconciler.planning import prompts
 from reconciler.planning.actions import holds
-from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import PHASES, Job
 
 FEEDBACK_LOG_CHARS = 8000
@@ -69,7 +69,7 @@ class StartAgent(Action):
         }
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         if job.open_pull or job.last:
             return None
         if waiting := holds.not_ready(job) or holds.not_now(job):
@@ -184,7 +184,7 @@ class RestartAgent(StartAgent):
     """Another attempt in the same worktree, told why the last one did not do."""
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         verdict = job.verdict
         if verdict is None or verdict.reason is None:
             return None

@@ -12,7 +12,7 @@ from reconciler.model.observed import Run, RunState, StopWhy
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import holds
-from reconciler.planning.actions.base import Action, Word
+from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import STOPPED, TAKEN, Job
 
 SWEPT = timedelta(seconds=3)  # by then what supervised it has swept up after it, or was killed
@@ -25,7 +25,7 @@ class StopAgent(Action):
     why: StopWhy
 
     @classmethod
-    def due(cls, job: Job) -> Word:
+    def due(cls, job: Job) -> Decision:
         run = job.live
         if run is None:
             return None

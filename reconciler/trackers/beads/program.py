@@ -59,7 +59,7 @@ class Away(TemporaryError):
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class BeadsProgram:
     """An executable, and its version."""
 
     path: str
@@ -81,7 +81,7 @@ class Bd:
     environ: Mapping[str, str]
     actor: str
 
-    def program(self) -> Program:
+    def program(self) -> BeadsProgram:
         """The one on the PATH, asked for its version once. Raises PermanentError where there is none that can be used."""
         if beside := made_by_br(self.beads):
             raise PermanentError(
@@ -104,7 +104,7 @@ class Bd:
                 f"{path} is bd {versions.spelled(version)}: {versions.troubles(version)[0]}",
                 hint=f"install {versions.spelled(versions.OLDEST)} or later",
             )
-        return Program(path, version)
+        return BeadsProgram(path, version)
 
     def read(self, *args: str) -> Finished:
         """What a command that changes nothing answers. Raises TemporaryError where it fails, Locked after some tries."""
