@@ -135,7 +135,7 @@ BREAKS = (
     ),
     Break(
         "what was not seen counts as absent",
-        "reconciler/planning/actions/holds.py",
+        "reconciler/planning/actions/guards.py",
         "        if isinstance(source, Unknown):\n",
         "        if False and isinstance(source, Unknown):\n",
         "tests/invariants tests/test_plans.py",
@@ -178,7 +178,7 @@ BREAKS = (
     Break(
         "what lands was judged on an older base",
         "reconciler/planning/planner.py",
-        "if _shows_to_somebody(word) and job.outdated and job.base_head and job.open_pull",
+        "if _shows_to_somebody(decision) and job.outdated and job.base_head and job.open_pull",
         "if False",
         "tests/simulation/test_kills.py",
     ),
@@ -233,7 +233,7 @@ BREAKS = (
     ),
     Break(
         "what a person put off lands all the same",
-        "reconciler/planning/actions/holds.py",
+        "reconciler/planning/actions/guards.py",
         "    if task.closed or job.blocked_by_its_agent:\n",
         "    if True:\n",
         "tests/test_plans.py",
@@ -332,7 +332,7 @@ BREAKS = (
     Break(
         "an agent that printed its final result and stays is waited for",
         "reconciler/planning/actions/stop_agent.py",
-        "        if run.done_at and job.now - run.done_at >= holds.GRACE:\n",
+        "        if run.done_at and job.now - run.done_at >= guards.GRACE:\n",
         "        if False:\n",
         "tests/test_plans.py",
     ),
@@ -478,7 +478,7 @@ BREAKS = (
     ),
     Break(
         "a record that can't be read is that of a task without one",
-        "reconciler/planning/actions/holds.py",
+        "reconciler/planning/actions/guards.py",
         "    if job.damaged and not job.open_pull:\n",
         "    if False:\n",
         "tests/adapters/test_damage.py",

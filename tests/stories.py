@@ -14,7 +14,7 @@ from reconciler.model.desired import Desired, EpicSpec, InlineTask
 from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Cause, PullState, RunState
 
-TICKS_MOST = 400
+TICKS_MAX = 400
 QUIET_TICKS = 6
 
 Deed = str
@@ -65,7 +65,7 @@ class Teller:
     def go(self) -> None:
         loop = self._loop()
         quiet = 0
-        for number in range(TICKS_MOST):
+        for number in range(TICKS_MAX):
             if number in self.story.people:
                 self.story.people[number](self.world)
             try:
@@ -81,7 +81,7 @@ class Teller:
                 return
             self._agents()
             self.world.later(seconds=20)
-        raise AssertionError(f"not quiet after {TICKS_MOST} ticks; last plan: {self.ticks[-1].plan.actions}")
+        raise AssertionError(f"not quiet after {TICKS_MAX} ticks; last plan: {self.ticks[-1].plan.actions}")
 
     def _loop(self) -> Loop:
         return Loop(load=self._desired, ports=self.world.ports(), clock=lambda: self.world.now, workers=1)

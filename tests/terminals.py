@@ -20,7 +20,7 @@ from waiting import noting, until
 ON_IT = "import os, sys; fd = os.open(sys.argv[1], os.O_RDWR); [os.dup2(fd, n) for n in (0, 1, 2)]; os.execvp(sys.argv[2], sys.argv[2:])"
 PROGRAM = (sys.executable, "-m", "reconciler")
 SEQUENCE = re.compile(rb"\x1b\[[0-?]*[@-~]")
-SCROLLED_MOST = 10_000
+SCROLLED_MAX = 10_000
 SIZES = ((80, 24), (120, 40))
 
 
@@ -65,7 +65,7 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """What stands on the screen and what has scrolled away above it, as a person sees it."""
-        screen = pyte.HistoryScreen(self.columns, self.rows, history=SCROLLED_MOST)
+        screen = pyte.HistoryScreen(self.columns, self.rows, history=SCROLLED_MAX)
         pyte.ByteStream(screen).feed(self.read())
         above = ("".join(row[column].data for column in range(self.columns)) for row in screen.history.top)
         return [line.rstrip() for line in (*above, *screen.display)]

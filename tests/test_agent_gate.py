@@ -9,7 +9,7 @@ import worlds
 
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.report import Fault, Report
-from reconciler.planning.agent_gate import spawn_hold
+from reconciler.planning.agent_gate import agent_gate
 
 KNOWN = [kind for kind in AgentKind if kind is not AgentKind.COMMAND]
 
@@ -19,7 +19,7 @@ def held(kind: AgentKind = AgentKind.CLAUDE, fault: Fault | None = None, **run: 
     told = Report(fault=fault, message="it said no") if fault else None
     ended = worlds.a_run("x-7", agent=kind, report=told, exit={"code": 1, "at": worlds.ago(1), **run})
     spec = worlds.an_epic(agent={"kind": kind})
-    hold = spawn_hold(spec, worlds.seen(worlds.a_task("x-7"), runs={"x-7": (ended,)}))
+    hold = agent_gate(spec, worlds.seen(worlds.a_task("x-7"), runs={"x-7": (ended,)}))
     assert hold is not None
     return hold[1]
 

@@ -299,21 +299,21 @@ def test_a_path_without_stars_matches_itself_and_nothing_longer(path: str) -> No
 @pytest.mark.parametrize("label", ["phase:committed", "pr:9"])
 def test_an_agent_says_by_a_label_that_it_is_done(label: str) -> None:
     task = worlds.a_task(status="in_progress", assignee=US, labels=[label], updated_at=ago(30))
-    assert a_job(task=task, runs=(worlds.a_run(state="running"),)).hint == ago(30)
-    assert a_job(task=task, runs=(worlds.a_run(),)).hint is None
+    assert a_job(task=task, runs=(worlds.a_run(state="running"),)).done_claimed_at == ago(30)
+    assert a_job(task=task, runs=(worlds.a_run(),)).done_claimed_at is None
 
 
 def test_a_label_older_than_the_run_counts_from_its_start() -> None:
     task = worlds.a_task(labels=["phase:committed"], updated_at=ago(3600))
-    assert a_job(task=task, runs=(worlds.a_run(state="running", started_at=ago(5)),)).hint == ago(5)
+    assert a_job(task=task, runs=(worlds.a_run(state="running", started_at=ago(5)),)).done_claimed_at == ago(5)
 
 
 def test_closing_its_own_task_is_a_hint_and_closing_by_anybody_else_is_none() -> None:
     live = (worlds.a_run(state="running"),)
     by_itself = worlds.a_task(status="closed", closed_by_session="work/x-1/1", updated_at=ago(9))
     by_another = worlds.a_task(status="closed", closed_by_session="work/x-1/7", updated_at=ago(9))
-    assert a_job(task=by_itself, runs=live).hint == ago(9)
-    assert a_job(task=by_another, runs=live).hint is None
+    assert a_job(task=by_itself, runs=live).done_claimed_at == ago(9)
+    assert a_job(task=by_another, runs=live).done_claimed_at is None
 
 
 # --- reopened, landed, declined ------------------------------------------------------------------------------

@@ -13,19 +13,19 @@ from reconciler.model.desired import EpicSpec, InlineTask, Prune
 from reconciler.model.names import TaskId, task_for_key, with_key
 from reconciler.model.observed import Observed, Run, Task
 from reconciler.model.reasons import Reason
-from reconciler.planning.agent_gate import spawn_hold
+from reconciler.planning.agent_gate import agent_gate
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import EpicTasks, crews, jobs, owners
+from reconciler.planning.jobs import EpicTasks, group_tasks, jobs, owners
 from reconciler.planning.planner import plan
 
 
 def crews_of(*epics: EpicSpec, tasks: tuple[Task, ...] = ()) -> tuple[EpicTasks, ...]:
     graph = {task.id: task for task in tasks}
-    return crews(worlds.wanted(*epics), "x", graph, Index(graph))
+    return group_tasks(worlds.wanted(*epics), "x", graph, Index(graph))
 
 
-def members(crew: EpicTasks) -> set[str]:
-    return {task.id for task in crew.members}
+def members(epic_tasks: EpicTasks) -> set[str]:
+    return {task.id for task in epic_tasks.members}
 
 
 # --- membership ----------------------------------------------------------------------------------------------
@@ -41,16 +41,16 @@ STORE = (
 
 
 def test_a_manifest_over_an_epic_has_everything_below_it_that_is_work() -> None:
-    (crew,) = crews_of(worlds.an_epic(epic=TaskId("x-9")), tasks=STORE)
-    assert crew.epic and crew.epic.id == "x-9"
-    assert members(crew) == {"x-1", "x-3"}
-    assert [epic.id for epic, _ in crew.nested] == ["x-2"]
+    (epic_tasks,) = crews_of(worlds.an_epic(epic=TaskId("x-9")), tasks=STORE)
+    assert epic_tasks.epic and epic_tasks.epic.id == "x-9"
+    assert members(epic_tasks) == {"x-1", "x-3"}
+    assert [epic.id for epic, _ in epic_tasks.nested] == ["x-2"]
 
 
 def test_a_manifest_without_an_epic_has_every_task_of_the_repository() -> None:
-    (crew,) = crews_of(worlds.an_epic(), tasks=STORE)
-    assert crew.epic is None
-    assert members(crew) == {"x-1", "x-3", "x-4"}
+    (epic_tasks,) = crews_of(worlds.an_epic(), tasks=STORE)
+    assert epic_tasks.epic is None
+    assert members(epic_tasks) == {"x-1", "x-3", "x-4"}
 
 
 def test_a_task_that_some_manifest_names_as_its_epic_is_never_work() -> None:
@@ -61,34 +61,34 @@ def test_a_task_that_some_manifest_names_as_its_epic_is_never_work() -> None:
 def test_declared_tasks_are_found_by_their_key_whatever_their_id_and_place() -> None:
     spec = worlds.an_epic(name="m", tasks=(InlineTask(key="a", title="A"), InlineTask(key="b", title="B")))
     moved = worlds.a_task("x-7", description=with_key("text", "m", "a"), parents=(TaskId("x-4"),))
-    (crew,) = crews_of(spec, tasks=(moved, *STORE))
-    assert crew.ids["a"] == "x-7"
-    assert crew.ids["b"] == task_for_key("x", "m", "b")
-    assert members(crew) == {"x-7"} and set(crew.declared) == {"a"}
+    (epic_tasks,) = crews_of(spec, tasks=(moved, *STORE))
+    assert epic_tasks.ids["a"] == "x-7"
+    assert epic_tasks.ids["b"] == task_for_key("x", "m", "b")
+    assert members(epic_tasks) == {"x-7"} and set(epic_tasks.declared) == {"a"}
 
 
 def test_a_key_of_another_manifest_is_not_ours() -> None:
     spec = worlds.an_epic(name="m", tasks=(InlineTask(key="a", title="A"),))
-    (crew,) = crews_of(spec, tasks=(worlds.a_task("x-7", description=with_key("", "other", "a")),))
-    assert crew.ids["a"] != "x-7" and members(crew) == set()
+    (epic_tasks,) = crews_of(spec, tasks=(worlds.a_task("x-7", description=with_key("", "other", "a")),))
+    assert epic_tasks.ids["a"] != "x-7" and members(epic_tasks) == set()
 
 
 def test_a_key_that_the_manifest_no_longer_declares_is_dropped() -> None:
     spec = worlds.an_epic(name="m", tasks=(InlineTask(key="a", title="A"),))
-    (crew,) = crews_of(spec, tasks=(worlds.a_task("x-7", description=with_key("", "m", "old")),))
-    assert [task.id for task in crew.dropped] == ["x-7"]
+    (epic_tasks,) = crews_of(spec, tasks=(worlds.a_task("x-7", description=with_key("", "m", "old")),))
+    assert [task.id for task in epic_tasks.dropped] == ["x-7"]
 
 
 def test_a_declared_task_with_children_is_an_epic_now() -> None:
     spec = worlds.an_epic(name="m", epic=TaskId("x-9"), tasks=(InlineTask(key="a", title="A"),))
     declared = worlds.a_task("x-5", description=with_key("", "m", "a"), parents=(TaskId("x-9"),))
-    (crew,) = crews_of(spec, tasks=(*STORE, declared, worlds.a_task("x-6", parents=(TaskId("x-5"),))))
-    assert members(crew) == {"x-1", "x-3", "x-6"} and crew.declared["a"].id == "x-5"
+    (epic_tasks,) = crews_of(spec, tasks=(*STORE, declared, worlds.a_task("x-6", parents=(TaskId("x-5"),))))
+    assert members(epic_tasks) == {"x-1", "x-3", "x-6"} and epic_tasks.declared["a"].id == "x-5"
 
 
 def test_an_epic_that_is_not_there_has_no_members() -> None:
-    (crew,) = crews_of(worlds.an_epic(epic=TaskId("x-77")), tasks=STORE)
-    assert crew.epic is None and members(crew) == set()
+    (epic_tasks,) = crews_of(worlds.an_epic(epic=TaskId("x-77")), tasks=STORE)
+    assert epic_tasks.epic is None and members(epic_tasks) == set()
 
 
 # --- owners --------------------------------------------------------------------------------------------------
@@ -114,11 +114,11 @@ def test_others_wait_for_open_tasks_of_an_owner_and_forget_closed_ones() -> None
 @pytest.mark.parametrize("source", ["worktrees", "branches", "pull_requests", "runs"])
 def test_a_closed_task_is_forgotten_only_when_everything_was_seen(source: str) -> None:
     closed = worlds.a_task(status="closed")
-    (crew,) = crews_of(worlds.an_epic(), tasks=(closed,))
+    (epic_tasks,) = crews_of(worlds.an_epic(), tasks=(closed,))
 
     def known(**fields: Any) -> list[Any]:
         observed = worlds.seen(closed, **fields)
-        return list(jobs(crew, observed, Index(observed.tasks), owners((crew,))))
+        return list(jobs(epic_tasks, observed, Index(observed.tasks), owners((epic_tasks,))))
 
     assert known() == []
     assert len(known(**{source: Unknown("?")})) == 1
@@ -126,9 +126,9 @@ def test_a_closed_task_is_forgotten_only_when_everything_was_seen(source: str) -
 
 def test_the_most_urgent_job_comes_first() -> None:
     tasks = (worlds.a_task("x-1", priority=2), worlds.a_task("x-2", priority=0), worlds.a_task("x-3", priority=1))
-    (crew,) = crews_of(worlds.an_epic(), tasks=tasks)
+    (epic_tasks,) = crews_of(worlds.an_epic(), tasks=tasks)
     observed = worlds.seen(*tasks)
-    found = jobs(crew, observed, Index(observed.tasks), owners((crew,)))
+    found = jobs(epic_tasks, observed, Index(observed.tasks), owners((epic_tasks,)))
     assert [job.task.id for job in found] == ["x-2", "x-3", "x-1"]
 
 
@@ -144,7 +144,7 @@ def quick_failures(*ended_ago: float, **fields: Any) -> Observed:
 
 
 def broken(observed: Observed, **fields: Any) -> bool:
-    hold = spawn_hold(worlds.an_epic(**fields), observed)
+    hold = agent_gate(worlds.an_epic(**fields), observed)
     return hold is not None and hold[0] is Reason.AGENT_BROKEN
 
 
@@ -194,7 +194,7 @@ def test_another_manifests_failures_are_its_own() -> None:
 @pytest.mark.parametrize(("ended_ago", "held"), [(5, True), (599, True), (601, False), (-599, True), (-86400, False)])
 def test_after_a_failed_start_the_others_wait_no_longer_than_the_longest_pause(ended_ago: int, held: bool) -> None:
     record = {"code": None, "cause": "unavailable", "at": ago(ended_ago)}
-    hold = spawn_hold(worlds.an_epic(), worlds.seen(runs={TaskId("x-1"): (worlds.a_run(exit=record),)}))
+    hold = agent_gate(worlds.an_epic(), worlds.seen(runs={TaskId("x-1"): (worlds.a_run(exit=record),)}))
     assert (hold is not None) is held
     if hold:
         assert hold[0] is Reason.AGENT_UNAVAILABLE
@@ -203,19 +203,19 @@ def test_after_a_failed_start_the_others_wait_no_longer_than_the_longest_pause(e
 
 def test_a_missing_agent_holds_its_manifest_only() -> None:
     observed = worlds.seen(agents_missing={"all": "no such program"})
-    assert spawn_hold(worlds.an_epic(), observed) == (Reason.AGENT_UNAVAILABLE, "no such program", None)
-    assert spawn_hold(worlds.an_epic(name="other"), observed) is None
+    assert agent_gate(worlds.an_epic(), observed) == (Reason.AGENT_UNAVAILABLE, "no such program", None)
+    assert agent_gate(worlds.an_epic(name="other"), observed) is None
 
 
 # --- what nobody cares for -----------------------------------------------------------------------------------
 
 
-def strays_of(*tasks: Task, **fields: Any) -> dict[str, str]:
+def orphans_of(*tasks: Task, **fields: Any) -> dict[str, str]:
     epics = (worlds.an_epic(name="one", epic=TaskId("x-9"), **fields),)
     trees = {id: worlds.a_worktree(id) for id in ("x-1", "x-2", "x-3", "x-4")}
     trees[TaskId("x-5")] = worlds.a_worktree("x-5", fault=worlds.WorktreeFault.TAKEN)
     decided = plan(worlds.wanted(*epics), worlds.seen(*tasks, worktrees=trees))
-    return {stray.task: stray.why for stray in decided.strays}
+    return {orphan.task: orphan.why for orphan in decided.orphan_worktrees}
 
 
 def test_worktrees_that_no_manifest_cares_for_are_said_and_not_touched() -> None:
@@ -225,17 +225,17 @@ def test_worktrees_that_no_manifest_cares_for_are_said_and_not_touched() -> None
         worlds.a_task("x-2"),
         worlds.a_task("x-3", status="closed"),
     )
-    assert strays_of(*tasks) == {
+    assert orphans_of(*tasks) == {
         "x-3": "its task is closed and belongs to no manifest",
         "x-4": "its task is not in the tracker",
     }
     # Where the manifest says so, the closed one is cleared away; the other is nobody's still.
-    assert set(strays_of(*tasks, prune=Prune(orphans=True))) == {"x-4"}
+    assert set(orphans_of(*tasks, prune=Prune(orphans=True))) == {"x-4"}
 
 
 def test_of_worktrees_of_tasks_that_were_not_seen_nothing_is_said() -> None:
     seen = worlds.seen(worktrees={"x-1": worlds.a_worktree("x-1")}, tasks=Unknown("garbage"))
-    assert plan(worlds.wanted(), seen).strays == ()
+    assert plan(worlds.wanted(), seen).orphan_worktrees == ()
 
 
 def test_an_agent_that_says_it_is_done_is_looked_at_again_when_its_minute_is_over() -> None:

@@ -31,26 +31,26 @@ def built(kind, source, into):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def session(tmp_path_factory):
     return built("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
-def unpacked(wheel, tmp_path_factory):
+def unpacked(session, tmp_path_factory):
     """What a wheel puts into site-packages."""
     folder = tmp_path_factory.mktemp("site-packages")
-    zipfile.ZipFile(wheel).extractall(folder)
+    zipfile.ZipFile(session).extractall(folder)
     return folder
 
 
-def contents(wheel):
-    return {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/RECORD")}
+def contents(session):
+    return {name for name in zipfile.ZipFile(session).namelist() if not name.endswith("/RECORD")}
 
 
-def test_a_wheel_holds_the_package_and_nothing_else(wheel):
-    metadata = wheel.name.partition("-py3")[0] + ".dist-info"
+def test_a_wheel_holds_the_package_and_nothing_else(session):
+    metadata = session.name.partition("-py3")[0] + ".dist-info"
 
-    assert {name.partition("/")[0] for name in contents(wheel)} == {"reconciler", metadata}
+    assert {name.partition("/")[0] for name in contents(session)} == {"reconciler", metadata}
 
 
 @pytest.mark.parametrize("folder", SHIPPED)
@@ -63,7 +63,7 @@ def test_a_wheel_carries_what_stands_beside_the_package_in_a_checkout(unpacked, 
     assert {path.relative_to(shipped): path.read_bytes() for path in shipped.rglob("*") if path.is_file()} == files
 
 
-def test_a_source_archive_builds_the_same_wheel(wheel, tmp_path):
+def test_a_source_archive_builds_the_same_wheel(session, tmp_path):
     archive = built("sdist", ROOT, tmp_path)
     source = tmp_path / "source"
     source.mkdir()
@@ -71,7 +71,7 @@ def test_a_source_archive_builds_the_same_wheel(wheel, tmp_path):
 
     again = built("wheel", source, tmp_path)
 
-    assert contents(again) == contents(wheel)
+    assert contents(again) == contents(session)
 
 
 def test_a_wheel_runs_without_its_checkout(unpacked, tmp_path):
@@ -216,7 +216,7 @@ def test_ci_ends_where_a_part_fails_with_its_status_and_says_which(ci, program, 
     assert told(done) == [*parts, *parts, "all of it"]
 
 
-def test_the_version_has_its_place_in_the_changelog(wheel):
-    version = wheel.name.split("-")[1]
+def test_the_version_has_its_place_in_the_changelog(session):
+    version = session.name.split("-")[1]
 
     assert f"\n## [{version}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")

@@ -476,7 +476,7 @@ def test_a_safe_line_is_one_printable_line(text_of_somebody):
     found = safe.line(text_of_somebody)
 
     assert found.isprintable()
-    assert len(found) <= safe.LINE_MOST
+    assert len(found) <= safe.LINE_MAX
 
 
 @given(st.text(st.characters(), max_size=60))

@@ -11,7 +11,7 @@ from worlds import ago
 from reconciler.model.desired import Comments, MergePolicy
 from reconciler.model.observed import Comment, Thread
 from reconciler.model.report import Fault, Report
-from reconciler.planning.review_comments import TEXT_MOST, Discussion, discussion_of
+from reconciler.planning.review_comments import TEXT_MAX, Discussion, discussion_of
 
 POLICY = MergePolicy()
 
@@ -122,7 +122,7 @@ def test_what_a_prompt_can_not_hold_is_for_the_next_one_and_no_word_writes_on_a_
     threads = tuple(a_thread(a_comment(f"c{n}", text="x\x1b[2J" * 100)) for n in range(50))
     remark = (a_comment("r", text="and the docs?"),)
     first = of(*threads, remarks=remark)
-    assert len(first.text) <= TEXT_MOST + 2 * len(first.ids) and "\x1b" not in first.text
+    assert len(first.text) <= TEXT_MAX + 2 * len(first.ids) and "\x1b" not in first.text
     assert first.summary.endswith(" …")
     runs, heard = [], set[str]()
     for n in range(1, 9):

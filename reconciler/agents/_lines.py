@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-LINE_MOST = 4 << 20  # what is longer is no message but a file that a tool has read
+LINE_MAX = 4 << 20  # what is longer is no message but a file that a tool has read
 
 
 def objects(log: str) -> Iterator[Mapping[str, Any]]:
@@ -19,7 +19,7 @@ def objects(log: str) -> Iterator[Mapping[str, Any]]:
 
 def read(line: str) -> Mapping[str, Any] | None:
     """The JSON object in a line; None where there is none."""
-    if not line.startswith("{") or len(line) > LINE_MOST:
+    if not line.startswith("{") or len(line) > LINE_MAX:
         return None
     try:
         found = json.loads(line)

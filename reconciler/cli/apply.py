@@ -16,7 +16,7 @@ import click
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
 from reconciler.cli.output import Output, common, here, looking, verbose
-from reconciler.cli.wheel import LoopSession, interrupted, say_interrupted
+from reconciler.cli.session import LoopSession, interrupted, say_interrupted
 from reconciler.loop.loop import POLL_S, Tick
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
@@ -77,13 +77,13 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     site.recorded.trust([spec.name for spec in specs], site.quiet)
     names = frozenset(spec.name for spec in specs)
     out.chat(f"applied {', '.join(sorted(f'{spec.name} (base {spec.base})' for spec in specs))}")
-    wheel = LoopSession(site=site, out=out, names=names)
+    session = LoopSession(site=site, out=out, names=names)
     try:
         with lock.reconciling(site.state, "apply"):
-            return turn(wheel, wait=wait, timeout=timeout)
+            return turn(session, wait=wait, timeout=timeout)
     except LockedError as busy:
         out.chat(f"{busy}; it will apply what you recorded")
-        return follow(wheel, timeout) if wait else 0
+        return follow(session, timeout) if wait else 0
 
 
 @click.command("diff")
@@ -118,28 +118,28 @@ def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[
     return wiring.open_site(Path(places.pop()), wiring.environ(), given=specs), specs
 
 
-def turn(wheel: LoopSession, *, wait: bool, timeout: float | None) -> int:
+def turn(session: LoopSession, *, wait: bool, timeout: float | None) -> int:
     """Turn the wheel until it is quiet, or with `wait` until nothing more comes by itself; the exit code."""
-    for left in wheel.site.catch_up():
-        wheel.out.chat(left)
+    for left in session.site.catch_up():
+        session.out.chat(left)
     with interrupted() as (wake, stop, got):
-        loop = wheel.loop()
+        loop = session.loop()
         if not wait:
             tick = loop.until_quiet(stop)
         else:
-            places = spots(wheel.site.state, wheel.site.repository.common, wheel.site.store, [])
-            with Wakes(places, wake) as wakes, _deadline(timeout, stop, wake), live.view(wheel):
-                over = NothingLeft(about=wheel.mine)
-                tick = loop.forever(wake, stop, deaf=hearing(wakes, wheel.out), enough=lambda tick: over(tick.plan))
-    _answer(wheel, tick)
+            places = spots(session.site.state, session.site.repository.common, session.site.store, [])
+            with Wakes(places, wake) as wakes, _deadline(timeout, stop, wake), live.view(session):
+                over = NothingLeft(about=session.mine)
+                tick = loop.forever(wake, stop, deaf=hearing(wakes, session.out), enough=lambda tick: over(tick.plan))
+    _answer(session, tick)
     if got:
-        say_interrupted(wheel.out)
+        say_interrupted(session.out)
         return 128 + got[0]
     if wait:
-        return ending(wheel.mine(tick.plan), timed_out=stop.is_set())
+        return ending(session.mine(tick.plan), timed_out=stop.is_set())
     if tick.errors or tick.observed.failures:
         return 1
-    return EXIT_NEEDS_PERSON if all_held(wheel.mine(tick.plan)) else 0
+    return EXIT_NEEDS_PERSON if all_held(session.mine(tick.plan)) else 0
 
 
 def all_held(decided: Plan) -> bool:
@@ -179,29 +179,29 @@ def _deadline(timeout: float | None, *flags: threading.Event) -> Iterator[None]:
         timer.cancel()
 
 
-def follow(wheel: LoopSession, timeout: float | None) -> int:
+def follow(session: LoopSession, timeout: float | None) -> int:
     """Wait for another reconciler to finish what was recorded, and take over when it ends; the exit code."""
     end = time.monotonic() + timeout if timeout else None
     while True:
-        tick = look_on(wheel, NothingLeft(about=wheel.mine), end)
+        tick = look_on(session, NothingLeft(about=session.mine), end)
         if tick is not None:
-            _answer(wheel, tick)
-            return ending(wheel.mine(tick.plan), timed_out=end is not None and time.monotonic() >= end)
+            _answer(session, tick)
+            return ending(session.mine(tick.plan), timed_out=end is not None and time.monotonic() >= end)
         left = max(end - time.monotonic(), 0.0) if end else None
         try:
-            with lock.reconciling(wheel.site.state, "apply"):
-                return turn(wheel, wait=True, timeout=left)
+            with lock.reconciling(session.site.state, "apply"):
+                return turn(session, wait=True, timeout=left)
         except LockedError:
             continue  # yet another one came first
 
 
-def look_on(wheel: LoopSession, over: NothingLeft, end: float | None = None) -> Tick | None:
+def look_on(session: LoopSession, over: NothingLeft, end: float | None = None) -> Tick | None:
     """Look on while another reconciler acts: the last tick when it is over or time is up, None when that one ended."""
-    loop = wheel.loop()
-    with live.view(wheel):
-        while not _free(wheel.site):
+    loop = session.loop()
+    with live.view(session):
+        while not _free(session.site):
             tick = loop.look()
-            wheel.show(tick)
+            session.show(tick)
             if over(tick.plan) or (end is not None and time.monotonic() >= end):
                 return tick
             time.sleep(LOOK_S)
@@ -245,12 +245,12 @@ def ending(decided: Plan, *, timed_out: bool) -> int:
     return EXIT_TIMEOUT if timed_out and decided.moves else EXIT_NEEDS_PERSON
 
 
-def _answer(wheel: LoopSession, tick: Tick) -> None:
-    decided = wheel.mine(tick.plan)
-    if wheel.out.for_people:
-        wheel.out.console().print(text.summary(decided))
+def _answer(session: LoopSession, tick: Tick) -> None:
+    decided = session.mine(tick.plan)
+    if session.out.for_people:
+        session.out.console().print(text.summary(decided))
     else:
-        wheel.out.answer(wheel.answer(tick), lambda: "")
+        session.out.answer(session.answer(tick), lambda: "")
 
 
 def _diff(sources: tuple[str, ...], out: Output) -> int:
@@ -271,18 +271,18 @@ def _shown(sources: tuple[str, ...], out: Output) -> int:
     given = {spec.name: site.recorded.beside(spec) for spec in specs}
     epics = {**{spec.name: spec for spec in recorded.epics}, **given}
     wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)))
-    wheel = LoopSession(site=site, out=out, names=frozenset(given) if given else None, load=lambda: wanted)
+    session = LoopSession(site=site, out=out, names=frozenset(given) if given else None, load=lambda: wanted)
     files = "".join(f" -f {shlex.quote(source)}" for source in sources)
-    return preview(wheel, wanted, f"reconcile apply{files}" if files else "reconcile watch")
+    return preview(session, wanted, f"reconcile apply{files}" if files else "reconcile watch")
 
 
-def preview(wheel: LoopSession, wanted: Desired, by: str) -> int:
+def preview(session: LoopSession, wanted: Desired, by: str) -> int:
     """Show the first tick, and what follows from it; the exit code of `diff`. `by`: the command that does it."""
-    tick = wheel.loop().look()
-    decided = wheel.mine(tick.plan)
-    then = forecast(replace(wanted, acting=wheel.names), tick.observed, decided)
-    wheel.out.answer(document.plan(decided, then), lambda: text.plan(decided, by, then))
-    wheel.say_strays(tick)
+    tick = session.loop().look()
+    decided = session.mine(tick.plan)
+    then = forecast(replace(wanted, acting=session.names), tick.observed, decided)
+    session.out.answer(document.plan(decided, then), lambda: text.plan(decided, by, then))
+    session.report_orphans(tick)
     if decided.actions:
         return 1
     return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) or all_held(decided) else 0

@@ -25,7 +25,7 @@ from reconciler.render import safe
 from reconciler.trackers.jsonl import JsonlTracker
 
 SHELLS = ("bash", "zsh", "fish")
-TITLE_MOST = 60
+TITLE_MAX = 60
 
 Known = Callable[[str], Iterable[tuple[str, str]]]
 """What may stand there and what it is, given its beginning. More than fits the beginning does no harm."""
@@ -62,7 +62,7 @@ class _Known(click.ParamType[Any]):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         try:
             return [
-                CompletionItem(value, help=safe.line(each, TITLE_MOST))
+                CompletionItem(value, help=safe.line(each, TITLE_MAX))
                 for value, each in self._known(incomplete)
                 if value.startswith(incomplete)
             ]

@@ -14,7 +14,7 @@ import click
 
 from reconciler import manifest, wiring
 from reconciler.cli import called
-from reconciler.cli.wheel import AGENTS_RUN_ON
+from reconciler.cli.session import AGENTS_RUN_ON
 from reconciler.demo import Demo
 from reconciler.model.errors import PermanentError, ReconcileError
 

@@ -48,8 +48,8 @@ TASKS = """\
     - key: second
       title: Something that needs the first
       dependsOn: [first]"""
-EPICS_MOST = 10
-TITLE_MOST = 60
+EPICS_MAX = 10
+TITLE_MAX = 60
 
 
 ANY_AGENT = """\
@@ -124,7 +124,7 @@ def _work(site: Site, out: Output) -> str:
     epics = sorted((task for task in tasks.values() if index.is_epic(task.id) and not task.closed), key=order)
     if not epics:
         return TASKS
-    first, *others = (f"{task.id}   # {safe.line(task.title, TITLE_MOST)}" for task in epics[:EPICS_MOST])
+    first, *others = (f"{task.id}   # {safe.line(task.title, TITLE_MAX)}" for task in epics[:EPICS_MAX])
     return "\n".join([f"  epic: {first}", *(f"  # epic: {other}" for other in others)])
 
 

@@ -25,8 +25,8 @@ from rich.text import Text
 
 from reconciler.cli.output import Output
 from reconciler.cli.screen import Drawn, Screen
+from reconciler.cli.session import AGENTS_RUN_ON, LoopSession
 from reconciler.cli.tails import Tails
-from reconciler.cli.wheel import AGENTS_RUN_ON, LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.render import document, live, safe
 from reconciler.render.status import unmanaged
@@ -35,42 +35,42 @@ from reconciler.wiring import Site
 REFRESH_S = 1.0
 PACE_S = 0.1
 LEAVE_S = 2.0
-LINES_MOST = 5_000  # that wait for a terminal which takes none
-ROWS_FOR_EVENTS_MOST = 8
+LINES_MAX = 5_000  # that wait for a terminal which takes none
+ROWS_FOR_EVENTS_MAX = 8
 HINT, HINT_OF_A_DEMO = "Ctrl-C leaves, agents run on", "Ctrl-C ends it"
 
 
 @contextmanager
-def view(wheel: LoopSession) -> Iterator[None]:
+def view(session: LoopSession) -> Iterator[None]:
     """Show how the wheel turns while the block runs. Where there is no terminal to draw on: nothing."""
-    if not wheel.out.interactive:
+    if not session.out.interactive:
         yield
         return
-    shown, before = _View(wheel), wheel.show
-    wheel.show = shown.show
+    shown, before = _View(session), session.show
+    session.show = shown.show
     try:
         with _printed_above(shown), _signals(shown), shown:
             yield
     finally:
-        wheel.show = before
+        session.show = before
         shown.close()
 
 
 class _View:
     """The drawing thread, and what it is to draw."""
 
-    def __init__(self, wheel: LoopSession) -> None:
+    def __init__(self, session: LoopSession) -> None:
         self.screen = Screen(
             out=sys.stdout.fileno(),
             keys=sys.stdin.fileno() if sys.stdin.isatty() else None,
             encoding=sys.stdout.encoding,
         )
         self.terminal = sys.stdout
-        self._wheel = wheel
+        self._wheel = session
         self._hint = HINT if AGENTS_RUN_ON.get() else HINT_OF_A_DEMO  # here: what draws is a thread without a context
-        self._console = wheel.out.console()
-        self._tails = Tails(wheel.site.runner)
-        self._lines: deque[str] = deque(maxlen=LINES_MOST)
+        self._console = session.out.console()
+        self._tails = Tails(session.site.runner)
+        self._lines: deque[str] = deque(maxlen=LINES_MAX)
         self._tick: Tick | None = None
         self._of: Tick | None = None  # the tick that the document is made of
         self._document: document.Document = {}
@@ -199,7 +199,7 @@ def once(site: Site, tick: Tick, shown: document.Document, out: Output) -> Rende
 
 def rows(height: int) -> int:
     """How tall the picture may be in a terminal of this height: the cursor and the newest events stay in sight."""
-    return max(height - 1 - min(height // 4, ROWS_FOR_EVENTS_MOST), 1)
+    return max(height - 1 - min(height // 4, ROWS_FOR_EVENTS_MAX), 1)
 
 
 def drawn(console: Console, lines: Sequence[Text]) -> list[Drawn]:

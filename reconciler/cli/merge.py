@@ -11,7 +11,7 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
 from reconciler.cli.defaults import Asked, spawned_alone, undecided
 from reconciler.cli.output import Output, common, here, looking, verbose
-from reconciler.cli.wheel import LoopSession, interrupted
+from reconciler.cli.session import LoopSession, interrupted
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMode
 from reconciler.model.errors import LockedError, UsageError
@@ -44,65 +44,65 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
     site = here()
     spawned = spawned_alone(site)
     rest = _rest(site, out) if spawned else ()
-    wheel = LoopSession(
+    session = LoopSession(
         site=site,
         out=out,
         load=lambda: _by_word(site, rest),
         wanted=lambda action: _by_merge(action) and (action.task in spawned or not _by_nobody(action, rest)),
     )
     if dry_run:
-        decided = wheel.loop().look().plan
+        decided = session.loop().look().plan
         out.answer(document.plan(decided), lambda: text.plan(decided, "reconcile merge"))
         return 1 if decided.actions else 0
     while True:
         try:
             with lock.reconciling(site.state, "merge"):
-                return _merge(wheel, rest, wait=not no_wait)
+                return _merge(session, rest, wait=not no_wait)
         except LockedError:
             if not any(spec.merge.mode is MergeMode.MANUAL for spec in site.desired().epics):
                 raise
             if (
-                code := _beside(LoopSession(site=site, out=out, done=wheel.done), spawned, wait=not no_wait)
+                code := _beside(LoopSession(site=site, out=out, done=session.done), spawned, wait=not no_wait)
             ) is not None:
                 return code
 
 
-def _merge(wheel: LoopSession, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
+def _merge(session: LoopSession, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
     """Be the merge half of the loop until nothing is checked any more; the exit code."""
-    site, out = wheel.site, wheel.out
+    site, out = session.site, session.out
     with interrupted() as (wake, stop, got):
         for why in site.catch_up():
             out.chat(why)
         for spec in rest:
             site.forge.catch_up(spec.base)
         with Wakes(spots(site.state, site.repository.common, site.store, []), wake):
-            tick = wheel.loop().forever(wake, stop, enough=lambda tick: not wait or not _checking(tick.plan))
+            tick = session.loop().forever(wake, stop, enough=lambda tick: not wait or not _checking(tick.plan))
     left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull and not job.owned_by]
-    out.answer(wheel.answer(tick), lambda: text.unmerged(len(left)))
+    out.answer(session.answer(tick), lambda: text.unmerged(len(left)))
     if got:
         return 128 + got[0]
     _say_why(out, tick.plan, left)
     return EXIT_NEEDS_PERSON if left else 1 if tick.errors else 0
 
 
-def _beside(wheel: LoopSession, spawned: frozenset[TaskId], *, wait: bool) -> int | None:
+def _beside(session: LoopSession, spawned: frozenset[TaskId], *, wait: bool) -> int | None:
     """Have the reconciler that runs here merge what waits for a person; the exit code, None when that one has ended."""
-    heads, tick = merge_word.say(wheel)
+    heads, tick = merge_word.say(session)
     if heads and wait:
-        seen = merge_word.outcome(wheel, heads)
+        seen = merge_word.outcome(session, heads)
         if seen is None:
             return None
         tick = seen
     offered = _left_to_people(tick.plan)
-    wheel.out.answer(wheel.answer(tick), lambda: text.unmerged(len(offered)))
+    session.out.answer(session.answer(tick), lambda: text.unmerged(len(offered)))
     left = [job for job in offered if wait or job.task.id not in heads]
-    _say_why(wheel.out, tick.plan, left)
+    _say_why(session.out, tick.plan, left)
     if unseen := [f"{source}: {why}" for epic in tick.plan.epics for source, why in epic.unknown]:
-        wheel.out.chat(f"what is left is not known: {unseen[0]}")
+        session.out.chat(f"what is left is not known: {unseen[0]}")
         return 1
     alone = list(_of_no_manifest(tick, spawned))
     for pull in alone:
-        wheel.out.chat(
+        session.out.chat(
             f"{pull.task}: #{pull.number} is not merged: not covered by any manifest; stop the watch, then merge"
         )
     return EXIT_NEEDS_PERSON if left or alone else 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconciler.cli.apply import NothingLeft, look_on
 from reconciler.cli.output import act
-from reconciler.cli.wheel import LoopSession
+from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha, TaskId
@@ -19,30 +19,30 @@ Heads = Mapping[TaskId, Sha]
 """The heads that a person wants merged now."""
 
 
-def say(wheel: LoopSession) -> tuple[Heads, Tick]:
+def say(session: LoopSession) -> tuple[Heads, Tick]:
     """Record the word for exactly the heads that wait for a merge; these, and the look that found them."""
-    tick = wheel.loop().look()
+    tick = session.loop().look()
     heads: dict[TaskId, Sha] = {}
     for job in _waiting(tick.plan):
         pull = job.open_pull
         assert pull is not None
         try:
-            wheel.site.forge.merge_now(pull.number, pull.head)
+            session.site.forge.merge_now(pull.number, pull.head)
         except ChangedError as error:
-            wheel.out.chat(f"{job.task.id}: it is not the head that waited: {error}")
+            session.out.chat(f"{job.task.id}: it is not the head that waited: {error}")
             continue
         message = f"#{pull.number} is to be merged now, at {pull.head[:12]}"
         heads[job.task.id] = pull.head
-        wheel.done.append(act("Merge", job.task.id, message))
-        wheel.out.line(f"{job.task.id}  Merge  {message}")
+        session.done.append(act("Merge", job.task.id, message))
+        session.out.line(f"{job.task.id}  Merge  {message}")
     if not heads:
-        wheel.out.chat("nothing waits for a merge")
+        session.out.chat("nothing waits for a merge")
     return heads, tick
 
 
-def outcome(wheel: LoopSession, heads: Heads) -> Tick | None:
+def outcome(session: LoopSession, heads: Heads) -> Tick | None:
     """The last look, once each head has landed or can't without something else; None when the other one has ended."""
-    return look_on(wheel, NothingLeft(about=lambda decided: _about(decided, heads)))
+    return look_on(session, NothingLeft(about=lambda decided: _about(decided, heads)))
 
 
 def _waiting(decided: Plan) -> list[Job]:

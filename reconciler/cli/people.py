@@ -11,8 +11,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here
+from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import LoopSession
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
 from reconciler.model.names import RunKind, Sha, TaskId
@@ -22,7 +22,7 @@ from reconciler.planning import review_comments
 from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
 from reconciler.planning.job import MERGED, STOPPED, TAKEN
-from reconciler.planning.jobs import crews, owners
+from reconciler.planning.jobs import group_tasks, owners
 from reconciler.wiring import Site
 
 STOP_MOST_S = 15.0
@@ -267,7 +267,7 @@ def _offered(site: Site, task: TaskId) -> PullRequest:
 def _base_head(site: Site, task: TaskId) -> Sha | None:
     """The tip of the base that a task's work is for: that of the manifest that owns it."""
     desired, tasks = site.desired(), site.tracker.tasks()
-    owner = owners(crews(desired, site.tracker.prefix(), tasks, Index(tasks))).get(task)
+    owner = owners(group_tasks(desired, site.tracker.prefix(), tasks, Index(tasks))).get(task)
     bases = [spec.base for spec in desired.epics if spec.name == owner]
     return site.forge.base(bases[0], look=False).head if bases else None
 

@@ -9,14 +9,14 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here, looking
+from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import DeleteBranch, Waiting, holds
+from reconciler.planning.actions import DeleteBranch, Waiting, guards
 from reconciler.render.entry import waiting
 from reconciler.wiring import Site
 
@@ -95,7 +95,7 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
                 what = f"process {occupant.pid} ({occupant.command}) has its working directory there"
                 kept = Waiting(Reason.WORKTREE_IN_USE, what)
             elif tree.nested and dry_run:  # what the removal itself looks for anew
-                kept = Waiting(Reason.NESTED_REPOSITORY, holds.nested(tree))
+                kept = Waiting(Reason.NESTED_REPOSITORY, guards.nested(tree))
             found.append(Removal(task=task, path=tree.path, root=root, kept=kept))
     return found
 

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output
-from reconciler.cli.wheel import LoopSession
+from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import UsageError

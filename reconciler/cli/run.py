@@ -12,15 +12,15 @@ from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.apply import preview, turn
 from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
 from reconciler.cli.output import Output, common, here, looking, verbose
+from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import LoopSession
 from reconciler.loop.loop import Loop
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import EpicTasks, crews, owners
+from reconciler.planning.jobs import EpicTasks, group_tasks, owners
 from reconciler.render import text
 from reconciler.render.words import counted
 from reconciler.system import lock
@@ -63,8 +63,8 @@ def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry
     with lock.reconciling(site.state, "run"):
         scope = _scope(site, asked)
         _record(site, scope, out)
-        wheel = _Steady(site=site, out=out, names=scope.names, load=lambda: site.desired(max_agents))
-        return turn(wheel, wait=True, timeout=None)
+        session = _Steady(site=site, out=out, names=scope.names, load=lambda: site.desired(max_agents))
+        return turn(session, wait=True, timeout=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,10 @@ def _scope(site: Site, asked: Asked) -> RunScope:
     recorded, tasks = site.desired().epics, site.tracker.tasks()
     index = Index(tasks)
     wanted = _wanted(tasks, index, asked.epic)
-    found = crews(Desired(epics=recorded), site.tracker.prefix(), tasks, index)
-    names, covered = _covering([crew for crew in found if not is_made_up(crew.spec)], wanted, asked.epic)
+    found = group_tasks(Desired(epics=recorded), site.tracker.prefix(), tasks, index)
+    names, covered = _covering(
+        [epic_tasks for epic_tasks in found if not is_made_up(epic_tasks.spec)], wanted, asked.epic
+    )
     if covered and asked.agent:
         whose = ", ".join(sorted(names))
         raise UsageError(
@@ -99,11 +101,11 @@ def _scope(site: Site, asked: Asked) -> RunScope:
         )
     made = None if covered else made_up(site, asked, recorded)
     keep = frozenset({made.name} if made else ())
-    earlier = [crew for crew in found if is_made_up(crew.spec) and crew.spec.name not in keep]
+    earlier = [epic_tasks for epic_tasks in found if is_made_up(epic_tasks.spec) and epic_tasks.spec.name not in keep]
     return RunScope(
         names=None if asked.epic is None else names | keep,
         made=made,
-        over=tuple(crew.spec.name for crew in earlier if _meet(crew, wanted, asked.epic)),
+        over=tuple(epic_tasks.spec.name for epic_tasks in earlier if _meet(epic_tasks, wanted, asked.epic)),
     )
 
 
@@ -111,7 +113,9 @@ def _covering(
     theirs: Sequence[EpicTasks], wanted: frozenset[TaskId], epic: TaskId | None
 ) -> tuple[frozenset[str], bool]:
     """The manifests of people's own that hold some of the tasks, and whether they hold all that is asked for."""
-    named = frozenset(crew.spec.name for crew in theirs if epic and crew.epic and crew.epic.id == epic)
+    named = frozenset(
+        epic_tasks.spec.name for epic_tasks in theirs if epic and epic_tasks.epic and epic_tasks.epic.id == epic
+    )
     owned = owners(theirs)
     names = named | {owned[task] for task in wanted if task in owned}
     whole = all(task in owned for task in wanted)
@@ -132,9 +136,9 @@ def _wanted(tasks: Graph, index: Index, epic: TaskId | None) -> frozenset[TaskId
     return frozenset(id for id in below if not tasks[id].closed and not index.is_epic(id))
 
 
-def _meet(crew: EpicTasks, wanted: frozenset[TaskId], epic: TaskId | None) -> bool:
+def _meet(epic_tasks: EpicTasks, wanted: frozenset[TaskId], epic: TaskId | None) -> bool:
     """True when a manifest speaks of tasks that a run is about."""
-    return epic is None or crew.spec.epic is None or any(task.id in wanted for task in crew.members)
+    return epic is None or epic_tasks.spec.epic is None or any(task.id in wanted for task in epic_tasks.members)
 
 
 def _record(site: Site, scope: RunScope, out: Output) -> None:
@@ -159,8 +163,8 @@ def _shown(site: Site, asked: Asked, out: Output) -> int:
         if scope.made:
             epics[scope.made.name] = site.recorded.beside(scope.made)
         wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)), max_agents=asked.max_agents)
-        wheel = LoopSession(site=site, out=out, names=scope.names, load=lambda: wanted)
-        return preview(wheel, wanted, f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run")
+        session = LoopSession(site=site, out=out, names=scope.names, load=lambda: wanted)
+        return preview(session, wanted, f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run")
     except (PermanentError, TemporaryError) as error:
         out.chat(text.error(error))
         return EXIT_NEEDS_PERSON

@@ -14,8 +14,8 @@ from reconciler.cli.defaults import Asked, made_up
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.people import begin_anew, closed
 from reconciler.cli.run import AGENT
+from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import LoopSession
 from reconciler.loop.executor import execute
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec
@@ -32,13 +32,13 @@ from reconciler.planning.actions import (
     StartAgent,
     StopAgent,
     Waiting,
-    holds,
+    guards,
     next_step,
 )
 from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import crews, owners
+from reconciler.planning.jobs import group_tasks, owners
 from reconciler.planning.scheduling import admit
 from reconciler.render import document, text
 from reconciler.system.journal import Event
@@ -47,7 +47,7 @@ from reconciler.wiring import Site
 ENDING_MOST_S = 15.0
 KILLED_S = 1.0  # by then the record of an agent that was just killed stands
 PAUSE_S = 0.1
-STEPS_MOST = 20
+STEPS_MAX = 20
 ON_THE_WAY = (StartAgent, RetryTask, ClosePullRequest)  # what a person's word sets going; all else is the loop's
 
 _AFTERWARDS = "no manifest covers it: 'reconcile merge' or 'reconcile run' merges its work"
@@ -103,7 +103,7 @@ def _desired(site: Site, task: TaskId, asked: Asked) -> tuple[Desired, bool]:
     """
     recorded = site.desired()
     tasks = site.tracker.tasks()
-    owner = owners(crews(recorded, site.tracker.prefix(), tasks, Index(tasks))).get(task)
+    owner = owners(group_tasks(recorded, site.tracker.prefix(), tasks, Index(tasks))).get(task)
     if owner and asked.agent:
         raise UsageError(
             f"the manifest {owner} names the agent of {task}", hint="change it there, and leave --agent out"
@@ -129,23 +129,23 @@ class _Spawning:
 
     def until_at_work(self) -> Waiting | None:
         """Why no agent can be running now; None when one is."""
-        for _ in range(STEPS_MOST):
+        for _ in range(STEPS_MAX):
             tick, job = self._settled()
             if isinstance(job, Waiting):
                 return job
             if job.live:
                 self.out.chat(f"{self.task}: its agent is running (attempt {job.live.attempt}, pid {job.live.pid})")
                 return None
-            word = self._in_turn(tick, job)
-            if _handed_over(job, word):
+            decision = self._in_turn(tick, job)
+            if _handed_over(job, decision):
                 fresh = self._in_turn(tick, _anew(job))
                 if not isinstance(fresh, StartAgent):
                     return _refusal(fresh)
                 begin_anew(self.site, self.task, self.out)
                 self._tell("RetryTask", "reset: attempts start again at 1")
-            elif not isinstance(word, ON_THE_WAY):
-                return _refusal(word)
-            elif self._did(word, tick) and isinstance(word, StartAgent):
+            elif not isinstance(decision, ON_THE_WAY):
+                return _refusal(decision)
+            elif self._did(decision, tick) and isinstance(decision, StartAgent):
                 self._remember()
                 return None
         return Waiting(Reason.UNKNOWN, "it keeps changing; see 'reconcile status', then try again")
@@ -213,16 +213,16 @@ def _job_of(task: TaskId, tick: Tick) -> Job | Waiting:
     for epic in tick.plan.epics:
         for job in epic.jobs:
             if job.task.id == task and not job.owned_by:
-                theirs = holds.not_for_us(job) or holds.somebody_elses(job)
+                theirs = guards.not_for_us(job) or guards.somebody_elses(job)
                 return job if theirs is None or theirs.reason is Reason.STOPPED else theirs
     found = (epic.waiting.get(task) or epic.held for epic in tick.plan.epics)
-    return next((word for word in found if word), Waiting(Reason.UNKNOWN, "it can't be seen now"))
+    return next((decision for decision in found if decision), Waiting(Reason.UNKNOWN, "it can't be seen now"))
 
 
-def _handed_over(job: Job, word: Decision) -> bool:
+def _handed_over(job: Job, decision: Decision) -> bool:
     """True for a task that waits for a person to say that it starts over: spawning it is saying so."""
-    return isinstance(word, BlockTask) or (
-        isinstance(word, Waiting) and word in (holds.somebody_elses(job), holds.for_a_person(job))
+    return isinstance(decision, BlockTask) or (
+        isinstance(decision, Waiting) and decision in (guards.somebody_elses(job), guards.for_a_person(job))
     )
 
 
@@ -233,8 +233,12 @@ def _anew(job: Job) -> Job:
     return replace(job, task=replace(job.task, status="open", labels=labels), since=since)
 
 
-def _refusal(word: Decision) -> Waiting:
-    if isinstance(word, Waiting):
-        return word
-    what = f"what comes next needs no agent: {word.message}" if word else "nothing is known that could be done for it"
-    return Waiting(Reason.AWAITING_MERGE if word else Reason.UNKNOWN, what)
+def _refusal(decision: Decision) -> Waiting:
+    if isinstance(decision, Waiting):
+        return decision
+    what = (
+        f"what comes next needs no agent: {decision.message}"
+        if decision
+        else "nothing is known that could be done for it"
+    )
+    return Waiting(Reason.AWAITING_MERGE if decision else Reason.UNKNOWN, what)

@@ -17,8 +17,8 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, for_show, undecided
 from reconciler.cli.output import Output, common, here, looking
+from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_named
-from reconciler.cli.wheel import LoopSession
 from reconciler.git import locks
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import AgentSpec, Desired
@@ -61,8 +61,8 @@ def status_command(name: str | None, out: Output) -> int:
     out.answer(shown, lambda: live.once(site, tick, shown, out) if live else text.status(shown))
     if "forge" in shown:
         out.chat(text.spending(shown["forge"]))
-    for stray in tick.plan.strays:
-        out.chat(text.stray(stray))
+    for orphan in tick.plan.orphan_worktrees:
+        out.chat(text.orphan(orphan))
     for lock, age_s in locks.stale(site.repository.common, {epic.spec.base for epic in tick.plan.epics}):
         message = f"{lock} is there for {words.span(age_s)}: git refuses to work beside it"
         out.chat(f"{message}\n  hint: if no git runs here: rm {shlex.quote(str(lock))}")

@@ -9,7 +9,7 @@ from reconciler.model.names import RunId
 from reconciler.model.ports import Runner
 from reconciler.render import live, safe
 
-TAIL_MOST = 2_000
+TAIL_MAX = 2_000
 AGE_S = 0.9  # a picture that is drawn once a second finds them old enough
 
 
@@ -36,6 +36,6 @@ class Tails:
 
     def _look(self, run: RunId) -> str:
         try:
-            return live.last_line(self._runner.log_tail(run, TAIL_MOST))
+            return live.last_line(self._runner.log_tail(run, TAIL_MAX))
         except ReconcileError as error:
             return safe.line(str(error))

@@ -12,7 +12,7 @@ from reconciler.model.names import RunKind, TaskId, split_key, task_for_key, usa
 from reconciler.model.observed import Unknown
 from reconciler.wiring import Site
 
-PREFIX_LEAST = 4  # letters after the last dash
+PREFIX_MIN = 4  # letters after the last dash
 
 Keys = Mapping[str, Collection[TaskId]]
 """The tasks that are declared under a key, by `key` and by `name/key`."""
@@ -51,7 +51,7 @@ def meant(text: str, ids: Collection[TaskId], keys: Keys) -> tuple[TaskId, ...]:
     """
     exact = {id for id in ids if id == text} | set(keys.get(text, ()))
     _, dash, letters = text.rpartition("-")
-    if exact or not dash or len(letters) < PREFIX_LEAST:
+    if exact or not dash or len(letters) < PREFIX_MIN:
         return tuple(sorted(exact))
     return tuple(sorted(id for id in ids if id.startswith(text)))
 

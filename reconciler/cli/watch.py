@@ -12,7 +12,7 @@ import click
 from reconciler.cli import live
 from reconciler.cli.apply import FILE, Duration, NothingLeft, ending, hearing, read
 from reconciler.cli.output import Output, common, here, verbose
-from reconciler.cli.wheel import AGENTS_RUN_ON, LoopSession, interrupted, say_interrupted
+from reconciler.cli.session import AGENTS_RUN_ON, LoopSession, interrupted, say_interrupted
 from reconciler.loop.loop import RESYNC_S
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
@@ -49,14 +49,14 @@ def watch_command(
     """
     out = replace(out, timed=not sys.stdout.isatty())
     site, watched = _watched(sources, max_agents, out)
-    wheel = LoopSession(site=site, out=out, load=watched.desired, bit_by_bit=True)
+    session = LoopSession(site=site, out=out, load=watched.desired, bit_by_bit=True)
     with lock.reconciling(site.state, "watch"), interrupted() as (wake, stop, got):
         for left in site.catch_up():
             out.chat(left)
-        loop = wheel.loop()
+        loop = session.loop()
         loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
         places = spots(site.state, site.repository.common, site.store, watched.paths)
-        with Wakes(places, wake) as wakes, live.view(wheel):
+        with Wakes(places, wake) as wakes, live.view(session):
             over = NothingLeft()
             tick = loop.forever(
                 wake,
@@ -66,7 +66,7 @@ def watch_command(
                 enough=lambda tick: until_done and over(tick.plan),
             )
     if not out.for_people:
-        out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=wheel.left(tick))))
+        out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=session.left(tick))))
     elif not got or AGENTS_RUN_ON.get():
         out.console().print(text.summary(tick.plan))
     if got:

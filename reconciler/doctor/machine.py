@@ -24,7 +24,7 @@ DISK_SCARCE, DISK_LOW = 100 * 2**20, 2**30
 FILES_SCARCE, FILES_LOW = supervisor.FIRST_FD + 56, 1024
 INODES_LOW = 10_000
 # Lists of what is counted end here: a tree that large is told, not measured.
-FOLDERS_MOST = 100_000
+FOLDERS_MAX = 100_000
 # Locks that hold between hosts only if the server is set up for it, or not at all.
 SHARED = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p")
@@ -161,7 +161,7 @@ def _folders_to_watch(scene: Scene) -> int:
     repository = scene.site.repository
     trees = (repository.state / "runs", repository.common / "refs" / "heads", repository.common / "refs" / "reconcile")
     walks = (1 for tree in trees for _ in os.walk(tree))
-    return sum(one for one, _ in zip(walks, range(FOLDERS_MOST), strict=False))
+    return sum(one for one, _ in zip(walks, range(FOLDERS_MAX), strict=False))
 
 
 def _files() -> Iterator[Diagnosis]:

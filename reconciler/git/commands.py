@@ -38,7 +38,7 @@ Loose = dict[str, tuple[tuple[int, int, int, int], Sha]]
 """What files said, by their paths and the marks that they bore then."""
 MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
-_REMEMBERED_MOST = 1024
+_REMEMBERED_MAX = 1024
 _SCRATCH = "scratch"
 _SCRATCH_MOST_S = 3600.0
 NO_SHA = "0" * 40
@@ -337,7 +337,7 @@ class Git:
             return value
         value = read()
         if mark is not None and keep(value):
-            if len(self._remembered) >= _REMEMBERED_MOST:
+            if len(self._remembered) >= _REMEMBERED_MAX:
                 self._remembered.clear()
             self._remembered[key] = mark, value
         return value

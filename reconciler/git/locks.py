@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-NOTE_MOST = 64 * 1024
+NOTE_MAX = 64 * 1024
 SETTLES_S = 2.0  # a git of somebody's holds such a lock for less
 CLOCK_S = 5.0  # by which the file system's clock may differ from ours
 # What any change of a ref may lock beside the ref: the branch that HEAD is on, refs that are packed.
@@ -40,7 +40,7 @@ def forget(fd: int) -> None:
 def clear(fd: int, common: Path) -> list[Path]:
     """Remove what a git of ours that was killed left, by the note in the writer's lock, which is held; what was removed."""
     try:
-        data = json.loads(os.pread(fd, NOTE_MOST, 0))
+        data = json.loads(os.pread(fd, NOTE_MAX, 0))
         began, refs = float(data["at"]), [str(ref) for ref in data["refs"]]
     except (ValueError, KeyError, TypeError):
         return []

@@ -27,9 +27,9 @@ _START = re.compile(rb"(commit|tree|blob|tag) ([0-9]{1,10})")
 _FOLDER = b"40000"
 _SUBMODULE = b"160000"
 _ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")  # as git writes it today
-_FILE_MOST = 1024 * 1024
-_CONTENT_MOST = 4 * 1024 * 1024
-_TREES_MOST = 10_000  # a few small trees in one another can make billions of paths
+_FILE_MAX = 1024 * 1024
+_CONTENT_MAX = 4 * 1024 * 1024
+_TREES_MAX = 10_000  # a few small trees in one another can make billions of paths
 _REMEMBERED = 16_384
 _COPIES = 512
 _AT_ONCE = 64  # more than so many cost more, one by one, than a git that reads them all
@@ -128,7 +128,7 @@ def changed(git: Git, old: Sha, new: Sha, beside: Path | None = None) -> Mapping
     holds objects.
     """
     try:
-        return dict(_differing(_Trees(git, beside, iter(range(_TREES_MOST))), old, new, ""))
+        return dict(_differing(_Trees(git, beside, iter(range(_TREES_MAX))), old, new, ""))
     except (_OnlyGit, RecursionError):
         return None
 
@@ -262,11 +262,11 @@ def _unpacked(path: str) -> bytes:
         return b""
     try:
         about = os.fstat(fd)
-        packed = os.read(fd, _FILE_MOST) if stat.S_ISREG(about.st_mode) and about.st_size < _FILE_MOST else b""
+        packed = os.read(fd, _FILE_MAX) if stat.S_ISREG(about.st_mode) and about.st_size < _FILE_MAX else b""
     finally:
         os.close(fd)
     try:
-        return zlib.decompressobj().decompress(packed, _CONTENT_MOST)
+        return zlib.decompressobj().decompress(packed, _CONTENT_MAX)
     except zlib.error:
         return b""
 

@@ -16,11 +16,11 @@ from reconciler.model.names import Sha
 Refs = dict[str, tuple[Sha, bool]]
 """For every ref: the object that it names, and whether it does so by naming another ref."""
 
-_FILE_MOST = 100
+_FILE_MAX = 100
 _HASH = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
 # What git lets no ref be called, and warns of where it finds one.
 _ODD = re.compile(r"[\0- \x7f~^:?*\[\\]|\.\.|@\{|\.\Z")
-_REMEMBERED_MOST = 64
+_REMEMBERED_MAX = 64
 
 
 class _NotPlain(Exception):
@@ -94,7 +94,7 @@ def _loose(git: Git, prefix: str) -> Refs:
                     kept[path] = mark, sha
     except OSError as error:
         raise _NotPlain from error
-    if len(git.loose) >= _REMEMBERED_MOST:
+    if len(git.loose) >= _REMEMBERED_MAX:
         git.loose.clear()
     if kept:
         git.loose[prefix] = kept
@@ -146,7 +146,7 @@ def _said(path: str) -> Sha | None:
     except FileNotFoundError:
         return None
     try:
-        content = os.read(fd, _FILE_MOST) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        content = os.read(fd, _FILE_MAX) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     finally:
         os.close(fd)
     if not _HASH.fullmatch(content) or not content.strip(b"0\n"):

@@ -21,8 +21,8 @@ from reconciler.system.shell import Finished
 BEADS = ".beads"
 _SUBMODULE = "160000"
 _OBJECT = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
-_ATTRIBUTES_MOST = 1024 * 1024
-_FILE_MOST = 4 * 1024 * 1024
+_ATTRIBUTES_MAX = 1024 * 1024
+_FILE_MAX = 4 * 1024 * 1024
 _NOBODY = Signature(*FALLBACK, "@1 +0000")
 
 
@@ -103,9 +103,7 @@ class MergeTree:
         entry, _, _ = listed.partition("\t")
         if not entry:
             return None
-        return (
-            b"" if not entry.startswith("100") else self.run("cat-file", "blob", entry.split(" ")[2]).out[:_FILE_MOST]
-        )
+        return b"" if not entry.startswith("100") else self.run("cat-file", "blob", entry.split(" ")[2]).out[:_FILE_MAX]
 
     def _entries(self, tree: Sha) -> dict[str, str]:
         listed = self.run("ls-tree", "-z", "--full-tree", tree).text.split("\0")
@@ -149,7 +147,7 @@ class MergeTrees:
         entries = (line.partition("\t") for line in listed if line.endswith(".gitattributes"))
         # A link is no attributes file to git either; a path that leaves the folder is no path.
         return {
-            path: self._git.objects("cat-file", "blob", entry.split(" ")[2]).out[:_ATTRIBUTES_MOST]
+            path: self._git.objects("cat-file", "blob", entry.split(" ")[2]).out[:_ATTRIBUTES_MAX]
             for entry, _, path in entries
             if entry.startswith("100") and _stays_below(path)
         }

@@ -10,7 +10,7 @@ import re
 from reconciler.model.names import Sha, TaskId, usable
 from reconciler.planning.messages import clean
 
-TITLE_MOST = 200
+TITLE_MAX = 200
 HEAD = "Reconcile-Head"
 TASK = "Reconcile-Task"
 # It would close issues, in whatever repository it names, once it is on the default branch.
@@ -80,7 +80,7 @@ def _one_line(text: str) -> str:
     line = " ".join(clean(_LINE_ENDS.sub(" ", text)).split())
     if _OURS.match(line):
         return ""
-    return line if len(line) <= TITLE_MOST else f"{line[: TITLE_MOST - 1]}…"
+    return line if len(line) <= TITLE_MAX else f"{line[: TITLE_MAX - 1]}…"
 
 
 def without_ours(text: str) -> str:

@@ -27,7 +27,7 @@ _IDLE = re.compile(
     r"|.*\(pre-receive hook declined\)|\(\?\).*|To push, .*|https://docs\.github\.com/\S*"
 )
 _RULES_OF_DASHES = re.compile(r"^[-—\s]+|[-—\s]+$")
-SHORT_MOST = 2000
+SHORT_MAX = 2000
 
 
 def of(value: Sequence[str]) -> PermanentError | None:
@@ -55,4 +55,4 @@ def in_short(value: Sequence[str]) -> str:
     """All that was said which a reader needs, on one line."""
     telling = [_RULES_OF_DASHES.sub("", line) for line in value if not _IDLE.fullmatch(line)]
     whole = "; ".join(filter(None, telling)) or "; ".join(value)
-    return whole if len(whole) <= SHORT_MOST else f"{whole[:SHORT_MOST]} …"
+    return whole if len(whole) <= SHORT_MAX else f"{whole[:SHORT_MAX]} …"

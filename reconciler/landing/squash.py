@@ -13,7 +13,7 @@ from reconciler.landing import message, signature
 from reconciler.model.desired import SquashMessage
 from reconciler.model.ports import LandOrder
 
-WORDS_MOST = 20_000
+WORDS_MAX = 20_000
 _KEPT = re.compile(r"(co-authored-by|signed-off-by)\s*:\s*(.+?)\s*<([^<>\s]+)>", re.IGNORECASE)
 _AS_GIT_WRITES = {"co-authored-by": "Co-authored-by", "signed-off-by": "Signed-off-by"}
 
@@ -33,8 +33,8 @@ def words(order: LandOrder, commits: Sequence[Commit], author: str) -> tuple[str
     elif order.says is not SquashMessage.TASK:
         parts += _listed(title, found)
     text = "\n\n".join(part for part in parts if part)
-    if len(text) > WORDS_MOST:
-        text = f"{text[:WORDS_MOST]}…"
+    if len(text) > WORDS_MAX:
+        text = f"{text[:WORDS_MAX]}…"
     return title, "\n\n".join(filter(None, (text, "\n".join(_trailers(order, commits, author)))))
 
 

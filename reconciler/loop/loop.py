@@ -36,7 +36,7 @@ PERMANENT_S = 600.0
 PACE_S = 0.05
 POLL_S = 5.0  # where no event can wake it
 LEAST_S = 1.0
-RACES_MOST = 5
+RACES_MAX = 5
 UNSETTLED_S = 1.0
 PROGRAM_LOOK_S = 5.0
 RESTS = 10  # a look that takes a second is followed by ten of rest, where nothing calls for it
@@ -289,7 +289,7 @@ class Loop:
     def _lost_again(self, subject: TaskId, name: str) -> bool:
         """True when a race is lost so often that it is none: the next look will not win it either."""
         self._lost[subject, name] = self._lost.get((subject, name), 0) + 1
-        return self._lost[subject, name] >= RACES_MOST
+        return self._lost[subject, name] >= RACES_MAX
 
     def _failure(
         self, subject: TaskId, action: Action, error: ReconcileError, recalled: Failure | None = None

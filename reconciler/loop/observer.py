@@ -38,9 +38,9 @@ from reconciler.model.ports import Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning import check_programs
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import crews, owners
+from reconciler.planning.jobs import group_tasks, owners
 
-PRINTED_MOST = 400
+PRINTED_MAX = 400
 T = TypeVar("T")
 Pulls = Mapping[TaskId, PullRequest] | Unknown
 Bases = Mapping[str, Base | Unknown]
@@ -212,7 +212,7 @@ def _printed(
         return {}
     trees = ((spec, tree) for spec in desired.epics if isinstance(tree := base_trees.get(spec.base), str))
     red = {run.id for spec, tree in trees if (run := _red(checks, tree, spec.merge.checks))}
-    fields = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MOST)), "") for run in red}
+    fields = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MAX)), "") for run in red}
     return {run: " ".join(text.split()) for run, text in fields.items()}
 
 
@@ -257,7 +257,7 @@ def _base_names(desired: Desired, tasks: Graph | Unknown, prefix: str | Unknown)
     first = next(iter(names.values()), "")
     if len(set(names.values())) < 2 or isinstance(tasks, Unknown) or isinstance(prefix, Unknown):
         return lambda task: first
-    owned = owners(crews(desired, prefix, tasks, Index(tasks)))
+    owned = owners(group_tasks(desired, prefix, tasks, Index(tasks)))
     return lambda task: names.get(owned.get(task, ""), first)
 
 

@@ -11,7 +11,7 @@ from reconciler.model.errors import ManifestError
 
 FieldPath = tuple[str | int, ...]  # keys and indices, from the top of a document
 
-MOST_SHOWN = 50
+SHOWN_MAX = 50
 _WIDEST = 60
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
@@ -46,8 +46,8 @@ def refusal(findings: Iterable[Finding]) -> ManifestError:
     ordered = sorted(findings, key=lambda finding: (finding.file, finding.place or Position()))
     if len(ordered) == 1:
         return ManifestError(str(ordered[0]), hint=ordered[0].hint)
-    lines = [f"{found}\n  hint: {found.hint}" if found.hint else str(found) for found in ordered[:MOST_SHOWN]]
-    if more := len(ordered) - MOST_SHOWN:
+    lines = [f"{found}\n  hint: {found.hint}" if found.hint else str(found) for found in ordered[:SHOWN_MAX]]
+    if more := len(ordered) - SHOWN_MAX:
         lines += [f"and {more} more"] if more > 0 else []
     return ManifestError("\n".join(lines))
 

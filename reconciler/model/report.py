@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-DOLLARS_MOST, TOKENS_MOST = 10_000.0, 10**10
-SAID_MOST = 400
+DOLLARS_MAX, TOKENS_MAX = 10_000.0, 10**10
+SAID_MAX = 400
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
 
 
@@ -69,7 +69,7 @@ def dollars(value: object) -> float | None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and 0 <= value <= DOLLARS_MOST else None
+    return float(value) if math.isfinite(value) and 0 <= value <= DOLLARS_MAX else None
 
 
 def count(value: object) -> int | None:
@@ -80,7 +80,7 @@ def count(value: object) -> int | None:
     """
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 <= value <= TOKENS_MOST else None
+    return value if 0 <= value <= TOKENS_MAX else None
 
 
 def session(value: object) -> str | None:
@@ -95,4 +95,4 @@ def session(value: object) -> str | None:
 def last_words(text: object) -> str:
     """The last words of a text, short: its end says more than its beginning."""
     words = text.strip() if isinstance(text, str) else ""
-    return words if len(words) <= SAID_MOST else f"…{words[1 - SAID_MOST :]}"
+    return words if len(words) <= SAID_MAX else f"…{words[1 - SAID_MAX :]}"

@@ -19,13 +19,13 @@ from reconciler.planning.budget import Spend, spent, used_up
 BREAKER_RUNS = 3
 BREAKER_SPAN = timedelta(minutes=2)
 BREAKER_QUICK = timedelta(seconds=10)
-LIMIT_MOST = timedelta(days=8)  # the longest limits are of a week; a date beyond is no date
-WORDED_MOST = timedelta(hours=5)  # the usual limits are of five hours; a longer one is met again, by one agent
+LIMIT_MAX = timedelta(days=8)  # the longest limits are of a week; a date beyond is no date
+WORDED_MAX = timedelta(hours=5)  # the usual limits are of five hours; a longer one is met again, by one agent
 
 Gate = tuple[Reason, str, datetime | None]
 
 
-def spawn_hold(spec: EpicSpec, observed: Observed) -> Gate | None:
+def agent_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
     """Why no agent of this manifest may start at all."""
     if missing := observed.agents_missing.get(spec.name):
         return Reason.AGENT_UNAVAILABLE, missing, None
@@ -63,9 +63,9 @@ def _lifted(run: Run) -> datetime | None:
     report, ended = run.report, _end(run)
     if report is None or report.fault is not Fault.USAGE_LIMIT or report.retry_at is None:
         return None
-    if not ended < report.retry_at <= ended + LIMIT_MOST:
+    if not ended < report.retry_at <= ended + LIMIT_MAX:
         return None
-    return min(report.retry_at, ended + WORDED_MOST) if report.worded else report.retry_at
+    return min(report.retry_at, ended + WORDED_MAX) if report.worded else report.retry_at
 
 
 def _resting(spec: EpicSpec, ended: list[Run], now: datetime) -> Gate | None:

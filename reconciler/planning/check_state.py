@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from reconciler.model.observed import Cause, Run
 
-LOST_CHECKS_MOST = 3
+LOST_CHECKS_MAX = 3
 KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of memory sends
 
 
@@ -33,7 +33,7 @@ def state_of(checks: Sequence[Run], retried_at: datetime | None, now: datetime) 
         return CheckState.RUNNING
     if _says_nothing(last) or (last.exit and last.exit.stop is not None):
         lost = sum(map(_says_nothing, runs))
-        return CheckState.FAILED if lost >= LOST_CHECKS_MOST else CheckState.NONE
+        return CheckState.FAILED if lost >= LOST_CHECKS_MAX else CheckState.NONE
     return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
 
 

@@ -19,11 +19,11 @@ SHOWS_UP_WITHIN = timedelta(minutes=10)
 NONE_WITHIN = timedelta(seconds=30)
 NEXT_WITHIN = timedelta(seconds=10)  # after the end of one check, for another that waits for it
 STARTS_WITHIN = timedelta(minutes=2)  # after it was asked to run again; else that went astray
-ASKED_MOST = 3
+ASKED_MAX = 3
 OVER_WITHIN = timedelta(hours=1)  # after the end of one check, for the rest of its workflow
 OUTAGE_WITHIN = timedelta(minutes=30)
 OUTAGE_FROM = 3  # pull requests that a check fails on one after the other, and none that it passes on
-NAMED_MOST = 5
+NAMED_MAX = 5
 _NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
 
 
@@ -102,7 +102,7 @@ def _run_twice(found: ForgeVerdict, bad: Sequence[ForgeCheck], pull: PullRequest
         return ForgeVerdict(
             CheckResult.PENDING, f"to run again: {_named(check.name for check in bad)}", now + LOOK_AGAIN
         )
-    if workflows and not others and (rerun is None or (astray and rerun.times < ASKED_MOST)):
+    if workflows and not others and (rerun is None or (astray and rerun.times < ASKED_MAX)):
         message = f"{found.message}; it runs once more, as that may be chance"
         if rest := _at_work(workflows, pull, now):
             return ForgeVerdict(
@@ -158,7 +158,7 @@ def _whatever_shows(pull: PullRequest, since: datetime, now: datetime) -> ForgeV
 def _all(checks: Sequence[ForgeCheck], now: datetime) -> ForgeVerdict:
     by = {result: [check for check in checks if check.result is result] for result in CheckResult}
     if failed := by[CheckResult.FAILED]:
-        return ForgeVerdict(CheckResult.FAILED, "; ".join(map(_told, failed[:NAMED_MOST])))
+        return ForgeVerdict(CheckResult.FAILED, "; ".join(map(_told, failed[:NAMED_MAX])))
     if pending := by[CheckResult.PENDING]:
         names = _named(check.name for check in pending)
         return ForgeVerdict(CheckResult.PENDING, f"{len(pending)} of {len(checks)} not over: {names}", now + LOOK_AGAIN)
@@ -187,4 +187,4 @@ def _told(check: ForgeCheck) -> str:
 
 def _named(names: Iterable[str]) -> str:
     listed = sorted(set(names))
-    return ", ".join(listed[:NAMED_MOST]) + (" …" if len(listed) > NAMED_MOST else "")
+    return ", ".join(listed[:NAMED_MAX]) + (" …" if len(listed) > NAMED_MAX else "")

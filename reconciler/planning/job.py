@@ -83,7 +83,7 @@ class Job:
     merged_by_hand: bool = False
     repaired: bool = False
     failure: Failure | None = None
-    spawn_hold: tuple[Reason, str, datetime | None] | None = None  # why no agent of this epic may start
+    agent_gate: tuple[Reason, str, datetime | None] | None = None  # why no agent of this epic may start
 
     # --- runs ----------------------------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ class Job:
         return 1 if isinstance(self.runs, Unknown) else max((run.id.n for run in self.runs), default=0) + 1
 
     @cached_property
-    def hint(self) -> datetime | None:
+    def done_claimed_at(self) -> datetime | None:
         """Since when the agent says that it is done, by a label it set on its own task."""
         run = self.live
         claimed = self.task.labels & {"phase:committed"} or any(label.startswith("pr:") for label in self.task.labels)
@@ -205,8 +205,10 @@ class Job:
             return RunResult(
                 Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False
             )
-        if self.elsewhere.result is CheckResult.FAILED:
-            return RunResult(Reason.CHECKS_FAILED, f"checks of the forge failed: {self.elsewhere.message}", waits=False)
+        if self.forge_verdict.result is CheckResult.FAILED:
+            return RunResult(
+                Reason.CHECKS_FAILED, f"checks of the forge failed: {self.forge_verdict.message}", waits=False
+            )
         if self.check_state is CheckState.FAILED and self.base_state is CheckState.PASSED:
             return RunResult(
                 Reason.CHECKS_FAILED,
@@ -346,7 +348,7 @@ class Job:
         return None if isinstance(self.checks, Unknown) or not self.checks else self.checks[-1]
 
     @cached_property
-    def elsewhere(self) -> ForgeVerdict:
+    def forge_verdict(self) -> ForgeVerdict:
         """What the checks that the forge ran on its head come to."""
         if self.open_pull is None:
             return forge_checks.GREEN
@@ -356,7 +358,7 @@ class Job:
     @property
     def check_state(self) -> CheckState:
         """What is known about exactly the tree that would land, and on a forge about the head that it is made of."""
-        match self.elsewhere.result:
+        match self.forge_verdict.result:
             case CheckResult.FAILED:
                 return CheckState.FAILED
             case CheckResult.PENDING | CheckResult.VOID:
@@ -367,12 +369,12 @@ class Job:
     def green_once(self) -> bool:
         """True when its head has passed the checks on the base as it is, or as it was: good enough to ask a person."""
         pull = self.open_pull
-        if pull is None or self.elsewhere.result is not CheckResult.PASSED:
+        if pull is None or self.forge_verdict.result is not CheckResult.PASSED:
             return False
         return self._checked_here is CheckState.PASSED or pull.head in self.green_heads
 
     @property
-    def apart(self) -> bool:
+    def needs_base(self) -> bool:
         """True when it was tested without all of the base in it: by the forge, on its head, and nobody tests what lands."""
         pull = self.open_pull
         if pull is None or not isinstance(self.candidate, Candidate):
@@ -383,8 +385,8 @@ class Job:
     @property
     def tested_as_it_lands(self) -> bool:
         """True while the forge tests a head that has all of the base in it; for no longer than a check may take."""
-        there = self.elsewhere.result is CheckResult.PENDING and isinstance(self.candidate, Candidate)
-        return there and not self.apart and not self.outdated and not self.manual and not self._overdue
+        there = self.forge_verdict.result is CheckResult.PENDING and isinstance(self.candidate, Candidate)
+        return there and not self.needs_base and not self.outdated and not self.manual and not self._overdue
 
     @property
     def _overdue(self) -> bool:

@@ -12,7 +12,7 @@ from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, Run, Task, Unknown, WorktreeFault
 from reconciler.planning import forge_checks
-from reconciler.planning.agent_gate import Gate, spawn_hold
+from reconciler.planning.agent_gate import Gate, agent_gate
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job, left_over
 
@@ -32,7 +32,7 @@ class EpicTasks:
     dropped: tuple[Task, ...] = ()  # declared once, no longer in the manifest
 
 
-def crews(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[EpicTasks, ...]:
+def group_tasks(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[EpicTasks, ...]:
     """Every manifest with the tasks that match it, in the order of their names."""
     keys = _keys(graph)
     named = {spec.epic for spec in desired.epics if spec.epic}
@@ -43,39 +43,46 @@ def crews(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[Ep
 def owners(found: Iterable[EpicTasks]) -> dict[TaskId, str]:
     """The manifest that owns a task: the first by name that matches it."""
     owned: dict[TaskId, str] = {}
-    for crew in found:
-        for task in crew.members:
-            owned.setdefault(task.id, crew.spec.name)
+    for epic_tasks in found:
+        for task in epic_tasks.members:
+            owned.setdefault(task.id, epic_tasks.spec.name)
     return owned
 
 
-def jobs(crew: EpicTasks, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
+def jobs(epic_tasks: EpicTasks, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
     """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
-    hold = spawn_hold(crew.spec, observed)
+    hold = agent_gate(epic_tasks.spec, observed)
     pulls = observed.pull_requests
     outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
-    unmade = {id for key, id in crew.ids.items() if key and key not in crew.declared}
-    green = _green_heads(crew.spec, observed)
-    left = (index.graph[id] for id, name in owned.items() if name == crew.spec.name)
-    for task in sorted({task.id: task for task in (*crew.members, *left)}.values(), key=order):
-        owner = None if owned[task.id] == crew.spec.name else owned[task.id]
+    unmade = {id for key, id in epic_tasks.ids.items() if key and key not in epic_tasks.declared}
+    green = _green_heads(epic_tasks.spec, observed)
+    left = (index.graph[id] for id, name in owned.items() if name == epic_tasks.spec.name)
+    for task in sorted({task.id: task for task in (*epic_tasks.members, *left)}.values(), key=order):
+        owner = None if owned[task.id] == epic_tasks.spec.name else owned[task.id]
         if task.closed and (owner or not _something_left(task, observed)):
             continue
         # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
         blocked_by = index.blocked_by(task.id) or tuple(
-            id for id in task.blockers if id in unmade or _has_yet_to_land(id, crew.spec, observed, index)
+            id for id in task.blockers if id in unmade or _has_yet_to_land(id, epic_tasks.spec, observed, index)
         )
-        epic = next(iter(index.parents(task.id)), crew.epic.id if crew.epic else None)
+        epic = next(iter(index.parents(task.id)), epic_tasks.epic.id if epic_tasks.epic else None)
         put_off = index.deferred_by(task.id)
         job = _job(
-            task, crew.spec, observed, blocked_by=blocked_by, put_off=put_off, hold=hold, owned_by=owner, epic=epic
+            task,
+            epic_tasks.spec,
+            observed,
+            blocked_by=blocked_by,
+            put_off=put_off,
+            hold=hold,
+            owned_by=owner,
+            epic=epic,
         )
         yield replace(job, outages=outages, green_heads=green.get(task.id, ()))
 
 
 def orphans(found: Iterable[EpicTasks], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
     """Closed tasks of no manifest whose worktrees still stand, and the one manifest that clears them away."""
-    keeper = next((crew.spec.name for crew in found if crew.spec.prune.orphans), None)
+    keeper = next((epic_tasks.spec.name for epic_tasks in found if epic_tasks.spec.prune.orphans), None)
     if keeper is None or isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
         return {}
     tasks = observed.tasks
@@ -91,7 +98,7 @@ class OrphanWorktree:
     why: str
 
 
-def strays(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[OrphanWorktree]:
+def orphan_worktrees(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[OrphanWorktree]:
     """Worktrees of ours whose task is over and belongs to no manifest: nobody clears them away."""
     if isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
         return
@@ -214,7 +221,7 @@ def _job(
         merged_by_hand=id in observed.merged_by_hand,
         repaired=id in observed.repaired,
         failure=observed.failure(id),
-        spawn_hold=hold,
+        agent_gate=hold,
     )
 
 

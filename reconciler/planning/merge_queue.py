@@ -21,8 +21,8 @@ class Stage(StrEnum):
     UNPROVEN = "unproven"
     CHECKING = "checking"
     PROVEN = "proven"
-    APART = "apart"  # green by itself, without all of the base in it
-    AWAITED = "awaited"  # with the base in it, and under the checks of its forge
+    NEEDS_BASE = "apart"  # green by itself, without all of the base in it
+    CHECKING_ON_FORGE = "awaited"  # with the base in it, and under the checks of its forge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +47,20 @@ def ahead(line: Sequence[Member], *, checks_alive: int, parallel: int) -> dict[T
     ordered = sorted(line, key=lambda member: member.rank)
     landing = next((member.task for member in ordered if member.stage is Stage.PROVEN), None)
     first = next((member.task for member in ordered if member.stage is Stage.CHECKING), None)
-    awaited = next((member.task for member in ordered if member.stage is Stage.AWAITED), None)
-    apart = next((member.task for member in ordered if member.stage is Stage.APART), None)
+    awaited = next((member.task for member in ordered if member.stage is Stage.CHECKING_ON_FORGE), None)
+    apart = next((member.task for member in ordered if member.stage is Stage.NEEDS_BASE), None)
     free = parallel - checks_alive
     for member in ordered:
         match member.stage:
-            case Stage.CHECKING | Stage.AWAITED:
+            case Stage.CHECKING | Stage.CHECKING_ON_FORGE:
                 continue
             case Stage.PROVEN if member.task == landing:
                 continue
             case Stage.PROVEN:
                 waiting[member.task] = landing
-            case Stage.APART if landing or awaited or member.task != apart:
+            case Stage.NEEDS_BASE if landing or awaited or member.task != apart:
                 waiting[member.task] = landing or awaited or apart
-            case Stage.APART:
+            case Stage.NEEDS_BASE:
                 continue
             case Stage.UNPROVEN if landing is not None:
                 waiting[member.task] = landing

@@ -9,14 +9,14 @@ from reconciler.model.names import PrNumber, Sha, split_key
 from reconciler.model.observed import Task
 from reconciler.model.reasons import Reason
 
-TITLE_MOST = 120
+TITLE_MAX = 120
 _LOOK = "Look at 'reconcile logs {task}', change the task or the branch, then run 'reconcile retry {task}'."
 
 
 def title(task: Task) -> str:
     """One line that names the task on a commit and a pull request."""
     text = " ".join(clean(task.title).split()) or "Untitled task"
-    return f"{text[: TITLE_MOST - 1]}…" if len(text) > TITLE_MOST else text
+    return f"{text[: TITLE_MAX - 1]}…" if len(text) > TITLE_MAX else text
 
 
 def body(task: Task, checks: tuple[str, ...] = ()) -> str:

@@ -40,17 +40,17 @@ from reconciler.planning.actions import (
     StopAgent,
     UpdateTask,
     Waiting,
-    holds,
+    guards,
     next_step,
 )
 from reconciler.planning.actions.stop_agent import out_of_time
-from reconciler.planning.agent_gate import spawn_hold, spend_of
+from reconciler.planning.agent_gate import agent_gate, spend_of
 from reconciler.planning.base_checks import broken
 from reconciler.planning.budget import Spend
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks, OrphanWorktree, crews, jobs, orphans, owners, strays
+from reconciler.planning.jobs import EpicTasks, OrphanWorktree, group_tasks, jobs, orphan_worktrees, orphans, owners
 from reconciler.planning.remarks import remarks
 from reconciler.planning.scheduling import Decisions, admit
 
@@ -72,7 +72,7 @@ class EpicPlan:
     degraded: Waiting | None = None  # why no agent of it may start
     spend: Spend = field(default_factory=Spend)
     complete: bool = False  # every task is closed, and its epic
-    crew: EpicTasks | None = None  # None: its tasks can't be read
+    epic_tasks: EpicTasks | None = None  # None: its tasks can't be read
     jobs: tuple[Job, ...] = ()
     remarks: Mapping[TaskId, Waiting] = field(
         default_factory=dict
@@ -94,17 +94,19 @@ class EpicPlan:
     @property
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
-        running = any(word.reason.awaits is Awaits.RUN for word in self.waiting.values()) or any(
+        running = any(decision.reason.awaits is Awaits.RUN for decision in self.waiting.values()) or any(
             job.live for job in self.jobs
         )
-        running = running or (self.crew is None and bool(self.alive))
+        running = running or (self.epic_tasks is None and bool(self.alive))
         return bool(self.actions or self.wakes or running)
 
     @property
     def unsettled(self) -> bool:
         """True when a source is silent or a worktree is in use: often over with the next look, without a person."""
-        words = (*self.waiting.values(), *((self.held,) if self.held else ()))
-        return any(word.reason.row.passing for word in words) or any(source != "forge" for source, _ in self.unknown)
+        decisions = (*self.waiting.values(), *((self.held,) if self.held else ()))
+        return any(decision.reason.row.passing for decision in decisions) or any(
+            source != "forge" for source, _ in self.unknown
+        )
 
     @property
     def wakes(self) -> tuple[datetime, ...]:
@@ -118,7 +120,7 @@ class Plan:
 
     epics: tuple[EpicPlan, ...] = ()
     unsure: Imprecise = field(default_factory=Imprecise)  # look closer and plan anew, before anything is done
-    strays: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: said, never touched
+    orphan_worktrees: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: said, never touched
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -160,35 +162,42 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             )
         )
     index = Index(observed.tasks, observed.at)
-    found = crews(desired, observed.prefix, observed.tasks, index)
+    found = group_tasks(desired, observed.prefix, observed.tasks, index)
     owned = owners(found)
     owned |= orphans(found, observed, owned)
-    epics = {crew.spec.name: tuple(jobs(crew, observed, index, owned)) for crew in found if not _held(crew, observed)}
+    epics = {
+        epic_tasks.spec.name: tuple(jobs(epic_tasks, observed, index, owned))
+        for epic_tasks in found
+        if not _held(epic_tasks, observed)
+    }
     fields = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
-    words = admit(fields, desired, observed)
+    decisions = admit(fields, desired, observed)
     return Plan(
-        epics=tuple(_epic_plan(crew, epics.get(crew.spec.name, ()), words, observed, found) for crew in found),
-        unsure=_unsure(words),
-        strays=tuple(strays(observed, owned)),
+        epics=tuple(
+            _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, observed, found)
+            for epic_tasks in found
+        ),
+        unsure=_unsure(decisions),
+        orphan_worktrees=tuple(orphan_worktrees(observed, owned)),
     )
 
 
-def _unsure(words: Decisions) -> Imprecise:
+def _unsure(decisions: Decisions) -> Imprecise:
     """What the actions rest on that was seen only in part."""
-    landing = (job for job, word in words.values() if isinstance(word, Land))
+    landing = (job for job, decision in decisions.values() if isinstance(decision, Land))
     return Imprecise(
         bases=frozenset(job.spec.base for job in landing if _unlooked(job.base)),
         merges={
             job.task.id: (job.base_head, job.open_pull.head)
-            for job, word in words.values()
-            if _shows_to_somebody(word) and job.outdated and job.base_head and job.open_pull
+            for job, decision in decisions.values()
+            if _shows_to_somebody(decision) and job.outdated and job.base_head and job.open_pull
         },
     )
 
 
-def _shows_to_somebody(word: Decision) -> bool:
+def _shows_to_somebody(decision: Decision) -> bool:
     """True for what is acted on, by us or by the person that it asks: both want to know what it merges to now."""
-    return isinstance(word, Action) or (isinstance(word, Waiting) and word.reason.row.judged)
+    return isinstance(decision, Action) or (isinstance(decision, Waiting) and decision.reason.row.judged)
 
 
 def _unlooked(base: Base | Unknown | None) -> bool:
@@ -199,39 +208,39 @@ def _unlooked(base: Base | Unknown | None) -> bool:
 
 
 def _epic_plan(
-    crew: EpicTasks, mine: tuple[Job, ...], words: Decisions, observed: Observed, found: tuple[EpicTasks, ...]
+    epic_tasks: EpicTasks, mine: tuple[Job, ...], decisions: Decisions, observed: Observed, found: tuple[EpicTasks, ...]
 ) -> EpicPlan:
-    spec = crew.spec
-    held = _held(crew, observed)
-    decided = [(job, words[spec.name, job.task.id][1]) for job in mine]
-    waiting = {job.task.id: word for job, word in decided if isinstance(word, Waiting)}
+    spec = epic_tasks.spec
+    held = _held(epic_tasks, observed)
+    decided = [(job, decisions[spec.name, job.task.id][1]) for job in mine]
+    waiting = {job.task.id: decision for job, decision in decided if isinstance(decision, Waiting)}
     # All that was wanted of it is done: what is left in its folder is a person's, and keeps nobody waiting.
-    kept = {job.task.id for job, word in decided if job.done and _is_nested(word)}
+    kept = {job.task.id for job, decision in decided if job.done and _is_nested(decision)}
     left = {task: waiting.pop(task) for task in kept}
     if held:
-        waiting = {task.id: held for task in crew.members if not task.closed}
+        waiting = {task.id: held for task in epic_tasks.members if not task.closed}
     waiting |= _without_a_task(spec, observed)
-    actions: list[Action] = [word for _, word in decided if isinstance(word, Action)]
+    actions: list[Action] = [decision for _, decision in decided if isinstance(decision, Action)]
     resting: tuple[Waiting, ...] = ()
     if not held and not spec.suspend and not spec.invalid:
-        declared = [*_declared(crew), *_dropped(crew, mine)]
+        declared = [*_declared(epic_tasks), *_dropped(epic_tasks, mine)]
         # What is written anew about a task comes first: it may be what keeps its agent from starting.
         anew = {action.task for action in declared}
         actions = [
             *declared,
             *(action for action in actions if action.task not in anew or isinstance(action, StopAgent)),
-            *(phase for job, word in decided if not isinstance(word, Action) and (phase := _phase(job))),
-            *_checks(crew, mine, observed, found, _being_checked(words)),
+            *(phase for job, decision in decided if not isinstance(decision, Action) and (phase := _phase(job))),
+            *_checks(epic_tasks, mine, observed, found, _being_checked(decisions)),
         ]
         if spec.name == min(other.spec.name for other in found):
             actions += _salvage(spec, observed)
-        actions += _base(crew, observed, found)
-        actions += _close_epics(crew, mine, observed)
+        actions += _base(epic_tasks, observed, found)
+        actions += _close_epics(epic_tasks, mine, observed)
         resting = tuple(wait for action in actions if (wait := _resting(action, observed)))
         actions = [action for action in actions if not _resting(action, observed)]
     return EpicPlan(
         spec=spec,
-        epic=crew.epic.id if crew.epic else None,
+        epic=epic_tasks.epic.id if epic_tasks.epic else None,
         actions=tuple(actions),
         waiting=waiting,
         unknown=tuple(dict.fromkeys(_silent(spec, observed))),  # one source may keep several from answering
@@ -239,18 +248,20 @@ def _epic_plan(
         resting=resting,
         degraded=_degraded(spec, observed),
         spend=spend_of(spec, observed),
-        complete=_complete(crew),
-        crew=crew,
+        complete=_complete(epic_tasks),
+        epic_tasks=epic_tasks,
         jobs=mine,
-        remarks={} if held else left | remarks(crew, waiting.keys() | {action.task for action in actions}, observed),
+        remarks={}
+        if held
+        else left | remarks(epic_tasks, waiting.keys() | {action.task for action in actions}, observed),
         advice=_advice(spec, observed),
         alive=_alive(spec, observed),
         failing=_failing(spec, actions, observed),
     )
 
 
-def _is_nested(word: Decision) -> bool:
-    return isinstance(word, Waiting) and word.reason is Reason.NESTED_REPOSITORY
+def _is_nested(decision: Decision) -> bool:
+    return isinstance(decision, Waiting) and decision.reason is Reason.NESTED_REPOSITORY
 
 
 def _failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[TaskId, Failure]:
@@ -267,7 +278,7 @@ def _failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[
 def _degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
     if observed.replaced:
         return Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
-    if hold := spawn_hold(spec, observed):
+    if hold := agent_gate(spec, observed):
         return Waiting(*hold)
     if why := broken(spec, observed):
         return Waiting(Reason.CHECK_BROKEN, why)
@@ -295,17 +306,17 @@ def _alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
     return tuple(run for run in found if run.alive and run.manifest == spec.name)
 
 
-def _held(crew: EpicTasks, observed: Observed) -> Waiting | None:
+def _held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
     """Why nothing of this manifest can be judged or done."""
-    spec = crew.spec
+    spec = epic_tasks.spec
     if why := observed.trackers.get(spec.name):
         return Waiting(Reason.TRACKER_UNAVAILABLE, why)
     if why := observed.forges.get(spec.name):
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
-    if spec.epic and crew.epic is None:
+    if spec.epic and epic_tasks.epic is None:
         return Waiting(Reason.EPIC_NOT_FOUND, f"no task {spec.epic} is in the tracker")
-    if crew.epic and not crew.epic.closed and not crew.members and not spec.tasks:
-        return Waiting(Reason.EPIC_EMPTY, f"{crew.epic.id} has no tasks")
+    if epic_tasks.epic and not epic_tasks.epic.closed and not epic_tasks.members and not spec.tasks:
+        return Waiting(Reason.EPIC_EMPTY, f"{epic_tasks.epic.id} has no tasks")
     if isinstance(base := observed.bases.get(spec.base), Unknown):
         return Waiting(Reason.FORGE_UNAVAILABLE, base.why)
     if base and base.rules and (why := _forbidden(spec, base.rules)):
@@ -381,35 +392,35 @@ def _still_open(task: TaskId, observed: Observed) -> PullRequest | None:
 
 def _phase(job: Job) -> SetPhase | None:
     # Once a task is closed, whoever had it: labels of ours that stay on it would be for ever.
-    hands_off = holds.not_for_us(job) or (not job.done and holds.somebody_elses(job))
+    hands_off = guards.not_for_us(job) or (not job.done and guards.somebody_elses(job))
     return None if hands_off else SetPhase.due(job)
 
 
-def _declared(crew: EpicTasks) -> Iterator[Action]:
-    spec = crew.spec
+def _declared(epic_tasks: EpicTasks) -> Iterator[Action]:
+    spec = epic_tasks.spec
     if not spec.tasks:
         return
-    if crew.epic is None:
-        yield CreateTask.of(spec, crew.ids, None)
+    if epic_tasks.epic is None:
+        yield CreateTask.of(spec, epic_tasks.ids, None)
     for inline in spec.tasks:
-        task = crew.declared.get(inline.key)
+        task = epic_tasks.declared.get(inline.key)
         if task is None:
-            yield CreateTask.of(spec, crew.ids, inline)
+            yield CreateTask.of(spec, epic_tasks.ids, inline)
         elif task.closed and task.close_reason == DROPPED:
             yield UpdateTask.reopening(spec, task, inline)
-        elif not task.closed and (update := UpdateTask.of(spec, crew.ids, task, inline)):
+        elif not task.closed and (update := UpdateTask.of(spec, epic_tasks.ids, task, inline)):
             yield update
 
 
-def _dropped(crew: EpicTasks, mine: tuple[Job, ...]) -> Iterator[Action]:
+def _dropped(epic_tasks: EpicTasks, mine: tuple[Job, ...]) -> Iterator[Action]:
     """Tasks that are no longer declared are closed where nothing was done for them; the others go on."""
-    dropped = {task.id for task in crew.dropped}
+    dropped = {task.id for task in epic_tasks.dropped}
     for job in mine:
         if job.task.id not in dropped or job.task.closed or job.task.status != "open" or job.task.assignee:
             continue
         if not (job.runs or job.worktree or job.branch or job.pull):
             yield CloseTask(
-                manifest=crew.spec.name,
+                manifest=epic_tasks.spec.name,
                 task=job.task.id,
                 reason=Reason.DROPPED,
                 message="close task: the manifest no longer declares it",
@@ -419,19 +430,19 @@ def _dropped(crew: EpicTasks, mine: tuple[Job, ...]) -> Iterator[Action]:
             )
 
 
-def _close_epics(crew: EpicTasks, mine: tuple[Job, ...], observed: Observed) -> Iterator[Action]:
+def _close_epics(epic_tasks: EpicTasks, mine: tuple[Job, ...], observed: Observed) -> Iterator[Action]:
     """Close the epic, and those below it, of which all is closed. One that had no task yet is not finished but empty."""
-    if any(_silent(crew.spec, observed)):
+    if any(_silent(epic_tasks.spec, observed)):
         return
     open_still = {job.task.id for job in mine if not job.done}  # closed by their own agents, and yet to land
-    epics = list(crew.nested)
-    if crew.epic and len(crew.declared) == len(crew.spec.tasks):
-        epics.append((crew.epic, crew.members))
+    epics = list(epic_tasks.nested)
+    if epic_tasks.epic and len(epic_tasks.declared) == len(epic_tasks.spec.tasks):
+        epics.append((epic_tasks.epic, epic_tasks.members))
     for epic, tasks in epics:
         if epic.closed or not tasks or not all(task.closed and task.id not in open_still for task in tasks):
             continue
         yield CloseEpic(
-            manifest=crew.spec.name,
+            manifest=epic_tasks.spec.name,
             task=None,
             reason=Reason.EPIC_COMPLETE,
             message=f"close {epic.id}: all of its tasks are closed",
@@ -439,22 +450,28 @@ def _close_epics(crew: EpicTasks, mine: tuple[Job, ...], observed: Observed) -> 
         )
 
 
-def _complete(crew: EpicTasks) -> bool:
-    if len(crew.declared) < len(crew.spec.tasks):
+def _complete(epic_tasks: EpicTasks) -> bool:
+    if len(epic_tasks.declared) < len(epic_tasks.spec.tasks):
         return False
-    if crew.epic is None:
-        return not crew.spec.epic and not crew.spec.tasks and all(task.closed for task in crew.members)
-    return crew.epic.closed and all(task.closed for task in crew.members)
+    if epic_tasks.epic is None:
+        return (
+            not epic_tasks.spec.epic and not epic_tasks.spec.tasks and all(task.closed for task in epic_tasks.members)
+        )
+    return epic_tasks.epic.closed and all(task.closed for task in epic_tasks.members)
 
 
 # --- checks, salvage, base -----------------------------------------------------------------------------------
 
 
 def _checks(
-    crew: EpicTasks, mine: tuple[Job, ...], observed: Observed, found: tuple[EpicTasks, ...], starting: frozenset[str]
+    epic_tasks: EpicTasks,
+    mine: tuple[Job, ...],
+    observed: Observed,
+    found: tuple[EpicTasks, ...],
+    starting: frozenset[str],
 ) -> Iterator[Action]:
     """End checks of trees that nothing wants any more, and remove the worktrees of those that have ended."""
-    name = crew.spec.name
+    name = epic_tasks.spec.name
     sources = (observed.pull_requests, *(job.candidate for job in mine))
     if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
@@ -466,7 +483,7 @@ def _checks(
             continue
         if subject not in wanted:
             message, why = "what it tested is no longer what would be merged", StopWhy.PERSON
-        elif out_of_time(last, crew.spec.merge.timeout_s, observed.at):
+        elif out_of_time(last, epic_tasks.spec.merge.timeout_s, observed.at):
             message, why = "its time is over and its supervisor does not end it", StopWhy.TIMED_OUT
         else:
             continue
@@ -487,9 +504,9 @@ def _checks(
             manifest=name,
             task=runs[-1].task if runs else None,
             reason=Reason.CHECK_ENDED,
-            message=f"clean up check worktree {messages.relative(path, crew.spec.repository)}",
+            message=f"clean up check worktree {messages.relative(path, epic_tasks.spec.repository)}",
             subject=runs[-1].task if runs else None,
-            root=crew.spec.worktrees.root,
+            root=epic_tasks.spec.worktrees.root,
             check=subject,
         )
 
@@ -500,16 +517,16 @@ def _on_the_base(job: Job) -> tuple[Run, ...]:
     return job.base_checks if asked and not isinstance(job.base_checks, Unknown) else ()
 
 
-def _being_checked(words: Decisions) -> frozenset[str]:
+def _being_checked(decisions: Decisions) -> frozenset[str]:
     """The subjects of the checks that are to be started."""
-    starts = (word for _, word in words.values() if isinstance(word, StartCheck))
+    starts = (decision for _, decision in decisions.values() if isinstance(decision, StartCheck))
     return frozenset(check_subject(start.order.expected.tree, start.spec.merge.checks) for start in starts)
 
 
 def _keeper(runs: tuple[Run, ...], path: str, found: tuple[EpicTasks, ...]) -> str | None:
     """The manifest that clears a check's worktree away: the one that started it, else the first with that root."""
     made = runs[-1].manifest if runs else None
-    names = [crew.spec.name for crew in found if path.startswith(f"{crew.spec.worktrees.root}/")]
+    names = [epic_tasks.spec.name for epic_tasks in found if path.startswith(f"{epic_tasks.spec.worktrees.root}/")]
     return made if made in names else next(iter(names), None)
 
 
@@ -525,8 +542,8 @@ def _salvage(spec: EpicSpec, observed: Observed) -> Iterator[Action]:
             )
 
 
-def _base(crew: EpicTasks, observed: Observed, found: tuple[EpicTasks, ...]) -> Iterator[Action]:
-    spec = crew.spec
+def _base(epic_tasks: EpicTasks, observed: Observed, found: tuple[EpicTasks, ...]) -> Iterator[Action]:
+    spec = epic_tasks.spec
     base = observed.bases.get(spec.base)
     if (
         isinstance(base, Base)

@@ -12,16 +12,16 @@ from reconciler.planning.job import MERGED
 from reconciler.planning.jobs import EpicTasks
 
 
-def remarks(crew: EpicTasks, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:
+def remarks(epic_tasks: EpicTasks, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:
     """Closed tasks that are not what they seem: somebody took back what landed, or closed what never did."""
-    base = observed.bases.get(crew.spec.base)
+    base = observed.bases.get(epic_tasks.spec.base)
     if not isinstance(base, Base) or any(
         isinstance(source, Unknown)
         for source in (observed.landings, observed.branches, observed.pull_requests, observed.runs)
     ):
         return {}
     found = {}
-    for task in crew.members:
+    for task in epic_tasks.members:
         if task.status == "closed" and task.id not in busy and (remark := _amiss(task, base, observed)):
             found[task.id] = remark
     return found

@@ -16,9 +16,9 @@ from reconciler.model.desired import Comments, MergePolicy
 from reconciler.model.observed import Comment, PullRequest, Run, Thread
 from reconciler.planning.messages import clean
 
-COMMENT_MOST = 2000
-TEXT_MOST = 12_000
-NAMED_MOST = 3
+COMMENT_MAX = 2000
+TEXT_MAX = 12_000
+NAMED_MAX = 3
 SKEW = timedelta(minutes=2)  # between the forge's clock and ours
 
 Item = Thread | Comment
@@ -58,7 +58,7 @@ class Discussion:
     @property
     def _fitting(self) -> tuple[Item, ...]:
         items: list[Item] = []
-        left = TEXT_MOST
+        left = TEXT_MAX
         for each in (*self.due, *self.beside):
             left -= len(_told(each))
             if left < 0 and items:
@@ -123,7 +123,7 @@ def _heard(run: Run) -> bool:
 
 def listed(items: Sequence[Item]) -> str:
     """Conversations by their places and who began them, and reviews by whose they are, in a few words."""
-    return "; ".join(map(_named, items[:NAMED_MOST])) + (" …" if len(items) > NAMED_MOST else "")
+    return "; ".join(map(_named, items[:NAMED_MAX])) + (" …" if len(items) > NAMED_MAX else "")
 
 
 def _named(item: Item) -> str:
@@ -144,4 +144,4 @@ def _told(item: Item) -> str:
 
 def _body(comment: Comment) -> str:
     text = clean(comment.text).strip()
-    return text if len(text) <= COMMENT_MOST else f"{text[:COMMENT_MOST]} …"
+    return text if len(text) <= COMMENT_MAX else f"{text[:COMMENT_MAX]} …"

@@ -34,46 +34,46 @@ Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
 """What every job says, by manifest and task."""
 
 
-def admit(words: Decisions, desired: Desired, observed: Observed) -> Decisions:
+def admit(decisions: Decisions, desired: Desired, observed: Observed) -> Decisions:
     """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds."""
-    _nothing_new(words, observed)
-    _nothing_on_an_old_base(words)
-    for base, found in by_base(job for job, _ in words.values()).items():
-        _one_repair(base, found, words, desired)
-        _in_line(base, found, words, desired, observed)
-    _within_slots(words, desired, observed)
-    return words
+    _nothing_new(decisions, observed)
+    _nothing_on_an_old_base(decisions)
+    for base, found in by_base(job for job, _ in decisions.values()).items():
+        _one_repair(base, found, decisions, desired)
+        _in_line(base, found, decisions, desired, observed)
+    _within_slots(decisions, desired, observed)
+    return decisions
 
 
-def _nothing_new(words: Decisions, observed: Observed) -> None:
+def _nothing_new(decisions: Decisions, observed: Observed) -> None:
     """Who acts here may start nothing once its own program was replaced: what it would load now is another one."""
     if not observed.replaced:
         return
-    for key, (job, word) in words.items():
-        if isinstance(word, StartAgent | StartCheck):
-            words[key] = job, Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
+    for key, (job, decision) in decisions.items():
+        if isinstance(decision, StartAgent | StartCheck):
+            decisions[key] = job, Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
 
 
-def _nothing_on_an_old_base(words: Decisions) -> None:
+def _nothing_on_an_old_base(decisions: Decisions) -> None:
     """What begins or lands on a base that is known to be old makes two of it: each with commits that the other lacks."""
-    for key, (job, word) in words.items():
+    for key, (job, decision) in decisions.items():
         base = job.base
-        if isinstance(word, StartAgent | StartCheck | Land) and isinstance(base, Base) and base.fetched:
+        if isinstance(decision, StartAgent | StartCheck | Land) and isinstance(base, Base) and base.fetched:
             forward = f"merge --ff-only {base.fetched}" if base.checkout else f"fetch . {base.fetched}:{base.name}"
             message = f"{base.name} is behind {base.fetched}, which has been fetched; 'git {forward}' brings it forward"
-            words[key] = job, Waiting(Reason.BASE_BEHIND, message)
+            decisions[key] = job, Waiting(Reason.BASE_BEHIND, message)
 
 
-def _one_repair(base: str, found: list[Job], words: Decisions, desired: Desired) -> None:
+def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desired) -> None:
     """Repairs of one base go one after the other: each landing would put the others in conflict anew."""
     busy = next((job.task.id for job in found if job.live and job.live.why == Reason.CONFLICT), None)
     for job in found:
         key = (job.spec.name, job.task.id)
-        word = words[key][1]
-        if not isinstance(word, RestartAgent) or word.reason != Reason.CONFLICT:
+        decision = decisions[key][1]
+        if not isinstance(decision, RestartAgent) or decision.reason != Reason.CONFLICT:
             continue
         if busy:
-            words[key] = (
+            decisions[key] = (
                 job,
                 Waiting(Reason.LANDING_QUEUED, f"conflicts with {base}; the conflict of {busy} is repaired first"),
             )
@@ -81,10 +81,10 @@ def _one_repair(base: str, found: list[Job], words: Decisions, desired: Desired)
             busy = job.task.id
 
 
-def _in_line(base: str, found: list[Job], words: Decisions, desired: Desired, observed: Observed) -> None:
+def _in_line(base: str, found: list[Job], decisions: Decisions, desired: Desired, observed: Observed) -> None:
     line: list[Member] = []
     for job in found:
-        stage = _stage(job, words[job.spec.name, job.task.id][1])
+        stage = _stage(job, decisions[job.spec.name, job.task.id][1])
         if stage and desired.acts(job.spec.name):
             line.append(
                 Member(task=job.task.id, stage=stage, rank=(not job.approved, job.task.priority, job.number or 0))
@@ -95,27 +95,30 @@ def _in_line(base: str, found: list[Job], words: Decisions, desired: Desired, ob
     begun: set[Sha] = set()  # of several that want to know whether the base passes, one asks
     for job in found:
         key = (job.spec.name, job.task.id)
-        if job.task.id in behind and isinstance(words[key][1], StartCheck | Land | UpdateBranch):
+        if job.task.id in behind and isinstance(decisions[key][1], StartCheck | Land | UpdateBranch):
             whom = behind[job.task.id]
             what = f"{whom} is before it in the line of {base}" if whom else f"every check slot of {base} is in use"
-            words[key] = job, Waiting(Reason.LANDING_QUEUED, what)
-        elif isinstance(start := words[key][1], StartCheck):
+            decisions[key] = job, Waiting(Reason.LANDING_QUEUED, what)
+        elif isinstance(start := decisions[key][1], StartCheck):
             tree = start.order.expected.tree
             if tree in begun:
-                words[key] = job, Waiting(Reason.CHECKS_RUNNING, f"the checks start on the very same tree {tree[:12]}")
+                decisions[key] = (
+                    job,
+                    Waiting(Reason.CHECKS_RUNNING, f"the checks start on the very same tree {tree[:12]}"),
+                )
             begun.add(tree)
 
 
-def _stage(job: Job, word: Decision) -> Stage | None:
-    match word:
+def _stage(job: Job, decision: Decision) -> Stage | None:
+    match decision:
         case StartCheck():
             return Stage.UNPROVEN
         case Land():
             return Stage.PROVEN
         case UpdateBranch():
-            return Stage.APART
+            return Stage.NEEDS_BASE
         case RerunChecks() | Waiting(Reason.CHECKS_PENDING) if job.tested_as_it_lands:
-            return Stage.AWAITED
+            return Stage.CHECKING_ON_FORGE
         case Waiting(Reason.CHECKS_RUNNING):
             return Stage.CHECKING
         case _:
@@ -128,13 +131,13 @@ def _checks_alive(observed: Observed, specs: Mapping[str, EpicSpec]) -> int:
     return sum(run.alive for runs in observed.checks.values() for run in runs if run.manifest in specs)
 
 
-def _within_slots(words: Decisions, desired: Desired, observed: Observed) -> None:
+def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) -> None:
     alive = Counter(run.manifest for run in _live(observed))
     free = {spec.name: spec.max_agents - alive[spec.name] for spec in desired.epics}
     everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
     wishes: dict[str, list[Job]] = {spec.name: [] for spec in desired.epics}
-    for job, word in words.values():
-        if isinstance(word, StartAgent) and desired.acts(job.spec.name):
+    for job, decision in decisions.values():
+        if isinstance(decision, StartAgent) and desired.acts(job.spec.name):
             wishes[job.spec.name].append(job)
     for queue in wishes.values():
         queue.sort(key=lambda job: (job.last is None, order(job.task)))
@@ -145,7 +148,7 @@ def _within_slots(words: Decisions, desired: Desired, observed: Observed) -> Non
             everywhere = None if everywhere is None else everywhere - 1
             continue
         whose = f"all {job.spec.max_agents} agents of {name} are" if free[name] < 1 else "every agent slot is"
-        words[name, job.task.id] = job, Waiting(Reason.NO_AGENT_SLOT, f"{whose} in use")
+        decisions[name, job.task.id] = job, Waiting(Reason.NO_AGENT_SLOT, f"{whose} in use")
 
 
 def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:

@@ -9,7 +9,7 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Branch, Graph, Observed, PullRequest, PullState, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import Waiting, holds
+from reconciler.planning.actions import Waiting, guards
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, jobs, owners
@@ -20,9 +20,9 @@ _NOBODYS = "no manifest covers it"
 
 def begun(observed: Observed, decided: Plan) -> frozenset[TaskId]:
     """The tasks of no manifest of which something is left: an agent, a worktree, commits, a pull request, our name."""
-    if isinstance(observed.tasks, Unknown) or any(epic.crew is None for epic in decided.epics):
+    if isinstance(observed.tasks, Unknown) or any(epic.epic_tasks is None for epic in decided.epics):
         return frozenset()
-    owned = owners(epic.crew for epic in decided.epics if epic.crew)
+    owned = owners(epic.epic_tasks for epic in decided.epics if epic.epic_tasks)
     us = f"reconcile@{observed.host}"
     ours = {id for id, task in observed.tasks.items() if task.assignee == us and task.status == "in_progress"}
     return frozenset(_work(observed.tasks, {*ours, *_seen(observed)} - owned.keys(), observed))
@@ -37,10 +37,12 @@ def unmanaged(spec: EpicSpec, observed: Observed, decided: Plan) -> EpicPlan | N
     if not found or isinstance(observed.tasks, Unknown):
         return None
     members = tuple(sorted((observed.tasks[id] for id in found), key=order))
-    crew = EpicTasks(spec=spec, epic=None, members=members, ids={}, declared={}, nested=())
+    epic_tasks = EpicTasks(spec=spec, epic=None, members=members, ids={}, declared={}, nested=())
     owned = dict.fromkeys(found, spec.name)
-    mine = tuple(jobs(crew, observed, Index(observed.tasks, observed.at), owned))
-    return EpicPlan(spec=spec, crew=crew, jobs=mine, waiting={job.task.id: _how_it_stands(job) for job in mine})
+    mine = tuple(jobs(epic_tasks, observed, Index(observed.tasks, observed.at), owned))
+    return EpicPlan(
+        spec=spec, epic_tasks=epic_tasks, jobs=mine, waiting={job.task.id: _how_it_stands(job) for job in mine}
+    )
 
 
 def _work(tasks: Graph, found: set[TaskId], observed: Observed) -> Iterator[TaskId]:
@@ -72,7 +74,7 @@ def _unfinished(observed: Observed) -> set[TaskId]:
 
 def _how_it_stands(job: Job) -> Waiting:
     id, branch, pull = job.task.id, job.branch, job.pull
-    if running := holds.at_work(job):
+    if running := guards.at_work(job):
         return replace(running, message=f"{running.message}; {_NOBODYS}")
     spawned = job.last is not None and job.last.manifest == job.spec.name
     then = "'reconcile merge' merges it" if spawned else "'reconcile run' goes on with it"

@@ -15,7 +15,7 @@ from reconciler.render.words import span, stamped
 
 GAP = 2
 _WIDE = 100
-_TITLE_LEAST, _TITLE_MOST = 16, 36
+_TITLE_MIN, _TITLE_MAX = 16, 36
 
 RANKS = ("progress", "person", "pulls", "timer", "ready", "blocked", "left")
 _LOOKS = {
@@ -50,8 +50,8 @@ class Columns:
             if left - wide - GAP < least:
                 break
             found[name], left = wide, left - wide - GAP
-        title = min((left - GAP) * 2 // 5, _TITLE_MOST)
-        if title >= _TITLE_LEAST and width >= _WIDE:
+        title = min((left - GAP) * 2 // 5, _TITLE_MAX)
+        if title >= _TITLE_MIN and width >= _WIDE:
             found["title"], left = title, left - title - GAP
         return cls(widths={name: found[name] for name in _HEADINGS if name in found}, rest=max(left, 0))
 
@@ -89,7 +89,7 @@ class Columns:
         """A line for a task of which there is nothing but its title: that has the room of all columns."""
         task = self.widths["task"]
         wide = sum(self.widths.values()) - task + GAP * max(len(self.widths) - 2, 0)
-        if wide < _TITLE_LEAST:
+        if wide < _TITLE_MIN:
             return self._line(mark, cells)
         return replace(self, widths={"task": task, "title": wide})._line(mark, cells)
 

@@ -15,7 +15,7 @@ from reconciler.model.desired import Budget
 from reconciler.model.names import RunKind
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
-from reconciler.planning.actions.holds import suspended
+from reconciler.planning.actions.guards import suspended
 from reconciler.planning.budget import running_low
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.planner import EpicPlan
@@ -52,7 +52,7 @@ def _converged(epic: EpicPlan) -> Condition:
     telling = _telling(epic)
     if epic.converged:
         return _condition("Converged", "True", telling)
-    unseen = epic.crew is None or (epic.complete and epic.unknown and not epic.actions)
+    unseen = epic.epic_tasks is None or (epic.complete and epic.unknown and not epic.actions)
     return _condition("Converged", "Unknown" if unseen else "False", telling)
 
 
@@ -62,7 +62,7 @@ def _progressing(epic: EpicPlan) -> Condition:
     reason = _telling(epic).reason
     if any(source == "runs" for source, _ in epic.unknown):
         return _condition("Progressing", "Unknown", Waiting(reason, "can't tell what is running"))
-    nothing = "nothing to do, nothing running" if epic.crew else "nothing running; can't tell what is to do"
+    nothing = "nothing to do, nothing running" if epic.epic_tasks else "nothing running; can't tell what is to do"
     return _condition("Progressing", "False", Waiting(reason, nothing))
 
 
@@ -140,7 +140,7 @@ def _asks(word: Waiting) -> bool:
 
 
 def _closed(epic: EpicPlan) -> str:
-    members = epic.crew.members if epic.crew else ()
+    members = epic.epic_tasks.members if epic.epic_tasks else ()
     return f"{sum(task.closed for task in members)} of {counted(len(members), 'task')} closed"
 
 

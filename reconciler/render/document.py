@@ -109,7 +109,10 @@ def describe_epic(epic: TaskId, decided: Plan, observed: Observed) -> Document |
     """What `describe` prints of an epic: its tasks, each with the manifest that holds it; None for what is none."""
     if isinstance(observed.tasks, Unknown) or epic not in observed.tasks:
         return None
-    index, holders = Index(observed.tasks, observed.at), owners(plan.crew for plan in decided.epics if plan.crew)
+    index, holders = (
+        Index(observed.tasks, observed.at),
+        owners(plan.epic_tasks for plan in decided.epics if plan.epic_tasks),
+    )
     if not index.is_epic(epic):
         return None
     below = sorted((observed.tasks[id] for id in index.descendants(epic)), key=order)
@@ -138,7 +141,7 @@ def _epic_plan(epic: EpicPlan) -> Document:
 
 def waiting_order(epic: EpicPlan) -> list[TaskId]:
     """The tasks that wait, most urgent first."""
-    ranks = {task.id: order(task) for task in (epic.crew.members if epic.crew else ())}
+    ranks = {task.id: order(task) for task in (epic.epic_tasks.members if epic.epic_tasks else ())}
     return sorted(epic.waiting, key=lambda task: (task not in ranks, ranks.get(task, ()), task))
 
 
@@ -173,7 +176,9 @@ def _plain(value: object) -> Any:
 
 def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]) -> Document:
     found = subjects(epic, observed)
-    tasks = [entry(subject) for subject in found] if epic.crew else [unread(each) for each in running(epic, observed)]
+    tasks = (
+        [entry(subject) for subject in found] if epic.epic_tasks else [unread(each) for each in running(epic, observed)]
+    )
     return {
         "name": epic.name,
         "epic": epic.epic,
@@ -181,7 +186,7 @@ def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]
         "observedGeneration": observed_generation(recorded),
         "conditions": conditions(epic, recorded, observed.at),
         "withheld": changes(epic.spec),
-        "counts": _counts(found) if epic.crew else dict.fromkeys(("tasks", *reversed(GROUPS), "merged")),
+        "counts": _counts(found) if epic.epic_tasks else dict.fromkeys(("tasks", *reversed(GROUPS), "merged")),
         "spend": spend(epic.spend),
         "tasks": tasks,
     }

@@ -76,7 +76,7 @@ class TaskView:
     @property
     def key(self) -> str | None:
         """The key under which the manifest declares it."""
-        ids = self.epic.crew.ids if self.epic.crew else {}
+        ids = self.epic.epic_tasks.ids if self.epic.epic_tasks else {}
         return next((key for key, id in ids.items() if key is not None and id == self.task.id), None)
 
     @property
@@ -110,12 +110,12 @@ def ended_checks(pull: PullRequest, checks: Iterable[Run]) -> str:
 
 def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     """The tasks of a manifest, most urgent first."""
-    if epic.crew is None or isinstance(observed.tasks, Unknown):
+    if epic.epic_tasks is None or isinstance(observed.tasks, Unknown):
         return ()
-    members = sorted(epic.crew.members, key=order)
+    members = sorted(epic.epic_tasks.members, key=order)
     # A held manifest has no jobs in its plan; what runs there is shown all the same.
     owned = {task.id: epic.name for task in members}
-    found = jobs(epic.crew, observed, Index(observed.tasks, observed.at), owned) if epic.held else epic.jobs
+    found = jobs(epic.epic_tasks, observed, Index(observed.tasks, observed.at), owned) if epic.held else epic.jobs
     known = {job.task.id: job for job in found}
     due = _due(epic.actions)
     return tuple(
@@ -126,7 +126,7 @@ def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
 
 def running(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     """For each task for which something of a manifest runs, what is known without it; where the tasks can't be read."""
-    found = sorted({run.task for run in epic.alive}) if epic.crew is None else ()
+    found = sorted({run.task for run in epic.alive}) if epic.epic_tasks is None else ()
     return tuple(
         TaskView(
             task=Task(id=id, title="", created_at=observed.at, updated_at=observed.at), epic=epic, observed=observed

@@ -18,7 +18,7 @@ from reconciler.render.table import Row, Rows
 Field = dict[str, Any]
 
 STEP = "  "
-DEFAULT_MOST = 24
+DEFAULT_MAX = 24
 
 
 def field(kind: str, document: Field) -> RenderableType:
@@ -79,7 +79,7 @@ def _brief(document: Field) -> str:
     if document["fields"]:
         return ""  # what is inside says it
     value = _value(document["default"])
-    return value if len(value) <= DEFAULT_MOST else f"{value[: DEFAULT_MOST - 1]}…"
+    return value if len(value) <= DEFAULT_MAX else f"{value[: DEFAULT_MAX - 1]}…"
 
 
 def _value(value: Any) -> str:

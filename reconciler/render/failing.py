@@ -44,7 +44,7 @@ def lasting(epic: EpicPlan) -> Waiting | None:
     if not found:
         return None
     subject, failure = min(found, key=lambda each: (each[1].since, each[0]))
-    tasks = {task.id for task in epic.crew.members} if epic.crew else set()
+    tasks = {task.id for task in epic.epic_tasks.members} if epic.epic_tasks else set()
     of = f" of {subject}" if subject in tasks else ""
     others = f"; and {counted(len(found) - 1, 'other action')}" if len(found) > 1 else ""
     left = f" ({LEFT})" if failure.left else ""

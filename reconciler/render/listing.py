@@ -20,9 +20,9 @@ from reconciler.render.words import span, stamped
 
 Document = dict[str, Any]
 
-SHA_MOST = 12
-NOTE_LEAST = 12
-PATH_LEAST = 40  # the path of a file is not to be broken for the sake of one row
+SHA_MAX = 12
+NOTE_MIN = 12
+PATH_MIN = 40  # the path of a file is not to be broken for the sake of one row
 
 
 def tasks(rows: Sequence[Document]) -> RenderableType:
@@ -54,7 +54,7 @@ def events(rows: Sequence[Document]) -> RenderableType:
 def manifests(rows: Sequence[Document]) -> RenderableType:
     """Each manifest with its conditions. GENERATION: the one that was acted on, of the one that is recorded."""
     headings = ("NAME", "BASE", "EPIC", "GENERATION", "CONVERGED", "DEGRADED", "SOURCE")
-    return _table(headings, rows, _manifest, yields=4, note_least=PATH_LEAST)
+    return _table(headings, rows, _manifest, yields=4, note_least=PATH_MIN)
 
 
 def _table(
@@ -63,7 +63,7 @@ def _table(
     cells: Callable[[Document], Sequence[str]],
     *,
     yields: int,
-    note_least: int = NOTE_LEAST,
+    note_least: int = NOTE_MIN,
 ) -> RenderableType:
     """Rows under their headings. The last cell wraps; where it is the one that gives way, it is cut instead."""
     wraps = yields < len(headings) - 1
@@ -114,7 +114,7 @@ def _of_kind(run: Document) -> str:
 
 
 def _worktree(row: Document) -> Sequence[str]:
-    head = (row["head"] or "")[:SHA_MOST]
+    head = (row["head"] or "")[:SHA_MAX]
     return (row["task"] or "", head, _stands(row), _of_kind(row["run"]) if row["run"] else "", row["worktree"])
 
 
@@ -128,7 +128,7 @@ def _stands(row: Document) -> str:
 
 
 def _pull_request(row: Document) -> Sequence[str]:
-    number, head = f"#{row['number']}", row["head"][:SHA_MOST]
+    number, head = f"#{row['number']}", row["head"][:SHA_MAX]
     return (number, row["task"], row["state"], head, row["checks"] or "", row["review"], row["title"])
 
 

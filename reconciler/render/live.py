@@ -39,9 +39,9 @@ from reconciler.render.words import counted, stamped
 
 LastLine = Callable[[str], str]
 
-BAR_LEAST, BAR_MOST = 6, 30
-NOTE_MOST = 2  # lines below the row of a task that needs a person
-RULE_LEAST, HEADINGS_LEAST, AIR_LEAST = 10, 8, 16  # rows of a picture that has room for them
+BAR_MIN, BAR_MAX = 6, 30
+NOTE_MAX = 2  # lines below the row of a task that needs a person
+RULE_MIN, HEADINGS_MIN, AIR_MIN = 10, 8, 16  # rows of a picture that has room for them
 SOON_S = 90
 # Colours, cursor movements, titles: what programs print that is meant for a terminal and says nothing.
 _SEQUENCE = re.compile(
@@ -125,9 +125,9 @@ class _Block:
         while len(words) > 2 and _cells(words) + GAP + min(name.cell_len, width // 2) > width:
             del words[1]
         room = width - _cells(words) - 2 * GAP
-        name.truncate(max(room - BAR_LEAST, room // 2, 8), overflow="ellipsis")
-        cells = min(room - name.cell_len, BAR_MOST)
-        drawn = bar(counts, cells).append(" " * GAP) if cells >= BAR_LEAST else Text()
+        name.truncate(max(room - BAR_MIN, room // 2, 8), overflow="ellipsis")
+        cells = min(room - name.cell_len, BAR_MAX)
+        drawn = bar(counts, cells).append(" " * GAP) if cells >= BAR_MIN else Text()
         return Text.assemble(name, " " * GAP, drawn, *words)
 
     def trouble(self, width: int) -> Iterator[Text]:
@@ -136,7 +136,7 @@ class _Block:
             if word["type"] == "Degraded" or (word["type"] == "Converged" and not self.rows):
                 style = "red" if word["type"] == "Degraded" else "green" if word["status"] == "True" else "yellow"
                 shown = Text.assemble((f"{word['reason']}: ", style), line(word["message"]))
-                yield from _noted(shown, width, GAP, NOTE_MOST)
+                yield from _noted(shown, width, GAP, NOTE_MAX)
 
 
 def _rank(section: str, entry: Entry) -> int:
@@ -161,8 +161,8 @@ class Picture:
         self._blocks = self._busiest(every)
         self._columns = Columns.fitting([entry for block in self._blocks for _, entry in block.rows], size.width)
         self._tops = self._above_the_rows()
-        self._rule = [_rule(self._at, size)] if size.height and every and self._has_room(RULE_LEAST) else []
-        self._air = [Text()] if self._has_room(AIR_LEAST) else []
+        self._rule = [_rule(self._at, size)] if size.height and every and self._has_room(RULE_MIN) else []
+        self._air = [Text()] if self._has_room(AIR_MIN) else []
         left_out = len(every) - len(self._blocks)
         self._rest = [Text(f"… and {counted(left_out, 'more manifest')}", "dim")] if left_out else []
         if not every:
@@ -195,7 +195,7 @@ class Picture:
         width = self._size.width
         found = [[block.heading(width), *block.trouble(width)] for block in self._blocks]
         listing = [i for i, block in enumerate(self._blocks) if block.rows]
-        if listing and self._has_room(HEADINGS_LEAST):
+        if listing and self._has_room(HEADINGS_MIN):
             found[listing[0]].append(self._columns.headings())
         return found
 
@@ -244,7 +244,7 @@ class Picture:
         first = self._columns.row(entry, section, moment.now, note if beside else instead)
         if beside:
             return [first]
-        return [first, *_noted(note, self._size.width, 2 * GAP, NOTE_MOST if bounded else None)]
+        return [first, *_noted(note, self._size.width, 2 * GAP, NOTE_MAX if bounded else None)]
 
     def _note(self, entry: Entry, section: str, moment: _Moment) -> Text:
         """What is done for the task, what its agent says, or why it waits; nothing that its manifest has said already."""

@@ -17,8 +17,8 @@ from reconciler.render.words import counted, stamp
 
 Document = dict[str, Any]
 
-FILES_MOST = 200
-SHA_MOST = 12
+FILES_MAX = 200
+SHA_MAX = 12
 _KINDS = {"A": "added", "D": "deleted", "M": "changed", "T": "another kind"}
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _HEADINGS = ("diff ", "index ", "--- ", "+++ ", "new file ", "deleted file ", "rename ", "similarity ", "old ", "new ")
@@ -96,7 +96,7 @@ def _why(document: Document) -> str:
     action, word = document["next"], document["waiting"]
     match document["state"]:
         case PullState.MERGED if document["landed"]:
-            return f"as {document['landed'][:SHA_MOST]}, by {line(document['method'] or 'hand')}"
+            return f"as {document['landed'][:SHA_MAX]}, by {line(document['method'] or 'hand')}"
         case PullState.MERGED:
             return "by a person"
         case PullState.CLOSED:
@@ -121,7 +121,7 @@ def _reviews(document: Document) -> Iterator[RenderableType]:
 
 
 def _review_row(review: Document, head: str) -> Row:
-    of = "" if review["head"] == head else f" an older head, {review['head'][:SHA_MOST]}"
+    of = "" if review["head"] == head else f" an older head, {review['head'][:SHA_MAX]}"
     cells = (_time(review["at"]), line(review["by"]), review["verdict"] + of)
     return Row(cells=tuple(map(Text, cells)), note=Text(block(review["text"])))
 
@@ -129,7 +129,7 @@ def _review_row(review: Document, head: str) -> Row:
 def _commits(document: Document) -> Iterator[RenderableType]:
     yield Text(f"\n{counted(len(document['commits']), 'commit').capitalize()}", "bold")
     rows = [
-        Row(cells=(Text(each["sha"][:SHA_MOST], "yellow"), Text(line(each["subject"])))) for each in document["commits"]
+        Row(cells=(Text(each["sha"][:SHA_MAX], "yellow"), Text(line(each["subject"])))) for each in document["commits"]
     ]
     if rows:
         yield Rows(rows=rows, yields=1)
@@ -139,9 +139,9 @@ def _files(document: Document) -> Iterator[RenderableType]:
     files: Sequence[Document] = document["files"]
     yield Text(f"\n{counted(len(files), 'file')}", "bold")
     if files:
-        yield Rows(rows=[_file(each) for each in files[:FILES_MOST]], yields=0)
-    if len(files) > FILES_MOST:
-        yield Text(f"  … and {len(files) - FILES_MOST} more", "dim")
+        yield Rows(rows=[_file(each) for each in files[:FILES_MAX]], yields=0)
+    if len(files) > FILES_MAX:
+        yield Text(f"  … and {len(files) - FILES_MAX} more", "dim")
 
 
 def _file(file: Document) -> Row:

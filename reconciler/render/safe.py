@@ -10,14 +10,14 @@ import json
 import re
 from typing import Any
 
-LINE_MOST = 400
-BLOCK_MOST = 20_000
+LINE_MAX = 400
+BLOCK_MAX = 20_000
 
 _JOINERS = "\u200c\u200d"
 _WORTH_A_LOOK = re.compile(r"[^\x20-\x7e\n]")
 
 
-def line(text: str, most: int = LINE_MOST) -> str:
+def line(text: str, most: int = LINE_MAX) -> str:
     """The text as one line of at most `most` characters; line ends, tabs and runs of blanks become one blank.
 
     >>> line("a\\x1b[31mb\\n\\tc\\u202ed")
@@ -28,7 +28,7 @@ def line(text: str, most: int = LINE_MOST) -> str:
     return shown if len(shown) <= most and len(text) <= 2 * most else f"{shown[: most - 1]}…"
 
 
-def block(text: str, most: int = BLOCK_MOST) -> str:
+def block(text: str, most: int = BLOCK_MAX) -> str:
     """The text with its lines; tabs become four blanks. What is more than `most` characters is left out, and said so.
 
     >>> block("a\\r\\n\\tb\\x07")

@@ -26,7 +26,7 @@ Entry = dict[str, Any]
 NOTHING_RECORDED = "No manifest is applied; run 'reconcile apply -f FILE'"
 BAR = 20
 QUIET_S = 120
-TITLE_MOST = 72
+TITLE_MAX = 72
 SECTIONS = {
     "person": ("Needs attention", "bold red"),
     "progress": ("In progress", "bold cyan"),
@@ -233,7 +233,7 @@ def _cells(entry: Entry, now: datetime) -> tuple[str, ...]:
     started = run["startedAt"] if run and alive(entry) else None
     return (
         line(entry["id"]),
-        line(entry["title"] or "", TITLE_MOST),
+        line(entry["title"] or "", TITLE_MAX),
         entry["phase"] or "",
         "" if run is None else "check" if run["kind"] == "check" else f"attempt {run['attempt']}",
         span((now - stamped(started)).total_seconds()) if started else "",

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-NOTE_LEAST = 44
-YIELDS_LEAST = 16
+NOTE_MIN = 44
+YIELDS_MIN = 16
 GAP = 2
 
 
@@ -32,7 +32,7 @@ class Rows:
     rows: Sequence[Row]
     yields: int
     indent: int = 2
-    note_least: int = NOTE_LEAST
+    note_least: int = NOTE_MIN
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         widths, beside = self._widths(options.max_width)
@@ -41,7 +41,7 @@ class Rows:
         start = self.indent + sum(used if beside else used[:1]) + GAP * len(used if beside else used[:1])
         for row in self.rows:
             first = self._line(row, widths)
-            notes = _wrapped(row.note, console, max(options.max_width - start, NOTE_LEAST // 2))
+            notes = _wrapped(row.note, console, max(options.max_width - start, NOTE_MIN // 2))
             if beside and notes:
                 first.append_text(notes.pop(0))
             for line in (first, *(Text(" " * start).append_text(note) for note in notes)):
@@ -67,8 +67,8 @@ class Rows:
         fixed = [wide for i, wide in enumerate(widths) if wide and i != self.yields]
         left = most - self.indent - sum(fixed) - GAP * (len(fixed) + 1)
         note = min(max(row.note.cell_len for row in self.rows), self.note_least)
-        beside = left - min(widths[self.yields], YIELDS_LEAST) >= note
-        widths[self.yields] = min(widths[self.yields], max(left - note if beside else left, YIELDS_LEAST // 2))
+        beside = left - min(widths[self.yields], YIELDS_MIN) >= note
+        widths[self.yields] = min(widths[self.yields], max(left - note if beside else left, YIELDS_MIN // 2))
         return widths, beside
 
 

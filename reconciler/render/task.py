@@ -17,8 +17,8 @@ from reconciler.render.status import pull_request, step, why
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import counted, span, stamped
 
-EVENTS_MOST = 30
-SAID_MOST = 100
+EVENTS_MAX = 30
+SAID_MAX = 100
 _OF_EVERY_EVENT = ("at", "event", "task", "manifest")
 
 
@@ -101,7 +101,7 @@ def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) 
     if record is None:
         return ""
     if report and report["fault"]:
-        return f"{ending(record)}, {report['fault']}: {line(report['event_text'], SAID_MOST)}"
+        return f"{ending(record)}, {report['fault']}: {line(report['event_text'], SAID_MAX)}"
     if record["cause"] != "exited":
         return str(record["cause"])
     return f"signal {record['signal']}" if record["signal"] else f"exit status {record['code']}"
@@ -111,9 +111,9 @@ def _events(document: dict[str, Any]) -> Iterator[RenderableType]:
     events = document["events"]
     if not events:
         return
-    left_out = f" (the newest {EVENTS_MOST} of {len(events)})" if len(events) > EVENTS_MOST else ""
+    left_out = f" (the newest {EVENTS_MAX} of {len(events)})" if len(events) > EVENTS_MAX else ""
     yield Text.assemble(("\nEvents", "bold"), left_out)
-    yield Rows(rows=[_event(event) for event in events[-EVENTS_MOST:]], yields=1, note_least=32)
+    yield Rows(rows=[_event(event) for event in events[-EVENTS_MAX:]], yields=1, note_least=32)
 
 
 def _event(event: dict[str, Any]) -> Row:

@@ -34,7 +34,7 @@ from reconciler.render.words import counted, span
 
 PIPE_WIDTH = 1000
 TOGETHER = 4
-UNMANAGED_MOST = 5
+UNMANAGED_MAX = 5
 
 
 def plan(decided: Plan, by: str = "reconcile apply", then: Mapping[str, Forecast] | None = None) -> RenderableType:
@@ -76,7 +76,7 @@ def waiting_line(task: str, word: Waiting) -> str:
     return f"{line(task)}  waits  {word.reason}: {line(word.message)}"
 
 
-def stray(found: OrphanWorktree) -> str:
+def orphan(found: OrphanWorktree) -> str:
     """One line about a worktree that no manifest cares for, and what can be done with it."""
     return (
         f"{line(found.task)}: {line(found.path)} is an orphaned worktree: {found.why}; "
@@ -86,7 +86,7 @@ def stray(found: OrphanWorktree) -> str:
 
 def unmanaged(tasks: Sequence[TaskId]) -> str:
     """One line about tasks of no manifest for which something was begun."""
-    named = ", ".join(map(line, tasks[:UNMANAGED_MOST])) + (" …" if len(tasks) > UNMANAGED_MOST else "")
+    named = ", ".join(map(line, tasks[:UNMANAGED_MAX])) + (" …" if len(tasks) > UNMANAGED_MAX else "")
     what = "has" if len(tasks) == 1 else "have"
     return f"{named} {what} unfinished work, and no manifest covers {'it' if len(tasks) == 1 else 'them'}; see 'reconcile status'"
 
@@ -280,10 +280,10 @@ __all__ = [
     "describe",
     "describe_epic",
     "error",
+    "orphan",
     "outcome",
     "plan",
     "status",
-    "stray",
     "summary",
     "unmerged",
     "waiting_line",

@@ -15,8 +15,8 @@ from reconciler.render.words import counted
 _SECRET = ("agent.env",)
 _STRANGER = "manifest "
 _FIRST = ("mergePolicy.", "base", "worktrees.", "agent.passEnv")
-FIELDS_MOST = 6
-VALUE_MOST = 4_000
+FIELDS_MAX = 6
+VALUE_MAX = 4_000
 
 
 def withheld(spec: EpicSpec) -> Waiting | None:
@@ -29,8 +29,8 @@ def withheld(spec: EpicSpec) -> Waiting | None:
         if each.field.startswith(_STRANGER)
     ]
     if fields:
-        more = f" and {len(fields) - FIELDS_MOST} more" if len(fields) > FIELDS_MOST else ""
-        what = ", ".join(fields[:FIELDS_MOST]) + more
+        more = f" and {len(fields) - FIELDS_MAX} more" if len(fields) > FIELDS_MAX else ""
+        what = ", ".join(fields[:FIELDS_MAX]) + more
         parts.insert(0, f"its file allows more than what was applied, in {what}: {_apply(spec.source)} takes that")
     if not parts:
         return None
@@ -63,8 +63,8 @@ def _apply(source: str) -> str:
 
 def _names(variables: Any) -> str:
     names = sorted(variables) if isinstance(variables, dict) else []
-    return line(", ".join(names), VALUE_MOST) or counted(0, "variable")
+    return line(", ".join(names), VALUE_MAX) or counted(0, "variable")
 
 
 def _value(value: Any) -> str:
-    return line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_MOST)
+    return line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), VALUE_MAX)

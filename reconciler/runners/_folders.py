@@ -25,7 +25,7 @@ from reconciler.model.observed import Cause, Exit, RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.runners import supervisor
 
-RECORD_MOST = 1 << 20
+RECORD_MAX = 1 << 20
 SETTLES_NS = 1_000_000_000
 # Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
 _NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
@@ -213,7 +213,7 @@ class Folders:
         return found
 
 
-def read_plain(path: str, most: int = RECORD_MOST, *, from_end: bool = False) -> bytes:
+def read_plain(path: str, most: int = RECORD_MAX, *, from_end: bool = False) -> bytes:
     """At most `most` bytes of a plain file; empty when there is none. Never waits: a FIFO in its place is not read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -14,7 +14,7 @@ from reconciler.runners import supervisor
 if not supervisor.PROC:
     import psutil  # only there: every command would wait for its import
 
-COMMAND_MOST = 100
+COMMAND_MAX = 100
 
 
 def carriers() -> dict[str, set[int]]:
@@ -63,7 +63,7 @@ def descends_from_a_carrier(variable: str) -> bool:
 
 def command(pid: int) -> str:
     """The command line of a process in one line of plain characters; empty when it is gone."""
-    text = _said(pid)[:COMMAND_MOST]
+    text = _said(pid)[:COMMAND_MAX]
     return "".join(char if char.isprintable() else "?" for char in text)
 
 

@@ -17,8 +17,8 @@ from reconciler.model.report import Fault, Report, count, dollars, last_words, s
 from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders, Record, read_json, read_plain
 
-LOG_MOST = 2 * supervisor.LOG_MOST  # a writer may be faster than the shim that cuts its log
-LINES_MOST = (64 * 1024, 8 * 1024 * 1024)  # for a last line that says that all is done
+LOG_MAX = 2 * supervisor.LOG_MAX  # a writer may be faster than the shim that cuts its log
+LINES_MAX = (64 * 1024, 8 * 1024 * 1024)  # for a last line that says that all is done
 VERSION = 1
 
 
@@ -63,7 +63,7 @@ class Reports:
         kept = f"{folder}/report.json"
         if found := _report_from(read_json(kept)):
             return found
-        log = read_plain(f"{folder}/log", LOG_MOST).decode("utf-8", "replace")
+        log = read_plain(f"{folder}/log", LOG_MAX).decode("utf-8", "replace")
         report = agent.report(log, record.exit.at if record.exit else None)
         if report and self._keep and os.path.isdir(folder):
             try:
@@ -76,7 +76,7 @@ class Reports:
 
 def _last_object(path: str) -> str:
     """The last line of a log that begins as a JSON object does; longer pieces are read only where a short one holds none."""
-    for most in LINES_MOST:
+    for most in LINES_MAX:
         tail = b"\n" + read_plain(path, most, from_end=True)
         if (at := tail.rfind(b"\n{")) >= 0:
             return tail[at + 1 :].partition(b"\n")[0].decode("utf-8", "replace")

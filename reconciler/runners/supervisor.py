@@ -25,7 +25,7 @@ STOP_GRACE_S = 10.0
 SWEEP_GRACE_S = 1.0
 UNKILLABLE_S = 60.0
 WRITE_PATIENCE_S = 60.0
-LOG_MOST, LOG_HEAD, LOG_TAIL = 16 << 20, 1 << 20, 4 << 20
+LOG_MAX, LOG_HEAD, LOG_TAIL = 16 << 20, 1 << 20, 4 << 20
 # RECONCILE_RUN alone is the same in every repository that has a task of that name.
 MARKER = "RECONCILE_RUN_FOLDER"
 PROC = os.path.isdir("/proc/self/fd")
@@ -262,7 +262,7 @@ class Log:
         grown = self._seen != (stat.st_size, stat.st_mtime_ns)
         # Whoever writes fast is looked at more often, so that the disk does not fill between two looks.
         self.pause = 0.1 if stat.st_size - self._seen[0] > LOG_HEAD else 1.0
-        if stat.st_size > LOG_MOST:
+        if stat.st_size > LOG_MAX:
             self._cut(stat.st_size)
             stat = os.fstat(self.fd)
         self._seen = (stat.st_size, stat.st_mtime_ns)

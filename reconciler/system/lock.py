@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler.model.errors import LockedError, PermanentError
 from reconciler.system import file_lock, format, program
 
-NAME_MOST = 4096
+NAME_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def holder(state: Path) -> Holder | None:
     """Whose name stands in the lock file; None where there is none. Only for people: the kernel knows who holds it."""
     try:
         with open(os.open(file_of(state), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            data = json.loads(file.read(NAME_MOST) or b"{}")
+            data = json.loads(file.read(NAME_MAX) or b"{}")
         return Holder(
             pid=int(data["pid"]),
             command=str(data["command"]),

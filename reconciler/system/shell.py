@@ -21,7 +21,7 @@ from pathlib import Path
 from reconciler.model.errors import PermanentError, TemporaryError
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
-COMPLAINT_MOST = 800
+COMPLAINT_MAX = 800
 _AT_ONCE = 64 * 1024
 _CAUSE = re.compile(r"fatal: |error: |remote: |ERROR: |! \[", re.IGNORECASE)
 # Empty lines, rules of dashes, and what git itself says of how far it is, where it goes, and what one might do. Whatever
@@ -77,7 +77,7 @@ class Finished:
         telling = lines[: causes[-1] + 1] if causes else lines[-1:]
         more = [line for line in telling if not line.startswith(_IN_SHORT)] or telling
         whole = "; ".join(dict.fromkeys(more))
-        return whole if len(whole) <= COMPLAINT_MOST else f"{whole[: COMPLAINT_MOST - 200]} … {whole[-200:]}"
+        return whole if len(whole) <= COMPLAINT_MAX else f"{whole[: COMPLAINT_MAX - 200]} … {whole[-200:]}"
 
 
 def run(

@@ -21,7 +21,7 @@ Record = dict[str, Any]
 
 STATUSES = ("open", "in_progress", "blocked", "deferred", "closed")
 BLOCKING = ("blocks", "conditional-blocks")
-TITLE_MOST = 500  # every Beads refuses longer ones
+TITLE_MAX = 500  # every Beads refuses longer ones
 WRITER = "reconcile"
 # Messages, gates and the like are traffic between programs; Beads never offers them as work.
 _TRAFFIC = {"merge-request", "gate", "molecule", "message", "agent", "role", "rig"}
@@ -262,8 +262,8 @@ def _edge(task: TaskId, target: TaskId, type: str, now: datetime) -> Record:
 
 
 def _check(task: TaskId, title: str | None, priority: int | None) -> None:
-    if title is not None and not 1 <= len(title) <= TITLE_MOST:
-        raise PermanentError(f"{task}: its title has {len(title)} characters", hint=f"use 1 to {TITLE_MOST}")
+    if title is not None and not 1 <= len(title) <= TITLE_MAX:
+        raise PermanentError(f"{task}: its title has {len(title)} characters", hint=f"use 1 to {TITLE_MAX}")
     if priority is not None and not 0 <= priority <= 4:
         raise PermanentError(f"{task}: {priority} is no priority", hint="use 0 (first) to 4")
 

@@ -16,7 +16,7 @@ from reconciler.model.errors import PermanentError
 from reconciler.trackers import _files as files
 
 _PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,38}[A-Za-z0-9_])?")
-_PREFIX_MOST = 40
+_PREFIX_MAX = 40
 _DOLT = ("dolt", "embeddeddolt")
 _SQLITE = ("*.db", "*.sqlite", "*.sqlite3")
 
@@ -119,4 +119,4 @@ def _prefix_of(folder: str) -> str:
     ('my-project-2', 'task')
     """
     name = re.sub(r"[^a-z0-9]+", "-", folder.lower())
-    return re.sub(r"\A[^a-z]+", "", name)[:_PREFIX_MOST].rstrip("-") or "task"
+    return re.sub(r"\A[^a-z]+", "", name)[:_PREFIX_MAX].rstrip("-") or "task"

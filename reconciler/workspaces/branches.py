@@ -18,7 +18,7 @@ from reconciler.workspaces.stale_locks import clear
 
 _HEADS = "refs/heads/"
 _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_MEASURED_AT_MOST = 10_000
+_MEASURED_AT_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Branches:
 
     def _measure(self, base: Sha, head: Sha) -> int:
         if head not in self._ahead:
-            if len(self._ahead) >= _MEASURED_AT_MOST:
+            if len(self._ahead) >= _MEASURED_AT_MAX:
                 self._ahead.clear()
             self._ahead[head] = max(int(self._git.objects("rev-list", "--count", head, f"^{base}").out), 1)
         return self._ahead[head]

@@ -16,10 +16,10 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
+from reconciler.cli.session import LoopSession
 
 from reconciler import wiring
 from reconciler.cli.output import Output
-from reconciler.cli.wheel import LoopSession
 from reconciler.landing import message, record
 from reconciler.landing.record import PullRecord
 from reconciler.loop.loop import Loop, Tick
@@ -100,13 +100,13 @@ class Scene:
 
     # --- the program in it -----------------------------------------------------------------------------------
 
-    def wheel(self, max_agents: int | None = None) -> LoopSession:
+    def session(self, max_agents: int | None = None) -> LoopSession:
         """What a command turns. It says nothing."""
         out = Output(form="json", color=False)
         return LoopSession(site=self.site, out=out, load=lambda: self.site.desired(max_agents))
 
     def loop(self) -> Loop:
-        return self.wheel().loop()
+        return self.session().loop()
 
     def start(self, *args: str) -> subprocess.Popen[bytes]:
         """Start a command in a process of its own."""

@@ -13,7 +13,7 @@ from strangers import Place, merged
 from waiting import run
 
 KILLED = Path(__file__).with_name("killed.py")
-EFFECTS_MOST = 24
+EFFECTS_MAX = 24
 
 
 def _until_killed(place: Place, manifest: Path, at: int, how: str, habit: str = "") -> subprocess.CompletedProcess[str]:
@@ -23,7 +23,7 @@ def _until_killed(place: Place, manifest: Path, at: int, how: str, habit: str = 
 
 
 @pytest.mark.parametrize("how", ["before", "after", pytest.param("unanswered", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("at", range(1, EFFECTS_MOST + 1))
+@pytest.mark.parametrize("at", range(1, EFFECTS_MAX + 1))
 def test_killed_at_an_effect_it_goes_on_and_does_nothing_twice(tmp_path: Path, at: int, how: str) -> None:
     place = Place(tmp_path)
     manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}])
@@ -47,12 +47,12 @@ def test_the_sweep_reaches_the_end_of_a_life(tmp_path: Path) -> None:
     assert lived.returncode == 0, lived.stderr
     done = lived.stdout.split()
     assert {"create", "start", "open", "create_check", "land", "remove", "delete_branch"} <= set(done)
-    assert len(done) <= EFFECTS_MOST
+    assert len(done) <= EFFECTS_MAX
 
 
 HOWS = ("before", "after", "unanswered")
-LIVES = [(at, how, habit) for at in range(1, EFFECTS_MOST + 1) for how in HOWS for habit in (*HABITS, ALL)]
-SAMPLE = {(at, HOWS[at // 4 % 3], ALL) for at in range(2, EFFECTS_MOST, 4)}
+LIVES = [(at, how, habit) for at in range(1, EFFECTS_MAX + 1) for how in HOWS for habit in (*HABITS, ALL)]
+SAMPLE = {(at, HOWS[at // 4 % 3], ALL) for at in range(2, EFFECTS_MAX, 4)}
 
 
 @pytest.mark.parametrize(

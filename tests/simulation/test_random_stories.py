@@ -26,11 +26,11 @@ from reconciler.model.reasons import Reason
 from reconciler.planning.actions.block_task import retrying
 
 UNREST_TICKS = 60
-TICKS_MOST = 600
+TICKS_MAX = 600
 QUIET_TICKS = 4
 LONGEST_RUN_TICKS = 12
-REPEATS_MOST = 4
-ATTEMPTS_MOST = worlds.an_epic().agent.max_attempts
+REPEATS_MAX = 4
+ATTEMPTS_MAX = worlds.an_epic().agent.max_attempts
 SOURCES = ("tracker", "runs", "worktrees", "branches", "forge", "landings", "base", "candidates")
 PASSING = {
     Reason.UNKNOWN, Reason.BACKOFF, Reason.READY, Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING,
@@ -122,7 +122,7 @@ class Chaos:
     def tell(self) -> Chaos:
         loop = self._loop()
         quiet = 0
-        for number in range(TICKS_MOST):
+        for number in range(TICKS_MAX):
             if number < UNREST_TICKS:
                 self._unrest()
             elif number == UNREST_TICKS:
@@ -143,7 +143,7 @@ class Chaos:
                 return self
             self._agents()
             self.world.later(seconds=self.dice.choice((1, 20, 60)))
-        raise AssertionError(f"not quiet after {TICKS_MOST} ticks; last plan: {self.ticks[-1].plan.actions}")
+        raise AssertionError(f"not quiet after {TICKS_MAX} ticks; last plan: {self.ticks[-1].plan.actions}")
 
     def _loop(self) -> Loop:
         return Loop(load=self._desired, ports=self.world.ports(), clock=lambda: self.world.now, workers=1)
@@ -172,7 +172,7 @@ class Chaos:
             asked = all(epic.merge.review is Review.HUMAN for epic in self.epics)
             assert not asked or pull.approved == landing.head, f"{landing.task} landed without an approval"
         self.landings_seen = len(world.landed)
-        attempts = {run.id: run.attempt for run in world.processes.values() if run.attempt > ATTEMPTS_MOST}
+        attempts = {run.id: run.attempt for run in world.processes.values() if run.attempt > ATTEMPTS_MAX}
         assert not attempts, attempts
 
     def _everything_is_explained(self, tick: Tick) -> None:
@@ -182,7 +182,7 @@ class Chaos:
         assert isinstance(tasks, dict)
         explained = {task for epic in tick.plan.epics for task in epic.waiting}
         explained |= {action.task for action in tick.plan.actions}
-        members = {task.id for epic in tick.plan.epics if epic.crew for task in epic.crew.members}
+        members = {task.id for epic in tick.plan.epics if epic.epic_tasks for task in epic.epic_tasks.members}
         open_still = {id for id, task in tasks.items() if not task.closed and id in members}
         assert open_still <= explained, open_still - explained
 
@@ -194,7 +194,7 @@ class Chaos:
             if o.error is None
         }
         self.repeats = Counter({deed: self.repeats[deed] + 1 for deed in done})
-        spinning = [deed for deed, count in self.repeats.items() if count > REPEATS_MOST]
+        spinning = [deed for deed, count in self.repeats.items() if count > REPEATS_MAX]
         assert not spinning, spinning
 
     def _it_rests_for_a_reason(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.model.observed import CheckResult, ForgeCheck
 from reconciler.planning.messages import clean
 
-SUMMARY_MOST = 300
+SUMMARY_MAX = 300
 _CONCLUSIONS = {
     "SUCCESS": CheckResult.PASSED,
     "NEUTRAL": CheckResult.PASSED,
@@ -76,7 +76,7 @@ def _check(context: Mapping[str, Any]) -> ForgeCheck:
 def _of(context: Mapping[str, Any], name: str, result: CheckResult, url: str | None, text: str | None) -> ForgeCheck:
     suite = context.get("checkSuite") or {}
     run = suite.get("workflowRun") or {}
-    words = " ".join(clean(text or "").split())[:SUMMARY_MOST] if result in _TOLD else ""
+    words = " ".join(clean(text or "").split())[:SUMMARY_MAX] if result in _TOLD else ""
     return ForgeCheck(
         name=name,
         result=result,

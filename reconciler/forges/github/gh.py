@@ -21,7 +21,7 @@ from reconciler.system.shell import Finished
 READ_S = 30.0
 WRITE_S = 60.0
 PAGE = 100
-PAGES_MOST = 50
+PAGES_MAX = 50
 APART_S = 1.0  # GitHub asks for so much between two changes
 _QUIET = {
     "GH_TELEMETRY": "false",
@@ -78,14 +78,14 @@ class Gh:
     def pages(self, path: str, *, missing: tuple[int, ...] = ()) -> list[Any] | None:
         """What all pages of a list hold; None for a status that is in `missing`."""
         found: list[Any] = []
-        for number in range(1, PAGES_MOST + 1):
+        for number in range(1, PAGES_MAX + 1):
             page = self.get(f"{path}?per_page={PAGE}&page={number}", missing=missing)
             if not isinstance(page, list):
                 return None
             found += page
             if len(page) < PAGE:
                 return found
-        raise TemporaryError(f"{path} has more than {PAGES_MOST} pages", delay=300.0)
+        raise TemporaryError(f"{path} has more than {PAGES_MAX} pages", delay=300.0)
 
     def get(self, path: str, *, missing: tuple[int, ...] = ()) -> Any:
         """What a path of the REST API holds; None for a status that is in `missing`."""

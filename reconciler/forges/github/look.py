@@ -30,10 +30,10 @@ RULES_S = 600.0
 FAILED_S = 3.0  # after the first answer that was none; twice as long after each that follows
 FAILED_MOST_S = 60.0
 SMALLER_S = 600.0  # how long less is asked for at once, after GitHub took too long
-PART_MOST = 64
-TALKS_MOST = 10  # pull requests whose threads are asked for at once
+PART_MAX = 64
+TALKS_MAX = 10  # pull requests whose threads are asked for at once
 SETTLES_WITHIN = timedelta(minutes=10)
-PAGES_MOST = 50
+PAGES_MAX = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,12 +175,12 @@ class Look:
         before, bases = self._seen, tuple(dict.fromkeys(self._bases()))
         unheard = sorted(set(self._branches()) - before.heard)
         known, size = sorted(pull.number for pull in before.pulls.values() if pull.open), self._size
-        some = unheard[: query.BRANCHES_MOST]
+        some = unheard[: query.BRANCHES_MAX]
         first = Question(slug=self.asks, bases=bases, branches=some, numbers=known[: size.whole], size=size)
         page = self._page(first)
         light = {pull.number: pull for pull in page.pulls} | self._further(page, bases) | self._older(page)
-        for start in range(query.BRANCHES_MOST, len(unheard), query.BRANCHES_MOST):
-            some = unheard[start : start + query.BRANCHES_MOST]
+        for start in range(query.BRANCHES_MAX, len(unheard), query.BRANCHES_MAX):
+            some = unheard[start : start + query.BRANCHES_MAX]
             listed = self._page(Question(slug=self.asks, branches=some, size=size))
             light = {p.number: p for p in listed.pulls} | self._older(listed) | light
         # What is open and shown without its checks and reviews is not known yet.
@@ -217,7 +217,7 @@ class Look:
     def _further(self, page: Page, bases: Sequence[str]) -> dict[PrNumber, Pull]:
         """The open pull requests of the pages after the first."""
         found: dict[PrNumber, Pull] = {}
-        for _ in range(PAGES_MOST):
+        for _ in range(PAGES_MAX):
             if not page.more:
                 return found
             left = tuple(base for base in bases if base in page.more)
@@ -228,7 +228,7 @@ class Look:
     def _older(self, page: Page) -> dict[PrNumber, Pull]:
         """What branches have beside the newest of forks, which anybody may call like ours."""
         found: dict[PrNumber, Pull] = {}
-        for _ in range(PAGES_MOST):
+        for _ in range(PAGES_MAX):
             if not page.crowded:
                 return found
             page = self._read(Question(slug=self.asks, branches=tuple(page.crowded), older=page.crowded))
@@ -256,8 +256,8 @@ class Look:
         talked = [(pull, node) for pull, node in pulls if pull.open and (pull.unresolved or pull.more_threads)]
         fresh = [(pull, node) for pull, node in talked if self._threads.get(pull.number, (None,))[0] != _mark(pull)]
         trouble = ""
-        for start in range(0, len(fresh), TALKS_MOST):
-            some = fresh[start : start + TALKS_MOST]
+        for start in range(0, len(fresh), TALKS_MAX):
+            some = fresh[start : start + TALKS_MAX]
             try:
                 read = self._talk([node for _, node in some])
             except LimitError:
@@ -279,7 +279,7 @@ class Look:
         """What is said in the open threads of some pull requests, all pages of them."""
         found: dict[str, list[Mapping[str, Any]]] = {node: [] for node in nodes}
         left: dict[str, str | None] = dict.fromkeys(nodes)
-        for _ in range(PAGES_MOST):
+        for _ in range(PAGES_MAX):
             if not left:
                 with _legible("what is said about a pull request"):
                     return {node: threads(read) for node, read in found.items()}
@@ -296,7 +296,7 @@ class Look:
             return self._gh.graphql(text, spare=query.SPARE)
         except SlowError:
             # Asked again as it was, it would be answered as little, and count against the limit all the same.
-            self._part, self._part_until = min(self._part * 2, PART_MOST), self._clock() + SMALLER_S
+            self._part, self._part_until = min(self._part * 2, PART_MAX), self._clock() + SMALLER_S
             raise
 
     def _read(self, question: Question) -> Page:
@@ -316,7 +316,7 @@ class Look:
         """The checks of a pull request or a commit that are on the pages after the first."""
         contexts: list[Mapping[str, Any]] = []
         head = node.get("headRefOid") or node["oid"]
-        for _ in range(PAGES_MOST):
+        for _ in range(PAGES_MAX):
             if cursor is None:
                 return contexts
             fields = self._asked_for(query.checks_after(node["id"], cursor, self._size)).data.get("node") or {}

@@ -19,7 +19,7 @@ from reconciler.forges.github.slug import Slug
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import CheckResult
 
-BRANCHES_MOST = 100
+BRANCHES_MAX = 100
 REVIEWS = 100
 OLDER = 100
 REMARKS = 50  # each reply to a line is one of them, without a word of its own

@@ -10,7 +10,7 @@ from reconciler.landing.candidates import Candidates
 from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate
 
-DEEP_MOST = 20
+DEEP_MAX = 20
 
 
 class Updates:
@@ -30,7 +30,7 @@ class Updates:
 
     def older(self, head: Sha, tip: Sha) -> Iterator[Sha]:
         """The heads before it, newest first, as long as nothing but `tip`, or what is below it, was merged into them."""
-        for _ in range(DEEP_MOST):
+        for _ in range(DEEP_MAX):
             before = self._just_before(head, tip)
             if before is None:
                 return

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from reconciler.landing.message import TITLE_MOST, inert, of_landing
+from reconciler.landing.message import TITLE_MAX, inert, of_landing
 from reconciler.model.names import Sha, TaskId
 
-BODY_MOST = 20_000
+BODY_MAX = 20_000
 _HTML = re.compile(r"<(?=[A-Za-z/!?])")
 
 
@@ -23,13 +23,13 @@ def harmless(text: str) -> str:
 def title(text: str, task: TaskId) -> str:
     """The title of a pull request: one line."""
     line = " ".join(harmless(text).split()) or task
-    return line if len(line) <= TITLE_MOST else f"{line[: TITLE_MOST - 1]}…"
+    return line if len(line) <= TITLE_MAX else f"{line[: TITLE_MAX - 1]}…"
 
 
 def body(text: str) -> str:
     """The text of a pull request."""
     text = harmless(text).strip()
-    return text if len(text) <= BODY_MOST else f"{text[:BODY_MOST]}…"
+    return text if len(text) <= BODY_MAX else f"{text[:BODY_MAX]}…"
 
 
 def message(subject: str, text: str, task: TaskId, head: Sha, number: int) -> tuple[str, str]:
@@ -37,5 +37,5 @@ def message(subject: str, text: str, task: TaskId, head: Sha, number: int) -> tu
     the brackets around an address stay."""
     first, _, rest = of_landing(inert(subject), inert(text), task, head).partition("\n")
     named = f" (#{number})"
-    room = TITLE_MOST - len(named)  # the number is what GitHub's readers look for: a long title makes room for it
+    room = TITLE_MAX - len(named)  # the number is what GitHub's readers look for: a long title makes room for it
     return (first if len(first) <= room else f"{first[: room - 1]}…") + named, rest.strip("\n")

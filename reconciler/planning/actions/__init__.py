@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import holds, land
+from reconciler.planning.actions import guards, land
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.actions.block_task import BlockTask, RetryTask
 from reconciler.planning.actions.close_task import CloseEpic, ClosePullRequest, CloseTask
@@ -22,23 +22,23 @@ from reconciler.planning.job import Job
 Rule = Callable[[Job], Decision]
 
 LIFECYCLE: tuple[Rule, ...] = (
-    holds.not_for_us,      # another manifest's, held, suspended  -> left alone
+    guards.not_for_us,      # another manifest's, held, suspended  -> left alone
     StopAgent.due,         # closed, taken, stopped, overdue      -> its agent ends
-    holds.resting,         # an action went wrong                 -> tried again later
-    holds.at_work,         # an agent running                     -> waited for
-    holds.unseen,          # a source is silent                   -> nothing on half a picture
+    guards.resting,         # an action went wrong                 -> tried again later
+    guards.at_work,         # an agent running                     -> waited for
+    guards.unseen,          # a source is silent                   -> nothing on half a picture
     ClosePullRequest.due,  # its branch deleted by a person       -> declined
     RetryTask.due,         # set open again by a person           -> starts over
-    holds.somebody_elses,  # taken, stopped, assigned elsewhere   -> left alone
+    guards.somebody_elses,  # taken, stopped, assigned elsewhere   -> left alone
     CloseTask.due,         # its work is on the base              -> closed
-    holds.for_a_person,    # handed over                          -> waits for the person
-    holds.put_aside,       # deferred or blocked by somebody      -> left alone
+    guards.for_a_person,    # handed over                          -> waits for the person
+    guards.deferred_by_user,       # deferred or blocked by somebody      -> left alone
     FollowBranch.due,      # pushed to by somebody                -> the branch here follows
     BlockTask.due,         # no agent can do more                 -> handed to a person
     OpenPullRequest.due,   # its agent ended well, with commits   -> offered
     RerunChecks.due,       # red on the forge, once               -> run again there
     RestartAgent.due,      # failed, red, rejected, in conflict   -> another attempt
-    land.set_aside,        # a draft, in somebody's queue          -> waits for the person
+    land.pr_on_hold,        # a draft, in somebody's queue          -> waits for the person
     land.asks_when_green,  # tested, and a person must say yes    -> waits for the person
     StartCheck.due,        # offered                              -> the merged tree under test
     land.asks_a_person,    # whatever was tested                  -> nothing lands without their yes
@@ -48,11 +48,11 @@ LIFECYCLE: tuple[Rule, ...] = (
 )  # fmt: skip
 
 AFTERLIFE: tuple[Rule, ...] = (
-    holds.not_for_us,
+    guards.not_for_us,
     StopAgent.due,         # closed under its agent               -> its agent ends
-    holds.resting,
-    holds.at_work,
-    holds.unseen,
+    guards.resting,
+    guards.at_work,
+    guards.unseen,
     ClosePullRequest.due,  # closed with a pull request open      -> closed as well
     RemoveWorktree.due,    # closed                               -> no worktree
     DeleteBranch.due,      # closed, and all of it on the base    -> no branch

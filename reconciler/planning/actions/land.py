@@ -35,7 +35,7 @@ def asks_a_person(job: Job) -> Waiting | None:
     return unresolved(job) or unapproved(job)
 
 
-def set_aside(job: Job) -> Waiting | None:
+def pr_on_hold(job: Job) -> Waiting | None:
     """Offered work that a person keeps from landing by what they did to its pull request, or that the forge has taken."""
     pull = job.open_pull
     if pull is None:
@@ -92,7 +92,7 @@ class StartCheck(Action):
         match job.check_state:
             case CheckState.PENDING:
                 return Waiting(
-                    Reason.CHECKS_PENDING, f"checks of the forge: {job.elsewhere.message}", job.elsewhere.until
+                    Reason.CHECKS_PENDING, f"checks of the forge: {job.forge_verdict.message}", job.forge_verdict.until
                 )
             case CheckState.RUNNING:
                 return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {candidate.tree[:12]}")
@@ -254,7 +254,7 @@ def _worth_asking(job: Job, pull: PullRequest) -> bool:
 
     Only of what was tested as it would land: what is asked for is done.
     """
-    return pull.doubted and not job.apart and job.now >= _doubted_from(job, pull)
+    return pull.doubted and not job.needs_base and job.now >= _doubted_from(job, pull)
 
 
 def _doubted_from(job: Job, pull: PullRequest) -> datetime:
@@ -268,7 +268,7 @@ def _soon(job: Job) -> datetime | None:
     if pull is None:
         return None
     fresh = pull.settled_at and job.now - pull.settled_at < SETTLES_WITHIN
-    asked_at = _doubted_from(job, pull) if pull.doubted and not job.apart else None
+    asked_at = _doubted_from(job, pull) if pull.doubted and not job.needs_base else None
     return job.now + LOOK_AGAIN if fresh else asked_at
 
 

@@ -10,7 +10,7 @@ from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.observed import Branch, Landing, PullRequest, PullState, Salvage, Worktree, WorktreeFault
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import holds
+from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.job import Job
 
@@ -33,10 +33,10 @@ class RemoveWorktree(Action):
         tree = job.worktree
         if not isinstance(tree, Worktree) or not job.spec.prune.worktrees or tree.fault is WorktreeFault.TAKEN:
             return None
-        if waiting := holds.in_use(job) or holds.amid(job):
+        if waiting := guards.in_use(job) or guards.amid(job):
             return waiting
         if tree.nested:
-            return Waiting(Reason.NESTED_REPOSITORY, holds.nested(tree))
+            return Waiting(Reason.NESTED_REPOSITORY, guards.nested(tree))
         return cls.of(job, Reason.TASK_CLOSED, "its task is closed")
 
     @classmethod

@@ -75,7 +75,7 @@ def _message(add: frozenset[str], remove: frozenset[str], claim: str) -> str:
 
 
 def _wanted(job: Job) -> frozenset[str]:
-    if job.hint and job.live:
+    if job.done_claimed_at and job.live:
         return frozenset()  # what it says of itself is left alone while it lives
     present = [phase for phase in PHASES if phase in job.task.labels and phase != "phase:merged"]
     phase = job.phase or (present[-1] if present else None)
@@ -88,7 +88,7 @@ def _wanted(job: Job) -> frozenset[str]:
 
 
 def _unwanted(job: Job) -> frozenset[str]:
-    if (job.hint and job.live) or (job.task.closed and not job.landed):
+    if (job.done_claimed_at and job.live) or (job.task.closed and not job.landed):
         return frozenset()
     numbers = (
         {label for label in job.task.labels if label.startswith("pr:")} if job.open_pull and not job.live else set()

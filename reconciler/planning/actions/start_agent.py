@@ -12,7 +12,7 @@ from reconciler.model.observed import Branch, PullRequest, PullState, Run, Task
 from reconciler.model.ports import Assignment, Change, Place, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
 from reconciler.planning import prompts
-from reconciler.planning.actions import holds
+from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import PHASES, Job
 
@@ -72,7 +72,7 @@ class StartAgent(Action):
     def due(cls, job: Job) -> Decision:
         if job.open_pull or job.last:
             return None
-        if waiting := holds.not_ready(job) or holds.not_now(job):
+        if waiting := guards.not_ready(job) or guards.not_now(job):
             return waiting
         return cls._of(job, Reason.READY, "")
 
@@ -188,7 +188,7 @@ class RestartAgent(StartAgent):
         verdict = job.verdict
         if verdict is None or verdict.reason is None:
             return None
-        if waiting := holds.not_ready(job) or holds.not_now(job):
+        if waiting := guards.not_ready(job) or guards.not_now(job):
             return waiting
         return cls._of(job, verdict.reason, verdict.message, _evidence(job, verdict.reason))
 

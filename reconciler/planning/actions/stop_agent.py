@@ -11,7 +11,7 @@ from reconciler.model.names import RunId
 from reconciler.model.observed import Run, RunState, StopWhy
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import holds
+from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import STOPPED, TAKEN, Job
 
@@ -29,17 +29,17 @@ class StopAgent(Action):
         run = job.live
         if run is None:
             return None
-        if job.failure and job.failure.action == cls.__name__ and (waiting := holds.resting(job)):
+        if job.failure and job.failure.action == cls.__name__ and (waiting := guards.resting(job)):
             return waiting
         task = job.task
-        if job.hint and job.now - job.hint >= holds.LINGER:
+        if job.done_claimed_at and job.now - job.done_claimed_at >= guards.LINGER:
             return cls._of(job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "said that it is done 60 s ago and still runs")
-        if run.done_at and job.now - run.done_at >= holds.GRACE:
+        if run.done_at and job.now - run.done_at >= guards.GRACE:
             return cls._of(job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "it printed its final result and still runs")
         if why := _overdue(run, job):
             message = "its time is over and its supervisor does not end it"
             return cls._of(job, run.id, why, Reason.TIMED_OUT if why is StopWhy.TIMED_OUT else Reason.STUCK, message)
-        if task.closed and not job.hint:
+        if task.closed and not job.done_claimed_at:
             return cls._of(job, run.id, StopWhy.CLOSED, Reason.TASK_CLOSED, "its task was closed")
         if STOPPED in task.labels:
             return cls._of(job, run.id, StopWhy.PERSON, Reason.STOPPED, "a person stopped it")

@@ -22,8 +22,8 @@ from reconciler.trackers.beads.versions import Can, Version, can
 
 _PATIENCE_S = 1.0
 _JOURNAL, _DATABASE = "interactions.jsonl", "beads.db"
-_READ_MOST = 8 << 20  # at once, of the newest
-_LINE_MOST = 1 << 20
+_READ_MAX = 8 << 20  # at once, of the newest
+_LINE_MAX = 1 << 20
 
 
 class Closers:
@@ -73,9 +73,9 @@ class Closers:
                 found = os.fstat(file.fileno())
                 if self._read[0] != found.st_ino or found.st_size < self._read[1]:
                     self._actors, self._read = {}, (found.st_ino, 0)
-                start = max(self._read[1], found.st_size - _READ_MOST)
+                start = max(self._read[1], found.st_size - _READ_MAX)
                 file.seek(start)
-                added = file.read(_READ_MOST)
+                added = file.read(_READ_MAX)
         except FileNotFoundError:
             self._actors, self._read = {}, (0, 0)
             return self._actors
@@ -89,7 +89,7 @@ class Closers:
 
     def _note(self, line: bytes) -> None:
         try:
-            data = json.loads(line) if len(line) < _LINE_MOST else {}
+            data = json.loads(line) if len(line) < _LINE_MAX else {}
             changed = data["extra"]
             if data["kind"] != "field_change" or changed["field"] != "status":
                 return

@@ -17,7 +17,7 @@ from reconciler.trackers.beads.versions import Can
 
 MERGED = "phase:merged"  # written together with a close, by whoever saw the work on the base
 # What Linux passes on as one argument, with room for the option's name.
-ARGUMENT_MOST = 120_000
+ARGUMENT_MAX = 120_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from reconciler.system.shell import Finished
 from reconciler.trackers import _records as records
 from reconciler.trackers.beads import decoding, store
 from reconciler.trackers.beads.commands import (
-    ARGUMENT_MOST,
+    ARGUMENT_MAX,
     SETS,
     TEXTS,
     VALUES,
@@ -88,7 +88,7 @@ class _Batch:
         record = there if there is not None else records.made(id, change.create, now) if change.create else {}
         after = records.changed(record, change, now)
         task = records.task_of(after)
-        if any(len(text.encode()) > ARGUMENT_MOST for text in (task.description, task.acceptance, task.notes)):
+        if any(len(text.encode()) > ARGUMENT_MAX for text in (task.description, task.acceptance, task.notes)):
             raise PermanentError(f"{id}: a text of it is too long for bd", hint="put what is long into a file")
         found[id] = after
         self.wanted[id] = task

@@ -60,14 +60,14 @@ def at_work(job: Job) -> Waiting | None:
     # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
     until = job.now + SWEEP if run.state is RunState.ENDING else _overdue(run, job)
     doing = {RunState.STARTING: "is starting", RunState.ENDING: "is ending"}.get(run.state, "is running")
-    aside = put_aside(job)
+    aside = deferred_by_user(job)
     after = f"; what comes after it waits: {aside.message}" if aside else ""
     return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}{after}", until)
 
 
 def _overdue(run: Run, job: Job) -> datetime | None:
     """When an agent that says that it is done has had its time; None where it does not say so."""
-    ends = (job.hint and job.hint + LINGER, run.done_at and run.done_at + GRACE)
+    ends = (job.done_claimed_at and job.done_claimed_at + LINGER, run.done_at and run.done_at + GRACE)
     return min(filter(None, ends), default=None)
 
 
@@ -127,7 +127,7 @@ def for_a_person(job: Job) -> Waiting | None:
     return Waiting(reason or Reason.BLOCKED_BY_AGENT, f"needs attention; {what}")
 
 
-def put_aside(job: Job) -> Waiting | None:
+def deferred_by_user(job: Job) -> Waiting | None:
     """Tasks that somebody put off, by what they wrote into the tracker: whatever is there of them stays as it is.
 
     Of all that stands there we write only `open`, `in_progress` and `closed`, and `blocked` with a label of ours.
@@ -172,8 +172,8 @@ def not_now(job: Job) -> Waiting | None:
         return in_use(job)
     if waiting := amid(job):
         return waiting
-    if job.spawn_hold:
-        return Waiting(*job.spawn_hold)
+    if job.agent_gate:
+        return Waiting(*job.agent_gate)
     if why := task_used_up(job.spec.budget, job.spend):
         return Waiting(Reason.BUDGET_SPENT, why)
     if (due := job.not_before) is not None:

@@ -75,12 +75,12 @@ class LoopSession:
             "unknown": [word for epic in left for word in epic["unknown"]],
         }
 
-    def say_strays(self, tick: Tick) -> None:
+    def report_orphans(self, tick: Tick) -> None:
         """Say, once of each, which worktrees no manifest clears away, and what was begun that none covers."""
-        known = self.last_plan.strays if self.last_plan else ()
-        for stray in tick.plan.strays:
-            if stray not in known:
-                self.out.chat(text.stray(stray))
+        known = self.last_plan.orphan_worktrees if self.last_plan else ()
+        for orphan in tick.plan.orphan_worktrees:
+            if orphan not in known:
+                self.out.chat(text.orphan(orphan))
         left = begun(tick.observed, tick.plan)
         if left - self.begun:
             self.out.chat(text.unmanaged(sorted(left)))
@@ -123,7 +123,7 @@ class LoopSession:
         self.show(tick)
         if tick.plan is self.last_plan and not tick.outcomes:
             return  # nothing has changed
-        self.say_strays(tick)
+        self.report_orphans(tick)
         self._say_troubles(tick.plan)
         events = list(self._budgets(tick))
         self.last_plan = tick.plan
