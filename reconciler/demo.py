@@ -58,7 +58,7 @@ class Demo:
 
 def _mended(run: Mapping[str, Any]) -> str:
     return {
-        "ChecksFailed": "its checks failed on the merged tree; another attempt was told why and fixed it",
+        "ChecksFailed": "its checks failed on the merged tree; another attempt was given the reason and fixed it",
         "AgentFailed": "its agent was killed; another one went on from what it had committed",
         "Conflict": "it conflicted with what had landed before; another attempt brought both together",
     }.get(run["why"], f"{run['why']}; attempt {run['attempt']} fixed it")

@@ -221,7 +221,7 @@ class Site:
         return holder is not None and self.holds(holder)
 
     def statuses(self) -> dict[str, dict[str, Any]]:
-        """What was last seen of every recorded manifest, by whoever acted on it."""
+        """What was last seen of every recorded manifest, by the one who acted on it."""
         return {name: self.recorded.status(name) for name in self.recorded.names()}
 
     def replaced(self) -> str | None:
@@ -260,7 +260,7 @@ class Site:
 def leaving_nothing() -> Iterator[None]:
     """While it lasts, looking leaves no trace in a repository that has no state folder yet.
 
-    Where there is one, git's control dir is kept in it as always: made anew, it costs every command a process more.
+    Where there is one, git's control dir is kept in it as always: made again, it costs every command a process more.
     """
     with ExitStack() as aside:
         token = _ASIDE.set(aside)
@@ -379,7 +379,7 @@ def _other_tracker(kind: TrackerKind, database: str | None) -> str | None:
 
 
 class _Identity(Mapping[str, str]):
-    """What git needs to commit, where nobody has told it who they are. Git is asked when somebody wants to know."""
+    """What git needs to commit, where nobody has set who they are. Git is asked when somebody wants to know."""
 
     def __init__(self, tool: Git) -> None:
         self._tool = tool

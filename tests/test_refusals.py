@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from reconciler.forges.github.notes import Notes, PendingMerge
 from reconciler.landing import refusals
 from reconciler.model.errors import ContentRefusedError, PermanentError
+from reconciler.model.names import PrNumber, Sha
 
 HEAD = "error: GH013: Repository rule violations found for refs/heads/agent/{}."
 DECLINED = "! [remote rejected] 1234 -> agent/x (push declined due to repository rule violations)"
@@ -75,3 +80,13 @@ def test_a_scope_that_a_login_lacks_is_named_with_how_to_get_it(line: str) -> No
 )
 def test_what_no_rule_of_github_said_may_be_otherwise_next_time(said: tuple[str, ...]) -> None:
     assert refusals.of(said) is None
+
+
+def test_an_answer_of_github_is_found_again_also_where_an_older_version_wrote_it_down(tmp_path: Path) -> None:
+    notes, head = Notes(tmp_path), Sha("a" * 40)
+    (tmp_path / "asked-7.json").write_text(json.dumps({"head": head, "said": "not allowed"}))
+    assert notes.refusal(PrNumber(7), head) == "not allowed"
+
+    notes.refused(PrNumber(7), PendingMerge(head=head, answer="still not"))
+    assert notes.refusal(PrNumber(7), head) == "still not"
+    assert notes.refusal(PrNumber(7), Sha("b" * 40)) is None

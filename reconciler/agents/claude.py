@@ -94,7 +94,7 @@ class Claude:
         )
 
     def shown(self, log: str) -> Iterator[str]:
-        """The log for people: what was said, which tools were used, what they answered in short."""
+        """The log for people: what was written, which tools were used, what they answered in short."""
         for line in log.splitlines():
             found = read(line)
             yield from [line] if found is None else _shown(found)

@@ -86,7 +86,7 @@ def _again(error: str, ended: datetime) -> datetime | None:
 
 
 def _error(lines: list[Mapping[str, Any]], log: str) -> str:
-    """What it said last, where that was an error."""
+    """Its last words, where that was an error."""
     last: Mapping[str, Any] = lines[-1] if lines else {}
     if _type(last) in ("turn.failed", "error"):
         return text(mapping(last.get("error")).get("message")) or text(last.get("message")) or "it failed"

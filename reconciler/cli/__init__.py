@@ -131,7 +131,7 @@ def called(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What the machine or a file system refuses (a right, room, a lock), where nobody has said it better.
+        # What the machine or a file system refuses (a right, room, a lock), where nobody has named it better.
         where = f"{error.filename}: " if error.filename else ""
         click.echo(
             safe.block(f"{where}{error.strerror or error}\n  hint: 'reconcile doctor' looks at this machine"), err=True

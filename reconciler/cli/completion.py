@@ -46,7 +46,7 @@ def completion_command(shell: str) -> int:
         raise UsageError(f"this version of click knows no completion for {shell}")
     # Its own `source` would start a bash to ask for its version.
     script = ShellComplete.source(found(program, {}, PROGRAM, COMPLETE_VARIABLE))
-    # Click's own for fish ends what is said of a choice at its first comma.
+    # Click's own for fish ends what is reported of a choice at its first comma.
     click.echo(script.replace('string split ","', 'string split --max 1 ","'), nl=False)
     return 0
 
@@ -73,7 +73,7 @@ class _Known(click.ParamType[Any]):
 def completing(command: click.Command) -> click.Command:
     """The command, with those of its parameters that name a task, a manifest, a field or a file completed.
 
-    They are told by their names: a new command has it without saying so.
+    They are known by their names: a new command has it without saying so.
     """
     for param in command.params:
         if known := KNOWN.get(param.name or ""):

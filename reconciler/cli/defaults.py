@@ -116,7 +116,7 @@ def _after(name: str, others: Iterable[str]) -> str:
 
 
 def _general(spec: EpicSpec) -> EpicSpec:
-    """What a manifest says about any work: without whose it is, and when it was said."""
+    """What a manifest says about any work: without whose it is, and when it was reported."""
     # What is read here the next time is for people to change: an agent could give itself other checks.
     protected = tuple(dict.fromkeys((*spec.merge.protected_paths, FILE, RECIPES)))
     return replace(
@@ -133,7 +133,7 @@ def _general(spec: EpicSpec) -> EpicSpec:
     )
 
 
-# --- where it is said ----------------------------------------------------------------------------------------
+# --- where it is reported ----------------------------------------------------------------------------------------
 
 
 def _like_the_file(site: Site, asked: Asked) -> EpicSpec | None:
@@ -168,7 +168,7 @@ def _like_the_recorded(recorded: tuple[EpicSpec, ...], asked: Asked) -> EpicSpec
     if not theirs:
         return None
     alike = [replace(_general(spec), max_agents=4) for spec in theirs]
-    # Whoever names an agent has said what goes for that.
+    # The one who names an agent has named what goes for that.
     compared = [replace(spec, agent=AgentSpec()) for spec in alike] if asked.agent_named else alike
     fields = form.differing(compared)
     if not fields:

@@ -42,7 +42,7 @@ def demo_command(keep: bool) -> int:
 @contextmanager
 def _folder(keep: bool) -> Iterator[Path]:
     """A folder for as long as the demo lasts, however that ends: only where it went wrong there is something to look at."""
-    # Whoever ends us between the making and the first line that minds it would leave it there.
+    # The one who ends us between the making and the first line that minds it would leave it there.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     folder = Path(tempfile.mkdtemp(prefix="reconcile-demo-"))
     try:
@@ -64,7 +64,7 @@ def _folder(keep: bool) -> Iterator[Path]:
 def _work(demo: Demo) -> int:
     """Bring the epic to its end as a person would, who sees on a terminal what `watch` shows there; its exit status.
 
-    Raises PermanentError where it does not end well. Whoever interrupts it leaves no agent behind.
+    Raises PermanentError where it does not end well. The one who interrupts it leaves no agent behind.
     """
     token = AGENTS_RUN_ON.set(False)
     try:

@@ -1,4 +1,4 @@
-"""`get`: tables of what there is, and arrays of it for programs. A source that did not answer is said, and no empty table."""
+"""`get`: tables of what there is, and arrays of it for programs. A source that did not answer is reported, and no empty table."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def _live(runs: Sequence[Run]) -> Row | None:
 
 
 def _at(event: Row) -> datetime:
-    """When it happened; long ago where that can't be told."""
+    """When it happened; long ago where that is not known."""
     try:
         at = datetime.fromisoformat(str(event.get("at")))
     except ValueError:

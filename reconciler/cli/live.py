@@ -146,7 +146,7 @@ class _View:
                 self._draw()
                 if not self._over:
                     time.sleep(PACE_S)
-            self._draw(anew=True)
+            self._draw(fresh=True)
         except Exception as error:  # noqa: BLE001 - what can't be drawn is no reason to stop working
             self._give_up(error)
 
@@ -154,10 +154,10 @@ class _View:
         moves = self._document and live.restless(self._document, _now())
         return REFRESH_S - PACE_S if moves else None
 
-    def _draw(self, *, anew: bool = False) -> None:
+    def _draw(self, *, fresh: bool = False) -> None:
         picture = self._picture()  # first: what goes wrong with it must not cost a line
         with self._drawing:
-            self.screen.draw(picture, [self._lines.popleft() for _ in range(len(self._lines))], anew=anew)
+            self.screen.draw(picture, [self._lines.popleft() for _ in range(len(self._lines))], fresh=fresh)
 
     def _picture(self) -> list[Drawn]:
         tick = self._tick
@@ -256,7 +256,7 @@ def _stream(shown: _View) -> TextIO:
 
 @contextmanager
 def _signals(shown: _View) -> Iterator[None]:
-    """A window that changed is drawn anew at once; after Ctrl-Z and `fg` the picture begins below what is there."""
+    """A window that changed is drawn again at once; after Ctrl-Z and `fg` the picture begins below what is there."""
 
     def resized(_number: int, _frame: FrameType | None) -> None:
         shown.nudge()

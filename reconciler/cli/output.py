@@ -27,7 +27,7 @@ class Output:
     form: str
     color: bool
     timed: bool = False  # what runs for days is read in the morning
-    verbose: bool = False  # housekeeping is told too
+    verbose: bool = False  # housekeeping is informed too
 
     @property
     def for_people(self) -> bool:

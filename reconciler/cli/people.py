@@ -105,14 +105,14 @@ def _open_still(site: Site, before: Task) -> Task:
 
 
 def landed(task: TaskId) -> PermanentError:
-    """What is said to whoever would have done again what is on the base already."""
+    """What is reported to the one who would have done again what is on the base already."""
     return PermanentError(
         f"{task} is closed: its work is merged", hint=f"'reconcile retry {task} --reopen' does it again"
     )
 
 
 def closed(task: TaskId) -> PermanentError:
-    return PermanentError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it anew")
+    return PermanentError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it again")
 
 
 @click.command("take")
@@ -190,7 +190,7 @@ def _stoppable(site: Site, task: TaskId) -> None:
 
 
 def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, ReconcileError]]:
-    """End what runs, whatever the tracker says; what was stopped, and which tasks could not be told so."""
+    """End what runs, whatever the tracker says; what was stopped, and which tasks could not be asked to."""
     unlabelled: dict[TaskId, ReconcileError] = {}
     if task is not None:
         _told(site, task, unlabelled)  # first, or a watch would start it again
@@ -231,7 +231,7 @@ def _label(site: Site, task: TaskId) -> None:
 
 @retry(retry=retry_if_exception_type(ChangedError), stop=stop_after_attempt(5), reraise=True)
 def _write(site: Site, change: Callable[[], Change]) -> None:
-    """Write a change, made anew while somebody else comes first."""
+    """Write a change, made again while somebody else comes first."""
     if error := site.tracker.write([change()])[0]:
         raise error
 

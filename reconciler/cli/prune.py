@@ -94,7 +94,7 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
             elif occupant := site.runner.occupants([tree.path]).get(tree.path):
                 what = f"process {occupant.pid} ({occupant.command}) has its working directory there"
                 kept = Waiting(Reason.WORKTREE_IN_USE, what)
-            elif tree.nested and dry_run:  # what the removal itself looks for anew
+            elif tree.nested and dry_run:  # what the removal itself looks for again
                 kept = Waiting(Reason.NESTED_REPOSITORY, guards.nested(tree))
             found.append(Removal(task=task, path=tree.path, root=root, kept=kept))
     return found

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Rows of a kind of thing, how they look to people, and the sources that did not answer, with what they said."""
+    """Rows of a kind of thing, how they look to people, and the sources that did not answer, and why."""
 
     what: str
     rows: Sequence[Row]
@@ -31,7 +31,7 @@ class Listing:
     silent: Mapping[str, str] = field(default_factory=dict)
 
     def answer(self, out: Output) -> int:
-        """Print it; the exit code. Where a source was silent it is said: what is missing is not known to be absent."""
+        """Print it; the exit code. Where a source was silent it is reported: what is missing is not known to be absent."""
         said_silent(out, self.silent)
         if self.rows or not out.for_people:
             out.answer(list(self.rows), lambda: self.table(self.rows))
@@ -59,7 +59,7 @@ def looked(site: Site, out: Output) -> Tick:
 
 
 def silence(tick: Tick) -> dict[str, str]:
-    """Every source that did not answer, and what it said instead."""
+    """Every source that did not answer, and why not."""
     return {source: why for epic in tick.plan.epics for source, why in epic.unknown}
 
 

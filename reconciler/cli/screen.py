@@ -1,6 +1,6 @@
 """The lower end of a terminal: lines that are drawn again and again, below lines that scroll away.
 
-One thread writes. The cursor stays on the line below the drawing, and is hidden within a single write only: whoever
+One thread writes. The cursor stays on the line below the drawing, and is hidden within a single write only: the one who
 kills this process finds a terminal that works. Knows no tasks.
 """
 
@@ -39,7 +39,7 @@ class Screen:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and rows. Asked anew each time: COLUMNS does not change when a window does."""
+        """Columns and rows. Asked again each time: COLUMNS does not change when a window does."""
         try:
             columns, rows = os.get_terminal_size(self.out)
         except OSError:
@@ -54,16 +54,16 @@ class Screen:
         except OSError:
             return False
 
-    def draw(self, lines: Sequence[Drawn], above: Sequence[str] = (), *, anew: bool = False) -> None:
+    def draw(self, lines: Sequence[Drawn], above: Sequence[str] = (), *, fresh: bool = False) -> None:
         """Show these lines in place of those before, and have others scroll away above them. What is on the screen
-        already is not written again, unless `anew`."""
+        already is not written again, unless `fresh`."""
         if not self.ours:
             self._shown = ()  # others have written since: it starts over below them
             self._write("".join(f"{text}\n" for text in above))
             return
         self._silence()
         size, before = self.size, self._shown
-        if not above and size == self._size and not anew:
+        if not above and size == self._size and not fresh:
             self._write(_changed(before, lines))
         else:
             top = _erased(_rows(before, self._size[0], size[0]))
@@ -74,7 +74,7 @@ class Screen:
         self._shown, self._size = tuple(lines), size
 
     def forget(self) -> None:
-        """Begin anew at the cursor: what was drawn before stays where it is."""
+        """Begin again at the cursor: what was drawn before stays where it is."""
         self._shown = ()
 
     def leave(self) -> None:

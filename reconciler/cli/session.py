@@ -1,4 +1,4 @@
-"""The loop as the commands use it: made for a repository, written into its journal, told line by line."""
+"""The loop as the commands use it: made for a repository, written into its journal, reported line by line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LoopSession:
     last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
     last_plan: Plan | None = None
     begun: frozenset[TaskId] = frozenset()
-    lines: dict[TaskId, str] = field(default_factory=dict)  # what was told last of each task
+    lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
 
     def loop(self) -> Loop:
         warned = ask(self.site.tracker.warnings)
@@ -151,7 +151,7 @@ class LoopSession:
     def _keep(self, what: str, write: Callable[[], None]) -> None:
         try:
             write()
-        except Exception as error:  # noqa: BLE001 - a full disk or an odd name costs what is told, not work
+        except Exception as error:  # noqa: BLE001 - a full disk or an odd name costs what is informed, not work
             self.out.chat(f"the {what} can't be written: {error}")
 
     def _note(self, tick: Tick, events: list[Event]) -> None:
@@ -170,7 +170,7 @@ class LoopSession:
             self.site.recorded.write_status(epic.name, fields)
 
     def _met(self) -> Met:
-        """What whoever acts here, or did last, has met."""
+        """What the one who acts here, or did last, has met."""
         acting, statuses = self.site.acting, self.site.statuses()
         invalid = {name: why for name, status in statuses.items() if isinstance(why := status.get("invalid"), str)}
         return Met(failures=failing.recalled(statuses, left=not acting), invalid=invalid if acting else {})
@@ -194,7 +194,7 @@ AGENTS_RUN_ON: ContextVar[bool] = ContextVar("agents_run_on", default=True)
 
 
 def say_interrupted(out: Output) -> None:
-    """Say what becomes of the agents of whoever was interrupted."""
+    """Say what becomes of the agents of the one who was interrupted."""
     if AGENTS_RUN_ON.get():
         out.chat("interrupted: agents keep running; 'reconcile watch' continues, 'reconcile stop --all' stops them")
 
@@ -203,7 +203,7 @@ def say_interrupted(out: Output) -> None:
 def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]]:
     """(wake, stop, signals): INT, TERM and HUP set both flags and are noted; the handlers of before come back at the end.
 
-    A HUP that is ignored stays so: whoever started us with nohup wants it.
+    A HUP that is ignored stays so: the one who started us with nohup wants it.
     """
     wake, stop, got = threading.Event(), threading.Event(), list[int]()
     # A handler runs amid whatever this thread does, also amid a change of one of these events, whose lock it would wait

@@ -56,7 +56,7 @@ def status_command(name: str | None, out: Output) -> int:
     if site.github:
         shown["forge"] = spending(site.github)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
-    # Where a pipe is told, nothing that draws pictures is imported.
+    # Where a pipe is informed, nothing that draws pictures is imported.
     live = importlib.import_module("reconciler.cli.live") if out.interactive else None
     out.answer(shown, lambda: live.once(site, tick, shown, out) if live else text.status(shown))
     if "forge" in shown:
@@ -70,7 +70,7 @@ def status_command(name: str | None, out: Output) -> int:
 
 
 def spending(forge: GitHubForge) -> dict[str, Any]:
-    """What GitHub says of its limit for this login, for everything that uses it; null before it has said anything."""
+    """What GitHub says of its limit for this login, for everything that uses it; null before it has named anything."""
     spent = forge.spent
     return {
         "kind": "github",
@@ -158,7 +158,7 @@ def _as_run(site: Site, out: Output) -> Desired:
         out.chat(str(error))
         return desired
     out.chat("no manifest is applied; this is what 'reconcile run' would work on")
-    # Any program that is there: nothing is started, and what could be is not kept back by what nobody has said yet.
+    # Any program that is there: nothing is started, and what could be is not kept back by what nobody has named yet.
     agent = AgentSpec(argv=("git",)) if rest.agent == AgentSpec() else rest.agent
     return replace(desired, epics=(replace(rest, agent=agent),))
 

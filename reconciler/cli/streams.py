@@ -24,7 +24,7 @@ class _Out(io.FileIO):
             if self.lenient:
                 return memoryview(data).nbytes
             if isinstance(error, BrokenPipeError):
-                # Whoever listened has heard enough. No loop that goes on after an error may swallow this.
+                # The one who listened has heard enough. No loop that goes on after an error may swallow this.
                 raise SystemExit(0) from error
             raise PermanentError(f"standard output can't be written: {error.strerror}") from error
 

@@ -19,7 +19,7 @@ Keys = Mapping[str, Collection[TaskId]]
 
 
 def task_named(site: Site, text: str, say: Callable[[str], None]) -> TaskId:
-    """The task that a person means; what it was taken for is said where that is not what they wrote.
+    """The task that a person means; what it was taken for is reported where that is not what they wrote.
 
     Inside a run only ids are taken: an agent names exactly what it means. Raises UsageError for what can't be a name, and
     for what means several tasks. What nothing is called like is given back as it is: who asks for it knows more.
@@ -30,7 +30,7 @@ def task_named(site: Site, text: str, say: Callable[[str], None]) -> TaskId:
 
 
 def task_known(site: Site, text: str, say: Callable[[str], None]) -> TaskId | None:
-    """The same, None for what nothing is called like; then what is called nearly so is said."""
+    """The same, None for what nothing is called like; then what is called nearly so is reported."""
     ids, keys = _known(site)
     found = meant(text, ids, keys)
     if len(found) > 1:

@@ -76,7 +76,7 @@ def _epics(site: Site) -> tuple[EpicSpec, ...]:
     try:
         return site.recorded.load().epics
     except ReconcileError:
-        return ()  # said of the manifests themselves
+        return ()  # shown with the manifests themselves
 
 
 def _in_a_repository(cwd: Path) -> bool:

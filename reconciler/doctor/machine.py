@@ -23,7 +23,7 @@ PYTHON = (3, 11)
 DISK_SCARCE, DISK_LOW = 100 * 2**20, 2**30
 FILES_SCARCE, FILES_LOW = supervisor.FIRST_FD + 56, 1024
 INODES_LOW = 10_000
-# Lists of what is counted end here: a tree that large is told, not measured.
+# Lists of what is counted end here: a tree that large is informed, not measured.
 FOLDERS_MAX = 100_000
 # Locks that hold between hosts only if the server is set up for it, or not at all.
 SHARED = frozenset(

@@ -116,7 +116,7 @@ def _github(scene: Scene) -> str | None:
     try:
         there = scene.site.chosen.there if scene.site and scene.epics else None
     except ReconcileError:
-        return None  # said of the manifests themselves
+        return None  # shown with the manifests themselves
     return str(there) if there else None
 
 
@@ -124,7 +124,7 @@ def _database(scene: Scene) -> str | None:
     try:
         return scene.site.database() if scene.site else None
     except ReconcileError:
-        return None  # said of the tasks themselves
+        return None  # shown with the tasks themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _with_login(asked: _Asked, login: LoginProbe, path: str, found: str) -> Diag
     try:
         finished = asked.run(path, login.ask)
     except ReconcileError as error:
-        message = f"whether it is logged in can't be told: {error}"
+        message = f"whether it is logged in is not known: {error}"
         hint = f"run '{name} {' '.join(login.ask)}' yourself"
         return Diagnosis(name=name, state=State.WARNING, found=found, message=message, hint=hint)
     if finished.code == 0:

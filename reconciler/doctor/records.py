@@ -99,7 +99,7 @@ def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Whether what the checks of every manifest begin with is there, as far as that can be seen."""
     statuses = site.statuses()
     for spec in scene.epics:
-        base = ask(partial(site.forge.base, spec.base, look=False))  # one that is gone is said by itself
+        base = ask(partial(site.forge.base, spec.base, look=False))  # one that is gone is reported by itself
         why = unaskable(site.ports, spec, base) or _red_base(statuses.get(spec.name, {}))
         found = f"{spec.name}: {', '.join(spec.merge.checks)}"
         if why:
@@ -120,7 +120,7 @@ def _red_base(status: Mapping[str, Any]) -> str | None:
 
 
 def _failing(scene: Scene, site: Site) -> Iterator[Diagnosis]:
-    """What goes wrong at every try, for whoever works here now, or did last."""
+    """What goes wrong at every try, for the one who works here now, or did last."""
     for subject, failure in failing.recalled(site.statuses(), left=not site.acting).items():
         of = failure.manifest if subject.startswith("manifest:") else subject
         text = failing.words(failing.shown(failure), scene.now)

@@ -87,7 +87,7 @@ def _bases(scene: Scene, site: Site) -> Iterator[Diagnosis]:
 
 
 def _fetched(scene: Scene, site: Site, base: str) -> Diagnosis | None:
-    """What is said of a base that is older than what was fetched for it, where nobody but the user brings it forward."""
+    """What is reported of a base that is older than what was fetched for it, where nobody but the user brings it forward."""
     if site.github or any(spec.merge.push for spec in scene.epics if spec.base == base):
         return None
     seen = site.forge.base(base, look=False)
@@ -240,7 +240,7 @@ class _Rehearsal:
 def _push(site: Site, base: str) -> Iterator[Diagnosis]:
     """Whether a landed base could be pushed."""
     remote, head = site.remote(base), _commit(site, base)
-    if head:  # else that is said of the base itself
+    if head:  # else that is reported of the base itself
         yield _rehearsed(site, remote, base, head).finding
 
 

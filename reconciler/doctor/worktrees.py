@@ -166,7 +166,7 @@ def _tasks(site: Site) -> Graph | None:
     try:
         return site.tracker.tasks()
     except ReconcileError:
-        return None  # said of the tasks themselves
+        return None  # shown with the tasks themselves
 
 
 def _warn(names: Iterable[str], what: str, hint: str) -> Diagnosis | None:

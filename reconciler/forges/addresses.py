@@ -37,7 +37,7 @@ class Addresses:
         try:
             return self._git.objects("ls-remote", "--get-url", "--", url).text.strip() or url
         except ReconcileError:
-            return url  # what it is then said to be is what the config says
+            return url  # what it is then taken for is what the config says
 
     def _by_ssh(self, url: str) -> str:
         parts = _SSH.fullmatch(url)

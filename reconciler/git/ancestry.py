@@ -1,4 +1,4 @@
-"""What a head has that a base lacks, told without git where the last commits are files with one parent each."""
+"""What a head has that a base lacks, worked out without git where the last commits are files with one parent each."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from reconciler.system.shell import Finished
 T = TypeVar("T")
 Config = tuple[tuple[str, str | None], ...]
 Loose = dict[str, tuple[tuple[int, int, int, int], Sha]]
-"""What files said, by their paths and the marks that they bore then."""
+"""What files held, by their paths and the marks that they bore then."""
 MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
 _REMEMBERED_MAX = 1024
@@ -68,7 +68,7 @@ _LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
 
 
 class GitError(TemporaryError):
-    """Git said no. Temporary, because a lock or a half-written ref is the usual cause: it is looked at again."""
+    """Git refused. Temporary, because a lock or a half-written ref is the usual cause: it is looked at again."""
 
     def __init__(self, args: tuple[str, ...], finished: Finished) -> None:
         found = _LOCK.search(finished.err)
@@ -140,7 +140,7 @@ def version(environ: Mapping[str, str]) -> tuple[int, ...]:
 def _located(path: Path, env: Mapping[str, str], *what: str) -> bytes:
     """What `git rev-parse` says at `path`. Raises PermanentError outside of repositories, and for a git too old."""
     argv = ("git", *_INERT, "-C", str(path), "rev-parse", "--path-format=absolute", *what)
-    # It is told to say its version by the way: asked for by itself, that costs every command a process more.
+    # It is informed to say its version by the way: asked for by itself, that costs every command a process more.
     found = shell.run(argv, env={**env, "GIT_TRACE2_EVENT": "2"})
     finished = _ITS_VERSION.search(found.err)
     _new_enough(f"git version {os.fsdecode(finished[1])}" if finished else shell.run(("git", "version"), env=env).text)
@@ -302,12 +302,12 @@ class Git:
 
     @property
     def excludes(self) -> tuple[object, ...]:
-        """What changes when somebody says anew which files are ignored, or what counts as a change of one."""
+        """What changes when somebody says again which files are ignored, or what counts as a change of one."""
         own = self.said_who[-1].with_name("ignore")
         return tuple(map(_stamp, (self.repository.common / "info" / "exclude", own, *self.said_who)))
 
     def prepare(self) -> Path:
-        """The control git dir, up to date, for whoever makes a git dir of its own from it."""
+        """The control git dir, up to date, for the one who makes a git dir of its own from it."""
         self._refresh_control()
         return self._control
 
@@ -419,7 +419,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _in_the_way(lock: Path) -> tuple[str, str]:
-    """What is said of a lock that another git holds, or that one which was killed has left: git names no file at the end."""
+    """What is reported of a lock that another git holds, or that one which was killed has left: git names no file at the end."""
     try:
         age_s = max(time.time() - lock.lstat().st_mtime, 0.0)
     except OSError:

@@ -1,7 +1,7 @@
 """Lock files of git in the common git dir: which were left by a git of ours that was killed, and which are somebody's.
 
 Git never removes what a killed git left, and refuses to work beside it. What ours is about to lock is written into the
-writer's lock before it runs: whoever holds that next, and finds something there, knows that nobody is running any more.
+writer's lock before it runs: the one who holds that next, and finds something there, knows that nobody is running any more.
 """
 
 from __future__ import annotations

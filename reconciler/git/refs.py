@@ -141,7 +141,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 def _said(path: str) -> Sha | None:
     """What such a file says; None where it is gone: deleted, or packed, which is read next."""
     try:
-        # Neither through a link, nor waiting for whoever put a pipe there.
+        # Neither through a link, nor waiting for the one who put a pipe there.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None

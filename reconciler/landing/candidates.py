@@ -52,7 +52,7 @@ class Candidates:
         return self._newest.get(head)
 
     def forget(self) -> None:
-        """Compute anew from now on. A merge driver or another git may have changed what a merge gives."""
+        """Compute again from now on. A merge driver or another git may have changed what a merge gives."""
         self._pairs.clear()
         self._newest.clear()
 
@@ -113,7 +113,7 @@ def _parted(bench: MergeTree, base: Sha, head: Sha) -> Sha | None:
 
 
 def _other_scripts(bench: MergeTree, base: Sha, tree: Sha, path: str) -> bool:
-    """True for a package.json in which other scripts stand, or of which that can't be told."""
+    """True for a package.json in which other scripts stand, or of which that is not known."""
     if posixpath.basename(path) != PACKAGE:
         return False
     before, after = (_scripts(bench.file(where, path)) for where in (base, tree))

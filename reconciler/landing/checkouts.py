@@ -318,7 +318,7 @@ def _is_file(root: Path, path: str) -> bool:
 
 
 def blocked(checkout: BaseCheckout, why: str, what_to_do: str) -> BlockedError:
-    """What is said where a checkout keeps its branch from moving."""
+    """What is reported where a checkout keeps its branch from moving."""
     return BlockedError(
         f"{checkout.path} is in the way: {why}", delay=_IN_THE_WAY_S, hint=f"{what_to_do}; it is tried again"
     )

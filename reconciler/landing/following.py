@@ -1,4 +1,4 @@
-"""How a checkout goes with its branch: wholly or not at all, whoever kills us and whoever works there meanwhile.
+"""How a checkout goes with its branch: wholly or not at all, no matter who kills us or works there meanwhile.
 
 While it goes its index is locked as git locks it, so that nobody commits a mixture. The files are brought forward by a copy
 of the index, which then takes the place of the index; only after that the branch moves. What was written and must not stay
@@ -101,7 +101,7 @@ def forward(git: Git, checkout: BaseCheckout, way: CheckoutStep, nonce: str, loc
     """Bring files and index of a checkout whose lock is held from `way.old` to `way.new`; done already is done.
 
     Edits elsewhere in it stay as they are. Raises TemporaryError, with everything taken back, where it can't go: somebody
-    has changed what the way changes, or a file can't be written. `again`: whoever began it was killed, perhaps amid a file.
+    has changed what the way changes, or a file can't be written. `again`: the one who began it was killed, perhaps amid a file.
     """
     if checkout.busy:
         raise blocked(checkout, f"a {checkout.busy} goes on there", "finish it, or abort it")

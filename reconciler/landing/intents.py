@@ -52,7 +52,7 @@ class Intents:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PermanentError(
-                f"{path} is damaged ({error}): whether a checkout of {base} was left behind can't be told",
+                f"{path} is damaged ({error}): whether a checkout of {base} was left behind is not known",
                 hint=f"see that 'git status' in every checkout of {base} shows your own changes only, then remove the file",
             ) from error
         return intent
@@ -61,7 +61,7 @@ class Intents:
         """Keep an intent: on the disk, not only on its way there, before this returns."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(intent.base)
-        temporary = path.with_suffix(".new")  # Of one name: whoever writes holds the writer's lock.
+        temporary = path.with_suffix(".new")  # Of one name: the one who writes holds the writer's lock.
         with temporary.open("w", encoding="utf-8") as file:
             json.dump({"version": VERSION, **asdict(intent)}, file)
             file.flush()

@@ -177,7 +177,7 @@ class LandingLine:
     def _advance(
         self, intent: Intent, kept: StoredPull | None, lock: int, changed: frozenset[str] | None = None
     ) -> None:
-        """Move the base and whatever belongs to it, so that a kill at any point can be told from what is left."""
+        """Move the base and whatever belongs to it, so that a kill at any point is known from what is left."""
         way = checkouts.step(self._git, intent.old, intent.new, changed)
         found = checkouts.of_base(self._git, intent.base)
         for checkout in found:

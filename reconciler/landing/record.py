@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonReview:
-    """What a person said about one head."""
+    """A person's verdict on one head."""
 
     verdict: Verdict
     head: Sha
@@ -35,7 +35,7 @@ class PersonReview:
 
 
 def standing(reviews: Sequence[PersonReview], head: Sha) -> frozenset[Verdict]:
-    """What was said about one head and still counts: a yes and a no end each other, and a no ends 'merge now' too."""
+    """What was written about one head and still counts: a yes and a no end each other, and a no ends 'merge now' too."""
     found: frozenset[Verdict] = frozenset()
     for each in (review.verdict for review in reviews if review.head == head):
         match each:
@@ -79,7 +79,7 @@ class PullRecord:
         return Verdict.REJECTED in standing(self.reviews, head)
 
     def closed(self, at: datetime, *, declined: bool, merged: bool) -> PullRecord:
-        """This record, closed. What was closed keeps its time; work that landed is merged, whatever was said before."""
+        """This record, closed. What was closed keeps its time; work that landed is merged, whatever was reported before."""
         if self.state is PullState.MERGED or (not self.open and not merged):
             return self
         state = PullState.MERGED if merged else PullState.CLOSED

@@ -52,7 +52,7 @@ def of(value: Sequence[str]) -> PermanentError | None:
 
 
 def in_short(value: Sequence[str]) -> str:
-    """All that was said which a reader needs, on one line."""
+    """All that was reported which a reader needs, on one line."""
     telling = [_RULES_OF_DASHES.sub("", line) for line in value if not _IDLE.fullmatch(line)]
     whole = "; ".join(filter(None, telling)) or "; ".join(value)
     return whole if len(whole) <= SHORT_MAX else f"{whole[:SHORT_MAX]} …"

@@ -41,7 +41,7 @@ class Remote:
 
 
 class Remotes:
-    """Where base branches stand on their remotes. What was heard is good for a while, unless asked for anew."""
+    """Where base branches stand on their remotes. What was heard is good for a while, unless asked for again."""
 
     def __init__(self, git: Git, config: tuple[str, ...] = ()) -> None:
         self._git = git

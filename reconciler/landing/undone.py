@@ -1,6 +1,6 @@
 """What was taken back of what has landed: on the base itself, or in the index of a checkout of it, by the next commit there.
 
-Whoever took it back may have meant to. So it is said; and fixed only where it can be nobody's work: where every file is as
+The one who took it back may have meant to. So it is reported; and fixed only where it can be nobody's work: where every file is as
 it was before a landing of this minute, as a git leaves it that began before that landing and ended after it.
 """
 

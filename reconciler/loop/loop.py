@@ -68,7 +68,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """What only whoever acts here knows: which actions went wrong, and which manifests (by name) it can't read again."""
+    """What only the one who acts here knows: which actions went wrong, and which manifests (by name) it can't read again."""
 
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)
     invalid: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class _Decided:
         return replace(self.seen, at=at)
 
     def holds(self, desired: Desired, observed: Observed) -> bool:
-        """True where making it anew would make the same: nothing but the clock has moved, and past no timer."""
+        """True where making it again would make the same: nothing but the clock has moved, and past no timer."""
         if self.seen.bases != self.observed.bases or self.plan.unsettled:
             return False  # it has looked into a checkout, or in vain at something, and would again
         age, wake_at = observed.at - self.observed.at, self.plan.wake_at
@@ -114,7 +114,7 @@ def _give_up(error: Exception) -> None:
 
 @dataclass(kw_only=True)
 class Loop:
-    """The wheel. `load` gives the wanted state anew for every tick; `wanted` may hold actions back."""
+    """The wheel. `load` gives the wanted state again for every tick; `wanted` may hold actions back."""
 
     load: Callable[[], Desired]
     ports: Ports
@@ -122,14 +122,14 @@ class Loop:
     forges: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
     trackers: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
     replaced: Callable[[], str | None] = lambda: None
-    met: Callable[[], Met] = Met  # for whoever only looks on
+    met: Callable[[], Met] = Met  # for the one who only looks on
     clock: Callable[[], datetime] = now
     wanted: Callable[[Action], bool] = lambda action: True
     seen: Callable[[Tick], None] = lambda tick: None
     troubled: Callable[[Exception], None] = _give_up
     workers: int = WORKERS
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
-    _recalled: dict[TaskId, Failure] = field(default_factory=dict)  # what whoever acted here before has met
+    _recalled: dict[TaskId, Failure] = field(default_factory=dict)  # what the one who acted here before has met
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
@@ -225,8 +225,8 @@ class Loop:
 
         While it is `deaf`, at least every `POLL_S`.
 
-        What is wanted may become unreadable meanwhile, or a defect of ours show: that is told to `troubled`, and
-        everything is looked at anew after `interval_s`.
+        What is wanted may become unreadable meanwhile, or a defect of ours show: that is informed to `troubled`, and
+        everything is looked at again after `interval_s`.
         """
         tick = Tick(observed=Observed(at=self.clock()), plan=Plan())
         while True:

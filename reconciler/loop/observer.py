@@ -111,7 +111,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
 def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise) -> Observed:
     """The same look, with what was seen only in part seen whole: the checkouts of these bases, the merges of these tasks.
 
-    A base that has moved since is not seen anew: what was decided about its older tip is refused where it would land.
+    A base that has moved since is not seen again: what was decided about its older tip is refused where it would land.
     """
     bases = dict(observed.bases)
     for name in unsure.bases:
@@ -135,7 +135,7 @@ def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise
 
 
 def ask(read: Callable[[], T]) -> T | Unknown:
-    """What a source says, or why it said nothing."""
+    """What a source says, or why it is silent."""
     try:
         return read()
     except ReconcileError as error:

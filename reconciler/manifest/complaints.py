@@ -17,7 +17,7 @@ from reconciler.manifest.yaml_text import Document
 
 
 def complaints(document: Document, kind: str, error: ValidationError) -> Iterator[Finding]:
-    """A finding for each of pydantic's. What is indented too far is said once, and not missed where it belongs."""
+    """A finding for each of pydantic's. What is indented too far is reported once, and not missed where it belongs."""
     listed = error.errors(include_url=False, include_input=False)
     misplaced = {each["loc"][-1] for each in listed if each["type"] == "extra_forbidden" and len(each["loc"]) > 1}
     for each in listed:

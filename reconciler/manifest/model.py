@@ -1,6 +1,6 @@
 """The manifest as users write it: every field with its meaning, default, limits and an example.
 
-`explain`, the JSON Schema and the messages about wrong values follow from what stands here. What a field may be is said
+`explain`, the JSON Schema and the messages about wrong values follow from what stands here. What a field may be is reported
 by its type; what fields must be to each other is in `tasks`, and what they mean here on this machine in `documents`.
 """
 
@@ -330,12 +330,12 @@ class BudgetFields(_Fields):
     tokens: int | None = Field(
         default=None,
         ge=0,
-        description="Tokens sent anew or written, for all tasks together; what a model's cache held is not "
+        description="Tokens sent again or written, for all tasks together; what a model's cache held is not "
         "counted. Default, or null: any number.",
         examples=[2_000_000],
     )
     warn_at: float = Field(
-        default=0.8, gt=0, le=1, description="The share of it that is said when it is reached.", examples=[0.9]
+        default=0.8, gt=0, le=1, description="The share of it that is reported when it is reached.", examples=[0.9]
     )
 
 

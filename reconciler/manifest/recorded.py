@@ -109,7 +109,7 @@ class Recorded:
 
         An agent can write to these files. What loosens a manifest is withheld, the recorded value goes on, unless no run
         has existed since a person applied it; so is a manifest that is new beside others. `quiet`: no run is alive.
-        `named`: the files that a person has just named one by one, or in folders; None: nobody named any anew.
+        `named`: the files that a person has just named one by one, or in folders; None: nobody named any again.
         """
         with self._writing():
             recorded = self.load().epics
@@ -151,7 +151,7 @@ class Recorded:
             raise TemporaryError(f"{self._manifests} can't be written: {error.strerror}", delay=30.0) from error
 
     def change(self, name: str, changed: Callable[[EpicSpec], EpicSpec]) -> EpicSpec:
-        """Record a manifest anew with something changed, and nobody else writing in between; as it is recorded then.
+        """Record a manifest again with something changed, and nobody else writing in between; as it is recorded then.
 
         Raises UsageError for one that is not recorded, PermanentError for a damaged one.
         """
@@ -247,7 +247,7 @@ class Recorded:
         try:
             applied = self._applied_in(name, written)
         except ValueError:
-            # It is told by nothing else what was written; taken for written as declared, nobody's edits are undone.
+            # It is informed by nothing else what was written; taken for written as declared, nobody's edits are undone.
             applied = {task.key: task for task in spec.tasks}
         found = replace(spec, applied=applied, withheld=_withheld(withheld))
         self._known[name] = texts, found
@@ -261,7 +261,7 @@ class Recorded:
             return None
 
     def _written(self, name: str) -> Mapping[str, InlineTask]:
-        """The tasks that were written for a manifest; none where that was damaged: they are compared anew."""
+        """The tasks that were written for a manifest; none where that was damaged: they are compared again."""
         try:
             return self._applied(name)
         except ValueError:
@@ -334,7 +334,7 @@ def _yaml(state: Path, name: str) -> Path:
 
 
 def _withheld(content: bytes | None) -> tuple[Loosening, ...]:
-    """What is withheld; nothing is decided by it, so of a damaged file nothing is said."""
+    """What is withheld; nothing is decided by it, so of a damaged file nothing is reported."""
     try:
         data = json.loads(content or b"[]")
         return tuple(Loosening(field=str(each["field"]), old=each["old"], new=each["new"]) for each in data)
@@ -347,7 +347,7 @@ def _stranger(spec: EpicSpec) -> Loosening:
 
 
 def _without(recorded: Collection[str], spec: EpicSpec) -> EpicSpec:
-    """A manifest without what was said of others that are recorded by now."""
+    """A manifest without what was noted of others that are recorded by now."""
     known = {_STRANGER + name for name in recorded}
     return replace(spec, withheld=tuple(each for each in spec.withheld if each.field not in known))
 

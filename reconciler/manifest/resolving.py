@@ -59,7 +59,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
 
 
 def _measurable(spec: EpicSpec) -> None:
-    """A budget that nothing would be counted against is refused: whoever wrote it relies on it."""
+    """A budget that nothing would be counted against is refused: the one who wrote it relies on it."""
     kind, budget = spec.agent.kind, spec.budget
     for field, most in (("usd", budget.usd), ("usdPerTask", budget.usd_per_task)):
         if most is not None and not kind.row.reports_cost:

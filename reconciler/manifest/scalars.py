@@ -59,7 +59,7 @@ def unwanted(text: str) -> str | None:
 
 
 def plain(text: str) -> str | int | float | bool | Odd | None:
-    """What an unquoted scalar means, or why that can't be told.
+    """What an unquoted scalar means, or why that is not known.
 
     >>> plain("4"), plain("true"), plain("main"), plain("no").what
     (4, True, 'main', 'is a boolean in YAML 1.1 and a string in YAML 1.2')

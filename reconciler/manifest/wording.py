@@ -45,7 +45,7 @@ def node_at(schema: Schema, path: tuple[str | int, ...]) -> Schema | None:
 
 
 def resolved(schema: Schema, node: Schema) -> Schema:
-    """A node with its reference followed; what is said beside the reference stays."""
+    """A node with its reference followed; what is reported beside the reference stays."""
     if "$ref" not in node:
         return node
     target: Schema = schema["$defs"][node["$ref"].rpartition("/")[2]]

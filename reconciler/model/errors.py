@@ -34,7 +34,7 @@ class UsageError(ReconcileError):
 
 
 class TemporaryError(ReconcileError):
-    """The world said 'not now' (a lock is held, a program did not answer)."""
+    """Not now (a lock is held, a program did not answer)."""
 
     def __init__(self, message: str, *, delay: float = 5.0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -61,7 +61,7 @@ class PermanentError(ReconcileError):
 
 
 class ContentRefusedError(PermanentError):
-    """Elsewhere what commits hold was refused: whoever made them can fix that, and nobody else."""
+    """Elsewhere what commits hold was refused: the one who made them can fix that, and nobody else."""
 
 
 class LockedError(ReconcileError):

@@ -18,7 +18,7 @@ NO_TIME = timedelta()
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A source did not answer; `why` says what it said instead. `again_s`: by itself it may answer so much later."""
+    """A source did not answer; `why` says why not. `again_s`: by itself it may answer so much later."""
 
     why: str
     again_s: float | None = None
@@ -62,7 +62,7 @@ class Task:
 
 
 class RunState(StrEnum):
-    """`starting`: locks are held, set-up is not over. `ending`: told to stop, or its record is written and something
+    """`starting`: locks are held, set-up is not over. `ending`: asked to stop, or its record is written and something
     of it still lives. `lost`: nothing of it lives and it left no record."""
 
     STARTING = "starting"
@@ -84,11 +84,11 @@ class Cause(StrEnum):
 
 
 class StopWhy(StrEnum):
-    """Why we stopped a run; written before the first signal, so that the ending can be told from a failure."""
+    """Why we stopped a run; written before the first signal, so that the ending is known from a failure."""
 
     PERSON = "person"  # `reconcile stop`, taken over, reassigned
     CLOSED = "closed"  # its task was closed
-    DONE = "done"  # it said so, by its hint or by its final result, and stayed: counts as ended well
+    DONE = "done"  # by its hint or by its final result, and stayed: counts as ended well
     STUCK = "stuck"  # its supervisor did not see that itself: it was stopped, or suspended
     TIMED_OUT = "timed-out"  # the same
 
@@ -126,7 +126,7 @@ class Run:
     pid: int | None = None  # of the supervising process
     exit: Exit | None = None
     agent: str = ""  # the kind of agent; empty for a check
-    report: Report | None = None  # what its agent said of it, once it is over
+    report: Report | None = None  # what its agent reported of it, once it is over
     heard: frozenset[str] = frozenset()  # the comments on its pull request that its prompt held, by their ids
     done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
     halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
@@ -180,7 +180,7 @@ class WorktreeFault(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worktree:
-    """A worktree at the place of a task. `head` is None where it can't be told."""
+    """A worktree at the place of a task. `head` is None where it is not known."""
 
     path: str
     head: Sha | None = None
@@ -212,7 +212,7 @@ class Branch:
 class Salvage:
     """Saved work: `refs/reconcile/salvage/<task>/<n>`, or `dropped` where nobody asked for it.
 
-    `at`: what the clock said then, for people. `age`: how long it has been there, counted over ticks.
+    `at`: the clock's time then, for people. `age`: how long it has been there, counted over ticks.
     """
 
     task: TaskId
@@ -311,7 +311,7 @@ class ForgeCheck:
     summary: str = ""
     number: int | None = None
     workflow: int | None = None
-    app: int | None = None  # that reported it, where that can be told
+    app: int | None = None  # that reported it, where that is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +344,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comment:
-    """What somebody who may push, or a bot, said about a pull request. `id` is the forge's own."""
+    """What somebody who may push, or a bot, wrote about a pull request. `id` is the forge's own."""
 
     id: str
     by: str  # a login
@@ -387,7 +387,9 @@ class PullRequest:
     author: str = ""  # who opened it there
     threads: tuple[Thread, ...] = ()
     remarks: tuple[Comment, ...] = ()  # reviews that say neither yes nor no, oldest first
-    doubted: bool = False  # a rule is said not to be met, none is seen that is not, and merging was not asked for yet
+    doubted: bool = (
+        False  # a rule is reported not to be met, none is seen that is not, and merging was not asked for yet
+    )
     here: Standing = Standing.SAME
     base: str | None = None  # where it goes; None: to its manifest's base, as always
     aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base, in a queue
@@ -403,7 +405,7 @@ class Candidate:
 
     `own_changes`: head differs from the point where it left the base. With own changes and nothing `changed`, all that
     the branch did is on the base already. `is_head`: what lands is the head's own tree, as the base has nothing that it
-    lacks; said by forges that test heads. `submodules`: the paths among those changed where a commit of another
+    lacks; reported by forges that test heads. `submodules`: the paths among those changed where a commit of another
     repository stands, or stood; `scripts`: those that are a package.json and say other scripts.
     """
 
@@ -466,7 +468,7 @@ class Observed:
     replaced: str | None = None  # whose program was replaced under it, where that is who acts here
 
     def failure(self, subject: TaskId) -> Failure | None:
-        """What went wrong for it lately, where whoever met that will try again: not since the task was retried."""
+        """What went wrong for it lately, where the one who met that will try again: not since the task was retried."""
         found, since = self.failures.get(subject), self.since.get(subject)
         return None if found is None or found.left or (since and since.at >= found.at) else found
 

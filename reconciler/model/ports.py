@@ -148,7 +148,7 @@ class Workspaces(Protocol):
         ...
 
     def create_check(self, subject: str, root: str, commit: Sha) -> str:
-        """A clean detached worktree of `commit` for a check; its path. One that is there is made anew."""
+        """A clean detached worktree of `commit` for a check; its path. One that is there is made again."""
         ...
 
     def unlock(self, task: TaskId, root: str) -> None:
@@ -323,7 +323,7 @@ class Forge(Protocol):
         """What landing `head` on `base` makes of it. Writes nothing to the repository; cached by the pair.
 
         Where it need not be exact, it may be that of an older tip of the base, since which nobody but us has landed
-        anything: each landing would make those of all other pull requests anew. Its `base` tells.
+        anything: each landing would make those of all other pull requests again. Its `base` tells.
         """
         ...
 
@@ -384,7 +384,7 @@ class Forge(Protocol):
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
         """Have checks of a pull request whose head is `head` run again: once per head, whatever becomes of the answer.
 
-        Raises ChangedError where the forge does not: what they said stands then.
+        Raises ChangedError where the forge does not: their verdict stands then.
         """
         ...
 

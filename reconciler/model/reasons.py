@@ -1,6 +1,6 @@
 """Every reason why something is done or waits: one word for programs, closed, each a row that says what it means.
 
-Whoever has to know more of a reason than its name asks its row; nobody keeps a list of reasons beside this one. A new
+The one who has to know more of a reason than its name asks its row; nobody keeps a list of reasons beside this one. A new
 reason is one line here, and without a row the program does not start. `reconcile explain reasons` prints the table.
 """
 
@@ -26,7 +26,7 @@ class Awaits(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a reason is about: one task, or everything that a manifest covers; then it is said once."""
+    """What a reason is about: one task, or everything that a manifest covers; then it is reported once."""
 
     TASK = "task"
     EPIC = "epic"
@@ -40,8 +40,8 @@ class ReasonRow:
     awaits: Awaits
     scope: Scope
     todo: str = ""  # what a person does once the program has given up; `{task}` stands for the id
-    prompt: str = ""  # what an agent is told on its next attempt beside the facts; `{base}` stands for the branch
-    judged: bool = False  # a person decides about what would land: it is computed anew before they are asked
+    prompt: str = ""  # what an agent is informed on its next attempt beside the facts; `{base}` stands for the branch
+    judged: bool = False  # a person decides about what would land: it is computed again before they are asked
     passing: bool = False  # often over with the next look, without anybody's doing
 
 
@@ -196,7 +196,7 @@ class Reason(Table):
         _task(
             "its pull request was closed without merging",
             PERSON,
-            todo="Close the task, or run 'reconcile retry {task}' to have it done anew.",
+            todo="Close the task, or run 'reconcile retry {task}' to have it done again.",
         ),
     )
     SET_ASIDE = "SetAside", _task("somebody keeps its pull request from landing", PERSON)

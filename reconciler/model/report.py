@@ -24,7 +24,7 @@ class Fault(StrEnum):
     MODEL = "model"  # there is no such model, or not for its account
     UNPAID = "unpaid"  # its account has no credit left
     NETWORK = "network"  # its model can't be reached, is overloaded or out of order: all that may pass
-    CONTEXT = "context"  # more was said than fits into its model
+    CONTEXT = "context"  # more was reported than fits into its model
     REFUSED = "refused"  # it was not permitted what it tried; says nothing against what it did
     BUDGET = "budget"  # it has spent what it was given
     SESSION = "session"  # the session that it was to go on with is gone
@@ -37,7 +37,7 @@ class Report:
 
     `usd` and `tokens` are of this run alone, also where it went on with an older session; with `of_session` they are of
     all runs of its session so far. `retry_at`: when the limit that stopped it is lifted; `worded`: read out of a sentence.
-    `said`: the last words for people, or why it failed.
+    `message`: the last words for people, or why it failed.
     """
 
     done: bool = False

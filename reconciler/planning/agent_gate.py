@@ -59,7 +59,7 @@ def _limited(spec: EpicSpec, ended: list[Run], now: datetime) -> Gate | None:
 
 
 def _lifted(run: Run) -> datetime | None:
-    """When the limit that a run met is lifted, where it said so and that can be: not for long on the word of a sentence."""
+    """When the limit that a run met is lifted, where it reported one that can be: not for long on the word of a sentence."""
     report, ended = run.report, _end(run)
     if report is None or report.fault is not Fault.USAGE_LIMIT or report.retry_at is None:
         return None

@@ -1,4 +1,4 @@
-"""What it means that a manifest's checks fail on its base as it is: nobody's work is at fault, and a person is told. Pure."""
+"""What it means that a manifest's checks fail on its base as it is: nobody's work is at fault, and a person is informed. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a manifest's checks need to be run at all, as far as their first words tell. Pure; no shell is asked.
 
 What stands behind a condition, a variable or another command may never be run, or be made by what runs before it: of that
-nothing is said.
+nothing is reported.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def programs(checks: Iterable[str]) -> tuple[str, ...]:
 
 
 def file(checks: tuple[str, ...]) -> str | None:
-    """The file of the repository that is run before all others; None where that is none, or can't be told.
+    """The file of the repository that is run before all others; None where that is none, or is not known.
 
     >>> file(("sh ci/check.sh -v",)), file(("./run.sh",)), file(("pytest", "./run.sh")), file(("python -m pytest",))
     ('ci/check.sh', 'run.sh', None, None)

@@ -282,7 +282,7 @@ class Job:
 
     @cached_property
     def discussion(self) -> Discussion:
-        """What was said about its pull request without a yes or a no."""
+        """What was written about its pull request without a yes or a no."""
         if self.open_pull is None or isinstance(self.runs, Unknown):
             return Discussion()
         return review_comments.discussion_of(self.open_pull, self.spec.merge, self.counted)
@@ -473,7 +473,7 @@ class Job:
 
     @property
     def pushed_again(self) -> bool:
-        """True where only the push of finished work had failed, and a person has said since that it is tried again: what
+        """True where only the push of finished work had failed, and a person has asked since that it is tried again: what
         stood in the way may be gone, and whatever the branch holds now is to be offered, before any agent is sent.
         """
         held_back = self.since is not None and self.last is None and self.handed_over_for is Reason.PUSH_REFUSED
@@ -494,7 +494,7 @@ class Job:
 
     @property
     def reopened(self) -> bool:
-        """True when a person set the task open again: its attempts and landings count from anew.
+        """True when a person set the task open again: its attempts and landings count from then on.
 
         An agent may set its own task open too; so what was written while its run lived says nothing.
         """
@@ -513,7 +513,7 @@ class Job:
 
     @property
     def in_its_agents_words(self) -> bool:
-        """True when the task was last written while its newest attempt lived: no person has said anything since."""
+        """True when the task was last written while its newest attempt lived: no person has named anything since."""
         last = self.last
         if last is None or last.started_at is None:
             return False
@@ -575,7 +575,7 @@ class Job:
 
     @property
     def manual(self) -> bool:
-        """True when merging is left to a person, and none has said that exactly this head is to be merged now."""
+        """True when merging is left to a person, and none has named that exactly this head is to be merged now."""
         pull = self.open_pull
         return self.spec.merge.mode is MergeMode.MANUAL and not (pull and pull.merge_now == pull.head)
 

@@ -2,7 +2,7 @@
 
 Every check is a proof about exactly one tree, and a tree is made for exactly one tip of the base. So whatever is proven
 may land at once, one per tick; what is not proven waits its turn for a check, because every landing makes the trees of
-all others anew. A forge's proof is about a head: there one head at a time gets the base merged into it, and keeps its turn
+all others again. A forge's proof is about a head: there one head at a time gets the base merged into it, and keeps its turn
 until that is tested.
 """
 

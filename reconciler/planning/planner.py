@@ -66,7 +66,7 @@ class EpicPlan:
     epic: TaskId | None = None
     actions: tuple[Action, ...] = ()
     waiting: Mapping[TaskId, Waiting] = field(default_factory=dict)
-    unknown: tuple[tuple[str, str], ...] = ()  # (source, what it said instead)
+    unknown: tuple[tuple[str, str], ...] = ()  # (source, why not)
     held: Waiting | None = None  # why nothing of this epic can be done
     resting: tuple[Waiting, ...] = ()  # actions beside the tasks' own that went wrong and are tried again later
     degraded: Waiting | None = None  # why no agent of it may start
@@ -76,7 +76,7 @@ class EpicPlan:
     jobs: tuple[Job, ...] = ()
     remarks: Mapping[TaskId, Waiting] = field(
         default_factory=dict
-    )  # what is amiss with closed tasks: said, never fixed
+    )  # what is amiss with closed tasks: reported, never fixed
     advice: Waiting | None = None  # what a person had better fix, although everything goes on without it
     alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
     failing: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong at every try until now
@@ -119,8 +119,8 @@ class Plan:
     """What is done next, and for everything else why not. Nothing in it is left to choose."""
 
     epics: tuple[EpicPlan, ...] = ()
-    unsure: Imprecise = field(default_factory=Imprecise)  # look closer and plan anew, before anything is done
-    orphan_worktrees: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: said, never touched
+    unsure: Imprecise = field(default_factory=Imprecise)  # look closer and plan again, before anything is done
+    orphan_worktrees: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: reported, never touched
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -224,11 +224,11 @@ def _epic_plan(
     resting: tuple[Waiting, ...] = ()
     if not held and not spec.suspend and not spec.invalid:
         declared = [*_declared(epic_tasks), *_dropped(epic_tasks, mine)]
-        # What is written anew about a task comes first: it may be what keeps its agent from starting.
-        anew = {action.task for action in declared}
+        # What is written again about a task comes first: it may be what keeps its agent from starting.
+        rewritten = {action.task for action in declared}
         actions = [
             *declared,
-            *(action for action in actions if action.task not in anew or isinstance(action, StopAgent)),
+            *(action for action in actions if action.task not in rewritten or isinstance(action, StopAgent)),
             *(phase for job, decision in decided if not isinstance(decision, Action) and (phase := _phase(job))),
             *_checks(epic_tasks, mine, observed, found, _being_checked(decisions)),
         ]
@@ -366,7 +366,7 @@ def _resting(action: Action, observed: Observed) -> Waiting | None:
 
 
 def _without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]:
-    """What was begun for tasks that are no longer in the tracker: nobody said that it is to end, so it is only said."""
+    """What was begun for tasks that are no longer in the tracker: nobody asked for it to end, so it is only reported."""
     if isinstance(observed.runs, Unknown) or isinstance(observed.tasks, Unknown):
         return {}
     found: dict[TaskId, Waiting] = {}
@@ -391,7 +391,7 @@ def _still_open(task: TaskId, observed: Observed) -> PullRequest | None:
 
 
 def _phase(job: Job) -> SetPhase | None:
-    # Once a task is closed, whoever had it: labels of ours that stay on it would be for ever.
+    # Once a task is closed, no matter who had it: labels of ours that stay on it would be for ever.
     hands_off = guards.not_for_us(job) or (not job.done and guards.somebody_elses(job))
     return None if hands_off else SetPhase.due(job)
 
@@ -497,7 +497,7 @@ def _checks(
         )
     for subject, path in sorted(observed.check_worktrees.items()):
         runs = observed.checks.get(subject, ())
-        # A check that starts again makes its worktree anew: taken away from under it, it would turn red.
+        # A check that starts again makes its worktree again: taken away from under it, it would turn red.
         if subject in starting or any(run.alive for run in runs) or _keeper(runs, path, found) != name:
             continue
         yield RemoveWorktree(

@@ -43,5 +43,5 @@ def feedback(reason: Reason, message: str, log: str, base: str, method: MergeMet
 
 
 def comments(text: str) -> str:
-    """What people and bots said about its pull request, beside why the last attempt did not do; empty for nothing."""
+    """What people and bots wrote about its pull request, beside why the last attempt did not do; empty for nothing."""
     return f"\n\nOn your pull request somebody wrote, and has not called it settled:\n\n{text}" if text else ""

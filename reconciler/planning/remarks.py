@@ -1,4 +1,4 @@
-"""What is amiss with closed tasks: said, and never fixed by us. Pure."""
+"""What is amiss with closed tasks: reported, and never fixed by us. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
     assert not isinstance(observed.landings, Unknown) and not isinstance(observed.branches, Unknown)
     assert not isinstance(observed.pull_requests, Unknown) and not isinstance(observed.runs, Unknown)
     landing, branch = observed.landings.get(task.id), observed.branches.get(task.id)
-    again = f"'reconcile retry {task.id} --reopen' does it anew"
+    again = f"'reconcile retry {task.id} --reopen' does it again"
     meant = f"if that was meant, take the label {MERGED} off it"
     if MERGED in task.labels and (taken := base.undone.get(task.id)):
         message = f"nothing of what landed of it is left on {base.name}: {taken[:12]} took the last of it back; {again}; {meant}"

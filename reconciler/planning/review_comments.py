@@ -1,7 +1,7 @@
-"""What was said about an offered change without a yes or a no, and who is to answer it. Pure.
+"""What was written about an offered change without a yes or a no, and who is to answer it. Pure.
 
 A conversation that nobody has resolved goes to the change's agent once for each newest comment in it; after that it is for
-whoever began it to say whether the answer will do. Which comments an agent was given stands with its run; they count as
+the one who began it to say whether the answer will do. Which comments an agent was given stands with its run; they count as
 heard once a run that was given them has ended well, so that none is lost with an attempt that failed. Whatever is taken for
 an agent's own answer starts no attempt, and holds the landing all the same.
 """
@@ -26,7 +26,7 @@ Item = Thread | Comment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discussion:
-    """What was said about one pull request, as far as it counts. `open`: the conversations that somebody still has to
+    """What was written about one pull request, as far as it counts. `open`: the conversations that somebody still has to
     resolve; `due`: what asks for another attempt; `beside`: what only joins the next one.
     """
 
@@ -42,7 +42,7 @@ class Discussion:
 
     @property
     def text(self) -> str:
-        """As much of it for an agent as a prompt bears; the rest is for its next attempt. Empty where nothing was said."""
+        """As much of it for an agent as a prompt bears; the rest is for its next attempt. Empty where nothing was reported."""
         return "\n\n".join(map(_told, self._fitting))
 
     @property
@@ -68,7 +68,7 @@ class Discussion:
 
 
 def discussion_of(pull: PullRequest, policy: MergePolicy, runs: Iterable[Run]) -> Discussion:
-    """What was said about a pull request, and not yet heard by one of these runs of its task."""
+    """What was written about a pull request, and not yet heard by one of these runs of its task."""
     if policy.comments is Comments.IGNORE:
         return Discussion()
     runs = tuple(runs)

@@ -1,6 +1,6 @@
 """Whose turn it is, where several want what there is only so much of: agents, checks, landings, repairs. Pure.
 
-Every job has said by itself what it would do next; here those that must let others go first get to wait instead.
+Every job has named by itself what it would do next; here those that must let others go first get to wait instead.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _nothing_on_an_old_base(decisions: Decisions) -> None:
 
 
 def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desired) -> None:
-    """Repairs of one base go one after the other: each landing would put the others in conflict anew."""
+    """Repairs of one base go one after the other: each landing would put the others in conflict again."""
     busy = next((job.task.id for job in found if job.live and job.live.why == Reason.CONFLICT), None)
     for job in found:
         key = (job.spec.name, job.task.id)

@@ -1,4 +1,4 @@
-"""What was begun for tasks that no manifest covers: nobody goes on with it, so how it stands is said. Pure."""
+"""What was begun for tasks that no manifest covers: nobody goes on with it, so how it stands is reported. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How a manifest stands, as the conditions that Kubernetes users know: `Converged`, `Progressing`, `Degraded`.
 
-Where it has a budget there is a fourth, `BudgetLow`: true once the share of it is used at which it wants to be told.
+Where it has a budget there is a fourth, `BudgetLow`: true once the share of it is used at which it asks for a warning.
 
 They are observations for people and scripts. No decision reads them; only the time of the last change is carried over.
 """

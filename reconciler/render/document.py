@@ -1,6 +1,6 @@
 """Plans, outcomes and how things stand, as plain dictionaries: what `-o json` and `-o yaml` print and scripts rely on.
 
-Strings are given as they are; whoever prints them sees to it that they are harmless (`safe.json_text`).
+Strings are given as they are; the one who prints them sees to it that they are harmless (`safe.json_text`).
 """
 
 from __future__ import annotations

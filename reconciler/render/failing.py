@@ -1,4 +1,4 @@
-"""What goes wrong again and again: as it is remembered for whoever looks on, and as it is shown."""
+"""What goes wrong again and again: as it is remembered for the one who looks on, and as it is shown."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
 def recalled(statuses: Mapping[str, Mapping[str, Any]], *, left: bool) -> dict[TaskId, Failure]:
     """What was remembered of each manifest. Nothing in it is relied on: what can't be understood is as if it were not there.
 
-    `left`: whoever remembered it has ended.
+    `left`: the one who remembered it has ended.
     """
     return {
         subject: failure
@@ -94,7 +94,7 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                     last = stamped(str(each.get("lastTry")))
                 except ValueError:
                     continue
-                # Others can't be told in every time zone.
+                # Others is not known in every time zone.
                 if any(at.tzinfo is None or not 2000 <= at.year < 9000 for at in (began, until, last)):
                     continue
                 tries, refused = each.get("tries"), each.get("refused")

@@ -121,7 +121,7 @@ class _Block:
             ),
         ]
         name = Text(line(self.epic["name"]), "bold")
-        # What must stay comes first and last; what is said by the rows too goes where there is no room.
+        # What must stay comes first and last; what is reported by the rows too goes where there is no room.
         while len(words) > 2 and _cells(words) + GAP + min(name.cell_len, width // 2) > width:
             del words[1]
         room = width - _cells(words) - 2 * GAP
@@ -153,7 +153,7 @@ def _soon(entry: Entry, now: datetime) -> bool:
 
 
 class Picture:
-    """A document laid out for a size, to be drawn again and again: only what moves is made anew."""
+    """A document laid out for a size, to be drawn again and again: only what moves is made again."""
 
     def __init__(self, document: dict[str, Any], size: Size) -> None:
         self._size, self._at = size, stamped(document["at"])
@@ -172,7 +172,7 @@ class Picture:
         self._still: dict[tuple[int, int], list[Text]] = {}
 
     def lines(self, now: datetime, last_line_of: LastLine) -> list[Text]:
-        """The lines as they are now. `said`: the last line that what runs for a task printed; asked for visible rows
+        """The lines as they are now. `last_line_of`: the last line that what runs for a task printed; asked for visible rows
         only."""
         rows = self._rows(_Moment(now=now, last_line_of=last_line_of))
         found = [*self._rule]
@@ -247,7 +247,7 @@ class Picture:
         return [first, *_noted(note, self._size.width, 2 * GAP, NOTE_MAX if bounded else None)]
 
     def _note(self, entry: Entry, section: str, moment: _Moment) -> Text:
-        """What is done for the task, what its agent says, or why it waits; nothing that its manifest has said already."""
+        """What is done for the task, what its agent says, or why it waits; nothing that its manifest has named already."""
         word = entry["waiting"]
         if alive(entry) and "next" not in entry and (word is None or Reason.of(word["reason"]).awaits is Awaits.RUN):
             # As of the look at the world: what was printed since is not known to be nothing.

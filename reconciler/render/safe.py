@@ -29,7 +29,7 @@ def line(text: str, most: int = LINE_MAX) -> str:
 
 
 def block(text: str, most: int = BLOCK_MAX) -> str:
-    """The text with its lines; tabs become four blanks. What is more than `most` characters is left out, and said so.
+    """The text with its lines; tabs become four blanks. What is more than `most` characters is left out, with a note.
 
     >>> block("a\\r\\n\\tb\\x07")
     'a\\n    b\\\\x07'

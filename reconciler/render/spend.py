@@ -14,7 +14,7 @@ def spend(used: Spend) -> dict[str, Any]:
 
 
 def words(used: dict[str, Any]) -> str:
-    """What was used, as short as it can be said; empty where it is nothing.
+    """What was used, as short as can be; empty where it is nothing.
 
     >>> words({"usd": 1.25, "tokens": 120345, "untold": 1}), words({"usd": 0.0, "tokens": 0, "untold": 0})
     ('at least $1.25, 120k tokens', '')
@@ -36,7 +36,7 @@ def tokens(number: int) -> str:
 
 
 def report(value: Report) -> dict[str, Any]:
-    """What an agent said of a run, as it stands in JSON."""
+    """What an agent reported of a run, as it stands in JSON."""
     return {
         "done": value.done,
         "fault": str(value.fault) if value.fault else None,

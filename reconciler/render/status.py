@@ -80,7 +80,7 @@ def step(entry: Entry, *, in_a_word: bool = True) -> Text:
 
 
 def pull_request(pull: dict[str, Any], *, short: bool = False) -> str:
-    """A pull request with what is known about it, as short as it can be said.
+    """A pull request with what is known about it, as short as can be.
 
     >>> pull_request({"number": 7, "checks": "passed", "review": "approved"})
     '#7 checks passed, approved'
@@ -155,7 +155,7 @@ def _needs_a_person(waiting: dict[str, Any]) -> bool:
 
 
 def of_the_whole(waiting: dict[str, Any]) -> bool:
-    """True for what is said once, above the tasks: a person fixes the manifest, the agent or the tracker, and not each."""
+    """True for what is reported once, above the tasks: a person fixes the manifest, the agent or the tracker, and not each."""
     return Reason.of(waiting["reason"]).row.scope is Scope.EPIC
 
 

@@ -19,7 +19,7 @@ GAP = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Cells, one per column, and what is to be said about them."""
+    """Cells, one per column, and a note about them."""
 
     cells: tuple[Text, ...]
     note: Text = field(default_factory=Text)

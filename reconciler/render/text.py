@@ -102,7 +102,7 @@ def budget(epic: EpicPlan) -> tuple[str, str]:
 
 
 def troubles(epic: EpicPlan) -> dict[str, str]:
-    """What is wrong with a manifest as a whole, by what it is: a reason, or a source that is silent and told by none."""
+    """What is wrong with a manifest as a whole, by what it is: a reason, or a source that is silent and known by none."""
     words = [word for word in (epic.held, epic.degraded, withheld(epic.spec), remarked(epic)) if word]
     silent = ((source, why) for source, why in epic.unknown if not any(why in word.message for word in words))
     return {
@@ -158,7 +158,7 @@ def _epic(epic: EpicPlan, then: Forecast | None) -> Iterator[RenderableType]:
     if trouble := [_trouble(word) for word in words if word]:
         yield Rows(rows=trouble, yields=0)
     yield from withheld_rows(changes(epic.spec))
-    # A held manifest has said above why all of its tasks wait.
+    # A held manifest has named above why all of its tasks wait.
     waiting = [] if epic.held else list(_together(epic))
     silent = [_silent(*source) for source in epic.unknown if not (epic.held and source[1] in epic.held.message)]
     rows = [*map(_action, epic.actions), *waiting, *silent]

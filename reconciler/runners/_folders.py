@@ -1,4 +1,4 @@
-"""Run folders: `<root>/<kind>/<subject>/<n>/` with what a run was told, what it recorded and what it printed.
+"""Run folders: `<root>/<kind>/<subject>/<n>/` with what a run was given, what it recorded and what it printed.
 
 What is read here may have been written by an agent, cut off or removed by anybody: what can't be read as a record is no
 record. Locks and processes are not looked at here.
@@ -69,7 +69,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SubjectFolder:
-    """The runs of one subject, oldest first, as its folder was listed at the date `changed` (0: that can't be told)."""
+    """The runs of one subject, oldest first, as its folder was listed at the date `changed` (0: that is not known)."""
 
     kind: RunKind
     name: str
@@ -159,7 +159,7 @@ class Folders:
         return folder
 
     def write_stop(self, run: RunId, why: StopWhy) -> None:
-        """Say why a run is stopped, before it is: so the ending can be told from a failure."""
+        """Say why a run is stopped, before it is: so the ending is known from a failure."""
         value = {"why": str(why), "at": datetime.now(UTC).isoformat()}
         supervisor.write_json(str(self.folder(run) / "stop.json"), value)
 

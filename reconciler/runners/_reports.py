@@ -40,7 +40,7 @@ class Reports:
         return self._known[run]
 
     def end_said(self, record: Record) -> datetime | None:
-        """Since when a run that is alive has printed nothing, where the last that it said of itself is that it came to its
+        """Since when a run that is alive has printed nothing, where its last report of itself is that it came to its
         end; None while it does not. What is no such line (a warning of something that it started) says nothing.
         """
         agent = self._agents.get(record.start.agent) if record.start.agent in REPORTS_END else None
@@ -69,7 +69,7 @@ class Reports:
             try:
                 supervisor.write_json(kept, _as_json(report))
             except OSError:
-                # The log says it again; a full disk is told of by those who can't do without writing.
+                # The log says it again; a full disk is informed of by those who can't do without writing.
                 return report
         return report
 

@@ -61,7 +61,7 @@ def as_run(
     *,
     halted: bool = False,
 ) -> Run:
-    """A run as others see it. `report`: what its agent said of it, once it has ended; `done_at`: since when it says, while
+    """A run as others see it. `report`: what its agent reported of it, once it has ended; `done_at`: since when it says, while
     it still runs, that it has; `halted`: its supervisor is stopped."""
     return Run(
         id=record.id,

@@ -84,7 +84,7 @@ class Stopping:
         )
 
     def _waited(self, record: Record) -> float:
-        """Seconds since the run was first asked to end, by us or by whoever wrote its stop record."""
+        """Seconds since the run was first asked to end, by us or by the one who wrote its stop record."""
         here = time.monotonic() - self._asked.setdefault(record.id, time.monotonic())
         there = (datetime.now(UTC) - record.stopped_at).total_seconds() if record.stopped_at else 0.0
         return max(here, there)

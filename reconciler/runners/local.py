@@ -1,6 +1,6 @@
 """Runs on this machine: detached processes under a shim, found again by kernel locks, and their run folders.
 
-What a run wrote about itself says how it ended; whether it lives is said by its locks and its processes.
+What a run wrote about itself says how it ended; whether it lives is reported by its locks and its processes.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class LocalRunner:
         """Start a run, detached. Raises ChangedError when its task or its slot is held or its number is used.
 
         The locks go from hand to hand: at no moment between the first look and the last process of the run are they
-        free, whoever is killed.
+        free, no matter who is killed.
         """
         try:
             with ExitStack() as ours:

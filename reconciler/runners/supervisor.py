@@ -183,7 +183,7 @@ class Shim:
             try:
                 return write_json(self._at("exit.json"), value)
             except OSError as error:
-                # Whoever removed our folder wants no record; a full disk may get room again.
+                # The one who removed our folder wants no record; a full disk may get room again.
                 if error.errno == errno.ENOENT or time.monotonic() > deadline:
                     return self._log.say(f"cannot write exit.json: {error.strerror}")
                 self._nap(1.0)
@@ -209,7 +209,7 @@ class Shim:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._terminate)
-        # Whoever started us may have blocked what we wait for; that is inherited.
+        # The one who started us may have blocked what we wait for; that is inherited.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _terminate(self, *_: object) -> None:
@@ -249,7 +249,7 @@ class Log:
         self._dropped = 0
 
     def say(self, text: str) -> None:
-        """Add a line of our own. Nothing is said on a full disk."""
+        """Add a line of our own. Nothing is reported on a full disk."""
         try:
             os.write(self.fd, f"reconcile: {text}\n".encode(errors="replace"))
         except OSError as error:
@@ -260,7 +260,7 @@ class Log:
         """True when something was written since the last call."""
         stat = os.fstat(self.fd)
         grown = self._seen != (stat.st_size, stat.st_mtime_ns)
-        # Whoever writes fast is looked at more often, so that the disk does not fill between two looks.
+        # The one who writes fast is looked at more often, so that the disk does not fill between two looks.
         self.pause = 0.1 if stat.st_size - self._seen[0] > LOG_HEAD else 1.0
         if stat.st_size > LOG_MAX:
             self._cut(stat.st_size)
@@ -305,7 +305,7 @@ class Silence:
 class Tree:
     """Everything that belongs to a run: what carries its marker or has its agent lock open, and all descendants.
 
-    `root` and its descendants belong to it too. Never in it: pid 1, ourselves, and whoever has the shim's lock open
+    `root` and its descendants belong to it too. Never in it: pid 1, ourselves, and the one who has the shim's lock open
     (the supervising process, or a reconciler that is just starting a run). Locks are known by device and inode.
     """
 
@@ -532,7 +532,7 @@ def file_id(fd: int | str) -> FileId:
 
 
 def start_ticks(pid: int) -> int:
-    """When a process started, in ticks of the kernel's own clock; 0 where that can't be told."""
+    """When a process started, in ticks of the kernel's own clock; 0 where that is not known."""
     stat = _stat(pid)
     return int(stat[19]) if stat else 0
 

@@ -57,7 +57,7 @@ def reconciling(state: Path, command: str) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            who = holder(state) or "it has not said its name yet"
+            who = holder(state) or "it has not written its name yet"
             raise LockedError(f"another reconciler works here: {who}", hint="it does what this would do") from error
         fields = {
             "pid": os.getpid(),

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 def fingerprint(package: Path = PACKAGE) -> str:
     """What stays the same while nobody writes the modules of a package; where it does not, `content` says more.
 
-    By path, inode, size and date: an installer writes every file anew, and so does git where a file differs.
+    By path, inode, size and date: an installer writes every file again, and so does git where a file differs.
     """
     found = hashlib.blake2b(digest_size=16)
     for path in sorted(_modules(os.fspath(package))):
@@ -25,7 +25,7 @@ def fingerprint(package: Path = PACKAGE) -> str:
 
 
 def content(package: Path = PACKAGE) -> str:
-    """What tells the modules of a package from any other: they may be written anew, and be the same."""
+    """What tells the modules of a package from any other: they may be written again, and be the same."""
     found = hashlib.blake2b(digest_size=16)
     for path in sorted(_modules(os.fspath(package))):
         try:

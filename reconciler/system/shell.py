@@ -45,7 +45,7 @@ class Finished:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the other side of a push said, line by line, without rules of dashes and what is only progress.
+        """What the other side of a push answered, line by line, without rules of dashes and what is only progress.
 
         >>> Finished(1, b"", b"remote: \\nremote: - no secrets\\nremote: -- key -- \\nremote:   path: a.py:1\\n ! [rejected] x (no)").remarks
         ('- no secrets', '-- key --', 'path: a.py:1', '! [rejected] x (no)')
@@ -56,7 +56,7 @@ class Finished:
 
     @property
     def complaint(self) -> str:
-        """What it said on standard error about why, for a message of one line.
+        """What it wrote to standard error about why, for a message of one line.
 
         Git names the cause in lines of their own, after the words of the filter or hook that refused and before advice;
         of any other program it is the last line.
@@ -92,7 +92,7 @@ def run(
 ) -> Finished:
     """Run a program to its end, whatever its exit status.
 
-    One that does not end in time is killed; with `grace_s` it is told so first, and given that long to put things in order.
+    One that does not end in time is killed; with `grace_s` it is informed so first, and given that long to put things in order.
     Raises TemporaryError when it does not end within `timeout_s`, PermanentError when it can't be started, or when it
     prints more than `OUTPUT_LIMIT` bytes: a part of an answer is none.
     """

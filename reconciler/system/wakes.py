@@ -1,6 +1,6 @@
 """Hints to tick sooner: file events turned into one flag. They carry no data, and may all be lost without harm.
 
-A machine gives out so many listeners and no more, and editors use them up. Without any, whoever waits looks more often.
+A machine gives out so many listeners and no more, and editors use them up. Without any, the one who waits looks more often.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def read(path: Path) -> Content | None:
 def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
     """Replace a file as a whole, durably; its stamp. None, with nothing done, when it is not what it was `before`.
 
-    Only while the lock is held. Raises PermanentError for a link: whoever made it meant another file.
+    Only while the lock is held. Raises PermanentError for a link: the one who made it meant another file.
     """
     temporary = path.with_name(TEMPORARY)
     with telling(f"cannot write {path}"):
@@ -108,7 +108,9 @@ def telling(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _LASTING:
-            raise PermanentError(f"{what}: {error.strerror}", hint="whoever owns it must make it accessible") from error
+            raise PermanentError(
+                f"{what}: {error.strerror}", hint="the one who owns it must make it accessible"
+            ) from error
         raise TemporaryError(f"{what}: {error.strerror}", delay=30.0) from error
 
 

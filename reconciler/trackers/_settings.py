@@ -73,7 +73,7 @@ def prepare(beads: Path) -> None:
     found = files.read(ignored)
     data = found.data if found else b""
     missing = [name for name in (files.LOCK, files.TEMPORARY) if name.encode() not in data.split()]
-    if missing and not ignored.is_symlink():  # whoever made it a link keeps the names somewhere else
+    if missing and not ignored.is_symlink():  # the one who made it a link keeps the names somewhere else
         end = b"\n" if data and not data.endswith(b"\n") else b""
         files.replace(ignored, data + end + "".join(f"{name}\n" for name in missing).encode(), files.stamp(ignored))
     config = beads / "config.yaml"

@@ -1,6 +1,6 @@
-"""Whoever keeps the tasks of a repository: a real Beads where `.beads/` holds a database, else the built-in store.
+"""The one who keeps the tasks of a repository: a real Beads where `.beads/` holds a database, else the built-in store.
 
-Asked anew at every call, because `bd init` may be run at any time: what is written beside a database is lost.
+Asked again at every call, because `bd init` may be run at any time: what is written beside a database is lost.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class GitWorkspaces:
             return self._ready(task, found, lock)
 
     def create_check(self, subject: str, root: str, commit: Sha) -> str:
-        """A clean detached worktree of `commit` for a check; its path. One that is there is made anew."""
+        """A clean detached worktree of `commit` for a check; its path. One that is there is made again."""
         place = _check_place(root, subject)
         with self._alone(f".{subject}") as lock:
             self._discard(place)

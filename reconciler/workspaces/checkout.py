@@ -123,7 +123,7 @@ def _readable(git: Git, index: Path, digest: int) -> bool:
         with regular(index) as file:
             held = file.read()
     except FileNotFoundError:
-        return not os.path.lexists(index)  # git makes it anew
+        return not os.path.lexists(index)  # git makes it again
     except OSError:
         return False
     body, sum = held[:-digest], held[-digest:]

@@ -57,7 +57,7 @@ def contents(root: Path) -> Contents:
 
 
 def take_away(root: Path) -> None:
-    """Remove a folder with everything in it, its `.git` last, so that a removal that is cut off can be told from a
+    """Remove a folder with everything in it, its `.git` last, so that a removal that is cut off is known from a
     folder of somebody's. Links are removed, never followed. A folder that is gone is fine.
     """
     if not os.path.lexists(root):

@@ -155,7 +155,7 @@ class _Index:
         tracked, gitlinks, untracked = set(), {}, set()
         for line in _split(self._run("ls-files", "-z", "-t", "--stage", "--others", "--exclude-standard")):
             tag, _, rest = line.partition(" ")
-            if tag == "?":  # told by the tag: a file can be called like a line about another one
+            if tag == "?":  # known by the tag: a file can be called like a line about another one
                 untracked.add(rest)
                 continue
             about, _, path = rest.partition("\t")

@@ -6,7 +6,7 @@
 * `look`: the newest answer, and when the next one is worth its points.
 * `branches`: the branches of our tasks on both sides. `words`: text that does nothing there.
 * `landing`, `notes`: a merge that is asked for once and always read back.
-* `verdicts`: what people said here, by `reconcile approve`, `reject` and `merge`.
+* `verdicts`: given here, by `reconcile approve`, `reject` and `merge`.
 
 What is plain git is that of the local forge: candidates are merged here, on the base as GitHub has it.
 """

@@ -68,7 +68,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """Everything that was said, in lower case."""
+        """Everything that was reported, in lower case."""
         return f"{self.message} {self.complaint}".lower()
 
 

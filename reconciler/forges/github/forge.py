@@ -1,4 +1,4 @@
-"""The forge on GitHub: looking, opening, landing, and what people said here, behind the protocol of forges."""
+"""The forge on GitHub: looking, opening, landing, and verdicts given here, behind the protocol of forges."""
 
 from __future__ import annotations
 
@@ -309,14 +309,14 @@ class GitHubForge:
             rejection=verdicts.rejection(reviews, pull.head) or seen.rejection,
             withheld=self._withheld(pull, seen.withheld),
             doubted=pull.open and self._merges.doubted(pull),
-            # Whoever approves exactly this head here has seen what is open there.
+            # The one who approves exactly this head here has seen what is open there.
             threads=() if Verdict.APPROVED in here_said else seen.threads,
             rerun=self._reruns.of(pull) if pull.open else None,
             merge_now=pull.head if Verdict.MERGE in here_said else None,
         )
 
     def _as_of_now(self, pull: Pull, reviews: Reviews) -> tuple[Pull, Reviews]:
-        """What people said of heads that only got the base since, as said of the head that there is: each one's last word."""
+        """What people decided on heads that only got the base since, as decided on the head that there is: each one's last word."""
         tip = self.look.last.heads.get(pull.base)
         spoken = {review.head for review in reviews} | {opinion.head for opinion in pull.opinions}
         if tip is None or not pull.open or not spoken - {pull.head}:

@@ -57,7 +57,7 @@ class Gh:
         self._apart_s = apart_s
         self._turn = threading.Lock()
         self._changed = 0.0  # when the last change was asked for, by the monotonic clock
-        self._limited: tuple[float, str] = (0.0, "")  # until when nothing is asked, and what was said
+        self._limited: tuple[float, str] = (0.0, "")  # until when nothing is asked, and what was written
         self.logged_out = False  # as the last answer has it
 
     def graphql(self, query: str, *, spare: Collection[str] = ()) -> Reply:

@@ -87,7 +87,7 @@ class Merges:
         self.notes.end(base)
 
     def _judged(self, order: LandOrder) -> None:
-        """Look once more at all that was judged: the base, the head, and what was said about it."""
+        """Look once more at all that was judged: the base, the head, and what was written about it."""
         before = self._look.last.pulls.get(order.number)
         pull = self._look.one(order.number)
         if pull is None or pull.task != order.task:
@@ -108,7 +108,7 @@ class Merges:
         """The commit that GitHub says it made; the note is taken back where it says that it made none."""
         title, body = order.title, order.body
         if order.method is MergeMethod.SQUASH:
-            # It is put down to whoever opened the pull request: us.
+            # It is put down to the one who opened the pull request: us.
             own = commits.own(self._git, attempt.old, attempt.head)
             title, body = squash.words(order, own, signature.identity(self._git)[1])
         subject, text = words.message(title, body, order.task, attempt.head, order.number)
@@ -171,7 +171,7 @@ class Merges:
         return tip is None or not self._contains(tip, commit)
 
     def _somebody_elses(self, attempt: Attempt, commit: Sha) -> bool:
-        """True where not we had it merged: then they said that it may land as it did. A rebase bears no mark of ours."""
+        """True where not we had it merged: then they decided that it may land as it did. A rebase bears no mark of ours."""
         marked = f"{message.HEAD}: {attempt.head}" in self._one("log", "-1", "--format=%B", commit)
         return attempt.method != "rebase" and not marked
 
@@ -216,7 +216,7 @@ def _worse(before: Pull | None, now: Pull, order: LandOrder, *, doubted: bool) -
         return f"{number} is not to be merged yet: {why}"
     if before is None or before.head != head:
         return None
-    # Also of what was said about an older head: it may hold for this one.
+    # Also of what was written about an older head: it may hold for this one.
     if _said(now) != _said(before):
         return f"what people say about {number} has changed"
     # What was not green then was no reason against it, as long as it was there to be judged.

@@ -1,4 +1,4 @@
-"""What GitHub showed last, asked for anew when it may have changed: often while a check runs, seldom while nothing does.
+"""What GitHub showed last, asked for again when it may have changed: often while a check runs, seldom while nothing does.
 
 A change of our own is noted in it from its answer, so that it costs no further look.
 """
@@ -129,7 +129,7 @@ class Look:
         return (*page.pulls, *self._older(page).values())
 
     def note(self, pull: Pull) -> None:
-        """Take over what the answer to a change of ours said."""
+        """Take over what the answer to a change of ours shows."""
         with self._turn:
             self._seen = replace(self._seen, pulls={**self._seen.pulls, pull.number: pull})
             self._date((pull,))
@@ -142,7 +142,7 @@ class Look:
             self._seen = replace(self._seen, heads={**self._seen.heads, base: head})
 
     def stale(self, *, rules_too: bool = False) -> None:
-        """Look anew the next time: something was not as it was seen."""
+        """Look again the next time: something was not as it was seen."""
         with self._turn:
             self._until = 0.0
             if rules_too:
@@ -159,7 +159,7 @@ class Look:
     # --- asking --------------------------------------------------------------------------------------------
 
     def _silent(self, error: TemporaryError) -> SilentError:
-        """What is said until GitHub is asked again: a limit says when, all else is tried soon, then later and later."""
+        """What is reported until GitHub is asked again: a limit says when, all else is tried soon, then later and later."""
         delay = min(FAILED_S * 2**self._failures, FAILED_MOST_S)
         delay = max(delay, error.delay) if isinstance(error, LimitError) else delay
         self._failures = min(self._failures + 1, 10)
@@ -206,7 +206,7 @@ class Look:
         return QuerySize().divided(self._part)
 
     def _whole(self, numbers: Sequence[PrNumber]) -> dict[PrNumber, Pull]:
-        """Pull requests with their checks and what was said about them."""
+        """Pull requests with their checks and what was written about them."""
         found: dict[PrNumber, Pull] = {}
         size = self._size
         for start in range(0, len(numbers), size.whole):
@@ -236,7 +236,7 @@ class Look:
         raise TemporaryError(f"{self.slug} has too many pull requests of forks to look at", delay=300.0)
 
     def _page(self, question: Question) -> Page:
-        """The answer to a question, with the checks of all pages, and with what is said in open review threads."""
+        """The answer to a question, with the checks of all pages, and with what is reported in open review threads."""
         found = self._read(question)
         red = {b: query.red(found.tips[b], self._rest(found.tips[b], at)) for b, at in found.tips_truncated.items()}
         pulls = [self._checked(pull, found) if pull.number in found.whole else pull for pull in found.pulls]
@@ -249,9 +249,9 @@ class Look:
         return (decoded(node, self._rest(node, cursor)) or pull) if cursor else pull
 
     def _conversations(self, pulls: Sequence[tuple[Pull, str]]) -> dict[PrNumber, Pull]:
-        """The pull requests that have open review threads, with what is said there; asked anew only where that may be new.
+        """The pull requests that have open review threads, with what is reported there; asked again only where that may be new.
 
-        Where it can't be told, only that pull request has to wait.
+        Where it is not known, only that pull request has to wait.
         """
         talked = [(pull, node) for pull, node in pulls if pull.open and (pull.unresolved or pull.more_threads)]
         fresh = [(pull, node) for pull, node in talked if self._threads.get(pull.number, (None,))[0] != _mark(pull)]
@@ -276,15 +276,15 @@ class Look:
         }
 
     def _talk(self, nodes: Sequence[str]) -> dict[str, tuple[Thread, ...]]:
-        """What is said in the open threads of some pull requests, all pages of them."""
+        """What is reported in the open threads of some pull requests, all pages of them."""
         found: dict[str, list[Mapping[str, Any]]] = {node: [] for node in nodes}
         left: dict[str, str | None] = dict.fromkeys(nodes)
         for _ in range(PAGES_MAX):
             if not left:
-                with _legible("what is said about a pull request"):
+                with _legible("what is reported about a pull request"):
                     return {node: threads(read) for node, read in found.items()}
             value = self._asked_for(query.conversations(left, self._size.talks)).data
-            with _legible("what is said about a pull request"):
+            with _legible("what is reported about a pull request"):
                 pages = {node: value[f"t{n}"]["reviewThreads"] for n, node in enumerate(left)}
                 for node, page in pages.items():
                     found[node] += page["nodes"]
@@ -356,5 +356,5 @@ def _legible(what: str) -> Iterator[None]:
 
 
 def _mark(pull: Pull) -> object:
-    """What changes when something is said about a pull request."""
+    """What changes when something is reported about a pull request."""
     return pull.unresolved, pull.more_threads, pull.changed

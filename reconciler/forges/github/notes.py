@@ -56,7 +56,7 @@ class SecondRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingMerge:
-    """A merge that was asked for although GitHub showed that a rule is not met, and what it said."""
+    """A merge that was asked for although GitHub showed that a rule is not met, and its answer."""
 
     head: Sha
     answer: str
@@ -104,16 +104,17 @@ class Notes:
         return SecondRun(**kept) if kept else None
 
     def refused(self, number: PrNumber, asked: PendingMerge) -> None:
-        """Note what GitHub said to a merge that it need not be asked for again."""
+        """Note what GitHub answered to a merge that it need not be asked for again."""
         self._write(self._folder / f"asked-{number}.json", asdict(asked))
 
     def refusal(self, number: PrNumber, head: Sha) -> str | None:
-        """What GitHub said when it was asked to merge this head all the same; None where it was not."""
+        """What GitHub answered when it was asked to merge this head all the same; None where it was not."""
         try:
             kept = self._read(self._folder / f"asked-{number}.json")
         except PermanentError:
-            return "it was asked to merge it before"  # what it said can't be told: so it is not asked again
-        return str(kept["said"]) if kept and kept.get("head") == head else None
+            return "it was asked to merge it before"  # its answer is not known: so it is not asked again
+        # An older version wrote the answer under another name.
+        return str(kept.get("answer", kept.get("said"))) if kept and kept.get("head") == head else None
 
     def closed(self, number: PrNumber) -> None:
         """Forget what only matters while a pull request is open."""
@@ -130,7 +131,7 @@ class Notes:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PermanentError(
-                f"{path} is damaged ({error}): what was asked of GitHub last can't be told",
+                f"{path} is damaged ({error}): what was asked of GitHub last is not known",
                 hint="see what was merged there last, and that it is in order; then remove the file",
             ) from error
 

@@ -58,8 +58,8 @@ class Pull:
     unresolved: tuple[str, ...] = ()  # the ids of the threads that nobody has resolved
     changed: tuple[str, int] = ("", 0)  # when anything of it last did, and how many comments it has
     more_threads: bool = False  # than were listed
-    threads: tuple[Thread, ...] = ()  # what was said in those, by people who may push and by bots
-    unread: str = ""  # why what was said in them is not known
+    threads: tuple[Thread, ...] = ()  # what was written in those, by people who may push and by bots
+    unread: str = ""  # why what was written in them is not known
     bypasses: bool = True  # the login may merge it whatever the rules say
     checks: tuple[ForgeCheck, ...] = ()
     checked_at: datetime | None = None  # when the first of its checks ended
@@ -86,7 +86,7 @@ class Pull:
         return Rejection(head=self.head, text=text) if mine else None
 
     def _settled(self, thread: Thread) -> bool:
-        """True where whoever began a thread said yes to exactly this head after their last word in it: it may stay open."""
+        """True where the one who began a thread said yes to exactly this head after their last word in it: it may stay open."""
         who = thread.comments[0].by
         last = max(comment.at for comment in thread.comments if comment.by == who)
         found = (
@@ -103,13 +103,13 @@ class Pull:
         if self.queued:
             return "is in the merge queue of the forge, which lands it"
         if self.automatic:
-            return "is to be merged by the forge itself, as somebody said (auto-merge)"
+            return "is to be merged by the forge itself, as somebody asked (auto-merge)"
         return None
 
     def withheld(self) -> str | None:
         """What GitHub wants, beside green checks, before it merges."""
         if self.unread:
-            return f"what was said in its review threads can't be read: {self.unread}"
+            return f"what was written in its review threads can't be read: {self.unread}"
         if self.decision == "REVIEW_REQUIRED":
             return "the rules of its base want an approving review there"
         if self.decision == "CHANGES_REQUESTED":
@@ -250,7 +250,7 @@ def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinio
 
 
 def threads(nodes: Sequence[Mapping[str, Any]]) -> tuple[Thread, ...]:
-    """The conversations that nobody has resolved, with what people who may push, and bots, said in them."""
+    """The conversations that nobody has resolved, with what people who may push, and bots, wrote in them."""
     found = []
     for node in nodes:
         # A login is shown its own drafts too, which nobody has sent yet.
@@ -269,7 +269,7 @@ def _remarks(reviews: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
 
 
 def _comment(node: Mapping[str, Any], at: str, review: Mapping[str, Any] | None) -> Comment | None:
-    """What somebody said; None where they are neither a bot nor somebody who may push."""
+    """What somebody wrote; None where they are neither a bot nor somebody who may push."""
     bot = (node.get("author") or {}).get("__typename") == "Bot"
     if not bot and not (review or {}).get("authorCanPushToRepository"):
         return None  # anybody at all may comment on what is public

@@ -51,7 +51,7 @@ class QuerySize:
     pulls: int = 100  # of a page, as far as it takes to know whose they are
     whole: int = 50  # with their checks and reviews
     checks: int = 100  # of one commit
-    talks: int = 50  # review threads of one, with what is said in them
+    talks: int = 50  # review threads of one, with what is reported in them
 
     def divided(self, by: int) -> QuerySize:
         """A part of it."""
@@ -156,7 +156,7 @@ def checks_after(node: str, cursor: str, size: QuerySize) -> str:
 
 
 def conversations(pulls: Mapping[str, str | None], first: int) -> str:
-    """The query for what was said in the review threads of pull requests: the ids of their nodes, each with the cursor of
+    """The query for what was written in the review threads of pull requests: the ids of their nodes, each with the cursor of
     the page that comes next. Answered as `t0`, `t1` and so on.
     """
     asked = [

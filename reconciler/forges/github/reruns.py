@@ -34,7 +34,7 @@ class Reruns:
         try:
             kept = self._notes.second_run(pull.number)
         except PermanentError:
-            return _ENOUGH  # whether it was asked for can't be told: so it is not asked for again
+            return _ENOUGH  # whether it was asked for is not known: so it is not asked for again
         if kept is None or kept.head != pull.head:
             return None
         at, after = datetime.fromisoformat(kept.at), frozenset(kept.after)

@@ -29,7 +29,7 @@ def read(gh: Gh, slug: Slug, base: str) -> tuple[Any, Any]:
 
 
 def decoded(asked: Slug, base: str, page: Page, value: tuple[Any, Any]) -> Rules:
-    """The rules of a branch of the repository that was `asked` for. `told`: what `read` was answered."""
+    """The rules of a branch of the repository that was `asked` for. `reply`: what `read` was answered."""
     rulesets, branch = value
     there = asked.called(page.about["nameWithOwner"])
     rules = [rule for rule in rulesets or () if isinstance(rule, dict)]

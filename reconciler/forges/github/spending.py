@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Points of GitHub's GraphQL limit, as it said last; None before it said anything.
+    """Points of GitHub's GraphQL limit, as it reported last; None before it did.
 
     `used`: by everything that uses the login, since the hour began that ends at `reset_at`. `cost`: of the last query.
     """

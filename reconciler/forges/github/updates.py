@@ -1,4 +1,4 @@
-"""Heads into which nothing came but the base: what a person said about the one before holds for them as well."""
+"""Heads into which nothing came but the base: a person's verdict on the one before holds for them as well."""
 
 from __future__ import annotations
 

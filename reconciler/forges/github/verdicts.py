@@ -1,4 +1,4 @@
-"""What people said here, by `reconcile approve`, `reject` and `merge`, about heads of pull requests that live on GitHub.
+"""Verdicts given here, by `reconcile approve`, `reject` and `merge`, about heads of pull requests that live on GitHub.
 
 `refs/reconcile/review/<number>` names a commit whose message is one line of JSON and whose parent is the head that was
 spoken of last. Every change is a compare-and-swap on that ref.
@@ -35,17 +35,17 @@ class Verdicts:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._said = objects.RefCache(git, _reviews)
-        self.damaged: Mapping[PrNumber, PermanentError] = {}  # of which it can't be told what was said
+        self.damaged: Mapping[PrNumber, PermanentError] = {}  # of which it is not known what was written
 
     def all(self) -> Mapping[PrNumber, Reviews]:
-        """Everything that was said, by pull request."""
+        """Everything that was reported, by pull request."""
         named = [(ref, sha) for ref, (sha, _) in update_ref.plain(self._git, REFS).items() if _NAMED.fullmatch(ref)]
         reviews, damaged = self._said.by(named)
         self.damaged = {PrNumber(int(ref.removeprefix(REFS))): error for ref, error in damaged.items()}
         return {PrNumber(int(ref.removeprefix(REFS))): what for ref, what in reviews.items()}
 
     def add(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
-        """Record what a person said about a head."""
+        """Record a person's verdict on a head."""
         ref = f"{REFS}{number}"
         with self._git.writing() as lock:
             before = update_ref.head_of(self._git, ref)
@@ -100,6 +100,6 @@ def _reviews(ref: str, name: Sha, stored: GitObject) -> Reviews:
     except (ValueError, KeyError, TypeError) as error:
         # A 'no' that can't be read must not be taken for none.
         raise PermanentError(
-            f"what was said about a pull request is damaged ({error})",
+            f"what was written about a pull request is damaged ({error})",
             hint=f"look at it with 'git show {ref}', then remove it with 'git update-ref -d {ref}'",
         ) from error

@@ -90,7 +90,7 @@ class Pulls:
             self._put(kept, self._with_head(closed), lock)
 
     def review(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
-        """Record what a person said about `head`, which must still be the head of the branch."""
+        """Record a person's verdict on `head`, which must still be the head of the branch."""
         with self._git.writing() as lock:
             kept = self.show(number)
             if not kept.record.open:
@@ -152,7 +152,7 @@ class Pulls:
         # One that landed between the two looks lost its branch too: only a record that still is open was declined.
         again = {stored.record.number: stored.record for stored in self._read(PULL_REQUEST_REFS)} if gone else {}
         kept.update({number: again[number] for number in gone if number in again})
-        # Where a branch can't be read it is not known how its open pull request stands: it is not told at all.
+        # Where a branch can't be read it is not known how its open pull request stands: it is not listed at all.
         found = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))
         return tuple((record, record.seen(heads.get(record.task))) for record in found)
 

@@ -40,7 +40,7 @@ class Action(ABC):
     message: str
 
     def __init_subclass__(cls) -> None:
-        # No super(): the class that slots make anew is not the one that this function knows.
+        # No super(): the class that slots make again is not the one that this function knows.
         if not hasattr(cls, "by_merge"):
             raise TypeError(f"{cls.__name__} does not say whether 'reconcile merge' does it: give it 'by_merge'")
 
@@ -51,7 +51,7 @@ class Action(ABC):
 
     @property
     def housekeeping(self) -> bool:
-        """True for what keeps things tidy and tells nobody anything new: told by `-v`, and always in the history."""
+        """True for what keeps things tidy and tells nobody anything new: shown by `-v`, and always in the history."""
         return False
 
     @property

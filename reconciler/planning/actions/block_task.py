@@ -73,7 +73,7 @@ def _problem(job: Job) -> tuple[Reason, str] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryTask(Action):
-    """Count attempts and landings of a task from anew, because a person set it open again."""
+    """Count attempts and landings of a task from here on, because a person set it open again."""
 
     by_merge: ClassVar[bool] = False
     subject: Task

@@ -1,4 +1,4 @@
-"""Close a task whose work is on the base, whoever brought it there; close an epic whose tasks are all closed."""
+"""Close a task whose work is on the base, no matter who brought it there; close an epic whose tasks are all closed."""
 
 from __future__ import annotations
 

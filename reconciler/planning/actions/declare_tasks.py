@@ -61,7 +61,7 @@ class UpdateTask(Action):
 
     @classmethod
     def of(cls, spec: EpicSpec, ids: Mapping[str | None, TaskId], task: Task, inline: InlineTask) -> UpdateTask | None:
-        """The update that brings `task` in line with what the manifest says anew; None when nothing changed there."""
+        """The update that brings `task` in line with what the manifest says again; None when nothing changed there."""
         before = spec.applied.get(inline.key)
         if before is None:
             # Killed between the write and its record. What nobody has touched since is ours to write again.

@@ -38,7 +38,7 @@ def not_for_us(job: Job) -> Waiting | None:
 
 
 def suspended(spec: EpicSpec) -> Waiting:
-    """Whichever of its file and the command said so: the command ends it."""
+    """Whichever of its file and the command was last: the command ends it."""
     return Waiting(Reason.SUSPENDED, f"nothing is done until 'reconcile resume {spec.name}'")
 
 

@@ -47,16 +47,16 @@ def pr_on_hold(job: Job) -> Waiting | None:
 
 
 def unresolved(job: Job) -> Waiting | None:
-    """Conversations that its agent has answered, or that are for people: whoever began one says when it is settled."""
+    """Conversations that its agent has answered, or that are for people: the one who began one says when it is settled."""
     pull = job.open_pull
     if pull is None or not job.discussion.open:
         return None
     where = f" at {pull.url}" if pull.url else ""
     answered = f"answered in attempt {job.last.attempt}; " if job.last and job.last.heard else ""
     who = (
-        "whoever began it resolves it, or approves"
+        "the one who began it resolves it, or approves"
         if len(job.discussion.open) == 1
-        else "whoever began them resolves them, or approves"
+        else "the one who began them resolves them, or approves"
     )
     return Waiting(Reason.AWAITING_REVIEW, f"{job.discussion.awaited} is open{where}; {answered}{who}")
 

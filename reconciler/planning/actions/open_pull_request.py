@@ -80,6 +80,6 @@ def _merged_elsewhere(job: Job, branch: Branch) -> Waiting | None:
     return Waiting(
         Reason.SET_ASIDE,
         f"#{pull.number} is merged as {pull.landed[:12]}, but {job.spec.base} does not hold that; "
-        f"'reconcile retry {job.task.id}' offers it anew",
+        f"'reconcile retry {job.task.id}' offers it again",
         job.now + LOOK_AGAIN if fresh else None,
     )

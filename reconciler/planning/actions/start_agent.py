@@ -181,7 +181,7 @@ class StartAgent(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartAgent(StartAgent):
-    """Another attempt in the same worktree, told why the last one did not do."""
+    """Another attempt in the same worktreewith why the last one did not do."""
 
     @classmethod
     def due(cls, job: Job) -> Decision:

@@ -1,4 +1,4 @@
-"""Stop an agent that must not go on: its task was closed, taken or stopped, or it said that it is done and stayed."""
+"""Stop an agent that must not go on: its task was closed, taken or stopped, or it reported that it is done and stayed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class StopAgent(Action):
             return waiting
         task = job.task
         if job.done_claimed_at and job.now - job.done_claimed_at >= guards.LINGER:
-            return cls._of(job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "said that it is done 60 s ago and still runs")
+            return cls._of(
+                job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "reported 60 s ago that it is done and still runs"
+            )
         if run.done_at and job.now - run.done_at >= guards.GRACE:
             return cls._of(job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "it printed its final result and still runs")
         if why := _overdue(run, job):

@@ -51,7 +51,7 @@ class BeadsTracker:
         if digest != self._digest:
             graph = decoding.graph_of(found)
             if self._graph and not graph:
-                # A database that was moved, or is being made anew. Tasks that were there are not gone by that.
+                # A database that was moved, or is being made again. Tasks that were there are not gone by that.
                 raise TemporaryError(
                     f"the database of {self._beads} held {len(self._graph)} tasks, and now none",
                     hint="put it back; or start reconcile again to begin with an empty one",

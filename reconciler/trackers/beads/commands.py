@@ -15,7 +15,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Task
 from reconciler.trackers.beads.versions import Can
 
-MERGED = "phase:merged"  # written together with a close, by whoever saw the work on the base
+MERGED = "phase:merged"  # written together with a close, by the one who saw the work on the base
 # What Linux passes on as one argument, with room for the option's name.
 ARGUMENT_MAX = 120_000
 
@@ -63,7 +63,7 @@ def differing(now: Task | None, wanted: Task) -> frozenset[str]:
         return frozenset({"id"})
     names = {name for name in TEXTS if getattr(now, name).strip() != getattr(wanted, name).strip()}
     names |= {name for name in VALUES if getattr(now, name) != getattr(wanted, name)}
-    # Why it was closed is said with the close and never again: whoever came first has said it.
+    # Why it was closed is reported with the close and never again: the one who came first has named it.
     return frozenset(names | {name for name in SETS if set(getattr(now, name)) != set(getattr(wanted, name))})
 
 
@@ -81,7 +81,7 @@ def _commands(step: Step, can: Callable[[Can], bool]) -> list[Command]:
     now, wanted, made = step.now, step.wanted, list[Command]()
     if now is None:
         made.append(_create(wanted, can))
-        # What can't be said of a task while it is made is changed afterwards.
+        # What can't be set of a task while it is made is changed afterwards.
         now = replace(wanted, status="open", assignee="", notes="", close_reason="", closed_at=None)
     names = differing(now, wanted)
     closing = "status" in names and wanted.status == "closed"
@@ -104,7 +104,7 @@ def _commands(step: Step, can: Callable[[Can], bool]) -> list[Command]:
 def _claims(step: Step, names: frozenset[str], can: Callable[[Can], bool]) -> frozenset[str]:
     """The fields that a claim sets, where it is to be one: it fails where somebody else was first, if nothing else does.
 
-    With guards it is not needed; and what is claimed there is taken back from whoever does not renew it.
+    With guards it is not needed; and what is claimed there is taken back from the one who does not renew it.
     """
     if not (step.claims and step.guarded and step.now and step.wanted.status == "in_progress") or can(Can.GUARDS):
         return frozenset()

@@ -1,7 +1,7 @@
 """The `bd` of this machine: which one it is, and how it is run.
 
 A variable of the environment that a version does not know is ignored, while a flag that it does not know is an error: so
-what can be said by a variable is. It runs in the main checkout, because settings of Beads may depend on the folder, with
+what can be given by a variable is. It runs in the main checkout, because settings of Beads may depend on the folder, with
 an absolute `BEADS_DIR`, because a worktree holds a stale copy of the tasks.
 """
 
@@ -88,7 +88,7 @@ class Bd:
                 f"br (beads_rust) keeps the tasks ({self.beads / beside}), and it is not used: its 'create' takes no id, so a "
                 "task could be made twice, and its 'list' tells no dependencies; bd would break its database",
                 hint="run 'br sync --flush-only' and move beads.db* out of .beads/: the built-in store goes on with "
-                "issues.jsonl; where bd is to keep them, make its database anew",
+                "issues.jsonl; where bd is to keep them, make its database again",
             )
         path = shutil.which("bd", path=self.environ.get("PATH"))
         if path is None:
@@ -147,7 +147,7 @@ class Bd:
         try:
             found = os.stat(real)
         except OSError as error:
-            raise PermanentError(f"{path} can't be looked at: {error.strerror}", hint="install Beads anew") from error
+            raise PermanentError(f"{path} can't be looked at: {error.strerror}", hint="install Beads again") from error
         key = (real, found.st_mtime_ns, found.st_size)
         asked_at, version = _PROBED.get(key, (0.0, versions.OLDEST))
         if key not in _PROBED or time.monotonic() - asked_at > VERSION_HOLDS_S:

@@ -22,7 +22,7 @@ class Can(StrEnum):
     LIST_EDGES = "list tells what a task depends on"
     LIST_HIDDEN = "list shows gates and templates too"
     LIST_INFRA = "list shows messages and the like too"
-    LIST_NEEDS_FLAT = "list prints a tree unless it is told not to"
+    LIST_NEEDS_FLAT = "list prints a tree unless it is informed not to"
     FORCE_CLOSE = "close takes --force"
     SESSION = "close takes --session"
     OWN_LABELS = "create can leave the labels of the parent to the parent"
