@@ -15,7 +15,7 @@ from reconciler.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 SKILLS = sorted(ROOT.glob(".claude/skills/*/SKILL.md"))
-GUIDES = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob(".claude/**/*.md"))]
+GUIDES = [ROOT / "CONTRIBUTING.md", ROOT / "CLAUDE.md", *sorted(ROOT.glob(".claude/**/*.md"))]
 
 # What has a slash and is no path of the repository: branches, refs, ranges, and what is made on the reader's machine.
 _ELSEWHERE = re.compile(r"agent/|refs/|HEAD|origin/|\.venv/|\.beads/|\.git/|\.\./|/|https?:")

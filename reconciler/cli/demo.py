@@ -17,15 +17,19 @@ from reconciler.cli import called
 from reconciler.cli.session import AGENTS_RUN_ON
 from reconciler.demo import Demo
 from reconciler.model.errors import PermanentError, ReconcileError
+from reconciler.recovery import SCENARIOS, played
 
 INTERRUPTED = 128  # and the number of the signal
 
 
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Keep the repository to look at")
-def demo_command(keep: bool) -> int:
+@click.option("--recovery", is_flag=True, help="Kill it in seven ways instead, and see it recover from each")
+def demo_command(keep: bool, recovery: bool) -> int:
     """Watch scripted agents do six tasks in a throwaway repository, and recover from what goes wrong."""
     with _folder(keep) as folder:
+        if recovery:
+            return _recoveries(folder)
         demo = Demo(folder, wiring.environ())
         began = time.monotonic()
         click.echo(f"six tasks, three scripted agents, in {folder}\n")
@@ -79,6 +83,19 @@ def _work(demo: Demo) -> int:
         click.echo("the demo was interrupted: its agents are stopped", err=True)
         return code
     raise PermanentError(f"the demo did not end well (exit status {code})", hint=f"what is left is in {demo.folder}")
+
+
+def _recoveries(folder: Path) -> int:
+    """Play every scenario, a line each; 1 where a promise was not kept."""
+    broken = 0
+    for number, (scenario, wrong) in enumerate(played(folder, wiring.environ()), 1):
+        broken += bool(wrong)
+        mark = click.style("FAILED", fg="red") if wrong else click.style("ok", fg="green")
+        click.echo(
+            f"{number}  {mark}  killed: {scenario.killed}; {scenario.promised}" + (f": {wrong}" if wrong else "")
+        )
+    click.echo(f"{len(SCENARIOS) - broken} of {len(SCENARIOS)} recoveries as promised")
+    return 1 if broken else 0
 
 
 def _tell(demo: Demo) -> None:
