@@ -9,6 +9,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli import first_agent, recipes
+from reconciler.cli.defaults import FILE
 from reconciler.cli.found import checks
 from reconciler.cli.output import Output, act, common, here
 from reconciler.loop.observer import ask
@@ -77,7 +78,11 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
     located = wiring.locate(Path.cwd(), environ)
     if justfile:
         done = list(recipes.bring(located, environ))
-        return _said(out, done, "\n".join((*done, "say in reconcile.yaml which agent works, then: just orchestrate")))
+        kind = first_agent.found(environ)
+        then = (
+            f"its agent is {kind}; next: just orchestrate" if kind else "name your agent there, then: just orchestrate"
+        )
+        return _said(out, done, "\n".join((*done, f"settings are in {FILE}: {then}")))
     if file.exists():
         raise UsageError(f"{file} exists already", hint="name another file: reconcile init FILE")
     base = located.default_base or "main"

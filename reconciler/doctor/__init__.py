@@ -21,7 +21,7 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.wiring import Site
 
-__all__ = ["Finding", "State", "look"]
+__all__ = ["Diagnosis", "State", "look"]
 
 _SKIPPED = "the checks of a repository were skipped"
 

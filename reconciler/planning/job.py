@@ -45,7 +45,8 @@ from reconciler.planning.run_results import RunResult
 
 _NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 MERGED = "phase:merged"
-PHASES = ("phase:spawned", "phase:working", "phase:committed", "phase:pr_created", MERGED)
+COMMITTED, PR_CREATED = "phase:committed", "phase:pr_created"
+PHASES = ("phase:spawned", "phase:working", COMMITTED, PR_CREATED, MERGED)
 NEEDS_HUMAN = "needs-human"
 STOPPED = "reconcile:stopped"
 TAKEN = "reconcile:taken"

@@ -164,15 +164,14 @@ def _epic(epic: EpicPlan, then: Forecast | None) -> Iterator[RenderableType]:
     rows = [*map(_action, epic.actions), *waiting, *silent]
     if rows:
         yield Rows(rows=rows, yields=1, note_least=36)
+    facts = []
     if then and then.create:
-        follows = (
-            counted(then.start, "agent starts", "agents start"),
-            counted(then.blocked, "task is blocked", "tasks are blocked"),
-        )
-        yield Rows(rows=[Row(cells=(Text("then", "green"),), note=Text(", ".join(follows)))], yields=0)
+        starts = counted(then.start, "agent starts", "agents start")
+        facts.append(("then", f"{starts}, {counted(then.blocked, 'task is blocked', 'tasks are blocked')}"))
     if (paths := epic.spec.merge.protected_paths) and not epic.held:
-        needing = ", ".join(map(line, paths))
-        yield Rows(rows=[Row(cells=(Text("protected", "dim"),), note=Text(needing, "dim"))], yields=0)
+        facts.append(("protected", ", ".join(map(line, paths))))
+    if facts:
+        yield Rows(rows=[Row(cells=(Text(name, "dim"),), note=Text(fact, "dim")) for name, fact in facts], yields=0)
     yield Text()
 
 

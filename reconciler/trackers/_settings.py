@@ -67,12 +67,15 @@ def made_by_br(beads: Path) -> str | None:
     return next((name for name in beside if database and (beads / name).exists()), None)
 
 
+_OURS = (files.LOCK, files.TEMPORARY, "orchestrator/")
+
+
 def prepare(beads: Path) -> None:
     """Keep our own files out of git, and write down the prefix where there is no config.yaml. Only under the lock."""
     ignored = beads / ".gitignore"
     found = files.read(ignored)
     data = found.data if found else b""
-    missing = [name for name in (files.LOCK, files.TEMPORARY) if name.encode() not in data.split()]
+    missing = [name for name in _OURS if name.encode() not in data.split()]
     if missing and not ignored.is_symlink():  # the one who made it a link keeps the names somewhere else
         end = b"\n" if data and not data.endswith(b"\n") else b""
         files.replace(ignored, data + end + "".join(f"{name}\n" for name in missing).encode(), files.stamp(ignored))

@@ -421,7 +421,7 @@ def test_a_merger_beside_a_watch_that_merges_by_itself_is_turned_away(shell: She
 
 
 @pytest.mark.parametrize(
-    ("policy", "says"), [("block", "it needs a person"), ("agent", "'reconcile watch' has it fixed")]
+    ("policy", "says"), [("block", "needs attention"), ("agent", "'reconcile watch' has it fixed")]
 )
 def test_a_merger_says_whether_what_it_leaves_needs_a_person(shell: Shell, policy: str, says: str) -> None:
     agent = {"argv": ["sh", "-c", "echo theirs > README; git commit -qam theirs"]}

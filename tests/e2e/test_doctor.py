@@ -19,7 +19,7 @@ from strangers import Place
 from waiting import ended, until
 
 from reconciler import doctor, wiring
-from reconciler.doctor import Finding, State, findings, programs
+from reconciler.doctor import Diagnosis, State, findings, programs
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha, TaskId
@@ -48,10 +48,10 @@ class Patient(Place):
         path.chmod(0o755)
         return path
 
-    def look(self, cwd: Path | None = None) -> list[Finding]:
+    def look(self, cwd: Path | None = None) -> list[Diagnosis]:
         return doctor.look(cwd or self.root, self.env, datetime.now(UTC))
 
-    def says(self, name: str) -> Finding:
+    def says(self, name: str) -> Diagnosis:
         """The one finding of that name that is worst."""
         found = [finding for finding in self.look() if finding.name == name]
         return max(found, key=lambda finding: list(State).index(finding.state))
@@ -186,7 +186,7 @@ def test_a_program_that_hangs_is_told_and_ended_with_its_children(
 def test_a_probe_that_does_not_answer_is_a_finding_and_holds_up_no_other() -> None:
     over = threading.Event()
     slow = findings.Probe(name="slow", look=lambda: [over.wait()], limit_s=0.2)  # type: ignore[list-item]
-    quick = findings.Probe(name="quick", look=lambda: [Finding(name="quick")])
+    quick = findings.Probe(name="quick", look=lambda: [Diagnosis(name="quick")])
     broken = findings.Probe(name="broken", look=lambda: [1 / 0])  # type: ignore[list-item]
 
     found = findings.examine([slow, quick, broken])

@@ -42,7 +42,7 @@ def test_a_running_watch_shows_who_works_and_what_they_say(place):
 
         assert re.search(r"work  ─+  0/2 closed · 1 running", terminal.text)
         assert re.search(r"· project-\w+ +Do b +blocked by project-\w+", terminal.text)
-        assert re.search(r"project-\w+  StartAgent  start agent (attempt 1)", terminal.text)  # events go by above it
+        assert re.search(r"project-\w+  StartAgent  start agent \(attempt 1\)", terminal.text)  # events go by above it
         terminal.shows(r"working +1 +([3-9]s|\d\ds|\d+m)")  # ages go on
     finally:
         terminal.close()

@@ -33,7 +33,7 @@ schema Epic                             0  "maxAgents"
 completion bash                         0  complete
 apply --file none.yaml                  2  none.yaml
 diff -f ../epic.yaml                    1  CreateTask +create task 'Do a'
-apply -f ../epic.yaml --wait            3  recorded work
+apply -f ../epic.yaml --wait            3  applied work
 diff                                    0  AwaitingApproval
 status                                  0  0/2 closed
 describe {a}                            0  exit status 0

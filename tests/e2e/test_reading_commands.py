@@ -343,7 +343,7 @@ def test_a_pull_request_is_shown_with_why_it_is_not_merged(busy: Inside) -> None
         {"path": "work.txt", "status": "A", "added": 2, "deleted": 0},
     ]
     text = busy.reconcile("pr", "show", task)
-    assert "needs a person's approval" in text and "Go on" in text and "\x1b" not in text
+    assert "waiting for approval of" in text and "Go on" in text and "\x1b" not in text
 
 
 def test_a_rejection_is_shown_with_its_words(damaged: Inside) -> None:

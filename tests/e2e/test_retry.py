@@ -50,7 +50,7 @@ def test_what_has_landed_is_not_done_again_by_a_plain_retry(place):
 
     said = place.reconcile("retry", before["id"], code=1)
 
-    assert "is closed: its work has landed" in said and f"retry {before['id']} --reopen" in said
+    assert "is closed: its work is merged" in said and f"retry {before['id']} --reopen" in said
     assert the(place) == before and marks(place) == []
 
 
@@ -66,14 +66,14 @@ def test_a_landing_whose_task_is_not_closed_yet_is_a_landing(place):
     in_the_store(place, status="in_progress", labels=["phase:pr_created", "pr:1"], closed_at=None, close_reason=None)
     in_the_store(place, assignee=f"reconcile@{wiring.open_site(place.root, place.env).host}")
 
-    assert "its work has landed" in place.reconcile("retry", the(place)["id"], code=1)
+    assert "its work is merged" in place.reconcile("retry", the(place)["id"], code=1)
     assert marks(place) == []
     place.reconcile("watch", "--until-done")
     assert place.subjects().count("Do a") == 1
     assert the(place)["status"] == "closed" and MERGED in the(place)["labels"]
 
 
-@pytest.mark.parametrize(("labels", "says"), [({MERGED}, "its work has landed"), (set(), "is closed")])
+@pytest.mark.parametrize(("labels", "says"), [({MERGED}, "its work is merged"), (set(), "is closed")])
 def test_a_task_that_is_closed_while_retry_is_typed_stays_closed(place, monkeypatch, labels, says):
     place.reconcile("task", "create", "By hand")
     task = TaskId(place.tasks()["By hand"]["id"])

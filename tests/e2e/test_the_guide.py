@@ -111,7 +111,7 @@ def test_one_worker_and_the_merger_need_nothing_else(shell: Shell) -> None:
 
     assert "OpenPullRequest" in preview and "run 'reconcile merge' to do this" in preview
     assert closed(shell, task) and landed(shell) == ["Alone", "Begin"]
-    assert "Nothing to do" in shell.type("just merger")
+    assert "Nothing left to merge" in shell.type("just merger")
 
 
 def test_an_epic_has_a_shorthand_and_an_unknown_one_is_refused(shell: Shell) -> None:

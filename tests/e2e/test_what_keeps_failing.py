@@ -122,7 +122,7 @@ def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
         watch.communicate()
         assert place.task()["failing"]["nextTry"] is None
         for command, code in ((("status",), 0), (("describe", id), 0), (("doctor",), 1), (("diff",), 1)):
-            assert "no reconciler works here" in place.reconcile(*command, code=code), command
+            assert "no reconciler is running" in place.reconcile(*command, code=code), command
     finally:
         fix()
 

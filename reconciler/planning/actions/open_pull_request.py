@@ -14,7 +14,7 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.forge_checks import LOOK_AGAIN
-from reconciler.planning.job import Job
+from reconciler.planning.job import COMMITTED, PR_CREATED, Job
 
 SHOWS_WITHIN = timedelta(minutes=2)
 
@@ -56,17 +56,19 @@ class OpenPullRequest(Action):
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
-        task = self.subject.id
+        task, phases = self.subject.id, {label for label in self.subject.labels if label.startswith("phase:")}
         ports.workspaces.salvage(task, self.root)
+        if not phases & {COMMITTED, PR_CREATED}:  # a push may take long: until then it is seen where the work stands
+            yield Change(task=task, add_labels=frozenset({COMMITTED}), remove_labels=frozenset(phases))
         title, body = messages.title(self.subject), messages.body(self.subject, self.checks)
         number = ports.forge.open(task, self.head, title, body, base=self.base)
         yield Change(
             task=task,
-            add_labels=frozenset({"phase:pr_created", f"pr:{number}"}),
+            add_labels=frozenset({PR_CREATED, f"pr:{number}"}),
             remove_labels=frozenset(
                 label
-                for label in self.subject.labels
-                if label.startswith(("phase:", "pr:")) and label not in ("phase:pr_created", f"pr:{number}")
+                for label in {*self.subject.labels, COMMITTED}
+                if label.startswith(("phase:", "pr:")) and label not in (PR_CREATED, f"pr:{number}")
             ),
         )
 
