@@ -36,10 +36,10 @@ def main() -> None:
         demo.make(ROOT / "examples" / "demo")
         watch = ("watch", "-f", "epic.yaml", "--until-done")
         with closing(Terminal(demo.repository, demo.env, *watch, columns=COLUMNS, rows=ROWS)) as terminal:
-            until(lambda: worth_it(drawn(terminal)), "a picture", by=terminal.process)
-            screen = drawn(terminal)
+            found: list[pyte.Screen] = []
+            until(lambda: found.append(drawn(terminal)) or worth_it(found[-1]), "a picture", by=terminal.process)
             terminal.wait()
-    (ROOT / "docs" / "watch.svg").write_text(svg(screen), "utf-8")
+    (ROOT / "docs" / "watch.svg").write_text(svg(found[-1]), "utf-8")
 
 
 def worth_it(screen: pyte.Screen) -> bool:

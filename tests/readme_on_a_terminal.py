@@ -22,8 +22,8 @@ ONE_FILE = {"PYTEST_ADDOPTS": "tests/test_graph.py"}
 
 
 def main() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8").partition("## Two commands")[2].partition("\n## ")[0]
-    see_it_work, run_the_tests = re.findall(r"```sh\n(.*?)\n```", readme, re.DOTALL)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    see_it_work, run_the_tests = re.findall(r"```sh\n(python3 -m venv .*?)\n```", readme, re.DOTALL)
     with tempfile.TemporaryDirectory(prefix="reconcile-readme-") as folder:
         clone = Path(folder) / "reconcile"
         subprocess.run(("git", "clone", "--quiet", "--no-hardlinks", ROOT, clone), check=True)

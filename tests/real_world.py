@@ -33,7 +33,7 @@ SCRIPTS = {"work": (Turn(text="I look around.", shell=WORK), Turn(text="All is d
 TITLES = ("Write the lexer", "Write the parser", "Write the printer")
 TEXT = "SCRIPT:work"
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-README_MANIFEST = README.partition("## With Beads")[2].partition("```yaml\n")[2].partition("```")[0]
+README_MANIFEST = README.partition("```yaml\n")[2].partition("```")[0]
 
 
 class Project(AgentPlace):

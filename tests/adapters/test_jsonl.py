@@ -336,7 +336,11 @@ def test_the_first_write_makes_the_folder_with_its_settings(folder):
     folder.write("x-1", create=NewTask(title="t"))
 
     assert (folder.beads / "config.yaml").read_text() == 'issue-prefix: "my-demo"\n'
-    assert set((folder.beads / ".gitignore").read_text().split()) == {".reconcile.lock", ".reconcile.tmp", "orchestrator/"}
+    assert set((folder.beads / ".gitignore").read_text().split()) == {
+        ".reconcile.lock",
+        ".reconcile.tmp",
+        "orchestrator/",
+    }
     assert set(os.listdir(folder.beads)) == {"issues.jsonl", "config.yaml", ".gitignore", ".reconcile.lock"}
 
 
@@ -348,7 +352,9 @@ def test_settings_of_others_are_kept(folder):
         folder.write(f"x-{n}", create=NewTask(title="t"))
 
     assert (folder.beads / "config.yaml").read_text() == "# nothing said\n"
-    assert (folder.beads / ".gitignore").read_bytes() == b"*.db\n.reconcile.lock\r\nlast\n.reconcile.tmp\norchestrator/\n"
+    assert (
+        folder.beads / ".gitignore"
+    ).read_bytes() == b"*.db\n.reconcile.lock\r\nlast\n.reconcile.tmp\norchestrator/\n"
 
 
 def test_a_gitignore_that_is_a_link_stops_no_write(folder, tmp_path):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
 
+import click
+import pytest
 from strangers import Place
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-MANIFEST = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+from reconciler import wiring
+from reconciler.cli import COMMANDS, program
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+MANIFEST = re.search(r"## A short tour.*?```yaml\n(.*?)```", README, re.DOTALL)
 SESSION = re.search(r"```\n(\$ reconcile diff.*?)```", README, re.DOTALL)
 
 
@@ -27,18 +34,57 @@ def test_the_manifest_and_the_session_of_the_readme_are_real(tmp_path: Path) -> 
         for line in shown.splitlines():
             # What is told at one moment may be told at another; what is told at all must be true.
             words = re.findall(
-                r"project-\w+ +[A-Z]\w+|Nothing to do|actions?; run|closed$|[A-Z]\w+ \(\d\)|remove \S+/\.checks/", line
+                r"project-\w+ +[A-Z]\w+|agent running|agent starts|actions?; run|closed$|[A-Z]\w+ \(\d\)|Up to date",
+                line,
             )
             assert all(word in said for word in words), (command, line, said)
     assert place.subjects() == ["Write the parser", "Write the lexer", "Say what is wanted", "Begin"]
 
 
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text("utf-8"))
+
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_option_of_a_page_exists(page: Path) -> None:
+    for name, rest in re.findall(r"\breconcile ([a-z]+)\b([^`\n|]*)", page.read_text("utf-8")):
+        if name not in COMMANDS:
+            continue  # a sentence about the program
+        command = program.get_command(click.Context(program), name)
+        assert command is not None
+        known = {option for each in _below(command) for param in each.params for option in param.opts}
+        assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest)) <= known, (name, rest)
+
+
+def _below(command: click.Command) -> list[click.Command]:
+    inside = command.commands.values() if isinstance(command, click.Group) else ()
+    return [command, *(each for one in inside for each in _below(one))]
+
+
+def test_every_example_of_a_manifest_is_one() -> None:
+    for page in PAGES:
+        for text in re.findall(r"```yaml\n(apiVersion.*?)```", page.read_text("utf-8"), re.DOTALL):
+            assert wiring.read(("-",), text, dict(os.environ), to_act=False), text
+
+
+def test_the_picture_is_one_and_asks_no_server_for_anything() -> None:
+    picture = (ROOT / "docs" / "watch.svg").read_text("utf-8")
+
+    assert "closed" in picture and "working" in picture and "url(" not in picture.replace("url(#", "")
+
+
 def test_every_command_of_the_readme_exists() -> None:
     place_holder = re.compile(r"`([a-z]+)[ `·]")
-    table = README.partition("## Commands")[2].partition("## The manifest")[0]
+    table = (ROOT / "docs" / "commands.md").read_text("utf-8")
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in place_holder.findall(row)}
-    known = Path(__file__).parents[2].joinpath("reconciler/cli/__init__.py").read_text()
+    known = (ROOT / "reconciler/cli/__init__.py").read_text()
 
     assert {"apply", "diff", "watch", "status"} <= named
     assert all(f'"{name}": (' in known for name in named), named

@@ -264,8 +264,7 @@ def test_the_questions_of_the_guide_are_answered_beside_a_watch(shell: Shell) ->
 
 
 def test_the_readme_maps_every_recipe_and_only_commands_that_there_are() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    section = readme.partition("## Coming from shell scripts")[2].partition("\n## ")[0]
+    section = (ROOT / "docs" / "coming-from-scripts.md").read_text("utf-8")
 
     assert set(re.findall(r"`just ([a-z-]+)", section)) == RECIPES
     assert set(re.findall(r"`reconcile ([a-z]+)", section)) <= set(COMMANDS)
