@@ -30,7 +30,8 @@ from reconciler.cli.live import drawn, rows
 from reconciler.cli.screen import Drawn, _changed, _rows
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Unknown
-from reconciler.planning.planner import Plan, plan
+from reconciler.planning.plan import Plan
+from reconciler.planning.planner import plan
 from reconciler.render import document, live
 
 X = (TaskId("x"),)

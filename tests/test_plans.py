@@ -65,7 +65,8 @@ from reconciler.model.observed import (
 )
 from reconciler.model.report import Fault, Report
 from reconciler.planning.actions import Action
-from reconciler.planning.planner import Plan, plan
+from reconciler.planning.plan import Plan
+from reconciler.planning.planner import plan
 
 PLANS = sorted(Path(__file__).parent.joinpath("plans").glob("*.yaml"))
 SOURCES = {

@@ -33,7 +33,8 @@ from reconciler.model.desired import Budget
 from reconciler.model.errors import ChangedError, ManifestError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.report import Report
-from reconciler.planning.planner import Plan, plan
+from reconciler.planning.plan import Plan
+from reconciler.planning.planner import plan
 from reconciler.render import document, safe, text
 
 X = (TaskId("x"),)

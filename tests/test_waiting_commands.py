@@ -12,7 +12,8 @@ from reconciler.loop.observer import Circumstances, observe
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Occupant
-from reconciler.planning.planner import Plan, plan
+from reconciler.planning.plan import Plan
+from reconciler.planning.planner import plan
 
 
 @pytest.fixture

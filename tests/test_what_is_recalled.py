@@ -9,7 +9,7 @@ import worlds
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed
-from reconciler.planning.planner import EpicPlan
+from reconciler.planning.plan import EpicPlan
 from reconciler.render import failing
 
 X = TaskId("x-1")

@@ -22,7 +22,7 @@ from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
 from reconciler.planning.forecast import forecast
-from reconciler.planning.planner import Plan
+from reconciler.planning.plan import Plan
 from reconciler.render import document, text
 from reconciler.render.withheld import change
 from reconciler.system import lock

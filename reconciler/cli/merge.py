@@ -20,7 +20,7 @@ from reconciler.model.observed import PullRequest, PullState, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action, BlockTask, RestartAgent, StopAgent, next_step
 from reconciler.planning.job import Job
-from reconciler.planning.planner import Plan
+from reconciler.planning.plan import Plan
 from reconciler.render import document, text
 from reconciler.system import lock
 from reconciler.system.wakes import Wakes, spots

@@ -13,7 +13,7 @@ from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.reasons import Reason
 from reconciler.planning.job import Job
-from reconciler.planning.planner import EpicPlan, Plan
+from reconciler.planning.plan import EpicPlan, Plan
 
 Heads = Mapping[TaskId, Sha]
 """The heads that a person wants merged now."""

@@ -19,7 +19,7 @@ from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Unknown
 from reconciler.planning.actions import Action
-from reconciler.planning.planner import EpicPlan, Plan
+from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.unmanaged import begun
 from reconciler.render import document, failing, text
 from reconciler.system.journal import Event, plain

@@ -25,7 +25,7 @@ from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run
-from reconciler.planning.planner import EpicPlan
+from reconciler.planning.plan import EpicPlan
 from reconciler.planning.unmanaged import begun, unmanaged
 from reconciler.render import document, safe, text, words
 from reconciler.wiring import Site

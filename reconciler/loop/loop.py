@@ -28,7 +28,8 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed, Unknown
 from reconciler.model.ports import Ports
 from reconciler.planning.actions import Action, BlockTask, OpenPullRequest, StartAgent, StartCheck
-from reconciler.planning.planner import Plan, plan
+from reconciler.planning.plan import Plan
+from reconciler.planning.planner import plan
 
 RESYNC_S = 30.0
 FAILURE_MOST_S = 300.0

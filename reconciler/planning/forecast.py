@@ -13,7 +13,8 @@ from reconciler.model.observed import Observed, Task, Unknown
 from reconciler.model.ports import Change, NewTask
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import CreateTask, StartAgent, UpdateTask
-from reconciler.planning.planner import EpicPlan, Plan, plan
+from reconciler.planning.plan import EpicPlan, Plan
+from reconciler.planning.planner import plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

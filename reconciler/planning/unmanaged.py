@@ -13,7 +13,7 @@ from reconciler.planning.actions import Waiting, guards
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, jobs, owners
-from reconciler.planning.planner import EpicPlan, Plan
+from reconciler.planning.plan import EpicPlan, Plan
 
 _NOBODYS = "no manifest covers it"
 

@@ -18,7 +18,7 @@ from reconciler.planning.actions import Waiting
 from reconciler.planning.actions.guards import suspended
 from reconciler.planning.budget import running_low
 from reconciler.planning.check_state import CheckState
-from reconciler.planning.planner import EpicPlan
+from reconciler.planning.plan import EpicPlan
 from reconciler.render.failing import lasting
 from reconciler.render.withheld import withheld
 from reconciler.render.words import counted, stamp

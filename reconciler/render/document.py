@@ -19,7 +19,7 @@ from reconciler.planning.actions import Action
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.graph import Index, order
 from reconciler.planning.jobs import owners
-from reconciler.planning.planner import EpicPlan, Plan
+from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render import failing
 from reconciler.render.conditions import Condition, conditions, observed_generation
 from reconciler.render.entry import (

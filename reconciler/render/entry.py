@@ -27,7 +27,7 @@ from reconciler.planning.check_state import CheckState
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import NEEDS_HUMAN, PHASES, Job
 from reconciler.planning.jobs import jobs
-from reconciler.planning.planner import EpicPlan
+from reconciler.planning.plan import EpicPlan
 from reconciler.render import failing
 from reconciler.render.spend import report, spend
 from reconciler.render.words import stamp

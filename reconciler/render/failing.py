@@ -10,7 +10,7 @@ from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Failure
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
-from reconciler.planning.planner import EpicPlan
+from reconciler.planning.plan import EpicPlan
 from reconciler.render.words import counted, span, stamp, stamped
 
 WORTH_IT_S = 30.0

@@ -19,7 +19,7 @@ from rich.text import Text
 from reconciler.model.names import RunId
 from reconciler.model.observed import Observed
 from reconciler.model.reasons import Awaits, Reason
-from reconciler.planning.planner import Plan
+from reconciler.planning.plan import Plan
 from reconciler.render.columns import GAP, RANKS, Columns
 from reconciler.render.entry import running, subjects
 from reconciler.render.safe import line

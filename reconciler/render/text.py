@@ -21,7 +21,7 @@ from reconciler.planning.budget import running_low, used_up
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.job import NEEDS_HUMAN
 from reconciler.planning.jobs import OrphanWorktree
-from reconciler.planning.planner import EpicPlan, Plan
+from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render.conditions import remarked
 from reconciler.render.document import waiting_order
 from reconciler.render.failing import lasting

@@ -29,7 +29,8 @@ from reconciler.planning.actions import (
     StartCheck,
     StopAgent,
 )
-from reconciler.planning.planner import EpicPlan, plan
+from reconciler.planning.plan import EpicPlan
+from reconciler.planning.planner import plan
 
 # One process decides about every kind once; the others would decide about all of them again. Whoever comes first waits
 # for it, and longer than any other test may where the machine has more to do.

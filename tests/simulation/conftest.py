@@ -9,7 +9,8 @@ import pytest
 from reconciler.loop.loop import _Decided
 from reconciler.model.desired import Desired
 from reconciler.model.observed import Observed
-from reconciler.planning.planner import Plan, plan
+from reconciler.planning.plan import Plan
+from reconciler.planning.planner import plan
 
 
 @pytest.fixture(autouse=True)

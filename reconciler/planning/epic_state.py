@@ -1,0 +1,108 @@
+"""How a manifest stands as a whole: what holds it, what is wrong with it, which sources did not answer. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from reconciler.model.desired import EpicSpec, MergeMode
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Base, Failure, Observed, Rules, Run, Unknown
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import Action, Waiting
+from reconciler.planning.agent_gate import agent_gate
+from reconciler.planning.base_checks import broken
+from reconciler.planning.jobs import EpicTasks
+
+
+def failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[TaskId, Failure]:
+    """What went wrong at every try until now, and still is to be done: now, or when it is tried again."""
+    due = {(action.subject_id, type(action).__name__) for action in actions}
+    return {
+        subject: failure
+        for subject, failure in sorted(observed.failures.items())
+        if failure.manifest == spec.name
+        and ((subject, failure.action) in due or (failure.until > observed.at and not failure.left))
+    }
+
+
+def degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
+    if observed.replaced:
+        return Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
+    if hold := agent_gate(spec, observed):
+        return Waiting(*hold)
+    if why := broken(spec, observed):
+        return Waiting(Reason.CHECK_BROKEN, why)
+    base = observed.bases.get(spec.base)
+    if isinstance(base, Base) and base.checkout and base.checkout.locked:
+        message = f"a landing was cut off, and has locked the index of {base.checkout.path}; 'reconcile watch' or 'apply' ends it"
+        return Waiting(Reason.LANDING_CUT_OFF, message)
+    if isinstance(base, Base) and base.checkout and (paths := base.checkout.undoes):
+        where, names = base.checkout.path, " ".join(shlex.quote(path) for path in paths[:8])
+        message = f"{where}: the next commit there takes back what landed: {len(paths)} of its paths are staged as they were before"
+        fixes = f"git restore --source=HEAD --staged --worktree -- {names if len(paths) <= 8 else '.'}"
+        return Waiting(Reason.LANDING_UNDONE, f"{message}; '{fixes}' fixes it")
+    return None
+
+
+def advice(spec: EpicSpec, observed: Observed) -> Waiting | None:
+    base = observed.bases.get(spec.base)
+    renamed = isinstance(base, Base) and base.rules and base.rules.renamed
+    return Waiting(Reason.REPOSITORY_RENAMED, renamed) if renamed else None
+
+
+def alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
+    sources = (observed.runs, observed.checks)
+    found = (run for source in sources if not isinstance(source, Unknown) for runs in source.values() for run in runs)
+    return tuple(run for run in found if run.alive and run.manifest == spec.name)
+
+
+def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
+    """Why nothing of this manifest can be judged or done."""
+    spec = epic_tasks.spec
+    if why := observed.trackers.get(spec.name):
+        return Waiting(Reason.TRACKER_UNAVAILABLE, why)
+    if why := observed.forges.get(spec.name):
+        return Waiting(Reason.FORGE_UNAVAILABLE, why)
+    if spec.epic and epic_tasks.epic is None:
+        return Waiting(Reason.EPIC_NOT_FOUND, f"no task {spec.epic} is in the tracker")
+    if epic_tasks.epic and not epic_tasks.epic.closed and not epic_tasks.members and not spec.tasks:
+        return Waiting(Reason.EPIC_EMPTY, f"{epic_tasks.epic.id} has no tasks")
+    if isinstance(base := observed.bases.get(spec.base), Unknown):
+        return Waiting(Reason.FORGE_UNAVAILABLE, base.why)
+    if base and base.rules and (why := _forbidden(spec, base.rules)):
+        return Waiting(Reason.FORGE_UNAVAILABLE, why)
+    return None
+
+
+def _forbidden(spec: EpicSpec, rules: Rules) -> str | None:
+    """What the forge's rules forbid to everybody who would land there as this manifest wants it."""
+    if rules.closed:
+        return rules.closed
+    if spec.merge.mode is MergeMode.MANUAL:
+        return None
+    if rules.queue:
+        return f"{rules.queue}; write 'mergePolicy.mode: manual' to have people merge"
+    if spec.merge.method not in rules.methods:
+        allowed = ", ".join(sorted(rules.methods)) or "none"
+        return f"{rules.forge} allows no '{spec.merge.method}' on {spec.base}; write 'mergePolicy.method' as one of: {allowed}"
+    return None
+
+
+def unread(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
+    sources = {
+        "runs": observed.runs,
+        "checks": observed.checks,
+        "worktrees": observed.worktrees,
+        "branches": observed.branches,
+        "forge": observed.pull_requests,
+        "landings": observed.landings,
+        "base": observed.bases.get(spec.base),
+    }
+    for name, source in sources.items():
+        if isinstance(source, Unknown):
+            yield name, source.why
+    if why := observed.trackers.get(spec.name):
+        yield "tracker", why
+    if why := observed.forges.get(spec.name):
+        yield "forge", why

@@ -1,0 +1,226 @@
+"""What is done for a manifest beside the life of its tasks: two tables, of what comes before it and what comes after. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.observed import Base, Observed, Run, StopWhy, Unknown
+from reconciler.model.reasons import Reason
+from reconciler.planning import messages
+from reconciler.planning.actions import (
+    Action,
+    CloseEpic,
+    CloseTask,
+    CreateTask,
+    DropSalvage,
+    FollowBase,
+    PushBase,
+    RemoveWorktree,
+    StopAgent,
+    UpdateTask,
+)
+from reconciler.planning.actions.stop_agent import out_of_time
+from reconciler.planning.check_state import CheckState
+from reconciler.planning.epic_state import unread
+from reconciler.planning.job import Job
+from reconciler.planning.jobs import EpicTasks
+
+DROPPED = "no longer declared"
+SALVAGE_KEPT = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpicView:
+    """One manifest with all that its epic-wide actions are decided from. `every`: all manifests, this one too;
+    `checks_starting`: the subjects of the checks that are started in this tick.
+    """
+
+    epic_tasks: EpicTasks
+    jobs: tuple[Job, ...]
+    observed: Observed
+    every: tuple[EpicTasks, ...]
+    checks_starting: frozenset[str] = frozenset()
+
+    @property
+    def spec(self) -> EpicSpec:
+        return self.epic_tasks.spec
+
+    def is_first(self, wanted: Callable[[EpicSpec], bool] = lambda spec: True) -> bool:
+        """True where this is the first manifest, by name, of those that are wanted: what is everybody's is done once."""
+        names = (other.spec.name for other in self.every if wanted(other.spec))
+        return self.spec.name == min(names, default=None)
+
+
+def declared(view: EpicView) -> Iterator[Action]:
+    """Make the tasks that the manifest declares, and write what changed in it since."""
+    epic_tasks, spec = view.epic_tasks, view.spec
+    if not spec.tasks:
+        return
+    if epic_tasks.epic is None:
+        yield CreateTask.of(spec, epic_tasks.ids, None)
+    for inline in spec.tasks:
+        task = epic_tasks.declared.get(inline.key)
+        if task is None:
+            yield CreateTask.of(spec, epic_tasks.ids, inline)
+        elif task.closed and task.close_reason == DROPPED:
+            yield UpdateTask.reopening(spec, task, inline)
+        elif not task.closed and (update := UpdateTask.of(spec, epic_tasks.ids, task, inline)):
+            yield update
+
+
+def dropped(view: EpicView) -> Iterator[Action]:
+    """Tasks that are no longer declared are closed where nothing was done for them; the others go on."""
+    undeclared = {task.id for task in view.epic_tasks.dropped}
+    for job in view.jobs:
+        if job.task.id not in undeclared or job.task.closed or job.task.status != "open" or job.task.assignee:
+            continue
+        if not (job.runs or job.worktree or job.branch or job.pull):
+            yield CloseTask(
+                manifest=view.spec.name,
+                task=job.task.id,
+                reason=Reason.DROPPED,
+                message="close task: the manifest no longer declares it",
+                subject=job.task,
+                why=DROPPED,
+                merged=False,
+            )
+
+
+def close_epics(view: EpicView) -> Iterator[Action]:
+    """Close the epic, and those below it, of which all is closed. One that had no task yet is not finished but empty."""
+    epic_tasks = view.epic_tasks
+    if any(unread(view.spec, view.observed)):
+        return
+    open_still = {job.task.id for job in view.jobs if not job.done}  # closed by their own agents, and yet to land
+    epics = list(epic_tasks.nested)
+    if epic_tasks.epic and len(epic_tasks.declared) == len(epic_tasks.spec.tasks):
+        epics.append((epic_tasks.epic, epic_tasks.members))
+    for epic, tasks in epics:
+        if epic.closed or not tasks or not all(task.closed and task.id not in open_still for task in tasks):
+            continue
+        yield CloseEpic(
+            manifest=epic_tasks.spec.name,
+            task=None,
+            reason=Reason.EPIC_COMPLETE,
+            message=f"close {epic.id}: all of its tasks are closed",
+            epic=epic,
+        )
+
+
+def checks(view: EpicView) -> Iterator[Action]:
+    """End checks of trees that nothing wants any more, and remove the worktrees of those that have ended."""
+    observed, mine, spec, name = view.observed, view.jobs, view.spec, view.spec.name
+    sources = (observed.pull_requests, *(job.candidate for job in mine))
+    if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
+        return
+    offered = [job for job in mine if job.open_pull and not job.done and not job.outdated]
+    wanted = {job.subject for job in offered} | {run.id.subject for job in offered for run in _on_the_base(job)}
+    for subject, runs in sorted(observed.checks.items()):
+        last = runs[-1]
+        if last.manifest != name or not last.alive or last.exit is not None:
+            continue
+        if subject not in wanted:
+            message, why = "what it tested is no longer what would be merged", StopWhy.PERSON
+        elif out_of_time(last, spec.merge.timeout_s, observed.at):
+            message, why = "its time is over and its supervisor does not end it", StopWhy.TIMED_OUT
+        else:
+            continue
+        yield StopAgent(
+            manifest=name,
+            task=last.task,
+            reason=Reason.STALE if why is StopWhy.PERSON else Reason.TIMED_OUT,
+            message=f"stop {last.id}: {message}",
+            run=last.id,
+            why=why,
+        )
+    for subject, path in sorted(observed.check_worktrees.items()):
+        runs = observed.checks.get(subject, ())
+        # A check that starts again makes its worktree again: taken away from under it, it would turn red.
+        if subject in view.checks_starting or any(run.alive for run in runs) or _keeper(runs, path, view.every) != name:
+            continue
+        yield RemoveWorktree(
+            manifest=name,
+            task=runs[-1].task if runs else None,
+            reason=Reason.CHECK_ENDED,
+            message=f"clean up check worktree {messages.relative(path, spec.repository)}",
+            subject=runs[-1].task if runs else None,
+            root=spec.worktrees.root,
+            check=subject,
+        )
+
+
+def _on_the_base(job: Job) -> tuple[Run, ...]:
+    """The checks of the base as it is that tell whose fault a job's failed checks are."""
+    asked = job.check_state is CheckState.FAILED
+    return job.base_checks if asked and not isinstance(job.base_checks, Unknown) else ()
+
+
+def _keeper(runs: tuple[Run, ...], path: str, found: tuple[EpicTasks, ...]) -> str | None:
+    """The manifest that clears a check's worktree away: the one that started it, else the first with that root."""
+    made = runs[-1].manifest if runs else None
+    names = [epic_tasks.spec.name for epic_tasks in found if path.startswith(f"{epic_tasks.spec.worktrees.root}/")]
+    return made if made in names else next(iter(names), None)
+
+
+def salvage(view: EpicView) -> Iterator[Action]:
+    """Drop what was saved long ago. Not of one manifest: the first of all sees to it."""
+    if not view.is_first():
+        return
+    for saved in view.observed.salvages:
+        if saved.age > SALVAGE_KEPT:
+            yield DropSalvage(
+                manifest=view.spec.name,
+                task=saved.task,
+                reason=Reason.EXPIRED,
+                message=f"{'forget' if saved.dropped else 'drop'} what was saved of {saved.task} on {saved.at:%F}",
+                salvage=saved,
+            )
+
+
+def base(view: EpicView) -> Iterator[Action]:
+    """Bring the base here to what landed elsewhere, and push what landed here: the first manifest that wants it."""
+    spec = view.spec
+    seen = view.observed.bases.get(spec.base)
+    if not isinstance(seen, Base):
+        return
+    if seen.behind and view.is_first(lambda other: other.base == spec.base):
+        yield FollowBase(
+            manifest=spec.name,
+            task=None,
+            reason=Reason.LANDED_ELSEWHERE,
+            message=f"update {seen.name} and its checkouts to {seen.head[:12]}",
+            base=seen.name,
+        )
+    pushes = spec.merge.push and view.is_first(lambda other: other.base == spec.base and other.merge.push)
+    if pushes and seen.unpushed and not seen.diverged:
+        yield PushBase(
+            manifest=spec.name,
+            task=None,
+            reason=Reason.UNPUSHED,
+            message=f"push {seen.name} to {seen.remote}",
+            base=seen.name,
+        )
+
+
+EpicRule = Callable[[EpicView], Iterator[Action]]
+
+BEFORE_TASKS: tuple[EpicRule, ...] = (
+    declared,     # declared, and not in the tracker as declared  -> made, or written
+    dropped,      # no longer declared, and nothing done for it   -> closed
+)  # fmt: skip
+
+AFTER_TASKS: tuple[EpicRule, ...] = (
+    checks,       # of trees that nothing wants, or ended         -> stopped, their worktrees removed
+    salvage,      # saved thirty days ago                         -> dropped
+    base,         # behind, or not pushed                         -> followed, or pushed
+    close_epics,  # all tasks closed                              -> closed
+)  # fmt: skip
+
+
+def due(rules: tuple[EpicRule, ...], view: EpicView) -> Iterator[Action]:
+    """What the rules of a table say, in its order."""
+    for rule in rules:
+        yield from rule(view)

@@ -1,0 +1,102 @@
+"""A plan: what is done next, and for everything else why not. Values; they are made in `planner`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Failure, Imprecise, Run
+from reconciler.model.reasons import Awaits
+from reconciler.planning.actions import Action, Waiting
+from reconciler.planning.budget import Spend
+from reconciler.planning.job import Job
+from reconciler.planning.jobs import EpicTasks, OrphanWorktree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpicPlan:
+    """What is done next for one manifest, what waits and why, and which sources were silent."""
+
+    spec: EpicSpec
+    epic: TaskId | None = None
+    actions: tuple[Action, ...] = ()
+    waiting: Mapping[TaskId, Waiting] = field(default_factory=dict)
+    unknown: tuple[tuple[str, str], ...] = ()  # (source, why not)
+    held: Waiting | None = None  # why nothing of this epic can be done
+    resting: tuple[Waiting, ...] = ()  # actions beside the tasks' own that went wrong and are tried again later
+    degraded: Waiting | None = None  # why no agent of it may start
+    spend: Spend = field(default_factory=Spend)
+    complete: bool = False  # every task is closed, and its epic
+    epic_tasks: EpicTasks | None = None  # None: its tasks can't be read
+    jobs: tuple[Job, ...] = ()
+    remarks: Mapping[TaskId, Waiting] = field(
+        default_factory=dict
+    )  # what is amiss with closed tasks: reported, never fixed
+    advice: Waiting | None = None  # what a person had better fix, although everything goes on without it
+    alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
+    failing: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong at every try until now
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def converged(self) -> bool:
+        """True when the manifest and the world are the same."""
+        left = self.actions or self.waiting or self.unknown or self.held or self.resting
+        return self.complete and not left
+
+    @property
+    def moves(self) -> bool:
+        """True when something runs or a timer is pending: the world will change without a person."""
+        running = any(decision.reason.awaits is Awaits.RUN for decision in self.waiting.values()) or any(
+            job.live for job in self.jobs
+        )
+        running = running or (self.epic_tasks is None and bool(self.alive))
+        return bool(self.actions or self.wakes or running)
+
+    @property
+    def unsettled(self) -> bool:
+        """True when a source is silent or a worktree is in use: often over with the next look, without a person."""
+        decisions = (*self.waiting.values(), *((self.held,) if self.held else ()))
+        return any(decision.reason.row.passing for decision in decisions) or any(
+            source != "forge" for source, _ in self.unknown
+        )
+
+    @property
+    def wakes(self) -> tuple[datetime, ...]:
+        """When the timers that something waits for run out."""
+        return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is done next, and for everything else why not. Nothing in it is left to choose."""
+
+    epics: tuple[EpicPlan, ...] = ()
+    unsure: Imprecise = field(default_factory=Imprecise)  # look closer and plan again, before anything is done
+    orphan_worktrees: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: reported, never touched
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(action for epic in self.epics for action in epic.actions)
+
+    @property
+    def converged(self) -> bool:
+        return all(epic.converged for epic in self.epics)
+
+    @property
+    def moves(self) -> bool:
+        return any(epic.moves for epic in self.epics)
+
+    @property
+    def unsettled(self) -> bool:
+        return any(epic.unsettled for epic in self.epics)
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the next timer that something waits for runs out."""
+        return min((until for epic in self.epics for until in epic.wakes), default=None)
