@@ -44,8 +44,8 @@ BREAKS = (
     ),
     Break(
         "what GitHub tested without the base lands on it",
-        "reconciler/planning/job.py",
-        "        return pull.lacks_base or (alone and not self.candidate.is_head)\n",
+        "reconciler/planning/offer.py",
+        "        return pull.lacks_base or (alone and not self.facts.candidate.is_head)\n",
         "        return pull.lacks_base\n",
         "tests/test_plans.py",
     ),
@@ -128,7 +128,7 @@ BREAKS = (
     ),
     Break(
         "an approval holds for every later head",
-        "reconciler/planning/job.py",
+        "reconciler/planning/offer.py",
         "return pull.approved == pull.head",
         "return pull.approved is not None",
         "tests/test_plans.py",
@@ -178,7 +178,7 @@ BREAKS = (
     Break(
         "what lands was judged on an older base",
         "reconciler/planning/planner.py",
-        "if _shows_to_somebody(decision) and job.outdated and job.base_head and job.open_pull",
+        "if _shows_to_somebody(decision) and job.offer.outdated and job.base_head and job.open_pull",
         "if False",
         "tests/simulation/test_kills.py",
     ),
@@ -199,8 +199,8 @@ BREAKS = (
     Break(
         "an agent that fails for ever is started for ever",
         "reconciler/planning/job.py",
-        "return self.last.attempt + (1 if self.verdict and self.verdict.counts else 0)",
-        "return self.last.attempt",
+        "return self.attempts.last.attempt + (1 if self.verdict and self.verdict.counts else 0)",
+        "return self.attempts.last.attempt",
         "tests/test_plans.py",
     ),
     Break(
@@ -318,13 +318,13 @@ BREAKS = (
     Break(
         "agents are blamed for what the base fails too",
         "reconciler/planning/job.py",
-        "        if self.check_state is CheckState.FAILED and self.base_state is CheckState.PASSED:\n",
-        "        if self.check_state is CheckState.FAILED:\n",
+        "        if self.offer.check_state is CheckState.FAILED and self.offer.base_state is CheckState.PASSED:\n",
+        "        if self.offer.check_state is CheckState.FAILED:\n",
         "tests/test_plans.py",
     ),
     Break(
         "what failed while the base was red is blamed once it is green",
-        "reconciler/planning/job.py",
+        "reconciler/planning/offer.py",
         "        return bool(red and check.exit and good.started_at and check.exit.at <= good.started_at)\n",
         "        return False\n",
         "tests/test_plans.py",
@@ -458,8 +458,8 @@ BREAKS = (
     Break(
         "what an agent committed off its branch is no commit",
         "reconciler/planning/actions/follow.py",
-        "        if isinstance(tree, Worktree) and tree.head and tree.went_on and job.last and tree.branch != job.spec.base:\n",
-        "        if False:\n",
+        "            and tree.went_on\n",
+        "            and False\n",
         "tests/test_plans.py",
     ),
     Break(

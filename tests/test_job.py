@@ -17,7 +17,8 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.check_state import CheckState
-from reconciler.planning.job import Job, glob_pattern
+from reconciler.planning.job import Job
+from reconciler.planning.offer import glob_pattern
 from reconciler.planning.run_results import RunResult
 
 
@@ -52,14 +53,14 @@ def after(*exits: dict[str, Any], **fields: Any) -> Job:
 )
 def test_an_ending_has_a_reason_and_a_price(record: dict[str, Any], reason: Reason, counts: bool) -> None:
     job = after(record)
-    assert job.ending is not None
-    assert (job.ending.reason, job.ending.counts) == (reason, counts)
+    assert job.attempts.ending is not None
+    assert (job.attempts.ending.reason, job.attempts.ending.counts) == (reason, counts)
     assert job.next_attempt == (2 if counts else 1)
 
 
 @pytest.mark.parametrize("record", [{"code": 0}, {"code": None, "cause": "stopped", "stop": "done"}])
 def test_a_good_ending_with_commits_is_worth_offering(record: dict[str, Any]) -> None:
-    assert after(record, branch=worlds.a_branch()).ending == RunResult(None)
+    assert after(record, branch=worlds.a_branch()).attempts.ending == RunResult(None)
 
 
 def test_a_bad_ending_with_commits_is_still_a_bad_ending() -> None:
@@ -69,19 +70,19 @@ def test_a_bad_ending_with_commits_is_still_a_bad_ending() -> None:
 
 def test_a_run_that_left_no_record_failed() -> None:
     job = a_job(runs=(worlds.a_run(state="lost"),))
-    assert job.ending and job.ending.reason is Reason.AGENT_FAILED and job.ending.counts
+    assert job.attempts.ending and job.attempts.ending.reason is Reason.AGENT_FAILED and job.attempts.ending.counts
 
 
 def test_commits_from_before_the_feedback_are_not_new() -> None:
     asked_again = (worlds.a_run(why="ChecksFailed", baseline=HEAD),)
-    assert not a_job(runs=asked_again, branch=worlds.a_branch()).new_commits
-    assert a_job(runs=asked_again, branch=worlds.a_branch(head=OTHER)).new_commits
+    assert not a_job(runs=asked_again, branch=worlds.a_branch()).attempts.new_commits
+    assert a_job(runs=asked_again, branch=worlds.a_branch(head=OTHER)).attempts.new_commits
 
 
 def test_a_live_run_has_not_ended() -> None:
     for state in ("starting", "running", "ending"):
         job = a_job(runs=(worlds.a_run(state=state),))
-        assert job.ending is None and job.live is not None
+        assert job.attempts.ending is None and job.attempts.live is not None
 
 
 # --- attempts ------------------------------------------------------------------------------------------------
@@ -96,12 +97,12 @@ def test_attempts_are_used_up_only_by_endings_that_count() -> None:
 
 def test_only_runs_after_the_last_retry_count() -> None:
     job = after({"code": 1}, {"code": 1}, {"code": 1}, since=RetryPoint(n=3, base=BASE, at=ago(5)))
-    assert (job.last, job.next_attempt, job.next_n) == (None, 1, 4)
+    assert (job.attempts.last, job.next_attempt, job.attempts.next_n) == (None, 1, 4)
 
 
 def test_a_run_that_never_began_uses_up_its_number_and_nothing_else() -> None:
     job = a_job(runs=(worlds.a_run(state="lost", started_at=None),))
-    assert (job.last, job.next_attempt, job.next_n) == (None, 1, 2)
+    assert (job.attempts.last, job.next_attempt, job.attempts.next_n) == (None, 1, 2)
 
 
 @given(st.lists(st.sampled_from(["count", "free"]), max_size=12), st.integers(1, 5))
@@ -207,24 +208,24 @@ def test_a_repair_pays_only_for_the_tip_it_was_given() -> None:
 )
 def test_the_newest_check_of_a_tree_decides(results: tuple[str, ...], state: CheckState) -> None:
     checks = tuple(worlds.a_check(result, n) for n, result in enumerate(results, start=1))
-    assert offered(candidate=worlds.a_candidate(), checks=checks).check_state is state
+    assert offered(candidate=worlds.a_candidate(), checks=checks).offer.check_state is state
 
 
 def test_checks_that_were_not_seen_are_neither_red_nor_green() -> None:
-    assert offered(candidate=worlds.a_candidate(), checks=Unknown("?")).check_state is CheckState.UNKNOWN
+    assert offered(candidate=worlds.a_candidate(), checks=Unknown("?")).offer.check_state is CheckState.UNKNOWN
 
 
 def test_a_conflict_has_no_tree_that_could_be_green() -> None:
     spec = worlds.an_epic(merge={"checks": ()})
-    assert offered(candidate=worlds.a_conflict(), spec=spec).check_state is CheckState.NONE
-    assert offered(candidate=Unknown("?"), spec=spec).check_state is CheckState.NONE
-    assert offered(candidate=worlds.a_candidate(), spec=spec).check_state is CheckState.PASSED
+    assert offered(candidate=worlds.a_conflict(), spec=spec).offer.check_state is CheckState.NONE
+    assert offered(candidate=Unknown("?"), spec=spec).offer.check_state is CheckState.NONE
+    assert offered(candidate=worlds.a_candidate(), spec=spec).offer.check_state is CheckState.PASSED
 
 
 def test_other_commands_make_another_proof() -> None:
     spec = worlds.an_epic(merge={"checks": (*CHECKS, "just more")})
     one, other = offered(candidate=worlds.a_candidate()), offered(candidate=worlds.a_candidate(), spec=spec)
-    assert one.subject != other.subject
+    assert one.offer.subject != other.offer.subject
 
 
 # --- approval ------------------------------------------------------------------------------------------------
@@ -234,16 +235,16 @@ def test_other_commands_make_another_proof() -> None:
 def test_an_approval_is_of_one_head(approved: str | None, counts: bool) -> None:
     spec = worlds.an_epic(merge={"review": Review.HUMAN})
     job = offered(pull=worlds.a_pull(approved=approved), candidate=worlds.a_candidate(), spec=spec)
-    assert job.approved is counts
+    assert job.offer.approved is counts
 
 
 def test_of_a_package_json_only_its_scripts_are_protected_where_that_is_said() -> None:
     spec = worlds.an_epic(merge={"protected_paths": ("web/package.json#scripts",)})
     changed = worlds.a_candidate("web/package.json")
 
-    assert offered(candidate=changed, spec=spec).protected == ()
+    assert offered(candidate=changed, spec=spec).offer.protected == ()
     others = replace(changed, scripts=changed.changed)
-    assert offered(candidate=others, spec=spec).protected == ("web/package.json",)
+    assert offered(candidate=others, spec=spec).offer.protected == ("web/package.json",)
 
 
 @pytest.mark.parametrize(
@@ -262,8 +263,8 @@ def test_of_a_package_json_only_its_scripts_are_protected_where_that_is_said() -
 def test_protected_paths_are_matched_whole(path: str, protected: bool) -> None:
     spec = worlds.an_epic(source="/repo/plans/x.yaml")
     job = offered(candidate=worlds.a_candidate(path), spec=spec)
-    assert job.protected == ((path,) if protected else ())
-    assert job.approved is not protected
+    assert job.offer.protected == ((path,) if protected else ())
+    assert job.offer.approved is not protected
 
 
 @pytest.mark.parametrize(
@@ -299,21 +300,21 @@ def test_a_path_without_stars_matches_itself_and_nothing_longer(path: str) -> No
 @pytest.mark.parametrize("label", ["phase:committed", "pr:9"])
 def test_an_agent_says_by_a_label_that_it_is_done(label: str) -> None:
     task = worlds.a_task(status="in_progress", assignee=US, labels=[label], updated_at=ago(30))
-    assert a_job(task=task, runs=(worlds.a_run(state="running"),)).done_claimed_at == ago(30)
-    assert a_job(task=task, runs=(worlds.a_run(),)).done_claimed_at is None
+    assert a_job(task=task, runs=(worlds.a_run(state="running"),)).attempts.done_claimed_at == ago(30)
+    assert a_job(task=task, runs=(worlds.a_run(),)).attempts.done_claimed_at is None
 
 
 def test_a_label_older_than_the_run_counts_from_its_start() -> None:
     task = worlds.a_task(labels=["phase:committed"], updated_at=ago(3600))
-    assert a_job(task=task, runs=(worlds.a_run(state="running", started_at=ago(5)),)).done_claimed_at == ago(5)
+    assert a_job(task=task, runs=(worlds.a_run(state="running", started_at=ago(5)),)).attempts.done_claimed_at == ago(5)
 
 
 def test_closing_its_own_task_is_a_hint_and_closing_by_anybody_else_is_none() -> None:
     live = (worlds.a_run(state="running"),)
     by_itself = worlds.a_task(status="closed", closed_by_session="work/x-1/1", updated_at=ago(9))
     by_another = worlds.a_task(status="closed", closed_by_session="work/x-1/7", updated_at=ago(9))
-    assert a_job(task=by_itself, runs=live).done_claimed_at == ago(9)
-    assert a_job(task=by_another, runs=live).done_claimed_at is None
+    assert a_job(task=by_itself, runs=live).attempts.done_claimed_at == ago(9)
+    assert a_job(task=by_another, runs=live).attempts.done_claimed_at is None
 
 
 # --- reopened, landed, declined ------------------------------------------------------------------------------
@@ -357,9 +358,9 @@ def test_a_landing_a_hand_merge_and_nothing_else_means_landed() -> None:
 
 def test_what_was_declined_before_the_last_retry_is_forgiven() -> None:
     pull = worlds.a_pull(state=PullState.CLOSED, declined=True, closed_at=ago(50))
-    assert a_job(pull=pull).declined
-    assert a_job(pull=pull, since=RetryPoint(n=1, base=BASE, at=ago(60))).declined
-    assert not a_job(pull=pull, since=RetryPoint(n=1, base=BASE, at=ago(40))).declined
+    assert a_job(pull=pull).offer.declined
+    assert a_job(pull=pull, since=RetryPoint(n=1, base=BASE, at=ago(60))).offer.declined
+    assert not a_job(pull=pull, since=RetryPoint(n=1, base=BASE, at=ago(40))).offer.declined
 
 
 def test_a_task_closed_by_its_own_agent_is_done_once_its_commits_are_somewhere() -> None:
@@ -406,7 +407,7 @@ def test_an_agent_that_moved_the_base_itself_is_told_from_one_that_did_nothing()
     moved = worlds.a_branch(ahead=0, head=OTHER, in_base=True)
     idle = worlds.a_branch(ahead=0, head=BASE, in_base=True)
 
-    said = [after({"code": 0}, branch=branch).ending for branch in (moved, idle)]
+    said = [after({"code": 0}, branch=branch).attempts.ending for branch in (moved, idle)]
 
     assert [ending and ending.reason for ending in said] == [Reason.NO_CHANGES, Reason.NO_CHANGES]
     assert said[0] and "on main already, and was not landed by us" in said[0].message
@@ -416,6 +417,6 @@ def test_an_agent_that_moved_the_base_itself_is_told_from_one_that_did_nothing()
 def test_commits_off_the_branch_are_named() -> None:
     tree = worlds.a_worktree(fault=WorktreeFault.WRONG_BRANCH, head=OTHER, branch="side")
 
-    ending = after({"code": 0}, worktree=tree, branch=worlds.a_branch(ahead=0)).ending
+    ending = after({"code": 0}, worktree=tree, branch=worlds.a_branch(ahead=0)).attempts.ending
 
     assert ending and f"on the branch side, at {OTHER[:12]}" in ending.message

@@ -21,8 +21,8 @@ from reconciler.model.ports import Change
 from reconciler.planning import review_comments
 from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
-from reconciler.planning.job import MERGED, STOPPED, TAKEN
 from reconciler.planning.jobs import group_tasks, owners
+from reconciler.planning.labels import MERGED, STOPPED, TAKEN
 from reconciler.wiring import Site
 
 STOP_MOST_S = 15.0

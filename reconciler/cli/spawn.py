@@ -133,8 +133,10 @@ class _Spawning:
             tick, job = self._settled()
             if isinstance(job, Waiting):
                 return job
-            if job.live:
-                self.out.chat(f"{self.task}: its agent is running (attempt {job.live.attempt}, pid {job.live.pid})")
+            if job.attempts.live:
+                self.out.chat(
+                    f"{self.task}: its agent is running (attempt {job.attempts.live.attempt}, pid {job.attempts.live.pid})"
+                )
                 return None
             decision = self._in_turn(tick, job)
             if _handed_over(job, decision):
@@ -163,13 +165,15 @@ class _Spawning:
         while True:
             tick = self._look()
             job = _job_of(self.task, tick)
-            if isinstance(job, Waiting) or job.live is None:
+            if isinstance(job, Waiting) or job.attempts.live is None:
                 return tick, job
             since, stop = time.monotonic() - self.began, next_step(job)
-            if not isinstance(stop, StopAgent) and job.live.state is not RunState.ENDING and since > KILLED_S:
+            if not isinstance(stop, StopAgent) and job.attempts.live.state is not RunState.ENDING and since > KILLED_S:
                 return tick, job
             if since > ENDING_MOST_S:
-                return tick, Waiting(Reason.AGENT_RUNNING, f"attempt {job.live.attempt} is still ending; try again")
+                return tick, Waiting(
+                    Reason.AGENT_RUNNING, f"attempt {job.attempts.live.attempt} is still ending; try again"
+                )
             if isinstance(stop, StopAgent):
                 self._did(stop, tick)
             time.sleep(PAUSE_S)
@@ -229,7 +233,7 @@ def _handed_over(job: Job, decision: Decision) -> bool:
 def _anew(job: Job) -> Job:
     """What the task would be once it has started over, to see first whether an agent could start then."""
     labels = job.task.labels - retrying(job.task).remove_labels
-    since = RetryPoint(n=job.next_n - 1, base=job.base_head, at=job.now)
+    since = RetryPoint(n=job.attempts.next_n - 1, base=job.base_head, at=job.now)
     return replace(job, task=replace(job.task, status="open", labels=labels), since=since)
 
 

@@ -18,7 +18,7 @@ from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId, split_key
 from reconciler.model.ports import Change, NewTask
 from reconciler.planning import graph
-from reconciler.planning.job import PHASES
+from reconciler.planning.labels import PHASES
 from reconciler.render import safe
 from reconciler.render.table import Row, Rows
 from reconciler.wiring import Site

@@ -116,8 +116,8 @@ def checks(view: EpicView) -> Iterator[Action]:
     sources = (observed.pull_requests, *(job.candidate for job in mine))
     if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
-    offered = [job for job in mine if job.open_pull and not job.done and not job.outdated]
-    wanted = {job.subject for job in offered} | {run.id.subject for job in offered for run in _on_the_base(job)}
+    offered = [job for job in mine if job.open_pull and not job.done and not job.offer.outdated]
+    wanted = {job.offer.subject for job in offered} | {run.id.subject for job in offered for run in _on_the_base(job)}
     for subject, runs in sorted(observed.checks.items()):
         last = runs[-1]
         if last.manifest != name or not last.alive or last.exit is not None:
@@ -154,7 +154,7 @@ def checks(view: EpicView) -> Iterator[Action]:
 
 def _on_the_base(job: Job) -> tuple[Run, ...]:
     """The checks of the base as it is that tell whose fault a job's failed checks are."""
-    asked = job.check_state is CheckState.FAILED
+    asked = job.offer.check_state is CheckState.FAILED
     return job.base_checks if asked and not isinstance(job.base_checks, Unknown) else ()
 
 

@@ -14,7 +14,8 @@ from reconciler.model.observed import Candidate, Graph, Observed, Run, Task, Unk
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate
 from reconciler.planning.graph import Index, order
-from reconciler.planning.job import Job, left_over
+from reconciler.planning.job import Job
+from reconciler.planning.labels import left_over
 
 T = TypeVar("T")
 

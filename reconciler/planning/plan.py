@@ -53,7 +53,7 @@ class EpicPlan:
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
         running = any(decision.reason.awaits is Awaits.RUN for decision in self.waiting.values()) or any(
-            job.live for job in self.jobs
+            job.attempts.live for job in self.jobs
         )
         running = running or (self.epic_tasks is None and bool(self.alive))
         return bool(self.actions or self.wakes or running)

@@ -83,7 +83,7 @@ def _unsure(decisions: Decisions) -> Imprecise:
         merges={
             job.task.id: (job.base_head, job.open_pull.head)
             for job, decision in decisions.values()
-            if _shows_to_somebody(decision) and job.outdated and job.base_head and job.open_pull
+            if _shows_to_somebody(decision) and job.offer.outdated and job.base_head and job.open_pull
         },
     )
 

@@ -8,8 +8,8 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Base, Observed, PullState, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
-from reconciler.planning.job import MERGED
 from reconciler.planning.jobs import EpicTasks
+from reconciler.planning.labels import MERGED
 
 
 def remarks(epic_tasks: EpicTasks, busy: Collection[TaskId | None], observed: Observed) -> dict[TaskId, Waiting]:

@@ -66,7 +66,7 @@ def _nothing_on_an_old_base(decisions: Decisions) -> None:
 
 def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desired) -> None:
     """Repairs of one base go one after the other: each landing would put the others in conflict again."""
-    busy = next((job.task.id for job in found if job.live and job.live.why == Reason.CONFLICT), None)
+    busy = next((job.task.id for job in found if job.attempts.live and job.attempts.live.why == Reason.CONFLICT), None)
     for job in found:
         key = (job.spec.name, job.task.id)
         decision = decisions[key][1]
@@ -87,7 +87,7 @@ def _in_line(base: str, found: list[Job], decisions: Decisions, desired: Desired
         stage = _stage(job, decisions[job.spec.name, job.task.id][1])
         if stage and desired.acts(job.spec.name):
             line.append(
-                Member(task=job.task.id, stage=stage, rank=(not job.approved, job.task.priority, job.number or 0))
+                Member(task=job.task.id, stage=stage, rank=(not job.offer.approved, job.task.priority, job.number or 0))
             )
     specs = {job.spec.name: job.spec for job in found}
     parallel = max((spec.merge.parallel for spec in specs.values()), default=1)
@@ -117,7 +117,7 @@ def _stage(job: Job, decision: Decision) -> Stage | None:
             return Stage.PROVEN
         case UpdateBranch():
             return Stage.NEEDS_BASE
-        case RerunChecks() | Waiting(Reason.CHECKS_PENDING) if job.tested_as_it_lands:
+        case RerunChecks() | Waiting(Reason.CHECKS_PENDING) if job.offer.tested_as_it_lands:
             return Stage.CHECKING_ON_FORGE
         case Waiting(Reason.CHECKS_RUNNING):
             return Stage.CHECKING
@@ -140,7 +140,7 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
         if isinstance(decision, StartAgent) and desired.acts(job.spec.name):
             wishes[job.spec.name].append(job)
     for queue in wishes.values():
-        queue.sort(key=lambda job: (job.last is None, order(job.task)))
+        queue.sort(key=lambda job: (job.attempts.last is None, order(job.task)))
     for job in _in_turn(wishes, observed):
         name = job.spec.name
         if free[name] > 0 and (everywhere is None or everywhere > 0):

@@ -76,7 +76,7 @@ def _how_it_stands(job: Job) -> Waiting:
     id, branch, pull = job.task.id, job.branch, job.pull
     if running := guards.at_work(job):
         return replace(running, message=f"{running.message}; {_NOBODYS}")
-    spawned = job.last is not None and job.last.manifest == job.spec.name
+    spawned = job.attempts.last is not None and job.attempts.last.manifest == job.spec.name
     then = "'reconcile merge' merges it" if spawned else "'reconcile run' goes on with it"
     if isinstance(pull, PullRequest) and pull.state is PullState.OPEN:
         what = f"#{pull.number} is open; {then}"

@@ -146,8 +146,8 @@ def _closed(epic: EpicPlan) -> str:
 
 def _doing(epic: EpicPlan) -> str:
     """What goes on without a person, in words; empty where nothing does."""
-    agents = sum(job.live is not None for job in epic.jobs)
-    checks = sum(job.open_pull is not None and job.check_state is CheckState.RUNNING for job in epic.jobs)
+    agents = sum(job.attempts.live is not None for job in epic.jobs)
+    checks = sum(job.open_pull is not None and job.offer.check_state is CheckState.RUNNING for job in epic.jobs)
     if epic.held:  # its tasks can't be read or judged, but what runs is known all the same
         agents = sum(run.id.kind is RunKind.WORK for run in epic.alive)
         checks = len(epic.alive) - agents

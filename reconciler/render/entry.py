@@ -25,8 +25,9 @@ from reconciler.planning.actions import Action, BlockTask, Waiting
 from reconciler.planning.budget import spent
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.graph import Index, order
-from reconciler.planning.job import NEEDS_HUMAN, PHASES, Job
+from reconciler.planning.job import Job
 from reconciler.planning.jobs import jobs
+from reconciler.planning.labels import NEEDS_HUMAN, PHASES
 from reconciler.planning.plan import EpicPlan
 from reconciler.render import failing
 from reconciler.render.spend import report, spend
@@ -204,7 +205,9 @@ def _due(actions: Iterable[Action]) -> dict[TaskId, Action]:
 
 
 def _merging(job: Job) -> bool:
-    return job.check_state is CheckState.RUNNING or (job.check_state is CheckState.PASSED and job.approved)
+    return job.offer.check_state is CheckState.RUNNING or (
+        job.offer.check_state is CheckState.PASSED and job.offer.approved
+    )
 
 
 def _ready(subject: TaskView) -> bool:
@@ -279,15 +282,15 @@ def _checks(subject: TaskView, pull: PullRequest) -> str:
 
 
 def _checks_open(job: Job) -> str:
-    match job.check_state:
-        case CheckState.PASSED if job.subject or (job.open_pull and job.open_pull.checks):
+    match job.offer.check_state:
+        case CheckState.PASSED if job.offer.subject or (job.open_pull and job.open_pull.checks):
             return "passed"
         case CheckState.PENDING:
             return "pending"
         case CheckState.FAILED:
             return "failed"
         case _:
-            return "pending" if job.subject else "none"
+            return "pending" if job.offer.subject else "none"
 
 
 def _review(subject: TaskView, pull: PullRequest) -> str:
@@ -297,5 +300,5 @@ def _review(subject: TaskView, pull: PullRequest) -> str:
         return "approved"
     if pull.withheld:
         return "required"
-    asked = subject.epic.spec.merge.review is not Review.NONE or bool(subject.job and subject.job.protected)
+    asked = subject.epic.spec.merge.review is not Review.NONE or bool(subject.job and subject.job.offer.protected)
     return "required" if asked and pull.state is PullState.OPEN else "none"

@@ -14,7 +14,7 @@ from reconciler.cli.people import begin_anew
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import TaskId
 from reconciler.model.ports import Change
-from reconciler.planning.job import MERGED
+from reconciler.planning.labels import MERGED
 from reconciler.runners.local import LocalRunner
 
 OUT = Output(form="text", color=False)

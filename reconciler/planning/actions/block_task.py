@@ -14,7 +14,8 @@ from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions.base import Action, Decision
-from reconciler.planning.job import NEEDS_HUMAN, PHASES, STOPPED, TAKEN, Job
+from reconciler.planning.job import Job
+from reconciler.planning.labels import NEEDS_HUMAN, PHASES, STOPPED, TAKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +51,11 @@ class BlockTask(Action):
 
 def _problem(job: Job) -> tuple[Reason, str] | None:
     verdict = job.verdict
-    if job.declined:
+    if job.offer.declined:
         return Reason.DECLINED, f"its pull request #{job.number} was closed by somebody"
     if job.blocked_by_its_agent:
         return Reason.BLOCKED_BY_AGENT, "it was set 'blocked' while its agent was running"
-    if NEEDS_HUMAN in job.task.labels and job.last is not None:
+    if NEEDS_HUMAN in job.task.labels and job.attempts.last is not None:
         return Reason.BLOCKED_BY_AGENT, "its agent says that it can't go on"
     if job.failure and job.unlandable:
         offering = job.failure.action == "OpenPullRequest"

@@ -79,7 +79,7 @@ class ClosePullRequest(Action):
     @classmethod
     def due(cls, job: Job) -> Decision:
         pull = job.pull
-        gone = not job.open_pull and job.declined and getattr(pull, "closed_at", None) is None
+        gone = not job.open_pull and job.offer.declined and getattr(pull, "closed_at", None) is None
         if job.number is None or not (gone or (job.open_pull and job.done)):
             return None
         why = "its work is on the base" if job.landed else "its branch was deleted" if gone else "its task was closed"

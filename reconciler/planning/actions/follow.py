@@ -43,7 +43,13 @@ class FollowBranch(Action):
     @classmethod
     def due(cls, job: Job) -> Decision:
         pull, tree = job.open_pull, job.worktree
-        if isinstance(tree, Worktree) and tree.head and tree.went_on and job.last and tree.branch != job.spec.base:
+        if (
+            isinstance(tree, Worktree)
+            and tree.head
+            and tree.went_on
+            and job.attempts.last
+            and tree.branch != job.spec.base
+        ):
             where = f"the branch {tree.branch}" if tree.branch else "no branch"
             return cls(
                 manifest=job.spec.name,

@@ -12,7 +12,8 @@ from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Waiting
 from reconciler.planning.budget import task_used_up
 from reconciler.planning.graph import is_deferred
-from reconciler.planning.job import NEEDS_HUMAN, STOPPED, TAKEN, Job
+from reconciler.planning.job import Job
+from reconciler.planning.labels import NEEDS_HUMAN, STOPPED, TAKEN
 
 SWEEP = timedelta(seconds=1)
 AFTER = timedelta(seconds=10)  # what it left behind may go on for, until it is swept up
@@ -54,7 +55,7 @@ def resting(job: Job) -> Waiting | None:
 
 def at_work(job: Job) -> Waiting | None:
     """A live run holds back everything else."""
-    run = job.live
+    run = job.attempts.live
     if run is None:
         return None
     # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
@@ -67,7 +68,7 @@ def at_work(job: Job) -> Waiting | None:
 
 def _overdue(run: Run, job: Job) -> datetime | None:
     """When an agent that says that it is done has had its time; None where it does not say so."""
-    ends = (job.done_claimed_at and job.done_claimed_at + LINGER, run.done_at and run.done_at + GRACE)
+    ends = (job.attempts.done_claimed_at and job.attempts.done_claimed_at + LINGER, run.done_at and run.done_at + GRACE)
     return min(filter(None, ends), default=None)
 
 
@@ -119,7 +120,7 @@ def for_a_person(job: Job) -> Waiting | None:
     if NEEDS_HUMAN not in job.task.labels or (job.in_its_agents_words and job.task.status != "blocked"):
         return None
     what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
-    if job.declined:
+    if job.offer.declined:
         return Waiting(Reason.DECLINED, f"its pull request was closed; {what}")
     reason = job.handed_over_for
     if job.verdict and job.verdict.reason and reason in (None, job.verdict.reason):
@@ -174,7 +175,7 @@ def not_now(job: Job) -> Waiting | None:
         return waiting
     if job.agent_gate:
         return Waiting(*job.agent_gate)
-    if why := task_used_up(job.spec.budget, job.spend):
+    if why := task_used_up(job.spec.budget, job.attempts.spend):
         return Waiting(Reason.BUDGET_SPENT, why)
     if (due := job.not_before) is not None:
         return Waiting(Reason.BACKOFF, f"{_why(job)}; attempt {job.next_attempt} is next", due)

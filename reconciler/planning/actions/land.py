@@ -16,7 +16,8 @@ from reconciler.planning import base_checks, messages
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.forge_checks import LOOK_AGAIN
-from reconciler.planning.job import PHASES, Job
+from reconciler.planning.job import Job
+from reconciler.planning.labels import PHASES
 
 SETTLES_WITHIN = timedelta(minutes=1)
 DOUBTS_AFTER = timedelta(minutes=5)
@@ -27,7 +28,7 @@ def asks_when_green(job: Job) -> Waiting | None:
 
     A change to what checks it proves nothing by passing; nor is it run before somebody has read it.
     """
-    return asks_a_person(job) if job.green_once or job.protected else None
+    return asks_a_person(job) if job.offer.green_once or job.offer.protected else None
 
 
 def asks_a_person(job: Job) -> Waiting | None:
@@ -49,25 +50,27 @@ def pr_on_hold(job: Job) -> Waiting | None:
 def unresolved(job: Job) -> Waiting | None:
     """Conversations that its agent has answered, or that are for people: the one who began one says when it is settled."""
     pull = job.open_pull
-    if pull is None or not job.discussion.open:
+    if pull is None or not job.offer.discussion.open:
         return None
     where = f" at {pull.url}" if pull.url else ""
-    answered = f"answered in attempt {job.last.attempt}; " if job.last and job.last.heard else ""
+    answered = (
+        f"answered in attempt {job.attempts.last.attempt}; " if job.attempts.last and job.attempts.last.heard else ""
+    )
     who = (
         "the one who began it resolves it, or approves"
-        if len(job.discussion.open) == 1
+        if len(job.offer.discussion.open) == 1
         else "the one who began them resolves them, or approves"
     )
-    return Waiting(Reason.AWAITING_REVIEW, f"{job.discussion.awaited} is open{where}; {answered}{who}")
+    return Waiting(Reason.AWAITING_REVIEW, f"{job.offer.discussion.awaited} is open{where}; {answered}{who}")
 
 
 def unapproved(job: Job) -> Waiting | None:
     """Work that a person has to say yes to, pinned to its head."""
-    if job.open_pull is None or job.approved:
+    if job.open_pull is None or job.offer.approved:
         return None
     how = f"approve with 'reconcile approve {job.task.id}'"
-    if job.protected and job.spec.merge.review is Review.NONE:
-        return Waiting(Reason.PROTECTED_PATHS, f"changes protected paths ({', '.join(job.protected[:5])}); {how}")
+    if job.offer.protected and job.spec.merge.review is Review.NONE:
+        return Waiting(Reason.PROTECTED_PATHS, f"changes protected paths ({', '.join(job.offer.protected[:5])}); {how}")
     return Waiting(Reason.AWAITING_APPROVAL, f"waiting for approval of {job.open_pull.head[:12]}; {how}")
 
 
@@ -89,14 +92,16 @@ class StartCheck(Action):
         pull, candidate = job.open_pull, job.candidate
         if pull is None or not isinstance(candidate, Candidate):
             return None
-        match job.check_state:
+        match job.offer.check_state:
             case CheckState.PENDING:
                 return Waiting(
-                    Reason.CHECKS_PENDING, f"checks of the forge: {job.forge_verdict.message}", job.forge_verdict.until
+                    Reason.CHECKS_PENDING,
+                    f"checks of the forge: {job.offer.forge_verdict.message}",
+                    job.offer.forge_verdict.until,
                 )
             case CheckState.RUNNING:
                 return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {candidate.tree[:12]}")
-            case CheckState.NONE if job.subject is None:
+            case CheckState.NONE if job.offer.subject is None:
                 return Waiting(
                     Reason.CHECKS_PENDING, "no checks are configured, and 'noChecks: block' merges nothing without them"
                 )
@@ -112,15 +117,15 @@ class StartCheck(Action):
     def _of_the_base(cls, job: Job, pull: PullRequest) -> Decision:
         """Whose fault it is that the checks failed: asked once of the base as it is, before an agent is blamed."""
         base, tree = job.base_head, job.base_tree
-        if base is None or tree is None or isinstance(tree, Unknown) or job.base_state is CheckState.UNKNOWN:
+        if base is None or tree is None or isinstance(tree, Unknown) or job.offer.base_state is CheckState.UNKNOWN:
             return Waiting(Reason.UNKNOWN, f"can't tell whether {job.spec.base} passes the checks that failed")
-        match job.base_state:
+        match job.offer.base_state:
             case CheckState.RUNNING:
                 message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
                 return Waiting(Reason.CHECKS_RUNNING, message)
             case CheckState.FAILED:
                 return Waiting(
-                    Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.base_checks_last, job.task.id)
+                    Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.offer.base_checks_last, job.task.id)
                 )
             case CheckState.NONE:
                 order = _order(job, pull, Candidate(base=base, head=base, tree=tree))
@@ -183,14 +188,14 @@ class Land(Action):
     @classmethod
     def due(cls, job: Job) -> Decision:
         pull, candidate = job.open_pull, job.candidate
-        if pull is None or not isinstance(candidate, Candidate) or job.check_state is not CheckState.PASSED:
+        if pull is None or not isinstance(candidate, Candidate) or job.offer.check_state is not CheckState.PASSED:
             return None
         if waiting := _blocked(job) or _by_hand(job, pull) or _withheld(job, pull) or _obstacle(job, candidate):
             return waiting
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason=Reason.CHECKS_PASSED if job.subject or pull.checks else Reason.NO_CHECKS,
+            reason=Reason.CHECKS_PASSED if job.offer.subject or pull.checks else Reason.NO_CHECKS,
             message=f"merge #{pull.number} ({pull.head[:12]}) into {job.spec.base}{_by_chance(pull)}",
             order=_order(job, pull, candidate),
             subject=job.task,
@@ -236,7 +241,7 @@ def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:
     """What a person merges: as the manifest says, until one says 'now', or because their forge lets nobody else."""
     if isinstance(job.base, Base) and job.base.rules and job.base.rules.queue:
         return Waiting(Reason.AWAITING_MERGE, f"to be merged by hand: {job.base.rules.queue}")
-    if not job.manual:
+    if not job.offer.manual:
         return None
     by_hand = pull.url or f"git merge {pull.head[:12]} by hand"
     return Waiting(Reason.AWAITING_MERGE, f"to be merged by hand: 'reconcile merge', or {by_hand}")
@@ -254,7 +259,7 @@ def _worth_asking(job: Job, pull: PullRequest) -> bool:
 
     Only of what was tested as it would land: what is asked for is done.
     """
-    return pull.doubted and not job.needs_base and job.now >= _doubted_from(job, pull)
+    return pull.doubted and not job.offer.needs_base and job.now >= _doubted_from(job, pull)
 
 
 def _doubted_from(job: Job, pull: PullRequest) -> datetime:
@@ -268,7 +273,7 @@ def _soon(job: Job) -> datetime | None:
     if pull is None:
         return None
     fresh = pull.settled_at and job.now - pull.settled_at < SETTLES_WITHIN
-    asked_at = _doubted_from(job, pull) if pull.doubted and not job.needs_base else None
+    asked_at = _doubted_from(job, pull) if pull.doubted and not job.offer.needs_base else None
     return job.now + LOOK_AGAIN if fresh else asked_at
 
 

@@ -14,7 +14,8 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.forge_checks import LOOK_AGAIN
-from reconciler.planning.job import COMMITTED, PR_CREATED, Job
+from reconciler.planning.job import Job
+from reconciler.planning.labels import COMMITTED, PR_CREATED
 
 SHOWS_WITHIN = timedelta(minutes=2)
 
@@ -34,15 +35,15 @@ class OpenPullRequest(Action):
 
     @classmethod
     def due(cls, job: Job) -> Decision:
-        if (job.open_pull and not job.unpushed) or not isinstance(job.branch, Branch) or job.refused:
+        if (job.open_pull and not job.offer.unpushed) or not isinstance(job.branch, Branch) or job.refused:
             return None
-        ended_well = job.ending is not None and job.ending.reason is None
+        ended_well = job.attempts.ending is not None and job.attempts.ending.reason is None
         if not ended_well and not job.pushed_again:
             return None
         if waiting := _merged_elsewhere(job, job.branch):
             return waiting
         count = f"{job.branch.ahead} commit{'s' if job.branch.ahead != 1 else ''}"
-        push = f"push {job.branch.name} ({count}) to #{job.number}" if job.unpushed else None
+        push = f"push {job.branch.name} ({count}) to #{job.number}" if job.offer.unpushed else None
         return cls(
             manifest=job.spec.name,
             task=job.task.id,

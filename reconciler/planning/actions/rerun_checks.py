@@ -29,14 +29,14 @@ class RerunChecks(Action):
 
     @classmethod
     def due(cls, job: Job) -> Decision:
-        pull, again = job.open_pull, job.forge_verdict.again
+        pull, again = job.open_pull, job.offer.forge_verdict.again
         if pull is None or not again or job.verdict or not isinstance(job.candidate, Candidate):
             return None
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.NOT_GREEN,
-            message=f"run the checks of #{pull.number} again: {job.forge_verdict.message}",
+            message=f"run the checks of #{pull.number} again: {job.offer.forge_verdict.message}",
             number=pull.number,
             head=pull.head,
             workflows=again,

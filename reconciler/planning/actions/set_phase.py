@@ -11,7 +11,8 @@ from reconciler.model.observed import RunState, Unknown
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action
-from reconciler.planning.job import PHASES, Job, left_over
+from reconciler.planning.job import Job
+from reconciler.planning.labels import PHASES, left_over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +39,13 @@ class SetPhase(Action):
             return None
         if job.reopened:
             return None  # the label is the evidence: `RetryTask` records it before it goes
-        if job.live and job.live.state is RunState.ENDING:
+        if job.attempts.live and job.attempts.live.state is RunState.ENDING:
             return None  # what its agent wrote last is informed from what people wrote by when that was
         wanted, unwanted = _wanted(job), _unwanted(job)
-        if job.done and not job.landed and not job.live:
+        if job.done and not job.landed and not job.attempts.live:
             wanted, unwanted = frozenset(), left_over(job.task)
         add, remove = wanted - job.task.labels, (unwanted - wanted) & job.task.labels
-        claim = job.us if job.live and job.task.status == "open" and not job.task.assignee else ""
+        claim = job.us if job.attempts.live and job.task.status == "open" and not job.task.assignee else ""
         if not add and not remove and not claim:
             return None
         return cls(
@@ -75,22 +76,24 @@ def _message(add: frozenset[str], remove: frozenset[str], claim: str) -> str:
 
 
 def _wanted(job: Job) -> frozenset[str]:
-    if job.done_claimed_at and job.live:
+    if job.attempts.done_claimed_at and job.attempts.live:
         return frozenset()  # what it says of itself is left alone while it lives
     present = [phase for phase in PHASES if phase in job.task.labels and phase != "phase:merged"]
     phase = job.phase or (present[-1] if present else None)
     if job.task.closed and phase != "phase:merged":
         return frozenset()
     labels = {phase} if phase else set()
-    if job.open_pull and not job.live:
+    if job.open_pull and not job.attempts.live:
         labels.add(f"pr:{job.open_pull.number}")
     return frozenset(labels)
 
 
 def _unwanted(job: Job) -> frozenset[str]:
-    if (job.done_claimed_at and job.live) or (job.task.closed and not job.landed):
+    if (job.attempts.done_claimed_at and job.attempts.live) or (job.task.closed and not job.landed):
         return frozenset()
     numbers = (
-        {label for label in job.task.labels if label.startswith("pr:")} if job.open_pull and not job.live else set()
+        {label for label in job.task.labels if label.startswith("pr:")}
+        if job.open_pull and not job.attempts.live
+        else set()
     )
     return frozenset({*PHASES, *numbers})

@@ -14,7 +14,8 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import prompts
 from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision
-from reconciler.planning.job import PHASES, Job
+from reconciler.planning.job import Job
+from reconciler.planning.labels import PHASES
 
 FEEDBACK_LOG_CHARS = 8000
 LEAST_USD = 0.01
@@ -70,7 +71,7 @@ class StartAgent(Action):
 
     @classmethod
     def due(cls, job: Job) -> Decision:
-        if job.open_pull or job.last:
+        if job.open_pull or job.attempts.last:
             return None
         if waiting := guards.not_ready(job) or guards.not_now(job):
             return waiting
@@ -88,17 +89,17 @@ class StartAgent(Action):
             spec=job.spec,
             subject=job.task,
             us=job.us,
-            n=job.next_n,
+            n=job.attempts.next_n,
             attempt=job.next_attempt,
             base_tip=job.base_head,
             baseline=_baseline(job, reason),
             epic=job.epic or "",
             evidence_run=evidence_run,
             model=job.spec.agent.model_for(job.task.labels),
-            session=job.session,
+            session=job.attempts.session,
             usd=_allowance(job),
-            comments=job.discussion.text,
-            heard=job.discussion.ids,
+            comments=job.offer.discussion.text,
+            heard=job.offer.discussion.ids,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -197,8 +198,8 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
     """The head after which commits are new: where the task or its last feedback began, not where a crash interrupted."""
     if reason in TOLD_OF_ITS_WORK:
         return job.branch.head if isinstance(job.branch, Branch) else None
-    if job.last:
-        return job.last.baseline
+    if job.attempts.last:
+        return job.attempts.last.baseline
     if not isinstance(job.branch, Branch) or not job.branch.ahead:
         return None
     if isinstance(job.pull, PullRequest) and job.pull.state is PullState.MERGED and job.pull.head == job.branch.head:
@@ -207,7 +208,7 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
 
 
 def _evidence(job: Job, reason: Reason) -> RunId | None:
-    run: Run | None = job.checks_last if reason is Reason.CHECKS_FAILED else job.last
+    run: Run | None = job.offer.checks_last if reason is Reason.CHECKS_FAILED else job.attempts.last
     judged_by_others = reason in TOLD_OF_ITS_WORK and reason is not Reason.CHECKS_FAILED
     return run.id if run and not judged_by_others else None
 
@@ -215,4 +216,4 @@ def _evidence(job: Job, reason: Reason) -> RunId | None:
 def _allowance(job: Job) -> float | None:
     """What is left of what the task may cost. One that has nothing left is not started, but what is left can be little."""
     most = job.spec.budget.usd_per_task
-    return None if most is None else max(most - job.spend.usd, LEAST_USD)
+    return None if most is None else max(most - job.attempts.spend.usd, LEAST_USD)

@@ -13,7 +13,8 @@ from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision
-from reconciler.planning.job import STOPPED, TAKEN, Job
+from reconciler.planning.job import Job
+from reconciler.planning.labels import STOPPED, TAKEN
 
 SWEPT = timedelta(seconds=3)  # by then what supervised it has swept up after it, or was killed
 
@@ -26,13 +27,13 @@ class StopAgent(Action):
 
     @classmethod
     def due(cls, job: Job) -> Decision:
-        run = job.live
+        run = job.attempts.live
         if run is None:
             return None
         if job.failure and job.failure.action == cls.__name__ and (waiting := guards.resting(job)):
             return waiting
         task = job.task
-        if job.done_claimed_at and job.now - job.done_claimed_at >= guards.LINGER:
+        if job.attempts.done_claimed_at and job.now - job.attempts.done_claimed_at >= guards.LINGER:
             return cls._of(
                 job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "reported 60 s ago that it is done and still runs"
             )
@@ -41,7 +42,7 @@ class StopAgent(Action):
         if why := _overdue(run, job):
             message = "its time is over and its supervisor does not end it"
             return cls._of(job, run.id, why, Reason.TIMED_OUT if why is StopWhy.TIMED_OUT else Reason.STUCK, message)
-        if task.closed and not job.done_claimed_at:
+        if task.closed and not job.attempts.done_claimed_at:
             return cls._of(job, run.id, StopWhy.CLOSED, Reason.TASK_CLOSED, "its task was closed")
         if STOPPED in task.labels:
             return cls._of(job, run.id, StopWhy.PERSON, Reason.STOPPED, "a person stopped it")

@@ -30,10 +30,12 @@ class UpdateBranch(Action):
     @classmethod
     def due(cls, job: Job) -> Decision:
         pull = job.open_pull
-        if pull is None or not job.needs_base or not isinstance(job.candidate, Candidate):
+        if pull is None or not job.offer.needs_base or not isinstance(job.candidate, Candidate):
             return None
         # Every landing makes all others outdated: what would not land yet anyway would only be checked once more.
-        if job.check_state is not CheckState.PASSED or (not pull.lacks_base and (job.manual or pull.withheld)):
+        if job.offer.check_state is not CheckState.PASSED or (
+            not pull.lacks_base and (job.offer.manual or pull.withheld)
+        ):
             return None
         why = "the forge merges only what has it" if pull.lacks_base else "its checks ran without it"
         return cls(

@@ -1,0 +1,74 @@
+"""A task with everything that was found to belong to it, as it was found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import (
+    Base,
+    Branch,
+    Candidate,
+    Conflict,
+    Failure,
+    Landing,
+    Occupant,
+    PullRequest,
+    PullState,
+    RetryPoint,
+    Run,
+    Task,
+    Unknown,
+    Worktree,
+)
+from reconciler.model.reasons import Reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A task together with everything found to belong to it, under the manifest that owns it."""
+
+    task: Task
+    spec: EpicSpec
+    now: datetime
+    us: str = "reconcile@localhost"
+    epic: TaskId | None = None  # what it is a child of
+    blocked_by: tuple[str, ...] = ()
+    put_off: Task | None = None  # the epic above it that somebody deferred
+    owned_by: str | None = None  # another manifest that comes first
+    runs: tuple[Run, ...] | Unknown = ()
+    since: RetryPoint | None = None
+    occupant: Occupant | Unknown | None = None
+    worktree: Worktree | Unknown | None = None
+    branch: Branch | Unknown | None = None
+    pull: PullRequest | Unknown | None = None
+    damaged: str | None = None  # why its pull request or its branch can't be read, and what fixes that
+    base: Base | Unknown | None = None
+    candidate: Candidate | Conflict | Unknown | None = None
+    checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
+    green_heads: Collection[Sha] = ()  # of it, that have passed these checks on some base
+    base_tree: Sha | Unknown | None = None  # known where a check turned red on top of it
+    base_checks: tuple[Run, ...] | Unknown = ()  # of that tree, oldest first
+    retried_at: datetime | None = None  # when any task was retried last: the base is everybody's
+    landing: Landing | Unknown | None = None
+    outages: Collection[str] = ()  # checks of the forge that fail on everything
+    merged_by_hand: bool = False
+    repaired: bool = False
+    failure: Failure | None = None
+    agent_gate: tuple[Reason, str, datetime | None] | None = None  # why no agent of this epic may start
+
+    @cached_property
+    def open_pull(self) -> PullRequest | None:
+        return self.pull if isinstance(self.pull, PullRequest) and self.pull.state is PullState.OPEN else None
+
+    @property
+    def number(self) -> PrNumber | None:
+        return self.pull.number if isinstance(self.pull, PullRequest) else None
+
+    @property
+    def base_head(self) -> Sha | None:
+        return self.base.head if isinstance(self.base, Base) else None

@@ -1,0 +1,22 @@
+"""The labels that we write on tasks: for people and scripts; read, they are hints. Pure."""
+
+from __future__ import annotations
+
+from reconciler.model.observed import Task
+
+MERGED = "phase:merged"
+COMMITTED, PR_CREATED = "phase:committed", "phase:pr_created"
+PHASES = ("phase:spawned", "phase:working", COMMITTED, PR_CREATED, MERGED)
+NEEDS_HUMAN = "needs-human"
+STOPPED = "reconcile:stopped"
+TAKEN = "reconcile:taken"
+OURS = frozenset({*PHASES, NEEDS_HUMAN, STOPPED, TAKEN})
+
+
+def left_over(task: Task) -> frozenset[str]:
+    """The labels of ours that say nothing any more of a closed task. That of its landing stays, with its number."""
+    if task.status == "tombstone":
+        return frozenset()  # it was deleted: nobody can write to it any more
+    if MERGED in task.labels:
+        return task.labels & (OURS - {MERGED})
+    return frozenset(label for label in task.labels if label in OURS or label.startswith("pr:"))

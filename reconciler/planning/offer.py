@@ -1,0 +1,208 @@
+"""What a task has offered: its pull request, what it would merge to, and what is known about that. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache, cached_property
+
+from reconciler.model.desired import MergeMode, NoChecks, Review
+from reconciler.model.names import SCRIPTS, check_subject
+from reconciler.model.observed import (
+    Base,
+    Candidate,
+    CheckResult,
+    Conflict,
+    PullRequest,
+    PullState,
+    Run,
+    Standing,
+    Unknown,
+)
+from reconciler.planning import forge_checks, review_comments
+from reconciler.planning.attempts import Attempts
+from reconciler.planning.check_state import CheckState, state_of
+from reconciler.planning.facts import Facts
+from reconciler.planning.forge_checks import ForgeVerdict
+from reconciler.planning.review_comments import Discussion
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The pull request of a task with its checks, its approval and its conversations."""
+
+    facts: Facts
+    attempts: Attempts
+
+    @cached_property
+    def discussion(self) -> Discussion:
+        """What was written about its pull request without a yes or a no."""
+        if self.facts.open_pull is None or isinstance(self.facts.runs, Unknown):
+            return Discussion()
+        return review_comments.discussion_of(self.facts.open_pull, self.facts.spec.merge, self.attempts.counted)
+
+    @property
+    def unpushed(self) -> bool:
+        """True when its branch holds commits that its pull request does not show yet."""
+        return self.facts.open_pull is not None and self.facts.open_pull.here is Standing.AHEAD
+
+    @property
+    def declined(self) -> bool:
+        """True when a person closed its pull request, after the last retry."""
+        pull = self.facts.pull
+        if not isinstance(pull, PullRequest) or not pull.declined or pull.state is not PullState.CLOSED:
+            return False
+        return self.facts.since is None or (pull.closed_at is not None and pull.closed_at > self.facts.since.at)
+
+    @cached_property
+    def protected(self) -> tuple[str, ...]:
+        """The protected paths that landing it would change.
+
+        Such are always `.beads/`, or whatever stands in its place, where the forge merges that too; and submodules: the
+        commit that one names may be on no server, or the repository that an agent happened to put there.
+        """
+        if not isinstance(self.facts.candidate, Candidate):
+            return ()
+        patterns = self.facts.spec.merge.protected_paths
+        whole = [glob_pattern(pattern) for pattern in (*patterns, ".beads", ".beads/**")]
+        parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in patterns if pattern.endswith(SCRIPTS)]
+        manifest = self.facts.spec.source.removeprefix(self.facts.spec.repository + "/")
+        changed, scripts = self.facts.candidate.changed, self.facts.candidate.scripts
+        found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in whole)}
+        found |= {path for path in scripts if any(glob.fullmatch(path) for glob in parts)}
+        return tuple(sorted(found | self.facts.candidate.submodules))
+
+    @property
+    def outdated(self) -> bool:
+        """True when the candidate is one of an older tip of the base: good enough to wait with, not to act on."""
+        known = isinstance(self.facts.candidate, Candidate | Conflict) and self.facts.base_head is not None
+        return known and self.facts.open_pull is not None and self.facts.candidate.base != self.facts.base_head  # type: ignore[union-attr]
+
+    @property
+    def approved(self) -> bool:
+        """True when no person needs to be asked, or one has approved exactly this head."""
+        pull = self.facts.open_pull
+        if pull is None:
+            return False
+        if self.facts.spec.merge.review is Review.NONE and not self.protected:
+            return True
+        return pull.approved == pull.head
+
+    @property
+    def subject(self) -> str | None:
+        """The subject of the check run that proves this candidate; None where nothing can be run."""
+        if not isinstance(self.facts.candidate, Candidate) or not self.facts.spec.merge.checks:
+            return None
+        return check_subject(self.facts.candidate.tree, self.facts.spec.merge.checks)
+
+    @property
+    def checks_last(self) -> Run | None:
+        return None if isinstance(self.facts.checks, Unknown) or not self.facts.checks else self.facts.checks[-1]
+
+    @cached_property
+    def forge_verdict(self) -> ForgeVerdict:
+        """What the checks that the forge ran on its head come to."""
+        if self.facts.open_pull is None:
+            return forge_checks.GREEN
+        rules = self.facts.base.rules if isinstance(self.facts.base, Base) else None
+        return forge_checks.judged(
+            self.facts.open_pull, rules, self.facts.spec.merge, self.facts.now, self.facts.outages
+        )
+
+    @property
+    def check_state(self) -> CheckState:
+        """What is known about exactly the tree that would land, and on a forge about the head that it is made of."""
+        match self.forge_verdict.result:
+            case CheckResult.FAILED:
+                return CheckState.FAILED
+            case CheckResult.PENDING | CheckResult.VOID:
+                return CheckState.PENDING
+        return self._checked_here
+
+    @property
+    def green_once(self) -> bool:
+        """True when its head has passed the checks on the base as it is, or as it was: good enough to ask a person."""
+        pull = self.facts.open_pull
+        if pull is None or self.forge_verdict.result is not CheckResult.PASSED:
+            return False
+        return self._checked_here is CheckState.PASSED or pull.head in self.facts.green_heads
+
+    @property
+    def needs_base(self) -> bool:
+        """True when it was tested without all of the base in it: by the forge, on its head, and nobody tests what lands."""
+        pull = self.facts.open_pull
+        if pull is None or not isinstance(self.facts.candidate, Candidate):
+            return False
+        alone = bool(pull.checks) and not self.facts.spec.merge.checks
+        return pull.lacks_base or (alone and not self.facts.candidate.is_head)
+
+    @property
+    def tested_as_it_lands(self) -> bool:
+        """True while the forge tests a head that has all of the base in it; for no longer than a check may take."""
+        there = self.forge_verdict.result is CheckResult.PENDING and isinstance(self.facts.candidate, Candidate)
+        return there and not self.needs_base and not self.outdated and not self.manual and not self._overdue
+
+    @property
+    def _overdue(self) -> bool:
+        # A job that waits for a machine that nobody has does so for a day, and a status for ever.
+        since = self.facts.open_pull.seen_at if self.facts.open_pull else None
+        return since is not None and abs(self.facts.now - since) > timedelta(seconds=self.facts.spec.merge.timeout_s)
+
+    @cached_property
+    def base_state(self) -> CheckState:
+        """What is known about the base as it is under the same checks: asked where they failed on what would land.
+
+        What fails there too, or can't even be started, is no fault of the work.
+        """
+        if isinstance(self.facts.base_tree, Unknown) or isinstance(self.facts.base_checks, Unknown):
+            return CheckState.UNKNOWN
+        return state_of(self.facts.base_checks, self.facts.retried_at, self.facts.now)
+
+    @property
+    def base_checks_last(self) -> Run | None:
+        return (
+            None
+            if isinstance(self.facts.base_checks, Unknown) or not self.facts.base_checks
+            else self.facts.base_checks[-1]
+        )
+
+    def _excused(self, check: Run) -> bool:
+        """True for a failure from when the checks failed on the base too, where they have passed there since."""
+        if isinstance(self.facts.base_checks, Unknown) or self.base_state is not CheckState.PASSED:
+            return False
+        *before, good = self.facts.base_checks
+        red = any(run.exit and not run.exit.well for run in before)
+        return bool(red and check.exit and good.started_at and check.exit.at <= good.started_at)
+
+    @property
+    def _checked_here(self) -> CheckState:
+        if self.subject is None:
+            allowed = self.facts.spec.merge.no_checks is not NoChecks.BLOCK or bool(
+                self.facts.open_pull and self.facts.open_pull.checks
+            )
+            return CheckState.PASSED if allowed and isinstance(self.facts.candidate, Candidate) else CheckState.NONE
+        if isinstance(self.facts.checks, Unknown):
+            return CheckState.UNKNOWN
+        if self.outdated:
+            return CheckState.NONE  # another tree would land now
+        since = self.facts.since.at if self.facts.since else None
+        return state_of([run for run in self.facts.checks if not self._excused(run)], since, self.facts.now)
+
+    @property
+    def manual(self) -> bool:
+        """True when merging is left to a person, and none has named that exactly this head is to be merged now."""
+        pull = self.facts.open_pull
+        return self.facts.spec.merge.mode is MergeMode.MANUAL and not (pull and pull.merge_now == pull.head)
+
+
+@cache
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """A path glob as a pattern for whole paths: `**` crosses folders, `*` and `?` do not.
+
+    >>> bool(glob_pattern(".ci/**").fullmatch(".ci/a/run")), bool(glob_pattern("*.md").fullmatch("docs/x.md"))
+    (True, False)
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)
