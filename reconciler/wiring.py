@@ -31,7 +31,7 @@ from reconciler.manifest.recorded import RecordedManifests
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import Desired, EpicSpec, TrackerKind
 from reconciler.model.errors import ManifestError, PermanentError, ReconcileError
-from reconciler.model.ports import Agent, Ports
+from reconciler.model.ports import Agent, Forge, Ports, Runner, Tracker, Workspaces
 from reconciler.runners import _processes as processes
 from reconciler.runners.local import LocalRunner
 from reconciler.system import format, lock
@@ -89,9 +89,9 @@ class Site:
     repository: Repository
     git: Git
     recorded: Recorded
-    tracker: ChosenTracker
-    workspaces: GitWorkspaces
-    runner: LocalRunner
+    tracker: Tracker
+    workspaces: Workspaces
+    runner: Runner
     journal: Journal
     host: str
     environ: Mapping[str, str]
@@ -126,7 +126,7 @@ class Site:
         return forge
 
     @cached_property
-    def forge(self) -> LocalForge | GitHubForge:
+    def forge(self) -> Forge:
         return self.github or LocalForge(self.git)
 
     def specs(self) -> tuple[EpicSpec, ...]:

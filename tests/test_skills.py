@@ -77,7 +77,7 @@ def test_the_plan_of_the_house_names_every_part_in_the_order_that_is_checked() -
 @pytest.mark.parametrize(
     ("word", "there"),
     [
-        ("reconciler/model/ports.py", True),
+        ("reconciler/model/ports/", True),
         ("reconciler/agents/<kind>.py", True),
         ("tests/plans/*.yaml", True),
         ("tests/mutations.py", True),

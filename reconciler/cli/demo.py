@@ -16,8 +16,8 @@ from reconciler import manifest, wiring
 from reconciler.cli import called
 from reconciler.cli.session import AGENTS_RUN_ON
 from reconciler.demo import Demo
+from reconciler.demo.recovery import SCENARIOS, played
 from reconciler.model.errors import PermanentError, ReconcileError
-from reconciler.recovery import SCENARIOS, played
 
 INTERRUPTED = 128  # and the number of the signal
 

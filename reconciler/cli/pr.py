@@ -17,13 +17,13 @@ from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.rows import Listing, entries, looked, said_silent, silence
 from reconciler.cli.task_names import task_known
-from reconciler.landing.changes import Span
-from reconciler.landing.record import PullRecord
 from reconciler.loop.loop import Tick
 from reconciler.loop.observer import ask
+from reconciler.model.changes import Span
 from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.names import Sha
 from reconciler.model.observed import PullRequest, PullState, Unknown
+from reconciler.model.pull_records import PullRecord
 from reconciler.render import listing, pulls
 from reconciler.render.entry import checks_of
 from reconciler.render.words import stamp

@@ -116,7 +116,7 @@ def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int
     """Show the output of the agent of a TASK, or of a RUN by its id ('describe' lists them, checks too)."""
     site = here()
     run = _by_id(site, task) or _run(site, task_named(site, task, _chat), attempt)
-    path, shown = site.runner.log_path(run.id), None if raw else site.runner.shown(run.id)
+    path, shown = Path(site.runner.log_path(run.id)), None if raw else site.runner.shown(run.id)
     at = _print(path, 0, shown)
     while follow and site.runner.runs()[run.id].alive:
         time.sleep(FOLLOW_PAUSE_S)

@@ -6,41 +6,14 @@ repository, and by git's plumbing, which heeds no taste of the user's: the same 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from reconciler.git.commands import Git
+from reconciler.model.changes import File, PullCommit, Span
 from reconciler.model.names import Sha
 
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullCommit:
-    """A commit by its subject."""
-
-    sha: Sha
-    subject: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """A path that differs. `kind` is git's letter (A, D, M, T); lines are None where it holds no text."""
-
-    path: str
-    kind: str
-    added: int | None
-    deleted: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """From where a head left its base to the head itself. `start` None: they have no commit in common."""
-
-    start: Sha | None
-    head: Sha
-
-
-class Changes:
+class CommitChanges:
     """The changes between commits of one repository."""
 
     def __init__(self, git: Git) -> None:

@@ -20,12 +20,12 @@ from reconciler.landing.checkouts import BaseCheckout, CheckoutStep
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.intents import Intent, Intents
-from reconciler.landing.record import StoredPull
 from reconciler.landing.remotes import Remotes
 from reconciler.landing.undone import Undone
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, branch_of
 from reconciler.model.ports import LandOrder
+from reconciler.model.pull_records import StoredPull
 
 
 class PullRecords(Protocol):

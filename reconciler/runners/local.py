@@ -84,9 +84,9 @@ class LocalRunner:
         """Where everything about a run is: spec.json, prompt, log, run.json, exit.json, stop.json."""
         return self._folders.folder(run)
 
-    def log_path(self, run: RunId) -> Path:
+    def log_path(self, run: RunId) -> str:
         """The file that a run prints to."""
-        return self.folder(run) / "log"
+        return str(self.folder(run) / "log")
 
     def prompt_path(self, run: RunId) -> str:
         """The file that holds a run's prompt, once it is started."""
@@ -154,7 +154,7 @@ class LocalRunner:
         shown = self.shown(run)
         size = most * (JSON_TO_WORDS if shown else 4)
         try:
-            tail = read_plain(str(self.log_path(run)), size, from_end=True)
+            tail = read_plain(self.log_path(run), size, from_end=True)
         except OSError as error:
             raise TemporaryError(f"the log of {run} can't be read: {error}") from error
         if not most:

@@ -16,16 +16,17 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
-from reconciler.cli.session import LoopSession
 
 from reconciler import wiring
 from reconciler.cli.output import Output
-from reconciler.landing import message, record
-from reconciler.landing.record import PullRecord
+from reconciler.cli.session import LoopSession
+from reconciler.landing import message
 from reconciler.loop.loop import Loop, Tick
+from reconciler.model import pull_records as record
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import PullState, Run, Unknown
 from reconciler.model.ports import RunSpec
+from reconciler.model.pull_records import PullRecord
 from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders
 from tests import gitrepo

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from strangers import Place
 
-from reconciler import recovery
 from reconciler.cli.demo import demo_command
-from reconciler.recovery import Bench, Scenario, Unmet
+from reconciler.demo import recovery
+from reconciler.demo.recovery import Bench, Scenario, Unmet
 from reconciler.runners import supervisor
 
 pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")

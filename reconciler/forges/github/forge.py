@@ -22,17 +22,17 @@ from reconciler.forges.github.verdicts import Reviews, Verdicts
 from reconciler.git.commands import Git
 from reconciler.landing import checkouts
 from reconciler.landing.candidates import Candidates
-from reconciler.landing.changes import Changes
+from reconciler.landing.changes import CommitChanges
 from reconciler.landing.checkouts import BaseCheckout
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
-from reconciler.landing.record import PersonReview, PullRecord, Verdict, standing
 from reconciler.landing.remotes import Remote, Remotes
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import Base, Candidate, Conflict, Landing, PullRequest, PullState, Standing
 from reconciler.model.ports import LandOrder
+from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
 
 STRANGE = "is it the right repository? 'git remote -v' shows where it leads"
 
@@ -45,7 +45,7 @@ class GitHubForge:
 
     def __init__(self, git: Git, gh: Gh, slug: Slug, bases: Callable[[], Sequence[str]], local: PullRecords) -> None:
         self._git, self._gh, self._bases = git, gh, bases
-        self.changes = Changes(git)
+        self.changes = CommitChanges(git)
         self._candidates = Candidates(git, whole=True)
         self._updates = Updates(git, self._candidates, self._on)
         self._commits = Commits(git, self._candidates)

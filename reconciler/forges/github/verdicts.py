@@ -15,11 +15,11 @@ from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.objects import GitObject
 from reconciler.git.update_ref import Move
-from reconciler.landing.record import PersonReview, Verdict, standing
 from reconciler.landing.signature import Signature, identity, signed
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Rejection
+from reconciler.model.pull_records import PersonReview, Verdict, standing
 
 REFS = "refs/reconcile/review/"
 VERSION = 1

@@ -15,17 +15,17 @@ from reconciler.git import update_ref
 from reconciler.git.commands import Git, GitError
 from reconciler.landing import checkouts
 from reconciler.landing.candidates import Candidates
-from reconciler.landing.changes import Changes
+from reconciler.landing.changes import CommitChanges
 from reconciler.landing.checkouts import BaseCheckout
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine
-from reconciler.landing.record import PullRecord, Verdict
 from reconciler.landing.remotes import Remotes
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Base, Candidate, Checkout, Conflict, Landing, PullRequest
 from reconciler.model.ports import LandOrder
+from reconciler.model.pull_records import PullRecord, Verdict
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -35,7 +35,7 @@ class LocalForge:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self.changes = Changes(git)
+        self.changes = CommitChanges(git)
         self._candidates = Candidates(git)
         self._commits = Commits(git, self._candidates)
         self._history = History(git)

@@ -15,12 +15,12 @@ from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.refs import Refs
 from reconciler.git.update_ref import HEADS, Move
-from reconciler.landing import record as records
-from reconciler.landing.record import PersonReview, PullRecord, StoredPull, Verdict
 from reconciler.landing.signature import Signature, identity
+from reconciler.model import pull_records as records
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
 from reconciler.model.observed import PullRequest
+from reconciler.model.pull_records import PersonReview, PullRecord, StoredPull, Verdict
 
 _TRIES = 20
 _NOTHING = Sha("0" * 40)

@@ -1,0 +1,51 @@
+"""The outside world as the rest of the program sees it: small protocols over plain values.
+
+Every call may raise TemporaryError (look again later), ChangedError (look again at once) or PermanentError. Every write
+is idempotent: repeated after a crash or a lost answer it finds what the last try left, and is a compare-and-swap where
+somebody else may have come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.model.ports.agent import Agent, Assignment, Invocation, Prompts, Records
+from reconciler.model.ports.forge import Changes, Forge, LandOrder
+from reconciler.model.ports.runner import Runner, RunSpec, SlotBound
+from reconciler.model.ports.tracker import Change, NewTask, Tracker
+from reconciler.model.ports.workspaces import Place, Workspaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything an action may touch."""
+
+    tracker: Tracker
+    workspaces: Workspaces
+    runner: Runner
+    forge: Forge
+    records: Records
+    agents: Mapping[str, Agent]  # by kind
+    prompts: Prompts
+
+
+__all__ = [
+    "Agent",
+    "Assignment",
+    "Change",
+    "Changes",
+    "Forge",
+    "Invocation",
+    "LandOrder",
+    "NewTask",
+    "Place",
+    "Ports",
+    "Prompts",
+    "Records",
+    "RunSpec",
+    "Runner",
+    "SlotBound",
+    "Tracker",
+    "Workspaces",
+]

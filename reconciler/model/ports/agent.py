@@ -1,0 +1,79 @@
+"""The programs that do the work, and what is noted of a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask
+from reconciler.model.report import Report
+
+
+class Records(Protocol):
+    """What was recorded about manifests, beside the manifests themselves."""
+
+    def applied(self, manifest: str, task: InlineTask) -> None:
+        """Remember an inline task as it was last written to the tracker."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What one run of an agent is about. `values` are the placeholders: task, epic, branch, base, worktree, attempt,
+    prompt_file. `session`: an older session of its own to go on with. `usd`: the most that it may spend."""
+
+    values: Mapping[str, str]
+    model: str | None = None
+    session: str | None = None
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """How an agent is started: `argv`, never by a shell; `env` is set for it, `pass_env` kept of the caller's although
+    it looks secret. With `prompt_on_stdin` its standard input is the prompt, else it is empty. `before`: what is run in the
+    worktree first, each an argv."""
+
+    argv: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()
+    prompt_on_stdin: bool = False
+
+
+class Agent(Protocol):
+    """A coding agent's command line."""
+
+    @property
+    def program(self) -> str | None:
+        """The program that must be there; None where the manifest names it."""
+        ...
+
+    def unfit(self, env: Mapping[str, str], *, root: bool) -> str | None:
+        """Why the program would refuse to work with this environment, as this user; None when it would not."""
+        ...
+
+    def invocation(self, spec: AgentSpec, given: Assignment) -> Invocation:
+        """How a run of it is started."""
+        ...
+
+    def report(self, log: str, ended: datetime | None = None) -> Report | None:
+        """What a run says of itself in its log, which may lack its middle or its end; None for one that says nothing.
+
+        `ended`: when it did, for what it says of times; None where that is not known.
+        """
+        ...
+
+    def shown(self, log: str) -> Iterator[str]:
+        """A log, or a piece of one, as lines for people."""
+        ...
+
+
+class Prompts(Protocol):
+    """Where prompt templates come from."""
+
+    def template(self, spec: EpicSpec) -> str:
+        """The text of the manifest's template, or of the one that ships with the program."""
+        ...

@@ -1,0 +1,175 @@
+"""Pull requests, and the way of their work to the base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from reconciler.model.changes import File, PullCommit, Span
+from reconciler.model.desired import MergeMethod, SquashMessage
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import (
+    Base,
+    Candidate,
+    Conflict,
+    Landing,
+    PullRequest,
+)
+from reconciler.model.pull_records import PullRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandOrder:
+    """A tested tree and how it goes onto the base. `expected` was judged; anything else is refused."""
+
+    task: TaskId
+    number: PrNumber
+    title: str
+    body: str
+    expected: Candidate
+    base: str
+    method: MergeMethod
+    says: SquashMessage = SquashMessage.BOTH
+    push: bool = False
+
+
+class Changes(Protocol):
+    """The changes between commits of one repository."""
+
+    def span(self, base: Sha, head: Sha) -> Span:
+        """The part of history that `head` has and `base` has not."""
+        ...
+
+    def before(self, landed: Sha) -> Sha:
+        """The base as it was when a commit landed on it; the commit itself where it was the first of all."""
+        ...
+
+    def commits(self, span: Span) -> tuple[PullCommit, ...]:
+        """Newest first."""
+        ...
+
+    def files(self, span: Span) -> tuple[File, ...]:
+        """The files in which both ends differ, by path; one that was renamed is two."""
+        ...
+
+    def patch(self, span: Span, *, whole: bool) -> bytes:
+        """The unified diff. With `whole` it holds all of binary files too, so that `git apply` can take it."""
+        ...
+
+
+class Forge(Protocol):
+    """Where pull requests live and base branches move."""
+
+    def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
+        """A base branch with its checkout, and its remote where `push`. Raises PermanentError when it is missing.
+
+        What is dirty in the checkout is only read when asked to `look`: something may land.
+        """
+        ...
+
+    def pull_requests(self) -> Mapping[TaskId, PullRequest]:
+        """The newest pull request of every task that has one. One whose branch is gone reads as closed and declined."""
+        ...
+
+    def damaged(self) -> Mapping[PrNumber, str]:
+        """Pull requests of which the last look could read nothing, also not whose they are: why, and what fixes it."""
+        ...
+
+    def landings(self, base: str) -> Sequence[Landing]:
+        """Every commit on the base that carries our trailers, oldest first."""
+        ...
+
+    def candidate(self, base: Sha, head: Sha, *, exact: bool = True) -> Candidate | Conflict:
+        """What landing `head` on `base` makes of it. Writes nothing to the repository; cached by the pair.
+
+        Where it need not be exact, it may be that of an older tip of the base, since which nobody but us has landed
+        anything: each landing would make those of all other pull requests again. Its `base` tells.
+        """
+        ...
+
+    def candidate_commit(self, order: LandOrder) -> Sha:
+        """The commit that would land, written but on no branch: the same sha each time. Its tree is the judged one."""
+        ...
+
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
+        """Open the pull request of `task`, or find the open one. Raises ChangedError when the branch is elsewhere.
+
+        Where it lives elsewhere, the branch is pushed. `base`: what it is to land on; else the first of all bases.
+        """
+        ...
+
+    def contains(self, base: Sha, commit: Sha) -> bool:
+        """True when `commit` is an ancestor of `base`."""
+        ...
+
+    def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
+        """Close a pull request: as merged, as declined by a person, or because there is nothing left to it."""
+        ...
+
+    def approve(self, number: PrNumber, head: Sha) -> None:
+        """Record a person's approval of one head."""
+        ...
+
+    def reject(self, number: PrNumber, head: Sha, text: str) -> None:
+        """Record a person's 'no' to one head."""
+        ...
+
+    def merge_now(self, number: PrNumber, head: Sha) -> None:
+        """Record a person's word that one head is to be merged now. A later 'no' to it takes that back."""
+        ...
+
+    def land(self, order: LandOrder) -> Sha:
+        """Move the base to the tested tree by compare-and-swap and bring its checkout along; the landed commit.
+
+        Raises ChangedError when base, head or tree are not the judged ones, TemporaryError when the checkout is in
+        the way. After it returns the landed tree has been compared with the judged one.
+        """
+        ...
+
+    def follow(self, base: str) -> None:
+        """See to what a killed landing left, and bring the local base to what landed elsewhere."""
+        ...
+
+    def follow_branch(self, task: TaskId, head: Sha) -> None:
+        """Bring the branch of `task` here, and its worktree, to the head that was pushed to the forge.
+
+        Commits that only the branch here has are saved first. Raises TemporaryError when files are in the way.
+        """
+        ...
+
+    def update(self, number: PrNumber, head: Sha) -> None:
+        """Have the base merged into a pull request whose head still is `head`."""
+        ...
+
+    def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
+        """Have checks of a pull request whose head is `head` run again: once per head, whatever becomes of the answer.
+
+        Raises ChangedError where the forge does not: their verdict stands then.
+        """
+        ...
+
+    def drop_branch(self, task: TaskId, head: Sha) -> None:
+        """Delete the branch of `task` on the forge where it still is at `head` and no open pull request builds on it."""
+        ...
+
+    def push_base(self, base: str) -> None:
+        """Push the landed base to its remote, with a lease."""
+        ...
+
+    def catch_up(self, base: str) -> None:
+        """Bring a checkout of the base forward that a crash left behind its moved branch."""
+        ...
+
+    @property
+    def changes(self) -> Changes:
+        """What a head brings to a base."""
+        ...
+
+    def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
+        """Every pull request that was ever heard of, oldest first: what is kept about it, and how it stands now."""
+        ...
+
+    def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
+        """Staged, changed and untracked paths of a worktree that is on `head`, without `.beads/`. Changes nothing there."""
+        ...

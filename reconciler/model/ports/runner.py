@@ -1,0 +1,118 @@
+"""What runs: attempts and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.names import RunId, Sha, TaskId
+from reconciler.model.observed import (
+    Occupant,
+    RetryPoint,
+    Run,
+    StopWhy,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotBound:
+    """The bound under which a run may start: fewer than `most` runs of `manifest` alive, counted at that moment.
+
+    The number is read again from the recorded manifest inside the gate; `most` is what it is where none is recorded.
+    """
+
+    manifest: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """Everything a run needs to go on without us.
+
+    `steps` run one after the other, each an argv; the first that fails ends the run. The first `setup_steps` of them
+    are set-up: a failure there is `Cause.SETUP`, and once they are over `ready_marker` is touched. `env` is added to
+    the scrubbed environment of the caller.
+    """
+
+    id: RunId
+    task: TaskId
+    manifest: str
+    steps: tuple[tuple[str, ...], ...]
+    cwd: str
+    setup_steps: int = 0
+    ready_marker: str = ""
+    unlock: str = ""  # a file that is removed once nothing of the run is left
+    env: Mapping[str, str] = field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()
+    prompt: str = ""
+    timeout_s: float = 7200.0
+    stuck_after_s: float = 0.0  # 0: silence is no reason to stop it
+    slot: SlotBound | None = None
+    attempt: int = 1
+    why: str = "Ready"
+    baseline: Sha | None = None
+    base_tip: Sha | None = None
+    tree: Sha | None = None  # what a check is about: its subject names only the beginning of it
+    heard: tuple[str, ...] = ()  # the comments that its prompt holds
+    agent: str = ""  # the kind of agent that the last step is; empty for a check
+    prompt_on_stdin: bool = False  # of the last step; every other standard input is empty
+
+
+class Runner(Protocol):
+    """Where runs live. A run is alive while a kernel lock of it is held or anything of it is found."""
+
+    def runs(self) -> Mapping[RunId, Run]:
+        """Every run that left a folder or is alive. A run that can't be judged counts as alive."""
+        ...
+
+    def since(self) -> Mapping[TaskId, RetryPoint]:
+        """For tasks that were retried or reopened: from where runs and landings count."""
+        ...
+
+    def occupants(self, paths: Iterable[str]) -> Mapping[str, Occupant]:
+        """For each of these folders that a process has its working directory in, and no run of ours explains: one."""
+        ...
+
+    def missing(self, spec: EpicSpec) -> str | None:
+        """Why this manifest's agent can't be started here; None when it can."""
+        ...
+
+    def lacking(self, spec: EpicSpec, programs: Iterable[str]) -> tuple[str, ...]:
+        """Those of these programs that are not on the PATH of this manifest's runs."""
+        ...
+
+    def start(self, spec: RunSpec) -> None:
+        """Start a run, detached. Raises ChangedError when its task or its slot is held or its number is used."""
+        ...
+
+    def stop(self, run: RunId, why: StopWhy) -> None:
+        """End a run and everything it started: TERM, then KILL. Returns once it has been asked to; look again."""
+        ...
+
+    def prompt_path(self, run: RunId) -> str:
+        """Where the prompt of a run stands once it is started."""
+        ...
+
+    def log_tail(self, run: RunId, most: int = 8000) -> str:
+        """The last `most` characters that a run printed, as people read them; empty when it printed nothing."""
+        ...
+
+    def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
+        """Count runs and landings of `task` from here on."""
+        ...
+
+    def idle(self, task: TaskId) -> AbstractContextManager[None]:
+        """Let no run of a task start while the block runs. Raises ChangedError where one is alive."""
+        ...
+
+    def log_path(self, run: RunId) -> str:
+        """The file that a run prints to."""
+        ...
+
+    def shown(self, run: RunId) -> Callable[[str], Iterator[str]] | None:
+        """What makes lines for people of a run's log; None where it holds such lines already."""
+        ...

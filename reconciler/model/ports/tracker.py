@@ -1,0 +1,87 @@
+"""Where tasks live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from reconciler.model.errors import ReconcileError
+from reconciler.model.names import TaskId
+from reconciler.model.observed import (
+    Graph,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task to be made under a given id."""
+
+    title: str
+    type: str = "task"
+    description: str = ""
+    acceptance: str = ""
+    priority: int = 2
+    labels: frozenset[str] = frozenset()
+    parent: TaskId | None = None
+    blockers: tuple[TaskId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One compare-and-swap on one task. What is None or empty stays as it is.
+
+    `create` makes the task unless it exists already (then that part does nothing). `expect_status` and
+    `expect_assignee` name the values under which the rest is written; with others nothing is, and the answer is a
+    ChangedError. `note` is added to the notes on a line of its own, once: a note that already ends so is left.
+    """
+
+    task: TaskId
+    create: NewTask | None = None
+    expect_status: frozenset[str] | None = None
+    expect_assignee: frozenset[str] | None = None
+    status: str | None = None
+    assignee: str | None = None
+    title: str | None = None
+    description: str | None = None
+    acceptance: str | None = None
+    priority: int | None = None
+    add_labels: frozenset[str] = frozenset()
+    remove_labels: frozenset[str] = frozenset()
+    add_blockers: frozenset[TaskId] = frozenset()
+    remove_blockers: frozenset[TaskId] = frozenset()
+    note: str = ""
+    close_reason: str = ""
+    closed_by_session: str = ""
+
+
+class Tracker(Protocol):
+    """Where tasks live. Dates are UTC."""
+
+    def tasks(self) -> Graph:
+        """Every task of the store, closed ones too, by id; also those whose id is unusable."""
+        ...
+
+    def prefix(self) -> str:
+        """What ids made by this tracker begin with, without the dash."""
+        ...
+
+    def write(self, changes: Sequence[Change]) -> Sequence[ReconcileError | None]:
+        """Write all changes at once; for each, None or why it was not written. Raises when nothing could be."""
+        ...
+
+    def create(self, new: NewTask) -> TaskId:
+        """Make a task under an id of its own; the id. Raises PermanentError where a real Beads gives the ids."""
+        ...
+
+    def record(self, task: TaskId) -> dict[str, Any]:
+        """A task as it is kept, field by field. Raises PermanentError where there is none."""
+        ...
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every task as it is kept."""
+        ...
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is known against the program that keeps the tasks."""
+        ...

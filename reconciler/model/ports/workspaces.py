@@ -1,0 +1,116 @@
+"""Worktrees, and what is saved of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.names import BranchName, Sha, TaskId
+from reconciler.model.observed import (
+    Branch,
+    Salvage,
+    Worktree,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A worktree that is ready to be worked in. `ready_marker`: a file that a run touches once its set-up commands have
+    succeeded; `set_up`: it is there. `lock_file`: what git-locks the worktree for us, taken away when the run ends."""
+
+    path: str
+    head: Sha
+    ready_marker: str
+    set_up: bool = False
+    lock_file: str = ""
+
+
+class Workspaces(Protocol):
+    """Git worktrees, one per task at `<root>/<task>` on `agent/<task>`, and one per check at `<root>/.checks/<subject>`."""
+
+    def worktrees(self, root: str, tasks: Iterable[TaskId]) -> Mapping[TaskId, Worktree]:
+        """What stands at the places of these tasks, and of every other worktree of ours under `root`."""
+        ...
+
+    def check_worktrees(self, root: str) -> Mapping[str, str]:
+        """The path of every check worktree, by subject."""
+        ...
+
+    def branches(self, base: Sha) -> Mapping[TaskId, Branch]:
+        """Every `agent/<task>` branch, measured against `base`."""
+        ...
+
+    def broken_branches(self) -> Mapping[TaskId, str]:
+        """Tasks whose branch the last look at `branches` left out because it can't be read: why, and what fixes it."""
+        ...
+
+    def lacks(self, base: Sha, path: str) -> bool:
+        """True where this commit does not hold the file."""
+        ...
+
+    def salvages(self) -> tuple[Salvage, ...]:
+        """Everything that was saved, oldest first; what was dropped too."""
+        ...
+
+    def time_passes(self, now: datetime) -> None:
+        """Count the time since this was called last to the age of all that was saved: nothing at least, a day at most."""
+        ...
+
+    def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
+        """Make the worktree of `task`, or repair a half-made one, or find the one that is there.
+
+        A new branch starts at `base`; one that exists is checked out as it is. The worktree is git-locked until
+        `unlock`. Raises PermanentError for a place that is taken.
+        """
+        ...
+
+    def create_check(self, subject: str, root: str, commit: Sha) -> str:
+        """A clean detached worktree of `commit` for a check; its path. One that is there is made again."""
+        ...
+
+    def unlock(self, task: TaskId, root: str) -> None:
+        """Take our git lock off a worktree, so that people's `git worktree remove` works."""
+        ...
+
+    def salvage(self, task: TaskId, root: str) -> Salvage | None:
+        """Save what no ref holds: changed and untracked files, and commits of a head that is off its branch.
+
+        Verified before it returns. None when there is nothing to save. The same content is saved once.
+        """
+        ...
+
+    def remove(self, task: TaskId, root: str) -> None:
+        """Remove the worktree of `task`; what no ref holds is salvaged first. Raises PermanentError for a nested
+        repository, ChangedError when it changes while it is being saved."""
+        ...
+
+    def remove_check(self, subject: str, root: str) -> None:
+        """Remove a check's worktree and whatever the check left in it."""
+        ...
+
+    def delete_branch(self, task: TaskId, expected: Sha) -> None:
+        """Delete `agent/<task>` if its head still is `expected`. Raises ChangedError otherwise."""
+        ...
+
+    def drop_salvage(self, salvage: Salvage) -> None:
+        """Drop saved work, if it still is this commit; what was dropped before is forgotten."""
+        ...
+
+    def take(self, task: TaskId, root: str, head: Sha) -> None:
+        """Bring the branch of `task` to `head`, on which its worktree went on without it, and the worktree back to it."""
+        ...
+
+    def restore(self, task: TaskId) -> BranchName:
+        """Bring the newest saved work of `task` back: as its branch, or as `restored/<task>-<n>` where that is taken."""
+        ...
+
+    def fix(self, root: str) -> None:
+        """Have git find the worktrees under `root` again, where the repository was moved."""
+        ...
+
+    def ignored(self, task: TaskId, root: str) -> tuple[int, int]:
+        """How many files in the worktree of `task` git ignores, and their bytes: what no salvage holds."""
+        ...
