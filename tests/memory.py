@@ -212,6 +212,12 @@ class World:
         self._up("tracker")
         return dict(self.beads)
 
+    folder = ".beads"
+    login_variables = ()
+
+    def environment(self, actor: str = "", run: RunId | None = None) -> dict[str, str]:
+        return {}
+
     def prefix(self) -> str:
         return "t"
 

@@ -38,7 +38,7 @@ def test_every_import_points_where_the_plan_says():
         ("planning/planner.py", "import time", "Deciding is pure"),
         ("planning/job.py", "import pathlib", "Deciding is pure"),
         ("planning/actions/base.py", "import reconciler.git.commands", "Imports point down"),
-        ("model/ports.py", "import os", "Deciding is pure"),
+        ("model/ports/__init__.py", "import os", "Deciding is pure"),
         ("trackers/__init__.py", "import subprocess", "Only the shell and the supervisor start processes"),
         ("loop/loop.py", "import sh", "Only the shell and the supervisor start processes"),
         ("runners/supervisor.py", "import psutil", "The supervisor stands alone"),
@@ -86,3 +86,26 @@ def test_time_is_an_argument(room):
     assert files
     for path in files:
         assert not re.findall(r"\b(?:datetime|date)\.(?:now|utcnow|today)\b", path.read_text("utf-8")), path
+
+
+def test_no_class_name_stands_for_two_things():
+    found: dict[str, list[str]] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(file.relative_to(PACKAGE).as_posix())
+
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+def test_policy_names_no_adapter():
+    """What only one tracker or one forge knows comes through the ports."""
+    named = re.compile(r"\.beads|\b(GH|GITHUB|BD|BEADS)_[A-Z]")
+    found = [
+        f"{file.relative_to(PACKAGE)}:{node.lineno}: {node.value}"
+        for file in sorted((PACKAGE / "planning").rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and named.search(node.value)
+    ]
+
+    assert found == []

@@ -1,9 +1,11 @@
 """What ships beside the program: schemas that follow the model, and profiles and policies that work."""
 
+import ast
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,16 @@ import yaml
 
 from reconciler.manifest import Located, load, schema, shipped
 from reconciler.manifest.model import KINDS
+from reconciler.model.desired import (
+    AgentSpec,
+    Budget,
+    EpicSpec,
+    InlineTask,
+    MergePolicy,
+    Override,
+    Prune,
+    WorktreeSpec,
+)
 from reconciler.model.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -139,3 +151,20 @@ def test_a_field_that_is_not_there_is_answered_with_the_near_one():
 
 def test_null_is_in_no_schema_because_it_is_no_value():
     assert '"null"' not in "".join(schema.text(kind) for kind in KINDS)
+
+
+def test_every_field_of_a_manifest_is_read_by_something_that_acts_on_it() -> None:
+    """A field that is only read in and written out again is a promise that nobody keeps."""
+    package = ROOT / "reconciler"
+    acting = [file for file in sorted(package.rglob("*.py")) if "manifest" not in file.relative_to(package).parts]
+    read = {
+        node.attr
+        for file in acting
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    said = (EpicSpec, AgentSpec, WorktreeSpec, MergePolicy, Budget, Prune, Override, InlineTask)
+
+    assert {
+        f"{each.__name__}.{field.name}" for each in said for field in fields(each) if field.name not in read
+    } == set()

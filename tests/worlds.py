@@ -143,6 +143,7 @@ def seen(*tasks: Task, **fields: Any) -> Observed:
         **{
             "at": NOW,
             "prefix": "x",
+            "tracker_folder": ".beads",
             "tasks": {task.id: task for task in tasks},
             "checks": by_subject,
             "bases": {"main": base},

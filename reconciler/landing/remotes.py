@@ -25,6 +25,8 @@ _CREDENTIALS = re.compile(
     r"(?<=://)[^\s/'@]+@|[^\s/'@:]+:[^\s/'@]+@"
 )  # elsewhere it is somebody whom a hook says to ask
 
+REMOTE_VARIABLES = ("SSH_AUTH_SOCK", "GIT_SSH_COMMAND")  # by which git reaches a remote as the user does
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:

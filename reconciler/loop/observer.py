@@ -80,6 +80,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Obs
         at=circumstances.at,
         host=circumstances.host,
         prefix=prefix if isinstance(prefix, str) else "task",
+        tracker_folder=ports.tracker.folder,
         tasks=prefix if isinstance(prefix, Unknown) else tasks,
         runs=work,
         checks=checks,

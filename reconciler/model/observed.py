@@ -441,6 +441,7 @@ class Observed:
     at: datetime
     host: str = "localhost"
     prefix: str = "task"  # of ids that the tracker makes
+    tracker_folder: str = ""  # where it keeps its files in the repository, relative
     tasks: Graph | Unknown = field(default_factory=dict)
     runs: Mapping[TaskId, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # work runs, oldest first
     checks: Mapping[str, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # by subject, oldest first

@@ -55,6 +55,7 @@ class Facts:
     base_checks: tuple[Run, ...] | Unknown = ()  # of that tree, oldest first
     retried_at: datetime | None = None  # when any task was retried last: the base is everybody's
     landing: Landing | Unknown | None = None
+    tracker_folder: str = ""  # in the repository, relative; empty: the tracker keeps nothing there
     outages: Collection[str] = ()  # checks of the forge that fail on everything
     merged_by_hand: bool = False
     repaired: bool = False

@@ -200,6 +200,7 @@ def _job(
         spec=spec,
         now=observed.at,
         us=f"reconcile@{observed.host}",
+        tracker_folder=observed.tracker_folder,
         epic=epic,
         blocked_by=blocked_by,
         put_off=put_off,

@@ -59,13 +59,14 @@ class Offer:
     def protected(self) -> tuple[str, ...]:
         """The protected paths that landing it would change.
 
-        Such are always `.beads/`, or whatever stands in its place, where the forge merges that too; and submodules: the
-        commit that one names may be on no server, or the repository that an agent happened to put there.
+        Such are always the tracker's folder, or what stands in its place, where the forge merges that too; and submodules:
+        the commit that one names may be on no server, or the repository that an agent happened to put there.
         """
         if not isinstance(self.facts.candidate, Candidate):
             return ()
         patterns = self.facts.spec.merge.protected_paths
-        whole = [glob_pattern(pattern) for pattern in (*patterns, ".beads", ".beads/**")]
+        store = self.facts.tracker_folder
+        whole = [glob_pattern(pattern) for pattern in (*patterns, *((store, f"{store}/**") if store else ()))]
         parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in patterns if pattern.endswith(SCRIPTS)]
         manifest = self.facts.spec.source.removeprefix(self.facts.spec.repository + "/")
         changed, scripts = self.facts.candidate.changed, self.facts.candidate.scripts

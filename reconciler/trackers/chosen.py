@@ -5,13 +5,13 @@ Asked again at every call, because `bd init` may be run at any time: what is wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.errors import PermanentError, ReconcileError
-from reconciler.model.names import TaskId
+from reconciler.model.names import RunId, TaskId
 from reconciler.model.observed import Graph
 from reconciler.model.ports import Change, NewTask
 from reconciler.trackers._records import Record
@@ -53,6 +53,19 @@ class ChosenTracker:
                 f"a real Beads keeps the tasks of this repository ({database})", hint="make the task with 'bd create'"
             )
         return self._built_in.create(new)
+
+    @property
+    def folder(self) -> str:
+        return self._beads.name
+
+    def environment(self, actor: str = "", run: RunId | None = None) -> Mapping[str, str]:
+        """For an agent's own `bd`, and for `reconcile task`."""
+        found = {"BEADS_DIR": str(self._beads)}
+        if actor:
+            # A daemon would outlive the run, or be ended with it.
+            found |= {"BD_ACTOR": actor, "BEADS_ACTOR": actor, "BEADS_NO_DAEMON": "1"}
+        # Beads notes by it who closes a task.
+        return {**found, "CLAUDE_SESSION_ID": str(run)} if run else found
 
     def warnings(self) -> tuple[str, ...]:
         """What is known against the program that keeps the tasks."""

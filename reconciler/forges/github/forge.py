@@ -27,7 +27,7 @@ from reconciler.landing.checkouts import BaseCheckout
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
-from reconciler.landing.remotes import Remote, Remotes
+from reconciler.landing.remotes import REMOTE_VARIABLES, Remote, Remotes
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import Base, Candidate, Conflict, Landing, PullRequest, PullState, Standing
@@ -42,6 +42,15 @@ class GitHubForge:
 
     `local`: pull requests from before the work went to GitHub, one of whose landings may have been cut off.
     """
+
+    login_variables = (
+        "GH_TOKEN",
+        "GITHUB_TOKEN",
+        "GH_ENTERPRISE_TOKEN",
+        "GH_HOST",
+        "GH_CONFIG_DIR",
+        *REMOTE_VARIABLES,
+    )
 
     def __init__(self, git: Git, gh: Gh, slug: Slug, bases: Callable[[], Sequence[str]], local: PullRecords) -> None:
         self._git, self._gh, self._bases = git, gh, bases

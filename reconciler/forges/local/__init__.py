@@ -20,7 +20,7 @@ from reconciler.landing.checkouts import BaseCheckout
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine
-from reconciler.landing.remotes import Remotes
+from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Base, Candidate, Checkout, Conflict, Landing, PullRequest
@@ -32,6 +32,8 @@ _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 class LocalForge:
     """`ports.Forge` on plain git. Safe to share between threads."""
+
+    login_variables = REMOTE_VARIABLES
 
     def __init__(self, git: Git) -> None:
         self._git = git

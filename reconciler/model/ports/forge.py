@@ -162,6 +162,11 @@ class Forge(Protocol):
         ...
 
     @property
+    def login_variables(self) -> tuple[str, ...]:
+        """The variables that a program needs to push branches and open pull requests by itself."""
+        ...
+
+    @property
     def changes(self) -> Changes:
         """What a head brings to a base."""
         ...

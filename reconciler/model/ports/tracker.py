@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reconciler.model.errors import ReconcileError
-from reconciler.model.names import TaskId
+from reconciler.model.names import RunId, TaskId
 from reconciler.model.observed import (
     Graph,
 )
@@ -57,6 +57,16 @@ class Change:
 
 class Tracker(Protocol):
     """Where tasks live. Dates are UTC."""
+
+    @property
+    def folder(self) -> str:
+        """Where it keeps its files in the repository, relative: what a branch changes there is no work."""
+        ...
+
+    def environment(self, actor: str = "", run: RunId | None = None) -> Mapping[str, str]:
+        """Variables by which the tracker's own program, called in a run, works on the right store: for an agent in the name
+        of the `actor` that claimed the task."""
+        ...
 
     def tasks(self) -> Graph:
         """Every task of the store, closed ones too, by id; also those whose id is unusable."""

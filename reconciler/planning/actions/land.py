@@ -160,7 +160,7 @@ class StartCheck(Action):
                 env={
                     "RECONCILE_TASK": self.order.task,
                     "RECONCILE_BASE": self.spec.base,
-                    "BEADS_DIR": f"{self.spec.repository}/.beads",
+                    **ports.tracker.environment(),
                     **self.spec.agent.env,
                 },
                 timeout_s=merge.timeout_s,

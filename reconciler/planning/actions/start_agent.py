@@ -21,16 +21,6 @@ FEEDBACK_LOG_CHARS = 8000
 LEAST_USD = 0.01
 # What is wrong with what an attempt made: the next one is to make something else.
 TOLD_OF_ITS_WORK = (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT, Reason.PUSH_REFUSED)
-# What an agent needs that pushes its branch and opens its pull request by itself.
-PUSHING = (
-    "GH_TOKEN",
-    "GITHUB_TOKEN",
-    "GH_ENTERPRISE_TOKEN",
-    "GH_HOST",
-    "GH_CONFIG_DIR",
-    "SSH_AUTH_SOCK",
-    "GIT_SSH_COMMAND",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +141,15 @@ class StartAgent(Action):
                 "RECONCILE_BRANCH": branch_of(self.subject.id),
                 "RECONCILE_BASE": self.spec.base,
                 "RECONCILE_ATTEMPT": str(self.attempt),
-                **self._for_beads(),
+                **ports.tracker.environment(self.us, self.run),
                 **started.env,
                 **spec.env,
             },
-            pass_env=(*started.pass_env, *spec.pass_env, *(PUSHING if spec.opens_pull_request else ())),
+            pass_env=(
+                *started.pass_env,
+                *spec.pass_env,
+                *(ports.forge.login_variables if spec.opens_pull_request else ()),
+            ),
             prompt=prompts.render(ports.prompts.template(self.spec), self.subject, values, feedback),
             timeout_s=spec.timeout_s,
             stuck_after_s=spec.stuck_after_s,
@@ -169,20 +163,10 @@ class StartAgent(Action):
             prompt_on_stdin=started.prompt_on_stdin,
         )
 
-    def _for_beads(self) -> dict[str, str]:
-        """What lets an agent's own `bd` work on its task: the right database, in the name that holds the claim."""
-        return {
-            "BEADS_DIR": f"{self.spec.repository}/.beads",
-            "BD_ACTOR": self.us,
-            "BEADS_ACTOR": self.us,
-            "BEADS_NO_DAEMON": "1",  # one would outlive the run, or be ended with it
-            "CLAUDE_SESSION_ID": str(self.run),  # what Beads notes of who closes a task
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartAgent(StartAgent):
-    """Another attempt in the same worktreewith why the last one did not do."""
+    """Another attempt in the same worktree, with why the last one did not do."""
 
     @classmethod
     def due(cls, job: Job) -> Decision:
