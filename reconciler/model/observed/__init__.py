@@ -1,0 +1,150 @@
+"""What was seen, and when. Frozen plain values. A source that did not answer is `Unknown`, which is never empty.
+
+Times are UTC. Nothing here decides; what follows from a state is in `planning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
+from reconciler.model.observed.git import Base, Branch, Checkout, Landing, Rules, Salvage, Worktree, WorktreeFault
+from reconciler.model.observed.pulls import (
+    Candidate,
+    CheckResult,
+    Comment,
+    Conflict,
+    ForgeCheck,
+    PullRequest,
+    PullState,
+    Rejection,
+    Rerun,
+    Standing,
+    Thread,
+)
+from reconciler.model.observed.runs import Cause, Exit, Occupant, RetryPoint, Run, RunState, StopWhy
+from reconciler.model.observed.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A source did not answer; `why` says why not. `again_s`: by itself it may answer so much later."""
+
+    why: str
+    again_s: float | None = None
+
+
+Graph = Mapping[TaskId, Task]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One look at the world. Each source is whole or Unknown; what is asked per task may be Unknown for that task."""
+
+    at: datetime
+    host: str = "localhost"
+    prefix: str = "task"  # of ids that the tracker makes
+    tracker_folder: str = ""  # where it keeps its files in the repository, relative
+    tasks: Graph | Unknown = field(default_factory=dict)
+    runs: Mapping[TaskId, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # work runs, oldest first
+    checks: Mapping[str, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # by subject, oldest first
+    since: Mapping[TaskId, RetryPoint] = field(default_factory=dict)
+    occupants: Mapping[TaskId, Occupant] | Unknown = field(default_factory=dict)
+    worktrees: Mapping[TaskId, Worktree] | Unknown = field(default_factory=dict)
+    check_worktrees: Mapping[str, str] = field(default_factory=dict)  # path by subject
+    branches: Mapping[TaskId, Branch] | Unknown = field(default_factory=dict)
+    pull_requests: Mapping[TaskId, PullRequest] | Unknown = field(default_factory=dict)
+    candidates: Mapping[TaskId, Candidate | Conflict | Unknown] = field(default_factory=dict)
+    repaired: frozenset[TaskId] = frozenset()  # conflict repairs that merge with the base they were given
+    merged_by_hand: frozenset[TaskId] = frozenset()  # pull requests whose work a person brought to the base
+    landings: Mapping[TaskId, Landing] | Unknown = field(default_factory=dict)  # newest that counts, per task
+    bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
+    base_trees: Mapping[str, Sha | Unknown] = field(default_factory=dict)  # of the bases on which a check turned red
+    printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends
+    unaskable: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its checks can't be run here
+    salvages: tuple[Salvage, ...] = ()
+    agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
+    forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
+    trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
+    failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
+    damaged: Mapping[PrNumber, str] = field(default_factory=dict)  # pull requests of which nothing can be read, and why
+    broken: Mapping[TaskId, str] = field(default_factory=dict)  # tasks whose branch can't be read, and why
+    replaced: str | None = None  # whose program was replaced under it, where that is who acts here
+
+    def failure(self, subject: TaskId) -> Failure | None:
+        """What went wrong for it lately, where the one who met that will try again: not since the task was retried."""
+        found, since = self.failures.get(subject), self.since.get(subject)
+        return None if found is None or found.left or (since and since.at >= found.at) else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imprecise:
+    """What a plan rests on that was seen only in part, to be looked at closer: what costs much is not seen without need."""
+
+    bases: frozenset[str] = frozenset()  # in whose checkouts nobody has looked
+    merges: Mapping[TaskId, tuple[Sha, Sha]] = field(default_factory=dict)  # (base, head) of candidates of older bases
+
+    def __bool__(self) -> bool:
+        return bool(self.bases or self.merges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
+    is useless. `left`: by a reconciler that has ended, so that nobody tries again by itself. `refused`: the head of a branch
+    whose content was refused."""
+
+    action: str
+    message: str
+    since: datetime
+    until: datetime
+    at: datetime  # the last try
+    manifest: str = ""
+    tries: int = 1
+    permanent: bool = False
+    blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
+    left: bool = False
+    refused: Sha | None = None
+
+
+def runs_of_kind(runs: tuple[Run, ...], kind: RunKind) -> tuple[Run, ...]:
+    """The runs of one kind, oldest first."""
+    return tuple(sorted((run for run in runs if run.id.kind is kind), key=lambda run: run.id.n))
+
+
+__all__ = [
+    "Base",
+    "Branch",
+    "Candidate",
+    "Cause",
+    "CheckResult",
+    "Checkout",
+    "Comment",
+    "Conflict",
+    "Exit",
+    "Failure",
+    "ForgeCheck",
+    "Graph",
+    "Imprecise",
+    "Landing",
+    "Observed",
+    "Occupant",
+    "PullRequest",
+    "PullState",
+    "Rejection",
+    "Rerun",
+    "RetryPoint",
+    "Rules",
+    "Run",
+    "RunState",
+    "Salvage",
+    "Standing",
+    "StopWhy",
+    "Task",
+    "Thread",
+    "Unknown",
+    "Worktree",
+    "WorktreeFault",
+]

@@ -1,0 +1,116 @@
+"""Runs as their folders, locks and processes show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.model.names import RunId, Sha, TaskId
+from reconciler.model.report import UNFIT, Fault, Report
+
+
+class RunState(StrEnum):
+    """`starting`: locks are held, set-up is not over. `ending`: asked to stop, or its record is written and something
+    of it still lives. `lost`: nothing of it lives and it left no record."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+    LOST = "lost"
+
+
+class Cause(StrEnum):
+    """What ended a run. `setup`: a set-up command failed. `unavailable`: the program could not be started."""
+
+    EXITED = "exited"
+    TIMEOUT = "timeout"
+    STUCK = "stuck"
+    SETUP = "setup"
+    UNAVAILABLE = "unavailable"
+    STOPPED = "stopped"
+
+
+class StopWhy(StrEnum):
+    """Why we stopped a run; written before the first signal, so that the ending is known from a failure."""
+
+    PERSON = "person"  # `reconcile stop`, taken over, reassigned
+    CLOSED = "closed"  # its task was closed
+    DONE = "done"  # by its hint or by its final result, and stayed: counts as ended well
+    STUCK = "stuck"  # its supervisor did not see that itself: it was stopped, or suspended
+    TIMED_OUT = "timed-out"  # the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """The record that a run left. `code` is None where a signal or a limit ended it."""
+
+    cause: Cause
+    at: datetime
+    code: int | None = None
+    signal: int | None = None
+    stop: StopWhy | None = None
+
+    @property
+    def well(self) -> bool:
+        return (self.cause is Cause.EXITED and self.code == 0) or self.stop is StopWhy.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One supervised process, alive or not. What it was started with comes from its spec."""
+
+    id: RunId
+    task: TaskId
+    manifest: str
+    state: RunState
+    attempt: int = 1
+    why: str = "Ready"  # the reason of the action that started it
+    baseline: Sha | None = None  # the branch's head at the last feedback; commits after it are this run's
+    base_tip: Sha | None = None  # the base that a conflict repair was given, or that a check was built on
+    tree: Sha | None = None  # the tree that a check is about
+    started_at: datetime | None = None  # None: it was reserved and never started
+    last_progress_at: datetime | None = None
+    pid: int | None = None  # of the supervising process
+    exit: Exit | None = None
+    agent: str = ""  # the kind of agent; empty for a check
+    report: Report | None = None  # what its agent reported of it, once it is over
+    heard: frozenset[str] = frozenset()  # the comments on its pull request that its prompt held, by their ids
+    done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
+    halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
+
+    @property
+    def alive(self) -> bool:
+        """True while anything of it may still change the worktree: counts against slots, holds back everything."""
+        return self.state in (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
+
+    @property
+    def started(self) -> bool:
+        return self.started_at is not None
+
+    @property
+    def unavailable(self) -> bool:
+        """True when its agent could not work at all: not there, not logged in, without its model, limited for who knows
+        how long."""
+        report = self.report
+        reported = report is not None and report.fault in (*UNFIT, Fault.NETWORK)
+        limited = report is not None and report.fault is Fault.USAGE_LIMIT and report.retry_at is None
+        return reported or limited or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPoint:
+    """`retry`, or a reopening that was noticed: only runs after `n` and landings after `base` count."""
+
+    n: int
+    base: Sha | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupant:
+    """A process that is known only by its working directory. It is never signalled."""
+
+    pid: int
+    command: str
