@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -36,6 +35,7 @@ from reconciler.runners import _processes as processes
 from reconciler.runners.local import LocalRunner
 from reconciler.system import format, lock
 from reconciler.system.journal import Journal
+from reconciler.system.late import late
 from reconciler.trackers.chosen import ChosenTracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
@@ -70,7 +70,7 @@ class _Agents(Mapping[str, Agent]):
 
 @cache
 def _agent(kind: str) -> Agent:
-    agent: Agent = import_module(f"reconciler.agents.{kind}").agent
+    agent: Agent = late(f"reconciler.agents.{kind}").agent
     return agent
 
 
@@ -120,7 +120,7 @@ class Site:
         """The forge, where it is GitHub."""
         if (there := self.chosen.there) is None:
             return None
-        module = import_module("reconciler.forges.github.forge")
+        module = late("reconciler.forges.github.forge")
         gh, local = module.Gh(there.host, self.environ), Pulls(self.git)
         forge: GitHubForge = module.GitHubForge(self.git, gh, there, self._bases, local)
         return forge
@@ -320,7 +320,7 @@ def open_site(
 
 
 def _beads(repository: Repository, environ: Mapping[str, str], us: str) -> BeadsTracker:
-    module = import_module("reconciler.trackers.beads")
+    module = late("reconciler.trackers.beads")
     made: BeadsTracker = module.BeadsTracker(
         repository.main, repository.main / ".beads", repository.state / "locks", environ, us
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.system.late import MODULES, late
+
 ROOT = Path(__file__).parent.parent
 CONTRACTS = {
     contract["name"]: contract
@@ -109,3 +111,19 @@ def test_policy_names_no_adapter():
     ]
 
     assert found == []
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_what_is_loaded_late_is_there(name):
+    assert late(name).__name__ == name
+
+
+def test_nothing_is_loaded_late_that_no_table_names():
+    """Another call would be a place that no search for imports finds."""
+    found = {
+        file.relative_to(PACKAGE).as_posix()
+        for file in sorted(PACKAGE.rglob("*.py"))
+        if "import_module(" in file.read_text("utf-8")
+    }
+
+    assert found == {"system/late.py", "cli/__init__.py"}

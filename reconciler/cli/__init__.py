@@ -19,6 +19,7 @@ from reconciler import __version__
 from reconciler.cli import streams
 from reconciler.model.errors import LockedError, ManifestError, ReconcileError, UsageError
 from reconciler.render import safe
+from reconciler.system.late import late
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Record a manifest and do what can be done now"),
@@ -67,7 +68,7 @@ class _Commands(click.Group):
         module = importlib.import_module(f"reconciler.cli.{COMMANDS[name][0]}")
         found: click.Command = getattr(module, f"{name}_command")
         if ctx.resilient_parsing:  # the shell asks what may come next
-            found = importlib.import_module("reconciler.cli.completion").completing(found)
+            found = late("reconciler.cli.completion").completing(found)
         return found
 
     def resolve_command(

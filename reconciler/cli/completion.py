@@ -6,7 +6,6 @@ fast, and nothing that goes wrong on the way to it is worth a word.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ from reconciler.manifest import Recorded
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import MANIFEST_NAME, usable
 from reconciler.render import safe
+from reconciler.system.late import late
 from reconciler.trackers.jsonl import JsonlTracker
 
 SHELLS = ("bash", "zsh", "fish")
@@ -104,7 +104,7 @@ def _manifests(_: str) -> Iterable[tuple[str, str]]:
 
 def _fields(incomplete: str) -> Iterable[tuple[str, str]]:
     """Fields one step below what is there already: with all of them at once nobody sees where to go."""
-    schema = importlib.import_module("reconciler.manifest.schema")  # 0.1 s that no other word needs
+    schema = late("reconciler.manifest.schema")
     found = [(field.path, field.description) for field in schema.every(schema.explain())]
     return [(path, each) for path, each in found if path.count(".") <= incomplete.count(".") + 1]
 

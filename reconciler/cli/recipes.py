@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from reconciler.cli.first_agent import first_agent
 from reconciler.cli.found import checks
 from reconciler.manifest import Located, shipped
 from reconciler.model.errors import UsageError
+from reconciler.system import files
 
 IMPORT = f"import '{RECIPES}'"
 JUSTFILE = f"""\
@@ -96,10 +96,5 @@ def _written(file: Path, text: str, before: str | None) -> str:
     """Write a file where there is none, as a whole; what was done."""
     if before is not None:
         return f"{file.name} is there already"
-    partial = file.with_name(f".{file.name}.partial")
-    with partial.open("w", encoding="utf-8") as writing:
-        writing.write(text)
-        writing.flush()
-        os.fsync(writing.fileno())
-    os.replace(partial, file)
+    files.replace(file, text, mode=0o666)
     return f"wrote {file.name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import sys
 import time
@@ -28,6 +27,7 @@ from reconciler.model.observed import Run
 from reconciler.planning.plan import EpicPlan
 from reconciler.planning.unmanaged import begun, unmanaged
 from reconciler.render import document, safe, text, words
+from reconciler.system.late import late
 from reconciler.wiring import Site
 
 FOLLOW_PAUSE_S = 0.2
@@ -57,7 +57,7 @@ def status_command(name: str | None, out: Output) -> int:
         shown["forge"] = spending(site.github)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
     # Where a pipe is informed, nothing that draws pictures is imported.
-    live = importlib.import_module("reconciler.cli.live") if out.interactive else None
+    live = late("reconciler.cli.live") if out.interactive else None
     out.answer(shown, lambda: live.once(site, tick, shown, out) if live else text.status(shown))
     if "forge" in shown:
         out.chat(text.spending(shown["forge"]))

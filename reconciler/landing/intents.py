@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha
+from reconciler.system import files
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 VERSION = 2
@@ -60,14 +60,8 @@ class Intents:
     def write(self, intent: Intent) -> None:
         """Keep an intent: on the disk, not only on its way there, before this returns."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(intent.base)
-        temporary = path.with_suffix(".new")  # Of one name: the one who writes holds the writer's lock.
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump({"version": VERSION, **asdict(intent)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync(self._folder)
+        # One who writes holds the writer's lock.
+        files.replace(self._path(intent.base), json.dumps({"version": VERSION, **asdict(intent)}))
 
     def drop(self, base: str) -> None:
         """Forget the intent of this base."""
@@ -75,11 +69,3 @@ class Intents:
 
     def _path(self, base: str) -> Path:
         return self._folder / f"{hashlib.sha256(base.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.json"
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -10,7 +10,6 @@ command reads recorded manifests, few read new ones.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from reconciler.manifest.located import Located
 from reconciler.manifest.recorded import Recorded, RecordedManifests, max_agents
 from reconciler.manifest.shipped import shipped, shipped_agents, shipped_examples
 from reconciler.model.desired import EpicSpec
+from reconciler.system.late import late
 
 __all__ = [
     "Located",
@@ -47,6 +47,6 @@ def load(
     UsageError that it raises becomes a finding. `held` gives the ids of the tasks of a repository, by its main checkout;
     it is asked where a declared task depends on one of them, and without it every id will do.
     """
-    documents = importlib.import_module("reconciler.manifest.documents")
+    documents = late("reconciler.manifest.documents")
     found: tuple[EpicSpec, ...] = documents.load(sources, stdin=stdin, cwd=cwd, locate=locate, held=held)
     return found

@@ -22,7 +22,7 @@ from reconciler.manifest import form, record
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import EpicSpec, InlineTask, Loosening
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
-from reconciler.system import file_lock
+from reconciler.system import file_lock, files
 
 WRITER_WAIT_S = 10.0
 _TRUSTED = ".trusted"
@@ -197,7 +197,7 @@ class Recorded:
             beside = (self._applied_file(name), self._withheld_file(name), self._trusted(name))
             for path in (self._status / f"{name}.json", *beside, self._yaml(name)):
                 path.unlink(missing_ok=True)
-            _sync(self._manifests)
+            files.sync(self._manifests)
 
     def _record(self, spec: EpicSpec, withheld: Sequence[Loosening] = ()) -> EpicSpec:
         made = self.beside(spec)
@@ -373,21 +373,6 @@ def _make(*folders: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file, private and as a whole. Only while writing: the unfinished one always has the same name."""
+    """Replace a file, private and as a whole. Only while writing."""
     _make(path.parent)
-    partial = path.with_name(f".{path.name}.partial")
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    files.replace(path, text)

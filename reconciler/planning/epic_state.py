@@ -10,7 +10,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Base, Failure, Observed, Rules, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action, Waiting
-from reconciler.planning.agent_gate import agent_gate
+from reconciler.planning.agent_gate import Gate
 from reconciler.planning.base_checks import broken
 from reconciler.planning.jobs import EpicTasks
 
@@ -26,11 +26,12 @@ def failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[T
     }
 
 
-def degraded(spec: EpicSpec, observed: Observed) -> Waiting | None:
+def degraded(spec: EpicSpec, observed: Observed, gate: Gate | None) -> Waiting | None:
+    """What is wrong with the manifest as a whole. `gate`: why no agent of it may start."""
     if observed.replaced:
         return Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
-    if hold := agent_gate(spec, observed):
-        return Waiting(*hold)
+    if gate:
+        return Waiting(*gate)
     if why := broken(spec, observed):
         return Waiting(Reason.CHECK_BROKEN, why)
     base = observed.bases.get(spec.base)

@@ -27,7 +27,7 @@ from reconciler.planning.actions import (
     guards,
     next_step,
 )
-from reconciler.planning.agent_gate import spend_of
+from reconciler.planning.agent_gate import agent_gate, spend_of
 from reconciler.planning.epic_wide import AFTER_TASKS, BEFORE_TASKS, EpicView
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
@@ -63,8 +63,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         for epic_tasks in found
         if not epic_state.held(epic_tasks, observed)
     }
-    fields = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
-    decisions = admit(fields, desired, observed)
+    wished = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
+    decisions = admit(wished, desired, observed)
     return Plan(
         epics=tuple(
             _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, observed, found)
@@ -134,6 +134,7 @@ def _epic_plan(
         ]
         resting = tuple(wait for action in actions if (wait := _resting(action, observed)))
         actions = [action for action in actions if not _resting(action, observed)]
+    gate = mine[0].agent_gate if mine else agent_gate(spec, observed)  # the same for all of them
     return EpicPlan(
         spec=spec,
         epic=epic_tasks.epic.id if epic_tasks.epic else None,
@@ -142,7 +143,7 @@ def _epic_plan(
         unknown=tuple(dict.fromkeys(epic_state.unread(spec, observed))),  # one source may keep several from answering
         held=held,
         resting=resting,
-        degraded=epic_state.degraded(spec, observed),
+        degraded=epic_state.degraded(spec, observed, gate),
         spend=spend_of(spec, observed),
         complete=_complete(epic_tasks),
         epic_tasks=epic_tasks,

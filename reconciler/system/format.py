@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.system import files
 
 FORMAT = 1
 
@@ -28,13 +28,7 @@ def mark(state: Path) -> None:
     """Write down that the records are of this program's form, before it writes any. One that holds the lock does so."""
     if _found(state) >= FORMAT and _file(state).exists():
         return
-    partial = _file(state).with_name(".format.partial")
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="ascii") as file:
-        file.write(f"{FORMAT}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, _file(state))
+    files.replace(_file(state), f"{FORMAT}\n")
 
 
 def _found(state: Path) -> int:

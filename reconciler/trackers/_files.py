@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.system.files import sync
 
 LOCK = ".reconcile.lock"
 TEMPORARY = ".reconcile.tmp"
@@ -85,7 +86,7 @@ def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
                 return None
             os.replace(temporary, path)
             written = _stamp(os.fstat(stream.fileno()))
-        _sync(path.parent)
+        sync(path.parent)
         return written
 
 
@@ -140,14 +141,6 @@ def _is(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _stamp(found: os.stat_result) -> Stamp:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.system import files
 
 Digests = Mapping[str, str]  # by relative path
 
@@ -61,7 +62,7 @@ def keep(place: Path, changes: Digests, folder: Path) -> None:
         if digest(partial) != seen:
             raise TemporaryError(f"{place / name} changed while it was being saved")
         os.replace(partial, target)
-        _sync(target.parent)
+        files.sync(target.parent)
 
 
 def plain(name: str) -> bool:
@@ -138,11 +139,3 @@ def _private_folders(top: Path, folder: Path) -> None:
     for path in reversed([folder, *folder.parents]):
         if path.is_relative_to(top.parent):
             path.mkdir(mode=0o700, exist_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.system import files
 
 VERSION = 1
 
@@ -137,17 +137,7 @@ class Notes:
 
     def _write(self, path: Path, kept: dict[str, object]) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump({"version": VERSION, **kept}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        files.replace(path, json.dumps({"version": VERSION, **kept}))
 
     def _path(self, what: str, base: str) -> Path:
         slot = hashlib.sha256(base.encode("utf-8", "surrogateescape")).hexdigest()[:16]

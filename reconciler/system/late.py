@@ -1,0 +1,28 @@
+"""Modules that are imported once they are needed, because most commands never need them: a table, and no other way.
+
+(Commands themselves stand in the table of `cli`.)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from reconciler.model.agent_kinds import AgentKind
+
+MODULES = {
+    **{f"reconciler.agents.{kind}": "one agent of several" for kind in AgentKind},
+    "reconciler.cli.completion": "only the shell asks, at the TAB key",
+    "reconciler.cli.live": "pictures are for terminals",
+    "reconciler.forges.github.forge": "most repositories of a day are local",
+    "reconciler.manifest.documents": "pydantic, for who reads a manifest",
+    "reconciler.manifest.schema": "0.1 s that no word but a field's needs",
+    "reconciler.trackers.beads": "where there is a database",
+}
+"""What is loaded late, and why."""
+
+
+def late(name: str) -> ModuleType:
+    """A module of the table. Raises KeyError for another."""
+    MODULES[name]
+    return import_module(name)
