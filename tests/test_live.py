@@ -232,6 +232,16 @@ def test_what_matters_most_stays_in_a_small_window():
     assert found[-1] == "  … and 3 more: 1 waiting, 1 ready, 1 blocked"
 
 
+@pytest.mark.parametrize("width", [72, 80, 99])
+def test_a_usual_terminal_shows_what_every_task_is_about(width):
+    tasks = [a_task(f"calculator-npad{i:02}", title="Make a command of it") for i in range(3)]
+    observed = seen(*tasks)
+    found = shown((plan(wanted(), observed), observed), width, 24)
+
+    assert sum("Make a command" in each for each in found) == 3
+    assert all(len(each) <= width for each in found)
+
+
 def test_every_task_is_shown_or_counted():
     found = shown(many(40), 80, 24)
 

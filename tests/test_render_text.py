@@ -33,6 +33,7 @@ from reconciler.model.desired import Budget
 from reconciler.model.errors import ChangedError, ManifestError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.report import Report
+from reconciler.planning.forecast import Forecast
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe, text
@@ -128,6 +129,21 @@ gone
 1 action, 14 waiting; run 'reconcile apply' to do this
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        (Forecast(create=2, start=1, blocked=1), "  then       1 agent starts, 1 task is blocked\n"),
+        (Forecast(create=3, start=3), "  then       3 agents start, 0 tasks are blocked\n"),
+        (Forecast(start=1, blocked=3), ""),  # the first tick has said it
+    ],
+)
+def test_a_plan_that_makes_tasks_says_what_follows(then, said):
+    shown = printed(text.plan(plan(wanted(), seen(a_task())), "reconcile apply -f x", {"all": then}))
+
+    assert (said in shown) if said else "then" not in shown
+    assert "run 'reconcile apply -f x' to do this" in shown
 
 
 def test_a_status_groups_tasks_by_what_they_wait_for():

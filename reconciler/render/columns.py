@@ -14,7 +14,9 @@ from reconciler.render.status import Entry, alive, pull_request
 from reconciler.render.words import span, stamped
 
 GAP = 2
-_WIDE = 100
+_NARROW, _WIDE = 72, 100
+NOTE_MIN = 24
+_WIDTHS = {"age": 6, "phase": 10, "pull": 12, "attempt": 3}
 _TITLE_MIN, _TITLE_MAX = 16, 36
 
 RANKS = ("progress", "person", "pulls", "timer", "ready", "blocked", "left")
@@ -45,13 +47,22 @@ class Columns:
         longest = max((cell_len(line(entry["id"])) for entry in entries), default=0)
         task = min(max(longest, len(_HEADINGS["task"])), max(width // 3, 8))
         found, left = {"task": task}, width - GAP - task - GAP
-        least = 32 if width >= _WIDE else 24 if width >= 60 else 14
-        for name, wide in (("age", 6), ("phase", 10), ("pull", 12), ("attempt", 3)):
-            if left - wide - GAP < least:
+        usual = (
+            _NARROW <= width < _WIDE
+        )  # a terminal of 80: what it is about comes before the phase, which the mark tells
+        least = 32 if width >= _WIDE else 18 if usual else 24 if width >= 60 else 14
+        if usual:
+            found["title"], left = _TITLE_MIN, left - _TITLE_MIN - GAP
+        order = ("age", "pull", "attempt", "phase") if usual else ("age", "phase", "pull", "attempt")
+        for name in order:
+            if left - _WIDTHS[name] - GAP < least:
                 break
-            found[name], left = wide, left - wide - GAP
+            found[name], left = _WIDTHS[name], left - _WIDTHS[name] - GAP
         title = min((left - GAP) * 2 // 5, _TITLE_MAX)
-        if title >= _TITLE_MIN and width >= _WIDE:
+        if usual:
+            more = min(max(left - NOTE_MIN, 0) // 2, _TITLE_MAX - _TITLE_MIN)
+            found["title"], left = _TITLE_MIN + more, left - more
+        elif title >= _TITLE_MIN and width >= _WIDE:
             found["title"], left = title, left - title - GAP
         return cls(widths={name: found[name] for name in _HEADINGS if name in found}, rest=max(left, 0))
 
