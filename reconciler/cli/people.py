@@ -12,7 +12,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import task_named
+from reconciler.cli.task_names import found_task, found_work, task_named
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
 from reconciler.model.names import RunKind, Sha, TaskId
@@ -68,7 +68,7 @@ def retry_command(task: str, reopen: bool, out: Output) -> int:
     wiring.refuse_agents(wiring.environ(), "retry")
     site = here()
     id = task_named(site, task, out.chat)
-    _no_epic(site, id)
+    found_work(site, id)
     begin_anew(site, id, out, reopen=reopen)
     return _said(out, "RetryTask", id, "reset: attempts start again at 1")
 
@@ -78,13 +78,13 @@ def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -
 
     Raises PermanentError where its work has landed and `reopen` was not asked for, also where that happens meanwhile.
     """
-    found = _task(site, task)
+    found = found_task(site, task)
     # Before it is known what has landed: what lands from now on is newer than the mark, and counts.
     base = _base_head(site, task)
     if not reopen:
         _not_landed(site, found, out)
     site.runner.mark_since(task, base, loop.now())
-    _write(site, lambda: retrying(_task(site, task) if reopen else _open_still(site, found)))
+    _write(site, lambda: retrying(found_task(site, task) if reopen else _open_still(site, found)))
 
 
 def _not_landed(site: Site, task: Task, out: Output) -> None:
@@ -98,7 +98,7 @@ def _not_landed(site: Site, task: Task, out: Output) -> None:
 
 def _open_still(site: Site, before: Task) -> Task:
     """The task as it is now, where nobody has closed it since it was looked at."""
-    now = _task(site, before.id)
+    now = found_task(site, before.id)
     if now.closed and not before.closed:
         raise landed(now.id) if MERGED in now.labels else closed(now.id)
     return now
@@ -126,7 +126,7 @@ def take_command(task: str, out: Output) -> int:
     wiring.refuse_agents(wiring.environ(), "take")
     site = here()
     id = _work(site, task_named(site, task, out.chat))
-    _write(site, lambda: Change(task=_task(site, id).id, add_labels=frozenset({TAKEN})))
+    _write(site, lambda: Change(task=found_task(site, id).id, add_labels=frozenset({TAKEN})))
     ended = _end(site, id, lambda run: None)
     code = _said(
         out,
@@ -148,9 +148,9 @@ def release_command(task: str, out: Output) -> int:
     wiring.refuse_agents(wiring.environ(), "release")
     site = here()
     id = _work(site, task_named(site, task, out.chat))
-    if TAKEN not in _task(site, id).labels:
+    if TAKEN not in found_task(site, id).labels:
         return _said(out, "Release", id, "was not taken")
-    _write(site, lambda: Change(task=_task(site, id).id, remove_labels=frozenset({TAKEN})))
+    _write(site, lambda: Change(task=found_task(site, id).id, remove_labels=frozenset({TAKEN})))
     return _said(out, "Release", id, "given back")
 
 
@@ -226,7 +226,7 @@ def _told(site: Site, task: TaskId, unlabelled: dict[TaskId, ReconcileError]) ->
 
 
 def _label(site: Site, task: TaskId) -> None:
-    _write(site, lambda: Change(task=_task(site, task).id, add_labels=frozenset({STOPPED})))
+    _write(site, lambda: Change(task=found_task(site, task).id, add_labels=frozenset({STOPPED})))
 
 
 @retry(retry=retry_if_exception_type(ChangedError), stop=stop_after_attempt(5), reraise=True)
@@ -236,23 +236,9 @@ def _write(site: Site, change: Callable[[], Change]) -> None:
         raise error
 
 
-def _task(site: Site, task: TaskId) -> Task:
-    found = site.tracker.tasks().get(task)
-    if found is None:
-        raise UsageError(f"no task {task}", hint="'reconcile task list' shows them")
-    return found
-
-
-def _no_epic(site: Site, task: TaskId) -> None:
-    if Index(site.tracker.tasks()).is_epic(task):
-        raise UsageError(f"{task} is an epic", hint="name one of its tasks")
-
-
 def _work(site: Site, task: TaskId) -> TaskId:
     """A task that is work, and not over. Raises UsageError for any other."""
-    found = _task(site, task)
-    _no_epic(site, task)
-    if found.closed:
+    if found_work(site, task).closed:
         raise UsageError(str(closed(task)), hint=closed(task).hint)
     return task
 

@@ -13,7 +13,7 @@ from reconciler.cli.apply import preview, turn
 from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import task_named
+from reconciler.cli.task_names import missing, task_named
 from reconciler.loop.loop import Loop
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
@@ -125,7 +125,7 @@ def _covering(
 def _wanted(tasks: Graph, index: Index, epic: TaskId | None) -> frozenset[TaskId]:
     """The open tasks that a run is about. Raises UsageError where the epic is none."""
     if epic is not None and epic not in tasks:
-        raise UsageError(f"no task {epic}", hint="'reconcile task list' shows them")
+        raise missing(epic)
     below = tuple(tasks) if epic is None else index.descendants(epic)
     if epic is not None and not below:
         raise UsageError(

@@ -15,7 +15,7 @@ from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.people import begin_anew, closed
 from reconciler.cli.run import AGENT
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import task_named
+from reconciler.cli.task_names import found_work, task_named
 from reconciler.loop.executor import execute
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec
@@ -85,14 +85,7 @@ def spawn_command(task: str, agent: str | None, out: Output) -> int:
 
 def _workable(site: Site, task: TaskId) -> None:
     """Raise for what no agent could work on."""
-    tasks = site.tracker.tasks()
-    if task not in tasks:
-        raise UsageError(f"no task {task}", hint="'reconcile task list' shows them")
-    if Index(tasks).is_epic(task):
-        raise UsageError(
-            f"{task} is an epic; name one of its tasks", hint=f"for all of them: reconcile run --epic {task}"
-        )
-    if tasks[task].closed:
+    if found_work(site, task).closed:
         raise closed(task)
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reconciler import wiring
 from reconciler.cli.output import Output, common, here
-from reconciler.cli.task_names import task_named
+from reconciler.cli.task_names import found_task, task_named
 from reconciler.loop import loop
 from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId, split_key
@@ -185,10 +185,7 @@ def _one_line(title: str) -> None:
 
 
 def _known(site: Site, text: str, out: Output) -> TaskId:
-    id = task_named(site, text, out.chat)
-    if id not in site.tracker.tasks():
-        raise UsageError(f"no task {id}", hint="'reconcile task list --all' shows them")
-    return id
+    return found_task(site, task_named(site, text, out.chat)).id
 
 
 def _write(site: Site, change: Change) -> None:

@@ -9,7 +9,8 @@ from reconciler.loop.observer import ask
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import UsageError
 from reconciler.model.names import RunKind, TaskId, split_key, task_for_key, usable
-from reconciler.model.observed import Unknown
+from reconciler.model.observed import Task, Unknown
+from reconciler.planning.graph import Index
 from reconciler.wiring import Site
 
 PREFIX_MIN = 4  # letters after the last dash
@@ -40,6 +41,29 @@ def task_known(site: Site, text: str, say: Callable[[str], None]) -> TaskId | No
     if found and found[0] != text:
         say(f"{text} is {found[0]}")
     return found[0] if found else None
+
+
+def found_task(site: Site, task: TaskId) -> Task:
+    """A task as the tracker has it. Raises UsageError where there is none."""
+    found = site.tracker.tasks().get(task)
+    if found is None:
+        raise missing(task)
+    return found
+
+
+def found_work(site: Site, task: TaskId) -> Task:
+    """The same, for what an agent can work on. Raises UsageError for an epic too."""
+    found = found_task(site, task)
+    if Index(site.tracker.tasks()).is_epic(task):
+        raise UsageError(
+            f"{task} is an epic; name one of its tasks", hint=f"for all of them: reconcile run --epic {task}"
+        )
+    return found
+
+
+def missing(task: TaskId) -> UsageError:
+    """That there is no such task."""
+    return UsageError(f"no task {task}", hint="'reconcile task list --all' shows them")
 
 
 def meant(text: str, ids: Collection[TaskId], keys: Keys) -> tuple[TaskId, ...]:

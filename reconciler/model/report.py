@@ -55,6 +55,11 @@ class Report:
         """True where neither the task nor what was done for it is at fault: it uses up no attempt."""
         return self.fault in _BLAMELESS
 
+    @property
+    def said(self) -> str:
+        """The message, for an older watch that loads an agent's module of this version under itself."""
+        return self.message
+
 
 # What a person has to fix before any agent of that kind can work.
 UNFIT = (Fault.UNAVAILABLE, Fault.MODEL, Fault.UNPAID)
