@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import typing
 
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel
 
+from reconciler.cli.explain import explain_command
 from reconciler.manifest import schema
 from reconciler.manifest.model import KINDS
 from reconciler.model.errors import UsageError
@@ -102,3 +105,10 @@ def test_a_path_that_leads_nowhere_is_answered_with_the_one_that_was_meant(asked
 )
 def test_a_type_is_said_as_people_say_it(path, type_):
     assert schema.explain(path).type == type_
+
+
+def test_a_reason_is_explained_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(explain_command, ["Backoff", "-o", "json"], standalone_mode=False)
+
+    assert json.loads(ended.output)["meaning"] == "something failed, and is tried again later"

@@ -63,6 +63,18 @@ def test_a_task_that_is_written_anew_starts_after_that() -> None:
     assert later == Forecast(create=0, start=2, blocked=0)
 
 
+def test_a_task_that_is_dropped_waits_for_nothing() -> None:
+    both, one = inline("a", "b", after={"b": ("a",)}), inline("a")
+    loop = Teller(story := Story(epic=worlds.an_epic(name="m", tasks=both), tasks=()), story.world())._loop()
+    loop.tick()
+    observed = loop.tick().observed
+    wanted = Desired(epics=(worlds.an_epic(name="m", tasks=one, applied={task.key: task for task in both}),))
+    decided = plan(wanted, observed)
+
+    assert forecast(wanted, observed, decided)["m"].blocked == 0
+    assert [word.reason for word in decided.epics[0].waiting.values()] != ["Blocked"]
+
+
 @pytest.mark.parametrize("source", ["tasks", "worktrees"])
 def test_where_a_source_is_silent_nothing_is_foretold(source: str) -> None:
     observed = worlds.seen(**{source: worlds.Unknown("locked")})

@@ -233,6 +233,33 @@ def test_worktrees_that_no_manifest_cares_for_are_said_and_not_touched() -> None
     assert set(orphans_of(*tasks, prune=Prune(orphans=True))) == {"x-4"}
 
 
+def test_where_an_agent_runs_no_worktree_is_an_orphan() -> None:
+    closed, gone = worlds.a_task("x-3", status="closed"), TaskId("x-4")
+    runs = {id: (worlds.a_run(id, state="running"),) for id in (closed.id, gone)}
+    trees = {id: worlds.a_worktree(id) for id in runs}
+
+    found = plan(worlds.wanted(worlds.an_epic(epic=TaskId("x-9"))), worlds.seen(closed, worktrees=trees, runs=runs))
+
+    assert found.orphan_worktrees == ()
+
+
+def test_a_task_that_got_children_under_its_agent_is_still_work_and_no_epic_to_be_closed() -> None:
+    begun = worlds.a_task("x-1", status="in_progress", assignee=worlds.US, labels=["phase:working"], parents=("x",))
+    child = worlds.a_task("x-2", status="closed", parents=(TaskId("x-1"),))
+    observed = worlds.seen(
+        worlds.a_task("x", type="epic"),
+        begun,
+        child,
+        runs={"x-1": (worlds.a_run(),)},
+        branches={"x-1": worlds.a_branch()},
+        worktrees={"x-1": worlds.a_worktree()},
+    )
+
+    (epic,) = plan(worlds.wanted(worlds.an_epic(epic=TaskId("x"))), observed).epics
+
+    assert [(type(action).__name__, action.task) for action in epic.actions] == [("OpenPullRequest", "x-1")]
+
+
 def test_of_worktrees_of_tasks_that_were_not_seen_nothing_is_said() -> None:
     seen = worlds.seen(worktrees={"x-1": worlds.a_worktree("x-1")}, tasks=Unknown("garbage"))
     assert plan(worlds.wanted(), seen).orphan_worktrees == ()

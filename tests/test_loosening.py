@@ -365,6 +365,8 @@ def test_what_agents_are_given_in_variables_is_not_said() -> None:
         ("cd web && ./x", ["web/x"]),
         ("just check", ["justfile", "Justfile", ".justfile", "**/*.just"]),
         ("just -f ci/rules check", ["justfile", "Justfile", ".justfile", "**/*.just", "ci/rules"]),
+        ("env -C sub ./t.sh", ["sub/t.sh"]),
+        ("env --chdir=sub A=1 sh t.sh", ["sub/t.sh"]),
         ("make -C sub lint", ["sub/Makefile", "sub/makefile", "sub/GNUmakefile", "sub/**/*.mk"]),
         ("cd web && npm run test", ["web/package.json#scripts", "web/.npmrc"]),
         ("python -m pytest tests/unit -q", ["pytest.py", "pytest/__main__.py"]),

@@ -395,6 +395,10 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
             with_spec("mergePolicy: {method: sqash}"),
             "expected squash, merge or rebase, got .*\n.*did you mean 'squash'",
         ),
+        (
+            HEAD + "  agent: {kind: command, argv: sh -c true}\n",
+            'expected a list .*\n.*did you mean \\["sh", "-c", "true"\\]',
+        ),
         (with_spec("tracker: bd"), "spec.tracker: expected auto, jsonl or beads, got"),
         (with_spec("forge: gitlab"), "spec.forge: expected auto, local or github, got"),
         (with_spec("runner: slurm"), "spec.runner: expected local, got"),

@@ -335,6 +335,20 @@ def test_a_check_is_of_the_pull_request_that_was_open_when_it_began(opened, clos
     assert ended_checks(pull, [a_check("passed")]) == came_to
 
 
+def test_what_was_merged_had_passed_also_where_an_older_pull_request_had_the_same_tree_checked():
+    pull = a_pull(state=PullState.MERGED, opened_at=ago(50), closed_at=ago(30), landed=worlds.BASE)
+
+    assert ended_checks(pull, [a_check("passed")]) == "passed"
+    assert ended_checks(pull, []) == "none"
+
+
+def test_while_the_tracker_is_silent_it_is_not_known_what_no_manifest_covers():
+    silent = seen(tasks=Unknown("locked"))
+
+    assert document.status(plan(wanted(), silent), silent)["unmanaged"] is None
+    assert document.status(plan(wanted(), seen()), seen())["unmanaged"] == []
+
+
 def test_without_checks_there_are_none_to_wait_for():
     assert entry(offered(), an_epic(merge={"checks": ()}))["pullRequest"]["checks"] == "none"
 

@@ -65,6 +65,16 @@ def test_of_what_was_never_begun_or_is_over_or_covered_nothing_is_said(task: Any
     assert said(task, **seen) == {}
 
 
+def test_an_agent_whose_task_was_deleted_is_shown() -> None:
+    assert said(runs={X1: (a_run(state="running"),)}) == {"x-1": "attempt 1 is running; no manifest covers it"}
+
+
+def test_a_task_that_got_children_under_its_agent_is_shown() -> None:
+    begun_, child = a_task(labels=["phase:working"]), a_task("x-2", parents=(X1,))
+
+    assert list(said(begun_, child, runs={X1: (a_run(state="running"),)})) == ["x-1"]
+
+
 def test_while_the_tracker_is_silent_no_task_is_called_uncovered() -> None:
     observed = worlds.seen(tasks=Unknown("locked"), runs={X1: (a_run(state="running"),)})
 

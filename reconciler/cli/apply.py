@@ -248,6 +248,8 @@ def ending(decided: Plan, *, timed_out: bool) -> int:
 def _answer(session: LoopSession, tick: Tick) -> None:
     decided = session.mine(tick.plan)
     if session.out.for_people:
+        for each in text.attention(decided):
+            session.out.chat(each)
         session.out.console().print(text.summary(decided))
     else:
         session.out.answer(session.answer(tick), lambda: "")

@@ -55,11 +55,15 @@ def _folder(keep: bool) -> Iterator[Path]:
     except ReconcileError:
         raise
     except BaseException:
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        )  # pressed again: soon over
         for _ in range(40):  # a git that was just running there may still be writing
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():
                 break
             time.sleep(0.05)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         raise
     if not keep:
         shutil.rmtree(folder)

@@ -10,6 +10,7 @@ import click
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from reconciler import wiring
+from reconciler.cli.defaults import Asked, for_show
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import found_task, found_work, task_named
@@ -251,11 +252,16 @@ def _offered(site: Site, task: TaskId) -> PullRequest:
 
 
 def _base_head(site: Site, task: TaskId) -> Sha | None:
-    """The tip of the base that a task's work is for: that of the manifest that owns it."""
+    """The tip of the base that a task's work is for: that of the manifest that owns it, else what `run` would say."""
     desired, tasks = site.desired(), site.tracker.tasks()
     owner = owners(group_tasks(desired, site.tracker.prefix(), tasks, Index(tasks))).get(task)
     bases = [spec.base for spec in desired.epics if spec.name == owner]
-    return site.forge.base(bases[0], look=False).head if bases else None
+    if not bases:
+        try:
+            bases = [for_show(site, Asked(environ=wiring.environ()), desired.epics).base]
+        except ReconcileError:
+            return None
+    return site.forge.base(bases[0], look=False).head
 
 
 def _said(out: Output, action: str, task: str, message: str) -> int:

@@ -24,7 +24,7 @@ from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run
-from reconciler.planning.plan import EpicPlan
+from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.unmanaged import begun, unmanaged
 from reconciler.render import document, safe, text, words
 from reconciler.system.late import late
@@ -46,7 +46,7 @@ def status_command(name: str | None, out: Output) -> int:
     Without any, it shows what 'reconcile run' would work on.
     """
     site = here()
-    tick = _looked(site, out, as_run=out.for_people)
+    tick = _looked(site, out, said=out.for_people)
     known = [epic.name for epic in tick.plan.epics]
     if name is not None and name not in known:
         raise UsageError(f"no manifest {name} is applied here; applied: {', '.join(known) or 'none'}")
@@ -130,8 +130,12 @@ def _chat(text: str) -> None:
     click.echo(safe.block(text), err=True)
 
 
-def _looked(site: Site, out: Output, *, as_run: bool = False) -> Tick:
-    return LoopSession(site=site, out=out, load=(lambda: _as_run(site, out)) if as_run else None).loop().look()
+def _looked(site: Site, out: Output, *, said: bool = False) -> Tick:
+    """One look. Where no manifest is applied, at what `run` would see; in its plan only where that is `said`."""
+    applied = site.desired().epics
+    as_run = None if applied else _as_run(site, out, said=said)
+    tick = LoopSession(site=site, out=out, load=(lambda: as_run) if as_run else None).loop().look()
+    return tick if said or not as_run else replace(tick, plan=Plan())
 
 
 def _unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:
@@ -147,20 +151,19 @@ def _unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:
     return unmanaged(spec, tick.observed, tick.plan)
 
 
-def _as_run(site: Site, out: Output) -> Desired:
-    """What is recorded; where nothing is, the manifest that a run would make up for every task."""
-    desired = site.desired()
-    if desired.epics:
-        return desired
+def _as_run(site: Site, out: Output, *, said: bool) -> Desired | None:
+    """The manifest that a run would make up for every task; None where it could not."""
     try:
         rest = undecided(site, Asked(environ=wiring.environ()), ())
     except ReconcileError as error:
-        out.chat(str(error))
-        return desired
-    out.chat("no manifest is applied; this is what 'reconcile run' would work on")
-    # Any program that is there: nothing is started, and what could be is not kept back by what nobody has named yet.
+        if said:
+            out.chat(str(error))
+        return None
+    if said:
+        out.chat("no manifest is applied; this is what 'reconcile run' would work on")
+    # Any program that is there: nothing is started, and what could be is not kept back by what nobody has said yet.
     agent = AgentSpec(argv=("git",)) if rest.agent == AgentSpec() else rest.agent
-    return replace(desired, epics=(replace(rest, agent=agent),))
+    return replace(site.desired(), epics=(replace(rest, agent=agent),))
 
 
 def _by_id(site: Site, text: str) -> Run | None:

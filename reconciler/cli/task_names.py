@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from reconciler import wiring
@@ -33,7 +34,7 @@ def task_named(site: Site, text: str, say: Callable[[str], None]) -> TaskId:
 def task_known(site: Site, text: str, say: Callable[[str], None]) -> TaskId | None:
     """The same, None for what nothing is called like; then what is called nearly so is reported."""
     ids, keys = _known(site)
-    found = meant(text, ids, keys)
+    found = meant(text, ids, keys) or _by_number(site, text)
     if len(found) > 1:
         raise UsageError(f"{text} means {len(found)} tasks: {', '.join(found)}", hint="name one of them by its id")
     if not found and (near := did_you_mean(text, {*ids, *keys})):
@@ -41,6 +42,15 @@ def task_known(site: Site, text: str, say: Callable[[str], None]) -> TaskId | No
     if found and found[0] != text:
         say(f"{text} is {found[0]}")
     return found[0] if found else None
+
+
+def _by_number(site: Site, text: str) -> tuple[TaskId, ...]:
+    """The task of a pull request that is named by its number: 7, '#7'."""
+    if not (number := re.fullmatch(r"#?([0-9]{1,9})", text)):
+        return ()
+    pulls = ask(site.forge.pull_requests)
+    found = {} if isinstance(pulls, Unknown) else pulls
+    return tuple(task for task, pull in found.items() if pull.number == int(number[1]))
 
 
 def found_task(site: Site, task: TaskId) -> Task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,7 +65,18 @@ def _bad_value(document: Document, kind: str, path: FieldPath) -> Finding:
     forms = alternatives(schema(kind), node)
     choices = [str(choice) for form in forms for choice in form.get("enum", ())]
     hint = did_you_mean(value, choices) if isinstance(value, str) else None
-    return _at(document, path, path, what, next((hint for form in forms if (hint := _quotes(value, form))), hint))
+    quotes = next((hint for form in forms if (hint := _quotes(value, form))), hint)
+    return _at(
+        document, path, path, what, _as_words(value) if path[-1] == "argv" and isinstance(value, str) else quotes
+    )
+
+
+def _as_words(command: str) -> str | None:
+    """The hint for a command line where its words are wanted."""
+    try:
+        return f"did you mean [{', '.join(map(quoted, shlex.split(command)))}]?"
+    except ValueError:
+        return None
 
 
 def _quotes(value: Any, form: dict[str, Any]) -> str | None:

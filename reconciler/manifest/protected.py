@@ -29,7 +29,7 @@ _RECIPES = {
 }
 _RUNS_A_FILE = re.compile(r"(ba|da|z|k|fi)?sh|python[0-9.]*|node|deno|bun|ruby|perl|php|lua|source|\.")
 _TAKES_A_FILE = {"just": ("-f", "--justfile"), "make": ("-f", "--file", "--makefile"), "gmake": ("-f", "--file")}
-_TAKES_A_FOLDER = ("-C", "--directory", "--prefix", "--cwd")
+_TAKES_A_FOLDER = ("-C", "--chdir", "--directory", "--prefix", "--cwd")
 _ONLY_LOOKS = frozenset(("test", "[", "[[", "grep", "egrep", "rg", "echo", "printf", "ls", "cat", "stat", "wc", "find"))
 _SETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _HERE = re.compile(r"\A\$(?:PWD|\{PWD\})/")
@@ -81,6 +81,11 @@ def _of_command(words: Sequence[str], at: str, depth: int) -> Iterator[str]:
         before = words[n - 1] if n else ""
         option, _, argument = word.partition("=") if word.startswith("-") else ("", "", _HERE.sub("", word))
         if before in _TAKES_A_FOLDER and not option:
+            if not program:  # env -C DIR, before the program that runs there
+                at = posixpath.join(at, word)
+            continue
+        if not program and option == "--chdir" and argument:
+            at = posixpath.join(at, argument)
             continue
         if before == "-m" and re.fullmatch(r"[A-Za-z_][\w.]*", argument):
             module = argument.replace(".", "/")  # that of a package which is installed stands at no such path

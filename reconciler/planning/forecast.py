@@ -12,7 +12,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Task, Unknown
 from reconciler.model.ports import Change, NewTask
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import CreateTask, StartAgent, UpdateTask
+from reconciler.planning.actions import CloseTask, CreateTask, StartAgent, UpdateTask
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.planner import plan
 
@@ -42,7 +42,7 @@ def _of(now: EpicPlan, then: EpicPlan) -> Forecast:
 
 
 def _writes(action: object) -> bool:
-    return isinstance(action, CreateTask | UpdateTask)
+    return isinstance(action, CreateTask | UpdateTask | CloseTask)
 
 
 def _written(desired: Desired, observed: Observed, decided: Plan) -> tuple[Desired, Observed]:
@@ -66,6 +66,8 @@ def _changes(action: object, tasks: Mapping[TaskId, Task], observed: Observed) -
             yield id, _made(id, new, observed)
         case UpdateTask(change=change):
             yield change.task, _changed(tasks[change.task], change)
+        case CloseTask(subject=task) if task.id in tasks:
+            yield task.id, replace(tasks[task.id], status="closed", closed_at=observed.at)
 
 
 def _made(id: TaskId, new: NewTask, observed: Observed) -> Task:

@@ -15,7 +15,7 @@ from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
-from reconciler.planning.labels import left_over
+from reconciler.planning.labels import PHASES, left_over
 
 T = TypeVar("T")
 
@@ -81,6 +81,11 @@ def jobs(epic_tasks: EpicTasks, observed: Observed, index: Index, owned: Mapping
         yield replace(job, outages=outages, green_heads=green.get(task.id, ()))
 
 
+def is_work(task: Task, index: Index) -> bool:
+    """True for what an agent works on. A task that got children after its agent had begun is not forgotten for that."""
+    return not index.is_epic(task.id) or (task.type != "epic" and bool(task.labels & set(PHASES)))
+
+
 def orphans(found: Iterable[EpicTasks], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
     """Closed tasks of no manifest whose worktrees still stand, and the one manifest that clears them away."""
     keeper = next((epic_tasks.spec.name for epic_tasks in found if epic_tasks.spec.prune.orphans), None)
@@ -105,7 +110,9 @@ def orphan_worktrees(observed: Observed, owned: Mapping[TaskId, str]) -> Iterato
         return
     for id, tree in sorted(observed.worktrees.items()):
         task = observed.tasks.get(id)
-        if id in owned or tree.fault is WorktreeFault.TAKEN or (task and not task.closed):
+        runs = {} if isinstance(observed.runs, Unknown) else observed.runs
+        alive = any(run.alive for run in runs.get(id, ()))
+        if id in owned or tree.fault is WorktreeFault.TAKEN or alive or (task and not task.closed):
             continue
         why = "its task is closed and belongs to no manifest" if task else "its task is not in the tracker"
         yield OrphanWorktree(task=id, path=tree.path, why=why)
@@ -136,7 +143,7 @@ def _crew(
     whole = not spec.epic and not spec.tasks
 
     def work(listed: Iterable[TaskId]) -> tuple[Task, ...]:
-        return tuple(graph[id] for id in listed if id in graph and not index.is_epic(id) and id not in named)
+        return tuple(graph[id] for id in listed if id in graph and is_work(graph[id], index) and id not in named)
 
     below = tuple(sorted(graph)) if whole else index.descendants(ids[None])
     mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
@@ -146,7 +153,11 @@ def _crew(
         members=work(graph if whole else {*below, *(task.id for task in declared.values())}),
         ids=ids,
         declared=declared,
-        nested=tuple((graph[id], work(index.descendants(id))) for id in below if index.is_epic(id) and id not in named),
+        nested=tuple(
+            (graph[id], work(index.descendants(id)))
+            for id in below
+            if index.is_epic(id) and not is_work(graph[id], index) and id not in named
+        ),
         dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),
     )
 

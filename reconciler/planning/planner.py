@@ -18,6 +18,7 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import epic_state, epic_wide
 from reconciler.planning.actions import (
     Action,
+    CloseTask,
     Decision,
     Land,
     SetPhase,
@@ -126,6 +127,7 @@ def _epic_plan(
         declared = list(epic_wide.due(BEFORE_TASKS, view))
         # What is written again about a task comes first: it may be what keeps its agent from starting.
         rewritten = {action.task for action in declared}
+        waiting = {task: word for task, word in waiting.items() if task not in _closing(declared)}
         actions = [
             *declared,
             *(action for action in actions if action.task not in rewritten or isinstance(action, StopAgent)),
@@ -155,6 +157,10 @@ def _epic_plan(
         alive=epic_state.alive(spec, observed),
         failing=epic_state.failing(spec, actions, observed),
     )
+
+
+def _closing(actions: list[Action]) -> frozenset[TaskId]:
+    return frozenset(action.task for action in actions if isinstance(action, CloseTask) and action.task)
 
 
 def _is_nested(decision: Decision) -> bool:

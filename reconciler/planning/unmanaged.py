@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Branch, Graph, Observed, PullRequest, PullState, Unknown, WorktreeFault
+from reconciler.model.observed import Branch, Graph, Observed, PullRequest, PullState, Task, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting, guards
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks, jobs, owners
+from reconciler.planning.jobs import EpicTasks, is_work, jobs, owners
 from reconciler.planning.plan import EpicPlan, Plan
 
 _NOBODYS = "no manifest covers it"
@@ -36,13 +36,19 @@ def unmanaged(spec: EpicSpec, observed: Observed, decided: Plan) -> EpicPlan | N
     found = begun(observed, decided)
     if not found or isinstance(observed.tasks, Unknown):
         return None
-    members = tuple(sorted((observed.tasks[id] for id in found), key=order))
+    graph = {**{id: _gone(id, observed) for id in found}, **observed.tasks}
+    members = tuple(sorted((graph[id] for id in found), key=order))
     epic_tasks = EpicTasks(spec=spec, epic=None, members=members, ids={}, declared={}, nested=())
     owned = dict.fromkeys(found, spec.name)
-    mine = tuple(jobs(epic_tasks, observed, Index(observed.tasks, observed.at), owned))
+    mine = tuple(jobs(epic_tasks, observed, Index(graph, observed.at), owned))
     return EpicPlan(
         spec=spec, epic_tasks=epic_tasks, jobs=mine, waiting={job.task.id: _how_it_stands(job) for job in mine}
     )
+
+
+def _gone(id: TaskId, observed: Observed) -> Task:
+    """What is left to be shown of a task that was deleted under its agent."""
+    return Task(id=id, title="", created_at=observed.at, updated_at=observed.at)
 
 
 def _work(tasks: Graph, found: set[TaskId], observed: Observed) -> Iterator[TaskId]:
@@ -50,7 +56,10 @@ def _work(tasks: Graph, found: set[TaskId], observed: Observed) -> Iterator[Task
     index = Index(tasks, observed.at)
     over = _unfinished(observed)
     for id in found:
-        if id in tasks and not index.is_epic(id) and (not tasks[id].closed or id in over):
+        if id not in tasks:
+            if id in _alive(observed):
+                yield id
+        elif is_work(tasks[id], index) and (not tasks[id].closed or id in over):
             yield id
 
 
@@ -64,12 +73,16 @@ def _seen(observed: Observed) -> set[TaskId]:
 
 
 def _unfinished(observed: Observed) -> set[TaskId]:
-    found: set[TaskId] = set()
-    if not isinstance(observed.runs, Unknown):
-        found |= {id for id, runs in observed.runs.items() if any(run.alive for run in runs)}
+    found = set(_alive(observed))
     if not isinstance(observed.pull_requests, Unknown):
         found |= {id for id, pull in observed.pull_requests.items() if pull.state is PullState.OPEN}
     return found
+
+
+def _alive(observed: Observed) -> frozenset[TaskId]:
+    if isinstance(observed.runs, Unknown):
+        return frozenset()
+    return frozenset(id for id, runs in observed.runs.items() if any(run.alive for run in runs))
 
 
 def _how_it_stands(job: Job) -> Waiting:

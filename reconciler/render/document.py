@@ -77,7 +77,12 @@ def status(
     return {
         "at": stamp(observed.at),
         "epics": [_epic_status(epic, observed, remembered.get(epic.name, {})) for epic in decided.epics],
-        "unmanaged": [entry(subject) for subject in subjects(unmanaged, observed)] if unmanaged else [],
+        # What only the tracker could tell is null; what runs for a manifest is in its tasks all the same.
+        "unmanaged": None
+        if isinstance(observed.tasks, Unknown)
+        else [entry(subject) for subject in subjects(unmanaged, observed)]
+        if unmanaged
+        else [],
     }
 
 

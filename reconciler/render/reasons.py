@@ -37,6 +37,15 @@ def table() -> RenderableType:
     return Group(*(part for awaits in Awaits for part in (Text(_title(awaits), "bold"), _rows(awaits), Text())))
 
 
+def one(row: dict[str, Any]) -> RenderableType:
+    """One reason."""
+    facts = [(name, row[name]) for name in ("meaning", "awaits", "scope")]
+    return Group(
+        Text(row["reason"], "bold"),
+        Rows(rows=[Row(cells=(Text(name, "dim"),), note=Text(value)) for name, value in facts], yields=0),
+    )
+
+
 def markdown() -> str:
     """The page for the docs."""
     return _HEAD + "".join(

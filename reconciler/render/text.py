@@ -35,6 +35,7 @@ from reconciler.render.words import counted, span
 PIPE_WIDTH = 1000
 TOGETHER = 4
 UNMANAGED_MAX = 5
+ATTENTION_MAX = 10
 
 
 def plan(decided: Plan, by: str = "reconcile apply", then: Mapping[str, Forecast] | None = None) -> RenderableType:
@@ -50,6 +51,15 @@ def summary(decided: Plan, by: str = "reconcile apply") -> Text:
         left = f", {waiting} waiting" if waiting else ""
         return Text(f"{counted(len(decided.actions), 'action')}{left}; run '{by}' to do this", "bold")
     return Text(_nothing(decided), "bold")
+
+
+def attention(decided: Plan) -> Iterator[str]:
+    """A line for each task that needs a person, and why; not of a manifest that is held as a whole."""
+    for epic in decided.epics:
+        needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task)]
+        yield from (waiting_line(task, epic.waiting[task]) for task in needing[:ATTENTION_MAX])
+        if (more := len(needing) - ATTENTION_MAX) > 0:
+            yield f"and {more} more of {line(epic.name)}: see 'reconcile status'"
 
 
 def unmerged(left: int) -> Text:
