@@ -62,7 +62,7 @@ def create(
             parent=above,
         )
     )
-    return _show(site, made, out, lambda: f"made {made}")
+    return _show(site, made, out, lambda: f"created {made}")
 
 
 @task_command.command("list")
@@ -142,7 +142,7 @@ def update(
             closed_by_session=run if status == "closed" else "",
         ),
     )
-    return _show(site, task, out, lambda: f"changed {task}")
+    return _show(site, task, out, lambda: f"updated {task}")
 
 
 @task_command.group("dep")
@@ -161,7 +161,7 @@ def add(id: str, on: str, out: Output) -> int:
     if task == blocker or task in _before(site, blocker):
         raise UsageError(f"{blocker} already depends on {task}: that would be a cycle")
     _write(site, Change(task=task, add_blockers=frozenset({blocker})))
-    return _show(site, task, out, lambda: f"{task} waits for {blocker}")
+    return _show(site, task, out, lambda: f"{task} depends on {blocker}")
 
 
 @dep.command("remove")
@@ -173,7 +173,7 @@ def remove(id: str, on: str, out: Output) -> int:
     site = here()
     task = _known(site, id, out)
     _write(site, Change(task=task, remove_blockers=frozenset({task_named(site, on, out.chat)})))
-    return _show(site, task, out, lambda: f"{task} no longer waits for {on}")
+    return _show(site, task, out, lambda: f"{task} no longer depends on {on}")
 
 
 def _one_line(title: str) -> None:

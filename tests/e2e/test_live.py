@@ -38,7 +38,7 @@ def watched(place: Place, **spec: object) -> tuple[str, ...]:
 def test_a_running_watch_shows_who_works_and_what_they_say(place):
     terminal = Terminal(place.root, place.env, *watched(place))
     try:
-        terminal.shows(r"● project-\w+ +working +1 +\d+s +reading the-parser")
+        terminal.shows(r"● project-\w+ +Do a +working +1 +\d+s +reading the-parser")
 
         assert re.search(r"work  ─+  0/2 closed · 1 running", terminal.text)
         assert re.search(r"· project-\w+ +Do b +blocked by project-\w+", terminal.text)

@@ -24,7 +24,7 @@ test "$RECONCILE_ATTEMPT" = 1 || echo more > unfinished
 """
 
 # What a person types, one line after the other; the exit status; what they must see. {a} and {b} are the two tasks.
-SESSION = """\
+SESSION = r"""
 --help                                  0  Record a manifest and do what can be done now
 doctor                                  0  All is well
 init first.yaml                         0  wrote first.yaml
@@ -48,31 +48,31 @@ pr list                                 0  required +Do a
 pr show 1                               0  Do {a}
 pr diff 1                               0  attempt 1
 reject {a} -m louder                    0  rejected #1
-watch --until-done                      3  start agent (attempt 2): a person asked for changes: louder
+watch --until-done                      3  start agent \(attempt 2\): a person asked for changes: louder
 approve {a}                             0  approved #1
-merge --dry-run                         1  run checks for #1 (merged with main)
-merge                                   0  land #1
+merge --dry-run                         1  merge #1 \([0-9a-f]+\) into main
+merge                                   0  merge #1
 restore {a}                             0  {a}
 take {b}                                0  yours
 release {b}                             0  given back
 stop {b}                                0  nothing ran
-retry {b}                               0  starts over
-spawn {b}                               0  start agent (attempt 1)
+retry {b}                               0  reset: attempts start again at 1
+spawn {b}                               0  start agent \(attempt 1\)
 stop --all                              0  .
 suspend work                            0  suspended work
 resume work                             0  resumed work
-task create 'Look at it' -p 1           0  made project-
+task create 'Look at it' -p 1           0  created project-
 task list                               0  Look at it
 task ready                              0  Look at it
 task show {b}                           0  title +Do b
-task update {b} --add-label urgent      0  changed {b}
-task dep add {b} {a}                    0  {b} waits for {a}
-task dep remove {b} {a}                 0  no longer waits
+task update {b} --add-label urgent      0  updated {b}
+task dep add {b} {a}                    0  {b} depends on {a}
+task dep remove {b} {a}                 0  no longer depends
 task close {b} --reason 'not needed'    0  closed {b}
 watch --until-done                      0  Up to date: everything matches the manifest.
 prune                                   0  nothing to remove
-delete work                             0  forgot work
-run --agent 'sh -c true' --dry-run      1  start agent (attempt 1)
+delete work                             0  deleted manifest work
+run --agent 'sh -c true' --dry-run      1  start agent \(attempt 1\)
 retry nobody                            2  no task nobody
 status --colour                         2  No such option
 """
@@ -92,7 +92,7 @@ class Step:
         return cls(typed, int(code), seen)
 
 
-STEPS = tuple(map(Step.of, SESSION.splitlines()))
+STEPS = tuple(map(Step.of, SESSION.strip().splitlines()))
 
 
 @pytest.fixture
