@@ -138,7 +138,7 @@ class Reason(Table):
     # On the way to the base
     AWAITING_APPROVAL = "AwaitingApproval", _task("it waits for approval", PERSON, judged=True)
     AWAITING_MERGE = "AwaitingMerge", _task("it is to be merged by hand", PERSON, judged=True)
-    AWAITING_REVIEW = "AwaitingReview", _task("review comments are to be resolved by who made them", PERSON)
+    AWAITING_REVIEW = "AwaitingReview", _task("review comments wait for the people who made them", PERSON)
     CHANGES_REQUESTED = (
         "ChangesRequested",
         _task(

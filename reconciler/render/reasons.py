@@ -15,8 +15,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
 _HEAD = """\
 # Reasons
 
-Why a task waits, why something is done, how a manifest stands: one word in `reason` of every JSON document, closed, and as
-stable as the rest of it. `reconcile explain reasons` prints this table. *Awaits* is what ends the wait: a run, a timer, a turn,
+Why a task waits, why something is done, how a manifest stands: one word in `reason` of every JSON document; the list is closed,
+and words keep their meaning. `reconcile explain reasons` prints this table, `reconcile explain WORD` one of them. *Awaits* is what ends the wait: a run, a timer, a turn,
 another task, a source that is silent, or a person; nothing, where it says why something is done or how it ended.
 
 | reason | awaits | about | meaning |
