@@ -34,10 +34,10 @@ SPAWNED = {"runs": {X1: (a_run(manifest="run-all"),)}}
     [
         (OURS, {"runs": {X1: (a_run(state="running"),)}}, "attempt 1 is"),
         (a_task(status="closed"), {"runs": {X1: (a_run(state="running"),)}}, "attempt 1 is"),
-        (OURS, {"pull_requests": {X1: a_pull()}}, "#7 is open; 'reconcile run'"),
+        (OURS, {"pull_requests": {X1: a_pull()}}, "#7 is open; apply its manifest, or 'reconcile run'"),
         (OURS, {**SPAWNED, "pull_requests": {X1: a_pull()}}, "#7 is open; 'reconcile merge'"),
         (a_task(status="closed"), {"pull_requests": {X1: a_pull()}}, "#7 is open"),
-        (OURS, {"branches": {X1: a_branch()}}, "agent/x-1 holds what is in no pull request; 'reconcile run'"),
+        (OURS, {"branches": {X1: a_branch()}}, "agent/x-1 holds what is in no pull request; apply its manifest"),
         (a_task(), {"worktrees": {X1: a_worktree()}}, "its worktree is left; 'reconcile spawn x-1'"),
         (OURS, {}, "in progress in our name, but nothing runs"),
     ],

@@ -48,6 +48,9 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
     names = [name] if name else [spec.name for spec in specs]
     for each in names:
         site.recorded.delete(str(each))
+    alive = sorted({run.task for run in site.runner.runs().values() if run.alive and run.manifest in names})
+    for task in alive:
+        out.chat(f"{task}: its agent keeps running; 'reconcile stop {task}' stops it, 'reconcile status' shows it")
     done = [
         act("DeleteManifest", None, f"deleted manifest {each} (tasks, branches and agents are kept)") for each in names
     ]

@@ -23,7 +23,7 @@ from reconciler.loop.loop import Tick
 from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
-from reconciler.model.observed import Run
+from reconciler.model.observed import Run, Unknown
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.unmanaged import begun, unmanaged
 from reconciler.render import document, safe, text, words
@@ -99,6 +99,10 @@ def describe_command(task: str, out: Output) -> int:
         if silent := rows.silence(tick):  # it may be there
             rows.said_silent(out, silent)
             return EXIT_NEEDS_PERSON
+        tasks = tick.observed.tasks
+        if not isinstance(tasks, Unknown) and id in tasks:
+            hint = f"'reconcile task show {id}' shows it, 'reconcile spawn {id}' starts an agent for it"
+            raise UsageError(f"no applied manifest has a task {id}, and nothing was begun for it", hint=hint)
         raise UsageError(f"no applied manifest has a task {task}", hint="'reconcile status' lists them")
     out.answer(shown, lambda: text.describe(shown))
     return 0

@@ -90,7 +90,7 @@ def _how_it_stands(job: Job) -> Waiting:
     if running := guards.at_work(job):
         return replace(running, message=f"{running.message}; {_NOBODYS}")
     spawned = job.attempts.last is not None and job.attempts.last.manifest == job.spec.name
-    then = "'reconcile merge' merges it" if spawned else "'reconcile run' goes on with it"
+    then = "'reconcile merge' merges it" if spawned else "apply its manifest, or 'reconcile run', to go on"
     if isinstance(pull, PullRequest) and pull.state is PullState.OPEN:
         what = f"#{pull.number} is open; {then}"
     elif isinstance(branch, Branch) and branch.ahead:
