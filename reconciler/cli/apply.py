@@ -131,7 +131,7 @@ def turn(session: LoopSession, *, wait: bool, timeout: float | None) -> int:
             with Wakes(places, wake) as wakes, _deadline(timeout, stop, wake), live.view(session):
                 over = NothingLeft(about=session.mine)
                 tick = loop.forever(wake, stop, deaf=hearing(wakes, session.out), enough=lambda tick: over(tick.plan))
-    _answer(session, tick)
+    _answer(session, tick, ended=wait and not got)
     if got:
         say_interrupted(session.out)
         return 128 + got[0]
@@ -245,10 +245,11 @@ def ending(decided: Plan, *, timed_out: bool) -> int:
     return EXIT_TIMEOUT if timed_out and decided.moves else EXIT_NEEDS_PERSON
 
 
-def _answer(session: LoopSession, tick: Tick) -> None:
+def _answer(session: LoopSession, tick: Tick, *, ended: bool = True) -> None:
+    """Print how it stands; where it has `ended` by itself, with what needs a person now."""
     decided = session.mine(tick.plan)
     if session.out.for_people:
-        for each in text.attention(decided):
+        for each in text.attention(decided) if ended else ():
             session.out.chat(each)
         session.out.console().print(text.summary(decided))
     else:

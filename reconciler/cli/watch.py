@@ -68,7 +68,7 @@ def watch_command(
     if not out.for_people:
         out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=session.left(tick))))
     elif not got or AGENTS_RUN_ON.get():
-        for each in text.attention(tick.plan):
+        for each in () if got else text.attention(tick.plan):
             out.chat(each)
         out.console().print(text.summary(tick.plan))
     if got:
