@@ -13,6 +13,8 @@ from pathlib import Path
 from strangers import Place, merged
 from waiting import until
 
+from reconciler.demo.recovery import STRIKING_GIT
+
 # The n-th start of a task lives the n-th life; later ones live the last. The lock is inherited by all that it starts.
 AGENT = """\
 out="$1" task="$RECONCILE_TASK"
@@ -39,18 +41,6 @@ CHECK = """\
 exec 9>> {out}/alive.check; flock --nonblock 9 || echo "two checks at a time" >> {out}/violations
 echo x >> {out}/checks; touch {out}/checking; until test -e {out}/check; do sleep 0.05; done
 test -e README && {{ test ! -e half || test -e whole; }} && git rev-parse 'HEAD^{{tree}}' >> {out}/green
-"""
-# Stands before git on the PATH. Does what `strike` says to the first command that matches, then kills who asked for it.
-STRIKING_GIT = """\
-#!/bin/sh
-case "$*" in
-    {pattern}) if mkdir {out}/struck 2>/dev/null; then
-        ({strike} {git} "$@") > /dev/null
-        kill -KILL "$PPID"
-        exit 137
-    fi;;
-esac
-exec {git} "$@"
 """
 CUT_OFF = "ulimit -f 0;"  # the kernel kills git where it writes its first file
 
@@ -118,7 +108,7 @@ class Scene(Place):
         folder = self.out / "bin"
         folder.mkdir()
         (folder / "git").write_text(
-            STRIKING_GIT.format(pattern=pattern, out=self.out, strike=how, git=shutil.which("git"))
+            STRIKING_GIT.format(pattern=pattern, out=self.out, cut=how, git=shutil.which("git"))
         )
         (folder / "git").chmod(0o755)
         self.env["PATH"] = f"{folder}:{self.env['PATH']}"

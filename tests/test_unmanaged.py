@@ -11,7 +11,7 @@ from worlds import a_branch, a_pull, a_run, a_task, a_worktree
 from reconciler.model.names import TaskId
 from reconciler.model.observed import PullState, Unknown, WorktreeFault
 from reconciler.planning.planner import plan
-from reconciler.planning.unmanaged import begun, unmanaged
+from reconciler.planning.unmanaged import unmanaged
 
 X1 = TaskId("x-1")
 EPIC = a_task("x-9", type="epic")
@@ -21,7 +21,7 @@ THEIRS = worlds.an_epic(name="theirs", epic=TaskId("x-9"))
 def said(*tasks: Any, **seen: Any) -> dict[str, str]:
     """What is said of the tasks of no manifest."""
     observed = worlds.seen(EPIC, *tasks, **seen)
-    found = unmanaged(worlds.an_epic(name="run-all"), observed, plan(worlds.wanted(THEIRS), observed))
+    found = unmanaged(worlds.an_epic(name="run-all"), observed, plan(worlds.wanted(THEIRS), observed).begun)
     return {task: word.message for task, word in found.waiting.items()} if found else {}
 
 
@@ -78,4 +78,4 @@ def test_a_task_that_got_children_under_its_agent_is_shown() -> None:
 def test_while_the_tracker_is_silent_no_task_is_called_uncovered() -> None:
     observed = worlds.seen(tasks=Unknown("locked"), runs={X1: (a_run(state="running"),)})
 
-    assert begun(observed, plan(worlds.wanted(THEIRS), observed)) == frozenset()
+    assert plan(worlds.wanted(THEIRS), observed).begun == frozenset()

@@ -249,9 +249,7 @@ def _answer(session: LoopSession, tick: Tick, *, ended: bool = True) -> None:
     """Print how it stands; where it has `ended` by itself, with what needs a person now."""
     decided = session.mine(tick.plan)
     if session.out.for_people:
-        for each in text.attention(decided) if ended else ():
-            session.out.chat(each)
-        session.out.console().print(text.summary(decided))
+        session.conclude(decided, ended=ended)
     else:
         session.out.answer(session.answer(tick), lambda: "")
 

@@ -11,7 +11,6 @@ from reconciler.cli.output import Output, common, here
 from reconciler.manifest import form, schema
 from reconciler.manifest.model import KINDS
 from reconciler.model.errors import ReconcileError
-from reconciler.model.reasons import Reason
 from reconciler.render import agents, explanation, reasons
 
 LISTS = {"reasons": reasons, "agents": agents}
@@ -33,9 +32,8 @@ def explain_command(field: str | None, out: Output) -> int:
         kinds = [{"kind": kind, **asdict(schema.explain(kind=kind))} for kind in KINDS]
         out.answer(kinds, lambda: explanation.tree(kinds))
         return 0
-    if field in {str(reason) for reason in Reason}:
-        found_reason = next(row for row in reasons.document() if row["reason"] == field)
-        out.answer(found_reason, lambda: reasons.one(found_reason))
+    if row := next((row for row in reasons.document() if row["reason"] == field), None):
+        out.answer(row, lambda: reasons.one(row))
         return 0
     kind, found = schema.look_up(field)
     fields = {"kind": kind, **asdict(found), "recorded": _recorded(found.path) if kind == "Epic" else {}}

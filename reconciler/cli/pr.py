@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,16 +15,16 @@ from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.rows import Listing, entries, looked, said_silent, silence
-from reconciler.cli.task_names import task_known
+from reconciler.cli.task_names import pull_number, task_known
 from reconciler.loop.loop import Tick
 from reconciler.loop.observer import ask
 from reconciler.model.changes import Span
 from reconciler.model.errors import PermanentError, UsageError
-from reconciler.model.names import Sha
-from reconciler.model.observed import PullRequest, PullState, Unknown
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.observed import PullRequest, PullState, Run, Unknown
 from reconciler.model.pull_records import PullRecord
 from reconciler.render import listing, pulls
-from reconciler.render.entry import checks_of
+from reconciler.render.entry import checks_by_task
 from reconciler.render.words import stamp
 from reconciler.wiring import Site
 
@@ -66,7 +65,7 @@ def show(pr: str, out: Output) -> int:
     tick = looked(site, out)
     silent, entry = silence(tick), entries(tick).get(pull.record.task)
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
-    shown = {**_row(pull, entry, tick), **_more(site, pull, entry), "unknown": unknown}
+    shown = {**_row(pull, entry, checks_by_task(tick.observed), silent), **_more(site, pull, entry), "unknown": unknown}
     said_silent(out, silent)
     out.answer(shown, lambda: pulls.show(shown))
     return EXIT_NEEDS_PERSON if silent else 0
@@ -106,7 +105,8 @@ def listed(site: Site, tick: Tick) -> Listing:
     every, silent, known = ask(partial(_every, site)), silence(tick), entries(tick)
     if isinstance(every, Unknown):
         silent, every = {**silent, "forge": every.why}, []
-    rows = [_row(pull, known.get(pull.record.task), tick) for pull in every]
+    checks = checks_by_task(tick.observed)
+    rows = [_row(pull, known.get(pull.record.task), checks, silent) for pull in every]
     return Listing(what="pull requests", rows=rows, table=listing.pull_requests, silent=silent)
 
 
@@ -117,9 +117,9 @@ def _every(site: Site) -> list[ListedPull]:
 def meant(text: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those rows that a person means by a task's id, or by a number where no task is called so."""
     rows_ = list(found)
-    number = re.fullmatch(r"#?([0-9]{1,18})", text)
+    number = pull_number(text)
     by_task = [row for row in rows_ if row["task"] == text]
-    return by_task or [row for row in rows_ if number and row["number"] == int(number[1])]
+    return by_task or [row for row in rows_ if row["number"] == number]
 
 
 def _named(site: Site, text: str, out: Output) -> ListedPull:
@@ -133,10 +133,15 @@ def _named(site: Site, text: str, out: Output) -> ListedPull:
     return every[found[-1]["number"]]
 
 
-def _row(pull: ListedPull, entry: Mapping[str, Any] | None, tick: Tick) -> dict[str, Any]:
+def _row(
+    pull: ListedPull,
+    entry: Mapping[str, Any] | None,
+    checks: Mapping[TaskId, Sequence[Run]],
+    silent: Mapping[str, str],
+) -> dict[str, Any]:
     newest = entry and entry["pullRequest"] and entry["pullRequest"]["number"] == pull.record.number
-    checks = checks_of(pull.record.task, tick.observed)
-    return pulls.row(pull.seen, pull.record.title, entry if newest else None, checks=checks, known=not silence(tick))
+    ran = checks.get(pull.record.task, ())
+    return pulls.row(pull.seen, pull.record.title, entry if newest else None, checks=ran, known=not silent)
 
 
 def _more(site: Site, pull: ListedPull, entry: Mapping[str, Any] | None) -> dict[str, Any]:

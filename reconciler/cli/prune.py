@@ -107,19 +107,13 @@ def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, Any]:
     lost = f" ({count} ignored files, {size:,} bytes, are not saved)" if count else ""
     if dry_run:
         return act("RemoveWorktree", removal.task, f"would remove {removal.path}{lost}")
-    before = _saved(site, removal.task)
     try:
         with site.runner.idle(removal.task):
-            site.workspaces.remove(removal.task, removal.root)
+            saved = site.workspaces.remove(removal.task, removal.root)
     except ReconcileError as error:
         return _kept(removal, Waiting(_reason(error), error.advised))
-    saved = _saved(site, removal.task) - before
     back = f"; its uncommitted changes are saved: 'reconcile restore {removal.task}' brings them back" if saved else ""
     return act("RemoveWorktree", removal.task, f"removed {removal.path}{lost}{back}")
-
-
-def _saved(site: Site, task: TaskId) -> set[int]:
-    return {saved.n for saved in site.workspaces.salvages() if saved.task == task}
 
 
 def _kept(removal: Removal, why: Waiting) -> dict[str, Any]:

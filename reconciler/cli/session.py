@@ -20,7 +20,6 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Unknown
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import EpicPlan, Plan
-from reconciler.planning.unmanaged import begun
 from reconciler.render import document, failing, text
 from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
@@ -40,7 +39,6 @@ class LoopSession:
     done: list[dict[str, Any]] = field(default_factory=list)
     last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
     last_plan: Plan | None = None
-    begun: frozenset[TaskId] = frozenset()
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
 
     def loop(self) -> Loop:
@@ -81,10 +79,8 @@ class LoopSession:
         for orphan in tick.plan.orphan_worktrees:
             if orphan not in known:
                 self.out.chat(text.orphan(orphan))
-        left = begun(tick.observed, tick.plan)
-        if left - self.begun:
-            self.out.chat(text.unmanaged(sorted(left)))
-        self.begun = left
+        if tick.plan.begun - (self.last_plan.begun if self.last_plan else frozenset()):
+            self.out.chat(text.unmanaged(sorted(tick.plan.begun)))
 
     def _say_troubles(self, decided: Plan) -> None:
         """Say, once of each, what is wrong with a manifest as a whole; and when nothing is any more."""
@@ -115,6 +111,12 @@ class LoopSession:
             return False
         self.lines[about] = line
         return True
+
+    def conclude(self, decided: Plan, *, ended: bool) -> None:
+        """Say to people how it stands; where it has `ended` by itself, with what needs a person now."""
+        for each in text.attention(decided) if ended else ():
+            self.out.chat(each)
+        self.out.console().print(text.summary(decided))
 
     def _mine(self, name: str) -> bool:
         return self.names is None or name in self.names

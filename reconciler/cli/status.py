@@ -24,8 +24,9 @@ from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, Unknown
-from reconciler.planning.plan import EpicPlan, Plan
-from reconciler.planning.unmanaged import begun, unmanaged
+from reconciler.planning.plan import EpicPlan
+from reconciler.planning.planner import plan
+from reconciler.planning.unmanaged import unmanaged
 from reconciler.render import document, safe, text, words
 from reconciler.system.late import late
 from reconciler.wiring import Site
@@ -46,7 +47,7 @@ def status_command(name: str | None, out: Output) -> int:
     Without any, it shows what 'reconcile run' would work on.
     """
     site = here()
-    tick = _looked(site, out, said=out.for_people)
+    tick = _looked(site, out, for_people=out.for_people)
     known = [epic.name for epic in tick.plan.epics]
     if name is not None and name not in known:
         raise UsageError(f"no manifest {name} is applied here; applied: {', '.join(known) or 'none'}")
@@ -134,17 +135,17 @@ def _chat(text: str) -> None:
     click.echo(safe.block(text), err=True)
 
 
-def _looked(site: Site, out: Output, *, said: bool = False) -> Tick:
-    """One look. Where no manifest is applied, at what `run` would see; in its plan only where that is `said`."""
-    applied = site.desired().epics
-    as_run = None if applied else _as_run(site, out, said=said)
-    tick = LoopSession(site=site, out=out, load=(lambda: as_run) if as_run else None).loop().look()
-    return tick if said or not as_run else replace(tick, plan=Plan())
+def _looked(site: Site, out: Output, *, for_people: bool = False) -> Tick:
+    """One look. Where no manifest is applied, at what `run` would see; only people are shown that as a plan."""
+    applied = site.desired()
+    as_run = None if applied.epics else _as_run(site, out, applied, told=for_people)
+    tick = LoopSession(site=site, out=out, load=lambda: as_run or applied).loop().look()
+    return tick if for_people or not as_run else replace(tick, plan=plan(applied, tick.observed))
 
 
 def _unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:
     """The tasks of no manifest for which something was begun; None where there are none."""
-    if not begun(tick.observed, tick.plan):
+    if not tick.plan.begun:
         return None
     recorded = tuple(epic.spec for epic in tick.plan.epics)
     try:
@@ -152,22 +153,22 @@ def _unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:
     except ReconcileError as error:
         out.chat(f"tasks of no manifest are not shown: {error}")
         return None
-    return unmanaged(spec, tick.observed, tick.plan)
+    return unmanaged(spec, tick.observed, tick.plan.begun)
 
 
-def _as_run(site: Site, out: Output, *, said: bool) -> Desired | None:
+def _as_run(site: Site, out: Output, applied: Desired, *, told: bool) -> Desired | None:
     """The manifest that a run would make up for every task; None where it could not."""
     try:
         rest = undecided(site, Asked(environ=wiring.environ()), ())
     except ReconcileError as error:
-        if said:
+        if told:
             out.chat(str(error))
         return None
-    if said:
+    if told:
         out.chat("no manifest is applied; this is what 'reconcile run' would work on")
     # Any program that is there: nothing is started, and what could be is not kept back by what nobody has said yet.
     agent = AgentSpec(argv=("git",)) if rest.agent == AgentSpec() else rest.agent
-    return replace(site.desired(), epics=(replace(rest, agent=agent),))
+    return replace(applied, epics=(replace(rest, agent=agent),))
 
 
 def _by_id(site: Site, text: str) -> Run | None:

@@ -44,13 +44,23 @@ def task_known(site: Site, text: str, say: Callable[[str], None]) -> TaskId | No
     return found[0] if found else None
 
 
+def pull_number(text: str) -> int | None:
+    """The number that a pull request is named by; None where the text is none.
+
+    >>> pull_number("#7"), pull_number("7"), pull_number("x-7")
+    (7, 7, None)
+    """
+    found = re.fullmatch(r"#?([0-9]{1,18})", text)
+    return int(found[1]) if found else None
+
+
 def _by_number(site: Site, text: str) -> tuple[TaskId, ...]:
     """The task of a pull request that is named by its number: 7, '#7'."""
-    if not (number := re.fullmatch(r"#?([0-9]{1,9})", text)):
+    if (number := pull_number(text)) is None:
         return ()
     pulls = ask(site.forge.pull_requests)
     found = {} if isinstance(pulls, Unknown) else pulls
-    return tuple(task for task, pull in found.items() if pull.number == int(number[1]))
+    return tuple(task for task, pull in found.items() if pull.number == number)
 
 
 def found_task(site: Site, task: TaskId) -> Task:
@@ -63,12 +73,14 @@ def found_task(site: Site, task: TaskId) -> Task:
 
 def found_work(site: Site, task: TaskId) -> Task:
     """The same, for what an agent can work on. Raises UsageError for an epic too."""
-    found = found_task(site, task)
-    if Index(site.tracker.tasks()).is_epic(task):
+    tasks = site.tracker.tasks()
+    if task not in tasks:
+        raise missing(task)
+    if Index(tasks).is_epic(task):
         raise UsageError(
             f"{task} is an epic; name one of its tasks", hint=f"for all of them: reconcile run --epic {task}"
         )
-    return found
+    return tasks[task]
 
 
 def missing(task: TaskId) -> UsageError:

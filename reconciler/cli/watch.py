@@ -68,9 +68,7 @@ def watch_command(
     if not out.for_people:
         out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=session.left(tick))))
     elif not got or AGENTS_RUN_ON.get():
-        for each in () if got else text.attention(tick.plan):
-            out.chat(each)
-        out.console().print(text.summary(tick.plan))
+        session.conclude(tick.plan, ended=not got)
     if got:
         say_interrupted(out)
         return 128 + got[0]

@@ -40,7 +40,7 @@ until test -e "$out/may-pass"; do sleep 0.05; done
 test -e README && git rev-parse 'HEAD^{{tree}}' >> "$out/green"
 """
 # Stands before git on the PATH: the first command that matches is cut off, or kills who asked for it.
-_GIT = """\
+STRIKING_GIT = """\
 #!/bin/sh
 case "$*" in
     {pattern}) if mkdir {out}/struck 2> /dev/null; then
@@ -120,7 +120,9 @@ class Bench:
         """Kill the one who runs the first git command that matches; `cut`: what git itself runs under until then."""
         folder = self.out / "bin"
         folder.mkdir()
-        script = _GIT.format(pattern=pattern, out=self.out, cut=cut, git=shutil.which("git", path=self.env["PATH"]))
+        script = STRIKING_GIT.format(
+            pattern=pattern, out=self.out, cut=cut, git=shutil.which("git", path=self.env["PATH"])
+        )
         (folder / "git").write_text(script, "utf-8")
         (folder / "git").chmod(0o755)
         self.env["PATH"] = f"{folder}:{self.env['PATH']}"

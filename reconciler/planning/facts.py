@@ -50,7 +50,7 @@ class Facts:
     base: Base | Unknown | None = None
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
-    green_heads: Collection[Sha] = ()  # of it, that have passed these checks on some base
+    was_green: bool = False  # the head that it offers has passed these checks on some base
     base_tree: Sha | Unknown | None = None  # known where a check turned red on top of it
     base_checks: tuple[Run, ...] | Unknown = ()  # of that tree, oldest first
     retried_at: datetime | None = None  # when any task was retried last: the base is everybody's

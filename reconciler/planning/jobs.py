@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
-from reconciler.model.observed import Candidate, Graph, Observed, Run, Task, Unknown, WorktreeFault
+from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown, WorktreeFault
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate
 from reconciler.planning.graph import Index, order
@@ -56,7 +56,7 @@ def jobs(epic_tasks: EpicTasks, observed: Observed, index: Index, owned: Mapping
     pulls = observed.pull_requests
     outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
     unmade = {id for key, id in epic_tasks.ids.items() if key and key not in epic_tasks.declared}
-    green = _green_heads(epic_tasks.spec, observed)
+    green = _green(epic_tasks.spec, observed)
     left = (index.graph[id] for id, name in owned.items() if name == epic_tasks.spec.name)
     for task in sorted({task.id: task for task in (*epic_tasks.members, *left)}.values(), key=order):
         owner = None if owned[task.id] == epic_tasks.spec.name else owned[task.id]
@@ -78,7 +78,7 @@ def jobs(epic_tasks: EpicTasks, observed: Observed, index: Index, owned: Mapping
             owned_by=owner,
             epic=epic,
         )
-        yield replace(job, outages=outages, green_heads=green.get(task.id, ()))
+        yield replace(job, outages=outages, was_green=task.id in green)
 
 
 def is_work(task: Task, index: Index) -> bool:
@@ -263,17 +263,19 @@ def _checks(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[Run, 
     return tuple(run for run in found if run.tree == tree or not run.started)
 
 
-def _green_heads(spec: EpicSpec, observed: Observed) -> Mapping[TaskId, frozenset[Sha]]:
-    """The heads of every task that have passed the checks of a manifest, whatever they were merged with."""
-    if isinstance(observed.checks, Unknown) or not spec.merge.checks:
-        return {}
-    found: dict[TaskId, set[Sha]] = defaultdict(set)
-    for subject, runs in observed.checks.items():
-        for run in runs:
-            passed = run.exit is not None and run.exit.well
-            if passed and run.baseline and run.tree and subject == check_subject(run.tree, spec.merge.checks):
-                found[run.task].add(run.baseline)
-    return {task: frozenset(heads) for task, heads in found.items()}
+def _green(spec: EpicSpec, observed: Observed) -> frozenset[TaskId]:
+    """The tasks whose offered head has passed the checks of a manifest, whatever it was merged with."""
+    checks, pulls = observed.checks, observed.pull_requests
+    if isinstance(checks, Unknown) or isinstance(pulls, Unknown) or not spec.merge.checks:
+        return frozenset()
+    heads = {task: pull.head for task, pull in pulls.items() if pull.state is PullState.OPEN}
+    return frozenset(
+        run.task
+        for subject, runs in checks.items()
+        for run in runs
+        if run.baseline and run.baseline == heads.get(run.task) and run.exit and run.exit.well
+        if run.tree and subject == check_subject(run.tree, spec.merge.checks)
+    )
 
 
 def by_base(found: Iterable[Job]) -> dict[str, list[Job]]:

@@ -127,7 +127,7 @@ class Offer:
         pull = self.facts.open_pull
         if pull is None or self.forge_verdict.result is not CheckResult.PASSED:
             return False
-        return self._checked_here is CheckState.PASSED or pull.head in self.facts.green_heads
+        return self._checked_here is CheckState.PASSED or self.facts.was_green
 
     @property
     def needs_base(self) -> bool:

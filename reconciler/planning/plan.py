@@ -78,6 +78,7 @@ class Plan:
 
     epics: tuple[EpicPlan, ...] = ()
     unsure: Imprecise = field(default_factory=Imprecise)  # look closer and plan again, before anything is done
+    begun: frozenset[TaskId] = frozenset()  # tasks that no manifest covers, of which something is left: only reported
     orphan_worktrees: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: reported, never touched
 
     @property

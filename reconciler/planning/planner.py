@@ -36,6 +36,7 @@ from reconciler.planning.jobs import EpicTasks, group_tasks, jobs, orphan_worktr
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.remarks import remarks
 from reconciler.planning.scheduling import Decisions, admit
+from reconciler.planning.unmanaged import begun
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
@@ -57,8 +58,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         )
     index = Index(observed.tasks, observed.at)
     found = group_tasks(desired, observed.prefix, observed.tasks, index)
-    owned = owners(found)
-    owned |= orphans(found, observed, owned)
+    covered = owners(found)
+    owned = covered | orphans(found, observed, covered)
     epics = {
         epic_tasks.spec.name: tuple(jobs(epic_tasks, observed, index, owned))
         for epic_tasks in found
@@ -72,6 +73,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             for epic_tasks in found
         ),
         unsure=_unsure(decisions),
+        begun=begun(observed, covered, index),
         orphan_worktrees=tuple(orphan_worktrees(observed, owned)),
     )
 
@@ -127,7 +129,8 @@ def _epic_plan(
         declared = list(epic_wide.due(BEFORE_TASKS, view))
         # What is written again about a task comes first: it may be what keeps its agent from starting.
         rewritten = {action.task for action in declared}
-        waiting = {task: word for task, word in waiting.items() if task not in _closing(declared)}
+        closing = {action.task for action in declared if isinstance(action, CloseTask)}
+        waiting = {task: word for task, word in waiting.items() if task not in closing}
         actions = [
             *declared,
             *(action for action in actions if action.task not in rewritten or isinstance(action, StopAgent)),
@@ -157,10 +160,6 @@ def _epic_plan(
         alive=epic_state.alive(spec, observed),
         failing=epic_state.failing(spec, actions, observed),
     )
-
-
-def _closing(actions: list[Action]) -> frozenset[TaskId]:
-    return frozenset(action.task for action in actions if isinstance(action, CloseTask) and action.task)
 
 
 def _is_nested(decision: Decision) -> bool:

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import replace
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Branch, Graph, Observed, PullRequest, PullState, Task, Unknown, WorktreeFault
+from reconciler.model.observed import Branch, Observed, PullRequest, PullState, Task, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting, guards
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks, is_work, jobs, owners
-from reconciler.planning.plan import EpicPlan, Plan
+from reconciler.planning.jobs import EpicTasks, is_work, jobs
+from reconciler.planning.plan import EpicPlan
 
 _NOBODYS = "no manifest covers it"
 
 
-def begun(observed: Observed, decided: Plan) -> frozenset[TaskId]:
-    """The tasks of no manifest of which something is left: an agent, a worktree, commits, a pull request, our name."""
-    if isinstance(observed.tasks, Unknown) or any(epic.epic_tasks is None for epic in decided.epics):
-        return frozenset()
-    owned = owners(epic.epic_tasks for epic in decided.epics if epic.epic_tasks)
+def begun(observed: Observed, covered: Collection[TaskId], index: Index) -> frozenset[TaskId]:
+    """The tasks that no manifest covers of which something is left: an agent, a worktree, commits, a pull request, our name."""
     us = f"reconcile@{observed.host}"
-    ours = {id for id, task in observed.tasks.items() if task.assignee == us and task.status == "in_progress"}
-    return frozenset(_work(observed.tasks, {*ours, *_seen(observed)} - owned.keys(), observed))
+    ours = {id for id, task in index.graph.items() if task.assignee == us and task.status == "in_progress"}
+    alive = _alive(observed)
+    unfinished = alive | _offered(observed)
+    return frozenset(
+        id
+        for id in (ours | unfinished | _left(observed)).difference(covered)
+        if (_is_open_work(index.graph[id], index, unfinished) if id in index.graph else id in alive)
+    )
 
 
-def unmanaged(spec: EpicSpec, observed: Observed, decided: Plan) -> EpicPlan | None:
+def unmanaged(spec: EpicSpec, observed: Observed, found: Collection[TaskId]) -> EpicPlan | None:
     """Those tasks as a plan shows them, in which nothing is done; None where there are none.
 
     `spec`: what `run` would say about them.
     """
-    found = begun(observed, decided)
     if not found or isinstance(observed.tasks, Unknown):
         return None
     graph = {**{id: _gone(id, observed) for id in found}, **observed.tasks}
@@ -51,20 +53,14 @@ def _gone(id: TaskId, observed: Observed) -> Task:
     return Task(id=id, title="", created_at=observed.at, updated_at=observed.at)
 
 
-def _work(tasks: Graph, found: set[TaskId], observed: Observed) -> Iterator[TaskId]:
-    """Those that are work, and not over; of closed ones only what still runs or is open."""
-    index = Index(tasks, observed.at)
-    over = _unfinished(observed)
-    for id in found:
-        if id not in tasks:
-            if id in _alive(observed):
-                yield id
-        elif is_work(tasks[id], index) and (not tasks[id].closed or id in over):
-            yield id
+def _is_open_work(task: Task, index: Index, unfinished: Collection[TaskId]) -> bool:
+    """True for what is work, and not over; of closed ones for what still runs or is open."""
+    return is_work(task, index) and (not task.closed or task.id in unfinished)
 
 
-def _seen(observed: Observed) -> set[TaskId]:
-    found = _unfinished(observed)
+def _left(observed: Observed) -> set[TaskId]:
+    """The tasks of which a worktree, or commits that the base lacks, are there."""
+    found: set[TaskId] = set()
     if not isinstance(observed.worktrees, Unknown):
         found |= {id for id, tree in observed.worktrees.items() if tree.fault is not WorktreeFault.TAKEN}
     if not isinstance(observed.branches, Unknown):
@@ -72,11 +68,10 @@ def _seen(observed: Observed) -> set[TaskId]:
     return found
 
 
-def _unfinished(observed: Observed) -> set[TaskId]:
-    found = set(_alive(observed))
-    if not isinstance(observed.pull_requests, Unknown):
-        found |= {id for id, pull in observed.pull_requests.items() if pull.state is PullState.OPEN}
-    return found
+def _offered(observed: Observed) -> frozenset[TaskId]:
+    if isinstance(observed.pull_requests, Unknown):
+        return frozenset()
+    return frozenset(id for id, pull in observed.pull_requests.items() if pull.state is PullState.OPEN)
 
 
 def _alive(observed: Observed) -> frozenset[TaskId]:

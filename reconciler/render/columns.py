@@ -47,19 +47,16 @@ class Columns:
         longest = max((cell_len(line(entry["id"])) for entry in entries), default=0)
         task = min(max(longest, len(_HEADINGS["task"])), max(width // 3, 8))
         found, left = {"task": task}, width - GAP - task - GAP
-        usual = (
-            _NARROW <= width < _WIDE
-        )  # a terminal of 80: what it is about comes before the phase, which the mark tells
-        least = 32 if width >= _WIDE else 18 if usual else 24 if width >= 60 else 14
-        if usual:
+        # On a terminal of 80 columns what a task is about comes before its phase, which the mark tells.
+        narrow = _NARROW <= width < _WIDE
+        if narrow:
             found["title"], left = _TITLE_MIN, left - _TITLE_MIN - GAP
-        order = ("age", "pull", "attempt", "phase") if usual else ("age", "phase", "pull", "attempt")
-        for name in order:
-            if left - _WIDTHS[name] - GAP < least:
+        for name in ("age", "pull", "attempt", "phase") if narrow else ("age", "phase", "pull", "attempt"):
+            if left - _WIDTHS[name] - GAP < _note_min(width):
                 break
             found[name], left = _WIDTHS[name], left - _WIDTHS[name] - GAP
         title = min((left - GAP) * 2 // 5, _TITLE_MAX)
-        if usual:
+        if narrow:
             more = min(max(left - NOTE_MIN, 0) // 2, _TITLE_MAX - _TITLE_MIN)
             found["title"], left = _TITLE_MIN + more, left - more
         elif title >= _TITLE_MIN and width >= _WIDE:
@@ -112,6 +109,13 @@ class Columns:
                 spans.append(Span(len(found), len(found) + len(cells[name]), phase_style))
             found += _fitted(cells[name], wide) + " " * GAP
         return Text(found, spans=spans)
+
+
+def _note_min(width: int) -> int:
+    """What must be left for the last column, however many others there are."""
+    if width >= _WIDE:
+        return 32
+    return 18 if width >= _NARROW else 24 if width >= 60 else 14
 
 
 def _fitted(cell: str, wide: int) -> str:

@@ -77,13 +77,12 @@ def status(
     return {
         "at": stamp(observed.at),
         "epics": [_epic_status(epic, observed, remembered.get(epic.name, {})) for epic in decided.epics],
-        # What only the tracker could tell is null; what runs for a manifest is in its tasks all the same.
-        "unmanaged": None
-        if isinstance(observed.tasks, Unknown)
-        else [entry(subject) for subject in subjects(unmanaged, observed)]
-        if unmanaged
-        else [],
+        "unmanaged": None if isinstance(observed.tasks, Unknown) else _unmanaged(unmanaged, observed),
     }
+
+
+def _unmanaged(found: EpicPlan | None, observed: Observed) -> list[Document]:
+    return [entry(subject) for subject in subjects(found, observed)] if found else []
 
 
 def describe(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +47,12 @@ class TaskView:
     observed: Observed
     job: Job | None = None
     action: Action | None = None  # what is done for it next
+    checks: tuple[Run, ...] = ()  # of whatever was to land of it, oldest first
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """Its work runs, oldest first."""
         return () if isinstance(self.observed.runs, Unknown) else self.observed.runs.get(self.task.id, ())
-
-    @property
-    def checks(self) -> tuple[Run, ...]:
-        """The checks of whatever was to land of it, oldest first."""
-        return checks_of(self.task.id, self.observed)
 
     @property
     def run(self) -> Run | None:
@@ -85,12 +82,15 @@ class TaskView:
         return self.epic.waiting.get(self.task.id) or self.epic.remarks.get(self.task.id)
 
 
-def checks_of(task: TaskId, observed: Observed) -> tuple[Run, ...]:
-    """All checks of what a task offered, oldest first; those that never started come last."""
+def checks_by_task(observed: Observed) -> Mapping[TaskId, tuple[Run, ...]]:
+    """All checks of what tasks offered, oldest first; those that never started come last."""
     if isinstance(observed.checks, Unknown):
-        return ()
-    found = (run for runs in observed.checks.values() for run in runs if run.task == task)
-    return tuple(sorted(found, key=lambda run: (run.started_at is None, run.started_at or observed.at, run.id)))
+        return {}
+    found: dict[TaskId, list[Run]] = defaultdict(list)
+    every = (run for runs in observed.checks.values() for run in runs)
+    for run in sorted(every, key=lambda run: (run.started_at is None, run.started_at or observed.at, run.id)):
+        found[run.task].append(run)
+    return {task: tuple(runs) for task, runs in found.items()}
 
 
 def ended_checks(pull: PullRequest, checks: Sequence[Run]) -> str:
@@ -120,9 +120,16 @@ def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     owned = {task.id: epic.name for task in members}
     found = jobs(epic.epic_tasks, observed, Index(observed.tasks, observed.at), owned) if epic.held else epic.jobs
     known = {job.task.id: job for job in found}
-    due = _due(epic.actions)
+    due, checks = _due(epic.actions), checks_by_task(observed)
     return tuple(
-        TaskView(task=task, epic=epic, observed=observed, job=known.get(task.id), action=due.get(task.id))
+        TaskView(
+            task=task,
+            epic=epic,
+            observed=observed,
+            job=known.get(task.id),
+            action=due.get(task.id),
+            checks=checks.get(task.id, ()),
+        )
         for task in members
     )
 
@@ -130,9 +137,13 @@ def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
 def running(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     """For each task for which something of a manifest runs, what is known without it; where the tasks can't be read."""
     found = sorted({run.task for run in epic.alive}) if epic.epic_tasks is None else ()
+    at, checks = observed.at, checks_by_task(observed) if found else {}
     return tuple(
         TaskView(
-            task=Task(id=id, title="", created_at=observed.at, updated_at=observed.at), epic=epic, observed=observed
+            task=Task(id=id, title="", created_at=at, updated_at=at),
+            epic=epic,
+            observed=observed,
+            checks=checks.get(id, ()),
         )
         for id in found
     )

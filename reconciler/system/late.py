@@ -24,5 +24,6 @@ MODULES = {
 
 def late(name: str) -> ModuleType:
     """A module of the table. Raises KeyError for another."""
-    MODULES[name]
+    if name not in MODULES:
+        raise KeyError(name)
     return import_module(name)

@@ -182,10 +182,10 @@ class GitWorkspaces:
                 return None
             return self._save(task, found, lock).salvage
 
-    def remove(self, task: TaskId, root: str) -> None:
-        """Remove the worktree of `task`; what no ref holds is salvaged first."""
+    def remove(self, task: TaskId, root: str) -> Salvage | None:
+        """Remove the worktree of `task`; what no ref holds is salvaged first, and is the answer."""
         with self._alone(task) as lock:
-            self._clear(task, self._look(task, root), lock)
+            return self._clear(task, self._look(task, root), lock)
 
     def remove_check(self, subject: str, root: str) -> None:
         """Remove a check's worktree and whatever the check left in it."""
@@ -261,14 +261,14 @@ class GitWorkspaces:
 
     # --- how one is removed ---
 
-    def _clear(self, task: TaskId, found: FoundWorktree, lock: int) -> None:
-        """Take away what stands at a place, or what git remembers of it, once nothing in it can be lost."""
+    def _clear(self, task: TaskId, found: FoundWorktree, lock: int) -> Salvage | None:
+        """Take away what stands at a place, or what git remembers of it, once nothing in it can be lost; what was saved."""
         if found.fault is WorktreeFault.TAKEN:
             raise PermanentError(
                 f"{found.place} is in the way: {found.detail}", hint="move it away, or set another worktrees.root"
             )
         if not found.present and not found.entries:
-            return
+            return None
         refuse_locked(found.entries)
         saved = self._save(task, found, lock)
         nested = next(iter(saved.repositories), found.nested())
@@ -281,6 +281,7 @@ class GitWorkspaces:
             self._take_away(task, found, saved, lock)
         with self._git.writing():
             self._register.forget(found.entries)
+        return saved.salvage
 
     def _take_away(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> None:
         self._register.lock(task, found)

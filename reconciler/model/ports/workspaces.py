@@ -82,8 +82,8 @@ class Workspaces(Protocol):
         """
         ...
 
-    def remove(self, task: TaskId, root: str) -> None:
-        """Remove the worktree of `task`; what no ref holds is salvaged first. Raises PermanentError for a nested
+    def remove(self, task: TaskId, root: str) -> Salvage | None:
+        """Remove the worktree of `task`; what no ref holds is salvaged first, and is the answer. Raises PermanentError for a nested
         repository, ChangedError when it changes while it is being saved."""
         ...
 
