@@ -79,3 +79,10 @@ def test_while_the_tracker_is_silent_no_task_is_called_uncovered() -> None:
     observed = worlds.seen(tasks=Unknown("locked"), runs={X1: (a_run(state="running"),)})
 
     assert plan(worlds.wanted(THEIRS), observed).begun == frozenset()
+
+
+def test_of_a_deleted_task_whose_agent_an_applied_manifest_runs_that_manifest_tells() -> None:
+    observed = worlds.seen(EPIC, runs={X1: (a_run(state="running", manifest="theirs"),)})
+    planned = plan(worlds.wanted(THEIRS), observed)
+
+    assert planned.begun == frozenset() and X1 in planned.epics[0].waiting

@@ -67,13 +67,14 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     }
     wished = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
     decisions = admit(wished, desired, observed)
+    plans = tuple(
+        _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, observed, found) for epic_tasks in found
+    )
+    explained = {task for epic in plans for task in epic.waiting}  # of deleted tasks, too, whose agents they started
     return Plan(
-        epics=tuple(
-            _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, observed, found)
-            for epic_tasks in found
-        ),
+        epics=plans,
         unsure=_unsure(decisions),
-        begun=begun(observed, covered, index),
+        begun=begun(observed, covered.keys() | explained, index),
         orphan_worktrees=tuple(orphan_worktrees(observed, owned)),
     )
 

@@ -202,7 +202,9 @@ def test_a_watch_in_a_pipe_says_what_stands_in_its_way_and_when_nothing_does_any
     watcher = place.start("watch")
     held = place.root / ".git/reconcile/status/work.json"
     until(lambda: "TrackerUnavailable" in held.read_text(), by=watcher)
-    store.write_text(tasks)
+    whole = store.with_suffix(".whole")
+    whole.write_text(tasks)
+    whole.replace(store)
     until(lambda: "TrackerUnavailable" not in held.read_text(), by=watcher)
 
     watcher.send_signal(signal.SIGTERM)
