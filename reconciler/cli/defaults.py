@@ -5,7 +5,6 @@ It says what `reconcile.yaml` at the top of the repository says; without that fi
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from reconciler.cli.found import checks
 from reconciler.manifest import form
 from reconciler.model.desired import EPOCH, AgentSpec, EpicSpec
 from reconciler.model.errors import ManifestError, UsageError
-from reconciler.model.names import RunKind, TaskId
+from reconciler.model.names import RunKind, TaskId, run_manifest
 from reconciler.wiring import Site
 
 FILE = "reconcile.yaml"
@@ -63,12 +62,11 @@ def made_up(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicSpe
 
 def undecided(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicSpec:
     """The same, without an agent where none is known: for what starts none."""
-    name = _after(name_of(asked.epic), (spec.name for spec in recorded if not is_made_up(spec)))
     like = _like_the_file(site, asked) or _like_the_recorded(recorded, asked) or _found(site, asked)
     if asked.agent_named:
         like = replace(like, agent=_named(site, asked, asked.agent_named))
     most = like.max_agents if asked.max_agents is None else asked.max_agents
-    return replace(_general(like), name=name, epic=asked.epic, max_agents=most)
+    return replace(_general(like), name=_free(run_manifest(asked.epic), recorded), epic=asked.epic, max_agents=most)
 
 
 def for_show(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicSpec:
@@ -78,41 +76,22 @@ def for_show(site: Site, asked: Asked, recorded: tuple[EpicSpec, ...]) -> EpicSp
     except UsageError:
         if not recorded:
             raise
-        return replace(_general(recorded[0]), name=_after(name_of(None), (spec.name for spec in recorded)))
+        return replace(_general(recorded[0]), name=_free(run_manifest(None), recorded))
 
 
-def name_of(epic: TaskId | None) -> str:
-    """What the made up manifest for an epic is called, or that for every task.
-
-    >>> name_of(None), name_of(TaskId("ghtml-a1b2")), name_of(TaskId("X.1"))
-    ('run-all', 'run-ghtml-a1b2', 'run-x-1-24bc1d')
-    """
-    if epic is None:
-        return "run-all"
-    plain = re.sub(r"[^a-z0-9-]+", "-", epic.lower()).strip("-")
-    if plain == epic and plain != "all" and len(plain) <= 40:
-        return f"run-{plain}"
-    return f"run-{plain[:40]}-{hashlib.sha256(epic.encode()).hexdigest()[:6]}"
-
-
-def is_made_up(spec: EpicSpec) -> bool:
-    """True for a manifest that `run` recorded, and no person."""
-    return not spec.source and not spec.tasks and spec.name.lstrip("z") == name_of(spec.epic)
+def _free(name: str, recorded: Iterable[EpicSpec]) -> str:
+    """The name, or one beside it where a manifest of people's own is called so."""
+    theirs = {spec.name for spec in recorded if not spec.made_up}
+    while name in theirs:
+        name = f"z{name}"
+    return name
 
 
 def spawned_alone(site: Site) -> frozenset[TaskId]:
     """The tasks whose newest agent was started for no manifest but the made up one for every task."""
     work = sorted((run for run in site.runner.runs().values() if run.id.kind is RunKind.WORK), key=lambda run: run.id.n)
     newest = {run.task: run.manifest for run in work}
-    return frozenset(task for task, manifest in newest.items() if manifest.lstrip("z") == name_of(None))
-
-
-def _after(name: str, others: Iterable[str]) -> str:
-    """A name behind all others: a task belongs to the first manifest by name, and people's own come first."""
-    last = max(others, default="")
-    while name <= last:
-        name = f"z{name}"
-    return name
+    return frozenset(task for task, manifest in newest.items() if manifest.lstrip("z") == run_manifest(None))
 
 
 def _general(spec: EpicSpec) -> EpicSpec:
@@ -164,7 +143,7 @@ def _only(file: Path, kind: str) -> str | None:
 
 def _like_the_recorded(recorded: tuple[EpicSpec, ...], asked: Asked) -> EpicSpec | None:
     """What people's manifests agree on; where there are none, what was made up the last time."""
-    theirs = [spec for spec in recorded if not is_made_up(spec)] or list(recorded)
+    theirs = [spec for spec in recorded if not spec.made_up] or list(recorded)
     if not theirs:
         return None
     alike = [replace(_general(spec), max_agents=4) for spec in theirs]

@@ -10,7 +10,7 @@ import click
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.apply import preview, turn
-from reconciler.cli.defaults import VARIABLE, Asked, is_made_up, made_up
+from reconciler.cli.defaults import VARIABLE, Asked, made_up
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import missing, task_named
@@ -91,9 +91,7 @@ def _scope(site: Site, asked: Asked) -> RunScope:
     index = Index(tasks)
     wanted = _wanted(tasks, index, asked.epic)
     found = group_tasks(Desired(epics=recorded), site.tracker.prefix(), tasks, index)
-    names, covered = _covering(
-        [epic_tasks for epic_tasks in found if not is_made_up(epic_tasks.spec)], wanted, asked.epic
-    )
+    names, covered = _covering([epic_tasks for epic_tasks in found if not epic_tasks.spec.made_up], wanted, asked.epic)
     if covered and asked.agent:
         whose = ", ".join(sorted(names))
         raise UsageError(
@@ -101,7 +99,7 @@ def _scope(site: Site, asked: Asked) -> RunScope:
         )
     made = None if covered else made_up(site, asked, recorded)
     keep = frozenset({made.name} if made else ())
-    earlier = [epic_tasks for epic_tasks in found if is_made_up(epic_tasks.spec) and epic_tasks.spec.name not in keep]
+    earlier = [epic_tasks for epic_tasks in found if epic_tasks.spec.made_up and epic_tasks.spec.name not in keep]
     return RunScope(
         names=None if asked.epic is None else names | keep,
         made=made,

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.names import TaskId
+from reconciler.model.names import TaskId, run_manifest
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -206,6 +206,12 @@ class EpicSpec:
     applied: Mapping[str, InlineTask] = field(
         default_factory=dict
     )  # inline tasks as last written to the tracker, by key
+
+    @property
+    def made_up(self) -> bool:
+        """True for a manifest that `run` recorded, and no person."""
+        # 'zrun-all' where a person's own has the name.
+        return not self.source and not self.tasks and self.name.lstrip("z") == run_manifest(self.epic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,20 @@ def task_of(branch: str) -> TaskId | None:
     return TaskId(task) if task != branch and usable(task) else None
 
 
+def run_manifest(epic: TaskId | None) -> str:
+    """What the manifest is called that `run` makes up for an epic, or for every task.
+
+    >>> run_manifest(None), run_manifest(TaskId("ghtml-a1b2")), run_manifest(TaskId("X.1"))
+    ('run-all', 'run-ghtml-a1b2', 'run-x-1-24bc1d')
+    """
+    if epic is None:
+        return "run-all"
+    plain = re.sub(r"[^a-z0-9-]+", "-", epic.lower()).strip("-")
+    if plain == epic and plain != "all" and len(plain) <= 40:
+        return f"run-{plain}"
+    return f"run-{plain[:40]}-{hashlib.sha256(epic.encode()).hexdigest()[:6]}"
+
+
 class RunKind(StrEnum):
     """What a run is for."""
 

@@ -34,15 +34,23 @@ class EpicTasks:
 
 
 def group_tasks(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[EpicTasks, ...]:
-    """Every manifest with the tasks that match it, in the order of their names."""
+    """Every manifest with the tasks that match it: people's own first, each kind in the order of their names."""
     keys = _keys(graph)
     named = {spec.epic for spec in desired.epics if spec.epic}
-    epics = sorted(desired.epics, key=lambda spec: spec.name)
-    return tuple(_crew(spec, prefix, graph, index, keys, named) for spec in epics)
+    epics = sorted(desired.epics, key=lambda spec: (spec.made_up, spec.name))
+    found = tuple(_crew(spec, prefix, graph, index, keys, named) for spec in epics)
+    rest = [each for each in found if each.spec.made_up and each.spec.epic is None]
+    owned = owners(each for each in found if each not in rest) if rest else {}
+    return tuple(_without(each, owned) if each in rest else each for each in found)
+
+
+def _without(epic_tasks: EpicTasks, owned: Mapping[TaskId, str]) -> EpicTasks:
+    """What `run` covers: what no manifest of people's own does."""
+    return replace(epic_tasks, members=tuple(task for task in epic_tasks.members if task.id not in owned))
 
 
 def owners(found: Iterable[EpicTasks]) -> dict[TaskId, str]:
-    """The manifest that owns a task: the first by name that matches it."""
+    """The manifest that owns a task: the first that matches it."""
     owned: dict[TaskId, str] = {}
     for epic_tasks in found:
         for task in epic_tasks.members:

@@ -167,9 +167,10 @@ def test_a_run_over_everything_leaves_to_a_manifest_what_is_its_own(shell: Shell
     shell.reconcile("apply", "-f", website(shell, epic=epic, mergePolicy={"mode": "manual"}))
     shell.settings()
 
-    shell.reconcile("run", code=3)
+    told = shell.reconcile("run", code=3)
 
     assert closed(shell, alone) and shell.task(theirs)["status"] != "closed"
+    assert sorted(recorded(shell)) == ["run-all", "website"] and told.count(f"\n{theirs}  waits") == 1
     spec = yaml.safe_load((shell.root / f".git/reconcile/runs/work/{theirs}/1/spec.json").read_text())
     assert spec["manifest"] == "website"
 
