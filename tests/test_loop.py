@@ -119,6 +119,20 @@ def test_every_tick_is_shown(world: World) -> None:
     assert shown[-1] == last and len(shown) == 3
 
 
+def test_what_an_action_saved_is_said_once_in_the_tick_that_saved_it(world: World) -> None:
+    shown: list[Tick] = []
+    loop = a_loop(world, worlds.an_epic(merge={"checks": ()}), seen=shown.append)
+    world.checked = False
+    loop.until_quiet(Clockwork(world))
+    world.commit("x-1", "p")
+    world.trees[X].dirty = frozenset({"q"})
+    world.finish(RunId(RunKind.WORK, "x-1", 1))
+    loop.until_quiet(Clockwork(world))
+
+    [saved] = [salvage for tick in shown for salvage in tick.saved]
+    assert saved == world.saved[0] and saved.task == X
+
+
 # --- what goes wrong -----------------------------------------------------------------------------------------
 
 

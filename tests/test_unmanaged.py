@@ -39,12 +39,18 @@ SPAWNED = {"runs": {X1: (a_run(manifest="run-all"),)}}
         (a_task(status="closed"), {"pull_requests": {X1: a_pull()}}, "#7 is open"),
         (OURS, {"branches": {X1: a_branch()}}, "agent/x-1 holds what is in no pull request; apply its manifest"),
         (a_task(), {"worktrees": {X1: a_worktree()}}, "its worktree is left; 'reconcile spawn x-1'"),
+        (
+            a_task(status="closed"),
+            {"worktrees": {X1: a_worktree()}, "branches": {X1: a_branch()}},
+            "it is closed, and agent/x-1 holds commits that main lacks; 'reconcile retry x-1 --reopen'",
+        ),
         (OURS, {}, "in progress in our name, but nothing runs"),
     ],
 )
 def test_what_was_begun_is_said_with_what_goes_on_with_it(task: Any, seen: Any, message: str) -> None:
     [(id, words)] = said(task, **seen).items()
 
+    assert plan(worlds.wanted(THEIRS), worlds.seen(EPIC, task, **seen)).orphan_worktrees == ()
     assert id == "x-1" and words.startswith(message) and words.endswith("no manifest covers it")
 
 

@@ -17,7 +17,7 @@ from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.observer import ask
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Unknown
+from reconciler.model.observed import Salvage, Unknown
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render import document, failing, text
@@ -103,6 +103,12 @@ class LoopSession:
                 values = {"manifest": epic.name, "message": words}
                 yield Event(at=tick.observed.at, event="BudgetLow", values=values)
 
+    def _say_saved(self, tick: Tick, salvage: Salvage) -> Event:
+        words = text.saved(salvage)
+        self.out.line(f"{salvage.task}  WorkSaved  {words}")
+        values = {"task": salvage.task, "commit": salvage.commit, "message": words}
+        return Event(at=tick.observed.at, event="WorkSaved", values=values)
+
     def _worth_a_line(self, outcome: Outcome) -> bool:
         """True unless it is housekeeping, or the very thing that was done for the task last: some take several ticks."""
         about, line = outcome.action.subject_id, text.outcome(outcome)
@@ -138,6 +144,7 @@ class LoopSession:
             events.append(
                 Event(at=tick.observed.at, event="ActionFailed" if outcome.error else "ActionDone", values=shown)
             )
+        events += [self._say_saved(tick, salvage) for salvage in tick.saved]
         events += [
             self._waiting(tick, epic, task)
             for epic in tick.plan.epics

@@ -103,7 +103,7 @@ def describe_command(task: str, out: Output) -> int:
         tasks = tick.observed.tasks
         if not isinstance(tasks, Unknown) and id in tasks:
             hint = f"'reconcile task show {id}' shows it, 'reconcile spawn {id}' starts an agent for it"
-            raise UsageError(f"no applied manifest has a task {id}, and nothing was begun for it", hint=hint)
+            raise UsageError(f"no applied manifest has a task {id}, and nothing of it is unfinished", hint=hint)
         raise UsageError(f"no applied manifest has a task {task}", hint="'reconcile status' lists them")
     out.answer(shown, lambda: text.describe(shown))
     return 0

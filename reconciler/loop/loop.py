@@ -25,7 +25,7 @@ from reconciler.model.errors import (
     TemporaryError,
 )
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Failure, Observed, Unknown
+from reconciler.model.observed import Failure, Observed, Salvage, Unknown
 from reconciler.model.ports import Ports
 from reconciler.planning.actions import Action, BlockTask, OpenPullRequest, StartAgent, StartCheck
 from reconciler.planning.plan import Plan
@@ -55,6 +55,7 @@ class Tick:
     observed: Observed
     plan: Plan
     outcomes: tuple[Outcome, ...] = ()
+    saved: tuple[Salvage, ...] = ()  # what the outcomes have put out of harm's way
 
     @property
     def errors(self) -> tuple[ReconcileError, ...]:
@@ -192,9 +193,16 @@ class Loop:
         ask(
             partial(self.ports.workspaces.time_passes, looked.observed.at)
         )  # what is kept may get older at the next tick
-        tick = replace(looked, outcomes=tuple(outcomes))
+        tick = replace(looked, outcomes=tuple(outcomes), saved=self._saved(looked) if outcomes else ())
         self.seen(tick)
         return tick
+
+    def _saved(self, looked: Tick) -> tuple[Salvage, ...]:
+        """What is kept and was not when it was looked, whichever action saved it."""
+        now = ask(self.ports.workspaces.salvages)
+        before = {(each.task, each.commit) for each in looked.observed.salvages}
+        fresh = () if isinstance(now, Unknown) else (s for s in now if (s.task, s.commit) not in before)
+        return tuple(each for each in fresh if not each.dropped)
 
     def until_quiet(self, stop: threading.Event, most: int = 10_000) -> Tick:
         """Tick until nothing is left to do that needs no running process, person or timer; the last tick."""

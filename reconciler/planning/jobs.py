@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -112,7 +112,7 @@ class OrphanWorktree:
     why: str
 
 
-def orphan_worktrees(observed: Observed, owned: Mapping[TaskId, str]) -> Iterator[OrphanWorktree]:
+def orphan_worktrees(observed: Observed, known: Collection[TaskId]) -> Iterator[OrphanWorktree]:
     """Worktrees of ours whose task is over and belongs to no manifest: nobody clears them away."""
     if isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
         return
@@ -120,7 +120,7 @@ def orphan_worktrees(observed: Observed, owned: Mapping[TaskId, str]) -> Iterato
         task = observed.tasks.get(id)
         runs = {} if isinstance(observed.runs, Unknown) else observed.runs
         alive = any(run.alive for run in runs.get(id, ()))
-        if id in owned or tree.fault is WorktreeFault.TAKEN or alive or (task and not task.closed):
+        if id in known or tree.fault is WorktreeFault.TAKEN or alive or (task and not task.closed):
             continue
         why = "its task is closed and belongs to no manifest" if task else "its task is not in the tracker"
         yield OrphanWorktree(task=id, path=tree.path, why=why)

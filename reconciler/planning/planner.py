@@ -71,11 +71,12 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, observed, found) for epic_tasks in found
     )
     explained = {task for epic in plans for task in epic.waiting}  # of deleted tasks, too, whose agents they started
+    unmanaged = begun(observed, covered.keys() | explained, index)
     return Plan(
         epics=plans,
         unsure=_unsure(decisions),
-        begun=begun(observed, covered.keys() | explained, index),
-        orphan_worktrees=tuple(orphan_worktrees(observed, owned)),
+        begun=unmanaged,
+        orphan_worktrees=tuple(orphan_worktrees(observed, owned.keys() | unmanaged)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Base, Observed, PullState, Task, Unknown
+from reconciler.model.observed import Base, Branch, Observed, PullState, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
 from reconciler.planning.jobs import EpicTasks
@@ -30,7 +30,7 @@ def remarks(epic_tasks: EpicTasks, busy: Collection[TaskId | None], observed: Ob
 def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
     assert not isinstance(observed.landings, Unknown) and not isinstance(observed.branches, Unknown)
     assert not isinstance(observed.pull_requests, Unknown) and not isinstance(observed.runs, Unknown)
-    landing, branch = observed.landings.get(task.id), observed.branches.get(task.id)
+    landing = observed.landings.get(task.id)
     again = f"'reconcile retry {task.id} --reopen' does it again"
     meant = f"if that was meant, take the label {MERGED} off it"
     if MERGED in task.labels and (taken := base.undone.get(task.id)):
@@ -42,8 +42,24 @@ def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
         return Waiting(
             Reason.UNLANDED, f"it is labelled {MERGED}, and no commit of {base.name} carries it; {again}; {meant}"
         )
-    done = {landing.head if landing else None, pull.head if elsewhere and pull else None}
-    if branch and branch.ahead and not branch.in_base and branch.head not in done:
-        message = f"it is closed, and {branch.name} holds commits that {base.name} lacks; {again}, 'git branch -D {branch.name}' drops them"
-        return Waiting(Reason.UNLANDED, message)
+    if branch := unlanded(task.id, observed):
+        return left_behind(task.id, branch, base.name)
     return None
+
+
+def left_behind(task: TaskId, branch: Branch, base: str) -> Waiting:
+    """What is said of a closed task with commits that its base lacks."""
+    again, drop = f"'reconcile retry {task} --reopen' does it again", f"'git branch -D {branch.name}' drops them"
+    message = f"it is closed, and {branch.name} holds commits that {base} lacks; {again}, {drop}"
+    return Waiting(Reason.UNLANDED, message)
+
+
+def unlanded(task: TaskId, observed: Observed) -> Branch | None:
+    """The branch of a task that holds commits which landed in no form; None where a source that would tell is silent."""
+    landings, branches, pulls = observed.landings, observed.branches, observed.pull_requests
+    if isinstance(landings, Unknown) or isinstance(branches, Unknown) or isinstance(pulls, Unknown):
+        return None
+    branch, landing, pull = branches.get(task), landings.get(task), pulls.get(task)
+    merged = pull.head if pull and pull.state is PullState.MERGED and pull.landed is None else None
+    done = {landing.head if landing else None, merged}
+    return branch if branch and branch.ahead and not branch.in_base and branch.head not in done else None

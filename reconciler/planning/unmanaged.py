@@ -14,6 +14,7 @@ from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, is_work, jobs
 from reconciler.planning.plan import EpicPlan
+from reconciler.planning.remarks import left_behind, unlanded
 
 _NOBODYS = "no manifest covers it"
 
@@ -23,10 +24,11 @@ def begun(observed: Observed, covered: Collection[TaskId], index: Index) -> froz
     us = f"reconcile@{observed.host}"
     ours = {id for id, task in index.graph.items() if task.assignee == us and task.status == "in_progress"}
     alive = _alive(observed)
-    unfinished = alive | _offered(observed)
+    left = _left(observed)
+    unfinished = alive | _offered(observed) | {id for id in left if unlanded(id, observed)}
     return frozenset(
         id
-        for id in (ours | unfinished | _left(observed)).difference(covered)
+        for id in (ours | unfinished | left).difference(covered)
         if (_is_open_work(index.graph[id], index, unfinished) if id in index.graph else id in alive)
     )
 
@@ -54,7 +56,7 @@ def _gone(id: TaskId, observed: Observed) -> Task:
 
 
 def _is_open_work(task: Task, index: Index, unfinished: Collection[TaskId]) -> bool:
-    """True for what is work, and not over; of closed ones for what still runs or is open."""
+    """True for what is work, and not over; of closed ones for what still runs, is open or landed nowhere."""
     return is_work(task, index) and (not task.closed or task.id in unfinished)
 
 
@@ -88,6 +90,8 @@ def _how_it_stands(job: Job) -> Waiting:
     then = "'reconcile merge' merges it" if spawned else "apply its manifest, or 'reconcile run', to go on"
     if isinstance(pull, PullRequest) and pull.state is PullState.OPEN:
         what = f"#{pull.number} is open; {then}"
+    elif isinstance(branch, Branch) and branch.ahead and job.task.closed:
+        what = left_behind(id, branch, job.spec.base).message
     elif isinstance(branch, Branch) and branch.ahead:
         what = f"{branch.name} holds what is in no pull request; {then}"
     elif job.worktree:

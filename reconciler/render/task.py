@@ -126,6 +126,7 @@ def event_text(event: dict[str, Any]) -> str:
     if "message" in event:
         error = event.get("error")
         went_wrong = f"; {error.get('message')}" if isinstance(error, dict) else ""
-        return line(f"{event.get('action') or event.get('reason') or ''}: {event['message']}{went_wrong}")
+        what = event.get("action") or event.get("reason")
+        return line(f"{what}: {event['message']}{went_wrong}" if what else f"{event['message']}{went_wrong}")
     values = ((name, value) for name, value in event.items() if name not in _OF_EVERY_EVENT and value is not None)
     return line("  ".join(f"{name}={value}" for name, value in values))

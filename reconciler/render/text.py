@@ -14,7 +14,8 @@ from rich.text import Text
 
 from reconciler.loop.executor import Outcome
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.model.names import TaskId
+from reconciler.model.names import TaskId, salvage_ref
+from reconciler.model.observed import Salvage
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import running_low, used_up
@@ -84,6 +85,12 @@ def waiting_line(task: str, word: Waiting) -> str:
     'x-2  waits  Blocked: blocked by x-1'
     """
     return f"{line(task)}  waits  {word.reason}: {line(word.message)}"
+
+
+def saved(salvage: Salvage) -> str:
+    """One line about work that no branch held, and that an action has saved before it went on."""
+    ref = salvage_ref(salvage.task, salvage.n)
+    return f"saved what no branch holds, as {ref}; 'reconcile restore {line(salvage.task)}' brings it back"
 
 
 def orphan(found: OrphanWorktree) -> str:

@@ -104,6 +104,30 @@ def test_a_manifest_that_depends_on_what_nobody_has_is_refused_with_its_place_an
     assert "no manifest 'work'" in place.reconcile("delete", "-f", str(manifest), code=2)
 
 
+def test_a_rebase_that_a_person_left_unfinished_is_saved_and_said_so(place: Place) -> None:
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        mergePolicy={"review": "human"},
+        agent={"argv": ["sh", "-c", 'echo theirs > same; git add .; git commit -qm "Try $(date +%s%N)"']},
+    )
+    place.reconcile("apply", "-f", str(manifest), "--wait", code=3)
+    [task] = [t["id"] for t in place.json("status")["epics"][0]["tasks"]]
+    place.reconcile("task", "update", task, "--status", "blocked")
+    (place.root / "same").write_text("ours\n")
+    place.git("add", "same")
+    place.git("commit", "-m", "The same")
+    worktree = place.root.parent / "worktrees" / task
+    subprocess.run(["git", "-C", str(worktree), "rebase", "main"], capture_output=True, check=False)
+    (worktree / "same").write_text("both, by hand\n")
+
+    place.reconcile("task", "update", task, "--status", "open")
+    told = place.reconcile("apply", "-f", str(manifest), "--wait", code=3)
+
+    assert f"{task}  WorkSaved  saved what no branch holds, as refs/reconcile/salvage/{task}/1" in told
+    assert place.git("show", f"refs/reconcile/salvage/{task}/1:same").strip() == "both, by hand"
+    assert "WorkSaved" in place.reconcile("describe", task)
+
+
 def test_a_rejected_change_goes_back_and_an_approved_one_lands(place: Place) -> None:
     agent = 'date +%s%N > "$RECONCILE_TASK.txt"; cat "$RECONCILE_PROMPT" > prompt.txt; git add .; git commit -qm "Try"'
     manifest = place.manifest(

@@ -286,7 +286,7 @@ def test_what_was_spawned_beside_a_manifest_is_shown_as_long_as_it_is_unfinished
     assert "holds what is in no pull request; 'reconcile merge'" in shown()["waiting"]["message"]
     shell.reconcile("merge")
     assert shell.json("status")["unmanaged"] == [] and closed(shell, task)
-    assert "nothing was begun for it" in shell.reconcile("describe", shell.made("Do c"), code=2)
+    assert "nothing of it is unfinished" in shell.reconcile("describe", shell.made("Do c"), code=2)
 
 
 def test_a_task_whose_manifest_was_deleted_is_no_orphan_while_its_agent_runs(shell: Shell) -> None:
