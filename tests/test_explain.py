@@ -107,6 +107,23 @@ def test_a_type_is_said_as_people_say_it(path, type_):
     assert schema.explain(path).type == type_
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("mergePolicy.reveiw", "mergePolicy.review"),
+        ("agent.timeot", "agent.timeout"),
+        ("spec.maxAgnets", "spec.maxAgents"),
+        ("resons", "reasons"),
+        ("Bloked", "Blocked"),
+    ],
+)
+def test_what_is_misspelt_is_answered_with_the_nearest_of_all_that_can_be_explained(asked, meant):
+    with pytest.raises(UsageError) as caught:
+        CliRunner().invoke(explain_command, [asked], standalone_mode=False, catch_exceptions=False)
+
+    assert caught.value.hint == f"did you mean '{meant}'?"
+
+
 def test_a_reason_is_explained_by_its_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     ended = CliRunner().invoke(explain_command, ["Backoff", "-o", "json"], standalone_mode=False)

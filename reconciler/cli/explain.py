@@ -9,8 +9,10 @@ import click
 
 from reconciler.cli.output import Output, common, here
 from reconciler.manifest import form, schema
+from reconciler.manifest.findings import did_you_mean
 from reconciler.manifest.model import KINDS
-from reconciler.model.errors import ReconcileError
+from reconciler.model.errors import ReconcileError, UsageError
+from reconciler.model.reasons import Reason
 from reconciler.render import agents, explanation, reasons
 
 LISTS = {"reasons": reasons, "agents": agents}
@@ -35,10 +37,19 @@ def explain_command(field: str | None, out: Output) -> int:
     if row := next((row for row in reasons.document() if row["reason"] == field), None):
         out.answer(row, lambda: reasons.one(row))
         return 0
-    kind, found = schema.look_up(field)
+    kind, found = _looked_up(field)
     fields = {"kind": kind, **asdict(found), "recorded": _recorded(found.path) if kind == "Epic" else {}}
     out.answer(fields, lambda: explanation.field(kind, fields))
     return 0
+
+
+def _looked_up(field: str) -> tuple[str, schema.Field]:
+    try:
+        return schema.look_up(field)
+    except UsageError as error:
+        paths = [inner.path for inner in schema.every(schema.explain())]
+        known = (*LISTS, *Reason, *paths, *(path.removeprefix("spec.") for path in paths))
+        raise UsageError(str(error), hint=did_you_mean(field, known) or error.hint) from error
 
 
 def _recorded(path: str) -> dict[str, Any]:

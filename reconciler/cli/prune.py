@@ -10,7 +10,7 @@ import click
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import task_named
+from reconciler.cli.task_names import known_in, task_named
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
 from reconciler.model.names import TaskId
@@ -48,6 +48,7 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
     named = task_named(site, task, out.chat) if task else None
     found = _removals(site, tick.observed, named, everything, dry_run)
     if named and not found:
+        known_in(site, named)
         raise UsageError(f"{named} has no worktree")
     done = [_removed(site, removal, dry_run) for removal in found]
     done += _branches(site, tick, dry_run)
@@ -71,6 +72,8 @@ def restore_command(task: str, out: Output) -> int:
     wiring.refuse_agents(wiring.environ(), "restore")
     site = here()
     id = task_named(site, task, out.chat)
+    if not any(saved.task == id for saved in site.workspaces.salvages()):
+        known_in(site, id)
     branch = site.workspaces.restore(id)
     done = act("Restore", id, f"its saved work is on {branch}")
     out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: f"{id}  its saved work is on {branch}")

@@ -17,7 +17,7 @@ from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, for_show, undecided
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import task_named
+from reconciler.cli.task_names import known_in, task_named
 from reconciler.git import locks
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import AgentSpec, Desired
@@ -190,6 +190,8 @@ def _run(site: Site, task: TaskId, attempt: int | None) -> Run:
     fitting = [run for run in mine if attempt in (None, run.attempt)]
     if not fitting:
         which = f" of attempt {attempt}" if attempt and mine else ""
+        if not mine:
+            known_in(site, task)
         raise UsageError(f"{task} has no run{which}", hint=f"'reconcile describe {task}' lists its runs")
     return max(fitting, key=lambda run: run.id.n)
 

@@ -71,6 +71,13 @@ def found_task(site: Site, task: TaskId) -> Task:
     return found
 
 
+def known_in(site: Site, task: TaskId) -> None:
+    """Raise UsageError where the tracker answers, and has no such task."""
+    tasks = ask(site.tracker.tasks)
+    if not isinstance(tasks, Unknown) and task not in tasks:
+        raise missing(task)
+
+
 def found_work(site: Site, task: TaskId) -> Task:
     """The same, for what an agent can work on. Raises UsageError for an epic too."""
     tasks = site.tracker.tasks()

@@ -251,7 +251,12 @@ def _nothing(decided: Plan) -> str:
     parts = [counted(waits[one], one, several) for one, several in _LEFT if waits[one]]
     left = [f"{', '.join(parts)}."] if parts else []
     unread = [f"Can't read {line(source)}: {why}." for source, why in silent.items()]
-    then = ["'reconcile watch' carries on."] if decided.moves else []
+    then = (
+        ["'reconcile watch' carries on."] if any(epic.moves and not epic.spec.suspend for epic in decided.epics) else []
+    )
+    then += [
+        f"'reconcile resume {epic.name}' carries on." for epic in decided.epics if epic.waiting and epic.spec.suspend
+    ]
     return " ".join((*held, *unread, *left, *then)) or "Nothing to do."
 
 

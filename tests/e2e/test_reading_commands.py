@@ -494,7 +494,7 @@ def test_fields_and_schemas_need_no_repository(tmp_path: Path) -> None:
     assert "Epic.spec.agent.timeout  duration" in place.reconcile("explain", "spec.agent.timeout")
     assert "maxAgents" in place.reconcile("explain") and "AgentProfile" in place.reconcile("explain")
     assert [kind["kind"] for kind in place.json("explain")] == ["Epic", "AgentProfile", "MergePolicy"]
-    assert "did you mean 'maxAgents'?" in place.reconcile("explain", "spec.maxAgnets", code=2)
+    assert "did you mean 'spec.maxAgents'?" in place.reconcile("explain", "spec.maxAgnets", code=2)
     shipped = Path(__file__).parents[2] / "manifests"
     epic = json.loads((shipped / "epic.schema.json").read_text())
     assert place.json("schema") == json.loads(place.reconcile("schema", "epic")) == epic
@@ -645,3 +645,10 @@ def test_looking_leaves_nothing_in_a_repository_where_nothing_was(tmp_path: Path
     place.reconcile(*(word.format(manifest=manifest) for word in words), code=None)
 
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["logs", "restore", "prune", "describe", "stop", "retry", "take"])
+def test_a_task_that_there_is_not_is_said_to_be_none(busy: Inside, command: str) -> None:
+    said = busy.reconcile(command, "nosuch", code=2)
+
+    assert "no task nosuch" in said or "has a task nosuch" in said
