@@ -180,7 +180,10 @@ def _named(site: Site, asked: Asked, text: str) -> AgentSpec:
         return _read(site, asked, agent=_agent(text)).agent
     except ManifestError as error:
         complaint = _WHERE.sub("", str(error))
-        raise UsageError(f"--agent {text}: {complaint}", hint=error.hint) from error
+        hint = (
+            error.hint or f"for a program that is no profile, write its command line: --agent '{text} {{prompt_file}}'"
+        )
+        raise UsageError(f"--agent {text}: {complaint}", hint=hint) from error
 
 
 def _read(site: Site, asked: Asked, **fields: object) -> EpicSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import click
@@ -51,8 +51,10 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         wanted=lambda action: _by_merge(action) and (action.task in spawned or not _by_nobody(action, rest)),
     )
     if dry_run:
-        decided = session.loop().look().plan
+        looked = session.loop().look()
+        decided = looked.plan
         out.answer(document.plan(decided), lambda: text.plan(decided, "reconcile merge"))
+        _say_uncovered(out, _offered(looked, decided.begun))
         return 1 if decided.actions else 0
     while True:
         try:
@@ -78,11 +80,13 @@ def _merge(session: LoopSession, rest: tuple[EpicSpec, ...], *, wait: bool) -> i
         with Wakes(spots(site.state, site.repository.common, site.store, []), wake):
             tick = session.loop().forever(wake, stop, enough=lambda tick: not wait or not _checking(tick.plan))
     left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull and not job.owned_by]
-    out.answer(session.answer(tick), lambda: text.unmerged(len(left)))
+    uncovered = _offered(tick, tick.plan.begun)
+    out.answer(session.answer(tick), lambda: text.unmerged(len(left) + len(uncovered)))
     if got:
         return 128 + got[0]
     _say_why(out, tick.plan, left)
-    return EXIT_NEEDS_PERSON if left else 1 if tick.errors else 0
+    _say_uncovered(out, uncovered)
+    return EXIT_NEEDS_PERSON if left or uncovered else 1 if tick.errors else 0
 
 
 def _beside(session: LoopSession, spawned: frozenset[TaskId], *, wait: bool) -> int | None:
@@ -100,7 +104,8 @@ def _beside(session: LoopSession, spawned: frozenset[TaskId], *, wait: bool) -> 
     if unseen := [f"{source}: {why}" for epic in tick.plan.epics for source, why in epic.unknown]:
         session.out.chat(f"what is left is not known: {unseen[0]}")
         return 1
-    alone = list(_of_no_manifest(tick, spawned))
+    # What the reconciler beside us knows nothing of.
+    alone = _offered(tick, spawned - {job.task.id for epic in tick.plan.epics for job in epic.jobs})
     for pull in alone:
         session.out.chat(
             f"{pull.task}: #{pull.number} is not merged: not covered by any manifest; stop the watch, then merge"
@@ -108,14 +113,17 @@ def _beside(session: LoopSession, spawned: frozenset[TaskId], *, wait: bool) -> 
     return EXIT_NEEDS_PERSON if left or alone else 0
 
 
-def _of_no_manifest(tick: Tick, spawned: frozenset[TaskId]) -> Iterator[PullRequest]:
-    """What is offered of tasks that the reconciler beside us knows nothing of."""
+def _offered(tick: Tick, tasks: Iterable[TaskId]) -> list[PullRequest]:
+    """The open pull requests of tasks."""
     pulls = tick.observed.pull_requests
-    known = {job.task.id for epic in tick.plan.epics for job in epic.jobs}
-    for id in sorted(spawned - known):
-        pull = None if isinstance(pulls, Unknown) else pulls.get(id)
-        if pull and pull.state is PullState.OPEN:
-            yield pull
+    found = {} if isinstance(pulls, Unknown) else pulls
+    return [found[id] for id in sorted(tasks) if id in found and found[id].state is PullState.OPEN]
+
+
+def _say_uncovered(out: Output, pulls: Iterable[PullRequest]) -> None:
+    for pull in pulls:
+        why = "no manifest covers it; apply its manifest, or 'reconcile run', to go on"
+        out.chat(f"{pull.task}: #{pull.number} is not merged: {why}")
 
 
 def _left_to_people(decided: Plan) -> list[Job]:

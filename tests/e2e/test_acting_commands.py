@@ -175,6 +175,17 @@ def test_a_run_over_everything_leaves_to_a_manifest_what_is_its_own(shell: Shell
     assert spec["manifest"] == "website"
 
 
+def test_what_is_offered_and_covered_by_no_manifest_is_said_by_merge(shell: Shell) -> None:
+    epic, [task] = shell.epic("Do a")
+    manifest = website(shell, epic=epic, mergePolicy={"review": "human"})
+    shell.reconcile("apply", "-f", manifest, "--wait", code=3)
+    shell.reconcile("delete", "website")
+
+    told = shell.reconcile("merge", code=3)
+
+    assert f"{task}: #1 is not merged: no manifest covers it" in told and "1 pull request is not merged." in told
+
+
 def test_the_last_run_wins_over_an_earlier_one(shell: Shell) -> None:
     first, [held] = shell.epic("Do a")
     second, [wanted] = shell.epic("Do b")

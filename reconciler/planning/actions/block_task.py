@@ -9,13 +9,15 @@ from typing import ClassVar
 
 from reconciler.model.desired import OnConflict
 from reconciler.model.names import Sha
-from reconciler.model.observed import Task
+from reconciler.model.observed import PullRequest, Task
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
 from reconciler.planning.labels import NEEDS_HUMAN, PHASES, STOPPED, TAKEN
+
+WORDS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +51,18 @@ class BlockTask(Action):
         )
 
 
+def _declined(job: Job) -> str:
+    pull = job.pull
+    said = pull.rejection if isinstance(pull, PullRequest) else None
+    if said and isinstance(pull, PullRequest) and said.head == pull.head and said.text.strip():
+        return f"#{job.number} was rejected and closed: {' '.join(said.text.split())[:WORDS_MAX]}"
+    return f"its pull request #{job.number} was closed by somebody"
+
+
 def _problem(job: Job) -> tuple[Reason, str] | None:
     verdict = job.verdict
     if job.offer.declined:
-        return Reason.DECLINED, f"its pull request #{job.number} was closed by somebody"
+        return Reason.DECLINED, _declined(job)
     if job.blocked_by_its_agent:
         return Reason.BLOCKED_BY_AGENT, "it was set 'blocked' while its agent was running"
     if NEEDS_HUMAN in job.task.labels and job.attempts.last is not None:
