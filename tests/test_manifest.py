@@ -529,6 +529,42 @@ def test_two_thousand_tasks_in_a_row_are_one_manifest(read):
 
 
 @pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ("suspend: yes", 'write true; "yes" is a string'),
+        ("maxAgents: 010", 'write 10; "010" is a string'),
+        ("maxAgents: 99999999999999999999", 'write "99999999999999999999" for a string'),
+        ("agent: {kind: claude, timeout: 1:30}", "write a duration such as 90s, 15m or 1h30m"),
+        ("base: no", 'write "no"\n'),
+        ("agent: {kind: claude, env: {A: yes}}", 'write "yes" for a string, or true or false for a boolean'),
+        ("agent:", "indent what belongs to it, or leave the line out"),
+        ("base:", "write a value, or leave the line out"),
+    ],
+)
+def test_what_to_write_for_an_unquoted_word_depends_on_the_field(refused, field, hint):
+    assert f"hint: {hint.strip()}" in refused(with_spec(field))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("spec:\n  base: main\n   maxAgents: 1\n", "indent this line as the one above it"),
+        ("spec:\n  tasks:\n  - key: a\n   title: x\n", "indent what belongs together by the same number of spaces"),
+        ("spec:\n  tasks:\n  - key: a\n    title: Fix: it\n", "quote text that holds ': '"),
+        ("spec:\n  tasks: [{key: a, title: Fix: it}]\n", "close the bracket that is opened in line 2, or quote text"),
+    ],
+)
+def test_wrong_indentation_and_open_brackets_are_said_as_such(refused, text, hint):
+    assert hint in refused(text)
+
+
+def test_a_misspelt_field_is_not_missed_as_well(refused):
+    said = refused(with_spec("tasks: [{key: a, titel: x}]"))
+
+    assert "unknown field" in said and "is missing" not in said
+
+
+@pytest.mark.parametrize(
     "word",
     [
         *("yes", "No", "on", "OFF", "y", "N"),
@@ -540,7 +576,7 @@ def test_two_thousand_tasks_in_a_row_are_one_manifest(read):
 def test_an_oddity_of_yaml_is_an_error_in_every_field_with_the_quoted_form_as_hint(refused, word, field):
     said = refused(with_spec(field.format(word)))
 
-    assert f'hint: write "{word}"' in said
+    assert f'"{word}"' in said.partition("hint: write ")[2]
     assert said.startswith(f"<stdin>:6:{3 + field.format('@').replace('{{', '{').index('@')}: spec.")
 
 

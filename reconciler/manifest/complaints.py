@@ -5,25 +5,68 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
-from reconciler.manifest.model import INLINE, NAMED
+from reconciler.manifest.model import INLINE, KINDS, NAMED
 from reconciler.manifest.scalars import plain, quoted
-from reconciler.manifest.schema import schema
+from reconciler.manifest.schema import explain, schema
 from reconciler.manifest.wording import PATTERNS, allowed, alternatives, node_at
 from reconciler.manifest.yaml_text import Document
+from reconciler.model.errors import UsageError
 
 
 def complaints(document: Document, kind: str, error: ValidationError) -> Iterator[Finding]:
-    """A finding for each of pydantic's. What is indented too far is reported once, and not missed where it belongs."""
+    """A finding for each of pydantic's. What is indented too far, or misspelt, is not missed where it belongs, too."""
     listed = error.errors(include_url=False, include_input=False)
-    misplaced = {each["loc"][-1] for each in listed if each["type"] == "extra_forbidden" and len(each["loc"]) > 1}
+    unknown = [each["loc"] for each in listed if each["type"] == "extra_forbidden"]
     for each in listed:
-        if each["type"] != "missing" or len(each["loc"]) > 1 or each["loc"][0] not in misplaced:
+        if each["type"] != "missing" or not any(_stands_for(loc, each["loc"]) for loc in unknown):
             yield _finding(document, kind, each)
+
+
+def _stands_for(unknown: tuple[int | str, ...], missing: tuple[int | str, ...]) -> bool:
+    """True where an unknown field is the missing one, indented too far or misspelt."""
+    if len(missing) == 1 and len(unknown) > 1 and unknown[-1] == missing[0]:
+        return True
+    return unknown[:-1] == missing[:-1] and did_you_mean(str(unknown[-1]), [str(missing[-1])]) is not None
+
+
+def with_hint_for_field(finding: Finding) -> Finding:
+    """What to write instead of an unquoted word, by what the field takes."""
+    if finding.unquoted is None or not (type_ := _type(finding.path)):
+        return finding
+    word, hint = finding.unquoted, finding.hint
+    whole = word.lstrip("+").lstrip("0")
+    if not word and type_.startswith(("mapping", "list")):
+        hint = "indent what belongs to it, or leave the line out"
+    elif not word:
+        hint = "write a value, or leave the line out"
+    elif type_ == "boolean" and word.lower() in _BOOLEANS:
+        hint = f"write {_spelt(_BOOLEANS[word.lower()])}; {quoted(word)} is a string"
+    elif type_ == "integer" and isinstance(plain(whole), int):
+        hint = f"write {whole}; {quoted(word)} is a string"
+    elif type_ == "duration":
+        hint = f"write a duration such as 90s, 15m or 1h30m; {quoted(word[:60])} is a string"
+    elif "text" in type_:
+        hint = f"write {quoted(word[:60])}"
+    return replace(finding, hint=hint)
+
+
+_BOOLEANS = {"y": True, "yes": True, "on": True, "n": False, "no": False, "off": False}
+
+
+def _type(path: FieldPath) -> str | None:
+    """What the field takes, in the first kind that has it."""
+    named = ".".join(str(part) for part in path if not isinstance(part, int))
+    for kind in KINDS:
+        with suppress(UsageError):
+            return explain(named, kind).type
+    return None
 
 
 def _finding(document: Document, kind: str, error: Any) -> Finding:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from reconciler.manifest import inline, sources, yaml_text
-from reconciler.manifest.complaints import complaints
+from reconciler.manifest.complaints import complaints, with_hint_for_field
 from reconciler.manifest.findings import FieldPath, Finding, Position, did_you_mean, refusal, shown
 from reconciler.manifest.model import KINDS, AgentFields, AgentProfile, Epic, MergePolicyDocument, Policy
 from reconciler.manifest.resolving import Locate, Surroundings, WrongError, resolved
@@ -82,7 +82,7 @@ def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:
             source.path: (source, yaml_text.documents(source.name, source.content, _LIMITS))
             for source in sources.read(name, stdin, cwd)
         }
-        wrong = [finding for _, parsed in found.values() for finding in parsed.findings]
+        wrong = [with_hint_for_field(finding) for _, parsed in found.values() for finding in parsed.findings]
         if not wrong and not any(parsed.documents for _, parsed in found.values()):
             wrong = [
                 Finding(

@@ -33,6 +33,9 @@ class Finding:
     path: FieldPath = ()
     what: str
     hint: str | None = None
+    unquoted: str | None = (
+        None  # the word, where it is wrong for not being in quotes: what to write depends on the field
+    )
 
     def __str__(self) -> str:
         field = f" {dotted(self.path)}:" if self.path else ""

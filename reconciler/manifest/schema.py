@@ -72,7 +72,7 @@ def explain(path: str = "", kind: str = "Epic") -> Field:
     >>> explain("spec.maxAgents").allowed, explain("spec.tasks.key").required
     ('an integer from 0 to 1000', True)
     """
-    found = _tree(schema(kind), resolved(schema(kind), schema(kind)), "", required=True)
+    found = _root(kind)
     for part in re.findall(r"[^.\[\]]+", re.sub(r"\[\d*\]", "", path)):
         inside = {field.path.rpartition(".")[2]: field for field in found.fields}
         if part not in inside:
@@ -122,6 +122,11 @@ def write(folder: Path) -> None:
 def text(kind: str) -> str:
     """The file that holds the schema of a kind."""
     return json.dumps(schema(kind), indent=2, ensure_ascii=False) + "\n"
+
+
+@functools.cache
+def _root(kind: str) -> Field:
+    return _tree(schema(kind), resolved(schema(kind), schema(kind)), "", required=True)
 
 
 def _tree(whole: Schema, node: Schema, path: str, *, required: bool) -> Field:

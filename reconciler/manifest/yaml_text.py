@@ -6,6 +6,7 @@ deeply enough takes the whole process down inside pydantic, where no exception c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ import yaml
 from reconciler.manifest.findings import FieldPath, Finding, Position
 from reconciler.manifest.scalars import Odd, plain, quoted, unwanted
 
+_BEGINS = re.compile(r"(- +)* *[A-Za-z0-9_-]+:")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -66,7 +68,7 @@ def documents(file: str, content: bytes, limits: Limits | None = None) -> Parsed
     except _RefusedError as refused:
         last = refused.finding
     except yaml.MarkedYAMLError as error:
-        last = _syntax(file, error)
+        last = _syntax(file, content, error)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         # PyYAML's own scanner lets some of these through, for an escape such as \UFFFFFFFF.
         last = Finding(file=file, what=f"is not valid YAML: {str(error).partition(chr(10))[0] or type(error).__name__}")
@@ -200,12 +202,13 @@ class _Reader:
         meaning = plain(text)
         if isinstance(meaning, Odd):
             switch = ", or true or false for a boolean" if meaning.switch else ""
-            self._find(place, path, f"{text[:60]} {meaning.what}", f"write {quoted(text[:60])} for a string{switch}")
+            hint = f"write {quoted(text[:60])} for a string{switch}"
+            self._find(place, path, f"{text[:60]} {meaning.what}", hint, text)
             return str(text)
         unbounded = text == "null" and path in self.limits.unbounded
         if meaning is None and not self.limits.empty and not unbounded:
             what = f"has no value ({text})" if text else "has no value"
-            self._find(place, path, what, f"leave the line out, or write {quoted(text)} for a string")
+            self._find(place, path, what, f"leave the line out, or write {quoted(text)} for a string", text)
         return meaning
 
     def _add(self, value: Any, place: Position) -> FieldPath:
@@ -235,8 +238,11 @@ class _Reader:
         if found := unwanted(text) or ("\r" if "\r" in text else None):
             self._find(place, path, _holds(found))
 
-    def _find(self, place: Position, path: FieldPath, what: str, hint: str | None = None) -> None:
-        self.findings.append(Finding(file=self.file, place=place, path=path, what=what, hint=hint))
+    def _find(
+        self, place: Position, path: FieldPath, what: str, hint: str | None = None, unquoted: str | None = None
+    ) -> None:
+        found = Finding(file=self.file, place=place, path=path, what=what, hint=hint, unquoted=unquoted)
+        self.findings.append(found)
 
     def _refused(self, place: Position, what: str, hint: str | None = None) -> _RefusedError:
         path = self._next() if self.open and self.open[-1].key is not None else ()
@@ -251,7 +257,7 @@ def _end_of(text: str) -> Position:
     return Position(text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
 
 
-def _syntax(file: str, error: yaml.MarkedYAMLError) -> Finding:
+def _syntax(file: str, content: bytes, error: yaml.MarkedYAMLError) -> Finding:
     mark = error.problem_mark or error.context_mark
     place = Position(mark.line + 1, mark.column + 1) if mark else Position()
     about = f" {error.context}" if error.context else ""
@@ -259,5 +265,13 @@ def _syntax(file: str, error: yaml.MarkedYAMLError) -> Finding:
     if "cannot start any token" in str(error.problem):
         hint = "indent with spaces, not tabs, and quote text that begins with a special character"
     elif "mapping values" in str(error.problem):
-        hint = "quote text that holds ': '"
+        # The ':' of what begins its line can only be in the way by standing too far to the right.
+        line = content.decode("utf-8-sig").splitlines()[place.line - 1]
+        begins = _BEGINS.match(line)
+        aligned = begins is not None and begins.end() == place.column
+        hint = "indent this line as the one above it" if aligned else "quote text that holds ': '"
+    elif "block" in about:
+        hint = "indent what belongs together by the same number of spaces"
+    elif "flow" in about and error.context_mark:
+        hint = f"close the bracket that is opened in line {error.context_mark.line + 1}, or quote text that holds , : [ ] {{ }}"
     return Finding(file=file, place=place, what=f"is not valid YAML: {error.problem}{about}", hint=hint)
