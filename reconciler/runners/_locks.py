@@ -36,11 +36,28 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The slots of one manifest: their files, how many are held, and one that is not (its file may not exist yet)."""
+    """The slots of one manifest: their files, those that are held, and one that is not (its file may not exist yet)."""
 
     files: tuple[Path, ...]
-    held: int
+    held: frozenset[Path]
     free: Path
+
+
+class Gate:
+    """The gate of a manifest, while it is held: nobody else starts a run of it. `turn` says who took a slot last."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @property
+    def turn(self) -> bytes:
+        return os.pread(self._fd, 64, 0)
+
+    def take_turn(self) -> bytes:
+        """Leave a word of our own, by which everybody sees that a slot was taken since they looked; that word."""
+        word = os.urandom(8).hex().encode()
+        os.pwrite(self._fd, word, 0)
+        return word
 
 
 class Locks:
@@ -89,13 +106,13 @@ class Locks:
         return _take_or_refuse(self.agent(kind, subject), what, PROBE_PATIENCE_S)
 
     @contextmanager
-    def gate(self, manifest: str) -> Iterator[None]:
+    def gate(self, manifest: str) -> Iterator[Gate]:
         """Let nobody else start a run of this manifest. Raises TemporaryError when somebody else does so for long."""
         fd = take(self._slots(manifest) / "gate", GATE_PATIENCE_S)
         if fd is None:
             raise TemporaryError(f"another reconciler has been starting a run of {manifest} for {GATE_PATIENCE_S:g} s")
         try:
-            yield
+            yield Gate(fd)
         finally:
             os.close(fd)
 
@@ -103,11 +120,12 @@ class Locks:
         """The slots of a manifest, counted whatever their numbers. Only behind the gate."""
         folder = self._slots(manifest)
         numbers = sorted(int(name) for name in os.listdir(folder) if name.isdecimal())
-        free = [k for k in numbers if not held(folder / str(k))]
-        unused = next(k for k in range(len(numbers) + 1) if k not in numbers)
+        files = {k: folder / str(k) for k in numbers}
+        free = [k for k, path in files.items() if not held(path)]
+        unused = next(k for k in range(len(numbers) + 1) if k not in files)
         return Slots(
-            files=tuple(folder / str(k) for k in numbers),
-            held=len(numbers) - len(free),
+            files=tuple(files.values()),
+            held=frozenset(files.values()).difference(files[k] for k in free),
             free=folder / str(free[0] if free else unused),
         )
 

@@ -44,6 +44,11 @@ def has_open(pid: int, path: Path) -> bool:
     return pid > 0 and psutil.pid_exists(pid)
 
 
+def holds_none(pids: Iterable[int], files: set[tuple[int, int]]) -> bool:
+    """True when none of these processes has one of these files open for writing."""
+    return not any(supervisor.opened(pid, files) for pid in pids)
+
+
 def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
     """A process, its parent, and so on up to the first of all."""
     seen = set()

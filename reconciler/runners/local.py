@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -34,6 +35,19 @@ from reconciler.system.environment import path_with, with_passed
 START_PATIENCE_S = 5.0
 SWEEP_PATIENCE_S = 3.0
 JSON_TO_WORDS = 25  # what agents print about themselves is so many times longer than what they say
+
+
+@dataclass(frozen=True, slots=True)
+class _Hidden:
+    """How many runs of a manifest lived without a slot when all processes were looked through.
+
+    No further one lives so while each slot that was `held` then, or taken by us since, still is, and nobody else took one
+    (`turn`). So of a hundred starts in a row the first looks through all processes, which is what takes long.
+    """
+
+    count: int
+    held: frozenset[Path]
+    turn: bytes
 
 
 class LocalRunner:
@@ -77,6 +91,7 @@ class LocalRunner:
         self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep))
         self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
         self._turn = threading.Lock()
+        self._hidden: dict[str, _Hidden] = {}  # by manifest; only behind its gate
 
     # --- looking -------------------------------------------------------------------------------------------
 
@@ -282,22 +297,30 @@ class LocalRunner:
             raise TemporaryError(f"something that {run} started can't be ended", delay=10.0)
 
     def _take_slot(self, slot: SlotBound) -> int:
-        with self._locks.gate(slot.manifest):
-            recorded = self._bound(slot.manifest)
+        manifest = slot.manifest
+        with self._locks.gate(manifest) as gate:
+            recorded = self._bound(manifest)
             most = slot.most if recorded is None else recorded
-            slots = self._locks.slots(slot.manifest)
+            slots = self._locks.slots(manifest)
+            known = self._hidden.pop(manifest, None)
+            if known is None or known.turn != gate.turn or not known.held <= slots.held:
+                known = None
             # In this order: a run that loses its slot in between is counted twice. The other way it would not be counted.
-            alive = slots.held + self._hidden(slot.manifest, slots)
-            fd = take(slots.free, PROBE_PATIENCE_S) if alive < most else None
+            hidden = known.count if known else self._count_hidden(manifest, slots)
+            if known and len(slots.held) + hidden >= most:  # what lived without a slot may have ended
+                hidden = self._count_hidden(manifest, slots)
+            fd = take(slots.free, PROBE_PATIENCE_S) if len(slots.held) + hidden < most else None
+            if fd is not None:
+                self._hidden[manifest] = _Hidden(hidden, slots.held | {slots.free}, gate.take_turn())
         if fd is None:
-            raise ChangedError(f"all {most} agents of {slot.manifest} are running")
+            raise ChangedError(f"all {most} agents of {manifest} are running")
         return fd
 
-    def _hidden(self, manifest: str, slots: Slots) -> int:
+    def _count_hidden(self, manifest: str, slots: Slots) -> int:
         """How many runs of a manifest live without a slot: their shim was killed, and their agent closed what it got."""
         files = {file for path in slots.files if (file := processes.file_id(path))}
         return sum(
-            not any(supervisor.has_open(pid, file) for pid in pids for file in files)
+            processes.holds_none(pids, files)
             for folder, pids in processes.carriers().items()
             if (run := self._folders.run_of(folder)) and self._folders.record(run).start.slot == manifest
         )

@@ -494,11 +494,16 @@ def marker(pid: int) -> bytes | None:
 
 def has_open(pid: int, file: FileId) -> bool:
     """True when a process has a file open for writing: so do holders of a lock and who inherited it, probes do not."""
+    return opened(pid, (file,))
+
+
+def opened(pid: int, files: set[FileId] | tuple[FileId]) -> bool:
+    """The same of any of these files."""
     try:
         names = os.listdir(f"/proc/{pid}/fd")
     except OSError:
         return False
-    return any(_is_open(f"/proc/{pid}/fd/{name}", f"/proc/{pid}/fdinfo/{name}", file) for name in names)
+    return any(_is_open(f"/proc/{pid}/fd/{name}", f"/proc/{pid}/fdinfo/{name}", files) for name in names)
 
 
 def pin(pid: int) -> int | None:
@@ -592,9 +597,9 @@ def _dead(pid: str, state: bytes) -> bool:
         return True
 
 
-def _is_open(path: str, details: str, file: FileId) -> bool:
+def _is_open(path: str, details: str, files: set[FileId] | tuple[FileId]) -> bool:
     try:
-        if file_id(path) != file:
+        if file_id(path) not in files:
             return False
         with open(details, encoding="ascii") as lines:
             flags = next(line.split()[1] for line in lines if line.startswith("flags:"))

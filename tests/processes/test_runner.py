@@ -283,6 +283,51 @@ def test_an_agent_that_closed_its_slot_still_counts(machine: Machine):
         machine.start("true", subject="b", most=1)
 
 
+def a_hidden_one(machine: Machine, subject: str, most: int) -> int:
+    """An agent that closed what it got, and whose shim was then killed; its pid."""
+    run = machine.start(f"{CLOSED} sh -c 'echo $$ > {subject}.pid; exec sleep 600'", subject=subject, most=most)
+    pid = machine.told(f"{subject}.pid")
+    machine.kill_shim(run)
+    return pid
+
+
+def test_what_lost_its_slot_since_a_start_looked_through_all_processes_counts(machine: Machine):
+    machine.start("exec sleep 600", subject="a", most=3)
+    a_hidden_one(machine, "b", 3)
+    machine.start("exec sleep 600", subject="c", most=3)  # in the slot that b lost
+
+    with pytest.raises(ChangedError):
+        machine.start("true", subject="d", most=3)
+
+
+def test_what_lost_its_slot_to_a_start_of_somebody_else_counts(machine: Machine):
+    machine.start("exec sleep 600", subject="a", most=3)
+    a_hidden_one(machine, "b", 3)
+    machine.another().start(machine.spec("exec sleep 600", subject="c", most=3))
+
+    with pytest.raises(ChangedError):
+        machine.start("true", subject="d", most=3)
+
+
+def test_what_lived_without_a_slot_and_has_ended_keeps_nobody_from_starting(machine: Machine):
+    left = a_hidden_one(machine, "a", 2)
+    machine.start("exec sleep 600", subject="b", most=2)
+    os.kill(left, signal.SIGKILL)
+    until(lambda: not lives(left))
+
+    machine.start("exec sleep 600", subject="c", most=2)
+
+
+def test_of_several_starts_in_a_row_the_first_looks_through_all_processes(machine: Machine, monkeypatch):
+    looks: list[object] = []
+    carriers = processes.carriers
+    monkeypatch.setattr(processes, "carriers", lambda: looks.append(1) or carriers())
+    for subject in "abcd":
+        machine.start("exec sleep 600", subject=subject, most=4)
+
+    assert len(looks) == 1
+
+
 def test_a_slot_is_free_again_after_a_run(machine: Machine):
     for n in range(1, 4):
         machine.finished("true", n=n, most=1)

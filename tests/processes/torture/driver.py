@@ -84,7 +84,7 @@ def count_slowly() -> None:
 
 def break_it(what: str) -> None:
     if what == "gate":
-        _locks.Locks.gate = lambda self, manifest: nullcontext(self._slots(manifest).mkdir(parents=True, exist_ok=True))
+        _locks.Locks.gate = lambda self, manifest: nullcontext(_locks.Gate(opened(self._slots(manifest) / "gate")))
     if what == "locks":
         _locks.Locks.take = lambda self, kind, subject, *_: opened(self.shim(kind, subject))
         _locks.Locks.take_agent = lambda self, kind, subject: opened(self.agent(kind, subject))
