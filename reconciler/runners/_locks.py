@@ -36,11 +36,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The slots of one manifest: their files, those that are held, and one that is not (its file may not exist yet)."""
+    """The slots of one manifest: the files of those that were ever used, and the numbers of those that are held."""
 
+    folder: Path
     files: tuple[Path, ...]
-    held: frozenset[Path]
-    free: Path
+    held: frozenset[int]
 
 
 class Gate:
@@ -119,15 +119,8 @@ class Locks:
     def slots(self, manifest: str) -> Slots:
         """The slots of a manifest, counted whatever their numbers. Only behind the gate."""
         folder = self._slots(manifest)
-        numbers = sorted(int(name) for name in os.listdir(folder) if name.isdecimal())
-        files = {k: folder / str(k) for k in numbers}
-        free = [k for k, path in files.items() if not held(path)]
-        unused = next(k for k in range(len(numbers) + 1) if k not in files)
-        return Slots(
-            files=tuple(files.values()),
-            held=frozenset(files.values()).difference(files[k] for k in free),
-            free=folder / str(free[0] if free else unused),
-        )
+        files = {int(name): folder / name for name in os.listdir(folder) if name.isdecimal()}
+        return Slots(folder, tuple(files.values()), frozenset(k for k, path in files.items() if held(path)))
 
     def _slots(self, manifest: str) -> Path:
         return self._root / "slots" / manifest

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from reconciler.model.desired import EpicSpec
@@ -38,16 +39,26 @@ JSON_TO_WORDS = 25  # what agents print about themselves is so many times longer
 
 
 @dataclass(frozen=True, slots=True)
-class _Hidden:
-    """How many runs of a manifest lived without a slot when all processes were looked through.
+class _Count:
+    """How many runs of a manifest were alive when all processes were looked through, and those that we started since.
 
-    No further one lives so while each slot that was `held` then, or taken by us since, still is, and nobody else took one
-    (`turn`). So of a hundred starts in a row the first looks through all processes, which is what takes long.
+    There are no more than that while nobody else has taken a slot (`turn`), whoever has lost one: so of a hundred starts
+    in a row only the first looks through all processes, and the one that would be too many.
     """
 
-    count: int
-    held: frozenset[Path]
+    folder: Path
+    alive: int
+    taken: frozenset[int]  # the slots that were held, or that we took
     turn: bytes
+
+    @property
+    def free(self) -> int:
+        """A slot that nobody held then."""
+        return next(k for k in count() if k not in self.taken)
+
+    def with_one_more(self, slot: int, turn: bytes) -> _Count:
+        """The count once a slot is taken."""
+        return _Count(self.folder, self.alive + 1, self.taken | {slot}, turn)
 
 
 class LocalRunner:
@@ -91,7 +102,7 @@ class LocalRunner:
         self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep))
         self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
         self._turn = threading.Lock()
-        self._hidden: dict[str, _Hidden] = {}  # by manifest; only behind its gate
+        self._counts: dict[str, _Count] = {}  # by manifest; only behind its gate
 
     # --- looking -------------------------------------------------------------------------------------------
 
@@ -297,26 +308,27 @@ class LocalRunner:
             raise TemporaryError(f"something that {run} started can't be ended", delay=10.0)
 
     def _take_slot(self, slot: SlotBound) -> int:
-        manifest = slot.manifest
-        with self._locks.gate(manifest) as gate:
-            recorded = self._bound(manifest)
+        with self._locks.gate(slot.manifest) as gate:
+            recorded = self._bound(slot.manifest)
             most = slot.most if recorded is None else recorded
-            slots = self._locks.slots(manifest)
-            known = self._hidden.pop(manifest, None)
-            if known is None or known.turn != gate.turn or not known.held <= slots.held:
-                known = None
-            # In this order: a run that loses its slot in between is counted twice. The other way it would not be counted.
-            hidden = known.count if known else self._count_hidden(manifest, slots)
-            if known and len(slots.held) + hidden >= most:  # what lived without a slot may have ended
-                hidden = self._count_hidden(manifest, slots)
-            fd = take(slots.free, PROBE_PATIENCE_S) if len(slots.held) + hidden < most else None
+            known = self._counts.pop(slot.manifest, None)
+            if known is None or known.turn != gate.turn or known.alive >= most:
+                known = self._count(slot.manifest)
+            free = known.free
+            fd = take(known.folder / str(free), PROBE_PATIENCE_S) if known.alive < most else None
             if fd is not None:
-                self._hidden[manifest] = _Hidden(hidden, slots.held | {slots.free}, gate.take_turn())
+                self._counts[slot.manifest] = known.with_one_more(free, gate.take_turn())
         if fd is None:
-            raise ChangedError(f"all {most} agents of {manifest} are running")
+            raise ChangedError(f"all {most} agents of {slot.manifest} are running")
         return fd
 
-    def _count_hidden(self, manifest: str, slots: Slots) -> int:
+    def _count(self, manifest: str) -> _Count:
+        slots = self._locks.slots(manifest)
+        # In this order: a run that loses its slot in between is counted twice. The other way it would not be counted.
+        hidden = self._hidden(manifest, slots)
+        return _Count(slots.folder, len(slots.held) + hidden, slots.held, b"")
+
+    def _hidden(self, manifest: str, slots: Slots) -> int:
         """How many runs of a manifest live without a slot: their shim was killed, and their agent closed what it got."""
         files = {file for path in slots.files if (file := processes.file_id(path))}
         return sum(

@@ -9,7 +9,6 @@ import random
 import sys
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 from reconciler.model.errors import TemporaryError
@@ -68,18 +67,16 @@ def count_slowly() -> None:
 
     And reach for any free slot: that two reach for the same one must not be what keeps them apart.
     """
-    look, count = _locks.held, _locks.Locks.slots
+    look = _locks.held
 
     def held(path: Path) -> bool:
         time.sleep(random.random() * 0.01)
         return look(path)
 
-    def slots(self: _locks.Locks, manifest: str) -> _locks.Slots:
-        counted = count(self, manifest)
-        files = [counted.free.parent / str(k) for k in range(6)]
-        return replace(counted, free=random.choice([path for path in files if not look(path)] or [counted.free]))
+    def free(self: local._Count) -> int:
+        return random.choice([k for k in range(6) if not look(self.folder / str(k))] or [len(self.taken)])
 
-    _locks.held, _locks.Locks.slots = held, slots
+    _locks.held, local._Count.free = held, property(free)
 
 
 def break_it(what: str) -> None:
