@@ -38,7 +38,7 @@ Loose = dict[str, tuple[tuple[int, int, int, int], Sha]]
 """What files held, by their paths and the marks that they bore then."""
 MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
-_REMEMBERED_MAX = 1024
+_REMEMBERED_MAX = 8192
 _SCRATCH = "scratch"
 _SCRATCH_MOST_S = 3600.0
 NO_SHA = "0" * 40
@@ -341,6 +341,10 @@ class Git:
                 self._remembered.clear()
             self._remembered[key] = mark, value
         return value
+
+    def forget(self, key: Hashable) -> None:
+        """Read again what is remembered under this key."""
+        self._remembered.pop(key, None)
 
     def config(self) -> Config:
         """Every key of the repository's own config, with its value where it has one; nothing that it includes.

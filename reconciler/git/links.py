@@ -24,7 +24,7 @@ def gitfile(place: Path) -> str | None:
     path = f"{place}/.git"
     try:
         plain = stat.S_ISREG(os.lstat(path).st_mode)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     text = ((content(path) or "") if plain else "").rstrip("\r\n")
     target = text.removeprefix("gitdir: ")

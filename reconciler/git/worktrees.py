@@ -142,13 +142,47 @@ class _Told:
     locked: str | None
 
 
+def around(git: Git, place: Path | None, branch: str | None) -> WorktreeListing:
+    """The worktrees that have to do with a place, or with a branch: for who acts on one of many.
+
+    The cost is one look at each admin folder. What changed inside one without changing the folder itself, as git never
+    does it, is noticed once `read` has.
+    """
+    common = git.repository.common
+    name, head = place and os.path.basename(gitfile(place) or ""), branch and f"ref: {BRANCHES}{branch}"
+    found = []
+    for admin, mark in _marked(f"{common}/worktrees"):
+        one = git.remembered(("around", admin), mark, partial(_told, admin))
+        if one.head is None or one.place in (None, place) or one.admin.name == name or one.head == head:
+            found.append(_told(admin) if mark else one)
+    listing = None if (common / "reftable").exists() else _listing(git, found)
+    return listing if listing and listing.plain else read(git)
+
+
+def at(git: Git, place: Path) -> Entry | None:
+    """The worktree that stands at a place, by the files of the two that lead to each other; None where they don't."""
+    common, leads_to = git.repository.common, gitfile(place)
+    if leads_to is None or os.path.dirname(leads_to) != f"{common}/worktrees" or (common / "reftable").exists():
+        return next(iter(read(git).at(place)), None)
+    listing = _listing(git, [_told(leads_to)])
+    return next(iter((listing if listing.plain else read(git)).at(place)), None)
+
+
 def _read(git: Git) -> WorktreeListing:
+    told = []
+    for admin in _admins(f"{git.repository.common}/worktrees"):
+        # Read again where one of them has changed: what its branch names is no part of it.
+        told.append(
+            git.remembered(("worktree", admin), fingerprints.of_worktree(admin), partial(_seen_anew, git, admin))
+        )
+    return _listing(git, told)
+
+
+def _listing(git: Git, told: Iterable[_Told]) -> WorktreeListing:
     common = git.repository.common
     fields: dict[Path, list[_Told]] = {}
     unlisted = []
-    for admin in _admins(f"{common}/worktrees"):
-        # Read again where one of them has changed: what its branch names is no part of it.
-        one = git.remembered(("worktree", admin), fingerprints.of_worktree(admin), partial(_told, admin))
+    for one in told:
         if one.place is None:
             unlisted.append(one.admin)
         else:
@@ -160,6 +194,11 @@ def _read(git: Git) -> WorktreeListing:
         if entry.admin:
             places[entry.path] = (*places.get(entry.path, ()), entry)
     return WorktreeListing(common, entries, tuple(unlisted), places, plain=by_files is not None)
+
+
+def _seen_anew(git: Git, admin: str) -> _Told:
+    git.forget(("around", admin))
+    return _told(admin)
 
 
 def _told(admin: str) -> _Told:
@@ -372,6 +411,18 @@ def _admins(folder: str) -> Iterator[str]:
         with os.scandir(folder) as entries:
             # A link would let an agent have us take away a folder elsewhere.
             yield from sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return
+
+
+def _marked(folder: str) -> Iterator[tuple[str, fingerprints.Mark | None]]:
+    """Every admin folder, with a mark of the folder itself; None where it changed a moment ago."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    status = fingerprints.of_status(entry.stat(follow_symlinks=False))
+                    yield entry.path, None if status is None else ((entry.path, *status),)
     except FileNotFoundError:
         return
 

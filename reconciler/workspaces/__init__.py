@@ -195,7 +195,7 @@ class GitWorkspaces:
     def delete_branch(self, task: TaskId, expected: Sha) -> None:
         """Delete `agent/<task>` if its head still is `expected`. Raises ChangedError otherwise."""
         with _world(), self._git.writing() as lock:
-            self._free(task, self._register.listing())
+            self._free(task, self._register.around(None, branch_of(task)))
             self._branches.delete(task, expected, lock)
 
     def drop_salvage(self, salvage: Salvage) -> None:
@@ -210,7 +210,7 @@ class GitWorkspaces:
 
     def _make(self, task: TaskId, place: Path, recipe: Recipe, base: Sha, lock: int) -> None:
         with self._git.writing() as writer:
-            listing = self._register.listing()
+            listing = self._register.around(place, branch_of(task))
             self._register.forget(listing.at(place))
             self._register.forget_unlisted(listing, place, task)
             self._free(task, listing)
@@ -340,7 +340,7 @@ class GitWorkspaces:
             )
         folders.take_away(place)
         with self._git.writing():
-            listing = self._register.listing()
+            listing = self._register.around(place)
             self._register.forget(listing.at(place))
             self._register.forget_unlisted(listing, place, f"check {place.name}")
 
@@ -366,11 +366,11 @@ class GitWorkspaces:
         # As the writer, so that a `worktree add` which outlived its reconciler is over.
         with self._git.writing():
             place = _real(root) / _checked(task)
-            found = look(self._register.listing(), place, branch_of(task))
+            found = look(self._register.around(place, branch_of(task)), place, branch_of(task))
             if not (found.moved and fix):
                 return found
             self._register.fix(found)
-            return look(self._register.listing(), place, branch_of(task))
+            return look(self._register.around(place, branch_of(task)), place, branch_of(task))
 
 
 @contextmanager

@@ -29,13 +29,15 @@ class Register:
         """Every worktree, as git lists them now."""
         return worktrees.read(self._git)
 
+    def around(self, place: Path | None, branch: str | None = None) -> WorktreeListing:
+        """Those that have to do with a place, or with a branch."""
+        return worktrees.around(self._git, place, branch)
+
     def entry(self, place: Path) -> Entry:
-        """The one entry for `place`. Raises ChangedError when it is gone."""
-        match self.listing().at(place):
-            case (entry,):
-                return entry
-            case _:
-                raise ChangedError(f"{place} vanished from git's list while it was being made")
+        """The entry for `place`, where one was just made. Raises ChangedError when it is gone."""
+        if entry := worktrees.at(self._git, place):
+            return entry
+        raise ChangedError(f"{place} vanished from git's list while it was being made")
 
     def add(self, place: Path, subject: str, start: str, lock: int) -> None:
         """Enter a worktree at `place`, locked, with no file in it but its `.git`, on the branch or commit `start`."""

@@ -141,6 +141,63 @@ def test_a_head_that_only_git_can_read_is_left_to_git_and_never_remembered(
     assert {seen_by_us(entry) for entry in worktrees.read(git).entries} == set(as_git_says(repo))
 
 
+def near(git: Git, listing: worktrees.WorktreeListing, repo: GitRepo) -> object:
+    """What one who acts asks of a list: who stands at a place, and who has a branch checked out."""
+    places = [repo.path.parent / name for name in ("tree", "other", "moved", "nowhere")]
+    found = [(listing(place, "agent/a"), place) for place in places]  # type: ignore[operator]
+    return [(each.at(place), set(each.holding("agent/a")), each.unlisted) for each, place in found]
+
+
+@pytest.mark.parametrize("settles_ns", [fingerprints._SETTLES_NS, -(10**9)], ids=["at once", "after an hour"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_what_is_seen_around_a_place_is_what_the_whole_list_says_of_it(
+    repo: GitRepo, change: Change, settles_ns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", settles_ns)
+    repo.git("worktree", "add", "-q", str(repo.path.parent / "other"), "-b", "agent/other")
+    let_settle(repo)
+    git = repo.seam()
+
+    def around(place: Path, branch: str) -> worktrees.WorktreeListing:
+        return worktrees.around(git, place, branch)
+
+    for alter in (change, lambda repo: None):
+        assert near(git, around, repo) == near(git, lambda *_: worktrees.read(repo.seam()), repo)
+        for place in (repo.path.parent / "tree", repo.path.parent / "other"):
+            assert worktrees.at(git, place) == next(iter(worktrees.read(repo.seam()).at(place)), None)
+        alter(repo)
+
+
+@pytest.mark.parametrize("name", ["HEAD", "gitdir"])
+def test_what_is_written_into_an_admin_folder_as_git_never_does_it_is_seen_around_after_the_next_look(
+    repo: GitRepo, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
+    git, elsewhere = repo.seam(), repo.path.parent / "elsewhere"
+    worktrees.read(git)
+    assert worktrees.around(git, elsewhere, "agent/b").entries[1:] == ()
+    text = {"HEAD": "ref: refs/heads/agent/b\n", "gitdir": f"{elsewhere}/.git\n"}[name]
+    (repo.common / "worktrees/tree" / name).write_text(text)
+
+    worktrees.read(git)
+
+    assert len(worktrees.around(git, elsewhere, "agent/b").entries) == 2
+
+
+def test_around_one_of_many_no_other_is_read(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
+    for n in range(5):
+        repo.git("worktree", "add", "-q", str(repo.path.parent / f"one{n}"), "-b", f"agent/one{n}")
+    git, read = repo.seam(), []
+    worktrees.around(git, repo.path.parent / "tree", "agent/a")
+    told = worktrees._told
+    monkeypatch.setattr(worktrees, "_told", lambda admin: read.append(admin) or told(admin))
+
+    worktrees.around(git, repo.path.parent / "tree", "agent/a")
+
+    assert [os.path.basename(admin) for admin in read] == ["tree"]
+
+
 def test_a_pipe_in_the_place_of_a_head_holds_nobody_up(repo: GitRepo) -> None:
     (repo.common / "worktrees/tree/locked").unlink(missing_ok=True)
     os.mkfifo(repo.common / "worktrees/tree/locked")

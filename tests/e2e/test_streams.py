@@ -57,7 +57,10 @@ def test_a_watch_ends_when_nobody_reads_it_any_more(place: Place) -> None:
 @pytest.mark.parametrize("told", [False, True])
 def test_housekeeping_is_told_where_it_is_asked_for_and_always_in_the_history(tmp_path: Path, told: bool) -> None:
     place = Place(tmp_path)
-    manifest = str(place.manifest(tasks=[{"key": "a", "title": "Do a"}]))
+    store = place.root / ".beads/issues.jsonl"
+    labelled = f"until grep -q phase:working {store}; do sleep 0.1; done"  # else it may be over before it is labelled
+    agent = {"argv": ["sh", "-c", f"{labelled}; echo 1 > a; git add a; git commit -qm a"]}
+    manifest = str(place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent))
 
     said = place.reconcile("apply", "--wait", "-f", manifest, *(["-v"] if told else []))
 
