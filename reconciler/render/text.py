@@ -57,7 +57,8 @@ def summary(decided: Plan, by: str = "reconcile apply") -> Text:
 def attention(decided: Plan) -> Iterator[str]:
     """A line for each task that needs a person, and why; not of a manifest that is held as a whole."""
     for epic in decided.epics:
-        needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task)]
+        handed = _handed(epic)
+        needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task, handed)]
         yield from (waiting_line(task, epic.waiting[task]) for task in needing[:ATTENTION_MAX])
         if (more := len(needing) - ATTENTION_MAX) > 0:
             yield f"and {more} more of {line(epic.name)}: see 'reconcile status'"
@@ -234,9 +235,13 @@ def _silent(source: str, why: str) -> Row:
     return Row(cells=(Text("?", "magenta"), Text(line(source)), Text("unread", "magenta")), note=Text(line(why)))
 
 
-def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
-    handed = any(job.task.id == task and NEEDS_HUMAN in job.task.labels for job in epic.jobs)
-    return handed or epic.waiting[task].needs_a_person
+def _handed(epic: EpicPlan) -> frozenset[TaskId]:
+    """The tasks that were handed to a person, whatever they wait for now."""
+    return frozenset(job.task.id for job in epic.jobs if NEEDS_HUMAN in job.task.labels)
+
+
+def _for_a_person(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> bool:
+    return task in handed or epic.waiting[task].needs_a_person
 
 
 def _nothing(decided: Plan) -> str:
@@ -246,7 +251,8 @@ def _nothing(decided: Plan) -> str:
     if decided.converged:
         return "Up to date: everything matches the manifest."
     held = [f"Can't act on '{line(epic.name)}': {line(epic.held.message)}." for epic in decided.epics if epic.held]
-    waits = Counter(_awaited(epic, task) for epic in decided.epics if not epic.held for task in epic.waiting)
+    unheld = ((epic, _handed(epic)) for epic in decided.epics if not epic.held)
+    waits = Counter(_awaited(epic, task, handed) for epic, handed in unheld for task in epic.waiting)
     silent = {source: line(why) for epic in decided.epics for source, why in epic.unknown if not epic.held}
     parts = [counted(waits[one], one, several) for one, several in _LEFT if waits[one]]
     left = [f"{', '.join(parts)}."] if parts else []
@@ -269,9 +275,9 @@ _LEFT = (
 )
 
 
-def _awaited(epic: EpicPlan, task: TaskId) -> str:
+def _awaited(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> str:
     """Which of `_LEFT` a task that waits is counted as."""
-    if _for_a_person(epic, task):
+    if _for_a_person(epic, task, handed):
         return "task needs attention"
     match epic.waiting[task].reason:
         case Reason.AGENT_RUNNING:
