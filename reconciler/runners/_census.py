@@ -12,7 +12,7 @@ from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, RunState
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
-from reconciler.runners._folders import Folders, Record, SubjectFolder
+from reconciler.runners._folders import Folders, Record, Subject, SubjectFolder
 from reconciler.runners._locks import Held, Locks
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING, RunVerdict, Witnesses, as_run, judge
@@ -24,24 +24,50 @@ class Census:
     def __init__(self, locks: Locks, folders: Folders, reports: Reports) -> None:
         self._locks, self._folders, self._reports = locks, folders, reports
         self._over: dict[RunId, Run] = {}
-        self._counted: dict[tuple[RunKind, str], _Counted] = {}
+        self._counted: dict[Subject, _Counted] = {}
+        self._subjects: Mapping[Subject, SubjectFolder] = {}
+        self._locked: frozenset[Subject] = frozenset()
+        self._bare: tuple[Subject, ...] = ()  # those that have locks, and no run folder
+        self._runs: dict[RunId, Run] = {}
+        self.moving: frozenset[Subject] = frozenset()
+        """The subjects of which not every run is over: only in these something happens by itself."""
 
-    def take(self) -> dict[RunId, Run]:
-        """Every run that left a folder or is alive."""
+    def take(self) -> Mapping[RunId, Run]:
+        """Every run that left a folder or is alive; the same mapping while nothing changed.
+
+        Its cost is one of what is alive, and of what changed.
+        """
         look = _Scan()
-        found: dict[RunId, Run] = {}
-        subjects = self._folders.subjects()
-        for key, subject in subjects.items():
-            known = self._counted.get(key)
-            if known is None or known.subject is not subject or not known.over:
-                known = self._counted[key] = self._count(subject, known, look)
-            found.update(known.runs)
-        for kind, name in self._locks.subjects():
-            known_subject = subjects.get((kind, name))
-            if (known_subject is None or not known_subject.runs) and self._locks.held(kind, name).any:
-                run = self._unrecorded(kind, name, look) or RunId(kind, name, 1)
-                found[run] = _without_record(run)
-        return found
+        subjects = self._folders.subjects(self.moving)
+        locked = self._locks.subjects()
+        if subjects is not self._subjects or locked is not self._locked:
+            self._bare = tuple(key for key in locked if key not in subjects or not subjects[key].runs)
+        self._recount(subjects, look)
+        self._subjects, self._locked = subjects, locked
+        alone = [key for key in self._bare if self._locks.held(*key).any]
+        runs = (self._unrecorded(kind, name, look) or RunId(kind, name, 1) for kind, name in alone)
+        return {**self._runs, **{run: _without_record(run) for run in runs}} if alone else self._runs
+
+    def _recount(self, subjects: Mapping[Subject, SubjectFolder], look: _Scan) -> None:
+        due = set(self.moving)
+        if subjects is not self._subjects:
+            due |= {key for key, subject in subjects.items() if subject is not self._subjects.get(key)}
+            due |= self._subjects.keys() - subjects.keys()
+        gone: set[RunId] = set()
+        new: dict[RunId, Run] = {}
+        for key in due:
+            before = self._counted.get(key)
+            if subject := subjects.get(key):
+                now = self._counted[key] = self._count(subject, before, look)
+                new |= now.runs
+            else:
+                self._counted.pop(key, None)
+            gone |= before.runs.keys() if before else set()
+        gone -= new.keys()
+        if gone or any(run != self._runs.get(id) for id, run in new.items()):
+            together = {**self._runs, **new}
+            self._runs = {id: run for id, run in together.items() if id not in gone} if gone else together
+        self.moving = frozenset(key for key in due if key in self._counted and not self._counted[key].over)
 
     def judge(self, record: Record, locks: Held) -> RunVerdict:
         """The state of one run. `locks` must have been probed before the record was read."""

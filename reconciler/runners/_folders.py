@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,12 +25,16 @@ from reconciler.model.observed import Cause, Exit, RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.runners import supervisor
 
+CHANGED = "changed"  # beside the folders of the kinds: its date says when a program of ours last wrote into a subject's
+LOOK_S = 60.0
 RECORD_MAX = 1 << 20
 SETTLES_NS = 1_000_000_000
 # Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
 _NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _Word = TypeVar("_Word", bound=StrEnum)
+_Stamp = tuple[int, int, int] | None
+Subject = tuple[RunKind, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,9 @@ class Folders:
     """The run folders of one repository."""
 
     root: Path
-    _seen: dict[RunKind, dict[str, SubjectFolder]] = field(default_factory=dict)
+    _subjects: dict[Subject, SubjectFolder] = field(default_factory=dict)
+    _marks: dict[str, _Stamp] = field(default_factory=dict)  # of what says that something changed, as last seen
+    _looked_at: float | None = None  # when each subject's folder was looked at last
     _starts: dict[RunId, StartRecord] = field(default_factory=dict)
     _records: dict[RunId, tuple[int, Record]] = field(default_factory=dict)  # of what may live, with its date
 
@@ -98,15 +104,49 @@ class Folders:
         except ValueError:
             return None
 
-    def subjects(self) -> dict[tuple[RunKind, str], SubjectFolder]:
-        """Every subject that has a folder. One whose folder did not change is not listed again."""
-        found: dict[tuple[RunKind, str], SubjectFolder] = {}
-        for kind in RunKind:
-            seen = self._seen.setdefault(kind, {})
-            for entry in _entries(self.root / kind):
-                if subject := self._subject(kind, entry, seen):
-                    found[kind, entry.name] = subject
-        return found
+    def subjects(self, moving: Collection[Subject] | None = None) -> Mapping[Subject, SubjectFolder]:
+        """Every subject that has a folder; the same mapping while nothing changed.
+
+        `moving`: those in which something may change at any time (None: all). The others are over: they are looked at
+        again where `changed` says that a program of ours wrote into one, and once a minute, for what people do there.
+        """
+        now, known = time.monotonic(), self._subjects
+        changed = self._has_moved(CHANGED)
+        listed = [kind for kind in RunKind if self._has_moved(kind)]
+        asked = set() if moving is None else set(moving)
+        if moving is None or changed or self._looked_at is None or now - self._looked_at > LOOK_S:
+            asked, listed, self._looked_at = set(known), list(RunKind), now
+        for kind in listed:
+            there = self._named(kind)
+            asked |= there.difference(known) | {key for key in known if key[0] is kind and key not in there}
+        found = {key: self._subject(key) for key in asked}
+        if any(subject != known.get(key) for key, subject in found.items()):
+            together = {**known, **found}
+            self._subjects = {key: subject for key, subject in together.items() if subject}
+        return self._subjects
+
+    def _has_moved(self, name: str) -> bool:
+        """True unless a file or folder below is as it was when this was asked last, and has been for a while."""
+        try:
+            found = os.lstat(f"{self.root}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
+            stamp: _Stamp = (0, 0, 0)
+        else:
+            young = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) <= SETTLES_NS
+            stamp = None if young else (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+        before = self._marks.get(name)
+        self._marks[name] = stamp
+        return stamp is None or stamp != before
+
+    def _named(self, kind: RunKind) -> set[Subject]:
+        try:
+            return {(kind, name) for name in os.listdir(self.root / kind)}
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+    def _say_changed(self) -> None:
+        """Have everybody who looks at the runs look at each subject again."""
+        (self.root / CHANGED).touch(mode=0o600)
 
     def newest(self, kind: RunKind, subject: str) -> int:
         """The number of the newest run of a subject, looked up now; 0 where there is none."""
@@ -149,6 +189,8 @@ class Folders:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             folder.mkdir(mode=0o700)
+            if spec.id.n > 1:
+                self._say_changed()
         except FileExistsError as error:
             raise ChangedError(f"{spec.id}: a run of that number exists already") from error
         if spec.prompt:
@@ -176,32 +218,32 @@ class Folders:
         path = self._since(task)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         supervisor.write_json(str(path), {"n": since.n, "base": since.base, "at": since.at.isoformat()})
+        self._say_changed()
 
     def _since(self, task: str) -> Path:
         return self.root / RunKind.WORK / task / "since.json"
 
-    def _subject(self, kind: RunKind, entry: os.DirEntry[str], known: dict[str, SubjectFolder]) -> SubjectFolder | None:
+    def _subject(self, key: Subject) -> SubjectFolder | None:
+        (kind, name), seen = key, self._subjects.get(key)
+        path = f"{self.root}/{kind}/{name}"
         try:
-            changed = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
+            changed = os.lstat(path)
+            if not stat.S_ISDIR(changed.st_mode) or not (seen or usable(name)):
+                return None
+            if seen and seen.changed == changed.st_mtime_ns:
+                return seen
+            names = os.listdir(path)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        seen = known.get(entry.name)
-        if not stat.S_ISDIR(changed.st_mode) or not (seen or usable(entry.name)):
-            return None
-        if seen and seen.changed == changed.st_mtime_ns:
-            return seen
-        names = os.listdir(entry.path)
         # Two changes within one tick of the file system's clock leave the same date.
         reliable = time.time_ns() - changed.st_mtime_ns > SETTLES_NS
-        subject = SubjectFolder(
+        return SubjectFolder(
             kind=kind,
-            name=entry.name,
-            runs=tuple(RunId(kind, entry.name, n) for n in _numbers(names)),
+            name=name,
+            runs=tuple(RunId(kind, name, n) for n in _numbers(names)),
             since="since.json" in names,
             changed=changed.st_mtime_ns if reliable else 0,
         )
-        known[entry.name] = subject
-        return subject
 
     def _start_record(self, run: RunId) -> StartRecord:
         found = self._starts.get(run)

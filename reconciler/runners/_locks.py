@@ -93,7 +93,8 @@ class Locks:
             )
             found = frozenset((RunKind(k), subject) for k, subject in names if k in list(RunKind) and usable(subject))
             # A folder that changes within one tick of the file system's clock keeps its date.
-            self._listed = (changed if time.time_ns() - changed > 1_000_000_000 else 0, found)
+            same = self._listed[1] if self._listed and self._listed[1] == found else found
+            self._listed = (changed if time.time_ns() - changed > 1_000_000_000 else 0, same)
         return self._listed[1]
 
     def take(self, kind: RunKind, subject: str, patience_s: float = PROBE_PATIENCE_S) -> int:

@@ -25,7 +25,7 @@ from reconciler.model.ports import Agent, RunSpec, SlotBound
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._census import Census
-from reconciler.runners._folders import Folders, Record, SubjectFolder, read_plain
+from reconciler.runners._folders import Folders, Record, Subject, SubjectFolder, read_plain
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING
@@ -101,6 +101,8 @@ class LocalRunner:
         self._agents = agents or {}
         self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep))
         self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
+        self._marked: tuple[Mapping[Subject, SubjectFolder], tuple[SubjectFolder, ...]] = ({}, ())
+        self._points: Mapping[TaskId, RetryPoint] = {}
         self._turn = threading.Lock()
         self._counts: dict[str, _Count] = {}  # by manifest; only behind its gate
 
@@ -131,9 +133,11 @@ class LocalRunner:
         """For tasks that were retried or reopened: from where runs and landings count."""
         try:
             with self._turn:
-                subjects = self._folders.subjects().values()
-                marked = (s for s in subjects if s.since and s.kind is RunKind.WORK)
-                return {TaskId(s.name): since for s in marked if (since := self._since_of(s))}
+                subjects = self._folders.subjects(self._census.moving)
+                if subjects is not self._marked[0] or any(not each.changed for each in self._marked[1]):
+                    self._marked = subjects, tuple(s for s in subjects.values() if s.since and s.kind is RunKind.WORK)
+                    self._points = {TaskId(s.name): since for s in self._marked[1] if (since := self._since_of(s))}
+                return self._points
         except OSError as error:
             raise TemporaryError(f"the runs can't be read: {error}") from error
 

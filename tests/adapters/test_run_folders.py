@@ -1,0 +1,108 @@
+"""Which subjects have runs: seen at the next look whoever writes there, and at no cost for what is over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from reconciler.model.names import RunId, RunKind, TaskId
+from reconciler.model.observed import RetryPoint
+from reconciler.model.ports import RunSpec
+from reconciler.runners import _folders
+from reconciler.runners._folders import Folders, Subject
+
+SINCE = RetryPoint(n=1, base=None, at=datetime(2026, 1, 1, tzinfo=UTC))
+X, Y = TaskId("x-1"), TaskId("x-2")
+
+
+def reserved(folders: Folders, task: TaskId, n: int = 1) -> None:
+    run = RunId(RunKind.WORK, task, n)
+    folders.reserve(RunSpec(id=run, task=task, manifest="demo", steps=(("true",),), cwd="/"))
+
+
+def settle(root: Path) -> None:
+    """Make all that is there as old as an hour."""
+    for folder, _, files in os.walk(root):
+        for path in (folder, *(os.path.join(folder, name) for name in files)):
+            os.utime(path, ns=(0, os.lstat(path).st_mtime_ns - 3600 * 10**9))
+
+
+CHANGES: dict[str, Callable[[Folders], object]] = {
+    "a first run of another": lambda other: reserved(other, Y),
+    "a second run": lambda other: reserved(other, X, 2),
+    "a retry": lambda other: other.write_since(X, SINCE),
+    "a folder that is gone": lambda other: shutil.rmtree(other.root / "work" / X),
+    "all of them gone": lambda other: shutil.rmtree(other.root),
+    "two changes": lambda other: (reserved(other, Y), other.write_since(X, SINCE)),
+}
+
+
+@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_what_another_program_of_ours_does_is_seen_at_the_next_look(
+    tmp_path: Path, change: Callable[[Folders], object], settled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Changes of the inode can't be made old: what counts as settled is moved instead.
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9) if settled else 10**9)
+    reserved(Folders(tmp_path / "runs"), X)
+    settle(tmp_path)
+    folders = Folders(tmp_path / "runs")
+    before = folders.subjects(())
+    assert folders.subjects(()) is before
+
+    change(Folders(tmp_path / "runs"))
+
+    after = dict(folders.subjects(()))
+    assert after != before and _same(after, dict(Folders(tmp_path / "runs").subjects()))
+    assert folders.subjects(()) == after
+
+
+def _same(one: dict[Subject, _folders.SubjectFolder], other: dict[Subject, _folders.SubjectFolder]) -> bool:
+    return {key: (each.runs, each.since) for key, each in one.items()} == {
+        key: (each.runs, each.since) for key, each in other.items()
+    }
+
+
+def test_what_people_change_in_the_folder_of_one_that_is_over_is_seen_within_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))
+    folders = Folders(tmp_path / "runs")
+    reserved(folders, X)
+    folders.subjects(())
+    (tmp_path / "runs/work" / X / "7").mkdir()
+    now = time.monotonic()
+
+    monkeypatch.setattr(time, "monotonic", lambda: now + _folders.LOOK_S + 1)
+
+    assert [run.n for run in folders.subjects(())[RunKind.WORK, X].runs] == [1, 7]
+
+
+def test_what_may_move_is_looked_at_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))
+    folders = Folders(tmp_path / "runs")
+    reserved(folders, X)
+    folders.subjects(())
+    (tmp_path / "runs/work" / X / "7").mkdir()
+
+    assert [run.n for run in folders.subjects({(RunKind.WORK, X)})[RunKind.WORK, X].runs] == [1, 7]
+
+
+def test_what_is_over_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))
+    folders, looked = Folders(tmp_path / "runs"), []
+    for n in range(50):
+        reserved(folders, TaskId(f"x-{n}"))
+    folders.subjects(())
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: looked.append(path) or lstat(path))
+
+    folders.subjects({(RunKind.WORK, "x-7")})
+
+    assert len(looked) == 4  # the date of all, both kinds, and the one
