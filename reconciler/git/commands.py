@@ -36,6 +36,8 @@ T = TypeVar("T")
 Config = tuple[tuple[str, str | None], ...]
 Loose = dict[str, tuple[tuple[int, int, int, int], Sha]]
 """What files held, by their paths and the marks that they bore then."""
+Refs = dict[str, tuple[Sha, bool]]
+"""For every ref: the object that it names, and whether it does so by naming another ref."""
 MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
 _REMEMBERED_MAX = 8192
@@ -226,7 +228,10 @@ class Git:
         self._config_seen: tuple[tuple[int, int, int] | None, ...] | None = None
         self._turns: dict[str, threading.Lock] = {}
         self._remembered: dict[Hashable, tuple[Mark, Any]] = {}
-        self.loose: dict[str, Loose] = {}  # of refs, by what was asked for; `refs` keeps it
+        # Of refs, by what was asked for; `refs` keeps them.
+        self.loose: dict[str, Loose] = {}
+        self.in_one_folder: dict[str, tuple[tuple[int, ...] | None, float, Refs]] = {}
+        self.joined: dict[str, tuple[Refs, Refs, Refs]] = {}
 
     def refs(
         self,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.git import fingerprints
-from reconciler.git.commands import Git, Loose
+from reconciler.git.commands import Git, Loose, Refs
 from reconciler.model.errors import PermanentError
-from reconciler.model.names import Sha
+from reconciler.model.names import PULL_REQUEST_REFS, Sha
 
-Refs = dict[str, tuple[Sha, bool]]
-"""For every ref: the object that it names, and whether it does so by naming another ref."""
-
+LOOK_S = 60.0
 _FILE_MAX = 100
 _HASH = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
 # What git lets no ref be called, and warns of where it finds one.
@@ -71,10 +70,42 @@ def _by_files(git: Git, prefix: str) -> Refs:
     if not prefix.startswith("refs/") or _ODD.search(prefix) or os.path.lexists(f"{common}/reftable"):
         raise _NotPlain
     # In this order: who packs a ref takes its file away last.
-    loose = _loose(git, prefix)
+    loose = _ours(git, prefix) if prefix == PULL_REQUEST_REFS else _loose(git, prefix)
     packed = common / "packed-refs"
     listed = git.remembered(("packed", prefix), fingerprints.of_files(packed), lambda: _packed(packed, prefix))
-    return dict(sorted({**listed, **loose}.items()))
+    before = git.joined.get(prefix)
+    if before and before[0] is listed and before[1] is loose:
+        return before[2]
+    found = dict(sorted({**listed, **loose}.items()))
+    if prefix == PULL_REQUEST_REFS:  # the others change all the time
+        git.joined[prefix] = listed, loose, found
+    return found
+
+
+def _ours(git: Git, prefix: str) -> Refs:
+    """The refs with a file of their own, where only git writes: by renaming, so that the folder changes with each file.
+
+    While it has not, they are the same dictionary, and none is looked at; but for once a minute, for who wrote into one
+    as git never does.
+    """
+    before, now = git.in_one_folder.get(prefix), time.monotonic()
+    mark = _folder(f"{git.repository.common}/{prefix.rstrip('/')}")
+    if before and mark and before[0] == mark and now - before[1] < LOOK_S:
+        return before[2]
+    found = _loose(git, prefix)
+    flat = all("/" not in ref.removeprefix(prefix) for ref in found)
+    if before and before[2] == found:
+        found = before[2]
+    git.in_one_folder[prefix] = mark if flat else None, now, found
+    return found
+
+
+def _folder(path: str) -> tuple[int, int, int, int] | None:
+    try:
+        about = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return fingerprints.of_status(about) if stat.S_ISDIR(about.st_mode) else None
 
 
 def _loose(git: Git, prefix: str) -> Refs:

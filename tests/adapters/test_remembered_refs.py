@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -139,6 +140,77 @@ def test_a_head_that_only_git_can_read_is_left_to_git_and_never_remembered(
     assert {seen_by_us(entry) for entry in worktrees.read(git).entries} == set(as_git_says(repo))
     repo.commit({"b": "more\n"}, where=repo.path.parent / "tree")
     assert {seen_by_us(entry) for entry in worktrees.read(git).entries} == set(as_git_says(repo))
+
+
+PULLS = "refs/reconcile/pr/"
+PULL_CHANGES: dict[str, Change] = {
+    "a new one": lambda repo: repo.git("update-ref", f"{PULLS}3", "main"),
+    "one that moved": lambda repo: repo.git("update-ref", f"{PULLS}1", "agent/b"),
+    "one that is gone": lambda repo: repo.git("update-ref", "-d", f"{PULLS}1"),
+    "all packed": lambda repo: repo.git("pack-refs", "--all"),
+    "a packed one that moved": lambda repo: (
+        repo.git("pack-refs", "--all"),
+        repo.git("update-ref", f"{PULLS}1", "agent/b"),
+    ),
+    "a packed one that is gone": lambda repo: (
+        repo.git("pack-refs", "--all"),
+        repo.git("update-ref", "-d", f"{PULLS}1"),
+    ),
+    "one below": lambda repo: (
+        repo.git("update-ref", f"{PULLS}x/y", "main"),
+        repo.git("update-ref", f"{PULLS}x/y", "agent/b"),
+    ),
+    "all gone": lambda repo: shutil.rmtree(repo.common / PULLS),
+    "another folder": lambda repo: (
+        shutil.copytree(repo.common / PULLS, repo.common / "kept"),
+        shutil.rmtree(repo.common / PULLS),
+        (repo.common / "kept/2").unlink(),
+        (repo.common / "kept").rename(repo.common / PULLS),
+    ),
+}
+
+
+@pytest.mark.parametrize("settles_ns", [fingerprints._SETTLES_NS, -(10**9)], ids=["at once", "after an hour"])
+@pytest.mark.parametrize("change", PULL_CHANGES.values(), ids=PULL_CHANGES.keys())
+def test_every_change_of_a_pull_requests_record_is_seen_at_the_next_look(
+    repo: GitRepo, change: Change, settles_ns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", settles_ns)
+    for number in (1, 2):
+        repo.git("update-ref", f"{PULLS}{number}", "agent/a")
+    let_settle(repo)
+    git = repo.seam()
+    assert refs.plain(git, PULLS) is refs.plain(git, PULLS)
+    for alter in (change, lambda repo: repo.git("update-ref", f"{PULLS}9", "main")):
+        alter(repo)
+        assert refs.plain(git, PULLS) == refs.plain(repo.seam(), PULLS) == refs_as_git_says(repo, PULLS)
+
+
+def test_a_record_that_somebody_wrote_as_git_never_does_is_seen_within_a_minute(
+    repo: GitRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
+    repo.git("update-ref", f"{PULLS}1", "agent/a")
+    git, now = repo.seam(), time.monotonic()
+    refs.plain(git, PULLS)
+    (repo.common / PULLS / "1").write_text(repo.head("agent/b") + "\n")
+
+    monkeypatch.setattr(time, "monotonic", lambda: now + refs.LOOK_S + 1)
+
+    assert refs.plain(git, PULLS) == {f"{PULLS}1": (repo.head("agent/b"), False)}
+
+
+def test_while_no_pull_request_changes_no_record_is_looked_at(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
+    for number in range(20):
+        repo.git("update-ref", f"{PULLS}{number}", "agent/a")
+    git, looked = repo.seam(), []
+    refs.plain(git, PULLS)
+    monkeypatch.setattr(refs, "_loose", lambda *args: looked.append(args))
+
+    refs.plain(git, PULLS)
+
+    assert looked == []
 
 
 def near(git: Git, listing: worktrees.WorktreeListing, repo: GitRepo) -> object:

@@ -12,8 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from reconciler.git import objects, refs, update_ref
-from reconciler.git.commands import Git
-from reconciler.git.refs import Refs
+from reconciler.git.commands import Git, Refs
 from reconciler.git.update_ref import HEADS, Move
 from reconciler.landing.signature import Signature, identity
 from reconciler.model import pull_records as records
@@ -174,7 +173,7 @@ class Pulls:
     def _named(self, prefix: str) -> Refs:
         """Every ref that is called so; one that git can't read names no object."""
         rows, broken = refs.readable(self._git, prefix)
-        return {**rows, **dict.fromkeys(broken, (_NOTHING, False))}
+        return {**rows, **dict.fromkeys(broken, (_NOTHING, False))} if broken else rows
 
     def _whole(self, rows: Refs) -> list[StoredPull]:
         """Every record that can be read; the others are in `damaged`."""
