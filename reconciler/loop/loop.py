@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from reconciler.loop.executor import WORKERS, Outcome, execute
+from reconciler.loop.memo import Memo
 from reconciler.loop.observer import Circumstances, ask, closer, observe
 from reconciler.model.desired import Desired
 from reconciler.model.errors import (
@@ -135,6 +136,7 @@ class Loop:
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
+    _memo: Memo = field(default_factory=Memo)
     _ticked: bool = False
     _held: frozenset[str] = frozenset()  # manifests whose forge or tracker could not be used
     _took_s: float = 0.0  # the last look at everything
@@ -167,7 +169,7 @@ class Loop:
             trackers=trackers,
             replaced=self._program(exact=False),
         )
-        observed = observe(desired, self.ports, circumstances)
+        observed = observe(desired, self.ports, circumstances, self._memo)
         self._took_s = (self.clock() - at).total_seconds()
         if self._decided and self._decided.holds(desired, observed) and not _starts(self._decided.plan):
             return Tick(observed=self._decided.closer(observed.at), plan=self._decided.plan)

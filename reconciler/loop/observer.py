@@ -6,12 +6,13 @@ and branches, because a run that ends in between then reads as still alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from reconciler.loop.memo import Memo
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError, SilentError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject, usable
@@ -60,21 +61,23 @@ class Circumstances:
     replaced: str | None = None
 
 
-def observe(desired: Desired, ports: Ports, circumstances: Circumstances) -> Observed:
-    """One look at everything that the manifests speak of."""
+def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: Memo | None = None) -> Observed:
+    """One look at everything that the manifests speak of. `memo`: what was derived at the look before, by the same ports."""
+    memo = memo or Memo()
     runs = ask(ports.runner.runs)
     tasks = ask(ports.tracker.tasks)
     since = ask(ports.runner.since)
     # One that does not answer may take long for it, and is not waited for twice.
     prefix = tasks if isinstance(tasks, Unknown) else ask(ports.tracker.prefix)
     pulls = ask(ports.forge.pull_requests)
-    work = since if isinstance(since, Unknown) else _by_task(runs)  # nobody else knows from where attempts count
-    look = _Look(ports, desired, _bases(ports, desired), _base_names(desired, tasks, prefix))
+    work = since if isinstance(since, Unknown) else _by_task(runs, memo)  # nobody else knows from where attempts count
+    names = _base_names(desired, tasks, prefix, memo)
+    look = _Look(ports, desired, _bases(ports, desired), names, memo)
     branches = look.branches()
-    worktrees = _worktrees(ports, desired, tasks)
+    worktrees = _worktrees(ports, desired, memo.of("open", (tasks,), lambda: _open(tasks)))
     landings = ask(partial(look.landings, since))  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
-    checks = _by_subject(runs)
+    checks = _by_subject(runs, memo)
     base_trees = _base_trees(ports, desired, look.bases, candidates, checks)
     return Observed(
         at=circumstances.at,
@@ -153,14 +156,10 @@ def _or(answer: T | Unknown, default: T) -> T:
 # --- runs ----------------------------------------------------------------------------------------------------
 
 
-def _by_task(runs: Mapping[RunId, Run] | Unknown) -> Mapping[TaskId, tuple[Run, ...]] | Unknown:
+def _by_task(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[TaskId, tuple[Run, ...]] | Unknown:
     if isinstance(runs, Unknown):
         return runs
-    found: dict[TaskId, list[Run]] = {}
-    for run in runs.values():
-        if run.id.kind is RunKind.WORK:
-            found.setdefault(run.task, []).append(run)
-    return {task: tuple(sorted(mine, key=lambda run: run.id.n)) for task, mine in found.items()}
+    return memo.grouped("by task", runs, lambda run: run.task if run.id.kind is RunKind.WORK else None)
 
 
 def _missing(ports: Ports, spec: EpicSpec) -> str | None:
@@ -168,14 +167,10 @@ def _missing(ports: Ports, spec: EpicSpec) -> str | None:
     return answer.why if isinstance(answer, Unknown) else answer
 
 
-def _by_subject(runs: Mapping[RunId, Run] | Unknown) -> Mapping[str, tuple[Run, ...]] | Unknown:
+def _by_subject(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[str, tuple[Run, ...]] | Unknown:
     if isinstance(runs, Unknown):
         return runs
-    found: dict[str, list[Run]] = {}
-    for run in runs.values():
-        if run.id.kind is RunKind.CHECK:
-            found.setdefault(run.id.subject, []).append(run)
-    return {subject: tuple(sorted(mine, key=lambda run: run.id.n)) for subject, mine in found.items()}
+    return memo.grouped("by subject", runs, lambda run: run.id.subject if run.id.kind is RunKind.CHECK else None)
 
 
 Checks = Mapping[str, tuple[Run, ...]] | Unknown
@@ -252,19 +247,27 @@ def _bases(ports: Ports, desired: Desired) -> Bases:
     return {name: ask(partial(ports.forge.base, name, push=desired.pushes(name), look=False)) for name in names}
 
 
-def _base_names(desired: Desired, tasks: Graph | Unknown, prefix: str | Unknown) -> Callable[[TaskId], str]:
+def _base_names(desired: Desired, tasks: Graph | Unknown, prefix: str | Unknown, memo: Memo) -> Callable[[TaskId], str]:
     """Which base a task's work is for: its manifest's."""
     names = {spec.name: spec.base for spec in desired.epics}
     first = next(iter(names.values()), "")
     if len(set(names.values())) < 2 or isinstance(tasks, Unknown) or isinstance(prefix, Unknown):
-        return lambda task: first
-    owned = owners(group_tasks(desired, prefix, tasks, Index(tasks)))
-    return lambda task: names.get(owned.get(task, ""), first)
+        return memo.of("one base", (), lambda: lambda task: first, equal=first)
+    graph, begins = tasks, prefix
+
+    def made() -> Callable[[TaskId], str]:
+        owned = owners(group_tasks(desired, begins, graph, Index(graph)))
+        return lambda task: names.get(owned.get(task, ""), first)
+
+    return memo.of("bases", (graph,), made, equal=(desired, begins))
 
 
-def _worktrees(ports: Ports, desired: Desired, tasks: Graph | Unknown) -> Mapping[TaskId, Worktree] | Unknown:
+def _open(tasks: Graph | Unknown) -> Sequence[TaskId]:
+    return () if isinstance(tasks, Unknown) else [t.id for t in tasks.values() if not t.closed and usable(t.id)]
+
+
+def _worktrees(ports: Ports, desired: Desired, ids: Sequence[TaskId]) -> Mapping[TaskId, Worktree] | Unknown:
     found: dict[TaskId, Worktree] = {}
-    ids = () if isinstance(tasks, Unknown) else [t.id for t in tasks.values() if not t.closed and usable(t.id)]
     for root in _roots(desired):
         seen = ask(partial(ports.workspaces.worktrees, root, ids))
         if isinstance(seen, Unknown):
@@ -297,6 +300,7 @@ class _Look:
     desired: Desired
     bases: Bases
     name_of: Callable[[TaskId], str]
+    memo: Memo
 
     def base_of(self, task: TaskId) -> Base | Unknown | None:
         return self.bases.get(self.name_of(task))
@@ -316,11 +320,20 @@ class _Look:
         """The newest landing of every task that is newer than its last retry."""
         if isinstance(since, Unknown):
             return since
+        known = [name for name, base in self.bases.items() if isinstance(base, Base)]
+        landed = [self.ports.forge.landings(name) for name in known]
+        return self.memo.of(
+            "landings",
+            (since, self.name_of, *landed),
+            lambda: self._newest(dict(zip(known, landed, strict=True)), since),
+        )
+
+    def _newest(
+        self, landed: Mapping[str, Sequence[Landing]], since: Mapping[TaskId, RetryPoint]
+    ) -> Mapping[TaskId, Landing]:
         found: dict[TaskId, Landing] = {}
-        for name, base in self.bases.items():
-            if isinstance(base, Unknown):
-                continue
-            for landing in self.ports.forge.landings(name):
+        for name, landings in landed.items():
+            for landing in landings:
                 after = since.get(landing.task)
                 if not (after and self._before(landing, after)) and self.name_of(landing.task) == name:
                     found[landing.task] = landing
@@ -336,10 +349,11 @@ class _Look:
     def candidates(self, pulls: Pulls) -> Candidates:
         if isinstance(pulls, Unknown):
             return {}
+        offered = self.memo.of("offered", (pulls,), lambda: [t for t, p in pulls.items() if p.state is PullState.OPEN])
         return {
-            task: ask(partial(self.ports.forge.candidate, base.head, pull.head, exact=False))
-            for task, pull in pulls.items()
-            if pull.state is PullState.OPEN and isinstance(base := self.base_of(task), Base)
+            task: ask(partial(self.ports.forge.candidate, base.head, pulls[task].head, exact=False))
+            for task in offered
+            if isinstance(base := self.base_of(task), Base)
         }
 
     def merged_by_hand(
@@ -348,11 +362,11 @@ class _Look:
         """Pull requests that nobody closed in words, and whose work the base holds already."""
         if isinstance(pulls, Unknown) or isinstance(branches, Unknown):
             return frozenset()
+        unclosed = self.memo.of("unclosed", (pulls,), lambda: [t for t, p in pulls.items() if p.closed_at is None])
         return frozenset(
             task
-            for task, pull in pulls.items()
-            if pull.closed_at is None
-            and (_changes_nothing(candidates.get(task)) or self._contained(task, pull, branches.get(task)))
+            for task in unclosed
+            if _changes_nothing(candidates.get(task)) or self._contained(task, pulls[task], branches.get(task))
         )
 
     def _contained(self, task: TaskId, pull: PullRequest, branch: Branch | None) -> bool:

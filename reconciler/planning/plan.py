@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
@@ -16,7 +17,7 @@ from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, OrphanWorktree
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EpicPlan:
     """What is done next for one manifest, what waits and why, and which sources were silent."""
 
@@ -43,13 +44,13 @@ class EpicPlan:
     def name(self) -> str:
         return self.spec.name
 
-    @property
+    @cached_property
     def converged(self) -> bool:
         """True when the manifest and the world are the same."""
         left = self.actions or self.waiting or self.unknown or self.held or self.resting
         return self.complete and not left
 
-    @property
+    @cached_property
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
         running = any(decision.reason.awaits is Awaits.RUN for decision in self.waiting.values()) or any(
@@ -58,7 +59,7 @@ class EpicPlan:
         running = running or (self.epic_tasks is None and bool(self.alive))
         return bool(self.actions or self.wakes or running)
 
-    @property
+    @cached_property
     def unsettled(self) -> bool:
         """True when a source is silent or a worktree is in use: often over with the next look, without a person."""
         decisions = (*self.waiting.values(), *((self.held,) if self.held else ()))
@@ -66,7 +67,7 @@ class EpicPlan:
             source != "forge" for source, _ in self.unknown
         )
 
-    @property
+    @cached_property
     def wakes(self) -> tuple[datetime, ...]:
         """When the timers that something waits for run out."""
         return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)

@@ -1,0 +1,64 @@
+"""What was derived from a look, kept for as long as what it was derived from is the very same.
+
+Sources give the same object while nothing changed. So a quiet look costs what is alive, and not what ever was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from reconciler.model.names import RunId
+from reconciler.model.observed import Run
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+@dataclass(slots=True)
+class Memo:
+    """The last value of each thing that is derived, with what it was derived from."""
+
+    _last: dict[str, tuple[tuple[object, ...], Any]] = field(default_factory=dict)
+
+    def of(self, name: str, sources: tuple[object, ...], make: Callable[[], T], equal: object = None) -> T:
+        """What `make` gave last, where each source is the same object as then, and `equal` is equal; else what it gives now."""
+        before = self._last.get(name)
+        same = before and before[0][0] == equal and len(before[0]) == len(sources) + 1
+        if before and same and all(a is b for a, b in zip(before[0][1:], sources, strict=True)):
+            value: T = before[1]
+            return value
+        value = make()
+        self._last[name] = (equal, *sources), value
+        return value
+
+    def grouped(
+        self, name: str, runs: Mapping[RunId, Run], key: Callable[[Run], K | None]
+    ) -> Mapping[K, tuple[Run, ...]]:
+        """Runs by a key of theirs (None: left out), each group by number. Only groups in which one changed are made anew."""
+        before, groups = self._last.get(name, ((None,), {}))
+        if before[0] is runs:
+            same: Mapping[K, tuple[Run, ...]] = groups
+            return same
+        known: Mapping[RunId, Run] = before[0] or {}  # type: ignore[assignment]
+        changed = [run for id, run in runs.items() if known.get(id) is not run]
+        gone = [run for id, run in known.items() if id not in runs] if len(known) + len(changed) > len(runs) else []
+        made = _regrouped(groups, changed, gone, key)
+        self._last[name] = (runs,), made
+        return made
+
+
+def _regrouped(
+    groups: Mapping[K, tuple[Run, ...]], changed: Iterable[Run], gone: Iterable[Run], key: Callable[[Run], K | None]
+) -> dict[K, tuple[Run, ...]]:
+    edited: dict[K, dict[RunId, Run]] = {}
+    for run, there in (*((run, False) for run in gone), *((run, True) for run in changed)):
+        if (of := key(run)) is None:
+            continue
+        group = edited.setdefault(of, {each.id: each for each in groups.get(of, ())})
+        group.pop(run.id, None)
+        if there:
+            group[run.id] = run
+    made = {**groups, **{of: tuple(sorted(group.values(), key=lambda run: run.id.n)) for of, group in edited.items()}}
+    return {of: group for of, group in made.items() if group} if any(not group for group in edited.values()) else made
