@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import TypedDict, TypeVar, Unpack
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
@@ -65,6 +65,7 @@ def jobs(epic_tasks: EpicTasks, observed: Observed, index: Index, owned: Mapping
     outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
     unmade = {id for key, id in epic_tasks.ids.items() if key and key not in epic_tasks.declared}
     green = _green(epic_tasks.spec, observed)
+    checks_there, retried = base_checks(epic_tasks.spec, observed), retried_at(observed)
     left = (index.graph[id] for id, name in owned.items() if name == epic_tasks.spec.name)
     for task in sorted({task.id: task for task in (*epic_tasks.members, *left)}.values(), key=order):
         owner = None if owned[task.id] == epic_tasks.spec.name else owned[task.id]
@@ -76,17 +77,20 @@ def jobs(epic_tasks: EpicTasks, observed: Observed, index: Index, owned: Mapping
         )
         epic = next(iter(index.parents(task.id)), epic_tasks.epic.id if epic_tasks.epic else None)
         put_off = index.deferred_by(task.id)
-        job = _job(
+        yield _job(
             task,
             epic_tasks.spec,
             observed,
             blocked_by=blocked_by,
             put_off=put_off,
-            hold=hold,
+            agent_gate=hold,
             owned_by=owner,
             epic=epic,
+            base_checks=checks_there,
+            retried_at=retried,
+            outages=outages,
+            was_green=task.id in green,
         )
-        yield replace(job, outages=outages, was_green=task.id in green)
 
 
 def is_work(task: Task, index: Index) -> bool:
@@ -201,17 +205,22 @@ def _is_open(observed: Observed, task: TaskId) -> bool:
     return pull is not None and (pull.closed_at is None or pull.left is not None)
 
 
-def _job(
-    task: Task,
-    spec: EpicSpec,
-    observed: Observed,
-    *,
-    blocked_by: tuple[str, ...] = (),
-    put_off: Task | None = None,
-    hold: Gate | None = None,
-    owned_by: str | None = None,
-    epic: TaskId | None = None,
-) -> Job:
+class _Beside(TypedDict, total=False):
+    """What a job is told beside what was seen of its task: by its place among the others, or found once for all."""
+
+    blocked_by: tuple[str, ...]
+    put_off: Task | None
+    agent_gate: Gate | None
+    owned_by: str | None
+    epic: TaskId | None
+    base_checks: tuple[Run, ...] | Unknown
+    retried_at: datetime | None
+    outages: frozenset[str]
+    was_green: bool
+
+
+def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Beside]) -> Job:
+    """A task with what was seen of it."""
     id = task.id
     candidate = observed.candidates.get(id)
     return Job(
@@ -220,30 +229,27 @@ def _job(
         now=observed.at,
         us=f"reconcile@{observed.host}",
         tracker_folder=observed.tracker_folder,
-        epic=epic,
-        blocked_by=blocked_by,
-        put_off=put_off,
-        owned_by=owned_by,
         runs=_of(observed.runs, id) or (),
         since=observed.since.get(id),
         occupant=_of(observed.occupants, id),
         worktree=_of(observed.worktrees, id),
         branch=_of(observed.branches, id),
         pull=_of(observed.pull_requests, id),
-        damaged=observed.broken.get(id)
-        or next((why for n, why in sorted(observed.damaged.items()) if f"pr:{n}" in task.labels), None),
+        damaged=observed.broken.get(id) or _damaged(task, observed),
         base=observed.bases.get(spec.base),
         candidate=candidate,
         checks=_checks(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
         base_tree=observed.base_trees.get(spec.base),
-        base_checks=base_checks(spec, observed),
-        retried_at=retried_at(observed),
         landing=_of(observed.landings, id),
         merged_by_hand=id in observed.merged_by_hand,
         repaired=id in observed.repaired,
         failure=observed.failure(id),
-        agent_gate=hold,
+        **beside,
     )
+
+
+def _damaged(task: Task, observed: Observed) -> str | None:
+    return next((why for n, why in sorted(observed.damaged.items()) if f"pr:{n}" in task.labels), None)
 
 
 def _of(source: Mapping[TaskId, T] | Unknown, task: TaskId) -> T | Unknown | None:
