@@ -31,6 +31,7 @@ from reconciler.planning.facts import Facts
 from reconciler.planning.labels import (
     MERGED,
     NEEDS_HUMAN,
+    OURS,
     PHASES,
 )
 from reconciler.planning.offer import Offer
@@ -249,6 +250,12 @@ class Job(Facts):
         """True when nothing anywhere says that anything was ever done for it."""
         labelled = any(label.startswith(("phase:", "pr:")) for label in self.task.labels)
         return not (labelled or self.runs or self.branch or self.worktree or self.landing or self.task.closed)
+
+    @property
+    def fresh(self) -> bool:
+        """True when there is nothing of it but the task itself, and no word of a person's or ours on that."""
+        beside = self.pull or self.candidate or self.since or self.failure or self.damaged or self.merged_by_hand
+        return not beside and self.untouched and not self.task.labels & OURS
 
     @property
     def tree_root(self) -> str:

@@ -25,7 +25,6 @@ from reconciler.planning.actions import (
     UpdateBranch,
     Waiting,
 )
-from reconciler.planning.graph import order
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
 from reconciler.planning.merge_queue import Member, Stage
@@ -140,7 +139,7 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
         if isinstance(decision, StartAgent) and desired.acts(job.spec.name):
             wishes[job.spec.name].append(job)
     for queue in wishes.values():
-        queue.sort(key=lambda job: (job.attempts.last is None, order(job.task)))
+        queue.sort(key=lambda job: job.attempts.last is None)  # jobs come most urgent first, and stay so
     for job in _in_turn(wishes, observed):
         name = job.spec.name
         if free[name] > 0 and (everywhere is None or everywhere > 0):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from itertools import product
+from typing import Any
 
 import pytest
 import worlds
@@ -17,6 +18,7 @@ from reconciler.model.observed import Landing, Observed, PullState, Rejection
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault, Report
 from reconciler.planning.actions import (
+    LIFECYCLE,
     Action,
     CloseTask,
     DeleteBranch,
@@ -28,6 +30,7 @@ from reconciler.planning.actions import (
     StartAgent,
     StartCheck,
     StopAgent,
+    next_step,
 )
 from reconciler.planning.plan import EpicPlan
 from reconciler.planning.planner import plan
@@ -179,6 +182,33 @@ def test_every_open_task_is_acted_on_or_explained() -> None:
         if not TASKS[kind.task].closed and not decide(kind).actions and X not in decide(kind).waiting
     ]
     assert silent == []
+
+
+BESIDE: list[dict[str, Any]] = [
+    {},
+    {"owned_by": "another"},
+    {"blocked_by": ("x-8",)},
+    {"put_off": worlds.a_task("x-9", type="epic", status="deferred")},
+    {"agent_gate": (Reason.USAGE_LIMIT, "at its limit", None)},
+    {"spec": worlds.an_epic(suspend=True)},
+    {"spec": worlds.an_epic(invalid="it can't be read")},
+    {"base": SILENT},
+    {"base": None},
+    {"checks": SILENT},
+    {"occupant": SILENT},
+    {"occupant": worlds.Occupant(pid=7, command="vi")},
+    {"retried_at": NOW},
+    {"was_green": True},
+]
+
+
+def test_of_a_task_with_nothing_but_itself_the_short_list_says_what_its_whole_life_says() -> None:
+    jobs = {job.task: job for kind in EVERY_KIND for job in decide(kind).jobs if job.fresh}
+    fresh = [job for of_one in jobs.values() for beside in BESIDE if (job := replace(of_one, **beside)).fresh]
+
+    assert len(jobs) >= 5 and len(fresh) == len(jobs) * len(BESIDE)
+    for job in fresh:
+        assert next_step(job) == next(word for rule in LIFECYCLE if (word := rule(job))), job
 
 
 def test_at_most_one_thing_is_done_to_a_task_beside_its_labels() -> None:

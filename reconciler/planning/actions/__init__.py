@@ -59,9 +59,19 @@ AFTERLIFE: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
+# The same, for a task of which nothing is there but itself: no other line has anything to say of it. Most tasks are such.
+BEGINNING: tuple[Rule, ...] = (
+    guards.not_for_us,
+    guards.unseen,
+    guards.somebody_elses,
+    guards.deferred_by_user,
+    StartAgent.due,
+)
+
+
 def next_step(job: Job) -> Decision:
     """The next action of `job`, or why it waits; None when nothing is left to do for it."""
-    for rule in AFTERLIFE if job.done else LIFECYCLE:
+    for rule in BEGINNING if job.fresh else AFTERLIFE if job.done else LIFECYCLE:
         if word := rule(job):
             return word
     return None if job.done else Waiting(Reason.UNKNOWN, "nothing is known that could be done for it")
