@@ -259,6 +259,8 @@ def look(listing: WorktreeListing, place: Path, branch: str) -> FoundWorktree:
     if not stat.S_ISDIR(mode):
         return FoundWorktree(place=place, present=True, fault=WorktreeFault.TAKEN, detail="it is not a folder")
     leads_to = gitfile(place)
+    if _is_whole(entries, branch, leads_to):
+        return FoundWorktree(place=place, present=True, entries=entries)
     if owner := _another_owner(listing.common, place, leads_to):
         message = f"it is a worktree of another repository, {owner}"
         return FoundWorktree(place=place, present=True, fault=WorktreeFault.TAKEN, detail=message)
@@ -270,6 +272,19 @@ def look(listing: WorktreeListing, place: Path, branch: str) -> FoundWorktree:
     entries = entries or _under_another_name(listing, place, leads_to)
     fault, detail = _judge(listing.common, place, entries, branch, leads_to)
     return FoundWorktree(place=place, present=True, entries=entries, fault=fault, detail=detail)
+
+
+def _is_whole(entries: tuple[Entry, ...], branch: str, leads_to: str | None) -> bool:
+    """True for what nearly all are, told by one look: what is judged in steps otherwise would be right in each."""
+    if len(entries) != 1 or leads_to is None or leads_to != str(entries[0].admin):
+        return False
+    (entry,) = entries
+    try:
+        names = set(os.listdir(leads_to))
+    except OSError:
+        return False
+    right = entry.branch == BRANCHES + branch and entry.head is not None
+    return right and MADE in names and "index" in names and names.isdisjoint(_BUSY)
 
 
 def foreign(common: Path, place: Path) -> str | None:

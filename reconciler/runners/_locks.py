@@ -65,6 +65,7 @@ class Locks:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._folder = str(root)
         self._listed: tuple[int, frozenset[tuple[RunKind, str]]] | None = None
 
     def shim(self, kind: RunKind, subject: str) -> Path:
@@ -78,8 +79,9 @@ class Locks:
     def held(self, kind: RunKind, subject: str) -> Held:
         """Probe both locks of a subject."""
         # In this order: a start takes the shim's lock first, so it never looks like an agent without a shim.
-        agent = held(self.agent(kind, subject))
-        return Held(shim=held(self.shim(kind, subject)), agent=agent)
+        # By plain strings: each live run is probed at each look, and a Path costs as much as that.
+        agent = held(f"{self._folder}/{kind}-{subject}.agent")
+        return Held(shim=held(f"{self._folder}/{kind}-{subject}.shim"), agent=agent)
 
     def subjects(self) -> frozenset[tuple[RunKind, str]]:
         """Every subject that ever had a run, as far as its locks tell."""
@@ -127,7 +129,7 @@ class Locks:
         return self._root / "slots" / manifest
 
 
-def held(path: Path) -> bool:
+def held(path: Path | str) -> bool:
     """True when somebody holds the lock at this moment. It is not taken: two who ask do not disturb each other."""
     try:
         # For reading only: by that a probe is informed from a holder when a lock's file is found open.
