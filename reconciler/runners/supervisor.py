@@ -9,13 +9,10 @@ Lowest layer: the local runner uses `Tree` and `write_json` from here, so that b
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
-import json
 import os
 import select
-import signal
 import sys
 import time
 
@@ -33,10 +30,27 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 TYPE_CHECKING = False  # `typing` itself would cost a tenth of our memory
 if TYPE_CHECKING:
+    import json
+    import signal
     from typing import Any, NoReturn
 
     FileId = tuple[int, int]
     Ending = dict[str, Any]
+    _C: Any = None
+else:
+    try:
+        # What `signal` is made of, and `json` and `ctypes`: the enumerations and regular expressions around them take
+        # longer to load than the interpreter itself.
+        import _ctypes
+        import _json
+        import _signal as signal
+
+        _C = (_json.make_scanner, _json.encode_basestring_ascii, _ctypes.dlsym, _ctypes.dlopen, _ctypes.call_function)
+    except (ImportError, AttributeError):
+        import json
+        import signal
+
+        _C = None
 
 
 class Shim:
@@ -58,8 +72,7 @@ class Shim:
         self._log = Log(os.path.join(folder, "log"))
         os.dup2(self._log.fd, 1)
         os.dup2(self._log.fd, 2)
-        with open(os.path.join(folder, "spec.json"), encoding="utf-8") as file:
-            self._spec: dict[str, Any] = json.load(file)
+        self._spec: dict[str, Any] = read_json(os.path.join(folder, "spec.json"))
         self._silence = Silence(self._spec["cwd"], self._spec["stuck_after_s"])
         self._tree = Tree(folder, file_id(agent_lock), file_id(shim_lock), root=os.getpid())
 
@@ -556,7 +569,59 @@ def boot_id() -> str:
 def become_subreaper() -> None:
     """Make every orphaned descendant our child, so that nothing escapes by forking twice. Linux only."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _prctl(*words: int) -> None:
+    if _C:
+        _, _, find, library, call = _C
+        call(find(library(None, 0), "prctl"), words)
+    else:
+        from ctypes import CDLL  # noqa: PLC0415 - only where it can't be had for less
+
+        CDLL(None).prctl(*words)
+
+
+def read_json(path: str) -> Any:
+    """What a file of JSON says. Raises OSError, and ValueError for what is none."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read().strip(" \t\r\n")
+    if not _C:
+        return json.loads(text)
+    try:
+        value, end = _C[0](_Reading)(text, 0)
+    except StopIteration as error:
+        raise ValueError(f"{path} is no JSON") from error
+    if end != len(text):
+        raise ValueError(f"{path} is no JSON from character {end} on")
+    return value
+
+
+class _Reading:
+    """How a scanner of `_json` reads: as `json.loads` does."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = float
+
+
+def _as_json(value: object) -> str:
+    """Plain values as JSON, without the module: records hold text, numbers, switches, lists and mappings."""
+    if not _C:
+        return json.dumps(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return str(_C[1](value))
+    if isinstance(value, int | float):
+        return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}.get(text := repr(value), text)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_C[1](key)}: {_as_json(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_as_json, value)) + "]"
+    raise TypeError(f"{type(value).__name__} is nothing that JSON holds")
 
 
 def write_json(path: str, value: object) -> None:
@@ -565,7 +630,7 @@ def write_json(path: str, value: object) -> None:
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "w", encoding="utf-8") as file:
-            json.dump(value, file)
+            file.write(_as_json(value))
             file.flush()
             os.fsync(fd)
         os.replace(temporary, path)
@@ -619,9 +684,8 @@ def _moved(fd: int, how: int) -> int:
 
 def _read_stop(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8") as file:
-            return str(json.load(file)["why"])
-    except (OSError, ValueError, KeyError):
+        return str(read_json(path)["why"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

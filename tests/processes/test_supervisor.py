@@ -5,11 +5,14 @@ import os
 import random
 import signal
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from machine import CLOSED, Machine, lives
 from waiting import until
 
@@ -312,3 +315,41 @@ def _words(pid: int) -> list[str]:
     except OSError:
         return []
     return [os.path.basename(words[0]), *words[1:-1]]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@pytest.mark.parametrize("parts", [supervisor._C, None], ids=["parts", "module"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=JSON)
+def test_a_record_is_read_and_written_as_json_does(
+    parts: object, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_C", parts)
+    monkeypatch.setattr(supervisor, "json", json, raising=False)
+    path = tmp_path / "record.json"
+    supervisor.write_json(str(path), value)
+
+    assert json.loads(path.read_text()) == value == supervisor.read_json(str(path))
+
+
+@pytest.mark.parametrize("parts", [supervisor._C, None], ids=["parts", "module"])
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1} x', '{"a" 1}', "nul", '"a', "[1,]", "\ufeff{}"])
+def test_what_is_no_json_is_refused(parts: object, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_C", parts)
+    monkeypatch.setattr(supervisor, "json", json, raising=False)
+    (tmp_path / "record.json").write_text(text)
+
+    with pytest.raises(ValueError):
+        supervisor.read_json(str(tmp_path / "record.json"))
+
+
+def test_it_starts_without_what_takes_longer_to_load_than_the_interpreter() -> None:
+    run = f"import sys; exec(open({supervisor.__file__!r}).read(), {{'__name__': 'shim'}}); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-I", "-S", "-c", run], capture_output=True, text=True, check=True).stdout
+
+    assert not {"re", "enum", "json", "ctypes", "signal", "typing", "collections"} & set(loaded.split())
