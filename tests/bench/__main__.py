@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tests.bench.compare import FEWEST, compare
+from tests.bench.crowds import history, one_change, starting_many, turnover
 from tests.bench.databases import real_beads
 from tests.bench.elsewhere import on_github
 from tests.bench.figures import Figure, amount
@@ -30,6 +31,10 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "plan": planning,
     "work": end_to_end,
     "spawn": spawning,
+    "crowd": starting_many,
+    "turn": turnover,
+    "history": history,
+    "change": one_change,
     "start": starting,
     "memory": memory,
     "large": large_repository,
