@@ -28,9 +28,10 @@ from reconciler.model.errors import (
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed, Salvage, Unknown
 from reconciler.model.ports import Ports
-from reconciler.planning.actions import Action, BlockTask, OpenPullRequest, StartAgent, StartCheck
+from reconciler.planning.actions import Action, BlockTask, Decision, OpenPullRequest, StartAgent, StartCheck
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
+from reconciler.planning.recall import Recall
 
 RESYNC_S = 30.0
 FAILURE_MOST_S = 300.0
@@ -137,6 +138,7 @@ class Loop:
     _delays: dict[TaskId, float] = field(default_factory=dict)
     _decided: _Decided | None = None
     _memo: Memo = field(default_factory=Memo)
+    _recall: Recall[Decision] = field(default_factory=Recall)
     _ticked: bool = False
     _held: frozenset[str] = frozenset()  # manifests whose forge or tracker could not be used
     _took_s: float = 0.0  # the last look at everything
@@ -173,13 +175,13 @@ class Loop:
         self._took_s = (self.clock() - at).total_seconds()
         if self._decided and self._decided.holds(desired, observed) and not _starts(self._decided.plan):
             return Tick(observed=self._decided.closer(observed.at), plan=self._decided.plan)
-        seen, decided = observed, plan(desired, observed)
+        seen, decided = observed, plan(desired, observed, self._recall)
         if _starts(decided) and (found := self._program(exact=True)) != observed.replaced:
             seen = observed = replace(observed, replaced=found)
-            decided = plan(desired, observed)
+            decided = plan(desired, observed, self._recall)
         while unsure := decided.unsure:
             seen = closer(seen, desired, self.ports, unsure)
-            decided = plan(desired, seen)
+            decided = plan(desired, seen, self._recall)
         epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
         self._decided = _Decided(desired, observed, seen, replace(decided, epics=epics))
         return Tick(observed=seen, plan=self._decided.plan)

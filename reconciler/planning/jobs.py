@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
@@ -16,6 +16,7 @@ from reconciler.planning.agent_gate import Gate, agent_gate
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES, left_over
+from reconciler.planning.recall import Recall
 
 T = TypeVar("T")
 
@@ -58,28 +59,41 @@ def owners(found: Iterable[EpicTasks]) -> dict[TaskId, str]:
     return owned
 
 
-def jobs(epic_tasks: EpicTasks, observed: Observed, index: Index, owned: Mapping[TaskId, str]) -> Iterator[Job]:
+def jobs(
+    epic_tasks: EpicTasks,
+    observed: Observed,
+    index: Index,
+    owned: Mapping[TaskId, str],
+    recall: Recall[Any] | None = None,
+) -> Iterator[Job]:
     """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
-    hold = agent_gate(epic_tasks.spec, observed)
+    spec, recall = epic_tasks.spec, recall or Recall[Any]()
+    hold = agent_gate(spec, observed)
     pulls = observed.pull_requests
     outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
     unmade = {id for key, id in epic_tasks.ids.items() if key and key not in epic_tasks.declared}
-    green = _green(epic_tasks.spec, observed)
-    checks_there, retried = base_checks(epic_tasks.spec, observed), retried_at(observed)
-    left = (index.graph[id] for id, name in owned.items() if name == epic_tasks.spec.name)
+    green = _green(spec, observed)
+    checks_there, retried = base_checks(spec, observed), retried_at(observed)
+    base, base_tree = observed.bases.get(spec.base), observed.base_trees.get(spec.base)
+    us = (observed.host, observed.tracker_folder)
+    recall.around(spec.name, (spec, us, base, base_tree, hold, checks_there, retried, outages))
+    left = (index.graph[id] for id, name in owned.items() if name == spec.name)
     for task in sorted({task.id: task for task in (*epic_tasks.members, *left)}.values(), key=order):
-        owner = None if owned[task.id] == epic_tasks.spec.name else owned[task.id]
+        owner = None if owned[task.id] == spec.name else owned[task.id]
         if task.closed and (owner or not _something_left(task, observed)):
             continue
         # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
         blocked_by = index.blocked_by(task.id) or tuple(
-            id for id in task.blockers if id in unmade or _has_yet_to_land(id, epic_tasks.spec, observed, index)
+            id for id in task.blockers if id in unmade or _has_yet_to_land(id, spec, observed, index)
         )
         epic = next(iter(index.parents(task.id)), epic_tasks.epic.id if epic_tasks.epic else None)
         put_off = index.deferred_by(task.id)
+        if not put_off and (known := recall.job(spec.name, task, observed, blocked_by, owner, epic)):
+            yield known
+            continue
         yield _job(
             task,
-            epic_tasks.spec,
+            spec,
             observed,
             blocked_by=blocked_by,
             put_off=put_off,

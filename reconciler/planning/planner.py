@@ -34,13 +34,15 @@ from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, group_tasks, jobs, orphan_worktrees, orphans, owners
 from reconciler.planning.plan import EpicPlan, Plan
+from reconciler.planning.recall import Recall
 from reconciler.planning.remarks import remarks
 from reconciler.planning.scheduling import Decisions, admit
 from reconciler.planning.unmanaged import begun
 
 
-def plan(desired: Desired, observed: Observed) -> Plan:
-    """The changes that bring what was seen one step closer to what is wanted."""
+def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None = None) -> Plan:
+    """The changes that bring what was seen one step closer to what is wanted. `recall` makes it quicker, not different."""
+    recall = recall or Recall[Decision]()
     if isinstance(observed.tasks, Unknown):
         why = observed.tasks.why
         held = Waiting(Reason.TRACKER_UNAVAILABLE, f"its tasks can't be read: {why}")
@@ -61,11 +63,14 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     covered = owners(found)
     owned = covered | orphans(found, observed, covered)
     epics = {
-        epic_tasks.spec.name: tuple(jobs(epic_tasks, observed, index, owned))
+        epic_tasks.spec.name: tuple(jobs(epic_tasks, observed, index, owned, recall))
         for epic_tasks in found
         if not epic_state.held(epic_tasks, observed)
     }
-    wished = {(job.spec.name, job.task.id): (job, next_step(job)) for job in chain(*epics.values())}
+    wished = {
+        (job.spec.name, job.task.id): (job, recall.decision(job) or next_step(job)) for job in chain(*epics.values())
+    }
+    recall.keep(wished.values())
     decisions = admit(wished, desired, observed)
     plans = tuple(
         _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, observed, found) for epic_tasks in found

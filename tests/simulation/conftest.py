@@ -6,11 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 
+from reconciler.loop import loop
 from reconciler.loop.loop import _Decided
 from reconciler.model.desired import Desired
 from reconciler.model.observed import Observed
+from reconciler.planning.actions import Decision
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
+from reconciler.planning.recall import Recall
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +26,16 @@ def kept_plans_are_those_that_would_be_made(monkeypatch: pytest.MonkeyPatch) -> 
         return held
 
     monkeypatch.setattr(_Decided, "holds", checked)
+
+
+@pytest.fixture(autouse=True)
+def what_is_recalled_is_what_would_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    def checked(desired: Desired, observed: Observed, recall: Recall[Decision] | None = None) -> Plan:
+        decided = plan(desired, observed, recall)
+        assert _said(plan(desired, observed)) == _said(decided)
+        return decided
+
+    monkeypatch.setattr(loop, "plan", checked)
 
 
 def _said(decided: Plan) -> list[Mapping[str, object]]:

@@ -1,0 +1,83 @@
+"""What was decided about tasks of which there is nothing but themselves, to be said again while nothing has changed.
+
+Most tasks of a full tracker are such. A plan is the same with or without what is recalled; only its cost is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Observed, Task, Unknown
+from reconciler.planning.job import Job
+
+Around = tuple[object, ...]
+"""What all tasks of a manifest have in common, as far as it tells anything of one of which nothing else is there."""
+D = TypeVar("D")  # a decision: what decides stands above the jobs, which are recalled too
+
+
+@dataclass(slots=True)
+class Recall(Generic[D]):
+    """By manifest, what was around its tasks, and by task its job and what was decided."""
+
+    _around: dict[str, Around] = field(default_factory=dict)
+    _decided: dict[str, Mapping[TaskId, tuple[Job, D]]] = field(default_factory=dict)
+
+    def around(self, manifest: str, around: Around) -> None:
+        """Forget what was decided about the tasks of a manifest, unless this is around them still."""
+        if self._around.get(manifest) != around:
+            self._around[manifest], self._decided[manifest] = around, {}
+
+    def job(
+        self,
+        manifest: str,
+        task: Task,
+        observed: Observed,
+        blocked_by: tuple[str, ...],
+        owned_by: str | None,
+        epic: TaskId | None,
+    ) -> Job | None:
+        """The job of a task, where it would be the same again."""
+        job, _ = self._decided[manifest].get(task.id, (None, None))
+        if (
+            job is None
+            or job.task is not task
+            or (job.blocked_by, job.owned_by, job.epic) != (blocked_by, owned_by, epic)
+        ):
+            return None
+        return job if _is_alone(task.id, observed) else None
+
+    def decision(self, job: Job) -> D | None:
+        """What was decided about this very job; None where nothing is recalled."""
+        known, decision = self._decided.get(job.spec.name, {}).get(job.task.id, (None, None))
+        return decision if known is job else None
+
+    def keep(self, decided: Iterable[tuple[Job, D]]) -> None:
+        """Remember what was decided, as far as no time and no other source changes it."""
+        kept: dict[str, dict[TaskId, tuple[Job, D]]] = {manifest: {} for manifest in self._around}
+        for job, decision in decided:
+            if self.decision(job) or _lasts(job):
+                kept[job.spec.name][job.task.id] = job, decision
+        self._decided = dict(kept)
+
+
+def _lasts(job: Job) -> bool:
+    return job.fresh and job.put_off is None and job.task.defer_until is None
+
+
+def _is_alone(id: TaskId, observed: Observed) -> bool:
+    """True where every source has answered, and none holds anything about a task."""
+    told = (
+        observed.runs,
+        observed.branches,
+        observed.pull_requests,
+        observed.worktrees,
+        observed.landings,
+        observed.occupants,
+    )
+    if any(isinstance(source, Unknown) or id in source for source in told):
+        return False
+    beside = (observed.since, observed.candidates, observed.broken, observed.failures)
+    return not (any(id in source for source in beside) or id in observed.merged_by_hand or id in observed.repaired)
