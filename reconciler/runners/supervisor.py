@@ -25,6 +25,7 @@ WRITE_PATIENCE_S = 60.0
 LOG_MAX, LOG_HEAD, LOG_TAIL = 16 << 20, 1 << 20, 4 << 20
 # RECONCILE_RUN alone is the same in every repository that has a task of that name.
 MARKER = "RECONCILE_RUN_FOLDER"
+WAKE = "wake"  # beside the folders of the kinds of runs
 PROC = os.path.isdir("/proc/self/fd")
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -183,6 +184,7 @@ class Shim:
         }
         try:
             write_json(self._at("run.json"), value)
+            self._wake_reconciler()
         except OSError as error:
             # A full disk is no reason to leave an agent that runs without supervision.
             if not quietly:
@@ -194,12 +196,27 @@ class Shim:
         deadline = time.monotonic() + WRITE_PATIENCE_S
         while True:
             try:
-                return write_json(self._at("exit.json"), value)
+                write_json(self._at("exit.json"), value)
+                return self._wake_reconciler()
             except OSError as error:
                 # The one who removed our folder wants no record; a full disk may get room again.
                 if error.errno == errno.ENOENT or time.monotonic() > deadline:
                     return self._log.say(f"cannot write exit.json: {error.strerror}")
                 self._nap(1.0)
+
+    def _wake_reconciler(self) -> None:
+        """Have whoever waits look at the runs: one file for all of them, so that nobody listens to each. Only a hint."""
+        path = os.path.join(self._folder, "..", "..", "..", WAKE)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        try:
+            os.write(fd, b"\n")
+        except OSError:
+            pass  # a full disk: the file was changed by being cut all the same
+        finally:
+            os.close(fd)
 
     def _end_all(self, grace_s: float) -> None:
         """TERM and CONT to everything of the run, after `grace_s` KILL, until nothing is left or it can't be killed."""

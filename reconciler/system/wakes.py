@@ -27,7 +27,6 @@ from watchdog.observers.api import BaseObserver
 warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.")
 
 _Kinds = tuple[type[FileSystemEvent], ...]
-_MADE: _Kinds = (FileCreatedEvent, FileMovedEvent, DirCreatedEvent)
 _RENAMED: _Kinds = (DirCreatedEvent, FileMovedEvent, FileDeletedEvent)  # all that git does to a ref
 _CHANGED: _Kinds = (FileCreatedEvent, FileMovedEvent, FileDeletedEvent, FileModifiedEvent)
 
@@ -47,8 +46,8 @@ def spots(state: Path, common: Path, beads: Path | None, sources: list[Path]) ->
     listened to, because reading it would wake us again."""
     return [
         Spot(state / "manifests"),
-        # Never the logs beside it: what agents print would wake us for ever.
-        Spot(state / "runs", recursive=True, names=frozenset({"exit.json", "run.json", "since.json"}), kinds=_MADE),
+        # Not the folders of the runs: there would be one more to listen to with each, for ever.
+        Spot(state / "runs", names=frozenset({"wake", "changed"})),
         Spot(common / "refs" / "heads", recursive=True, kinds=_RENAMED),
         Spot(common / "refs" / "reconcile", recursive=True, kinds=_RENAMED),
         *([] if beads is None else [Spot(beads, names=frozenset({"issues.jsonl"}))]),

@@ -1,0 +1,88 @@
+"""Who waits is woken by what its runs do, and listens to no more places for having had many."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from machine import Machine
+from waiting import until
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import StopWhy
+from reconciler.runners import _folders, supervisor
+from reconciler.system.wakes import Wakes, spots
+
+
+@pytest.fixture
+def wake(machine: Machine) -> Iterator[threading.Event]:
+    flag = threading.Event()
+    with Wakes(spots(machine.state, machine.state, None, []), flag) as listening:
+        assert not listening.deaf
+        yield flag
+
+
+def test_what_is_listened_to_is_what_runs_write(machine: Machine) -> None:
+    (runs,) = (spot for spot in spots(machine.state, machine.state, None, []) if spot.folder.name == "runs")
+
+    assert runs.names == {supervisor.WAKE, _folders.CHANGED} and not runs.recursive
+
+
+def test_the_end_of_a_run_wakes(machine: Machine, wake: threading.Event) -> None:
+    run = machine.start("until [ -e go ]; do sleep 0.05; done")
+    until(lambda: machine.run(run).state == "running")
+    time.sleep(0.3)  # what its beginning announced has arrived
+    wake.clear()
+    (machine.cwd / "go").touch()
+
+    assert wake.wait(10.0)
+    until(lambda: machine.run(run).exit)
+
+
+def test_a_run_that_is_stopped_wakes(machine: Machine, wake: threading.Event) -> None:
+    run = machine.start("exec sleep 600")
+    until(lambda: machine.run(run).state == "running")
+    time.sleep(0.3)
+    wake.clear()
+    machine.runner.stop(run, StopWhy.PERSON)
+
+    assert wake.wait(10.0)
+
+
+def test_a_retry_wakes(machine: Machine, wake: threading.Event) -> None:
+    machine.finished("true")
+    time.sleep(0.3)
+    wake.clear()
+    machine.another().mark_since(TaskId("x-1"), None, datetime.now(UTC))
+
+    assert wake.wait(10.0)
+
+
+def test_what_a_run_prints_wakes_nobody(machine: Machine, wake: threading.Event) -> None:
+    run = machine.start("touch began; until [ -e go ]; do echo line; sleep 0.02; done")
+    until((machine.cwd / "began").exists)
+    time.sleep(0.3)
+    wake.clear()
+
+    assert not wake.wait(1.0)
+    machine.runner.stop(run, StopWhy.PERSON)
+
+
+def test_there_are_no_more_listeners_after_many_runs(machine: Machine, wake: threading.Event) -> None:
+    machine.finished("true", subject="first")
+    before = _listeners()
+    for n in range(5):
+        machine.finished("true", subject=f"y-{n}")
+
+    assert _listeners() == before > 0
+
+
+def _listeners() -> int:
+    """How many places this process listens to, as the kernel counts them."""
+    files = (Path("/proc/self/fdinfo") / name for name in os.listdir("/proc/self/fdinfo"))
+    return sum(file.read_text().count("inotify wd:") for file in files if file.exists())
