@@ -29,7 +29,8 @@ def agent_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
     """Why no agent of this manifest may start at all."""
     if missing := observed.agents_missing.get(spec.name):
         return Reason.AGENT_UNAVAILABLE, missing, None
-    if words := used_up(spec.budget, spend_of(spec, observed)):
+    bounded = spec.budget.usd is not None or spec.budget.tokens is not None
+    if bounded and (words := used_up(spec.budget, spend_of(spec, observed))):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
     ended = sorted(_ended_runs(spec, observed), key=_end, reverse=True)
     return _limited(spec, ended, observed.at) or _broken(ended, observed) or _resting(spec, ended, observed.at)

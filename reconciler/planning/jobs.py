@@ -197,26 +197,16 @@ def _has_yet_to_land(id: TaskId, spec: EpicSpec, observed: Observed, index: Inde
 
 def _something_left(closed: Task, observed: Observed) -> bool:
     """True when a closed task may still want something; silence of a source is no sign that nothing is left."""
-    if left_over(closed):
+    task, worktrees, branches = closed.id, observed.worktrees, observed.branches
+    pulls, runs = observed.pull_requests, observed.runs
+    if isinstance(worktrees, Unknown) or isinstance(branches, Unknown):
         return True
-    task = closed.id
-    sources = (observed.worktrees, observed.branches, observed.pull_requests, observed.runs)
-    if any(isinstance(source, Unknown) for source in sources):
+    if isinstance(pulls, Unknown) or isinstance(runs, Unknown) or task in worktrees or task in branches:
         return True
-    assert not isinstance(observed.runs, Unknown)
-    open_pull = not isinstance(observed.pull_requests, Unknown) and _is_open(observed, task)
-    return (
-        open_pull
-        or any(not isinstance(s, Unknown) and task in s for s in (observed.worktrees, observed.branches))
-        or any(run.alive for run in observed.runs.get(task, ()))
-    )
-
-
-def _is_open(observed: Observed, task: TaskId) -> bool:
-    if isinstance(observed.pull_requests, Unknown):
+    pull = pulls.get(task)
+    if pull is not None and (pull.closed_at is None or pull.left is not None):
         return True
-    pull = observed.pull_requests.get(task)
-    return pull is not None and (pull.closed_at is None or pull.left is not None)
+    return any(run.alive for run in runs.get(task, ())) or bool(left_over(closed))
 
 
 class _Beside(TypedDict, total=False):

@@ -36,6 +36,7 @@ class Pulls:
         self._stored = objects.RefCache(git, _stored, self._copies)
         self.damaged: Mapping[PrNumber, PermanentError] = {}  # records that can't be read
         self._newest: tuple[object, Mapping[TaskId, PullRequest]] | None = None
+        self._closed: dict[PrNumber, tuple[PullRecord, PullRequest]] = {}
 
     def newest(self) -> Mapping[TaskId, PullRequest]:
         """The newest pull request of every task that has one."""
@@ -153,7 +154,16 @@ class Pulls:
         kept.update({number: again[number] for number in gone if number in again})
         # Where a branch can't be read it is not known how its open pull request stands: it is not listed at all.
         found = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))
-        return tuple((record, record.seen(heads.get(record.task))) for record in found)
+        return tuple((record, self._shown(record, heads.get(record.task))) for record in found)
+
+    def _shown(self, record: PullRecord, head: Sha | None) -> PullRequest:
+        if record.open:
+            return record.seen(head)
+        # What is closed does not follow its branch: it is the same at every look.
+        before = self._closed.get(record.number)
+        if before is None or before[0] is not record:
+            before = self._closed[record.number] = record, record.seen(None)
+        return before[1]
 
     def _read(self, pattern: str) -> list[StoredPull]:
         return self._decoded(update_ref.plain(self._git, pattern))
