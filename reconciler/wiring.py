@@ -21,8 +21,9 @@ from reconciler.forges.addresses import Addresses
 from reconciler.forges.choice import Choice
 from reconciler.forges.local import LocalForge
 from reconciler.forges.local.pulls import Pulls
-from reconciler.git import commands
-from reconciler.git.commands import Git, Repository
+from reconciler.git import repository as repositories
+from reconciler.git.commands import Git
+from reconciler.git.repository import Repository
 from reconciler.landing.remotes import Remote, Remotes
 from reconciler.manifest import Recorded
 from reconciler.manifest.anchoring import anchored
@@ -285,9 +286,9 @@ def open_site(
     With `control`, git's control dir is kept there, and looking leaves no trace in the repository. `given`: manifests
     that are not recorded yet.
     """
-    repository = commands.find(path, environ)
+    repository = repositories.find(path, environ)
     format.check(repository.state)
-    commands.remember(repository)
+    repositories.remember(repository)
     tool = _git(repository, environ, control)
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"
@@ -352,7 +353,7 @@ def refuse_agents(environ: Mapping[str, str], what: str) -> None:
 
 
 def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
-    repository = commands.find(path, environ)
+    repository = repositories.find(path, environ)
     bases = {spec.name: spec.base for spec in Recorded(repository.state).load().epics}
     return manifest.Located(main=repository.main, default_base=_default_base(_git(repository, environ)), bases=bases)
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.git.commands import Git, Repository, find
+from reconciler.git.commands import Git
+from reconciler.git.repository import Repository, find
 from reconciler.model.names import Sha
 
 CONFIG = """\

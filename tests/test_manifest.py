@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reconciler import manifest
-from reconciler.git import commands
+from reconciler.git import repository
 from reconciler.manifest import Located, yaml_text
 from reconciler.model.desired import (
     AgentSpec,
@@ -329,7 +329,7 @@ def test_a_name_is_used_once_per_kind(refused, read):
 
 def test_a_path_outside_any_repository_is_an_error_at_its_place(tmp_path):
     def locate(path):
-        return Located(main=commands.find(path, os.environ).main, default_base="main")
+        return Located(main=repository.find(path, os.environ).main, default_base="main")
 
     with pytest.raises(
         ManifestError, match=r"^<stdin>:6:15: spec\.repository: .* is not in a git repository"

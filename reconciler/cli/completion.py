@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem, ShellComplete, get_completion
 
 from reconciler import wiring
 from reconciler.cli import COMPLETE_VARIABLE, PROGRAM, program
-from reconciler.git import commands
+from reconciler.git import repository
 from reconciler.manifest import Recorded
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import MANIFEST_NAME, usable
@@ -87,7 +87,7 @@ def completing(command: click.Command) -> click.Command:
 
 def _tasks(_: str) -> Iterable[tuple[str, str]]:
     """Every task that may be named, open ones first; where the store can't be read, those that were seen running."""
-    beads = commands.find(Path.cwd(), wiring.environ()).main / ".beads"
+    beads = repository.find(Path.cwd(), wiring.environ()).main / ".beads"
     try:
         found = sorted(JsonlTracker(beads).tasks().values(), key=lambda task: (task.closed, task.id))
     except ReconcileError:
@@ -97,7 +97,7 @@ def _tasks(_: str) -> Iterable[tuple[str, str]]:
 
 
 def _manifests(_: str) -> Iterable[tuple[str, str]]:
-    found = Recorded(commands.find(Path.cwd(), wiring.environ()).state).load()
+    found = Recorded(repository.find(Path.cwd(), wiring.environ()).state).load()
     names = [*((spec.name, spec.source) for spec in found.epics), *found.problems.items()]
     return sorted((name, each) for name, each in names if MANIFEST_NAME.fullmatch(name))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from reconciler.doctor.findings import Diagnosis, Probe, State
 from reconciler.doctor.scene import Scene
-from reconciler.git import commands
+from reconciler.git import repository
 from reconciler.runners import supervisor
 from reconciler.system.wakes import Spot, Wakes
 
@@ -52,7 +52,7 @@ def _python() -> Iterator[Diagnosis]:
 
 
 def _git(scene: Scene) -> Iterator[Diagnosis]:
-    version = ".".join(map(str, commands.version(scene.environ)))
+    version = ".".join(map(str, repository.version(scene.environ)))
     yield Diagnosis(name="git", found=f"{version} ({shutil.which('git', path=scene.environ.get('PATH'))})")
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
+from reconciler.git import places as worktree_places
 from reconciler.git import worktrees
-from reconciler.git.worktrees import MADE, Entry, FoundWorktree, WorktreeListing
+from reconciler.git.places import FoundWorktree
+from reconciler.git.worktrees import MADE, Entry, WorktreeListing
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
 from reconciler.model.observed import Graph, Run, WorktreeFault
@@ -111,7 +113,7 @@ def _seen(scene: Scene, site: Site) -> _Standing:
     for root in scene.roots:
         real = Path(os.path.realpath(root))
         places |= {real / name for name in _listed(real) if name != CHECKS and _is_repository(real / name)}
-    looked = (worktrees.look(listing, place, branch_of(TaskId(place.name))) for place in sorted(places))
+    looked = (worktree_places.look(listing, place, branch_of(TaskId(place.name))) for place in sorted(places))
     return _Standing(
         listing=listing,
         standing=tuple(found for found in looked if found.present and usable(found.place.name)),

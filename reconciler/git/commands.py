@@ -19,14 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from reconciler.git import fingerprints, large_files, locks
 from reconciler.git.fingerprints import Mark
-from reconciler.git.links import gitfile, same_folder
+from reconciler.git.repository import INERT, Repository, environment
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import Sha
 from reconciler.system import file_lock, shell
@@ -38,7 +37,6 @@ Loose = dict[str, tuple[tuple[int, int, int, int], Sha]]
 """What files held, by their paths and the marks that they bore then."""
 Refs = dict[str, tuple[Sha, bool]]
 """For every ref: the object that it names, and whether it does so by naming another ref."""
-MINIMUM = (2, 38)
 WRITER_WAIT_S = 60.0
 _REMEMBERED_MAX = 8192
 _SCRATCH = "scratch"
@@ -54,17 +52,8 @@ _HARMLESS = re.compile(
     r"|lfs\.(push)?url"
     r"|url\..*\.(push)?insteadof"
 )
-_ITS_VERSION = re.compile(rb'^{"event":"version",.*"exe":"([^"]*)"', re.MULTILINE)
-_INERT = (
-    *("-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "gc.auto=0"),
-    *("-c", "maintenance.auto=false"),
-    *("-c", "advice.detachedHead=false"),
-)
 
 
-_CHECKOUT = "checkout"
 _NO_PATH = b"error: invalid path '"
 _LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
 
@@ -83,138 +72,6 @@ class UnusableTree(PermanentError):
     """A commit holds paths that git writes nowhere, '..' or '.git' among them: it was made by hand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """Where a repository stands. `main` is its main checkout (the git dir itself when it is bare)."""
-
-    main: Path
-    common: Path
-
-    @property
-    def state(self) -> Path:
-        """Our own folder: survives `git clean` and a new `.beads`."""
-        return self.common / "reconcile"
-
-    @property
-    def bare(self) -> bool:
-        return self.main == self.common
-
-
-def find(path: Path, environ: Mapping[str, str]) -> Repository:
-    """The repository that contains `path`. Raises PermanentError when there is none, or git is too old."""
-    env = _environment(environ)
-    within, _, places = _located(path, env, "--is-inside-work-tree", "--git-dir", "--git-common-dir").partition(b"\n")
-    # The main checkout is where both are the same folder: no list of worktrees is needed to find it.
-    one = places[: len(places) // 2]
-    if within == b"true" and one * 2 == places:
-        common = Path(os.fsdecode(one.removesuffix(b"\n")))
-        if one.endswith(b"/.git\n"):
-            return Repository(common.parent, common)
-        # A submodule's, or one whose git dir was put elsewhere: git itself lists that as the main checkout.
-        top = Path(os.fsdecode(_located(path, env, "--show-toplevel").removesuffix(b"\n")))
-        if _leads_to(top, common):
-            return Repository(top, common)
-    common = Path(os.fsdecode(_located(path, env, "--git-common-dir").removesuffix(b"\n")))
-    repository = Repository(_apart(common, env) or _main_of(common, env), common)
-    _refuse_a_checkout_called_bare(repository)
-    return repository
-
-
-def _refuse_a_checkout_called_bare(repository: Repository) -> None:
-    """Raise PermanentError where the shared config, which every agent can write, denies the checkout that there is.
-
-    Believed, it would have us keep tasks and records of another repository, inside the git dir. A bare one has no index.
-    """
-    common = repository.common
-    if repository.bare and common.name == ".git" and os.path.lexists(common / "index"):
-        checkout = shlex.quote(str(common.parent))
-        raise PermanentError(
-            f"core.bare is true in {common}, but that is the git dir of the checkout {common.parent}: somebody has set it",
-            hint=f"git -C {checkout} config core.bare false (or, of a repository that is to be bare: rm {common}/index)",
-        )
-
-
-def version(environ: Mapping[str, str]) -> tuple[int, ...]:
-    """Git's version. Raises PermanentError when git is missing or older than `MINIMUM`."""
-    return _new_enough(shell.run(("git", "version"), env=_environment(environ)).text)
-
-
-def _located(path: Path, env: Mapping[str, str], *what: str) -> bytes:
-    """What `git rev-parse` says at `path`. Raises PermanentError outside of repositories, and for a git too old."""
-    argv = ("git", *_INERT, "-C", str(path), "rev-parse", "--path-format=absolute", *what)
-    # It is informed to say its version by the way: asked for by itself, that costs every command a process more.
-    found = shell.run(argv, env={**env, "GIT_TRACE2_EVENT": "2"})
-    finished = _ITS_VERSION.search(found.err)
-    _new_enough(f"git version {os.fsdecode(finished[1])}" if finished else shell.run(("git", "version"), env=env).text)
-    if found.code:
-        plain = b"\n".join(line for line in found.err.splitlines() if not line.startswith(b'{"event":'))
-        complaint = replace(found, err=plain).complaint
-        raise _not_found(path, plain, complaint)
-    return found.out
-
-
-def _not_found(path: Path, text: bytes, complaint: str) -> PermanentError:
-    """Why git works in no repository at `path`; only where there is none is one to be made."""
-    if b"dubious ownership" in text:
-        fix = f"chown it, or: git config --global --add safe.directory {shlex.quote(str(path))}"
-        return PermanentError(f"{path} belongs to another user, and git does not work there", hint=fix)
-    if b"not a git repository" in text:
-        return PermanentError(f"{path} is not in a git repository: {complaint}", hint="run 'git init' there first")
-    return PermanentError(
-        f"git does not work in {path}: {complaint}", hint=f"see: git -C {shlex.quote(str(path))} status"
-    )
-
-
-def _new_enough(text: str) -> tuple[int, ...]:
-    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
-    if not found or (numbers := tuple(int(n) for n in found.groups(default="0"))) < MINIMUM:
-        wanted = ".".join(map(str, MINIMUM))
-        raise PermanentError(f"git {wanted} or newer is needed, here is {text.strip()!r}", hint="update git")
-    return numbers
-
-
-def remember(repository: Repository) -> None:
-    """Note where the checkout of a git dir is that stands elsewhere: from a worktree of it nothing else tells."""
-    note = repository.state / _CHECKOUT
-    if repository.bare or repository.common.parent == repository.main or not repository.state.is_dir():
-        return
-    value = os.fsencode(f"{repository.main}\n")
-    with suppress(OSError):
-        if not note.is_file() or note.read_bytes() != value:
-            note.write_bytes(value)
-
-
-def _apart(common: Path, env: Mapping[str, str]) -> Path | None:
-    """The checkout of a git dir that stands elsewhere; None where none is known that leads back to it."""
-    if common.name == ".git" and _leads_to(common.parent, common):
-        return None
-    finished = shell.run(("git", *_INERT, "config", f"--file={common}/config", "--get", "core.worktree"), env=env)
-    named = [os.fsdecode(finished.out.removesuffix(b"\n"))] if finished.code == 0 else []
-    with suppress(OSError):
-        named.append(os.fsdecode((common / "reconcile" / _CHECKOUT).read_bytes().removesuffix(b"\n")))
-    found = (Path(os.path.normpath(common / each)) for each in named)
-    # Both can be written by an agent: what counts is that the place itself says so.
-    return next((place for place in found if _leads_to(place, common)), None)
-
-
-def _leads_to(checkout: Path, common: Path) -> bool:
-    """True where a folder's own `.git` is, or names, this git dir."""
-    try:
-        return same_folder(gitfile(checkout) or checkout / ".git", common)
-    except (OSError, ValueError):
-        return False
-
-
-def _main_of(common: Path, env: Mapping[str, str]) -> Path:
-    """The main checkout of a repository, as git lists it first; the git dir itself when it is bare."""
-    listed = shell.run(("git", *_INERT, f"--git-dir={common}", "worktree", "list", "--porcelain", "-z"), env=env)
-    if listed.code:
-        raise PermanentError(f"cannot list the worktrees of {common}: {listed.complaint}")
-    first = listed.out.split(b"\0")
-    bare = b"bare" in first[: first.index(b"")] if b"" in first else False
-    return common if bare else Path(os.fsdecode(first[0].removeprefix(b"worktree ")))
-
-
 class Git:
     """The git commands of one repository. Safe to share between threads.
 
@@ -223,7 +80,7 @@ class Git:
 
     def __init__(self, repository: Repository, environ: Mapping[str, str], control: Path | None = None) -> None:
         self.repository = repository
-        self._env = _environment(environ)
+        self._env = environment(environ)
         self._control = control or repository.state / "control"
         self._config_seen: tuple[tuple[int, int, int] | None, ...] | None = None
         self._turns: dict[str, threading.Lock] = {}
@@ -242,7 +99,7 @@ class Git:
         lock: int | None = None,
     ) -> Finished:
         """Run git on the repository's own git dir. Raises GitError for an exit status that is not in `ok`."""
-        argv = ("git", *_INERT, f"--git-dir={self.repository.common}", *args)
+        argv = ("git", *INERT, f"--git-dir={self.repository.common}", *args)
         # An agent can declare a promisor remote and take an object away: reading it would then run its sshCommand.
         env = {**self._env, "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
         fds = () if lock is None else (lock,)
@@ -286,7 +143,7 @@ class Git:
             settings["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(objects)
         if (shallow := self.repository.common / "shallow").exists():
             settings["GIT_SHALLOW_FILE"] = str(shallow)
-        argv = ("git", *_INERT, *(part for pair in config for part in ("-c", pair)), *args)
+        argv = ("git", *INERT, *(part for pair in config for part in ("-c", pair)), *args)
         finished = shell.run(
             argv,
             env={**self._env, **settings, **(env or {})},
@@ -419,12 +276,6 @@ class Git:
             raise TemporaryError(f"cannot read {source}: {listed.complaint}", delay=30.0)
         pairs = (entry.partition("\n") for entry in listed.text.split("\0") if entry)
         return tuple((key, value if has else None) for key, has, value in pairs)
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    # Hooks export GIT_DIR and GIT_INDEX_FILE; git would then act on the wrong worktree.
-    kept = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
-    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
 
 
 def _in_the_way(lock: Path) -> tuple[str, str]:

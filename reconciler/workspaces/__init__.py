@@ -17,20 +17,8 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.git.commands import Git
-from reconciler.git.worktrees import (
-    BRANCHES,
-    MADE,
-    NESTED,
-    READY,
-    Entry,
-    FoundWorktree,
-    WorktreeListing,
-    begun,
-    busy,
-    foreign,
-    identity,
-    look,
-)
+from reconciler.git.places import FoundWorktree, begun, busy, foreign, identity, look
+from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, WorktreeListing
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable

@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from reconciler.git import worktrees
+from reconciler.git import places, worktrees
 from reconciler.git.commands import Git
-from reconciler.git.worktrees import LOCK_REASON, MADE, Entry, FoundWorktree, WorktreeListing
+from reconciler.git.places import FoundWorktree
+from reconciler.git.worktrees import LOCK_REASON, MADE, Entry, WorktreeListing
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.workspaces import folders
 from reconciler.workspaces.checkout import write
@@ -68,7 +69,7 @@ class Register:
         write(entry.admin / "gitdir", f"{found.place}/.git\n")
         # Not replaced by a file of another name: killed in between, that would be a file of the agent's.
         (found.place / ".git").write_bytes(os.fsencode(f"gitdir: {entry.admin}\n"))
-        write(entry.admin / MADE, worktrees.identity(entry.admin, found.place))
+        write(entry.admin / MADE, places.identity(entry.admin, found.place))
 
     def forget(self, entries: Iterable[Entry]) -> None:
         """Take worktrees whose folder is gone off the list, each at one stroke."""

@@ -17,7 +17,7 @@ from gitrepo import GitRepo
 from reconciler import wiring
 from reconciler.git import commands as git_module
 from reconciler.git import fingerprints
-from reconciler.git.commands import find, remember
+from reconciler.git.repository import find, remember
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError
 
