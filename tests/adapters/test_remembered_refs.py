@@ -215,13 +215,25 @@ def test_while_no_pull_request_changes_no_record_is_looked_at(repo: GitRepo, mon
 
 def near(git: Git, listing: worktrees.WorktreeListing, repo: GitRepo) -> object:
     """What one who acts asks of a list: who stands at a place, and who has a branch checked out."""
-    places = [repo.path.parent / name for name in ("tree", "other", "moved", "nowhere")]
+    places = [repo.path.parent / name for name in ("tree", "other", "elsewhere", "nowhere")]
     found = [(listing(place, "agent/a"), place) for place in places]  # type: ignore[operator]
     return [(each.at(place), set(each.holding("agent/a")), each.unlisted) for each, place in found]
 
 
+OF_ANOTHER: dict[str, Change] = {
+    "a branch that another worktree has now": lambda repo: (
+        repo.git("checkout", "-q", "--detach", cwd=repo.path.parent / "tree"),
+        repo.git("checkout", "-q", "agent/a", cwd=repo.path.parent / "other"),
+    ),
+    "a place that another worktree has now": lambda repo: (
+        repo.git("worktree", "move", str(repo.path.parent / "tree"), str(repo.path.parent / "aside")),
+        repo.git("worktree", "move", str(repo.path.parent / "other"), str(repo.path.parent / "tree")),
+    ),
+}
+
+
 @pytest.mark.parametrize("settles_ns", [fingerprints._SETTLES_NS, -(10**9)], ids=["at once", "after an hour"])
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize("change", [*CHANGES.values(), *OF_ANOTHER.values()], ids=[*CHANGES, *OF_ANOTHER])
 def test_what_is_seen_around_a_place_is_what_the_whole_list_says_of_it(
     repo: GitRepo, change: Change, settles_ns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
