@@ -53,21 +53,18 @@ class Census:
         if subjects is not self._subjects:
             due |= {key for key, subject in subjects.items() if subject is not self._subjects.get(key)}
             due |= self._subjects.keys() - subjects.keys()
-        gone: set[RunId] = set()
-        new: dict[RunId, Run] = {}
-        for key in due:
-            before = self._counted.get(key)
-            if subject := subjects.get(key):
-                now = self._counted[key] = self._count(subject, before, look)
-                new |= now.runs
-            else:
-                self._counted.pop(key, None)
-            gone |= before.runs.keys() if before else set()
-        gone -= new.keys()
-        if gone or any(run != self._runs.get(id) for id, run in new.items()):
-            together = {**self._runs, **new}
-            self._runs = {id: run for id, run in together.items() if id not in gone} if gone else together
-        self.moving = frozenset(key for key in due if key in self._counted and not self._counted[key].over)
+        counted = {key: self._count(subjects[key], self._counted.get(key), look) for key in due if key in subjects}
+        new = {id: run for each in counted.values() for id, run in each.runs.items()}
+        before = {id for key in due if key in self._counted for id in self._counted[key].runs}
+        # Only now: had one not been readable, the next look would have to count them all.
+        self._counted.update(counted)
+        for key in due - counted.keys():
+            self._counted.pop(key, None)
+        if gone := before - new.keys():
+            self._runs = {id: run for id, run in {**self._runs, **new}.items() if id not in gone}
+        elif any(run != self._runs.get(id) for id, run in new.items()):
+            self._runs = {**self._runs, **new}
+        self.moving = frozenset(key for key, each in counted.items() if not each.over)
 
     def judge(self, record: Record, locks: Held) -> RunVerdict:
         """The state of one run. `locks` must have been probed before the record was read."""

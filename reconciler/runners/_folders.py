@@ -88,8 +88,8 @@ class Folders:
 
     root: Path
     _subjects: dict[Subject, SubjectFolder] = field(default_factory=dict)
-    _marks: dict[str, _Stamp] = field(default_factory=dict)  # of what says that something changed, as last seen
-    _looked_at: float | None = None  # when each subject's folder was looked at last
+    _stamps: dict[str, _Stamp] = field(default_factory=dict)  # of what says that something changed, as last seen
+    _looked_at: float = -LOOK_S - 1  # when each subject's folder was looked at last
     _starts: dict[RunId, StartRecord] = field(default_factory=dict)
     _records: dict[RunId, tuple[int, Record]] = field(default_factory=dict)  # of what may live, with its date
 
@@ -111,32 +111,29 @@ class Folders:
         again where `changed` says that a program of ours wrote into one, and once a minute, for what people do there.
         """
         now, known = time.monotonic(), self._subjects
-        changed = self._has_moved(CHANGED)
-        listed = [kind for kind in RunKind if self._has_moved(kind)]
-        asked = set() if moving is None else set(moving)
-        if moving is None or changed or self._looked_at is None or now - self._looked_at > LOOK_S:
-            asked, listed, self._looked_at = set(known), list(RunKind), now
-        for kind in listed:
+        stamps = {name: self._stamp(name) for name in (CHANGED, *RunKind)}
+        moved = {name for name, stamp in stamps.items() if stamp is None or stamp != self._stamps.get(name)}
+        whole = moving is None or CHANGED in moved or now - self._looked_at > LOOK_S
+        asked = set(known) if whole else set(moving or ())
+        for kind in (kind for kind in RunKind if whole or kind in moved):
             there = self._named(kind)
             asked |= there.difference(known) | {key for key in known if key[0] is kind and key not in there}
         found = {key: self._subject(key) for key in asked}
         if any(subject != known.get(key) for key, subject in found.items()):
             together = {**known, **found}
             self._subjects = {key: subject for key, subject in together.items() if subject}
+        # Only now: had anything of it gone wrong, the next look would have to see it.
+        self._stamps, self._looked_at = stamps, now if whole else self._looked_at
         return self._subjects
 
-    def _has_moved(self, name: str) -> bool:
-        """True unless a file or folder below is as it was when this was asked last, and has been for a while."""
+    def _stamp(self, name: str) -> _Stamp:
+        """What changes with a file or folder below; None where it changed a moment ago, and another change may look alike."""
         try:
             found = os.lstat(f"{self.root}/{name}")
         except (FileNotFoundError, NotADirectoryError):
-            stamp: _Stamp = (0, 0, 0)
-        else:
-            young = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) <= SETTLES_NS
-            stamp = None if young else (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
-        before = self._marks.get(name)
-        self._marks[name] = stamp
-        return stamp is None or stamp != before
+            return 0, 0, 0
+        young = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) <= SETTLES_NS
+        return None if young else (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
     def _named(self, kind: RunKind) -> set[Subject]:
         try:

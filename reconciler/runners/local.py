@@ -318,10 +318,12 @@ class LocalRunner:
             known = self._counts.pop(slot.manifest, None)
             if known is None or known.turn != gate.turn or known.alive >= most:
                 known = self._count(slot.manifest)
-            free = known.free
-            fd = take(known.folder / str(free), PROBE_PATIENCE_S) if known.alive < most else None
+            free, turn, fd = known.free, b"", None
+            if known.alive < most:
+                turn = gate.take_turn()  # first: a slot that is taken and could not be said to be would stay taken
+                fd = take(known.folder / str(free), PROBE_PATIENCE_S)
             if fd is not None:
-                self._counts[slot.manifest] = known.with_one_more(free, gate.take_turn())
+                self._counts[slot.manifest] = known.with_one_more(free, turn)
         if fd is None:
             raise ChangedError(f"all {most} agents of {slot.manifest} are running")
         return fd

@@ -208,7 +208,9 @@ class Shim:
         """Have whoever waits look at the runs: one file for all of them, so that nobody listens to each. Only a hint."""
         path = os.path.join(self._folder, "..", "..", "..", WAKE)
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            # An agent may have put a link there, or a pipe that nobody reads.
+            how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(path, how, 0o600)
         except OSError:
             return
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -82,6 +83,27 @@ def test_what_people_change_in_the_folder_of_one_that_is_over_is_seen_within_a_m
     monkeypatch.setattr(time, "monotonic", lambda: now + _folders.LOOK_S + 1)
 
     assert [run.n for run in folders.subjects(())[RunKind.WORK, X].runs] == [1, 7]
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_change_that_could_not_be_read_is_seen_once_it_can(
+    tmp_path: Path, change: Callable[[Folders], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))
+    folders = Folders(tmp_path / "runs")
+    reserved(folders, X)
+    before = dict(folders.subjects(()))
+    change(Folders(tmp_path / "runs"))
+
+    def refused(*_: object) -> list[str]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError):
+        patched.setattr(os, "listdir", refused)
+        folders.subjects(())
+
+    after = dict(folders.subjects(()))
+    assert after != before and _same(after, dict(Folders(tmp_path / "runs").subjects()))
 
 
 def test_what_may_move_is_looked_at_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

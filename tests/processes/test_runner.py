@@ -1,5 +1,6 @@
 """Runs on this machine: who lives, who may start, and how what lives is ended. Real processes, real locks."""
 
+import errno
 import json
 import os
 import shutil
@@ -316,6 +317,17 @@ def test_what_lived_without_a_slot_and_has_ended_keeps_nobody_from_starting(mach
     until(lambda: not lives(left))
 
     machine.start("exec sleep 600", subject="c", most=2)
+
+
+def test_a_slot_of_which_nobody_could_be_told_stays_free(machine: Machine, monkeypatch):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(TemporaryError):
+        patched.setattr(os, "pwrite", full)
+        machine.start("true", subject="a", most=1)
+
+    machine.finished("true", subject="b", most=1)
 
 
 def test_of_several_starts_in_a_row_the_first_looks_through_all_processes(machine: Machine, monkeypatch):

@@ -73,6 +73,20 @@ def test_what_a_run_prints_wakes_nobody(machine: Machine, wake: threading.Event)
     machine.runner.stop(run, StopWhy.PERSON)
 
 
+@pytest.mark.parametrize("what", ["a pipe", "a link", "a folder"])
+def test_what_an_agent_put_in_the_place_of_the_file_keeps_no_run_from_ending(machine: Machine, what: str) -> None:
+    path = machine.state / "runs" / supervisor.WAKE
+    path.parent.mkdir(parents=True)
+    {
+        "a pipe": lambda: os.mkfifo(path),
+        "a link": lambda: path.symlink_to(machine.cwd / "mine"),
+        "a folder": path.mkdir,
+    }[what]()
+    machine.finished("true")
+
+    assert not (machine.cwd / "mine").exists()
+
+
 def test_there_are_no_more_listeners_after_many_runs(machine: Machine, wake: threading.Event) -> None:
     machine.finished("true", subject="first")
     before = _listeners()
