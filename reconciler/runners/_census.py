@@ -12,8 +12,9 @@ from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, RunState
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
-from reconciler.runners._folders import Folders, Record, Subject, SubjectFolder
+from reconciler.runners._folders import Folders, Subject, SubjectFolder
 from reconciler.runners._locks import Held, Locks
+from reconciler.runners._records import Record
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING, RunVerdict, Witnesses, as_run, judge
 

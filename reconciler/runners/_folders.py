@@ -1,13 +1,10 @@
 """Run folders: `<root>/<kind>/<subject>/<n>/` with what a run was given, what it recorded and what it printed.
 
-What is read here may have been written by an agent, cut off or removed by anybody: what can't be read as a record is no
-record. Locks and processes are not looked at here.
+Which there are, and which changed. Locks and processes are not looked at here.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import re
 import stat
@@ -15,60 +12,22 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
 
 from reconciler.model.errors import ChangedError
-from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
-from reconciler.model.observed import Cause, Exit, RetryPoint, StopWhy
+from reconciler.model.names import RunId, RunKind, TaskId, usable
+from reconciler.model.observed import RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
+from reconciler.runners import _records as records
 from reconciler.runners import supervisor
+from reconciler.runners._records import Record, StartRecord, read_json
 
 CHANGED = "changed"  # beside the folders of the kinds: its date says when a program of ours last wrote into a subject's
 LOOK_S = 60.0
-RECORD_MAX = 1 << 20
 SETTLES_NS = 1_000_000_000
-# Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
-_NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
-_Word = TypeVar("_Word", bound=StrEnum)
 _Stamp = tuple[int, int, int] | None
 Subject = tuple[RunKind, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRecord:
-    """What a run was started with, as far as it matters afterwards."""
-
-    task: TaskId
-    manifest: str = ""
-    attempt: int = 1
-    why: str = "Ready"
-    baseline: Sha | None = None
-    base_tip: Sha | None = None
-    tree: Sha | None = None
-    heard: frozenset[str] = frozenset()
-    cwd: str = ""
-    timeout_s: float = 0.0
-    slot: str = ""  # the manifest among whose slots it holds one
-    agent: str = ""  # the kind of agent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """Everything that is written about a run at this moment."""
-
-    id: RunId
-    start: StartRecord
-    started_at: datetime | None = None
-    pid: int | None = None
-    boot_id: str = ""
-    set_up: bool = False
-    exit: Exit | None = None
-    stop: StopWhy | None = None
-    stopped_at: datetime | None = None
-    last_progress_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +125,13 @@ class Folders:
         return Record(
             id=run,
             start=self._start_record(run),
-            started_at=_time(began.get("started_at")),
-            pid=_number(began.get("pid")),
+            started_at=records.moment(began.get("started_at")),
+            pid=records.number(began.get("pid")),
             boot_id=str(began.get("boot_id", "")),
             set_up=began.get("set_up") is True,
-            exit=_exit(read_json(f"{folder}/exit.json")),
-            stop=_word(StopWhy, stop.get("why")),
-            stopped_at=_time(stop.get("at")),
+            exit=records.exit_of(read_json(f"{folder}/exit.json")),
+            stop=records.word(StopWhy, stop.get("why")),
+            stopped_at=records.moment(stop.get("at")),
         )
 
     def reserve(self, spec: RunSpec) -> Path:
@@ -194,7 +153,7 @@ class Folders:
             fd = os.open(folder / "prompt", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(fd, "w", encoding="utf-8", errors="replace") as file:
                 file.write(spec.prompt)
-        supervisor.write_json(str(folder / "spec.json"), _as_json(spec))
+        supervisor.write_json(str(folder / "spec.json"), records.of_spec(spec))
         return folder
 
     def write_stop(self, run: RunId, why: StopWhy) -> None:
@@ -205,10 +164,10 @@ class Folders:
     def since(self, task: str) -> RetryPoint | None:
         """From where runs and landings of a task count; None: from the first."""
         value = read_json(str(self._since(task)))
-        at, n = _time(value.get("at")), _number(value.get("n"))
+        at, n = records.moment(value.get("at")), records.number(value.get("n"))
         if at is None or n is None:
             return None
-        return RetryPoint(n=n, base=_sha(value.get("base")), at=at)
+        return RetryPoint(n=n, base=records.sha(value.get("base")), at=at)
 
     def write_since(self, task: TaskId, since: RetryPoint) -> None:
         """Count runs and landings of a task from here on."""
@@ -246,27 +205,10 @@ class Folders:
         found = self._starts.get(run)
         if found is None:
             value = read_json(str(self.folder(run) / "spec.json"))
-            found = _start(run, value)
+            found = records.start_of(run, value)
             if value:
                 self._starts[run] = found
         return found
-
-
-def read_plain(path: str, most: int = RECORD_MAX, *, from_end: bool = False) -> bytes:
-    """At most `most` bytes of a plain file; empty when there is none. Never waits: a FIFO in its place is not read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _NO_RECORD:
-            return b""
-        raise
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return b""
-        return os.pread(fd, most, max(found.st_size - most, 0) if from_end else 0)
-    finally:
-        os.close(fd)
 
 
 def _numbers(names: Iterable[str]) -> list[int]:
@@ -279,93 +221,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return list(entries)
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _as_json(spec: RunSpec) -> Mapping[str, object]:
-    # Not the environment: it may hold secrets that were passed on, and goes from process to process only.
-    return {
-        "id": str(spec.id),
-        "task": spec.task,
-        "manifest": spec.manifest,
-        "steps": [list(step) for step in spec.steps],
-        "cwd": spec.cwd,
-        "setup_steps": spec.setup_steps,
-        "ready_marker": spec.ready_marker,
-        "unlock": spec.unlock,
-        "timeout_s": float(spec.timeout_s),
-        "stuck_after_s": spec.stuck_after_s,
-        "stop_grace_s": supervisor.STOP_GRACE_S,
-        "sweep_grace_s": supervisor.SWEEP_GRACE_S,
-        "attempt": spec.attempt,
-        "why": spec.why,
-        "baseline": spec.baseline,
-        "base_tip": spec.base_tip,
-        "tree": spec.tree,
-        "heard": list(spec.heard),
-        "slot": spec.slot.manifest if spec.slot else "",
-        "agent": spec.agent,
-        "prompt_on_stdin": bool(spec.prompt) and spec.prompt_on_stdin,
-    }
-
-
-def _start(run: RunId, value: Mapping[str, Any]) -> StartRecord:
-    return StartRecord(
-        task=TaskId(str(value.get("task", run.subject if run.kind is RunKind.WORK else ""))),
-        manifest=str(value.get("manifest", "")),
-        attempt=_number(value.get("attempt")) or 1,
-        why=str(value.get("why", "Ready")),
-        baseline=_sha(value.get("baseline")),
-        base_tip=_sha(value.get("base_tip")),
-        tree=_sha(value.get("tree")),
-        heard=frozenset(map(str, heard)) if isinstance(heard := value.get("heard"), list) else frozenset(),
-        cwd=str(value.get("cwd", "")),
-        timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,
-        slot=str(value.get("slot", "")),
-        agent=str(value.get("agent", "")),
-    )
-
-
-def _exit(value: Mapping[str, Any]) -> Exit | None:
-    cause, at = _word(Cause, value.get("cause")), _time(value.get("ended_at"))
-    if cause is None or at is None:
-        return None
-    return Exit(
-        cause=cause,
-        at=at,
-        code=_number(value.get("code")),
-        signal=_number(value.get("signal")),
-        stop=_word(StopWhy, value.get("stop")),
-    )
-
-
-def read_json(path: str) -> Mapping[str, Any]:
-    """The object in a file; empty where there is none."""
-    try:
-        content = read_plain(path)
-        value = json.loads(content) if content else {}
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _word(words: type[_Word], value: object) -> _Word | None:
-    return words(value) if isinstance(value, str) and value in list(words) else None
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _sha(value: object) -> Sha | None:
-    return Sha(value) if isinstance(value, str) else None
-
-
-def _time(value: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return at if at and at.tzinfo else None
 
 
 def _settled(folder: str) -> int | None:

@@ -15,7 +15,8 @@ from reconciler.model.names import RunId
 from reconciler.model.ports import Agent
 from reconciler.model.report import Fault, Report, count, dollars, last_words, session
 from reconciler.runners import supervisor
-from reconciler.runners._folders import Folders, Record, read_json, read_plain
+from reconciler.runners._folders import Folders
+from reconciler.runners._records import Record, read_json, read_plain
 
 LOG_MAX = 2 * supervisor.LOG_MAX  # a writer may be faster than the shim that cuts its log
 LINES_MAX = (64 * 1024, 8 * 1024 * 1024)  # for a last line that says that all is done

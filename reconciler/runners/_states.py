@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from reconciler.model.observed import Cause, Exit, Run, RunState
 from reconciler.model.report import Report
-from reconciler.runners._folders import Record
 from reconciler.runners._locks import Held
+from reconciler.runners._records import Record
 
 NOTHING = Held(shim=False, agent=False)
 

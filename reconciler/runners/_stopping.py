@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from reconciler.model.names import RunId
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
-from reconciler.runners._folders import Folders, Record
+from reconciler.runners._folders import Folders
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, take
+from reconciler.runners._records import Record
 
 SHIM_PATIENCE_S = 30.0
 

@@ -25,8 +25,9 @@ from reconciler.model.ports import Agent, RunSpec, SlotBound
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._census import Census
-from reconciler.runners._folders import Folders, Record, Subject, SubjectFolder, read_plain
+from reconciler.runners._folders import Folders, Subject, SubjectFolder
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
+from reconciler.runners._records import Record, read_plain
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping

@@ -1,0 +1,172 @@
+"""What is written about a run, read and made: what it was given, how it began, how it ended.
+
+What is read here may have been written by an agent, cut off or removed by anybody: what can't be read as a record is no
+record.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from reconciler.model.names import RunId, RunKind, Sha, TaskId
+from reconciler.model.observed import Cause, Exit, StopWhy
+from reconciler.model.ports import RunSpec
+from reconciler.runners import supervisor
+
+RECORD_MAX = 1 << 20
+# Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
+_NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecord:
+    """What a run was started with, as far as it matters afterwards."""
+
+    task: TaskId
+    manifest: str = ""
+    attempt: int = 1
+    why: str = "Ready"
+    baseline: Sha | None = None
+    base_tip: Sha | None = None
+    tree: Sha | None = None
+    heard: frozenset[str] = frozenset()
+    cwd: str = ""
+    timeout_s: float = 0.0
+    slot: str = ""  # the manifest among whose slots it holds one
+    agent: str = ""  # the kind of agent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything that is written about a run at this moment."""
+
+    id: RunId
+    start: StartRecord
+    started_at: datetime | None = None
+    pid: int | None = None
+    boot_id: str = ""
+    set_up: bool = False
+    exit: Exit | None = None
+    stop: StopWhy | None = None
+    stopped_at: datetime | None = None
+    last_progress_at: datetime | None = None
+
+
+def read_plain(path: str, most: int = RECORD_MAX, *, from_end: bool = False) -> bytes:
+    """At most `most` bytes of a plain file; empty when there is none. Never waits: a FIFO in its place is not read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NO_RECORD:
+            return b""
+        raise
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        return os.pread(fd, most, max(found.st_size - most, 0) if from_end else 0)
+    finally:
+        os.close(fd)
+
+
+def of_spec(spec: RunSpec) -> Mapping[str, object]:
+    """What a supervisor is given, and what is read again as `StartRecord`."""
+    # Not the environment: it may hold secrets that were passed on, and goes from process to process only.
+    return {
+        "id": str(spec.id),
+        "task": spec.task,
+        "manifest": spec.manifest,
+        "steps": [list(step) for step in spec.steps],
+        "cwd": spec.cwd,
+        "setup_steps": spec.setup_steps,
+        "ready_marker": spec.ready_marker,
+        "unlock": spec.unlock,
+        "timeout_s": float(spec.timeout_s),
+        "stuck_after_s": spec.stuck_after_s,
+        "stop_grace_s": supervisor.STOP_GRACE_S,
+        "sweep_grace_s": supervisor.SWEEP_GRACE_S,
+        "attempt": spec.attempt,
+        "why": spec.why,
+        "baseline": spec.baseline,
+        "base_tip": spec.base_tip,
+        "tree": spec.tree,
+        "heard": list(spec.heard),
+        "slot": spec.slot.manifest if spec.slot else "",
+        "agent": spec.agent,
+        "prompt_on_stdin": bool(spec.prompt) and spec.prompt_on_stdin,
+    }
+
+
+def start_of(run: RunId, value: Mapping[str, Any]) -> StartRecord:
+    """The record of a run's `spec.json`; what it does not say, or says in another type, is as by default."""
+    return StartRecord(
+        task=TaskId(str(value.get("task", run.subject if run.kind is RunKind.WORK else ""))),
+        manifest=str(value.get("manifest", "")),
+        attempt=number(value.get("attempt")) or 1,
+        why=str(value.get("why", "Ready")),
+        baseline=sha(value.get("baseline")),
+        base_tip=sha(value.get("base_tip")),
+        tree=sha(value.get("tree")),
+        heard=frozenset(map(str, heard)) if isinstance(heard := value.get("heard"), list) else frozenset(),
+        cwd=str(value.get("cwd", "")),
+        timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,
+        slot=str(value.get("slot", "")),
+        agent=str(value.get("agent", "")),
+    )
+
+
+def exit_of(value: Mapping[str, Any]) -> Exit | None:
+    """How a run ended, by its `exit.json`; None where that does not say so."""
+    cause, at = word(Cause, value.get("cause")), moment(value.get("ended_at"))
+    if cause is None or at is None:
+        return None
+    return Exit(
+        cause=cause,
+        at=at,
+        code=number(value.get("code")),
+        signal=number(value.get("signal")),
+        stop=word(StopWhy, value.get("stop")),
+    )
+
+
+def read_json(path: str) -> Mapping[str, Any]:
+    """The object in a file; empty where there is none."""
+    try:
+        content = read_plain(path)
+        value = json.loads(content) if content else {}
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def word(words: type[_Word], value: object) -> _Word | None:
+    """One of these words; None for anything else."""
+    return words(value) if isinstance(value, str) and value in list(words) else None
+
+
+def number(value: object) -> int | None:
+    """A whole number; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def sha(value: object) -> Sha | None:
+    """The name of an object; None for what is no text."""
+    return Sha(value) if isinstance(value, str) else None
+
+
+def moment(value: object) -> datetime | None:
+    """A time with its zone; None for anything else."""
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return at if at and at.tzinfo else None
