@@ -22,6 +22,7 @@ STOP_GRACE_S = 10.0
 SWEEP_GRACE_S = 1.0
 UNKILLABLE_S = 60.0
 WRITE_PATIENCE_S = 60.0
+LOOK_S, LOOK_MOST_S = 1.0, 3.0  # between two looks at a run that writes, and at one that has long been silent
 LOG_MAX, LOG_HEAD, LOG_TAIL = 16 << 20, 1 << 20, 4 << 20
 # RECONCILE_RUN alone is the same in every repository that has a task of that name.
 MARKER = "RECONCILE_RUN_FOLDER"
@@ -122,7 +123,7 @@ class Shim:
             return {"cause": "setup" if in_set_up or not error.program else "unavailable", "step": step}
         self._status, self._tree.child = None, self._child
         self._record_run(step, quietly=True)
-        while (status := self._nap(max(min(self._log.pause, self._time_left()), 0.0))) is None:
+        while (status := self._nap(max(min(self._log.pause, self._time_left(), self._silence.left()), 0.0))) is None:
             if due := self._due(step):
                 self._end_all(self._spec["stop_grace_s"])
                 return due
@@ -276,7 +277,7 @@ class Log:
     def __init__(self, path: str) -> None:
         self.path = path
         self.fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self.pause = 1.0
+        self.pause = LOOK_S
         self._seen = (0, 0)
         self._dropped = 0
 
@@ -293,7 +294,9 @@ class Log:
         stat = os.fstat(self.fd)
         grown = self._seen != (stat.st_size, stat.st_mtime_ns)
         # The one who writes fast is looked at more often, so that the disk does not fill between two looks.
-        self.pause = 0.1 if stat.st_size - self._seen[0] > LOG_HEAD else 1.0
+        # The one who has long been silent is looked at less: hundreds of agents that think are to cost nothing.
+        fast = stat.st_size - self._seen[0] > LOG_HEAD
+        self.pause = 0.1 if fast else LOOK_S if grown else min(self.pause + LOOK_S / 5, LOOK_MOST_S)
         if stat.st_size > LOG_MAX:
             self._cut(stat.st_size)
             stat = os.fstat(self.fd)
@@ -318,6 +321,10 @@ class Silence:
     def __init__(self, cwd: str, most_s: float) -> None:
         self._cwd, self._most_s = cwd, most_s
         self._last, self._last_wall = time.monotonic(), time.time()
+
+    def left(self) -> float:
+        """The seconds until it may be too long; a moment at least."""
+        return max(self._most_s - (time.monotonic() - self._last), 0.1) if self._most_s > 0 else LOOK_MOST_S
 
     def too_long(self, grown: bool) -> bool:
         """True when the last sign is too old. The files are looked at only when the output has been silent so long."""

@@ -353,3 +353,23 @@ def test_it_starts_without_what_takes_longer_to_load_than_the_interpreter() -> N
     loaded = subprocess.run([sys.executable, "-I", "-S", "-c", run], capture_output=True, text=True, check=True).stdout
 
     assert not {"re", "enum", "json", "ctypes", "signal", "typing", "collections"} & set(loaded.split())
+
+
+def test_a_log_that_is_silent_is_looked_at_less_often_and_one_that_is_written_fast_more(tmp_path: Path) -> None:
+    log = supervisor.Log(str(tmp_path / "log"))
+    log.grown()
+    silent = [log.pause for _ in range(30) if log.grown() is False]
+    assert silent == sorted(silent) and silent[-1] == supervisor.LOOK_MOST_S
+
+    os.write(log.fd, b"line\n")
+    assert log.grown() and log.pause == supervisor.LOOK_S
+    os.write(log.fd, b"x" * (supervisor.LOG_HEAD + 1))
+    assert log.grown() and log.pause == 0.1
+
+
+@pytest.mark.parametrize("most_s", [0.3, 2.0, 60.0])
+def test_an_agent_is_not_looked_at_later_than_it_is_stuck(most_s: float, tmp_path: Path) -> None:
+    silence = supervisor.Silence(str(tmp_path), most_s)
+
+    assert 0 < silence.left() <= most_s
+    assert supervisor.Silence(str(tmp_path), 0).left() == supervisor.LOOK_MOST_S
