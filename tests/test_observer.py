@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import worlds
 from memory import World
 
+from reconciler.loop.memo import Memo
 from reconciler.loop.observer import Circumstances, closer, observe
 from reconciler.model.desired import Desired, EpicSpec, WorktreeSpec
 from reconciler.model.errors import PermanentError, TemporaryError
@@ -319,3 +321,29 @@ def test_a_folder_in_the_way_elsewhere_does_not_hide_a_tasks_own_worktree(monkey
         observed = look(world, *epics)
         assert not isinstance(observed.worktrees, Unknown)
         assert observed.worktrees[X] is own
+
+
+def test_what_git_could_not_tell_of_a_landing_is_asked_for_at_the_next_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landed = [Landing(task=X, head=worlds.HEAD, commit=worlds.OTHER, at=world.now)]
+    retried = {X: worlds.RetryPoint(n=0, base=worlds.BASE, at=world.now - timedelta(hours=1))}
+    monkeypatch.setattr(world, "landings", lambda base: landed)
+    monkeypatch.setattr(world, "since", lambda: retried)
+    answers: list[bool] = []
+
+    def contains(base: object, commit: object) -> bool:
+        if not answers:
+            raise TemporaryError("busy")
+        return answers[-1]
+
+    monkeypatch.setattr(world, "contains", contains)
+    memo, desired = Memo(), Desired(epics=(worlds.an_epic(),))
+    looks = []
+    for answer in (None, True, False):
+        answers += [] if answer is None else [answer]
+        seen = observe(desired, world.ports(), Circumstances(at=world.now), memo)
+        looks.append(X in seen.landings)
+
+    # By the clock it landed after the retry; git says that it did before; and what git said is not asked again.
+    assert looks == [True, False, False]

@@ -33,6 +33,10 @@ class Memo:
         self._last[name] = (equal, *sources), value
         return value
 
+    def forget(self, name: str) -> None:
+        """Derive it again at the next look."""
+        self._last.pop(name, None)
+
     def grouped(
         self, name: str, runs: Mapping[RunId, Run], key: Callable[[Run], K | None]
     ) -> Mapping[K, tuple[Run, ...]]:

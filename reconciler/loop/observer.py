@@ -322,29 +322,31 @@ class _Look:
             return since
         known = [name for name, base in self.bases.items() if isinstance(base, Base)]
         landed = [self.ports.forge.landings(name) for name in known]
-        return self.memo.of(
-            "landings",
-            (since, self.name_of, *landed),
-            lambda: self._newest(dict(zip(known, landed, strict=True)), since),
-        )
+        guessed: list[Landing] = []
 
-    def _newest(
-        self, landed: Mapping[str, Sequence[Landing]], since: Mapping[TaskId, RetryPoint]
-    ) -> Mapping[TaskId, Landing]:
-        found: dict[TaskId, Landing] = {}
-        for name, landings in landed.items():
-            for landing in landings:
-                after = since.get(landing.task)
-                if not (after and self._before(landing, after)) and self.name_of(landing.task) == name:
-                    found[landing.task] = landing
+        def newest() -> Mapping[TaskId, Landing]:
+            found: dict[TaskId, Landing] = {}
+            for name, landings in zip(known, landed, strict=True):
+                for landing in landings:
+                    after = since.get(landing.task)
+                    if not (after and self._before(landing, after, guessed)) and self.name_of(landing.task) == name:
+                        found[landing.task] = landing
+            return found
+
+        found = self.memo.of("landings", (since, self.name_of, *landed), newest, equal=tuple(known))
+        if guessed:
+            self.memo.forget("landings")  # git may tell the next time
         return found
 
-    def _before(self, landing: Landing, since: RetryPoint) -> bool:
+    def _before(self, landing: Landing, since: RetryPoint, guessed: list[Landing]) -> bool:
         if since.base is None:
             return False
         old = ask(partial(self.ports.forge.contains, since.base, landing.commit))
-        # The base was rewritten and that commit is gone: when it landed is the best that is left.
-        return landing.at <= since.at if isinstance(old, Unknown) else old
+        if isinstance(old, Unknown):
+            # The base was rewritten and that commit is gone: when it landed is the best that is left.
+            guessed.append(landing)
+            return landing.at <= since.at
+        return old
 
     def candidates(self, pulls: Pulls) -> Candidates:
         if isinstance(pulls, Unknown):
