@@ -323,9 +323,8 @@ def test_a_folder_in_the_way_elsewhere_does_not_hide_a_tasks_own_worktree(monkey
         assert observed.worktrees[X] is own
 
 
-def test_what_git_could_not_tell_of_a_landing_is_asked_for_at_the_next_look(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_git_could_not_tell_of_a_landing_is_asked_for_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = a_world()
     landed = [Landing(task=X, head=worlds.HEAD, commit=worlds.OTHER, at=world.now)]
     retried = {X: worlds.RetryPoint(n=0, base=worlds.BASE, at=world.now - timedelta(hours=1))}
     monkeypatch.setattr(world, "landings", lambda base: landed)
