@@ -372,11 +372,11 @@ class World:
 
     # --- Runner --------------------------------------------------------------------------------------------
 
-    def runs(self) -> dict[RunId, Run]:
+    def runs(self, open_tasks: object = None) -> dict[RunId, Run]:
         self._up("runs")
         return dict(self.processes)
 
-    def since(self) -> dict[TaskId, RetryPoint]:
+    def since(self, open_tasks: object = None) -> dict[TaskId, RetryPoint]:
         self._up("runs")
         return dict(self.marks)
 

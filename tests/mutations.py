@@ -120,11 +120,11 @@ BREAKS = (
         "tests/processes/test_runner.py",
     ),
     Break(
-        "runs of another program of ours are not looked for",
-        "reconciler/runners/_folders.py",
-        "moving is None or CHANGED in moved or ",
-        "moving is None or ",
-        "tests/adapters/test_run_folders.py",
+        "runs that others start for an open task are not looked for",
+        "reconciler/runners/_census.py",
+        "self._folders.subjects(self.moving | self._open[2])",
+        "self._folders.subjects(self.moving)",
+        "tests/processes/test_runner.py",
     ),
     Break(
         "the record of a pull request is never read again",
@@ -150,7 +150,7 @@ BREAKS = (
     Break(
         "the end of a run wakes nobody",
         "reconciler/runners/supervisor.py",
-        "                return self._wake_reconciler()\n",
+        '                return wake(os.path.join(self._folder, "..", "..", ".."))\n',
         "                return None\n",
         "tests/processes/test_wakes.py",
     ),

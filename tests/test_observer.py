@@ -140,7 +140,7 @@ def test_a_tracker_that_does_not_answer_is_waited_for_once(monkeypatch: pytest.M
 
 
 def test_without_the_last_retry_nobody_knows_how_many_attempts_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent() -> None:
+    def silent(*_: object) -> None:
         raise TemporaryError("later")
 
     world = a_world()
@@ -328,7 +328,7 @@ def test_what_git_could_not_tell_of_a_landing_is_asked_for_at_the_next_look(monk
     landed = [Landing(task=X, head=worlds.HEAD, commit=worlds.OTHER, at=world.now)]
     retried = {X: worlds.RetryPoint(n=0, base=worlds.BASE, at=world.now - timedelta(hours=1))}
     monkeypatch.setattr(world, "landings", lambda base: landed)
-    monkeypatch.setattr(world, "since", lambda: retried)
+    monkeypatch.setattr(world, "since", lambda open_tasks: retried)
     answers: list[bool] = []
 
     def contains(base: object, commit: object) -> bool:

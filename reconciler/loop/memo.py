@@ -5,11 +5,11 @@ Sources give the same object while nothing changed. So a quiet look costs what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from reconciler.model.names import RunId
+from reconciler.model.names import RunId, TaskId
 from reconciler.model.observed import Run
 
 T = TypeVar("T")
@@ -20,6 +20,7 @@ K = TypeVar("K")
 class Memo:
     """The last value of each thing that is derived, with what it was derived from."""
 
+    open_tasks: Collection[TaskId] | None = None  # as of the last look that the tracker answered
     _last: dict[str, tuple[tuple[object, ...], Any]] = field(default_factory=dict)
 
     def of(self, name: str, sources: tuple[object, ...], make: Callable[[], T], equal: object = None) -> T:

@@ -64,9 +64,12 @@ class Circumstances:
 def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: Memo | None = None) -> Observed:
     """One look at everything that the manifests speak of. `memo`: what was derived at the look before, by the same ports."""
     memo = memo or Memo()
-    runs = ask(ports.runner.runs)
+    runs = ask(partial(ports.runner.runs, memo.open_tasks))
     tasks = ask(ports.tracker.tasks)
-    since = ask(ports.runner.since)
+    open_tasks = memo.of("open", (tasks,), lambda: _open(tasks))
+    if not isinstance(tasks, Unknown):
+        memo.open_tasks = open_tasks  # a task that is open from now on is looked for at the next look, before all else
+    since = ask(partial(ports.runner.since, memo.open_tasks))
     # One that does not answer may take long for it, and is not waited for twice.
     prefix = tasks if isinstance(tasks, Unknown) else ask(ports.tracker.prefix)
     pulls = ask(ports.forge.pull_requests)
@@ -74,7 +77,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     names = _base_names(desired, tasks, prefix, memo)
     look = _Look(ports, desired, _bases(ports, desired), names, memo)
     branches = look.branches()
-    worktrees = _worktrees(ports, desired, memo.of("open", (tasks,), lambda: _open(tasks)))
+    worktrees = _worktrees(ports, desired, open_tasks)
     landings = ask(partial(look.landings, since))  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
     checks = _by_subject(runs, memo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,16 +30,22 @@ class Census:
         self._locked: frozenset[Subject] = frozenset()
         self._bare: tuple[Subject, ...] = ()  # those that have locks, and no run folder
         self._runs: dict[RunId, Run] = {}
+        # What is open, the subjects at that look, and which of them are of what is open.
+        self._open: tuple[Collection[TaskId], Mapping[Subject, SubjectFolder], frozenset[Subject]] = (
+            (),
+            {},
+            frozenset(),
+        )
         self.moving: frozenset[Subject] = frozenset()
         """The subjects of which not every run is over: only in these something happens by itself."""
 
-    def take(self) -> Mapping[RunId, Run]:
+    def take(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[RunId, Run]:
         """Every run that left a folder or is alive; the same mapping while nothing changed.
 
-        Its cost is one of what is alive, and of what changed.
+        Its cost is one of what is alive or open (`open_tasks`; None: all), and of what changed.
         """
         look = _Scan()
-        subjects = self._folders.subjects(self.moving)
+        subjects = self.subjects(open_tasks)
         locked = self._locks.subjects()
         if subjects is not self._subjects or locked is not self._locked:
             self._bare = tuple(key for key in locked if key not in subjects or not subjects[key].runs)
@@ -48,6 +54,15 @@ class Census:
         alone = [key for key in self._bare if self._locks.held(*key).any]
         runs = (self._unrecorded(kind, name, look) or RunId(kind, name, 1) for kind, name in alone)
         return {**self._runs, **{run: _without_record(run) for run in runs}} if alone else self._runs
+
+    def subjects(self, open_tasks: Collection[TaskId] | None) -> Mapping[Subject, SubjectFolder]:
+        """Every subject that has a folder, those of open tasks as they are now."""
+        if open_tasks is None:
+            return self._folders.subjects()
+        if open_tasks is not self._open[0] or self._subjects is not self._open[1]:
+            mine = ((RunKind.WORK, str(task)) for task in open_tasks)
+            self._open = open_tasks, self._subjects, frozenset(key for key in mine if key in self._subjects)
+        return self._folders.subjects(self.moving | self._open[2])
 
     def _recount(self, subjects: Mapping[Subject, SubjectFolder], look: _Scan) -> None:
         due = set(self.moving)

@@ -22,7 +22,6 @@ from reconciler.runners import _records as records
 from reconciler.runners import supervisor
 from reconciler.runners._records import Record, StartRecord, read_json
 
-CHANGED = "changed"  # beside the folders of the kinds: its date says when a program of ours last wrote into a subject's
 LOOK_S = 60.0
 SETTLES_NS = 1_000_000_000
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
@@ -47,8 +46,9 @@ class Folders:
 
     root: Path
     _subjects: dict[Subject, SubjectFolder] = field(default_factory=dict)
-    _stamps: dict[str, _Stamp] = field(default_factory=dict)  # of what says that something changed, as last seen
+    _stamps: dict[RunKind, _Stamp] = field(default_factory=dict)  # of what says that something changed, as last seen
     _looked_at: float = -LOOK_S - 1  # when each subject's folder was looked at last
+    _ours: set[Subject] = field(default_factory=set)  # those that we wrote into since the last look
     _starts: dict[RunId, StartRecord] = field(default_factory=dict)
     _records: dict[RunId, tuple[int, Record]] = field(default_factory=dict)  # of what may live, with its date
 
@@ -67,17 +67,22 @@ class Folders:
         """Every subject that has a folder; the same mapping while nothing changed.
 
         `moving`: those in which something may change at any time (None: all). The others are over: they are looked at
-        again where `changed` says that a program of ours wrote into one, and once a minute, for what people do there.
+        again where we ourselves wrote into one, and once a minute, for what others do there. What is new is seen at once.
         """
         now, known = time.monotonic(), self._subjects
-        stamps = {name: self._stamp(name) for name in (CHANGED, *RunKind)}
-        moved = {name for name, stamp in stamps.items() if stamp is None or stamp != self._stamps.get(name)}
-        whole = moving is None or CHANGED in moved or now - self._looked_at > LOOK_S
-        asked = set(known) if whole else set(moving or ())
+        stamps = {kind: self._stamp(kind) for kind in RunKind}
+        moved = {kind for kind, stamp in stamps.items() if stamp is None or stamp != self._stamps.get(kind)}
+        whole = moving is None or now - self._looked_at > LOOK_S
+        ours, self._ours = self._ours, set()
+        asked = set(known) if whole else {*(moving or ()), *ours}
         for kind in (kind for kind in RunKind if whole or kind in moved):
             there = self._named(kind)
             asked |= there.difference(known) | {key for key in known if key[0] is kind and key not in there}
-        found = {key: self._subject(key) for key in asked}
+        try:
+            found = {key: self._subject(key) for key in asked}
+        except OSError:
+            self._ours |= ours
+            raise
         if any(subject != known.get(key) for key, subject in found.items()):
             together = {**known, **found}
             self._subjects = {key: subject for key, subject in together.items() if subject}
@@ -99,10 +104,6 @@ class Folders:
             return {(kind, name) for name in os.listdir(self.root / kind)}
         except (FileNotFoundError, NotADirectoryError):
             return set()
-
-    def _say_changed(self) -> None:
-        """Have everybody who looks at the runs look at each subject again."""
-        (self.root / CHANGED).touch(mode=0o600)
 
     def newest(self, kind: RunKind, subject: str) -> int:
         """The number of the newest run of a subject, looked up now; 0 where there is none."""
@@ -144,9 +145,8 @@ class Folders:
             raise ChangedError(f"{spec.id}: a run of that number, or a later one, exists already")
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            self._ours.add((spec.id.kind, spec.id.subject))
             folder.mkdir(mode=0o700)
-            if spec.id.n > 1:
-                self._say_changed()
         except FileExistsError as error:
             raise ChangedError(f"{spec.id}: a run of that number exists already") from error
         if spec.prompt:
@@ -174,7 +174,8 @@ class Folders:
         path = self._since(task)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         supervisor.write_json(str(path), {"n": since.n, "base": since.base, "at": since.at.isoformat()})
-        self._say_changed()
+        self._ours.add((RunKind.WORK, task))
+        supervisor.wake(str(self.root))
 
     def _since(self, task: str) -> Path:
         return self.root / RunKind.WORK / task / "since.json"

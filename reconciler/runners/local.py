@@ -10,7 +10,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,6 +104,7 @@ class LocalRunner:
         self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
         self._marked: tuple[Mapping[Subject, SubjectFolder], tuple[SubjectFolder, ...]] = ({}, ())
         self._points: Mapping[TaskId, RetryPoint] = {}
+        self._open: Collection[TaskId] | None = None  # of the last look
         self._turn = threading.Lock()
         self._counts: dict[str, _Count] = {}  # by manifest; only behind its gate
 
@@ -121,20 +122,24 @@ class LocalRunner:
         """The file that holds a run's prompt, once it is started."""
         return str(self.folder(run) / "prompt")
 
-    def runs(self) -> Mapping[RunId, Run]:
+    def runs(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[RunId, Run]:
         """Every run that left a folder or is alive. Runs that are over are not looked at again."""
+        self._open = open_tasks
+        return self._runs()
+
+    def _runs(self) -> Mapping[RunId, Run]:
         try:
             with self._turn:
                 shell.reap()
-                return self._census.take()
+                return self._census.take(self._open)
         except OSError as error:
             raise TemporaryError(f"the runs can't be read: {error}") from error
 
-    def since(self) -> Mapping[TaskId, RetryPoint]:
+    def since(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[TaskId, RetryPoint]:
         """For tasks that were retried or reopened: from where runs and landings count."""
         try:
             with self._turn:
-                subjects = self._folders.subjects(self._census.moving)
+                subjects = self._census.subjects(open_tasks)
                 if subjects is not self._marked[0] or any(not each.changed for each in self._marked[1]):
                     self._marked = subjects, tuple(s for s in subjects.values() if s.since and s.kind is RunKind.WORK)
                     self._points = {TaskId(s.name): since for s in self._marked[1] if (since := self._since_of(s))}
@@ -147,7 +152,7 @@ class LocalRunner:
         standing = processes.inside(paths)
         if not standing:
             return {}
-        records = [self._folders.record(run.id) for run in self.runs().values() if run.alive]
+        records = [self._folders.record(run.id) for run in self._runs().values() if run.alive]
         live = [(record.id, os.path.realpath(record.start.cwd)) for record in records if record.start.cwd]
         parents = supervisor.parent_pids()
         found: dict[str, Occupant] = {}
@@ -231,7 +236,7 @@ class LocalRunner:
     def idle(self, task: TaskId) -> Iterator[None]:
         """Let no run of a task start while the block runs. Raises ChangedError where one is alive."""
         # Looked at first: with its lock in our own hand, a run that is over would read as alive.
-        alive = any(run.alive for run in self.runs().values() if run.id.kind is RunKind.WORK and run.task == task)
+        alive = any(run.alive for run in self._runs().values() if run.id.kind is RunKind.WORK and run.task == task)
         fd = None if alive else take(self._locks.shim(RunKind.WORK, task), PROBE_PATIENCE_S)
         if fd is None:
             raise ChangedError(f"an agent works on {task}")

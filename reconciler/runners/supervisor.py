@@ -22,7 +22,7 @@ STOP_GRACE_S = 10.0
 SWEEP_GRACE_S = 1.0
 UNKILLABLE_S = 60.0
 WRITE_PATIENCE_S = 60.0
-LOOK_S, LOOK_MOST_S = 1.0, 3.0  # between two looks at a run that writes, and at one that has long been silent
+LOOK_S, LOOK_MOST_S = 1.0, 2.0  # between two looks at a run that writes, and at one that has long been silent
 LOG_MAX, LOG_HEAD, LOG_TAIL = 16 << 20, 1 << 20, 4 << 20
 # RECONCILE_RUN alone is the same in every repository that has a task of that name.
 MARKER = "RECONCILE_RUN_FOLDER"
@@ -185,7 +185,7 @@ class Shim:
         }
         try:
             write_json(self._at("run.json"), value)
-            self._wake_reconciler()
+            wake(os.path.join(self._folder, "..", "..", ".."))
         except OSError as error:
             # A full disk is no reason to leave an agent that runs without supervision.
             if not quietly:
@@ -198,28 +198,12 @@ class Shim:
         while True:
             try:
                 write_json(self._at("exit.json"), value)
-                return self._wake_reconciler()
+                return wake(os.path.join(self._folder, "..", "..", ".."))
             except OSError as error:
                 # The one who removed our folder wants no record; a full disk may get room again.
                 if error.errno == errno.ENOENT or time.monotonic() > deadline:
                     return self._log.say(f"cannot write exit.json: {error.strerror}")
                 self._nap(1.0)
-
-    def _wake_reconciler(self) -> None:
-        """Have whoever waits look at the runs: one file for all of them, so that nobody listens to each. Only a hint."""
-        path = os.path.join(self._folder, "..", "..", "..", WAKE)
-        try:
-            # An agent may have put a link there, or a pipe that nobody reads.
-            how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open(path, how, 0o600)
-        except OSError:
-            return
-        try:
-            os.write(fd, b"\n")
-        except OSError:
-            pass  # a full disk: the file was changed by being cut all the same
-        finally:
-            os.close(fd)
 
     def _end_all(self, grace_s: float) -> None:
         """TERM and CONT to everything of the run, after `grace_s` KILL, until nothing is left or it can't be killed."""
@@ -606,6 +590,22 @@ def _prctl(*words: int) -> None:
         from ctypes import CDLL  # noqa: PLC0415 - only where it can't be had for less
 
         CDLL(None).prctl(*words)
+
+
+def wake(runs: str) -> None:
+    """Have whoever waits look at the runs: one file for all of them, so that nobody listens to each. Only a hint."""
+    try:
+        # An agent may have put a link there, or a pipe that nobody reads.
+        how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(os.path.join(runs, WAKE), how, 0o600)
+    except OSError:
+        return
+    try:
+        os.write(fd, b"\n")
+    except OSError:
+        pass  # a full disk: the file was changed by being cut all the same
+    finally:
+        os.close(fd)
 
 
 def read_json(path: str) -> Any:

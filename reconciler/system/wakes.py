@@ -47,7 +47,7 @@ def spots(state: Path, common: Path, beads: Path | None, sources: list[Path]) ->
     return [
         Spot(state / "manifests"),
         # Not the folders of the runs: there would be one more to listen to with each, for ever.
-        Spot(state / "runs", names=frozenset({"wake", "changed"})),
+        Spot(state / "runs", names=frozenset({"wake"})),
         Spot(common / "refs" / "heads", recursive=True, kinds=_RENAMED),
         Spot(common / "refs" / "reconcile", recursive=True, kinds=_RENAMED),
         *([] if beads is None else [Spot(beads, names=frozenset({"issues.jsonl"}))]),

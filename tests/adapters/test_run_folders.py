@@ -1,4 +1,4 @@
-"""Which subjects have runs: seen at the next look whoever writes there, and at no cost for what is over."""
+"""Which subjects have runs: of what is open seen at the next look whoever writes there, and at no cost for what is over."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from reconciler.runners._folders import Folders, Subject
 
 SINCE = RetryPoint(n=1, base=None, at=datetime(2026, 1, 1, tzinfo=UTC))
 X, Y = TaskId("x-1"), TaskId("x-2")
+OPEN = {(RunKind.WORK, str(X))}
 
 
 def reserved(folders: Folders, task: TaskId, n: int = 1) -> None:
@@ -54,14 +55,40 @@ def test_what_another_program_of_ours_does_is_seen_at_the_next_look(
     reserved(Folders(tmp_path / "runs"), X)
     settle(tmp_path)
     folders = Folders(tmp_path / "runs")
-    before = folders.subjects(())
-    assert folders.subjects(()) is before
+    before = folders.subjects(OPEN)
+    assert folders.subjects(OPEN) is before
 
     change(Folders(tmp_path / "runs"))
 
+    after = dict(folders.subjects(OPEN))
+    assert after != before and _same(after, dict(Folders(tmp_path / "runs").subjects()))
+    assert folders.subjects(OPEN) == after
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_what_we_do_ourselves_is_seen_at_the_next_look_also_where_all_is_over(
+    tmp_path: Path, change: Callable[[Folders], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))
+    reserved(Folders(tmp_path / "runs"), X)
+    folders = Folders(tmp_path / "runs")
+    before = dict(folders.subjects(()))
+
+    change(folders)
+
     after = dict(folders.subjects(()))
     assert after != before and _same(after, dict(Folders(tmp_path / "runs").subjects()))
-    assert folders.subjects(()) == after
+
+
+def test_a_first_run_in_a_folder_that_is_there_already_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))
+    (tmp_path / "runs/work" / X).mkdir(parents=True)  # a start that was killed, or a retry of what never ran
+    folders = Folders(tmp_path / "runs")
+    assert folders.subjects(())[RunKind.WORK, X].runs == ()
+
+    reserved(Folders(tmp_path / "runs"), X)
+
+    assert [run.n for run in folders.subjects(OPEN)[RunKind.WORK, X].runs] == [1]
 
 
 def _same(one: dict[Subject, _folders.SubjectFolder], other: dict[Subject, _folders.SubjectFolder]) -> bool:
@@ -100,9 +127,9 @@ def test_a_change_that_could_not_be_read_is_seen_once_it_can(
 
     with monkeypatch.context() as patched, pytest.raises(OSError):
         patched.setattr(os, "listdir", refused)
-        folders.subjects(())
+        folders.subjects(OPEN)
 
-    after = dict(folders.subjects(()))
+    after = dict(folders.subjects(OPEN))
     assert after != before and _same(after, dict(Folders(tmp_path / "runs").subjects()))
 
 
@@ -127,4 +154,4 @@ def test_what_is_over_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
 
     folders.subjects({(RunKind.WORK, "x-7")})
 
-    assert len(looked) == 4  # the date of all, both kinds, and the one
+    assert len(looked) == 3  # both kinds, and the one

@@ -21,8 +21,8 @@ from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Cause, RetryPoint, RunState, StopWhy
 from reconciler.model.ports import RunSpec
+from reconciler.runners import _folders, supervisor
 from reconciler.runners import _processes as processes
-from reconciler.runners import supervisor
 
 pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
 
@@ -338,6 +338,29 @@ def test_of_several_starts_in_a_row_the_first_looks_through_all_processes(machin
         machine.start("exec sleep 600", subject=subject, most=4)
 
     assert len(looks) == 1
+
+
+@pytest.mark.parametrize("before", ["a retry", "a start that was killed", "a run", "nothing"])
+def test_a_run_that_somebody_else_starts_for_an_open_task_is_seen_at_the_next_look(
+    machine: Machine, before, monkeypatch
+):
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))  # as after an hour
+    task = TaskId("x-1")
+    {
+        "a retry": lambda: machine.another().mark_since(task, None, datetime.now(UTC)),
+        "a start that was killed": lambda: (machine.state / "runs/work/x-1").mkdir(parents=True),
+        "a run": lambda: machine.finished("true"),
+        "nothing": lambda: None,
+    }[before]()
+    open_tasks = [task]
+    for _ in range(3):
+        machine.runner.runs(open_tasks)
+    spec = machine.spec("exec sleep 600", n=2 if before == "a run" else 1)
+
+    machine.another().start(spec)
+
+    seen = machine.runner.runs(open_tasks)[spec.id]
+    assert seen.alive and seen.manifest == "demo"
 
 
 def test_a_slot_is_free_again_after_a_run(machine: Machine):

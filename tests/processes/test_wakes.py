@@ -15,7 +15,7 @@ from waiting import until
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import StopWhy
-from reconciler.runners import _folders, supervisor
+from reconciler.runners import supervisor
 from reconciler.system.wakes import Wakes, spots
 
 
@@ -30,7 +30,7 @@ def wake(machine: Machine) -> Iterator[threading.Event]:
 def test_what_is_listened_to_is_what_runs_write(machine: Machine) -> None:
     (runs,) = (spot for spot in spots(machine.state, machine.state, None, []) if spot.folder.name == "runs")
 
-    assert runs.names == {supervisor.WAKE, _folders.CHANGED} and not runs.recursive
+    assert runs.names == {supervisor.WAKE} and not runs.recursive
 
 
 def test_the_end_of_a_run_wakes(machine: Machine, wake: threading.Event) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,12 +65,16 @@ class RunSpec:
 class Runner(Protocol):
     """Where runs live. A run is alive while a kernel lock of it is held or anything of it is found."""
 
-    def runs(self) -> Mapping[RunId, Run]:
-        """Every run that left a folder or is alive. A run that can't be judged counts as alive."""
+    def runs(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[RunId, Run]:
+        """Every run that left a folder or is alive. A run that can't be judged counts as alive.
+
+        `open_tasks`: those for which anybody may start a run at any time (None: all). Of the others, whose runs are over,
+        what others than us do may be seen a minute later.
+        """
         ...
 
-    def since(self) -> Mapping[TaskId, RetryPoint]:
-        """For tasks that were retried or reopened: from where runs and landings count."""
+    def since(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[TaskId, RetryPoint]:
+        """For tasks that were retried or reopened: from where runs and landings count. `open_tasks` as for `runs`."""
         ...
 
     def occupants(self, paths: Iterable[str]) -> Mapping[str, Occupant]:
