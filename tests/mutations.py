@@ -115,7 +115,7 @@ BREAKS = (
     Break(
         "a start believes its own count although somebody else took a slot",
         "reconciler/runners/local.py",
-        " or known.turn != gate.turn",
+        "known.turn != gate.turn or ",
         "",
         "tests/processes/test_runner.py",
     ),

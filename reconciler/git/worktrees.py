@@ -88,8 +88,8 @@ class _Told:
 def around(git: Git, place: Path | None, branch: str | None) -> WorktreeListing:
     """The worktrees that have to do with a place, or with a branch: for who acts on one of many.
 
-    The cost is one look at each admin folder. What changed inside one without changing the folder itself, as git never
-    does it, is noticed once `read` has.
+    The cost is one look at each admin folder. What is written into a file there in place changes no folder (git does so
+    where it repairs or moves a worktree): it is noticed once `read` has. Git itself refuses what is taken.
     """
     common = git.repository.common
     name, head = place and os.path.basename(gitfile(place) or ""), branch and f"ref: {BRANCHES}{branch}"

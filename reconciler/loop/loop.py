@@ -34,6 +34,7 @@ from reconciler.planning.planner import plan
 from reconciler.planning.recall import Recall
 
 RESYNC_S = 30.0
+SAVED_LATELY = timedelta(seconds=2)  # their times are whole seconds
 FAILURE_MOST_S = 300.0
 PERMANENT_S = 600.0
 PACE_S = 0.05
@@ -206,7 +207,8 @@ class Loop:
         now = ask(self.ports.workspaces.salvages)
         before = {(each.task, each.commit) for each in looked.observed.salvages}
         fresh = () if isinstance(now, Unknown) else (s for s in now if (s.task, s.commit) not in before)
-        return tuple(each for each in fresh if not each.dropped)
+        # Were they not to be seen then, each that there ever was would seem new.
+        return tuple(each for each in fresh if not each.dropped and each.at >= looked.observed.at - SAVED_LATELY)
 
     def until_quiet(self, stop: threading.Event, most: int = 10_000) -> Tick:
         """Tick until nothing is left to do that needs no running process, person or timer; the last tick."""

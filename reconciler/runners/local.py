@@ -322,7 +322,7 @@ class LocalRunner:
             recorded = self._bound(slot.manifest)
             most = slot.most if recorded is None else recorded
             known = self._counts.pop(slot.manifest, None)
-            if known is None or known.turn != gate.turn or known.alive >= most:
+            if known is None or not known.turn or known.turn != gate.turn or known.alive >= most:
                 known = self._count(slot.manifest)
             free, turn, fd = known.free, b"", None
             if known.alive < most:

@@ -31,6 +31,18 @@ PROC = os.path.isdir("/proc/self/fd")
 _PR_SET_CHILD_SUBREAPER = 36
 
 TYPE_CHECKING = False  # `typing` itself would cost a tenth of our memory
+
+
+class _Reading:
+    """How a scanner of `_json` reads: as `json.loads` does."""
+
+    strict = True
+    object_hook = object_pairs_hook = array_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = float
+
+
 if TYPE_CHECKING:
     import json
     import signal
@@ -42,13 +54,15 @@ if TYPE_CHECKING:
 else:
     try:
         # What `signal` is made of, and `json` and `ctypes`: the enumerations and regular expressions around them take
-        # longer to load than the interpreter itself.
+        # longer to load than the interpreter itself. They are nobody's promise: tried once, and left where they differ.
         import _ctypes
         import _json
         import _signal as signal
 
         _C = (_json.make_scanner, _json.encode_basestring_ascii, _ctypes.dlsym, _ctypes.dlopen, _ctypes.call_function)
-    except (ImportError, AttributeError):
+        if _C[0](_Reading)('{"a": [1, 2.5, true, null, "b"]}', 0) != ({"a": [1, 2.5, True, None, "b"]}, 32):
+            raise ImportError("it reads in another way")
+    except Exception:  # noqa: BLE001 - whatever another Python makes of them
         import json
         import signal
 
@@ -583,10 +597,10 @@ def become_subreaper() -> None:
 
 
 def _prctl(*words: int) -> None:
-    if _C:
+    try:
         _, _, find, library, call = _C
         call(find(library(None, 0), "prctl"), words)
-    else:
+    except Exception:  # noqa: BLE001 - whatever another Python makes of these; as far as nothing was done yet
         from ctypes import CDLL  # noqa: PLC0415 - only where it can't be had for less
 
         CDLL(None).prctl(*words)
@@ -621,16 +635,6 @@ def read_json(path: str) -> Any:
     if end != len(text):
         raise ValueError(f"{path} is no JSON from character {end} on")
     return value
-
-
-class _Reading:
-    """How a scanner of `_json` reads: as `json.loads` does."""
-
-    strict = True
-    object_hook = object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = float
 
 
 def _as_json(value: object) -> str:

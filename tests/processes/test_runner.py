@@ -330,6 +330,17 @@ def test_a_slot_of_which_nobody_could_be_told_stays_free(machine: Machine, monke
     machine.finished("true", subject="b", most=1)
 
 
+def test_a_pipe_in_the_place_of_the_gate_lets_no_more_run_than_may(machine: Machine):
+    machine.start("exec sleep 600", subject="a", most=2)
+    gate = machine.state / "locks/slots/demo/gate"
+    gate.unlink()
+    os.mkfifo(gate)
+    machine.start("exec sleep 600", subject="b", most=2)
+
+    with pytest.raises(ChangedError):
+        machine.start("true", subject="c", most=2)
+
+
 def test_of_several_starts_in_a_row_the_first_looks_through_all_processes(machine: Machine, monkeypatch):
     looks: list[object] = []
     carriers = processes.carriers

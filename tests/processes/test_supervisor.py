@@ -348,6 +348,24 @@ def test_what_is_no_json_is_refused(parts: object, text: str, tmp_path: Path, mo
         supervisor.read_json(str(tmp_path / "record.json"))
 
 
+def test_where_another_python_reads_json_in_another_way_the_module_is_used(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"a": 1}')
+    run = f"""
+import json, sys, types, _json
+def scanner(context): return context.what_a_later_version_asks_for
+sys.modules["_json"] = types.SimpleNamespace(make_scanner=scanner, encode_basestring_ascii=_json.encode_basestring_ascii)
+there = {{"__name__": "shim"}}
+exec(open({supervisor.__file__!r}).read(), there)
+there["write_json"]({str(tmp_path / "written.json")!r}, {{"b": [1, None]}})
+there["become_subreaper"]()
+print(there["_C"], there["read_json"]({str(tmp_path / "record.json")!r}), there["signal"].__name__)
+"""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", run], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "None {'a': 1} signal\n"
+    assert json.loads((tmp_path / "written.json").read_text()) == {"b": [1, None]}
+
+
 def test_it_starts_without_what_takes_longer_to_load_than_the_interpreter() -> None:
     run = f"import sys; exec(open({supervisor.__file__!r}).read(), {{'__name__': 'shim'}}); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-I", "-S", "-c", run], capture_output=True, text=True, check=True).stdout
