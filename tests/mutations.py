@@ -122,8 +122,8 @@ BREAKS = (
     Break(
         "runs that others start for an open task are not looked for",
         "reconciler/runners/_census.py",
-        "self._folders.subjects(self.moving | self._open[2])",
-        "self._folders.subjects(self.moving)",
+        "self._folders.subjects(self._moving | self._open[2])",
+        "self._folders.subjects(self._moving)",
         "tests/processes/test_runner.py",
     ),
     Break(
@@ -136,8 +136,8 @@ BREAKS = (
     Break(
         "who has a branch checked out is not looked for again",
         "reconciler/git/worktrees.py",
-        "yield entry.path, None if status is None else ((entry.path, *status),)",
-        "yield entry.path, ((entry.path, 0, 0, 0, 0),)",
+        "admin, mark = entry.path, None if status is None else ((entry.path, *status),)",
+        "admin, mark = entry.path, ((entry.path, 0, 0, 0, 0),)",
         "tests/adapters/test_remembered_refs.py",
     ),
     Break(

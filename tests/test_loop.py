@@ -14,8 +14,8 @@ from memory import Fault, World
 from reconciler.loop.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Met, Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.model.names import RunId, RunKind, TaskId
-from reconciler.model.observed import Base, Run, RunState, StopWhy
+from reconciler.model.names import RunId, RunKind, Sha, TaskId
+from reconciler.model.observed import Base, Run, RunState, Salvage, StopWhy
 from reconciler.model.ports import LandOrder, RunSpec
 from reconciler.model.reasons import Reason
 
@@ -131,6 +131,23 @@ def test_what_an_action_saved_is_said_once_in_the_tick_that_saved_it(world: Worl
 
     [saved] = [salvage for tick in shown for salvage in tick.saved]
     assert saved == world.saved[0] and saved.task == X
+
+
+def test_what_was_kept_and_could_not_be_seen_for_a_moment_is_not_said_to_be_saved_now(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.saved.append(Salvage(task=X, n=1, commit=Sha("s0"), at=world.now))
+    answers = [TemporaryError("busy"), TemporaryError("busy")]  # as it looks, and before it acts
+
+    def salvages() -> tuple[Salvage, ...]:
+        if answers:
+            raise answers.pop()
+        return tuple(world.saved)
+
+    monkeypatch.setattr(world, "salvages", salvages)
+    tick = a_loop(world).tick()
+
+    assert tick.outcomes and not answers and tick.saved == ()
 
 
 # --- what goes wrong -----------------------------------------------------------------------------------------

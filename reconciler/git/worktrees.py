@@ -94,7 +94,12 @@ def around(git: Git, place: Path | None, branch: str | None) -> WorktreeListing:
     common = git.repository.common
     name, head = place and os.path.basename(gitfile(place) or ""), branch and f"ref: {BRANCHES}{branch}"
     found = []
-    for admin, mark in _marked(f"{common}/worktrees"):
+    for entry in _admins(f"{common}/worktrees"):
+        try:
+            status = fingerprints.of_status(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            continue  # it was taken away meanwhile
+        admin, mark = entry.path, None if status is None else ((entry.path, *status),)
         one = git.remembered(("around", admin), mark, partial(_told, admin))
         if one.head is None or one.place in (None, place) or one.admin.name == name or one.head == head:
             found.append(_told(admin) if mark else one)
@@ -112,12 +117,9 @@ def at(git: Git, place: Path) -> Entry | None:
 
 
 def _read(git: Git) -> WorktreeListing:
-    told = []
-    for admin in _admins(f"{git.repository.common}/worktrees"):
-        # Read again where one of them has changed: what its branch names is no part of it.
-        told.append(
-            git.remembered(("worktree", admin), fingerprints.of_worktree(admin), partial(_seen_anew, git, admin))
-        )
+    admins = (entry.path for entry in _admins(f"{git.repository.common}/worktrees"))
+    # Read again where one of them has changed: what its branch names is no part of it.
+    told = (git.remembered(("worktree", a), fingerprints.of_worktree(a), partial(_seen_anew, git, a)) for a in admins)
     return _listing(git, told)
 
 
@@ -190,25 +192,14 @@ def _by_git(git: Git, admins: dict[Path, list[Path]]) -> Iterator[Entry]:
         yield entry if number or git.repository.bare else replace(entry, path=git.repository.main)
 
 
-def _admins(folder: str) -> Iterator[str]:
+def _admins(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             # A link would let an agent have us take away a folder elsewhere.
-            yield from sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+            found = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
-        return
-
-
-def _marked(folder: str) -> Iterator[tuple[str, fingerprints.Mark | None]]:
-    """Every admin folder, with a mark of the folder itself; None where it changed a moment ago."""
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    status = fingerprints.of_status(entry.stat(follow_symlinks=False))
-                    yield entry.path, None if status is None else ((entry.path, *status),)
-    except FileNotFoundError:
-        return
+        return []
+    return sorted(found, key=lambda entry: entry.path)
 
 
 def _said(path: str) -> str | None:

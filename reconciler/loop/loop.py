@@ -34,7 +34,6 @@ from reconciler.planning.planner import plan
 from reconciler.planning.recall import Recall
 
 RESYNC_S = 30.0
-SAVED_LATELY = timedelta(seconds=2)  # their times are whole seconds
 FAILURE_MOST_S = 300.0
 PERMANENT_S = 600.0
 PACE_S = 0.05
@@ -193,22 +192,23 @@ class Loop:
             self._ticked, self._recalled = True, dict(self.met().failures)
         looked = self._look(self.load(), self._failures)
         self._forget(looked)
+        kept = ask(self.ports.workspaces.salvages) if looked.plan.actions else ()
         outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
         self._remember(outcomes)
         ask(
             partial(self.ports.workspaces.time_passes, looked.observed.at)
         )  # what is kept may get older at the next tick
-        tick = replace(looked, outcomes=tuple(outcomes), saved=self._saved(looked) if outcomes else ())
+        tick = replace(looked, outcomes=tuple(outcomes), saved=self._saved_since(kept) if outcomes else ())
         self.seen(tick)
         return tick
 
-    def _saved(self, looked: Tick) -> tuple[Salvage, ...]:
-        """What is kept and was not when it was looked, whichever action saved it."""
+    def _saved_since(self, kept: tuple[Salvage, ...] | Unknown) -> tuple[Salvage, ...]:
+        """What is kept and was not before, whichever action saved it; nothing where one of the two can't be seen."""
         now = ask(self.ports.workspaces.salvages)
-        before = {(each.task, each.commit) for each in looked.observed.salvages}
-        fresh = () if isinstance(now, Unknown) else (s for s in now if (s.task, s.commit) not in before)
-        # Were they not to be seen then, each that there ever was would seem new.
-        return tuple(each for each in fresh if not each.dropped and each.at >= looked.observed.at - SAVED_LATELY)
+        if isinstance(kept, Unknown) or isinstance(now, Unknown):
+            return ()
+        before = {(each.task, each.commit) for each in kept}
+        return tuple(each for each in now if not each.dropped and (each.task, each.commit) not in before)
 
     def until_quiet(self, stop: threading.Event, most: int = 10_000) -> Tick:
         """Tick until nothing is left to do that needs no running process, person or timer; the last tick."""

@@ -48,7 +48,7 @@ class Memo:
             return same
         known: Mapping[RunId, Run] = before[0] or {}  # type: ignore[assignment]
         changed = [run for id, run in runs.items() if known.get(id) is not run]
-        gone = [run for id, run in known.items() if id not in runs] if len(known) + len(changed) > len(runs) else []
+        gone = [run for id, run in known.items() if id not in runs]
         made = _regrouped(groups, changed, gone, key)
         self._last[name] = (runs,), made
         return made
@@ -65,5 +65,10 @@ def _regrouped(
         group.pop(run.id, None)
         if there:
             group[run.id] = run
-    made = {**groups, **{of: tuple(sorted(group.values(), key=lambda run: run.id.n)) for of, group in edited.items()}}
-    return {of: group for of, group in made.items() if group} if any(not group for group in edited.values()) else made
+    made = dict(groups)
+    for of, group in edited.items():
+        if group:
+            made[of] = tuple(sorted(group.values(), key=lambda run: run.id.n))
+        else:
+            made.pop(of, None)
+    return made

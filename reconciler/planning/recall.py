@@ -5,7 +5,7 @@ Most tasks of a full tracker are such. A plan is the same with or without what i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -23,7 +23,7 @@ class Recall(Generic[D]):
     """By manifest, what was around its tasks, and by task its job and what was decided."""
 
     _around: dict[str, Around] = field(default_factory=dict)
-    _decided: dict[str, Mapping[TaskId, tuple[Job, D]]] = field(default_factory=dict)
+    _decided: dict[str, dict[TaskId, tuple[Job, D]]] = field(default_factory=dict)
 
     def around(self, manifest: str, around: Around) -> None:
         """Forget what was decided about the tasks of a manifest, unless this is around them still."""
@@ -60,7 +60,7 @@ class Recall(Generic[D]):
         for job, decision in decided:
             if self.decision(job) or _lasts(job):
                 kept[job.spec.name][job.task.id] = job, decision
-        self._decided = dict(kept)
+        self._decided = kept
 
 
 def _lasts(job: Job) -> bool:

@@ -36,8 +36,8 @@ class Census:
             {},
             frozenset(),
         )
-        self.moving: frozenset[Subject] = frozenset()
-        """The subjects of which not every run is over: only in these something happens by itself."""
+        # The subjects of which not every run is over: only in these something happens by itself.
+        self._moving: frozenset[Subject] = frozenset()
 
     def take(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[RunId, Run]:
         """Every run that left a folder or is alive; the same mapping while nothing changed.
@@ -62,10 +62,10 @@ class Census:
         if open_tasks is not self._open[0] or self._subjects is not self._open[1]:
             mine = ((RunKind.WORK, str(task)) for task in open_tasks)
             self._open = open_tasks, self._subjects, frozenset(key for key in mine if key in self._subjects)
-        return self._folders.subjects(self.moving | self._open[2])
+        return self._folders.subjects(self._moving | self._open[2])
 
     def _recount(self, subjects: Mapping[Subject, SubjectFolder], look: _Scan) -> None:
-        due = set(self.moving)
+        due = set(self._moving)
         if subjects is not self._subjects:
             due |= {key for key, subject in subjects.items() if subject is not self._subjects.get(key)}
             due |= self._subjects.keys() - subjects.keys()
@@ -80,7 +80,7 @@ class Census:
             self._runs = {id: run for id, run in {**self._runs, **new}.items() if id not in gone}
         elif any(run != self._runs.get(id) for id, run in new.items()):
             self._runs = {**self._runs, **new}
-        self.moving = frozenset(key for key, each in counted.items() if not each.over)
+        self._moving = frozenset(key for key, each in counted.items() if not each.over)
 
     def judge(self, record: Record, locks: Held) -> RunVerdict:
         """The state of one run. `locks` must have been probed before the record was read."""

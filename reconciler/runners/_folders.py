@@ -10,6 +10,7 @@ import re
 import stat
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,15 +74,18 @@ class Folders:
         stamps = {kind: self._stamp(kind) for kind in RunKind}
         moved = {kind for kind, stamp in stamps.items() if stamp is None or stamp != self._stamps.get(kind)}
         whole = moving is None or now - self._looked_at > LOOK_S
-        ours, self._ours = self._ours, set()
+        ours: set[Subject] = set()
+        with suppress(KeyError):
+            while True:  # one by one: what another thread says from now on is for the next look
+                ours.add(self._ours.pop())
         asked = set(known) if whole else {*(moving or ()), *ours}
-        for kind in (kind for kind in RunKind if whole or kind in moved):
-            there = self._named(kind)
-            asked |= there.difference(known) | {key for key in known if key[0] is kind and key not in there}
         try:
+            for kind in (kind for kind in RunKind if whole or kind in moved):
+                there = self._named(kind)
+                asked |= there.difference(known) | {key for key in known if key[0] is kind and key not in there}
             found = {key: self._subject(key) for key in asked}
         except OSError:
-            self._ours |= ours
+            self._ours.update(ours)
             raise
         if any(subject != known.get(key) for key, subject in found.items()):
             together = {**known, **found}
@@ -145,8 +149,8 @@ class Folders:
             raise ChangedError(f"{spec.id}: a run of that number, or a later one, exists already")
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._ours.add((spec.id.kind, spec.id.subject))
             folder.mkdir(mode=0o700)
+            self._ours.add((spec.id.kind, spec.id.subject))  # after it: a look in between has not seen the folder
         except FileExistsError as error:
             raise ChangedError(f"{spec.id}: a run of that number exists already") from error
         if spec.prompt:

@@ -268,6 +268,23 @@ def test_what_is_written_into_an_admin_folder_as_git_never_does_it_is_seen_aroun
     assert len(worktrees.around(git, elsewhere, "agent/b").entries) == 2
 
 
+def test_a_worktree_that_is_taken_away_amid_a_look_hides_no_other(
+    repo: GitRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.git("worktree", "add", "-q", str(repo.path.parent / "first"), "-b", "agent/first")
+    admins = worktrees._admins
+
+    def amid(folder: str) -> list[os.DirEntry[str]]:
+        found = admins(folder)
+        shutil.rmtree(repo.common / "worktrees/first")
+        return found
+
+    monkeypatch.setattr(worktrees, "_admins", amid)
+    place = repo.path.parent / "tree"
+
+    assert [entry.path for entry in worktrees.around(repo.seam(), place, "agent/a").at(place)] == [place]
+
+
 def test_around_one_of_many_no_other_is_read(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "_SETTLES_NS", -(10**9))
     for n in range(5):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,44 @@ def test_what_we_do_ourselves_is_seen_at_the_next_look_also_where_all_is_over(
 
     after = dict(folders.subjects(()))
     assert after != before and _same(after, dict(Folders(tmp_path / "runs").subjects()))
+
+
+def test_what_we_do_ourselves_is_seen_once_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))
+    folders = Folders(tmp_path / "runs")
+    reserved(folders, X)
+    folders.subjects(())
+    reserved(folders, X, 2)
+    reserved(Folders(tmp_path / "runs"), Y)  # the folder of all is listed as well
+
+    def refused(*_: object) -> list[str]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError):
+        patched.setattr(os, "listdir", refused)
+        folders.subjects(())
+
+    assert [run.n for run in folders.subjects(())[RunKind.WORK, X].runs] == [1, 2]
+
+
+def test_a_run_that_is_reserved_amid_a_look_is_seen_at_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_folders, "SETTLES_NS", -(10**9))
+    folders = Folders(tmp_path / "runs")
+    reserved(folders, X)
+    folders.subjects(())
+    mkdir = Path.mkdir
+
+    def amid(path: Path, *args: Any, **more: Any) -> None:
+        if path.name == "2":
+            folders.subjects(())  # as another thread may
+        mkdir(path, *args, **more)
+
+    monkeypatch.setattr(Path, "mkdir", amid)
+    reserved(folders, X, 2)
+
+    assert [run.n for run in folders.subjects(())[RunKind.WORK, X].runs] == [1, 2]
 
 
 def test_a_first_run_in_a_folder_that_is_there_already_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
