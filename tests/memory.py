@@ -25,6 +25,7 @@ from reconciler.model.observed import (
     Conflict,
     Exit,
     Landing,
+    MergeStep,
     Occupant,
     PullRequest,
     PullState,
@@ -415,6 +416,8 @@ class World:
             attempt=spec.attempt,
             why=spec.why,
             baseline=spec.baseline,
+            heads=spec.heads,
+            below=spec.below,
             base_tip=spec.base_tip,
             tree=spec.tree,
             started_at=self.now,
@@ -493,6 +496,23 @@ class World:
         is_head = base in self._ancestors(head)
         return Candidate(base=base, head=head, tree=tree, changed=theirs - ours, own_changes=own, is_head=is_head)
 
+    def fold(self, base: Sha, steps: tuple[MergeStep, ...]) -> tuple[Candidate | Conflict, ...]:
+        self._up("candidates")
+        made: list[Candidate | Conflict] = []
+        ours = self.commits[base]
+        for step in steps:
+            theirs = self.commits[step.head]
+            clash = [pair for pair in self.rivals if pair <= ours | theirs and not (pair <= ours or pair <= theirs)]
+            if clash:
+                made.append(Conflict(base=base, head=step.head, paths=tuple(sorted(clash[0]))))
+                continue
+            tree = self._tree(ours | theirs)
+            fork = self._ancestors(base) & self._ancestors(step.head)
+            own = theirs != frozenset().union(*(self.commits[c] for c in fork))
+            made.append(Candidate(base=base, head=step.head, tree=tree, changed=theirs - ours, own_changes=own))
+            ours |= theirs
+        return tuple(made)
+
     def candidate_commit(self, order: LandOrder) -> Sha:
         return Sha(f"merged-{order.expected.tree}")
 
@@ -528,21 +548,24 @@ class World:
 
     @effect
     def land(self, order: LandOrder) -> Sha:
-        expected = order.expected
-        if self.main != expected.base or self.heads.get(order.task) != expected.head:
-            raise ChangedError("base or head moved")
-        if self.in_the_way & expected.changed:
+        for each in order.whole:
+            if self.main != each.expected.base or self.heads.get(each.task) != each.expected.head:
+                raise ChangedError("base or head moved")
+        if self.in_the_way & order.changed:
             raise TemporaryError("the checkout is in the way")
-        self._promise(not any(r.task == order.task for r in self.alive()), f"{order.task}: landed under a live agent")
-        self._promise(self._passed(order), f"{order.task}: {expected.tree} landed without having passed")
-        heads = [landing.head for landing in self.landed]
-        self._promise(expected.head not in heads, f"{order.task}: {expected.head} landed twice")
-        commit = self._new_commit(self.commits[self.main] | self.commits[expected.head], (self.main,))
-        self.main = commit
-        self.landed.append(Landing(task=order.task, head=expected.head, commit=commit, at=self.now))
-        self.pulls[order.number] = replace(
-            self.pulls[order.number], state=PullState.MERGED, head=expected.head, closed_at=self.now
-        )
+        self._promise(self._passed(order), f"{order.task}: {order.expected.tree} landed without having passed")
+        for each in order.whole:
+            expected = each.expected
+            self._promise(not any(r.task == each.task for r in self.alive()), f"{each.task}: landed under a live agent")
+            heads = [landing.head for landing in self.landed]
+            self._promise(expected.head not in heads, f"{each.task}: {expected.head} landed twice")
+            commit = self._new_commit(self.commits[self.main] | self.commits[expected.head], (self.main,))
+            self.main = commit
+            self.landed.append(Landing(task=each.task, head=expected.head, commit=commit, at=self.now))
+            self.pulls[each.number] = replace(
+                self.pulls[each.number], state=PullState.MERGED, head=expected.head, closed_at=self.now
+            )
+        self._promise(self._tree(self.commits[commit]) == order.expected.tree, f"{order.task}: another tree landed")
         return commit
 
     def _passed(self, order: LandOrder) -> bool:

@@ -64,7 +64,8 @@ class MergingWorld(World):
 
     def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
         behind = self.here != self.main or self.asked is not None
-        return Base(name=name, head=self.main, behind=behind, rules=Rules(forge="the forge", required=(NAME,)))
+        rules = Rules(forge="the forge", required=(NAME,))
+        return Base(name=name, head=self.main, behind=behind, rules=rules, whole=False)
 
     def pull_requests(self) -> dict[TaskId, PullRequest]:
         self._up("forge")

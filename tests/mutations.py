@@ -171,8 +171,8 @@ BREAKS = (
     Break(
         "an approval holds for every later head",
         "reconciler/planning/offer.py",
-        "return pull.approved == pull.head",
-        "return pull.approved is not None",
+        "or pull.approved == pull.head",
+        "or pull.approved is not None",
         "tests/test_plans.py",
     ),
     Break(
@@ -360,8 +360,8 @@ BREAKS = (
     Break(
         "agents are blamed for what the base fails too",
         "reconciler/planning/job.py",
-        "        if self.offer.check_state is CheckState.FAILED and self.offer.base_state is CheckState.PASSED:\n",
-        "        if self.offer.check_state is CheckState.FAILED:\n",
+        "        if failed and self.offer.base_state is CheckState.PASSED:\n",
+        "        if failed:\n",
         "tests/test_plans.py",
     ),
     Break(
@@ -577,8 +577,8 @@ BREAKS = (
     Break(
         "what a person made it wait for lands behind it",
         "reconciler/planning/actions/land.py",
-        "        if waiting := _blocked(job) or _by_hand(job, pull) or",
-        "        if waiting := _by_hand(job, pull) or",
+        "    return _blocked(job) or _by_hand(job, pull) or",
+        "    return _by_hand(job, pull) or",
         "tests/test_plans.py",
     ),
     Break(

@@ -149,7 +149,7 @@ def test_feedback_is_passed_on_without_a_pause(reason: str) -> None:
         branch=worlds.a_branch(),
         pull=pull,
         candidate=worlds.a_conflict() if reason == "conflict" else worlds.a_candidate(),
-        checks=(worlds.a_check("failed"),),
+        checks=(worlds.a_check("failed", 1), worlds.a_check("failed", 2)),
         base_tree=worlds.OTHER,
         base_checks=(worlds.a_check("passed"),),
     )

@@ -215,9 +215,11 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     if rules := world.pop("rules", None):
         base["rules"] = Rules(forge="GitHub", **{k: _rule(k, v) for k, v in rules.items()})
     checkout = world.pop("checkout", {})
+    on_a_forge = rules or any(pull.checks for pull in made.found["pull_requests"].values())
     found["base"] = Base(
         name="main",
         head=worlds.BASE,
+        whole=not on_a_forge,
         checkout=Checkout(
             path="/repo",
             dirty=frozenset(checkout.get("dirty", ())),
@@ -361,12 +363,14 @@ class _World:
             subject = check_subject(tree, worlds.CHECKS)
             run: Run = replace(
                 worlds.a_check(stale, n, id)
-                if stale not in ("unavailable", "killed")
+                if stale not in ("unavailable", "killed", "lacking")
                 else worlds.a_check("failed", n, id),
                 id=RunId(RunKind.CHECK, subject, n),
                 tree=tree,
                 baseline=worlds.HEAD,
             )
+            if stale == "lacking":
+                run = replace(run, exit=worlds.an_exit(code=127))
             if stale == "killed":
                 run = replace(run, exit=worlds.an_exit(code=None, signal=15))
             if stale == "unavailable":

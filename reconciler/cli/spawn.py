@@ -39,7 +39,7 @@ from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import group_tasks, owners
-from reconciler.planning.scheduling import admit
+from reconciler.planning.scheduling import Decisions, admit
 from reconciler.render import document, text
 from reconciler.system.journal import Event
 from reconciler.wiring import Site
@@ -174,7 +174,9 @@ class _Spawning:
     def _in_turn(self, tick: Tick, job: Job) -> Decision:
         """The next step of the task alone, within the bound on agents."""
         key = (job.spec.name, job.task.id)
-        return admit({key: (job, next_step(job))}, self.desired, tick.observed)[key][1]
+        alone: Decisions = {key: (job, next_step(job))}
+        admit(alone, self.desired, tick.observed)
+        return alone[key][1]
 
     def _did(self, action: Action, tick: Tick) -> bool:
         """True when the action was performed; False when somebody else came first."""

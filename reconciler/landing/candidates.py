@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import posixpath
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reconciler.git.commands import Git, GitError
 from reconciler.landing.merge_tree import BEADS, MergeTree, MergeTrees
+from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import Sha
-from reconciler.model.observed import Candidate, Conflict
+from reconciler.model.observed import Candidate, Conflict, MergeStep
 
 PACKAGE = "package.json"
+ATTRIBUTES = ".gitattributes"
 REMEMBERED = 16_384
+FOLDS_MAX = 256
 _UNREADABLE = object()
 # Objects can be made by hand at which git works for as long as it is let: all else would wait for them at every look.
 LONG_S = 10.0
@@ -32,6 +37,7 @@ class Candidates:
         self.benches = MergeTrees(git)
         self._pairs: dict[tuple[Sha, Sha], Candidate | Conflict] = {}
         self._newest: dict[Sha, Candidate | Conflict] = {}
+        self._folds: dict[tuple[Sha, tuple[MergeStep, ...]], tuple[Candidate | Conflict, ...]] = {}
         self._failed: dict[Sha, tuple[float, ReconcileError]] = {}  # by head: until when it is not tried again
 
     def judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
@@ -42,6 +48,18 @@ class Candidates:
             self._newest.clear()
         self._pairs[base, head] = found
         return found
+
+    def fold(self, base: Sha, steps: tuple[MergeStep, ...]) -> tuple[Candidate | Conflict, ...]:
+        """What landing these heads on `base` one after the other makes, step by step; what conflicts is left out of the rest.
+
+        What follows a change of `.gitattributes` conflicts too: by which rules it merges is known once that has landed.
+        """
+        if (base, steps) not in self._folds:
+            if len(self._folds) >= FOLDS_MAX:
+                self._folds.clear()
+            with self.benches.at(base, quarantined=True) as bench:
+                self._folds[base, steps] = tuple(_folded(bench, base, steps, whole=self._whole))
+        return self._folds[base, steps]
 
     def note(self, found: Candidate | Conflict) -> None:
         """Remember it as the newest of its head: it is one on a tip of a base, not on one of before."""
@@ -55,6 +73,7 @@ class Candidates:
         """Compute again from now on. A merge driver or another git may have changed what a merge gives."""
         self._pairs.clear()
         self._newest.clear()
+        self._folds.clear()
 
     def _tried(self, base: Sha, head: Sha) -> Candidate | Conflict:
         begun = time.monotonic()
@@ -71,12 +90,16 @@ class Candidates:
 
     def _judge(self, base: Sha, head: Sha) -> Candidate | Conflict:
         with self.benches.at(base, quarantined=True) as bench:
-            try:
-                return merge(bench, base, head, whole=self._whole)
-            except GitError:
-                if _parted(bench, base, head) is None:
-                    return Conflict(base=base, head=head, detail="it has no commit in common with the base")
-                raise
+            return _judged(bench, base, head, whole=self._whole)
+
+
+def _judged(bench: MergeTree, base: Sha, head: Sha, *, whole: bool) -> Candidate | Conflict:
+    try:
+        return merge(bench, base, head, whole=whole)
+    except GitError:
+        if _parted(bench, base, head) is None:
+            return Conflict(base=base, head=head, detail="it has no commit in common with the base")
+        raise
 
 
 def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Candidate | Conflict:
@@ -100,6 +123,20 @@ def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Can
         scripts=frozenset(path for path in changed.paths if _other_scripts(bench, base, merged.tree, path)),
         own_changes=bool(changed.paths) or _has_own_changes(bench, base, head),
     )
+
+
+def _folded(bench: MergeTree, base: Sha, steps: Sequence[MergeStep], *, whole: bool) -> Iterator[Candidate | Conflict]:
+    tip, rules_change = base, False
+    for step in steps:
+        if rules_change:
+            yield Conflict(base=base, head=step.head, detail="what lands before it changes how files are merged")
+            continue
+        made = _judged(bench, tip, step.head, whole=whole)
+        yield replace(made, base=base)
+        if isinstance(made, Candidate):
+            parents = (tip, step.head) if step.method is MergeMethod.MERGE else (tip,)
+            tip = bench.commit(made.tree, *parents)
+            rules_change = any(posixpath.basename(path) == ATTRIBUTES for path in made.changed)
 
 
 def _has_own_changes(bench: MergeTree, base: Sha, head: Sha) -> bool:

@@ -27,12 +27,19 @@ class Commits:
         self._candidates = candidates
         self._ancestry = Ancestry(git)
 
-    def make(self, order: LandOrder) -> Sha:
-        """The commit that puts `order.expected` on its base, written but on no branch.
+    def make(self, order: LandOrder) -> tuple[Sha, ...]:
+        """The commits that put each of `order.whole` on the base, the lowest first; written but on no branch.
 
-        Raises ChangedError when it would not have the judged tree, PermanentError for a branch that this method can't
+        Raises ChangedError when one would not have the judged tree, PermanentError for a branch that its method can't
         land.
         """
+        made: list[Sha] = []
+        for each in order.whole:
+            below = made[-1] if made else each.expected.base
+            made.append(self._made(replace(each, expected=replace(each.expected, base=below))))
+        return tuple(made)
+
+    def _made(self, order: LandOrder) -> Sha:
         expected = order.expected
         with self._candidates.benches.at(expected.base, quarantined=False) as bench:
             match order.method:

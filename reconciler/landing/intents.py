@@ -13,8 +13,18 @@ from reconciler.model.names import PrNumber, Sha
 from reconciler.system import files
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-VERSION = 2
-READ = (1, 2)  # a landing that an older program began is finished too
+VERSION = 3
+READ = (1, 2, 3)  # a landing that an older program began is finished too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """A pull request that lands: the commit that carries its head to the base, and how."""
+
+    number: PrNumber
+    head: Sha
+    commit: Sha
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,7 @@ class Intent:
     head: Sha | None = None  # its head
     method: str = ""
     push: bool = False  # the remote moves first
+    beneath: tuple[Carried, ...] = ()  # what lands below it in the same move, the lowest first
     nonce: str = ""  # what our locks of the checkouts' indexes say; empty: written by a program that locked none
 
 
@@ -45,8 +56,10 @@ class Intents:
             kept = json.loads(path.read_bytes())
             if kept.pop("version") not in READ:
                 raise ValueError("written by another version of this program")
-            intent = Intent(**{**kept, "checkouts": tuple(kept["checkouts"])})
-            if not (_SHA.fullmatch(intent.old) and _SHA.fullmatch(intent.new)):
+            beneath = tuple(Carried(**each) for each in kept.get("beneath", ()))
+            intent = Intent(**{**kept, "checkouts": tuple(kept["checkouts"]), "beneath": beneath})
+            named = (intent.old, intent.new, *(sha for each in beneath for sha in (each.head, each.commit)))
+            if not all(map(_SHA.fullmatch, named)):
                 raise ValueError("it names no commits")
         except FileNotFoundError:
             return None

@@ -19,7 +19,7 @@ from reconciler.landing import checkouts, following
 from reconciler.landing.checkouts import BaseCheckout, CheckoutStep
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
-from reconciler.landing.intents import Intent, Intents
+from reconciler.landing.intents import Carried, Intent, Intents
 from reconciler.landing.remotes import Remotes
 from reconciler.landing.undone import Undone
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
@@ -51,26 +51,30 @@ class LandingLine:
         self.undone = Undone(git, history)
 
     def land(self, order: LandOrder) -> Sha:
-        """Move the base to the judged tree; the landed commit."""
+        """Move the base to the judged tree, with all that is beneath it; the landed commit."""
         with self._git.writing() as lock:
             self._settle(order.base, lock)
-            kept = self._judged_pull(order)
+            kept = [self._judged_pull(each) for each in order.whole]
             old = self._judged_base(order)
-            commit = self._commits.make(order)
+            commits = self._commits.make(order)
             intent = Intent(
                 base=order.base,
                 old=old,
-                new=commit,
+                new=commits[-1],
                 number=order.number,
                 head=order.expected.head,
                 method=order.method,
                 push=order.push,
+                beneath=tuple(
+                    Carried(number=each.number, head=each.expected.head, commit=commit, method=each.method)
+                    for each, commit in zip(order.beneath, commits, strict=False)
+                ),
             )
             # What was judged is what lands: where the checkouts come from there, it is known what changes in them.
-            known = order.expected.changed if old == order.expected.base else None
+            known = order.changed if old == order.expected.base else None
             self._advance(intent, kept, lock, known)
-            self._compare(order, commit)
-            return commit
+            self._compare(order, intent.new)
+            return intent.new
 
     def catch_up(self, base: str) -> None:
         """Finish what a killed landing left undone; then follow the remote, where the base is one that is pushed."""
@@ -78,7 +82,7 @@ class LandingLine:
             self._settle(base, lock)
             theirs, ours = self._remotes.last_heard(base), update_ref.head_of(self._git, HEADS + base)
             if theirs and ours and theirs != ours and self._history.contains(theirs, ours):
-                self._advance(Intent(base=base, old=ours, new=theirs), None, lock)
+                self._advance(Intent(base=base, old=ours, new=theirs), (), lock)
                 self._remotes.remember(base, theirs)
 
     def bring(self, branch: str, old: Sha, new: Sha) -> None:
@@ -90,7 +94,7 @@ class LandingLine:
                 return
             if now != old:
                 raise ChangedError(f"{branch} is at {now[:12] if now else 'nothing'}, not at {old[:12]}")
-            self._advance(Intent(base=branch, old=old, new=new), None, lock)
+            self._advance(Intent(base=branch, old=old, new=new), (), lock)
 
     def push(self, base: str) -> None:
         """Bring the remote to the local base, where all that it lacks was landed by us."""
@@ -175,7 +179,7 @@ class LandingLine:
         return ours
 
     def _advance(
-        self, intent: Intent, kept: StoredPull | None, lock: int, changed: frozenset[str] | None = None
+        self, intent: Intent, kept: Sequence[StoredPull], lock: int, changed: frozenset[str] | None = None
     ) -> None:
         """Move the base and whatever belongs to it, so that a kill at any point is known from what is left."""
         way = checkouts.step(self._git, intent.old, intent.new, changed)
@@ -197,7 +201,7 @@ class LandingLine:
     def _go(
         self,
         intent: Intent,
-        kept: StoredPull | None,
+        kept: Sequence[StoredPull],
         way: CheckoutStep,
         found: Sequence[BaseCheckout],
         lock: int,
@@ -234,14 +238,15 @@ class LandingLine:
                 raise ChangedError(f"the remote's {intent.base} is gone")
             self._remotes.push(intent.base, theirs, intent.new, lock)
 
-    def _move(self, intent: Intent, kept: StoredPull | None, lock: int) -> None:
+    def _move(self, intent: Intent, kept: Sequence[StoredPull], lock: int) -> None:
         moves = [Move(HEADS + intent.base, intent.old, intent.new)]
-        if kept and intent.head:
-            moves.append(self._pulls.landing(kept, intent.head, intent.new, intent.method))
+        carried = _carried(intent)
+        for pull in kept:
+            mine = carried[pull.record.number]
+            moves.append(self._pulls.landing(pull, mine.head, mine.commit, mine.method))
             if not intent.push:
-                moves.append(Move(HEADS + kept.record.branch, intent.head))
-        what = f"land #{intent.number}" if intent.number else "follow the remote"
-        update_ref.move(self._git, tuple(moves), what, lock)
+                moves.append(Move(HEADS + pull.record.branch, mine.head))
+        update_ref.move(self._git, tuple(moves), _landing(intent) if kept else "follow the remote", lock)
 
     def _settle(self, base: str, lock: int) -> None:
         """Finish the landing that a kill cut off, or take it back where the base never moved; nothing else lands before."""
@@ -259,8 +264,10 @@ class LandingLine:
         if self._history.contains(now, intent.new):
             self._bring_along(intent, now, found, lock)
             if kept := self._still_open(intent):
-                move = self._pulls.landing(kept, intent.head or kept.record.head, intent.new, intent.method)
-                update_ref.move(self._git, (move,), f"landed #{intent.number}", lock)
+                carried = _carried(intent)
+                mine = ((pull, carried[pull.record.number]) for pull in kept)
+                moves = tuple(self._pulls.landing(pull, each.head, each.commit, each.method) for pull, each in mine)
+                update_ref.move(self._git, moves, _landing(intent), lock)
         elif began:
             self._take_back(intent, now, found, lock)
         self._intents.drop(base)
@@ -281,9 +288,8 @@ class LandingLine:
         theirs = self._remotes.head(intent.base, near=intent.old, fresh=True)
         return theirs is not None and self._history.contains(theirs, intent.new)
 
-    def _still_open(self, intent: Intent) -> StoredPull | None:
-        kept = self._pulls.show(intent.number) if intent.number else None
-        return kept if kept and kept.record.open else None
+    def _still_open(self, intent: Intent) -> list[StoredPull]:
+        return [kept for number in _carried(intent) if (kept := self._pulls.show(number)).record.open]
 
     def _compare(self, order: LandOrder, commit: Sha) -> None:
         """Read back what landed. A merge queue that trusted its own commit has silently undone other people's work."""
@@ -297,3 +303,15 @@ class LandingLine:
             )
         if not self._history.contains(now, commit):
             raise TemporaryError(f"{order.task}: somebody took {order.base} back to {now[:12]} after it had landed")
+
+
+def _carried(intent: Intent) -> dict[PrNumber, Carried]:
+    """What lands with an intent, by pull request; nothing where it only follows a remote."""
+    found = {each.number: each for each in intent.beneath}
+    if intent.number and intent.head:
+        found[intent.number] = Carried(number=intent.number, head=intent.head, commit=intent.new, method=intent.method)
+    return found
+
+
+def _landing(intent: Intent) -> str:
+    return f"land {', '.join(f'#{number}' for number in _carried(intent))}"

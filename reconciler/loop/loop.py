@@ -180,7 +180,7 @@ class Loop:
             seen = observed = replace(observed, replaced=found)
             decided = plan(desired, observed, self._recall)
         while unsure := decided.unsure:
-            seen = closer(seen, desired, self.ports, unsure)
+            seen = closer(seen, desired, self.ports, unsure, self._memo)
             decided = plan(desired, seen, self._recall)
         epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
         self._decided = _Decided(desired, observed, seen, replace(decided, epics=epics))

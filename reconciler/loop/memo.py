@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from reconciler.model.names import RunId, TaskId
-from reconciler.model.observed import Run
+from reconciler.model.names import RunId, Sha, TaskId
+from reconciler.model.observed import Candidate, Chain, Conflict, Run, Unknown
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -21,6 +21,9 @@ class Memo:
     """The last value of each thing that is derived, with what it was derived from."""
 
     open_tasks: Collection[TaskId] | None = None  # as of the last look that the tracker answered
+    folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
+        default_factory=dict
+    )  # computed at the last closer look
     _last: dict[str, tuple[tuple[object, ...], Any]] = field(default_factory=dict)
 
     def of(self, name: str, sources: tuple[object, ...], make: Callable[[], T], equal: object = None) -> T:
@@ -33,6 +36,13 @@ class Memo:
         value = make()
         self._last[name] = (equal, *sources), value
         return value
+
+    def folds_on(self, heads: Collection[Sha]) -> Mapping[Chain, Candidate | Conflict | Unknown]:
+        """What is known still of what lands together on these tips of bases."""
+        if any(isinstance(made, Unknown) or base not in heads for (base, _), made in self.folds.items()):
+            known = ((chain, made) for chain, made in self.folds.items() if chain[0] in heads)
+            self.folds = {chain: made for chain, made in known if not isinstance(made, Unknown)}
+        return self.folds
 
     def forget(self, name: str) -> None:
         """Derive it again at the next look."""

@@ -6,7 +6,7 @@ and branches, because a run that ends in between then reads as still alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -20,11 +20,13 @@ from reconciler.model.observed import (
     Base,
     Branch,
     Candidate,
+    Chain,
     Conflict,
     Failure,
     Graph,
     Imprecise,
     Landing,
+    MergeStep,
     Observed,
     Occupant,
     PullRequest,
@@ -78,7 +80,10 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     look = _Look(ports, desired, _bases(ports, desired), names, memo)
     branches = look.branches()
     worktrees = _worktrees(ports, desired, open_tasks)
-    landings = ask(partial(look.landings, since))  # first: by these it is known which candidates are as good as new
+    landed = look.landed()
+    landings = ask(
+        partial(look.landings, since, landed)
+    )  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
     checks = _by_subject(runs, memo)
     base_trees = _base_trees(ports, desired, look.bases, candidates, checks)
@@ -102,6 +107,9 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         broken=_or(ask(ports.workspaces.broken_branches), {}),
         damaged={} if isinstance(pulls, Unknown) else _or(ask(ports.forge.damaged), {}),
         candidates=candidates,
+        folds=memo.folds_on({base.head for base in look.bases.values() if isinstance(base, Base)}),
+        landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
+        red_checks=_red_checks(runs, memo),
         repaired=_repaired(ports, work, candidates),
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
         landings=landings,
@@ -115,8 +123,9 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     )
 
 
-def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise) -> Observed:
-    """The same look, with what was seen only in part seen whole: the checkouts of these bases, the merges of these tasks.
+def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise, memo: Memo | None = None) -> Observed:
+    """The same look, with what was seen only in part seen whole: the checkouts of these bases, the merges of these tasks,
+    what lands together.
 
     A base that has moved since is not seen again: what was decided about its older tip is refused where it would land.
     """
@@ -131,14 +140,32 @@ def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise
     candidates = dict(observed.candidates)
     for task, (base, head) in unsure.merges.items():
         candidates[task] = ask(partial(ports.forge.candidate, base, head))
+    folds = dict(observed.folds)
+    for base, steps in sorted(unsure.folds, key=lambda chain: len(chain[1])):
+        folds.update(_folded(base, steps, ask(partial(ports.forge.fold, base, steps))))
+    if memo:
+        memo.folds = folds
     on_the_base = {task for task in unsure.merges if _changes_nothing(candidates[task])}
     return replace(
         observed,
         bases=bases,
         candidates=candidates,
+        folds=folds,
         merged_by_hand=observed.merged_by_hand | on_the_base,
         repaired=_repaired(ports, observed.runs, candidates),
     )
+
+
+def _folded(
+    base: Sha, steps: tuple[MergeStep, ...], made: Sequence[Candidate | Conflict] | Unknown
+) -> Iterator[tuple[Chain, Candidate | Conflict | Unknown]]:
+    """What each beginning of a chain makes, without those in it that conflict."""
+    clean: tuple[MergeStep, ...] = ()
+    for n, step in enumerate(steps):
+        here = made if isinstance(made, Unknown) else made[n]
+        yield (base, (*clean, step)), here
+        if not isinstance(here, Conflict):
+            clean = (*clean, step)
 
 
 def ask(read: Callable[[], T]) -> T | Unknown:
@@ -191,6 +218,18 @@ def _base_trees(
     heads = {name: base.head for name, base in bases.items() if isinstance(base, Base) and base.head in asked}
     seen = {name: ask(partial(ports.forge.candidate, head, head)) for name, head in heads.items()}
     return {name: each.tree if isinstance(each, Candidate) else _unseen(each) for name, each in seen.items()}
+
+
+def _red_checks(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tuple[Run, ...]]:
+    """The checks that failed, by the topmost head of what they had merged."""
+    if isinstance(runs, Unknown):
+        return {}
+
+    def head(run: Run) -> Sha | None:
+        failed = run.id.kind is RunKind.CHECK and run.exit is not None and not run.exit.well
+        return run.baseline if failed else None
+
+    return memo.grouped("red checks", runs, head)
 
 
 def _red(checks: Mapping[str, tuple[Run, ...]], tree: Sha, commands: tuple[str, ...]) -> Run | None:
@@ -319,24 +358,31 @@ class _Look:
             found.update({task: branch for task, branch in seen.items() if self.name_of(task) == name})
         return found
 
-    def landings(self, since: Mapping[TaskId, RetryPoint] | Unknown) -> Mapping[TaskId, Landing] | Unknown:
+    def landed(self) -> Mapping[str, Sequence[Landing]] | Unknown:
+        """Every landing, by the base on which it is."""
+        known = [name for name, base in self.bases.items() if isinstance(base, Base)]
+        return ask(lambda: {name: self.ports.forge.landings(name) for name in known})
+
+    def landings(
+        self, since: Mapping[TaskId, RetryPoint] | Unknown, landed: Mapping[str, Sequence[Landing]] | Unknown
+    ) -> Mapping[TaskId, Landing] | Unknown:
         """The newest landing of every task that is newer than its last retry."""
         if isinstance(since, Unknown):
             return since
-        known = [name for name, base in self.bases.items() if isinstance(base, Base)]
-        landed = [self.ports.forge.landings(name) for name in known]
+        if isinstance(landed, Unknown):
+            return landed
         guessed: list[Landing] = []
 
         def newest() -> Mapping[TaskId, Landing]:
             found: dict[TaskId, Landing] = {}
-            for name, landings in zip(known, landed, strict=True):
+            for name, landings in landed.items():
                 for landing in landings:
                     after = since.get(landing.task)
                     if not (after and self._before(landing, after, guessed)) and self.name_of(landing.task) == name:
                         found[landing.task] = landing
             return found
 
-        found = self.memo.of("landings", (since, self.name_of, *landed), newest, equal=tuple(known))
+        found = self.memo.of("landings", (since, self.name_of, *landed.values()), newest, equal=tuple(landed))
         if guessed:
             self.memo.forget("landings")  # git may tell the next time
         return found

@@ -329,6 +329,7 @@ _MERGE: _Table = {
     "review": ("review", _one_of(Review), _towards(Review.HUMAN, Review.NONE)),
     "push": ("push", _SWITCH, _turned_on),
     "parallel": ("queue.parallel", _COUNT, _never),
+    "retries": ("queue.retries", _later(_COUNT, 1), _more),
     "on_conflict": ("onConflict", _one_of(OnConflict), _towards(OnConflict.BLOCK, OnConflict.AGENT)),
     "delete_branch": ("deleteBranch", _SWITCH, _never),
 }

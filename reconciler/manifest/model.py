@@ -176,6 +176,13 @@ class Queue(_Fields):
     """How checks are queued."""
 
     parallel: int = Field(default=1, ge=1, le=64, description="Checks that run at once.", examples=[2])
+    retries: int = Field(
+        default=1,
+        ge=0,
+        le=10,
+        description="How often checks that failed are run again, on the newest base, before they count as failed.",
+        examples=[0],
+    )
 
 
 class Policy(_Fields):

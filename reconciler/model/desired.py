@@ -148,6 +148,7 @@ class MergePolicy:
     review: Review = Review.NONE
     push: bool = False
     parallel: int = 1
+    retries: int = 1
     on_conflict: OnConflict = OnConflict.AGENT
     delete_branch: bool = True
 

@@ -8,11 +8,8 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning import run_results
-from reconciler.planning.check_state import CheckState, state_of
+from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of
 from reconciler.planning.jobs import base_checks, retried_at
-
-# What a shell says of a program that it can't execute, and of one that it does not find.
-CANT_BE_ASKED = (126, 127)
 
 
 def broken(spec: EpicSpec, observed: Observed) -> str | None:

@@ -9,6 +9,8 @@ from enum import StrEnum
 from reconciler.model.observed import Cause, Run
 
 LOST_CHECKS_MAX = 3
+# What a shell says of a program that it can't execute, and of one that it does not find.
+CANT_BE_ASKED = (126, 127)
 KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of memory sends
 
 
@@ -35,6 +37,13 @@ def state_of(checks: Sequence[Run], retried_at: datetime | None, now: datetime) 
         lost = sum(map(_says_nothing, runs))
         return CheckState.FAILED if lost >= LOST_CHECKS_MAX else CheckState.NONE
     return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
+
+
+def turned_red(run: Run, retried_at: datetime | None, now: datetime) -> bool:
+    """True for a check that ran and said no, since the last retry."""
+    if run.exit is None or run.exit.well or run.exit.stop is not None or _says_nothing(run):
+        return False
+    return not _overruled(run, retried_at, now)
 
 
 def _overruled(check: Run, retried_at: datetime | None, now: datetime) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 from reconciler.model.desired import EpicSpec
+from reconciler.model.names import RunId
 from reconciler.model.observed import Base, Observed, Run, StopWhy, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
@@ -35,7 +36,8 @@ SALVAGE_KEPT = timedelta(days=30)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpicView:
     """One manifest with all that its epic-wide actions are decided from. `every`: all manifests, this one too;
-    `checks_starting`: the subjects of the checks that are started in this tick.
+    `checks_starting`: the subjects of the checks that are started in this tick. `tested`: the checks under way whose trees
+    the lines still want.
     """
 
     epic_tasks: EpicTasks
@@ -43,6 +45,7 @@ class EpicView:
     observed: Observed
     every: tuple[EpicTasks, ...]
     checks_starting: frozenset[str] = frozenset()
+    tested: Collection[RunId] = frozenset()
 
     @property
     def spec(self) -> EpicSpec:
@@ -122,7 +125,7 @@ def checks(view: EpicView) -> Iterator[Action]:
         last = runs[-1]
         if last.manifest != name or not last.alive or last.exit is not None:
             continue
-        if subject not in wanted:
+        if subject not in wanted and last.id not in view.tested:
             message, why = "what it tested is no longer what would be merged", StopWhy.PERSON
         elif out_of_time(last, spec.merge.timeout_s, observed.at):
             message, why = "its time is over and its supervisor does not end it", StopWhy.TIMED_OUT

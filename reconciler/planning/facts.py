@@ -50,6 +50,7 @@ class Facts:
     base: Base | Unknown | None = None
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
+    red_checks: tuple[Run, ...] = ()  # that its head has failed by itself, on whichever base
     was_green: bool = False  # the head that it offers has passed these checks on some base
     base_tree: Sha | Unknown | None = None  # known where a check turned red on top of it
     base_checks: tuple[Run, ...] | Unknown = ()  # of that tree, oldest first

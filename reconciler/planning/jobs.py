@@ -13,6 +13,7 @@ from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_f
 from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown, WorktreeFault
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate
+from reconciler.planning.check_state import CheckState, state_of
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES, left_over
@@ -243,6 +244,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         base=observed.bases.get(spec.base),
         candidate=candidate,
         checks=_checks(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
+        red_checks=_red_checks(observed, spec, id),
         base_tree=observed.base_trees.get(spec.base),
         landing=_of(observed.landings, id),
         merged_by_hand=id in observed.merged_by_hand,
@@ -281,18 +283,37 @@ def _checks(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[Run, 
     return tuple(run for run in found if run.tree == tree or not run.started)
 
 
+def _red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, ...]:
+    """The checks of a manifest that the offered head of a task has failed: on a base, or on top of what passes without it."""
+    pulls = observed.pull_requests
+    pull = None if isinstance(pulls, Unknown) else pulls.get(task)
+    runs = observed.red_checks.get(pull.head, ()) if pull and pull.state is PullState.OPEN else ()
+    return tuple(
+        run
+        for run in runs
+        if run.tree and run.id.subject == check_subject(run.tree, spec.merge.checks)
+        if run.below is None or _passes(observed, spec, run.below)
+    )
+
+
+def _passes(observed: Observed, spec: EpicSpec, tree: Sha) -> bool:
+    runs = _checks(observed, spec, tree)
+    return not isinstance(runs, Unknown) and state_of(runs, None, observed.at) is CheckState.PASSED
+
+
 def _green(spec: EpicSpec, observed: Observed) -> frozenset[TaskId]:
     """The tasks whose offered head has passed the checks of a manifest, whatever it was merged with."""
     checks, pulls = observed.checks, observed.pull_requests
     if isinstance(checks, Unknown) or isinstance(pulls, Unknown) or not spec.merge.checks:
         return frozenset()
-    heads = {task: pull.head for task, pull in pulls.items() if pull.state is PullState.OPEN}
+    offered = {pull.head: task for task, pull in pulls.items() if pull.state is PullState.OPEN}
     return frozenset(
-        run.task
+        offered[head]
         for subject, runs in checks.items()
         for run in runs
-        if run.baseline and run.baseline == heads.get(run.task) and run.exit and run.exit.well
-        if run.tree and subject == check_subject(run.tree, spec.merge.checks)
+        if run.exit and run.exit.well and run.tree and subject == check_subject(run.tree, spec.merge.checks)
+        for head in run.heads or (run.baseline,)
+        if head in offered
     )
 
 

@@ -1,72 +1,213 @@
-"""The landing line: what may be tested and what may land now, one base at a time. Pure.
+"""The merge queue of one base: what lands now, and which trees are tested to find out what lands next. Pure.
 
-Every check is a proof about exactly one tree, and a tree is made for exactly one tip of the base. So whatever is proven
-may land at once, one per tick; what is not proven waits its turn for a check, because every landing makes the trees of
-all others again. A forge's proof is about a head: there one head at a time gets the base merged into it, and keeps its turn
-until that is tested.
+Those that may land stand in line, oldest first. A chain is the base with some of them on it, one after the other; a check
+is a proof about exactly the tree of one chain. Once a chain has passed, all of it lands at once, also where a part of it
+had failed by itself. Where one has failed, shorter ones tell where. Whoever is found at fault so, alone on what has passed,
+leaves the line and is tested by itself, once more than `retries`: others go on without it, and one bad night of a check
+costs nobody an agent. Only then is it its own fault.
+
+What is seen is asked for by chain (`ProofOf`), so the same line is the same plan after a crash. A turn costs one question for
+each member, and one for each chain that it tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
+from math import ceil, log
+from typing import Protocol
 
 from reconciler.model.names import TaskId
 
+GROUP_MAX = 32  # members that one more check proves
+CHAIN_MAX = 64  # members that are merged ahead of time: so many merges are made again when somebody pushes to the base
+# How many are bad before anything is known, as if that had been seen of so many: wrong, it is soon outweighed.
+PRIOR_BAD, PRIOR_ALL = 0.5, 10.0
+ALONE_FROM = 0.38  # of so many bad ones, testing several at once costs more than it saves
 
-class Stage(StrEnum):
-    """Where a member of the line stands."""
+Chain = tuple[TaskId, ...]
 
-    UNPROVEN = "unproven"
-    CHECKING = "checking"
-    PROVEN = "proven"
-    NEEDS_BASE = "apart"  # green by itself, without all of the base in it
-    CHECKING_ON_FORGE = "awaited"  # with the base in it, and under the checks of its forge
+
+class Proof(StrEnum):
+    """What is known about the tree of a chain."""
+
+    UNSEEN = "unseen"  # nobody has merged it yet, or it can't be told what its checks came to
+    CONFLICT = "conflict"  # its last member does not merge with those before it
+    UNTESTED = "untested"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+class ProofOf(Protocol):
+    """What is known of the tree of a chain. `more`: who may come behind it, which is asked for next."""
+
+    def __call__(self, chain: Chain, more: Sequence[TaskId] = ()) -> Proof: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A pull request that nothing but its turn keeps from landing, or from being shown to a person as green.
-
-    Smaller `rank` goes first: what may land before what a person has yet to see, then priority, then number.
-    """
+class Contender:
+    """Something offered. Smaller `rank` goes first. `lands`: nothing but its turn and its checks keeps it from landing.
+    `proven`: it has passed by itself on the base as it is. `reds`: how often it has failed by itself. `solo`: nothing is
+    tested together with it."""
 
     task: TaskId
-    stage: Stage
     rank: tuple[bool, int, int]
+    lands: bool = True
+    proven: bool = False
+    reds: int = 0
+    solo: bool = False
 
 
-def ahead(line: Sequence[Member], *, checks_alive: int, parallel: int) -> dict[TaskId, TaskId | None]:
-    """For every member that must wait its turn: whom it waits for (None: for a check slot).
+@dataclass(slots=True)
+class Turn:
+    """What happens now, all of it at once. What is in none of these waits for a check slot, or for those before it."""
 
-    `checks_alive` counts the check runs of this base, also those whose tree has gone stale. Members that are not in the
-    answer may go on: the first proven one lands, unproven ones are checked.
+    land: Chain = ()
+    check: list[Chain] = field(default_factory=list)  # to be started, each for its last member
+    line: Chain = ()
+    held: dict[TaskId, TaskId] = field(default_factory=dict)  # who does not merge after whom
+    unmergeable: list[TaskId] = field(default_factory=list)  # also not with the base alone
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds of a line. `rate`: how many of those that join it fail by themselves. `running`: the chains under test.
+    `busy`: all check runs there are, also those that prove nothing any more."""
+
+    slots: int
+    rate: float
+    running: Sequence[Chain] = ()
+    busy: int = 0
+
+
+def failure_rate(good: int, bad: int) -> float:
+    """The part of those that join a line that is bad: the mean of what is believed after having seen these."""
+    return (PRIOR_BAD + bad) / (PRIOR_ALL + good + bad)
+
+
+def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> Turn:
+    """What is done for a line now. The order in which its members are named says nothing."""
+    ordered = sorted(contenders, key=lambda each: each.rank)
+    tried = {task for chain in bounds.running if len(chain) > 1 for task in chain}
+    proven = [each for each in ordered if each.lands and each.proven]
+    # Whoever failed stays in line while a chain with it is under test: that one may pass.
+    standing = [each for each in ordered if each.lands and not each.proven and (not each.reds or each.task in tried)]
+    suspects = [each for each in ordered if each.lands and each not in proven and each not in standing]
+    found = Turn()
+    proofs = list(_line((*proven, *standing), proof_of, found))
+    green = max((n for n, proof in enumerate(proofs, 1) if proof is Proof.PASSED), default=0)
+    if green:
+        found.land = found.line[:green]
+        return found
+    tests = _Tests(proof_of, bounds, found, bounds.slots - bounds.busy)
+    alone = {chain[0] for chain in bounds.running if len(chain) == 1}
+    if not any(each.task in alone for each in suspects):
+        tests.first_of(suspects)
+    tests.of_the_line(proofs)
+    tests.each_of(suspects)
+    tests.each_of([each for each in ordered if not each.lands])
+    return found
+
+
+def _line(standing: Sequence[Contender], proof_of: ProofOf, found: Turn) -> Iterator[Proof]:
+    """Put those into line that merge one after the other: what is known of each beginning of it."""
+    solo = False
+    for n, each in enumerate(standing[:CHAIN_MAX]):
+        if found.line and (solo or each.solo):
+            break
+        proof = proof_of(
+            (*found.line, each.task), [other.task for other in standing[n + 1 : CHAIN_MAX] if not other.solo]
+        )
+        if proof is Proof.UNSEEN:
+            break
+        if proof is Proof.CONFLICT:
+            if found.line:
+                found.held[each.task] = found.line[-1]
+            else:
+                found.unmergeable.append(each.task)
+            continue
+        found.line = (*found.line, each.task)
+        solo = each.solo
+        yield proof
+
+
+@dataclass(slots=True)
+class _Tests:
+    """Gives out the check slots that are free."""
+
+    proof_of: ProofOf
+    bounds: Bounds
+    found: Turn
+    free: int
+
+    def first_of(self, contenders: Sequence[Contender]) -> None:
+        """Test one of these by itself."""
+        any(self._start((each.task,)) for each in contenders)
+
+    def each_of(self, contenders: Sequence[Contender]) -> None:
+        """Test as many of these by themselves as there are slots."""
+        for each in contenders:
+            self._start((each.task,))
+
+    def of_the_line(self, proofs: Sequence[Proof]) -> None:
+        """Test beginnings of the line: the more at once the fewer are expected to fail."""
+        red = next((n for n, proof in enumerate(proofs, 1) if proof is Proof.FAILED), 0)
+        running = [n for n, proof in enumerate(proofs, 1) if proof is Proof.RUNNING]
+        if red:
+            self._inside(red, sum(n < red for n in running))
+        else:
+            self._onwards(max(running, default=0))
+
+    def _start(self, chain: Chain) -> bool:
+        if self.free < 1 or not chain or chain in self.found.check or self.proof_of(chain) is not Proof.UNTESTED:
+            return False
+        self.found.check.append(chain)
+        self.free -= 1
+        return True
+
+    def _onwards(self, at: int) -> None:
+        """More of the line, behind the `at` members that are under test already."""
+        line, size = self.found.line, group_size(self.bounds.rate, self.bounds.slots)
+        while self.free > 0 and at < len(line):
+            groups = min(self.free, ceil((len(line) - at) / size))
+            at += ceil(min(len(line) - at, groups * size) / groups)
+            if not self._start(line[:at]):
+                return
+
+    def _inside(self, red: int, running: int) -> None:
+        """Who of the first `red` is it? `running`: how many of the shorter chains are under test already."""
+        line, cuts = self.found.line, min(max(self.free, 0) + running, red - 1)
+        for cut in range(1, cuts + 1):
+            self._start(line[: max(1, round(cut * red / (cuts + 1)))])
+        if cuts < red - 1:
+            return
+        # By the end of this round it is known. What comes behind whoever it is may be tested without it already.
+        upto = red + group_size(self.bounds.rate, self.bounds.slots)
+        for at in range(red - 1, -1, -1):
+            if self.free > 0:
+                self._start(line[:at] + line[at + 1 : upto])
+
+
+@cache
+def group_size(rate: float, slots: int) -> int:
+    """How many members one more check should prove: as many as have most of them told apart per round.
+
+    With `slots` chains of s, 2s, … members, each member bad with the probability `rate`.
     """
-    waiting: dict[TaskId, TaskId | None] = {}
-    ordered = sorted(line, key=lambda member: member.rank)
-    landing = next((member.task for member in ordered if member.stage is Stage.PROVEN), None)
-    first = next((member.task for member in ordered if member.stage is Stage.CHECKING), None)
-    awaited = next((member.task for member in ordered if member.stage is Stage.CHECKING_ON_FORGE), None)
-    apart = next((member.task for member in ordered if member.stage is Stage.NEEDS_BASE), None)
-    free = parallel - checks_alive
-    for member in ordered:
-        match member.stage:
-            case Stage.CHECKING | Stage.CHECKING_ON_FORGE:
-                continue
-            case Stage.PROVEN if member.task == landing:
-                continue
-            case Stage.PROVEN:
-                waiting[member.task] = landing
-            case Stage.NEEDS_BASE if landing or awaited or member.task != apart:
-                waiting[member.task] = landing or awaited or apart
-            case Stage.NEEDS_BASE:
-                continue
-            case Stage.UNPROVEN if landing is not None:
-                waiting[member.task] = landing
-            case Stage.UNPROVEN if free < 1:
-                waiting[member.task] = first
-            case Stage.UNPROVEN:
-                free -= 1
-                first = first or member.task
-    return waiting
+    if rate >= ALONE_FROM:
+        return 1
+    return max(range(1, GROUP_MAX + 1), key=lambda size: _settled_per_round(size, rate, slots))
+
+
+def _settled_per_round(size: int, rate: float, slots: int) -> float:
+    passes = (1 - rate) ** size
+    if passes >= 1:
+        return size * slots
+    some_red = 1 - passes**slots
+    in_green_groups = size * passes * some_red / (1 - passes)
+    before_the_first_bad = 1 / rate - size * passes / (1 - passes)
+    rounds = 1 + some_red * (ceil(log(size, slots + 1)) if size > 1 else 0)
+    return (in_green_groups + some_red * before_the_first_bad) / rounds

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache, cached_property
 
 from reconciler.model.desired import MergeMode, NoChecks, Review
-from reconciler.model.names import SCRIPTS, check_subject
+from reconciler.model.names import SCRIPTS, RunId, check_subject
 from reconciler.model.observed import (
     Base,
     Candidate,
@@ -22,7 +23,7 @@ from reconciler.model.observed import (
 )
 from reconciler.planning import forge_checks, review_comments
 from reconciler.planning.attempts import Attempts
-from reconciler.planning.check_state import CheckState, state_of
+from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of, turned_red
 from reconciler.planning.facts import Facts
 from reconciler.planning.forge_checks import ForgeVerdict
 from reconciler.planning.review_comments import Discussion
@@ -57,22 +58,24 @@ class Offer:
 
     @cached_property
     def protected(self) -> tuple[str, ...]:
-        """The protected paths that landing it would change.
+        """The protected paths that landing it would change, as far as it is known."""
+        return self._protected(self.facts.candidate) if isinstance(self.facts.candidate, Candidate) else ()
+
+    def _protected(self, candidate: Candidate) -> tuple[str, ...]:
+        """The protected paths that a candidate changes.
 
         Such are always the tracker's folder, or what stands in its place, where the forge merges that too; and submodules:
         the commit that one names may be on no server, or the repository that an agent happened to put there.
         """
-        if not isinstance(self.facts.candidate, Candidate):
-            return ()
         patterns = self.facts.spec.merge.protected_paths
         store = self.facts.tracker_folder
         whole = [glob_pattern(pattern) for pattern in (*patterns, *((store, f"{store}/**") if store else ()))]
         parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in patterns if pattern.endswith(SCRIPTS)]
         manifest = self.facts.spec.source.removeprefix(self.facts.spec.repository + "/")
-        changed, scripts = self.facts.candidate.changed, self.facts.candidate.scripts
+        changed, scripts = candidate.changed, candidate.scripts
         found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in whole)}
         found |= {path for path in scripts if any(glob.fullmatch(path) for glob in parts)}
-        return tuple(sorted(found | self.facts.candidate.submodules))
+        return tuple(sorted(found | candidate.submodules))
 
     @property
     def outdated(self) -> bool:
@@ -83,12 +86,17 @@ class Offer:
     @property
     def approved(self) -> bool:
         """True when no person needs to be asked, or one has approved exactly this head."""
+        return self._approved(self.protected)
+
+    def approved_as(self, candidate: Candidate) -> bool:
+        """The same, where it lands as this candidate."""
+        return self._approved(self._protected(candidate))
+
+    def _approved(self, protected: Sequence[str]) -> bool:
         pull = self.facts.open_pull
         if pull is None:
             return False
-        if self.facts.spec.merge.review is Review.NONE and not self.protected:
-            return True
-        return pull.approved == pull.head
+        return (self.facts.spec.merge.review is Review.NONE and not protected) or pull.approved == pull.head
 
     @property
     def subject(self) -> str | None:
@@ -187,8 +195,29 @@ class Offer:
             return CheckState.UNKNOWN
         if self.outdated:
             return CheckState.NONE  # another tree would land now
-        since = self.facts.since.at if self.facts.since else None
-        return state_of([run for run in self.facts.checks if not self._excused(run)], since, self.facts.now)
+        return state_of([run for run in self.facts.checks if not self._excused(run)], self._since, self.facts.now)
+
+    @property
+    def _since(self) -> datetime | None:
+        return self.facts.since.at if self.facts.since else None
+
+    @cached_property
+    def reds(self) -> frozenset[RunId]:
+        """The checks that this head has failed by itself: on a base, or on top of what had passed without it."""
+        own = () if isinstance(self.facts.checks, Unknown) else self.facts.checks
+        runs = (*self.facts.red_checks, *own)
+        return frozenset(
+            run.id for run in runs if turned_red(run, self._since, self.facts.now) and not self._excused(run)
+        )
+
+    @property
+    def asked_again(self) -> bool:
+        """True where the checks that failed here are run once more: it may have been bad luck."""
+        if self.forge_verdict.result is CheckResult.FAILED or self._checked_here is not CheckState.FAILED:
+            return False
+        last = self.checks_last
+        could = last is not None and last.exit is not None and last.exit.code not in CANT_BE_ASKED
+        return could and 0 < len(self.reds) <= self.facts.spec.merge.retries
 
     @property
     def manual(self) -> bool:

@@ -33,6 +33,7 @@ from reconciler.planning.epic_wide import AFTER_TASKS, BEFORE_TASKS, EpicView
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, group_tasks, jobs, orphan_worktrees, orphans, owners
+from reconciler.planning.landing_line import Lines
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.recall import Recall
 from reconciler.planning.remarks import remarks
@@ -71,21 +72,22 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
         (job.spec.name, job.task.id): (job, recall.decision(job) or next_step(job)) for job in chain(*epics.values())
     }
     recall.keep(wished.values())
-    decisions = admit(wished, desired, observed)
+    decisions, lines = wished, admit(wished, desired, observed)
     plans = tuple(
-        _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, observed, found) for epic_tasks in found
+        _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, lines, observed, found)
+        for epic_tasks in found
     )
     explained = {task for epic in plans for task in epic.waiting}  # of deleted tasks, too, whose agents they started
     unmanaged = begun(observed, covered.keys() | explained, index)
     return Plan(
         epics=plans,
-        unsure=_unsure(decisions),
+        unsure=_unsure(decisions, lines),
         begun=unmanaged,
         orphan_worktrees=tuple(orphan_worktrees(observed, owned.keys() | unmanaged)),
     )
 
 
-def _unsure(decisions: Decisions) -> Imprecise:
+def _unsure(decisions: Decisions, lines: Lines) -> Imprecise:
     """What the actions rest on that was seen only in part."""
     landing = (job for job, decision in decisions.values() if isinstance(decision, Land))
     return Imprecise(
@@ -95,6 +97,7 @@ def _unsure(decisions: Decisions) -> Imprecise:
             for job, decision in decisions.values()
             if _shows_to_somebody(decision) and job.offer.outdated and job.base_head and job.open_pull
         },
+        folds=frozenset(lines.unmerged),
     )
 
 
@@ -111,7 +114,12 @@ def _unlooked(base: Base | Unknown | None) -> bool:
 
 
 def _epic_plan(
-    epic_tasks: EpicTasks, mine: tuple[Job, ...], decisions: Decisions, observed: Observed, found: tuple[EpicTasks, ...]
+    epic_tasks: EpicTasks,
+    mine: tuple[Job, ...],
+    decisions: Decisions,
+    lines: Lines,
+    observed: Observed,
+    found: tuple[EpicTasks, ...],
 ) -> EpicPlan:
     spec = epic_tasks.spec
     held = epic_state.held(epic_tasks, observed)
@@ -132,6 +140,7 @@ def _epic_plan(
             observed=observed,
             every=found,
             checks_starting=_being_checked(decisions),
+            tested=lines.tested,
         )
         declared = list(epic_wide.due(BEFORE_TASKS, view))
         # What is written again about a task comes first: it may be what keeps its agent from starting.

@@ -11,10 +11,10 @@ from datetime import datetime
 from operator import itemgetter
 
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
-from reconciler.model.names import Sha, TaskId
+from reconciler.model.names import Sha, TaskId, check_subject
 from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning import merge_queue
+from reconciler.planning import forge_line, landing_line
 from reconciler.planning.actions import (
     Decision,
     Land,
@@ -25,23 +25,28 @@ from reconciler.planning.actions import (
     UpdateBranch,
     Waiting,
 )
+from reconciler.planning.forge_line import Member, Stage
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
-from reconciler.planning.merge_queue import Member, Stage
+from reconciler.planning.landing_line import Lines
 
 Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
 """What every job says, by manifest and task."""
 
 
-def admit(decisions: Decisions, desired: Desired, observed: Observed) -> Decisions:
-    """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds."""
+def admit(decisions: Decisions, desired: Desired, observed: Observed) -> Lines:
+    """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds.
+
+    Written into `decisions`; what the lines of the bases ask for beside that.
+    """
+    lines = Lines()
     _nothing_new(decisions, observed)
     _nothing_on_an_old_base(decisions)
     for base, found in by_base(job for job, _ in decisions.values()).items():
         _one_repair(base, found, decisions, desired)
-        _in_line(base, found, decisions, desired, observed)
+        _in_line(base, found, decisions, desired, observed, lines)
     _within_slots(decisions, desired, observed)
-    return decisions
+    return lines
 
 
 def _nothing_new(decisions: Decisions, observed: Observed) -> None:
@@ -80,19 +85,51 @@ def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desi
             busy = job.task.id
 
 
-def _in_line(base: str, found: list[Job], decisions: Decisions, desired: Desired, observed: Observed) -> None:
-    line: list[Member] = []
-    for job in found:
-        stage = _stage(job, decisions[job.spec.name, job.task.id][1])
-        if stage and desired.acts(job.spec.name):
-            line.append(
-                Member(task=job.task.id, stage=stage, rank=(not job.offer.approved, job.task.priority, job.number or 0))
-            )
+def _in_line(
+    base: str, found: list[Job], decisions: Decisions, desired: Desired, observed: Observed, lines: Lines
+) -> None:
+    acting = [job for job in found if desired.acts(job.spec.name)]
     specs = {job.spec.name: job.spec for job in found}
-    parallel = max((spec.merge.parallel for spec in specs.values()), default=1)
-    behind = merge_queue.ahead(line, checks_alive=_checks_alive(observed, specs), parallel=parallel)
+    busy = _checks_alive(observed, specs)
+    seen = observed.bases.get(base)
+    if isinstance(seen, Base) and seen.whole:
+        slots = max((spec.merge.parallel for spec in specs.values()), default=1)
+        busy += _ask_the_base(base, acting, decisions, slots - busy)
+        landing_line.in_line(seen, acting, decisions, observed, busy, lines)
+    else:
+        _one_after_the_other(base, acting, decisions, busy)
+
+
+def _ask_the_base(base: str, acting: list[Job], decisions: Decisions, free: int) -> int:
+    """Of several that want to know whether the base passes their checks, one asks; how many do."""
+    begun: set[str] = set()
+    for job in acting:
+        key = (job.spec.name, job.task.id)
+        start = decisions[key][1]
+        if not isinstance(start, StartCheck) or not start.of_the_base:
+            continue
+        subject = check_subject(start.order.expected.tree, job.spec.merge.checks)
+        if subject in begun:
+            message = f"the checks start on {base} alone"
+            decisions[key] = job, Waiting(Reason.CHECKS_RUNNING, message)
+        elif len(begun) >= free:
+            decisions[key] = job, Waiting(Reason.LANDING_QUEUED, f"every check slot of {base} is in use")
+        else:
+            begun.add(subject)
+    return len(begun)
+
+
+def _one_after_the_other(base: str, acting: list[Job], decisions: Decisions, busy: int) -> None:
+    """Where each landing moves the base by itself, and a forge tests heads: one at a time."""
+    line: list[Member] = []
+    for job in acting:
+        stage = _stage(job, decisions[job.spec.name, job.task.id][1])
+        if stage:
+            line.append(Member(task=job.task.id, stage=stage, rank=landing_line.rank(job)))
+    parallel = max((job.spec.merge.parallel for job in acting), default=1)
+    behind = forge_line.ahead(line, checks_alive=busy, parallel=parallel)
     begun: set[Sha] = set()  # of several that want to know whether the base passes, one asks
-    for job in found:
+    for job in acting:
         key = (job.spec.name, job.task.id)
         if job.task.id in behind and isinstance(decisions[key][1], StartCheck | Land | UpdateBranch):
             whom = behind[job.task.id]

@@ -38,6 +38,8 @@ class StartRecord:
     baseline: Sha | None = None
     base_tip: Sha | None = None
     tree: Sha | None = None
+    heads: tuple[Sha, ...] = ()
+    below: Sha | None = None
     heard: frozenset[str] = frozenset()
     cwd: str = ""
     timeout_s: float = 0.0
@@ -99,6 +101,8 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "baseline": spec.baseline,
         "base_tip": spec.base_tip,
         "tree": spec.tree,
+        "heads": list(spec.heads),
+        "below": spec.below,
         "heard": list(spec.heard),
         "slot": spec.slot.manifest if spec.slot else "",
         "agent": spec.agent,
@@ -116,6 +120,8 @@ def start_of(run: RunId, value: Mapping[str, Any]) -> StartRecord:
         baseline=sha(value.get("baseline")),
         base_tip=sha(value.get("base_tip")),
         tree=sha(value.get("tree")),
+        heads=tuple(filter(None, map(sha, heads))) if isinstance(heads := value.get("heads"), list) else (),
+        below=sha(value.get("below")),
         heard=frozenset(map(str, heard)) if isinstance(heard := value.get("heard"), list) else frozenset(),
         cwd=str(value.get("cwd", "")),
         timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,

@@ -20,6 +20,7 @@ from tests.bench.elsewhere import on_github
 from tests.bench.figures import Figure, amount
 from tests.bench.planning import planning
 from tests.bench.programs import memory, starting
+from tests.bench.queueing import queueing
 from tests.bench.ticks import large_repository, quiet_tick
 from tests.bench.working import end_to_end, handover, spawning
 
@@ -39,6 +40,7 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "memory": memory,
     "large": large_repository,
     "github": on_github,
+    "queue": queueing,
 }
 
 

@@ -30,7 +30,7 @@ from reconciler.landing.landing import LandingLine, PullRecords
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remote, Remotes
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
-from reconciler.model.observed import Base, Candidate, Conflict, Landing, PullRequest, PullState, Standing
+from reconciler.model.observed import Base, Candidate, Conflict, Landing, MergeStep, PullRequest, PullState, Standing
 from reconciler.model.ports import LandOrder
 from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
 
@@ -104,6 +104,7 @@ class GitHubForge:
         if rules and rules.renamed:
             rules = replace(rules, renamed=f"{rules.renamed}; '{self._address_anew(remote)}' fixes it")
         return Base(
+            whole=False,
             name=name,
             head=theirs or ours,
             remote=remote.name,
@@ -169,9 +170,13 @@ class GitHubForge:
             self._candidates.note(found)
         return found
 
+    def fold(self, base: Sha, steps: tuple[MergeStep, ...]) -> tuple[Candidate | Conflict, ...]:
+        """What landing these heads on `base` one after the other makes, one answer a step."""
+        return self._candidates.fold(base, steps)
+
     def candidate_commit(self, order: LandOrder) -> Sha:
         """A commit with the tree that would land: what is checked. GitHub makes the one that lands."""
-        return self._commits.make(order)
+        return self._commits.make(order)[-1]
 
     def contains(self, base: Sha, commit: Sha) -> bool:
         """True when `commit` is an ancestor of `base`."""

@@ -23,7 +23,7 @@ from reconciler.landing.landing import LandingLine
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import Base, Candidate, Checkout, Conflict, Landing, PullRequest
+from reconciler.model.observed import Base, Candidate, Checkout, Conflict, Landing, MergeStep, PullRequest
 from reconciler.model.ports import LandOrder
 from reconciler.model.pull_records import PullRecord, Verdict
 
@@ -100,9 +100,13 @@ class LocalForge:
             self._candidates.note(found)
         return found
 
+    def fold(self, base: Sha, steps: tuple[MergeStep, ...]) -> tuple[Candidate | Conflict, ...]:
+        """What landing these heads on `base` one after the other makes, one answer a step."""
+        return self._candidates.fold(base, steps)
+
     def candidate_commit(self, order: LandOrder) -> Sha:
         """The commit that would land, written but on no branch."""
-        return self._commits.make(order)
+        return self._commits.make(order)[-1]
 
     def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
         """Open the pull request of `task`, or find the open one."""

@@ -17,6 +17,7 @@ from reconciler.model.observed.pulls import (
     Comment,
     Conflict,
     ForgeCheck,
+    MergeStep,
     PullRequest,
     PullState,
     Rejection,
@@ -37,6 +38,8 @@ class Unknown:
 
 
 Graph = Mapping[TaskId, Task]
+Chain = tuple[Sha, tuple[MergeStep, ...]]
+"""A tip of a base, and heads that land on it one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +60,14 @@ class Observed:
     branches: Mapping[TaskId, Branch] | Unknown = field(default_factory=dict)
     pull_requests: Mapping[TaskId, PullRequest] | Unknown = field(default_factory=dict)
     candidates: Mapping[TaskId, Candidate | Conflict | Unknown] = field(default_factory=dict)
+    folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
+        default_factory=dict
+    )  # what the last head of each makes
     repaired: frozenset[TaskId] = frozenset()  # conflict repairs that merge with the base they were given
     merged_by_hand: frozenset[TaskId] = frozenset()  # pull requests whose work a person brought to the base
     landings: Mapping[TaskId, Landing] | Unknown = field(default_factory=dict)  # newest that counts, per task
+    landed: Mapping[str, int] = field(default_factory=dict)  # by base: how often something has
+    red_checks: Mapping[Sha, tuple[Run, ...]] = field(default_factory=dict)  # that failed, by the topmost head in them
     bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
     base_trees: Mapping[str, Sha | Unknown] = field(default_factory=dict)  # of the bases on which a check turned red
     printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends
@@ -85,9 +93,10 @@ class Imprecise:
 
     bases: frozenset[str] = frozenset()  # in whose checkouts nobody has looked
     merges: Mapping[TaskId, tuple[Sha, Sha]] = field(default_factory=dict)  # (base, head) of candidates of older bases
+    folds: frozenset[Chain] = frozenset()  # of which nobody has computed yet what they make
 
     def __bool__(self) -> bool:
-        return bool(self.bases or self.merges)
+        return bool(self.bases or self.merges or self.folds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +128,7 @@ __all__ = [
     "Branch",
     "Candidate",
     "Cause",
+    "Chain",
     "CheckResult",
     "Checkout",
     "Comment",
@@ -129,6 +139,7 @@ __all__ = [
     "Graph",
     "Imprecise",
     "Landing",
+    "MergeStep",
     "Observed",
     "Occupant",
     "PullRequest",

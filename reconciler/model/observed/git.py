@@ -119,4 +119,5 @@ class Base:
     # Tasks of which nothing is left on it although they landed, and the commit that took the last of it back.
     undone: Mapping[TaskId, Sha] = field(default_factory=dict)
     frozen: str | None = None  # something landed that was not judged: nothing more does until a person has looked
+    whole: bool = True  # several pull requests can land on it in one move
     rules: Rules | None = None  # None: a forge that has none of its own

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from reconciler.model.desired import MergeMethod
 from reconciler.model.names import PrNumber, Sha, TaskId
 
 
@@ -143,6 +144,15 @@ class Candidate:
     scripts: frozenset[str] = frozenset()
     own_changes: bool = True
     is_head: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MergeStep:
+    """One of several heads that land one after the other, and how: after a squash, a branch that grew out of it merges
+    otherwise than after a merge."""
+
+    head: Sha
+    method: MergeMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,8 @@ class Run:
     baseline: Sha | None = None  # the branch's head at the last feedback; commits after it are this run's
     base_tip: Sha | None = None  # the base that a conflict repair was given, or that a check was built on
     tree: Sha | None = None  # the tree that a check is about
+    heads: tuple[Sha, ...] = ()  # what a check has merged into the base, the lowest first
+    below: Sha | None = None  # the tree without the topmost of them; None: the base's own
     started_at: datetime | None = None  # None: it was reserved and never started
     last_progress_at: datetime | None = None
     pid: int | None = None  # of the supervising process

@@ -14,6 +14,7 @@ from reconciler.model.observed import (
     Candidate,
     Conflict,
     Landing,
+    MergeStep,
     PullRequest,
 )
 from reconciler.model.pull_records import PullRecord
@@ -21,7 +22,11 @@ from reconciler.model.pull_records import PullRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandOrder:
-    """A tested tree and how it goes onto the base. `expected` was judged; anything else is refused."""
+    """A tested tree and how it goes onto the base. `expected` was judged; anything else is refused.
+
+    `beneath`: what lands below it in the same move, the lowest first. All name the same base; the tree of each is with
+    those below it in it, and only this one's need have been tested.
+    """
 
     task: TaskId
     number: PrNumber
@@ -32,6 +37,17 @@ class LandOrder:
     method: MergeMethod
     says: SquashMessage = SquashMessage.BOTH
     push: bool = False
+    beneath: tuple[LandOrder, ...] = ()
+
+    @property
+    def whole(self) -> tuple[LandOrder, ...]:
+        """All that lands, the lowest first."""
+        return (*self.beneath, self)
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The paths in which the base may differ afterwards."""
+        return frozenset().union(*(each.expected.changed for each in self.whole))
 
 
 class Changes(Protocol):
@@ -85,6 +101,13 @@ class Forge(Protocol):
 
         Where it need not be exact, it may be that of an older tip of the base, since which nobody but us has landed
         anything: each landing would make those of all other pull requests again. Its `base` tells.
+        """
+        ...
+
+    def fold(self, base: Sha, steps: tuple[MergeStep, ...]) -> tuple[Candidate | Conflict, ...]:
+        """What landing these heads on `base` one after the other makes, one answer a step. Writes nothing to the repository.
+
+        The `base` of each answer is the first one's. What conflicts with those before it is left out of the steps behind it.
         """
         ...
 

@@ -57,6 +57,8 @@ class RunSpec:
     baseline: Sha | None = None
     base_tip: Sha | None = None
     tree: Sha | None = None  # what a check is about: its subject names only the beginning of it
+    heads: tuple[Sha, ...] = ()  # what a check has merged into the base, the lowest first
+    below: Sha | None = None  # the tree that it is without the topmost of them; None: the base's own
     heard: tuple[str, ...] = ()  # the comments that its prompt holds
     agent: str = ""  # the kind of agent that the last step is; empty for a check
     prompt_on_stdin: bool = False  # of the last step; every other standard input is empty

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from reconciler.model.desired import EpicSpec, Review
-from reconciler.model.names import PrNumber, RunId, RunKind, check_subject
+from reconciler.model.names import PrNumber, RunId, RunKind, Sha, check_subject
 from reconciler.model.observed import Base, Candidate, PullRequest, Run, Task, Unknown
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.model.reasons import Reason
@@ -82,6 +82,12 @@ class StartCheck(Action):
     spec: EpicSpec
     order: LandOrder
     n: int
+    below: Sha | None = None  # the tree without the topmost; None: the base's own
+
+    @property
+    def of_the_base(self) -> bool:
+        """True for the checks of the base as it is, which tell whose fault it is that others failed."""
+        return self.order.expected.head == self.order.expected.base
 
     @property
     def evidence(self) -> Mapping[str, object]:
@@ -106,12 +112,23 @@ class StartCheck(Action):
                     Reason.CHECKS_PENDING, "no checks are configured, and 'noChecks: block' merges nothing without them"
                 )
             case CheckState.NONE:
-                message = f"run checks for #{pull.number} (merged with {job.spec.base})"
-                return cls._of(job, Reason.CHECKS_PENDING, message, _order(job, pull, candidate), job.checks)
+                return cls.together(job, order_of(job, pull, candidate), None, job.checks)
             case CheckState.FAILED:
-                return cls._of_the_base(job, pull)
+                return cls._of_the_base(job, pull) or (
+                    cls.together(job, order_of(job, pull, candidate), None, job.checks)
+                    if job.offer.asked_again
+                    else None
+                )
             case _:
                 return None
+
+    @classmethod
+    def together(cls, job: Job, order: LandOrder, below: Sha | None, before: tuple[Run, ...] | Unknown) -> StartCheck:
+        """The checks of a task's work on the base, with all that is beneath it; `below`: the tree of that alone."""
+        again = f" again: failed {_times(len(job.offer.reds))}" if job.offer.reds and not order.beneath else ""
+        beneath = "".join(f" and #{each.number}" for each in order.beneath)
+        message = f"run checks for #{order.number} (merged with {job.spec.base}{beneath}){again}"
+        return cls._of(job, Reason.CHECKS_PENDING, message, order, before, below)
 
     @classmethod
     def _of_the_base(cls, job: Job, pull: PullRequest) -> Decision:
@@ -128,7 +145,7 @@ class StartCheck(Action):
                     Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.offer.base_checks_last, job.task.id)
                 )
             case CheckState.NONE:
-                order = _order(job, pull, Candidate(base=base, head=base, tree=tree))
+                order = order_of(job, pull, Candidate(base=base, head=base, tree=tree))
                 message = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
                 return cls._of(job, Reason.CHECKS_FAILED, message, order, job.base_checks)
             case _:
@@ -136,19 +153,26 @@ class StartCheck(Action):
 
     @classmethod
     def _of(
-        cls, job: Job, reason: Reason, message: str, order: LandOrder, before: tuple[Run, ...] | Unknown
+        cls,
+        job: Job,
+        reason: Reason,
+        message: str,
+        order: LandOrder,
+        before: tuple[Run, ...] | Unknown,
+        below: Sha | None = None,
     ) -> StartCheck:
         """One more run after those that there were `before` on the same tree."""
         n = max((run.id.n for run in before), default=0) + 1 if isinstance(before, tuple) else 1
         task, spec = job.task.id, job.spec
-        return cls(manifest=spec.name, task=task, reason=reason, message=message, spec=spec, order=order, n=n)
+        return cls(
+            manifest=spec.name, task=task, reason=reason, message=message, spec=spec, order=order, n=n, below=below
+        )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         merge, expected = self.spec.merge, self.order.expected
         tree = expected.tree
         subject = check_subject(tree, merge.checks)
-        alone = expected.head == expected.base  # the base as it is
-        commit = expected.base if alone else ports.forge.candidate_commit(self.order)
+        commit = expected.base if self.of_the_base else ports.forge.candidate_commit(self.order)
         path = ports.workspaces.create_check(subject, self.spec.worktrees.root, commit)
         ports.runner.start(
             RunSpec(
@@ -168,6 +192,8 @@ class StartCheck(Action):
                 baseline=self.order.expected.head,
                 base_tip=self.order.expected.base,
                 tree=tree,
+                heads=tuple(each.expected.head for each in self.order.whole),
+                below=self.below,
             )
         )
         yield from ()
@@ -190,19 +216,25 @@ class Land(Action):
         pull, candidate = job.open_pull, job.candidate
         if pull is None or not isinstance(candidate, Candidate) or job.offer.check_state is not CheckState.PASSED:
             return None
-        if waiting := _blocked(job) or _by_hand(job, pull) or _withheld(job, pull) or _obstacle(job, candidate):
-            return waiting
+        return hindrance(job, candidate) or cls.of(job, order_of(job, pull, candidate))
+
+    @classmethod
+    def of(cls, job: Job, order: LandOrder) -> Land:
+        """The landing of a task's work, and of all that is beneath it."""
+        pull = job.open_pull
+        what = ", ".join(f"#{each.number} ({each.expected.head[:12]})" for each in order.whole)
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
-            reason=Reason.CHECKS_PASSED if job.offer.subject or pull.checks else Reason.NO_CHECKS,
-            message=f"merge #{pull.number} ({pull.head[:12]}) into {job.spec.base}{_by_chance(pull)}",
-            order=_order(job, pull, candidate),
+            reason=Reason.CHECKS_PASSED if job.offer.subject or (pull and pull.checks) else Reason.NO_CHECKS,
+            message=f"merge {what} into {job.spec.base}{_by_chance(pull)}",
+            order=order,
             subject=job.task,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         commit = ports.forge.land(self.order)
+        # What was beneath it is closed as what has landed: all of it with the next look, in one go.
         yield closing(self.subject, messages.close_reason(self.order.number, commit), self.order.number)
 
 
@@ -225,9 +257,21 @@ def closing(task: Task, why: str, number: PrNumber | None) -> Change:
     )
 
 
-def _by_chance(pull: PullRequest) -> str:
+def hindrance(job: Job, candidate: Candidate) -> Waiting | None:
+    """What keeps offered work from landing although it has passed and nobody has to be asked."""
+    pull = job.open_pull
+    if pull is None:
+        return None
+    return _blocked(job) or _by_hand(job, pull) or _withheld(job, pull) or _obstacle(job, candidate)
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _by_chance(pull: PullRequest | None) -> str:
     """What stays in the log of checks that fail now and then."""
-    flaky = ", ".join(pull.rerun.names) if pull.rerun else ""
+    flaky = ", ".join(pull.rerun.names) if pull and pull.rerun else ""
     return f"; flaky: {flaky} passed only when it was run again" if flaky else ""
 
 
@@ -307,7 +351,8 @@ def overlap(dirty: frozenset[str], changed: frozenset[str]) -> list[str]:
     return sorted(hit)
 
 
-def _order(job: Job, pull: PullRequest, candidate: Candidate) -> LandOrder:
+def order_of(job: Job, pull: PullRequest, candidate: Candidate) -> LandOrder:
+    """How a task's work lands as this candidate."""
     return LandOrder(
         task=job.task.id,
         number=pull.number,

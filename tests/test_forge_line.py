@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.model.names import TaskId
-from reconciler.planning.merge_queue import Member, Stage, ahead
+from reconciler.planning.forge_line import Member, Stage, ahead
 
 
 def a_member(task: str, stage: Stage, priority: int = 2, number: int = 1) -> Member:
