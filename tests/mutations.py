@@ -360,8 +360,8 @@ BREAKS = (
     Break(
         "agents are blamed for what the base fails too",
         "reconciler/planning/job.py",
-        "        if failed and self.offer.base_state is CheckState.PASSED:\n",
-        "        if failed:\n",
+        "self.offer.check_state is CheckState.FAILED and self.offer.base_state is CheckState.PASSED\n",
+        "self.offer.check_state is CheckState.FAILED\n",
         "tests/test_plans.py",
     ),
     Break(

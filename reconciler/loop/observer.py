@@ -109,7 +109,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         candidates=candidates,
         folds=memo.folds_on({base.head for base in look.bases.values() if isinstance(base, Base)}),
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
-        red_checks=_red_checks(runs, memo),
+        checks_of=_by_head(runs, memo),
         repaired=_repaired(ports, work, candidates),
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
         landings=landings,
@@ -203,6 +203,12 @@ def _by_subject(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[str,
     return memo.grouped("by subject", runs, lambda run: run.id.subject if run.id.kind is RunKind.CHECK else None)
 
 
+def _by_head(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tuple[Run, ...]]:
+    if isinstance(runs, Unknown):
+        return {}
+    return memo.grouped("by head", runs, lambda run: run.baseline if run.id.kind is RunKind.CHECK else None)
+
+
 Checks = Mapping[str, tuple[Run, ...]] | Unknown
 
 
@@ -218,18 +224,6 @@ def _base_trees(
     heads = {name: base.head for name, base in bases.items() if isinstance(base, Base) and base.head in asked}
     seen = {name: ask(partial(ports.forge.candidate, head, head)) for name, head in heads.items()}
     return {name: each.tree if isinstance(each, Candidate) else _unseen(each) for name, each in seen.items()}
-
-
-def _red_checks(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tuple[Run, ...]]:
-    """The checks that failed, by the topmost head of what they had merged."""
-    if isinstance(runs, Unknown):
-        return {}
-
-    def head(run: Run) -> Sha | None:
-        failed = run.id.kind is RunKind.CHECK and run.exit is not None and not run.exit.well
-        return run.baseline if failed else None
-
-    return memo.grouped("red checks", runs, head)
 
 
 def _red(checks: Mapping[str, tuple[Run, ...]], tree: Sha, commands: tuple[str, ...]) -> Run | None:

@@ -82,8 +82,8 @@ class Job(Facts):
             return RunResult(
                 Reason.CHECKS_FAILED, f"checks of the forge failed: {self.offer.forge_verdict.message}", waits=False
             )
-        failed = self.offer.check_state is CheckState.FAILED and not self.offer.asked_again
-        if failed and self.offer.base_state is CheckState.PASSED:
+        failed = self.offer.check_state is CheckState.FAILED and self.offer.base_state is CheckState.PASSED
+        if failed and not self.offer.asked_again:
             return RunResult(
                 Reason.CHECKS_FAILED,
                 f"the checks failed on the merged tree ({run_results.status(self.offer.checks_last)})",

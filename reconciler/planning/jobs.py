@@ -287,11 +287,11 @@ def _red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, 
     """The checks of a manifest that the offered head of a task has failed: on a base, or on top of what passes without it."""
     pulls = observed.pull_requests
     pull = None if isinstance(pulls, Unknown) else pulls.get(task)
-    runs = observed.red_checks.get(pull.head, ()) if pull and pull.state is PullState.OPEN else ()
+    runs = observed.checks_of.get(pull.head, ()) if pull and pull.state is PullState.OPEN else ()
     return tuple(
         run
         for run in runs
-        if run.tree and run.id.subject == check_subject(run.tree, spec.merge.checks)
+        if run.exit and not run.exit.well and run.tree and run.id.subject == check_subject(run.tree, spec.merge.checks)
         if run.below is None or _passes(observed, spec, run.below)
     )
 

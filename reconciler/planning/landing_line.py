@@ -47,7 +47,7 @@ def in_line(base: Base, jobs: Sequence[Job], decided: Decided, observed: Observe
     slots = max((job.spec.merge.parallel for job in jobs), default=1)
     bad = sum(run.why == Reason.CHECKS_FAILED for job in jobs for run in _runs(job))
     rate = observed.landed.get(base.name, 0), bad
-    waiting = (job for job in jobs if _stands_in_line(job, decided[job.spec.name, job.task.id][1]))
+    waiting = (job for job in jobs if _stands_in_line(decided[job.spec.name, job.task.id][1]))
     kinds = sorted(waiting, key=lambda job: (_kind(job), rank(job)))
     found = [_Lane(base, list(mine), decided, observed, lines, *rate) for _, mine in groupby(kinds, key=_kind)]
     landing: Land | None = None
@@ -57,14 +57,10 @@ def in_line(base: Base, jobs: Sequence[Job], decided: Decided, observed: Observe
         landing = line.decide(now, landing)
 
 
-def _stands_in_line(job: Job, decision: Decision) -> bool:
+def _stands_in_line(decision: Decision) -> bool:
     match decision:
-        case StartCheck():
-            return not decision.of_the_base
-        case Land():
+        case StartCheck() | Land() | Waiting(Reason.CHECKS_RUNNING):
             return True
-        case Waiting(Reason.CHECKS_RUNNING):
-            return job.offer.check_state is CheckState.RUNNING  # not those of the base alone
         case _:
             return False
 
@@ -105,7 +101,8 @@ class _Lane:
         bounds = Bounds(
             slots=slots,
             rate=merge_queue.failure_rate(self.good, self.bad + suspects),
-            running=tuple(self._running()),
+            running=tuple(self._tested(Proof.RUNNING)),
+            passed=tuple(self._tested(Proof.PASSED)),
             busy=busy,
         )
         while True:
@@ -122,15 +119,15 @@ class _Lane:
         if now.land:
             landing = self._land(now.land)
         starting = {task: chain for chain in now.check for task in reversed(chain)} if not landing else {}
-        running = {task: chain for chain in self._running() for task in chain}
+        running = {task: chain for chain in self._tested(Proof.RUNNING) for task in chain}
         for job in self.jobs:
             task = job.task.id
             if landing and task == landing.task:
                 word: Decision = landing
-            elif task in now.unmergeable:
-                continue  # it says so by itself, once what it makes of this base has been looked at
             elif landing:
                 word = self._queued(job, landing, now.land)
+            elif task in now.apart:
+                continue  # what comes of it by itself is known, once what it makes of this base has been looked at
             elif (chain := starting.get(task)) and (start := next((c for c in now.check if c[-1] == task), None)):
                 word = self._check(job, start)
             elif chain:
@@ -186,17 +183,21 @@ class _Lane:
         found = self.observed.checks.get(check_subject(tree, job.spec.merge.checks), ())
         return tuple(run for run in found if run.tree == tree or not run.started)
 
-    def _running(self) -> Iterator[Chain]:
-        """The chains of which a check is under way that still proves something."""
-        if isinstance(self.observed.checks, Unknown):
-            return
+    def _tested(self, proof: Proof) -> Iterator[Chain]:
+        """The chains of this line whose checks are under way, or have passed."""
         heads = {job.open_pull.head: job.task.id for job in self.jobs if job.open_pull}
-        for runs in self.observed.checks.values():
-            run = runs[-1]
-            chain = tuple(heads[head] for head in run.heads if head in heads) if run.alive else ()
-            if chain and run.tree and self.proof_of(chain) is Proof.RUNNING and self._tree(chain) == run.tree:
-                self.lines.tested.add(run.id)
-                yield chain
+        for job in self.jobs:
+            if not job.offer.outdated and _PROOFS.get(job.offer.check_state) is proof:
+                yield (job.task.id,)
+        for head in heads:
+            for run in self.observed.checks_of.get(head, ()):
+                together = len(run.heads) > 1 and run.alive is (proof is Proof.RUNNING)
+                if not together or (run.exit and not run.exit.well):
+                    continue
+                chain = tuple(heads[each] for each in run.heads if each in heads)
+                if self.proof_of(chain) is proof and self._tree(chain) == run.tree:
+                    self.lines.tested.add(run.id)
+                    yield chain
 
     def _tree(self, chain: Chain) -> Sha | None:
         job, made = self.by_task[chain[-1]], self._made(chain)
@@ -212,7 +213,6 @@ class _Lane:
             task=job.task.id,
             rank=rank(job),
             lands=ready,
-            proven=isinstance(self.decided[job.spec.name, job.task.id][1], Land) and not job.offer.outdated,
             reds=len(job.offer.reds),
             solo=SOLO in job.task.labels,
         )

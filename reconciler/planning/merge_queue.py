@@ -50,13 +50,11 @@ class ProofOf(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
     """Something offered. Smaller `rank` goes first. `lands`: nothing but its turn and its checks keeps it from landing.
-    `proven`: it has passed by itself on the base as it is. `reds`: how often it has failed by itself. `solo`: nothing is
-    tested together with it."""
+    `reds`: how often it has failed by itself. `solo`: nothing is tested together with it."""
 
     task: TaskId
     rank: tuple[bool, int, int]
     lands: bool = True
-    proven: bool = False
     reds: int = 0
     solo: bool = False
 
@@ -69,17 +67,20 @@ class Turn:
     check: list[Chain] = field(default_factory=list)  # to be started, each for its last member
     line: Chain = ()
     held: dict[TaskId, TaskId] = field(default_factory=dict)  # who does not merge after whom
-    unmergeable: list[TaskId] = field(default_factory=list)  # also not with the base alone
+    apart: set[TaskId] = field(
+        default_factory=set
+    )  # who does not merge, or has failed, with nothing but the base below it
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of a line. `rate`: how many of those that join it fail by themselves. `running`: the chains under test.
-    `busy`: all check runs there are, also those that prove nothing any more."""
+    """The bounds of a line. `rate`: how many of those that join it fail by themselves. `running`, `passed`: the chains that
+    are under test, and that have passed. `busy`: all check runs there are, also those that prove nothing any more."""
 
     slots: int
     rate: float
     running: Sequence[Chain] = ()
+    passed: Sequence[Chain] = ()
     busy: int = 0
 
 
@@ -92,16 +93,19 @@ def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> 
     """What is done for a line now. The order in which its members are named says nothing."""
     ordered = sorted(contenders, key=lambda each: each.rank)
     tried = {task for chain in bounds.running if len(chain) > 1 for task in chain}
-    proven = [each for each in ordered if each.lands and each.proven]
     # Whoever failed stays in line while a chain with it is under test: that one may pass.
-    standing = [each for each in ordered if each.lands and not each.proven and (not each.reds or each.task in tried)]
-    suspects = [each for each in ordered if each.lands and each not in proven and each not in standing]
-    found = Turn()
-    proofs = list(_line((*proven, *standing), proof_of, found))
-    green = max((n for n, proof in enumerate(proofs, 1) if proof is Proof.PASSED), default=0)
+    standing = [each for each in ordered if each.lands and (not each.reds or each.task in tried)]
+    suspects = [each for each in ordered if each.lands and each not in standing]
+    found = Turn(apart={each.task for each in suspects if proof_of((each.task,)) is Proof.FAILED})
+    proofs = list(_line(standing, proof_of, found))
+    landable = {each.task for each in ordered if each.lands}
+    green = [found.line[:n] for n, proof in enumerate(proofs, 1) if proof is Proof.PASSED]
+    green += [chain for chain in bounds.passed if landable.issuperset(chain)]
     if green:
-        found.land = found.line[:green]
+        found.land = max(green, key=len)  # of equals, that of the line
         return found
+    if proofs and proofs[0] is Proof.FAILED:
+        found.apart.add(found.line[0])
     tests = _Tests(proof_of, bounds, found, bounds.slots - bounds.busy)
     alone = {chain[0] for chain in bounds.running if len(chain) == 1}
     if not any(each.task in alone for each in suspects):
@@ -127,7 +131,7 @@ def _line(standing: Sequence[Contender], proof_of: ProofOf, found: Turn) -> Iter
             if found.line:
                 found.held[each.task] = found.line[-1]
             else:
-                found.unmergeable.append(each.task)
+                found.apart.add(each.task)
             continue
         found.line = (*found.line, each.task)
         solo = each.solo

@@ -212,8 +212,12 @@ class Offer:
 
     @property
     def asked_again(self) -> bool:
-        """True where the checks that failed here are run once more: it may have been bad luck."""
-        if self.forge_verdict.result is CheckResult.FAILED or self._checked_here is not CheckState.FAILED:
+        """True where the checks that failed here, and pass on the base, are run once more: it may have been bad luck."""
+        if (
+            self.base_state is not CheckState.PASSED
+            or self.forge_verdict.result is CheckResult.FAILED
+            or self._checked_here is not CheckState.FAILED
+        ):
             return False
         last = self.checks_last
         could = last is not None and last.exit is not None and last.exit.code not in CANT_BE_ASKED

@@ -73,6 +73,8 @@ def as_run(
         baseline=record.start.baseline,
         base_tip=record.start.base_tip,
         tree=record.start.tree,
+        heads=record.start.heads,
+        below=record.start.below,
         heard=record.start.heard,
         started_at=record.started_at,
         last_progress_at=record.last_progress_at,

@@ -90,17 +90,19 @@ def ours(world: World) -> None:
             tree == alone or (whose == task and well) for (whose, _, tree), well in zip(reds, passed, strict=True)
         )
 
+    def passed() -> list[Chain]:
+        left = set(world.left)
+        above = (tree - world.base for tree, proof in proofs.items() if proof is Proof.PASSED and world.base < tree)
+        return [tuple(sorted(chain)) for chain in above if chain <= left]
+
     while world.left:
         for task in world.left:
             if count(task) > RETRIES and proof_of((task,)) is not Proof.PASSED:
                 world.eject(task)
-        line = [
-            Contender(task=task, rank=(False, 2, n), reds=count(task), proven=proof_of((task,)) is Proof.PASSED)
-            for n, task in enumerate(world.left)
-        ]
+        line = [Contender(task=task, rank=(False, 2, n), reds=count(task)) for n, task in enumerate(world.left)]
         suspects = sum(bool(each.reds) for each in line)
         rate = failure_rate(len(world.landed), len(world.ejected) + suspects)
-        now = turn(line, proof_of, Bounds(slots=world.slots, rate=rate))
+        now = turn(line, proof_of, Bounds(slots=world.slots, rate=rate, passed=passed()))
         if now.land:
             world.land(now.land)
             continue

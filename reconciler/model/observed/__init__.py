@@ -67,7 +67,9 @@ class Observed:
     merged_by_hand: frozenset[TaskId] = frozenset()  # pull requests whose work a person brought to the base
     landings: Mapping[TaskId, Landing] | Unknown = field(default_factory=dict)  # newest that counts, per task
     landed: Mapping[str, int] = field(default_factory=dict)  # by base: how often something has
-    red_checks: Mapping[Sha, tuple[Run, ...]] = field(default_factory=dict)  # that failed, by the topmost head in them
+    checks_of: Mapping[Sha, tuple[Run, ...]] = field(
+        default_factory=dict
+    )  # the same by the topmost head in what they test
     bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
     base_trees: Mapping[str, Sha | Unknown] = field(default_factory=dict)  # of the bases on which a check turned red
     printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends

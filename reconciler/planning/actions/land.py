@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -20,6 +20,7 @@ from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES
 
 SETTLES_WITHIN = timedelta(minutes=1)
+LISTED_MAX = 6
 DOUBTS_AFTER = timedelta(minutes=5)
 
 
@@ -126,8 +127,9 @@ class StartCheck(Action):
     def together(cls, job: Job, order: LandOrder, below: Sha | None, before: tuple[Run, ...] | Unknown) -> StartCheck:
         """The checks of a task's work on the base, with all that is beneath it; `below`: the tree of that alone."""
         again = f" again: failed {_times(len(job.offer.reds))}" if job.offer.reds and not order.beneath else ""
-        beneath = "".join(f" and #{each.number}" for each in order.beneath)
-        message = f"run checks for #{order.number} (merged with {job.spec.base}{beneath}){again}"
+        message = (
+            f"run checks for #{order.number} (merged with {_listed([job.spec.base, *_numbers(order.beneath)])}){again}"
+        )
         return cls._of(job, Reason.CHECKS_PENDING, message, order, before, below)
 
     @classmethod
@@ -222,12 +224,12 @@ class Land(Action):
     def of(cls, job: Job, order: LandOrder) -> Land:
         """The landing of a task's work, and of all that is beneath it."""
         pull = job.open_pull
-        what = ", ".join(f"#{each.number} ({each.expected.head[:12]})" for each in order.whole)
+        beneath = f", with {_listed(_numbers(order.beneath))} below it" if order.beneath else ""
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.CHECKS_PASSED if job.offer.subject or (pull and pull.checks) else Reason.NO_CHECKS,
-            message=f"merge {what} into {job.spec.base}{_by_chance(pull)}",
+            message=f"merge #{order.number} ({order.expected.head[:12]}) into {job.spec.base}{beneath}{_by_chance(pull)}",
             order=order,
             subject=job.task,
         )
@@ -263,6 +265,18 @@ def hindrance(job: Job, candidate: Candidate) -> Waiting | None:
     if pull is None:
         return None
     return _blocked(job) or _by_hand(job, pull) or _withheld(job, pull) or _obstacle(job, candidate)
+
+
+def _numbers(orders: Sequence[LandOrder]) -> list[str]:
+    return [f"#{order.number}" for order in orders]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`main, #1 and #2`; of many, the first and how many more."""
+    *most, last = (
+        names if len(names) <= LISTED_MAX else [*names[: LISTED_MAX - 1], f"{len(names) - LISTED_MAX + 1} more"]
+    )
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _times(count: int) -> str:

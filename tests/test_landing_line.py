@@ -1,0 +1,209 @@
+"""What is offered to one base is tested and lands together: in a whole world, with checks that say no to what it pleases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import worlds
+from memory import World
+from test_loop import Clockwork, a_loop, offered
+
+from reconciler.model.desired import EpicSpec, Review
+from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
+from reconciler.model.observed import Run
+from reconciler.model.ports import RunSpec
+from reconciler.planning.actions import StartCheck
+
+Green = Callable[[frozenset[str]], bool]
+
+
+@pytest.fixture
+def world() -> World:
+    return World(now=worlds.NOW)
+
+
+def an_epic(parallel: int = 4, **merge: object) -> EpicSpec:
+    return worlds.an_epic(max_agents=0, merge={"parallel": parallel, **merge})
+
+
+class Night:
+    """The world, a loop in it, and checks that end one at a time: those of a tree that is `green` pass."""
+
+    def __init__(self, world: World, spec: EpicSpec, green: Green = lambda patches: True) -> None:
+        self.world, self.green = world, green
+        self.loop = a_loop(world, spec)
+        self.started: list[tuple[Sha, ...]] = []
+        self.trees = {world._tree(patches): patches for patches in [*world.commits.values()]}
+
+    def quiet(self) -> None:
+        """Until nothing is left to do but to wait for a check."""
+        tick = self.loop.until_quiet(Clockwork(self.world))
+        assert not self.world.broken
+        self.waiting = {task: word for epic in tick.plan.epics for task, word in epic.waiting.items()}
+
+    def checks(self) -> list[Run]:
+        return self.world.alive(RunKind.CHECK)
+
+    def end(self, run: Run, *, well: bool | None = None) -> None:
+        well = self.green(self.inside(run)) if well is None else well
+        self.started.append(run.heads)
+        self.world.finish(run.id, 0 if well else 1)
+
+    def inside(self, run: Run) -> frozenset[str]:
+        """The patches in the tree that a check is about."""
+        base = self.world.commits[run.base_tip] if run.base_tip else frozenset()
+        return base.union(*(self.world.commits[head] for head in run.heads))
+
+    def through(self) -> None:
+        """To the end: each check ends as what it is about says."""
+        for _ in range(200):
+            self.quiet()
+            if not self.checks():
+                return
+            self.end(self.checks()[0])
+            self.world.later(seconds=1)
+        raise AssertionError("it never came to its end")
+
+    @property
+    def landed(self) -> list[str]:
+        return [landing.task for landing in self.world.landed]
+
+
+def test_twelve_that_are_ready_together_cost_no_more_than_six_checks(world: World) -> None:
+    offered(world, 12)
+    night = Night(world, an_epic(parallel=4))
+    night.through()
+    assert sorted(night.landed) == sorted(f"x-{n}" for n in range(1, 13))
+    assert len(night.started) <= 6
+    assert all(task.closed for task in world.beads.values())
+
+
+def test_the_whole_of_a_chain_lands_in_one_move(world: World) -> None:
+    offered(world, 3)
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    [check] = night.checks()
+    assert len(check.heads) == 3
+    night.end(check)
+    night.quiet()
+    assert night.landed == ["x-1", "x-2", "x-3"]
+    assert world.effects.count("land") == 1
+
+
+def test_of_two_that_are_red_together_the_later_one_goes_back_and_nobody_else(world: World) -> None:
+    offered(world, 6)
+    night = Night(world, an_epic(parallel=2), lambda patches: not {"p-2", "p-5"} <= patches)
+    night.through()
+    assert sorted(night.landed) == ["x-1", "x-2", "x-3", "x-4", "x-6"]
+    assert "ChecksFailed" in str(night.waiting[TaskId("x-5")]) or "agent" in night.waiting[TaskId("x-5")].message
+
+
+def test_who_is_red_by_bad_luck_lands_all_the_same(world: World) -> None:
+    offered(world, 4)
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    night.end(night.checks()[0], well=False)  # the whole group, for no fault of anybody
+    night.through()
+    assert sorted(night.landed) == ["x-1", "x-2", "x-3", "x-4"]
+    assert not any(run.attempt > 1 for run in world.processes.values())
+
+
+def test_who_is_red_goes_back_only_after_a_second_red_check_of_its_own(world: World) -> None:
+    offered(world, 1)
+    night = Night(world, an_epic(), lambda patches: "p-1" not in patches)
+    night.through()
+    of_its_own = [heads for heads in night.started if heads == (world.heads[TaskId("x-1")],)]
+    assert len(of_its_own) == 2
+    assert night.landed == []
+
+
+def test_a_longer_chain_that_passes_clears_who_failed_by_itself(world: World) -> None:
+    offered(world, 1)
+    night = Night(world, an_epic(parallel=2))
+    night.quiet()
+    [alone] = night.checks()
+    offered_too(world, 2)
+    night.quiet()
+    together = next(run for run in night.checks() if run.id != alone.id)
+    assert together.heads[0] == alone.heads[0]
+    night.end(alone, well=False)
+    night.quiet()
+    assert night.landed == []
+    night.end(together)
+    night.quiet()
+    assert night.landed == ["x-1", "x-2"]
+
+
+def offered_too(world: World, n: int) -> None:
+    """One more with a pull request that may land."""
+    task = TaskId(f"x-{n}")
+    world.add(task)
+    world.create(task, worlds.an_epic(), world.main)
+    world.edit(task, status="in_progress", assignee=worlds.US)
+    world.start(RunSpec(id=RunId(RunKind.WORK, task, 1), task=task, manifest="all", steps=(("agent",),), cwd=""))
+    world.commit(task, f"p-{n}")
+    world.finish(RunId(RunKind.WORK, task, 1))
+    world.open(task, world.heads[task], "", "")
+
+
+def test_what_does_not_merge_after_another_waits_for_it_and_is_not_blamed(world: World) -> None:
+    offered(world, 3)
+    world.rivals = {frozenset({"p-1", "p-2"})}
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    assert "does not merge after x-1" in night.waiting[TaskId("x-2")].message
+    assert [len(run.heads) for run in night.checks()] == [2]
+
+
+def test_what_a_person_has_yet_to_approve_is_in_no_group(world: World) -> None:
+    offered(world, 3)
+    world.approve(PrNumber(1), world.heads[TaskId("x-1")])
+    world.approve(PrNumber(3), world.heads[TaskId("x-3")])
+    night = Night(world, an_epic(parallel=4, review=Review.HUMAN))
+    night.quiet()
+    by_size = sorted(len(run.heads) for run in night.checks())
+    assert by_size == [1, 2]
+    night.through()
+    assert night.landed == ["x-1", "x-3"]
+
+
+def test_a_new_head_amid_a_check_leaves_its_group_and_the_check_is_ended(world: World) -> None:
+    offered(world, 3)
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    [before] = night.checks()
+    world.commit(TaskId("x-2"), "more")
+    night.quiet()
+    assert before.id not in {run.id for run in night.checks()}
+    night.through()
+    assert sorted(night.landed) == ["x-1", "x-2", "x-3"]
+
+
+def test_who_pushes_to_the_base_amid_a_check_has_everything_tested_on_that(world: World) -> None:
+    offered(world, 3)
+    night = Night(world, an_epic(parallel=2))
+    night.quiet()
+    world.push_to_main("of a person")
+    night.through()
+    assert sorted(night.landed) == ["x-1", "x-2", "x-3"]
+    assert "of a person" in world.commits[world.main]
+
+
+def test_what_is_labelled_solo_is_tested_and_lands_by_itself(world: World) -> None:
+    offered(world, 3)
+    world.edit("x-2", labels=frozenset({"solo"}))
+    alone = world.heads[TaskId("x-2")]
+    night = Night(world, an_epic(parallel=1))
+    night.through()
+    assert sorted(night.landed) == ["x-1", "x-2", "x-3"]
+    assert all(heads == (alone,) for heads in night.started if alone in heads)
+
+
+def test_a_check_says_what_is_in_it(world: World) -> None:
+    offered(world, 3)
+    night = Night(world, an_epic(parallel=1))
+    starts = [action for action in night.loop.look().plan.actions if isinstance(action, StartCheck)]
+    assert [action.message for action in starts] == ["run checks for #3 (merged with main, #1 and #2)"]
+    assert replace(starts[0].order, beneath=()).whole == (replace(starts[0].order, beneath=()),)
