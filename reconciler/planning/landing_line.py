@@ -126,8 +126,8 @@ class _Lane:
                 word: Decision = landing
             elif landing:
                 word = self._queued(job, landing, now.land)
-            elif task in now.apart:
-                continue  # what comes of it by itself is known, once what it makes of this base has been looked at
+            elif task in now.apart or (job.offer.check_state is CheckState.FAILED and not job.offer.asked_again):
+                continue  # what comes of it by itself is known, or will be once what it makes of this base is looked at
             elif (chain := starting.get(task)) and (start := next((c for c in now.check if c[-1] == task), None)):
                 word = self._check(job, start)
             elif chain:
