@@ -1,0 +1,19 @@
+"""A scripted agent: each of thirty adds one number. Two of them break the build together, and only together."""
+
+import os
+import subprocess
+from pathlib import Path
+
+TITLE, _, FEEDBACK = Path(os.environ["RECONCILE_PROMPT"]).read_text().partition("\n")
+NUMBER = int(TITLE.split()[-1])
+SWITCHES = {7: "left", 19: "right"}
+
+Path("numbers").mkdir(exist_ok=True)
+Path(f"numbers/{NUMBER}").write_text(f"{NUMBER}\n")
+if switch := SWITCHES.get(NUMBER):
+    if "ChecksFailed" in FEEDBACK or "checks failed" in FEEDBACK:
+        Path(switch).unlink(missing_ok=True)  # told that it broke the build, it takes that back
+    else:
+        Path(switch).write_text("on\n")
+subprocess.run(("git", "add", "--all"), check=True)
+subprocess.run(("git", "commit", "--quiet", "--message", TITLE), check=True)

@@ -1,0 +1,70 @@
+"""The queue's example, by real git and real processes: thirty changes, two of which break the build together."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from strangers import EXAMPLES, Place
+from waiting import ended
+
+CHANGES = 30
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path)
+    shutil.copytree(EXAMPLES / "queue", made.root, dirs_exist_ok=True)
+    check = made.root / "check.py"
+    check.write_text(check.read_text().replace("time.sleep(1)", "time.sleep(0.1)"))
+    made.git("add", ".")
+    made.git("commit", "--quiet", "--message=The example")
+    return made
+
+
+def tips(place: Place) -> list[str]:
+    return place.git("reflog", "show", "--format=%H", "main").split()
+
+
+def landed(place: Place) -> list[int]:
+    titles = place.git("log", "--format=%s", "main").splitlines()
+    return [int(found[1]) for title in titles if (found := re.search(r"Add the number (\d+)", title))]
+
+
+def assert_green_and_whole(place: Place) -> None:
+    for tip in tips(place):
+        files = set(place.git("ls-tree", "--name-only", tip).split())
+        assert not {"left", "right"} <= files, tip
+    assert Counter(landed(place)) == Counter(range(1, CHANGES + 1))
+    assert len(place.git("ls-tree", "--name-only", "main:numbers").split()) == CHANGES
+    assert all(task["status"] == "closed" for task in place.tasks().values())
+
+
+def test_all_of_the_example_lands_in_far_fewer_checks_than_changes(place: Place) -> None:
+    lines = place.reconcile("apply", "-f", "epic.yaml", "--wait").splitlines()
+    assert_green_and_whole(place)
+    done = Counter(line.split("  ")[1] for line in lines if line.count("  ") > 1)
+    assert done["StartCheck"] < CHANGES + 5, lines
+    assert len(tips(place)) < CHANGES
+    assert done["RestartAgent"] == 1, lines  # one of the two that break the build together; nobody for bad luck
+
+
+@pytest.mark.slow
+def test_killed_every_three_seconds_only_green_trees_are_on_the_base_and_each_change_once(place: Place) -> None:
+    place.reconcile("apply", "-f", "epic.yaml")
+    for _ in range(100):
+        watch = place.start("watch", "--until-done")
+        try:
+            watch.wait(timeout=3)
+        except Exception:  # noqa: BLE001 - it runs still: now it is killed
+            watch.kill()
+        ended(watch)
+        if watch.returncode == 0:
+            break
+        time.sleep(0.2)
+    assert watch.returncode == 0
+    assert_green_and_whole(place)
