@@ -16,6 +16,7 @@ from reconciler.model.desired import AgentSpec, Review
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
+from reconciler.planning import messages, run_results
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.job import Job
 from reconciler.planning.offer import glob_pattern
@@ -420,3 +421,41 @@ def test_commits_off_the_branch_are_named() -> None:
     ending = after({"code": 0}, worktree=tree, branch=worlds.a_branch(ahead=0)).attempts.ending
 
     assert ending and f"on the branch side, at {OTHER[:12]}" in ending.message
+
+
+# --- what was said when it was handed over -------------------------------------------------------------------
+
+
+def test_what_a_note_of_ours_says_is_said_again_without_what_to_do() -> None:
+    note = messages.needs_human("x-1", Reason.CHECKS_FAILED, "check 2 of 3 failed: see a.b. It is red")
+    job = a_job(task=worlds.a_task("x-1", notes=f"something else\n{note}"))
+    assert (job.handed_over_for, job.handed_over_with) == (
+        Reason.CHECKS_FAILED,
+        "check 2 of 3 failed: see a.b. It is red",
+    )
+    assert job.last_words == ""
+
+
+def test_the_last_words_of_its_notes_are_its_agents() -> None:
+    assert a_job(task=worlds.a_task("x-1", notes="old\n\nI need a \x1b[31mpassword\n")).last_words == (
+        "I need a [31mpassword"
+    )
+    assert a_job().handed_over_with is None and a_job().last_words == ""
+
+
+@pytest.mark.parametrize(
+    ("step", "checks", "said"),
+    [
+        (1, ("true", "make   all", "true"), "check 2 of 3 failed on the merged tree (exit status 3): make all; "),
+        (0, ("x" * 200,), f"the check failed on the merged tree (exit status 3): {'x' * 79}…; "),
+        (None, ("make",), "the checks failed on the merged tree (exit status 3)"),
+        (5, ("make",), "the checks failed on the merged tree (exit status 3)"),
+    ],
+)
+def test_a_check_that_failed_is_named_with_what_shows_its_output(
+    step: int | None, checks: tuple[str, ...], said: str
+) -> None:
+    run = replace(worlds.a_check("failed"), exit=worlds.an_exit(code=3, step=step))
+    found = run_results.failed_check(run, checks)
+    assert found.startswith(said)
+    assert (f"'reconcile logs {run.id}' shows its output" in found) == said.endswith("; ")

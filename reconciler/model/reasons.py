@@ -132,7 +132,7 @@ class Reason(Table):
         _task(
             "its agent says that it can't continue",
             PERSON,
-            todo="Read its notes and its log ('reconcile logs {task}'), help, then 'reconcile retry {task}'.",
+            todo="Read its notes ('reconcile describe {task}') and its log ('reconcile logs {task}'), help, then 'reconcile retry {task}'.",
         ),
     )
     # On the way to the base

@@ -24,7 +24,7 @@ from reconciler.model.observed import (
     Worktree,
 )
 from reconciler.model.reasons import Reason
-from reconciler.planning import run_results
+from reconciler.planning import messages, run_results
 from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.facts import Facts
@@ -37,7 +37,8 @@ from reconciler.planning.labels import (
 from reconciler.planning.offer import Offer
 from reconciler.planning.run_results import RunResult
 
-_NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
+_NOTE = re.compile(r"^reconcile: (\w+): (.*)$", re.MULTILINE)
+_WORDS_MAX = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class Job(Facts):
         if failed and not self.offer.asked_again:
             return RunResult(
                 Reason.CHECKS_FAILED,
-                f"the checks failed on the merged tree ({run_results.status(self.offer.checks_last)})",
+                run_results.failed_check(self.offer.checks_last, self.spec.merge.checks),
                 waits=False,
             )
         return None
@@ -165,8 +166,23 @@ class Job(Facts):
     @property
     def handed_over_for(self) -> Reason | None:
         """The reason in the note with which it was handed over last: what its branch looks like may say another thing."""
-        known = [word for word in _NOTE.findall(self.task.notes) if word in set(Reason)]
-        return Reason.of(known[-1]) if known else None
+        return self._handed_over[0] if self._handed_over else None
+
+    @property
+    def handed_over_with(self) -> str | None:
+        """What that note says, without what to do."""
+        return messages.told(self.task.id, *self._handed_over) if self._handed_over else None
+
+    @cached_property
+    def _handed_over(self) -> tuple[Reason, str] | None:
+        known = [(Reason.of(word), text) for word, text in _NOTE.findall(self.task.notes) if word in set(Reason)]
+        return known[-1] if known else None
+
+    @property
+    def last_words(self) -> str:
+        """The end of its notes, where that is nothing of ours."""
+        last = next((line.strip() for line in reversed(self.task.notes.splitlines()) if line.strip()), "")
+        return "" if _NOTE.match(last) else messages.clean(last)[:_WORDS_MAX]
 
     @property
     def pushed_again(self) -> bool:

@@ -45,8 +45,20 @@ def close_reason(number: PrNumber | None, commit: Sha | None) -> str:
 
 def needs_human(task: str, reason: Reason, message: str) -> str:
     """The note on a task that is handed to a person: why, and what to do."""
-    todo = (reason.row.todo or _LOOK).replace("{task}", task)
-    return f"reconcile: {reason}: {clean(message)}. {todo}"
+    return f"reconcile: {reason}: {clean(message)}. {_todo(task, reason)}"
+
+
+def told(task: str, reason: Reason, note: str) -> str:
+    """The message in such a note, given what comes after its reason.
+
+    >>> told("x-1", Reason.CONFLICT, needs_human("x-1", Reason.CONFLICT, "it conflicts").partition("Conflict: ")[2])
+    'it conflicts'
+    """
+    return note.removesuffix(_todo(task, reason)).rstrip(" .")
+
+
+def _todo(task: str, reason: Reason) -> str:
+    return (reason.row.todo or _LOOK).replace("{task}", task)
 
 
 def relative(path: str, repository: str) -> str:

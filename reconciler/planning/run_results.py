@@ -5,12 +5,15 @@ Whether that is the last word is the job's to say: what it offered may still be 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.model.agent_kinds import REPORTS_END, AgentKind
 from reconciler.model.observed import Cause, Run, StopWhy
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault, Report
+
+COMMAND_MAX = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,16 @@ def status(run: Run | None) -> str:
         case Cause.UNAVAILABLE:
             return "program could not be started"
     return f"signal {run.exit.signal}" if run.exit.signal else f"exit status {run.exit.code}"
+
+
+def failed_check(run: Run | None, checks: Sequence[str]) -> str:
+    """Which of a manifest's checks a run of them failed at, how, and what shows what it printed."""
+    if run is None or run.exit is None or run.exit.step is None or run.exit.step >= len(checks):
+        return f"the checks failed on the merged tree ({status(run)})"
+    command = " ".join(checks[run.exit.step].split())
+    command = command if len(command) <= COMMAND_MAX else command[: COMMAND_MAX - 1] + "…"
+    which = f"check {run.exit.step + 1} of {len(checks)}" if len(checks) > 1 else "the check"
+    return f"{which} failed on the merged tree ({status(run)}): {command}; 'reconcile logs {run.id}' shows its output"
 
 
 def _in_its_words(report: Report, run: Run) -> RunResult | None:

@@ -141,6 +141,7 @@ def exit_of(value: Mapping[str, Any]) -> Exit | None:
         code=number(value.get("code")),
         signal=number(value.get("signal")),
         stop=word(StopWhy, value.get("stop")),
+        step=number(value.get("step")),
     )
 
 

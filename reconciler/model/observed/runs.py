@@ -44,13 +44,14 @@ class StopWhy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """The record that a run left. `code` is None where a signal or a limit ended it."""
+    """The record that a run left. `code` is None where a signal or a limit ended it; `step`: which of its steps, from 0."""
 
     cause: Cause
     at: datetime
     code: int | None = None
     signal: int | None = None
     stop: StopWhy | None = None
+    step: int | None = None
 
     @property
     def well(self) -> bool:

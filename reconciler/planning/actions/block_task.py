@@ -59,14 +59,18 @@ def _declined(job: Job) -> str:
     return f"its pull request #{job.number} was closed by somebody"
 
 
+def _quoted(job: Job) -> str:
+    return f': "{job.last_words}"' if job.last_words else ""
+
+
 def _problem(job: Job) -> tuple[Reason, str] | None:
     verdict = job.verdict
     if job.offer.declined:
         return Reason.DECLINED, _declined(job)
     if job.blocked_by_its_agent:
-        return Reason.BLOCKED_BY_AGENT, "it was set 'blocked' while its agent was running"
+        return Reason.BLOCKED_BY_AGENT, "its agent marked it blocked" + _quoted(job)
     if NEEDS_HUMAN in job.task.labels and job.attempts.last is not None:
-        return Reason.BLOCKED_BY_AGENT, "its agent says that it can't go on"
+        return Reason.BLOCKED_BY_AGENT, "its agent says that it can't go on" + _quoted(job)
     if job.failure and job.unlandable:
         offering = job.failure.action == "OpenPullRequest"
         what = "offered" if offering else "landed"
