@@ -34,8 +34,8 @@ class Ages:
         return timedelta(seconds=seconds if named == commit else 0.0)
 
     def time_passes(self, now: datetime, kept: Mapping[str, Sha]) -> None:
-        """Count the time since this was called last, for everything that is kept now."""
-        last = self._last or self._counted_at() or now
+        """Count the time since it was counted last, here or by a program beside this one, for everything that is kept now."""
+        last = max(filter(None, (self._last, self._counted_at())), default=now)
         passed = min(max(now - last, timedelta()), MOST_AT_ONCE)
         known = self._known()
         if kept.keys() == known.keys() and timedelta() <= now - last < COUNTED_EVERY:

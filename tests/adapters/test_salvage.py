@@ -667,6 +667,16 @@ def test_between_two_programs_time_passes_too(repo, kept):
     assert ages(repo) == [timedelta(hours=7)]
 
 
+def test_time_that_passes_beside_two_programs_is_counted_once(repo, spaces, kept):
+    spaces.time_passes(NOON)
+    other = GitWorkspaces(repo.seam())
+    other.time_passes(NOON + timedelta(hours=3))
+
+    spaces.time_passes(NOON + timedelta(hours=4))
+
+    assert ages(repo) == [timedelta(hours=4)]
+
+
 @pytest.mark.parametrize("days", [-20_000, -400, -1, 2, 40, 400, 20_000])
 def test_a_clock_that_is_wrong_for_a_tick_makes_nothing_older_by_more_than_a_day(repo, spaces, kept, days):
     spaces.time_passes(NOON)
