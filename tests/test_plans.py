@@ -158,6 +158,7 @@ def _given(
     silent: list[str] | None = None,
     max_agents: int | None = None,
     acting: list[str] | None = None,
+    alone: str | None = None,
     **world: Any,
 ) -> tuple[Any, Observed]:
     made = _World()
@@ -177,7 +178,8 @@ def _given(
         observed = replace(observed, tasks=tasks_seen)
     epics = [_epic(**said) for said in manifests or [manifest or {}]]
     wanted = worlds.wanted(*epics, max_agents=max_agents)
-    return replace(wanted, acting=None if acting is None else frozenset(acting)), observed
+    wanted = replace(wanted, acting=None if acting is None else frozenset(acting), alone=alone and TaskId(alone))
+    return wanted, observed
 
 
 def _epic(**said: Any) -> EpicSpec:

@@ -219,15 +219,18 @@ class EpicSpec:
 class Desired:
     """Every recorded manifest of a repository, by name; `max_agents` bounds all of them together.
 
-    `acting`: the manifests that something is done for now; None: all. The others are seen, and nobody waits for them.
+    `acting`: the manifests that something is done for now; None: all. `alone`: the one task that something is done for,
+    because a person asked. The others are seen, and nobody waits for them.
     """
 
     epics: tuple[EpicSpec, ...] = ()
     max_agents: int | None = None
     acting: frozenset[str] | None = None
+    alone: TaskId | None = None
 
-    def acts(self, manifest: str) -> bool:
-        return self.acting is None or manifest in self.acting
+    def acts(self, manifest: str, task: TaskId | None = None) -> bool:
+        """True when something is done for a manifest; with `task`, for this task of it."""
+        return (self.acting is None or manifest in self.acting) and (task is None or self.alone in (None, task))
 
     def pushes(self, base: str) -> bool:
         """True when what lands on `base` is pushed: there is one line per base, so one manifest's word is enough."""

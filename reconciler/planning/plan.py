@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -43,6 +43,18 @@ class EpicPlan:
     @property
     def name(self) -> str:
         return self.spec.name
+
+    def about(self, tasks: Collection[TaskId]) -> EpicPlan:
+        """The same, as far as it is about these tasks."""
+        jobs = tuple(job for job in self.jobs if job.task.id in tasks)
+        return replace(
+            self,
+            jobs=jobs,
+            actions=tuple(action for action in self.actions if action.task in tasks),
+            waiting={task: word for task, word in self.waiting.items() if task in tasks},
+            unknown=self.unknown if jobs else (),
+            resting=(),
+        )
 
     @cached_property
     def converged(self) -> bool:

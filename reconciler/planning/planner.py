@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from reconciler.model.desired import Desired, EpicSpec
@@ -42,7 +43,10 @@ from reconciler.planning.unmanaged import begun
 
 
 def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None = None) -> Plan:
-    """The changes that bring what was seen one step closer to what is wanted. `recall` makes it quicker, not different."""
+    """The changes that bring what was seen one step closer to what is wanted, as far as something is done for it now.
+
+    `recall` makes it quicker, not different.
+    """
     recall = recall or Recall[Decision]()
     if isinstance(observed.tasks, Unknown):
         why = observed.tasks.why
@@ -57,6 +61,7 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
                     alive=epic_state.alive(s, observed),
                 )
                 for s in desired.epics
+                if desired.acts(s.name)
             )
         )
     index = Index(observed.tasks, observed.at)
@@ -80,11 +85,17 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
     explained = {task for epic in plans for task in epic.waiting}  # of deleted tasks, too, whose agents they started
     unmanaged = begun(observed, covered.keys() | explained, index)
     return Plan(
-        epics=plans,
+        epics=tuple(_acted_on(plans, desired)),
         unsure=_unsure(decisions, lines),
         begun=unmanaged,
         orphan_worktrees=tuple(orphan_worktrees(observed, owned.keys() | unmanaged)),
     )
+
+
+def _acted_on(plans: Iterable[EpicPlan], desired: Desired) -> Iterator[EpicPlan]:
+    for epic in plans:
+        if desired.acts(epic.name):
+            yield epic if desired.alone is None else epic.about({desired.alone})
 
 
 def _unsure(decisions: Decisions, lines: Lines) -> Imprecise:

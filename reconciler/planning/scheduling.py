@@ -70,7 +70,9 @@ def _nothing_on_an_old_base(decisions: Decisions) -> None:
 
 def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desired) -> None:
     """Repairs of one base go one after the other: each landing would put the others in conflict again."""
-    busy = next((job.task.id for job in found if job.attempts.live and job.attempts.live.why == Reason.CONFLICT), None)
+    # Who asks for an agent by name waits for nobody.
+    live = () if desired.alone else found
+    busy = next((job.task.id for job in live if job.attempts.live and job.attempts.live.why == Reason.CONFLICT), None)
     for job in found:
         key = (job.spec.name, job.task.id)
         decision = decisions[key][1]
@@ -81,14 +83,14 @@ def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desi
                 job,
                 Waiting(Reason.LANDING_QUEUED, f"conflicts with {base}; the conflict of {busy} is repaired first"),
             )
-        elif desired.acts(job.spec.name):
+        elif desired.acts(job.spec.name, job.task.id):
             busy = job.task.id
 
 
 def _in_line(
     base: str, found: list[Job], decisions: Decisions, desired: Desired, observed: Observed, lines: Lines
 ) -> None:
-    acting = [job for job in found if desired.acts(job.spec.name)]
+    acting = [job for job in found if desired.acts(job.spec.name, job.task.id)]
     specs = {job.spec.name: job.spec for job in found}
     busy = _checks_alive(observed, specs)
     seen = observed.bases.get(base)
@@ -173,7 +175,7 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
     everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
     wishes: dict[str, list[Job]] = {spec.name: [] for spec in desired.epics}
     for job, decision in decisions.values():
-        if isinstance(decision, StartAgent) and desired.acts(job.spec.name):
+        if isinstance(decision, StartAgent) and desired.acts(job.spec.name, job.task.id):
             wishes[job.spec.name].append(job)
     for queue in wishes.values():
         queue.sort(key=lambda job: job.attempts.last is None)  # jobs come most urgent first, and stay so
