@@ -161,7 +161,7 @@ class Site:
             prompts=_Templates(self.repository.main),
         )
 
-    def desired(self, most: int | None = None) -> Desired:
+    def desired(self, most: int | None = None, acting: frozenset[str] | None = None) -> Desired:
         """Every recorded manifest. Raises PermanentError when one can't be read: it may own any task."""
         found = self._recorded()
         if found.problems:
@@ -170,7 +170,7 @@ class Site:
                 f"the recorded manifest {name} can't be read: {problem}",
                 hint=f"apply it again, or forget it with 'reconcile delete {name}'",
             )
-        return Desired(epics=found.epics, max_agents=most)
+        return Desired(epics=found.epics, max_agents=most, acting=acting)
 
     def catch_up(self) -> tuple[str, ...]:
         """Finish what a killed landing left undone in the checkouts of the bases; what can't be finished now, and why.

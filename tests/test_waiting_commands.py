@@ -6,8 +6,8 @@ import pytest
 import worlds
 from memory import World
 
-from reconciler.cli import apply
-from reconciler.cli.apply import PATIENCE_S, NothingLeft
+from reconciler.cli import drive
+from reconciler.cli.drive import PATIENCE_S, NothingLeft
 from reconciler.loop.observer import Circumstances, observe
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
@@ -19,7 +19,7 @@ from reconciler.planning.planner import plan
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(apply.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(drive.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -42,8 +42,8 @@ HINT, HINT_OF_A_DEMO = "Ctrl-C leaves, agents run on", "Ctrl-C ends it"
 
 @contextmanager
 def view(session: LoopSession) -> Iterator[None]:
-    """Show how the wheel turns while the block runs. Where there is no terminal to draw on: nothing."""
-    if not session.out.interactive:
+    """Draw how it goes while the block runs, where that is wanted and there is a terminal to draw on."""
+    if not session.drawn or not session.out.interactive:
         yield
         return
     shown, before = _View(session), session.show
@@ -66,7 +66,6 @@ class _View:
             encoding=sys.stdout.encoding,
         )
         self.terminal = sys.stdout
-        self._wheel = session
         self._hint = HINT if AGENTS_RUN_ON.get() else HINT_OF_A_DEMO  # here: what draws is a thread without a context
         self._console = session.out.console()
         self._tails = Tails(session.site.runner)
@@ -164,9 +163,8 @@ class _View:
         if tick is None:
             return []
         if tick is not self._of:
-            mine = self._wheel.mine(tick.plan)
-            self._document, self._of = document.status(mine, tick.observed), tick
-            self._tails.follow(live.live_runs(mine, tick.observed))
+            self._document, self._of = document.status(tick.plan, tick.observed), tick
+            self._tails.follow(live.live_runs(tick.plan, tick.observed))
             self._laid_out = None
         width, height = self.screen.size
         # Never the last column: a terminal may take a full line for one that goes on.

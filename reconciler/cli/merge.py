@@ -10,8 +10,9 @@ import click
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, merge_word
 from reconciler.cli.defaults import Asked, spawned_alone, undecided
+from reconciler.cli.drive import Ended, drive
 from reconciler.cli.output import Output, common, here, looking, verbose
-from reconciler.cli.session import LoopSession, interrupted
+from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMode
 from reconciler.model.errors import LockedError, UsageError
@@ -23,7 +24,6 @@ from reconciler.planning.job import Job
 from reconciler.planning.plan import Plan
 from reconciler.render import document, text
 from reconciler.system import lock
-from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 
@@ -59,31 +59,23 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
     while True:
         try:
             with lock.reconciling(site.state, "merge"):
-                return _merge(session, rest, wait=not no_wait)
+                for spec in rest:
+                    site.forge.catch_up(spec.base)
+                return drive(session, lambda decided: no_wait or not _checking(decided), _merged)
         except LockedError:
             if not any(spec.merge.mode is MergeMode.MANUAL for spec in site.desired().epics):
                 raise
-            if (
-                code := _beside(LoopSession(site=site, out=out, done=session.done), spawned, wait=not no_wait)
-            ) is not None:
+            other = LoopSession(site=site, out=out, done=session.done, drawn=True)
+            if (code := _beside(other, spawned, wait=not no_wait)) is not None:
                 return code
 
 
-def _merge(session: LoopSession, rest: tuple[EpicSpec, ...], *, wait: bool) -> int:
-    """Be the merge half of the loop until nothing is checked any more; the exit code."""
-    site, out = session.site, session.out
-    with interrupted() as (wake, stop, got):
-        for why in site.catch_up():
-            out.chat(why)
-        for spec in rest:
-            site.forge.catch_up(spec.base)
-        with Wakes(spots(site.state, site.repository.common, site.store, []), wake):
-            tick = session.loop().forever(wake, stop, enough=lambda tick: not wait or not _checking(tick.plan))
+def _merged(session: LoopSession, ended: Ended) -> int:
+    """Conclude with what is still open, and why."""
+    out, tick = session.out, ended.tick
     left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull and not job.owned_by]
     uncovered = _offered(tick, tick.plan.begun)
     out.answer(session.answer(tick), lambda: text.unmerged(len(left) + len(uncovered)))
-    if got:
-        return 128 + got[0]
     _say_why(out, tick.plan, left)
     _say_uncovered(out, uncovered)
     return EXIT_NEEDS_PERSON if left or uncovered else 1 if tick.errors else 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from reconciler.cli.apply import NothingLeft, look_on
+from reconciler.cli.drive import NothingLeft, look_on
 from reconciler.cli.output import act
 from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import Tick
@@ -13,7 +12,7 @@ from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.reasons import Reason
 from reconciler.planning.job import Job
-from reconciler.planning.plan import EpicPlan, Plan
+from reconciler.planning.plan import Plan
 
 Heads = Mapping[TaskId, Sha]
 """The heads that a person wants merged now."""
@@ -42,7 +41,8 @@ def say(session: LoopSession) -> tuple[Heads, Tick]:
 
 def outcome(session: LoopSession, heads: Heads) -> Tick | None:
     """The last look, once each head has landed or can't without something else; None when the other one has ended."""
-    return look_on(session, NothingLeft(about=lambda decided: _about(decided, heads)))
+    over = NothingLeft()
+    return look_on(session, lambda decided: over(_about(decided, heads)))
 
 
 def _waiting(decided: Plan) -> list[Job]:
@@ -56,24 +56,12 @@ def _waiting(decided: Plan) -> list[Job]:
 
 def _about(decided: Plan, heads: Heads) -> Plan:
     """A plan without everything that has nothing to do with these heads, or comes after them: a repair makes another."""
-    return Plan(epics=tuple(_of_these(epic, heads) for epic in decided.epics))
-
-
-def _of_these(epic: EpicPlan, heads: Heads) -> EpicPlan:
-    jobs = tuple(job for job in epic.jobs if _same(job, heads.get(job.task.id)) and not job.verdict)
-    tasks = {job.task.id for job in jobs}
-    return replace(
-        epic,
-        jobs=jobs,
-        actions=tuple(action for action in epic.actions if action.task in tasks),
-        waiting={task: word for task, word in epic.waiting.items() if task in tasks},
-        unknown=epic.unknown if jobs else (),
-        resting=(),
-    )
+    going = {job.task.id for e in decided.epics for job in e.jobs if _same(job, heads.get(job.task.id))}
+    return Plan(epics=tuple(epic.about(going) for epic in decided.epics))
 
 
 def _same(job: Job, head: Sha | None) -> bool:
     """True while a task is on its way with this head; what is landed and not closed yet is too."""
-    if head is None or job.owned_by or job.done:
+    if head is None or job.owned_by or job.done or job.verdict:
         return False
     return job.open_pull is None or job.open_pull.head == head

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import click
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
-from reconciler.cli.apply import preview, turn
+from reconciler.cli.apply import preview
 from reconciler.cli.defaults import VARIABLE, Asked, made_up
+from reconciler.cli.drive import NothingLeft, drive
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import missing, task_named
-from reconciler.loop.loop import Loop
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
 from reconciler.model.names import TaskId
@@ -63,8 +64,8 @@ def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry
     with lock.reconciling(site.state, "run"):
         scope = _scope(site, asked)
         _record(site, scope, out)
-        session = _Steady(site=site, out=out, names=scope.names, load=lambda: site.desired(max_agents))
-        return turn(session, wait=True, timeout=None)
+        load = partial(site.desired, max_agents, scope.names)
+        return drive(LoopSession(site=site, out=out, load=load, drawn=True, steady=True), NothingLeft())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +76,6 @@ class RunScope:
     names: frozenset[str] | None
     made: EpicSpec | None
     over: tuple[str, ...]
-
-
-class _Steady(LoopSession):
-    """A wheel that one bad look at the world does not end: a run goes on overnight, as a watch does."""
-
-    def loop(self) -> Loop:
-        loop = super().loop()
-        loop.troubled = lambda error: self.out.chat(f"held: {type(error).__name__}: {error}")
-        return loop
 
 
 def _scope(site: Site, asked: Asked) -> RunScope:
@@ -160,8 +152,9 @@ def _shown(site: Site, asked: Asked, out: Output) -> int:
         epics = {spec.name: spec for spec in site.desired().epics if spec.name not in scope.over}
         if scope.made:
             epics[scope.made.name] = site.recorded.beside(scope.made)
-        wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)), max_agents=asked.max_agents)
-        session = LoopSession(site=site, out=out, names=scope.names, load=lambda: wanted)
+        specs = tuple(epics[name] for name in sorted(epics))
+        wanted = Desired(epics=specs, max_agents=asked.max_agents, acting=scope.names)
+        session = LoopSession(site=site, out=out, load=lambda: wanted)
         return preview(session, wanted, f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run")
     except (PermanentError, TemporaryError) as error:
         out.chat(text.error(error))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import queue
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.cli.output import Output
@@ -19,7 +15,7 @@ from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Salvage, Unknown
 from reconciler.planning.actions import Action
-from reconciler.planning.plan import EpicPlan, Plan
+from reconciler.planning.plan import Plan
 from reconciler.render import document, failing, text
 from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
@@ -27,14 +23,16 @@ from reconciler.wiring import Site
 
 @dataclass(kw_only=True)
 class LoopSession:
-    """A loop with its audience. `names`: only these manifests are acted on and answered for; None: all."""
+    """A loop with its audience. `load`: what is wanted, and what of it is acted on; None: all that is recorded."""
 
     site: Site
     out: Output
-    names: frozenset[str] | None = None
     load: Callable[[], Desired] | None = None
     wanted: Callable[[Action], bool] = lambda action: True
     show: Callable[[Tick], None] = lambda tick: None  # where a picture is drawn: what there is to draw
+    drawn: bool = False  # on a terminal, people see a picture of it
+    steady: bool = False  # one bad look at the world does not end it: it goes on overnight
+    beside: bool = False  # another reconciler may act here: what is remembered of its manifests is its own
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
     last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -45,21 +43,20 @@ class LoopSession:
         warned = ask(self.site.tracker.warnings)
         for word in () if isinstance(warned, Unknown) else warned:
             self.out.chat(f"warning: {word}")
-        return Loop(
-            load=lambda: replace((self.load or self.site.desired)(), acting=self.names),
+        loop = Loop(
+            load=self.load or self.site.desired,
             ports=self.site.ports,
             host=self.site.host,
             forges=self.site.forges,
             trackers=self.site.trackers,
             replaced=self.site.replaced,
-            met=self._met,
-            wanted=lambda action: self._mine(action.manifest) and self.wanted(action),
+            met=self.met,
+            wanted=self.wanted,
             seen=self._seen,
         )
-
-    def mine(self, decided: Plan) -> Plan:
-        """The plan of the manifests that are answered for."""
-        return Plan(epics=tuple(epic for epic in decided.epics if self._mine(epic.name)))
+        if self.steady:
+            loop.troubled = lambda error: self.out.chat(f"held: {type(error).__name__}: {error}")
+        return loop
 
     def answer(self, tick: Tick) -> dict[str, Any]:
         """What a command that acts prints: everything that was done, and what is left and why."""
@@ -67,7 +64,7 @@ class LoopSession:
 
     def left(self, tick: Tick) -> dict[str, Any]:
         """What waits, and which sources did not answer."""
-        left = document.plan(self.mine(tick.plan))["epics"]
+        left = document.plan(tick.plan)["epics"]
         return {
             "waiting": [word for epic in left for word in epic["waiting"]],
             "unknown": [word for epic in left for word in epic["unknown"]],
@@ -82,10 +79,15 @@ class LoopSession:
         if tick.plan.begun - (self.last_plan.begun if self.last_plan else frozenset()):
             self.out.chat(text.unmanaged(sorted(tick.plan.begun)))
 
+    def _of_manifests(self, tick: Tick) -> Iterator[Event]:
+        self.report_orphans(tick)
+        self._say_troubles(tick.plan)
+        yield from self._budgets(tick)
+
     def _say_troubles(self, decided: Plan) -> None:
         """Say, once of each, what is wrong with a manifest as a whole; and when nothing is any more."""
         before = {epic.name: text.troubles(epic) for epic in self.last_plan.epics} if self.last_plan else {}
-        for epic in self.mine(decided).epics:
+        for epic in decided.epics:
             now, then = text.troubles(epic), before.get(epic.name, {})
             for what, words in now.items():
                 if what not in then:
@@ -96,7 +98,7 @@ class LoopSession:
     def _budgets(self, tick: Tick) -> Iterator[Event]:
         """Say, once of each, which budgets run low and which are used up."""
         before = {epic.name: text.budget(epic)[0] for epic in self.last_plan.epics} if self.last_plan else {}
-        for epic in self.mine(tick.plan).epics:
+        for epic in tick.plan.epics:
             stage, words = text.budget(epic)
             if stage and before.get(epic.name) != stage:
                 self.out.chat(words)
@@ -109,6 +111,15 @@ class LoopSession:
         values = {"task": salvage.task, "commit": salvage.commit, "message": words}
         return Event(at=tick.observed.at, event="WorkSaved", values=values)
 
+    def _waits(self, tick: Tick) -> Iterator[Event]:
+        """Why tasks wait, where that is another reason than it was last."""
+        for epic in tick.plan.epics:
+            for task, word in epic.waiting.items():
+                if self.last_waits.get((epic.name, task)) != word.reason:
+                    self.last_waits[epic.name, task] = word.reason
+                    values = {"manifest": epic.name, "task": task, "reason": word.reason, "message": word.message}
+                    yield Event(at=tick.observed.at, event="Waiting", values=values)
+
     def _worth_a_line(self, outcome: Outcome) -> bool:
         """True unless it is housekeeping, or the very thing that was done for the task last: some take several ticks."""
         about, line = outcome.action.subject_id, text.outcome(outcome)
@@ -118,26 +129,24 @@ class LoopSession:
         self.lines[about] = line
         return True
 
-    def conclude(self, decided: Plan, *, ended: bool) -> None:
-        """Say to people how it stands; where it has `ended` by itself, with what needs a person now."""
-        for each in text.attention(decided) if ended else ():
-            self.out.chat(each)
-        self.out.console().print(text.summary(decided))
-
-    def _mine(self, name: str) -> bool:
-        return self.names is None or name in self.names
+    def conclude(self, tick: Tick, *, by_itself: bool) -> None:
+        """Say how it stands; where it has ended `by_itself`, to people with what needs a person now."""
+        if self.bit_by_bit and not self.out.for_people:
+            self.out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=self.left(tick))))
+        elif by_itself or AGENTS_RUN_ON.get():
+            for each in text.attention(tick.plan) if by_itself and self.out.for_people else ():
+                self.out.chat(each)
+            self.out.answer(self.answer(tick), lambda: text.summary(tick.plan))
 
     def _seen(self, tick: Tick) -> None:
         self.show(tick)
         if tick.plan is self.last_plan and not tick.outcomes:
             return  # nothing has changed
-        self.report_orphans(tick)
-        self._say_troubles(tick.plan)
-        events = list(self._budgets(tick))
+        events = [] if self.beside else [*self._of_manifests(tick)]
         self.last_plan = tick.plan
         for outcome in tick.outcomes:
             shown = document.outcome(outcome)
-            if not self.out.for_people and not self.bit_by_bit:  # a watch of weeks would gather all that it ever did
+            if not self.bit_by_bit:  # a watch of weeks would gather all that it ever did
                 self.done.append(shown)
             if self._worth_a_line(outcome):
                 self.out.line(text.outcome(outcome))
@@ -145,17 +154,13 @@ class LoopSession:
                 Event(at=tick.observed.at, event="ActionFailed" if outcome.error else "ActionDone", values=shown)
             )
         events += [self._say_saved(tick, salvage) for salvage in tick.saved]
-        events += [
-            self._waiting(tick, epic, task)
-            for epic in tick.plan.epics
-            for task in epic.waiting
-            if self._new(epic, task)
-        ]
+        events += [] if self.beside else self._waits(tick)
         if self.bit_by_bit:
             for event in events:
                 self.out.next(plain(event))
         self._keep("history", lambda: self._note(tick, events))
-        self._keep("status", lambda: self._remember(tick))
+        if not self.beside:
+            self._keep("status", lambda: self._remember(tick))
 
     def _keep(self, what: str, write: Callable[[], None]) -> None:
         try:
@@ -168,7 +173,7 @@ class LoopSession:
         self.site.journal.state(tick.observed)
 
     def _remember(self, tick: Tick) -> None:
-        for epic in self.mine(tick.plan).epics:
+        for epic in tick.plan.epics:
             before = self.site.recorded.status(epic.name)
             fields = {
                 "observedGeneration": epic.spec.generation,
@@ -178,72 +183,12 @@ class LoopSession:
             }
             self.site.recorded.write_status(epic.name, fields)
 
-    def _met(self) -> Met:
+    def met(self) -> Met:
         """What the one who acts here, or did last, has met."""
         acting, statuses = self.site.acting, self.site.statuses()
         invalid = {name: why for name, status in statuses.items() if isinstance(why := status.get("invalid"), str)}
         return Met(failures=failing.recalled(statuses, left=not acting), invalid=invalid if acting else {})
 
-    def _new(self, epic: EpicPlan, task: str) -> bool:
-        word = epic.waiting[task]  # type: ignore[index]
-        key, reason = (epic.name, task), f"{word.reason}"
-        if self.last_waits.get(key) == reason:
-            return False
-        self.last_waits[key] = reason
-        return True
-
-    def _waiting(self, tick: Tick, epic: EpicPlan, task: str) -> Event:
-        word = epic.waiting[task]  # type: ignore[index]
-        values = {"manifest": epic.name, "task": task, "reason": word.reason, "message": word.message}
-        return Event(at=tick.observed.at, event="Waiting", values=values)
-
 
 # Whether agents outlive who is interrupted: not those of a demo.
 AGENTS_RUN_ON: ContextVar[bool] = ContextVar("agents_run_on", default=True)
-
-
-def say_interrupted(out: Output) -> None:
-    """Say what becomes of the agents of the one who was interrupted."""
-    if AGENTS_RUN_ON.get():
-        out.chat("interrupted: agents keep running; 'reconcile watch' continues, 'reconcile stop --all' stops them")
-
-
-@contextmanager
-def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]]:
-    """(wake, stop, signals): INT, TERM and HUP set both flags and are noted; the handlers of before come back at the end.
-
-    A HUP that is ignored stays so: the one who started us with nohup wants it.
-    """
-    wake, stop, got = threading.Event(), threading.Event(), list[int]()
-    # A handler runs amid whatever this thread does, also amid a change of one of these events, whose lock it would wait
-    # for without end. A simple queue is made for being filled there.
-    numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def pass_on() -> None:
-        while number := numbers.get():
-            got.append(number)
-            stop.set()
-            wake.set()
-
-    def hand_on(number: int, _frame: object) -> None:
-        numbers.put(number)
-        if not listener.is_alive():  # the machine gave no thread: rather now and then a wait than never an end
-            numbers.put(0)
-            pass_on()
-
-    listener = threading.Thread(target=pass_on, name="signals", daemon=True)
-    with suppress(RuntimeError):
-        listener.start()
-    before = {
-        number: signal.signal(number, hand_on)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL
-    }
-    try:
-        yield wake, stop, got
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        numbers.put(0)
-        if listener.is_alive():
-            listener.join()

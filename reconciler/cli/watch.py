@@ -9,17 +9,15 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli import live
-from reconciler.cli.apply import FILE, Duration, NothingLeft, ending, hearing, read
+from reconciler.cli.apply import FILE, Duration, read
+from reconciler.cli.drive import NothingLeft, drive
 from reconciler.cli.output import Output, common, here, verbose
-from reconciler.cli.session import AGENTS_RUN_ON, LoopSession, interrupted, say_interrupted
+from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import RESYNC_S
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
 from reconciler.render import text
 from reconciler.system import lock
-from reconciler.system.journal import Event, plain
-from reconciler.system.wakes import Wakes, spots
 from reconciler.wiring import Site
 
 
@@ -49,30 +47,10 @@ def watch_command(
     """
     out = replace(out, timed=not sys.stdout.isatty())
     site, watched = _watched(sources, max_agents, out)
-    session = LoopSession(site=site, out=out, load=watched.desired, bit_by_bit=True)
-    with lock.reconciling(site.state, "watch"), interrupted() as (wake, stop, got):
-        for left in site.catch_up():
-            out.chat(left)
-        loop = session.loop()
-        loop.troubled = lambda error: out.chat(f"held: {type(error).__name__}: {error}")
-        places = spots(site.state, site.repository.common, site.store, watched.paths)
-        with Wakes(places, wake) as wakes, live.view(session):
-            over = NothingLeft()
-            tick = loop.forever(
-                wake,
-                stop,
-                interval_s=interval,
-                deaf=hearing(wakes, out),
-                enough=lambda tick: until_done and over(tick.plan),
-            )
-    if not out.for_people:
-        out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=session.left(tick))))
-    elif not got or AGENTS_RUN_ON.get():
-        session.conclude(tick.plan, ended=not got)
-    if got:
-        say_interrupted(out)
-        return 128 + got[0]
-    return ending(tick.plan, timed_out=False)
+    session = LoopSession(site=site, out=out, load=watched.desired, drawn=True, steady=True, bit_by_bit=True)
+    enough = NothingLeft() if until_done else lambda decided: False
+    with lock.reconciling(site.state, "watch"):
+        return drive(session, enough, interval_s=interval, listens=watched.paths)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Spot:
     kinds: _Kinds = _CHANGED
 
 
-def spots(state: Path, common: Path, beads: Path | None, sources: list[Path]) -> list[Spot]:
+def spots(state: Path, common: Path, beads: Path | None, sources: Sequence[Path]) -> list[Spot]:
     """Where what we observe announces that it changed. `beads`: the folder of the built-in store; a database is never
     listened to, because reading it would wake us again."""
     return [
