@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import click
 
 from reconciler import wiring
 from reconciler.cli.defaults import Asked, made_up
+from reconciler.cli.drive import Ended, drive
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.people import begin_anew, closed
 from reconciler.cli.run import AGENT
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import found_work, task_named
-from reconciler.loop.executor import execute
-from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.errors import ChangedError, ReconcileError, UsageError
+from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId
-from reconciler.model.observed import RetryPoint, RunState
+from reconciler.model.observed import Observed, RetryPoint, RunState, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import (
     Action,
@@ -31,6 +28,7 @@ from reconciler.planning.actions import (
     RetryTask,
     StartAgent,
     StopAgent,
+    UpdateTask,
     Waiting,
     guards,
     next_step,
@@ -39,16 +37,16 @@ from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import group_tasks, owners
-from reconciler.planning.scheduling import Decisions, admit
-from reconciler.render import document, text
-from reconciler.system.journal import Event
+from reconciler.planning.plan import Plan
+from reconciler.planning.planner import plan
 from reconciler.wiring import Site
 
 ENDING_MOST_S = 15.0
 KILLED_S = 1.0  # by then the record of an agent that was just killed stands
 PAUSE_S = 0.1
-STEPS_MAX = 20
-ON_THE_WAY = (StartAgent, RetryTask, ClosePullRequest)  # what a person's word sets going; all else is the loop's
+ON_THE_WAY = (UpdateTask, StopAgent, ClosePullRequest, RetryTask, StartAgent)  # what a person's word sets going
+STARTS = ("StartAgent", "RestartAgent")
+ANEW = "reset: attempts start again at 1"
 
 _AFTERWARDS = "no manifest covers it: 'reconcile merge' or 'reconcile run' merges its work"
 
@@ -71,16 +69,10 @@ def spawn_command(task: str, agent: str | None, out: Output) -> int:
     site = here()
     id = task_named(site, task, out.chat)
     _workable(site, id)
-    desired, known = _desired(site, id, Asked(agent=agent, environ=environ))
-    spawning = _Spawning(site=site, out=out, task=id, desired=desired)
-    refused = spawning.until_at_work()
-    if not out.for_people:
-        out.answer(spawning.answer(refused), lambda: "")
-    if refused:
-        out.chat(f"{id}: not started: {refused.message} ({refused.reason})")
-        return 1
-    out.chat(f"'reconcile logs -f {id}' shows what it prints" + ("" if known else f"; {_AFTERWARDS}"))
-    return 0
+    session = LoopSession(site=site, out=out, beside=True)
+    desired, known = _desired(session, id, Asked(agent=agent, environ=environ))
+    afterwards = f"'reconcile logs -f {id}' shows what it prints" + ("" if known else f"; {_AFTERWARDS}")
+    return _Spawning(session=session, task=id, desired=desired, afterwards=afterwards).drive()
 
 
 def _workable(site: Site, task: TaskId) -> None:
@@ -89,11 +81,12 @@ def _workable(site: Site, task: TaskId) -> None:
         raise closed(task)
 
 
-def _desired(site: Site, task: TaskId, asked: Asked) -> tuple[Desired, bool]:
-    """What is wanted, without pauses, and whether a manifest speaks of the task: one is made up where none does.
+def _desired(session: LoopSession, task: TaskId, asked: Asked) -> tuple[Desired, bool]:
+    """What is wanted for a task, without pauses, and whether a manifest speaks of it: one is made up where none does.
 
     What is made up is not recorded: a watch would take on every other task too.
     """
+    site, invalid = session.site, session.met().invalid
     recorded = site.desired()
     tasks = site.tracker.tasks()
     owner = owners(group_tasks(recorded, site.tracker.prefix(), tasks, Index(tasks))).get(task)
@@ -102,119 +95,88 @@ def _desired(site: Site, task: TaskId, asked: Asked) -> tuple[Desired, bool]:
             f"the manifest {owner} names the agent of {task}", hint="change it there, and leave --agent out"
         )
     epics = recorded.epics if owner else (*recorded.epics, made_up(site, asked, recorded.epics))
-    return replace(recorded, epics=tuple(map(_at_once, epics))), owner is not None
+    specs = tuple(_at_once(spec, invalid.get(spec.name)) for spec in epics)
+    return replace(recorded, epics=specs, alone=task), owner is not None
 
 
-def _at_once(spec: EpicSpec) -> EpicSpec:
-    return replace(spec, agent=replace(spec.agent, backoff_initial_s=0.0, backoff_max_s=0.0))
+def _at_once(spec: EpicSpec, invalid: str | None) -> EpicSpec:
+    agent = replace(spec.agent, backoff_initial_s=0.0, backoff_max_s=0.0)
+    return replace(spec, agent=agent, invalid=spec.invalid or invalid)
 
 
 @dataclass(kw_only=True)
 class _Spawning:
-    """The way from a person's word to an agent running, in looks and steps."""
+    """The way from a person's word to an agent running: a loop that acts on one task alone."""
 
-    site: Site
-    out: Output
+    session: LoopSession
     task: TaskId
     desired: Desired
+    afterwards: str
     began: float = field(default_factory=time.monotonic)
-    done: list[dict[str, Any]] = field(default_factory=list)
+    anew: bool = False  # it has started over
 
-    def until_at_work(self) -> Waiting | None:
-        """Why no agent can be running now; None when one is."""
-        for _ in range(STEPS_MAX):
-            tick, job = self._settled()
-            if isinstance(job, Waiting):
-                return job
-            if job.attempts.live:
-                self.out.chat(
-                    f"{self.task}: its agent is running (attempt {job.attempts.live.attempt}, pid {job.attempts.live.pid})"
-                )
-                return None
-            decision = self._in_turn(tick, job)
-            if _handed_over(job, decision):
-                fresh = self._in_turn(tick, _anew(job))
-                if not isinstance(fresh, StartAgent):
-                    return _refusal(fresh)
-                begin_anew(self.site, self.task, self.out)
-                self._tell("RetryTask", "reset: attempts start again at 1")
-            elif not isinstance(decision, ON_THE_WAY):
-                return _refusal(decision)
-            elif self._did(decision, tick) and isinstance(decision, StartAgent):
-                self._remember()
-                return None
-        return Waiting(Reason.UNKNOWN, "it keeps changing; see 'reconcile status', then try again")
+    def drive(self) -> int:
+        self.session.load, self.session.wanted = lambda: self.desired, self._wanted
+        return drive(
+            self.session, self._settled, self._conclude, timeout_s=ENDING_MOST_S, interval_s=PAUSE_S, listens=None
+        )
 
-    def answer(self, refused: Waiting | None) -> dict[str, Any]:
-        """What a command that acts prints."""
-        waits = {"task": self.task, "reason": refused.reason, "message": refused.message} if refused else None
-        return {"actions": self.done, "waiting": [waits] if waits else [], "unknown": []}
+    @property
+    def _started(self) -> bool:
+        return any(done["action"] in STARTS and "error" not in done for done in self.session.done)
 
-    def _look(self) -> Tick:
-        return LoopSession(site=self.site, out=self.out, load=lambda: self.desired).loop().look()
+    def _wanted(self, action: Action) -> bool:
+        return isinstance(action, ON_THE_WAY) and not (isinstance(action, StartAgent) and self._started)
 
-    def _settled(self) -> tuple[Tick, Job | Waiting]:
-        """The task with what belongs to it, once an agent that is ending has ended; or why it is not ours to touch."""
-        while True:
-            tick = self._look()
-            job = _job_of(self.task, tick)
-            if isinstance(job, Waiting) or job.attempts.live is None:
-                return tick, job
-            since, stop = time.monotonic() - self.began, next_step(job)
-            if not isinstance(stop, StopAgent) and job.attempts.live.state is not RunState.ENDING and since > KILLED_S:
-                return tick, job
-            if since > ENDING_MOST_S:
-                return tick, Waiting(
-                    Reason.AGENT_RUNNING, f"attempt {job.attempts.live.attempt} is still ending; try again"
-                )
-            if isinstance(stop, StopAgent):
-                self._did(stop, tick)
-            time.sleep(PAUSE_S)
+    def _settled(self, decided: Plan) -> bool:
+        """True once nothing of the task is about to end."""
+        job = _job_of(self.task, decided)
+        if self._started or isinstance(job, Waiting) or job.attempts.live is None:
+            return True
+        ending = job.attempts.live.state is RunState.ENDING or isinstance(next_step(job), StopAgent)
+        return not ending and time.monotonic() - self.began > KILLED_S
 
-    def _in_turn(self, tick: Tick, job: Job) -> Decision:
-        """The next step of the task alone, within the bound on agents."""
-        key = (job.spec.name, job.task.id)
-        alone: Decisions = {key: (job, next_step(job))}
-        admit(alone, self.desired, tick.observed)
-        return alone[key][1]
+    def _conclude(self, session: LoopSession, ended: Ended) -> int:
+        job = _job_of(self.task, ended.tick.plan)
+        if self._started:
+            return self._say(None)
+        if isinstance(job, Waiting):
+            return self._say(job)
+        if run := job.attempts.live:
+            if ended.timed_out:
+                return self._say(Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} is still ending; try again"))
+            session.out.chat(f"{self.task}: its agent is running (attempt {run.attempt}, pid {run.pid})")
+            return self._say(None)
+        decision = _decision(job, ended.tick.plan)
+        if self.anew or ended.interrupted or not _handed_over(job, decision):
+            return self._say(_refusal(decision))
+        decision = _decision(job, plan(self.desired, _anew(job, ended.tick.observed)))
+        if not isinstance(decision, StartAgent):
+            return self._say(_refusal(decision))
+        begin_anew(session.site, self.task, session.out)
+        self.anew = True
+        session.done.append(act("RetryTask", self.task, ANEW))
+        session.out.line(f"{self.task}  RetryTask  {ANEW}")
+        return self.drive()
 
-    def _did(self, action: Action, tick: Tick) -> bool:
-        """True when the action was performed; False when somebody else came first."""
-        [outcome] = execute((action,), self.site.ports)
-        if outcome.error and not isinstance(outcome.error, ChangedError):
-            raise outcome.error
-        if outcome.error:
-            time.sleep(PAUSE_S)
-            return False
-        shown = document.outcome(outcome)
-        self.done.append(shown)
-        self.out.line(text.outcome(outcome))
-        self._write(lambda: self.site.journal.append([Event(at=tick.observed.at, event="ActionDone", values=shown)]))
-        return True
-
-    def _tell(self, action: str, message: str) -> None:
-        self.done.append(act(action, self.task, message))
-        self.out.line(f"{self.task}  {action}  {message}")
-
-    def _remember(self) -> None:
-        """Let scripts find the new agent's pid where no watch tells them."""
-        self._write(lambda: self.site.journal.state(self._look().observed))
-
-    def _write(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except ReconcileError as error:
-            self.out.chat(str(error))  # costs history, not work
+    def _say(self, refused: Waiting | None) -> int:
+        """Say why no agent can be running now, None where one is; the exit code."""
+        out = self.session.out
+        if not out.for_people:
+            waits = {"task": self.task, "reason": refused.reason, "message": refused.message} if refused else None
+            out.answer({"actions": self.session.done, "waiting": [waits] if waits else [], "unknown": []}, lambda: "")
+        out.chat(f"{self.task}: not started: {refused.message} ({refused.reason})" if refused else self.afterwards)
+        return 1 if refused else 0
 
 
-def _job_of(task: TaskId, tick: Tick) -> Job | Waiting:
+def _job_of(task: TaskId, decided: Plan) -> Job | Waiting:
     """The task with what belongs to it, under the manifest that owns it; or why an agent of ours may not touch it."""
-    for epic in tick.plan.epics:
+    for epic in decided.epics:
         for job in epic.jobs:
-            if job.task.id == task and not job.owned_by:
+            if not job.owned_by:
                 theirs = guards.not_for_us(job) or guards.somebody_elses(job)
                 return job if theirs is None or theirs.reason is Reason.STOPPED else theirs
-    found = (epic.waiting.get(task) or epic.held for epic in tick.plan.epics)
+    found = (epic.waiting.get(task) or epic.held for epic in decided.epics)
     return next((decision for decision in found if decision), Waiting(Reason.UNKNOWN, "it can't be seen now"))
 
 
@@ -225,16 +187,26 @@ def _handed_over(job: Job, decision: Decision) -> bool:
     )
 
 
-def _anew(job: Job) -> Job:
-    """What the task would be once it has started over, to see first whether an agent could start then."""
+def _anew(job: Job, observed: Observed) -> Observed:
+    """What would be seen once the task has started over, to see first whether an agent could start then."""
+    assert not isinstance(observed.tasks, Unknown)  # the job is of one of them
     labels = job.task.labels - retrying(job.task).remove_labels
+    task = replace(job.task, status="open", labels=labels)
     since = RetryPoint(n=job.attempts.next_n - 1, base=job.base_head, at=job.now)
-    return replace(job, task=replace(job.task, status="open", labels=labels), since=since)
+    return replace(observed, tasks={**observed.tasks, task.id: task}, since={**observed.since, task.id: since})
+
+
+def _decision(job: Job, decided: Plan) -> Decision:
+    """What comes next for the task, also where that is more than a person's word sets going."""
+    mine = next(epic for epic in decided.epics if epic.name == job.spec.name)
+    return mine.waiting.get(job.task.id) or next(iter(mine.actions), None) or next_step(job)
 
 
 def _refusal(decision: Decision) -> Waiting:
     if isinstance(decision, Waiting):
         return decision
+    if isinstance(decision, ON_THE_WAY):
+        return Waiting(Reason.UNKNOWN, "it keeps changing; see 'reconcile status', then try again")
     what = (
         f"what comes next needs no agent: {decision.message}"
         if decision

@@ -198,17 +198,18 @@ class Loop:
         ask(
             partial(self.ports.workspaces.time_passes, looked.observed.at)
         )  # what is kept may get older at the next tick
-        tick = replace(looked, outcomes=tuple(outcomes), saved=self._saved_since(kept) if outcomes else ())
+        tick = replace(looked, outcomes=tuple(outcomes), saved=self._saved_since(kept, outcomes) if outcomes else ())
         self.seen(tick)
         return tick
 
-    def _saved_since(self, kept: tuple[Salvage, ...] | Unknown) -> tuple[Salvage, ...]:
-        """What is kept and was not before, whichever action saved it; nothing where one of the two can't be seen."""
+    def _saved_since(self, kept: tuple[Salvage, ...] | Unknown, by: list[Outcome]) -> tuple[Salvage, ...]:
+        """What is kept of these tasks and was not before; nothing where one of the two can't be seen."""
         now = ask(self.ports.workspaces.salvages)
         if isinstance(kept, Unknown) or isinstance(now, Unknown):
             return ()
-        before = {(each.task, each.commit) for each in kept}
-        return tuple(each for each in now if not each.dropped and (each.task, each.commit) not in before)
+        before, tasks = {(each.task, each.commit) for each in kept}, {outcome.action.task for outcome in by}
+        new = (each for each in now if not each.dropped and (each.task, each.commit) not in before)
+        return tuple(each for each in new if each.task in tasks)
 
     def until_quiet(self, stop: threading.Event, most: int = 10_000) -> Tick:
         """Tick until nothing is left to do that needs no running process, person or timer; the last tick."""

@@ -346,6 +346,40 @@ def test_a_spawn_beside_a_watch_waits_for_no_backoff_and_nothing_is_done_twice(s
     assert shell.subjects() == ["Do a", "Begin"] and shell.attempts(task) == 2
 
 
+def test_what_is_saved_before_a_spawned_agent_starts_is_said_and_kept(shell: Shell) -> None:
+    task = shell.made("Do a")
+    begun = "git switch -qc other HEAD~; echo other > same; git add .; git commit -qm Other; git rebase -q $RECONCILE_BRANCH"
+    shell.settings(f"echo one > same; git add .; git commit -qm One; {begun}; echo half > same; exit 1")
+    shell.reconcile("spawn", task)
+    shell.reconcile("logs", "-f", task)
+
+    told = shell.reconcile("spawn", task)
+
+    assert f"{task}  WorkSaved  saved what no branch holds, as refs/reconcile/salvage/{task}/1" in told
+    assert "WorkSaved" in shell.reconcile("describe", task)
+    assert shell.git("show", f"refs/reconcile/salvage/{task}/1:same") == "half\n" and shell.attempts(task) == 2
+
+
+def test_a_spawn_starts_one_agent_however_fast_that_ends(shell: Shell) -> None:
+    task = shell.made("Do a")
+    shell.settings("exit 1")
+
+    said = shell.json("spawn", task)
+
+    assert [each["action"] for each in said["actions"]] == ["StartAgent"] and shell.attempts(task) == 1
+
+
+def test_a_spawn_leaves_alone_what_a_watch_remembers_of_its_manifests(shell: Shell) -> None:
+    shell.reconcile("apply", "-f", str(shell.manifest(tasks=[{"key": "a", "title": "Do a"}], suspend=True)))
+    status = shell.root / ".git/reconcile/status/work.json"
+    before, task = status.read_text(), shell.made("Do b")
+    shell.settings(SLOW)
+
+    shell.reconcile("spawn", task)
+
+    assert status.read_text() == before and [e["event"] for e in shell.json("get", "events", task)] == ["ActionDone"]
+
+
 @pytest.mark.parametrize("how", ["stopped", "handed over"])
 def test_a_task_that_was_given_up_begins_anew_when_it_is_spawned(shell: Shell, how: str) -> None:
     fixed = shell.root.parent / "fixed"
