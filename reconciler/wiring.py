@@ -3,79 +3,46 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from reconciler import manifest
-from reconciler.forges import choice
-from reconciler.forges.addresses import Addresses
-from reconciler.forges.choice import Choice
-from reconciler.forges.local import LocalForge
-from reconciler.forges.local.pulls import Pulls
+from reconciler.agents import AGENTS
+from reconciler.forges.chosen import ChosenForge
 from reconciler.git import repository as repositories
 from reconciler.git.commands import Git
+from reconciler.git.identity import Lent
 from reconciler.git.repository import Repository
-from reconciler.landing.remotes import Remote, Remotes
+from reconciler.landing.remotes import default_base
 from reconciler.manifest import Recorded
 from reconciler.manifest.anchoring import anchored
 from reconciler.manifest.recorded import RecordedManifests
-from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.desired import Desired, EpicSpec, TrackerKind
-from reconciler.model.errors import ManifestError, PermanentError, ReconcileError
-from reconciler.model.ports import Agent, Forge, Ports, Runner, Tracker, Workspaces
+from reconciler.manifest.templates import Templates
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.errors import PermanentError, ReconcileError
+from reconciler.model.ports import Forge, Ports, Runner, Tracker, Workspaces
 from reconciler.runners import _processes as processes
 from reconciler.runners.local import LocalRunner
 from reconciler.system import format, lock
 from reconciler.system.journal import Journal
 from reconciler.system.late import late
-from reconciler.trackers.chosen import ChosenTracker
+from reconciler.trackers.chosen import ChosenTracker, other_tracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
 
-if (
-    TYPE_CHECKING
-):  # these are imported where they are used: most repositories need few of them, and commands start often
-    from reconciler.forges.github.forge import GitHubForge
+if TYPE_CHECKING:  # imported where it is used: most repositories need none, and commands start often
     from reconciler.trackers.beads import BeadsTracker
 
 RUN_MARKER = "RECONCILE_RUN"
-WORKER = ".claude/agents/worker.md"
-_SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
 _ASIDE: ContextVar[ExitStack | None] = ContextVar("aside", default=None)
-IDENTITY = {"NAME": "reconcile", "EMAIL": "reconcile@localhost"}
-
-
-class _Agents(Mapping[str, Agent]):
-    """Every kind of agent: the module of its name in `agents`."""
-
-    def __getitem__(self, kind: str) -> Agent:
-        if kind not in AgentKind.__members__.values():
-            raise KeyError(kind)
-        return _agent(kind)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(AgentKind)
-
-    def __len__(self) -> int:
-        return len(AgentKind)
-
-
-@cache
-def _agent(kind: str) -> Agent:
-    agent: Agent = late(f"reconciler.agents.{kind}").agent
-    return agent
-
-
-AGENTS = _Agents()
 
 
 def environ() -> dict[str, str]:
@@ -107,28 +74,12 @@ class Site:
         return self.repository.main / ".beads"
 
     @cached_property
-    def chosen(self) -> Choice:
-        """Where the pull requests of this repository live. It stays so: with other manifests, start again."""
-        specs = self.specs() or (EpicSpec(name=""),)
-        return choice.chosen(specs, self._addresses.resolved(self.git.config()), self.environ.get("GH_HOST", ""))
+    def chosen(self) -> ChosenForge:
+        return ChosenForge(self.git, self.environ, self.specs, lambda: self.default_base)
 
-    @cached_property
-    def _addresses(self) -> Addresses:
-        return Addresses(self.git, self.environ)
-
-    @cached_property
-    def github(self) -> GitHubForge | None:
-        """The forge, where it is GitHub."""
-        if (there := self.chosen.there) is None:
-            return None
-        module = late("reconciler.forges.github.forge")
-        gh, local = module.Gh(there.host, self.environ), Pulls(self.git)
-        forge: GitHubForge = module.GitHubForge(self.git, gh, there, self._bases, local)
-        return forge
-
-    @cached_property
+    @property
     def forge(self) -> Forge:
-        return self.github or LocalForge(self.git)
+        return self.chosen.forge
 
     def specs(self) -> tuple[EpicSpec, ...]:
         """Every manifest that can be read, recorded or given."""
@@ -139,11 +90,6 @@ class Site:
         """What is recorded, as it is meant where the repository stands now."""
         found = self.recorded.load()
         return replace(found, epics=tuple(anchored(spec, self.repository.main) for spec in found.epics))
-
-    def _bases(self) -> tuple[str, ...]:
-        """What lands on GitHub; what is to land elsewhere is none of its business."""
-        named = [spec.base for spec in self.specs() if not self.chosen.refused(spec)]
-        return tuple(dict.fromkeys(named)) or (self.default_base or "main",)
 
     def quiet(self) -> bool:
         """True while no run is alive."""
@@ -158,7 +104,7 @@ class Site:
             forge=self.forge,
             records=self.recorded,
             agents=AGENTS,
-            prompts=_Templates(self.repository.main),
+            prompts=Templates(self.repository.main),
         )
 
     def desired(self, most: int | None = None, acting: frozenset[str] | None = None) -> Desired:
@@ -191,25 +137,13 @@ class Site:
                 left.append(f"what was begun on {base} can't be finished yet: {error}")
         return tuple(left)
 
-    def forges(self, desired: Desired) -> Mapping[str, str]:
-        """For each manifest whose forge can't be used: why, and what to write."""
-        # Somebody may have added a remote since, or given it the name that its repository has now.
-        config, github = self._addresses.resolved(self.git.config()), self.github
-        chosen = replace(self.chosen, config=config, now=github.slug if github else None)
-        if github and any(chosen.wished(spec) == chosen.now for spec in desired.epics):
-            github.look.adopt(github.slug)
-        found = {spec.name: why for spec in desired.epics if (why := chosen.refused(spec))}
-        fitting = [spec.name for spec in desired.epics if spec.name not in found]
-        trouble = self.github.trouble if self.github and fitting else None
-        return {**found, **dict.fromkeys(fitting, trouble)} if trouble else found
-
     def trackers(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest that asks for another tracker than the one that keeps the tasks here: what to write."""
         try:
             database = self.database()
         except ReconcileError:
             return {}  # the tracker says so itself
-        return {spec.name: why for spec in desired.epics if (why := _other_tracker(spec.tracker, database))}
+        return {spec.name: why for spec in desired.epics if (why := other_tracker(spec.tracker, database))}
 
     def holds(self, holder: lock.Holder) -> bool:
         """True while the reconciler that wrote its name into the lock file has it open."""
@@ -238,7 +172,7 @@ class Site:
     @property
     def default_base(self) -> str | None:
         """The base of a manifest that names none."""
-        return _default_base(self.git)
+        return default_base(self.git)
 
     def database(self) -> str | None:
         """What says that a real Beads keeps the tasks; None where the built-in store does."""
@@ -251,10 +185,6 @@ class Site:
             return None if self.database() else self.beads
         except ReconcileError:
             return None
-
-    def remote(self, base: str) -> Remote:
-        """Where a base is pushed. Raises PermanentError where there is no such remote."""
-        return Remotes(self.git).of(base)
 
 
 @contextmanager
@@ -308,7 +238,7 @@ def open_site(
             environ,
             Path(sys.executable).parent,
             lambda name: manifest.max_agents(repository.state, name),
-            _Identity(tool),
+            Lent(tool),
             AGENTS,
             keep=control is None,
             begins=recorded.distrust,
@@ -355,96 +285,4 @@ def refuse_agents(environ: Mapping[str, str], what: str) -> None:
 def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
     repository = repositories.find(path, environ)
     bases = {spec.name: spec.base for spec in Recorded(repository.state).load().epics}
-    return manifest.Located(main=repository.main, default_base=_default_base(_git(repository, environ)), bases=bases)
-
-
-def _default_base(tool: Git) -> str | None:
-    """The branch that work lands on: origin's default, else the one that the main checkout is on."""
-    for ref, prefix in (("refs/remotes/origin/HEAD", "refs/remotes/origin/"), ("HEAD", "refs/heads/")):
-        found = tool.refs("symbolic-ref", "--quiet", ref, ok=(0, 1, 128)).text.strip()
-        if found.startswith(prefix):
-            return found.removeprefix(prefix)
-    return None
-
-
-def _other_tracker(kind: TrackerKind, database: str | None) -> str | None:
-    """Why this kind of tracker is not the one that keeps the tasks; None where it is."""
-    if kind is TrackerKind.JSONL and database:
-        return (
-            f"the tasks are in a Beads database ({database}), and 'tracker: jsonl' is the built-in store; write "
-            "'tracker: auto', or export with 'bd export' and move the database out of .beads/"
-        )
-    if kind is TrackerKind.BEADS and not database:
-        return "there is no Beads database in .beads/; run 'bd init', or write 'tracker: auto' for the built-in store"
-    return None
-
-
-class _Identity(Mapping[str, str]):
-    """What git needs to commit, where nobody has set who they are. Git is asked when somebody wants to know."""
-
-    def __init__(self, tool: Git) -> None:
-        self._tool = tool
-
-    def __getitem__(self, name: str) -> str:
-        return self._needed[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._needed)
-
-    def __len__(self) -> int:
-        return len(self._needed)
-
-    @cached_property
-    def _needed(self) -> dict[str, str]:
-        listed = self._tool.objects("config", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).text
-        known = dict(entry.partition("\n")[::2] for entry in listed.split("\0"))
-        if all(known.get(f"user.{what}", "").strip() for what in ("name", "email")):
-            return {}
-        return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in IDENTITY.items()}
-
-
-class _Templates:
-    """`ports.Prompts` on files: the manifest's template, the repository's own, or the one that ships."""
-
-    def __init__(self, main: Path) -> None:
-        self._main = main
-
-    def template(self, spec: EpicSpec) -> str:
-        """The text of the worker's template, without its front matter."""
-        if spec.agent.prompt:
-            return _without_front_matter(_text(Path(spec.agent.prompt)))
-        own = self._main / WORKER
-        text = _text(own) if own.is_file() else ""
-        # Somebody's worker may be one for another tool: what does not speak of the task can't be its prompt.
-        if not _SPEAKS_OF_THE_TASK.search(text):
-            text = _text(manifest.shipped_agents() / "worker.md")
-        return _without_front_matter(text)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PermanentError(f"{path}: the prompt template can't be read: {error}") from error
-
-
-def _without_front_matter(text: str) -> str:
-    # An agent's CLI could take a prompt that begins with dashes for an option.
-    if not text.startswith("---\n"):
-        return text
-    _, _, rest = text[4:].partition("\n---\n")
-    return rest.lstrip() or text
-
-
-__all__ = [
-    "IDENTITY",
-    "RUN_MARKER",
-    "ManifestError",
-    "Remote",
-    "Site",
-    "environ",
-    "leaving_nothing",
-    "open_site",
-    "read",
-    "refuse_agents",
-]
+    return manifest.Located(main=repository.main, default_base=default_base(_git(repository, environ)), bases=bases)

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 import pytest
 import worlds
 
-from reconciler.agents import claude, command
+from reconciler.agents import AGENTS, claude, command
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec
 from reconciler.model.ports import Assignment
 from reconciler.model.report import Fault, Report
 from reconciler.planning.budget import spent
-from reconciler.wiring import AGENTS
 
 SESSION = "0b5d8c1e-7d3f-4e9a-9d43-6f9d3c0c7a11"
 VALUES = {name: f"--{name}" for name in ("task", "epic", "branch", "base", "worktree", "attempt")} | {

@@ -110,9 +110,9 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
 
 def _forge(site: Site, base: str) -> str:
     """Nothing where it is found out; else the one that works here: a first manifest is not to be held."""
-    if not site.chosen.refused(EpicSpec(name="", base=base)):
+    if not site.chosen.choice.refused(EpicSpec(name="", base=base)):
         return ""
-    if site.chosen.there:
+    if site.chosen.choice.there:
         return "\n  forge: github"
     return "\n  forge: local        # work lands in this repository; 'mergePolicy.push: true' brings it to its remote"
 

@@ -47,7 +47,7 @@ class LoopSession:
             load=self.load or self.site.desired,
             ports=self.site.ports,
             host=self.site.host,
-            forges=self.site.forges,
+            forges=self.site.chosen.refused,
             trackers=self.site.trackers,
             replaced=self.site.replaced,
             met=self.met,

@@ -54,8 +54,8 @@ def status_command(name: str | None, out: Output) -> int:
     recorded = {each: site.recorded.status(each) for each in known}
     beside = _unmanaged(site, tick, out) if name is None else None
     shown = document.status(tick.plan, tick.observed, recorded, beside)
-    if site.github:
-        shown["forge"] = spending(site.github)
+    if site.chosen.github:
+        shown["forge"] = spending(site.chosen.github)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
     # Where a pipe is informed, nothing that draws pictures is imported.
     live = late("reconciler.cli.live") if out.interactive else None

@@ -114,7 +114,7 @@ def _needs(scene: Scene) -> Mapping[str, str]:
 
 def _github(scene: Scene) -> str | None:
     try:
-        there = scene.site.chosen.there if scene.site and scene.epics else None
+        there = scene.site.chosen.choice.there if scene.site and scene.epics else None
     except ReconcileError:
         return None  # shown with the manifests themselves
     return str(there) if there else None

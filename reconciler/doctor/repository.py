@@ -13,12 +13,14 @@ from reconciler.doctor.scene import Scene
 from reconciler.forges.github.answers import LOG_IN_OTHERWISE
 from reconciler.forges.github.forge import GitHubForge
 from reconciler.git import locks
+from reconciler.git.identity import OURS
 from reconciler.landing.checkouts import locked_by_us
+from reconciler.landing.remotes import Remote, Remotes
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import BRANCH_PREFIX
 from reconciler.render.words import span
-from reconciler.wiring import IDENTITY, Remote, Site
+from reconciler.wiring import Site
 
 _FILTER = re.compile(r"filter\.(.+)\.(?:clean|smudge|process)")
 PUSH_S = 30.0
@@ -88,7 +90,7 @@ def _bases(scene: Scene, site: Site) -> Iterator[Diagnosis]:
 
 def _fetched(scene: Scene, site: Site, base: str) -> Diagnosis | None:
     """What is reported of a base that is older than what was fetched for it, where nobody but the user brings it forward."""
-    if site.github or any(spec.merge.push for spec in scene.epics if spec.base == base):
+    if site.chosen.github or any(spec.merge.push for spec in scene.epics if spec.base == base):
         return None
     seen = site.forge.base(base, look=False)
     if not seen.fetched:
@@ -110,7 +112,7 @@ def _identity(site: Site) -> Iterator[Diagnosis]:
         yield Diagnosis(name="identity", found=f"{who['name']} <{who['email']}>")
         return
     missing = " and ".join(f"user.{what}" for what, value in who.items() if not value)
-    message = f"git knows no {missing}: commits will be by {IDENTITY['NAME']} <{IDENTITY['EMAIL']}>"
+    message = f"git knows no {missing}: commits will be by {OURS[0]} <{OURS[1]}>"
     hint = "git config --global user.name NAME; git config --global user.email EMAIL"
     yield Diagnosis(name="identity", state=State.WARNING, message=message, hint=hint)
 
@@ -158,8 +160,8 @@ def _git_locks(site: Site) -> Iterator[Diagnosis]:
 
 def _forges(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Whether pull requests can be kept where the manifests want them."""
-    held = site.forges(Desired(epics=scene.epics))
-    unfit = {spec.name for spec in scene.epics if site.chosen.refused(spec)}
+    held = site.chosen.refused(Desired(epics=scene.epics))
+    unfit = {spec.name for spec in scene.epics if site.chosen.choice.refused(spec)}
     for name, why in held.items():
         yield Diagnosis(
             name="forge",
@@ -168,10 +170,10 @@ def _forges(scene: Scene, site: Site) -> Iterator[Diagnosis]:
             message=f"it is held: {why}",
             hint="fix its manifest and apply it" if name in unfit else "",
         )
-    if not scene.epics and (any_manifest := site.forges(Desired(epics=(EpicSpec(name="new"),)))):
+    if not scene.epics and (any_manifest := site.chosen.refused(Desired(epics=(EpicSpec(name="new"),)))):
         yield Diagnosis(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
     elif not held:
-        yield from (_github(site.github) if site.github else [Diagnosis(name="forge", found="local")])
+        yield from (_github(site.chosen.github) if site.chosen.github else [Diagnosis(name="forge", found="local")])
 
 
 def _github(forge: GitHubForge) -> Iterator[Diagnosis]:
@@ -239,7 +241,7 @@ class _Rehearsal:
 
 def _push(site: Site, base: str) -> Iterator[Diagnosis]:
     """Whether a landed base could be pushed."""
-    remote, head = site.remote(base), _commit(site, base)
+    remote, head = Remotes(site.git).of(base), _commit(site, base)
     if head:  # else that is reported of the base itself
         yield _rehearsed(site, remote, base, head).finding
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from reconciler.git import objects
 from reconciler.git.ancestry import Ancestry
 from reconciler.git.commands import Git
+from reconciler.git.identity import identity
 from reconciler.git.objects import Commit
 from reconciler.landing import message, signature, squash
 from reconciler.landing.candidates import Candidates, merge
@@ -92,7 +93,7 @@ class Commits:
         raise ChangedError(f"{order.task}: it {now}, not to {expected.tree[:12]} as on {order.base} before")
 
     def _committer(self) -> tuple[str, str]:
-        return signature.identity(self._git)
+        return identity(self._git)
 
 
 @dataclass(frozen=True, slots=True)

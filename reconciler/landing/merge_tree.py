@@ -14,7 +14,8 @@ from pathlib import Path
 
 from reconciler.git import objects
 from reconciler.git.commands import Git, GitError
-from reconciler.landing.signature import FALLBACK, Signature, signed
+from reconciler.git.identity import OURS
+from reconciler.landing.signature import Signature, signed
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
 
@@ -23,7 +24,7 @@ _SUBMODULE = "160000"
 _OBJECT = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 _ATTRIBUTES_MAX = 1024 * 1024
 _FILE_MAX = 4 * 1024 * 1024
-_NOBODY = Signature(*FALLBACK, "@1 +0000")
+_NOBODY = Signature(*OURS, "@1 +0000")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,15 @@ class Remote:
         return self.name if _ELSEWHERE.match(self.url) else self.url
 
 
+def default_base(tool: Git) -> str | None:
+    """The branch that work lands on: origin's default, else the one that the main checkout is on."""
+    for ref, prefix in (("refs/remotes/origin/HEAD", "refs/remotes/origin/"), ("HEAD", "refs/heads/")):
+        found = tool.refs("symbolic-ref", "--quiet", ref, ok=(0, 1, 128)).text.strip()
+        if found.startswith(prefix):
+            return found.removeprefix(prefix)
+    return None
+
+
 class Remotes:
     """Where base branches stand on their remotes. What was heard is good for a while, unless asked for again."""
 

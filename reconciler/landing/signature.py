@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from reconciler.git import fingerprints
-from reconciler.git.commands import Git
+from reconciler.git.identity import OURS
 
-FALLBACK = ("reconcile", "reconcile@localhost")
 _SIGNED = re.compile(r"(?P<name>[^<]*)<(?P<email>[^>]*)> (?P<when>\d{1,11} [+-]\d{4})")
 _UNUSABLE = re.compile(r"[<>\x00-\x1f\x7f]")
 
@@ -36,25 +34,13 @@ def parse(text: str) -> Signature:
     """The signature in an `author` or `committer` line. What git would not take again is replaced."""
     found = _SIGNED.fullmatch(text)
     if not found:
-        return Signature(*FALLBACK, "@0 +0000")
+        return Signature(*OURS, "@0 +0000")
     return Signature(*_usable(found["name"], found["email"]), f"@{found['when']}")
 
 
 def _usable(name: str, email: str) -> tuple[str, str]:
     email = _UNUSABLE.sub("", email).strip()
-    return _UNUSABLE.sub("", name).strip(" .,:;\"\\'") or email or FALLBACK[0], email or FALLBACK[1]
-
-
-def identity(git: Git) -> tuple[str, str]:
-    """Name and address of the repository's or the global config; ours where they are not set."""
-    found = git.remembered("identity", fingerprints.of_files(*git.said_who), lambda: _said(git))
-    fields = {key: value.strip() for key, _, value in (entry.partition("\n") for entry in found.split("\0"))}
-    name, email = fields.get("user.name"), fields.get("user.email")
-    return (name, email) if name and email else FALLBACK
-
-
-def _said(git: Git) -> str:
-    return git.objects("config", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).text
+    return _UNUSABLE.sub("", name).strip(" .,:;\"\\'") or email or OURS[0], email or OURS[1]
 
 
 def signed(*, author: Signature, committer: Signature) -> dict[str, str]:

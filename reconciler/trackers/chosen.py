@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.model.desired import TrackerKind
 from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.model.names import RunId, TaskId
 from reconciler.model.observed import Graph
@@ -19,8 +20,6 @@ from reconciler.trackers.jsonl import JsonlTracker, holds_database
 
 if TYPE_CHECKING:
     from reconciler.trackers.beads import BeadsTracker
-
-__all__ = ["ChosenTracker"]
 
 
 class ChosenTracker:
@@ -78,3 +77,15 @@ class ChosenTracker:
     @property
     def _now(self) -> BeadsTracker | JsonlTracker:
         return self._real if holds_database(self._beads) else self._built_in
+
+
+def other_tracker(kind: TrackerKind, database: str | None) -> str | None:
+    """Why this kind of tracker is not the one that keeps the tasks; None where it is."""
+    if kind is TrackerKind.JSONL and database:
+        return (
+            f"the tasks are in a Beads database ({database}), and 'tracker: jsonl' is the built-in store; write "
+            "'tracker: auto', or export with 'bd export' and move the database out of .beads/"
+        )
+    if kind is TrackerKind.BEADS and not database:
+        return "there is no Beads database in .beads/; run 'bd init', or write 'tracker: auto' for the built-in store"
+    return None

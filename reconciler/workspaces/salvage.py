@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from reconciler.git import objects, refs
 from reconciler.git.commands import Git
+from reconciler.git.identity import OUR_VARIABLES
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import (
     DROPPED_REFS,
@@ -30,11 +31,6 @@ from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 _SETTLES_NS = 50_000_000
 _CLEAN_S = 60.0  # what counts also depends on ignore files that may be anywhere
 _SECONDS = re.compile(r" (\d{1,11}) [+-]\d{4}\Z")
-_IDENTITY = {
-    f"GIT_{role}_{what}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "reconcile"), ("EMAIL", "reconcile@localhost"))
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +170,7 @@ class Salvages:
                 *("commit-tree", taken.tree, *onto),
                 stdin=message,
                 config=("core.fsync=all", "commit.gpgSign=false"),
-                env={**_IDENTITY, **dates},
+                env={**OUR_VARIABLES, **dates},
                 lock=lock,
             )
             dropped = self._kept(f"{DROPPED_REFS}{work.task}/")

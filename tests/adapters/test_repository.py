@@ -17,6 +17,7 @@ from gitrepo import GitRepo
 from reconciler import wiring
 from reconciler.git import commands as git_module
 from reconciler.git import fingerprints
+from reconciler.git.identity import Lent
 from reconciler.git.repository import find, remember
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError
@@ -204,12 +205,12 @@ def test_config_is_read_again_once_it_has_changed(repo: GitRepo, settled: None, 
 def test_a_remote_on_a_server_is_seen_at_the_next_look(repo: GitRepo) -> None:
     site = wiring.open_site(repo.path, repo.environ)
     wanted = Desired(epics=(EpicSpec(name="all"),))
-    before = site.forges(wanted)
+    before = site.chosen.refused(wanted)
 
     repo.git("remote", "add", "origin", "git@example.org:x.git")
 
     assert not before
-    assert "example.org, which is not known as a GitHub" in site.forges(wanted)["all"]
+    assert "example.org, which is not known as a GitHub" in site.chosen.refused(wanted)["all"]
 
 
 def test_opening_a_repository_and_asking_for_its_forge_takes_two_processes(
@@ -217,7 +218,7 @@ def test_opening_a_repository_and_asking_for_its_forge_takes_two_processes(
 ) -> None:
     site = wiring.open_site(repo.path, repo.environ)
 
-    site.forges(Desired())
+    site.chosen.refused(Desired())
 
     assert len([words for words in started if "user" not in words]) == 2
 
@@ -237,14 +238,14 @@ def test_opening_a_repository_and_asking_for_its_forge_takes_two_processes(
 def test_agents_get_an_identity_exactly_where_git_has_none(repo: GitRepo, config: str, needed: bool) -> None:
     (repo.home / ".gitconfig").write_text(config)
 
-    given = wiring._Identity(repo.seam())
+    given = Lent(repo.seam())
 
     assert bool(given) is needed
     assert dict(given).get("GIT_AUTHOR_EMAIL") == ("reconcile@localhost" if needed else None)
 
 
 def test_git_is_asked_for_an_identity_once_and_only_when_somebody_wants_it(repo: GitRepo, started: list[str]) -> None:
-    given = wiring._Identity(repo.seam())
+    given = Lent(repo.seam())
     before = [words for words in started if "user" in words]
     assert dict(given) == dict(given)
 

@@ -74,7 +74,7 @@ def main(manifest: str, at: int, how: str, habit: str = "") -> None:
     site.catch_up()
     ports = replace(site.ports, **{name: Mortal(getattr(site.ports, name)) for name in (
         "tracker", "workspaces", "runner", "forge", "records")})  # fmt: skip
-    loop = Loop(load=site.desired, ports=ports, host=site.host, forges=site.forges, trackers=site.trackers)
+    loop = Loop(load=site.desired, ports=ports, host=site.host, forges=site.chosen.refused, trackers=site.trackers)
     loop.forever(threading.Event(), threading.Event(), interval_s=0.05, enough=lambda tick: not tick.plan.moves)
 
 

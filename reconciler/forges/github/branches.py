@@ -12,12 +12,13 @@ from collections.abc import Iterable
 
 from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
+from reconciler.git.identity import identity
 from reconciler.git.refs import plain
 from reconciler.git.update_ref import HEADS, Move
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine
 from reconciler.landing.remotes import Remotes
-from reconciler.landing.signature import Signature, identity, signed
+from reconciler.landing.signature import Signature, signed
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import (
     BRANCH_PREFIX,

@@ -17,7 +17,8 @@ from reconciler.forges.github.look import Look
 from reconciler.forges.github.notes import Attempt, Freeze, Notes, PendingMerge
 from reconciler.forges.github.pull import Pull
 from reconciler.git.commands import Git
-from reconciler.landing import commits, message, signature, squash
+from reconciler.git.identity import identity
+from reconciler.landing import commits, message, squash
 from reconciler.landing.remotes import Remotes
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
@@ -110,7 +111,7 @@ class Merges:
         if order.method is MergeMethod.SQUASH:
             # It is put down to the one who opened the pull request: us.
             own = commits.own(self._git, attempt.old, attempt.head)
-            title, body = squash.words(order, own, signature.identity(self._git)[1])
+            title, body = squash.words(order, own, identity(self._git)[1])
         subject, text = words.message(title, body, order.task, attempt.head, order.number)
         fields = {"sha": attempt.head, "merge_method": str(order.method)}
         if order.method != "rebase":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from reconciler.git import objects
 from reconciler.git.commands import Git
+from reconciler.git.identity import identity
 from reconciler.landing import signature
 from reconciler.landing.merge_tree import BEADS, MergeTrees
 from reconciler.landing.signature import Signature
@@ -24,5 +25,5 @@ def offered(git: Git, benches: MergeTrees, task: TaskId, base: Sha, head: Sha) -
     with benches.at(base, quarantined=False) as bench:
         tree = bench.with_beads_of(Sha(parted), bench.tree(head))
     (last,) = objects.commits(git, head)
-    by = Signature(*signature.identity(git), signature.parse(last.committer).date).line
+    by = Signature(*identity(git), signature.parse(last.committer).date).line
     return objects.write_commit(git, tree, (head,), author=by, committer=by, text=_TEXT.format(task=task))

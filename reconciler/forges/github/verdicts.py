@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 
 from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
+from reconciler.git.identity import identity
 from reconciler.git.objects import GitObject
 from reconciler.git.update_ref import Move
-from reconciler.landing.signature import Signature, identity, signed
+from reconciler.landing.signature import Signature, signed
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Rejection

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 
 from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git, Refs
+from reconciler.git.identity import identity
 from reconciler.git.update_ref import HEADS, Move
-from reconciler.landing.signature import Signature, identity
+from reconciler.landing.signature import Signature
 from reconciler.model import pull_records as records
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
