@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from reconciler import manifest
 from reconciler.agents import AGENTS
 from reconciler.forges.chosen import ChosenForge
+from reconciler.git import identity
 from reconciler.git import repository as repositories
 from reconciler.git.commands import Git
-from reconciler.git.identity import Lent
 from reconciler.git.repository import Repository
 from reconciler.landing.remotes import default_base
 from reconciler.manifest import Recorded
@@ -238,7 +238,7 @@ def open_site(
             environ,
             Path(sys.executable).parent,
             lambda name: manifest.max_agents(repository.state, name),
-            Lent(tool),
+            cache(partial(identity.lent, tool)),
             AGENTS,
             keep=control is None,
             begins=recorded.distrust,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -61,7 +63,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     if timeout is not None and not wait:
         raise UsageError("--timeout is for --wait: without it apply does not wait", hint="add --wait, or leave it out")
     if dry_run:
-        return _diff(sources, out)
+        return preview(out, partial(_planned, sources, out))
     wiring.refuse_agents(wiring.environ(), "apply")
     site, specs = read(sources)
     for line in loosened(site, specs):
@@ -91,7 +93,7 @@ def diff_command(sources: tuple[str, ...], out: Output) -> int:
 
     Exit status: 0 nothing to do, 1 changes, 2 bad manifest, 3 a source did not answer.
     """
-    return _diff(sources, out)
+    return preview(out, partial(_planned, sources, out))
 
 
 def loosened(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
@@ -139,36 +141,38 @@ def _follow(session: LoopSession, timeout_s: float | None) -> int:
             return drive(session, NothingLeft(), timeout_s=left_s)
 
 
-def _diff(sources: tuple[str, ...], out: Output) -> int:
+def preview(out: Output, planned: Callable[[], tuple[Site, Desired, str]]) -> int:
+    """Show the first tick, and what follows from it; the exit code of `diff`.
+
+    `planned` gives where, what is wanted there, and the command that does it.
+    """
     try:
-        return _shown(sources, out)
+        site, wanted, by = planned()
+        session = LoopSession(site=site, out=out, load=lambda: wanted)
+        tick = session.look()
+        then = forecast(wanted, tick.observed, tick.plan)
+        out.answer(document.plan(tick.plan, then), lambda: text.plan(tick.plan, by, then))
+        session.report_orphans(tick)
     except (PermanentError, TemporaryError) as error:
         out.chat(text.error(error))
         return EXIT_NEEDS_PERSON
+    if tick.plan.actions:
+        return 1
+    return EXIT_NEEDS_PERSON if any(epic.unknown for epic in tick.plan.epics) or _all_held(tick.plan) else 0
 
 
-def _shown(sources: tuple[str, ...], out: Output) -> int:
+def beside(site: Site, recorded: Desired, given: Iterable[EpicSpec]) -> Desired:
+    """What is wanted once these manifests are recorded too."""
+    epics = {spec.name: spec for spec in (*recorded.epics, *map(site.recorded.beside, given))}
+    return replace(recorded, epics=tuple(epics[name] for name in sorted(epics)))
+
+
+def _planned(sources: tuple[str, ...], out: Output) -> tuple[Site, Desired, str]:
     site, specs = read(sources) if sources else (here(), ())
-    recorded = site.desired()
+    recorded = site.desired(acting=frozenset(spec.name for spec in specs) or None)
     if not specs and not recorded.epics:
         raise UsageError("no manifest is applied here", hint="reconcile diff -f FILE")
     for line in loosened(site, specs):
         out.chat(f"when applied, {line}")
-    given = {spec.name: site.recorded.beside(spec) for spec in specs}
-    epics = {**{spec.name: spec for spec in recorded.epics}, **given}
-    wanted = Desired(epics=tuple(epics[name] for name in sorted(epics)), acting=frozenset(given) if given else None)
-    session = LoopSession(site=site, out=out, load=lambda: wanted)
     files = "".join(f" -f {shlex.quote(source)}" for source in sources)
-    return preview(session, wanted, f"reconcile apply{files}" if files else "reconcile watch")
-
-
-def preview(session: LoopSession, wanted: Desired, by: str) -> int:
-    """Show the first tick, and what follows from it; the exit code of `diff`. `by`: the command that does it."""
-    tick = session.loop().look()
-    decided = tick.plan
-    then = forecast(wanted, tick.observed, decided)
-    session.out.answer(document.plan(decided, then), lambda: text.plan(decided, by, then))
-    session.report_orphans(tick)
-    if decided.actions:
-        return 1
-    return EXIT_NEEDS_PERSON if any(epic.unknown for epic in decided.epics) or _all_held(decided) else 0
+    return site, beside(site, recorded, specs), f"reconcile apply{files}" if files else "reconcile watch"

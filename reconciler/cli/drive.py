@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
@@ -62,7 +63,7 @@ def drive(
     what is in the repository; None: nothing does.
     """
     site, out = session.site, session.out
-    with interrupted() as (wake, stop, got), _deadline(timeout_s, stop, wake):
+    with interrupted() as (wake, stop, got), _deadline(timeout_s, wake, stop):
         for left in () if session.beside else site.catch_up():
             out.chat(left)
         loop = session.loop()
@@ -126,29 +127,27 @@ def _free(site: Site) -> bool:
 
 def _hearing(wakes: Wakes, out: Output) -> Callable[[], object]:
     """What tells the loop that no event wakes it, and says so once."""
-    warned: list[str] = []
+    warn = cache(out.chat)
 
     def deaf() -> str | None:
-        why = wakes.deaf
-        if why and not warned:
-            warned.append(why)
-            out.chat(f"no file events ({why}): polling every {POLL_S:g} s instead\n  hint: {_LISTENERS}")
+        if why := wakes.deaf:
+            warn(f"no file events ({why}): polling every {POLL_S:g} s instead\n  hint: {_LISTENERS}")
         return why
 
     return deaf
 
 
 @contextmanager
-def _deadline(timeout: float | None, *flags: threading.Event) -> Iterator[None]:
-    """Set the flags once the block has run for `timeout` seconds."""
+def _deadline(timeout_s: float | None, wake: threading.Event, stop: threading.Event) -> Iterator[None]:
+    """Set both flags once the block has run for so long."""
 
     def ring() -> None:
-        for flag in flags:
-            flag.set()
+        stop.set()
+        wake.set()
 
-    timer = threading.Timer(timeout or 0.0, ring)
+    timer = threading.Timer(timeout_s or 0.0, ring)
     timer.daemon = True
-    if timeout is not None:
+    if timeout_s is not None:
         timer.start()
     try:
         yield

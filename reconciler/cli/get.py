@@ -13,7 +13,7 @@ from reconciler.cli.apply import Duration
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import DEFAULT_ROOT
-from reconciler.cli.rows import Listing, Row, entries, looked, silence
+from reconciler.cli.rows import Listing, Row, entries, silence
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_named
 from reconciler.git import worktrees as worktree_list
@@ -50,7 +50,7 @@ def get_command() -> None:
 @looking
 def tasks(task: str | None, out: Output) -> int:
     """List the tasks of every recorded manifest."""
-    tick = looked(here(), out)
+    tick = LoopSession(site=here(), out=out).look()
     found = Listing(what="tasks", rows=list(entries(tick).values()), table=listing.tasks, silent=silence(tick))
     return found.answer_for(out, task, [row for row in found.rows if task in (None, row["id"])])
 
@@ -93,7 +93,7 @@ def worktrees(task: str | None, out: Output) -> int:
 def prs(pr: str | None, out: Output) -> int:
     """List every pull request, merged and closed ones too."""
     site = here()
-    found = listed(site, looked(site, out))
+    found = listed(site, LoopSession(site=site, out=out).look())
     return found.answer_for(out, pr, found.rows if pr is None else meant(pr, found.rows))
 
 
@@ -126,7 +126,7 @@ def manifests(name: str | None, out: Output) -> int:
     """List the recorded manifests, and how they stand."""
     site = here()
     read = site.recorded.load()
-    tick = LoopSession(site=site, out=out, load=lambda: Desired(epics=read.epics)).loop().look()
+    tick = LoopSession(site=site, out=out, load=lambda: Desired(epics=read.epics)).look()
     known = {spec.name: site.recorded.status(spec.name) for spec in read.epics}
     shown = {epic["name"]: epic for epic in document.status(tick.plan, tick.observed, known)["epics"]}
     rows = [_manifest(spec, shown[spec.name]) for spec in read.epics]

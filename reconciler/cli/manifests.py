@@ -63,6 +63,4 @@ def _suspend(name: str, suspend: bool, out: Output) -> int:
     wiring.refuse_agents(wiring.environ(), what)
     spec = here().recorded.change(name, lambda spec: replace(spec, suspend=suspend))
     message = f"{what}{'ed' if suspend else 'd'} {name} (generation {spec.generation})"
-    done = act(f"{what.capitalize()}Manifest", None, message)
-    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: message)
-    return 0
+    return out.acted(f"{what.capitalize()}Manifest", None, message)

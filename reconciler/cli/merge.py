@@ -51,7 +51,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         wanted=lambda action: _by_merge(action) and (action.task in spawned or not _by_nobody(action, rest)),
     )
     if dry_run:
-        looked = session.loop().look()
+        looked = session.look()
         decided = looked.plan
         out.answer(document.plan(decided), lambda: text.plan(decided, "reconcile merge"))
         _say_uncovered(out, _offered(looked, decided.begun))

@@ -20,7 +20,7 @@ Heads = Mapping[TaskId, Sha]
 
 def say(session: LoopSession) -> tuple[Heads, Tick]:
     """Record the word for exactly the heads that wait for a merge; these, and the look that found them."""
-    tick = session.loop().look()
+    tick = session.look()
     heads: dict[TaskId, Sha] = {}
     for job in _waiting(tick.plan):
         pull = job.open_pull

@@ -47,6 +47,12 @@ class Output:
         else:
             self.console().print(text())
 
+    def acted(self, action: str, task: str | None, message: str) -> int:
+        """Print the one thing that a command did at a person's word; the exit code."""
+        done = {"actions": [act(action, task, message)], "waiting": [], "unknown": []}
+        self.answer(done, lambda: f"{task}  {message}" if task else message)
+        return 0
+
     def line(self, text: str) -> None:
         """Print one line of a result that comes bit by bit; nothing where programs read it."""
         if self.for_people:

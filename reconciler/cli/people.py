@@ -13,7 +13,7 @@ from reconciler import wiring
 from reconciler.cli.defaults import Asked, for_show
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import found_task, found_work, task_named
+from reconciler.cli.task_names import found_task, found_work, on_a_task, task_named
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
 from reconciler.model.names import RunKind, Sha, TaskId
@@ -30,48 +30,39 @@ STOP_MOST_S = 15.0
 
 
 @click.command("approve")
-@click.argument("task")
 @common
-def approve_command(task: str, out: Output) -> int:
+@on_a_task
+def approve_command(site: Site, id: TaskId, out: Output) -> int:
     """Approve the pull request of a TASK at its current head. New commits need a new approval."""
-    wiring.refuse_agents(wiring.environ(), "approve")
-    site = here()
-    id = task_named(site, task, out.chat)
     pull = _offered(site, id)
     site.forge.approve(pull.number, pull.head)
     passed_over = f"; {review_comments.listed(pull.threads)} stays open" if pull.threads else ""
-    return _said(out, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
+    return out.acted("Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
 
 
 @click.command("reject")
-@click.argument("task")
 @click.option("-m", "--message", required=True, help="What to change; the agent gets to read it")
 @click.option("--close", is_flag=True, help="Close the pull request: the task is handed to a person")
 @common
-def reject_command(task: str, message: str, close: bool, out: Output) -> int:
+@on_a_task
+def reject_command(site: Site, id: TaskId, message: str, close: bool, out: Output) -> int:
     """Request changes on the pull request of a TASK at its current head."""
-    wiring.refuse_agents(wiring.environ(), "reject")
-    site = here()
-    id = task_named(site, task, out.chat)
     pull = _offered(site, id)
     site.forge.reject(pull.number, pull.head, message)
     if close:
         site.forge.close(pull.number, declined=True)
-    return _said(out, "Reject", id, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else ""))
+    return out.acted("Reject", id, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else ""))
 
 
 @click.command("retry")
-@click.argument("task")
 @click.option("--reopen", is_flag=True, help="Even if its work is merged: it is done, and merged, once more")
 @common
-def retry_command(task: str, reopen: bool, out: Output) -> int:
+@on_a_task
+def retry_command(site: Site, id: TaskId, reopen: bool, out: Output) -> int:
     """Start a TASK over: its attempts count from 1 again. Its branch and worktree stay."""
-    wiring.refuse_agents(wiring.environ(), "retry")
-    site = here()
-    id = task_named(site, task, out.chat)
     found_work(site, id)
     begin_anew(site, id, out, reopen=reopen)
-    return _said(out, "RetryTask", id, "reset: attempts start again at 1")
+    return out.acted("RetryTask", id, "reset: attempts start again at 1")
 
 
 def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -> None:
@@ -89,7 +80,7 @@ def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -
 
 
 def _not_landed(site: Site, task: Task, out: Output) -> None:
-    landings = LoopSession(site=site, out=out).loop().look().observed.landings
+    landings = LoopSession(site=site, out=out).look().observed.landings
     if isinstance(landings, Unknown):
         message = f"{task.id}: what has landed can't be seen now: {landings.why}"
         raise TemporaryError(message, hint="try again, or with --reopen if its work is to be done in any case")
@@ -117,42 +108,34 @@ def closed(task: TaskId) -> PermanentError:
 
 
 @click.command("take")
-@click.argument("task")
 @common
-def take_command(task: str, out: Output) -> int:
+@on_a_task
+def take_command(site: Site, id: TaskId, out: Output) -> int:
     """Take over a TASK: its agent is stopped, and nothing is started, merged or removed until 'release'.
 
     Its branch and worktree stay as they are, for you to go on with. Refused inside a run.
     """
-    wiring.refuse_agents(wiring.environ(), "take")
-    site = here()
-    id = _work(site, task_named(site, task, out.chat))
+    _work(site, id)
     _write(site, lambda: Change(task=found_task(site, id).id, add_labels=frozenset({TAKEN})))
     ended = _end(site, id, lambda run: None)
-    code = _said(
-        out,
+    code = out.acted(
         "Take",
         id,
         "yours" + ("; its agent was stopped" if ended else "") + f"; 'reconcile release {id}' gives it back",
     )
-    left = [str(run.id) for run in site.runner.runs().values() if run.alive and run.task == id]
-    if left:
-        out.chat(f"still ending: {', '.join(left)}")
-    return 1 if left else code
+    return 1 if _left(site, id, out) else code
 
 
 @click.command("release")
-@click.argument("task")
 @common
-def release_command(task: str, out: Output) -> int:
+@on_a_task
+def release_command(site: Site, id: TaskId, out: Output) -> int:
     """Give back a TASK that you took over: an agent continues from its branch. Refused inside a run."""
-    wiring.refuse_agents(wiring.environ(), "release")
-    site = here()
-    id = _work(site, task_named(site, task, out.chat))
+    _work(site, id)
     if TAKEN not in found_task(site, id).labels:
-        return _said(out, "Release", id, "was not taken")
+        return out.acted("Release", id, "was not taken")
     _write(site, lambda: Change(task=found_task(site, id).id, remove_labels=frozenset({TAKEN})))
-    return _said(out, "Release", id, "given back")
+    return out.acted("Release", id, "given back")
 
 
 @click.command("stop")
@@ -169,7 +152,6 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
         _stoppable(site, named)
     stopped, unlabelled = _stop(site, named)
     done = [act("StopAgent", each, "stopped", "Stopped") for each in stopped]
-    left = [str(run.id) for run in site.runner.runs().values() if run.alive and named in (None, run.task)]
     if named is None or named in unlabelled or stopped:
         message = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
     else:
@@ -177,9 +159,7 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")
-    if left:
-        out.chat(f"still ending: {', '.join(left)}")
-    return 1 if left or unlabelled else 0
+    return 1 if _left(site, named, out) or unlabelled else 0
 
 
 def _stoppable(site: Site, task: TaskId) -> None:
@@ -219,15 +199,19 @@ def _end(site: Site, task: TaskId | None, tell: Callable[[Run], None]) -> list[T
     return ended
 
 
+def _left(site: Site, task: TaskId | None, out: Output) -> bool:
+    """True, and said so, where runs of a task (None: of any) are still ending."""
+    left = [str(run.id) for run in site.runner.runs().values() if run.alive and task in (None, run.task)]
+    if left:
+        out.chat(f"still ending: {', '.join(left)}")
+    return bool(left)
+
+
 def _told(site: Site, task: TaskId, unlabelled: dict[TaskId, ReconcileError]) -> None:
     try:
-        _label(site, task)
+        _write(site, lambda: Change(task=found_task(site, task).id, add_labels=frozenset({STOPPED})))
     except ReconcileError as error:
         unlabelled[task] = error
-
-
-def _label(site: Site, task: TaskId) -> None:
-    _write(site, lambda: Change(task=found_task(site, task).id, add_labels=frozenset({STOPPED})))
 
 
 @retry(retry=retry_if_exception_type(ChangedError), stop=stop_after_attempt(5), reraise=True)
@@ -237,11 +221,10 @@ def _write(site: Site, change: Callable[[], Change]) -> None:
         raise error
 
 
-def _work(site: Site, task: TaskId) -> TaskId:
-    """A task that is work, and not over. Raises UsageError for any other."""
+def _work(site: Site, task: TaskId) -> None:
+    """Raise UsageError for a task that is no work, or over."""
     if found_work(site, task).closed:
         raise UsageError(str(closed(task)), hint=closed(task).hint)
-    return task
 
 
 def _offered(site: Site, task: TaskId) -> PullRequest:
@@ -262,8 +245,3 @@ def _base_head(site: Site, task: TaskId) -> Sha | None:
         except ReconcileError:
             return None
     return site.forge.base(bases[0], look=False).head
-
-
-def _said(out: Output, action: str, task: str, message: str) -> int:
-    out.answer({"actions": [act(action, task, message)], "waiting": [], "unknown": []}, lambda: f"{task}  {message}")
-    return 0

@@ -14,7 +14,8 @@ from rich.text import Text
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output, common, here, looking
-from reconciler.cli.rows import Listing, entries, looked, said_silent, silence
+from reconciler.cli.rows import Listing, entries, said_silent, silence
+from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import pull_number, task_known
 from reconciler.loop.loop import Tick
 from reconciler.loop.observer import ask
@@ -49,7 +50,7 @@ def pr_command() -> None:
 def list_pulls(everything: bool, out: Output) -> int:
     """List the open pull requests."""
     site = here()
-    found = listed(site, looked(site, out))
+    found = listed(site, LoopSession(site=site, out=out).look())
     wanted = [row for row in found.rows if everything or row["state"] == PullState.OPEN]
     return replace(found, rows=wanted, what="pull requests" if everything else "open pull requests").answer(out)
 
@@ -62,7 +63,7 @@ def show(pr: str, out: Output) -> int:
     """Show one PR: its commits and files, its reviews, and why it is not merged yet."""
     site = here()
     pull = _named(site, pr, out)
-    tick = looked(site, out)
+    tick = LoopSession(site=site, out=out).look()
     silent, entry = silence(tick), entries(tick).get(pull.record.task)
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
     shown = {**_row(pull, entry, checks_by_task(tick.observed), silent), **_more(site, pull, entry), "unknown": unknown}
@@ -79,7 +80,7 @@ def diff(pr: str, out: Output) -> int:
     """Print the diff of one PR, as 'git apply' takes it where it goes into a pipe."""
     site = here()
     pull = _named(site, pr, out)
-    base, span = _span(site, pull, entries(looked(site, out)).get(pull.record.task))
+    base, span = _span(site, pull, entries(LoopSession(site=site, out=out).look()).get(pull.record.task))
     terminal = sys.stdout.isatty()
     patch = site.forge.changes.patch(span, whole=not (terminal and out.for_people))
     if not patch:

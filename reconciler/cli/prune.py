@@ -10,7 +10,7 @@ import click
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import known_in, task_named
+from reconciler.cli.task_names import known_in, on_a_task, task_named
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
 from reconciler.model.names import TaskId
@@ -44,7 +44,7 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
     if not dry_run:
         wiring.refuse_agents(wiring.environ(), "prune")
     site = here()
-    tick = LoopSession(site=site, out=out).loop().look()
+    tick = LoopSession(site=site, out=out).look()
     named = task_named(site, task, out.chat) if task else None
     found = _removals(site, tick.observed, named, everything, dry_run)
     if named and not found:
@@ -65,19 +65,14 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
 
 
 @click.command("restore")
-@click.argument("task")
 @common
-def restore_command(task: str, out: Output) -> int:
+@on_a_task
+def restore_command(site: Site, id: TaskId, out: Output) -> int:
     """Bring the newest saved work of a TASK back, as a branch."""
-    wiring.refuse_agents(wiring.environ(), "restore")
-    site = here()
-    id = task_named(site, task, out.chat)
     if not any(saved.task == id for saved in site.workspaces.salvages()):
         known_in(site, id)
     branch = site.workspaces.restore(id)
-    done = act("Restore", id, f"its saved work is on {branch}")
-    out.answer({"actions": [done], "waiting": [], "unknown": []}, lambda: f"{id}  its saved work is on {branch}")
-    return 0
+    return out.acted("Restore", id, f"its saved work is on {branch}")
 
 
 def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool, dry_run: bool) -> list[Removal]:

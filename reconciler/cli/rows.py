@@ -1,4 +1,4 @@
-"""What the commands that list things share: one look, the entries of all manifests, and an answer that hides no silence."""
+"""What the commands that list things share: the entries of all manifests, and an answer that hides no silence."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from rich.console import RenderableType
 
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output
-from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import Tick
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import UsageError
 from reconciler.model.reasons import Reason
 from reconciler.render import document
-from reconciler.wiring import Site
 
 Row = dict[str, Any]
 
@@ -51,11 +49,6 @@ def said_silent(out: Output, silent: Mapping[str, str]) -> None:
     """Name the sources that did not answer, on standard error."""
     for source, why in silent.items():
         out.chat(f"{source}: no answer: {why}")
-
-
-def looked(site: Site, out: Output) -> Tick:
-    """One look at the world; nothing is done."""
-    return LoopSession(site=site, out=out).loop().look()
 
 
 def silence(tick: Tick) -> dict[str, str]:

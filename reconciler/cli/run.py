@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import click
 
 from reconciler import wiring
-from reconciler.cli import EXIT_NEEDS_PERSON
-from reconciler.cli.apply import preview
+from reconciler.cli.apply import beside, preview
 from reconciler.cli.defaults import VARIABLE, Asked, made_up
 from reconciler.cli.drive import NothingLeft, drive
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import missing, task_named
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.errors import PermanentError, TemporaryError, UsageError
+from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import EpicTasks, group_tasks, owners
-from reconciler.render import text
 from reconciler.render.words import counted
 from reconciler.system import lock
 from reconciler.wiring import Site
@@ -60,7 +58,7 @@ def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry
         epic=task_named(site, epic, out.chat) if epic else None, max_agents=max_agents, agent=agent, environ=environ
     )
     if dry_run:
-        return _shown(site, asked, out)
+        return preview(out, partial(_planned, site, asked))
     with lock.reconciling(site.state, "run"):
         scope = _scope(site, asked)
         _record(site, scope, out)
@@ -145,17 +143,8 @@ def _record(site: Site, scope: RunScope, out: Output) -> None:
         out.chat(f"deleted manifest {name} of an earlier run; its tasks, branches and agents are kept")
 
 
-def _shown(site: Site, asked: Asked, out: Output) -> int:
-    """The first tick of the run; the exit code of `diff`."""
-    try:
-        scope = _scope(site, asked)
-        epics = {spec.name: spec for spec in site.desired().epics if spec.name not in scope.over}
-        if scope.made:
-            epics[scope.made.name] = site.recorded.beside(scope.made)
-        specs = tuple(epics[name] for name in sorted(epics))
-        wanted = Desired(epics=specs, max_agents=asked.max_agents, acting=scope.names)
-        session = LoopSession(site=site, out=out, load=lambda: wanted)
-        return preview(session, wanted, f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run")
-    except (PermanentError, TemporaryError) as error:
-        out.chat(text.error(error))
-        return EXIT_NEEDS_PERSON
+def _planned(site: Site, asked: Asked) -> tuple[Site, Desired, str]:
+    scope, recorded = _scope(site, asked), site.desired(asked.max_agents)
+    left = tuple(spec for spec in recorded.epics if spec.name not in scope.over)
+    wanted = beside(site, replace(recorded, epics=left, acting=scope.names), [scope.made] if scope.made else [])
+    return site, wanted, f"reconcile run --epic {asked.epic}" if asked.epic else "reconcile run"

@@ -58,6 +58,10 @@ class LoopSession:
             loop.troubled = lambda error: self.out.chat(f"held: {type(error).__name__}: {error}")
         return loop
 
+    def look(self) -> Tick:
+        """One look at the world; nothing is done."""
+        return self.loop().look()
+
     def answer(self, tick: Tick) -> dict[str, Any]:
         """What a command that acts prints: everything that was done, and what is left and why."""
         return {"actions": self.done, **self.left(tick)}

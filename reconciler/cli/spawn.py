@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from reconciler import wiring
 from reconciler.cli.defaults import Asked, made_up
 from reconciler.cli.drive import Ended, drive
-from reconciler.cli.output import Output, act, common, here
+from reconciler.cli.output import Output, act, common
 from reconciler.cli.people import begin_anew, closed
 from reconciler.cli.run import AGENT
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import found_work, task_named
+from reconciler.cli.task_names import found_work, on_a_task
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId
@@ -52,10 +51,10 @@ _AFTERWARDS = "no manifest covers it: 'reconcile merge' or 'reconcile run' merge
 
 
 @click.command("spawn")
-@click.argument("task")
 @AGENT
 @common
-def spawn_command(task: str, agent: str | None, out: Output) -> int:
+@on_a_task
+def spawn_command(site: Site, id: TaskId, agent: str | None, out: Output) -> int:
     """Start one agent for TASK now: without waiting for a backoff, but within maxAgents.
 
     Works beside a running watch, and without a manifest (with the settings of reconcile.yaml). A task that was stopped
@@ -64,21 +63,12 @@ def spawn_command(task: str, agent: str | None, out: Output) -> int:
 
     Refused inside a run: agents do not start agents.
     """
-    environ = wiring.environ()
-    wiring.refuse_agents(environ, "spawn")
-    site = here()
-    id = task_named(site, task, out.chat)
-    _workable(site, id)
+    if found_work(site, id).closed:
+        raise closed(id)
     session = LoopSession(site=site, out=out, beside=True)
-    desired, known = _desired(session, id, Asked(agent=agent, environ=environ))
+    desired, known = _desired(session, id, Asked(agent=agent, environ=site.environ))
     afterwards = f"'reconcile logs -f {id}' shows what it prints" + ("" if known else f"; {_AFTERWARDS}")
     return _Spawning(session=session, task=id, desired=desired, afterwards=afterwards).drive()
-
-
-def _workable(site: Site, task: TaskId) -> None:
-    """Raise for what no agent could work on."""
-    if found_work(site, task).closed:
-        raise closed(task)
 
 
 def _desired(session: LoopSession, task: TaskId, asked: Asked) -> tuple[Desired, bool]:

@@ -139,7 +139,7 @@ def _looked(site: Site, out: Output, *, for_people: bool = False) -> Tick:
     """One look. Where no manifest is applied, at what `run` would see; only people are shown that as a plan."""
     applied = site.desired()
     as_run = None if applied.epics else _as_run(site, out, applied, told=for_people)
-    tick = LoopSession(site=site, out=out, load=lambda: as_run or applied).loop().look()
+    tick = LoopSession(site=site, out=out, load=lambda: as_run or applied).look()
     return tick if for_people or not as_run else replace(tick, plan=plan(applied, tick.observed))
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import click
 
 from reconciler import wiring
+from reconciler.cli.output import Output, here
 from reconciler.loop.observer import ask
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import UsageError
@@ -18,6 +23,19 @@ PREFIX_MIN = 4  # letters after the last dash
 
 Keys = Mapping[str, Collection[TaskId]]
 """The tasks that are declared under a key, by `key` and by `name/key`."""
+
+
+def on_a_task(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command TASK, of which only people decide: it gets the task's `id`, and the `site`. For below `common`."""
+
+    @click.argument("task")
+    @functools.wraps(command)
+    def wrapped(*args: Any, task: str, out: Output, **kwargs: Any) -> Any:
+        wiring.refuse_agents(wiring.environ(), str(click.get_current_context().info_name))
+        site = here()
+        return command(*args, site=site, id=task_named(site, task, out.chat), out=out, **kwargs)
+
+    return wrapped
 
 
 def task_named(site: Site, text: str, say: Callable[[str], None]) -> TaskId:

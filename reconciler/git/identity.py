@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
 
 from reconciler.git import fingerprints
 from reconciler.git.commands import Git
@@ -24,24 +23,9 @@ def identity(git: Git) -> tuple[str, str]:
     return (name, email) if name and email else OURS
 
 
-class Lent(Mapping[str, str]):
-    """The variables that git needs to commit, where nobody has set who they are. Git is asked when somebody wants to know."""
-
-    def __init__(self, git: Git) -> None:
-        self._git = git
-
-    def __getitem__(self, name: str) -> str:
-        return self._needed[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._needed)
-
-    def __len__(self) -> int:
-        return len(self._needed)
-
-    @cached_property
-    def _needed(self) -> Mapping[str, str]:
-        return OUR_VARIABLES if identity(self._git) == OURS else {}
+def lent(git: Git) -> Mapping[str, str]:
+    """The variables that git needs to commit, where nobody has set who they are."""
+    return OUR_VARIABLES if identity(git) == OURS else {}
 
 
 def _said(git: Git) -> str:

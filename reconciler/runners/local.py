@@ -86,7 +86,7 @@ class LocalRunner:
         environ: Mapping[str, str],
         program: Path,
         bound: Callable[[str], int | None],
-        always: Mapping[str, str] | None = None,
+        always: Callable[[], Mapping[str, str]] = dict,
         agents: Mapping[str, Agent] | None = None,
         *,
         keep: bool = True,
@@ -95,7 +95,7 @@ class LocalRunner:
         # One spelling for everybody: the path of its folder is what a run's processes are found by.
         state = state.resolve()
         self._environ, self._program, self._bound, self._begins = dict(environ), program, bound, begins
-        self._always: Mapping[str, str] = {} if always is None else always
+        self._always = always
         self._locks = Locks(state / "locks")
         self._folders = Folders(state / "runs")
         self._stopping = Stopping(self._locks, self._folders)
@@ -371,7 +371,7 @@ class LocalRunner:
             self._stopping.sweep(record)
 
     def _environment(self, env: Mapping[str, str], passed: Iterable[str]) -> dict[str, str]:
-        found = {**self._always, **with_passed(self._environ, env, passed)}
+        found = {**self._always(), **with_passed(self._environ, env, passed)}
         return {**found, "PATH": self._path(found)}
 
     def _path(self, env: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from gitrepo import GitRepo
 from reconciler import wiring
 from reconciler.git import commands as git_module
 from reconciler.git import fingerprints
-from reconciler.git.identity import Lent
+from reconciler.git.identity import lent
 from reconciler.git.repository import find, remember
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError
@@ -238,19 +238,10 @@ def test_opening_a_repository_and_asking_for_its_forge_takes_two_processes(
 def test_agents_get_an_identity_exactly_where_git_has_none(repo: GitRepo, config: str, needed: bool) -> None:
     (repo.home / ".gitconfig").write_text(config)
 
-    given = Lent(repo.seam())
+    given = lent(repo.seam())
 
     assert bool(given) is needed
     assert dict(given).get("GIT_AUTHOR_EMAIL") == ("reconcile@localhost" if needed else None)
-
-
-def test_git_is_asked_for_an_identity_once_and_only_when_somebody_wants_it(repo: GitRepo, started: list[str]) -> None:
-    given = Lent(repo.seam())
-    before = [words for words in started if "user" in words]
-    assert dict(given) == dict(given)
-
-    assert not before
-    assert len([words for words in started if "user" in words]) == 1
 
 
 # --- who asks ------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Talker:
 
 def talking(machine: Machine, **more: object) -> LocalRunner:
     return LocalRunner(
-        machine.state, machine.environ, Path("/opt"), machine.most.get, None, {"talker": Talker()}, **more
+        machine.state, machine.environ, Path("/opt"), machine.most.get, dict, {"talker": Talker()}, **more
     )  # type: ignore[arg-type]
 
 
