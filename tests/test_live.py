@@ -26,8 +26,7 @@ from worlds import (
     wanted,
 )
 
-from reconciler.cli.live import drawn, rows
-from reconciler.cli.screen import Drawn, _changed, _rows
+from reconciler.cli.screen import Drawn, _changed, _rows, drawn, rows
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Unknown
 from reconciler.planning.plan import Plan

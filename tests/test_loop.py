@@ -16,7 +16,7 @@ from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, 
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Base, Run, RunState, Salvage, StopWhy
-from reconciler.model.ports import LandOrder, RunSpec
+from reconciler.model.ports import LandOrder, Place, RunSpec
 from reconciler.model.reasons import Reason
 
 X = TaskId("x-1")
@@ -131,6 +131,21 @@ def test_what_an_action_saved_is_said_once_in_the_tick_that_saved_it(world: Worl
 
     [saved] = [salvage for tick in shown for salvage in tick.saved]
     assert saved == world.saved[0] and saved.task == X
+
+
+def test_what_somebody_else_saves_meanwhile_is_not_said_to_be_saved_here(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = world.create
+
+    def beside(task: TaskId, spec: EpicSpec, base: Sha) -> Place:
+        world.saved.append(Salvage(task=TaskId("x-9"), n=1, commit=Sha("s9"), at=world.now))
+        return create(task, spec, base)
+
+    monkeypatch.setattr(world, "create", beside)
+    tick = a_loop(world).tick()
+
+    assert tick.outcomes and world.saved and tick.saved == ()
 
 
 def test_what_was_kept_and_could_not_be_seen_for_a_moment_is_not_said_to_be_saved_now(

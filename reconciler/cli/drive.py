@@ -73,7 +73,7 @@ def drive(
                 wake,
                 stop,
                 interval_s=interval_s,
-                deaf=_hearing(wakes, out),
+                deaf=_hearing(wakes, out) if places else lambda: None,
                 enough=lambda tick: enough(tick.plan),
             )
     code = conclude(session, Ended(tick=tick, interrupted=bool(got), timed_out=stop.is_set() and not got))

@@ -6,7 +6,6 @@ hangs, or a picture that goes wrong, costs the view and nothing else.
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import signal
@@ -14,17 +13,17 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import FrameType
-from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
+from reconciler.cli import streams
 from reconciler.cli.output import Output
-from reconciler.cli.screen import Drawn, Screen
+from reconciler.cli.screen import Drawn, Screen, drawn, rows
 from reconciler.cli.session import AGENTS_RUN_ON, LoopSession
 from reconciler.cli.tails import Tails
 from reconciler.loop.loop import Tick
@@ -36,7 +35,6 @@ REFRESH_S = 1.0
 PACE_S = 0.1
 LEAVE_S = 2.0
 LINES_MAX = 5_000  # that wait for a terminal which takes none
-ROWS_FOR_EVENTS_MAX = 8
 HINT, HINT_OF_A_DEMO = "Ctrl-C leaves, agents run on", "Ctrl-C ends it"
 
 
@@ -49,7 +47,7 @@ def view(session: LoopSession) -> Iterator[None]:
     shown, before = _View(session), session.show
     session.show = shown.show
     try:
-        with _printed_above(shown), _signals(shown), shown:
+        with streams.said(shown.say), _signals(shown), shown:
             yield
     finally:
         session.show = before
@@ -193,63 +191,6 @@ def once(site: Site, tick: Tick, shown: document.Document, out: Output) -> Rende
     tails = Tails(site.runner, live.live_runs(tick.plan, tick.observed))
     picture = live.picture(shown, live.Size(width=out.console().width), _now(), tails.last_line)
     return Group(*picture, *unmanaged(shown, _now()))
-
-
-def rows(height: int) -> int:
-    """How tall the picture may be in a terminal of this height: the cursor and the newest events stay in sight."""
-    return max(height - 1 - min(height // 4, ROWS_FOR_EVENTS_MAX), 1)
-
-
-def drawn(console: Console, lines: Sequence[Text]) -> list[Drawn]:
-    """The lines with the colours that the terminal knows."""
-    with console.capture() as found:
-        console.print(*lines, sep="\n", soft_wrap=True, end="")
-    texts = found.get().split("\n") if lines else []
-    return [Drawn(text, line.cell_len) for text, line in zip(texts, lines, strict=True)]
-
-
-class _Above(io.TextIOBase):
-    """Takes what is printed, line by line, so that nothing is printed into the picture."""
-
-    encoding = "utf-8"
-    errors = "replace"
-
-    def __init__(self, shown: _View) -> None:
-        self._view = shown
-        self._rest = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def isatty(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._view.screen.out
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._view.say(line)
-        return len(text)
-
-
-@contextmanager
-def _printed_above(shown: _View) -> Iterator[None]:
-    out, err = sys.stdout, sys.stderr
-    sys.stdout = _stream(shown)
-    if err.isatty():
-        sys.stderr = _stream(shown)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = out, err
-
-
-def _stream(shown: _View) -> TextIO:
-    above: object = _Above(shown)
-    assert isinstance(above, io.TextIOBase)
-    return above  # type: ignore[return-value]  # what print and click ask of a stream, it has
 
 
 @contextmanager

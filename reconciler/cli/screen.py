@@ -11,11 +11,15 @@ import termios
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rich.console import Console
+from rich.text import Text
+
 # A frame is shown at once by terminals that know how to (2026). What is wider there than we think must not wrap (7).
 WRAP, NO_WRAP = "\x1b[?7h", "\x1b[?7l"
 BEGIN, END = f"\x1b[?2026h\x1b[?25l{NO_WRAP}", f"{WRAP}\x1b[?25h\x1b[?2026l"
 REST_OF_LINE, BELOW, ROW_AND_DOWN = "\x1b[K", "\x1b[J", "\x1b[2K\x1b[B"
 FALLBACK = (80, 24)
+ROWS_FOR_EVENTS_MAX = 8
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,19 @@ class Screen:
         rest = text.encode(self.encoding, "replace")
         while rest:
             rest = rest[os.write(self.out, rest) :]
+
+
+def rows(height: int) -> int:
+    """How tall the picture may be in a terminal of this height: the cursor and the newest events stay in sight."""
+    return max(height - 1 - min(height // 4, ROWS_FOR_EVENTS_MAX), 1)
+
+
+def drawn(console: Console, lines: Sequence[Text]) -> list[Drawn]:
+    """The lines with the colours that the terminal knows."""
+    with console.capture() as found:
+        console.print(*lines, sep="\n", soft_wrap=True, end="")
+    texts = found.get().split("\n") if lines else []
+    return [Drawn(text, line.cell_len) for text, line in zip(texts, lines, strict=True)]
 
 
 def _changed(before: Sequence[Drawn], lines: Sequence[Drawn]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 from reconciler.model.errors import PermanentError
@@ -49,3 +49,37 @@ def _stream(number: int, like: TextIO | None) -> tuple[TextIO, _Out]:
     encoding = like.encoding if like else "utf-8"
     text = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=buffering)
     return text, raw
+
+
+@contextmanager
+def said(say: Callable[[str], None]) -> Iterator[None]:
+    """Have every line that is printed said instead: nothing is printed into a picture."""
+    fd, err = sys.stdout.fileno(), sys.stderr.isatty()
+    with redirect_stdout(_Said(say, fd)), redirect_stderr(_Said(say, fd)) if err else nullcontext():
+        yield
+
+
+class _Said(io.TextIOBase):
+    """Takes what is printed, line by line. What print and click ask of a stream, it has."""
+
+    encoding = "utf-8"
+    errors = "replace"
+
+    def __init__(self, say: Callable[[str], None], fd: int) -> None:
+        self._say, self._fd = say, fd
+        self._rest = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._say(line)
+        return len(text)

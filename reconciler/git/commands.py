@@ -41,7 +41,6 @@ WRITER_WAIT_S = 60.0
 _REMEMBERED_MAX = 8192
 _SCRATCH = "scratch"
 _SCRATCH_MOST_S = 3600.0
-NO_SHA = "0" * 40
 
 # What may be taken over from the repository's own config: none of it names a program.
 _HARMLESS = re.compile(

@@ -31,11 +31,6 @@ def of_refs(common: Path, *names: str) -> Mark | None:
     return _mark(common, (*_PACKED, *names))
 
 
-def of_file(path: Path) -> Mark | None:
-    """A mark of one file."""
-    return of_files(path)
-
-
 def of_files(*paths: Path) -> Mark | None:
     """A mark of some files, whether they are there or not."""
     marks = [_mark(path.parent, (path.name,)) for path in paths]

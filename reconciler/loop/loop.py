@@ -250,12 +250,12 @@ class Loop:
             pause_s = interval_s
             try:
                 tick = self.until_quiet(stop)
+                pause_s = self._pause_s(tick.plan, min(interval_s, POLL_S) if deaf() else interval_s)
             except Exception as error:  # noqa: BLE001 - one bad night must not end a watch
                 self.troubled(error)
             else:
                 if enough(tick):
                     return tick
-                pause_s = self._pause_s(tick.plan, min(interval_s, POLL_S) if deaf() else interval_s)
             if stop.is_set():
                 return tick
             wake.wait(pause_s)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
+from reconciler.model.names import PrNumber, RunId, Sha, TaskId
 from reconciler.model.observed.git import Base, Branch, Checkout, Landing, Rules, Salvage, Worktree, WorktreeFault
 from reconciler.model.observed.pulls import (
     Candidate,
@@ -118,11 +118,6 @@ class Failure:
     blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
     left: bool = False
     refused: Sha | None = None
-
-
-def runs_of_kind(runs: tuple[Run, ...], kind: RunKind) -> tuple[Run, ...]:
-    """The runs of one kind, oldest first."""
-    return tuple(sorted((run for run in runs if run.id.kind is kind), key=lambda run: run.id.n))
 
 
 __all__ = [
