@@ -75,7 +75,7 @@ class Site:
 
     @cached_property
     def chosen(self) -> ChosenForge:
-        return ChosenForge(self.git, self.environ, self.specs, lambda: self.default_base)
+        return ChosenForge(self.git, self.environ, self.specs)
 
     @property
     def forge(self) -> Forge:

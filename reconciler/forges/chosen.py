@@ -13,6 +13,7 @@ from reconciler.forges.choice import Choice
 from reconciler.forges.local import LocalForge
 from reconciler.forges.local.pulls import Pulls
 from reconciler.git.commands import Git
+from reconciler.landing.remotes import default_base
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.ports import Forge
 from reconciler.system.late import late
@@ -23,15 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChosenForge:
-    """The one forge of a repository. It stays so: with other manifests, start again.
-
-    `specs` gives every manifest that can be read, `default_base` the base where none names one.
-    """
+    """The one forge of a repository. It stays so: with other manifests, start again. `specs`: every manifest there is."""
 
     git: Git
     environ: Mapping[str, str]
     specs: Callable[[], Sequence[EpicSpec]]
-    default_base: Callable[[], str | None]
 
     @cached_property
     def choice(self) -> Choice:
@@ -71,4 +68,4 @@ class ChosenForge:
     def _bases(self) -> tuple[str, ...]:
         """What lands on GitHub; what is to land elsewhere is none of its business."""
         named = [spec.base for spec in self.specs() if not self.choice.refused(spec)]
-        return tuple(dict.fromkeys(named)) or (self.default_base() or "main",)
+        return tuple(dict.fromkeys(named)) or (default_base(self.git) or "main",)
