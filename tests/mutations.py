@@ -609,6 +609,48 @@ BREAKS = (
         "    return paths\n",
         "tests/test_manifest.py",
     ),
+    Break(
+        "one red check is enough to send an agent again",
+        "reconciler/planning/offer.py",
+        "        return could and 0 < len(self.reds) <= self.facts.spec.merge.retries\n",
+        "        return False\n",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "more lands than the longest chain that has passed",
+        "reconciler/planning/merge_queue.py",
+        "    green = [found.line[:n] for n, proof",
+        "    green = [found.line for n, proof",
+        "tests/test_merge_queue.py",
+    ),
+    Break(
+        "who failed is out of the line although a chain with it is under test",
+        "reconciler/planning/merge_queue.py",
+        "(not each.reds or each.task in tried)",
+        "not each.reds",
+        "tests/test_merge_queue.py",
+    ),
+    Break(
+        "of what lands together only the topmost head is looked at again",
+        "reconciler/landing/landing.py",
+        "            kept = [self._judged_pull(each) for each in order.whole]\n",
+        "            kept = [self._judged_pull(order)]\n",
+        "tests/adapters/test_landing_together.py",
+    ),
+    Break(
+        "who stands on top is blamed for what those beneath have broken",
+        "reconciler/planning/jobs.py",
+        "        if run.below is None or _passes(observed, spec, run.below)\n",
+        "",
+        "tests/test_landing_line.py",
+    ),
+    Break(
+        "a check of what is in line is ended as stale",
+        "reconciler/planning/epic_wide.py",
+        "if subject not in wanted and last.id not in view.tested:",
+        "if subject not in wanted:",
+        "tests/test_landing_line.py",
+    ),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 import worlds
@@ -15,6 +16,7 @@ from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Run
 from reconciler.model.ports import RunSpec
 from reconciler.planning.actions import StartCheck
+from reconciler.render import queue
 
 Green = Callable[[frozenset[str]], bool]
 
@@ -207,3 +209,54 @@ def test_a_check_says_what_is_in_it(world: World) -> None:
     starts = [action for action in night.loop.look().plan.actions if isinstance(action, StartCheck)]
     assert [action.message for action in starts] == ["run checks for #3 (merged with main, #1 and #2)"]
     assert replace(starts[0].order, beneath=()).whole == (replace(starts[0].order, beneath=()),)
+
+
+def test_the_queue_says_who_is_tested_with_whom_until_when_and_who_waits(world: World) -> None:
+    offered(world, 3)
+    world.rivals = {frozenset({"p-1", "p-2"})}
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    tick = night.loop.look()
+    shown = {row["task"]: row for row in queue.document(tick.plan, tick.observed)}
+    assert list(shown) == ["x-1", "x-2", "x-3"]
+    assert {row["base"] for row in shown.values()} == {"main"}
+    assert [row["state"] for row in shown.values()] == ["testing", "held", "testing"]
+    assert shown["x-1"]["with"] == ["x-3"] and shown["x-1"]["run"] == shown["x-3"]["run"]
+    assert shown["x-1"]["expectedAt"] is None  # none has passed yet
+    assert "x-1" in shown["x-2"]["message"]
+
+
+def test_how_long_a_check_takes_is_told_by_those_that_passed(world: World) -> None:
+    offered(world, 2)
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    world.later(seconds=90)
+    night.end(night.checks()[0])
+    night.quiet()
+    offered_too(world, 3)
+    night.quiet()
+    tick = night.loop.look()
+    [row] = queue.document(tick.plan, tick.observed)
+    began, done = (datetime.fromisoformat(row[key]) for key in ("startedAt", "expectedAt"))
+    assert (done - began).total_seconds() == 90
+
+
+def test_a_red_check_is_its_topmosts_own_fault_only_where_what_is_beneath_has_passed(world: World) -> None:
+    offered(world, 4)
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    night.end(night.checks()[0], well=False)
+    assert reds(night) == {"x-1": 0, "x-2": 0, "x-3": 0, "x-4": 0}
+    night.quiet()  # who of the four is it?
+    night.end(night.checks()[0])
+    night.quiet()
+    assert night.landed == ["x-1", "x-2"]
+    night.end(night.checks()[0])
+    assert reds(night)["x-4"] == 1
+    night.quiet()
+    assert night.landed == ["x-1", "x-2", "x-3"]
+
+
+def reds(night: Night) -> dict[str, int]:
+    [epic] = night.loop.look().plan.epics
+    return {job.task.id: len(job.offer.reds) for job in epic.jobs}

@@ -25,6 +25,7 @@ from reconciler.model.errors import UsageError
 from reconciler.model.names import BRANCH_PREFIX, RunKind, Sha, TaskId, branch_of, usable
 from reconciler.model.observed import Run, Unknown, Worktree
 from reconciler.render import document, listing
+from reconciler.render import queue as queue_rows
 from reconciler.render.entry import run_record
 from reconciler.wiring import Site
 from reconciler.workspaces import CHECKS
@@ -95,6 +96,21 @@ def prs(pr: str | None, out: Output) -> int:
     site = here()
     found = listed(site, LoopSession(site=site, out=out).look())
     return found.answer_for(out, pr, found.rows if pr is None else meant(pr, found.rows))
+
+
+@get_command.command("queue")
+@click.argument("task", required=False)
+@common
+@looking
+def queue(task: str | None, out: Output) -> int:
+    """List what is in line to be merged: what it is tested with, and since when; for whom it waits.
+
+    One after the other where the forge merges: 'get prs' shows those.
+    """
+    tick = LoopSession(site=here(), out=out).look()
+    rows = queue_rows.document(tick.plan, tick.observed)
+    found = Listing(what="tasks in line", rows=rows, table=queue_rows.table, silent=silence(tick))
+    return found.answer_for(out, task, [row for row in rows if task in (None, row["task"])])
 
 
 @get_command.command("events")

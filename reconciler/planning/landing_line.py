@@ -6,11 +6,12 @@ its turn gives becomes what is done: for a whole chain it is the decision of its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from itertools import groupby
 
-from reconciler.model.names import RunId, Sha, TaskId, check_subject
+from reconciler.model.names import PrNumber, RunId, Sha, TaskId, check_subject
 from reconciler.model.observed import Base, Candidate, Conflict, MergeStep, Observed, Run, Unknown
 from reconciler.model.observed import Chain as Merges
 from reconciler.model.ports import LandOrder
@@ -34,12 +35,42 @@ _PROOFS = {
 }
 
 
+class LineState(StrEnum):
+    """How far something in a line is."""
+
+    LANDING = "landing"
+    TESTING = "testing"
+    STARTING = "starting"  # its check starts with this tick
+    QUEUED = "queued"
+    HELD = "held"  # it does not merge after one that is before it
+    APART = "apart"  # it failed, or does not merge, by itself: what comes of that is no matter of the line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePlace:
+    """Where something stands in the line of its base. `chain`: what it lands or is tested with, itself too, the lowest first.
+
+    `run`: the check of that. `reds`: how often it has failed by itself.
+    """
+
+    base: str
+    task: TaskId
+    number: PrNumber | None
+    head: Sha | None
+    state: LineState
+    chain: Chain = ()
+    run: Run | None = None
+    reds: int = 0
+    message: str = ""
+
+
 @dataclass(slots=True)
 class Lines:
     """What the lines of all bases ask for, beside what they decide."""
 
     unmerged: set[Merges] = field(default_factory=set)  # chains of which it is not known yet what they make
     tested: set[RunId] = field(default_factory=set)  # the checks under way that still prove something
+    places: list[QueuePlace] = field(default_factory=list)
 
 
 def in_line(base: Base, jobs: Sequence[Job], decided: Decided, observed: Observed, busy: int, lines: Lines) -> None:
@@ -52,7 +83,7 @@ def in_line(base: Base, jobs: Sequence[Job], decided: Decided, observed: Observe
     found = [_Lane(base, list(mine), decided, observed, lines, *rate) for _, mine in groupby(kinds, key=_kind)]
     landing: Land | None = None
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
-        now = Turn(line=tuple(line.by_task)) if landing else line.turn(slots, busy)
+        now = Turn() if landing else line.turn(slots, busy)
         busy += len(now.check)
         landing = line.decide(now, landing)
 
@@ -101,8 +132,8 @@ class _Lane:
         bounds = Bounds(
             slots=slots,
             rate=merge_queue.failure_rate(self.good, self.bad + suspects),
-            running=tuple(self._tested(Proof.RUNNING)),
-            passed=tuple(self._tested(Proof.PASSED)),
+            running=tuple(chain for chain, _ in self._tested(Proof.RUNNING)),
+            passed=tuple(chain for chain, _ in self._tested(Proof.PASSED)),
             busy=busy,
         )
         while True:
@@ -118,31 +149,50 @@ class _Lane:
         """Write down what its turn gives. `landing`: what lands on this base from another line."""
         if now.land:
             landing = self._land(now.land)
-        starting = {task: chain for chain in now.check for task in reversed(chain)} if not landing else {}
-        running = {task: chain for chain in self._tested(Proof.RUNNING) for task in chain}
-        for job in self.jobs:
+        running = {task: (chain, run) for chain, run in self._tested(Proof.RUNNING) for task in chain}
+        starting = {task: chain for chain in now.check for task in reversed(chain)}
+        for job in sorted(self.jobs, key=rank):
             task = job.task.id
-            if landing and task == landing.task:
-                word: Decision = landing
+            word, state, run = self.decided[job.spec.name, task][1], LineState.QUEUED, None
+            chain: Chain = ()
+            if task in now.land and landing:
+                state, chain = LineState.LANDING, now.land
+                together = f"merges together with {landing.task}, which was tested on top of it"
+                word = landing if task == landing.task else Waiting(Reason.LANDING_QUEUED, together)
             elif landing:
-                word = self._queued(job, landing, now.land)
+                word = self._behind(word, landing.task)
             elif task in now.apart or (job.offer.check_state is CheckState.FAILED and not job.offer.asked_again):
-                continue  # what comes of it by itself is known, or will be once what it makes of this base is looked at
-            elif (chain := starting.get(task)) and (start := next((c for c in now.check if c[-1] == task), None)):
-                word = self._check(job, start)
-            elif chain:
-                word = Waiting(
-                    Reason.CHECKS_RUNNING, f"its checks start, together with those of {_others(chain, task)}"
-                )
+                state = (
+                    LineState.APART
+                )  # what comes of it is known, or will be once what it makes of this base is looked at
+            elif task in starting:
+                state, chain = LineState.STARTING, starting[task]
+                word = self._starts(job, now.check, chain)
             elif task in running:
-                word = self._under_test(task, running[task])
+                state, (chain, run) = LineState.TESTING, running[task]
+                word = self._under_test(task, chain)
             elif task in now.held:
+                state = LineState.HELD
                 message = f"does not merge after {now.held[task]}, which is before it in the line of {self.base.name}"
                 word = Waiting(Reason.LANDING_QUEUED, message)
             else:
-                word = self._turned_away(job, running)
+                word = self._behind(word, min(running, key=lambda each: rank(self.by_task[each]), default=None))
             self.decided[job.spec.name, task] = job, word
+            self.lines.places.append(self._place(job, state, chain, run, word))
         return landing
+
+    def _place(self, job: Job, state: LineState, chain: Chain, run: Run | None, word: Decision) -> QueuePlace:
+        return QueuePlace(
+            base=self.base.name,
+            task=job.task.id,
+            number=job.number,
+            head=job.open_pull.head if job.open_pull else None,
+            state=state,
+            chain=chain,
+            run=run,
+            reds=len(job.offer.reds),
+            message=word.message if word else "",
+        )
 
     # --- what is known of a chain
 
@@ -183,12 +233,12 @@ class _Lane:
         found = self.observed.checks.get(check_subject(tree, job.spec.merge.checks), ())
         return tuple(run for run in found if run.tree == tree or not run.started)
 
-    def _tested(self, proof: Proof) -> Iterator[Chain]:
-        """The chains of this line whose checks are under way, or have passed."""
+    def _tested(self, proof: Proof) -> Iterator[tuple[Chain, Run | None]]:
+        """The chains of this line whose checks are under way, or have passed; and the check of each."""
         heads = {job.open_pull.head: job.task.id for job in self.jobs if job.open_pull}
         for job in self.jobs:
             if not job.offer.outdated and _PROOFS.get(job.offer.check_state) is proof:
-                yield (job.task.id,)
+                yield (job.task.id,), job.offer.checks_last
         for head in heads:
             for run in self.observed.checks_of.get(head, ()):
                 together = len(run.heads) > 1 and run.alive is (proof is Proof.RUNNING)
@@ -197,7 +247,7 @@ class _Lane:
                 chain = tuple(heads[each] for each in run.heads if each in heads)
                 if self.proof_of(chain) is proof and self._tree(chain) == run.tree:
                     self.lines.tested.add(run.id)
-                    yield chain
+                    yield chain, run
 
     def _tree(self, chain: Chain) -> Sha | None:
         job, made = self.by_task[chain[-1]], self._made(chain)
@@ -238,38 +288,28 @@ class _Lane:
     def _land(self, chain: Chain) -> Land:
         return Land.of(self.by_task[chain[-1]], self._order(chain))
 
-    def _check(self, job: Job, chain: Chain) -> Decision:
-        order = self._order(chain)
-        below = self._tree(chain[:-1]) if len(chain) > 1 else None
-        before = self._checks(job, order.expected.tree)
-        return StartCheck.together(job, order, below, before)
+    def _starts(self, job: Job, started: Sequence[Chain], chain: Chain) -> Decision:
+        """The check that starts for it, or that it is in."""
+        own = next((each for each in started if each[-1] == job.task.id), None)
+        if own is None:
+            beside = self._others(chain, job.task.id)
+            return Waiting(Reason.CHECKS_RUNNING, f"its checks start, together with those of {beside}")
+        order = self._order(own)
+        below = self._tree(own[:-1]) if len(own) > 1 else None
+        return StartCheck.together(job, order, below, self._checks(job, order.expected.tree))
 
-    def _queued(self, job: Job, landing: Land, chain: Chain) -> Decision:
-        if job.task.id in chain:
-            return Waiting(Reason.LANDING_QUEUED, f"merges together with {landing.task}, which was tested on top of it")
-        return self._behind(job, landing.task)
-
-    def _behind(self, job: Job, whom: TaskId | None) -> Decision:
-        said = self.decided[job.spec.name, job.task.id][1]
+    def _behind(self, said: Decision, whom: TaskId | None) -> Decision:
         if not isinstance(said, StartCheck | Land):
             return said
-        what = (
-            f"{whom} is before it in the line of {self.base.name}"
-            if whom
-            else f"every check slot of {self.base.name} is in use"
-        )
+        name = self.base.name
+        what = f"{whom} is before it in the line of {name}" if whom else f"every check slot of {name} is in use"
         return Waiting(Reason.LANDING_QUEUED, what)
 
     def _under_test(self, task: TaskId, chain: Chain) -> Decision:
         tree = self._tree(chain) or ""
-        beside = f", together with {_others(chain, task)}" if len(chain) > 1 else ""
+        beside = f", with {self._others(chain, task)}" if len(chain) > 1 else ""
         return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {tree[:12]}{beside}")
 
-    def _turned_away(self, job: Job, running: Mapping[TaskId, Chain]) -> Decision:
-        first = min(running, key=lambda task: rank(self.by_task[task]), default=None)
-        return self._behind(job, first)
-
-
-def _others(chain: Chain, task: TaskId) -> str:
-    names = [each for each in chain if each != task]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    def _others(self, chain: Chain, task: TaskId) -> str:
+        names = [f"#{self.by_task[each].number}" for each in chain if each != task]
+        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -15,6 +15,7 @@ from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import Spend
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, OrphanWorktree
+from reconciler.planning.landing_line import QueuePlace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ class Plan:
 
     epics: tuple[EpicPlan, ...] = ()
     unsure: Imprecise = field(default_factory=Imprecise)  # look closer and plan again, before anything is done
+    line: tuple[QueuePlace, ...] = ()  # who is in the line of a base, by base and rank
     begun: frozenset[TaskId] = frozenset()  # tasks that no manifest covers, of which something is left: only reported
     orphan_worktrees: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: reported, never touched
 

@@ -87,6 +87,7 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
     return Plan(
         epics=tuple(_acted_on(plans, desired)),
         unsure=_unsure(decisions, lines),
+        line=tuple(lines.places),
         begun=unmanaged,
         orphan_worktrees=tuple(orphan_worktrees(observed, owned.keys() | unmanaged)),
     )

@@ -27,37 +27,37 @@ PATH_MIN = 40  # the path of a file is not to be broken for the sake of one row
 
 def tasks(rows: Sequence[Document]) -> RenderableType:
     """Each task with where it stands and what it waits for."""
-    return _table(("TASK", "MANIFEST", "STATE", "RUN", "PR", "NEXT", "TITLE"), rows, _task, yields=6)
+    return columns(("TASK", "MANIFEST", "STATE", "RUN", "PR", "NEXT", "TITLE"), rows, _task, yields=6)
 
 
 def runs(rows: Sequence[Document], now: datetime) -> RenderableType:
     """Each run with its process, its age, and how it ended."""
     headings = ("TASK", "RUN", "STATE", "PID", "STARTED", "TOOK", "COST", "ENDED")
-    return _table(headings, rows, lambda row: _run(row, now), yields=0)
+    return columns(headings, rows, lambda row: _run(row, now), yields=0)
 
 
 def worktrees(rows: Sequence[Document]) -> RenderableType:
     """Each worktree with what stands in it and in no commit, and who works there."""
-    return _table(("TASK", "HEAD", "STATE", "RUN", "WORKTREE"), rows, _worktree, yields=0)
+    return columns(("TASK", "HEAD", "STATE", "RUN", "WORKTREE"), rows, _worktree, yields=0)
 
 
 def pull_requests(rows: Sequence[Document]) -> RenderableType:
     """Each pull request with what is known about it."""
-    return _table(("PR", "TASK", "STATE", "HEAD", "CHECKS", "REVIEW", "TITLE"), rows, _pull_request, yields=6)
+    return columns(("PR", "TASK", "STATE", "HEAD", "CHECKS", "REVIEW", "TITLE"), rows, _pull_request, yields=6)
 
 
 def events(rows: Sequence[Document]) -> RenderableType:
     """What happened, newest last."""
-    return _table(("AT", "EVENT", "TASK", "WHAT"), rows, _event, yields=2)
+    return columns(("AT", "EVENT", "TASK", "WHAT"), rows, _event, yields=2)
 
 
 def manifests(rows: Sequence[Document]) -> RenderableType:
     """Each manifest with its conditions. GENERATION: the one that was acted on, of the one that is recorded."""
     headings = ("NAME", "BASE", "EPIC", "GENERATION", "CONVERGED", "DEGRADED", "SOURCE")
-    return _table(headings, rows, _manifest, yields=4, note_least=PATH_MIN)
+    return columns(headings, rows, _manifest, yields=4, note_least=PATH_MIN)
 
 
-def _table(
+def columns(
     headings: Sequence[str],
     rows: Sequence[Document],
     cells: Callable[[Document], Sequence[str]],

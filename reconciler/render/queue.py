@@ -1,0 +1,82 @@
+"""The line of every base: who is tested with whom, for how long still, and who waits for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+from rich.console import RenderableType
+
+from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.planning.landing_line import LineState, QueuePlace
+from reconciler.planning.plan import Plan
+from reconciler.render.listing import columns
+from reconciler.render.words import stamp
+
+Document = dict[str, Any]
+
+NEWEST = 20  # checks by which it is told how long one takes
+
+
+def document(decided: Plan, observed: Observed) -> list[Document]:
+    """A row for each place in a line, the first to be merged first: by base, then in its order."""
+    took_s = _typical_s(observed)
+    return [_row(place, took_s) for place in decided.line]
+
+
+def table(rows: Sequence[Document]) -> RenderableType:
+    """The line as people read it."""
+    numbers = {row["task"]: row["number"] for row in rows}
+    headings = ("BASE", "PR", "TASK", "STATE", "WITH", "DONE", "WHY")
+    return columns(headings, rows, lambda row: _cells(row, numbers), yields=6)
+
+
+def _row(place: QueuePlace, took_s: float | None) -> Document:
+    run = place.run
+    expected = run.started_at + timedelta(seconds=took_s) if run and run.started_at and took_s is not None else None
+    return {
+        "base": place.base,
+        "task": place.task,
+        "number": place.number,
+        "head": place.head,
+        "state": str(place.state),
+        "with": [task for task in place.chain if task != place.task],
+        "run": str(run.id) if run else None,
+        "tree": run.tree if run else None,
+        "startedAt": stamp(run.started_at) if run and run.started_at else None,
+        "expectedAt": stamp(expected) if expected else None,
+        "failed": place.reds,
+        "message": place.message,
+    }
+
+
+def _cells(row: Document, numbers: Mapping[str, int | None]) -> Sequence[str]:
+    beside = [f"#{numbers.get(task) or '?'}" for task in row["with"]]
+    return (
+        row["base"],
+        f"#{row['number']}" if row["number"] else "",
+        row["task"],
+        row["state"],
+        ", ".join(beside[:2]) + (f" +{len(beside) - 2}" if len(beside) > 2 else ""),
+        (row["expectedAt"] or "")[11:16],
+        row["message"] if row["state"] in (LineState.HELD, LineState.QUEUED, LineState.APART) else "",
+    )
+
+
+def _typical_s(observed: Observed) -> float | None:
+    """How long a check takes that passes: half of the newest took longer. None before one has passed."""
+    if isinstance(observed.checks, Unknown):
+        return None
+    well = [run for runs in observed.checks.values() for run in runs if run.exit and run.exit.well and run.started_at]
+    newest = sorted(well, key=_ended)[-NEWEST:]
+    return median(_took_s(run) for run in newest) if newest else None
+
+
+def _ended(run: Run) -> float:
+    return run.exit.at.timestamp() if run.exit else 0.0
+
+
+def _took_s(run: Run) -> float:
+    return max((run.exit.at - run.started_at).total_seconds(), 0.0) if run.exit and run.started_at else 0.0
