@@ -101,11 +101,19 @@ class RefCache(Generic[T]):
 
 
 def write_commit(
-    git: Git, tree: Sha, parents: Sequence[Sha], *, author: str, committer: str, text: str, copies: Path | None = None
+    git: Git,
+    tree: Sha,
+    parents: Sequence[Sha],
+    *,
+    author: str,
+    committer: str,
+    text: str,
+    copies: Path | None = None,
+    objects: Path | None = None,
 ) -> Sha:
     """Store a commit, as `git commit-tree` does: no hook sees it, nothing signs it; the same twice is one. Its name.
 
-    `copies`: a folder that gets one of it, and keeps the newest few.
+    `copies`: a folder that gets one of it, and keeps the newest few. `objects`: where it is stored, if not in the repository.
     """
     lines = (f"tree {tree}", *(f"parent {parent}" for parent in parents), f"author {author}", f"committer {committer}")
     if any("\n" in line or "\0" in line for line in lines) or "\0" in text:
@@ -113,11 +121,11 @@ def write_commit(
     content = ("\n".join(lines) + f"\n\n{text}").encode("utf-8", "replace")
     whole = b"commit %d\0" % len(content) + content
     name = Sha(_digest(whole, len(tree)))
-    if not loose(git, name):
+    if not loose(git, name, objects):
         packed = zlib.compress(whole, 1)
         if copies:
             _copy(copies, name, packed)
-        _store(git.repository.common / "objects", name, packed)
+        _store(objects or git.repository.common / "objects", name, packed)
     return name
 
 

@@ -19,6 +19,8 @@ from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import LandOrder
 
+KNOWN_MAX = 256
+
 
 class Commits:
     """Makes the commits that land."""
@@ -27,6 +29,7 @@ class Commits:
         self._git = git
         self._candidates = candidates
         self._ancestry = Ancestry(git)
+        self._known: dict[LandOrder, Sha] = {}
 
     def make(self, order: LandOrder) -> tuple[Sha, ...]:
         """The commits that put each of `order.whole` on the base, the lowest first; written but on no branch.
@@ -37,8 +40,15 @@ class Commits:
         made: list[Sha] = []
         for each in order.whole:
             below = made[-1] if made else each.expected.base
-            made.append(self._made(replace(each, expected=replace(each.expected, base=below))))
+            alone = replace(each, expected=replace(each.expected, base=below), beneath=())
+            if alone not in self._known:
+                self._known = {**dict(list(self._known.items())[1 - KNOWN_MAX :]), alone: self._made(alone)}
+            made.append(self._known[alone])
         return tuple(made)
+
+    def forget(self) -> None:
+        """Make each anew: what was made may be gone by now, or would be another."""
+        self._known = {}
 
     def _made(self, order: LandOrder) -> Sha:
         expected = order.expected

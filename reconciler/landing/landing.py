@@ -72,7 +72,11 @@ class LandingLine:
             )
             # What was judged is what lands: where the checkouts come from there, it is known what changes in them.
             known = order.changed if old == order.expected.base else None
-            self._advance(intent, kept, lock, known)
+            try:
+                self._advance(intent, kept, lock, known)
+            except ReconcileError:
+                self._commits.forget()  # somebody may have cleared away what was made and is on no branch yet
+                raise
             self._compare(order, intent.new)
             return intent.new
 

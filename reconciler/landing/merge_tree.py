@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.git import objects
 from reconciler.git.commands import Git, GitError
 from reconciler.git.identity import OURS
-from reconciler.landing.signature import Signature, signed
+from reconciler.landing.signature import Signature
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
 
@@ -50,6 +50,7 @@ class MergeTree:
     git: Git
     folder: Path
     quarantine: Path | None = None
+    trees: dict[Sha, Sha] = field(default_factory=dict)  # of the commits made here
 
     def run(
         self, *args: str, ok: tuple[int, ...] = (0,), stdin: bytes | None = None, env: Mapping[str, str] | None = None
@@ -70,9 +71,17 @@ class MergeTree:
 
     def commit(self, tree: Sha, *parents: Sha) -> Sha:
         """A commit that exists only to be merged."""
-        onto = [part for parent in parents for part in ("-p", parent)]
-        env = signed(author=_NOBODY, committer=_NOBODY)
-        return Sha(self.run("commit-tree", *onto, "-m", "for a merge", tree, env=env).text.strip())
+        made = objects.write_commit(
+            self.git,
+            tree,
+            parents,
+            author=_NOBODY.line,
+            committer=_NOBODY.line,
+            text="for a merge\n",
+            objects=self.quarantine,
+        )
+        self.trees[made] = tree
+        return made
 
     def merge(self, ours: Sha, theirs: Sha) -> Merged:
         """Merge two commits, from where they parted."""
@@ -87,8 +96,9 @@ class MergeTree:
 
     def changed(self, old: Sha, new: Sha) -> TreeChanges:
         """In what a tree differs from that of a commit, or from another."""
-        commit = objects.loose_commit(self.git, old)
-        found = objects.changed(self.git, commit.tree, new, self.quarantine) if commit else None
+        commit = None if old in self.trees else objects.loose_commit(self.git, old)
+        tree = commit.tree if commit else self.trees.get(old)
+        found = objects.changed(self.git, tree, new, self.quarantine) if tree else None
         if found is None:
             listed = self.run("diff-tree", "-r", "--raw", "--no-renames", "-z", old, new).text.split("\0")
             entries = list(zip(listed[::2], listed[1::2], strict=False))

@@ -140,8 +140,10 @@ class Pulls:
         by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")
         (head,) = objects.commits(self._git, record.head)
         text = records.encode(record)
-        made = {"author": by.line, "committer": by.line, "text": text}
-        return objects.write_commit(self._git, head.tree, (record.head,), **made, copies=self._copies)
+        parents = (record.head,)
+        return objects.write_commit(
+            self._git, head.tree, parents, author=by.line, committer=by.line, text=text, copies=self._copies
+        )
 
     def _rows(self) -> tuple[Refs, Refs]:
         return self._named(PULL_REQUEST_REFS), self._named(HEADS + BRANCH_PREFIX)
