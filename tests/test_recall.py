@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from worlds import a_task, an_epic, seen, wanted
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Base, Observed, Task, Unknown
+from reconciler.model.values import replace
 from reconciler.planning.actions import Decision
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan

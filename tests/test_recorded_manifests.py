@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import time
-from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from reconciler.model.desired import (
 )
 from reconciler.model.errors import TemporaryError, UsageError
 from reconciler.model.names import TaskId
+from reconciler.model.values import replace
 
 ROOT = Path(__file__).parent.parent
 SMALL = EpicSpec(name="x", repository="/srv/shop", worktrees=WorktreeSpec(root="/srv/worktrees"), max_agents=3)
@@ -124,7 +124,7 @@ def test_what_is_recorded_is_read_back_the_same(kept, spec):
 
 def test_the_full_example_above_differs_from_every_default():
     def same(one, other):
-        return {f.name for f in fields(one) if getattr(one, f.name) == getattr(other, f.name)}
+        return {name for name in one.__struct_fields__ if getattr(one, name) == getattr(other, name)}
 
     assert same(FULL, EpicSpec(name="z")) == {"generation", "recorded_at", "invalid", "withheld", "applied"}
     assert not same(FULL.agent, AgentSpec())
@@ -444,7 +444,7 @@ def test_text_that_looks_like_the_bound_is_not_taken_for_it(kept, state):
 
 WRITER = """
 import sys
-from dataclasses import replace
+from reconciler.model.values import replace
 from pathlib import Path
 from reconciler.model.desired import EpicSpec, InlineTask, WorktreeSpec
 from reconciler.manifest import Recorded

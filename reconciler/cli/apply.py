@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
@@ -21,6 +21,7 @@ from reconciler.loop.loop import POLL_S, Tick
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
+from reconciler.model.values import replace
 from reconciler.planning.forecast import forecast
 from reconciler.planning.plan import Plan
 from reconciler.render import document, text
@@ -217,8 +218,7 @@ def _free(site: Site) -> bool:
         return False
 
 
-@dataclass
-class NothingLeft:
+class NothingLeft(Struct):
     """Whether there is nothing left to wait for: all is done, or nothing goes on without a person.
 
     A source that is silent for a moment, or an editor that is just leaving a worktree, needs no person yet.

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import Struct
 
 from reconciler import wiring
 from reconciler.cli.found import checks
@@ -20,6 +20,7 @@ from reconciler.manifest import form
 from reconciler.model.desired import EPOCH, AgentSpec, EpicSpec
 from reconciler.model.errors import ManifestError, UsageError
 from reconciler.model.names import RunKind, TaskId, run_manifest
+from reconciler.model.values import replace
 from reconciler.wiring import Site
 
 FILE = "reconcile.yaml"
@@ -28,8 +29,7 @@ VARIABLE = "RECONCILE_AGENT"
 _WHERE = re.compile(r"^<stdin>:[0-9]+:[0-9]+: spec\.agent: ", re.MULTILINE)  # of a document that nobody wrote
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What was asked for on the command line, and beside it in the environment."""
 
     epic: TaskId | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from reconciler.cli.apply import NothingLeft, look_on
 from reconciler.cli.output import act
@@ -12,6 +11,7 @@ from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.job import Job
 from reconciler.planning.plan import EpicPlan, Plan
 

@@ -6,22 +6,22 @@ import functools
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
+from msgspec import Struct
 from rich.console import Console, RenderableType
 
 from reconciler import wiring
+from reconciler.model.values import replace
 from reconciler.render import safe, text
 from reconciler.wiring import Site
 
 
-@dataclass(frozen=True, kw_only=True)
-class Output:
+class Output(Struct, frozen=True, kw_only=True):
     """Where a command's answer goes: documents for programs, text for people, chatter beside both."""
 
     form: str

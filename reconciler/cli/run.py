@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
+from msgspec import Struct
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
@@ -67,8 +67,7 @@ def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry
         return turn(session, wait=True, timeout=None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunScope:
+class RunScope(Struct, frozen=True, kw_only=True):
     """What a run is about. `names`: the manifests that it acts on (None: all); `made`: the one made up for it, if it
     takes one; `over`: those made up earlier that would take its tasks away."""
 

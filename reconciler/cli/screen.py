@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import termios
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 # A frame is shown at once by terminals that know how to (2026). What is wider there than we think must not wrap (7).
 WRAP, NO_WRAP = "\x1b[?7h", "\x1b[?7l"
@@ -18,16 +19,14 @@ REST_OF_LINE, BELOW, ROW_AND_DOWN = "\x1b[K", "\x1b[J", "\x1b[2K\x1b[B"
 FALLBACK = (80, 24)
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(Struct, frozen=True):
     """A line as the terminal gets it, and how many cells it takes there."""
 
     text: str
     cells: int
 
 
-@dataclass
-class Screen:
+class Screen(Struct):
     """The terminal behind the descriptors `out` and, where it is one, `keys`."""
 
     out: int

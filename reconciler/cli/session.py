@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.cli.output import Output
 from reconciler.loop.executor import Outcome
@@ -18,6 +19,7 @@ from reconciler.loop.observer import ask
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Salvage, Unknown
+from reconciler.model.values import replace
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render import document, failing, text
@@ -25,8 +27,7 @@ from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
 
 
-@dataclass(kw_only=True)
-class LoopSession:
+class LoopSession(Struct, kw_only=True):
     """A loop with its audience. `names`: only these manifests are acted on and answered for; None: all."""
 
     site: Site

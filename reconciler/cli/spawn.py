@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
+from msgspec import Struct, field
 
 from reconciler import wiring
 from reconciler.cli.defaults import Asked, made_up
@@ -23,6 +23,7 @@ from reconciler.model.errors import ChangedError, ReconcileError, UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import RetryPoint, RunState
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.actions import (
     Action,
     BlockTask,
@@ -109,8 +110,7 @@ def _at_once(spec: EpicSpec) -> EpicSpec:
     return replace(spec, agent=replace(spec.agent, backoff_initial_s=0.0, backoff_max_s=0.0))
 
 
-@dataclass(kw_only=True)
-class _Spawning:
+class _Spawning(Struct, kw_only=True):
     """The way from a person's word to an agent running, in looks and steps."""
 
     site: Site

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
+from msgspec import Struct, field
 
 from reconciler.cli import live
 from reconciler.cli.apply import FILE, Duration, NothingLeft, ending, hearing, read
@@ -16,6 +16,7 @@ from reconciler.cli.session import AGENTS_RUN_ON, LoopSession, interrupted, say_
 from reconciler.loop.loop import RESYNC_S
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
+from reconciler.model.values import replace
 from reconciler.render import text
 from reconciler.system import lock
 from reconciler.system.journal import Event, plain
@@ -75,8 +76,7 @@ def watch_command(
     return ending(tick.plan, timed_out=False)
 
 
-@dataclass
-class Watched:
+class Watched(Struct):
     """What is wanted: the recorded manifests, kept in step with the files that are watched."""
 
     site: Site

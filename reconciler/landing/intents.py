@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha
@@ -17,8 +19,7 @@ VERSION = 2
 READ = (1, 2)  # a landing that an older program began is finished too
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(Struct, frozen=True, kw_only=True):
     """A base on its way from `old` to `new`, and the checkouts that follow it."""
 
     base: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.git import fingerprints
 from reconciler.git.commands import Git
@@ -13,8 +14,7 @@ _SIGNED = re.compile(r"(?P<name>[^<]*)<(?P<email>[^>]*)> (?P<when>\d{1,11} [+-]\
 _UNUSABLE = re.compile(r"[<>\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """A name, an address, and a date in git's raw form: `@<seconds> <zone>`."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ import yaml
 from reconciler.manifest import form, scalars, yaml_text
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import MANIFEST_NAME
+from reconciler.model.values import replace
 
 # What is recorded is larger than what was written: every default is in it.
 _LIMITS = yaml_text.Limits(bytes=64 * 1024 * 1024, nodes=5_000_000, empty=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Base, Observed, Run, StopWhy, Unknown
@@ -32,8 +33,7 @@ DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpicView:
+class EpicView(Struct, frozen=True, kw_only=True):
     """One manifest with all that its epic-wide actions are decided from. `every`: all manifests, this one too;
     `checks_starting`: the subjects of the checks that are started in this tick.
     """

@@ -7,7 +7,6 @@ are asked by several actions; what to do about the answers is theirs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -40,8 +39,7 @@ from reconciler.planning.run_results import RunResult
 _NOTE = re.compile(r"^reconcile: (\w+): ", re.MULTILINE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job(Facts):
+class Job(Facts, frozen=True, kw_only=True, dict=True):
     """A task with its attempts and what they offered."""
 
     @cached_property

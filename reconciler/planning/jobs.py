@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar, Unpack
+
+from msgspec import Struct
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown, WorktreeFault
+from reconciler.model.values import replace
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate
 from reconciler.planning.graph import Index, order
@@ -21,8 +23,7 @@ from reconciler.planning.recall import Recall
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpicTasks:
+class EpicTasks(Struct, frozen=True, kw_only=True):
     """The tasks of one manifest. `ids` gives the id of every declared key, and under None that of the epic."""
 
     spec: EpicSpec
@@ -121,8 +122,7 @@ def orphans(found: Iterable[EpicTasks], observed: Observed, owned: Mapping[TaskI
     return {id: keeper for id in observed.worktrees if id in tasks and tasks[id].closed and id not in owned}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrphanWorktree:
+class OrphanWorktree(Struct, frozen=True, kw_only=True):
     """A worktree of ours whose task is closed or gone, and that no manifest clears away."""
 
     task: TaskId

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
@@ -17,8 +18,7 @@ from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, OrphanWorktree
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpicPlan:
+class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     """What is done next for one manifest, what waits and why, and which sources were silent."""
 
     spec: EpicSpec
@@ -73,8 +73,7 @@ class EpicPlan:
         return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What is done next, and for everything else why not. Nothing in it is left to choose."""
 
     epics: tuple[EpicPlan, ...] = ()

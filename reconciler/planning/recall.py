@@ -6,8 +6,9 @@ Most tasks of a full tracker are such. A plan is the same with or without what i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Task, Unknown
@@ -18,8 +19,7 @@ Around = tuple[object, ...]
 D = TypeVar("D")  # a decision: what decides stands above the jobs, which are recalled too
 
 
-@dataclass(slots=True)
-class Recall(Generic[D]):
+class Recall(Struct, Generic[D]):
     """By manifest, what was around its tasks, and by task its job and what was decided."""
 
     _around: dict[str, Around] = field(default_factory=dict)

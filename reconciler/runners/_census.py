@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, RunState
@@ -131,8 +132,7 @@ class Census:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
+class _Counted(Struct, frozen=True):
     """The runs of a subject as they were counted; `over`: until its folder changes there is nothing to count again."""
 
     subject: SubjectFolder

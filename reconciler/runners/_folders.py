@@ -11,14 +11,16 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import RunId, RunKind, TaskId, usable
 from reconciler.model.observed import RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
+from reconciler.model.values import replace
 from reconciler.runners import _records as records
 from reconciler.runners import supervisor
 from reconciler.runners._records import Record, StartRecord, read_json
@@ -30,8 +32,7 @@ _Stamp = tuple[int, int, int] | None
 Subject = tuple[RunKind, str]
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectFolder:
+class SubjectFolder(Struct, frozen=True):
     """The runs of one subject, oldest first, as its folder was listed at the date `changed` (0: that is not known)."""
 
     kind: RunKind
@@ -41,8 +42,7 @@ class SubjectFolder:
     changed: int
 
 
-@dataclass(slots=True)
-class Folders:
+class Folders(Struct):
     """The run folders of one repository."""
 
     root: Path

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
@@ -39,8 +40,7 @@ SWEEP_PATIENCE_S = 3.0
 JSON_TO_WORDS = 25  # what agents print about themselves is so many times longer than what they say
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
+class _Count(Struct, frozen=True):
     """How many runs of a manifest were alive when all processes were looked through, and those that we started since.
 
     There are no more than that while nobody else has taken a slot (`turn`), whoever has lost one: so of a hundred starts

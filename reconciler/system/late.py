@@ -1,6 +1,6 @@
 """Modules that are imported once they are needed, because most commands never need them: a table, and no other way.
 
-(Commands themselves stand in the table of `cli`.)
+(Commands themselves stand in the table of `cli`, which imports what completes them too.)
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from reconciler.model.agent_kinds import AgentKind
 
 MODULES = {
     **{f"reconciler.agents.{kind}": "one agent of several" for kind in AgentKind},
-    "reconciler.cli.completion": "only the shell asks, at the TAB key",
     "reconciler.cli.live": "pictures are for terminals",
     "reconciler.forges.github.forge": "most repositories of a day are local",
     "reconciler.manifest.documents": "pydantic, for who reads a manifest",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from reconciler.git import objects, refs
 from reconciler.git.commands import Git
@@ -23,6 +24,7 @@ from reconciler.model.names import (
     usable,
 )
 from reconciler.model.observed import Salvage
+from reconciler.model.values import replace
 from reconciler.workspaces import copies, folders, snapshot
 from reconciler.workspaces.ages import Ages
 from reconciler.workspaces.snapshot import Sight, Snapshot, Work
@@ -37,8 +39,7 @@ _IDENTITY = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class Saved(Struct, frozen=True, kw_only=True):
     """What saving found, and the ref under which it is kept; no ref when there was nothing to save."""
 
     salvage: Salvage | None
@@ -47,8 +48,7 @@ class Saved:
     sight: Sight | None = None  # None where nothing had changed since it was looked at before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _Kept(Struct, frozen=True, kw_only=True):
     salvage: Salvage
     tree: Sha
     parents: tuple[Sha, ...]

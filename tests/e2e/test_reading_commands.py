@@ -606,7 +606,7 @@ try:
     cli.called(sys.argv[1:])
 except SystemExit:
     pass
-sys.exit(bool({"pydantic", "rich", "yaml", "psutil", "reconciler.wiring"} & set(sys.modules)))
+sys.exit(bool({"msgspec", "pydantic", "rich", "yaml", "psutil", "reconciler.wiring"} & set(sys.modules)))
 """
     asked = {"_RECONCILE_COMPLETE": "bash_complete", "COMP_WORDS": "reconcile ", "COMP_CWORD": "1"}
     for args, env in ((["--help"], {}), ([], asked)):
