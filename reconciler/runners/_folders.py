@@ -46,7 +46,7 @@ class Folders(Struct):
     """The run folders of one repository."""
 
     root: Path
-    _subjects: dict[Subject, SubjectFolder] = field(default_factory=dict)
+    _subjects: Mapping[Subject, SubjectFolder] = field(default_factory=dict)
     _stamps: dict[RunKind, _Stamp] = field(default_factory=dict)  # of what says that something changed, as last seen
     _looked_at: float = -LOOK_S - 1  # when each subject's folder was looked at last
     _ours: set[Subject] = field(default_factory=set)  # those that we wrote into since the last look
@@ -83,7 +83,7 @@ class Folders(Struct):
             for kind in (kind for kind in RunKind if whole or kind in moved):
                 there = self._named(kind)
                 asked |= there.difference(known) | {key for key in known if key[0] is kind and key not in there}
-            found = {key: self._subject(key) for key in asked}
+            found = {key: self.subject(key) for key in asked}
         except OSError:
             self._ours.update(ours)
             raise
@@ -93,6 +93,11 @@ class Folders(Struct):
         # Only now: had anything of it gone wrong, the next look would have to see it.
         self._stamps, self._looked_at = stamps, now if whole else self._looked_at
         return self._subjects
+
+    def adopt(self, subjects: Mapping[Subject, SubjectFolder]) -> Mapping[Subject, SubjectFolder]:
+        """Go on from what was known of these folders before; before the first look."""
+        self._subjects = subjects
+        return subjects
 
     def _stamp(self, name: str) -> _Stamp:
         """What changes with a file or folder below; None where it changed a moment ago, and another change may look alike."""
@@ -184,7 +189,8 @@ class Folders(Struct):
     def _since(self, task: str) -> Path:
         return self.root / RunKind.WORK / task / "since.json"
 
-    def _subject(self, key: Subject) -> SubjectFolder | None:
+    def subject(self, key: Subject) -> SubjectFolder | None:
+        """One subject as its folder is now; None where there is none."""
         (kind, name), seen = key, self._subjects.get(key)
         path = f"{self.root}/{kind}/{name}"
         try:

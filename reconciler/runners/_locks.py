@@ -104,7 +104,8 @@ class Locks:
             names = (
                 name.removesuffix(".shim").split("-", 1) for name in os.listdir(self._root) if name.endswith(".shim")
             )
-            found = frozenset((RunKind(k), subject) for k, subject in names if k in list(RunKind) and usable(subject))
+            kinds = {str(kind): kind for kind in RunKind}
+            found = frozenset((kinds[k], subject) for k, subject in names if k in kinds and usable(subject))
             # A folder that changes within one tick of the file system's clock keeps its date.
             same = self._listed[1] if self._listed and self._listed[1] == found else found
             self._listed = (changed if time.time_ns() - changed > 1_000_000_000 else 0, same)

@@ -28,6 +28,7 @@ from reconciler.runners import supervisor
 from reconciler.runners._census import Census
 from reconciler.runners._folders import Folders, Subject, SubjectFolder
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
+from reconciler.runners._past import Past
 from reconciler.runners._records import Record, read_plain
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING
@@ -100,7 +101,8 @@ class LocalRunner:
         self._folders = Folders(state / "runs")
         self._stopping = Stopping(self._locks, self._folders)
         self._agents = agents or {}
-        self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep))
+        past = Past(str(state / "runs")) if keep else None
+        self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep), past)
         self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
         self._marked: tuple[Mapping[Subject, SubjectFolder], tuple[SubjectFolder, ...]] = ({}, ())
         self._points: Mapping[TaskId, RetryPoint] = {}
