@@ -249,7 +249,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         labelled = any(label.startswith(("phase:", "pr:")) for label in self.task.labels)
         return not (labelled or self.runs or self.branch or self.worktree or self.landing or self.task.closed)
 
-    @property
+    @cached_property
     def fresh(self) -> bool:
         """True when there is nothing of it but the task itself, and no word of a person's or ours on that."""
         beside = self.pull or self.candidate or self.since or self.failure or self.damaged or self.merged_by_hand

@@ -171,7 +171,7 @@ def _crew(
     def work(listed: Iterable[TaskId]) -> tuple[Task, ...]:
         return tuple(graph[id] for id in listed if id in graph and is_work(graph[id], index) and id not in named)
 
-    below = tuple(sorted(graph)) if whole else index.descendants(ids[None])
+    below = graph if whole else index.descendants(ids[None])
     mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
     return EpicTasks(
         spec=spec,
@@ -181,8 +181,8 @@ def _crew(
         declared=declared,
         nested=tuple(
             (graph[id], work(index.descendants(id)))
-            for id in below
-            if index.is_epic(id) and not is_work(graph[id], index) and id not in named
+            for id in sorted(id for id in below if index.is_epic(id))
+            if not is_work(graph[id], index) and id not in named
         ),
         dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),
     )

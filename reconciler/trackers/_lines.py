@@ -22,7 +22,7 @@ _CONFLICT = re.compile(rb"(<{7}|\|{7}|={7}|>{7})([ \r]|\Z)")
 _MOST_DEEP = 100
 
 
-class Line(Struct, frozen=True):
+class Line(Struct, frozen=True, gc=False):
     """A line without its end. One without a task is foreign: a header, a memory, a record without an id."""
 
     raw: bytes

@@ -9,7 +9,7 @@ from msgspec import Struct
 from reconciler.model.names import TaskId
 
 
-class Task(Struct, frozen=True, kw_only=True):
+class Task(Struct, frozen=True, kw_only=True, gc=False):
     """A bead. `status` is the tracker's own word; only the five that Beads builds in mean something to us."""
 
     id: TaskId

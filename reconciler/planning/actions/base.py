@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import ClassVar
 
-from msgspec import Struct, StructMeta
+from msgspec import Struct
 
 from reconciler.model.names import TaskId
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Awaits, Reason
 
 
-class Waiting(Struct, frozen=True):
+class Waiting(Struct, frozen=True, gc=False):
     """Why nothing is done for a task now. `reason` is for programs, `message` for people; `until`: worth a look then."""
 
     reason: Reason
@@ -27,11 +27,7 @@ class Waiting(Struct, frozen=True):
         return self.reason.awaits is Awaits.PERSON and self.until is None
 
 
-class _Abstract(StructMeta, ABCMeta):
-    """Makes values that can lack a method, and are then refused."""
-
-
-class Action(Struct, metaclass=_Abstract, frozen=True, kw_only=True):
+class Action(Struct, frozen=True, kw_only=True):
     """One change to the world, complete: performing it leaves nothing to choose, doing it twice is doing it once."""
 
     # 'reconcile merge' does it too: it brings what is offered to the base, or clears up after it
