@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from msgspec import Struct
 
 from reconciler import wiring
@@ -21,6 +20,7 @@ from reconciler.model.desired import EPOCH, AgentSpec, EpicSpec
 from reconciler.model.errors import ManifestError, UsageError
 from reconciler.model.names import RunKind, TaskId, run_manifest
 from reconciler.model.values import replace
+from reconciler.system.late import late
 from reconciler.wiring import Site
 
 FILE = "reconcile.yaml"
@@ -135,7 +135,7 @@ def _like_the_file(site: Site, asked: Asked) -> EpicSpec | None:
 
 def _only(file: Path, kind: str) -> str | None:
     """The name of the one document of a kind; None where there is none. The file was read as manifests before."""
-    found = [each for each in yaml.safe_load_all(file.read_text("utf-8")) if each and each["kind"] == kind]
+    found = [each for each in late("yaml").safe_load_all(file.read_text("utf-8")) if each and each["kind"] == kind]
     if len(found) > 1:
         raise UsageError(f"{file} holds several documents of kind {kind}", hint="say which in a manifest of kind Epic")
     return str(found[0]["metadata"]["name"]) if found else None
@@ -193,7 +193,7 @@ def _read(site: Site, asked: Asked, **fields: object) -> EpicSpec:
     document = {"apiVersion": "reconcile/v1", "kind": "Epic", "metadata": {"name": name}, "spec": about}
     file = _file(site)
     sources = ("-",) if file is None else (str(file), "-")
-    return wiring.read(sources, yaml.safe_dump(document), asked.environ)[-1]
+    return wiring.read(sources, late("yaml").safe_dump(document), asked.environ)[-1]
 
 
 def _file(site: Site) -> Path | None:

@@ -15,8 +15,10 @@ MODULES = {
     "reconciler.cli.live": "pictures are for terminals",
     "reconciler.forges.github.forge": "most repositories of a day are local",
     "reconciler.manifest.documents": "pydantic, for who reads a manifest",
+    "reconciler.manifest.yaml_text": "for who reads a manifest, or a record of an earlier version",
     "reconciler.manifest.schema": "0.1 s that no word but a field's needs",
     "reconciler.trackers.beads": "where there is a database",
+    "yaml": "a tenth of what a short command takes, and few read or write it",
 }
 """What is loaded late, and why."""
 

@@ -596,6 +596,7 @@ def test_what_a_repository_does_not_use_costs_no_start(busy: Inside) -> None:
     assert "reconciler.wiring" in done.stderr
     for unused in ("reconciler.forges.github.forge", "reconciler.trackers.beads", "reconciler.agents.claude"):
         assert unused not in done.stderr
+    assert " yaml\n" not in done.stderr and " rich.live\n" not in done.stderr
 
 
 def test_asking_for_help_or_for_commands_reads_no_command(tmp_path: Path) -> None:
