@@ -2,7 +2,8 @@
 
 It may be lost, damaged, or old: what it lacks is read where it stands. A subject is taken from it only while its folder and
 those of its runs are the ones that were read (the same inodes, and dates that nobody can set back): who adds, removes or
-replaces a record changes them. What is written down was read between two looks at these folders.
+replaces a record changes them. What is written down was read between two looks at these folders. Who writes into a record
+that is there is not noticed, as by a process that runs: nobody of us does so.
 """
 
 from __future__ import annotations
