@@ -8,11 +8,12 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from reconciler import manifest
 from reconciler.agents import AGENTS
@@ -29,6 +30,7 @@ from reconciler.manifest.templates import Templates
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.model.ports import Forge, Ports, Runner, Tracker, Workspaces
+from reconciler.model.values import replace
 from reconciler.runners import _processes as processes
 from reconciler.runners.local import LocalRunner
 from reconciler.system import format, lock
@@ -50,8 +52,7 @@ def environ() -> dict[str, str]:
     return dict(os.environ)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True, dict=True):
     """One repository with everything that works on it."""
 
     repository: Repository
@@ -162,7 +163,7 @@ class Site:
     def replaced(self) -> str | None:
         """What is wrong with the reconciler running here where its program was replaced since it started, be it us."""
         holder = lock.holder(self.state)
-        if holder is None or not holder.replaced or not self.holds(holder):
+        if holder is None or not self.holds(holder) or not holder.replaced:
             return None
         return (
             f"the {holder.command} running here (pid {holder.pid}) was started from files that have been replaced; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -41,6 +41,7 @@ from reconciler.model.observed import (
 )
 from reconciler.model.ports import Assignment, Change, Invocation, LandOrder, NewTask, Place, Ports, RunSpec
 from reconciler.model.report import Report
+from reconciler.model.values import replace
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 P = ParamSpec("P")

@@ -5,7 +5,7 @@ forgets to answer. It follows the protocol that `reconciler.forges.github` does:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from memory import World, effect
 
@@ -23,6 +23,7 @@ from reconciler.model.observed import (
     Standing,
 )
 from reconciler.model.ports import LandOrder
+from reconciler.model.values import replace
 
 NAME = "ci"
 

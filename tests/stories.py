@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import worlds
 from memory import Fault, Killed, World
@@ -13,6 +13,7 @@ from reconciler.loop.loop import Loop, Tick
 from reconciler.model.desired import Desired, EpicSpec, InlineTask
 from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Cause, PullState, RunState
+from reconciler.model.values import replace
 
 TICKS_MAX = 400
 QUIET_TICKS = 6

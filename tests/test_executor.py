@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pytest
 from memory import World
+from msgspec import field
 from waiting import MOST_S
 
 from reconciler.loop.executor import Outcome, execute
@@ -18,8 +18,7 @@ from reconciler.model.ports import Change, Ports
 from reconciler.planning.actions import Action
 
 
-@dataclass(frozen=True, kw_only=True)
-class Steps(Action):
+class Steps(Action, frozen=True, kw_only=True):
     """Does what it is told: 'write A' yields a change of the task's title, 'note A' is done by itself."""
 
     by_merge: ClassVar[bool] = False
@@ -27,7 +26,7 @@ class Steps(Action):
     reason: str = "Asked"
     message: str = "asked"
     steps: tuple[str | Exception, ...] = ()
-    done: list[str] = field(default_factory=list, compare=False)
+    done: list[str] = field(default_factory=list)
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         for step in self.steps:

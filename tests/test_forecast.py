@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import worlds
 from hypothesis import given
@@ -12,6 +10,7 @@ from stories import Story, Teller, inline
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import TaskId
+from reconciler.model.values import replace
 from reconciler.planning.actions import CreateTask, StartAgent
 from reconciler.planning.forecast import Forecast, forecast
 from reconciler.planning.planner import plan

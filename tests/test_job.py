@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from reconciler.model.desired import AgentSpec, Review
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning import messages, run_results
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.job import Job

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -15,6 +14,7 @@ from reconciler.model.desired import EpicSpec, Review
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Run
 from reconciler.model.ports import RunSpec
+from reconciler.model.values import replace
 from reconciler.planning.actions import StartCheck
 from reconciler.render import queue
 

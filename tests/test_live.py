@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -29,6 +28,7 @@ from worlds import (
 from reconciler.cli.screen import Drawn, _changed, _rows, drawn, rows
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Unknown
+from reconciler.model.values import replace
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
 from reconciler.render import document, live

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -18,6 +17,7 @@ from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Base, Run, RunState, Salvage, StopWhy
 from reconciler.model.ports import LandOrder, Place, RunSpec
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 
 X = TaskId("x-1")
 

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from reconciler.model.desired import (
 )
 from reconciler.model.errors import ManifestError, PermanentError, TemporaryError
 from reconciler.model.names import TaskId
+from reconciler.model.values import replace
 
 HEAD = "apiVersion: reconcile/v1\nkind: Epic\nmetadata: {name: x}\nspec:\n"
 SMALL = HEAD + "  agent: {argv: [my-agent]}\n"

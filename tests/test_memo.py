@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import a_run
@@ -11,6 +9,7 @@ from worlds import a_run
 from reconciler.loop.memo import Memo
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run
+from reconciler.model.values import replace
 
 RUNS = st.dictionaries(
     st.tuples(st.sampled_from(["x-1", "x-2", "x-3"]), st.integers(1, 3)),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.names import TaskId
+from reconciler.model.values import replace
 from reconciler.planning.merge_queue import (
     ALONE_FROM,
     GROUP_MAX,

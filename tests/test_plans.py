@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -64,6 +63,7 @@ from reconciler.model.observed import (
     WorktreeFault,
 )
 from reconciler.model.report import Fault, Report
+from reconciler.model.values import replace
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan

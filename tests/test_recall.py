@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from worlds import a_task, an_epic, seen, wanted
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Base, Observed, Task, Unknown
+from reconciler.model.values import replace
 from reconciler.planning.actions import Decision
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
@@ -48,8 +48,10 @@ def same(desired: Desired, observed: Observed, recall: Recall[Decision]) -> Plan
 def test_every_rule_holds_for_what_was_decided_before_with_less_to_be_seen(path: Path) -> None:
     desired, observed = _given(**yaml.safe_load(path.read_text())["given"])
     recall = Recall[Decision]()
-    for look in (replace(observed, **NOTHING), observed, replace(observed, **NOTHING), observed):
-        same(desired, look, recall)
+    for _ in range(2):
+        # Twice: only the second look asks what is recalled.
+        for look in (replace(observed, **NOTHING), replace(observed, **NOTHING), observed):
+            same(desired, look, recall)
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 60 * 24])

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import time
-from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.manifest import Located, Recorded, load, max_agents, record, recorded
+from reconciler.manifest import Located, Recorded, load, max_agents, record, recorded, scalars, yaml_text
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
     AgentSpec,
@@ -39,6 +38,7 @@ from reconciler.model.desired import (
 )
 from reconciler.model.errors import TemporaryError, UsageError
 from reconciler.model.names import TaskId
+from reconciler.model.values import replace
 
 ROOT = Path(__file__).parent.parent
 SMALL = EpicSpec(name="x", repository="/srv/shop", worktrees=WorktreeSpec(root="/srv/worktrees"), max_agents=3)
@@ -125,7 +125,7 @@ def test_what_is_recorded_is_read_back_the_same(kept, spec):
 
 def test_the_full_example_above_differs_from_every_default():
     def same(one, other):
-        return {f.name for f in fields(one) if getattr(one, f.name) == getattr(other, f.name)}
+        return {name for name in one.__struct_fields__ if getattr(one, name) == getattr(other, name)}
 
     assert same(FULL, EpicSpec(name="z")) == {"generation", "recorded_at", "invalid", "withheld", "applied"}
     assert not same(FULL.agent, AgentSpec())
@@ -171,7 +171,7 @@ def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_ou
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t \"':#-|>%!&*"), max_size=40)
-LINES = TEXT.filter(lambda text: not record.scalars.unwanted(text))
+LINES = TEXT.filter(lambda text: not scalars.unwanted(text))
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
@@ -247,6 +247,57 @@ def test_nothing_recorded_is_nothing(kept):
 # --- damage --------------------------------------------------------------------------------------------------
 
 
+class AsBefore(yaml.SafeDumper):
+    """How a version before this one wrote a record."""
+
+
+def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = "|" if "\n" in text else None if isinstance(scalars.plain(text), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+AsBefore.add_representer(str, _represented)
+
+
+def as_yaml(path: Path) -> str:
+    """A record as an earlier version wrote it, or a person does."""
+    return yaml.dump(json.loads(path.read_text()), Dumper=AsBefore, sort_keys=False, allow_unicode=True)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ('"maxAgents": 0', '"maxAgents": "many"', "maxAgents: 'many' does not belong here"),
+        ('"maxAgents": 0', '"maxAgents": 0,\n    "maxAgents": 9', "maxAgents"),
+        ('"maxAgents": 0', '"maxAgents": NaN', "maxAgents"),
+        ('"generation": 1', '"generation": 1, "more": 1', "more"),
+        ('"generation": 1,', '"generation": 1', "x.yaml"),
+    ],
+)
+def test_a_damaged_record_is_a_problem_in_the_form_of_today_too(kept, state, was, now, said):
+    kept.record(FULL)
+    path = state / "manifests" / "x.yaml"
+    assert was in path.read_text()
+    path.write_text(path.read_text().replace(was, now, 1))
+
+    assert said in kept.load().problems["x"]
+
+
+@pytest.mark.parametrize("spec", [SMALL, FULL])
+def test_a_version_before_this_one_reads_what_is_recorded(kept, state, spec):
+    """It took every record for YAML, and may be running."""
+    made = kept.record(spec)
+    path = state / "manifests" / "x.yaml"
+    now = path.read_bytes()
+    limits = yaml_text.Limits(bytes=64 * 1024 * 1024, nodes=5_000_000, empty=True)
+
+    (document,) = yaml_text.documents("x.yaml", now, limits).documents
+    path.write_text(as_yaml(path))
+
+    assert document.data == json.loads(now)
+    assert only(kept) == made
+
+
 def test_a_record_that_was_cut_off_is_never_taken_for_the_whole(kept, state):
     kept.record(FULL)
     path = state / "manifests" / "x.yaml"
@@ -281,7 +332,7 @@ def test_a_damaged_manifest_is_a_problem_and_not_the_lack_of_one(kept, state, wa
     kept.record(FULL)
     kept.record(replace(SMALL, name="y"))
     path = state / "manifests" / "x.yaml"
-    text = path.read_text()
+    text = as_yaml(path)
     assert was in text
     path.write_text(text.replace(was, now, 1))
 
@@ -437,7 +488,7 @@ def test_text_that_looks_like_the_bound_is_not_taken_for_it(kept, state):
     assert max_agents(state, "x") == 0
 
     path = state / "manifests" / "x.yaml"
-    path.write_text(path.read_text().replace("  maxAgents: 0\n", "") + "  maxAgents: 0\n")
+    path.write_text(as_yaml(path).replace("  maxAgents: 0\n", "") + "  maxAgents: 0\n")
     assert (max_agents(state, "x"), only(kept).max_agents) == (0, 0)
 
 
@@ -445,7 +496,7 @@ def test_text_that_looks_like_the_bound_is_not_taken_for_it(kept, state):
 
 WRITER = """
 import sys
-from dataclasses import replace
+from reconciler.model.values import replace
 from pathlib import Path
 from reconciler.model.desired import EpicSpec, InlineTask, WorktreeSpec
 from reconciler.manifest import Recorded

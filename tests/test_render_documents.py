@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,6 +18,7 @@ from reconciler.model.errors import PermanentError
 from reconciler.model.names import TaskId, key_line, task_for_key
 from reconciler.model.observed import CheckResult, Failure, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
 from reconciler.model.report import Fault, Report
+from reconciler.model.values import replace
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe
 from reconciler.render.entry import ended_checks

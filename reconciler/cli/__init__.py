@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,7 +20,6 @@ from reconciler import __version__
 from reconciler.cli import streams
 from reconciler.model.errors import LockedError, ManifestError, ReconcileError, UsageError
 from reconciler.render import safe
-from reconciler.system.late import late
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Record a manifest and do what can be done now"),
@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "See it work in a throwaway repository"),
 }
 PROGRAM, COMPLETE_VARIABLE = "reconcile", "_RECONCILE_COMPLETE"
-# What is imported and read stays: looking through it all, over and over, is a tenth of the time of a short command.
+# What is read stays for long: looking through it all, over and over, takes a short command's time.
 COLLECT_AFTER = 10_000
 EXIT_USAGE, EXIT_NEEDS_PERSON, EXIT_TIMEOUT, EXIT_LOCKED = 2, 3, 4, 5
 
@@ -65,10 +65,10 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"reconciler.cli.{COMMANDS[name][0]}")
+        module = _imported(f"reconciler.cli.{COMMANDS[name][0]}")
         found: click.Command = getattr(module, f"{name}_command")
         if ctx.resilient_parsing:  # the shell asks what may come next
-            found = late("reconciler.cli.completion").completing(found)
+            found = _imported("reconciler.cli.completion").completing(found)
         return found
 
     def resolve_command(
@@ -104,6 +104,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _end)
     with streams.standard():
         sys.exit(called(sys.argv[1:] if argv is None else argv))
+
+
+def _imported(name: str) -> Any:
+    """A module. What is imported stays: looking through it for what is not needed is a tenth of a short command's time."""
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _end(number: int, frame: FrameType | None) -> None:

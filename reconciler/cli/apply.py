@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from reconciler.cli.session import LoopSession
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
+from reconciler.model.values import replace
 from reconciler.planning.forecast import forecast
 from reconciler.planning.plan import Plan
 from reconciler.render import document, text

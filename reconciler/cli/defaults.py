@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from msgspec import Struct
 
 from reconciler import wiring
 from reconciler.cli.found import checks
@@ -20,6 +19,8 @@ from reconciler.manifest import form
 from reconciler.model.desired import EPOCH, AgentSpec, EpicSpec
 from reconciler.model.errors import ManifestError, UsageError
 from reconciler.model.names import RunKind, TaskId, run_manifest
+from reconciler.model.values import replace
+from reconciler.system.late import late
 from reconciler.wiring import Site
 
 FILE = "reconcile.yaml"
@@ -28,8 +29,7 @@ VARIABLE = "RECONCILE_AGENT"
 _WHERE = re.compile(r"^<stdin>:[0-9]+:[0-9]+: spec\.agent: ", re.MULTILINE)  # of a document that nobody wrote
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What was asked for on the command line, and beside it in the environment."""
 
     epic: TaskId | None = None
@@ -135,7 +135,7 @@ def _like_the_file(site: Site, asked: Asked) -> EpicSpec | None:
 
 def _only(file: Path, kind: str) -> str | None:
     """The name of the one document of a kind; None where there is none. The file was read as manifests before."""
-    found = [each for each in yaml.safe_load_all(file.read_text("utf-8")) if each and each["kind"] == kind]
+    found = [each for each in late("yaml").safe_load_all(file.read_text("utf-8")) if each and each["kind"] == kind]
     if len(found) > 1:
         raise UsageError(f"{file} holds several documents of kind {kind}", hint="say which in a manifest of kind Epic")
     return str(found[0]["metadata"]["name"]) if found else None
@@ -193,7 +193,7 @@ def _read(site: Site, asked: Asked, **fields: object) -> EpicSpec:
     document = {"apiVersion": "reconcile/v1", "kind": "Epic", "metadata": {"name": name}, "spec": about}
     file = _file(site)
     sources = ("-",) if file is None else (str(file), "-")
-    return wiring.read(sources, yaml.safe_dump(document), asked.environ)[-1]
+    return wiring.read(sources, late("yaml").safe_dump(document), asked.environ)[-1]
 
 
 def _file(site: Site) -> Path | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from msgspec.structs import asdict
 
 from reconciler import doctor, wiring
 from reconciler.cli.output import Output, common
@@ -21,6 +21,6 @@ def doctor_command(out: Output) -> int:
     missing.
     """
     found = doctor.look(Path.cwd(), wiring.environ(), datetime.now(UTC))
-    document = {"checks": [dataclasses.asdict(finding) | {"state": str(finding.state)} for finding in found]}
+    document = {"checks": [asdict(finding) | {"state": str(finding.state)} for finding in found]}
     out.answer(document, lambda: shown.doctor(document))
     return 1 if any(finding.state is State.PROBLEM for finding in found) else 0

@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
 from reconciler.cli.output import Output
@@ -30,8 +31,7 @@ LOOK_S = 0.5
 _LISTENERS = "'reconcile doctor' says how many listeners there are; an editor or another watch may use them up"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """The last tick, and whether a signal or a time limit came before it was enough."""
 
     tick: Tick
@@ -97,8 +97,7 @@ def look_on(session: LoopSession, over: Callable[[Plan], bool], end: float | Non
     return None
 
 
-@dataclass
-class NothingLeft:
+class NothingLeft(Struct):
     """Whether there is nothing left to wait for: all is done, or nothing goes on without a person.
 
     A source that is silent for a moment, or an editor that is just leaving a worktree, needs no person yet.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import click
+from msgspec import to_builtins
 
 from reconciler.cli.output import Output, common, here
 from reconciler.manifest import form, schema
@@ -31,14 +31,14 @@ def explain_command(field: str | None, out: Output) -> int:
         out.answer(listed.document(), listed.table)
         return 0
     if field is None:
-        kinds = [{"kind": kind, **asdict(schema.explain(kind=kind))} for kind in KINDS]
+        kinds = [{"kind": kind, **to_builtins(schema.explain(kind=kind))} for kind in KINDS]
         out.answer(kinds, lambda: explanation.tree(kinds))
         return 0
     if row := next((row for row in reasons.document() if row["reason"] == field), None):
         out.answer(row, lambda: reasons.one(row))
         return 0
     kind, found = _looked_up(field)
-    fields = {"kind": kind, **asdict(found), "recorded": _recorded(found.path) if kind == "Epic" else {}}
+    fields = {"kind": kind, **to_builtins(found), "recorded": _recorded(found.path) if kind == "Epic" else {}}
     out.answer(fields, lambda: explanation.field(kind, fields))
     return 0
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 from reconciler import wiring
 from reconciler.cli.apply import FILE, read
 from reconciler.cli.output import Output, act, common, here
 from reconciler.model.errors import UsageError
+from reconciler.model.values import replace
 
 
 @click.command("suspend")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import click
 
@@ -19,6 +18,7 @@ from reconciler.model.errors import LockedError, UsageError
 from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import PullRequest, PullState, Unknown
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.actions import Action, BlockTask, RestartAgent, StopAgent, next_step
 from reconciler.planning.job import Job
 from reconciler.planning.plan import Plan

@@ -6,22 +6,22 @@ import functools
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
+from msgspec import Struct
 from rich.console import Console, RenderableType
 
 from reconciler import wiring
+from reconciler.model.values import replace
 from reconciler.render import safe, text
+from reconciler.system.late import late
 from reconciler.wiring import Site
 
 
-@dataclass(frozen=True, kw_only=True)
-class Output:
+class Output(Struct, frozen=True, kw_only=True):
     """Where a command's answer goes: documents for programs, text for people, chatter beside both."""
 
     form: str
@@ -43,7 +43,7 @@ class Output:
         if self.form == "json":
             click.echo(safe.json_text(document))
         elif self.form == "yaml":
-            click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+            click.echo(late("yaml").safe_dump(document, sort_keys=False), nl=False)
         else:
             self.console().print(text())
 
@@ -63,7 +63,7 @@ class Output:
         if self.form == "json":
             click.echo(safe.json_line(document))
         elif self.form == "yaml":
-            click.echo(yaml.safe_dump(document, sort_keys=False, explicit_start=True), nl=False)
+            click.echo(late("yaml").safe_dump(document, sort_keys=False, explicit_start=True), nl=False)
 
     def chat(self, text: str) -> None:
         """Say something beside the result, on standard error."""

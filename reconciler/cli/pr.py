@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import click
+from msgspec import Struct
 from rich.text import Text
 
 from reconciler import wiring
@@ -24,14 +24,14 @@ from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import PullRequest, PullState, Run, Unknown
 from reconciler.model.pull_records import PullRecord
+from reconciler.model.values import replace
 from reconciler.render import listing, pulls
 from reconciler.render.entry import checks_by_task
 from reconciler.render.words import stamp
 from reconciler.wiring import Site
 
 
-@dataclass(frozen=True)
-class ListedPull:
+class ListedPull(Struct, frozen=True):
     """A pull request: what is kept about it, and how it stands now."""
 
     record: PullRecord

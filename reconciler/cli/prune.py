@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import click
+from msgspec import Struct
 
 from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here, looking
@@ -16,6 +16,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.actions import DeleteBranch, Waiting, guards
 from reconciler.render.entry import waiting
 from reconciler.wiring import Site
@@ -23,8 +24,7 @@ from reconciler.wiring import Site
 DEFAULT_ROOT = "worktrees"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Removal:
+class Removal(Struct, frozen=True, kw_only=True):
     """A worktree that may be removed, or why it is kept."""
 
     task: TaskId

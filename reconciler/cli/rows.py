@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 from rich.console import RenderableType
 
 from reconciler.cli import EXIT_NEEDS_PERSON
@@ -19,8 +19,7 @@ from reconciler.render import document
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """Rows of a kind of thing, how they look to people, and the sources that did not answer, and why."""
 
     what: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 import click
+from msgspec import Struct
 
 from reconciler import wiring
 from reconciler.cli.apply import beside, preview
@@ -19,6 +19,7 @@ from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph
+from reconciler.model.values import replace
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import EpicTasks, group_tasks, owners
 from reconciler.render.words import counted
@@ -66,8 +67,7 @@ def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry
         return drive(LoopSession(site=site, out=out, load=load, drawn=True, steady=True), NothingLeft())
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunScope:
+class RunScope(Struct, frozen=True, kw_only=True):
     """What a run is about. `names`: the manifests that it acts on (None: all); `made`: the one made up for it, if it
     takes one; `over`: those made up earlier that would take its tasks away."""
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import termios
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from rich.console import Console
 from rich.text import Text
 
@@ -22,16 +22,14 @@ FALLBACK = (80, 24)
 ROWS_FOR_EVENTS_MAX = 8
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(Struct, frozen=True):
     """A line as the terminal gets it, and how many cells it takes there."""
 
     text: str
     cells: int
 
 
-@dataclass
-class Screen:
+class Screen(Struct):
     """The terminal behind the descriptors `out` and, where it is one, `keys`."""
 
     out: int

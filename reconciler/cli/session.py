@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.cli.output import Output
 from reconciler.loop.executor import Outcome
@@ -21,8 +22,7 @@ from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
 
 
-@dataclass(kw_only=True)
-class LoopSession:
+class LoopSession(Struct, kw_only=True):
     """A loop with its audience. `load`: what is wanted, and what of it is acted on; None: all that is recorded."""
 
     site: Site

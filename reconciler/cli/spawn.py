@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
 
 import click
+from msgspec import Struct, field
 
 from reconciler.cli.defaults import Asked, made_up
 from reconciler.cli.drive import Ended, drive
@@ -19,6 +19,7 @@ from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, RetryPoint, RunState, Unknown
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.actions import (
     Action,
     BlockTask,
@@ -94,8 +95,7 @@ def _at_once(spec: EpicSpec, invalid: str | None) -> EpicSpec:
     return replace(spec, agent=agent, invalid=spec.invalid or invalid)
 
 
-@dataclass(kw_only=True)
-class _Spawning:
+class _Spawning(Struct, kw_only=True):
     """The way from a person's word to an agent running: a loop that acts on one task alone."""
 
     session: LoopSession

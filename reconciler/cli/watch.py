@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
+from msgspec import Struct, field
 
 from reconciler.cli.apply import FILE, Duration, read
 from reconciler.cli.drive import NothingLeft, drive
@@ -16,6 +16,7 @@ from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import RESYNC_S
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
+from reconciler.model.values import replace
 from reconciler.render import text
 from reconciler.system import lock
 from reconciler.wiring import Site
@@ -53,8 +54,7 @@ def watch_command(
         return drive(session, enough, interval_s=interval, listens=watched.paths)
 
 
-@dataclass
-class Watched:
+class Watched(Struct):
     """What is wanted: the recorded manifests, kept in step with the files that are watched."""
 
     site: Site

@@ -6,15 +6,14 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sh
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class Demo:
+class Demo(Struct, frozen=True):
     """A repository made in `folder`, and what the program says about it."""
 
     folder: Path

@@ -14,12 +14,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 import sh
+from msgspec import Struct, field
 
 WAIT_MAX_S = 60.0
 PAUSE_S = 0.05
@@ -57,8 +57,7 @@ class Unmet(Exception):
     """What was promised and did not come."""
 
 
-@dataclass
-class Bench:
+class Bench(Struct):
     """A repository with one task, agents that do as they are asked, and the program that can be killed."""
 
     folder: Path
@@ -318,8 +317,7 @@ def _closed(bench: Bench) -> None:
     bench.expect(starts=1, checks=1)
 
 
-@dataclass(frozen=True)
-class Scenario:
+class Scenario(Struct, frozen=True):
     """What is killed, what is promised, and the play in which that is seen."""
 
     killed: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from reconciler.doctor.findings import Diagnosis, Probe, State, examine
 from reconciler.doctor.scene import Scene
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, ReconcileError
+from reconciler.model.values import replace
 from reconciler.wiring import Site
 
 __all__ = ["Diagnosis", "State", "look"]

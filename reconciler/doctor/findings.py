@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 
 import psutil
+from msgspec import Struct
 
 from reconciler.model.errors import ReconcileError
 
@@ -31,8 +31,7 @@ class State(StrEnum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True, kw_only=True):
     """One thing that was looked at: what was seen of it, what that means, and what to do."""
 
     name: str
@@ -42,8 +41,7 @@ class Diagnosis:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class Probe(Struct, frozen=True, kw_only=True):
     """A look at one thing. It changes nothing."""
 
     name: str

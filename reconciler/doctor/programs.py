@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.doctor.findings import Diagnosis, Probe, State
 from reconciler.doctor.scene import Scene
@@ -46,8 +47,7 @@ _QUIET = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoginProbe:
+class LoginProbe(Struct, frozen=True, kw_only=True):
     """How a program is asked whether it is logged in: exit status 0 says yes. `since`: older ones can't be asked.
 
     `keys`: variables that do instead. `how`: what to run. One that can't be asked leaves `files` in the home folder.
@@ -60,8 +60,7 @@ class LoginProbe:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class Program(Struct, frozen=True, kw_only=True):
     name: str
     used_for: str
     version: tuple[str, ...] = ("--version",)
@@ -127,8 +126,7 @@ def _database(scene: Scene) -> str | None:
         return None  # shown with the tasks themselves
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(Struct, frozen=True):
     """A program, and why it is needed; empty where it is not."""
 
     program: Program

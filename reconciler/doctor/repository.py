@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
@@ -207,8 +208,7 @@ def _github(forge: GitHubForge) -> Iterator[Diagnosis]:
 # --- pushing -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Rehearsal:
+class _Rehearsal(Struct, frozen=True):
     """What came of a push of `base` that was only rehearsed. `flag`: git's word on the one ref; empty where it has none."""
 
     base: str

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.wiring import Site
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Scene(Struct, frozen=True, kw_only=True):
     """`aside` is an empty folder outside the repository; `epics` the manifests that can be read."""
 
     environ: Mapping[str, str]

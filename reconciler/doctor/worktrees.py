@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
@@ -32,8 +33,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="saved work", look=lambda: _salvages(site))
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
+class _Standing(Struct, frozen=True):
     """What stands under the roots of the manifests, and what is known about it. `tasks`: None where they can't be read."""
 
     listing: WorktreeListing

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.forges.github import slug
 from reconciler.forges.github.slug import Slug
@@ -11,8 +12,7 @@ from reconciler.git.commands import Config
 from reconciler.model.desired import EpicSpec, ForgeKind
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Where pull requests live: on GitHub where `there` is set, else in the repository itself."""
 
     config: Config

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from reconciler.forges import choice
 from reconciler.forges.addresses import Addresses
@@ -16,14 +17,14 @@ from reconciler.git.commands import Git
 from reconciler.landing.remotes import default_base
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.ports import Forge
+from reconciler.model.values import replace
 from reconciler.system.late import late
 
 if TYPE_CHECKING:
     from reconciler.forges.github.forge import GitHubForge
 
 
-@dataclass(frozen=True)
-class ChosenForge:
+class ChosenForge(Struct, frozen=True, dict=True):
     """The one forge of a repository. It stays so: with other manifests, start again. `specs`: every manifest there is."""
 
     git: Git

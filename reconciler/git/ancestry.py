@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from reconciler.git import objects
 from reconciler.git.commands import Git
@@ -14,8 +15,7 @@ _BASES = 8
 _REMEMBERED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     """The commits that lead up to a base, each with the one before it as its only parent.
 
     Whatever else the base contains comes before the first of them. So a head whose own commits lead, one parent each, to

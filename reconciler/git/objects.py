@@ -12,9 +12,10 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.model.errors import PermanentError, TemporaryError
@@ -39,16 +40,14 @@ class _OnlyGit(Exception):
     """What has no file of its own, or is written in another way than git writes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class GitObject:
+class GitObject(Struct, frozen=True):
     """An object: `commit`, `tree`, `blob`, `tag`; `missing` where there is none."""
 
     kind: str
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """A commit. `author` and `committer` are the lines as they stand in it."""
 
     sha: Sha
@@ -218,8 +217,7 @@ def _store(objects: Path, name: Sha, packed: bytes) -> None:
         raise TemporaryError(f"cannot write {folder / name[2:]}: {error.strerror}", delay=30.0) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Trees:
+class _Trees(Struct, frozen=True):
     """What trees hold: for every name the mode and the object."""
 
     git: Git

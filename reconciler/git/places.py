@@ -7,9 +7,10 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.git.links import content, gitfile, same_folder
 from reconciler.git.worktrees import BRANCHES, MADE, NESTED, Entry, WorktreeListing, place_of
@@ -27,8 +28,7 @@ _BUSY = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundWorktree:
+class FoundWorktree(Struct, frozen=True, kw_only=True):
     """What stands at a place. `present` is False where there is nothing; entries may be left over all the same."""
 
     place: Path

@@ -7,11 +7,13 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.git.links import gitfile, same_folder
 from reconciler.model.errors import PermanentError
+from reconciler.model.values import replace
 from reconciler.system import shell
 
 MINIMUM = (2, 38)
@@ -26,8 +28,7 @@ _ITS_VERSION = re.compile(rb'^{"event":"version",.*"exe":"([^"]*)"', re.MULTILIN
 _CHECKOUT = "checkout"
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """Where a repository stands. `main` is its main checkout (the git dir itself when it is bare)."""
 
     main: Path

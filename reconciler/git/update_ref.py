@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from reconciler.git.commands import Git, GitError
 from reconciler.git.refs import head_of, plain
@@ -14,8 +14,7 @@ __all__ = ["HEADS", "Move", "head_of", "move", "plain"]
 HEADS = "refs/heads/"
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """One ref from `old` to `new`. `old` None: it must not exist yet. `new` None: it must stay where it is."""
 
     ref: str

@@ -7,14 +7,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from reconciler.git import fingerprints, refs
 from reconciler.git.commands import Git
 from reconciler.git.links import content, gitfile, normal
 from reconciler.model.names import Sha
+from reconciler.model.values import replace
 
 MADE = "reconcile-made"  # written last: the worktree is whole; says which folders were made for it
 READY = "reconcile-ready"  # touched by a run once its set-up has succeeded
@@ -27,8 +29,7 @@ _Refs = Mapping[str, tuple[Sha, bool]]
 _INITIALIZING = "initializing"  # git's own reason while it makes a worktree
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A worktree in git's list. `admin` is its folder in the common git dir; None for the main checkout."""
 
     path: Path
@@ -50,8 +51,7 @@ class Entry:
         return self.admin is not None and os.path.lexists(f"{self.admin}/{name}")
 
 
-@dataclass(frozen=True, slots=True)
-class WorktreeListing:
+class WorktreeListing(Struct, frozen=True):
     """Every worktree of a repository. `unlisted`: admin folders that git can't list, because making them was cut off."""
 
     common: Path
@@ -75,8 +75,7 @@ def read(git: Git) -> WorktreeListing:
     return git.remembered("worktrees", mark, lambda: _read(git), keep=lambda listing: listing.plain)
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """What the files of an admin folder say. `head`: the content of HEAD; None where that is a link."""
 
     admin: Path

@@ -6,7 +6,6 @@ import json
 import posixpath
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from reconciler.git.commands import Git, GitError
@@ -15,6 +14,7 @@ from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate, Conflict, MergeStep
+from reconciler.model.values import replace
 
 PACKAGE = "package.json"
 ATTRIBUTES = ".gitattributes"

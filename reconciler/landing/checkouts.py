@@ -12,8 +12,9 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.git import large_files, worktrees
 from reconciler.git.commands import Git
@@ -41,8 +42,7 @@ LOCK_SAYS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class BaseCheckout:
+class BaseCheckout(Struct, frozen=True):
     """A folder that has the base checked out. `admin`: its own part of the git dir. `busy`: what it is amid."""
 
     path: Path
@@ -54,8 +54,7 @@ class BaseCheckout:
         return self.admin / "index"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckoutStep:
+class CheckoutStep(Struct, frozen=True):
     """The way that a checkout goes: from one commit of the base to another, and the paths in which these differ."""
 
     old: Sha
@@ -121,8 +120,7 @@ def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: CheckoutStep)
         raise blocked(checkout, tried.complaint, "commit or move what is in the way")
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A checkout, seen through a git dir of ours."""
 
     git: Git

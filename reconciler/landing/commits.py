@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from reconciler.git import objects
 from reconciler.git.ancestry import Ancestry
@@ -18,6 +18,7 @@ from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import LandOrder
+from reconciler.model.values import replace
 
 KNOWN_MAX = 256
 
@@ -106,8 +107,7 @@ class Commits:
         return identity(self._git)
 
 
-@dataclass(frozen=True, slots=True)
-class _Fold:
+class _Fold(Struct, frozen=True):
     """Puts the commits of a branch onto its base, one after the other."""
 
     bench: MergeTree

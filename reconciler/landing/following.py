@@ -12,8 +12,9 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.landing.checkouts import (
@@ -35,8 +36,7 @@ _SUBMODULE = "160000"
 Entry = tuple[str, str]  # mode and sha of a file
 
 
-@dataclass(frozen=True, slots=True)
-class PathChange:
+class PathChange(Struct, frozen=True):
     """One path on the way: what stands there before and after; None where nothing does."""
 
     path: str

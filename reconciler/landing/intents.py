@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct, to_builtins
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha
@@ -17,8 +18,7 @@ VERSION = 3
 READ = (1, 2, 3)  # a landing that an older program began is finished too
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
+class Carried(Struct, frozen=True, kw_only=True):
     """A pull request that lands: the commit that carries its head to the base, and how."""
 
     number: PrNumber
@@ -27,8 +27,7 @@ class Carried:
     method: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(Struct, frozen=True, kw_only=True):
     """A base on its way from `old` to `new`, and the checkouts that follow it."""
 
     base: str
@@ -74,7 +73,7 @@ class Intents:
         """Keep an intent: on the disk, not only on its way there, before this returns."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # One who writes holds the writer's lock.
-        files.replace(self._path(intent.base), json.dumps({"version": VERSION, **asdict(intent)}))
+        files.replace(self._path(intent.base), json.dumps({"version": VERSION, **to_builtins(intent)}))
 
     def drop(self, base: str) -> None:
         """Forget the intent of this base."""

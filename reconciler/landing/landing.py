@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from reconciler.git import objects, update_ref
@@ -26,6 +25,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import PrNumber, Sha, branch_of
 from reconciler.model.ports import LandOrder
 from reconciler.model.pull_records import StoredPull
+from reconciler.model.values import replace
 
 
 class PullRecords(Protocol):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from reconciler.git import objects
 from reconciler.git.commands import Git, GitError
@@ -27,24 +28,21 @@ _FILE_MAX = 4 * 1024 * 1024
 _NOBODY = Signature(*OURS, "@1 +0000")
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """What a merge gave: a tree, or the paths in conflict."""
 
     tree: Sha
     conflicts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TreeChanges:
+class TreeChanges(Struct, frozen=True):
     """In what two trees differ. `submodules`: those of the paths where a commit of another repository stands, or stood."""
 
     paths: frozenset[str]
     submodules: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class MergeTree:
+class MergeTree(Struct, frozen=True):
     """Merges trees under the attributes of one base. With `quarantine` the repository gets no object."""
 
     git: Git

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.git import large_files
 from reconciler.git.commands import Git, GitError
@@ -28,8 +29,7 @@ _CREDENTIALS = re.compile(
 REMOTE_VARIABLES = ("SSH_AUTH_SOCK", "GIT_SSH_COMMAND")  # by which git reaches a remote as the user does
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(Struct, frozen=True):
     """A remote of the repository."""
 
     name: str

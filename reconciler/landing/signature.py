@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.git.identity import OURS
 
@@ -11,8 +12,7 @@ _SIGNED = re.compile(r"(?P<name>[^<]*)<(?P<email>[^>]*)> (?P<when>\d{1,11} [+-]\
 _UNUSABLE = re.compile(r"[<>\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """A name, an address, and a date in git's raw form: `@<seconds> <zone>`."""
 
     name: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.landing import following
@@ -24,16 +25,14 @@ FAR = 64  # commits of a base that are looked at
 BESIDE = timedelta(seconds=60)
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
+class Logged(Struct, frozen=True):
     """A commit on the first-parent line of a base; `changes`: by path, what stood there before it and after it."""
 
     sha: Sha
     changes: Mapping[str, tuple[Entry | None, Entry | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Undoing:
+class Undoing(Struct, frozen=True):
     """What the index of a checkout takes back: `new` of each change is what is staged. `by_chance`: nobody's work."""
 
     changes: tuple[PathChange, ...]

@@ -10,7 +10,8 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.model.errors import ReconcileError, TemporaryError
 from reconciler.model.ports import Change, Ports
@@ -19,8 +20,7 @@ from reconciler.planning.actions import Action
 WORKERS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What became of an action: done where `error` is None."""
 
     action: Action
@@ -35,8 +35,7 @@ def execute(actions: Sequence[Action], ports: Ports, workers: int = WORKERS) -> 
     return [Outcome(action=step.action, error=step.error) for step in steps]
 
 
-@dataclass(slots=True)
-class _Steps:
+class _Steps(Struct):
     """An action in the middle of being performed."""
 
     action: Action

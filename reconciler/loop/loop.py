@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+
+from msgspec import Struct, field
 
 from reconciler.loop.executor import WORKERS, Outcome, execute
 from reconciler.loop.memo import Memo
@@ -28,6 +29,7 @@ from reconciler.model.errors import (
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed, Salvage, Unknown
 from reconciler.model.ports import Ports
+from reconciler.model.values import replace
 from reconciler.planning.actions import Action, BlockTask, Decision, OpenPullRequest, StartAgent, StartCheck
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
@@ -50,8 +52,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tick:
+class Tick(Struct, frozen=True, kw_only=True):
     """One turn of the wheel."""
 
     observed: Observed
@@ -70,16 +71,14 @@ class Tick:
         return any(outcome.error is None for outcome in self.outcomes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Met:
+class Met(Struct, frozen=True, kw_only=True):
     """What only the one who acts here knows: which actions went wrong, and which manifests (by name) it can't read again."""
 
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)
     invalid: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
+class _Decided(Struct, frozen=True):
     """A plan, and what it was made of."""
 
     desired: Desired
@@ -116,8 +115,7 @@ def _give_up(error: Exception) -> None:
     raise error
 
 
-@dataclass(kw_only=True)
-class Loop:
+class Loop(Struct, kw_only=True):
     """The wheel. `load` gives the wanted state again for every tick; `wanted` may hold actions back."""
 
     load: Callable[[], Desired]

@@ -6,8 +6,9 @@ Sources give the same object while nothing changed. So a quiet look costs what i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from reconciler.model.names import RunId, Sha, TaskId
 from reconciler.model.observed import Candidate, Chain, Conflict, Run, Unknown
@@ -16,8 +17,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 
-@dataclass(slots=True)
-class Memo:
+class Memo(Struct):
     """The last value of each thing that is derived, with what it was derived from."""
 
     open_tasks: Collection[TaskId] | None = None  # as of the last look that the tracker answered

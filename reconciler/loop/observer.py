@@ -7,10 +7,11 @@ and branches, because a run that ends in between then reads as still alive.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from reconciler.loop.memo import Memo
 from reconciler.model.desired import Desired, EpicSpec
@@ -39,6 +40,7 @@ from reconciler.model.observed import (
 )
 from reconciler.model.ports import Ports
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning import check_programs
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import group_tasks, owners
@@ -50,8 +52,7 @@ Bases = Mapping[str, Base | Unknown]
 Candidates = Mapping[TaskId, Candidate | Conflict | Unknown]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Circumstances:
+class Circumstances(Struct, frozen=True, kw_only=True):
     """What the one who looks knows by itself: the time, the host, what went wrong lately, which forge or tracker
     can't be used, whose program was replaced."""
 
@@ -328,8 +329,7 @@ def _roots(desired: Desired) -> Iterable[str]:
     return dict.fromkeys(spec.worktrees.root for spec in desired.epics)
 
 
-@dataclass(frozen=True)
-class _Look:
+class _Look(Struct, frozen=True):
     """What is measured against a base, each task against its own."""
 
     ports: Ports

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from reconciler.model.desired import EpicSpec
+from reconciler.model.values import replace
 
 
 def anchored(spec: EpicSpec, main: Path) -> EpicSpec:

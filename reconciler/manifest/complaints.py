@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from reconciler.manifest.schema import explain, schema
 from reconciler.manifest.wording import PATTERNS, allowed, alternatives, node_at
 from reconciler.manifest.yaml_text import Document
 from reconciler.model.errors import UsageError
+from reconciler.model.values import replace
 
 
 def complaints(document: Document, kind: str, error: ValidationError) -> Iterator[Finding]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from reconciler.manifest import inline, sources, yaml_text
@@ -21,14 +21,14 @@ from reconciler.manifest.shipped import shipped
 from reconciler.manifest.sources import Source
 from reconciler.manifest.yaml_text import Document, Limits
 from reconciler.model.desired import EpicSpec
+from reconciler.model.values import replace
 
 _LIMITS = Limits(unbounded=frozenset(("spec", "budget", amount) for amount in ("usd", "usdPerTask", "tokens")))
 Held = Callable[[Path], Collection[str]]
 """The ids of the tasks of a repository, by its main checkout."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
+class _Read(Struct, frozen=True, kw_only=True):
     """A document that is right by itself."""
 
     source: Source

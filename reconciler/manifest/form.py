@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from reconciler.manifest.durations import duration, written
 from reconciler.model.agent_kinds import AgentKind
@@ -37,6 +38,7 @@ from reconciler.model.desired import (
     WorktreeSpec,
 )
 from reconciler.model.names import TASK_KEY, TaskId, usable
+from reconciler.model.values import replace
 
 Plain = Mapping[str, Any]
 _T = TypeVar("_T")
@@ -47,8 +49,7 @@ _Table = Mapping[str, "tuple[str, _Kind, _Loosens | _Table]"]
 _ASKED_FOR = object()
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     """How one kind of value is read, and how it is written. `read` raises ValueError."""
 
     read: Callable[[Any], Any]

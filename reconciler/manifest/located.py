@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
+
+class Located(Struct, frozen=True, kw_only=True):
     """A repository. `main` is its main checkout, or its git dir when it is bare; `default_base` is None where the
     repository does not say which branch work lands on. `bases`: what the manifests recorded there land on, by name; the
     branch that somebody is on now is no reason to land elsewhere."""

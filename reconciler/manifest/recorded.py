@@ -13,15 +13,17 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.manifest import form, record
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import EpicSpec, InlineTask, Loosening
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
+from reconciler.model.values import replace
 from reconciler.system import file_lock, files
 
 WRITER_WAIT_S = 10.0
@@ -29,8 +31,7 @@ _TRUSTED = ".trusted"
 _STRANGER = "manifest "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedManifests:
+class RecordedManifests(Struct, frozen=True, kw_only=True):
     """What is recorded, by name. `problems`: manifests that are there but can't be read, and why."""
 
     epics: tuple[EpicSpec, ...] = ()

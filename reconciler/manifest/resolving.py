@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from pydantic import BaseModel
 
 from reconciler.manifest import form
@@ -31,8 +31,7 @@ class WrongError(Exception):
         self.path, self.what, self.hint = path, what, hint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     """What a manifest's names and paths refer to. `folder` is what its `repository` is relative to."""
 
     folder: Path

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 import yaml
+from msgspec import Struct
 
 _RESOLVERS = yaml.SafeLoader.yaml_implicit_resolvers
 
@@ -27,8 +27,7 @@ _UNWANTED_ASCII = re.compile("[^\t\n\r\x20-\x7e]")
 _UNWANTED = "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
 
 
-@dataclass(frozen=True, slots=True)
-class Odd:
+class Odd(Struct, frozen=True):
     """An unquoted scalar that means different things to different programs; `what` says which."""
 
     what: str

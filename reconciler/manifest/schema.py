@@ -9,10 +9,10 @@ import functools
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -25,8 +25,7 @@ from reconciler.model.errors import UsageError
 DURATIONS = (PATTERNS["span"], PATTERNS["span or zero"])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Struct, frozen=True, kw_only=True):
     """What there is to know about one field. `default` is None where there is none; `fields` are those inside it."""
 
     path: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.manifest.findings import Finding, refusal
 from reconciler.manifest.scalars import unwanted
@@ -17,8 +18,7 @@ STDIN = "-"
 SUFFIXES = (".yaml", ".yml")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """One text. `name` is what messages call it, `path` where it stands ("" for standard input), `folder` what paths
     in it are relative to."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
 
 from reconciler.manifest.findings import FieldPath, Finding, Position
 from reconciler.manifest.scalars import Odd, plain, quoted, unwanted
@@ -20,8 +20,7 @@ _BEGINS = re.compile(r"(- +)* *[A-Za-z0-9_-]+:")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How much a text may hold. `empty`: whether null is a value; `unbounded`: fields for which `null` says that they
     have no bound."""
 
@@ -32,8 +31,7 @@ class Limits:
     unbounded: frozenset[FieldPath] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Struct, frozen=True, kw_only=True):
     """One document: mappings, lists, text, numbers, switches. `values` and `keys` say where each of them stands."""
 
     file: str
@@ -48,8 +46,7 @@ class Document:
         return self.values[path]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class Parsed(Struct, frozen=True, kw_only=True):
     """What a text holds. With findings, the documents are not to be used."""
 
     documents: list[Document]
@@ -83,8 +80,7 @@ class _RefusedError(Exception):
         self.finding = finding
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A mapping or list that is being read. `key`: what the next value of a mapping belongs to."""
 
     value: dict[str, Any] | list[Any]
@@ -93,8 +89,7 @@ class _Open:
     repeated: bool = False
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """Reads one text. Findings that leave the rest readable are collected, others end it."""
 
     file: str

@@ -6,13 +6,12 @@ said of a program, nobody may rely on. `reconcile explain agents` prints the tab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from reconciler.model.tables import Table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
+class Login(Struct, frozen=True, kw_only=True):
     """How a program is logged in. `command`: what a person runs on a terminal, empty where there is nothing but keys;
     `keys`: the variables that do instead, the usual one first, which its runs are given.
 
@@ -33,8 +32,7 @@ class Login:
         return f"run '{self.command}', or {key}" if self.command else key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KindRow:
+class KindRow(Struct, frozen=True, kw_only=True):
     """What there is to know about a kind before its program has run.
 
     `reports_cost`, `reports_tokens`: it says what a run has used, so that a budget can be kept; `reports_end`: it prints that

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from reconciler.model.names import Sha
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullCommit:
+class PullCommit(Struct, frozen=True, kw_only=True):
     """A commit by its subject."""
 
     sha: Sha
     subject: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(Struct, frozen=True, kw_only=True):
     """A path that differs. `kind` is git's letter (A, D, M, T); lines are None where it holds no text."""
 
     path: str
@@ -25,8 +23,7 @@ class File:
     deleted: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """From where a head left its base to the head itself. `start` None: they have no commit in common."""
 
     start: Sha | None

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.names import TaskId, run_manifest
@@ -72,8 +73,7 @@ class ForgeKind(StrEnum):
     GITHUB = "github"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InlineTask:
+class InlineTask(Struct, frozen=True, kw_only=True):
     """A task that the manifest declares. `depends_on` holds keys of the same list, or ids."""
 
     key: str
@@ -85,16 +85,14 @@ class InlineTask:
     depends_on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class Override(Struct, frozen=True, kw_only=True):
     """Tasks that carry all of these labels get this model."""
 
     labels: tuple[str, ...]
     model: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentSpec:
+class AgentSpec(Struct, frozen=True, kw_only=True):
     """How a work run is made."""
 
     kind: AgentKind = AgentKind.COMMAND
@@ -121,8 +119,7 @@ class AgentSpec:
         return next((each.model for each in self.overrides if set(each.labels) <= set(labels)), self.model)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorktreeSpec:
+class WorktreeSpec(Struct, frozen=True, kw_only=True):
     """Where worktrees stand and what a new one gets."""
 
     root: str = ""  # absolute
@@ -131,8 +128,7 @@ class WorktreeSpec:
     sparse: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergePolicy:
+class MergePolicy(Struct, frozen=True, kw_only=True):
     """What must hold before something lands, and how it lands."""
 
     mode: MergeMode = MergeMode.AUTO
@@ -153,8 +149,7 @@ class MergePolicy:
     delete_branch: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prune:
+class Prune(Struct, frozen=True, kw_only=True):
     """What is cleared away once a task is closed."""
 
     worktrees: bool = True
@@ -162,8 +157,7 @@ class Prune:
     orphans: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """What the runs of a manifest may use; None: any amount. `warn_at`: the share of it that is worth a word."""
 
     usd: float | None = None
@@ -172,8 +166,7 @@ class Budget:
     warn_at: float = 0.8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loosening:
+class Loosening(Struct, frozen=True, kw_only=True):
     """A change of a manifest's field that allows more than held before; both values in the shape of YAML."""
 
     field: str
@@ -181,8 +174,7 @@ class Loosening:
     new: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpicSpec:
+class EpicSpec(Struct, frozen=True, kw_only=True):
     """One manifest of kind Epic, as recorded."""
 
     name: str
@@ -215,8 +207,7 @@ class EpicSpec:
         return not self.source and not self.tasks and self.name.lstrip("z") == run_manifest(self.epic)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desired:
+class Desired(Struct, frozen=True, kw_only=True):
     """Every recorded manifest of a repository, by name; `max_agents` bounds all of them together.
 
     `acting`: the manifests that something is done for now; None: all. `alone`: the one task that something is done for,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
+
+from msgspec import Struct
 
 TaskId = NewType("TaskId", str)
 BranchName = NewType("BranchName", str)
@@ -78,8 +79,7 @@ class RunKind(StrEnum):
     CHECK = "check"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RunId:
+class RunId(Struct, frozen=True, order=True):
     """One supervised process: the n-th run of a kind on a subject.
 
     >>> str(RunId(RunKind.WORK, "bd-17", 3))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
+
 from reconciler.model.names import BranchName, PrNumber, Sha, TaskId, branch_of, pull_request_ref, usable
 from reconciler.model.observed import PullRequest, PullState, Rejection
+from reconciler.model.values import replace
 
 VERSION = 1
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -23,8 +25,7 @@ class Verdict(StrEnum):
     MERGE = "merge"  # now, where merging is left to people
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonReview:
+class PersonReview(Struct, frozen=True, kw_only=True):
     """A person's verdict on one head."""
 
     verdict: Verdict
@@ -48,8 +49,7 @@ def standing(reviews: Sequence[PersonReview], head: Sha) -> frozenset[Verdict]:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullRecord:
+class PullRecord(Struct, frozen=True, kw_only=True):
     """Everything that is kept about a pull request. `head` is the one at the last change of this record."""
 
     number: PrNumber
@@ -119,8 +119,7 @@ class PullRecord:
         return next((each for each in given if verdict in standing(self.reviews, each.head)), None)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPull:
+class StoredPull(Struct, frozen=True):
     """A record and the commit that holds it."""
 
     record: PullRecord

@@ -6,9 +6,10 @@ reason is one line here, and without a row the program does not start. `reconcil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+
+from msgspec import Struct
 
 from reconciler.model.tables import Table
 
@@ -32,8 +33,7 @@ class Scope(StrEnum):
     EPIC = "epic"
 
 
-@dataclass(frozen=True, slots=True)
-class ReasonRow:
+class ReasonRow(Struct, frozen=True):
     """What there is to know about a reason. `meaning`: a sentence for people, without a full stop."""
 
     meaning: str

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 DOLLARS_MAX, TOKENS_MAX = 10_000.0, 10**10
 SAID_MAX = 400
@@ -31,8 +32,7 @@ class Fault(StrEnum):
     FAILED = "failed"  # anything else
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """How a run went, in its agent's words. `done`: it says that it came to its end. None: it does not say.
 
     `usd` and `tokens` are of this run alone, also where it went on with an older session; with `of_session` they are of

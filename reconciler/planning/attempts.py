@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+
+from msgspec import Struct
 
 from reconciler.model.observed import (
     Branch,
@@ -14,14 +15,14 @@ from reconciler.model.observed import (
 )
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
+from reconciler.model.values import replace
 from reconciler.planning import run_results
 from reconciler.planning.budget import Spend, spent, task_used_up
 from reconciler.planning.facts import Facts
 from reconciler.planning.run_results import RunResult
 
 
-@dataclass(frozen=True)
-class Attempts:
+class Attempts(Struct, frozen=True, dict=True):
     """The work runs of a task, as far as they count."""
 
     facts: Facts

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.model.agent_kinds import REPORTS_COST
 from reconciler.model.desired import Budget
@@ -11,8 +12,7 @@ from reconciler.model.observed import Run
 from reconciler.model.report import Report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spend:
+class Spend(Struct, frozen=True, kw_only=True):
     """What was used at least. `untold`: runs that were to say what they cost and could not, because they were killed."""
 
     usd: float = 0.0

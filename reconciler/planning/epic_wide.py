@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId
@@ -33,8 +34,7 @@ DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpicView:
+class EpicView(Struct, frozen=True, kw_only=True):
     """One manifest with all that its epic-wide actions are decided from. `every`: all manifests, this one too;
     `checks_starting`: the subjects of the checks that are started in this tick. `tested`: the checks under way whose trees
     the lines still want.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+
+from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -28,8 +29,7 @@ from reconciler.model.observed import (
 from reconciler.model.reasons import Reason
 
 
-@dataclass(frozen=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True, dict=True):
     """A task together with everything found to belong to it, under the manifest that owns it."""
 
     task: Task

@@ -5,20 +5,21 @@ them. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from reconciler.model.desired import Desired, InlineTask
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Task, Unknown
 from reconciler.model.ports import Change, NewTask
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.actions import CloseTask, CreateTask, StartAgent, UpdateTask
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.planner import plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Forecast(Struct, frozen=True, kw_only=True):
     """How many tasks are made, how many agents start at first, and how many tasks wait for others."""
 
     create: int = 0

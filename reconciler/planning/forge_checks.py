@@ -8,11 +8,13 @@ is, once, before an agent is sent to fix what may have been chance.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from reconciler.model.desired import MergePolicy, NoChecks
 from reconciler.model.observed import CheckResult, ForgeCheck, PullRequest, Rules
+from reconciler.model.values import replace
 
 LOOK_AGAIN = timedelta(seconds=15)
 SHOWS_UP_WITHIN = timedelta(minutes=10)
@@ -27,8 +29,7 @@ NAMED_MAX = 5
 _NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
 
 
-@dataclass(frozen=True, slots=True)
-class ForgeVerdict:
+class ForgeVerdict(Struct, frozen=True):
     """What a forge's checks come to. `until`: by then they may say more, without a person. `again`: the workflows that
     are to be run once more before it counts.
     """

@@ -9,8 +9,9 @@ until that is tested.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from reconciler.model.names import TaskId
 
@@ -25,8 +26,7 @@ class Stage(StrEnum):
     CHECKING_ON_FORGE = "awaited"  # with the base in it, and under the checks of its forge
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(Struct, frozen=True, kw_only=True):
     """A pull request that nothing but its turn keeps from landing, or from being shown to a person as green.
 
     Smaller `rank` goes first: what may land before what a person has yet to see, then priority, then number.

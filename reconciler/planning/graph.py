@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TypeVar
+
+from msgspec import Struct
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph, Task
@@ -20,8 +21,7 @@ T = TypeVar("T")
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, eq=False)
-class Index:
+class Index(Struct, frozen=True, eq=False, dict=True):
     """A graph with what follows from its edges at one moment, computed once, when first asked for."""
 
     graph: Graph

@@ -7,7 +7,6 @@ are asked by several actions; what to do about the answers is theirs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -41,8 +40,7 @@ _NOTE = re.compile(r"^reconcile: (\w+): (.*)$", re.MULTILINE)
 _WORDS_MAX = 200
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job(Facts):
+class Job(Facts, frozen=True, kw_only=True, dict=True):
     """A task with its attempts and what they offered."""
 
     @cached_property
@@ -268,7 +266,7 @@ class Job(Facts):
         labelled = any(label.startswith(("phase:", "pr:")) for label in self.task.labels)
         return not (labelled or self.runs or self.branch or self.worktree or self.landing or self.task.closed)
 
-    @property
+    @cached_property
     def fresh(self) -> bool:
         """True when there is nothing of it but the task itself, and no word of a person's or ours on that."""
         beside = self.pull or self.candidate or self.since or self.failure or self.damaged or self.merged_by_hand

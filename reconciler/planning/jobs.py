@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar, Unpack
+
+from msgspec import Struct
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown, WorktreeFault
+from reconciler.model.values import replace
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate
 from reconciler.planning.check_state import CheckState, state_of
@@ -22,8 +24,7 @@ from reconciler.planning.recall import Recall
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpicTasks:
+class EpicTasks(Struct, frozen=True, kw_only=True):
     """The tasks of one manifest. `ids` gives the id of every declared key, and under None that of the epic."""
 
     spec: EpicSpec
@@ -122,8 +123,7 @@ def orphans(found: Iterable[EpicTasks], observed: Observed, owned: Mapping[TaskI
     return {id: keeper for id in observed.worktrees if id in tasks and tasks[id].closed and id not in owned}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrphanWorktree:
+class OrphanWorktree(Struct, frozen=True, kw_only=True):
     """A worktree of ours whose task is closed or gone, and that no manifest clears away."""
 
     task: TaskId
@@ -172,7 +172,7 @@ def _crew(
     def work(listed: Iterable[TaskId]) -> tuple[Task, ...]:
         return tuple(graph[id] for id in listed if id in graph and is_work(graph[id], index) and id not in named)
 
-    below = tuple(sorted(graph)) if whole else index.descendants(ids[None])
+    below = graph if whole else index.descendants(ids[None])
     mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
     return EpicTasks(
         spec=spec,
@@ -182,8 +182,8 @@ def _crew(
         declared=declared,
         nested=tuple(
             (graph[id], work(index.descendants(id)))
-            for id in below
-            if index.is_epic(id) and not is_work(graph[id], index) and id not in named
+            for id in sorted(id for id in below if index.is_epic(id))
+            if not is_work(graph[id], index) and id not in named
         ),
         dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),
     )

@@ -7,15 +7,17 @@ its turn gives becomes what is done: for a whole chain it is the decision of its
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
+
+from msgspec import Struct, field
 
 from reconciler.model.names import PrNumber, RunId, Sha, TaskId, check_subject
 from reconciler.model.observed import Base, Candidate, Conflict, MergeStep, Observed, Run, Unknown
 from reconciler.model.observed import Chain as Merges
 from reconciler.model.ports import LandOrder
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning import merge_queue
 from reconciler.planning.actions import Decision, Land, StartCheck, Waiting
 from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
@@ -46,8 +48,7 @@ class LineState(StrEnum):
     APART = "apart"  # it failed, or does not merge, by itself: what comes of that is no matter of the line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuePlace:
+class QueuePlace(Struct, frozen=True, kw_only=True):
     """Where something stands in the line of its base. `chain`: what it lands or is tested with, itself too, the lowest first.
 
     `run`: the check of that. `reds`: how often it has failed by itself.
@@ -64,8 +65,7 @@ class QueuePlace:
     message: str = ""
 
 
-@dataclass(slots=True)
-class Lines:
+class Lines(Struct):
     """What the lines of all bases ask for, beside what they decide."""
 
     unmerged: set[Merges] = field(default_factory=set)  # chains of which it is not known yet what they make
@@ -110,8 +110,7 @@ def rank(job: Job) -> tuple[bool, int, int]:
     return not job.offer.approved, job.task.priority, job.number or 0
 
 
-@dataclass
-class _Lane:
+class _Lane(Struct, dict=True):
     """Those of one base that are tested by the same checks."""
 
     base: Base

@@ -13,11 +13,12 @@ each member, and one for each chain that it tests.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from math import ceil, log
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from reconciler.model.names import TaskId
 
@@ -47,8 +48,7 @@ class ProofOf(Protocol):
     def __call__(self, chain: Chain, more: Sequence[TaskId] = ()) -> Proof: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class Contender(Struct, frozen=True, kw_only=True):
     """Something offered. Smaller `rank` goes first. `lands`: nothing but its turn and its checks keeps it from landing.
     `reds`: how often it has failed by itself. `solo`: nothing is tested together with it."""
 
@@ -59,8 +59,7 @@ class Contender:
     solo: bool = False
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Struct):
     """What happens now, all of it at once. What is in none of these waits for a check slot, or for those before it."""
 
     land: Chain = ()
@@ -72,8 +71,7 @@ class Turn:
     )  # who does not merge, or has failed, with nothing but the base below it
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """The bounds of a line. `rate`: how many of those that join it fail by themselves. `running`, `passed`: the chains that
     are under test, and that have passed. `busy`: all check runs there are, also those that prove nothing any more."""
 
@@ -138,8 +136,7 @@ def _line(standing: Sequence[Contender], proof_of: ProofOf, found: Turn) -> Iter
         yield proof
 
 
-@dataclass(slots=True)
-class _Tests:
+class _Tests(Struct):
     """Gives out the check slots that are free."""
 
     proof_of: ProofOf

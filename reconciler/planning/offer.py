@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, cached_property
+
+from msgspec import Struct
 
 from reconciler.model.desired import MergeMode, NoChecks, Review
 from reconciler.model.names import SCRIPTS, RunId, check_subject
@@ -29,8 +30,7 @@ from reconciler.planning.forge_checks import ForgeVerdict
 from reconciler.planning.review_comments import Discussion
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(Struct, frozen=True, dict=True):
     """The pull request of a task with its checks, its approval and its conversations."""
 
     facts: Facts

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Imprecise, Run
 from reconciler.model.reasons import Awaits
+from reconciler.model.values import replace
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import Spend
 from reconciler.planning.job import Job
@@ -18,8 +20,7 @@ from reconciler.planning.jobs import EpicTasks, OrphanWorktree
 from reconciler.planning.landing_line import QueuePlace
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpicPlan:
+class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     """What is done next for one manifest, what waits and why, and which sources were silent."""
 
     spec: EpicSpec
@@ -86,8 +87,7 @@ class EpicPlan:
         return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What is done next, and for everything else why not. Nothing in it is left to choose."""
 
     epics: tuple[EpicPlan, ...] = ()

@@ -229,8 +229,9 @@ def _still_open(task: TaskId, observed: Observed) -> PullRequest | None:
 
 def _phase(job: Job) -> SetPhase | None:
     # Once a task is closed, no matter who had it: labels of ours that stay on it would be for ever.
-    hands_off = guards.not_for_us(job) or (not job.done and guards.somebody_elses(job))
-    return None if hands_off else SetPhase.due(job)
+    wanted = SetPhase.due(job)  # first: most tasks want none
+    hands_off = wanted and (guards.not_for_us(job) or (not job.done and guards.somebody_elses(job)))
+    return None if hands_off else wanted
 
 
 def _complete(epic_tasks: EpicTasks) -> bool:

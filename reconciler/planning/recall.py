@@ -6,8 +6,9 @@ Most tasks of a full tracker are such. A plan is the same with or without what i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Task, Unknown
@@ -18,12 +19,12 @@ Around = tuple[object, ...]
 D = TypeVar("D")  # a decision: what decides stands above the jobs, which are recalled too
 
 
-@dataclass(slots=True)
-class Recall(Generic[D]):
+class Recall(Struct, Generic[D]):
     """By manifest, what was around its tasks, and by task its job and what was decided."""
 
     _around: dict[str, Around] = field(default_factory=dict)
     _decided: dict[str, dict[TaskId, tuple[Job, D]]] = field(default_factory=dict)
+    _beside: tuple[Observed, frozenset[TaskId] | None] | None = None
 
     def around(self, manifest: str, around: Around) -> None:
         """Forget what was decided about the tasks of a manifest, unless this is around them still."""
@@ -47,7 +48,10 @@ class Recall(Generic[D]):
             or (job.blocked_by, job.owned_by, job.epic) != (blocked_by, owned_by, epic)
         ):
             return None
-        return job if _is_alone(task.id, observed) else None
+        if self._beside is None or self._beside[0] is not observed:
+            self._beside = observed, _beside(observed)
+        beside = self._beside[1]
+        return job if beside is not None and task.id not in beside else None
 
     def decision(self, job: Job) -> D | None:
         """What was decided about this very job; None where nothing is recalled."""
@@ -67,8 +71,8 @@ def _lasts(job: Job) -> bool:
     return job.fresh and job.put_off is None and job.task.defer_until is None
 
 
-def _is_alone(id: TaskId, observed: Observed) -> bool:
-    """True where every source has answered, and none holds anything about a task."""
+def _beside(observed: Observed) -> frozenset[TaskId] | None:
+    """The tasks of which there is more than themselves; None where a source is silent about that."""
     told = (
         observed.runs,
         observed.branches,
@@ -77,7 +81,8 @@ def _is_alone(id: TaskId, observed: Observed) -> bool:
         observed.landings,
         observed.occupants,
     )
-    if any(isinstance(source, Unknown) or id in source for source in told):
-        return False
+    sources = [source for source in told if not isinstance(source, Unknown)]
+    if len(sources) < len(told):
+        return None
     beside = (observed.since, observed.candidates, observed.broken, observed.failures)
-    return not (any(id in source for source in beside) or id in observed.merged_by_hand or id in observed.repaired)
+    return frozenset().union(*sources, *beside, observed.merged_by_hand, observed.repaired)

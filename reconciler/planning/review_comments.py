@@ -9,8 +9,9 @@ an agent's own answer starts no attempt, and holds the landing all the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import Struct
 
 from reconciler.model.desired import Comments, MergePolicy
 from reconciler.model.observed import Comment, PullRequest, Run, Thread
@@ -24,8 +25,7 @@ SKEW = timedelta(minutes=2)  # between the forge's clock and ours
 Item = Thread | Comment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discussion:
+class Discussion(Struct, frozen=True, kw_only=True):
     """What was written about one pull request, as far as it counts. `open`: the conversations that somebody still has to
     resolve; `due`: what asks for another attempt; `beside`: what only joins the next one.
     """

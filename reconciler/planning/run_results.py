@@ -6,18 +6,19 @@ Whether that is the last word is the job's to say: what it offered may still be 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from reconciler.model.agent_kinds import REPORTS_END, AgentKind
 from reconciler.model.observed import Cause, Run, StopWhy
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault, Report
+from reconciler.model.values import replace
 
 COMMAND_MAX = 80
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Struct, frozen=True):
     """How an attempt ended. `reason` None: well, with something to offer. `counts`: it uses up one attempt."""
 
     reason: Reason | None

@@ -43,8 +43,9 @@ def admit(decisions: Decisions, desired: Desired, observed: Observed) -> Lines:
     _nothing_new(decisions, observed)
     _nothing_on_an_old_base(decisions)
     for base, found in by_base(job for job, _ in decisions.values()).items():
-        _one_repair(base, found, decisions, desired)
-        _in_line(base, found, decisions, desired, observed, lines)
+        begun = [job for job in found if not job.fresh]  # of the others nothing is to be checked, mended or landed
+        _one_repair(base, begun, decisions, desired)
+        _in_line(base, begun, {job.spec.name: job.spec for job in found}, decisions, desired, observed, lines)
     _within_slots(decisions, desired, observed)
     return lines
 
@@ -62,7 +63,7 @@ def _nothing_on_an_old_base(decisions: Decisions) -> None:
     """What begins or lands on a base that is known to be old makes two of it: each with commits that the other lacks."""
     for key, (job, decision) in decisions.items():
         base = job.base
-        if isinstance(decision, StartAgent | StartCheck | Land) and isinstance(base, Base) and base.fetched:
+        if isinstance(base, Base) and base.fetched and isinstance(decision, StartAgent | StartCheck | Land):
             forward = f"merge --ff-only {base.fetched}" if base.checkout else f"fetch . {base.fetched}:{base.name}"
             message = f"{base.name} is behind {base.fetched}, which has been fetched; 'git {forward}' brings it forward"
             decisions[key] = job, Waiting(Reason.BASE_BEHIND, message)
@@ -88,10 +89,15 @@ def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desi
 
 
 def _in_line(
-    base: str, found: list[Job], decisions: Decisions, desired: Desired, observed: Observed, lines: Lines
+    base: str,
+    found: list[Job],
+    specs: Mapping[str, EpicSpec],
+    decisions: Decisions,
+    desired: Desired,
+    observed: Observed,
+    lines: Lines,
 ) -> None:
     acting = [job for job in found if desired.acts(job.spec.name, job.task.id)]
-    specs = {job.spec.name: job.spec for job in found}
     busy = _checks_alive(observed, specs)
     seen = observed.bases.get(base)
     if isinstance(seen, Base) and seen.whole:
@@ -179,18 +185,24 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
             wishes[job.spec.name].append(job)
     for queue in wishes.values():
         queue.sort(key=lambda job: job.attempts.last is None)  # jobs come most urgent first, and stay so
+    full = Waiting(Reason.NO_AGENT_SLOT, "every agent slot is in use")
+    mine = {
+        spec.name: Waiting(Reason.NO_AGENT_SLOT, f"all {spec.max_agents} agents of {spec.name} are in use")
+        for spec in desired.epics
+    }
     for job in _in_turn(wishes, observed):
         name = job.spec.name
         if free[name] > 0 and (everywhere is None or everywhere > 0):
             free[name] -= 1
             everywhere = None if everywhere is None else everywhere - 1
             continue
-        whose = f"all {job.spec.max_agents} agents of {name} are" if free[name] < 1 else "every agent slot is"
-        decisions[name, job.task.id] = job, Waiting(Reason.NO_AGENT_SLOT, f"{whose} in use")
+        decisions[name, job.task.id] = job, mine[name] if free[name] < 1 else full
 
 
 def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:
     """Who asks for a slot, each time the manifest with the fewest agents; of equals, the one served longest ago."""
+    if len(queues := [queue for queue in wishes.values() if queue]) < 2:
+        return queues[0] if queues else []
     alive = Counter(run.manifest for run in _live(observed))
     runs = [] if isinstance(observed.runs, Unknown) else [run for mine in observed.runs.values() for run in mine]
     served: dict[str, datetime] = {}

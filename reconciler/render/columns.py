@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
+from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 from rich.text import Span, Text
 
+from reconciler.model.values import replace
 from reconciler.render.safe import line
 from reconciler.render.status import Entry, alive, pull_request
 from reconciler.render.words import span, stamped
@@ -32,8 +33,7 @@ _LOOKS = {
 _HEADINGS = {"task": "TASK", "title": "TITLE", "phase": "PHASE", "attempt": "TRY", "age": "AGE", "pull": "PULL REQUEST"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Columns:
+class Columns(Struct, frozen=True, kw_only=True):
     """Which columns there is room for, how wide each is, and what is left for the last one.
 
     Widths follow from all open tasks and never from what an agent prints: nothing jumps from one look to the next.

@@ -32,7 +32,8 @@ def conditions(epic: EpicPlan, recorded: Mapping[str, Any], now: datetime) -> li
     `recorded` is what was last remembered of the manifest, as `Recorded.status` gives it; nothing in it is relied on.
     """
     before = _by_type(recorded)
-    found = (_converged(epic), _progressing(epic), _degraded(epic), *_budget(epic))
+    telling = _telling(epic)
+    found = (_converged(epic, telling), _progressing(epic, telling), _degraded(epic, telling), *_budget(epic, telling))
     return [_timed(condition, before.get(condition["type"], {}), now) for condition in found]
 
 
@@ -48,28 +49,27 @@ def _by_type(recorded: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {str(each.get("type")): each for each in listed if isinstance(each, Mapping)}
 
 
-def _converged(epic: EpicPlan) -> Condition:
-    telling = _telling(epic)
+def _converged(epic: EpicPlan, telling: Waiting) -> Condition:
     if epic.converged:
         return _condition("Converged", "True", telling)
     unseen = epic.epic_tasks is None or (epic.complete and epic.unknown and not epic.actions)
     return _condition("Converged", "Unknown" if unseen else "False", telling)
 
 
-def _progressing(epic: EpicPlan) -> Condition:
+def _progressing(epic: EpicPlan, telling: Waiting) -> Condition:
     if doing := _doing(epic):
         return _condition("Progressing", "True", Waiting(Reason.PROGRESSING, doing))
-    reason = _telling(epic).reason
+    reason = telling.reason
     if any(source == "runs" for source, _ in epic.unknown):
         return _condition("Progressing", "Unknown", Waiting(reason, "can't tell what is running"))
     nothing = "nothing to do, nothing running" if epic.epic_tasks else "nothing running; can't tell what is to do"
     return _condition("Progressing", "False", Waiting(reason, nothing))
 
 
-def _degraded(epic: EpicPlan) -> Condition:
+def _degraded(epic: EpicPlan, telling: Waiting) -> Condition:
     if trouble := _trouble(epic) or lasting(epic) or withheld(epic.spec) or remarked(epic):
         return _condition("Degraded", "True", trouble)
-    return _condition("Degraded", "False", Waiting(_telling(epic).reason, "nothing is wrong"))
+    return _condition("Degraded", "False", Waiting(telling.reason, "nothing is wrong"))
 
 
 def remarked(epic: EpicPlan) -> Waiting | None:
@@ -81,13 +81,13 @@ def remarked(epic: EpicPlan) -> Waiting | None:
     return Waiting(word.reason, f"{task}: {word.message}{others}")
 
 
-def _budget(epic: EpicPlan) -> Iterator[Condition]:
+def _budget(epic: EpicPlan, telling: Waiting) -> Iterator[Condition]:
     if epic.spec.budget == Budget():
         return
     low = running_low(epic.spec.budget, epic.spend)
     message = f"{low}; nothing new starts once it is used up" if low else "below warnAt"
     yield _condition(
-        "BudgetLow", "True" if low else "False", Waiting(Reason.BUDGET_LOW if low else _telling(epic).reason, message)
+        "BudgetLow", "True" if low else "False", Waiting(Reason.BUDGET_LOW if low else telling.reason, message)
     )
 
 
@@ -130,13 +130,10 @@ def _telling(epic: EpicPlan) -> Waiting:
 def _stopped_short(epic: EpicPlan) -> Waiting:
     if not epic.waiting:
         return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; no next step is known")
-    task, word = min(epic.waiting.items(), key=lambda item: (not _asks(item[1]), item[0]))
+    task = min([task for task, word in epic.waiting.items() if word.needs_a_person] or epic.waiting)
+    word = epic.waiting[task]
     others = f"; {counted(len(epic.waiting) - 1, 'other task')} open" if len(epic.waiting) > 1 else ""
     return Waiting(word.reason, f"{_closed(epic)}; {task}: {word.message}{others}")
-
-
-def _asks(word: Waiting) -> bool:
-    return word.needs_a_person
 
 
 def _closed(epic: EpicPlan) -> str:

@@ -6,10 +6,11 @@ Strings are given as they are; the one who prints them sees to it that they are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
 from typing import Any
+
+from msgspec.structs import asdict
 
 from reconciler.loop.executor import Outcome
 from reconciler.model.errors import ReconcileError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.model.desired import Review
 from reconciler.model.names import RunKind, TaskId, branch_of
@@ -38,8 +39,7 @@ GROUPS = ("closed", "needsHuman", "working", "merging", "review", "ready", "bloc
 """What `counts` counts. A task is in the first that fits."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskView:
+class TaskView(Struct, frozen=True, kw_only=True):
     """A task under a manifest, with all that was seen of it. Closed tasks of which nothing is left have no job."""
 
     task: Task

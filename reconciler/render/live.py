@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
+from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
@@ -50,8 +50,7 @@ _SEQUENCE = re.compile(
 _ANY = Console(color_system=None)  # wrapping wants one, and asks nothing of it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
+class Size(Struct, frozen=True, kw_only=True):
     """Columns, and rows where they are bounded: then nothing is taller, else nothing is left out. `hint`: what is worth
     saying beside the time, where there is room."""
 
@@ -267,8 +266,7 @@ class Picture:
         return note
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Moment:
+class _Moment(Struct, frozen=True, kw_only=True):
     """What moves."""
 
     now: datetime

@@ -6,10 +6,10 @@ sentence, and below it on a narrow terminal; `rich.table` knows no row that goes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from rich.console import Console, ConsoleOptions
+from msgspec import Struct, field
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 NOTE_MIN = 44
@@ -17,16 +17,14 @@ YIELDS_MIN = 16
 GAP = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """Cells, one per column, and a note about them."""
 
     cells: tuple[Text, ...]
     note: Text = field(default_factory=Text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
+class Rows(Struct, frozen=True, kw_only=True):
     """Rows, `indent` from the left. The column `yields` is cut where the others need the room."""
 
     rows: Sequence[Row]
@@ -34,7 +32,7 @@ class Rows:
     indent: int = 2
     note_least: int = NOTE_MIN
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths, beside = self._widths(options.max_width)
         used = [wide for wide in widths if wide]
         # Below its row a note begins where the second column does: the eye can run down the first one.
@@ -46,9 +44,11 @@ class Rows:
                 first.append_text(notes.pop(0))
             for line in (first, *(Text(" " * start).append_text(note) for note in notes)):
                 line.rstrip()
-                # What fits is not to be measured word by word: that took half of the printing.
-                line.no_wrap = line.cell_len <= options.max_width
-                yield line
+                if line.cell_len <= options.max_width:
+                    # What fits is not to be measured word by word: that took half of the printing.
+                    yield from line.render(console, end="\n")
+                else:
+                    yield line
 
     def _line(self, row: Row, widths: Sequence[int]) -> Text:
         found = Text(" " * self.indent)

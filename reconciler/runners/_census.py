@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, RunState
@@ -14,6 +15,7 @@ from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders, Subject, SubjectFolder
 from reconciler.runners._locks import Held, Locks
+from reconciler.runners._past import Past, PastSubject, folders, settled
 from reconciler.runners._records import Record
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING, RunVerdict, Witnesses, as_run, judge
@@ -22,8 +24,9 @@ from reconciler.runners._states import NOTHING, RunVerdict, Witnesses, as_run, j
 class Census:
     """What was found out about the runs of one repository. To be used by one thread at a time."""
 
-    def __init__(self, locks: Locks, folders: Folders, reports: Reports) -> None:
-        self._locks, self._folders, self._reports = locks, folders, reports
+    def __init__(self, locks: Locks, folders: Folders, reports: Reports, past: Past | None = None) -> None:
+        self._locks, self._folders, self._reports, self._past = locks, folders, reports, past
+        self._recalled = False
         self._over: dict[RunId, Run] = {}
         self._counted: dict[Subject, _Counted] = {}
         self._subjects: Mapping[Subject, SubjectFolder] = {}
@@ -45,12 +48,16 @@ class Census:
         Its cost is one of what is alive or open (`open_tasks`; None: all), and of what changed.
         """
         look = _Scan()
+        if self._past and not self._recalled:
+            self._recall(self._past)
         subjects = self.subjects(open_tasks)
         locked = self._locks.subjects()
         if subjects is not self._subjects or locked is not self._locked:
             self._bare = tuple(key for key in locked if key not in subjects or not subjects[key].runs)
         self._recount(subjects, look)
         self._subjects, self._locked = subjects, locked
+        if self._past:
+            self._past.write(self._again)
         alone = [key for key in self._bare if self._locks.held(*key).any]
         runs = (self._unrecorded(kind, name, look) or RunId(kind, name, 1) for kind, name in alone)
         return {**self._runs, **{run: _without_record(run) for run in runs}} if alone else self._runs
@@ -81,10 +88,43 @@ class Census:
         elif any(run != self._runs.get(id) for id, run in new.items()):
             self._runs = {**self._runs, **new}
         self._moving = frozenset(key for key, each in counted.items() if not each.over)
+        if self._past:
+            self._past.note(over=[key for key in due if key in counted and counted[key].over], moving=self._moving)
 
     def judge(self, record: Record, locks: Held) -> RunVerdict:
         """The state of one run. `locks` must have been probed before the record was read."""
         return self._judge(record, locks, _Scan())
+
+    def _recall(self, past: Past) -> None:
+        """Take what was over when somebody looked before, as if we had looked then."""
+        for each in past.load():
+            ids, changed = tuple(run.id for run in each.runs), each.stamps[0].modified_ns
+            subject = SubjectFolder(each.kind, each.name, ids, since=each.since, changed=changed)
+            self._counted[each.key] = _Counted(subject, dict(zip(ids, each.runs, strict=True)), over=True)
+        self._subjects = self._folders.adopt({key: each.subject for key, each in self._counted.items()})
+        self._runs = {id: run for each in self._counted.values() for id, run in each.runs.items()}
+        self._over, self._recalled = dict(self._runs), True
+
+    def _again(self, key: Subject) -> PastSubject | None:
+        """A subject that is over, with its records read again; None where they say something else than before."""
+        counted, fresh = self._counted.get(key), Folders(self._folders.root)
+        if counted is None:
+            return None
+        runs = tuple(counted.runs.values())
+        paths = folders(str(fresh.root), *key, runs)
+        stamps = tuple(stamp for path in paths if (stamp := settled(path)))
+        subject = fresh.subject(key)
+        if len(stamps) < len(paths) or subject != counted.subject or tuple(counted.runs) != subject.runs:
+            return None
+        for run in runs:
+            record = fresh.record(run.id)
+            if record.start.agent and not self._reports.can_read(record):
+                return None
+            report = self._reports.again(record) if record.start.agent else None
+            if as_run(record, RunVerdict(run.state, over=True), NOTHING, report) != run:
+                return None
+        found = PastSubject(*key, since=subject.since, runs=runs, stamps=stamps)
+        return found if found.stands(str(fresh.root)) else None
 
     def _count(self, subject: SubjectFolder, before: _Counted | None, look: _Scan) -> _Counted:
         if before is None or before.subject.runs != subject.runs:
@@ -131,8 +171,7 @@ class Census:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
+class _Counted(Struct, frozen=True):
     """The runs of a subject as they were counted; `over`: until its folder changes there is nothing to count again."""
 
     subject: SubjectFolder

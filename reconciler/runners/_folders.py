@@ -11,14 +11,16 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import RunId, RunKind, TaskId, usable
 from reconciler.model.observed import RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
+from reconciler.model.values import replace
 from reconciler.runners import _records as records
 from reconciler.runners import supervisor
 from reconciler.runners._records import Record, StartRecord, read_json
@@ -30,8 +32,7 @@ _Stamp = tuple[int, int, int] | None
 Subject = tuple[RunKind, str]
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectFolder:
+class SubjectFolder(Struct, frozen=True):
     """The runs of one subject, oldest first, as its folder was listed at the date `changed` (0: that is not known)."""
 
     kind: RunKind
@@ -41,12 +42,11 @@ class SubjectFolder:
     changed: int
 
 
-@dataclass(slots=True)
-class Folders:
+class Folders(Struct):
     """The run folders of one repository."""
 
     root: Path
-    _subjects: dict[Subject, SubjectFolder] = field(default_factory=dict)
+    _subjects: Mapping[Subject, SubjectFolder] = field(default_factory=dict)
     _stamps: dict[RunKind, _Stamp] = field(default_factory=dict)  # of what says that something changed, as last seen
     _looked_at: float = -LOOK_S - 1  # when each subject's folder was looked at last
     _ours: set[Subject] = field(default_factory=set)  # those that we wrote into since the last look
@@ -83,7 +83,7 @@ class Folders:
             for kind in (kind for kind in RunKind if whole or kind in moved):
                 there = self._named(kind)
                 asked |= there.difference(known) | {key for key in known if key[0] is kind and key not in there}
-            found = {key: self._subject(key) for key in asked}
+            found = {key: self.subject(key) for key in asked}
         except OSError:
             self._ours.update(ours)
             raise
@@ -93,6 +93,11 @@ class Folders:
         # Only now: had anything of it gone wrong, the next look would have to see it.
         self._stamps, self._looked_at = stamps, now if whole else self._looked_at
         return self._subjects
+
+    def adopt(self, subjects: Mapping[Subject, SubjectFolder]) -> Mapping[Subject, SubjectFolder]:
+        """Go on from what was known of these folders before; before the first look."""
+        self._subjects = subjects
+        return subjects
 
     def _stamp(self, name: str) -> _Stamp:
         """What changes with a file or folder below; None where it changed a moment ago, and another change may look alike."""
@@ -184,7 +189,8 @@ class Folders:
     def _since(self, task: str) -> Path:
         return self.root / RunKind.WORK / task / "since.json"
 
-    def _subject(self, key: Subject) -> SubjectFolder | None:
+    def subject(self, key: Subject) -> SubjectFolder | None:
+        """One subject as its folder is now; None where there is none."""
         (kind, name), seen = key, self._subjects.get(key)
         path = f"{self.root}/{kind}/{name}"
         try:

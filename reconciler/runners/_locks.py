@@ -13,8 +13,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.errors import ChangedError, TemporaryError
 from reconciler.model.names import RunKind, usable
@@ -23,8 +24,7 @@ PROBE_PATIENCE_S = 0.05
 GATE_PATIENCE_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Which locks of a subject are held at this moment."""
 
     shim: bool
@@ -35,8 +35,7 @@ class Held:
         return self.shim or self.agent
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(Struct, frozen=True):
     """The slots of one manifest: the files of those that were ever used, and the numbers of those that are held."""
 
     folder: Path
@@ -105,7 +104,8 @@ class Locks:
             names = (
                 name.removesuffix(".shim").split("-", 1) for name in os.listdir(self._root) if name.endswith(".shim")
             )
-            found = frozenset((RunKind(k), subject) for k, subject in names if k in list(RunKind) and usable(subject))
+            kinds = {str(kind): kind for kind in RunKind}
+            found = frozenset((kinds[k], subject) for k, subject in names if k in kinds and usable(subject))
             # A folder that changes within one tick of the file system's clock keeps its date.
             same = self._listed[1] if self._listed and self._listed[1] == found else found
             self._listed = (changed if time.time_ns() - changed > 1_000_000_000 else 0, same)

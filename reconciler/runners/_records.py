@@ -11,10 +11,11 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Cause, Exit, StopWhy
@@ -27,8 +28,7 @@ _NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCE
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRecord:
+class StartRecord(Struct, frozen=True, kw_only=True):
     """What a run was started with, as far as it matters afterwards."""
 
     task: TaskId
@@ -47,8 +47,7 @@ class StartRecord:
     agent: str = ""  # the kind of agent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """Everything that is written about a run at this moment."""
 
     id: RunId

@@ -36,9 +36,17 @@ class Reports:
         run = record.id
         if run not in self._known:
             self._last.pop(run, None)
-            agent = self._agents.get(record.start.agent)
-            self._known[run] = self._read(record, agent) if agent and agent.program else None
+            self._known[run] = self.again(record)
         return self._known[run]
+
+    def again(self, record: Record) -> Report | None:
+        """The same, read now."""
+        agent = self._agents.get(record.start.agent)
+        return self._read(record, agent) if agent and agent.program else None
+
+    def can_read(self, record: Record) -> bool:
+        """Whether the agent of a run is one that we know: of another one somebody else may know more."""
+        return record.start.agent in self._agents
 
     def end_said(self, record: Record) -> datetime | None:
         """Since when a run that is alive has printed nothing, where its last report of itself is that it came to its

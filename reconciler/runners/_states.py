@@ -7,8 +7,9 @@ alive until nothing of it is left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from reconciler.model.observed import Cause, Exit, Run, RunState
 from reconciler.model.report import Report
@@ -18,8 +19,7 @@ from reconciler.runners._records import Record
 NOTHING = Held(shim=False, agent=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Witnesses:
+class Witnesses(Struct, frozen=True):
     """What is known about the life of one run. `carried` looks for processes, and is asked only where it matters."""
 
     held: Held
@@ -28,8 +28,7 @@ class Witnesses:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class RunVerdict:
+class RunVerdict(Struct, frozen=True):
     """A run's state; `over`: nothing of it lives, and nothing about it will ever change."""
 
     state: RunState

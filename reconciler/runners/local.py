@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
@@ -27,6 +28,7 @@ from reconciler.runners import supervisor
 from reconciler.runners._census import Census
 from reconciler.runners._folders import Folders, Subject, SubjectFolder
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
+from reconciler.runners._past import Past
 from reconciler.runners._records import Record, read_plain
 from reconciler.runners._reports import Reports
 from reconciler.runners._states import NOTHING
@@ -39,8 +41,7 @@ SWEEP_PATIENCE_S = 3.0
 JSON_TO_WORDS = 25  # what agents print about themselves is so many times longer than what they say
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
+class _Count(Struct, frozen=True):
     """How many runs of a manifest were alive when all processes were looked through, and those that we started since.
 
     There are no more than that while nobody else has taken a slot (`turn`), whoever has lost one: so of a hundred starts
@@ -100,7 +101,8 @@ class LocalRunner:
         self._folders = Folders(state / "runs")
         self._stopping = Stopping(self._locks, self._folders)
         self._agents = agents or {}
-        self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep))
+        past = Past(str(state / "runs")) if keep else None
+        self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep), past)
         self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
         self._marked: tuple[Mapping[Subject, SubjectFolder], tuple[SubjectFolder, ...]] = ({}, ())
         self._points: Mapping[TaskId, RetryPoint] = {}

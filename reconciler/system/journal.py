@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import TaskId
@@ -18,8 +19,7 @@ from reconciler.planning.messages import clean
 EVENTS_MOST_BYTES = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """One thing that happened: `event` is a name, `values` say the rest."""
 
     at: datetime

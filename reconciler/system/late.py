@@ -1,6 +1,6 @@
 """Modules that are imported once they are needed, because most commands never need them: a table, and no other way.
 
-(Commands themselves stand in the table of `cli`.)
+(Commands themselves stand in the table of `cli`, which imports what completes them too.)
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from reconciler.model.agent_kinds import AgentKind
 
 MODULES = {
     **{f"reconciler.agents.{kind}": "one agent of several" for kind in AgentKind},
-    "reconciler.cli.completion": "only the shell asks, at the TAB key",
     "reconciler.cli.live": "pictures are for terminals",
     "reconciler.forges.github.forge": "most repositories of a day are local",
     "reconciler.manifest.documents": "pydantic, for who reads a manifest",
+    "reconciler.manifest.yaml_text": "for who reads a manifest, or a record of an earlier version",
     "reconciler.manifest.schema": "0.1 s that no word but a field's needs",
     "reconciler.trackers.beads": "where there is a database",
+    "yaml": "a tenth of what a short command takes, and few read or write it",
 }
 """What is loaded late, and why."""
 

@@ -7,9 +7,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.errors import LockedError, PermanentError
 from reconciler.system import file_lock, format, program
@@ -17,8 +18,7 @@ from reconciler.system import file_lock, format, program
 NAME_MAX = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """Who wrote its name into the lock file: the reconciler of this moment, or the last one."""
 
     pid: int

@@ -15,8 +15,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.errors import PermanentError, TemporaryError
 
@@ -31,8 +32,7 @@ _NO_CAUSE = re.compile(rf"(remote:\s*)?([^\w]*$|{_PROGRESS})|hint: |warning: |To
 _IN_SHORT = "error: failed to push some refs"
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """A program that ended by itself. Output is bytes: what git prints is paths, and paths are bytes."""
 
     code: int

@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 from watchdog.events import (
     DirCreatedEvent,
     FileCreatedEvent,
@@ -31,8 +31,7 @@ _RENAMED: _Kinds = (DirCreatedEvent, FileMovedEvent, FileDeletedEvent)  # all th
 _CHANGED: _Kinds = (FileCreatedEvent, FileMovedEvent, FileDeletedEvent, FileModifiedEvent)
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """A folder worth listening to. `names`: only these files in it; `kinds` of events keep logs from waking us."""
 
     folder: Path

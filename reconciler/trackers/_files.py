@@ -13,8 +13,9 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.system.files import sync
@@ -29,8 +30,7 @@ _LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, 
 Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """What a file held. `settled`: the same stamp means the same content."""
 
     data: bytes

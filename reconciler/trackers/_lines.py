@@ -10,8 +10,9 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.observed import Task
@@ -21,8 +22,7 @@ _CONFLICT = re.compile(rb"(<{7}|\|{7}|={7}|>{7})([ \r]|\Z)")
 _MOST_DEEP = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True, gc=False):
     """A line without its end. One without a task is foreign: a header, a memory, a record without an id."""
 
     raw: bytes

@@ -64,20 +64,23 @@ def task_of(record: Record) -> Task:
         closed_at=_date(record.get("closed_at")),
         close_reason=_text(record.get("close_reason")),
         closed_by_session=_text(record.get("closed_by_session")),
-        held_back=type in _TRAFFIC or any(record.get(key) for key in ("pinned", "ephemeral", "is_template")),
-        parents=tuple(target for kind, target in edges if kind == "parent-child"),
-        blockers=tuple(target for kind, target in edges if kind in BLOCKING),
-        waits_for=tuple(target for kind, target in edges if kind == "waits-for"),
+        held_back=type in _TRAFFIC
+        or bool(record.get("pinned") or record.get("ephemeral") or record.get("is_template")),
+        parents=tuple([target for kind, target in edges if kind == "parent-child"]),
+        blockers=tuple([target for kind, target in edges if kind in BLOCKING]),
+        waits_for=tuple([target for kind, target in edges if kind == "waits-for"]),
     )
 
 
 def _text(value: object) -> str:
     """Text that can go anywhere: NUL would end an argument, half a surrogate pair is refused by every file."""
+    if value is None:
+        return ""
     if isinstance(value, str):
         if value.isascii() and "\0" not in value:
             return value  # as it is, not a copy: there are as many of these as there is text in the store
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-    return "" if value is None or isinstance(value, (list, dict)) else str(value)
+    return "" if isinstance(value, (list, dict)) else str(value)
 
 
 def _word(value: object) -> str:
@@ -102,14 +105,20 @@ def _priority(value: object) -> int:
 
 def _labels(record: Record) -> frozenset[str]:
     found = record.get("labels")
+    if not found:
+        return _NO_LABELS
     listed = found if isinstance(found, list) else [found]
     return frozenset(_word(label) for label in listed if isinstance(label, str) and label) or _NO_LABELS
 
 
 def _date(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
     try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return found and (found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC))
+        found = datetime.fromisoformat(value)
+        if found.tzinfo is UTC:
+            return found
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -135,7 +144,7 @@ def _is_edge(edge: object) -> bool:
     return (
         isinstance(edge, dict)
         and isinstance(edge.get("depends_on_id"), str)
-        and isinstance(edge.get("type"), str | None)
+        and (edge.get("type") is None or isinstance(edge["type"], str))
     )
 
 

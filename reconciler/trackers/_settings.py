@@ -10,9 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reconciler.model.errors import PermanentError
+from reconciler.system.late import late
 from reconciler.trackers import _files as files
 
 _PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,38}[A-Za-z0-9_])?")
@@ -99,9 +98,11 @@ def _backend(path: Path) -> str | None:
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
-    found = files.read(path)
+    if (found := files.read(path)) is None:
+        return {}
+    yaml = late("yaml")
     try:
-        data = yaml.safe_load(found.data) if found else None
+        data = yaml.safe_load(found.data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PermanentError(f"{path} is not YAML: {_problem(error)}", hint="fix it, or move it away") from error
     if data is not None and not isinstance(data, dict):

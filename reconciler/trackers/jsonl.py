@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import TaskId, usable
@@ -31,8 +32,7 @@ TRIES = 5
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-@dataclass(frozen=True, eq=False)
-class _Store:
+class _Store(Struct, frozen=True, eq=False, dict=True):
     """The file as it was read or written. `settled`: the same stamp means the same content.
 
     Its content is known again by a digest: the lines hold it already.

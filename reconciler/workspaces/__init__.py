@@ -7,7 +7,6 @@ content was saved, or refused. Files that git ignores are not saved; `ignored` c
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import shlex
@@ -25,6 +24,7 @@ from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branc
 from reconciler.model.observed import Branch, Salvage, Worktree, WorktreeFault
 from reconciler.model.ports import Place
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.workspaces import checkout, copies, folders, snapshot
 from reconciler.workspaces.branches import Branches
 from reconciler.workspaces.checkout import Recipe
@@ -274,8 +274,8 @@ class GitWorkspaces:
     def _take_away(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> None:
         self._register.lock(task, found)
         again = self._look(task, str(found.place.parent))
-        unlocked = dataclasses.replace(again, entries=tuple(_unlocked(entry) for entry in again.entries))
-        before = dataclasses.replace(found, entries=tuple(_unlocked(entry) for entry in found.entries))
+        unlocked = replace(again, entries=tuple(_unlocked(entry) for entry in again.entries))
+        before = replace(found, entries=tuple(_unlocked(entry) for entry in found.entries))
         if unlocked != before or not self._as_it_was(task, found, saved, lock):
             raise ChangedError(f"{task}: {found.place} changed while it was being removed")
         for admin in found.admins:
@@ -418,4 +418,4 @@ def _seen(found: FoundWorktree, went_on: bool) -> Worktree:
 
 
 def _unlocked(entry: Entry) -> Entry:
-    return dataclasses.replace(entry, locked=None)
+    return replace(entry, locked=None)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.model.names import Sha
 
@@ -20,8 +21,7 @@ MOST_AT_ONCE = timedelta(days=1)
 COUNTED_EVERY = timedelta(hours=1)
 
 
-@dataclass
-class Ages:
+class Ages(Struct):
     """The ages of what some refs name, in a file that is replaced as a whole. Lost, everything is young again."""
 
     file: Path

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.git import fingerprints
 from reconciler.git.ancestry import Ancestry
@@ -21,8 +22,7 @@ _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _MEASURED_AT_MAX = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Ref:
+class _Ref(Struct, frozen=True):
     head: Sha
     symbolic: bool
 

@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from reconciler.git.commands import Git
 from reconciler.git.worktrees import Entry
@@ -31,8 +32,7 @@ _NOT_SPARSE = (*_WHOLE_INDEX, "core.sparseCheckout=false")
 _GLOB = str.maketrans({character: "\\" + character for character in "\\*?["})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(Struct, frozen=True, kw_only=True):
     """What a worktree was given beside its commit: copied files, and the folders it is limited to."""
 
     copies: Digests = field(default_factory=dict)

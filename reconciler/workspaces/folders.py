@@ -7,8 +7,9 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.model.errors import TemporaryError
 
@@ -17,8 +18,7 @@ Stamp = tuple[
 ]  # mode, size, times of content and of inode, inode: no program can forge them all
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class Contents(Struct, frozen=True, kw_only=True):
     """What a folder holds. Paths are relative; a repository is named by the folder that its `.git` stands in."""
 
     files: Mapping[str, Stamp]  # regular files and links; what else there is (pipes, sockets) has no content to keep

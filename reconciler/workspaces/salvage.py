@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from reconciler.git import objects, refs
 from reconciler.git.commands import Git
@@ -24,6 +25,7 @@ from reconciler.model.names import (
     usable,
 )
 from reconciler.model.observed import Salvage
+from reconciler.model.values import replace
 from reconciler.workspaces import copies, folders, snapshot
 from reconciler.workspaces.ages import Ages
 from reconciler.workspaces.snapshot import Sight, Snapshot, Work
@@ -33,8 +35,7 @@ _CLEAN_S = 60.0  # what counts also depends on ignore files that may be anywhere
 _SECONDS = re.compile(r" (\d{1,11}) [+-]\d{4}\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class Saved(Struct, frozen=True, kw_only=True):
     """What saving found, and the ref under which it is kept; no ref when there was nothing to save."""
 
     salvage: Salvage | None
@@ -43,8 +44,7 @@ class Saved:
     sight: Sight | None = None  # None where nothing had changed since it was looked at before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _Kept(Struct, frozen=True, kw_only=True):
     salvage: Salvage
     tree: Sha
     parents: tuple[Sha, ...]

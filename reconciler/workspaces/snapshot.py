@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from reconciler.git import objects
 from reconciler.git.commands import Git, UnusableTree
@@ -24,8 +25,7 @@ _BEADS = ".beads"
 _CONFIG = ("core.splitIndex=false", "core.safecrlf=false", "core.sparseCheckout=false", "core.fsync=all")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(Struct, frozen=True, kw_only=True):
     """A worktree in which something may stand that no ref holds.
 
     `start` is the commit that its files are compared with. `whole`: a file that is missing was deleted; otherwise it
@@ -41,8 +41,7 @@ class Work:
     whole: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Sight(Struct, frozen=True, kw_only=True):
     """What in a worktree counts, without its content. Two equal sights: nothing changed in between."""
 
     files: Mapping[str, Stamp] = field(default_factory=dict)
@@ -51,8 +50,7 @@ class Sight:
     repositories: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """The tree of a worktree's files, and the tree of the commit that it started from."""
 
     tree: Sha

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import gitrepo
@@ -16,6 +15,7 @@ from reconciler.model.desired import EpicSpec, WorktreeSpec
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import PullState
+from reconciler.model.values import replace
 from reconciler.planning.planner import plan
 from reconciler.workspaces import GitWorkspaces
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import on_github
 import pytest
@@ -15,6 +14,7 @@ from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Landing, PullState
+from reconciler.model.values import replace
 
 pytestmark = pytest.mark.xdist_group("github")
 MERGE = "PUT /repos/acme/app/pulls/1/merge"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from reconciler.model.desired import EPOCH
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Task
 from reconciler.model.ports import Change, NewTask
+from reconciler.model.values import replace
 from reconciler.trackers.jsonl import JsonlTracker
 
 A_SECOND = timedelta(seconds=1)  # some keep whole ones only

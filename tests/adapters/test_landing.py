@@ -7,7 +7,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import gitrepo
@@ -23,6 +22,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, Conflict, PullState
 from reconciler.model.ports import LandOrder
+from reconciler.model.values import replace
 from reconciler.system import shell
 
 TASK = TaskId("x-1")

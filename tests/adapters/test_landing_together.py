@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import gitrepo
@@ -18,6 +17,7 @@ from reconciler.model.errors import ChangedError, ReconcileError
 from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import Candidate, Conflict, MergeStep, PullState
 from reconciler.model.ports import LandOrder
+from reconciler.model.values import replace
 
 TASKS = ("x-1", "x-2", "x-3")
 

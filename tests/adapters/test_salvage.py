@@ -5,7 +5,6 @@ import os
 import socket
 import stat
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from reconciler.model.desired import EpicSpec, WorktreeSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Salvage
+from reconciler.model.values import replace
 from reconciler.workspaces import GitWorkspaces, copies, folders, snapshot
 from reconciler.workspaces.ages import Ages
 

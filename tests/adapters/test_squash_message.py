@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import gitrepo
@@ -19,6 +18,7 @@ from reconciler.model.desired import MergeMethod, SquashMessage
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import LandOrder
+from reconciler.model.values import replace
 
 TASK = TaskId("x-1")
 BASE, HEAD = Sha("b0" * 20), Sha("c1" * 20)

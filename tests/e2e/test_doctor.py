@@ -197,7 +197,7 @@ def test_a_probe_that_does_not_answer_is_a_finding_and_holds_up_no_other() -> No
 
 
 def test_git_itself_may_hang(place: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(findings.Probe.__init__, "__kwdefaults__", {"limit_s": 1.0})
+    monkeypatch.setattr(findings.Probe, "limit_s", 1.0)
     (place.bin / "git").unlink()
     place.program("git", "sleep 620.5 & wait")
 

@@ -596,6 +596,7 @@ def test_what_a_repository_does_not_use_costs_no_start(busy: Inside) -> None:
     assert "reconciler.wiring" in done.stderr
     for unused in ("reconciler.forges.github.forge", "reconciler.trackers.beads", "reconciler.agents.claude"):
         assert unused not in done.stderr
+    assert " yaml\n" not in done.stderr and " rich.live\n" not in done.stderr
 
 
 def test_asking_for_help_or_for_commands_reads_no_command(tmp_path: Path) -> None:
@@ -606,7 +607,7 @@ try:
     cli.called(sys.argv[1:])
 except SystemExit:
     pass
-sys.exit(bool({"pydantic", "rich", "yaml", "psutil", "reconciler.wiring"} & set(sys.modules)))
+sys.exit(bool({"msgspec", "pydantic", "rich", "yaml", "psutil", "reconciler.wiring"} & set(sys.modules)))
 """
     asked = {"_RECONCILE_COMPLETE": "bash_complete", "COMP_WORDS": "reconcile ", "COMP_CWORD": "1"}
     for args, env in ((["--help"], {}), ([], asked)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from itertools import product
@@ -17,6 +17,7 @@ from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Landing, Observed, PullState, Rejection
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault, Report
+from reconciler.model.values import replace
 from reconciler.planning.actions import (
     LIFECYCLE,
     Action,

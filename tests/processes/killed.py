@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from somebody import Somebody
 from reconciler import wiring
 from reconciler.loop.loop import Loop
 from reconciler.model.errors import TemporaryError
+from reconciler.model.values import replace
 
 EFFECTS = {
     "write", "applied", "create", "create_check", "salvage", "remove", "remove_check", "delete_branch", "start", "stop",

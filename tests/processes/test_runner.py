@@ -8,7 +8,6 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Cause, RetryPoint, RunState, StopWhy
 from reconciler.model.ports import RunSpec
+from reconciler.model.values import replace
 from reconciler.runners import _folders, supervisor
 from reconciler.runners import _processes as processes
 

@@ -4,7 +4,6 @@ started again, keeps every promise, ends where an undisturbed run ends, and fall
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import worlds
@@ -15,6 +14,7 @@ from stories import Story, Teller, inline, open_pulls
 from reconciler.model.desired import MergeMode, OnConflict
 from reconciler.model.names import PrNumber, RunKind, TaskId
 from reconciler.model.observed import PullState
+from reconciler.model.values import replace
 
 
 def _approve_all(world: World) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
@@ -23,6 +23,7 @@ from reconciler.model.desired import Desired, EpicSpec, MergeMode, OnConflict, R
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, task_for_key
 from reconciler.model.observed import Cause, Exit, Occupant, PullState, RunState, StopWhy
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.actions.block_task import retrying
 
 UNREST_TICKS = 60

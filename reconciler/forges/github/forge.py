@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from reconciler.forges.github import offers, verdicts
@@ -33,6 +32,7 @@ from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import Base, Candidate, Conflict, Landing, MergeStep, PullRequest, PullState, Standing
 from reconciler.model.ports import LandOrder
 from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
+from reconciler.model.values import replace
 
 STRANGE = "is it the right repository? 'git remote -v' shows where it leads"
 

@@ -7,9 +7,10 @@ import re
 import threading
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from reconciler.forges.github import answers
 from reconciler.forges.github.answers import Answer, LimitError, SlowError
@@ -35,8 +36,7 @@ _NUMBERED = re.compile(r"n\d+")  # what a pull request that is asked for by its 
 _LOUD = ("GH_DEBUG", "DEBUG", "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_REPO", "GH_PAGER", "PAGER")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The answer to a query. `withheld`: where in it something is missing because the login may not read it, and why."""
 
     data: Mapping[str, Any]

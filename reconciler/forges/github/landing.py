@@ -7,7 +7,6 @@ until a person has looked.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.forges.github import answers, words
@@ -25,6 +24,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import Sha
 from reconciler.model.observed import CheckResult, PullState
 from reconciler.model.ports import LandOrder
+from reconciler.model.values import replace
 
 # GitHub may still be running on what it gave no answer for.
 STILL_AT_WORK = timedelta(seconds=60)

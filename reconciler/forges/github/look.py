@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
@@ -22,6 +23,7 @@ from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import CheckResult, Rules, Thread
+from reconciler.model.values import replace
 
 QUIET_S = 60.0
 BUSY_S = 12.0
@@ -36,8 +38,7 @@ SETTLES_WITHIN = timedelta(minutes=10)
 PAGES_MAX = 50
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """One look. `heard`: tasks whose branches were asked for, and need not be again."""
 
     pulls: Mapping[PrNumber, Pull] = field(default_factory=dict)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -16,8 +18,7 @@ from reconciler.system import files
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """A merge that GitHub was asked for: until its answer is known, nothing else is asked for on that base."""
 
     base: str
@@ -34,8 +35,7 @@ class Attempt:
         return datetime.fromisoformat(self.at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze:
+class Freeze(Struct, frozen=True, kw_only=True):
     """Why nothing lands on a base any more, until a person has looked and taken the note away."""
 
     base: str
@@ -43,8 +43,7 @@ class Freeze:
     at: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecondRun:
+class SecondRun(Struct, frozen=True, kw_only=True):
     """Checks of a pull request's head that were asked to run again. `after`: the numbers of the runs before."""
 
     head: Sha
@@ -54,8 +53,7 @@ class SecondRun:
     times: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingMerge:
+class PendingMerge(Struct, frozen=True, kw_only=True):
     """A merge that was asked for although GitHub showed that a rule is not met, and its answer."""
 
     head: Sha

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from reconciler.forges.github import answers, words
 from reconciler.forges.github.answers import Answer, LostError
@@ -12,6 +11,7 @@ from reconciler.forges.github.look import Look
 from reconciler.forges.github.pull import Pull
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
+from reconciler.model.values import replace
 
 LOOKS = 3
 APART_S = 1.0

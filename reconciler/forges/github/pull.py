@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.forges.github import answers, check_results
 from reconciler.model.errors import TemporaryError
@@ -19,8 +20,7 @@ WITHHELD = "withheld"  # what a node is given of which the login may not read so
 _STATES = {"OPEN": PullState.OPEN, "CLOSED": PullState.CLOSED, "MERGED": PullState.MERGED}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
+class Opinion(Struct, frozen=True, kw_only=True):
     """The last word of one reviewer. `state`: APPROVED, CHANGES_REQUESTED or DISMISSED."""
 
     by: str
@@ -31,8 +31,7 @@ class Opinion:
     bot: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pull:
+class Pull(Struct, frozen=True, kw_only=True):
     """A pull request of one of our branches. `checks`: of exactly this head; empty while GitHub shows none."""
 
     number: PrNumber

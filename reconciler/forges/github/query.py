@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.forges.github import check_results
 from reconciler.forges.github.gh import Reply
@@ -44,8 +45,7 @@ _ABOUT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class QuerySize:
+class QuerySize(Struct, frozen=True):
     """How much is asked for at once. GitHub gives a question ten seconds, and says nothing of one that takes longer."""
 
     pulls: int = 100  # of a page, as far as it takes to know whose they are
@@ -60,8 +60,7 @@ class QuerySize:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """What is to be asked. `after`: cursors of the pages of open pull requests that come next, by base; `older`: of those
     of the branches.
     """
@@ -92,8 +91,7 @@ class Question:
         return f"query {{ {_RATE} {_repository(self.slug)} {{ {_ABOUT}\n  {inner} }} }}{fragments}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """What was answered. `more`: where the open ones of a base go on; `truncated`: pulls whose checks do, with cursor;
     `crowded`: branches of which so far only those of forks were shown, and where their older ones go on.
     """

@@ -7,7 +7,6 @@ that a request which was lost, or never sent, is made again and none that was he
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from reconciler.forges.github.gh import Gh
@@ -17,6 +16,7 @@ from reconciler.forges.github.pull import Pull
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import CheckResult, Rerun
+from reconciler.model.values import replace
 
 _NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
 _BUSY = "already running"  # jobs that wait for others are not shown before they start

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class Spent(Struct, frozen=True, kw_only=True):
     """Points of GitHub's GraphQL limit, as it reported last; None before it did.
 
     `used`: by everything that uses the login, since the hour began that ends at `reset_at`. `cost`: of the last query.

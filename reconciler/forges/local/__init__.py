@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from reconciler.forges.local.pulls import Pulls
@@ -26,6 +25,7 @@ from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Base, Candidate, Checkout, Conflict, Landing, MergeStep, PullRequest
 from reconciler.model.ports import LandOrder
 from reconciler.model.pull_records import PullRecord, Verdict
+from reconciler.model.values import replace
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 

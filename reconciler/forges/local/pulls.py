@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from reconciler.git import objects, refs, update_ref
@@ -21,6 +20,7 @@ from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import BRANCH_PREFIX, PULL_REQUEST_REFS, PrNumber, Sha, TaskId, branch_of, pull_request_ref
 from reconciler.model.observed import PullRequest
 from reconciler.model.pull_records import PersonReview, PullRecord, StoredPull, Verdict
+from reconciler.model.values import replace
 
 _TRIES = 20
 _NOTHING = Sha("0" * 40)

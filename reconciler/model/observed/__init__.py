@@ -6,8 +6,9 @@ Times are UTC. Nothing here decides; what follows from a state is in `planning`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from reconciler.model.names import PrNumber, RunId, Sha, TaskId
 from reconciler.model.observed.git import Base, Branch, Checkout, Landing, Rules, Salvage, Worktree, WorktreeFault
@@ -29,8 +30,7 @@ from reconciler.model.observed.runs import Cause, Exit, Occupant, RetryPoint, Ru
 from reconciler.model.observed.tasks import Task
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """A source did not answer; `why` says why not. `again_s`: by itself it may answer so much later."""
 
     why: str
@@ -42,8 +42,7 @@ Chain = tuple[Sha, tuple[MergeStep, ...]]
 """A tip of a base, and heads that land on it one after the other."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Struct, frozen=True, kw_only=True):
     """One look at the world. Each source is whole or Unknown; what is asked per task may be Unknown for that task."""
 
     at: datetime
@@ -89,8 +88,7 @@ class Observed:
         return None if found is None or found.left or (since and since.at >= found.at) else found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imprecise:
+class Imprecise(Struct, frozen=True, kw_only=True):
     """What a plan rests on that was seen only in part, to be looked at closer: what costs much is not seen without need."""
 
     bases: frozenset[str] = frozenset()  # in whose checkouts nobody has looked
@@ -101,8 +99,7 @@ class Imprecise:
         return bool(self.bases or self.merges or self.folds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
     is useless. `left`: by a reconciler that has ended, so that nobody tries again by itself. `refused`: the head of a branch
     whose content was refused."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from reconciler.model.names import BranchName, Sha, TaskId
 
@@ -20,8 +21,7 @@ class WorktreeFault(StrEnum):
     WRONG_BRANCH = "wrong-branch"  # ours, but on another branch or detached
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worktree:
+class Worktree(Struct, frozen=True, kw_only=True):
     """A worktree at the place of a task. `head` is None where it is not known."""
 
     path: str
@@ -40,8 +40,7 @@ class Worktree:
         return self.fault is WorktreeFault.WRONG_BRANCH and self.head is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Branch:
+class Branch(Struct, frozen=True, kw_only=True):
     """A task's branch against the base: `ahead` commits that the base lacks; `in_base`: the base contains its head."""
 
     name: BranchName
@@ -50,8 +49,7 @@ class Branch:
     in_base: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Salvage:
+class Salvage(Struct, frozen=True, kw_only=True):
     """Saved work: `refs/reconcile/salvage/<task>/<n>`, or `dropped` where nobody asked for it.
 
     `at`: the clock's time then, for people. `age`: how long it has been there, counted over ticks.
@@ -65,8 +63,7 @@ class Salvage:
     dropped: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landing:
+class Landing(Struct, frozen=True, kw_only=True):
     """A commit on the base whose trailers say that it carries `head` of `task`."""
 
     task: TaskId
@@ -75,8 +72,7 @@ class Landing:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkout:
+class Checkout(Struct, frozen=True, kw_only=True):
     """The checkout of a base branch, where one exists: what in it a landing must not touch."""
 
     path: str
@@ -87,8 +83,7 @@ class Checkout:
     undoes: tuple[str, ...] = ()  # paths that are staged as they were before they landed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """What a forge asks of everything that lands on a base."""
 
     forge: str  # how people call it
@@ -102,8 +97,7 @@ class Rules:
     mute: str | None = None  # why what we push may start no checks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
+class Base(Struct, frozen=True, kw_only=True):
     """A base branch. `remote_*` are filled where `push` is asked for."""
 
     name: str

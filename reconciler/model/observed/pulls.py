@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from reconciler.model.desired import MergeMethod
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -25,8 +26,7 @@ class CheckResult(StrEnum):
     VOID = "void"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForgeCheck:
+class ForgeCheck(Struct, frozen=True, kw_only=True):
     """A check that a forge ran on exactly one head. `name` is the one that rules call it by.
 
     `number` tells one run of it from the next. `workflow`: what the forge can run again; None where only others can.
@@ -41,8 +41,7 @@ class ForgeCheck:
     app: int | None = None  # that reported it, where that is known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rerun:
+class Rerun(Struct, frozen=True, kw_only=True):
     """A head's checks were asked to run again. `after`: the runs of them that had ended and were not green: while they are
     the newest ones, nothing came of it. `times`: how often that was asked for.
     """
@@ -61,16 +60,14 @@ class Standing(StrEnum):
     BEHIND = "behind"  # somebody pushed to it there
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
+class Rejection(Struct, frozen=True, kw_only=True):
     """A person's 'no' to one head, in their words."""
 
     head: Sha
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comment:
+class Comment(Struct, frozen=True, kw_only=True):
     """What somebody who may push, or a bot, wrote about a pull request. `id` is the forge's own."""
 
     id: str
@@ -80,8 +77,7 @@ class Comment:
     bot: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thread:
+class Thread(Struct, frozen=True, kw_only=True):
     """A conversation about a place in the code that nobody has resolved. `comments`: oldest first, at least one."""
 
     path: str
@@ -89,8 +85,7 @@ class Thread:
     comments: tuple[Comment, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullRequest:
+class PullRequest(Struct, frozen=True, kw_only=True):
     """The newest pull request of a task. `head` follows the branch while it is open."""
 
     number: PrNumber
@@ -126,8 +121,7 @@ class PullRequest:
     left: Sha | None = None  # where its branch still stands on the forge, when it is open no more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """What the base becomes when `head` lands on `base`: a tree, and the paths in which it differs from the base.
 
     `own_changes`: head differs from the point where it left the base. With own changes and nothing `changed`, all that
@@ -146,8 +140,7 @@ class Candidate:
     is_head: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class MergeStep:
+class MergeStep(Struct, frozen=True):
     """One of several heads that land one after the other, and how: after a squash, a branch that grew out of it merges
     otherwise than after a merge."""
 
@@ -155,8 +148,7 @@ class MergeStep:
     method: MergeMethod
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
+class Conflict(Struct, frozen=True, kw_only=True):
     """`head` can't be merged into `base` by git alone. `detail`: why, where it is not a matter of paths."""
 
     base: Sha

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from reconciler.model.names import RunId, Sha, TaskId
 from reconciler.model.report import UNFIT, Fault, Report
@@ -42,8 +43,7 @@ class StopWhy(StrEnum):
     TIMED_OUT = "timed-out"  # the same
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
+class Exit(Struct, frozen=True, kw_only=True):
     """The record that a run left. `code` is None where a signal or a limit ended it; `step`: which of its steps, from 0."""
 
     cause: Cause
@@ -58,8 +58,7 @@ class Exit:
         return (self.cause is Cause.EXITED and self.code == 0) or self.stop is StopWhy.DONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """One supervised process, alive or not. What it was started with comes from its spec."""
 
     id: RunId
@@ -102,8 +101,7 @@ class Run:
         return reported or limited or (self.exit is not None and self.exit.cause is Cause.UNAVAILABLE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPoint:
+class RetryPoint(Struct, frozen=True, kw_only=True):
     """`retry`, or a reopening that was noticed: only runs after `n` and landings after `base` count."""
 
     n: int
@@ -111,8 +109,7 @@ class RetryPoint:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occupant:
+class Occupant(Struct, frozen=True, kw_only=True):
     """A process that is known only by its working directory. It is never signalled."""
 
     pid: int

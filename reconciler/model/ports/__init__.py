@@ -8,7 +8,8 @@ somebody else may have come first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.model.ports.agent import Agent, Assignment, Invocation, Prompts, Records
 from reconciler.model.ports.forge import Changes, Forge, LandOrder
@@ -17,8 +18,7 @@ from reconciler.model.ports.tracker import Change, NewTask, Tracker
 from reconciler.model.ports.workspaces import Place, Workspaces
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
+class Ports(Struct, frozen=True, kw_only=True):
     """Everything an action may touch."""
 
     tracker: Tracker

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask
 from reconciler.model.report import Report
@@ -19,8 +20,7 @@ class Records(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
+class Assignment(Struct, frozen=True, kw_only=True):
     """What one run of an agent is about. `values` are the placeholders: task, epic, branch, base, worktree, attempt,
     prompt_file. `session`: an older session of its own to go on with. `usd`: the most that it may spend."""
 
@@ -30,8 +30,7 @@ class Assignment:
     usd: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
+class Invocation(Struct, frozen=True, kw_only=True):
     """How an agent is started: `argv`, never by a shell; `env` is set for it, `pass_env` kept of the caller's although
     it looks secret. With `prompt_on_stdin` its standard input is the prompt, else it is empty. `before`: what is run in the
     worktree first, each an argv."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from reconciler.model.changes import File, PullCommit, Span
 from reconciler.model.desired import MergeMethod, SquashMessage
@@ -20,8 +21,7 @@ from reconciler.model.observed import (
 from reconciler.model.pull_records import PullRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LandOrder:
+class LandOrder(Struct, frozen=True, kw_only=True):
     """A tested tree and how it goes onto the base. `expected` was judged; anything else is refused.
 
     `beneath`: what lands below it in the same move, the lowest first. All name the same base; the tree of each is with

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, Sha, TaskId
@@ -18,8 +19,7 @@ from reconciler.model.observed import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotBound:
+class SlotBound(Struct, frozen=True, kw_only=True):
     """The bound under which a run may start: fewer than `most` runs of `manifest` alive, counted at that moment.
 
     The number is read again from the recorded manifest inside the gate; `most` is what it is where none is recorded.
@@ -29,8 +29,7 @@ class SlotBound:
     most: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSpec:
+class RunSpec(Struct, frozen=True, kw_only=True):
     """Everything a run needs to go on without us.
 
     `steps` run one after the other, each an argv; the first that fails ends the run. The first `setup_steps` of them

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RunId, TaskId
@@ -13,8 +14,7 @@ from reconciler.model.observed import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTask:
+class NewTask(Struct, frozen=True, kw_only=True):
     """A task to be made under a given id."""
 
     title: str
@@ -27,8 +27,7 @@ class NewTask:
     blockers: tuple[TaskId, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """One compare-and-swap on one task. What is None or empty stays as it is.
 
     `create` makes the task unless it exists already (then that part does nothing). `expect_status` and

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import BranchName, Sha, TaskId
@@ -16,8 +17,7 @@ from reconciler.model.observed import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A worktree that is ready to be worked in. `ready_marker`: a file that a run touches once its set-up commands have
     succeeded; `set_up`: it is there. `lock_file`: what git-locks the worktree for us, taken away when the run ends."""
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
+
+from msgspec import Struct
 
 from reconciler.model.names import TaskId
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Awaits, Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True, gc=False):
     """Why nothing is done for a task now. `reason` is for programs, `message` for people; `until`: worth a look then."""
 
     reason: Reason
@@ -27,20 +27,18 @@ class Waiting:
         return self.reason.awaits is Awaits.PERSON and self.until is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action(ABC):
+class Action(Struct, frozen=True, kw_only=True):
     """One change to the world, complete: performing it leaves nothing to choose, doing it twice is doing it once."""
 
-    by_merge: ClassVar[
-        bool
-    ]  # 'reconcile merge' does it too: it brings what is offered to the base, or clears up after it
+    # 'reconcile merge' does it too: it brings what is offered to the base, or clears up after it
+    by_merge: ClassVar[bool]
     manifest: str
     task: TaskId | None
     reason: Reason
     message: str
 
     def __init_subclass__(cls) -> None:
-        # No super(): the class that slots make again is not the one that this function knows.
+        super().__init_subclass__()
         if not hasattr(cls, "by_merge"):
             raise TypeError(f"{cls.__name__} does not say whether 'reconcile merge' does it: give it 'by_merge'")
 

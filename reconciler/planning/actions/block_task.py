@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from reconciler.model.names import Sha
 from reconciler.model.observed import PullRequest, Task
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning import messages
 from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
@@ -20,8 +20,7 @@ from reconciler.planning.labels import NEEDS_HUMAN, PHASES, STOPPED, TAKEN
 WORDS_MAX = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockTask(Action):
+class BlockTask(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = False
     subject: Task
     note: str
@@ -86,8 +85,7 @@ def _problem(job: Job) -> tuple[Reason, str] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryTask(Action):
+class RetryTask(Action, frozen=True, kw_only=True):
     """Count attempts and landings of a task from here on, because a person set it open again."""
 
     by_merge: ClassVar[bool] = False

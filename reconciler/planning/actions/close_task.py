@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.model.names import PrNumber
@@ -16,8 +15,7 @@ from reconciler.planning.actions.land import closing
 from reconciler.planning.job import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloseTask(Action):
+class CloseTask(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = True
     subject: Task
     why: str
@@ -53,8 +51,7 @@ class CloseTask(Action):
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloseEpic(Action):
+class CloseEpic(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = True
     epic: Task
 
@@ -67,8 +64,7 @@ class CloseEpic(Action):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClosePullRequest(Action):
+class ClosePullRequest(Action, frozen=True, kw_only=True):
     """Close a pull request that nothing is to come of: its task was closed, or a person deleted its branch."""
 
     by_merge: ClassVar[bool] = True

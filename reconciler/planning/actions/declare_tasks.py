@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from reconciler.model.desired import EpicSpec, InlineTask
@@ -14,8 +13,7 @@ from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateTask(Action):
+class CreateTask(Action, frozen=True, kw_only=True):
     """Make a declared task, or (key None) the epic made for the declared tasks."""
 
     by_merge: ClassVar[bool] = False
@@ -51,8 +49,7 @@ class CreateTask(Action):
             ports.records.applied(self.manifest, self.inline)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateTask(Action):
+class UpdateTask(Action, frozen=True, kw_only=True):
     """Write the fields that changed in the manifest since they were last written."""
 
     by_merge: ClassVar[bool] = False
@@ -66,7 +63,7 @@ class UpdateTask(Action):
         if before is None:
             # Killed between the write and its record. What nobody has touched since is ours to write again.
             before = inline if task.updated_at > task.created_at else InlineTask(key=inline.key, title="")
-        changed = {f.name for f in fields(InlineTask) if getattr(before, f.name) != getattr(inline, f.name)}
+        changed = {name for name in InlineTask.__struct_fields__ if getattr(before, name) != getattr(inline, name)}
         if not changed and inline.key in spec.applied:
             return None
         return cls(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.model.names import Sha, TaskId, branch_of
@@ -14,8 +13,7 @@ from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FollowBase(Action):
+class FollowBase(Action, frozen=True, kw_only=True):
     """Bring the base here, and its checkouts, to what landed elsewhere; see to landings that were cut off."""
 
     by_merge: ClassVar[bool] = True
@@ -26,8 +24,7 @@ class FollowBase(Action):
         yield from ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FollowBranch(Action):
+class FollowBranch(Action, frozen=True, kw_only=True):
     """Bring a task's branch here, and its worktree, to the head that somebody pushed to the forge, or on which its agent
     went on off the branch. `root`: where its worktree stands, for the latter."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -75,8 +74,7 @@ def unapproved(job: Job) -> Waiting | None:
     return Waiting(Reason.AWAITING_APPROVAL, f"waiting for approval of {job.open_pull.head[:12]}; {how}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartCheck(Action):
+class StartCheck(Action, frozen=True, kw_only=True):
     """Run the manifest's checks on exactly the tree that would land, in a clean worktree."""
 
     by_merge: ClassVar[bool] = True
@@ -201,8 +199,7 @@ class StartCheck(Action):
         yield from ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Land(Action):
+class Land(Action, frozen=True, kw_only=True):
     """Move the base to the tested tree by compare-and-swap, then close the task."""
 
     by_merge: ClassVar[bool] = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
@@ -20,8 +19,7 @@ from reconciler.planning.labels import COMMITTED, PR_CREATED
 SHOWS_WITHIN = timedelta(minutes=2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenPullRequest(Action):
+class OpenPullRequest(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = True
     subject: Task
     root: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.model.names import Sha, TaskId, branch_of
@@ -15,8 +14,7 @@ from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.job import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveWorktree(Action):
+class RemoveWorktree(Action, frozen=True, kw_only=True):
     """Remove a worktree; what no ref holds is salvaged first. With `check`, the worktree of a check that has ended."""
 
     by_merge: ClassVar[bool] = True
@@ -59,8 +57,7 @@ class RemoveWorktree(Action):
         yield from ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteBranch(Action):
+class DeleteBranch(Action, frozen=True, kw_only=True):
     """Delete a task's branch: on the forge first, where the name of the pull request's branch leads to it."""
 
     by_merge: ClassVar[bool] = True
@@ -123,8 +120,7 @@ def _held_elsewhere(job: Job, branch: Branch) -> bool:
     return branch.in_base or job.merged_by_hand or (job.merged and here)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DropSalvage(Action):
+class DropSalvage(Action, frozen=True, kw_only=True):
     """Drop saved work that nobody asked for in 30 days, and forget it after as many more."""
 
     by_merge: ClassVar[bool] = False
@@ -135,8 +131,7 @@ class DropSalvage(Action):
         yield from ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushBase(Action):
+class PushBase(Action, frozen=True, kw_only=True):
     """Push what landed to the base's remote, with a lease."""
 
     by_merge: ClassVar[bool] = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.model.names import PrNumber, Sha
@@ -14,8 +13,7 @@ from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RerunChecks(Action):
+class RerunChecks(Action, frozen=True, kw_only=True):
     """Have the workflows of a head that did not end green run once more."""
 
     by_merge: ClassVar[bool] = True

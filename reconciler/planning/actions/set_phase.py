@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import RunState, Unknown
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.actions.base import Action
 from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES, left_over
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetPhase(Action):
+class SetPhase(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = True
     subject: TaskId
     add: frozenset[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from reconciler.model.desired import EpicSpec
@@ -23,8 +22,7 @@ LEAST_USD = 0.01
 TOLD_OF_ITS_WORK = (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT, Reason.PUSH_REFUSED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartAgent(Action):
+class StartAgent(Action, frozen=True, kw_only=True):
     """Claim the task, give it a worktree, start a run in it."""
 
     by_merge: ClassVar[bool] = False
@@ -164,8 +162,7 @@ class StartAgent(Action):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestartAgent(StartAgent):
+class RestartAgent(StartAgent, frozen=True, kw_only=True):
     """Another attempt in the same worktree, with why the last one did not do."""
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -19,8 +18,7 @@ from reconciler.planning.labels import STOPPED, TAKEN
 SWEPT = timedelta(seconds=3)  # by then what supervised it has swept up after it, or was killed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopAgent(Action):
+class StopAgent(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = False
     run: RunId
     why: StopWhy

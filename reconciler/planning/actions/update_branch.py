@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.model.names import PrNumber, Sha
@@ -15,8 +14,7 @@ from reconciler.planning.check_state import CheckState
 from reconciler.planning.job import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateBranch(Action):
+class UpdateBranch(Action, frozen=True, kw_only=True):
     """Have the forge merge the base into a pull request. All that is left to it is to be green with the base in it."""
 
     by_merge: ClassVar[bool] = True

@@ -11,12 +11,12 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Graph
+from reconciler.model.values import replace
 from reconciler.system.files import regular
 from reconciler.trackers.beads.versions import Can, Version, can
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Task
+from reconciler.model.values import replace
 from reconciler.trackers.beads.versions import Can
 
 MERGED = "phase:merged"  # written together with a close, by the one who saw the work on the base
@@ -20,8 +22,7 @@ MERGED = "phase:merged"  # written together with a close, by the one who saw the
 ARGUMENT_MAX = 120_000
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One command for some tasks. `alone`: for no more than one of them."""
 
     verb: tuple[str, ...]
@@ -35,8 +36,7 @@ class Command:
         return (*self.verb, *ids, *self.options, "--json")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """One task on its way. `now` is None while it is not made; `guarded`: only while it is what it is `now`; `claims`: it
     is to be assigned to who runs the command."""
 

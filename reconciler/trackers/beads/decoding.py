@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Task
+from reconciler.model.values import replace
 from reconciler.trackers._records import Record, task_of
 
 _WRAPPERS = ("data", "items", "issues", "closed")

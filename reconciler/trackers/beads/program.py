@@ -11,9 +11,9 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from reconciler.model.errors import PermanentError, TemporaryError
@@ -58,8 +58,7 @@ class Away(TemporaryError):
     """The database did not answer in the middle of it: what was asked for may be done, or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeadsProgram:
+class BeadsProgram(Struct, frozen=True):
     """An executable, and its version."""
 
     path: str
@@ -72,8 +71,7 @@ class BeadsProgram:
 _PROBED: dict[tuple[str, int, int], tuple[float, Version]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bd:
+class Bd(Struct, frozen=True, kw_only=True):
     """How `bd` is run for one repository. `main`: its main checkout; `actor`: in whose name things are changed."""
 
     main: Path

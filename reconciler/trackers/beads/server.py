@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.system.files import regular
 from reconciler.trackers.beads.versions import Version, parsed
@@ -13,8 +14,7 @@ _LOCK = "daemon.lock"
 _MOST = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """A daemon, by its own word."""
 
     pid: int

@@ -7,8 +7,9 @@ taken for the newest.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 Version = tuple[int, int, int]
 
@@ -46,8 +47,7 @@ _SINCE: dict[Can, Version] = {
 _UNTIL: dict[Can, Version] = {Can.LIST_NEEDS_FLAT: (0, 60, 0)}
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """A range of versions that are known to hurt: from the first, up to the one that fixed it. `refused`: we run none."""
 
     first: Version

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct, field
 
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import TaskId, usable
 from reconciler.model.observed import Task
 from reconciler.model.ports import Change
+from reconciler.model.values import replace
 from reconciler.system.shell import Finished
 from reconciler.trackers import _records as records
 from reconciler.trackers.beads import decoding, store
@@ -66,8 +68,7 @@ def _named(change: Change) -> tuple[TaskId, ...]:
     return (change.task, *made_with, *change.add_blockers)
 
 
-@dataclass
-class _Batch:
+class _Batch(Struct):
     """Tasks as they were, and as they are to be."""
 
     bd: Bd

@@ -1,0 +1,15 @@
+"""How a value is changed: by a new one. What the values are made of is `msgspec.Struct`, frozen.
+
+A data class compiles five functions as its module is imported: with 180 of them that was a third of what a short command takes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import replace  # of which mypy knows what fields a value has, and their types
+else:
+    from msgspec.structs import replace
+
+__all__ = ["replace"]

@@ -1,0 +1,140 @@
+"""What is over, in one file: a process that starts takes finished runs from it, and reads none of their records.
+
+It may be lost, damaged, or old: what it lacks is read where it stands. A subject is taken from it only while its folder and
+those of its runs are the ones that were read (the same inodes, and dates that nobody can set back): who adds, removes or
+replaces a record changes them. What is written down was read between two looks at these folders. Who writes into a record
+that is there is not noticed, as by a process that runs: nobody of us does so.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.model.names import RunKind, usable
+from reconciler.model.observed import Exit, Run
+from reconciler.model.report import Report
+
+VERSION = 1
+FEWEST = 32  # subjects that are over and not written down, before they are
+MOST = 1000  # that are written down at once
+SETTLES_NS = 1_000_000_000
+_SIZE_MAX = 256 << 20
+# A program whose values have other fields reads for itself.
+_HEAD = f"{VERSION} {' '.join(name for kind in (Run, Exit, Report) for name in kind.__struct_fields__)}"
+Key = tuple[RunKind, str]
+
+
+class Stamp(Struct, frozen=True, array_like=True):
+    """What changes with a folder. `changed_ns` is the kernel's own: it does not follow who sets a date back."""
+
+    inode: int
+    modified_ns: int
+    changed_ns: int
+
+
+class PastSubject(Struct, frozen=True, array_like=True):
+    """A subject of which every run is over, oldest first, and the stamps of its folder and theirs as they were read."""
+
+    kind: RunKind
+    name: str
+    since: bool
+    runs: tuple[Run, ...]
+    stamps: tuple[Stamp, ...]
+
+    @property
+    def key(self) -> Key:
+        return self.kind, self.name
+
+    def stands(self, root: str) -> bool:
+        """Whether it is a record of what is there now: its folders are the ones that were read."""
+        ids = [(run.id.kind, run.id.subject) for run in self.runs if not run.alive]
+        if not usable(self.name) or ids != [self.key] * len(self.runs):
+            return False
+        return self.stamps == tuple(map(_stamp, folders(root, self.kind, self.name, self.runs)))
+
+
+class Past:
+    """The file of the run folders in `root`. For one thread at a time; others may write it too."""
+
+    def __init__(self, root: str) -> None:
+        self._root, self._path = root, f"{root}/past.jsonl"
+        self._kept: dict[Key, PastSubject] = {}
+        self._fresh: dict[Key, None] = {}  # what is over and not written down, in the order of becoming so
+
+    def load(self) -> Iterable[PastSubject]:
+        """What is written down and still stands."""
+        with suppress(OSError):
+            self._kept = {each.key: each for each in _read(self._path) if each.stands(self._root)}
+        return self._kept.values()
+
+    def note(self, *, over: Iterable[Key], moving: Collection[Key]) -> None:
+        """These subjects were counted, and are over; those are not."""
+        self._fresh |= dict.fromkeys(over)
+        for key in self._fresh.keys() & moving:
+            del self._fresh[key]
+
+    def write(self, again: Callable[[Key], PastSubject | None]) -> None:
+        """Write down what is over, once that is worth it. `again` reads a subject; None where that says something else."""
+        if len(self._fresh) < max(FEWEST, len(self._kept) // 16):
+            return
+        ripe = [key for key in list(self._fresh)[:MOST] if settled(f"{self._root}/{key[0]}/{key[1]}")]
+        for key in ripe:
+            del self._fresh[key]
+        with suppress(OSError):
+            read = {key: each for key in ripe if (each := again(key)) and _is_read_back(each)}
+            if not read:
+                return
+            self._kept |= read
+            body = b"".join(msgspec.json.encode(each) + b"\n" for each in self._kept.values())
+            # Not synced, and nobody is kept out: what is cut off or mixed up is not believed.
+            partial = f"{self._path}.partial"
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+                file.write(_head(body) + body)
+            os.replace(partial, self._path)
+
+
+def folders(root: str, kind: RunKind, name: str, runs: Iterable[Run]) -> list[str]:
+    """The folder of a subject, and those of these runs of it."""
+    return [f"{root}/{kind}/{name}", *(f"{root}/{kind}/{name}/{run.id.n}" for run in runs)]
+
+
+def settled(folder: str) -> Stamp | None:
+    """The stamp of a folder; None where there is none, or it is so young that another change could leave the same one."""
+    found = _stamp(folder)
+    return found if found and time.time_ns() - max(found.modified_ns, found.changed_ns) > SETTLES_NS else None
+
+
+def _stamp(folder: str) -> Stamp | None:
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return None
+    return Stamp(found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _read(path: str) -> Iterator[PastSubject]:
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            head, _, body = file.read(_SIZE_MAX).partition(b"\n")
+        if head + b"\n" == _head(body):
+            yield from msgspec.json.Decoder(PastSubject).decode_lines(body)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return
+
+
+def _head(body: bytes) -> bytes:
+    return f"{_HEAD} {zlib.crc32(body):08x}\n".encode()
+
+
+def _is_read_back(each: PastSubject) -> bool:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(each), type=PastSubject) == each
+    except (ValueError, OverflowError):
+        return False
