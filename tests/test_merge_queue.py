@@ -140,6 +140,17 @@ def test_whoever_failed_alone_is_tested_by_itself_before_the_line_goes_on() -> N
     assert turned(line, Known({}), 2).check == [TASKS[:1], TASKS[1:3]]
 
 
+def test_whoever_failed_once_and_then_passed_alone_lands() -> None:
+    line = in_line(2)
+    line[0] = replace(line[0], reds=1)
+    assert turned(line, Known({of(0): Proof.PASSED}), 1).land == TASKS[:1]
+
+
+@pytest.mark.parametrize("known", [Proof.PASSED, Proof.FAILED, Proof.CONFLICT])
+def test_what_is_known_already_of_one_that_may_not_land_is_for_itself_to_say(known: Proof) -> None:
+    assert turned(in_line(1, lands=False), Known({of(0): known}), 1).apart == {TASKS[0]}
+
+
 def test_what_does_not_merge_after_another_is_held_and_lets_those_behind_it_go_on() -> None:
     found = turned(in_line(3), Known({of(0, 1): Proof.CONFLICT}), 1)
     assert (found.line, found.held) == ((TASKS[0], TASKS[2]), {TASKS[1]: TASKS[0]})

@@ -66,9 +66,7 @@ class Turn(Struct):
     check: list[Chain] = field(default_factory=list)  # to be started, each for its last member
     line: Chain = ()
     held: dict[TaskId, TaskId] = field(default_factory=dict)  # who does not merge after whom
-    apart: set[TaskId] = field(
-        default_factory=set
-    )  # who does not merge, or has failed, with nothing but the base below it
+    apart: set[TaskId] = field(default_factory=set)  # of whom it is known what comes of them alone
 
 
 class Bounds(Struct, frozen=True):
@@ -99,6 +97,7 @@ def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> 
     landable = {each.task for each in ordered if each.lands}
     green = [found.line[:n] for n, proof in enumerate(proofs, 1) if proof is Proof.PASSED]
     green += [chain for chain in bounds.passed if landable.issuperset(chain)]
+    green += [(each.task,) for each in suspects if proof_of((each.task,)) is Proof.PASSED]
     if green:
         found.land = max(green, key=len)  # of equals, that of the line
         return found
@@ -149,9 +148,12 @@ class _Tests(Struct):
         any(self._start((each.task,)) for each in contenders)
 
     def each_of(self, contenders: Sequence[Contender]) -> None:
-        """Test as many of these by themselves as there are slots."""
+        """Test as many of these by themselves as there are slots. What is known of one already is for itself to say."""
         for each in contenders:
-            self._start((each.task,))
+            if self.free < 1:
+                return
+            if not self._start((each.task,)) and self.proof_of((each.task,)) not in (Proof.RUNNING, Proof.UNSEEN):
+                self.found.apart.add(each.task)
 
     def of_the_line(self, proofs: Sequence[Proof]) -> None:
         """Test beginnings of the line: the more at once the fewer are expected to fail."""
