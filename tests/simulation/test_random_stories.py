@@ -396,7 +396,7 @@ def _which(action: Action) -> object:
 
 
 # In which the queue once stood still.
-STOOD_STILL = (1260, 3324, 3946, 4453, 4826)
+STOOD_STILL = (1260, 3324, 3946, 4453, 4826, 11307, 21179)
 
 
 @pytest.mark.parametrize("seed", [*range(120), *STOOD_STILL])

@@ -11,6 +11,7 @@ from reconciler.model.names import PrNumber, RunId, RunKind, Sha, check_subject
 from reconciler.model.observed import Base, Candidate, PullRequest, Run, Task, Unknown
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning import base_checks, messages
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.check_state import CheckState
@@ -82,11 +83,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
     order: LandOrder
     n: int
     below: Sha | None = None  # the tree without the topmost; None: the base's own
-
-    @property
-    def of_the_base(self) -> bool:
-        """True for the checks of the base as it is, which tell whose fault it is that others failed."""
-        return self.order.expected.head == self.order.expected.base
+    of_the_base: bool = False  # as it is: it tells whose fault it is that others failed
 
     @property
     def evidence(self) -> Mapping[str, object]:
@@ -147,7 +144,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
             case CheckState.NONE:
                 order = order_of(job, pull, Candidate(base=base, head=base, tree=tree))
                 message = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
-                return cls._of(job, Reason.CHECKS_FAILED, message, order, job.base_checks)
+                return replace(cls._of(job, Reason.CHECKS_FAILED, message, order, job.base_checks), of_the_base=True)
             case _:
                 return None
 
