@@ -381,7 +381,7 @@ BREAKS = (
     Break(
         "what failed while the base was red is blamed once it is green",
         "reconciler/planning/offer.py",
-        "        return bool(red and check.exit and good.started_at and check.exit.at <= good.started_at)\n",
+        "        return bool(red and check.exit and passed and check.exit.at <= passed)\n",
         "        return False\n",
         "tests/test_plans.py",
     ),

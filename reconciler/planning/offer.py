@@ -182,7 +182,9 @@ class Offer(Struct, frozen=True, dict=True):
             return False
         *before, good = self.facts.base_checks
         red = any(run.exit and not run.exit.well for run in before)
-        return bool(red and check.exit and good.started_at and check.exit.at <= good.started_at)
+        # One that passed in the future passed before somebody set the clock back: nobody knows when.
+        passed = good.started_at if good.started_at and good.started_at <= self.facts.now else None
+        return bool(red and check.exit and passed and check.exit.at <= passed)
 
     @property
     def _checked_here(self) -> CheckState:

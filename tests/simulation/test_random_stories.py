@@ -395,8 +395,8 @@ def _which(action: Action) -> object:
     return getattr(action, "n", None) or getattr(action, "check", None)
 
 
-# In which the queue once stood still.
-STOOD_STILL = (1260, 3324, 3946, 4453, 4826, 11307, 21179)
+# In which the queue once stood still, or went round and round.
+STOOD_STILL = (1260, 3324, 3946, 4453, 4826, 11307, 21179, 42429)
 
 
 @pytest.mark.parametrize("seed", [*range(120), *STOOD_STILL])
