@@ -14,9 +14,10 @@ from reconciler.cli.defaults import Asked, for_show
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import found_task, found_work, on_a_task, task_named
+from reconciler.git import worktrees
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
-from reconciler.model.names import RunKind, Sha, TaskId
+from reconciler.model.names import RunKind, Sha, TaskId, branch_of
 from reconciler.model.observed import PullRequest, PullState, Run, StopWhy, Task, Unknown
 from reconciler.model.ports import Change
 from reconciler.planning import review_comments
@@ -121,9 +122,16 @@ def take_command(site: Site, id: TaskId, out: Output) -> int:
     code = out.acted(
         "Take",
         id,
-        "yours" + ("; its agent was stopped" if ended else "") + f"; 'reconcile release {id}' gives it back",
+        f"yours{_where(site, id)}"
+        + ("; its agent was stopped" if ended else "")
+        + f"; 'reconcile release {id}' gives it back",
     )
     return 1 if _left(site, id, out) else code
+
+
+def _where(site: Site, task: TaskId) -> str:
+    """Where its worktree is; nothing where it has none yet."""
+    return next((f", in {entry.path}" for entry in worktrees.read(site.git).holding(branch_of(task))), "")
 
 
 @click.command("release")

@@ -17,6 +17,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import DeleteBranch, Waiting, guards
+from reconciler.planning.labels import TAKEN
 from reconciler.render.entry import waiting
 from reconciler.wiring import Site
 
@@ -40,7 +41,10 @@ class Removal:
 @common
 @looking
 def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output) -> int:
-    """Remove the worktrees of closed tasks, or of TASK. Uncommitted changes are saved first; branches are kept."""
+    """Remove the worktrees of closed tasks, or of TASK. Uncommitted changes are saved first; branches are kept.
+
+    What a person has taken over stays.
+    """
     if not dry_run:
         wiring.refuse_agents(wiring.environ(), "prune")
     site = here()
@@ -89,6 +93,8 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
             kept = None
             if any(run.alive for run in runs.get(task, ())):
                 kept = Waiting(Reason.AGENT_RUNNING, f"its agent runs; 'reconcile stop {task}' ends it")
+            elif task in tasks and not closed and TAKEN in tasks[task].labels:
+                kept = guards.taken(task)
             elif occupant := site.runner.occupants([tree.path]).get(tree.path):
                 what = f"process {occupant.pid} ({occupant.command}) has its working directory there"
                 kept = Waiting(Reason.WORKTREE_IN_USE, what)

@@ -295,7 +295,7 @@ def test_what_was_spawned_beside_a_manifest_is_shown_as_long_as_it_is_unfinished
     assert (shown()["group"], shown()["waiting"]["reason"]) == ("working", "AgentRunning")
     (shell.root.parent / "go").touch()
     shell.reconcile("logs", "-f", task)
-    assert "holds what is in no pull request; 'reconcile merge'" in shown()["waiting"]["message"]
+    assert "has commits that are in no pull request; 'reconcile merge'" in shown()["waiting"]["message"]
     shell.reconcile("merge")
     assert shell.json("status")["unmanaged"] == [] and closed(shell, task)
     assert "nothing of it is unfinished" in shell.reconcile("describe", shell.made("Do c"), code=2)
@@ -565,7 +565,7 @@ def test_what_a_person_did_is_told_to_programs_as_a_plan_is(shell: Shell) -> Non
     assert [act.keys() for each in told for act in each["actions"]] == [planned.keys()] * 6
 
 
-@pytest.mark.parametrize("why", ["AgentRunning", "WorktreeInUse", "NestedRepository"])
+@pytest.mark.parametrize("why", ["AgentRunning", "WorktreeInUse", "NestedRepository", "Taken"])
 def test_what_is_kept_when_clearing_up_waits_as_everything_else_does(shell: Shell, why: str) -> None:
     nest = "git init --quiet inner; " if why == "NestedRepository" else ""
     agent = {"argv": ["sh", "-c", f"{nest}{WORK}" if why != "AgentRunning" else SLOW]}
@@ -575,15 +575,18 @@ def test_what_is_kept_when_clearing_up_waits_as_everything_else_does(shell: Shel
     tree = shell.root.parent / "worktrees" / task
     if why != "AgentRunning":
         shell.reconcile("logs", "-f", task)
+    if why == "Taken":
+        assert f"yours, in {tree}" in shell.reconcile("take", task)
     person = subprocess.Popen(("sleep", "600"), cwd=tree) if why == "WorktreeInUse" else None
 
-    told = shell.json("prune", "--all")
+    told, named = shell.json("prune", "--all"), shell.json("prune", task, code=1)
 
     if person:
         person.kill()
         person.wait()
     [kept] = told["waiting"]
     assert (set(kept), kept["task"], kept["reason"]) == ({"task", "reason", "message"}, task, why)
+    assert named["waiting"] == told["waiting"]
     assert tree.is_dir() and str(tree) in kept["message"] and told["actions"] == []
 
 
@@ -612,6 +615,19 @@ def test_what_is_no_work_can_be_neither_stopped_nor_retried(shell: Shell, comman
 
 
 # --- take, release, suspend, resume ----------------------------------------------------------------------------
+
+
+def test_a_task_of_no_manifest_that_a_person_takes_is_shown_as_theirs(shell: Shell) -> None:
+    task = shell.made("Do a")
+    shell.reconcile("take", task)
+    before = shell.reconcile("describe", task)
+    shell.reconcile("apply", "-f", str(shell.manifest(maxAgents=0, tasks=[{"key": "z", "title": "Do z"}])))
+
+    [entry] = shell.json("status")["unmanaged"]
+
+    assert (entry["id"], entry["waiting"]["reason"]) == (task, "Taken") and "reconcile release" in before
+    assert "Not covered by any manifest (1)" in shell.reconcile("status")
+    assert "taken over by a person" in shell.reconcile("describe", task)
 
 
 def test_what_a_person_takes_is_touched_by_nobody_until_it_is_released(shell: Shell) -> None:

@@ -6,7 +6,7 @@ import shlex
 from datetime import datetime, timedelta
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.names import usable
+from reconciler.model.names import TaskId, usable
 from reconciler.model.observed import Occupant, Run, RunState, Task, Unknown, Worktree, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Waiting
@@ -105,7 +105,7 @@ def somebody_elses(job: Job) -> Waiting | None:
     """Tasks that a person or another program works on, or that a person put aside."""
     task = job.task
     if TAKEN in task.labels:
-        return Waiting(Reason.TAKEN, f"taken over by a person; 'reconcile release {task.id}' gives it back")
+        return taken(task.id)
     if task.assignee not in ("", job.us):
         return Waiting(Reason.ASSIGNED_ELSEWHERE, f"assigned to {task.assignee}")
     if task.status == "in_progress" and not job.ours:
@@ -113,6 +113,11 @@ def somebody_elses(job: Job) -> Waiting | None:
     if STOPPED in task.labels:
         return Waiting(Reason.STOPPED, f"stopped; 'reconcile retry {task.id}' starts it again")
     return None
+
+
+def taken(task: TaskId) -> Waiting:
+    """That a person works on it, and until when nothing of it is touched."""
+    return Waiting(Reason.TAKEN, f"taken over by a person; 'reconcile release {task}' gives it back")
 
 
 def for_a_person(job: Job) -> Waiting | None:
