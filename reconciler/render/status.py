@@ -136,7 +136,8 @@ def section_of(entry: Entry) -> str | None:
     waiting = entry["waiting"]
     if entry["group"] == "working":
         return "progress"
-    if entry["group"] == "needsHuman" or (waiting and _needs_a_person(waiting)):
+    failed_for_good = entry["failing"] is not None and entry["failing"]["permanent"]
+    if entry["group"] == "needsHuman" or failed_for_good or (waiting and _needs_a_person(waiting)):
         return "person"
     if entry["group"] == "closed":
         return "left" if waiting or "next" in entry else None

@@ -241,7 +241,7 @@ def _handed(epic: EpicPlan) -> frozenset[TaskId]:
 
 
 def _for_a_person(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> bool:
-    return task in handed or epic.waiting[task].needs_a_person
+    return task in handed or epic.failed_for_good(task) or epic.waiting[task].needs_a_person
 
 
 def _nothing(decided: Plan) -> str:
