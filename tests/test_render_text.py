@@ -335,7 +335,7 @@ def test_a_description_says_once_what_is_done_next():
                 worktrees={TaskId("x-1"): a_worktree()},
             ),
             (an_epic(suspend=True),),
-            "1 task needs attention. 'reconcile resume all' carries on.",
+            "1 task needs attention. 'all' is suspended: 'reconcile resume all' carries on.",
         ),
         (seen(a_task(), runs=Unknown("no answer")), (an_epic(),), "Can't read runs: no answer. 1 task waiting."),
         (seen(a_task()), (an_epic(),), "1 action; run 'reconcile apply' to do this"),

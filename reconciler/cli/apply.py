@@ -19,7 +19,7 @@ from reconciler.cli.drive import Ended, NothingLeft, drive, look_on, waited
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.session import LoopSession
 from reconciler.manifest import duration, form
-from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.desired import Desired, EpicSpec, Loosening
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
 from reconciler.planning.forecast import forecast
 from reconciler.planning.plan import Plan
@@ -27,6 +27,8 @@ from reconciler.render import document, text
 from reconciler.render.withheld import change
 from reconciler.system import lock
 from reconciler.wiring import Site
+
+RESUMED = "resumed, because its file does not say 'suspend: true'"
 
 FILE = click.option(
     "-f", "--file", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifest; several, or a folder"
@@ -72,7 +74,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
         site.recorded.record(spec)
     site.recorded.trust([spec.name for spec in specs], site.quiet)
     names = frozenset(spec.name for spec in specs)
-    out.chat(f"applied {', '.join(sorted(f'{spec.name} (base {spec.base})' for spec in specs))}")
+    out.chat(f"applied {', '.join(sorted(map(_with_base, specs)))}")
     session = LoopSession(site=site, out=out, load=lambda: site.desired(acting=names), drawn=wait)
     try:
         with lock.reconciling(site.state, "apply"):
@@ -82,6 +84,10 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     except LockedError as busy:
         out.chat(f"{busy}; it will apply what you recorded")
         return _follow(session, timeout) if wait else 0
+
+
+def _with_base(spec: EpicSpec) -> str:
+    return f"{spec.name} (base {spec.base}{', suspended' if spec.suspend else ''})"
 
 
 @click.command("diff")
@@ -101,7 +107,11 @@ def loosened(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
     before = {spec.name: spec for spec in site.recorded.load().epics}
     for spec in specs:
         if spec.name in before:
-            yield from (f"{spec.name} loosens {change(each)}" for each in form.loosened(before[spec.name], spec))
+            yield from (_loosens(spec.name, each) for each in form.loosened(before[spec.name], spec))
+
+
+def _loosens(name: str, each: Loosening) -> str:
+    return f"{name} is {RESUMED}" if each.field == "suspend" else f"{name} loosens {change(each)}"
 
 
 def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[EpicSpec, ...]]:

@@ -261,7 +261,9 @@ def _nothing(decided: Plan) -> str:
         ["'reconcile watch' carries on."] if any(epic.moves and not epic.spec.suspend for epic in decided.epics) else []
     )
     then += [
-        f"'reconcile resume {epic.name}' carries on." for epic in decided.epics if epic.waiting and epic.spec.suspend
+        f"'{line(epic.name)}' is suspended: 'reconcile resume {line(epic.name)}' carries on."
+        for epic in decided.epics
+        if epic.spec.suspend and not epic.converged
     ]
     return " ".join((*held, *unread, *left, *then)) or "Nothing to do."
 

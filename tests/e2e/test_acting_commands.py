@@ -700,11 +700,33 @@ def test_a_suspended_manifest_starts_nothing_until_it_is_resumed(shell: Shell) -
         assert recorded(shell)["work"].suspend is True and shell.attempts(task) == 0
         assert watch.poll() is None
 
+    assert "work is resumed, because its file does not say 'suspend: true'" in "".join(watch.communicate())
+
     manifest.write_text(manifest.read_text().replace("maxAgents: 0", "maxAgents: 1\n  suspend: true"))
     shell.reconcile("apply", "-f", str(manifest))
     shell.reconcile("resume", "work")
     shell.reconcile("watch", "--until-done")
     assert closed(shell, task)
+
+
+def test_whoever_applies_a_manifest_hears_whether_it_is_suspended(shell: Shell) -> None:
+    manifest = shell.manifest(agent={"argv": ["sh", "-c", SLOW]}, tasks=[{"key": "a", "title": "Do a"}])
+    shell.reconcile("apply", "-f", str(manifest))
+    task = shell.tasks()["Do a"]["id"]
+    suspended = shell.type("reconcile suspend work")
+    waits = shell.json("describe", task)["waiting"]
+    resumed = shell.type(f"reconcile apply -f {manifest}")
+    again = manifest.read_text().replace("spec:", "spec:\n  suspend: true").replace("name: work", "name: other")
+    manifest.write_text(again)
+    new = shell.type(f"reconcile apply -f {manifest}")
+
+    assert f"{task}: its agent keeps running; 'reconcile stop {task}' stops it" in suspended
+    assert waits["reason"] == "Suspended" and waits["message"].startswith(
+        "attempt 1 is running; then nothing is done until"
+    )
+    assert "work is resumed, because its file does not say 'suspend: true'" in resumed and "loosens" not in resumed
+    assert "applied other (base main, suspended)" in new
+    assert "'other' is suspended: 'reconcile resume other' carries on." in new
 
 
 @pytest.mark.parametrize("command", ["suspend", "resume"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from reconciler.model.desired import EpicSpec
@@ -32,7 +33,8 @@ def not_for_us(job: Job) -> Waiting | None:
     if job.spec.invalid:
         return Waiting(Reason.MANIFEST_INVALID, job.spec.invalid)
     if job.spec.suspend:
-        return suspended(job.spec)
+        waits, run = suspended(job.spec), job.attempts.live
+        return replace(waits, message=f"{running(run)}; then {waits.message}") if run else waits
     if isinstance(job.runs, Unknown):
         return Waiting(Reason.UNKNOWN, f"its runs can't be seen: {job.runs.why}")
     return None
@@ -60,10 +62,15 @@ def at_work(job: Job) -> Waiting | None:
         return None
     # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
     until = job.now + SWEEP if run.state is RunState.ENDING else _overdue(run, job)
-    doing = {RunState.STARTING: "is starting", RunState.ENDING: "is ending"}.get(run.state, "is running")
     aside = deferred_by_user(job)
     after = f"; what comes after it waits: {aside.message}" if aside else ""
-    return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}{after}", until)
+    return Waiting(Reason.AGENT_RUNNING, f"{running(run)}{after}", until)
+
+
+def running(run: Run) -> str:
+    """Which attempt it is, and whether it has begun or is about to end."""
+    doing = {RunState.STARTING: "is starting", RunState.ENDING: "is ending"}.get(run.state, "is running")
+    return f"attempt {run.attempt} {doing}"
 
 
 def _overdue(run: Run, job: Job) -> datetime | None:
