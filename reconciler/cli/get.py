@@ -13,7 +13,7 @@ from reconciler.cli.apply import Duration
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import DEFAULT_ROOT
-from reconciler.cli.rows import Listing, Row, entries, silence
+from reconciler.cli.rows import Listing, Row, entries, silence, unmanaged
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_named
 from reconciler.git import worktrees as worktree_list
@@ -49,9 +49,11 @@ def get_command() -> None:
 @common
 @looking
 def tasks(task: str | None, out: Output) -> int:
-    """List the tasks of every recorded manifest."""
-    tick = LoopSession(site=here(), out=out).look()
-    found = Listing(what="tasks", rows=list(entries(tick).values()), table=listing.tasks, silent=silence(tick))
+    """List the tasks of every recorded manifest, and those of none that were begun; 'reconcile task list' has all."""
+    site = here()
+    tick = LoopSession(site=site, out=out).look()
+    rows = list(entries(tick, unmanaged(site, tick, out)).values())
+    found = Listing(what="tasks", rows=rows, table=listing.tasks, silent=silence(tick), all_by="reconcile task list")
     return found.answer_for(out, task, [row for row in found.rows if task in (None, row["id"])])
 
 

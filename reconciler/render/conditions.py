@@ -119,7 +119,8 @@ def _telling(epic: EpicPlan) -> Waiting:
     if trouble := _trouble(epic):
         return trouble
     if epic.converged:
-        return Waiting(Reason.CONVERGED, f"{_closed(epic)}; everything matches the manifest")
+        done = "nothing is left to do" if epic.spec.made_up else "everything matches the manifest"
+        return Waiting(Reason.CONVERGED, f"{_closed(epic)}; {done}")
     if epic.spec.suspend:
         return suspended(epic.spec)
     if doing := _doing(epic):

@@ -268,6 +268,22 @@ def test_where_there_is_nothing_nothing_is_said_to_programs(tmp_path: Path, kind
     assert empty.reconcile("get", kind) == ""
 
 
+def test_where_no_manifest_is_applied_nothing_is_said_of_one(tmp_path: Path) -> None:
+    place = Inside(tmp_path)
+    before = place.reconcile("status")
+    made = place.json("task", "create", "Do a")["id"]
+    place.reconcile("take", made)
+
+    (row,) = place.json("get", "tasks")
+    shown, refused = place.reconcile("status"), place.reconcile("status", "nope", code=2)
+    place.reconcile("task", "close", made)
+
+    assert "No manifest is applied" in before and "run-all" not in before
+    assert (row["id"], row["manifest"], row["waiting"]["reason"]) == (made, None, "Taken")
+    assert made in shown and "applied: none" in refused and "run-all" not in refused
+    assert "1/1 closed" in (after := place.reconcile("status")) and "the manifest" not in after
+
+
 def broken(place: Place, what: str) -> None:
     match what:
         case "tracker":
