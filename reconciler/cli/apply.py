@@ -61,7 +61,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     The agents it starts keep running in the background; 'reconcile watch' takes it from there.
     """
     if not sources:
-        raise UsageError("apply needs a manifest", hint="reconcile apply -f FILE")
+        raise UsageError("apply needs a manifest", hint=f"reconcile apply -f {a_manifest()}")
     if timeout is not None and not wait:
         raise UsageError("--timeout is for --wait: without it apply does not wait", hint="add --wait, or leave it out")
     if dry_run:
@@ -100,6 +100,19 @@ def diff_command(sources: tuple[str, ...], out: Output) -> int:
     Exit status: 0 nothing to do, 1 changes, 2 bad manifest, 3 a source did not answer.
     """
     return preview(out, partial(_planned, sources, out))
+
+
+def a_manifest() -> str:
+    """The one file of this folder that looks like a manifest; FILE where that is none, or more than one."""
+    found = [path.name for path in Path().glob("*.yaml") if _has_a_manifest(path)]
+    return shlex.quote(found[0]) if len(found) == 1 else "FILE"
+
+
+def _has_a_manifest(path: Path) -> bool:
+    try:
+        return "apiVersion: reconcile/" in path.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def loosened(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
@@ -181,7 +194,7 @@ def _planned(sources: tuple[str, ...], out: Output) -> tuple[Site, Desired, str]
     site, specs = read(sources) if sources else (here(), ())
     recorded = site.desired(acting=frozenset(spec.name for spec in specs) or None)
     if not specs and not recorded.epics:
-        raise UsageError("no manifest is applied here", hint="reconcile diff -f FILE")
+        raise UsageError("no manifest is applied here", hint=f"reconcile diff -f {a_manifest()}")
     for line in loosened(site, specs):
         out.chat(f"when applied, {line}")
     files = "".join(f" -f {shlex.quote(source)}" for source in sources)

@@ -20,6 +20,7 @@ from reconciler.git import worktrees as worktree_list
 from reconciler.git.worktrees import BRANCHES
 from reconciler.loop import loop
 from reconciler.loop.observer import ask
+from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.names import BRANCH_PREFIX, RunKind, Sha, TaskId, branch_of, usable
@@ -37,6 +38,14 @@ class _Kinds(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return super().get_command(ctx, name) or super().get_command(ctx, f"{name}s")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = did_you_mean(args[0], self.commands)
+            ctx.fail(f"there is no kind {args[0]!r}; {near or 'known: ' + ', '.join(self.commands)}")
+        return super().resolve_command(ctx, args)
 
 
 @click.group("get", cls=_Kinds, context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,7 +13,7 @@ from reconciler import wiring
 from reconciler.cli.defaults import Asked, for_show
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import found_task, found_work, on_a_task, task_named
+from reconciler.cli.task_names import found_task, found_work, known_in, on_a_task, task_named
 from reconciler.git import worktrees
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
@@ -237,8 +237,10 @@ def _work(site: Site, task: TaskId) -> None:
 
 def _offered(site: Site, task: TaskId) -> PullRequest:
     pull = site.forge.pull_requests().get(task)
+    if pull is None:
+        known_in(site, task)
     if pull is None or pull.state is not PullState.OPEN:
-        raise UsageError(f"{task} has no open pull request", hint=f"'reconcile describe {task}' shows where it stands")
+        raise UsageError(f"{task} has no open pull request", hint="'reconcile pr list' lists those that are open")
     return pull
 
 

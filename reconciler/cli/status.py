@@ -24,7 +24,7 @@ from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
-from reconciler.model.observed import Run, Unknown
+from reconciler.model.observed import Run
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe, text, words
 from reconciler.system.late import late
@@ -104,11 +104,9 @@ def describe_command(task: str, out: Output) -> int:
         if silent := rows.silence(tick):  # it may be there
             rows.said_silent(out, silent)
             return EXIT_NEEDS_PERSON
-        tasks = tick.observed.tasks
-        if not isinstance(tasks, Unknown) and id in tasks:
-            hint = f"'reconcile task show {id}' shows it, 'reconcile spawn {id}' starts an agent for it"
-            raise UsageError(f"no applied manifest has a task {id}, and nothing of it is unfinished", hint=hint)
-        raise UsageError(f"no applied manifest has a task {task}", hint="'reconcile status' lists them")
+        known_in(site, id)
+        hint = f"'reconcile task show {id}' shows it, 'reconcile spawn {id}' starts an agent for it"
+        raise UsageError(f"no applied manifest has a task {id}, and nothing of it is unfinished", hint=hint)
     out.answer(shown, lambda: text.describe(shown))
     return 0
 
@@ -127,6 +125,8 @@ def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int
     run = _by_id(site, task) or _run(site, task_named(site, task, _chat), attempt)
     path, shown = Path(site.runner.log_path(run.id)), None if raw else site.runner.shown(run.id)
     at = _print(path, 0, shown)
+    if not at and not follow:
+        _chat(f"{run.id} has printed nothing{' yet' if run.alive else ''}")
     while follow and site.runner.runs()[run.id].alive:
         time.sleep(FOLLOW_PAUSE_S)
         at = _print(path, at, shown)
@@ -168,7 +168,7 @@ def _by_id(site: Site, text: str) -> Run | None:
         return None
     run = site.runner.runs().get(id)
     if run is None:
-        raise UsageError(f"there is no run {text}", hint="'reconcile describe TASK' lists its runs")
+        raise UsageError(f"there is no run {text}", hint="'reconcile get runs' lists them")
     return run
 
 
@@ -178,10 +178,11 @@ def _run(site: Site, task: TaskId, attempt: int | None) -> Run:
     ]
     fitting = [run for run in mine if attempt in (None, run.attempt)]
     if not fitting:
-        which = f" of attempt {attempt}" if attempt and mine else ""
+        which = f" of attempt {attempt}"
         if not mine:
             known_in(site, task)
-        raise UsageError(f"{task} has no run{which}", hint=f"'reconcile describe {task}' lists its runs")
+            raise UsageError(f"no agent has run for {task}", hint=f"'reconcile spawn {task}' starts one")
+        raise UsageError(f"{task} has no run{which}", hint=f"'reconcile get runs {task}' lists them")
     return max(fitting, key=lambda run: run.id.n)
 
 

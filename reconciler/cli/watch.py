@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.apply import FILE, RESUMED, Duration, read
+from reconciler.cli.apply import FILE, RESUMED, Duration, a_manifest, read
 from reconciler.cli.drive import NothingLeft, drive
 from reconciler.cli.output import Output, common, here, verbose
 from reconciler.cli.session import LoopSession
@@ -107,7 +107,7 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
     if not sources:
         site = here()
         if not site.desired().epics:
-            raise UsageError("no manifest is applied here", hint="reconcile watch -f FILE")
+            raise UsageError("no manifest is applied here", hint=f"reconcile watch -f {a_manifest()}")
         return site, Watched(site, (), most, out)
     stamps = _stamps(sources)  # first: a change while they are read is read once more
     site, specs = read(sources)

@@ -546,7 +546,7 @@ def test_an_epic_is_described_by_its_tasks(shell: Shell) -> None:
         (first, "closed", "work"), (second, "open", "work"),
     ]  # fmt: skip
     assert "an epic, open: 1 of its 2 tasks closed" in said and f"{second}  open    work  Do b" in said
-    assert "no applied manifest has a task project-none" in shell.reconcile("describe", "project-none", code=2)
+    assert "no task project-none" in shell.reconcile("describe", "project-none", code=2)
 
 
 # --- what they answer ------------------------------------------------------------------------------------------
