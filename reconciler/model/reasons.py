@@ -158,7 +158,7 @@ class Reason(Table):
             prompt="The checks failed on your work merged into {base}. Fix it on your branch and commit.",
         ),
     )
-    CHECK_BROKEN = "CheckBroken", _task("the checks can't be run, or the base fails them too", PERSON)
+    CHECK_BROKEN = "CheckBroken", _epic("the checks can't be run, or the base fails them too", PERSON)
     CONFLICT = (
         "Conflict",
         _task(

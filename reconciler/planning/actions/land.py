@@ -143,9 +143,7 @@ class StartCheck(Action):
                 message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
                 return Waiting(Reason.CHECKS_RUNNING, message)
             case CheckState.FAILED:
-                return Waiting(
-                    Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.offer.base_checks_last, job.task.id)
-                )
+                return Waiting(Reason.CHECK_BROKEN, base_checks.not_its_fault(job.spec, job.offer.base_checks_last))
             case CheckState.NONE:
                 order = order_of(job, pull, Candidate(base=base, head=base, tree=tree))
                 message = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
