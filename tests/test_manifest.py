@@ -306,7 +306,7 @@ def test_several_sources_know_each_others_profiles_and_a_file_named_twice_is_rea
 
 @pytest.mark.parametrize("text", ["", "\n", "# only words\n", "---\n---\n"])
 def test_a_source_without_any_document_is_an_error(refused, text):
-    assert refused(text).startswith("<stdin>:1:1: holds no document")
+    assert refused(text).startswith("<stdin>:1:1: is empty")
 
 
 def test_a_folder_without_manifests_and_a_file_that_is_not_there_are_errors(tmp_path):
@@ -652,9 +652,9 @@ def test_a_bomb_of_aliases_is_refused_before_it_is_built(refused):
     ("content", "said"),
     [
         (SMALL.encode("utf-16"), "1:1: is UTF-16, not UTF-8"),
-        (SMALL.encode() + b"# caf\xe9\n", "6:6: is not UTF-8 from here on"),
+        (SMALL.encode() + b"# caf\xe9\n", "6:6: is not valid UTF-8 from this byte on"),
         (b"\x00" * 10, "holds the character U[+]0000"),
-        (bytes(range(128, 256)), "1:1: is not UTF-8"),
+        (bytes(range(128, 256)), "1:1: is not valid UTF-8"),
     ],
 )
 def test_a_file_in_another_encoding_is_refused(tmp_path, content, said):

@@ -135,7 +135,7 @@ gone
     ("then", "said"),
     [
         (Forecast(create=2, start=1, blocked=1), "  then       1 agent starts, 1 task is blocked\n"),
-        (Forecast(create=3, start=3), "  then       3 agents start, 0 tasks are blocked\n"),
+        (Forecast(create=3, start=3), "  then       3 agents start\n"),
         (Forecast(start=1, blocked=3), ""),  # the first tick has said it
     ],
 )

@@ -163,7 +163,7 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
     if named is None or named in unlabelled or stopped:
         message = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
     else:
-        message = f"{named}  nothing ran, and nothing is started until 'reconcile retry {named}'"
+        message = f"{named}  nothing ran; it is not started until 'reconcile retry {named}'"
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")

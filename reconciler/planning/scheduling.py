@@ -14,7 +14,7 @@ from reconciler.model.desired import EPOCH, Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject
 from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning import forge_line, landing_line
+from reconciler.planning import forge_line, landing_line, messages
 from reconciler.planning.actions import (
     Decision,
     Land,
@@ -81,7 +81,9 @@ def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desi
         if busy:
             decisions[key] = (
                 job,
-                Waiting(Reason.LANDING_QUEUED, f"conflicts with {base}; the conflict of {busy} is repaired first"),
+                Waiting(
+                    Reason.LANDING_QUEUED, f"conflicts with {base}; waits until the conflict of {busy} is resolved"
+                ),
             )
         elif desired.acts(job.spec.name, job.task.id):
             busy = job.task.id
@@ -185,8 +187,8 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
             free[name] -= 1
             everywhere = None if everywhere is None else everywhere - 1
             continue
-        whose = f"all {job.spec.max_agents} agents of {name} are" if free[name] < 1 else "every agent slot is"
-        decisions[name, job.task.id] = job, Waiting(Reason.NO_AGENT_SLOT, f"{whose} in use")
+        why = messages.no_slot(name, job.spec.max_agents) if free[name] < 1 else "every agent slot is in use"
+        decisions[name, job.task.id] = job, Waiting(Reason.NO_AGENT_SLOT, why)
 
 
 def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:

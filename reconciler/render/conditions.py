@@ -132,6 +132,10 @@ def _stopped_short(epic: EpicPlan) -> Waiting:
     if not epic.waiting:
         return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; no next step is known")
     task, word = min(epic.waiting.items(), key=lambda item: (not _asks(item[1]), item[0]))
+    asking = sum(map(_asks, epic.waiting.values()))
+    if asking > 1:
+        rest = f", {len(epic.waiting) - asking} more wait" if len(epic.waiting) > asking else ""
+        return Waiting(word.reason, f"{_closed(epic)}; {asking} tasks need attention{rest}")
     others = f"; {counted(len(epic.waiting) - 1, 'other task')} open" if len(epic.waiting) > 1 else ""
     return Waiting(word.reason, f"{_closed(epic)}; {task}: {word.message}{others}")
 

@@ -469,7 +469,7 @@ def test_a_spawn_that_can_not_be_is_refused_with_the_reason_and_changes_nothing(
 
 def test_a_merger_beside_a_watch_that_merges_by_itself_is_turned_away(shell: Shell) -> None:
     with watching(shell, "-f", str(shell.manifest(tasks=[], epic="project-none"))):
-        assert "it does what this would do" in shell.reconcile("merge", code=5)
+        assert "it does this by itself" in shell.reconcile("merge", code=5)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def resting(job: Job) -> Waiting | None:
         return None
     if failure.blocked:
         return Waiting(Reason.CHECKOUT_IN_THE_WAY, failure.message, failure.until)
-    return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
+    return Waiting(Reason.BACKOFF, f"{failure.action} failed: {failure.message}", failure.until)
 
 
 def at_work(job: Job) -> Waiting | None:

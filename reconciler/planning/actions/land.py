@@ -296,11 +296,11 @@ def _blocked(job: Job) -> Waiting | None:
 def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:
     """What a person merges: as the manifest says, until one says 'now', or because their forge lets nobody else."""
     if isinstance(job.base, Base) and job.base.rules and job.base.rules.queue:
-        return Waiting(Reason.AWAITING_MERGE, f"to be merged by hand: {job.base.rules.queue}")
+        return Waiting(Reason.AWAITING_MERGE, f"ready to be merged by a person: {job.base.rules.queue}")
     if not job.offer.manual:
         return None
-    by_hand = pull.url or f"git merge {pull.head[:12]} by hand"
-    return Waiting(Reason.AWAITING_MERGE, f"to be merged by hand: 'reconcile merge', or {by_hand}")
+    by_hand = pull.url or f"'git merge {pull.head[:12]}'"
+    return Waiting(Reason.AWAITING_MERGE, f"ready to merge: 'reconcile merge', or {by_hand}")
 
 
 def _withheld(job: Job, pull: PullRequest) -> Waiting | None:
