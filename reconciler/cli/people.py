@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import click
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
@@ -93,19 +92,23 @@ def _open_still(site: Site, before: Task) -> Task:
     """The task as it is now, where nobody has closed it since it was looked at."""
     now = found_task(site, before.id)
     if now.closed and not before.closed:
-        raise landed(now.id) if MERGED in now.labels else closed(now.id)
+        raise over(now)
     return now
 
 
+def over(task: Task) -> PermanentError:
+    """What is reported to the one who would have something done for a closed task."""
+    if MERGED in task.labels:
+        return landed(task.id)
+    hint = f"'reconcile task update {task.id} --status open' begins it again"
+    return PermanentError(f"{task.id} is closed", hint=hint)
+
+
 def landed(task: TaskId) -> PermanentError:
-    """What is reported to the one who would have done again what is on the base already."""
+    """The same where its work is on the base already: that it is done again is said in so many words."""
     return PermanentError(
         f"{task} is closed: its work is merged", hint=f"'reconcile retry {task} --reopen' does it again"
     )
-
-
-def closed(task: TaskId) -> PermanentError:
-    return PermanentError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it again")
 
 
 @click.command("take")
@@ -171,11 +174,15 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
 
 
 def _stoppable(site: Site, task: TaskId) -> None:
-    """Raise UsageError where nothing runs and nothing could be started. A silent tracker keeps nobody from stopping."""
+    """Refuse it where nothing runs and nothing could be started. A silent tracker keeps nobody from stopping."""
     if any(run.alive and run.task == task for run in site.runner.runs().values()):
         return
-    with suppress(TemporaryError, PermanentError):
-        _work(site, task)
+    try:
+        found = found_work(site, task)
+    except (TemporaryError, PermanentError):
+        return
+    if found.closed:
+        raise over(found)
 
 
 def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, ReconcileError]]:
@@ -230,9 +237,9 @@ def _write(site: Site, change: Callable[[], Change]) -> None:
 
 
 def _work(site: Site, task: TaskId) -> None:
-    """Raise UsageError for a task that is no work, or over."""
-    if found_work(site, task).closed:
-        raise UsageError(str(closed(task)), hint=closed(task).hint)
+    """Raise UsageError for what is no work, PermanentError for what is over."""
+    if (found := found_work(site, task)).closed:
+        raise over(found)
 
 
 def _offered(site: Site, task: TaskId) -> PullRequest:

@@ -10,7 +10,7 @@ import click
 from reconciler.cli.defaults import Asked, made_up
 from reconciler.cli.drive import Ended, drive
 from reconciler.cli.output import Output, act, common
-from reconciler.cli.people import begin_anew, closed
+from reconciler.cli.people import begin_anew, over
 from reconciler.cli.run import AGENT
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import found_work, on_a_task
@@ -63,8 +63,8 @@ def spawn_command(site: Site, id: TaskId, agent: str | None, out: Output) -> int
 
     Refused inside a run: agents do not start agents.
     """
-    if found_work(site, id).closed:
-        raise closed(id)
+    if (found := found_work(site, id)).closed:
+        raise over(found)
     session = LoopSession(site=site, out=out, beside=True)
     desired, known = _desired(session, id, Asked(agent=agent, environ=site.environ))
     afterwards = f"'reconcile logs -f {id}' shows what it prints" + ("" if known else f"; {_AFTERWARDS}")

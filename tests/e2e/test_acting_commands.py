@@ -610,7 +610,7 @@ def test_what_is_no_work_can_be_neither_stopped_nor_retried(shell: Shell, comman
 
     assert "is an epic" in shell.reconcile(command, epic, code=2)
     assert "no task project-none" in shell.reconcile(command, "project-none", code=2)
-    assert command == "retry" or "is closed" in shell.reconcile(command, task, code=2)
+    assert command == "retry" or "is closed" in shell.reconcile(command, task, code=1)
     assert shell.tasks() == before
 
 
@@ -756,4 +756,20 @@ def test_only_work_that_is_not_over_can_be_taken(shell: Shell, command: str, wha
     epic, [task] = shell.epic("Do a")
     shell.reconcile("task", "close", task)
 
-    shell.reconcile(command, {"epic": epic, "closed": task, "unknown": "x-1"}[what], code=2)
+    code = 1 if what == "closed" else 2
+
+    said = shell.reconcile(command, {"epic": epic, "closed": task, "unknown": "x-1"}[what], code=code)
+
+    assert what != "closed" or f"'reconcile task update {task} --status open' begins it again" in said
+
+
+@pytest.mark.parametrize("command", ["take", "release", "stop", "spawn", "retry"])
+def test_what_is_merged_is_begun_again_only_in_so_many_words(shell: Shell, command: str) -> None:
+    shell.settings()
+    task = shell.made("Do a")
+    shell.reconcile("task", "update", task, "--add-label", "phase:merged")
+    shell.reconcile("task", "close", task)
+
+    said = shell.reconcile(command, task, code=1)
+
+    assert f"'reconcile retry {task} --reopen' does it again" in said and "--status open" not in said
