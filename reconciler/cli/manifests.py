@@ -54,6 +54,7 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
     done = [
         act("DeleteManifest", None, f"deleted manifest {each} (tasks, branches and agents are kept)") for each in names
     ]
+    out.noted(site, done)
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: "\n".join(str(d["message"]) for d in done))
     return 0
 
@@ -72,4 +73,4 @@ def _suspend(name: str, suspend: bool, out: Output) -> int:
     if suspend:
         _say_alive(site, [name], out)
     message = f"{what}{'ed' if suspend else 'd'} {name} (generation {spec.generation})"
-    return out.acted(f"{what.capitalize()}Manifest", None, message)
+    return out.acted(site, f"{what.capitalize()}Manifest", None, message)

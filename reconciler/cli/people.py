@@ -37,7 +37,7 @@ def approve_command(site: Site, id: TaskId, out: Output) -> int:
     pull = _offered(site, id)
     site.forge.approve(pull.number, pull.head)
     passed_over = f"; {review_comments.listed(pull.threads)} stays open" if pull.threads else ""
-    return out.acted("Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
+    return out.acted(site, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
 
 
 @click.command("reject")
@@ -51,7 +51,9 @@ def reject_command(site: Site, id: TaskId, message: str, close: bool, out: Outpu
     site.forge.reject(pull.number, pull.head, message)
     if close:
         site.forge.close(pull.number, declined=True)
-    return out.acted("Reject", id, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else ""))
+    return out.acted(
+        site, "Reject", id, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else "")
+    )
 
 
 @click.command("retry")
@@ -62,7 +64,7 @@ def retry_command(site: Site, id: TaskId, reopen: bool, out: Output) -> int:
     """Start a TASK over: its attempts count from 1 again. Its branch and worktree stay."""
     found_work(site, id)
     begin_anew(site, id, out, reopen=reopen)
-    return out.acted("RetryTask", id, "reset: attempts start again at 1")
+    return out.acted(site, "RetryTask", id, "reset: attempts start again at 1")
 
 
 def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -> None:
@@ -123,6 +125,7 @@ def take_command(site: Site, id: TaskId, out: Output) -> int:
     _write(site, lambda: Change(task=found_task(site, id).id, add_labels=frozenset({TAKEN})))
     ended = _end(site, id, lambda run: None)
     code = out.acted(
+        site,
         "Take",
         id,
         f"yours{_where(site, id)}"
@@ -144,9 +147,9 @@ def release_command(site: Site, id: TaskId, out: Output) -> int:
     """Give back a TASK that you took over: an agent continues from its branch. Refused inside a run."""
     _work(site, id)
     if TAKEN not in found_task(site, id).labels:
-        return out.acted("Release", id, "was not taken")
+        return out.acted(site, "Release", id, "was not taken")
     _write(site, lambda: Change(task=found_task(site, id).id, remove_labels=frozenset({TAKEN})))
-    return out.acted("Release", id, "given back")
+    return out.acted(site, "Release", id, "given back")
 
 
 @click.command("stop")
@@ -167,6 +170,8 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
         message = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
     else:
         message = f"{named}  nothing ran; it is not started until 'reconcile retry {named}'"
+    held = [act("StopAgent", named, "not started until 'reconcile retry'")] if named and named not in unlabelled else []
+    out.noted(site, done or held)
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")

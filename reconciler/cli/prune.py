@@ -57,6 +57,8 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
     done = [_removed(site, removal, dry_run) for removal in found]
     done += _branches(site, tick, dry_run)
     lines = "\n".join(f"{each['task']}  {each['message']}" for each in done) or "nothing to remove"
+    if not dry_run:
+        out.noted(site, [each for each in done if "action" in each])
     out.answer(
         {
             "actions": [each for each in done if "action" in each],
@@ -76,7 +78,7 @@ def restore_command(site: Site, id: TaskId, out: Output) -> int:
     if not any(saved.task == id for saved in site.workspaces.salvages()):
         known_in(site, id)
     branch = site.workspaces.restore(id)
-    return out.acted("Restore", id, f"its saved work is on {branch}")
+    return out.acted(site, "Restore", id, f"its saved work is on {branch}")
 
 
 def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool, dry_run: bool) -> list[Removal]:

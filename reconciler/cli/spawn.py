@@ -146,6 +146,7 @@ class _Spawning:
         begin_anew(session.site, self.task, session.out)
         self.anew = True
         session.done.append(act("RetryTask", self.task, ANEW))
+        session.out.noted(session.site, session.done[-1:])
         session.out.line(f"{self.task}  RetryTask  {ANEW}")
         return self.drive()
 

@@ -562,6 +562,15 @@ def test_what_a_person_did_is_told_to_programs_as_a_plan_is(shell: Shell) -> Non
     told = [shell.json(*each) for each in (*words, ("init", "new.yaml"))]
 
     assert [each.keys() for each in told] == [{"actions", "waiting", "unknown"}] * 6
+    events = [event for event in shell.json("get", "events") if event["event"] == "PersonActed"]
+    assert [event["action"] for event in events] == [
+        "Take",
+        "Release",
+        "RetryTask",
+        "SuspendManifest",
+        "DeleteManifest",
+    ]
+    assert "RetryTask: reset: attempts start again at 1" in shell.reconcile("get", "events", task)
     assert [act.keys() for each in told for act in each["actions"]] == [planned.keys()] * 6
 
 
