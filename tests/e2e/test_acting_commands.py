@@ -635,7 +635,8 @@ def test_a_task_of_no_manifest_that_a_person_takes_is_shown_as_theirs(shell: She
     [entry] = shell.json("status")["unmanaged"]
 
     assert (entry["id"], entry["waiting"]["reason"]) == (task, "Taken") and "reconcile release" in before
-    assert "Not covered by any manifest (1)" in shell.reconcile("status")
+    shown = shell.reconcile("status")
+    assert "\n\nNot covered by any manifest (1)" in shown and "\n\n\n" not in shown
     assert "taken over by a person" in shell.reconcile("describe", task)
 
 
