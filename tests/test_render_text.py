@@ -113,8 +113,8 @@ feature-x
   +  x-5      StartAgent  start agent (attempt 1)  (Ready)
   =  x-2      waits       AgentRunning: attempt 2 is running
   =  x-3      waits       ChecksRunning: checks running on the merged tree e3e3e3e3e3e3
-  =  x-4      waits       ProtectedPaths: changes protected paths (justfile); approve with
-                          'reconcile approve x-4'
+  =  x-4      waits       ProtectedPaths: changes protected paths (justfile); its checks run only
+                          after 'reconcile approve x-4'
   =  x-6      waits       Blocked: blocked by x-2, x-5
   =  x-7      waits       AgentFailed: agent failed (exit status 1); see its notes; 'reconcile retry
                           x-7' tries again
@@ -157,7 +157,8 @@ feature-x  x  ━───────────────────  1/16
 
 Needs attention (2)
   x-4  Check with just  pr_created  attempt 1  #8 checks pending
-       changes protected paths (justfile); approve with 'reconcile approve x-4'  (ProtectedPaths)
+       changes protected paths (justfile); its checks run only after 'reconcile approve x-4'
+       (ProtectedPaths)
   x-7  Measure it       spawned     attempt 3
        agent failed (exit status 1); see its notes; 'reconcile retry x-7' tries again  (AgentFailed)
 
@@ -206,8 +207,8 @@ feature-x  x  ━───────────────────  1/16
 
 Needs attention (2)
   x-4  Check wi…  pr_created  attempt 1  #8 checks pending
-       changes protected paths (justfile); approve with
-       'reconcile approve x-4'  (ProtectedPaths)
+       changes protected paths (justfile); its checks run
+       only after 'reconcile approve x-4'  (ProtectedPaths)
   x-7  Measure …  spawned     attempt 3
        agent failed (exit status 1); see its notes;
        'reconcile retry x-7' tries again  (AgentFailed)

@@ -156,8 +156,10 @@ def _doing(epic: EpicPlan) -> str:
     if epic.held:  # its tasks can't be read or judged, but what runs is known all the same
         agents = sum(run.id.kind is RunKind.WORK for run in epic.alive)
         checks = len(epic.alive) - agents
+    # Housekeeping is shown nowhere else; it counts where it is all that goes on.
+    due = sum(not action.housekeeping for action in epic.actions)
     found = (
-        (len(epic.actions), "action due", "actions due"),
+        (due if due or agents or checks or epic.wakes else len(epic.actions), "action due", "actions due"),
         (agents, "agent running", "agents running"),
         (checks, "check running", "checks running"),
         (len(epic.wakes), "timer pending", "timers pending"),

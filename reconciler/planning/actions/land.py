@@ -69,10 +69,12 @@ def unapproved(job: Job) -> Waiting | None:
     """Work that a person has to say yes to, pinned to its head."""
     if job.open_pull is None or job.offer.approved:
         return None
-    how = f"approve with 'reconcile approve {job.task.id}'"
     if job.offer.protected and job.spec.merge.review is Review.NONE:
-        return Waiting(Reason.PROTECTED_PATHS, f"changes protected paths ({', '.join(job.offer.protected[:5])}); {how}")
-    return Waiting(Reason.AWAITING_APPROVAL, f"waiting for approval of {job.open_pull.head[:12]}; {how}")
+        paths = ", ".join(job.offer.protected[:5])
+        message = f"changes protected paths ({paths}); its checks run only after 'reconcile approve {job.task.id}'"
+        return Waiting(Reason.PROTECTED_PATHS, message)
+    message = f"waiting for approval of {job.open_pull.head[:12]}; approve with 'reconcile approve {job.task.id}'"
+    return Waiting(Reason.AWAITING_APPROVAL, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
