@@ -241,6 +241,11 @@ def test_a_usual_terminal_shows_what_every_task_is_about(width):
     assert all(len(each) <= width for each in found)
 
 
+def test_headings_stand_only_above_what_they_name():
+    assert any("TITLE" in line for line in shown(busy(), 80, 24))
+    assert not any("PHASE" in line for line in shown(busy(), 60, 24)), "titles of what waits stand there"
+
+
 def test_every_task_is_shown_or_counted():
     found = shown(many(40), 80, 24)
 

@@ -306,7 +306,7 @@ def test_several_sources_know_each_others_profiles_and_a_file_named_twice_is_rea
 
 @pytest.mark.parametrize("text", ["", "\n", "# only words\n", "---\n---\n"])
 def test_a_source_without_any_document_is_an_error(refused, text):
-    assert refused(text).startswith("<stdin>:1:1: holds no document")
+    assert refused(text).startswith("<stdin>:1:1: is empty")
 
 
 def test_a_folder_without_manifests_and_a_file_that_is_not_there_are_errors(tmp_path):
@@ -597,6 +597,27 @@ def test_a_budget_without_a_bound_may_say_so(read, refused, field):
     assert "has no value" in refused(HEAD + f"  agent: {{kind: claude}}\n  budget: {{{field}: ~}}\n")
 
 
+@pytest.mark.parametrize(
+    ("lines", "hint"),
+    [
+        ("checks: [just check]", "did you mean spec.mergePolicy.checks?"),
+        ("model: opus", "did you mean spec.agent.model?"),
+        ("mergePolicy: {timeout: 30 minutes}", "write 30m"),
+        ("mergePolicy: {timeout: 30min}", "write 30m"),
+        ("mergePolicy: {timeout: 1d}", "write 24h"),
+        ('budget: {usd: "25"}', "write 25 without quotes"),
+        ("tasks: [{key: a, title: A, priority: high}]", "0 goes first, 2 is the default, 4 goes last"),
+        ("tasks: [{key: a, title: A, priority: P1}]", "0 goes first"),
+    ],
+)
+def test_what_people_write_who_have_not_read_how_gets_a_hint(refused, lines, hint):
+    assert f"hint: {hint}" in refused(with_spec(lines))
+
+
+def test_a_manifest_without_an_agent_is_told_how_to_name_one(refused):
+    assert "hint: write 'agent: claude'" in refused(HEAD + "  maxAgents: 1\n")
+
+
 @pytest.mark.parametrize("word", ["1.2.3", "v1", "bd-17", "1st", "none", "yesterday", "a:b", "0.x", "e3", "12ab"])
 def test_plain_words_stay_words(read, word):
     assert read(with_spec(f"base: {word.replace(':', '')}"))[0].base == word.replace(":", "")
@@ -652,9 +673,9 @@ def test_a_bomb_of_aliases_is_refused_before_it_is_built(refused):
     ("content", "said"),
     [
         (SMALL.encode("utf-16"), "1:1: is UTF-16, not UTF-8"),
-        (SMALL.encode() + b"# caf\xe9\n", "6:6: is not UTF-8 from here on"),
+        (SMALL.encode() + b"# caf\xe9\n", "6:6: is not valid UTF-8 from this byte on"),
         (b"\x00" * 10, "holds the character U[+]0000"),
-        (bytes(range(128, 256)), "1:1: is not UTF-8"),
+        (bytes(range(128, 256)), "1:1: is not valid UTF-8"),
     ],
 )
 def test_a_file_in_another_encoding_is_refused(tmp_path, content, said):

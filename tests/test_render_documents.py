@@ -69,6 +69,19 @@ def working(**fields):
 # --- diff --------------------------------------------------------------------------------------------------
 
 
+def test_housekeeping_counts_as_due_only_where_it_is_all_that_goes_on() -> None:
+    labels_alone = seen(a_task(status="closed", labels=["phase:working"]))
+    beside_an_agent = seen(
+        a_task(status="in_progress", assignee=worlds.US, labels=["phase:spawned"]),
+        runs={X1: (a_run(state="running"),)},
+        worktrees={X1: a_worktree()},
+    )
+
+    for observed, message in ((labels_alone, "1 action due"), (beside_an_agent, "1 agent running")):
+        conditions = {each["type"]: each["message"] for each in shown(observed)["conditions"]}
+        assert conditions["Progressing"] == message
+
+
 def test_a_plan_has_the_keys_that_scripts_rely_on():
     observed = seen(a_task(), a_task("x-2", blockers=(X1,)))
 

@@ -113,8 +113,8 @@ feature-x
   +  x-5      StartAgent  start agent (attempt 1)  (Ready)
   =  x-2      waits       AgentRunning: attempt 2 is running
   =  x-3      waits       ChecksRunning: checks running on the merged tree e3e3e3e3e3e3
-  =  x-4      waits       ProtectedPaths: changes protected paths (justfile); approve with
-                          'reconcile approve x-4'
+  =  x-4      waits       ProtectedPaths: changes protected paths (justfile); its checks run only
+                          after 'reconcile approve x-4'
   =  x-6      waits       Blocked: blocked by x-2, x-5
   =  x-7      waits       AgentFailed: agent failed (exit status 1); see its notes; 'reconcile retry
                           x-7' tries again
@@ -135,7 +135,7 @@ gone
     ("then", "said"),
     [
         (Forecast(create=2, start=1, blocked=1), "  then       1 agent starts, 1 task is blocked\n"),
-        (Forecast(create=3, start=3), "  then       3 agents start, 0 tasks are blocked\n"),
+        (Forecast(create=3, start=3), "  then       3 agents start\n"),
         (Forecast(start=1, blocked=3), ""),  # the first tick has said it
     ],
 )
@@ -157,7 +157,8 @@ feature-x  x  ━───────────────────  1/16
 
 Needs attention (2)
   x-4  Check with just  pr_created  attempt 1  #8 checks pending
-       changes protected paths (justfile); approve with 'reconcile approve x-4'  (ProtectedPaths)
+       changes protected paths (justfile); its checks run only after 'reconcile approve x-4'
+       (ProtectedPaths)
   x-7  Measure it       spawned     attempt 3
        agent failed (exit status 1); see its notes; 'reconcile retry x-7' tries again  (AgentFailed)
 
@@ -206,8 +207,8 @@ feature-x  x  ━───────────────────  1/16
 
 Needs attention (2)
   x-4  Check wi…  pr_created  attempt 1  #8 checks pending
-       changes protected paths (justfile); approve with
-       'reconcile approve x-4'  (ProtectedPaths)
+       changes protected paths (justfile); its checks run
+       only after 'reconcile approve x-4'  (ProtectedPaths)
   x-7  Measure …  spawned     attempt 3
        agent failed (exit status 1); see its notes;
        'reconcile retry x-7' tries again  (AgentFailed)
@@ -335,7 +336,7 @@ def test_a_description_says_once_what_is_done_next():
                 worktrees={TaskId("x-1"): a_worktree()},
             ),
             (an_epic(suspend=True),),
-            "1 task needs attention. 'reconcile resume all' carries on.",
+            "1 task needs attention. 'all' is suspended: 'reconcile resume all' carries on.",
         ),
         (seen(a_task(), runs=Unknown("no answer")), (an_epic(),), "Can't read runs: no answer. 1 task waiting."),
         (seen(a_task()), (an_epic(),), "1 action; run 'reconcile apply' to do this"),

@@ -10,6 +10,7 @@ from worlds import a_branch, a_pull, a_run, a_task, a_worktree
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import PullState, Unknown, WorktreeFault
+from reconciler.planning.labels import TAKEN
 from reconciler.planning.planner import plan
 from reconciler.planning.unmanaged import unmanaged
 
@@ -37,13 +38,15 @@ SPAWNED = {"runs": {X1: (a_run(manifest="run-all"),)}}
         (OURS, {"pull_requests": {X1: a_pull()}}, "#7 is open; apply its manifest, or 'reconcile run'"),
         (OURS, {**SPAWNED, "pull_requests": {X1: a_pull()}}, "#7 is open; 'reconcile merge'"),
         (a_task(status="closed"), {"pull_requests": {X1: a_pull()}}, "#7 is open"),
-        (OURS, {"branches": {X1: a_branch()}}, "agent/x-1 holds what is in no pull request; apply its manifest"),
+        (OURS, {"branches": {X1: a_branch()}}, "agent/x-1 has commits that are in no pull request; apply its manifest"),
         (a_task(), {"worktrees": {X1: a_worktree()}}, "its worktree is left; 'reconcile spawn x-1'"),
         (
             a_task(status="closed"),
             {"worktrees": {X1: a_worktree()}, "branches": {X1: a_branch()}},
             "it is closed, and agent/x-1 holds commits that main lacks; 'reconcile retry x-1 --reopen'",
         ),
+        (a_task(labels=[TAKEN]), {}, "taken over by a person; 'reconcile release x-1'"),
+        (a_task(labels=[TAKEN]), {"worktrees": {X1: a_worktree()}}, "taken over by a person"),
         (OURS, {}, "in progress in our name, but nothing runs"),
     ],
 )
@@ -59,6 +62,7 @@ def test_what_was_begun_is_said_with_what_goes_on_with_it(task: Any, seen: Any, 
     [
         (a_task(), {}),
         (a_task(status="in_progress", assignee="ada"), {}),
+        (a_task(status="closed", labels=[TAKEN]), {}),
         (a_task(status="closed"), {"worktrees": {X1: a_worktree()}}),  # an orphan, and said as such
         (a_task(), {"worktrees": {X1: a_worktree(fault=WorktreeFault.TAKEN)}}),
         (a_task(), {"branches": {X1: a_branch(ahead=0)}}),

@@ -11,9 +11,10 @@ from reconciler.cli.drive import PATIENCE_S, NothingLeft
 from reconciler.loop.observer import Circumstances, observe
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Occupant
+from reconciler.model.observed import Failure, Occupant
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
+from reconciler.render import text
 
 
 @pytest.fixture
@@ -23,9 +24,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def decided(world: World, forges: dict[str, str] | None = None, **spec: object) -> Plan:
+def decided(
+    world: World, forges: dict[str, str] | None = None, failures: dict[TaskId, Failure] | None = None, **spec: object
+) -> Plan:
     desired = Desired(epics=(worlds.an_epic(**spec),))
-    return plan(desired, observe(desired, world.ports(), Circumstances(at=world.now, forges=forges or {})))
+    met = Circumstances(at=world.now, forges=forges or {}, failures=failures or {})
+    return plan(desired, observe(desired, world.ports(), met))
 
 
 @pytest.mark.parametrize("source", ["tracker", "runs", "forge", "base"])
@@ -65,6 +69,28 @@ def test_what_only_a_person_can_change_is_not_waited_for(spec: dict[str, object]
     world = World(now=worlds.NOW)
     world.add("x-1")
     assert NothingLeft()(decided(world, **spec))
+
+
+@pytest.mark.parametrize("permanent", [True, False])
+def test_what_failed_for_good_is_a_persons_and_what_may_go_well_is_waited_for(permanent: bool) -> None:
+    world = World(now=worlds.NOW)
+    world.add("x-1")
+    world.add("x-2", blockers=(TaskId("x-1"),))
+    failed = Failure(
+        action="StartAgent",
+        message="a branch called agent is in the way",
+        since=worlds.ago(9),
+        at=worlds.ago(9),
+        until=worlds.ago(-600),
+        manifest="all",
+        permanent=permanent,
+    )
+
+    left = decided(world, failures={TaskId("x-1"): failed})
+
+    assert NothingLeft()(left) is permanent
+    assert [line.startswith("x-1 ") for line in text.attention(left)] == ([True] if permanent else [])
+    assert ("carries on" in text.summary(left)) is not permanent
 
 
 def test_a_whole_epic_is_over_when_it_is_done() -> None:

@@ -135,6 +135,8 @@ def called(argv: Sequence[str]) -> int:
         return 130
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.UsageError) and (hint := _hint(error)):
+            click.echo(f"  hint: {hint}", err=True)
         return EXIT_USAGE
     except ReconcileError as error:
         click.echo(safe.block(f"{error}\n  hint: {error.hint}" if error.hint else str(error)), err=True)
@@ -148,6 +150,14 @@ def called(argv: Sequence[str]) -> int:
             safe.block(f"{where}{error.strerror or error}\n  hint: 'reconcile doctor' looks at this machine"), err=True
         )
         return 1
+
+
+def _hint(error: click.UsageError) -> str | None:
+    """What was meant where one word too many is the name of a manifest."""
+    if error.ctx is None or "unexpected extra argument" not in error.message:
+        return None
+    takes_files = any(param.name == "sources" for param in error.ctx.command.params)
+    return f"manifests are named with -f: {error.ctx.command_path} -f FILE" if takes_files else None
 
 
 def _code(error: ReconcileError) -> int:

@@ -18,7 +18,7 @@ from reconciler.cli.drive import Ended, NothingLeft, drive, look_on, waited
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.session import LoopSession
 from reconciler.manifest import duration, form
-from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.desired import Desired, EpicSpec, Loosening
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
 from reconciler.model.values import replace
 from reconciler.planning.forecast import forecast
@@ -27,6 +27,8 @@ from reconciler.render import document, text
 from reconciler.render.withheld import change
 from reconciler.system import lock
 from reconciler.wiring import Site
+
+RESUMED = "resumed, because its file does not say 'suspend: true'"
 
 FILE = click.option(
     "-f", "--file", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifest; several, or a folder"
@@ -59,7 +61,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     The agents it starts keep running in the background; 'reconcile watch' takes it from there.
     """
     if not sources:
-        raise UsageError("apply needs a manifest", hint="reconcile apply -f FILE")
+        raise UsageError("apply needs a manifest", hint=f"reconcile apply -f {a_manifest()}")
     if timeout is not None and not wait:
         raise UsageError("--timeout is for --wait: without it apply does not wait", hint="add --wait, or leave it out")
     if dry_run:
@@ -72,7 +74,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
         site.recorded.record(spec)
     site.recorded.trust([spec.name for spec in specs], site.quiet)
     names = frozenset(spec.name for spec in specs)
-    out.chat(f"applied {', '.join(sorted(f'{spec.name} (base {spec.base})' for spec in specs))}")
+    out.chat(f"applied {', '.join(sorted(map(_with_base, specs)))}")
     session = LoopSession(site=site, out=out, load=lambda: site.desired(acting=names), drawn=wait)
     try:
         with lock.reconciling(site.state, "apply"):
@@ -82,6 +84,10 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     except LockedError as busy:
         out.chat(f"{busy}; it will apply what you recorded")
         return _follow(session, timeout) if wait else 0
+
+
+def _with_base(spec: EpicSpec) -> str:
+    return f"{spec.name} (base {spec.base}{', suspended' if spec.suspend else ''})"
 
 
 @click.command("diff")
@@ -96,12 +102,29 @@ def diff_command(sources: tuple[str, ...], out: Output) -> int:
     return preview(out, partial(_planned, sources, out))
 
 
+def a_manifest() -> str:
+    """The one file of this folder that looks like a manifest; FILE where that is none, or more than one."""
+    found = [path.name for path in Path().glob("*.yaml") if _has_a_manifest(path)]
+    return shlex.quote(found[0]) if len(found) == 1 else "FILE"
+
+
+def _has_a_manifest(path: Path) -> bool:
+    try:
+        return "apiVersion: reconcile/" in path.read_text("utf-8", "replace")
+    except OSError:
+        return False
+
+
 def loosened(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
     """One line for each field in which these manifests allow more than what is recorded of them."""
     before = {spec.name: spec for spec in site.recorded.load().epics}
     for spec in specs:
         if spec.name in before:
-            yield from (f"{spec.name} loosens {change(each)}" for each in form.loosened(before[spec.name], spec))
+            yield from (_loosens(spec.name, each) for each in form.loosened(before[spec.name], spec))
+
+
+def _loosens(name: str, each: Loosening) -> str:
+    return f"{name} is {RESUMED}" if each.field == "suspend" else f"{name} loosens {change(each)}"
 
 
 def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[EpicSpec, ...]]:
@@ -171,7 +194,7 @@ def _planned(sources: tuple[str, ...], out: Output) -> tuple[Site, Desired, str]
     site, specs = read(sources) if sources else (here(), ())
     recorded = site.desired(acting=frozenset(spec.name for spec in specs) or None)
     if not specs and not recorded.epics:
-        raise UsageError("no manifest is applied here", hint="reconcile diff -f FILE")
+        raise UsageError("no manifest is applied here", hint=f"reconcile diff -f {a_manifest()}")
     for line in loosened(site, specs):
         out.chat(f"when applied, {line}")
     files = "".join(f" -f {shlex.quote(source)}" for source in sources)

@@ -13,13 +13,14 @@ from reconciler.cli.apply import Duration
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import DEFAULT_ROOT
-from reconciler.cli.rows import Listing, Row, entries, silence
+from reconciler.cli.rows import Listing, Row, entries, silence, unmanaged
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_named
 from reconciler.git import worktrees as worktree_list
 from reconciler.git.worktrees import BRANCHES
 from reconciler.loop import loop
 from reconciler.loop.observer import ask
+from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.names import BRANCH_PREFIX, RunKind, Sha, TaskId, branch_of, usable
@@ -39,6 +40,14 @@ class _Kinds(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return super().get_command(ctx, name) or super().get_command(ctx, f"{name}s")
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = did_you_mean(args[0], self.commands)
+            ctx.fail(f"there is no kind {args[0]!r}; {near or 'known: ' + ', '.join(self.commands)}")
+        return super().resolve_command(ctx, args)
+
 
 @click.group("get", cls=_Kinds, context_settings={"help_option_names": ["-h", "--help"]})
 def get_command() -> None:
@@ -50,9 +59,11 @@ def get_command() -> None:
 @common
 @looking
 def tasks(task: str | None, out: Output) -> int:
-    """List the tasks of every recorded manifest."""
-    tick = LoopSession(site=here(), out=out).look()
-    found = Listing(what="tasks", rows=list(entries(tick).values()), table=listing.tasks, silent=silence(tick))
+    """List the tasks of every recorded manifest, and those of none that were begun; 'reconcile task list' has all."""
+    site = here()
+    tick = LoopSession(site=site, out=out).look()
+    rows = list(entries(tick, unmanaged(site, tick, out)).values())
+    found = Listing(what="tasks", rows=rows, table=listing.tasks, silent=silence(tick), all_by="reconcile task list")
     return found.answer_for(out, task, [row for row in found.rows if task in (None, row["id"])])
 
 

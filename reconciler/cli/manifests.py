@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import click
 
 from reconciler import wiring
@@ -9,6 +11,7 @@ from reconciler.cli.apply import FILE, read
 from reconciler.cli.output import Output, act, common, here
 from reconciler.model.errors import UsageError
 from reconciler.model.values import replace
+from reconciler.wiring import Site
 
 
 @click.command("suspend")
@@ -47,19 +50,27 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
     names = [name] if name else [spec.name for spec in specs]
     for each in names:
         site.recorded.delete(str(each))
-    alive = sorted({run.task for run in site.runner.runs().values() if run.alive and run.manifest in names})
-    for task in alive:
-        out.chat(f"{task}: its agent keeps running; 'reconcile stop {task}' stops it, 'reconcile status' shows it")
+    _say_alive(site, names, out)
     done = [
         act("DeleteManifest", None, f"deleted manifest {each} (tasks, branches and agents are kept)") for each in names
     ]
+    out.noted(site, done)
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: "\n".join(str(d["message"]) for d in done))
     return 0
+
+
+def _say_alive(site: Site, names: Collection[str | None], out: Output) -> None:
+    alive = sorted({run.task for run in site.runner.runs().values() if run.alive and run.manifest in names})
+    for task in alive:
+        out.chat(f"{task}: its agent keeps running; 'reconcile stop {task}' stops it, 'reconcile status' shows it")
 
 
 def _suspend(name: str, suspend: bool, out: Output) -> int:
     what = "suspend" if suspend else "resume"
     wiring.refuse_agents(wiring.environ(), what)
-    spec = here().recorded.change(name, lambda spec: replace(spec, suspend=suspend))
+    site = here()
+    spec = site.recorded.change(name, lambda spec: replace(spec, suspend=suspend))
+    if suspend:
+        _say_alive(site, [name], out)
     message = f"{what}{'ed' if suspend else 'd'} {name} (generation {spec.generation})"
-    return out.acted(f"{what.capitalize()}Manifest", None, message)
+    return out.acted(site, f"{what.capitalize()}Manifest", None, message)

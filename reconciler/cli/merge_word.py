@@ -30,7 +30,7 @@ def say(session: LoopSession) -> tuple[Heads, Tick]:
         except ChangedError as error:
             session.out.chat(f"{job.task.id}: it is not the head that waited: {error}")
             continue
-        message = f"#{pull.number} is to be merged now, at {pull.head[:12]}"
+        message = f"requested merge of #{pull.number} at {pull.head[:12]}"
         heads[job.task.id] = pull.head
         session.done.append(act("Merge", job.task.id, message))
         session.out.line(f"{job.task.id}  Merge  {message}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,10 @@ from msgspec import Struct
 from rich.console import Console, RenderableType
 
 from reconciler import wiring
+from reconciler.model.errors import ReconcileError
 from reconciler.model.values import replace
 from reconciler.render import safe, text
+from reconciler.system.journal import Event
 from reconciler.system.late import late
 from reconciler.wiring import Site
 
@@ -47,11 +49,20 @@ class Output(Struct, frozen=True, kw_only=True):
         else:
             self.console().print(text())
 
-    def acted(self, action: str, task: str | None, message: str) -> int:
-        """Print the one thing that a command did at a person's word; the exit code."""
-        done = {"actions": [act(action, task, message)], "waiting": [], "unknown": []}
-        self.answer(done, lambda: f"{task}  {message}" if task else message)
+    def acted(self, site: Site, action: str, task: str | None, message: str) -> int:
+        """Print the one thing that a command did at a person's word, and add it to the history; the exit code."""
+        done = [act(action, task, message)]
+        self.noted(site, done)
+        self.answer({"actions": done, "waiting": [], "unknown": []}, lambda: f"{task}  {message}" if task else message)
         return 0
+
+    def noted(self, site: Site, done: Iterable[dict[str, Any]]) -> None:
+        """Add to the history what was done at a person's word; where that can't be written, it is done all the same."""
+        at = datetime.now(UTC)
+        try:
+            site.journal.append([Event(at=at, event="PersonActed", values=each) for each in done])
+        except ReconcileError as error:
+            self.chat(str(error))
 
     def line(self, text: str) -> None:
         """Print one line of a result that comes bit by bit; nothing where programs read it."""

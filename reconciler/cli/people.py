@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import click
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
@@ -13,10 +12,11 @@ from reconciler import wiring
 from reconciler.cli.defaults import Asked, for_show
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import found_task, found_work, on_a_task, task_named
+from reconciler.cli.task_names import found_task, found_work, known_in, on_a_task, task_named
+from reconciler.git import worktrees
 from reconciler.loop import loop
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UsageError
-from reconciler.model.names import RunKind, Sha, TaskId
+from reconciler.model.names import RunKind, Sha, TaskId, branch_of
 from reconciler.model.observed import PullRequest, PullState, Run, StopWhy, Task, Unknown
 from reconciler.model.ports import Change
 from reconciler.planning import review_comments
@@ -37,7 +37,7 @@ def approve_command(site: Site, id: TaskId, out: Output) -> int:
     pull = _offered(site, id)
     site.forge.approve(pull.number, pull.head)
     passed_over = f"; {review_comments.listed(pull.threads)} stays open" if pull.threads else ""
-    return out.acted("Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
+    return out.acted(site, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
 
 
 @click.command("reject")
@@ -51,7 +51,9 @@ def reject_command(site: Site, id: TaskId, message: str, close: bool, out: Outpu
     site.forge.reject(pull.number, pull.head, message)
     if close:
         site.forge.close(pull.number, declined=True)
-    return out.acted("Reject", id, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else ""))
+    return out.acted(
+        site, "Reject", id, f"rejected #{pull.number} at {pull.head[:12]}" + (", closed it" if close else "")
+    )
 
 
 @click.command("retry")
@@ -62,7 +64,7 @@ def retry_command(site: Site, id: TaskId, reopen: bool, out: Output) -> int:
     """Start a TASK over: its attempts count from 1 again. Its branch and worktree stay."""
     found_work(site, id)
     begin_anew(site, id, out, reopen=reopen)
-    return out.acted("RetryTask", id, "reset: attempts start again at 1")
+    return out.acted(site, "RetryTask", id, "reset: attempts start again at 1")
 
 
 def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -> None:
@@ -92,19 +94,23 @@ def _open_still(site: Site, before: Task) -> Task:
     """The task as it is now, where nobody has closed it since it was looked at."""
     now = found_task(site, before.id)
     if now.closed and not before.closed:
-        raise landed(now.id) if MERGED in now.labels else closed(now.id)
+        raise over(now)
     return now
 
 
+def over(task: Task) -> PermanentError:
+    """What is reported to the one who would have something done for a closed task."""
+    if MERGED in task.labels:
+        return landed(task.id)
+    hint = f"'reconcile task update {task.id} --status open' begins it again"
+    return PermanentError(f"{task.id} is closed", hint=hint)
+
+
 def landed(task: TaskId) -> PermanentError:
-    """What is reported to the one who would have done again what is on the base already."""
+    """The same where its work is on the base already: that it is done again is said in so many words."""
     return PermanentError(
         f"{task} is closed: its work is merged", hint=f"'reconcile retry {task} --reopen' does it again"
     )
-
-
-def closed(task: TaskId) -> PermanentError:
-    return PermanentError(f"{task} is closed", hint=f"'reconcile task update {task} --status open' begins it again")
 
 
 @click.command("take")
@@ -119,11 +125,19 @@ def take_command(site: Site, id: TaskId, out: Output) -> int:
     _write(site, lambda: Change(task=found_task(site, id).id, add_labels=frozenset({TAKEN})))
     ended = _end(site, id, lambda run: None)
     code = out.acted(
+        site,
         "Take",
         id,
-        "yours" + ("; its agent was stopped" if ended else "") + f"; 'reconcile release {id}' gives it back",
+        f"yours{_where(site, id)}"
+        + ("; its agent was stopped" if ended else "")
+        + f"; 'reconcile release {id}' gives it back",
     )
     return 1 if _left(site, id, out) else code
+
+
+def _where(site: Site, task: TaskId) -> str:
+    """Where its worktree is; nothing where it has none yet."""
+    return next((f", in {entry.path}" for entry in worktrees.read(site.git).holding(branch_of(task))), "")
 
 
 @click.command("release")
@@ -133,9 +147,9 @@ def release_command(site: Site, id: TaskId, out: Output) -> int:
     """Give back a TASK that you took over: an agent continues from its branch. Refused inside a run."""
     _work(site, id)
     if TAKEN not in found_task(site, id).labels:
-        return out.acted("Release", id, "was not taken")
+        return out.acted(site, "Release", id, "was not taken")
     _write(site, lambda: Change(task=found_task(site, id).id, remove_labels=frozenset({TAKEN})))
-    return out.acted("Release", id, "given back")
+    return out.acted(site, "Release", id, "given back")
 
 
 @click.command("stop")
@@ -155,7 +169,9 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
     if named is None or named in unlabelled or stopped:
         message = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
     else:
-        message = f"{named}  nothing ran, and nothing is started until 'reconcile retry {named}'"
+        message = f"{named}  nothing ran; it is not started until 'reconcile retry {named}'"
+    held = [act("StopAgent", named, "not started until 'reconcile retry'")] if named and named not in unlabelled else []
+    out.noted(site, done or held)
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")
@@ -163,11 +179,15 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
 
 
 def _stoppable(site: Site, task: TaskId) -> None:
-    """Raise UsageError where nothing runs and nothing could be started. A silent tracker keeps nobody from stopping."""
+    """Refuse it where nothing runs and nothing could be started. A silent tracker keeps nobody from stopping."""
     if any(run.alive and run.task == task for run in site.runner.runs().values()):
         return
-    with suppress(TemporaryError, PermanentError):
-        _work(site, task)
+    try:
+        found = found_work(site, task)
+    except (TemporaryError, PermanentError):
+        return
+    if found.closed:
+        raise over(found)
 
 
 def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, ReconcileError]]:
@@ -222,15 +242,17 @@ def _write(site: Site, change: Callable[[], Change]) -> None:
 
 
 def _work(site: Site, task: TaskId) -> None:
-    """Raise UsageError for a task that is no work, or over."""
-    if found_work(site, task).closed:
-        raise UsageError(str(closed(task)), hint=closed(task).hint)
+    """Raise UsageError for what is no work, PermanentError for what is over."""
+    if (found := found_work(site, task)).closed:
+        raise over(found)
 
 
 def _offered(site: Site, task: TaskId) -> PullRequest:
     pull = site.forge.pull_requests().get(task)
+    if pull is None:
+        known_in(site, task)
     if pull is None or pull.state is not PullState.OPEN:
-        raise UsageError(f"{task} has no open pull request", hint=f"'reconcile describe {task}' shows where it stands")
+        raise UsageError(f"{task} has no open pull request", hint="'reconcile pr list' lists those that are open")
     return pull
 
 

@@ -18,6 +18,7 @@ from reconciler.model.observed import Observed, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions import DeleteBranch, Waiting, guards
+from reconciler.planning.labels import TAKEN
 from reconciler.render.entry import waiting
 from reconciler.wiring import Site
 
@@ -40,7 +41,10 @@ class Removal(Struct, frozen=True, kw_only=True):
 @common
 @looking
 def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output) -> int:
-    """Remove the worktrees of closed tasks, or of TASK. Uncommitted changes are saved first; branches are kept."""
+    """Remove the worktrees of closed tasks, or of TASK. Uncommitted changes are saved first; branches are kept.
+
+    What a person has taken over stays.
+    """
     if not dry_run:
         wiring.refuse_agents(wiring.environ(), "prune")
     site = here()
@@ -53,6 +57,8 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
     done = [_removed(site, removal, dry_run) for removal in found]
     done += _branches(site, tick, dry_run)
     lines = "\n".join(f"{each['task']}  {each['message']}" for each in done) or "nothing to remove"
+    if not dry_run:
+        out.noted(site, [each for each in done if "action" in each])
     out.answer(
         {
             "actions": [each for each in done if "action" in each],
@@ -72,7 +78,7 @@ def restore_command(site: Site, id: TaskId, out: Output) -> int:
     if not any(saved.task == id for saved in site.workspaces.salvages()):
         known_in(site, id)
     branch = site.workspaces.restore(id)
-    return out.acted("Restore", id, f"its saved work is on {branch}")
+    return out.acted(site, "Restore", id, f"its saved work is on {branch}")
 
 
 def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool, dry_run: bool) -> list[Removal]:
@@ -89,6 +95,8 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
             kept = None
             if any(run.alive for run in runs.get(task, ())):
                 kept = Waiting(Reason.AGENT_RUNNING, f"its agent runs; 'reconcile stop {task}' ends it")
+            elif task in tasks and not closed and TAKEN in tasks[task].labels:
+                kept = guards.taken(task)
             elif occupant := site.runner.occupants([tree.path]).get(tree.path):
                 what = f"process {occupant.pid} ({occupant.command}) has its working directory there"
                 kept = Waiting(Reason.WORKTREE_IN_USE, what)

@@ -8,13 +8,19 @@ from typing import Any
 from msgspec import Struct, field
 from rich.console import RenderableType
 
+from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
+from reconciler.cli.defaults import Asked, for_show
 from reconciler.cli.output import Output
 from reconciler.loop.loop import Tick
 from reconciler.manifest.findings import did_you_mean
-from reconciler.model.errors import UsageError
+from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
+from reconciler.planning.plan import EpicPlan
+from reconciler.planning.unmanaged import unmanaged as begun
 from reconciler.render import document
+from reconciler.wiring import Site
 
 Row = dict[str, Any]
 
@@ -26,6 +32,7 @@ class Listing(Struct, frozen=True, kw_only=True):
     rows: Sequence[Row]
     table: Callable[[Sequence[Row]], RenderableType]
     silent: Mapping[str, str] = field(default_factory=dict)
+    all_by: str = ""  # the command that lists those, too, that are not looked for here
 
     def answer(self, out: Output) -> int:
         """Print it; the exit code. Where a source was silent it is reported: what is missing is not known to be absent."""
@@ -33,7 +40,7 @@ class Listing(Struct, frozen=True, kw_only=True):
         if self.rows or not out.for_people:
             out.answer(list(self.rows), lambda: self.table(self.rows))
         elif not self.silent:
-            out.chat(f"no {self.what}")
+            out.chat(f"no {self.what} of a manifest; '{self.all_by}' lists all" if self.all_by else f"no {self.what}")
         return EXIT_NEEDS_PERSON if self.silent else 0
 
     def answer_for(self, out: Output, name: str | None, mine: Sequence[Row]) -> int:
@@ -41,7 +48,7 @@ class Listing(Struct, frozen=True, kw_only=True):
         if name and not mine and not self.silent:
             known = {str(row[key]) for row in self.rows for key in ("id", "task", "name") if row.get(key)}
             raise UsageError(f"no {self.what} of {name}", hint=did_you_mean(name, known))
-        return Listing(what=self.what, rows=mine, table=self.table, silent=self.silent).answer(out)
+        return replace(self, rows=mine).answer(out)
 
 
 def said_silent(out: Output, silent: Mapping[str, str]) -> None:
@@ -55,14 +62,33 @@ def silence(tick: Tick) -> dict[str, str]:
     return {source: why for epic in tick.plan.epics for source, why in epic.unknown}
 
 
-def entries(tick: Tick) -> dict[str, Row]:
-    """The entry that `status` gives each task, with its manifest; a task of several as its owner sees it."""
+def entries(tick: Tick, unmanaged: EpicPlan | None = None) -> dict[str, Row]:
+    """The entry that `status` gives each task, with its manifest; a task of several as its owner sees it.
+
+    `unmanaged`: what was begun for tasks of none.
+    """
     found: dict[str, Row] = {}
-    for epic in document.status(tick.plan, tick.observed)["epics"]:
+    shown = document.status(tick.plan, tick.observed, unmanaged=unmanaged)
+    for epic in shown["epics"]:
         for entry in epic["tasks"]:
             if entry["id"] not in found or _disowned(found[entry["id"]]):
                 found[entry["id"]] = {"manifest": epic["name"], **entry}
+    for entry in shown["unmanaged"] or ():
+        found.setdefault(entry["id"], {"manifest": None, **entry})
     return found
+
+
+def unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:
+    """The tasks of no manifest for which something was begun; None where there are none."""
+    if not tick.plan.begun:
+        return None
+    recorded = tuple(epic.spec for epic in tick.plan.epics)
+    try:
+        spec = for_show(site, Asked(environ=wiring.environ()), recorded)
+    except ReconcileError as error:
+        out.chat(f"tasks of no manifest are not shown: {error}")
+        return None
+    return begun(spec, tick.observed, tick.plan.begun)
 
 
 def _disowned(entry: Row) -> bool:

@@ -79,6 +79,8 @@ class RunScope(Struct, frozen=True, kw_only=True):
 def _scope(site: Site, asked: Asked) -> RunScope:
     recorded, tasks = site.desired().epics, site.tracker.tasks()
     index = Index(tasks)
+    if asked.epic is not None and asked.epic not in tasks:
+        raise missing(site, asked.epic)
     wanted = _wanted(tasks, index, asked.epic)
     found = group_tasks(Desired(epics=recorded), site.tracker.prefix(), tasks, index)
     names, covered = _covering([epic_tasks for epic_tasks in found if not epic_tasks.spec.made_up], wanted, asked.epic)
@@ -112,8 +114,6 @@ def _covering(
 
 def _wanted(tasks: Graph, index: Index, epic: TaskId | None) -> frozenset[TaskId]:
     """The open tasks that a run is about. Raises UsageError where the epic is none."""
-    if epic is not None and epic not in tasks:
-        raise missing(epic)
     below = tuple(tasks) if epic is None else index.descendants(epic)
     if epic is not None and not below:
         raise UsageError(

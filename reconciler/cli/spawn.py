@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from reconciler.cli.defaults import Asked, made_up
 from reconciler.cli.drive import Ended, drive
 from reconciler.cli.output import Output, act, common
-from reconciler.cli.people import begin_anew, closed
+from reconciler.cli.people import begin_anew, over
 from reconciler.cli.run import AGENT
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import found_work, on_a_task
@@ -64,8 +64,8 @@ def spawn_command(site: Site, id: TaskId, agent: str | None, out: Output) -> int
 
     Refused inside a run: agents do not start agents.
     """
-    if found_work(site, id).closed:
-        raise closed(id)
+    if (found := found_work(site, id)).closed:
+        raise over(found)
     session = LoopSession(site=site, out=out, beside=True)
     desired, known = _desired(session, id, Asked(agent=agent, environ=site.environ))
     afterwards = f"'reconcile logs -f {id}' shows what it prints" + ("" if known else f"; {_AFTERWARDS}")
@@ -146,6 +146,7 @@ class _Spawning(Struct, kw_only=True):
         begin_anew(session.site, self.task, session.out)
         self.anew = True
         session.done.append(act("RetryTask", self.task, ANEW))
+        session.out.noted(session.site, session.done[-1:])
         session.out.line(f"{self.task}  RetryTask  {ANEW}")
         return self.drive()
 

@@ -13,20 +13,19 @@ import click
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, rows
-from reconciler.cli.defaults import Asked, for_show, undecided
+from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, task_named
 from reconciler.git import locks
 from reconciler.loop.loop import Tick
+from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
-from reconciler.model.observed import Run, Unknown
+from reconciler.model.observed import Run
 from reconciler.model.values import replace
-from reconciler.planning.plan import EpicPlan
 from reconciler.planning.planner import plan
-from reconciler.planning.unmanaged import unmanaged
 from reconciler.render import document, safe, text, words
 from reconciler.system.late import late
 from reconciler.wiring import Site
@@ -47,13 +46,18 @@ def status_command(name: str | None, out: Output) -> int:
     Without any, it shows what 'reconcile run' would work on.
     """
     site = here()
+    applied = [epic.name for epic in site.desired().epics]
+    if name is not None and name not in applied:
+        message = f"no manifest {name} is applied here; applied: {', '.join(applied) or 'none'}"
+        raise UsageError(message, hint=did_you_mean(name, applied))
     tick = _looked(site, out, for_people=out.for_people)
-    known = [epic.name for epic in tick.plan.epics]
-    if name is not None and name not in known:
-        raise UsageError(f"no manifest {name} is applied here; applied: {', '.join(known) or 'none'}")
-    recorded = {each: site.recorded.status(each) for each in known}
-    beside = _unmanaged(site, tick, out) if name is None else None
+    recorded = {each: site.recorded.status(each) for each in applied}
+    beside = rows.unmanaged(site, tick, out) if name is None else None
     shown = document.status(tick.plan, tick.observed, recorded, beside)
+    if not applied:
+        shown["epics"] = [epic for epic in shown["epics"] if epic["counts"]["tasks"] != 0]
+        if shown["epics"]:
+            out.chat("no manifest is applied; this is what 'reconcile run' would work on")
     if site.chosen.github:
         shown["forge"] = spending(site.chosen.github)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
@@ -92,7 +96,7 @@ def describe_command(task: str, out: Output) -> int:
     site = here()
     tick = _looked(site, out)
     id = task_named(site, task, out.chat)
-    shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id), _unmanaged(site, tick, out))
+    shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id), rows.unmanaged(site, tick, out))
     if shown is None and (epic := document.describe_epic(id, tick.plan, tick.observed)):
         out.answer(epic, lambda: text.describe_epic(epic))
         return 0
@@ -100,11 +104,9 @@ def describe_command(task: str, out: Output) -> int:
         if silent := rows.silence(tick):  # it may be there
             rows.said_silent(out, silent)
             return EXIT_NEEDS_PERSON
-        tasks = tick.observed.tasks
-        if not isinstance(tasks, Unknown) and id in tasks:
-            hint = f"'reconcile task show {id}' shows it, 'reconcile spawn {id}' starts an agent for it"
-            raise UsageError(f"no applied manifest has a task {id}, and nothing of it is unfinished", hint=hint)
-        raise UsageError(f"no applied manifest has a task {task}", hint="'reconcile status' lists them")
+        known_in(site, id)
+        hint = f"'reconcile task show {id}' shows it, 'reconcile spawn {id}' starts an agent for it"
+        raise UsageError(f"no applied manifest has a task {id}, and nothing of it is unfinished", hint=hint)
     out.answer(shown, lambda: text.describe(shown))
     return 0
 
@@ -123,6 +125,8 @@ def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int
     run = _by_id(site, task) or _run(site, task_named(site, task, _chat), attempt)
     path, shown = Path(site.runner.log_path(run.id)), None if raw else site.runner.shown(run.id)
     at = _print(path, 0, shown)
+    if not at and not follow:
+        _chat(f"{run.id} has printed nothing{' yet' if run.alive else ''}")
     while follow and site.runner.runs()[run.id].alive:
         time.sleep(FOLLOW_PAUSE_S)
         at = _print(path, at, shown)
@@ -143,19 +147,6 @@ def _looked(site: Site, out: Output, *, for_people: bool = False) -> Tick:
     return tick if for_people or not as_run else replace(tick, plan=plan(applied, tick.observed))
 
 
-def _unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:
-    """The tasks of no manifest for which something was begun; None where there are none."""
-    if not tick.plan.begun:
-        return None
-    recorded = tuple(epic.spec for epic in tick.plan.epics)
-    try:
-        spec = for_show(site, Asked(environ=wiring.environ()), recorded)
-    except ReconcileError as error:
-        out.chat(f"tasks of no manifest are not shown: {error}")
-        return None
-    return unmanaged(spec, tick.observed, tick.plan.begun)
-
-
 def _as_run(site: Site, out: Output, applied: Desired, *, told: bool) -> Desired | None:
     """The manifest that a run would make up for every task; None where it could not."""
     try:
@@ -164,8 +155,6 @@ def _as_run(site: Site, out: Output, applied: Desired, *, told: bool) -> Desired
         if told:
             out.chat(str(error))
         return None
-    if told:
-        out.chat("no manifest is applied; this is what 'reconcile run' would work on")
     # Any program that is there: nothing is started, and what could be is not kept back by what nobody has said yet.
     agent = AgentSpec(argv=("git",)) if rest.agent == AgentSpec() else rest.agent
     return replace(applied, epics=(replace(rest, agent=agent),))
@@ -179,7 +168,7 @@ def _by_id(site: Site, text: str) -> Run | None:
         return None
     run = site.runner.runs().get(id)
     if run is None:
-        raise UsageError(f"there is no run {text}", hint="'reconcile describe TASK' lists its runs")
+        raise UsageError(f"there is no run {text}", hint="'reconcile get runs' lists them")
     return run
 
 
@@ -189,10 +178,11 @@ def _run(site: Site, task: TaskId, attempt: int | None) -> Run:
     ]
     fitting = [run for run in mine if attempt in (None, run.attempt)]
     if not fitting:
-        which = f" of attempt {attempt}" if attempt and mine else ""
+        which = f" of attempt {attempt}"
         if not mine:
             known_in(site, task)
-        raise UsageError(f"{task} has no run{which}", hint=f"'reconcile describe {task}' lists its runs")
+            raise UsageError(f"no agent has run for {task}", hint=f"'reconcile spawn {task}' starts one")
+        raise UsageError(f"{task} has no run{which}", hint=f"'reconcile get runs {task}' lists them")
     return max(fitting, key=lambda run: run.id.n)
 
 

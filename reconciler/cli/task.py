@@ -7,7 +7,6 @@ from typing import Any
 from unicodedata import category
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from reconciler import wiring
@@ -229,14 +228,14 @@ def _row(record: dict[str, Any]) -> Row:
     return Row(cells=(id, Text(f"P{record.get('priority', 2)}"), status, assignee, title))
 
 
-def _fields(record: dict[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
+def _fields(record: dict[str, Any]) -> Rows:
+    rows = []
     for name, value in record.items():
         found = split_key(value)[0] if name == "description" else value
         text = ", ".join(map(_plain, found)) if isinstance(found, list) else str(found)
         if text:
-            table.add_row(safe.line(name), safe.block(text))
-    return table
+            rows.append(Row(cells=(Text(safe.line(name)),), note=Text(safe.block(text))))
+    return Rows(rows=rows, yields=0, indent=0)
 
 
 def _plain(value: object) -> str:

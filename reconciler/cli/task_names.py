@@ -50,13 +50,11 @@ def task_named(site: Site, text: str, say: Callable[[str], None]) -> TaskId:
 
 
 def task_known(site: Site, text: str, say: Callable[[str], None]) -> TaskId | None:
-    """The same, None for what nothing is called like; then what is called nearly so is reported."""
+    """The same, None for what nothing is called like."""
     ids, keys = _known(site)
     found = meant(text, ids, keys) or _by_number(site, text)
     if len(found) > 1:
         raise UsageError(f"{text} means {len(found)} tasks: {', '.join(found)}", hint="name one of them by its id")
-    if not found and (near := did_you_mean(text, {*ids, *keys})):
-        say(f"no task is called {text}; {near}")
     if found and found[0] != text:
         say(f"{text} is {found[0]}")
     return found[0] if found else None
@@ -85,7 +83,7 @@ def found_task(site: Site, task: TaskId) -> Task:
     """A task as the tracker has it. Raises UsageError where there is none."""
     found = site.tracker.tasks().get(task)
     if found is None:
-        raise missing(task)
+        raise missing(site, task)
     return found
 
 
@@ -93,14 +91,14 @@ def known_in(site: Site, task: TaskId) -> None:
     """Raise UsageError where the tracker answers, and has no such task."""
     tasks = ask(site.tracker.tasks)
     if not isinstance(tasks, Unknown) and task not in tasks:
-        raise missing(task)
+        raise missing(site, task)
 
 
 def found_work(site: Site, task: TaskId) -> Task:
     """The same, for what an agent can work on. Raises UsageError for an epic too."""
     tasks = site.tracker.tasks()
     if task not in tasks:
-        raise missing(task)
+        raise missing(site, task)
     if Index(tasks).is_epic(task):
         raise UsageError(
             f"{task} is an epic; name one of its tasks", hint=f"for all of them: reconcile run --epic {task}"
@@ -108,9 +106,11 @@ def found_work(site: Site, task: TaskId) -> Task:
     return tasks[task]
 
 
-def missing(task: TaskId) -> UsageError:
-    """That there is no such task."""
-    return UsageError(f"no task {task}", hint="'reconcile task list --all' shows them")
+def missing(site: Site, task: TaskId) -> UsageError:
+    """That there is no such task, with what is called nearly so."""
+    ids, keys = _known(site)
+    near = did_you_mean(task, {*ids, *keys})
+    return UsageError(f"no task {task}", hint=near or "'reconcile task list --all' shows them")
 
 
 def meant(text: str, ids: Collection[TaskId], keys: Keys) -> tuple[TaskId, ...]:

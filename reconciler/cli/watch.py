@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec import Struct, field
 
-from reconciler.cli.apply import FILE, Duration, read
+from reconciler.cli.apply import FILE, RESUMED, Duration, a_manifest, read
 from reconciler.cli.drive import NothingLeft, drive
 from reconciler.cli.output import Output, common, here, verbose
 from reconciler.cli.session import LoopSession
@@ -107,7 +107,7 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
     if not sources:
         site = here()
         if not site.desired().epics:
-            raise UsageError("no manifest is applied here", hint="reconcile watch -f FILE")
+            raise UsageError("no manifest is applied here", hint=f"reconcile watch -f {a_manifest()}")
         return site, Watched(site, (), most, out)
     stamps = _stamps(sources)  # first: a change while they are read is read once more
     site, specs = read(sources)
@@ -117,7 +117,11 @@ def _watched(sources: tuple[str, ...], most: int | None, out: Output) -> tuple[S
 
 def record(site: Site, specs: tuple[EpicSpec, ...], out: Output, named: Collection[str] | None = None) -> None:
     """Record what watched files say, but for what a person has to apply. `named`: what one has just named."""
+    suspended = {spec.name: spec.suspend for spec in site.recorded.load().epics}
     refused = site.recorded.follow(specs, site.quiet, named)
+    for spec in site.recorded.load().epics:
+        if spec.suspend != suspended.get(spec.name, False):
+            out.chat(f"{spec.name} is {'suspended' if spec.suspend else RESUMED}")
     for spec in specs:
         if why := refused.get(spec.name):
             out.chat(f"{why}: not recorded; 'reconcile apply -f {spec.source}' records it")

@@ -149,7 +149,7 @@ def _finding(asked: _Asked) -> Diagnosis:
         if asked.why:
             message, hint = f"not found, and needed: {asked.why}", f"install {name}, or put it on the PATH"
             return Diagnosis(name=name, state=State.PROBLEM, message=message, hint=hint)
-        return Diagnosis(name=name, message=f"not found; only needed for {used_for}")
+        return Diagnosis(name=name, message=f"not there, and not needed: only for {used_for}")
     try:
         finished = asked.run(path, asked.program.version)
     except ReconcileError as error:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
 from reconciler.manifest.model import INLINE, KINDS, NAMED
 from reconciler.manifest.scalars import plain, quoted
-from reconciler.manifest.schema import explain, schema
+from reconciler.manifest.schema import every, explain, schema
 from reconciler.manifest.wording import PATTERNS, allowed, alternatives, node_at
 from reconciler.manifest.yaml_text import Document
 from reconciler.model.errors import UsageError
@@ -74,7 +74,8 @@ def _finding(document: Document, kind: str, error: Any) -> Finding:
     match error["type"]:
         case "missing":
             words = _allowed(kind, path)
-            return _at(document, path[:-1], path, f"is missing; expected {words}")
+            hint = "write 'agent: claude', or another of 'reconcile explain agents'" if path[-1] == "agent" else None
+            return _at(document, path[:-1], path, f"is missing; expected {words}", hint)
         case "extra_forbidden":
             return _unknown_field(document, kind, path)
         case "value_error":
@@ -93,7 +94,16 @@ def _unknown_field(document: Document, kind: str, path: FieldPath) -> Finding:
     top = schema(kind).get("properties", {})
     misplaced = len(path) > 1 and path[-1] in top
     hint = f"indent it less: {path[-1]} belongs at the top" if misplaced else did_you_mean(str(path[-1]), known)
+    hint = hint or _elsewhere(kind, path)
     return Finding(file=document.file, place=place, path=path, what=what, hint=hint)
+
+
+def _elsewhere(kind: str, path: FieldPath) -> str | None:
+    """Where a field stands that is called so: the one that is in fewest others."""
+    paths = [field.path for field in every(explain(kind=kind)) if field.path.rpartition(".")[2] == path[-1]]
+    least = min((found.count(".") for found in paths), default=0)
+    nearest = [found for found in paths if found.count(".") == least]
+    return f"did you mean {nearest[0]}?" if len(nearest) == 1 else None
 
 
 def _bad_key(document: Document, path: FieldPath) -> Finding:
@@ -108,6 +118,8 @@ def _bad_value(document: Document, kind: str, path: FieldPath) -> Finding:
     forms = alternatives(schema(kind), node)
     choices = [str(choice) for form in forms for choice in form.get("enum", ())]
     hint = did_you_mean(value, choices) if isinstance(value, str) else None
+    if path[-1] == "priority":
+        hint = _URGENCY
     quotes = next((hint for form in forms if (hint := _quotes(value, form))), hint)
     return _at(
         document, path, path, what, _as_words(value) if path[-1] == "argv" and isinstance(value, str) else quotes
@@ -131,14 +143,22 @@ def _quotes(value: Any, form: dict[str, Any]) -> str | None:
             return f"write {quoted(_spelt(value))} for a string"
         case "array", str() | int() | float() if not isinstance(value, bool):
             return f"did you mean [{quoted(value) if isinstance(value, str) else _spelt(value)}]?"
-        case ("integer" | "boolean") as wanted, str():
+        case "string", str() if form.get("pattern") in _DURATIONS and (said := _SPAN.fullmatch(value.strip().lower())):
+            count, unit = int(said[1]), said[2][0]
+            return f"write {count * 24}h" if unit == "d" else f"write {count}{unit}"
+        case ("integer" | "boolean" | "number") as wanted, str():
             meant = plain(value)
-            fits = type(meant) is (bool if wanted == "boolean" else int)
+            fits = type(meant) in _PLAIN[wanted]
             return f"write {_spelt(meant)} without quotes" if fits else None
         case _:
             return None
 
 
+_PLAIN: dict[str, tuple[type, ...]] = {"integer": (int,), "boolean": (bool,), "number": (int, float)}
+_SPAN = re.compile(
+    r"([1-9][0-9]{0,4}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
+)  # as people write them who have not read how
+_URGENCY = "0 goes first, 2 is the default, 4 goes last"
 _DURATIONS = (PATTERNS["span"], PATTERNS["span or zero"])
 
 

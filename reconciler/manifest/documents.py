@@ -88,7 +88,7 @@ def _read(named: Sequence[str], stdin: str, cwd: Path) -> list[_Read]:
                 Finding(
                     file=sources.shown(name),
                     place=Position(),
-                    what="holds no document",
+                    what="is empty",
                     hint="'reconcile init' writes a first one",
                 )
             ]

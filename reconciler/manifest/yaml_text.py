@@ -112,7 +112,7 @@ class _Reader(Struct):
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             before = content[: error.start].decode("utf-8", "replace")
-            raise self._refused(_end_of(before), "is not UTF-8 from here on", "save it as UTF-8") from error
+            raise self._refused(_end_of(before), "is not valid UTF-8 from this byte on", "save it as UTF-8") from error
         if found := unwanted(text):
             raise self._refused(_end_of(text[: text.index(found)]), _holds(found))
         return text

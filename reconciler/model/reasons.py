@@ -137,7 +137,7 @@ class Reason(Table):
     )
     # On the way to the base
     AWAITING_APPROVAL = "AwaitingApproval", _task("it waits for approval", PERSON, judged=True)
-    AWAITING_MERGE = "AwaitingMerge", _task("it is to be merged by hand", PERSON, judged=True)
+    AWAITING_MERGE = "AwaitingMerge", _task("it is ready, and merged by a person", PERSON, judged=True)
     AWAITING_REVIEW = "AwaitingReview", _task("review comments wait for the people who made them", PERSON)
     CHANGES_REQUESTED = (
         "ChangesRequested",
@@ -148,7 +148,7 @@ class Reason(Table):
             prompt="Somebody looked at your work and asked for changes. Make them on your branch and commit.",
         ),
     )
-    CHECKS_PENDING = "ChecksPending", _task("checks of the forge are not over, or say nothing", PERSON)
+    CHECKS_PENDING = "ChecksPending", _task("the forge's checks are pending or missing", PERSON)
     CHECKS_RUNNING = "ChecksRunning", _task("checks are running on the merged tree", RUN)
     CHECKS_FAILED = (
         "ChecksFailed",
@@ -158,7 +158,7 @@ class Reason(Table):
             prompt="The checks failed on your work merged into {base}. Fix it on your branch and commit.",
         ),
     )
-    CHECK_BROKEN = "CheckBroken", _task("the checks can't be run, or the base fails them too", PERSON)
+    CHECK_BROKEN = "CheckBroken", _epic("the checks can't be run, or the base fails them too", PERSON)
     CONFLICT = (
         "Conflict",
         _task(
@@ -180,16 +180,18 @@ class Reason(Table):
             "'git commit --amend' or 'git rebase': none that {base} lacks may hold it, and one more on top does not help.",
         ),
     )
-    LANDING_QUEUED = "LandingQueued", _task("others are merged before it", RUN)
+    LANDING_QUEUED = "LandingQueued", _task("it waits for its turn to merge", RUN)
     CHECKOUT_IN_THE_WAY = (
         "CheckoutInTheWay",
-        _task("the base's checkout holds something that a landing would touch", PERSON),
+        _task("the base's checkout has changes that a merge would overwrite", PERSON),
     )
     BASE_DIVERGED = "BaseDiverged", _task("the base here and its remote have gone different ways", PERSON)
     BASE_BEHIND = "BaseBehind", _task("the base is behind what was fetched for it", PERSON)
     PROTECTED_PATHS = (
         "ProtectedPaths",
-        _task("it changes protected paths and waits for approval", PERSON, judged=True),
+        _task(
+            "it changes protected paths; a person reads it before anything of it runs, checks too", PERSON, judged=True
+        ),
     )
     DECLINED = (
         "Declined",
@@ -201,26 +203,26 @@ class Reason(Table):
     )
     SET_ASIDE = "SetAside", _task("somebody keeps its pull request from landing", PERSON)
     RECORD_DAMAGED = "RecordDamaged", _task("what is recorded of it can't be read", PERSON)
-    BASE_FROZEN = "BaseFrozen", _task("something landed on the base that was not judged", PERSON)
+    BASE_FROZEN = "BaseFrozen", _task("the base got a commit that was not checked", PERSON)
     # Why something is done
     DECLARED = "Declared", _task("the manifest declares it", NOTHING)
-    MANIFEST_CHANGED = "ManifestChanged", _task("the manifest says something else of it now", NOTHING)
+    MANIFEST_CHANGED = "ManifestChanged", _task("its entry in the manifest changed", NOTHING)
     DROPPED = "Dropped", _task("the manifest no longer declares it", NOTHING)
     REOPENED = "Reopened", _task("a person set it open again", NOTHING)
-    SEEN = "Seen", _task("what the tracker shows of it is brought in line with what is seen", NOTHING)
+    SEEN = "Seen", _task("its labels in the tracker are updated to match reality", NOTHING)
     AGENT_DONE = "AgentDone", _task("its agent is done", NOTHING)
     LEFTOVERS = "Leftovers", _task("its run ended, and processes of it still live", NOTHING)
-    OFF_ITS_BRANCH = "OffItsBranch", _task("its worktree went on without its branch", NOTHING)
+    OFF_ITS_BRANCH = "OffItsBranch", _task("its worktree has moved off its branch", NOTHING)
     PUSHED = "Pushed", _task("somebody pushed to its branch", NOTHING)
     NOT_GREEN = "NotGreen", _task("checks of the forge failed, perhaps by chance", NOTHING)
     OUTDATED = "Outdated", _task("its branch lacks what its base has", NOTHING)
     NO_CHECKS = "NoChecks", _task("there is nothing to check it with", NOTHING)
     CHECKS_PASSED = "ChecksPassed", _task("the checks passed on what would land", NOTHING)
     STALE = "Stale", _task("what the check is about is no longer what would land", NOTHING)
-    CHECK_ENDED = "CheckEnded", _task("its check has ended", NOTHING)
+    CHECK_ENDED = "CheckEnded", _task("its check finished", NOTHING)
     LANDED = "Landed", _task("its work is on the base", NOTHING)
     TASK_CLOSED = "TaskClosed", _task("its task is closed", NOTHING)
-    EXPIRED = "Expired", _task("it was kept long enough", NOTHING)
+    EXPIRED = "Expired", _task("its retention period is over", NOTHING)
     LANDED_ELSEWHERE = "LandedElsewhere", _epic("the base moved somewhere else, or a landing was cut off", NOTHING)
     UNPUSHED = "Unpushed", _epic("the remote lacks what landed", NOTHING)
     # What is amiss with what is done
@@ -235,7 +237,10 @@ class Reason(Table):
     MANIFEST_INVALID = "ManifestInvalid", _epic("its file can't be used", PERSON)
     LOOSENING_WITHHELD = "LooseningWithheld", _epic("its file allows more than was applied", NOTHING)
     TRACKER_UNAVAILABLE = "TrackerUnavailable", _epic("its tasks can't be read", PERSON, passing=True)
-    FORGE_UNAVAILABLE = "ForgeUnavailable", _epic("its forge or its base can't be used", PERSON)
+    FORGE_UNAVAILABLE = (
+        "ForgeUnavailable",
+        _epic("its forge, or its base branch, can't be used or is not there", PERSON),
+    )
     REPOSITORY_RENAMED = "RepositoryRenamed", _epic("its repository has another name now", NOTHING)
     EPIC_NOT_FOUND = "EpicNotFound", _epic("there is no such epic", PERSON)
     EPIC_EMPTY = "EpicEmpty", _epic("its epic has no tasks", PERSON)

@@ -17,11 +17,11 @@ def broken(spec: EpicSpec, observed: Observed) -> str | None:
     runs = base_checks(spec, observed)
     if not isinstance(runs, Unknown) and state_of(runs, retried_at(observed), observed.at) is CheckState.FAILED:
         last = runs[-1]
-        return whose_fault(spec, last, last.task, observed.printed.get(last.id, ""))
+        return _whose_fault(spec, last, last.task, observed.printed.get(last.id, ""))
     return observed.unaskable.get(spec.name)
 
 
-def whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:
+def _whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:
     """What a check that failed on the base itself means for a task that is to land there. `printed`: its last words."""
     again = f"'reconcile retry {task}'"
     message = (f": {printed}" if printed else "") + (f" ('reconcile logs {run.id}' shows it all)" if run else "")
@@ -34,6 +34,13 @@ def whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = ""
             f"can: {applied}, or what they need, then {again}"
         )
     return (
-        f"{spec.base} itself fails the checks ({run_results.status(run)}){message}; only what passes them lands: fix "
-        f"{spec.base}, or {again} once something else is fixed"
+        f"{spec.base} fails the checks on its own ({run_results.status(run)}){message}; only what passes them is merged: "
+        f"fix {spec.base}; where the cause was elsewhere, then {again}"
     )
+
+
+def not_its_fault(spec: EpicSpec, run: Run | None) -> str:
+    """The same for a task that waits for it, in short: what there is to know and to do is said once, of the manifest."""
+    cannot = run and run.exit and run.exit.code in CANT_BE_ASKED
+    what = f"the checks can't be run on {spec.base} either" if cannot else f"{spec.base} fails the checks on its own"
+    return f"{what}; 'reconcile status {spec.name}' says what to do"

@@ -32,6 +32,21 @@ def body(task: Task, checks: tuple[str, ...] = ()) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def no_slot(manifest: str, most: int) -> str:
+    """Why no agent of a manifest may start that has as many as it may.
+
+    >>> no_slot("all", 0), no_slot("all", 1), no_slot("all", 4)
+    ('no agent slot: maxAgents of all is 0', 'the only agent slot of all is in use', 'all 4 agent slots of all are in use')
+    """
+    if most == 0:
+        return f"no agent slot: maxAgents of {manifest} is 0"
+    return (
+        f"the only agent slot of {manifest} is in use"
+        if most == 1
+        else f"all {most} agent slots of {manifest} are in use"
+    )
+
+
 def landed_body(task: Task) -> str:
     """A landed commit's text, above its trailers."""
     return clean(split_key(task.description)[0]).strip()

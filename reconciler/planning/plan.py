@@ -71,7 +71,13 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
             job.attempts.live for job in self.jobs
         )
         running = running or (self.epic_tasks is None and bool(self.alive))
-        return bool(self.actions or self.wakes or running)
+        # What failed for good is tried again now and then by who watches for days; it takes a person all the same.
+        useless = {failure.until for failure in self.failing.values() if failure.permanent}
+        return bool(self.actions or running) or any(until not in useless for until in self.wakes)
+
+    def failed_for_good(self, task: TaskId) -> bool:
+        """True when an action for the task went wrong in a way that no further try changes: a person is needed."""
+        return task in self.failing and self.failing[task].permanent
 
     @cached_property
     def unsettled(self) -> bool:

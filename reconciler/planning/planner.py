@@ -199,7 +199,7 @@ def _resting(action: Action, observed: Observed) -> Waiting | None:
     failure = observed.failure(action.subject_id)
     if failure is None or failure.action != type(action).__name__ or failure.until <= observed.at or failure.refused:
         return None  # what was refused was one head: that it is due says that this is another
-    return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
+    return Waiting(Reason.BACKOFF, f"{failure.action} failed: {failure.message}", failure.until)
 
 
 def _without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]:

@@ -14,7 +14,7 @@ from reconciler.model.desired import EPOCH, Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, check_subject
 from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning import forge_line, landing_line
+from reconciler.planning import forge_line, landing_line, messages
 from reconciler.planning.actions import (
     Decision,
     Land,
@@ -82,7 +82,9 @@ def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desi
         if busy:
             decisions[key] = (
                 job,
-                Waiting(Reason.LANDING_QUEUED, f"conflicts with {base}; the conflict of {busy} is repaired first"),
+                Waiting(
+                    Reason.LANDING_QUEUED, f"conflicts with {base}; waits until the conflict of {busy} is resolved"
+                ),
             )
         elif desired.acts(job.spec.name, job.task.id):
             busy = job.task.id
@@ -187,8 +189,7 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
         queue.sort(key=lambda job: job.attempts.last is None)  # jobs come most urgent first, and stay so
     full = Waiting(Reason.NO_AGENT_SLOT, "every agent slot is in use")
     mine = {
-        spec.name: Waiting(Reason.NO_AGENT_SLOT, f"all {spec.max_agents} agents of {spec.name} are in use")
-        for spec in desired.epics
+        spec.name: Waiting(Reason.NO_AGENT_SLOT, messages.no_slot(spec.name, spec.max_agents)) for spec in desired.epics
     }
     for job in _in_turn(wishes, observed):
         name = job.spec.name

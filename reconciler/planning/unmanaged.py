@@ -13,6 +13,7 @@ from reconciler.planning.actions import Waiting, guards
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, is_work, jobs
+from reconciler.planning.labels import TAKEN
 from reconciler.planning.plan import EpicPlan
 from reconciler.planning.remarks import left_behind, unlanded
 
@@ -20,9 +21,13 @@ _NOBODYS = "no manifest covers it"
 
 
 def begun(observed: Observed, covered: Collection[TaskId], index: Index) -> frozenset[TaskId]:
-    """The tasks that no manifest covers of which something is left: an agent, a worktree, commits, a pull request, our name."""
+    """The tasks that no manifest covers that somebody took, or of which something is left: an agent, a worktree, commits, a pull request, our name."""
     us = f"reconcile@{observed.host}"
-    ours = {id for id, task in index.graph.items() if task.assignee == us and task.status == "in_progress"}
+    ours = {
+        id
+        for id, task in index.graph.items()
+        if (task.assignee == us and task.status == "in_progress") or TAKEN in task.labels
+    }
     alive = _alive(observed)
     left = _left(observed)
     unfinished = alive | _offered(observed) | {id for id in left if unlanded(id, observed)}
@@ -86,6 +91,9 @@ def _how_it_stands(job: Job) -> Waiting:
     id, branch, pull = job.task.id, job.branch, job.pull
     if running := guards.at_work(job):
         return replace(running, message=f"{running.message}; {_NOBODYS}")
+    theirs = guards.somebody_elses(job)
+    if theirs and theirs.reason is Reason.TAKEN and not job.task.closed:
+        return replace(theirs, message=f"{theirs.message}; {_NOBODYS}")
     spawned = job.attempts.last is not None and job.attempts.last.manifest == job.spec.name
     then = "'reconcile merge' merges it" if spawned else "apply its manifest, or 'reconcile run', to go on"
     if isinstance(pull, PullRequest) and pull.state is PullState.OPEN:
@@ -93,7 +101,7 @@ def _how_it_stands(job: Job) -> Waiting:
     elif isinstance(branch, Branch) and branch.ahead and job.task.closed:
         what = left_behind(id, branch, job.spec.base).message
     elif isinstance(branch, Branch) and branch.ahead:
-        what = f"{branch.name} holds what is in no pull request; {then}"
+        what = f"{branch.name} has commits that are in no pull request; {then}"
     elif job.worktree:
         what = (
             f"its worktree is left; 'reconcile spawn {id}' goes on in it, 'reconcile prune {id}' saves and removes it"

@@ -119,7 +119,8 @@ def _telling(epic: EpicPlan) -> Waiting:
     if trouble := _trouble(epic):
         return trouble
     if epic.converged:
-        return Waiting(Reason.CONVERGED, f"{_closed(epic)}; everything matches the manifest")
+        done = "nothing is left to do" if epic.spec.made_up else "everything matches the manifest"
+        return Waiting(Reason.CONVERGED, f"{_closed(epic)}; {done}")
     if epic.spec.suspend:
         return suspended(epic.spec)
     if doing := _doing(epic):
@@ -130,8 +131,11 @@ def _telling(epic: EpicPlan) -> Waiting:
 def _stopped_short(epic: EpicPlan) -> Waiting:
     if not epic.waiting:
         return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; no next step is known")
-    task = min([task for task, word in epic.waiting.items() if word.needs_a_person] or epic.waiting)
-    word = epic.waiting[task]
+    task, word = min(epic.waiting.items(), key=lambda item: (not item[1].needs_a_person, item[0]))
+    asking = sum(word.needs_a_person for word in epic.waiting.values())
+    if asking > 1:
+        rest = f", {len(epic.waiting) - asking} more wait" if len(epic.waiting) > asking else ""
+        return Waiting(word.reason, f"{_closed(epic)}; {asking} tasks need attention{rest}")
     others = f"; {counted(len(epic.waiting) - 1, 'other task')} open" if len(epic.waiting) > 1 else ""
     return Waiting(word.reason, f"{_closed(epic)}; {task}: {word.message}{others}")
 
@@ -148,8 +152,10 @@ def _doing(epic: EpicPlan) -> str:
     if epic.held:  # its tasks can't be read or judged, but what runs is known all the same
         agents = sum(run.id.kind is RunKind.WORK for run in epic.alive)
         checks = len(epic.alive) - agents
+    # Housekeeping is shown nowhere else; it counts where it is all that goes on.
+    due = sum(not action.housekeeping for action in epic.actions)
     found = (
-        (len(epic.actions), "action due", "actions due"),
+        (due if due or agents or checks or epic.wakes else len(epic.actions), "action due", "actions due"),
         (agents, "agent running", "agents running"),
         (checks, "check running", "checks running"),
         (len(epic.wakes), "timer pending", "timers pending"),

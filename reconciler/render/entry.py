@@ -224,6 +224,8 @@ def _merging(job: Job) -> bool:
 
 
 def _ready(subject: TaskView) -> bool:
+    if subject.epic.failed_for_good(subject.task.id):
+        return False
     if subject.action:
         return not isinstance(subject.action, BlockTask)
     word = subject.waiting

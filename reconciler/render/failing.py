@@ -18,12 +18,13 @@ LEFT = "no reconciler is running; 'reconcile watch' tries again"
 
 
 def shown(failure: Failure) -> dict[str, Any]:
-    """As it stands in JSON. `nextTry` is null where nobody tries again by itself."""
+    """As it stands in JSON. `nextTry` is null where nobody tries again by itself; `permanent`: another try is useless."""
     return {
         "action": failure.action,
         "message": failure.message,
         "since": stamp(failure.since),
         "nextTry": None if failure.left else stamp(failure.until),
+        "permanent": failure.permanent,
     }
 
 
@@ -62,7 +63,6 @@ def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
             "subject": subject,
             "lastTry": stamp(f.at),
             "tries": f.tries,
-            "permanent": f.permanent,
             "blocked": f.blocked,
             **({"refused": f.refused} if f.refused else {}),
         }

@@ -80,7 +80,7 @@ def _task(row: Document) -> Sequence[str]:
     run, pull, word, action = row["run"], row["pullRequest"], row["waiting"], row.get("next")
     return (
         row["id"],
-        row["manifest"],
+        row["manifest"] or "",
         row["group"],
         _of_kind(run) if run else "",
         f"#{pull['number']}" if pull else "",

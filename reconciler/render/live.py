@@ -194,7 +194,8 @@ class Picture:
         width = self._size.width
         found = [[block.heading(width), *block.trouble(width)] for block in self._blocks]
         listing = [i for i, block in enumerate(self._blocks) if block.rows]
-        if listing and self._has_room(HEADINGS_MIN):
+        # Where titles have no column, those of tasks that wait stand in that of phases.
+        if listing and self._has_room(HEADINGS_MIN) and "title" in self._columns.widths:
             found[listing[0]].append(self._columns.headings())
         return found
 

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reconciler.model.reasons import Awaits, Reason, Scope
-from reconciler.planning.actions import OpenPullRequest
+from reconciler.planning.actions import BlockTask, OpenPullRequest
 from reconciler.render import failing, spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows
@@ -43,8 +43,10 @@ _COLOURS = {"Converged": "green", "Degraded": "red", "Progressing": "cyan"}
 def status(document: dict[str, Any]) -> RenderableType:
     """How every manifest of the document stands."""
     now = stamped(document["at"])
-    epics = [part for epic in document["epics"] for part in _epic(epic, now)] or [Text(NOTHING_RECORDED)]
-    return Group(*epics, *unmanaged(document, now))
+    epics = [part for epic in document["epics"] for part in _epic(epic, now)]
+    uncovered = list(unmanaged(document, now))
+    # Below a manifest there is an empty line already.
+    return Group(*epics, *uncovered[1:]) if epics else Group(Text(NOTHING_RECORDED), *uncovered)
 
 
 def unmanaged(document: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
@@ -136,7 +138,9 @@ def section_of(entry: Entry) -> str | None:
     waiting = entry["waiting"]
     if entry["group"] == "working":
         return "progress"
-    if entry["group"] == "needsHuman" or (waiting and _needs_a_person(waiting)):
+    failed_for_good = entry["failing"] is not None and entry["failing"]["permanent"]
+    handed_over = "next" in entry and entry["next"]["action"] == BlockTask.__name__
+    if entry["group"] == "needsHuman" or failed_for_good or handed_over or (waiting and _needs_a_person(waiting)):
         return "person"
     if entry["group"] == "closed":
         return "left" if waiting or "next" in entry else None

@@ -106,7 +106,7 @@ def unmanaged(tasks: Sequence[TaskId]) -> str:
     """One line about tasks of no manifest for which something was begun."""
     named = ", ".join(map(line, tasks[:UNMANAGED_MAX])) + (" …" if len(tasks) > UNMANAGED_MAX else "")
     what = "has" if len(tasks) == 1 else "have"
-    return f"{named} {what} unfinished work, and no manifest covers {'it' if len(tasks) == 1 else 'them'}; see 'reconcile status'"
+    return f"{named} {what} unfinished work, but no manifest covers {'it' if len(tasks) == 1 else 'them'}; see 'reconcile status'"
 
 
 def budget(epic: EpicPlan) -> tuple[str, str]:
@@ -185,7 +185,8 @@ def _epic(epic: EpicPlan, then: Forecast | None) -> Iterator[RenderableType]:
     facts = []
     if then and then.create:
         starts = counted(then.start, "agent starts", "agents start")
-        facts.append(("then", f"{starts}, {counted(then.blocked, 'task is blocked', 'tasks are blocked')}"))
+        blocked = counted(then.blocked, "task is blocked", "tasks are blocked")
+        facts.append(("then", f"{starts}, {blocked}" if then.blocked else starts))
     if (paths := epic.spec.merge.protected_paths) and not epic.held:
         facts.append(("protected", ", ".join(map(line, paths))))
     if facts:
@@ -241,7 +242,7 @@ def _handed(epic: EpicPlan) -> frozenset[TaskId]:
 
 
 def _for_a_person(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> bool:
-    return task in handed or epic.waiting[task].needs_a_person
+    return task in handed or epic.failed_for_good(task) or epic.waiting[task].needs_a_person
 
 
 def _nothing(decided: Plan) -> str:
@@ -261,7 +262,9 @@ def _nothing(decided: Plan) -> str:
         ["'reconcile watch' carries on."] if any(epic.moves and not epic.spec.suspend for epic in decided.epics) else []
     )
     then += [
-        f"'reconcile resume {epic.name}' carries on." for epic in decided.epics if epic.waiting and epic.spec.suspend
+        f"'{line(epic.name)}' is suspended: 'reconcile resume {line(epic.name)}' carries on."
+        for epic in decided.epics
+        if epic.spec.suspend and not epic.converged
     ]
     return " ".join((*held, *unread, *left, *then)) or "Nothing to do."
 

@@ -58,7 +58,7 @@ def reconciling(state: Path, command: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             who = holder(state) or "it has not written its name yet"
-            raise LockedError(f"another reconciler works here: {who}", hint="it does what this would do") from error
+            raise LockedError(f"another reconciler is running here: {who}", hint="it does this by itself") from error
         fields = {
             "pid": os.getpid(),
             "since": f"{datetime.now(UTC):%FT%TZ}",

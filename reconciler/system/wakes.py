@@ -5,6 +5,7 @@ A machine gives out so many listeners and no more, and editors use them up. With
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+# What is still read as it is stopped is of no use to anybody; the library says so on standard error.
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 # A folder made while its parent is being listed is watched twice; the library says so at length, and goes on.
 warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.")
 

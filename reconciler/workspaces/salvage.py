@@ -119,7 +119,8 @@ class Salvages:
         saved = (kept.salvage for prefix in (SALVAGE_REFS, DROPPED_REFS) for kept in self._kept(f"{prefix}{task}/"))
         newest = max(saved, key=lambda s: s.n, default=None)
         if newest is None:
-            raise PermanentError(f"{task}: nothing was saved", hint="'git reflog' may still know it")
+            hint = f"what was committed is on its branch: git log {branch_of(task)}"
+            raise PermanentError(f"{task}: nothing was saved", hint=hint)
         for branch in (branch_of(task), BranchName(f"restored/{task}-{newest.n}")):
             if self._branch(branch, newest.commit):
                 return branch

@@ -295,7 +295,7 @@ def test_what_was_spawned_beside_a_manifest_is_shown_as_long_as_it_is_unfinished
     assert (shown()["group"], shown()["waiting"]["reason"]) == ("working", "AgentRunning")
     (shell.root.parent / "go").touch()
     shell.reconcile("logs", "-f", task)
-    assert "holds what is in no pull request; 'reconcile merge'" in shown()["waiting"]["message"]
+    assert "has commits that are in no pull request; 'reconcile merge'" in shown()["waiting"]["message"]
     shell.reconcile("merge")
     assert shell.json("status")["unmanaged"] == [] and closed(shell, task)
     assert "nothing of it is unfinished" in shell.reconcile("describe", shell.made("Do c"), code=2)
@@ -469,7 +469,7 @@ def test_a_spawn_that_can_not_be_is_refused_with_the_reason_and_changes_nothing(
 
 def test_a_merger_beside_a_watch_that_merges_by_itself_is_turned_away(shell: Shell) -> None:
     with watching(shell, "-f", str(shell.manifest(tasks=[], epic="project-none"))):
-        assert "it does what this would do" in shell.reconcile("merge", code=5)
+        assert "it does this by itself" in shell.reconcile("merge", code=5)
 
 
 @pytest.mark.parametrize(
@@ -546,7 +546,7 @@ def test_an_epic_is_described_by_its_tasks(shell: Shell) -> None:
         (first, "closed", "work"), (second, "open", "work"),
     ]  # fmt: skip
     assert "an epic, open: 1 of its 2 tasks closed" in said and f"{second}  open    work  Do b" in said
-    assert "no applied manifest has a task project-none" in shell.reconcile("describe", "project-none", code=2)
+    assert "no task project-none" in shell.reconcile("describe", "project-none", code=2)
 
 
 # --- what they answer ------------------------------------------------------------------------------------------
@@ -562,10 +562,19 @@ def test_what_a_person_did_is_told_to_programs_as_a_plan_is(shell: Shell) -> Non
     told = [shell.json(*each) for each in (*words, ("init", "new.yaml"))]
 
     assert [each.keys() for each in told] == [{"actions", "waiting", "unknown"}] * 6
+    events = [event for event in shell.json("get", "events") if event["event"] == "PersonActed"]
+    assert [event["action"] for event in events] == [
+        "Take",
+        "Release",
+        "RetryTask",
+        "SuspendManifest",
+        "DeleteManifest",
+    ]
+    assert "RetryTask: reset: attempts start again at 1" in shell.reconcile("get", "events", task)
     assert [act.keys() for each in told for act in each["actions"]] == [planned.keys()] * 6
 
 
-@pytest.mark.parametrize("why", ["AgentRunning", "WorktreeInUse", "NestedRepository"])
+@pytest.mark.parametrize("why", ["AgentRunning", "WorktreeInUse", "NestedRepository", "Taken"])
 def test_what_is_kept_when_clearing_up_waits_as_everything_else_does(shell: Shell, why: str) -> None:
     nest = "git init --quiet inner; " if why == "NestedRepository" else ""
     agent = {"argv": ["sh", "-c", f"{nest}{WORK}" if why != "AgentRunning" else SLOW]}
@@ -575,15 +584,18 @@ def test_what_is_kept_when_clearing_up_waits_as_everything_else_does(shell: Shel
     tree = shell.root.parent / "worktrees" / task
     if why != "AgentRunning":
         shell.reconcile("logs", "-f", task)
+    if why == "Taken":
+        assert f"yours, in {tree}" in shell.reconcile("take", task)
     person = subprocess.Popen(("sleep", "600"), cwd=tree) if why == "WorktreeInUse" else None
 
-    told = shell.json("prune", "--all")
+    told, named = shell.json("prune", "--all"), shell.json("prune", task, code=1)
 
     if person:
         person.kill()
         person.wait()
     [kept] = told["waiting"]
     assert (set(kept), kept["task"], kept["reason"]) == ({"task", "reason", "message"}, task, why)
+    assert named["waiting"] == told["waiting"]
     assert tree.is_dir() and str(tree) in kept["message"] and told["actions"] == []
 
 
@@ -607,11 +619,25 @@ def test_what_is_no_work_can_be_neither_stopped_nor_retried(shell: Shell, comman
 
     assert "is an epic" in shell.reconcile(command, epic, code=2)
     assert "no task project-none" in shell.reconcile(command, "project-none", code=2)
-    assert command == "retry" or "is closed" in shell.reconcile(command, task, code=2)
+    assert command == "retry" or "is closed" in shell.reconcile(command, task, code=1)
     assert shell.tasks() == before
 
 
 # --- take, release, suspend, resume ----------------------------------------------------------------------------
+
+
+def test_a_task_of_no_manifest_that_a_person_takes_is_shown_as_theirs(shell: Shell) -> None:
+    task = shell.made("Do a")
+    shell.reconcile("take", task)
+    before = shell.reconcile("describe", task)
+    shell.reconcile("apply", "-f", str(shell.manifest(maxAgents=0, tasks=[{"key": "z", "title": "Do z"}])))
+
+    [entry] = shell.json("status")["unmanaged"]
+
+    assert (entry["id"], entry["waiting"]["reason"]) == (task, "Taken") and "reconcile release" in before
+    shown = shell.reconcile("status")
+    assert "\n\nNot covered by any manifest (1)" in shown and "\n\n\n" not in shown
+    assert "taken over by a person" in shell.reconcile("describe", task)
 
 
 def test_what_a_person_takes_is_touched_by_nobody_until_it_is_released(shell: Shell) -> None:
@@ -684,11 +710,33 @@ def test_a_suspended_manifest_starts_nothing_until_it_is_resumed(shell: Shell) -
         assert recorded(shell)["work"].suspend is True and shell.attempts(task) == 0
         assert watch.poll() is None
 
+    assert "work is resumed, because its file does not say 'suspend: true'" in "".join(watch.communicate())
+
     manifest.write_text(manifest.read_text().replace("maxAgents: 0", "maxAgents: 1\n  suspend: true"))
     shell.reconcile("apply", "-f", str(manifest))
     shell.reconcile("resume", "work")
     shell.reconcile("watch", "--until-done")
     assert closed(shell, task)
+
+
+def test_whoever_applies_a_manifest_hears_whether_it_is_suspended(shell: Shell) -> None:
+    manifest = shell.manifest(agent={"argv": ["sh", "-c", SLOW]}, tasks=[{"key": "a", "title": "Do a"}])
+    shell.reconcile("apply", "-f", str(manifest))
+    task = shell.tasks()["Do a"]["id"]
+    suspended = shell.type("reconcile suspend work")
+    waits = shell.json("describe", task)["waiting"]
+    resumed = shell.type(f"reconcile apply -f {manifest}")
+    again = manifest.read_text().replace("spec:", "spec:\n  suspend: true").replace("name: work", "name: other")
+    manifest.write_text(again)
+    new = shell.type(f"reconcile apply -f {manifest}")
+
+    assert f"{task}: its agent keeps running; 'reconcile stop {task}' stops it" in suspended
+    assert waits["reason"] == "Suspended" and waits["message"].startswith(
+        "attempt 1 is running; then nothing is done until"
+    )
+    assert "work is resumed, because its file does not say 'suspend: true'" in resumed and "loosens" not in resumed
+    assert "applied other (base main, suspended)" in new
+    assert "'other' is suspended: 'reconcile resume other' carries on." in new
 
 
 @pytest.mark.parametrize("command", ["suspend", "resume"])
@@ -718,4 +766,20 @@ def test_only_work_that_is_not_over_can_be_taken(shell: Shell, command: str, wha
     epic, [task] = shell.epic("Do a")
     shell.reconcile("task", "close", task)
 
-    shell.reconcile(command, {"epic": epic, "closed": task, "unknown": "x-1"}[what], code=2)
+    code = 1 if what == "closed" else 2
+
+    said = shell.reconcile(command, {"epic": epic, "closed": task, "unknown": "x-1"}[what], code=code)
+
+    assert what != "closed" or f"'reconcile task update {task} --status open' begins it again" in said
+
+
+@pytest.mark.parametrize("command", ["take", "release", "stop", "spawn", "retry"])
+def test_what_is_merged_is_begun_again_only_in_so_many_words(shell: Shell, command: str) -> None:
+    shell.settings()
+    task = shell.made("Do a")
+    shell.reconcile("task", "update", task, "--add-label", "phase:merged")
+    shell.reconcile("task", "close", task)
+
+    said = shell.reconcile(command, task, code=1)
+
+    assert f"'reconcile retry {task} --reopen' does it again" in said and "--status open" not in said

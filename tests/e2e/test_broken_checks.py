@@ -32,6 +32,7 @@ def test_a_check_that_is_misspelt_costs_no_attempt_and_lands_nothing_until_it_is
     assert "checks" in place.reconcile("doctor", code=1)
     assert degraded(place)["reason"] == "CheckBroken" and "pytset: not found" in degraded(place)["message"]
     assert "pytset is not on their PATH" in place.reconcile("doctor", code=1)
+    assert place.reconcile("status").count("pytset: not found") == 1, "it is said once, not of every task"
 
     place.reconcile("apply", "-f", str(place.manifest(tasks=TASKS)), "--wait")
 
@@ -96,11 +97,11 @@ def test_a_base_that_fails_its_checks_is_said_by_the_doctor_until_somebody_asks_
         place.manifest(tasks=TASKS, mergePolicy={"checks": [f"test -e {tmp_path}/up || {{ echo down; exit 3; }}"]})
     )
     place.reconcile("apply", "-f", manifest, "--wait", code=3)
-    assert "main itself fails the checks (exit status 3): down" in place.reconcile("doctor", code=1)
+    assert "main fails the checks on its own (exit status 3): down" in place.reconcile("doctor", code=1)
 
     (tmp_path / "up").touch()
     place.reconcile("retry", place.tasks()["Do a"]["id"])
     place.reconcile("apply", "-f", manifest, "--wait")
 
     merged(place, "Do a", "Do b")
-    assert "itself fails" not in place.reconcile("doctor")
+    assert "fails the checks on its own" not in place.reconcile("doctor")

@@ -237,7 +237,7 @@ def running(seconds: str) -> list[str]:
 def test_a_program_that_nothing_asks_for_may_be_missing(place: Patient) -> None:
     found = place.says("claude")
 
-    assert found.state is OK and "not found; only needed for" in found.message
+    assert found.state is OK and "not there, and not needed: only for" in found.message
 
 
 def test_a_program_that_a_manifest_runs_must_be_there_and_logged_in(place: Patient) -> None:

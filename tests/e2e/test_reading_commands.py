@@ -268,6 +268,22 @@ def test_where_there_is_nothing_nothing_is_said_to_programs(tmp_path: Path, kind
     assert empty.reconcile("get", kind) == ""
 
 
+def test_where_no_manifest_is_applied_nothing_is_said_of_one(tmp_path: Path) -> None:
+    place = Inside(tmp_path)
+    before = place.reconcile("status")
+    made = place.json("task", "create", "Do a")["id"]
+    place.reconcile("take", made)
+
+    (row,) = place.json("get", "tasks")
+    shown, refused = place.reconcile("status"), place.reconcile("status", "nope", code=2)
+    place.reconcile("task", "close", made)
+
+    assert "No manifest is applied" in before and "run-all" not in before
+    assert (row["id"], row["manifest"], row["waiting"]["reason"]) == (made, None, "Taken")
+    assert made in shown and "applied: none" in refused and "run-all" not in refused
+    assert "1/1 closed" in (after := place.reconcile("status")) and "the manifest" not in after
+
+
 def broken(place: Place, what: str) -> None:
     match what:
         case "tracker":
@@ -652,4 +668,30 @@ def test_looking_leaves_nothing_in_a_repository_where_nothing_was(tmp_path: Path
 def test_a_task_that_there_is_not_is_said_to_be_none(busy: Inside, command: str) -> None:
     said = busy.reconcile(command, "nosuch", code=2)
 
-    assert "no task nosuch" in said or "has a task nosuch" in said
+    assert "no task nosuch" in said
+
+
+def test_a_hint_leads_to_what_was_meant(busy: Inside, tmp_path: Path) -> None:
+    near, later = id_of(busy, "Write it")[:-1] + "_", id_of(busy, "End it")
+    place = Inside(tmp_path)
+    (place.root / "epic.yaml").write_text(place.manifest().read_text().replace("repository: project", "repository: ."))
+    (place.root / "other.yaml").write_text("a: b")
+
+    for command in ("describe", "logs", "approve", "reject -m No", "restore", "take"):
+        said = busy.reconcile(*command.split(), near, code=2)
+        assert f"no task {near}" in said and "did you mean" in said and said.count(near) == 1, said
+    assert f"no agent has run for {later}" in (said := busy.reconcile("logs", later, code=2))
+    assert f"'reconcile spawn {later}'" in said
+    assert f"git log agent/{later}" in busy.reconcile("restore", later, code=1)
+    assert "pr list" in busy.reconcile("approve", later, code=2)
+    assert "known: tasks, runs" in busy.reconcile("get", "nosuch", code=2)
+    assert "did you mean 'events'?" in busy.reconcile("get", "evnts", code=2)
+    for command in ("apply", "diff", "watch"):
+        assert f"reconcile {command} -f epic.yaml" in place.reconcile(command, code=2)
+        assert f"reconcile {command} -f FILE" in place.reconcile(command, "epic.yaml", code=2)
+
+
+def test_an_agent_that_printed_nothing_is_said_to_have(busy: Inside) -> None:
+    process = busy.start("logs", id_of(busy, "Try it"))
+    _, err = process.communicate()
+    assert "has printed nothing" in err

@@ -129,3 +129,15 @@ def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
     place.reconcile("watch", "--until-done", "-f", str(place.manifest(**place.spec)))
     assert place.task()["failing"] is None
     assert "has failed" not in place.reconcile("doctor", code=None)
+
+
+def test_a_wait_ends_where_what_failed_fails_until_a_person_mends_it(tmp_path: Path) -> None:
+    place = Watched(tmp_path)
+    fix = a_branch_in_the_way(place)
+
+    said = place.reconcile("watch", "--until-done", "-f", str(place.manifest(**place.spec)), code=3)
+
+    assert "a branch called agent" in said and "1 task needs attention" in said and "carries on" not in said
+    assert "Needs attention (1)" in place.reconcile("status")
+    fix()
+    place.reconcile("watch", "--until-done")

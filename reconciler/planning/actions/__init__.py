@@ -22,40 +22,40 @@ from reconciler.planning.job import Job
 Rule = Callable[[Job], Decision]
 
 LIFECYCLE: tuple[Rule, ...] = (
-    guards.not_for_us,      # another manifest's, held, suspended  -> left alone
-    StopAgent.due,         # closed, taken, stopped, overdue      -> its agent ends
-    guards.resting,         # an action went wrong                 -> tried again later
-    guards.at_work,         # an agent running                     -> waited for
-    guards.unseen,          # a source is silent                   -> nothing on half a picture
-    ClosePullRequest.due,  # its branch deleted by a person       -> declined
-    RetryTask.due,         # set open again by a person           -> starts over
-    guards.somebody_elses,  # taken, stopped, assigned elsewhere   -> left alone
-    CloseTask.due,         # its work is on the base              -> closed
-    guards.for_a_person,    # handed over                          -> waits for the person
-    guards.deferred_by_user,       # deferred or blocked by somebody      -> left alone
-    FollowBranch.due,      # pushed to by somebody                -> the branch here follows
-    BlockTask.due,         # no agent can do more                 -> handed to a person
-    OpenPullRequest.due,   # its agent ended well, with commits   -> offered
-    RerunChecks.due,       # red on the forge, once               -> run again there
-    RestartAgent.due,      # failed, red, rejected, in conflict   -> another attempt
-    land.pr_on_hold,        # a draft, in somebody's queue          -> waits for the person
-    land.asks_when_green,  # tested, and a person must say yes    -> waits for the person
-    StartCheck.due,        # offered                              -> the merged tree under test
-    land.asks_a_person,    # whatever was tested                  -> nothing lands without their yes
-    UpdateBranch.due,      # green, without the base in it        -> the base in it
-    Land.due,              # green                                -> on the base, closed
-    StartAgent.due,        # ready                                -> being worked on
+    guards.not_for_us,        # another manifest's, held, suspended   -> left alone
+    StopAgent.due,            # closed, taken, stopped, overdue       -> its agent ends
+    guards.resting,           # an action went wrong                  -> tried again later
+    guards.at_work,           # an agent running                      -> waited for
+    guards.unseen,            # a source is silent                    -> nothing on half a picture
+    ClosePullRequest.due,     # its branch deleted by a person        -> declined
+    RetryTask.due,            # set open again by a person            -> starts over
+    guards.somebody_elses,    # taken, stopped, assigned elsewhere    -> left alone
+    CloseTask.due,            # its work is on the base               -> closed
+    guards.for_a_person,      # handed over                           -> waits for the person
+    guards.deferred_by_user,  # deferred or blocked by somebody       -> left alone
+    FollowBranch.due,         # pushed to by somebody                 -> the branch here follows
+    BlockTask.due,            # no agent can do more                  -> handed to a person
+    OpenPullRequest.due,      # its agent ended well, with commits    -> offered
+    RerunChecks.due,          # red on the forge, once                -> run again there
+    RestartAgent.due,         # failed, red, rejected, in conflict    -> another attempt
+    land.pr_on_hold,          # a draft, in somebody's queue          -> waits for the person
+    land.asks_when_green,     # tested, and a person must say yes     -> waits for the person
+    StartCheck.due,           # offered                               -> the merged tree under test
+    land.asks_a_person,       # whatever was tested                   -> nothing lands without their yes
+    UpdateBranch.due,         # green, without the base in it         -> the base in it
+    Land.due,                 # green                                 -> on the base, closed
+    StartAgent.due,           # ready                                 -> being worked on
 )  # fmt: skip
 
 AFTERLIFE: tuple[Rule, ...] = (
     guards.not_for_us,
-    StopAgent.due,         # closed under its agent               -> its agent ends
+    StopAgent.due,            # closed under its agent                -> its agent ends
     guards.resting,
     guards.at_work,
     guards.unseen,
-    ClosePullRequest.due,  # closed with a pull request open      -> closed as well
-    RemoveWorktree.due,    # closed                               -> no worktree
-    DeleteBranch.due,      # closed, and all of it on the base    -> no branch
+    ClosePullRequest.due,     # closed with a pull request open       -> closed as well
+    RemoveWorktree.due,       # closed                                -> no worktree
+    DeleteBranch.due,         # closed, and all of it on the base     -> no branch
 )  # fmt: skip
 
 

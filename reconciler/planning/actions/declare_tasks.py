@@ -62,7 +62,7 @@ class UpdateTask(Action, frozen=True, kw_only=True):
         before = spec.applied.get(inline.key)
         if before is None:
             # Killed between the write and its record. What nobody has touched since is ours to write again.
-            before = inline if task.updated_at > task.created_at else InlineTask(key=inline.key, title="")
+            before = inline if task.updated_at > task.created_at else _as_it_stands(task, inline, ids)
         changed = {name for name in InlineTask.__struct_fields__ if getattr(before, name) != getattr(inline, name)}
         if not changed and inline.key in spec.applied:
             return None
@@ -70,9 +70,9 @@ class UpdateTask(Action, frozen=True, kw_only=True):
             manifest=spec.name,
             task=task.id,
             reason=Reason.MANIFEST_CHANGED,
-            message=f"update {', '.join(sorted(changed))} from the manifest"
+            message=f"update {', '.join(sorted(map(_in_yaml, changed)))} from the manifest"
             if changed
-            else "record what the manifest says",
+            else "link task to the manifest",
             change=_change(spec, ids, task, before, inline),
             inline=inline,
         )
@@ -104,6 +104,29 @@ def _new(spec: EpicSpec, ids: Mapping[str | None, TaskId], inline: InlineTask) -
         parent=ids[None],
         blockers=tuple(ids.get(name, TaskId(name)) for name in inline.depends_on),
     )
+
+
+def _as_it_stands(task: Task, inline: InlineTask, ids: Mapping[str | None, TaskId]) -> InlineTask:
+    """What was written of a declared task, as the tracker shows it; of labels and dependencies only the declared ones."""
+    return InlineTask(
+        key=inline.key,
+        title=task.title,
+        description=split_key(task.description)[0],
+        acceptance=task.acceptance,
+        priority=task.priority,
+        labels=tuple(label for label in inline.labels if label in task.labels),
+        depends_on=tuple(name for name in inline.depends_on if ids.get(name, name) in task.blockers),
+    )
+
+
+def _in_yaml(field: str) -> str:
+    """A field as the manifest spells it.
+
+    >>> _in_yaml("depends_on")
+    'dependsOn'
+    """
+    first, *others = field.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 def _change(

@@ -6,9 +6,10 @@ import shlex
 from datetime import datetime, timedelta
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.names import usable
+from reconciler.model.names import TaskId, usable
 from reconciler.model.observed import Occupant, Run, RunState, Task, Unknown, Worktree, WorktreeFault
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.planning.actions.base import Waiting
 from reconciler.planning.budget import task_used_up
 from reconciler.planning.graph import is_deferred
@@ -32,7 +33,8 @@ def not_for_us(job: Job) -> Waiting | None:
     if job.spec.invalid:
         return Waiting(Reason.MANIFEST_INVALID, job.spec.invalid)
     if job.spec.suspend:
-        return suspended(job.spec)
+        waits, run = suspended(job.spec), job.attempts.live
+        return replace(waits, message=f"{running(run)}; then {waits.message}") if run else waits
     if isinstance(job.runs, Unknown):
         return Waiting(Reason.UNKNOWN, f"its runs can't be seen: {job.runs.why}")
     return None
@@ -50,7 +52,7 @@ def resting(job: Job) -> Waiting | None:
         return None
     if failure.blocked:
         return Waiting(Reason.CHECKOUT_IN_THE_WAY, failure.message, failure.until)
-    return Waiting(Reason.BACKOFF, f"{failure.action} went wrong: {failure.message}", failure.until)
+    return Waiting(Reason.BACKOFF, f"{failure.action} failed: {failure.message}", failure.until)
 
 
 def at_work(job: Job) -> Waiting | None:
@@ -60,10 +62,15 @@ def at_work(job: Job) -> Waiting | None:
         return None
     # What sweeps up after a run announces nothing when it is through; nor does the end of an agent's last minute.
     until = job.now + SWEEP if run.state is RunState.ENDING else _overdue(run, job)
-    doing = {RunState.STARTING: "is starting", RunState.ENDING: "is ending"}.get(run.state, "is running")
     aside = deferred_by_user(job)
     after = f"; what comes after it waits: {aside.message}" if aside else ""
-    return Waiting(Reason.AGENT_RUNNING, f"attempt {run.attempt} {doing}{after}", until)
+    return Waiting(Reason.AGENT_RUNNING, f"{running(run)}{after}", until)
+
+
+def running(run: Run) -> str:
+    """Which attempt it is, and whether it has begun or is about to end."""
+    doing = {RunState.STARTING: "is starting", RunState.ENDING: "is ending"}.get(run.state, "is running")
+    return f"attempt {run.attempt} {doing}"
 
 
 def _overdue(run: Run, job: Job) -> datetime | None:
@@ -105,7 +112,7 @@ def somebody_elses(job: Job) -> Waiting | None:
     """Tasks that a person or another program works on, or that a person put aside."""
     task = job.task
     if TAKEN in task.labels:
-        return Waiting(Reason.TAKEN, f"taken over by a person; 'reconcile release {task.id}' gives it back")
+        return taken(task.id)
     if task.assignee not in ("", job.us):
         return Waiting(Reason.ASSIGNED_ELSEWHERE, f"assigned to {task.assignee}")
     if task.status == "in_progress" and not job.ours:
@@ -113,6 +120,11 @@ def somebody_elses(job: Job) -> Waiting | None:
     if STOPPED in task.labels:
         return Waiting(Reason.STOPPED, f"stopped; 'reconcile retry {task.id}' starts it again")
     return None
+
+
+def taken(task: TaskId) -> Waiting:
+    """That a person works on it, and until when nothing of it is touched."""
+    return Waiting(Reason.TAKEN, f"taken over by a person; 'reconcile release {task}' gives it back")
 
 
 def for_a_person(job: Job) -> Waiting | None:

@@ -69,10 +69,12 @@ def unapproved(job: Job) -> Waiting | None:
     """Work that a person has to say yes to, pinned to its head."""
     if job.open_pull is None or job.offer.approved:
         return None
-    how = f"approve with 'reconcile approve {job.task.id}'"
     if job.offer.protected and job.spec.merge.review is Review.NONE:
-        return Waiting(Reason.PROTECTED_PATHS, f"changes protected paths ({', '.join(job.offer.protected[:5])}); {how}")
-    return Waiting(Reason.AWAITING_APPROVAL, f"waiting for approval of {job.open_pull.head[:12]}; {how}")
+        paths = ", ".join(job.offer.protected[:5])
+        message = f"changes protected paths ({paths}); its checks run only after 'reconcile approve {job.task.id}'"
+        return Waiting(Reason.PROTECTED_PATHS, message)
+    message = f"waiting for approval of {job.open_pull.head[:12]}; approve with 'reconcile approve {job.task.id}'"
+    return Waiting(Reason.AWAITING_APPROVAL, message)
 
 
 class StartCheck(Action, frozen=True, kw_only=True):
@@ -138,9 +140,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
                 return Waiting(Reason.CHECKS_RUNNING, message)
             case CheckState.FAILED:
-                return Waiting(
-                    Reason.CHECK_BROKEN, base_checks.whose_fault(job.spec, job.offer.base_checks_last, job.task.id)
-                )
+                return Waiting(Reason.CHECK_BROKEN, base_checks.not_its_fault(job.spec, job.offer.base_checks_last))
             case CheckState.NONE:
                 order = order_of(job, pull, Candidate(base=base, head=base, tree=tree))
                 message = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
@@ -292,11 +292,11 @@ def _blocked(job: Job) -> Waiting | None:
 def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:
     """What a person merges: as the manifest says, until one says 'now', or because their forge lets nobody else."""
     if isinstance(job.base, Base) and job.base.rules and job.base.rules.queue:
-        return Waiting(Reason.AWAITING_MERGE, f"to be merged by hand: {job.base.rules.queue}")
+        return Waiting(Reason.AWAITING_MERGE, f"ready to be merged by a person: {job.base.rules.queue}")
     if not job.offer.manual:
         return None
-    by_hand = pull.url or f"git merge {pull.head[:12]} by hand"
-    return Waiting(Reason.AWAITING_MERGE, f"to be merged by hand: 'reconcile merge', or {by_hand}")
+    by_hand = pull.url or f"'git merge {pull.head[:12]}'"
+    return Waiting(Reason.AWAITING_MERGE, f"ready to merge: 'reconcile merge', or {by_hand}")
 
 
 def _withheld(job: Job, pull: PullRequest) -> Waiting | None:

@@ -75,7 +75,7 @@ class DeleteBranch(Action, frozen=True, kw_only=True):
                 manifest=job.spec.name,
                 task=job.task.id,
                 reason=Reason.LANDED,
-                message=f"delete {branch_of(job.task.id)} on the forge: all of it is on {job.spec.base}",
+                message=f"delete {branch_of(job.task.id)} on the forge: fully merged into {job.spec.base}",
                 subject=job.task.id,
                 head=there,
                 there=True,
@@ -88,7 +88,7 @@ class DeleteBranch(Action, frozen=True, kw_only=True):
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.LANDED,
-            message=f"delete {branch.name}: all of it is on {job.spec.base}",
+            message=f"delete {branch.name}: fully merged into {job.spec.base}",
             subject=job.task.id,
             head=branch.head,
         )
