@@ -10,9 +10,9 @@ import worlds
 from memory import World
 from test_loop import Clockwork, a_loop, offered
 
-from reconciler.model.desired import EpicSpec, Review
+from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Run
+from reconciler.model.observed import Run, RunState
 from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
 from reconciler.planning.actions import StartCheck
@@ -260,3 +260,34 @@ def test_a_red_check_is_its_topmosts_own_fault_only_where_what_is_beneath_has_pa
 def reds(night: Night) -> dict[str, int]:
     [epic] = night.loop.look().plan.epics
     return {job.task.id: len(job.offer.reds) for job in epic.jobs}
+
+
+def test_what_lands_commit_by_commit_is_in_no_group(world: World) -> None:
+    offered(world, 3)
+    night = Night(world, an_epic(parallel=4, method=MergeMethod.REBASE))
+    night.through()
+    assert sorted(night.landed) == ["x-1", "x-2", "x-3"]
+    assert {len(heads) for heads in night.started} == {1}
+
+
+def test_what_passed_in_another_environment_proves_nothing(world: World) -> None:
+    offered(world, 1)
+    lax = replace(an_epic(), agent=replace(an_epic().agent, env={"STRICT": "0"}), name="lax", max_agents=0)
+    night = Night(world, replace(lax, merge=replace(lax.merge, mode=MergeMode.MANUAL)))
+    night.quiet()
+    night.end(night.checks()[0])
+    night.quiet()
+    strict = replace(lax, name="strict", agent=replace(lax.agent, env={"STRICT": "1"}))
+    again = Night(world, strict)
+    again.quiet()
+    assert again.landed == [] and len(again.checks()) == 1
+
+
+def test_a_check_that_is_being_swept_up_after_is_looked_at_again_soon(world: World) -> None:
+    offered(world, 2)
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    [check] = night.checks()
+    world.processes[check.id] = replace(check, state=RunState.ENDING)
+    tick = night.loop.look()
+    assert tick.plan.wake_at and (tick.plan.wake_at - world.now).total_seconds() < 1

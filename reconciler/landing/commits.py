@@ -42,7 +42,10 @@ class Commits:
         for each in order.whole:
             below = made[-1] if made else each.expected.base
             alone = replace(each, expected=replace(each.expected, base=below), beneath=())
-            if alone not in self._known:
+            known = self._known.get(alone)
+            if not known or not objects.loose(
+                self._git, known
+            ):  # somebody may have cleared it away: it is on no branch
                 self._known = {**dict(list(self._known.items())[1 - KNOWN_MAX :]), alone: self._made(alone)}
             made.append(self._known[alone])
         return tuple(made)

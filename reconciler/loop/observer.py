@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from reconciler.loop.memo import Memo
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError, SilentError
-from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject, usable
+from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
 from reconciler.model.observed import (
     Base,
     Branch,
@@ -219,17 +219,17 @@ def _base_trees(
     """The trees of those bases on which a check of what would land has turned red: is it red without that, too?"""
     if isinstance(checks, Unknown):
         return {}
-    commands = {spec.merge.checks for spec in desired.epics}
+    by = {spec.subject_of(Sha("")): spec for spec in desired.epics}.values()  # one of those that ask the same
     merged = (each for each in candidates.values() if isinstance(each, Candidate))
-    asked = {each.base for each in merged if any(_red(checks, each.tree, one) for one in commands)}
+    asked = {each.base for each in merged if any(_red(checks, each.tree, one) for one in by)}
     heads = {name: base.head for name, base in bases.items() if isinstance(base, Base) and base.head in asked}
     seen = {name: ask(partial(ports.forge.candidate, head, head)) for name, head in heads.items()}
     return {name: each.tree if isinstance(each, Candidate) else _unseen(each) for name, each in seen.items()}
 
 
-def _red(checks: Mapping[str, tuple[Run, ...]], tree: Sha, commands: tuple[str, ...]) -> Run | None:
-    """The last run of these commands on a tree, where it ended badly."""
-    last = next(reversed(checks.get(check_subject(tree, commands), ())), None)
+def _red(checks: Mapping[str, tuple[Run, ...]], tree: Sha, spec: EpicSpec) -> Run | None:
+    """The last run of a manifest's checks on a tree, where it ended badly."""
+    last = next(reversed(checks.get(spec.subject_of(tree), ())), None)
     return last if last and last.exit and not last.exit.well else None
 
 
@@ -244,7 +244,7 @@ def _printed(
     if isinstance(checks, Unknown):
         return {}
     trees = ((spec, tree) for spec in desired.epics if isinstance(tree := base_trees.get(spec.base), str))
-    red = {run.id for spec, tree in trees if (run := _red(checks, tree, spec.merge.checks))}
+    red = {run.id for spec, tree in trees if (run := _red(checks, tree, spec))}
     fields = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MAX)), "") for run in red}
     return {run: " ".join(text.split()) for run, text in fields.items()}
 

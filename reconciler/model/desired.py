@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.names import TaskId, run_manifest
+from reconciler.model.names import Sha, TaskId, check_subject, run_manifest
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -199,6 +199,10 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     applied: Mapping[str, InlineTask] = field(
         default_factory=dict
     )  # inline tasks as last written to the tracker, by key
+
+    def subject_of(self, tree: Sha) -> str:
+        """The subject of its checks on a tree: what one manifest has proven, another with other commands has not."""
+        return check_subject(tree, self.merge.checks, self.agent.env)
 
     @property
     def made_up(self) -> bool:

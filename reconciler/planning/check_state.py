@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from reconciler.model.observed import Cause, Run
+from reconciler.model.observed import Cause, Run, RunState
 
 LOST_CHECKS_MAX = 3
 # What a shell says of a program that it can't execute, and of one that it does not find.
 CANT_BE_ASKED = (126, 127)
+SWEEP = timedelta(seconds=0.3)
 KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of memory sends
 
 
@@ -37,6 +38,11 @@ def state_of(checks: Sequence[Run], retried_at: datetime | None, now: datetime) 
         lost = sum(map(_says_nothing, runs))
         return CheckState.FAILED if lost >= LOST_CHECKS_MAX else CheckState.NONE
     return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
+
+
+def over_soon(run: Run | None, now: datetime) -> datetime | None:
+    """When to look again at a check that has ended and is being swept up after: nothing announces that this is done."""
+    return now + SWEEP if run and run.state is RunState.ENDING else None
 
 
 def turned_red(run: Run, retried_at: datetime | None, now: datetime) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from msgspec import Struct
 
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.names import Sha, TaskId, check_subject, split_key, task_for_key
+from reconciler.model.names import Sha, TaskId, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown, WorktreeFault
 from reconciler.model.values import replace
 from reconciler.planning import forge_checks
@@ -278,7 +278,7 @@ def _checks(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[Run, 
         return ()
     if isinstance(observed.checks, Unknown):
         return observed.checks
-    found = observed.checks.get(check_subject(tree, spec.merge.checks), ())
+    found = observed.checks.get(spec.subject_of(tree), ())
     # Trees whose names begin alike can be made on purpose: only a check of the whole name proves anything.
     return tuple(run for run in found if run.tree == tree or not run.started)
 
@@ -291,7 +291,7 @@ def _red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, 
     return tuple(
         run
         for run in runs
-        if run.exit and not run.exit.well and run.tree and run.id.subject == check_subject(run.tree, spec.merge.checks)
+        if run.exit and not run.exit.well and run.tree and run.id.subject == spec.subject_of(run.tree)
         if run.below is None or _passes(observed, spec, run.below)
     )
 
@@ -311,7 +311,7 @@ def _green(spec: EpicSpec, observed: Observed) -> frozenset[TaskId]:
         offered[head]
         for subject, runs in checks.items()
         for run in runs
-        if run.exit and run.exit.well and run.tree and subject == check_subject(run.tree, spec.merge.checks)
+        if run.exit and run.exit.well and run.tree and subject == spec.subject_of(run.tree)
         for head in run.heads or (run.baseline,)
         if head in offered
     )

@@ -12,7 +12,8 @@ from itertools import groupby
 
 from msgspec import Struct, field
 
-from reconciler.model.names import PrNumber, RunId, Sha, TaskId, check_subject
+from reconciler.model.desired import MergeMethod
+from reconciler.model.names import PrNumber, RunId, Sha, TaskId
 from reconciler.model.observed import Base, Candidate, Conflict, MergeStep, Observed, Run, Unknown
 from reconciler.model.observed import Chain as Merges
 from reconciler.model.ports import LandOrder
@@ -21,7 +22,7 @@ from reconciler.model.values import replace
 from reconciler.planning import merge_queue
 from reconciler.planning.actions import Decision, Land, StartCheck, Waiting
 from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
-from reconciler.planning.check_state import CheckState, state_of
+from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.job import Job
 from reconciler.planning.labels import SOLO
 from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
@@ -169,7 +170,7 @@ class _Lane(Struct, dict=True):
                 word = self._starts(job, now.check, chain)
             elif task in running:
                 state, (chain, run) = LineState.TESTING, running[task]
-                word = self._under_test(task, chain)
+                word = self._under_test(task, chain, run)
             elif task in now.held:
                 state = LineState.HELD
                 message = f"does not merge after {now.held[task]}, which is before it in the line of {self.base.name}"
@@ -229,7 +230,7 @@ class _Lane(Struct, dict=True):
     def _checks(self, job: Job, tree: Sha) -> tuple[Run, ...] | Unknown:
         if isinstance(self.observed.checks, Unknown):
             return self.observed.checks
-        found = self.observed.checks.get(check_subject(tree, job.spec.merge.checks), ())
+        found = self.observed.checks.get(job.spec.subject_of(tree), ())
         return tuple(run for run in found if run.tree == tree or not run.started)
 
     def _tested(self, proof: Proof) -> Iterator[tuple[Chain, Run | None]]:
@@ -263,7 +264,8 @@ class _Lane(Struct, dict=True):
             rank=rank(job),
             lands=ready,
             reds=len(job.offer.reds),
-            solo=SOLO in job.task.labels,
+            # Whether all of its commits can be put there one by one is known only once that is done.
+            solo=SOLO in job.task.labels or job.spec.merge.method is MergeMethod.REBASE,
         )
 
     def _fits(self, now: Turn, task: TaskId) -> bool:
@@ -304,10 +306,11 @@ class _Lane(Struct, dict=True):
         what = f"{whom} is before it in the line of {name}" if whom else f"every check slot of {name} is in use"
         return Waiting(Reason.LANDING_QUEUED, what)
 
-    def _under_test(self, task: TaskId, chain: Chain) -> Decision:
+    def _under_test(self, task: TaskId, chain: Chain, run: Run | None) -> Decision:
         tree = self._tree(chain) or ""
         beside = f", with {self._others(chain, task)}" if len(chain) > 1 else ""
-        return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {tree[:12]}{beside}")
+        until = over_soon(run, self.by_task[task].now)
+        return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {tree[:12]}{beside}", until)
 
     def _others(self, chain: Chain, task: TaskId) -> str:
         names = [f"#{self.by_task[each].number}" for each in chain if each != task]

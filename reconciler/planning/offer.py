@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from msgspec import Struct
 
 from reconciler.model.desired import MergeMode, NoChecks, Review
-from reconciler.model.names import SCRIPTS, RunId, check_subject
+from reconciler.model.names import SCRIPTS, RunId
 from reconciler.model.observed import (
     Base,
     Candidate,
@@ -103,7 +103,7 @@ class Offer(Struct, frozen=True, dict=True):
         """The subject of the check run that proves this candidate; None where nothing can be run."""
         if not isinstance(self.facts.candidate, Candidate) or not self.facts.spec.merge.checks:
             return None
-        return check_subject(self.facts.candidate.tree, self.facts.spec.merge.checks)
+        return self.facts.spec.subject_of(self.facts.candidate.tree)
 
     @property
     def checks_last(self) -> Run | None:

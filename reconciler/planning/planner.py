@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.names import TaskId, check_subject
+from reconciler.model.names import TaskId
 from reconciler.model.observed import (
     Base,
     Imprecise,
@@ -247,4 +247,4 @@ def _complete(epic_tasks: EpicTasks) -> bool:
 def _being_checked(decisions: Decisions) -> frozenset[str]:
     """The subjects of the checks that are to be started."""
     starts = (decision for _, decision in decisions.values() if isinstance(decision, StartCheck))
-    return frozenset(check_subject(start.order.expected.tree, start.spec.merge.checks) for start in starts)
+    return frozenset(start.spec.subject_of(start.order.expected.tree) for start in starts)

@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import itemgetter
 
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
-from reconciler.model.names import Sha, TaskId, check_subject
+from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import forge_line, landing_line, messages
@@ -118,7 +118,7 @@ def _ask_the_base(base: str, acting: list[Job], decisions: Decisions, free: int)
         start = decisions[key][1]
         if not isinstance(start, StartCheck) or not start.of_the_base:
             continue
-        subject = check_subject(start.order.expected.tree, job.spec.merge.checks)
+        subject = job.spec.subject_of(start.order.expected.tree)
         if subject in begun:
             message = f"the checks start on {base} alone"
             decisions[key] = job, Waiting(Reason.CHECKS_RUNNING, message)

@@ -164,7 +164,7 @@ def test_nothing_that_the_repository_configures_runs(place: Patient) -> None:
 
     assert not ran.exists(), ran.read_text()
     assert next(each for each in found if each.name == "push main").state is WARNING
-    assert "not found" in next(each for each in found if each.name == "bd").message
+    assert "not there" in next(each for each in found if each.name == "bd").message
 
 
 # --- it always ends ------------------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from reconciler.model.desired import EpicSpec, Review
-from reconciler.model.names import PrNumber, RunId, RunKind, Sha, check_subject
+from reconciler.model.names import PrNumber, RunId, RunKind, Sha
 from reconciler.model.observed import Base, Candidate, PullRequest, Run, Task, Unknown
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning import base_checks, messages
 from reconciler.planning.actions.base import Action, Decision, Waiting
-from reconciler.planning.check_state import CheckState
+from reconciler.planning.check_state import CheckState, over_soon
 from reconciler.planning.forge_checks import LOOK_AGAIN
 from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES
@@ -104,7 +104,8 @@ class StartCheck(Action, frozen=True, kw_only=True):
                     job.offer.forge_verdict.until,
                 )
             case CheckState.RUNNING:
-                return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {candidate.tree[:12]}")
+                until = over_soon(job.offer.checks_last, job.now)
+                return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {candidate.tree[:12]}", until)
             case CheckState.NONE if job.offer.subject is None:
                 return Waiting(
                     Reason.CHECKS_PENDING, "no checks are configured, and 'noChecks: block' merges nothing without them"
@@ -138,7 +139,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
         match job.offer.base_state:
             case CheckState.RUNNING:
                 message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
-                return Waiting(Reason.CHECKS_RUNNING, message)
+                return Waiting(Reason.CHECKS_RUNNING, message, over_soon(job.offer.base_checks_last, job.now))
             case CheckState.FAILED:
                 return Waiting(Reason.CHECK_BROKEN, base_checks.not_its_fault(job.spec, job.offer.base_checks_last))
             case CheckState.NONE:
@@ -168,7 +169,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
     def perform(self, ports: Ports) -> Iterator[Change]:
         merge, expected = self.spec.merge, self.order.expected
         tree = expected.tree
-        subject = check_subject(tree, merge.checks)
+        subject = self.spec.subject_of(tree)
         commit = expected.base if self.of_the_base else ports.forge.candidate_commit(self.order)
         path = ports.workspaces.create_check(subject, self.spec.worktrees.root, commit)
         ports.runner.start(
