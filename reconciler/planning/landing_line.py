@@ -162,9 +162,8 @@ class _Lane(Struct, dict=True):
             elif landing:
                 word = self._behind(word, landing.task)
             elif task in now.apart or (job.offer.check_state is CheckState.FAILED and not job.offer.asked_again):
-                state = (
-                    LineState.APART
-                )  # what comes of it is known, or will be once what it makes of this base is looked at
+                # What comes of it is known, or will be once what it makes of this base is looked at.
+                state = LineState.APART
             elif task in starting:
                 state, chain = LineState.STARTING, starting[task]
                 word = self._starts(job, now.check, chain)

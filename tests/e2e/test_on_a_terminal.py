@@ -42,6 +42,7 @@ get tasks                               0  Blocked +Do b
 get runs                                0  attempt 1 +ended
 get worktrees                           0  clean
 get prs                                 0  required +Do a
+get queue                               0  no tasks in line
 get events                              0  CreateTask: create task 'Do a'
 get manifests                           0  AwaitingApproval
 pr list                                 0  required +Do a

@@ -56,7 +56,7 @@ def test_what_is_recorded_says_where_its_work_lands(place):
     process = place.start("apply", "-f", str(place.manifest(suspend=True)))
     _, err = ended(process)
 
-    assert "applied work (base main)" in err
+    assert "applied work (base main, suspended)" in err
     assert "BASE" in place.reconcile("get", "manifests")
 
 
