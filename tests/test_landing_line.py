@@ -8,12 +8,11 @@ from datetime import datetime
 import pytest
 import worlds
 from memory import World
-from test_loop import Clockwork, a_loop, offered
+from test_loop import Clockwork, a_loop, offer, offered
 
 from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review
-from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
+from reconciler.model.names import PrNumber, RunKind, Sha, TaskId
 from reconciler.model.observed import Run, RunState
-from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
 from reconciler.planning.actions import StartCheck
 from reconciler.render import queue
@@ -126,7 +125,7 @@ def test_a_longer_chain_that_passes_clears_who_failed_by_itself(world: World) ->
     night = Night(world, an_epic(parallel=2))
     night.quiet()
     [alone] = night.checks()
-    offered_too(world, 2)
+    offer(world, 2)
     night.quiet()
     together = next(run for run in night.checks() if run.id != alone.id)
     assert together.heads[0] == alone.heads[0]
@@ -136,18 +135,6 @@ def test_a_longer_chain_that_passes_clears_who_failed_by_itself(world: World) ->
     night.end(together)
     night.quiet()
     assert night.landed == ["x-1", "x-2"]
-
-
-def offered_too(world: World, n: int) -> None:
-    """One more with a pull request that may land."""
-    task = TaskId(f"x-{n}")
-    world.add(task)
-    world.create(task, worlds.an_epic(), world.main)
-    world.edit(task, status="in_progress", assignee=worlds.US)
-    world.start(RunSpec(id=RunId(RunKind.WORK, task, 1), task=task, manifest="all", steps=(("agent",),), cwd=""))
-    world.commit(task, f"p-{n}")
-    world.finish(RunId(RunKind.WORK, task, 1))
-    world.open(task, world.heads[task], "", "")
 
 
 def test_what_does_not_merge_after_another_waits_for_it_and_is_not_blamed(world: World) -> None:
@@ -233,7 +220,7 @@ def test_how_long_a_check_takes_is_told_by_those_that_passed(world: World) -> No
     world.later(seconds=90)
     night.end(night.checks()[0])
     night.quiet()
-    offered_too(world, 3)
+    offer(world, 3)
     night.quiet()
     tick = night.loop.look()
     [row] = queue.document(tick.plan, tick.observed)

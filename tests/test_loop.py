@@ -491,15 +491,20 @@ def test_two_actions_of_one_manifest_that_go_wrong_both_rest(world: World) -> No
 def offered(world: World, count: int) -> None:
     """So many tasks, each with a pull request that may land."""
     for n in range(1, count + 1):
-        task = TaskId(f"x-{n}")
-        if task not in world.beads:
-            world.add(task)
-        world.create(task, worlds.an_epic(), world.main)
-        world.edit(task, status="in_progress", assignee=worlds.US)
-        world.start(RunSpec(id=RunId(RunKind.WORK, task, 1), task=task, manifest="all", steps=(("agent",),), cwd=""))
-        world.commit(task, f"p-{n}")
-        world.finish(RunId(RunKind.WORK, task, 1))
-        world.open(task, world.heads[task], "", "")
+        offer(world, n)
+
+
+def offer(world: World, n: int) -> None:
+    """One more of them."""
+    task = TaskId(f"x-{n}")
+    if task not in world.beads:
+        world.add(task)
+    world.create(task, worlds.an_epic(), world.main)
+    world.edit(task, status="in_progress", assignee=worlds.US)
+    world.start(RunSpec(id=RunId(RunKind.WORK, task, 1), task=task, manifest="all", steps=(("agent",),), cwd=""))
+    world.commit(task, f"p-{n}")
+    world.finish(RunId(RunKind.WORK, task, 1))
+    world.open(task, world.heads[task], "", "")
 
 
 def test_only_what_is_next_in_line_is_merged_anew_after_each_landing(

@@ -135,17 +135,17 @@ def seen(*tasks: Task, **fields: Any) -> Observed:
     """A look at a world that holds these tasks; per-task facts are given as dictionaries by task id."""
     base = fields.pop("base", Base(name="main", head=BASE, checkout=Checkout(path="/repo")))
     checks = fields.pop("checks", ())
-    by_subject: Any = checks if isinstance(checks, Unknown) else {run.id.subject: () for run in checks}
-    if not isinstance(checks, Unknown):
-        for run in checks:
-            by_subject[run.id.subject] += (run,)
+    runs = () if isinstance(checks, Unknown) else checks
+    by_subject = {run.id.subject: tuple(each for each in runs if each.id.subject == run.id.subject) for run in runs}
+    by_head = {run.baseline: tuple(each for each in runs if each.baseline == run.baseline) for run in runs}
     return Observed(
         **{
             "at": NOW,
             "prefix": "x",
             "tracker_folder": ".beads",
             "tasks": {task.id: task for task in tasks},
-            "checks": by_subject,
+            "checks": checks if isinstance(checks, Unknown) else by_subject,
+            "checks_of": by_head,
             "bases": {"main": base},
             **fields,
         }

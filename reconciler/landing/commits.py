@@ -42,12 +42,15 @@ class Commits:
         for each in order.whole:
             below = made[-1] if made else each.expected.base
             alone = replace(each, expected=replace(each.expected, base=below), beneath=())
-            known = self._known.get(alone)
-            if not known or not objects.loose(
-                self._git, known
+            commit = self._known.get(alone)
+            if not commit or not objects.loose(
+                self._git, commit
             ):  # somebody may have cleared it away: it is on no branch
-                self._known = {**dict(list(self._known.items())[1 - KNOWN_MAX :]), alone: self._made(alone)}
-            made.append(self._known[alone])
+                commit = self._made(alone)
+                if len(self._known) >= KNOWN_MAX:
+                    self._known = {}
+                self._known[alone] = commit
+            made.append(commit)
         return tuple(made)
 
     def forget(self) -> None:

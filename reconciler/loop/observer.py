@@ -219,7 +219,7 @@ def _base_trees(
     """The trees of those bases on which a check of what would land has turned red: is it red without that, too?"""
     if isinstance(checks, Unknown):
         return {}
-    by = {spec.subject_of(Sha("")): spec for spec in desired.epics}.values()  # one of those that ask the same
+    by = {spec.asked: spec for spec in desired.epics}.values()
     merged = (each for each in candidates.values() if isinstance(each, Candidate))
     asked = {each.base for each in merged if any(_red(checks, each.tree, one) for one in by)}
     heads = {name: base.head for name, base in bases.items() if isinstance(base, Base) and base.head in asked}

@@ -200,9 +200,14 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
         default_factory=dict
     )  # inline tasks as last written to the tracker, by key
 
+    @property
+    def asked(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """What its checks ask of a tree: the commands, and what they are given. Of all that ask the same, one proof is enough."""
+        return self.merge.checks, tuple(sorted(self.agent.env.items()))
+
     def subject_of(self, tree: Sha) -> str:
-        """The subject of its checks on a tree: what one manifest has proven, another with other commands has not."""
-        return check_subject(tree, self.merge.checks, self.agent.env)
+        """The subject of its checks on a tree."""
+        return check_subject(tree, *self.asked)
 
     @property
     def made_up(self) -> bool:

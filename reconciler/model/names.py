@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
 from typing import NewType
 
 from msgspec import Struct
@@ -106,13 +104,13 @@ class RunId(Struct, frozen=True, order=True):
         return cls(RunKind(kind), subject, int(n))
 
 
-def check_subject(tree: Sha, commands: tuple[str, ...], env: Mapping[str, str] = MappingProxyType({})) -> str:
+def check_subject(tree: Sha, commands: tuple[str, ...], env: tuple[tuple[str, str], ...] = ()) -> str:
     """The subject of a check run: exactly this tree under exactly these commands, given this environment.
 
     >>> check_subject(Sha("4b825dc642cb6eb9a060e54bf8d69288fbee4904"), ("just check",))
     '4b825dc642cb-01709241'
     """
-    given = (f"{name}={value}" for name, value in sorted(env.items()))
+    given = (f"{name}={value}" for name, value in env)
     digest = hashlib.sha256("\0".join((*commands, *given)).encode()).hexdigest()
     return f"{tree[:12]}-{digest[:8]}"
 

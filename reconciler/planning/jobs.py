@@ -243,7 +243,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         damaged=observed.broken.get(id) or _damaged(task, observed),
         base=observed.bases.get(spec.base),
         candidate=candidate,
-        checks=_checks(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
+        checks=checks_on(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
         red_checks=_red_checks(observed, spec, id),
         base_tree=observed.base_trees.get(spec.base),
         landing=_of(observed.landings, id),
@@ -270,10 +270,11 @@ def retried_at(observed: Observed) -> datetime | None:
 def base_checks(spec: EpicSpec, observed: Observed) -> tuple[Run, ...] | Unknown:
     """The runs of a manifest's checks on its base as it is, oldest first."""
     tree = observed.base_trees.get(spec.base)
-    return tree if isinstance(tree, Unknown) else _checks(observed, spec, tree)
+    return tree if isinstance(tree, Unknown) else checks_on(observed, spec, tree)
 
 
-def _checks(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[Run, ...] | Unknown:
+def checks_on(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[Run, ...] | Unknown:
+    """The runs of a manifest's checks on a tree, oldest first."""
     if tree is None or not spec.merge.checks:
         return ()
     if isinstance(observed.checks, Unknown):
@@ -297,23 +298,23 @@ def _red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, 
 
 
 def _passes(observed: Observed, spec: EpicSpec, tree: Sha) -> bool:
-    runs = _checks(observed, spec, tree)
+    runs = checks_on(observed, spec, tree)
     return not isinstance(runs, Unknown) and state_of(runs, None, observed.at) is CheckState.PASSED
 
 
 def _green(spec: EpicSpec, observed: Observed) -> frozenset[TaskId]:
     """The tasks whose offered head has passed the checks of a manifest, whatever it was merged with."""
-    checks, pulls = observed.checks, observed.pull_requests
-    if isinstance(checks, Unknown) or isinstance(pulls, Unknown) or not spec.merge.checks:
+    pulls = observed.pull_requests
+    if isinstance(pulls, Unknown) or not spec.merge.checks:
         return frozenset()
     offered = {pull.head: task for task, pull in pulls.items() if pull.state is PullState.OPEN}
     return frozenset(
-        offered[head]
-        for subject, runs in checks.items()
-        for run in runs
-        if run.exit and run.exit.well and run.tree and subject == spec.subject_of(run.tree)
-        for head in run.heads or (run.baseline,)
-        if head in offered
+        offered[each]
+        for head in offered
+        for run in observed.checks_of.get(head, ())
+        if run.exit and run.exit.well and run.tree and run.id.subject == spec.subject_of(run.tree)
+        for each in run.heads or (head,)
+        if each in offered
     )
 
 

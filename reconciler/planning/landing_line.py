@@ -6,8 +6,9 @@ its turn gives becomes what is done: for a whole chain it is the decision of its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from itertools import groupby
 
 from msgspec import Struct, field
@@ -24,6 +25,7 @@ from reconciler.planning.actions import Decision, Land, StartCheck, Waiting
 from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.job import Job
+from reconciler.planning.jobs import checks_on
 from reconciler.planning.labels import SOLO
 from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
 
@@ -80,8 +82,11 @@ def in_line(base: Base, jobs: Sequence[Job], decided: Decided, observed: Observe
     bad = sum(run.why == Reason.CHECKS_FAILED for job in jobs for run in _runs(job))
     rate = observed.landed.get(base.name, 0), bad
     waiting = (job for job in jobs if _stands_in_line(decided[job.spec.name, job.task.id][1]))
-    kinds = sorted(waiting, key=lambda job: (_kind(job), rank(job)))
-    found = [_Lane(base, list(mine), decided, observed, lines, *rate) for _, mine in groupby(kinds, key=_kind)]
+    kinds = sorted(waiting, key=lambda job: (job.spec.asked, rank(job)))
+    found = [
+        _Lane(base, list(mine), decided, observed, lines, *rate)
+        for _, mine in groupby(kinds, key=lambda job: job.spec.asked)
+    ]
     landing: Land | None = None
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
         now = Turn() if landing else line.turn(slots, busy)
@@ -101,11 +106,6 @@ def _runs(job: Job) -> tuple[Run, ...]:
     return () if isinstance(job.runs, Unknown) else job.runs
 
 
-def _kind(job: Job) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """What must be the same for those that are tested together: the commands, and what they are given."""
-    return job.spec.merge.checks, tuple(sorted(job.spec.agent.env.items()))
-
-
 def rank(job: Job) -> tuple[bool, int, int]:
     """What may land before what a person has yet to see, then by priority, then by number."""
     return not job.offer.approved, job.task.priority, job.number or 0
@@ -121,10 +121,11 @@ class _Lane(Struct, dict=True):
     lines: Lines
     good: int  # so many have landed, and so many attempts were sent back for their checks
     bad: int
+    unfit: set[TaskId] = field(default_factory=set)  # what a person has to see, as it would land now
 
-    def __post_init__(self) -> None:
-        self.by_task = {job.task.id: job for job in self.jobs}
-        self.unfit: set[TaskId] = set()  # what a person has to see, as it would land now
+    @cached_property
+    def by_task(self) -> Mapping[TaskId, Job]:
+        return {job.task.id: job for job in self.jobs}
 
     def turn(self, slots: int, busy: int) -> Turn:
         contenders = [self._contender(job) for job in self.jobs]
@@ -211,7 +212,7 @@ class _Lane(Struct, dict=True):
             return Proof.CONFLICT  # those before it did the same
         if not job.spec.merge.checks:
             return Proof.PASSED
-        runs = self._checks(job, made.tree)
+        runs = checks_on(self.observed, job.spec, made.tree)
         if isinstance(runs, Unknown):
             return Proof.UNSEEN
         since = job.since.at if job.since else None
@@ -225,12 +226,6 @@ class _Lane(Struct, dict=True):
 
     def _step(self, job: Job) -> MergeStep:
         return MergeStep(job.open_pull.head if job.open_pull else Sha(""), job.spec.merge.method)
-
-    def _checks(self, job: Job, tree: Sha) -> tuple[Run, ...] | Unknown:
-        if isinstance(self.observed.checks, Unknown):
-            return self.observed.checks
-        found = self.observed.checks.get(job.spec.subject_of(tree), ())
-        return tuple(run for run in found if run.tree == tree or not run.started)
 
     def _tested(self, proof: Proof) -> Iterator[tuple[Chain, Run | None]]:
         """The chains of this line whose checks are under way, or have passed; and the check of each."""
@@ -296,7 +291,7 @@ class _Lane(Struct, dict=True):
             return Waiting(Reason.CHECKS_RUNNING, f"its checks start, together with those of {beside}")
         order = self._order(own)
         below = self._tree(own[:-1]) if len(own) > 1 else None
-        return StartCheck.together(job, order, below, self._checks(job, order.expected.tree))
+        return StartCheck.together(job, order, below, checks_on(self.observed, job.spec, order.expected.tree))
 
     def _behind(self, said: Decision, whom: TaskId | None) -> Decision:
         if not isinstance(said, StartCheck | Land):
