@@ -104,6 +104,8 @@ def _not_found(path: Path, text: bytes, complaint: str) -> PermanentError:
         return PermanentError(f"{path} belongs to another user, and git does not work there", hint=fix)
     if b"not a git repository" in text:
         return PermanentError(f"{path} is not in a git repository: {complaint}", hint="run 'git init' there first")
+    if b"cannot change to" in text and b"No such file or directory" in text:
+        return PermanentError(f"there is no folder {path}", hint="correct the path, or clone the repository there")
     return PermanentError(
         f"git does not work in {path}: {complaint}", hint=f"see: git -C {shlex.quote(str(path))} status"
     )

@@ -37,7 +37,10 @@ def _stands_for(unknown: tuple[int | str, ...], missing: tuple[int | str, ...]) 
 
 
 def with_hint_for_field(finding: Finding) -> Finding:
-    """What to write instead of an unquoted word, by what the field takes."""
+    """What to write instead of an unquoted word, or of a mapping, by what the field takes."""
+    named = [part for part in finding.path[-2:] if isinstance(part, str)]
+    if len(named) == 2 and (_type(finding.path[:-1]) or "").startswith("list"):
+        return replace(finding, hint=_ITEMS)
     if finding.unquoted is None or not (type_ := _type(finding.path)):
         return finding
     word, hint = finding.unquoted, finding.hint
@@ -141,6 +144,8 @@ def _quotes(value: Any, form: dict[str, Any]) -> str | None:
             return f"write {value}s for {value} seconds"
         case "string", bool() | int() | float() if re.search(form.get("pattern", ""), _spelt(value)):
             return f"write {quoted(_spelt(value))} for a string"
+        case "array", dict():
+            return _ITEMS
         case "array", str() | int() | float() if not isinstance(value, bool):
             return f"did you mean [{quoted(value) if isinstance(value, str) else _spelt(value)}]?"
         case "string", str() if form.get("pattern") in _DURATIONS and (said := _SPAN.fullmatch(value.strip().lower())):
@@ -158,6 +163,7 @@ _PLAIN: dict[str, tuple[type, ...]] = {"integer": (int,), "boolean": (bool,), "n
 _SPAN = re.compile(
     r"([1-9][0-9]{0,4}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
 )  # as people write them who have not read how
+_ITEMS = "begin each item of the list with '- '"
 _URGENCY = "0 goes first, 2 is the default, 4 goes last"
 _DURATIONS = (PATTERNS["span"], PATTERNS["span or zero"])
 

@@ -178,7 +178,8 @@ class _Reader(Struct):
         within.key = event.value
         meaning = event.value if event.style else plain(event.value)
         if isinstance(meaning, Odd):
-            self._find(place, within.path, f"the key {event.value} {meaning.what}", f"write {quoted(event.value)}")
+            hint = "write the fields out" if event.value == "<<" else f"write {quoted(event.value)}"
+            self._find(place, within.path, f"the key {event.value} {meaning.what}", hint)
         elif not isinstance(meaning, str):
             what = f"a key must be text, not {event.value}" if event.value else "a key is empty"
             self._find(place, within.path, what, f"write {quoted(event.value)}")
@@ -254,19 +255,28 @@ def _end_of(text: str) -> Position:
 
 def _syntax(file: str, content: bytes, error: yaml.MarkedYAMLError) -> Finding:
     mark = error.problem_mark or error.context_mark
+    about = f"{error.problem} {error.context or ''}".rstrip()
+    if "quoted scalar" in about and "end of stream" in about:
+        mark, about = error.context_mark or mark, "the quote that begins here is never closed"
     place = Position(mark.line + 1, mark.column + 1) if mark else Position()
-    about = f" {error.context}" if error.context else ""
     hint = None
-    if "cannot start any token" in str(error.problem):
+    if "cannot start any token" in about:
         hint = "indent with spaces, not tabs, and quote text that begins with a special character"
-    elif "mapping values" in str(error.problem):
+    elif "mapping values" in about:
         # The ':' of what begins its line can only be in the way by standing too far to the right.
         line = content.decode("utf-8-sig").splitlines()[place.line - 1]
         begins = _BEGINS.match(line)
         aligned = begins is not None and begins.end() == place.column
         hint = "indent this line as the one above it" if aligned else "quote text that holds ': '"
+    elif "block mapping" in about and _after_a_quote(content, place):
+        hint = "put the whole value in quotes: what follows the closing quote belongs to nothing"
     elif "block" in about:
         hint = "indent what belongs together by the same number of spaces"
     elif "flow" in about and error.context_mark:
         hint = f"close the bracket that is opened in line {error.context_mark.line + 1}, or quote text that holds , : [ ] {{ }}"
-    return Finding(file=file, place=place, what=f"is not valid YAML: {error.problem}{about}", hint=hint)
+    return Finding(file=file, place=place, what=f"is not valid YAML: {about}", hint=hint)
+
+
+def _after_a_quote(content: bytes, place: Position) -> bool:
+    line = content.decode("utf-8-sig").splitlines()[place.line - 1 : place.line]
+    return bool(line) and line[0][: place.column - 1].rstrip().endswith(('"', "'"))
