@@ -288,8 +288,9 @@ Notes
   Mind the gap
 
 Runs
-  work/x-3/1                     ended    attempt 1  Ready  2m00s ago  took 1m00s  exit status 0
-  check/e3e3e3e3e3e3-01709241/1  running             Ready  1m00s ago
+  RUN                            STATE    ATTEMPT  STARTED BECAUSE  STARTED    TOOK   ENDED
+  work/x-3/1                     ended    1        Ready            2m00s ago  1m00s  exit status 0
+  check/e3e3e3e3e3e3-01709241/1  running           Ready            1m00s ago
 
 Events
   2026-01-01 11:58:00  Waiting       Blocked: by x-1

@@ -80,7 +80,13 @@ def _texts(document: dict[str, Any]) -> Iterator[RenderableType]:
 def _runs(document: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
     if document["runs"]:
         yield Text("\nRuns", "bold")
-        yield Rows(rows=[_run(run, now) for run in document["runs"]], yields=0)
+        yield Rows(rows=[_RUN, *(_run(run, now) for run in document["runs"])], yields=0)
+
+
+_RUN = Row(
+    cells=tuple(Text(name, "dim") for name in ("RUN", "STATE", "ATTEMPT", "STARTED BECAUSE", "STARTED", "TOOK")),
+    note=Text("ENDED", "dim"),
+)
 
 
 def _run(run: dict[str, Any], now: datetime) -> Row:
@@ -88,10 +94,10 @@ def _run(run: dict[str, Any], now: datetime) -> Row:
     cells = (
         line(run["id"]),
         run["state"],
-        f"attempt {run['attempt']}" if run["attempt"] else "",
+        str(run["attempt"] or ""),
         line(run["why"]),
         f"{span((now - started).total_seconds())} ago" if started else "never started",
-        f"took {span((ended - started).total_seconds())}" if started and ended else "",
+        span((ended - started).total_seconds()) if started and ended else "",
     )
     return Row(cells=tuple(map(Text, cells)), note=Text(ending(run["exit"], run["report"])))
 
