@@ -541,8 +541,8 @@ BREAKS = (
     ),
     Break(
         "what a collector took before its ref was there is gone",
-        "reconciler/git/objects.py",
-        "        if self._copies and (copy := _read_file(self._copies / name)):\n",
+        "reconciler/git/ref_cache.py",
+        "        if self._copies and (found := restored(self._git, name, self._copies)):\n",
         "        if False:\n",
         "tests/adapters/test_damage.py",
     ),

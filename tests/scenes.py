@@ -13,7 +13,7 @@ from pathlib import Path
 from strangers import Place, merged
 from waiting import until
 
-from reconciler.demo.recovery import STRIKING_GIT
+from reconciler.demo.bench import STRIKING_GIT
 
 # The n-th start of a task lives the n-th life; later ones live the last. The lock is inherited by all that it starts.
 AGENT = """\

@@ -10,10 +10,9 @@ import re
 import stat
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from msgspec import Struct
 
@@ -21,23 +20,12 @@ from reconciler.git.commands import Git
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import Sha
 
-T = TypeVar("T")
-
 _NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _START = re.compile(rb"(commit|tree|blob|tag) ([0-9]{1,10})")
-_FOLDER = b"40000"
-_SUBMODULE = b"160000"
-_ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")  # as git writes it today
 _FILE_MAX = 1024 * 1024
 _CONTENT_MAX = 4 * 1024 * 1024
-_TREES_MAX = 10_000  # a few small trees in one another can make billions of paths
-_REMEMBERED = 16_384
 _COPIES = 512
 _AT_ONCE = 64  # more than so many cost more, one by one, than a git that reads them all
-
-
-class _OnlyGit(Exception):
-    """What has no file of its own, or is written in another way than git writes it."""
 
 
 class GitObject(Struct, frozen=True):
@@ -56,47 +44,6 @@ class Commit(Struct, frozen=True):
     author: str
     committer: str
     text: str
-
-
-class RefCache(Generic[T]):
-    """What `make` makes of the objects that some refs name: made once of each. Safe to share between threads.
-
-    `kept`: a folder with copies of such objects, for those that a `git gc --prune=now` took before a ref named them.
-    """
-
-    def __init__(self, git: Git, make: Callable[[str, Sha, GitObject], T], kept: Path | None = None) -> None:
-        self._git = git
-        self._make = make
-        self._copies = kept
-        self._made: dict[tuple[str, Sha], T] = {}
-
-    def by(self, refs: Iterable[tuple[str, Sha]]) -> tuple[dict[str, T], dict[str, PermanentError]]:
-        """What was made for each of these refs, in this order; and for those of which nothing can be made, why."""
-        wanted, made = list(refs), self._made
-        unread = [one for one in wanted if one not in made]
-        damaged: dict[str, PermanentError] = {}
-        if unread:
-            new: dict[tuple[str, Sha], T] = {}
-            for (ref, name), stored in zip(unread, read(self._git, *(name for _, name in unread)), strict=True):
-                try:
-                    new[ref, name] = self._make(ref, name, self._there(ref, name, stored))
-                except PermanentError as error:
-                    damaged[ref] = error
-            made = {**made, **new}
-            self._made = made if len(made) < _REMEMBERED else {one: made[one] for one in wanted if one in made}
-        return {one[0]: made[one] for one in wanted if one in made}, damaged
-
-    def _there(self, ref: str, name: Sha, stored: GitObject) -> GitObject:
-        if stored.kind != "missing":
-            return stored
-        if self._copies and (copy := _read_file(self._copies / name)):
-            _store(self._git.repository.common / "objects", name, copy)
-            if found := loose(self._git, name):
-                return found
-        raise PermanentError(
-            f"cannot read {ref}: there is no object {name}",
-            hint=f"'git update-ref -d {ref}' removes what is left of it",
-        )
 
 
 def write_commit(
@@ -126,18 +73,6 @@ def write_commit(
             _copy(copies, name, packed)
         _store(objects or git.repository.common / "objects", name, packed)
     return name
-
-
-def changed(git: Git, old: Sha, new: Sha, beside: Path | None = None) -> Mapping[str, bool] | None:
-    """The paths in which two trees differ, as `git diff-tree -r` names them; None where only git can tell.
-
-    With each comes whether a commit of another repository stands there, before or after. `beside` is another folder that
-    holds objects.
-    """
-    try:
-        return dict(_differing(_Trees(git, beside, iter(range(_TREES_MAX))), old, new, ""))
-    except (_OnlyGit, RecursionError):
-        return None
 
 
 def read(git: Git, *names: Sha) -> list[GitObject]:
@@ -181,6 +116,14 @@ def loose(git: Git, name: Sha, folder: Path | None = None) -> GitObject | None:
     return GitObject(start[1].decode(), rest)
 
 
+def restored(git: Git, name: Sha, copies: Path) -> GitObject | None:
+    """An object that is gone from the repository, stored there again from the folder that has its copy."""
+    copy = _read_file(copies / name)
+    if copy:
+        _store(git.repository.common / "objects", name, copy)
+    return loose(git, name) if copy else None
+
+
 def _digest(content: bytes, length: int) -> str:
     hashed = hashlib.sha1(content, usedforsecurity=False) if length == 40 else hashlib.sha256(content)
     return hashed.hexdigest()
@@ -215,49 +158,6 @@ def _store(objects: Path, name: Sha, packed: bytes) -> None:
         os.replace(temporary, folder / name[2:])
     except OSError as error:
         raise TemporaryError(f"cannot write {folder / name[2:]}: {error.strerror}", delay=30.0) from error
-
-
-class _Trees(Struct, frozen=True):
-    """What trees hold: for every name the mode and the object."""
-
-    git: Git
-    beside: Path | None
-    left: Iterator[int]  # one is taken for every tree that is read
-
-    def __call__(self, name: Sha | None) -> dict[str, tuple[bytes, Sha]]:
-        if name is None:
-            return {}
-        if next(self.left, None) is None:
-            raise _OnlyGit
-        stored = (self.beside and loose(self.git, name, self.beside)) or loose(self.git, name)
-        if not stored or stored.kind != "tree":
-            raise _OnlyGit
-        found: dict[str, tuple[bytes, Sha]] = {}
-        at, length, last = 0, len(name) // 2, b""
-        while at < len(stored.content):
-            entry = _ENTRY.match(stored.content, at)
-            if not entry:
-                raise _OnlyGit
-            called, place = os.fsdecode(entry[2]), entry[2] + (b"/" if entry[1] == _FOLDER else b"")
-            # In a tree made by hand a name can stand twice: git checks out what both hold.
-            if place <= last or called in found:
-                raise _OnlyGit
-            at, last = entry.end() + length, place
-            found[called] = entry[1], Sha(stored.content[entry.end() : at].hex())
-        return found
-
-
-def _differing(trees: _Trees, old: Sha | None, new: Sha | None, above: str) -> Iterator[tuple[str, bool]]:
-    before, after = trees(old), trees(new)
-    for name in before.keys() | after.keys():
-        sides = before.get(name), after.get(name)
-        if sides[0] == sides[1]:
-            continue
-        was, now = (side[1] if side and side[0] == _FOLDER else None for side in sides)
-        if (sides[0] and not was) or (sides[1] and not now):
-            yield f"{above}{name}", any(side is not None and side[0] == _SUBMODULE for side in sides)
-        if was or now:
-            yield from _differing(trees, was, now, f"{above}{name}/")
 
 
 def _unpacked(path: str) -> bytes:

@@ -17,16 +17,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.git.commands import Git
-from reconciler.landing.checkouts import (
-    LOCK_SAYS,
-    BaseCheckout,
-    CheckoutStep,
-    Opened,
-    blocked,
-    locked_by_us,
-    opened,
-    standing,
-)
+from reconciler.landing.checkouts import LOCK_SAYS, blocked, locked_by_us
+from reconciler.landing.opened import BaseCheckout, CheckoutStep, Opened, opened, standing
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import Sha
 

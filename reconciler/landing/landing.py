@@ -15,10 +15,10 @@ from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.update_ref import HEADS, Move
 from reconciler.landing import checkouts, following
-from reconciler.landing.checkouts import BaseCheckout, CheckoutStep
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.intents import Carried, Intent, Intents
+from reconciler.landing.opened import BaseCheckout, CheckoutStep
 from reconciler.landing.remotes import Remotes
 from reconciler.landing.undone import Undone
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from reconciler.git import objects
+from reconciler.git import objects, trees
 from reconciler.git.commands import Git, GitError
 from reconciler.git.identity import OURS
 from reconciler.landing.signature import Signature
@@ -96,7 +96,7 @@ class MergeTree(Struct, frozen=True):
         """In what a tree differs from that of a commit, or from another."""
         commit = None if old in self.trees else objects.loose_commit(self.git, old)
         tree = commit.tree if commit else self.trees.get(old)
-        found = objects.changed(self.git, tree, new, self.quarantine) if tree else None
+        found = trees.changed(self.git, tree, new, self.quarantine) if tree else None
         if found is None:
             listed = self.run("diff-tree", "-r", "--raw", "--no-renames", "-z", old, new).text.split("\0")
             entries = list(zip(listed[::2], listed[1::2], strict=False))

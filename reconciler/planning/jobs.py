@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, split_key, task_for_key
-from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown, WorktreeFault
+from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown
 from reconciler.model.values import replace
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate
@@ -112,37 +112,6 @@ def jobs(
 def is_work(task: Task, index: Index) -> bool:
     """True for what an agent works on. A task that got children after its agent had begun is not forgotten for that."""
     return not index.is_epic(task.id) or (task.type != "epic" and bool(task.labels & set(PHASES)))
-
-
-def orphans(found: Iterable[EpicTasks], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:
-    """Closed tasks of no manifest whose worktrees still stand, and the one manifest that clears them away."""
-    keeper = next((epic_tasks.spec.name for epic_tasks in found if epic_tasks.spec.prune.orphans), None)
-    if keeper is None or isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
-        return {}
-    tasks = observed.tasks
-    return {id: keeper for id in observed.worktrees if id in tasks and tasks[id].closed and id not in owned}
-
-
-class OrphanWorktree(Struct, frozen=True, kw_only=True):
-    """A worktree of ours whose task is closed or gone, and that no manifest clears away."""
-
-    task: TaskId
-    path: str
-    why: str
-
-
-def orphan_worktrees(observed: Observed, known: Collection[TaskId]) -> Iterator[OrphanWorktree]:
-    """Worktrees of ours whose task is over and belongs to no manifest: nobody clears them away."""
-    if isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
-        return
-    for id, tree in sorted(observed.worktrees.items()):
-        task = observed.tasks.get(id)
-        runs = {} if isinstance(observed.runs, Unknown) else observed.runs
-        alive = any(run.alive for run in runs.get(id, ()))
-        if id in known or tree.fault is WorktreeFault.TAKEN or alive or (task and not task.closed):
-            continue
-        why = "its task is closed and belongs to no manifest" if task else "its task is not in the tracker"
-        yield OrphanWorktree(task=id, path=tree.path, why=why)
 
 
 def _keys(graph: Graph) -> dict[tuple[str, str | None], TaskId]:

@@ -16,8 +16,9 @@ from reconciler.model.values import replace
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import Spend
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks, OrphanWorktree
+from reconciler.planning.jobs import EpicTasks
 from reconciler.planning.landing_line import QueuePlace
+from reconciler.planning.orphans import OrphanWorktree
 
 
 class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):

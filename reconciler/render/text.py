@@ -20,8 +20,8 @@ from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import running_low, used_up
 from reconciler.planning.forecast import Forecast
-from reconciler.planning.jobs import OrphanWorktree
 from reconciler.planning.labels import NEEDS_HUMAN
+from reconciler.planning.orphans import OrphanWorktree
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render.conditions import remarked
 from reconciler.render.document import waiting_order

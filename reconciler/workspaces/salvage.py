@@ -12,6 +12,7 @@ from msgspec import Struct
 from reconciler.git import objects, refs
 from reconciler.git.commands import Git
 from reconciler.git.identity import OUR_VARIABLES
+from reconciler.git.ref_cache import RefCache
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import (
     DROPPED_REFS,
@@ -55,7 +56,7 @@ class Salvages:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self._stored = objects.RefCache(git, _kept)
+        self._stored = RefCache(git, _kept)
         self._ages = Ages(git.repository.state / "salvage-ages.json")
         # Where nothing was to be saved: how it looked then, and until when that is believed.
         self._clean: dict[TaskId, tuple[tuple[object, ...], float]] = {}

@@ -15,8 +15,9 @@ import pytest
 from gitrepo import GitRepo
 
 from reconciler.git import commands as git_module
-from reconciler.git import objects
-from reconciler.git.objects import GitObject, RefCache
+from reconciler.git import objects, trees
+from reconciler.git.objects import GitObject
+from reconciler.git.ref_cache import RefCache
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 
@@ -174,7 +175,7 @@ def test_nothing_that_a_commit_is_told_ends_its_line(repo: GitRepo, author: str,
 @pytest.mark.parametrize("seed", range(4))
 def test_trees_differ_where_git_says_so(repo: GitRepo, seed: int) -> None:
     chance = random.Random(seed)
-    trees = []
+    made = []
     for _ in range(4):
         for path in ("a", "d", "e/f/g", "e/h", "i"):
             match chance.randrange(5):
@@ -192,13 +193,13 @@ def test_trees_differ_where_git_says_so(repo: GitRepo, seed: int) -> None:
                     (repo.path / path).parent.mkdir(parents=True, exist_ok=True)
                     (repo.path / path).symlink_to("/nowhere")
         repo.commit()
-        trees.append(Sha(repo.git("rev-parse", "HEAD^{tree}")))
+        made.append(Sha(repo.git("rev-parse", "HEAD^{tree}")))
     git = repo.seam()
-    for old in trees:
-        for new in trees:
+    for old in made:
+        for new in made:
             told = repo.git("diff-tree", "-r", "--raw", "--no-renames", "-z", old, new).split("\0")
             by_path = {path: "160000" in about for about, path in zip(told[::2], told[1::2], strict=False)}
-            assert objects.changed(git, old, new) == by_path
+            assert trees.changed(git, old, new) == by_path
 
 
 def test_trees_that_are_packed_or_oddly_written_are_left_to_git(repo: GitRepo) -> None:
@@ -206,12 +207,12 @@ def test_trees_that_are_packed_or_oddly_written_are_left_to_git(repo: GitRepo) -
     entry = bytes.fromhex(repo.git("rev-parse", "HEAD:a"))
     (repo.home / "tree").write_bytes(b"100664 a\0" + entry)
     odd = Sha(repo.git("hash-object", "-t", "tree", "-w", "--literally", "--", str(repo.home / "tree")))
-    assert objects.changed(repo.seam(), old, odd) is None
+    assert trees.changed(repo.seam(), old, odd) is None
     new = repo.branch("side", {"b": "2\n"})
     tree = Sha(repo.git("rev-parse", f"{new}^{{tree}}"))
-    assert objects.changed(repo.seam(), old, tree) == {"b": False}
+    assert trees.changed(repo.seam(), old, tree) == {"b": False}
     repo.git("repack", "-adq")
-    assert objects.changed(repo.seam(), old, tree) is None
+    assert trees.changed(repo.seam(), old, tree) is None
 
 
 @pytest.mark.parametrize("order", [("good", "bad"), ("bad", "good"), ("bad", "x", "good")])
@@ -228,8 +229,8 @@ def test_a_tree_that_names_a_path_twice_hides_nothing(repo: GitRepo, order: tupl
     entries = {"good": ("40000", "jobs", good), "bad": ("40000", "jobs", bad), "x": ("100644", "x", blob)}
     git = repo.seam()
 
-    assert objects.changed(git, Sha(made(entries["good"])), Sha(made(entries["good"], entries["x"]))) == {"x": False}
-    assert objects.changed(git, Sha(made(entries["good"])), Sha(made(*(entries[each] for each in order)))) is None
+    assert trees.changed(git, Sha(made(entries["good"])), Sha(made(entries["good"], entries["x"]))) == {"x": False}
+    assert trees.changed(git, Sha(made(entries["good"])), Sha(made(*(entries[each] for each in order)))) is None
 
 
 def test_folders_in_one_another_without_number_are_left_to_git(repo: GitRepo) -> None:
@@ -244,7 +245,7 @@ def test_folders_in_one_another_without_number_are_left_to_git(repo: GitRepo) ->
     for _ in range(10):
         tree = made(f"040000 tree {tree}")
 
-    assert objects.changed(repo.seam(), Sha(repo.git("rev-parse", "HEAD^{tree}")), Sha(tree)) is None
+    assert trees.changed(repo.seam(), Sha(repo.git("rev-parse", "HEAD^{tree}")), Sha(tree)) is None
 
 
 def test_what_a_ref_names_is_made_once_and_a_missing_object_is_told_beside_the_others(

@@ -10,7 +10,8 @@ from strangers import Place
 
 from reconciler.cli.demo import demo_command
 from reconciler.demo import recovery
-from reconciler.demo.recovery import Bench, Scenario, Unmet
+from reconciler.demo.bench import Bench, Unmet
+from reconciler.demo.recovery import Scenario
 from reconciler.runners import supervisor
 
 pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")

@@ -22,10 +22,10 @@ from reconciler.git.commands import Git
 from reconciler.landing import checkouts
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import CommitChanges
-from reconciler.landing.checkouts import BaseCheckout
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
+from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remote, Remotes
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of

@@ -15,6 +15,7 @@ from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
 from reconciler.git.objects import GitObject
+from reconciler.git.ref_cache import RefCache
 from reconciler.git.update_ref import Move
 from reconciler.landing.signature import Signature, signed
 from reconciler.model.errors import PermanentError
@@ -35,7 +36,7 @@ class Verdicts:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self._said = objects.RefCache(git, _reviews)
+        self._said = RefCache(git, _reviews)
         self.damaged: Mapping[PrNumber, PermanentError] = {}  # of which it is not known what was written
 
     def all(self) -> Mapping[PrNumber, Reviews]:

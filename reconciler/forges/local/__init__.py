@@ -15,10 +15,10 @@ from reconciler.git.commands import Git, GitError
 from reconciler.landing import checkouts
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import CommitChanges
-from reconciler.landing.checkouts import BaseCheckout
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine
+from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId

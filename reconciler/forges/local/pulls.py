@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git, Refs
 from reconciler.git.identity import identity
+from reconciler.git.ref_cache import RefCache
 from reconciler.git.update_ref import HEADS, Move
 from reconciler.landing.signature import Signature
 from reconciler.model import pull_records as records
@@ -34,7 +35,7 @@ class Pulls:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._copies = git.repository.state / "records"
-        self._stored = objects.RefCache(git, _stored, self._copies)
+        self._stored = RefCache(git, _stored, self._copies)
         self.damaged: Mapping[PrNumber, PermanentError] = {}  # records that can't be read
         self._newest: tuple[object, Mapping[TaskId, PullRequest]] | None = None
         self._closed: dict[PrNumber, tuple[PullRecord, PullRequest]] = {}
