@@ -414,8 +414,8 @@ def _thread(path: str = "a.py", line: int | None = 1, **said: Any) -> Thread:
     return Thread(path=path, line=line, comments=(_comment(**said),))
 
 
-def _comment(id: str = "c1", by: str = "ann", ago: float = 300, text: str = "why?", *, bot: bool = False) -> Comment:
-    return Comment(id=id, by=by, text=text, at=worlds.ago(ago), bot=bot)
+def _comment(id: str = "c1", by: str = "ann", ago: float = 300, text: str = "why?", **more: bool) -> Comment:
+    return Comment(id=id, by=by, text=text, at=worlds.ago(ago), **more)
 
 
 def _timed(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 import worlds
 from worlds import ago
@@ -20,6 +21,10 @@ def a_comment(
     id: str = "c1", by: str = "ann", seconds_ago: float = 300, text: str = "why?", *, bot: bool = False
 ) -> Comment:
     return Comment(id=id, by=by, text=text, at=ago(seconds_ago), bot=bot)
+
+
+def a_word(id: str = "c9", by: str = "bob", seconds_ago: float = 300, *, bot: bool = False) -> Comment:
+    return Comment(id=id, by=by, text="and the docs?", at=ago(seconds_ago), bot=bot, review=False)
 
 
 def a_thread(*comments: Comment) -> Thread:
@@ -110,6 +115,37 @@ def test_a_persons_remark_only_joins_what_is_said_anyway() -> None:
     found = of(a_thread(), remarks=(a_comment("c9", "bob", text="and the docs?"),))
     assert [type(each) for each in found.due] == [Thread]
     assert found.ids == ("c1", "c9") and found.text.endswith("bob:\nand the docs?")
+
+
+def test_a_persons_comment_under_the_whole_starts_nothing_and_joins_the_next_feedback() -> None:
+    alone = of(remarks=(a_word(),))
+    assert (alone.open, alone.due) == ((), ()) and alone.text == "bob:\nand the docs?" and alone.ids == ("c9",)
+    assert of(remarks=(a_word(),), runs=(worlds.a_run(heard=frozenset({"c9"})),)).ids == ()
+
+
+def test_a_named_bots_comment_under_the_whole_asks_for_an_attempt_like_its_reviews() -> None:
+    named = MergePolicy(review_bots=("some-bot",))
+    assert of(remarks=(a_word(by="some-bot", bot=True),)) == Discussion()
+    assert of(remarks=(a_word(by="Some-Bot", bot=True),), policy=named).summary == "a comment by Some-Bot"
+    assert of(remarks=(a_word(by="some-bot"),), policy=named).due  # a program may have the login of a person
+
+
+@pytest.mark.parametrize("review", [True, False])
+def test_what_an_agent_writes_with_the_login_that_opened_the_pull_request_is_no_persons(review: bool) -> None:
+    run = worlds.a_run(started_at=ago(1000), exit={"at": ago(900)})
+    at_work = msgspec.structs.replace(a_word(by="robot", seconds_ago=950), review=review)
+    assert of(remarks=(at_work,), runs=(run,)) == Discussion()
+    assert of(remarks=(a_word(by="robot", seconds_ago=300),), runs=(run,)).ids  # of a person with the same login
+    assert of(remarks=(a_word(by="ann", seconds_ago=950),), runs=(run,)).ids
+
+
+def test_a_persons_yes_to_exactly_this_head_outweighs_what_bots_have_against_it() -> None:
+    words = (a_word(by="some-bot", bot=True),)
+    policy = MergePolicy(review_bots=("some-bot",))
+    pull = worlds.a_pull(author="robot", remarks=words)
+    assert discussion_of(pull, policy, ()).due
+    approved = msgspec.structs.replace(pull, approved=pull.head)
+    assert not discussion_of(approved, policy, ()).due and discussion_of(approved, policy, ()).ids
 
 
 def test_where_people_answer_no_agent_does_and_where_nobody_has_to_nobody_is_asked() -> None:

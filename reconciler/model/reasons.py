@@ -144,7 +144,7 @@ class Reason(Table):
         _task(
             "somebody asked for changes",
             PERSON,
-            todo="Resolve what is open at its pull request, or change the task, then run 'reconcile retry {task}'.",
+            todo="Resolve or hide what is open at its pull request, or approve it, or change the task; then run 'reconcile retry {task}'.",
             prompt="Somebody looked at your work and asked for changes. Make them on your branch and commit.",
         ),
     )

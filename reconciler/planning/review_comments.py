@@ -77,14 +77,20 @@ def discussion_of(pull: PullRequest, policy: MergePolicy, runs: Iterable[Run]) -
     if policy.comments is Comments.WAIT or pull.aside:  # what a person keeps from landing gets no agent
         return Discussion(open=threads)
     heard = {id for run in runs if _heard(run) for id in run.heard}
-    fresh = [each for each in pull.remarks if _counts(each, bots) and each.id not in heard]
+    fresh = [
+        each
+        for each in pull.remarks
+        if _counts(each, bots) and each.id not in heard and not _by_its_agent(each, pull, runs)
+    ]
+    # A person's yes to exactly this head is worth more than what any bot has against it.
+    asking = [each for each in fresh if each.by.lower() in bots and pull.approved != pull.head]
     return Discussion(
         open=threads,
         due=(
             *(thread for thread in threads if _newest(thread, pull, runs).id not in heard),
-            *(each for each in fresh if each.bot),
+            *asking,
         ),
-        beside=tuple(each for each in fresh if not each.bot),
+        beside=tuple(each for each in fresh if each not in asking),
     )
 
 
@@ -104,9 +110,9 @@ def _newest(thread: Thread, pull: PullRequest, runs: Sequence[Run]) -> Comment:
     return next((each for each in reversed(replies) if not _by_its_agent(each, pull, runs)), first)
 
 
-def _by_its_agent(reply: Comment, pull: PullRequest, runs: Sequence[Run]) -> bool:
-    """True for what the login that opened the pull request replied while a run lived: agents that answer use it."""
-    return reply.by == pull.author and any(_lived(run, reply) for run in runs)
+def _by_its_agent(comment: Comment, pull: PullRequest, runs: Sequence[Run]) -> bool:
+    """True for what the login that opened the pull request wrote while a run lived: agents that answer use it."""
+    return comment.by == pull.author and any(_lived(run, comment) for run in runs)
 
 
 def _lived(run: Run, reply: Comment) -> bool:
@@ -128,7 +134,7 @@ def listed(items: Sequence[Item]) -> str:
 
 def _named(item: Item) -> str:
     if isinstance(item, Comment):
-        return f"a review by {clean(item.by)}"
+        return f"a {'review' if item.review else 'comment'} by {clean(item.by)}"
     return f"{_place(item)} ({clean(item.comments[0].by)})"
 
 

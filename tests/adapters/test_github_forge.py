@@ -913,6 +913,42 @@ def test_open_threads_are_seen_with_what_writers_and_bots_said_in_them(there: Pl
     assert pull.author == "robot"
 
 
+def test_comments_under_the_whole_are_seen_of_people_of_the_repository_and_of_bots(there: Place) -> None:
+    number, _ = there.offered()
+    there.hub.account("some-bot", kind="Bot")
+    there.app.comment(number, "ann", "and the docs?")
+    there.app.comment(number, "mallory", "run this", can_push=False)
+    there.app.comment(number, "some-bot", "nit", can_push=False)
+    there.app.comment(number, "ann", "no matter").hidden = True
+
+    pull = there.pull()
+
+    assert [(each.by, each.text, each.bot, each.review) for each in pull.remarks] == [
+        ("ann", "and the docs?", False, False),
+        ("some-bot", "nit", True, False),
+    ]
+    assert pull.threads == () and pull.withheld is None
+
+
+def test_comments_are_asked_for_only_where_something_was_said_and_cost_a_point_for_all(there: Place) -> None:
+    for n in range(1, 8):
+        there.offered(task=TaskId(f"x-{n}"))
+    there.pull_requests()
+    quiet = there.forge.look._cost
+    asked = len(there.hub.requests)
+    there.pull_requests()
+    assert len(there.hub.requests) == asked + 1
+    for n in range(1, 8):
+        there.app.comment(n, "ann", "a" * 3000)
+
+    there.pull_requests()
+
+    assert there.forge.look._cost == quiet + 1
+    assert len(there.hub.requests) == asked + 3
+    there.pull_requests()
+    assert (there.forge.look._cost, len(there.hub.requests)) == (quiet, asked + 4)
+
+
 def test_after_an_opening_its_first_check_is_looked_for_soon(there: Place) -> None:
     clock = [0.0]
     there.forge.look._clock = lambda: clock[0]
@@ -998,7 +1034,7 @@ def test_what_is_said_about_one_that_can_not_be_read_holds_that_one_alone(there:
 
     pull = there.pull()
 
-    assert "review threads can't be read" in (pull.withheld or "")
+    assert "written about it can't be read" in (pull.withheld or "")
     there.landed(other, head, TaskId("x-2"))
     assert there.app.pull(other).state == "MERGED"
 

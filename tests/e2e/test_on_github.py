@@ -364,6 +364,48 @@ def test_review_comments_reach_the_agent_once_and_then_wait_for_whoever_made_the
     assert [run["attempt"] for run in place.json("get", "runs") if run["kind"] == "work"] == [1, 2]
 
 
+def test_a_bot_that_comments_on_every_push_has_its_attempts_and_then_a_person_is_asked(place: Place) -> None:
+    place.hub.account("some-bot", kind="Bot")
+    agent = (
+        "echo $RECONCILE_ATTEMPT >> work && git add work && git commit -qm work && if [ $RECONCILE_ATTEMPT = 2 ]; then "
+        'gh api repos/acme/app/issues/1/comments -f "body=I am on it" >/dev/null; fi'
+    )
+    passed = ["GH_TOKEN", "GH_CONFIG_DIR", "XDG_CACHE_HOME"]
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        agent={"kind": "command", "argv": ["sh", "-c", agent], "passEnv": passed},
+        mergePolicy={"requiredChecks": ["ci"], "reviewBots": ["some-bot"]},
+    )
+
+    def seen(head: str) -> None:
+        if 1 in place.app.pulls:
+            place.app.comment(1, "some-bot", f"coverage of {head}: 99%", can_push=False)
+            place.app.check(head, "ci", "success")
+
+    place.app.on_head = seen
+    watch = place.start("watch", "-f", str(manifest), "--until-done", "--interval", "1s")
+    until(lambda: place.app.pulls, by=watch)
+    place.app.comment(1, "ann", "and the docs?")
+    seen(place.app.pull(1).head)
+
+    _, err = ended(watch)
+
+    assert watch.returncode == 3, err
+    (task,) = place.json("status")["epics"][0]["tasks"]
+    assert (task["status"], task["waiting"]["reason"]) == ("blocked", "ChangesRequested")
+    said = place.reconcile("describe", task["id"])
+    assert "a comment by some-bot" in said and "all 3 attempts are used" in said, said
+    second, third = (next(place.root.glob(f".git/reconcile/runs/work/*/{n}/prompt*")).read_text() for n in (2, 3))
+    assert "some-bot:\ncoverage of" in second and "ann:\nand the docs?" in second
+    assert "some-bot:\ncoverage of" in third and "and the docs?" not in third
+    assert "I am on it" in [each.body for each in place.app.pull(1).comments] and "I am on it" not in third
+    place.reconcile("approve", task["id"])
+    place.reconcile("retry", task["id"])
+    place.reconcile("watch", "--until-done")
+    assert place.app.pull(1).state == "MERGED"
+    assert [run["attempt"] for run in place.json("get", "runs") if run["kind"] == "work"] == [1, 2, 3]
+
+
 def test_a_remote_that_git_rewrites_is_github_and_is_pushed_to(place: Place) -> None:
     place.git("config", "url.git@github.com:.insteadOf", "gh:")
     place.git("remote", "set-url", "origin", f"gh:{NAME}")

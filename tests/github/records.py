@@ -73,6 +73,7 @@ class Comment:
     created_at: datetime
     can_push: bool = True  # its author, to the repository
     pending: bool = False  # written, and not sent yet: only its author sees it
+    hidden: bool = False  # by somebody who may, as settled or beside the point
 
 
 @dataclass(kw_only=True)

@@ -147,11 +147,11 @@ class Repository(Pulls):
         self.touch(pull)
         return made
 
-    def comment(self, number: int, by: str, body: str) -> Comment:
+    def comment(self, number: int, by: str, body: str, *, can_push: bool = True) -> Comment:
         """Comment on a pull request."""
         pull = self.pull(number)
         self.site.account(by)
-        made = Comment(number=self.site.number(), author=by, body=body, created_at=self.site.now())
+        made = Comment(number=self.site.number(), author=by, body=body, created_at=self.site.now(), can_push=can_push)
         pull.comments.append(made)
         self.touch(pull)
         return made

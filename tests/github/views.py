@@ -85,8 +85,7 @@ class CommentView:
     """A comment."""
 
     graphql_type = "IssueComment"
-    author_association = "MEMBER"
-    includes_created_edit = is_minimized = False
+    includes_created_edit = False
     minimized_reason = None
 
     def __init__(self, scene: Scene, pull: Pull, comment: Comment) -> None:
@@ -94,6 +93,8 @@ class CommentView:
         self.created_at = self.updated_at = stamp(comment.created_at)
         self.url = f"{scene.url}/{scene.repository.full_name}/pull/{pull.number}#issuecomment-{comment.number}"
         self.viewer_did_author = comment.author == scene.me
+        self.author_association = "MEMBER" if comment.can_push else "NONE"
+        self.is_minimized = comment.hidden
         self.reaction_groups = no_reactions()
 
 

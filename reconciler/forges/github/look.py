@@ -17,12 +17,12 @@ from msgspec import Struct, field
 from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
 from reconciler.forges.github.gh import Gh, Reply
-from reconciler.forges.github.pull import Pull, decoded, threads
+from reconciler.forges.github.pull import Pull, comments, decoded, threads
 from reconciler.forges.github.query import Page, QuerySize, Question
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import CheckResult, Rules, Thread
+from reconciler.model.observed import CheckResult, Comment, Rules, Thread
 from reconciler.model.values import replace
 
 QUIET_S = 60.0
@@ -33,7 +33,7 @@ FAILED_S = 3.0  # after the first answer that was none; twice as long after each
 FAILED_MOST_S = 60.0
 SMALLER_S = 600.0  # how long less is asked for at once, after GitHub took too long
 PART_MAX = 64
-TALKS_MAX = 10  # pull requests whose threads are asked for at once
+TALKS_MAX = 10  # pull requests of which it is asked at once what was written about them
 SETTLES_WITHIN = timedelta(minutes=10)
 PAGES_MAX = 50
 
@@ -46,6 +46,13 @@ class Seen(Struct, frozen=True, kw_only=True):
     rules: Mapping[str, Rules] = field(default_factory=dict)
     heard: frozenset[TaskId] = frozenset()
     withheld: str = ""  # why some checks can't be read; empty where all can
+
+
+class _Talk(Struct, frozen=True, kw_only=True):
+    """What was written about a pull request: where nobody has called it settled, and under the whole of it."""
+
+    threads: tuple[Thread, ...]
+    comments: tuple[Comment, ...]
 
 
 def fresh_s(pulls: Iterable[tuple[Pull, timedelta]], cost: int) -> float:
@@ -87,7 +94,7 @@ class Look:
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
         self._identity: str | None = None  # of the repository, whatever it is called
         self._cost = 1  # points of the last look
-        self._threads: dict[PrNumber, tuple[object, tuple[Thread, ...]]] = {}  # as they were read, and of what
+        self._talks: dict[PrNumber, tuple[object, _Talk]] = {}  # as they were read, and of what
 
     def adopt(self, slug: Slug) -> None:
         """Ask for the repository by another of its names: somebody gave its remote the one that it has now."""
@@ -237,7 +244,7 @@ class Look:
         raise TemporaryError(f"{self.slug} has too many pull requests of forks to look at", delay=300.0)
 
     def _page(self, question: Question) -> Page:
-        """The answer to a question, with the checks of all pages, and with what is reported in open review threads."""
+        """The answer to a question, with the checks of all pages, and with what was written about them."""
         found = self._read(question)
         red = {b: query.red(found.tips[b], self._rest(found.tips[b], at)) for b, at in found.tips_truncated.items()}
         pulls = [self._checked(pull, found) if pull.number in found.whole else pull for pull in found.pulls]
@@ -250,42 +257,50 @@ class Look:
         return (decoded(node, self._rest(node, cursor)) or pull) if cursor else pull
 
     def _conversations(self, pulls: Sequence[tuple[Pull, str]]) -> dict[PrNumber, Pull]:
-        """The pull requests that have open review threads, with what is reported there; asked again only where that may be new.
+        """The pull requests that people or bots write about, with what they wrote; asked again only where that may be new.
 
         Where it is not known, only that pull request has to wait.
         """
-        talked = [(pull, node) for pull, node in pulls if pull.open and (pull.unresolved or pull.more_threads)]
-        fresh = [(pull, node) for pull, node in talked if self._threads.get(pull.number, (None,))[0] != _mark(pull)]
+        talked = [(pull, node) for pull, node in pulls if pull.open and (pull.talked or pull.changed[1])]
+        fresh = [(pull, node) for pull, node in talked if self._talks.get(pull.number, (None,))[0] != _mark(pull)]
         trouble = ""
         for start in range(0, len(fresh), TALKS_MAX):
             some = fresh[start : start + TALKS_MAX]
             try:
-                read = self._talk([node for _, node in some])
+                read = self._talk(
+                    [node for pull, node in some if pull.talked], [node for pull, node in some if pull.changed[1]]
+                )
             except LimitError:
                 raise
             except ReconcileError as error:
                 trouble = str(error)
                 break
             for pull, node in some:
-                self._threads[pull.number] = _mark(pull), read[node]
-        known = {pull.number: self._threads.get(pull.number) for pull, _ in talked}
+                self._talks[pull.number] = _mark(pull), read[node]
+        known = {pull.number: self._talks.get(pull.number) for pull, _ in talked}
         return {
-            pull.number: replace(pull, threads=kept[1])
+            pull.number: replace(pull, threads=kept[1].threads, comments=kept[1].comments)
             if (kept := known[pull.number]) and kept[0] == _mark(pull)
             else replace(pull, unread=trouble)
             for pull, _ in talked
         }
 
-    def _talk(self, nodes: Sequence[str]) -> dict[str, tuple[Thread, ...]]:
-        """What is reported in the open threads of some pull requests, all pages of them."""
-        found: dict[str, list[Mapping[str, Any]]] = {node: [] for node in nodes}
-        left: dict[str, str | None] = dict.fromkeys(nodes)
+    def _talk(self, in_threads: Sequence[str], under: Sequence[str]) -> dict[str, _Talk]:
+        """What was written about some pull requests: in open threads, all pages of them, and under the whole."""
+        found: dict[str, list[Mapping[str, Any]]] = {node: [] for node in in_threads}
+        left: dict[str, str | None] = dict.fromkeys(in_threads)
+        said: dict[str, tuple[Comment, ...]] = {}
         for _ in range(PAGES_MAX):
-            if not left:
-                with _legible("what is reported about a pull request"):
-                    return {node: threads(read) for node, read in found.items()}
-            value = self._asked_for(query.conversations(left, self._size.talks)).data
-            with _legible("what is reported about a pull request"):
+            asked = [node for node in under if node not in said]
+            if not left and not asked:
+                with _legible("what was written about a pull request"):
+                    return {
+                        node: _Talk(threads=threads(found.get(node, ())), comments=said.get(node, ()))
+                        for node in {*in_threads, *under}
+                    }
+            value = self._asked_for(query.conversations(left, asked, self._size.talks)).data
+            with _legible("what was written about a pull request"):
+                said |= {node: comments(value[f"c{n}"]["comments"]["nodes"]) for n, node in enumerate(asked)}
                 pages = {node: value[f"t{n}"]["reviewThreads"] for n, node in enumerate(left)}
                 for node, page in pages.items():
                     found[node] += page["nodes"]

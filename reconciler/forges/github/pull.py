@@ -17,6 +17,8 @@ from reconciler.planning.messages import clean
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 WITHHELD = "withheld"  # what a node is given of which the login may not read something
+# Of a comment under the whole, GitHub does not tell whether its author may push: of those who may, this is true.
+_OF_THE_REPOSITORY = ("OWNER", "MEMBER", "COLLABORATOR")
 _STATES = {"OPEN": PullState.OPEN, "CLOSED": PullState.CLOSED, "MERGED": PullState.MERGED}
 
 
@@ -58,7 +60,8 @@ class Pull(Struct, frozen=True, kw_only=True):
     changed: tuple[str, int] = ("", 0)  # when anything of it last did, and how many comments it has
     more_threads: bool = False  # than were listed
     threads: tuple[Thread, ...] = ()  # what was written in those, by people who may push and by bots
-    unread: str = ""  # why what was written in them is not known
+    comments: tuple[Comment, ...] = ()  # what they wrote under the whole of it
+    unread: str = ""  # why what was written about it is not known
     bypasses: bool = True  # the login may merge it whatever the rules say
     checks: tuple[ForgeCheck, ...] = ()
     checked_at: datetime | None = None  # when the first of its checks ended
@@ -68,6 +71,11 @@ class Pull(Struct, frozen=True, kw_only=True):
     @property
     def open(self) -> bool:
         return self.state is PullState.OPEN
+
+    @property
+    def talked(self) -> bool:
+        """True where there are review threads that nobody has resolved, or more of them than were listed."""
+        return bool(self.unresolved) or self.more_threads
 
     @property
     def approved(self) -> Sha | None:
@@ -108,7 +116,7 @@ class Pull(Struct, frozen=True, kw_only=True):
     def withheld(self) -> str | None:
         """What GitHub wants, beside green checks, before it merges."""
         if self.unread:
-            return f"what was written in its review threads can't be read: {self.unread}"
+            return f"what was written about it can't be read: {self.unread}"
         if self.decision == "REVIEW_REQUIRED":
             return "the rules of its base want an approving review there"
         if self.decision == "CHANGES_REQUESTED":
@@ -161,7 +169,7 @@ class Pull(Struct, frozen=True, kw_only=True):
             unseen=f"{self.unseen}; {answers.LOG_IN_OTHERWISE}" if self.unseen else "",
             author=self.author,
             threads=tuple(each for each in self.threads if not self._settled(each)),
-            remarks=self.remarks,
+            remarks=tuple(sorted((*self.remarks, *self.comments), key=lambda each: each.at)),
             here=here if self.open else Standing.SAME,
             base=self.base,
             aside=self.aside(bases) if self.open else None,
@@ -243,7 +251,7 @@ def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinio
             head=_oid(each.get("commit")),
             at=_when(each["submittedAt"]),
             text=clean(each.get("body") or "").strip(),
-            bot=(each.get("author") or {}).get("__typename") == "Bot",
+            bot=_bot(each),
         )
     return tuple(last.values())
 
@@ -262,6 +270,22 @@ def threads(nodes: Sequence[Mapping[str, Any]]) -> tuple[Thread, ...]:
     return tuple(found)
 
 
+def comments(nodes: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
+    """What people of the repository, and bots, wrote under the whole of a pull request, but for what somebody has hidden."""
+    return tuple(
+        Comment(
+            id=each["id"],
+            by=_who(each.get("author")),
+            text=clean(each["body"]),
+            at=_when(each["createdAt"]),
+            bot=_bot(each),
+            review=False,
+        )
+        for each in nodes
+        if each and not each["isMinimized"] and (_bot(each) or each["authorAssociation"] in _OF_THE_REPOSITORY)
+    )
+
+
 def _remarks(reviews: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
     found = (_comment(each, each["submittedAt"], each) for each in reviews if (each.get("body") or "").strip())
     return tuple(filter(None, found))
@@ -269,10 +293,14 @@ def _remarks(reviews: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
 
 def _comment(node: Mapping[str, Any], at: str, review: Mapping[str, Any] | None) -> Comment | None:
     """What somebody wrote; None where they are neither a bot nor somebody who may push."""
-    bot = (node.get("author") or {}).get("__typename") == "Bot"
+    bot = _bot(node)
     if not bot and not (review or {}).get("authorCanPushToRepository"):
         return None  # anybody at all may comment on what is public
     return Comment(id=node["id"], by=_who(node.get("author")), text=clean(node["body"]), at=_when(at), bot=bot)
+
+
+def _bot(node: Mapping[str, Any]) -> bool:
+    return (node.get("author") or {}).get("__typename") == "Bot"
 
 
 def _who(author: Mapping[str, Any] | None) -> str:

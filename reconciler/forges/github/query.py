@@ -37,7 +37,6 @@ _CONTEXTS = """pageInfo { hasNextPage endCursor } nodes { __typename
     checkSuite { app { databaseId } workflowRun { databaseId event workflow { name } } } }
   ... on StatusContext { context state targetUrl description createdAt } }"""
 
-
 _RATE = "rateLimit { cost limit remaining used resetAt }"
 _ABOUT = (
     "id nameWithOwner viewerPermission isArchived mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed "
@@ -153,15 +152,17 @@ def checks_after(node: str, cursor: str, size: QuerySize) -> str:
     )
 
 
-def conversations(pulls: Mapping[str, str | None], first: int) -> str:
-    """The query for what was written in the review threads of pull requests: the ids of their nodes, each with the cursor of
-    the page that comes next. Answered as `t0`, `t1` and so on.
+def conversations(threads: Mapping[str, str | None], comments: Sequence[str], first: int) -> str:
+    """The query for what was written about pull requests, by the ids of their nodes: in review threads, each with the cursor
+    of the page that comes next, answered as `t0`, `t1` and so on; and under the whole of it, answered as `c0`, `c1`.
     """
-    asked = [
-        f"t{n}: node(id: {json.dumps(id)}) {{ ... on PullRequest {{ {_threads(first, cursor)} }} }}"
-        for n, (id, cursor) in enumerate(pulls.items())
-    ]
+    asked = [_node(f"t{n}", id, _threads(first, cursor)) for n, (id, cursor) in enumerate(threads.items())]
+    asked += [_node(f"c{n}", id, _comments(2 * first)) for n, id in enumerate(comments)]
     return f"query {{ {_RATE} {' '.join(asked)} }}"
+
+
+def _node(name: str, id: str, fields: str) -> str:
+    return f"{name}: node(id: {json.dumps(id)}) {{ ... on PullRequest {{ {fields} }} }}"
 
 
 def _threads(first: int, after: str | None) -> str:
@@ -170,6 +171,13 @@ def _threads(first: int, after: str | None) -> str:
         f"reviewThreads({where}) {{ pageInfo {{ hasNextPage endCursor }} "
         f"nodes {{ id isResolved path line originalLine comments(last: {THREAD}) {{ nodes {{ id body createdAt state "
         f"author {{ __typename login }} pullRequestReview {{ authorCanPushToRepository }} }} }} }} }}"
+    )
+
+
+def _comments(last: int) -> str:
+    return (
+        f"comments(last: {last}) {{ nodes {{ id body createdAt isMinimized authorAssociation "
+        "author { __typename login } } }"
     )
 
 

@@ -75,6 +75,7 @@ class Comment(Struct, frozen=True, kw_only=True):
     text: str
     at: datetime
     bot: bool = False
+    review: bool = True  # False: under the whole pull request
 
 
 class Thread(Struct, frozen=True, kw_only=True):
@@ -108,7 +109,7 @@ class PullRequest(Struct, frozen=True, kw_only=True):
     rerun: Rerun | None = None  # of this head's checks
     author: str = ""  # who opened it there
     threads: tuple[Thread, ...] = ()
-    remarks: tuple[Comment, ...] = ()  # reviews that say neither yes nor no, oldest first
+    remarks: tuple[Comment, ...] = ()  # beside them: reviews that say neither yes nor no, and comments; oldest first
     doubted: bool = (
         False  # a rule is reported not to be met, none is seen that is not, and merging was not asked for yet
     )
