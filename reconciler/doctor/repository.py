@@ -250,7 +250,8 @@ def _rehearsed(site: Site, remote: Remote, base: str, head: str) -> _Rehearsal:
     how = ("--dry-run", "--porcelain", "--no-verify", "--recurse-submodules=no")
     what = ("--", remote.address, f"{head}:refs/heads/{base}")
     try:
-        finished = site.git.objects("push", *how, *what, ok=(0, 1, 128), timeout_s=PUSH_S)
+        env = site.git.reaching(remote.url, push=True)
+        finished = site.git.objects("push", *how, *what, ok=(0, 1, 128), env=env, timeout_s=PUSH_S)
     except ReconcileError as error:
         return _Rehearsal(base, remote, "", str(error))
     flag = next((line[:1] for line in finished.text.splitlines() if f":refs/heads/{base}\t" in line), "")

@@ -35,7 +35,7 @@ class Addresses:
 
     def _by_git(self, url: str) -> str:
         try:
-            return self._git.objects("ls-remote", "--get-url", "--", url).text.strip() or url
+            return self._git.rewritten(url)
         except ReconcileError:
             return url  # what it is then taken for is what the config says
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from reconciler.git import fingerprints, large_files, locks
+from reconciler.git import fingerprints, large_files, locks, logins
 from reconciler.git.fingerprints import Mark
 from reconciler.git.repository import INERT, Repository, environment
 from reconciler.model.errors import PermanentError, TemporaryError
@@ -82,6 +82,7 @@ class Git:
         self._env = environment(environ)
         self._control = control or repository.state / "control"
         self._config_seen: tuple[tuple[int, int, int] | None, ...] | None = None
+        self._own: Config = ()  # what is taken over of the repository's config, with the passwords in it
         self._turns: dict[str, threading.Lock] = {}
         self._remembered: dict[Hashable, tuple[Mark, Any]] = {}
         # Of refs, by what was asked for; `refs` keeps them.
@@ -145,7 +146,7 @@ class Git:
         argv = ("git", *INERT, *(part for pair in config for part in ("-c", pair)), *args)
         finished = shell.run(
             argv,
-            env={**self._env, **settings, **(env or {})},
+            env={**self._env, **settings, **logins.environment(logins.held(self._own)), **(env or {})},
             cwd=work_tree or self._home(),
             stdin=stdin,
             timeout_s=timeout_s,
@@ -153,6 +154,23 @@ class Git:
         )
         large_files.share(self._control, self.repository.common)  # by now there may be some
         return _expect(args, finished, ok)
+
+    def reaching(self, url: str, *, push: bool = False) -> dict[str, str]:
+        """The variables with which `objects` goes to a remote of this address, so that no command has a password in its words."""
+        self._refresh_control()
+        found, settings = logins.reaching(url, self._own, self._rules(), push=push)
+        return logins.environment((*found, *logins.held(self._own)), settings) if found else {}
+
+    def rewritten(self, url: str) -> str:
+        """An address as git has it in the end. It may hold a password."""
+        self._refresh_control()
+        return logins.rewritten(url, (*self._own, *self._rules()))
+
+    def _rules(self) -> Config:
+        """By what addresses are rewritten, as the user's own config has it; the repository's is in it without passwords."""
+        read = ("config", "--null", "--get-regexp", r"^url\.")
+        mark = fingerprints.of_files(*self.said_who)
+        return self.remembered("rules", mark, lambda: _pairs(self.objects(*read, ok=(0, 1)).text))
 
     @property
     def said_who(self) -> tuple[Path, ...]:
@@ -261,8 +279,8 @@ class Git:
         self._home()
         for folder in ("refs", "objects", "info"):
             (self._control / folder).mkdir(mode=0o700, exist_ok=True)
-        harmless = ((key, value) for key, value in self.config() if _HARMLESS.fullmatch(key))
-        lines = [_setting(key, "true" if value is None else value) for key, value in harmless]
+        self._own = tuple((key, value) for key, value in self.config() if _HARMLESS.fullmatch(key))
+        lines = [_setting(*map(logins.without, (key, "true" if value is None else value))) for key, value in self._own]
         _replace(self._control / "config", "".join(lines))
         _replace(self._control / "info" / "exclude", exclude.read_text("utf-8", "replace") if exclude.is_file() else "")
         _replace(self._control / "HEAD", "ref: refs/heads/none\n")
@@ -273,8 +291,12 @@ class Git:
         listed = shell.run(argv, env=self._env, cwd=self._home())
         if listed.code:
             raise TemporaryError(f"cannot read {source}: {listed.complaint}", delay=30.0)
-        pairs = (entry.partition("\n") for entry in listed.text.split("\0") if entry)
-        return tuple((key, value if has else None) for key, has, value in pairs)
+        return _pairs(listed.text)
+
+
+def _pairs(text: str) -> Config:
+    pairs = (entry.partition("\n") for entry in text.split("\0") if entry)
+    return tuple((key, value if has else None) for key, has, value in pairs)
 
 
 def _in_the_way(lock: Path) -> tuple[str, str]:

@@ -37,8 +37,7 @@ class Remote(Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """What git is given: a path, or the name under which the control git dir knows the address. That may hold a
-        password, and everybody on the machine can read the words of a command."""
+        """What git is given: a path, or the name under which the control git dir knows the address."""
         return self.name if _ELSEWHERE.match(self.url) else self.url
 
 
@@ -128,6 +127,7 @@ class Remotes:
         self._upload(remote, old, new, lock)
         try:
             self._ask(
+                remote,
                 "push",
                 "--quiet",
                 "--no-verify",
@@ -165,7 +165,7 @@ class Remotes:
         how = ("--quiet", "--no-verify", "--recurse-submodules=no", lease)
         self._upload(remote, old, new, lock)
         try:
-            self._ask("push", *how, "--", remote.address, f"{new}:{HEADS}{branch}", lock=lock)
+            self._ask(remote, "push", *how, "--", remote.address, f"{new}:{HEADS}{branch}", lock=lock)
         except ReconcileError:
             now = self._listed(remote, branch)
             if now == new:
@@ -180,7 +180,13 @@ class Remotes:
             return
         since = old or "0" * len(new)
         self._ask(
-            "lfs", "pre-push", remote.address, remote.address, stdin=f"HEAD {new} HEAD {since}\n".encode(), lock=lock
+            remote,
+            "lfs",
+            "pre-push",
+            remote.address,
+            remote.address,
+            stdin=f"HEAD {new} HEAD {since}\n".encode(),
+            lock=lock,
         )
 
     def delete_branch(self, base: str, branch: str, old: Sha, lock: int) -> None:
@@ -188,7 +194,7 @@ class Remotes:
         remote = self.of(base)
         how = ("--quiet", "--no-verify", f"--force-with-lease={HEADS}{branch}:{old}")
         try:
-            self._ask("push", *how, "--", remote.address, f":{HEADS}{branch}", lock=lock)
+            self._ask(remote, "push", *how, "--", remote.address, f":{HEADS}{branch}", lock=lock)
         except ReconcileError:
             now = self._listed(remote, branch)
             if now == old:
@@ -201,7 +207,7 @@ class Remotes:
         return self._listed(self.of(base), branch)
 
     def _listed(self, remote: Remote, branch: str) -> Sha | None:
-        listed = self._ask("ls-remote", "--", remote.address, HEADS + branch).text.split()
+        listed = self._ask(remote, "ls-remote", "--", remote.address, HEADS + branch).text.split()
         return Sha(listed[0]) if listed else None
 
     def _here(self, commit: Sha) -> bool:
@@ -224,7 +230,7 @@ class Remotes:
                 "--no-auto-maintenance",
                 "--no-recurse-submodules",
             )
-            self._ask("fetch", *quiet, "--", remote.address, f"+{HEADS}{base}:{theirs}")
+            self._ask(remote, "fetch", *quiet, "--", remote.address, f"+{HEADS}{base}:{theirs}")
             return Sha(self._git.objects("rev-parse", "--verify", theirs).text.strip())
         finally:
             for ref in (ours, theirs):
@@ -233,9 +239,10 @@ class Remotes:
     def _contains(self, base: Sha, commit: Sha) -> bool:
         return self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1)).code == 0
 
-    def _ask(self, *args: str, lock: int | None = None, stdin: bytes | None = None) -> Finished:
+    def _ask(self, remote: Remote, *args: str, lock: int | None = None, stdin: bytes | None = None) -> Finished:
+        env = self._git.reaching(remote.url, push=args[0] in ("push", "lfs"))
         try:
-            return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock, config=self._config, stdin=stdin)
+            return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock, config=self._config, env=env, stdin=stdin)
         except GitError as error:
             why = error.finished.complaint
             hint = f"'git lfs push {args[-2]} --all' uploads them" if _LFS in why else error.hint
