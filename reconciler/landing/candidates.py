@@ -106,7 +106,7 @@ def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Can
     """Merge `head` into `base` on this bench. Unless it is the `whole` of it, `.beads` stays as the base has it."""
     merged = bench.merge(base, head)
     changed = bench.changed(base, merged.tree)
-    if not whole and any(map(_of_beads, (*merged.conflicts, *changed.paths))):
+    if not whole and any(map(of_beads, (*merged.conflicts, *changed.paths))):
         merged = bench.merge(base, bench.commit(bench.with_beads_of(base, bench.tree(head)), head))
         changed = bench.changed(base, merged.tree)
     if merged.conflicts:
@@ -141,7 +141,7 @@ def _folded(bench: MergeTree, base: Sha, steps: Sequence[MergeStep], *, whole: b
 
 def _has_own_changes(bench: MergeTree, base: Sha, head: Sha) -> bool:
     parted = _parted(bench, base, head)
-    return parted is None or not all(map(_of_beads, bench.changed(parted, head).paths))
+    return parted is None or not all(map(of_beads, bench.changed(parted, head).paths))
 
 
 def _parted(bench: MergeTree, base: Sha, head: Sha) -> Sha | None:
@@ -171,5 +171,6 @@ def _nowhere(path: str) -> bool:
     return any(part.lower() in ("", ".", "..", ".git") for part in path.split("/"))
 
 
-def _of_beads(path: str) -> bool:
+def of_beads(path: str) -> bool:
+    """True for what is the tracker's."""
     return path == BEADS or path.startswith(f"{BEADS}/")

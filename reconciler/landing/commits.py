@@ -14,7 +14,7 @@ from reconciler.landing.candidates import Candidates, merge
 from reconciler.landing.merge_tree import Merged, MergeTree
 from reconciler.landing.signature import Signature
 from reconciler.model.desired import MergeMethod
-from reconciler.model.errors import ChangedError, PermanentError
+from reconciler.model.errors import ChangedError, PermanentError, UnfitError
 from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import LandOrder
@@ -35,8 +35,8 @@ class Commits:
     def make(self, order: LandOrder) -> tuple[Sha, ...]:
         """The commits that put each of `order.whole` on the base, the lowest first; written but on no branch.
 
-        Raises ChangedError when one would not have the judged tree, PermanentError for a branch that its method can't
-        land.
+        Raises ChangedError when one would not have the judged tree, UnfitError for a branch that its method
+        can't land as it is.
         """
         made: list[Sha] = []
         for each in order.whole:
@@ -69,13 +69,11 @@ class Commits:
         return made
 
     def _folded(self, bench: MergeTree, order: LandOrder) -> Sha:
-        commit = _Fold(bench, order, self._committer()).commit()
+        fold = _Fold(bench, order, self._committer())
+        commit = fold.commit()
         if bench.tree(commit) == order.expected.tree:
             return commit
-        raise PermanentError(
-            f"{order.task}: its commits, one by one, do not add up to the tree that was judged",
-            hint="set mergePolicy.method to squash or merge",
-        )
+        raise fold.refused("do not add up to what was tested")
 
     def _whole(self, bench: MergeTree, order: LandOrder, method: MergeMethod) -> Sha:
         expected = order.expected
@@ -121,10 +119,13 @@ class _Fold(Struct, frozen=True):
     committer: tuple[str, str]
 
     def commit(self) -> Sha:
+        """The tip of what it makes. Merge commits are left out, as `git rebase` does: what they join is put on one by one."""
         expected = self.order.expected
         (base,) = objects.commits(self.bench.git, expected.base)
         tip = base
-        for original in self._originals():
+        for original in self._own():
+            if len(original.parents) != 1:
+                continue
             tree = self._picked(original, tip)
             if tree == tip.tree:
                 continue  # What it does is on the base already, or is in `.beads` only.
@@ -138,17 +139,16 @@ class _Fold(Struct, frozen=True):
             )
         return tip.sha
 
-    def _originals(self) -> list[Commit]:
+    def refused(self, why: str) -> UnfitError:
+        """What is reported of a branch whose commits can't land one by one."""
+        merges = [commit.sha[:12] for commit in self._own() if len(commit.parents) != 1]
+        without = f" without {', '.join(merges[:3])}, which can't be rebased," if merges else ","
+        return UnfitError(f"{self.order.task}: its commits, one by one{without} {why}")
+
+    def _own(self) -> list[Commit]:
         expected = self.order.expected
         listed = self.bench.run("rev-list", "--reverse", "--topo-order", expected.head, f"^{expected.base}")
-        commits = objects.commits(self.bench.git, *(Sha(sha) for sha in listed.text.split()))
-        for commit in commits:
-            if len(commit.parents) != 1:
-                raise PermanentError(
-                    f"{self.order.task}: {commit.sha[:12]} is a merge commit, which can't be rebased",
-                    hint="set mergePolicy.method to squash or merge",
-                )
-        return commits
+        return objects.commits(self.bench.git, *(Sha(sha) for sha in listed.text.split()))
 
     def _picked(self, original: Commit, tip: Commit) -> Sha:
         # `merge-tree --merge-base` is missing before git 2.40: commits that part at the original's parent do the same.
@@ -159,11 +159,8 @@ class _Fold(Struct, frozen=True):
         theirs = self.bench.commit(self.bench.with_beads_of(base, original.tree), parted)
         merged = self.bench.merge(ours, theirs)
         if merged.conflicts:
-            raise PermanentError(
-                f"{self.order.task}: {original.sha[:12]} by itself is in conflict with {self.order.base}: "
-                f"{', '.join(merged.conflicts[:5])}",
-                hint="set mergePolicy.method to squash or merge, which land the branch as a whole",
-            )
+            paths = ", ".join(merged.conflicts[:5])
+            raise self.refused(f"do not fit: {original.sha[:12]} is in conflict with {self.order.base}: {paths}")
         return merged.tree
 
 

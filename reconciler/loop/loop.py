@@ -25,12 +25,13 @@ from reconciler.model.errors import (
     PermanentError,
     ReconcileError,
     TemporaryError,
+    UnfitError,
 )
-from reconciler.model.names import TaskId
+from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Failure, Observed, Salvage, Unknown
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
-from reconciler.planning.actions import Action, BlockTask, Decision, OpenPullRequest, StartAgent, StartCheck
+from reconciler.planning.actions import Action, BlockTask, Decision, Land, OpenPullRequest, StartAgent, StartCheck
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
 from reconciler.planning.recall import Recall
@@ -109,6 +110,17 @@ def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
     """True while a branch still is where its content was refused: pushed again, it would be so again."""
     branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(subject)
     return known.refused is not None and branch is not None and branch.head == known.refused
+
+
+def _refused(action: Action, error: ReconcileError) -> Sha | None:
+    """The head whose commits were refused as they are; None where that is not what went wrong."""
+    match action, error:
+        case OpenPullRequest(head=head), ContentRefusedError():
+            return head
+        case Land(order=order) | StartCheck(order=order), UnfitError():
+            return order.expected.head
+        case _:
+            return None
 
 
 def _give_up(error: Exception) -> None:
@@ -325,7 +337,5 @@ class Loop(Struct, kw_only=True):
             tries=again.tries + 1 if again else 1,
             permanent=permanent,
             blocked=isinstance(error, BlockedError),
-            refused=action.head
-            if isinstance(error, ContentRefusedError) and isinstance(action, OpenPullRequest)
-            else None,
+            refused=_refused(action, error),
         )

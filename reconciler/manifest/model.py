@@ -196,7 +196,7 @@ class Policy(_Fields):
     method: Annotated[MergeMethod, Field(strict=False)] = Field(
         default=MergeMethod.SQUASH,
         description="How a branch becomes commits of the base. squash: one commit. merge: its own commits and one that "
-        "merges them. rebase: its own commits, one after the other.",
+        "merges them. rebase: its own commits, one after the other, without those that merge.",
         examples=["rebase"],
     )
     message: Annotated[SquashMessage, Field(strict=False)] = Field(

@@ -64,5 +64,9 @@ class ContentRefusedError(PermanentError):
     """Elsewhere what commits hold was refused: the one who made them can fix that, and nobody else."""
 
 
+class UnfitError(PermanentError):
+    """The commits of a branch can't land one by one: the one who made them can make others."""
+
+
 class LockedError(ReconcileError):
     """Another reconciler works on this repository."""

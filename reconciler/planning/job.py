@@ -10,6 +10,7 @@ import re
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from reconciler.model.desired import MergeMethod
 from reconciler.model.observed import (
     Branch,
     CheckResult,
@@ -57,6 +58,8 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         ended = self.attempts.ending.reason if self.attempts.ending else None
         if ended in (None, Reason.NO_CHANGES) and (refused := self.refused):
             return RunResult(Reason.PUSH_REFUSED, refused, waits=False)
+        if ended in (None, Reason.NO_CHANGES) and self.failure and self.unfit:
+            return RunResult(Reason.CONFLICT, self.failure.message, counts=False, waits=False)
         if ended is not None:
             return self.attempts.ending
         pull = self.open_pull
@@ -159,7 +162,10 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         """True when its landing, or what leads to it, was refused for good."""
         refused = ("OpenPullRequest", "Land", "StartCheck")
         failure = self.failure
-        return failure is not None and failure.permanent and failure.action in refused and not failure.refused
+        if failure is None or not failure.permanent or failure.action not in refused:
+            return False
+        told = self.attempts.last is not None and self.attempts.last.why == Reason.CONFLICT
+        return not failure.refused or (self.unfit and told)
 
     @property
     def handed_over_for(self) -> Reason | None:
@@ -195,10 +201,20 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
     @property
     def refused(self) -> str | None:
         """Why the push of exactly this head was refused, where its agent can fix that."""
+        failure = self.failure
+        return failure.message if failure and failure.action == "OpenPullRequest" and self._refused_here else None
+
+    @property
+    def unfit(self) -> bool:
+        """True when the commits of exactly this head can't land one by one. Its agent is told once, then a person."""
+        by_rebase = self.spec.merge.method is MergeMethod.REBASE
+        failure = self.failure
+        return by_rebase and failure is not None and failure.action != "OpenPullRequest" and self._refused_here
+
+    @property
+    def _refused_here(self) -> bool:
         failure, branch = self.failure, self.branch
-        if failure is None or failure.refused is None or not isinstance(branch, Branch):
-            return None
-        return failure.message if failure.refused == branch.head else None
+        return failure is not None and isinstance(branch, Branch) and failure.refused == branch.head
 
     @property
     def done(self) -> bool:

@@ -12,8 +12,8 @@ from reconciler.model.reasons import Reason
 from reconciler.planning.messages import clean
 
 _REBASE = (
-    "Your branch conflicts with {base}, which has moved on since you began. It lands commit by commit, and a merge commit "
-    "can't: rebase your branch onto {base} ('git rebase {base}'), and keep what both sides meant in each commit."
+    "Your branch does not fit onto {base}, which has moved on since you began. It lands commit by commit: rebase your branch "
+    "onto {base} ('git rebase {base}'), keep what both sides meant in each commit, and leave no merge commit in it."
 )
 _PLACEHOLDER = re.compile(
     r"\{(task|epic|branch|base|worktree|attempt|title|description|acceptance|feedback)\}|\$TASK_ID\b"

@@ -16,7 +16,7 @@ from reconciler.forges.local import LocalForge
 from reconciler.git.commands import GitError
 from reconciler.landing import candidates, message
 from reconciler.model.desired import MergeMethod
-from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError, UnfitError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, Conflict
 from reconciler.model.ports import LandOrder
@@ -386,16 +386,45 @@ def test_rebase_puts_every_commit_on_the_base_by_itself(repo: GitRepo, forge: Lo
     assert [message.landed(text) for text in texts] == [(TASK, head)] * 2
 
 
-def test_rebase_refuses_a_branch_with_a_merge_commit_and_says_what_to_do(repo: GitRepo, forge: LocalForge) -> None:
-    repo.branch(BRANCH, {"one": "1\n"})
+def test_rebase_leaves_out_the_merge_commits_of_a_branch_and_keeps_what_they_joined(
+    repo: GitRepo, forge: LocalForge
+) -> None:
+    repo.git("switch", "--quiet", "--create", BRANCH)
+    repo.commit({"one": "1\n"}, message="First")
+    repo.git("switch", "--quiet", "--create", "aside", "main")
+    repo.commit({"two": "2\n"}, message="Aside")
+    repo.git("switch", "--quiet", "main")
     base = repo.commit({"b": "2\n"})
     repo.git("switch", "--quiet", BRANCH)
     repo.git("merge", "--quiet", "--no-edit", "main")
+    repo.git("merge", "--quiet", "--no-edit", "aside")
+    head = repo.commit({"one": "1\n2\n"}, message="Second")
+    found = merged(forge, base, head)
 
-    with pytest.raises(PermanentError, match="merge commit") as refused:
-        commit_of(forge, merged(forge, base, repo.head()), MergeMethod.REBASE)
+    commit = commit_of(forge, found, MergeMethod.REBASE)
 
-    assert "squash or merge" in (refused.value.hint or "")
+    subjects = repo.git("log", "--format=%s", f"{base}..{commit}").split("\n")
+    assert sorted(subjects) == ["Aside", "First", "Second"] and subjects[0] == "Second"
+    assert repo.git("rev-parse", f"{commit}^{{tree}}") == found.tree
+    assert not repo.git("rev-list", "--merges", f"{base}..{commit}")
+
+
+@pytest.mark.parametrize("how", ["resolved", "added"])
+def test_rebase_refuses_a_branch_whose_merge_commit_holds_what_no_other_does(
+    repo: GitRepo, forge: LocalForge, how: str
+) -> None:
+    repo.git("switch", "--quiet", "--create", BRANCH)
+    repo.commit({"b" if how == "resolved" else "one": "mine\n"})
+    repo.git("switch", "--quiet", "main")
+    base = repo.commit({"b": "theirs\n"})
+    repo.git("switch", "--quiet", BRANCH)
+    repo.git("merge", "--quiet", "--no-commit", "main", ok=False)
+    head = repo.commit({"b" if how == "resolved" else "more": "both\n"})
+
+    with pytest.raises(UnfitError, match=f"without {head[:12]}, which can't be rebased") as refused:
+        commit_of(forge, merged(forge, base, head), MergeMethod.REBASE)
+
+    assert "in conflict with main: b" in str(refused.value) if how == "resolved" else "add up" in str(refused.value)
 
 
 def test_rebase_refuses_commits_that_conflict_one_by_one(repo: GitRepo, forge: LocalForge) -> None:
@@ -405,7 +434,7 @@ def test_rebase_refuses_commits_that_conflict_one_by_one(repo: GitRepo, forge: L
     repo.git("switch", "--quiet", "main")
     base = repo.commit({"b": "theirs\n"})
 
-    with pytest.raises(PermanentError, match="in conflict with main: b"):
+    with pytest.raises(UnfitError, match="in conflict with main: b"):
         commit_of(forge, merged(forge, base, head), MergeMethod.REBASE)
 
 

@@ -11,8 +11,8 @@ from on_github import Place, X
 
 from reconciler.forges.github import landing
 from reconciler.model.desired import MergeMethod
-from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.model.names import Sha, TaskId
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError, UnfitError
+from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Landing, PullState
 from reconciler.model.values import replace
 
@@ -447,3 +447,39 @@ def test_github_calling_it_open_again_takes_no_landing_back(there: Place) -> Non
     there.app.pull(number).says_open = 3
 
     assert [found.head for found in landings(there)] == [head]
+
+
+def joined(there: Place, files: dict[str, str]) -> tuple[PrNumber, Sha]:
+    """A pull request whose branch holds a merge commit, which these files are a part of."""
+    repo = there.clone
+    repo.git("switch", "--quiet", "--create", f"agent/{X}")
+    repo.commit({"b": "mine\n"}, message="Mine")
+    repo.git("switch", "--quiet", "--create", "aside", "main")
+    repo.commit({"b" if "b" in files else "c": "aside\n"}, message="Aside")
+    repo.git("switch", "--quiet", f"agent/{X}")
+    repo.git("merge", "--quiet", "--no-commit", "aside", ok=False)
+    head = repo.commit(files)
+    repo.git("switch", "--quiet", "main")
+    number = there.forge.open(X, head, "Do it", "Text")
+    there.app.check(head, "ci", "success")
+    there.forge.look.stale()
+    return number, head
+
+
+def test_a_rebase_leaves_out_merge_commits_here_and_there(there: Place) -> None:
+    number, head = joined(there, {})
+
+    landed = there.landed(number, head, method=MergeMethod.REBASE)
+
+    subjects = there.app.bare.git("log", "--format=%s", landed).splitlines()
+    assert sorted(subjects[:2]) == ["Aside", "Mine"] and not there.app.bare.git("rev-list", "--merges", landed)
+
+
+@pytest.mark.parametrize("files", [{"b": "both\n"}, {"more": "more\n"}], ids=["resolved", "added"])
+def test_a_rebase_that_would_land_something_else_is_not_asked_for(there: Place, files: dict[str, str]) -> None:
+    number, head = joined(there, files)
+
+    with pytest.raises(UnfitError):
+        there.landed(number, head, method=MergeMethod.REBASE)
+
+    assert there.asked("/merge") == [] and there.app.pull(number).state == "OPEN"

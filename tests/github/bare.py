@@ -224,9 +224,11 @@ class Bare:
         return self.git("commit-tree", tree, *names, "-F", "-", env=env, stdin=message)
 
     def rebased(self, commits: list[str], onto: str, committer: Person) -> str | None:
-        """The tip of `commits` written anew on top of `onto`; None when one conflicts."""
+        """The tip of `commits` written anew on top of `onto`, without merge commits; None when one conflicts."""
         for sha in commits:
             old = self.commit(sha)
+            if len(old.parents) > 1:
+                continue
             # Git 2.39 picks its merge base itself: a stand-in for `onto` that grew from the commit's own parent.
             stand_in = self.write(self.commit(onto).tree, old.parents[:1], "onto", GITHUB, GITHUB, "")
             tree = self.merged_tree(stand_in, sha)

@@ -20,7 +20,7 @@ from reconciler.git.identity import identity
 from reconciler.landing import commits, message, squash
 from reconciler.landing.remotes import Remotes
 from reconciler.model.desired import MergeMethod
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UnfitError
 from reconciler.model.names import Sha
 from reconciler.model.observed import CheckResult, PullState
 from reconciler.model.ports import LandOrder
@@ -137,6 +137,8 @@ class Merges:
             self.notes.refused(
                 order.number, PendingMerge(head=attempt.head, answer=(answer.message or answer.complaint)[:400])
             )
+        if order.method is MergeMethod.REBASE and "can't be rebased" in answer.text:
+            raise UnfitError(f"{order.task}: {what}: {answer.message or answer.complaint}")
         raise answers.refusal(answer, f"{order.task}: {what}", datetime.now(UTC).timestamp())
 
     def _read_back(self, attempt: Attempt, lost: LostError) -> Sha:

@@ -73,7 +73,9 @@ def _problem(job: Job) -> tuple[Reason, str] | None:
     if job.failure and job.unlandable:
         offering = job.failure.action == "OpenPullRequest"
         what = "offered" if offering else "landed"
-        return Reason.PUSH_REFUSED if offering else Reason.CONFLICT, f"it can't be {what}: {job.failure.message}"
+        way_out = "; mergePolicy.method squash or merge takes a branch as a whole" if job.unfit else ""
+        message = f"it can't be {what}: {job.failure.message}{way_out}"
+        return Reason.PUSH_REFUSED if offering else Reason.CONFLICT, message
     if verdict is None or verdict.reason is None:
         return None
     if verdict.reason is Reason.CONFLICT and job.spec.merge.on_conflict is OnConflict.BLOCK:
