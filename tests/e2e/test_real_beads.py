@@ -86,6 +86,29 @@ def test_an_epic_made_with_bd_is_worked_off_and_closed(tmp_path: Path, kind: str
     assert project.leftovers() == []
 
 
+def test_a_task_costs_few_processes_of_bd_and_nothing_to_do_costs_none(project: Project) -> None:
+    tasks = [project.db.make(f"Do {n}") for n in ("one", "two", "three")]
+    calls, folder = project.root.parent / "calls", project.root.parent / "bin"
+    folder.mkdir()
+    (folder / "bd").write_text(f'#!/bin/sh\necho "$*" >> {calls}\nexec {outside(project.kind)} "$@"\n')
+    (folder / "bd").chmod(0o755)
+    project.env["PATH"] = f"{folder}:{project.env['PATH']}"
+    manifest = project.manifest(tasks=[], maxAgents=1)  # one after the other: those at once share theirs
+
+    watch = project.start("watch", "--interval", "1s", "-f", str(manifest))
+    until(lambda: len(project.subjects()) == 1 + len(tasks) and not project.leftovers(), by=watch)
+    time.sleep(2)
+    counted = calls.read_text().splitlines()
+    time.sleep(4)
+    idle = calls.read_text().splitlines()[len(counted) :]
+    watch.terminate()
+    ended(watch)
+
+    assert idle == []
+    # To begin with: its version, the tasks, what ids begin with. Then six writes a task, and four looks.
+    assert len(counted) <= 4 + 10 * len(tasks), "\n".join(counted)
+
+
 def test_tasks_of_a_manifest_are_made_in_the_database_once(project: Project) -> None:
     manifest = project.manifest(
         tasks=[{"key": "b", "title": "Do b", "dependsOn": ["a"]}, {"key": "a", "title": "Do a"}]

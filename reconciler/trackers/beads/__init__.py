@@ -1,24 +1,25 @@
 """A Beads database, read and written through the user's own `bd`.
 
 `versions` knows what each version can and which hurt, `program` finds and runs it, `decoding` reads what it prints,
-`store` looks at the tasks, `closers` finds out who closed them, `commands` says how a task gets from here to there, `writing` does it and reads it back.
+`store` looks at the tasks, `marks` tells whether anybody has written since, `last_look` keeps what was seen until then,
+`closers` finds out who closed a task, `commands` says how one gets from here to there, `writing` does it and reads it back.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError
+from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph
 from reconciler.model.ports import Change
 from reconciler.trackers import _files as files
 from reconciler.trackers import _settings as settings
 from reconciler.trackers._records import Record
-from reconciler.trackers.beads import decoding, store, versions, writing
+from reconciler.trackers.beads import store, versions, writing
 from reconciler.trackers.beads.closers import Closers
+from reconciler.trackers.beads.last_look import LastLook
 from reconciler.trackers.beads.program import Bd
 from reconciler.trackers.beads.server import other_server
 
@@ -30,37 +31,28 @@ PATIENCE_S = 60.0
 class BeadsTracker:
     """The tasks of one `.beads/` folder that holds a database.
 
-    People and other programs write there at any time, and nothing outside of it tells: every look is a process. `locks`
-    is a folder of ours: its lock keeps reconcilers from writing at once, others are met by reading back.
+    People and other programs write there at any time: it is looked at again once its mark has moved. `locks` is a folder of
+    ours: its lock keeps reconcilers from writing at once, others are met by reading back.
     """
 
     def __init__(self, main: Path, beads: Path, locks: Path, environ: Mapping[str, str], actor: str) -> None:
         self._bd = Bd(main=main, beads=beads, environ=environ, actor=actor)
         self._beads = beads
         self._locks = locks
+        self._last = LastLook(self._bd)
         self._closers = Closers(beads)
-        self._named: object = None  # as what says who closed a task was, when that was last looked up
+        self._named: tuple[Graph, object, Graph] | None = (
+            None  # from which tasks, as what says who closed them was then
+        )
         self._prefix = ""
-        self._digest = b""
-        self._graph: Graph = {}
 
     def tasks(self) -> Graph:
         """Every task, by id. Raises TemporaryError where `bd` gives no whole answer, PermanentError where none is there."""
-        found = store.everything(self._bd)
-        digest = hashlib.sha256(repr(found).encode("utf-8", "replace")).digest()
-        if digest != self._digest:
-            graph = decoding.graph_of(found)
-            if self._graph and not graph:
-                # A database that was moved, or is being made again. Tasks that were there are not gone by that.
-                raise TemporaryError(
-                    f"the database of {self._beads} held {len(self._graph)} tasks, and now none",
-                    hint="put it back; or start reconcile again to begin with an empty one",
-                )
-            self._graph, self._digest, self._named = graph, digest, None
         version = self._bd.program().version
-        if (moved := self._closers.moved(version)) and moved != self._named:
-            self._graph, self._named = self._closers.named(self._graph, version), moved
-        return self._graph
+        graph, moved = self._last.graph(), self._closers.moved(version)
+        if self._named is None or self._named[0] is not graph or self._named[1] != moved:
+            self._named = graph, moved, self._closers.named(graph, version)
+        return self._named[2]
 
     def prefix(self) -> str:
         """What ids of this database begin with, without the dash. Asked for once."""
@@ -74,7 +66,7 @@ class BeadsTracker:
             return []
         self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.locked(self._locks, "tracker", PATIENCE_S):
-            return writing.write(self._bd, changes)
+            return writing.write(self._bd, changes, self._last)
 
     def records(self) -> list[Record]:
         """Every task as `bd` prints it, by id."""

@@ -2,7 +2,8 @@
 
 Neither an exit status nor an echo says that something is stored: a lost claim ended with 0 for years, labels got lost. So
 the tasks are read, changed in mind, the commands are run that make the difference, and the tasks are read again; what is
-still missing of what was asked for is tried again. What others wrote meanwhile is theirs, and stays.
+still missing of what was asked for is tried again. What others wrote meanwhile is theirs, and stays. Labels alone are read back
+by the next look, and by it they are written again where they are not there: the second time they are read back at once.
 
 Where `update` takes no guards, another's claim is safe by `--claim`; a close or another status that somebody writes
 between the read and the command right after it is overwritten.
@@ -23,7 +24,8 @@ from reconciler.model.ports import Change
 from reconciler.model.values import replace
 from reconciler.system.shell import Finished
 from reconciler.trackers import _records as records
-from reconciler.trackers.beads import decoding, store
+from reconciler.trackers._records import Record
+from reconciler.trackers.beads import decoding
 from reconciler.trackers.beads.commands import (
     ARGUMENT_MAX,
     SETS,
@@ -35,6 +37,7 @@ from reconciler.trackers.beads.commands import (
     commands,
     differing,
 )
+from reconciler.trackers.beads.last_look import LastLook
 from reconciler.trackers.beads.program import Bd
 
 ROUNDS = 3
@@ -43,16 +46,17 @@ _BY_VALUE = frozenset({*TEXTS, *VALUES} - {"notes"})
 _MISMATCH = 13  # the exit status where a guard did not hold
 
 
-def write(bd: Bd, changes: Sequence[Change]) -> list[ReconcileError | None]:
+def write(bd: Bd, changes: Sequence[Change], last: LastLook) -> list[ReconcileError | None]:
     """Write all changes; for each, None or why it was not written. Only under the lock.
 
     Raises TemporaryError where not even reading is possible.
     """
     answers: list[ReconcileError | None] = [None] * len(changes)
     named = {id for change in changes for id in _named(change) if usable(id)}
-    found = {record["id"]: record for record in store.some(bd, named)} if named else {}
+    labels = all(_only_labels(change) for change in changes) and last.trusts(named)
+    found = dict(last.before(named, exact=not labels))
     before = decoding.graph_of(record for id, record in found.items() if id in named)
-    batch = _Batch(bd, before)
+    batch = _Batch(bd, last, before, read_back=not labels)
     for number, change in enumerate(changes):
         try:
             batch.add(change, found)
@@ -60,6 +64,11 @@ def write(bd: Bd, changes: Sequence[Change]) -> list[ReconcileError | None]:
             answers[number] = error
     batch.write()
     return [error or batch.errors.get(change.task) for error, change in zip(answers, changes, strict=True)]
+
+
+def _only_labels(change: Change) -> bool:
+    """True where nothing but labels is to be written, whatever became of the task."""
+    return change == Change(task=change.task, add_labels=change.add_labels, remove_labels=change.remove_labels)
 
 
 def _named(change: Change) -> tuple[TaskId, ...]:
@@ -72,14 +81,17 @@ class _Batch(Struct):
     """Tasks as they were, and as they are to be."""
 
     bd: Bd
+    last: LastLook
     before: Mapping[TaskId, Task]
+    read_back: bool
     wanted: dict[TaskId, Task] = field(default_factory=dict)
     aims: dict[TaskId, Task] = field(default_factory=dict)  # the same, over what others have written since
+    made: dict[TaskId, Record] = field(default_factory=dict)  # what the wanted ones are read from
     fresh: dict[TaskId, Task] = field(default_factory=dict)  # those that are to be made, as they are made
     guarded: set[TaskId] = field(default_factory=set)
     errors: dict[TaskId, ReconcileError] = field(default_factory=dict)
 
-    def add(self, change: Change, found: dict[str, records.Record]) -> None:
+    def add(self, change: Change, found: dict[str, Record]) -> None:
         """Make one more change in mind. Raises what the answer to it is, where it can't be made."""
         now = datetime.now(UTC)
         id = change.task
@@ -92,7 +104,7 @@ class _Batch(Struct):
         if any(len(text.encode()) > ARGUMENT_MAX for text in (task.description, task.acceptance, task.notes)):
             raise PermanentError(f"{id}: a text of it is too long for bd", hint="put what is long into a file")
         found[id] = after
-        self.wanted[id] = task
+        self.wanted[id], self.made[id] = task, after
         if there is None:
             self.fresh[id] = records.task_of(record)
         if change.expect_status is not None or change.expect_assignee is not None:
@@ -109,7 +121,10 @@ class _Batch(Struct):
             if number:
                 time.sleep(PAUSE_S * 3 ** (number - 1))
             self._run(now, pending, together=number == 0)
-            now = decoding.graph_of(r for r in store.some(self.bd, pending) if r["id"] in pending)
+            if not self.read_back and not self.errors:
+                self.last.wrote({id: self.made[id] for id in pending})
+                return
+            now = decoding.graph_of(r for r in self.last.after(pending) if r["id"] in pending)
             pending = {id for id in pending if self._left(id, now.get(id))}
         for id in pending:
             missing = ", ".join(sorted(differing(now.get(id), self.aims[id])))
