@@ -659,6 +659,20 @@ BREAKS = (
         "tests/test_merge_queue.py",
     ),
     Break(
+        "what a forge lands had passed only with others on top of it",
+        "reconciler/planning/merge_queue.py",
+        "    green = [chain for chain in green if bounds.together or len(chain) == 1]\n",
+        "",
+        "tests/test_merge_queue.py",
+    ),
+    Break(
+        "while a forge merges, nothing is tested ahead",
+        "reconciler/planning/merge_queue.py",
+        "            tests.of_the_line(proofs)  # after its landing they are about the very same trees\n",
+        "            pass\n",
+        "tests/test_merge_queue.py",
+    ),
+    Break(
         "of what lands together only the topmost head is looked at again",
         "reconciler/landing/landing.py",
         "            kept = [self._judged_pull(each) for each in order.whole]\n",

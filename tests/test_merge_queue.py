@@ -54,10 +54,19 @@ class Known:
         return sorted(tuple(sorted(tree)) for tree, known in self.known.items() if known is proof)
 
 
-def turned(line: list[Contender], known: Known, slots: int, rate: float = 0.05, busy: int | None = None) -> Turn:
+def turned(
+    line: list[Contender],
+    known: Known,
+    slots: int,
+    rate: float = 0.05,
+    busy: int | None = None,
+    *,
+    together: bool = True,
+) -> Turn:
     running, passed = known.chains(Proof.RUNNING), known.chains(Proof.PASSED)
     busy = len(running) if busy is None else busy
-    return turn(line, known, Bounds(slots=slots, rate=rate, running=running, passed=passed, busy=busy))
+    bounds = Bounds(slots=slots, rate=rate, together=together, running=running, passed=passed, busy=busy)
+    return turn(line, known, bounds)
 
 
 @given(lines(), KNOWN, st.integers(1, 5), st.floats(0.01, 0.9))
@@ -66,6 +75,37 @@ def test_nothing_lands_but_a_chain_that_has_passed(line, known, slots, rate) -> 
     found = turned(line, view, slots, rate)
     assert not found.land or view(found.land) is Proof.PASSED
     assert all(each.lands for each in line if each.task in found.land)
+
+
+@given(lines(), KNOWN, st.integers(1, 5))
+def test_where_a_forge_moves_the_base_only_what_passed_by_itself_lands(line, known, slots) -> None:
+    view = Known(known)
+    found = turned(line, view, slots, together=False)
+    assert len(found.land) <= 1
+    assert not found.land or view(found.land) is Proof.PASSED
+    assert len(found.check) <= max(slots - len(view.chains(Proof.RUNNING)), 0)
+    assert not found.land or all(chain[: len(found.land)] == found.land for chain in found.check)
+
+
+@given(lines(), st.integers(1, 5))
+def test_where_a_forge_moves_the_base_every_beginning_of_the_line_is_tested(line, slots) -> None:
+    found = turned([replace(each, lands=True, reds=0, solo=False) for each in line], Known({}), slots, together=False)
+    assert found.check == [found.line[:n] for n in range(1, min(slots, len(line)) + 1)]
+
+
+def test_while_a_forge_merges_those_behind_are_tested_on_top_of_it() -> None:
+    found = turned(in_line(4), Known({of(0): Proof.PASSED}), 2, together=False)
+    assert (found.land, found.check) == (TASKS[:1], [TASKS[:2], TASKS[:3]])
+
+
+def test_a_gap_between_tested_beginnings_is_closed() -> None:
+    known = Known({of(0): Proof.RUNNING, of(0, 1, 2): Proof.PASSED})
+    assert turned(in_line(4), known, 2, together=False).check == [TASKS[:2]]
+
+
+def test_what_comes_behind_a_red_one_is_tested_without_it() -> None:
+    known = Known({of(0): Proof.RUNNING, of(0, 1): Proof.FAILED})
+    assert turned(in_line(4), known, 3, together=False).check == [(TASKS[0], TASKS[2]), (TASKS[0], *TASKS[2:4])]
 
 
 @given(lines(), KNOWN, st.integers(1, 5), st.integers(0, 6), st.floats(0.01, 0.9))

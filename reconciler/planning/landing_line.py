@@ -2,6 +2,9 @@
 
 Every job has said by itself that it would be tested or land. Here that becomes a line (one for each set of checks), and what
 its turn gives becomes what is done: for a whole chain it is the decision of its last member, and all others wait for that.
+
+A forge that merges one at a time has the same line. What only it tests, it tests as a head: then one head at a time gets the
+base merged into it, and keeps its turn until that is tested.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from reconciler.model.ports import LandOrder
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning import merge_queue
-from reconciler.planning.actions import Decision, Land, StartCheck, Waiting
+from reconciler.planning.actions import Decision, FollowBranch, Land, RerunChecks, StartCheck, UpdateBranch, Waiting
 from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.job import Job
@@ -81,25 +84,57 @@ def in_line(base: Base, jobs: Sequence[Job], decided: Decided, observed: Observe
     slots = max((job.spec.merge.parallel for job in jobs), default=1)
     bad = sum(run.why == Reason.CHECKS_FAILED for job in jobs for run in _runs(job))
     rate = observed.landed.get(base.name, 0), bad
-    waiting = (job for job in jobs if _stands_in_line(decided[job.spec.name, job.task.id][1]))
-    kinds = sorted(waiting, key=lambda job: (job.spec.asked, rank(job)))
-    found = [
-        _Lane(base, list(mine), decided, observed, lines, *rate)
-        for _, mine in groupby(kinds, key=lambda job: job.spec.asked)
-    ]
+    ordered = sorted(jobs, key=lambda job: (job.spec.asked, rank(job)))
+    kinds = [list(mine) for _, mine in groupby(ordered, key=lambda job: job.spec.asked)]
+    lanes = [_Lane(base, _standing(mine, decided), decided, observed, lines, *rate) for mine in kinds]
+    found = [lane for lane in lanes if lane.jobs]
     landing: Land | None = None
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
         now = Turn() if landing else line.turn(slots, busy)
         busy += len(now.check)
         landing = line.decide(now, landing)
+    _one_head_gets_the_base(base, jobs, decided, landing)
 
 
-def _stands_in_line(decision: Decision) -> bool:
-    match decision:
-        case StartCheck() | Land() | Waiting(Reason.CHECKS_RUNNING):
-            return True
-        case _:
-            return False
+def _standing(jobs: Sequence[Job], decided: Decided) -> list[Job]:
+    """Those of `jobs` that stand in line."""
+    wishes = {job.task.id: decided[job.spec.name, job.task.id][1] for job in jobs}
+    # Where nothing lands that lacks the base, and nothing is ready: who is getting it is next.
+    strict = any(job.open_pull and job.open_pull.lacks_base for job in jobs)
+    late = strict and not any(isinstance(wish, Land) for wish in wishes.values())
+    return [
+        job
+        for job in jobs
+        if (wish := wishes[job.task.id])
+        and (
+            isinstance(wish, StartCheck | Land | UpdateBranch)
+            or (isinstance(wish, Waiting) and wish.reason is Reason.CHECKS_RUNNING)
+            or (late and _tested_by_the_forge(job, wish))
+        )
+    ]
+
+
+def _tested_by_the_forge(job: Job, wish: Decision) -> bool:
+    """True while the forge tests a head that has all of the base in it."""
+    awaited = isinstance(wish, RerunChecks | FollowBranch) or (
+        isinstance(wish, Waiting) and wish.reason is Reason.CHECKS_PENDING
+    )
+    return awaited and job.offer.tested_as_it_lands
+
+
+def _one_head_gets_the_base(base: Base, jobs: Sequence[Job], decided: Decided, landing: Land | None) -> None:
+    """Who would lack it again as soon as another one has landed waits for that."""
+    first = [job for job in jobs if _tested_by_the_forge(job, decided[job.spec.name, job.task.id][1])]
+    for job in sorted(jobs, key=rank):
+        key = job.spec.name, job.task.id
+        if not isinstance(decided[key][1], UpdateBranch):
+            continue
+        whom = landing.task if landing else min(first, key=rank).task.id if first else None
+        if whom:
+            message = f"{whom} is before it in the line of {base.name}"
+            decided[key] = job, Waiting(Reason.LANDING_QUEUED, message)
+        else:
+            first = [job]
 
 
 def _runs(job: Job) -> tuple[Run, ...]:
@@ -133,6 +168,7 @@ class _Lane(Struct, dict=True):
         bounds = Bounds(
             slots=slots,
             rate=merge_queue.failure_rate(self.good, self.bad + suspects),
+            together=self.base.whole,
             running=tuple(chain for chain, _ in self._tested(Proof.RUNNING)),
             passed=tuple(chain for chain, _ in self._tested(Proof.PASSED)),
             busy=busy,
@@ -148,7 +184,7 @@ class _Lane(Struct, dict=True):
 
     def decide(self, now: Turn, landing: Land | None) -> Land | None:
         """Write down what its turn gives. `landing`: what lands on this base from another line."""
-        if now.land:
+        if now.land and not self._waits_for_the_forge(now.land):
             landing = self._land(now.land)
         running = {task: (chain, run) for chain, run in self._tested(Proof.RUNNING) for task in chain}
         starting = {task: chain for chain in now.check for task in reversed(chain)}
@@ -160,8 +196,10 @@ class _Lane(Struct, dict=True):
                 state, chain = LineState.LANDING, now.land
                 together = f"merges together with {landing.task}, which was tested on top of it"
                 word = landing if task == landing.task else Waiting(Reason.LANDING_QUEUED, together)
-            elif landing:
+            elif landing and (self.base.whole or landing.task not in now.land):
                 word = self._behind(word, landing.task)
+            elif task in now.land:
+                state = LineState.STARTING if isinstance(word, UpdateBranch) else LineState.TESTING
             elif task in now.apart or (job.offer.check_state is CheckState.FAILED and not job.offer.asked_again):
                 # What comes of it is known, or will be once what it makes of this base is looked at.
                 state = LineState.APART
@@ -176,10 +214,16 @@ class _Lane(Struct, dict=True):
                 message = f"does not merge after {now.held[task]}, which is before it in the line of {self.base.name}"
                 word = Waiting(Reason.LANDING_QUEUED, message)
             else:
-                word = self._behind(word, min(running, key=lambda each: rank(self.by_task[each]), default=None))
+                first = min(running, key=lambda each: rank(self.by_task[each]), default=None)
+                word = self._behind(word, now.land[-1] if now.land else first)
             self.decided[job.spec.name, task] = job, word
             self.lines.places.append(self._place(job, state, chain, run, word))
         return landing
+
+    def _waits_for_the_forge(self, chain: Chain) -> bool:
+        """True for one whose head is still to get the base, or to be tested with it, by the forge."""
+        wish = self.decided[self.by_task[chain[-1]].spec.name, chain[-1]][1]
+        return isinstance(wish, UpdateBranch) or _tested_by_the_forge(self.by_task[chain[-1]], wish)
 
     def _place(self, job: Job, state: LineState, chain: Chain, run: Run | None, word: Decision) -> QueuePlace:
         return QueuePlace(
@@ -200,7 +244,7 @@ class _Lane(Struct, dict=True):
         """What is known of the tree that a chain makes. `more`: who may come behind it, to be merged along with it."""
         job = self.by_task[chain[-1]]
         if len(chain) == 1 and not job.offer.outdated:
-            return Proof.UNTESTED if job.offer.asked_again else _PROOFS.get(job.offer.check_state, Proof.UNSEEN)
+            return Proof.UNTESTED if job.offer.asked_again else _PROOFS.get(job.offer.checked_here, Proof.UNSEEN)
         made = self._made(chain)
         if made is None:
             self.lines.unmerged.add(self._merges((*chain, *more)[:CHAIN_MAX]))
@@ -231,7 +275,7 @@ class _Lane(Struct, dict=True):
         """The chains of this line whose checks are under way, or have passed; and the check of each."""
         heads = {job.open_pull.head: job.task.id for job in self.jobs if job.open_pull}
         for job in self.jobs:
-            if not job.offer.outdated and _PROOFS.get(job.offer.check_state) is proof:
+            if not job.offer.outdated and _PROOFS.get(job.offer.checked_here) is proof:
                 yield (job.task.id,), job.offer.checks_last
         for head in heads:
             for run in self.observed.checks_of.get(head, ()):
@@ -253,13 +297,19 @@ class _Lane(Struct, dict=True):
 
     def _contender(self, job: Job) -> Contender:
         ready = isinstance(job.candidate, Candidate) and not asks_a_person(job) and not hindrance(job, job.candidate)
+        last, *others = rank(job)
+        if self.base.whole:
+            # Whether all of its commits can be put there one by one is known only once that is done.
+            alone = job.spec.merge.method is MergeMethod.REBASE
+        else:
+            alone = not job.spec.merge.checks  # only its forge tests it, and no chain
+            last |= alone and not isinstance(self.decided[job.spec.name, job.task.id][1], Land)
         return Contender(
             task=job.task.id,
-            rank=rank(job),
+            rank=(last, others[0], others[1]),
             lands=ready,
             reds=len(job.offer.reds),
-            # Whether all of its commits can be put there one by one is known only once that is done.
-            solo=SOLO in job.task.labels or job.spec.merge.method is MergeMethod.REBASE,
+            solo=SOLO in job.task.labels or alone,
         )
 
     def _fits(self, now: Turn, task: TaskId) -> bool:

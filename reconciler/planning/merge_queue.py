@@ -6,6 +6,10 @@ had failed by itself. Where one has failed, shorter ones tell where. Whoever is 
 leaves the line and is tested by itself, once more than `retries`: others go on without it, and one bad night of a check
 costs nobody an agent. Only then is it its own fault.
 
+Where a forge moves the base one by one (`Bounds.together` is False), whatever it stands at was to have been tested as well: so
+every beginning of the line is, shorter ones first, and the first alone lands. What was found behind it holds for as long as
+the base then has the tree that was tested.
+
 What is seen is asked for by chain (`ProofOf`), so the same line is the same plan after a crash. A turn costs one question for
 each member, and one for each chain that it tests.
 """
@@ -71,10 +75,12 @@ class Turn(Struct):
 
 class Bounds(Struct, frozen=True):
     """The bounds of a line. `rate`: how many of those that join it fail by themselves. `running`, `passed`: the chains that
-    are under test, and that have passed. `busy`: all check runs there are, also those that prove nothing any more."""
+    are under test, and that have passed. `busy`: all check runs there are, also those that prove nothing any more.
+    `together`: several may land in one move of the base."""
 
     slots: int
     rate: float
+    together: bool = True
     running: Sequence[Chain] = ()
     passed: Sequence[Chain] = ()
     busy: int = 0
@@ -88,7 +94,8 @@ def failure_rate(good: int, bad: int) -> float:
 def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> Turn:
     """What is done for a line now. The order in which its members are named says nothing."""
     ordered = sorted(contenders, key=lambda each: each.rank)
-    tried = {task for chain in bounds.running if len(chain) > 1 for task in chain}
+    # Alone it lands only where that has passed: what a longer chain comes to says nothing about it.
+    tried = {task for chain in bounds.running if bounds.together and len(chain) > 1 for task in chain}
     # Whoever failed stays in line while a chain with it is under test: that one may pass.
     standing = [each for each in ordered if each.lands and (not each.reds or each.task in tried)]
     suspects = [each for each in ordered if each.lands and each not in standing]
@@ -98,12 +105,15 @@ def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> 
     green = [found.line[:n] for n, proof in enumerate(proofs, 1) if proof is Proof.PASSED]
     green += [chain for chain in bounds.passed if landable.issuperset(chain)]
     green += [(each.task,) for each in suspects if proof_of((each.task,)) is Proof.PASSED]
+    green = [chain for chain in green if bounds.together or len(chain) == 1]
+    tests = _Tests(proof_of, bounds, found, bounds.slots - bounds.busy)
     if green:
         found.land = max(green, key=len)  # of equals, that of the line
+        if not bounds.together and found.land == found.line[:1]:
+            tests.of_the_line(proofs)  # after its landing they are about the very same trees
         return found
     if proofs and proofs[0] is Proof.FAILED:
         found.apart.add(found.line[0])
-    tests = _Tests(proof_of, bounds, found, bounds.slots - bounds.busy)
     alone = {chain[0] for chain in bounds.running if len(chain) == 1}
     if not any(each.task in alone for each in suspects):
         tests.first_of(suspects)
@@ -158,6 +168,9 @@ class _Tests(Struct):
     def of_the_line(self, proofs: Sequence[Proof]) -> None:
         """Test beginnings of the line: the more at once the fewer are expected to fail."""
         red = next((n for n, proof in enumerate(proofs, 1) if proof is Proof.FAILED), 0)
+        if not self.bounds.together:
+            self._each_beginning(red)
+            return
         running = [n for n, proof in enumerate(proofs, 1) if proof is Proof.RUNNING]
         if red:
             self._inside(red, sum(n < red for n in running))
@@ -170,6 +183,17 @@ class _Tests(Struct):
         self.found.check.append(chain)
         self.free -= 1
         return True
+
+    def _each_beginning(self, red: int) -> None:
+        """Every beginning of the line; without the last of the first `red`, which failed, if there is one."""
+        line = self.found.line
+        for n in range(1, red or len(line) + 1):
+            self._start(line[:n])
+        for n in range(red + 1, len(line) + 1 if red else 0):
+            without = line[: red - 1] + line[red:n]
+            if self.free < 1 or self.proof_of(without, line[n:]) in (Proof.UNSEEN, Proof.CONFLICT):
+                return
+            self._start(without)
 
     def _onwards(self, at: int) -> None:
         """More of the line, behind the `at` members that are under test already."""

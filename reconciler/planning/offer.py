@@ -127,7 +127,7 @@ class Offer(Struct, frozen=True, dict=True):
                 return CheckState.FAILED
             case CheckResult.PENDING | CheckResult.VOID:
                 return CheckState.PENDING
-        return self._checked_here
+        return self.checked_here
 
     @property
     def green_once(self) -> bool:
@@ -135,7 +135,7 @@ class Offer(Struct, frozen=True, dict=True):
         pull = self.facts.open_pull
         if pull is None or self.forge_verdict.result is not CheckResult.PASSED:
             return False
-        return self._checked_here is CheckState.PASSED or self.facts.was_green
+        return self.checked_here is CheckState.PASSED or self.facts.was_green
 
     @property
     def needs_base(self) -> bool:
@@ -187,7 +187,8 @@ class Offer(Struct, frozen=True, dict=True):
         return bool(red and check.exit and passed and check.exit.at <= passed)
 
     @property
-    def _checked_here(self) -> CheckState:
+    def checked_here(self) -> CheckState:
+        """What our own checks say about the tree that would land, whatever the forge's say about its head."""
         if self.subject is None:
             allowed = self.facts.spec.merge.no_checks is not NoChecks.BLOCK or bool(
                 self.facts.open_pull and self.facts.open_pull.checks
@@ -218,7 +219,7 @@ class Offer(Struct, frozen=True, dict=True):
         if (
             self.base_state is not CheckState.PASSED
             or self.forge_verdict.result is CheckResult.FAILED
-            or self._checked_here is not CheckState.FAILED
+            or self.checked_here is not CheckState.FAILED
         ):
             return False
         last = self.checks_last

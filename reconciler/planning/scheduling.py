@@ -11,21 +11,18 @@ from datetime import datetime
 from operator import itemgetter
 
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
-from reconciler.model.names import Sha, TaskId
+from reconciler.model.names import TaskId
 from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning import forge_line, landing_line, messages
+from reconciler.planning import landing_line, messages
 from reconciler.planning.actions import (
     Decision,
     Land,
-    RerunChecks,
     RestartAgent,
     StartAgent,
     StartCheck,
-    UpdateBranch,
     Waiting,
 )
-from reconciler.planning.forge_line import Member, Stage
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
 from reconciler.planning.landing_line import Lines
@@ -99,15 +96,14 @@ def _in_line(
     observed: Observed,
     lines: Lines,
 ) -> None:
+    seen = observed.bases.get(base)
+    if not isinstance(seen, Base):
+        return
     acting = [job for job in found if desired.acts(job.spec.name, job.task.id)]
     busy = _checks_alive(observed, specs)
-    seen = observed.bases.get(base)
-    if isinstance(seen, Base) and seen.whole:
-        slots = max((spec.merge.parallel for spec in specs.values()), default=1)
-        busy += _ask_the_base(base, acting, decisions, slots - busy)
-        landing_line.in_line(seen, acting, decisions, observed, busy, lines)
-    else:
-        _one_after_the_other(base, acting, decisions, busy)
+    slots = max((spec.merge.parallel for spec in specs.values()), default=1)
+    busy += _ask_the_base(base, acting, decisions, slots - busy)
+    landing_line.in_line(seen, acting, decisions, observed, busy, lines)
 
 
 def _ask_the_base(base: str, acting: list[Job], decisions: Decisions, free: int) -> int:
@@ -127,48 +123,6 @@ def _ask_the_base(base: str, acting: list[Job], decisions: Decisions, free: int)
         else:
             begun.add(subject)
     return len(begun)
-
-
-def _one_after_the_other(base: str, acting: list[Job], decisions: Decisions, busy: int) -> None:
-    """Where each landing moves the base by itself, and a forge tests heads: one at a time."""
-    line: list[Member] = []
-    for job in acting:
-        stage = _stage(job, decisions[job.spec.name, job.task.id][1])
-        if stage:
-            line.append(Member(task=job.task.id, stage=stage, rank=landing_line.rank(job)))
-    parallel = max((job.spec.merge.parallel for job in acting), default=1)
-    behind = forge_line.ahead(line, checks_alive=busy, parallel=parallel)
-    begun: set[Sha] = set()  # of several that want to know whether the base passes, one asks
-    for job in acting:
-        key = (job.spec.name, job.task.id)
-        if job.task.id in behind and isinstance(decisions[key][1], StartCheck | Land | UpdateBranch):
-            whom = behind[job.task.id]
-            what = f"{whom} is before it in the line of {base}" if whom else f"every check slot of {base} is in use"
-            decisions[key] = job, Waiting(Reason.LANDING_QUEUED, what)
-        elif isinstance(start := decisions[key][1], StartCheck):
-            tree = start.order.expected.tree
-            if tree in begun:
-                decisions[key] = (
-                    job,
-                    Waiting(Reason.CHECKS_RUNNING, f"the checks start on the very same tree {tree[:12]}"),
-                )
-            begun.add(tree)
-
-
-def _stage(job: Job, decision: Decision) -> Stage | None:
-    match decision:
-        case StartCheck():
-            return Stage.UNPROVEN
-        case Land():
-            return Stage.PROVEN
-        case UpdateBranch():
-            return Stage.NEEDS_BASE
-        case RerunChecks() | Waiting(Reason.CHECKS_PENDING) if job.offer.tested_as_it_lands:
-            return Stage.CHECKING_ON_FORGE
-        case Waiting(Reason.CHECKS_RUNNING):
-            return Stage.CHECKING
-        case _:
-            return None
 
 
 def _checks_alive(observed: Observed, specs: Mapping[str, EpicSpec]) -> int:
