@@ -32,6 +32,7 @@ from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.model.ports import Forge, Ports, Runner, Tracker, Workspaces
 from reconciler.model.values import replace
 from reconciler.runners import _processes as processes
+from reconciler.runners import supervisor
 from reconciler.runners.local import LocalRunner
 from reconciler.system import format, lock
 from reconciler.system.journal import Journal
@@ -155,6 +156,10 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
         """True while a reconciler works here, be it us."""
         holder = lock.holder(self.state)
         return holder is not None and self.holds(holder)
+
+    def wake(self) -> None:
+        """Have whoever waits here look again soon. Only a hint."""
+        supervisor.wake(str(self.state / "runs"))
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """What was last seen of every recorded manifest, by the one who acted on it."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import cached_property
 from typing import Any
 
 from msgspec import Struct, field
 
+from reconciler.cli.look import parts
 from reconciler.cli.output import Output
 from reconciler.loop.executor import Outcome
-from reconciler.loop.loop import Loop, Met, Tick
+from reconciler.loop.loop import RESTS, Loop, Met, Tick
 from reconciler.loop.observer import ask
 from reconciler.model.desired import Desired
 from reconciler.model.names import TaskId
@@ -18,11 +21,13 @@ from reconciler.model.observed import Salvage, Unknown
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
 from reconciler.render import document, failing, text
+from reconciler.render.words import stamp
 from reconciler.system.journal import Event, plain
+from reconciler.system.published import Published
 from reconciler.wiring import Site
 
 
-class LoopSession(Struct, kw_only=True):
+class LoopSession(Struct, kw_only=True, dict=True):
     """A loop with its audience. `load`: what is wanted, and what of it is acted on; None: all that is recorded."""
 
     site: Site
@@ -38,6 +43,12 @@ class LoopSession(Struct, kw_only=True):
     last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
     last_plan: Plan | None = None
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
+    _shown: Plan | None = None  # what was published last
+    _rests_until: float = 0.0
+
+    @cached_property
+    def _published(self) -> Published:
+        return Published(self.site.state)
 
     def loop(self) -> Loop:
         warned = ask(self.site.tracker.warnings)
@@ -144,8 +155,23 @@ class LoopSession(Struct, kw_only=True):
 
     def _seen(self, tick: Tick) -> None:
         self.show(tick)
-        if tick.plan is self.last_plan and not tick.outcomes:
-            return  # nothing has changed
+        if tick.plan is not self.last_plan or tick.outcomes:
+            self._changed(tick)
+        if not self.beside:
+            self._keep("look", lambda: self._publish(tick))
+
+    def _publish(self, tick: Tick) -> None:
+        if not self._published.read or (tick.plan.actions and time.monotonic() < self._rests_until):
+            return
+        if tick.plan is self._shown and not tick.outcomes:
+            self._published.confirm(stamp(tick.observed.at))
+            return
+        begun = time.monotonic()
+        self._published.write(stamp(tick.observed.at), parts(self.site, tick))
+        # The last of several ticks plans nothing and is always published: what is amid them, only as often as is cheap.
+        self._shown, self._rests_until = tick.plan, time.monotonic() + RESTS * (time.monotonic() - begun)
+
+    def _changed(self, tick: Tick) -> None:
         events = [] if self.beside else [*self._of_manifests(tick)]
         self.last_plan = tick.plan
         for outcome in tick.outcomes:

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, undecided
+from reconciler.cli.look import spending
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, task_named
@@ -31,9 +31,6 @@ from reconciler.system.late import late
 from reconciler.wiring import Site
 
 FOLLOW_PAUSE_S = 0.2
-
-if TYPE_CHECKING:
-    from reconciler.forges.github.forge import GitHubForge
 
 
 @click.command("status")
@@ -72,19 +69,6 @@ def status_command(name: str | None, out: Output) -> int:
         message = f"{lock} is there for {words.span(age_s)}: git refuses to work beside it"
         out.chat(f"{message}\n  hint: if no git runs here: rm {shlex.quote(str(lock))}")
     return 0
-
-
-def spending(forge: GitHubForge) -> dict[str, Any]:
-    """What GitHub says of its limit for this login, for everything that uses it; null before it has named anything."""
-    spent = forge.spent
-    return {
-        "kind": "github",
-        "repository": str(forge.slug),
-        "pointsThisHour": spent.used,
-        "pointsLeft": spent.left,
-        "pointsPerHour": spent.limit,
-        "resetAt": spent.reset_at,
-    }
 
 
 @click.command("describe")

@@ -1,0 +1,89 @@
+"""One look for many screens: beside a watch they read what it publishes, without one they look themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from strangers import Place
+from waiting import until
+
+from reconciler import wiring
+from reconciler.cli.look import Looks
+from reconciler.cli.output import Output
+from reconciler.cli.session import LoopSession
+
+WAITS = "sleep 600"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    place.reconcile("stop", "--all", code=None)
+
+
+def looks_of(place: Place) -> Looks:
+    site = wiring.open_site(place.root, place.env)
+    return Looks(site=site, loop=LoopSession(site=site, out=Output(form="json", color=False)).loop())
+
+
+def of(looks: Looks, group: str) -> list[str]:
+    look = looks.newest()
+    tasks = look.manifests["work"]["status"]["tasks"] if look and "work" in look.manifests else []
+    return [task["title"] for task in tasks if task["group"] == group]
+
+
+def test_beside_a_watch_what_it_publishes_is_read_and_nobody_else_is_asked(place: Place) -> None:
+    watch = place.start("watch", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+    looks = looks_of(place)
+    looks.loop.load = lambda: pytest.fail("we looked ourselves")
+    try:
+        until(lambda: looks.site.acting, "the watch to act", by=watch)
+        looks.begin()
+        until(lambda: of(looks, "working") == ["Do a"], "the look of the watch", by=watch)
+        before = looks.newest()
+        assert before and before.by and f"pid {watch.pid} " in before.by
+
+        place.reconcile("stop", "a")
+        until(lambda: not of(looks, "working"), "the change", by=watch)
+        after = looks.newest()
+        assert after and after.number > before.number
+    finally:
+        looks.end()
+        watch.terminate()
+        watch.communicate()
+
+
+def test_while_nobody_reads_nothing_is_published(place: Place) -> None:
+    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+
+    assert not (place.root / ".git/reconcile/status/look").exists()
+
+
+def test_without_a_watch_we_look_ourselves(place: Place) -> None:
+    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+    looks = looks_of(place)
+    looks.begin()
+    try:
+        look = looks.newest()
+        assert look and look.by is None
+        assert of(looks, "working") == ["Do a"]
+        assert looks.newest() is look, "as long as it is new enough"
+    finally:
+        looks.end()
+
+
+def test_a_look_outlives_the_watch_that_made_it(place: Place) -> None:
+    watch = place.start("watch", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+    looks = looks_of(place)
+    looks.begin()
+    try:
+        until(lambda: of(looks, "working") == ["Do a"], "the look of the watch", by=watch)
+        watch.kill()
+        watch.communicate()
+        until(lambda: (look := looks.newest()) is not None and look.by is None, "our own look")
+        assert of(looks, "working") == ["Do a"]
+    finally:
+        looks.end()
