@@ -18,6 +18,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, usable
 from reconciler.model.observed import (
     Base,
+    BaseCommit,
     Branch,
     Candidate,
     Cause,
@@ -464,6 +465,13 @@ class World:
 
     def damaged(self) -> dict[PrNumber, str]:
         return {}
+
+    def recent(self, tip: Sha) -> tuple[BaseCommit, ...]:
+        found: list[BaseCommit] = []
+        while tip:
+            found.append(BaseCommit(tip, self._tree(self.commits[tip])))
+            tip = next(iter(self.parents.get(tip, ())), None)
+        return tuple(found)
 
     def landings(self, base: str) -> list[Landing]:
         self._up("landings")

@@ -488,9 +488,9 @@ def test_two_actions_of_one_manifest_that_go_wrong_both_rest(world: World) -> No
 # --- a closer look, where something would be done -----------------------------------------------------------
 
 
-def offered(world: World, count: int) -> None:
+def offered(world: World, count: int, first: int = 1) -> None:
     """So many tasks, each with a pull request that may land."""
-    for n in range(1, count + 1):
+    for n in range(first, first + count):
         offer(world, n)
 
 

@@ -39,6 +39,7 @@ from reconciler.model.desired import (
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject
 from reconciler.model.observed import (
     Base,
+    BaseCommit,
     Candidate,
     Checkout,
     CheckResult,
@@ -346,9 +347,9 @@ class _World:
     def _on_the_base(self, id: TaskId, results: list[str]) -> None:
         """How the checks ended on the base as it is: by name, or with that exit status; silent where nobody can tell."""
         if results == "silent":
-            self.found["base_trees"] = {"main": Unknown("no answer")}
+            self.found["recent"] = {"main": Unknown("no answer")}
             return
-        self.found["base_trees"] = {"main": _BASE_TREE}
+        self.found["recent"] = {"main": (BaseCommit(worlds.BASE, _BASE_TREE),)}
         subject = check_subject(_BASE_TREE, worlds.CHECKS)
         for n, result in enumerate(results, start=1):
             run = worlds.a_check(result if isinstance(result, str) else "failed", n, id)

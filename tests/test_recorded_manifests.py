@@ -127,7 +127,14 @@ def test_the_full_example_above_differs_from_every_default():
     def same(one, other):
         return {name for name in one.__struct_fields__ if getattr(one, name) == getattr(other, name)}
 
-    assert same(FULL, EpicSpec(name="z")) == {"generation", "recorded_at", "invalid", "withheld", "applied"}
+    assert same(FULL, EpicSpec(name="z")) == {
+        "generation",
+        "recorded_at",
+        "invalid",
+        "withheld",
+        "applied",
+        "unfrozen_at",
+    }
     assert not same(FULL.agent, AgentSpec())
     assert not same(FULL.budget, Budget())
     assert not same(FULL.worktrees, WorktreeSpec())

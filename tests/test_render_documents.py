@@ -474,6 +474,7 @@ def test_a_status_has_the_keys_that_scripts_rely_on():
         "observedGeneration",
         "conditions",
         "withheld",
+        "base",
         "counts",
         "spend",
         "tasks",

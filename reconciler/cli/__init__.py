@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "task": ("task", "Manage tasks in the built-in tracker"),
     "suspend": ("manifests", "Pause a manifest until it is resumed"),
     "resume": ("manifests", "Resume a suspended manifest"),
+    "unfreeze": ("manifests", "Let a merge queue go on that pauses"),
     "delete": ("manifests", "Delete a manifest; its tasks, branches and agents are kept"),
     "explain": ("explain", "Explain a field of a manifest, or a reason"),
     "schema": ("schema", "Print the JSON Schema of a manifest"),

@@ -1,4 +1,4 @@
-"""`suspend`, `resume`, `delete`: manifests that are recorded. Nothing of these stops or removes anything."""
+"""`suspend`, `resume`, `unfreeze`, `delete`: manifests that are recorded. Nothing of these stops or removes anything."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import click
 from reconciler import wiring
 from reconciler.cli.apply import FILE, read
 from reconciler.cli.output import Output, act, common, here
+from reconciler.cli.session import LoopSession
+from reconciler.loop import loop
 from reconciler.model.errors import UsageError
 from reconciler.model.values import replace
+from reconciler.planning import freeze
 from reconciler.wiring import Site
 
 
@@ -57,6 +60,30 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
     out.noted(site, done)
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: "\n".join(str(d["message"]) for d in done))
     return 0
+
+
+@click.command("unfreeze")
+@click.argument("name", required=False)
+@common
+def unfreeze_command(name: str | None, out: Output) -> int:
+    """Let the merge queue go on that pauses, of the manifest NAME or of all: what failed is tested again.
+
+    It pauses where changes fail their checks one after the other. Refused inside a run.
+    """
+    wiring.refuse_agents(wiring.environ(), "unfreeze")
+    site = here()
+    desired = site.desired()
+    if name:
+        site.recorded.must_be_recorded(name)
+    found = freeze.pauses(desired, LoopSession(site=site, out=out).look().observed)
+    lines = {spec.name: (spec.base, spec.asked) for spec in desired.epics}
+    lifted = [each for each in sorted(found) if name is None or lines[each] == lines.get(name)]
+    for each in lifted:
+        site.recorded.unfreeze(each, loop.now())
+    message = (
+        f"the queue of {', '.join(lifted)} goes on" if lifted else f"no queue{f' of {name}' if name else ''} pauses"
+    )
+    return out.acted(site, "Unfreeze", None, message)
 
 
 def _say_alive(site: Site, names: Collection[str | None], out: Output) -> None:

@@ -14,10 +14,11 @@ from reconciler.git.ancestry import Ancestry
 from reconciler.git.commands import Git
 from reconciler.landing import message, signature
 from reconciler.model.names import Sha
-from reconciler.model.observed import Landing
+from reconciler.model.observed import BaseCommit, Landing
 
 _REMEMBERED_BASES = 8
 _STEPS = 64
+_RECENT = 20
 
 
 class History:
@@ -29,6 +30,7 @@ class History:
         self._eras: dict[Sha, tuple[str, int]] = {}  # the base that it was the tip of, and the era
         self._era = 0
         self._ancestry = Ancestry(git)
+        self._recent: dict[Sha, tuple[BaseCommit, ...]] = {}  # by the tips that were asked for
         self.contains = lru_cache(8192)(self._contains)
 
     def landings(self, base: str, tip: Sha) -> tuple[Landing, ...]:
@@ -56,6 +58,28 @@ class History:
     def is_tip(self, commit: Sha) -> bool:
         """True for what a base pointed to when its landings were read last."""
         return any(tip == commit for tip, _ in self._read.values())
+
+    def recent(self, tip: Sha) -> tuple[BaseCommit, ...]:
+        """The newest commits on the line that ends in `tip`, that one first."""
+        if tip not in self._recent:
+            kept = list(self._recent.items())[1 - _REMEMBERED_BASES :]
+            self._recent = {**dict(kept), tip: self._line(tip)[:_RECENT]}
+        return self._recent[tip]
+
+    def _line(self, tip: Sha) -> tuple[BaseCommit, ...]:
+        found: list[BaseCommit] = []
+        at = tip
+        while at not in self._recent and len(found) < _RECENT:
+            commit = objects.loose_commit(self._git, at)
+            if commit is None:  # only git can tell, also where a shallow clone ends
+                form = ("--no-commit-header", "--format=%H %T", f"--max-count={_RECENT}")
+                rows = self._git.objects("rev-list", "--first-parent", *form, tip).text.splitlines()
+                return tuple(BaseCommit(*map(Sha, row.split(" "))) for row in rows)
+            found.append(BaseCommit(at, commit.tree))
+            if not commit.parents:
+                return tuple(found)
+            at = commit.parents[0]
+        return (*found, *self._recent.get(at, ()))
 
     def lacks(self, tip: Sha, than: Sha) -> tuple[Sha, ...]:
         """The commits on the first-parent line of `tip` that `than` does not contain."""

@@ -19,6 +19,7 @@ from reconciler.model.errors import ReconcileError, SilentError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
 from reconciler.model.observed import (
     Base,
+    BaseCommit,
     Branch,
     Candidate,
     Chain,
@@ -87,7 +88,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     )  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
     checks = _by_subject(runs, memo)
-    base_trees = _base_trees(ports, desired, look.bases, candidates, checks)
+    recent = look.recent()
     return Observed(
         at=circumstances.at,
         host=circumstances.host,
@@ -96,8 +97,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         tasks=prefix if isinstance(prefix, Unknown) else tasks,
         runs=work,
         checks=checks,
-        base_trees=base_trees,
-        printed=_printed(ports, desired, base_trees, checks),
+        recent=recent,
+        printed=_printed(ports, desired, recent, checks),
         unaskable={s.name: why for s in desired.epics if (why := unaskable(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,
         occupants=_occupants(ports, work, worktrees),
@@ -213,37 +214,20 @@ def _by_head(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tu
 Checks = Mapping[str, tuple[Run, ...]] | Unknown
 
 
-def _base_trees(
-    ports: Ports, desired: Desired, bases: Bases, candidates: Candidates, checks: Checks
-) -> Mapping[str, Sha | Unknown]:
-    """The trees of those bases on which a check of what would land has turned red: is it red without that, too?"""
-    if isinstance(checks, Unknown):
-        return {}
-    by = {spec.asked: spec for spec in desired.epics}.values()
-    merged = (each for each in candidates.values() if isinstance(each, Candidate))
-    asked = {each.base for each in merged if any(_red(checks, each.tree, one) for one in by)}
-    heads = {name: base.head for name, base in bases.items() if isinstance(base, Base) and base.head in asked}
-    seen = {name: ask(partial(ports.forge.candidate, head, head)) for name, head in heads.items()}
-    return {name: each.tree if isinstance(each, Candidate) else _unseen(each) for name, each in seen.items()}
-
-
 def _red(checks: Mapping[str, tuple[Run, ...]], tree: Sha, spec: EpicSpec) -> Run | None:
     """The last run of a manifest's checks on a tree, where it ended badly."""
     last = next(reversed(checks.get(spec.subject_of(tree), ())), None)
     return last if last and last.exit and not last.exit.well else None
 
 
-def _unseen(answer: Conflict | Unknown) -> Unknown:
-    return answer if isinstance(answer, Unknown) else Unknown("its tree can't be read")
-
-
 def _printed(
-    ports: Ports, desired: Desired, base_trees: Mapping[str, Sha | Unknown], checks: Checks
+    ports: Ports, desired: Desired, recent: Mapping[str, tuple[BaseCommit, ...] | Unknown], checks: Checks
 ) -> Mapping[RunId, str]:
     """The last words of the checks that are red on a base as it is."""
     if isinstance(checks, Unknown):
         return {}
-    trees = ((spec, tree) for spec in desired.epics if isinstance(tree := base_trees.get(spec.base), str))
+    lines = ((spec, recent.get(spec.base, ())) for spec in desired.epics)
+    trees = ((spec, line[0].tree) for spec, line in lines if not isinstance(line, Unknown) and line)
     red = {run.id for spec, tree in trees if (run := _red(checks, tree, spec))}
     fields = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MAX)), "") for run in red}
     return {run: " ".join(text.split()) for run, text in fields.items()}
@@ -340,6 +324,11 @@ class _Look(Struct, frozen=True):
 
     def base_of(self, task: TaskId) -> Base | Unknown | None:
         return self.bases.get(self.name_of(task))
+
+    def recent(self) -> Mapping[str, tuple[BaseCommit, ...] | Unknown]:
+        """Where each base has come from: by what passed there it is known where it is green."""
+        known = {name: base.head for name, base in self.bases.items() if isinstance(base, Base)}
+        return {name: ask(partial(self.ports.forge.recent, head)) for name, head in known.items()}
 
     def branches(self) -> Mapping[TaskId, Branch] | Unknown:
         found: dict[TaskId, Branch] = {}

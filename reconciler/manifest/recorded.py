@@ -3,7 +3,7 @@
 `<name>.yaml` is the desired state, `<name>.applied.json` the declared tasks as they were last written to the tracker,
 `status/<name>.json` what was last seen of it (nothing is lost with it). `<name>.trusted` is there while no run of this
 repository can have written to the file that the manifest came from since a person applied it; `<name>.withheld.json`
-holds what that file asks for and a person has to apply. Each file is replaced as a whole, one writer at a time; readers
+holds what that file asks for and a person has to apply, `<name>.unfrozen` when a person last said that its line goes on. Each file is replaced as a whole, one writer at a time; readers
 need no lock. Needs no pydantic: every command reads these.
 """
 
@@ -21,7 +21,7 @@ from msgspec import Struct, field
 
 from reconciler.manifest import form, record
 from reconciler.manifest.findings import did_you_mean
-from reconciler.model.desired import EpicSpec, InlineTask, Loosening
+from reconciler.model.desired import EPOCH, EpicSpec, InlineTask, Loosening
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
 from reconciler.model.values import replace
 from reconciler.system import file_lock, files
@@ -157,7 +157,7 @@ class Recorded:
         Raises UsageError for one that is not recorded, PermanentError for a damaged one.
         """
         with self._writing():
-            self._must_be_recorded(name)
+            self.must_be_recorded(name)
             try:
                 spec = self._alone(name)
             except ValueError as error:
@@ -166,6 +166,12 @@ class Recorded:
             made = changed(spec)
             withheld = _withheld(_content(self._withheld_file(name)))
             return self._record(made, [each for each in withheld if form.value_of(made, each.field) != each.new])
+
+    def unfreeze(self, name: str, at: datetime) -> None:
+        """Remember that the line of a manifest goes on from here. Raises UsageError for one that is not recorded."""
+        with self._writing():
+            self.must_be_recorded(name)
+            _replace(self._unfrozen(name), at.isoformat() + "\n")
 
     def applied(self, manifest: str, task: InlineTask) -> None:
         """Remember a declared task as it was last written to the tracker. A manifest that was deleted forgets it."""
@@ -193,9 +199,9 @@ class Recorded:
     def delete(self, name: str) -> None:
         """Forget a manifest and everything remembered about it. Raises UsageError for one that is not recorded."""
         with self._writing():
-            self._must_be_recorded(name)
+            self.must_be_recorded(name)
             # The manifest last: a delete that was cut off is done again.
-            beside = (self._applied_file(name), self._withheld_file(name), self._trusted(name))
+            beside = (self._applied_file(name), self._withheld_file(name), self._trusted(name), self._unfrozen(name))
             for path in (self._status / f"{name}.json", *beside, self._yaml(name)):
                 path.unlink(missing_ok=True)
             files.sync(self._manifests)
@@ -228,7 +234,7 @@ class Recorded:
 
     # --- one manifest --------------------------------------------------------------------------------------
 
-    def _must_be_recorded(self, name: str) -> None:
+    def must_be_recorded(self, name: str) -> None:
         """Raise UsageError for a manifest that is not recorded."""
         known = self.names()
         if name not in known:
@@ -237,8 +243,9 @@ class Recorded:
 
     def _one(self, name: str) -> EpicSpec | None:
         """A manifest with what was written for it; None where there is none. Raises ValueError for a damaged one."""
-        texts = _content(self._yaml(name)), _content(self._applied_file(name)), _content(self._withheld_file(name))
-        content, written, withheld = texts
+        beside = (self._applied_file(name), self._withheld_file(name), self._unfrozen(name))
+        texts = tuple(_content(path) for path in (self._yaml(name), *beside))
+        content, written, withheld, unfrozen = texts
         if content is None:
             return None
         known = self._known.get(name)
@@ -250,7 +257,7 @@ class Recorded:
         except ValueError:
             # It is informed by nothing else what was written; taken for written as declared, nobody's edits are undone.
             applied = {task.key: task for task in spec.tasks}
-        found = replace(spec, applied=applied, withheld=_withheld(withheld))
+        found = replace(spec, applied=applied, withheld=_withheld(withheld), unfrozen_at=_moment(unfrozen))
         self._known[name] = texts, found
         return found
 
@@ -295,6 +302,9 @@ class Recorded:
 
     def _trusted(self, name: str) -> Path:
         return self._manifests / f"{name}{_TRUSTED}"
+
+    def _unfrozen(self, name: str) -> Path:
+        return self._manifests / f"{name}.unfrozen"
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -341,6 +351,15 @@ def _withheld(content: bytes | None) -> tuple[Loosening, ...]:
         return tuple(Loosening(field=str(each["field"]), old=each["old"], new=each["new"]) for each in data)
     except (ValueError, TypeError, KeyError, RecursionError):
         return ()
+
+
+def _moment(content: bytes | None) -> datetime:
+    """What time a file holds. Of a damaged one nothing is believed: what pauses goes on pausing."""
+    try:
+        at = datetime.fromisoformat((content or b"").decode().strip())
+    except ValueError:
+        return EPOCH
+    return at if at.tzinfo else EPOCH
 
 
 def _stranger(spec: EpicSpec) -> Loosening:

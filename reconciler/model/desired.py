@@ -196,6 +196,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     source: str = ""  # absolute path of the file it came from; "" for standard input
     invalid: str | None = None  # why the watched source can't be read now: everything of this epic is held
     withheld: tuple[Loosening, ...] = ()  # what its file asks for and nobody applied: it may be an agent's doing
+    unfrozen_at: datetime = EPOCH  # when a person last said that its line goes on
     applied: Mapping[str, InlineTask] = field(
         default_factory=dict
     )  # inline tasks as last written to the tracker, by key

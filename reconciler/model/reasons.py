@@ -159,6 +159,7 @@ class Reason(Table):
         ),
     )
     CHECK_BROKEN = "CheckBroken", _epic("the checks can't be run, or the base fails them too", PERSON)
+    QUEUE_PAUSED = "QueuePaused", _epic("changes fail their checks one after the other: nothing is tested", PERSON)
     CONFLICT = (
         "Conflict",
         _task(

@@ -4,21 +4,57 @@ from __future__ import annotations
 
 import shlex
 
+from msgspec import Struct
+
 from reconciler.model.desired import EpicSpec
-from reconciler.model.names import TaskId
+from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning import run_results
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of
-from reconciler.planning.jobs import base_checks, retried_at
+from reconciler.planning.jobs import base_checks, checks_on, retried_at
 
 
 def broken(spec: EpicSpec, observed: Observed) -> str | None:
     """Why the checks of a manifest say nothing about work; None where nothing is known against them."""
     runs = base_checks(spec, observed)
-    if not isinstance(runs, Unknown) and state_of(runs, retried_at(observed), observed.at) is CheckState.FAILED:
+    if not isinstance(runs, Unknown) and state_of(runs, retried_at(spec, observed), observed.at) is CheckState.FAILED:
         last = runs[-1]
         return _whose_fault(spec, last, last.task, observed.printed.get(last.id, ""))
     return observed.unaskable.get(spec.name)
+
+
+class BaseHealth(Struct, frozen=True):
+    """What is known about the newest commits of a base under a manifest's checks, its tip first."""
+
+    base: str
+    commits: tuple[tuple[Sha, CheckState], ...]
+
+    @property
+    def green(self) -> Sha | None:
+        """The newest commit that is known to pass."""
+        return next((commit for commit, state in self.commits if state is CheckState.PASSED), None)
+
+
+def health(spec: EpicSpec, observed: Observed) -> BaseHealth | None:
+    """At which commit its base is green; None where that can't be told: nothing is asked of it, or it can't be seen."""
+    recent = observed.recent.get(spec.base, ())
+    if isinstance(recent, Unknown) or isinstance(observed.checks, Unknown) or not recent or not spec.merge.checks:
+        return None
+    return BaseHealth(spec.base, tuple((each.commit, _state_on(spec, each.tree, observed)) for each in recent))
+
+
+def red_by_itself(spec: EpicSpec, observed: Observed) -> Run | None:
+    """The check by which it is known that a base fails the checks of a manifest: they could be run, and said no."""
+    runs = base_checks(spec, observed)
+    if isinstance(runs, Unknown) or state_of(runs, retried_at(spec, observed), observed.at) is not CheckState.FAILED:
+        return None
+    last = runs[-1]
+    return last if last.exit and last.exit.code not in CANT_BE_ASKED else None
+
+
+def _state_on(spec: EpicSpec, tree: Sha, observed: Observed) -> CheckState:
+    runs = checks_on(observed, spec, tree)
+    return CheckState.UNKNOWN if isinstance(runs, Unknown) else state_of(runs, retried_at(spec, observed), observed.at)
 
 
 def _whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:
@@ -34,8 +70,8 @@ def _whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "
             f"can: {applied}, or what they need, then {again}"
         )
     return (
-        f"{spec.base} fails the checks on its own ({run_results.status(run)}){message}; only what passes them is merged: "
-        f"fix {spec.base}; where the cause was elsewhere, then {again}"
+        f"{spec.base} fails the checks on its own ({run_results.status(run)}){message}; only what passes them is merged, and no task begins: "
+        f"fix {spec.base} ('reconcile spawn' starts a task that does so); where the cause was elsewhere, then {again}"
     )
 
 

@@ -26,14 +26,16 @@ def failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[T
     }
 
 
-def degraded(spec: EpicSpec, observed: Observed, gate: Gate | None) -> Waiting | None:
-    """What is wrong with the manifest as a whole. `gate`: why no agent of it may start."""
+def degraded(spec: EpicSpec, observed: Observed, gate: Gate | None, paused: str | None = None) -> Waiting | None:
+    """What is wrong with the manifest as a whole. `gate`: why no agent of it may start; `paused`: why its line pauses."""
     if observed.replaced:
         return Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
     if gate:
         return Waiting(*gate)
     if why := broken(spec, observed):
         return Waiting(Reason.CHECK_BROKEN, why)
+    if paused:
+        return Waiting(Reason.QUEUE_PAUSED, paused)
     base = observed.bases.get(spec.base)
     if isinstance(base, Base) and base.checkout and base.checkout.locked:
         message = f"a landing was cut off, and has locked the index of {base.checkout.path}; 'reconcile watch' or 'apply' ends it"

@@ -52,7 +52,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
     red_checks: tuple[Run, ...] = ()  # that its head has failed by itself, on whichever base
     was_green: bool = False  # the head that it offers has passed these checks on some base
-    base_tree: Sha | Unknown | None = None  # known where a check turned red on top of it
+    base_tree: Sha | Unknown | None = None
     base_checks: tuple[Run, ...] | Unknown = ()  # of that tree, oldest first
     retried_at: datetime | None = None  # when any task was retried last: the base is everybody's
     landing: Landing | Unknown | None = None

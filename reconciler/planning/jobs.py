@@ -9,7 +9,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from msgspec import Struct
 
-from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.desired import EPOCH, Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown
 from reconciler.model.values import replace
@@ -75,8 +75,8 @@ def jobs(
     outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
     unmade = {id for key, id in epic_tasks.ids.items() if key and key not in epic_tasks.declared}
     green = _green(spec, observed)
-    checks_there, retried = base_checks(spec, observed), retried_at(observed)
-    base, base_tree = observed.bases.get(spec.base), observed.base_trees.get(spec.base)
+    checks_there, retried = base_checks(spec, observed), retried_at(spec, observed)
+    base, base_tree = observed.bases.get(spec.base), observed.base_tree(spec.base)
     us = (observed.host, observed.tracker_folder)
     recall.around(spec.name, (spec, us, base, base_tree, hold, checks_there, retried, outages))
     left = (index.graph[id] for id, name in owned.items() if name == spec.name)
@@ -214,7 +214,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         candidate=candidate,
         checks=checks_on(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
         red_checks=_red_checks(observed, spec, id),
-        base_tree=observed.base_trees.get(spec.base),
+        base_tree=observed.base_tree(spec.base),
         landing=_of(observed.landings, id),
         merged_by_hand=id in observed.merged_by_hand,
         repaired=id in observed.repaired,
@@ -231,14 +231,15 @@ def _of(source: Mapping[TaskId, T] | Unknown, task: TaskId) -> T | Unknown | Non
     return source if isinstance(source, Unknown) else source.get(task)
 
 
-def retried_at(observed: Observed) -> datetime | None:
-    """When a task was retried last, whichever."""
-    return max((since.at for since in observed.since.values() if since.at <= observed.at), default=None)
+def retried_at(spec: EpicSpec, observed: Observed) -> datetime | None:
+    """When a task was retried last, whichever, or the line of a manifest was unfrozen."""
+    moments = (spec.unfrozen_at, *(since.at for since in observed.since.values()))
+    return max((at for at in moments if EPOCH < at <= observed.at), default=None)
 
 
 def base_checks(spec: EpicSpec, observed: Observed) -> tuple[Run, ...] | Unknown:
     """The runs of a manifest's checks on its base as it is, oldest first."""
-    tree = observed.base_trees.get(spec.base)
+    tree = observed.base_tree(spec.base)
     return tree if isinstance(tree, Unknown) else checks_on(observed, spec, tree)
 
 
@@ -262,11 +263,12 @@ def _red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, 
         run
         for run in runs
         if run.exit and not run.exit.well and run.tree and run.id.subject == spec.subject_of(run.tree)
-        if run.below is None or _passes(observed, spec, run.below)
+        if run.below is None or passes(observed, spec, run.below)
     )
 
 
-def _passes(observed: Observed, spec: EpicSpec, tree: Sha) -> bool:
+def passes(observed: Observed, spec: EpicSpec, tree: Sha) -> bool:
+    """True where a tree has passed the checks of a manifest."""
     runs = checks_on(observed, spec, tree)
     return not isinstance(runs, Unknown) and state_of(runs, None, observed.at) is CheckState.PASSED
 

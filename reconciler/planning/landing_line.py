@@ -9,7 +9,7 @@ base merged into it, and keeps its turn until that is tested.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from itertools import groupby
@@ -27,6 +27,7 @@ from reconciler.planning import merge_queue
 from reconciler.planning.actions import Decision, FollowBranch, Land, RerunChecks, StartCheck, UpdateBranch, Waiting
 from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
 from reconciler.planning.check_state import CheckState, over_soon, state_of
+from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import checks_on
 from reconciler.planning.labels import SOLO
@@ -50,6 +51,7 @@ class LineState(StrEnum):
     TESTING = "testing"
     STARTING = "starting"  # its check starts with this tick
     QUEUED = "queued"
+    PAUSED = "paused"  # it would be tested, and the line pauses
     HELD = "held"  # it does not merge after one that is before it
     APART = "apart"  # it failed, or does not merge, by itself: what comes of that is no matter of the line
 
@@ -79,8 +81,19 @@ class Lines(Struct):
     places: list[QueuePlace] = field(default_factory=list)
 
 
-def in_line(base: Base, jobs: Sequence[Job], decided: Decided, observed: Observed, busy: int, lines: Lines) -> None:
-    """Let those of `jobs` that would be tested or land do so when it is their turn, together or alone."""
+def in_line(
+    base: Base,
+    jobs: Sequence[Job],
+    decided: Decided,
+    observed: Observed,
+    busy: int,
+    paused: Collection[str],
+    lines: Lines,
+) -> None:
+    """Let those of `jobs` that would be tested or land do so when it is their turn, together or alone.
+
+    `paused`: the manifests of which nothing is tested; what has passed lands.
+    """
     slots = max((job.spec.merge.parallel for job in jobs), default=1)
     bad = sum(run.why == Reason.CHECKS_FAILED for job in jobs for run in _runs(job))
     rate = observed.landed.get(base.name, 0), bad
@@ -90,7 +103,8 @@ def in_line(base: Base, jobs: Sequence[Job], decided: Decided, observed: Observe
     found = [lane for lane in lanes if lane.jobs]
     landing: Land | None = None
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
-        now = Turn() if landing else line.turn(slots, busy)
+        line.paused = any(job.spec.name in paused for job in line.jobs)
+        now = Turn() if landing else line.turn(slots, slots if line.paused else busy)
         busy += len(now.check)
         landing = line.decide(now, landing)
     _one_head_gets_the_base(base, jobs, decided, landing)
@@ -156,6 +170,7 @@ class _Lane(Struct, dict=True):
     lines: Lines
     good: int  # so many have landed, and so many attempts were sent back for their checks
     bad: int
+    paused: bool = False
     unfit: set[TaskId] = field(default_factory=set)  # what a person has to see, as it would land now
 
     @cached_property
@@ -213,6 +228,8 @@ class _Lane(Struct, dict=True):
                 state = LineState.HELD
                 message = f"does not merge after {now.held[task]}, which is before it in the line of {self.base.name}"
                 word = Waiting(Reason.LANDING_QUEUED, message)
+            elif self.paused:
+                state, word = LineState.PAUSED, paused(job.spec.name)
             else:
                 first = min(running, key=lambda each: rank(self.by_task[each]), default=None)
                 word = self._behind(word, now.land[-1] if now.land else first)
@@ -259,8 +276,7 @@ class _Lane(Struct, dict=True):
         runs = checks_on(self.observed, job.spec, made.tree)
         if isinstance(runs, Unknown):
             return Proof.UNSEEN
-        since = job.since.at if job.since else None
-        return _PROOFS.get(state_of(runs, since, job.now), Proof.UNSEEN)
+        return _PROOFS.get(state_of(runs, job.offer.asked_since, job.now), Proof.UNSEEN)
 
     def _made(self, chain: Chain) -> Candidate | Conflict | Unknown | None:
         return self.observed.folds.get(self._merges(chain))

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 
 from msgspec import Struct
 
-from reconciler.model.desired import MergeMode, NoChecks, Review
+from reconciler.model.desired import EPOCH, MergeMode, NoChecks, Review
 from reconciler.model.names import SCRIPTS, RunId
 from reconciler.model.observed import (
     Base,
@@ -198,11 +198,14 @@ class Offer(Struct, frozen=True, dict=True):
             return CheckState.UNKNOWN
         if self.outdated:
             return CheckState.NONE  # another tree would land now
-        return state_of([run for run in self.facts.checks if not self._excused(run)], self._since, self.facts.now)
+        return state_of([run for run in self.facts.checks if not self._excused(run)], self.asked_since, self.facts.now)
 
     @property
-    def _since(self) -> datetime | None:
-        return self.facts.since.at if self.facts.since else None
+    def asked_since(self) -> datetime | None:
+        """What failed before is asked again: its task was retried, or a person said that its line goes on."""
+        retried = self.facts.since.at if self.facts.since else EPOCH
+        unfrozen = self.facts.spec.unfrozen_at if self.facts.spec.unfrozen_at <= self.facts.now else EPOCH
+        return max(retried, unfrozen) if (retried, unfrozen) != (EPOCH, EPOCH) else None
 
     @cached_property
     def reds(self) -> frozenset[RunId]:
@@ -210,7 +213,7 @@ class Offer(Struct, frozen=True, dict=True):
         own = () if isinstance(self.facts.checks, Unknown) else self.facts.checks
         runs = (*self.facts.red_checks, *own)
         return frozenset(
-            run.id for run in runs if turned_red(run, self._since, self.facts.now) and not self._excused(run)
+            run.id for run in runs if turned_red(run, self.asked_since, self.facts.now) and not self._excused(run)
         )
 
     @property

@@ -14,6 +14,7 @@ from reconciler.model.observed import Failure, Imprecise, Run
 from reconciler.model.reasons import Awaits
 from reconciler.model.values import replace
 from reconciler.planning.actions import Action, Waiting
+from reconciler.planning.base_checks import BaseHealth
 from reconciler.planning.budget import Spend
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks
@@ -41,6 +42,7 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     )  # what is amiss with closed tasks: reported, never fixed
     advice: Waiting | None = None  # what a person had better fix, although everything goes on without it
     alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
+    base: BaseHealth | None = None  # at which commit its base is green
     failing: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong at every try until now
 
     @property

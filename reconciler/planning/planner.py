@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from reconciler.model.desired import Desired, EpicSpec
@@ -16,7 +16,7 @@ from reconciler.model.observed import (
     Unknown,
 )
 from reconciler.model.reasons import Reason
-from reconciler.planning import epic_state, epic_wide
+from reconciler.planning import base_checks, epic_state, epic_wide, freeze
 from reconciler.planning.actions import (
     Action,
     CloseTask,
@@ -78,9 +78,10 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
         (job.spec.name, job.task.id): (job, recall.decision(job) or next_step(job)) for job in chain(*epics.values())
     }
     recall.keep(wished.values())
-    decisions, lines = wished, admit(wished, desired, observed)
+    paused = freeze.pauses(desired, observed)
+    decisions, lines = wished, admit(wished, desired, observed, paused)
     plans = tuple(
-        _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, lines, observed, found)
+        _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, lines, observed, found, paused)
         for epic_tasks in found
     )
     explained = {task for epic in plans for task in epic.waiting}  # of deleted tasks, too, whose agents they started
@@ -133,6 +134,7 @@ def _epic_plan(
     lines: Lines,
     observed: Observed,
     found: tuple[EpicTasks, ...],
+    paused: Mapping[str, str],
 ) -> EpicPlan:
     spec = epic_tasks.spec
     held = epic_state.held(epic_tasks, observed)
@@ -177,7 +179,7 @@ def _epic_plan(
         unknown=tuple(dict.fromkeys(epic_state.unread(spec, observed))),  # one source may keep several from answering
         held=held,
         resting=resting,
-        degraded=epic_state.degraded(spec, observed, gate),
+        degraded=epic_state.degraded(spec, observed, gate, paused.get(spec.name)),
         spend=spend_of(spec, observed),
         complete=_complete(epic_tasks),
         epic_tasks=epic_tasks,
@@ -188,6 +190,7 @@ def _epic_plan(
         advice=epic_state.advice(spec, observed),
         alive=epic_state.alive(spec, observed),
         failing=epic_state.failing(spec, actions, observed),
+        base=base_checks.health(spec, observed),
     )
 
 

@@ -6,7 +6,7 @@ Every job has named by itself what it would do next; here those that must let ot
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from operator import itemgetter
 
@@ -14,8 +14,9 @@ from reconciler.model.desired import EPOCH, Desired, EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning import landing_line, messages
+from reconciler.planning import base_checks, freeze, landing_line, messages
 from reconciler.planning.actions import (
+    BlockTask,
     Decision,
     Land,
     RestartAgent,
@@ -31,18 +32,20 @@ Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
 """What every job says, by manifest and task."""
 
 
-def admit(decisions: Decisions, desired: Desired, observed: Observed) -> Lines:
+def admit(decisions: Decisions, desired: Desired, observed: Observed, paused: Collection[str] = ()) -> Lines:
     """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds.
 
-    Written into `decisions`; what the lines of the bases ask for beside that.
+    Written into `decisions`; what the lines of the bases ask for beside that. `paused`: the manifests whose lines pause.
     """
     lines = Lines()
     _nothing_new(decisions, observed)
+    _nothing_on_a_red_base(decisions, desired, observed)
     _nothing_on_an_old_base(decisions)
     for base, found in by_base(job for job, _ in decisions.values()).items():
         begun = [job for job in found if not job.fresh]  # of the others nothing is to be checked, mended or landed
         _one_repair(base, begun, decisions, desired)
-        _in_line(base, begun, {job.spec.name: job.spec for job in found}, decisions, desired, observed, lines)
+        _in_line(base, begun, {job.spec.name: job.spec for job in found}, decisions, desired, observed, paused, lines)
+    _nothing_while_paused(decisions, paused)
     _within_slots(decisions, desired, observed)
     return lines
 
@@ -54,6 +57,27 @@ def _nothing_new(decisions: Decisions, observed: Observed) -> None:
     for key, (job, decision) in decisions.items():
         if isinstance(decision, StartAgent | StartCheck):
             decisions[key] = job, Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
+
+
+def _nothing_on_a_red_base(decisions: Decisions, desired: Desired, observed: Observed) -> None:
+    """No task is begun on a base that fails its checks: all of them would meet that. Work in hand goes on, and may mend it."""
+    if desired.alone:
+        return  # asked for by name: that may be who mends it
+    red = {spec.name: run for spec in desired.epics if (run := base_checks.red_by_itself(spec, observed))}
+    for key, (job, decision) in decisions.items():
+        if job.spec.name in red and isinstance(decision, StartAgent) and decision.reason is Reason.READY:
+            why = base_checks.not_its_fault(job.spec, red[job.spec.name])
+            decisions[key] = job, Waiting(Reason.CHECK_BROKEN, why)
+
+
+def _nothing_while_paused(decisions: Decisions, paused: Collection[str]) -> None:
+    """While a line pauses, nothing of it is tested, and nobody is sent back or given up for what failed."""
+    for key, (job, decision) in decisions.items():
+        if job.spec.name not in paused or (isinstance(decision, StartCheck) and decision.of_the_base):
+            continue
+        judged = isinstance(decision, RestartAgent | BlockTask) and decision.reason == Reason.CHECKS_FAILED
+        if judged or isinstance(decision, StartCheck):
+            decisions[key] = job, freeze.paused(job.spec.name)
 
 
 def _nothing_on_an_old_base(decisions: Decisions) -> None:
@@ -94,6 +118,7 @@ def _in_line(
     decisions: Decisions,
     desired: Desired,
     observed: Observed,
+    paused: Collection[str],
     lines: Lines,
 ) -> None:
     seen = observed.bases.get(base)
@@ -103,7 +128,7 @@ def _in_line(
     busy = _checks_alive(observed, specs)
     slots = max((spec.merge.parallel for spec in specs.values()), default=1)
     busy += _ask_the_base(base, acting, decisions, slots - busy)
-    landing_line.in_line(seen, acting, decisions, observed, busy, lines)
+    landing_line.in_line(seen, acting, decisions, observed, busy, paused, lines)
 
 
 def _ask_the_base(base: str, acting: list[Job], decisions: Decisions, free: int) -> int:

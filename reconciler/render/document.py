@@ -17,6 +17,7 @@ from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning.actions import Action
+from reconciler.planning.check_state import CheckState
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.graph import Index, order
 from reconciler.planning.jobs import owners
@@ -191,10 +192,22 @@ def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]
         "observedGeneration": observed_generation(recorded),
         "conditions": conditions(epic, recorded, observed.at),
         "withheld": changes(epic.spec),
+        "base": _base(epic),
         "counts": _counts(found) if epic.epic_tasks else dict.fromkeys(("tasks", *reversed(GROUPS), "merged")),
         "spend": spend(epic.spend),
         "tasks": tasks,
     }
+
+
+_KNOWN = {CheckState.PASSED: "green", CheckState.FAILED: "red"}
+
+
+def _base(epic: EpicPlan) -> Document | None:
+    """At which commit the base is green; null where no checks are asked of it, or it can't be seen."""
+    if epic.base is None:
+        return None
+    commits = [{"sha": sha, "state": _KNOWN.get(state, "unknown")} for sha, state in epic.base.commits]
+    return {"name": epic.base.base, "green": epic.base.green, "commits": commits}
 
 
 def _counts(found: tuple[TaskView, ...]) -> dict[str, int]:

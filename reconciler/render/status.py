@@ -174,6 +174,8 @@ def quiet(entry: Entry, now: datetime) -> str:
 def _epic(epic: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
     yield _heading(epic)
     yield _conditions(epic["conditions"])
+    if green := base_words(epic["base"]):
+        yield Rows(rows=[Row(cells=(Text("base", "dim"),), note=Text(line(green)))], yields=0)
     yield from withheld_rows(epic["withheld"])
     for name, tasks in _sections(epic["tasks"]).items():
         yield from _section(name, tasks, now)
@@ -194,6 +196,26 @@ def _heading(epic: dict[str, Any]) -> Text:
         found.append("  ").append_text(bar(counts, BAR)).append(f"  {counts['closed']}/{counts['tasks']} closed")
     used = spend.words(epic["spend"])
     return found.append(f"  {used}" if used else "")
+
+
+def base_words(base: dict[str, Any] | None) -> str:
+    """At which commit a base is green, in a line; empty where nothing is known of it yet.
+
+    >>> commits = [{"sha": "9" * 40, "state": "unknown"}, {"sha": "1" * 40, "state": "green"}]
+    >>> base_words({"name": "main", "green": "1" * 40, "commits": commits})
+    'main is green at 111111111111, one commit before its tip 999999999999, which is not known'
+    """
+    if base is None or all(commit["state"] == "unknown" for commit in base["commits"]):
+        return ""
+    name, tip = base["name"], base["commits"][0]
+    if tip["state"] == "green":
+        return f"{name} is green at its tip {tip['sha'][:12]}"
+    known = "red" if tip["state"] == "red" else "not known"
+    if base["green"] is None:
+        return f"{name} is {known} at its tip {tip['sha'][:12]}, and not known to be green before"
+    behind = [commit["sha"] for commit in base["commits"]].index(base["green"])
+    before = "one commit" if behind == 1 else f"{behind} commits"
+    return f"{name} is green at {base['green'][:12]}, {before} before its tip {tip['sha'][:12]}, which is {known}"
 
 
 def withheld_rows(changes: Sequence[str]) -> Iterator[Rows]:

@@ -105,3 +105,29 @@ def test_a_base_that_fails_its_checks_is_said_by_the_doctor_until_somebody_asks_
 
     merged(place, "Do a", "Do b")
     assert "fails the checks on its own" not in place.reconcile("doctor")
+
+
+def test_a_queue_whose_machine_is_broken_pauses_and_goes_on_when_a_person_says_so(tmp_path: Path) -> None:
+    place, down = Place(tmp_path), tmp_path / "down"
+    tasks = [{"key": key, "title": f"Do {key}"} for key in "abcdef"]
+    # Whoever is sent back takes longer than a check, as agents do.
+    done = 'test "$RECONCILE_ATTEMPT" = 1 || sleep 10; echo x >> "$RECONCILE_TASK" && git add . && git commit -qm done'
+    agent = {"argv": ["sh", "-c", done], "maxAttempts": 50}
+    manifest = str(place.manifest(tasks=tasks[:1], agent=agent, mergePolicy={"checks": [f"test ! -e {down}"]}))
+    place.reconcile("apply", "-f", manifest, "--wait")
+    down.touch()  # the base has passed, and from now on nothing does
+    place.manifest(tasks=tasks, agent=agent, mergePolicy={"checks": [f"test ! -e {down}"], "queue": {"retries": 0}})
+
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+
+    said = degraded(place)
+    assert said["reason"] == "QueuePaused" and "'reconcile unfreeze work'" in said["message"], said
+    assert "QueuePaused" in place.reconcile("get", "tasks")
+    assert "main is green at its tip" in place.reconcile("status")
+    assert "no manifest 'wrok' is recorded" in place.reconcile("unfreeze", "wrok", code=2)
+    down.unlink()
+    place.reconcile("watch", "--until-done", code=3)  # no check starts by itself, however well it would go
+    assert "the queue of work goes on" in place.reconcile("unfreeze")
+    place.reconcile("watch", "--until-done")
+    merged(place, *(f"Do {key}" for key in "abcdef"))
+    assert "no queue of work pauses" in place.reconcile("unfreeze", "work")

@@ -62,6 +62,7 @@ spawn {b}                               0  start agent \(attempt 1\)
 stop --all                              0  .
 suspend work                            0  suspended work
 resume work                             0  resumed work
+unfreeze                                0  no queue pauses
 task create 'Look at it' -p 1           0  created project-
 task list                               0  Look at it
 task ready                              0  Look at it

@@ -30,7 +30,17 @@ from reconciler.landing.remotes import REMOTE_VARIABLES, Remote, Remotes
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
-from reconciler.model.observed import Base, Candidate, Conflict, Landing, MergeStep, PullRequest, PullState, Standing
+from reconciler.model.observed import (
+    Base,
+    BaseCommit,
+    Candidate,
+    Conflict,
+    Landing,
+    MergeStep,
+    PullRequest,
+    PullState,
+    Standing,
+)
 from reconciler.model.ports import LandOrder
 from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
 from reconciler.model.values import replace
@@ -156,6 +166,10 @@ class GitHubForge:
             if pull.landed and pull.closed_at and pull.base == base and self._on(tip, pull.landed)
         ]
         return sorted((*found, *more), key=lambda landing: landing.at) if more else found
+
+    def recent(self, tip: Sha) -> tuple[BaseCommit, ...]:
+        """The newest commits on the first-parent line that ends in `tip`, that one first."""
+        return self._history.recent(tip)
 
     def candidate(self, base: Sha, head: Sha, *, exact: bool = True) -> Candidate | Conflict:
         """What landing `head` on `base` makes of it; else, perhaps, on an older tip since which only we have landed."""

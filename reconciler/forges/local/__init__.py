@@ -22,7 +22,7 @@ from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import Base, Candidate, Checkout, Conflict, Landing, MergeStep, PullRequest
+from reconciler.model.observed import Base, BaseCommit, Candidate, Checkout, Conflict, Landing, MergeStep, PullRequest
 from reconciler.model.ports import LandOrder
 from reconciler.model.pull_records import PullRecord, Verdict
 from reconciler.model.values import replace
@@ -89,6 +89,10 @@ class LocalForge:
         ours, theirs = self._line.local(base), self._remotes.last_heard(base)
         tip = theirs if theirs and self._history.contains(theirs, ours) else ours
         return self._history.landings(base, tip)
+
+    def recent(self, tip: Sha) -> tuple[BaseCommit, ...]:
+        """The newest commits on the first-parent line that ends in `tip`, that one first."""
+        return self._history.recent(_commit(tip))
 
     def candidate(self, base: Sha, head: Sha, *, exact: bool = True) -> Candidate | Conflict:
         """What landing `head` on `base` makes of it; else, perhaps, on an older tip since which only we have landed."""

@@ -11,7 +11,17 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from reconciler.model.names import PrNumber, RunId, Sha, TaskId
-from reconciler.model.observed.git import Base, Branch, Checkout, Landing, Rules, Salvage, Worktree, WorktreeFault
+from reconciler.model.observed.git import (
+    Base,
+    BaseCommit,
+    Branch,
+    Checkout,
+    Landing,
+    Rules,
+    Salvage,
+    Worktree,
+    WorktreeFault,
+)
 from reconciler.model.observed.pulls import (
     Candidate,
     CheckResult,
@@ -70,7 +80,7 @@ class Observed(Struct, frozen=True, kw_only=True):
         default_factory=dict
     )  # the same by the topmost head in what they test
     bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
-    base_trees: Mapping[str, Sha | Unknown] = field(default_factory=dict)  # of the bases on which a check turned red
+    recent: Mapping[str, tuple[BaseCommit, ...] | Unknown] = field(default_factory=dict)  # of each base, its tip first
     printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends
     unaskable: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its checks can't be run here
     salvages: tuple[Salvage, ...] = ()
@@ -81,6 +91,11 @@ class Observed(Struct, frozen=True, kw_only=True):
     damaged: Mapping[PrNumber, str] = field(default_factory=dict)  # pull requests of which nothing can be read, and why
     broken: Mapping[TaskId, str] = field(default_factory=dict)  # tasks whose branch can't be read, and why
     replaced: str | None = None  # whose program was replaced under it, where that is who acts here
+
+    def base_tree(self, base: str) -> Sha | Unknown | None:
+        """The tree of a base as it is."""
+        recent = self.recent.get(base, ())
+        return recent if isinstance(recent, Unknown) else recent[0].tree if recent else None
 
     def failure(self, subject: TaskId) -> Failure | None:
         """What went wrong for it lately, where the one who met that will try again: not since the task was retried."""
@@ -119,6 +134,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "Base",
+    "BaseCommit",
     "Branch",
     "Candidate",
     "Cause",

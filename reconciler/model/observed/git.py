@@ -83,6 +83,13 @@ class Checkout(Struct, frozen=True, kw_only=True):
     undoes: tuple[str, ...] = ()  # paths that are staged as they were before they landed
 
 
+class BaseCommit(Struct, frozen=True):
+    """A commit on the first-parent line of a base, and its tree."""
+
+    commit: Sha
+    tree: Sha
+
+
 class Rules(Struct, frozen=True, kw_only=True):
     """What a forge asks of everything that lands on a base."""
 

@@ -12,6 +12,7 @@ from reconciler.model.desired import MergeMethod, SquashMessage
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import (
     Base,
+    BaseCommit,
     Candidate,
     Conflict,
     Landing,
@@ -94,6 +95,10 @@ class Forge(Protocol):
 
     def landings(self, base: str) -> Sequence[Landing]:
         """Every commit on the base that carries our trailers, oldest first."""
+        ...
+
+    def recent(self, tip: Sha) -> tuple[BaseCommit, ...]:
+        """The newest commits on the first-parent line that ends in `tip`, that one first: a score of them at most."""
         ...
 
     def candidate(self, base: Sha, head: Sha, *, exact: bool = True) -> Candidate | Conflict:
