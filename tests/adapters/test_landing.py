@@ -15,6 +15,7 @@ from dying import arm, dying
 from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
+from reconciler.git import update_ref
 from reconciler.landing import commits
 from reconciler.landing.intents import Intent, Intents
 from reconciler.model.desired import MergeMethod
@@ -44,6 +45,20 @@ def forge(repo: GitRepo) -> LocalForge:
 @pytest.fixture
 def order(repo: GitRepo, forge: LocalForge) -> LandOrder:
     return order_for(repo, forge)
+
+
+def test_what_git_answered_does_not_matter_where_the_base_has_moved(
+    repo: GitRepo, forge: LocalForge, order: LandOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = update_ref.move
+
+    def unheard(*args: object) -> None:
+        move(*args)  # type: ignore[arg-type]
+        raise TemporaryError("git was killed before it said how it went")
+
+    monkeypatch.setattr(update_ref, "move", unheard)
+    commit = forge.land(order)
+    assert repo.head("main") == commit and repo.status() == ""
 
 
 @pytest.mark.parametrize("method", MergeMethod)
