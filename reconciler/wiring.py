@@ -23,6 +23,7 @@ from reconciler.git import repository as repositories
 from reconciler.git.commands import Git
 from reconciler.git.repository import Repository
 from reconciler.landing.remotes import default_base
+from reconciler.loop.teller import Teller
 from reconciler.manifest import Recorded
 from reconciler.manifest.anchoring import anchored
 from reconciler.manifest.recorded import RecordedManifests
@@ -37,6 +38,7 @@ from reconciler.runners.local import LocalRunner
 from reconciler.system import format, lock
 from reconciler.system.journal import Journal
 from reconciler.system.late import late
+from reconciler.system.notified import Notified
 from reconciler.trackers.chosen import ChosenTracker, other_tracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
@@ -150,6 +152,16 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
     def holds(self, holder: lock.Holder) -> bool:
         """True while the reconciler that wrote its name into the lock file has it open."""
         return processes.has_open(holder.pid, lock.file_of(self.state))
+
+    @property
+    def notified(self) -> Notified:
+        """What was told to whom."""
+        return Notified(self.state)
+
+    @property
+    def teller(self) -> Teller:
+        """Who tells people that are elsewhere."""
+        return Teller(state=self.state, environ=self.environ, record=self.notified)
 
     @property
     def acting(self) -> bool:

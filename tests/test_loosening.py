@@ -22,11 +22,13 @@ from reconciler.model.desired import (
     MergeMode,
     MergePolicy,
     NoChecks,
+    Notify,
     OnConflict,
     Override,
     Prune,
     Review,
     SquashMessage,
+    Telling,
     TrackerKind,
     WorktreeSpec,
 )
@@ -85,6 +87,7 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     "prune.worktrees": (False, NONE, True),
     "prune.branches": (False, NONE, True),
     "prune.orphans": (False, True, NONE),
+    "notify": ((), (Notify(on=(Telling.DEGRADED,), run=("sh", "x")),), NONE),
 }
 _CODE = {
     "maxAgents": "max_agents",

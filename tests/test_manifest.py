@@ -375,7 +375,7 @@ def test_an_unknown_field_is_named_with_its_place_what_is_allowed_and_what_was_m
     "text",
     [
         with_spec("reviewer: {kind: command}"),
-        with_spec("notify: []"),
+        with_spec("stack: true"),
         with_spec("mergePolicy: {queue: {batch: 4}}"),
         with_agent("sandbox: none"),
     ],

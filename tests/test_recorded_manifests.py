@@ -28,11 +28,13 @@ from reconciler.model.desired import (
     MergeMode,
     MergePolicy,
     NoChecks,
+    Notify,
     OnConflict,
     Override,
     Prune,
     Review,
     SquashMessage,
+    Telling,
     TrackerKind,
     WorktreeSpec,
 )
@@ -89,6 +91,10 @@ FULL = EpicSpec(
     ),
     budget=Budget(usd=25, usd_per_task=0.5, tokens=10, warn_at=1),
     prune=Prune(worktrees=False, branches=False, orphans=True),
+    notify=(
+        Notify(on=(Telling.NEEDS_HUMAN,), run=("notify-send", "{message}")),
+        Notify(on=(Telling.DEGRADED,), url="ntfy://${TOPIC}", every_s=600, quiet="22:00-07:00"),
+    ),
     source="/srv/shop/x.yaml",
 )
 
@@ -140,6 +146,7 @@ def test_the_full_example_above_differs_from_every_default():
     assert not same(FULL.worktrees, WorktreeSpec())
     assert not same(FULL.merge, MergePolicy())
     assert not same(FULL.prune, Prune())
+    assert not same(FULL.notify[1], Notify(on=())) - {"run"}
 
 
 def test_a_manifest_that_an_older_version_recorded_means_what_it_meant(kept, state):

@@ -15,7 +15,9 @@ from reconciler.cli.output import Output
 from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import RESTS, Loop, Met, Tick
 from reconciler.loop.observer import ask
+from reconciler.loop.teller import Teller
 from reconciler.model.desired import Desired
+from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Salvage, Unknown
 from reconciler.planning.actions import Action
@@ -38,10 +40,12 @@ class LoopSession(Struct, kw_only=True, dict=True):
     drawn: bool = False  # on a terminal, people see a picture of it
     steady: bool = False  # one bad look at the world does not end it: it goes on overnight
     beside: bool = False  # another reconciler may act here: what is remembered of its manifests is its own
+    teller: Teller | None = None  # who tells people that are elsewhere
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
     last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
     last_plan: Plan | None = None
+    untold: str = ""  # why nobody could be told, as was reported last
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
     _shown: Plan | None = None  # what was published last
     _rests_until: float = 0.0
@@ -146,6 +150,8 @@ class LoopSession(Struct, kw_only=True, dict=True):
 
     def conclude(self, tick: Tick, *, by_itself: bool) -> None:
         """Say how it stands; where it has ended `by_itself`, to people with what needs a person now."""
+        if by_itself:
+            self.tell(tick, closing=True)
         if self.bit_by_bit and not self.out.for_people:
             self.out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=self.left(tick))))
         elif by_itself or AGENTS_RUN_ON.get():
@@ -159,6 +165,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
             self._changed(tick)
         if not self.beside:
             self._keep("look", lambda: self._publish(tick))
+        self.tell(tick)
 
     def _publish(self, tick: Tick) -> None:
         if not self._published.read or (tick.plan.actions and time.monotonic() < self._rests_until):
@@ -170,6 +177,25 @@ class LoopSession(Struct, kw_only=True, dict=True):
         self._published.write(stamp(tick.observed.at), parts(self.site, tick))
         # The last of several ticks plans nothing and is always published: what is amid them, only as often as is cheap.
         self._shown, self._rests_until = tick.plan, time.monotonic() + RESTS * (time.monotonic() - begun)
+
+    def tell(self, tick: Tick, *, closing: bool = False) -> None:
+        """Have people be told that are elsewhere; `closing`: this was the last look."""
+        if self.teller is None:
+            return
+        known = {epic.name: self.site.recorded.status(epic.name) for epic in tick.plan.epics if epic.spec.notify}
+        conditions = {
+            epic.name: document.conditions(epic, known[epic.name], tick.observed.at)
+            for epic in tick.plan.epics
+            if epic.name in known
+        }
+        try:
+            self.teller.tell(tick.plan, conditions, tick.observed.at.astimezone(), closing=closing)
+            untold = ""
+        except (ReconcileError, OSError) as error:
+            untold = str(error)
+        if untold and untold != self.untold:
+            self.out.chat(f"nobody can be notified: {untold}")
+        self.untold = untold
 
     def _changed(self, tick: Tick) -> None:
         events = [] if self.beside else [*self._of_manifests(tick)]

@@ -19,14 +19,16 @@ from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, task_named
 from reconciler.git import locks
 from reconciler.loop.loop import Tick
+from reconciler.loop.observer import ask
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
-from reconciler.model.observed import Run
+from reconciler.model.observed import Run, Unknown
 from reconciler.model.values import replace
+from reconciler.planning.notices import Told, told_of
 from reconciler.planning.planner import plan
-from reconciler.render import document, safe, text, words
+from reconciler.render import document, safe, telling, text, words
 from reconciler.system.late import late
 from reconciler.wiring import Site
 
@@ -57,12 +59,18 @@ def status_command(name: str | None, out: Output) -> int:
             out.chat("no manifest is applied; this is what 'reconcile run' would work on")
     if site.chosen.github:
         shown["forge"] = spending(site.chosen.github)
+    if any(epic.spec.notify for epic in tick.plan.epics):
+        seen = ask(site.notified.lines)
+        told = Told() if isinstance(seen, Unknown) else told_of(seen)
+        shown["notify"] = telling.unreached((epic.spec for epic in tick.plan.epics), told)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
     # Where a pipe is informed, nothing that draws pictures is imported.
     live = late("reconciler.cli.live") if out.interactive else None
     out.answer(shown, lambda: live.once(site, tick, shown, out) if live else text.status(shown))
     if "forge" in shown:
         out.chat(text.spending(shown["forge"]))
+    for each in telling.lines(shown.get("notify", ())):
+        out.chat(each)
     for orphan in tick.plan.orphan_worktrees:
         out.chat(text.orphan(orphan))
     for lock, age_s in locks.stale(site.repository.common, {epic.spec.base for epic in tick.plan.epics}):

@@ -38,7 +38,11 @@ from reconciler.wiring import Site
 @common
 @verbose
 def watch_command(
-    sources: tuple[str, ...], until_done: bool, interval: float, max_agents: int | None, out: Output
+    sources: tuple[str, ...],
+    until_done: bool,
+    interval: float,
+    max_agents: int | None,
+    out: Output,
 ) -> int:
     """Continuously reconcile all applied manifests, until interrupted.
 
@@ -48,7 +52,9 @@ def watch_command(
     """
     out = replace(out, timed=not sys.stdout.isatty())
     site, watched = _watched(sources, max_agents, out)
-    session = LoopSession(site=site, out=out, load=watched.desired, drawn=True, steady=True, bit_by_bit=True)
+    session = LoopSession(
+        site=site, out=out, load=watched.desired, drawn=True, steady=True, bit_by_bit=True, teller=site.teller
+    )
     enough = NothingLeft() if until_done else lambda decided: False
     with lock.reconciling(site.state, "watch"):
         return drive(session, enough, interval_s=interval, listens=watched.paths)

@@ -23,7 +23,10 @@ from reconciler.manifest.yaml_text import Document, Limits
 from reconciler.model.desired import EpicSpec
 from reconciler.model.values import replace
 
-_LIMITS = Limits(unbounded=frozenset(("spec", "budget", amount) for amount in ("usd", "usdPerTask", "tokens")))
+_LIMITS = Limits(
+    unbounded=frozenset(("spec", "budget", amount) for amount in ("usd", "usdPerTask", "tokens")),
+    names=frozenset({("notify", "on")}),
+)
 Held = Callable[[Path], Collection[str]]
 """The ids of the tasks of a repository, by its main checkout."""
 

@@ -29,11 +29,13 @@ from reconciler.model.desired import (
     MergeMode,
     MergePolicy,
     NoChecks,
+    Notify,
     OnConflict,
     Override,
     Prune,
     Review,
     SquashMessage,
+    Telling,
     TrackerKind,
     WorktreeSpec,
 )
@@ -345,6 +347,22 @@ _PRUNE: _Table = {
     "branches": ("branches", _SWITCH, _never),
     "orphans": ("orphans", _SWITCH, _turned_on),
 }
+_NOTIFY: _Table = {
+    "on": (
+        "on",
+        _Kind(lambda value: tuple(map(_one_of(Telling).read, _exactly(list)(value))), lambda on: [*map(str, on)]),
+        _never,
+    ),
+    "run": ("run", _later(_TEXTS, ()), _never),
+    "url": ("url", _later(_or_none(_TEXT), None), _never),
+    "every_s": ("every", _SECONDS, _never),
+    "quiet": ("quiet", _later(_or_none(_TEXT), None), _never),
+}
+_NOTIFIES = _Kind(
+    lambda value: tuple(Notify(**_values(_NOTIFY, each)) for each in _exactly(list)(value)),
+    # Without what it does not use: what is recorded can be applied again.
+    lambda rules: [{k: v for k, v in _plain(_NOTIFY, rule).items() if v not in (None, [])} for rule in rules],
+)
 # `tasks` is not the last: of a file that was cut off in it whole fields are missing, not only some tasks.
 _EPIC: _Table = {
     "epic": ("epic", _or_none(_TASK_ID), _never),
@@ -364,4 +382,6 @@ _EPIC: _Table = {
     "merge": ("mergePolicy", _nested(MergePolicy, _MERGE), _MERGE),
     "budget": ("budget", _later(_nested(Budget, _BUDGET), Budget()), _BUDGET),
     "prune": ("prune", _nested(Prune, _PRUNE), _PRUNE),
+    # A command is started, or somebody is no longer told: either way an agent may have written it.
+    "notify": ("notify", _later(_NOTIFIES, ()), _always),
 }

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.alias_generators import to_camel
 
+from reconciler.manifest.commands import wrong_command
 from reconciler.manifest.durations import duration
 from reconciler.manifest.texts import (
     Anywhere,
     Branch,
     Command,
+    Hours,
     Id,
     Inside,
     Key,
@@ -27,6 +29,7 @@ from reconciler.manifest.texts import (
     Span,
     SpanOrZero,
     Text,
+    Url,
     Variable,
 )
 from reconciler.model.agent_kinds import AgentKind
@@ -40,6 +43,7 @@ from reconciler.model.desired import (
     OnConflict,
     Review,
     SquashMessage,
+    Telling,
     TrackerKind,
 )
 
@@ -301,6 +305,50 @@ class PruneFields(_Fields):
     )
 
 
+class NotifyFields(_Fields):
+    """Whom to tell, and of what. The watch tells, each event once to each recipient."""
+
+    on: list[Annotated[Telling, Field(strict=False)]] = Field(
+        min_length=1,
+        description="Of what. NeedsHuman: a task needs a person. EpicComplete: all is done. Degraded: something is wrong "
+        "with the manifest as a whole. BudgetLow: budget.warnAt is reached.",
+        examples=[["NeedsHuman", "EpicComplete"]],
+    )
+    run: list[Line] = Field(
+        default=[],
+        description="A program and its arguments, {message} and {subject} replaced in them; ${NAME} is a variable of the "
+        "watch. The message is on its standard input, too. No shell reads it.",
+        examples=[["notify-send", "{message}"]],
+    )
+    url: Url | None = Field(
+        default=None,
+        description="Instead of run: a service, by a URL as apprise writes it; needs reconcile[notify]. ${NAME} is a "
+        "variable of the watch: that is where secrets belong. Default: none.",
+        examples=["ntfy://${NTFY_TOPIC}"],
+    )
+    every: SpanOrZero = Field(
+        default="1m",
+        description="At most one message in so long a time; what happens meanwhile is in the next one.",
+        examples=["10m"],
+    )
+    quiet: Hours | None = Field(
+        default=None,
+        description="Hours in which nothing is sent, by the local time of the watch; it is sent when they are over. "
+        "Default: none.",
+        examples=["22:00-07:00"],
+    )
+
+    @model_validator(mode="after")
+    def _names_a_recipient(self) -> NotifyFields:
+        if bool(self.run) == bool(self.url):
+            raise ValueError("names no recipient, or two; allowed: either run or url")
+        if self.run and wrong_command(self.run):
+            raise ValueError(wrong_command(self.run))
+        if self.quiet and self.quiet[:5] == self.quiet[6:]:
+            raise ValueError("quiet begins when it ends; allowed: hours such as 22:00-07:00")
+        return self
+
+
 class TaskFields(_Fields):
     """A task that is made once in the tracker and found again by its key."""
 
@@ -379,6 +427,11 @@ class EpicFields(_Fields):
     )
     prune: PruneFields = Field(
         default=PruneFields(), description="What is cleared away.", examples=[{"branches": False}]
+    )
+    notify: list[NotifyFields] = Field(
+        default=[],
+        description="Whom the watch tells, and of what.",
+        examples=[[{"on": ["NeedsHuman"], "run": ["notify-send", "{message}"]}]],
     )
 
 

@@ -79,5 +79,7 @@ Anywhere = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_anywh
 Inside = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_inside)]
 Model = Annotated[str, Field(pattern=PATTERNS["model"], max_length=200)]
 Branch = Annotated[str, Field(pattern=PATTERNS["line"]), AfterValidator(_branch)]
+Url = Annotated[str, Field(pattern=PATTERNS["url"], max_length=2000)]
+Hours = Annotated[str, Field(pattern=PATTERNS["hours"])]
 Span = Annotated[str, Field(pattern=PATTERNS["span"]), AfterValidator(_duration)]
 SpanOrZero = Annotated[str, Field(pattern=PATTERNS["span or zero"]), AfterValidator(_duration)]

@@ -15,6 +15,8 @@ PATTERNS = {
     "command": r"\S",
     "model": r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*$",
     "variable": r"^[A-Za-z_][A-Za-z0-9_]*$",
+    "url": r"^(?:[A-Za-z][A-Za-z0-9+.-]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})(?::/\S*)?$",
+    "hours": r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$",
     "span": r"^[1-9][0-9]{0,6}[smh]$",
     "span or zero": r"^(0|[1-9][0-9]{0,6})[smh]$",
 }
@@ -28,6 +30,8 @@ _WORDS = {
     "command": ("a non-empty string", "non-empty strings"),
     "model": ("a model name (letters, digits and . _ : / @ [ ] -)", "model names"),
     "variable": ("a variable name (letters, digits and '_')", "variable names"),
+    "url": ("a URL that apprise knows, such as ntfy://topic or ${MY_URL}", "URLs"),
+    "hours": ("hours such as 22:00-07:00", "hours"),
     "span": ("a duration such as 90s, 15m or 2h", "durations"),
     "span or zero": ("a duration such as 0s, 90s, 15m or 2h", "durations"),
 }

@@ -22,13 +22,14 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 class Limits(Struct, frozen=True, kw_only=True):
     """How much a text may hold. `empty`: whether null is a value; `unbounded`: fields for which `null` says that they
-    have no bound."""
+    have no bound. `names`: keys that may stand without quotes, as (the list whose items have it, the key)."""
 
     bytes: int = 256 * 1024
     depth: int = 32
     nodes: int = 10_000
     empty: bool = False
     unbounded: frozenset[FieldPath] = frozenset()
+    names: frozenset[tuple[str, str]] = frozenset()
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -177,7 +178,9 @@ class _Reader(Struct):
         assert isinstance(within.value, dict)
         within.key = event.value
         meaning = event.value if event.style else plain(event.value)
-        if isinstance(meaning, Odd):
+        if isinstance(meaning, Odd) and (*within.path[-2:-1], event.value) in self.limits.names:
+            pass  # a field is called so, and no field is called true
+        elif isinstance(meaning, Odd):
             hint = "write the fields out" if event.value == "<<" else f"write {quoted(event.value)}"
             self._find(place, within.path, f"the key {event.value} {meaning.what}", hint)
         elif not isinstance(meaning, str):

@@ -166,6 +166,35 @@ class Budget(Struct, frozen=True, kw_only=True):
     warn_at: float = 0.8
 
 
+class Telling(StrEnum):
+    """What people can be notified of."""
+
+    NEEDS_HUMAN = "NeedsHuman"
+    EPIC_COMPLETE = "EpicComplete"
+    DEGRADED = "Degraded"
+    BUDGET_LOW = "BudgetLow"
+
+
+class Notify(Struct, frozen=True, kw_only=True):
+    """Who is told of what. Either `run`, a command, or `url`, a service; `${NAME}` in them is a variable of the watch."""
+
+    on: tuple[Telling, ...]
+    run: tuple[str, ...] = ()
+    url: str | None = None
+    every_s: float = 60.0  # what comes sooner after the last message waits for the next one
+    quiet: str | None = None  # "22:00-07:00": nothing is sent then, by the local time of the watch
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        """Where it goes: two rules with the same target are one recipient."""
+        return self.run or (self.url or "",)
+
+    @property
+    def shown(self) -> str:
+        """Where it goes, for people: without what may be a secret."""
+        return self.run[0] if self.run else (self.url or "").partition("://")[0]
+
+
 class Loosening(Struct, frozen=True, kw_only=True):
     """A change of a manifest's field that allows more than held before; both values in the shape of YAML."""
 
@@ -191,6 +220,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     merge: MergePolicy = field(default_factory=MergePolicy)
     budget: Budget = field(default_factory=Budget)
     prune: Prune = field(default_factory=Prune)
+    notify: tuple[Notify, ...] = ()
     generation: int = 1
     recorded_at: datetime = EPOCH
     source: str = ""  # absolute path of the file it came from; "" for standard input

@@ -42,6 +42,7 @@ class ReasonRow(Struct, frozen=True):
     todo: str = ""  # what a person does once the program has given up; `{task}` stands for the id
     prompt: str = ""  # what an agent is informed on its next attempt beside the facts; `{base}` stands for the branch
     judged: bool = False  # a person decides about what would land: it is computed again before they are asked
+    chosen: bool = False  # a person wanted it so: nobody has to be told
     passing: bool = False  # often over with the next look, without anybody's doing
 
 
@@ -80,10 +81,10 @@ class Reason(Table):
     BUDGET_LOW = "BudgetLow", _epic("the budget is nearly spent", NOTHING)
     PROGRAM_REPLACED = "ProgramReplaced", _epic("the program was replaced while it runs: nothing new starts", PERSON)
     # Somebody said: not now, or not you
-    SUSPENDED = "Suspended", _epic("the manifest is suspended", PERSON)
-    STOPPED = "Stopped", _task("it was stopped by command", PERSON)
-    TAKEN = "Taken", _task("a person works on it", PERSON)
-    ASSIGNED_ELSEWHERE = "AssignedElsewhere", _task("it is assigned to somebody else", PERSON)
+    SUSPENDED = "Suspended", _epic("the manifest is suspended", PERSON, chosen=True)
+    STOPPED = "Stopped", _task("it was stopped by command", PERSON, chosen=True)
+    TAKEN = "Taken", _task("a person works on it", PERSON, chosen=True)
+    ASSIGNED_ELSEWHERE = "AssignedElsewhere", _task("it is assigned to somebody else", PERSON, chosen=True)
     OWNED_BY = "OwnedBy", _task("it belongs to another manifest", TASK)
     UNUSABLE_ID = "UnusableId", _task("its id can't be the name of a branch and a folder", PERSON)
     UNMANAGED = "Unmanaged", _task("no manifest covers it, and something was begun for it", PERSON)

@@ -11,6 +11,7 @@ from types import ModuleType
 from reconciler.model.agent_kinds import AgentKind
 
 MODULES = {
+    "apprise": "who sends messages, and only then",
     **{f"reconciler.agents.{kind}": "one agent of several" for kind in AgentKind},
     "reconciler.cli.live": "pictures are for terminals",
     "reconciler.forges.github.forge": "most repositories of a day are local",

@@ -1,0 +1,55 @@
+"""`notify test`: find out whether those whom the watch would tell can be told."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler import wiring
+from reconciler.cli.output import Output, common, here
+from reconciler.loop.teller import message_of
+from reconciler.manifest.findings import did_you_mean
+from reconciler.model.desired import EpicSpec, Notify, Telling
+from reconciler.model.errors import UsageError
+from reconciler.planning.notices import Letter, Notice, recipient
+from reconciler.render import safe
+from reconciler.system import messenger
+
+
+@click.group("notify", context_settings={"help_option_names": ["-h", "--help"]})
+def notify_command() -> None:
+    """Notifications, as 'notify' in a manifest asks for them. The watch sends them."""
+
+
+@notify_command.command("test")
+@click.argument("name", required=False)
+@common
+def test_command(name: str | None, out: Output) -> int:
+    """Send a test message to every recipient of the applied manifests, or of the one NAMEd.
+
+    Variables come from the environment of this command; those of a watch may differ. Refused inside a run.
+    """
+    environ = wiring.environ()
+    wiring.refuse_agents(environ, "notify test")
+    specs = here().desired().epics
+    names = [spec.name for spec in specs]
+    if name is not None and name not in names:
+        raise UsageError(f"no manifest {name} is applied here", hint=did_you_mean(name, names))
+    asking = {recipient(rule): (spec, rule) for spec in specs if name in (None, spec.name) for rule in spec.notify}
+    if not asking:
+        raise UsageError("no applied manifest notifies anybody", hint="'reconcile explain notify' says how one does")
+    told = [_told(spec, rule, environ) for spec, rule in asking.values()]
+    out.answer(told, lambda: "\n".join(_line(each) for each in told))
+    return 0 if all(each["error"] is None for each in told) else 1
+
+
+def _told(spec: EpicSpec, rule: Notify, environ: dict[str, str]) -> dict[str, str | None]:
+    notice = Notice(
+        manifest=spec.name, event=Telling.NEEDS_HUMAN, key="test", message="this is a test; nothing is wrong"
+    )
+    letter = Letter(to=recipient(rule), rule=rule, notices=(notice,))
+    return {"to": rule.shown, "manifest": spec.name, "error": messenger.deliver(message_of(letter), environ)}
+
+
+def _line(told: dict[str, str | None]) -> str:
+    to = safe.line(str(told["to"]))
+    return f"{to}: {safe.line(told['error'])}" if told["error"] else f"{to}: sent"

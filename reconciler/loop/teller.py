@@ -1,0 +1,110 @@
+"""Tells people what a plan has to tell: what is due goes to a program of its own, and nobody waits for it.
+
+One program a recipient at a time, known by a kernel lock that it holds: killed at any instant, what it did not record is sent
+by the next one. So each message comes once, and once more where its sender was killed between sending and recording.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct, field, to_builtins
+
+from reconciler.planning.notices import Letter, Told, due, notices, told_of
+from reconciler.planning.plan import Plan
+from reconciler.system import file_lock, shell
+from reconciler.system.messenger import Message
+from reconciler.system.notified import Line, Notified
+
+LAST_S = 5.0
+UNRECORDED = timedelta(minutes=5)
+
+Conditions = Mapping[str, Sequence[Mapping[str, str]]]
+"""The conditions of each manifest, by its name."""
+
+
+class Teller(Struct, kw_only=True):
+    """Who tells the people of one repository. `environ`: where secrets come from."""
+
+    state: Path
+    environ: Mapping[str, str]
+    record: Notified
+    _told: tuple[list[Line] | None, Told] = (None, Told())
+    _begun: dict[str, tuple[datetime, Letter]] = field(default_factory=dict)
+
+    def tell(self, decided: Plan, conditions: Conditions, now: datetime, *, closing: bool = False) -> None:
+        """Send what is due. `now`: local time; `closing`: nobody looks again soon.
+
+        Raises OSError, ReconcileError where nothing can be sent from here.
+        """
+        specs = [epic.spec for epic in decided.epics if epic.spec.notify]
+        if not specs:
+            return
+        found = {e.name: tuple(notices(e, conditions.get(e.name, ()), now)) for e in decided.epics if e.spec.notify}
+        current = {notice.key for each in found.values() for notice in each}
+        self.record.shorten(lambda line: not current.isdisjoint(line.get("keys") or ()))
+        for letter in due(specs, found, self.told(), now, closing=closing):
+            with self._locked(letter.to, LAST_S if closing else 0.0) as lock:
+                # What its last sender recorded since is known only once that has let go of the lock.
+                again = [each for each in due(specs, found, self.told(), now, closing=closing) if each.to == letter.to]
+                if lock is not None and again and not self._unrecorded(again[0], now):
+                    self._begun[letter.to] = now, again[0]
+                    self._start(again[0], lock)
+
+    def told(self) -> Told:
+        """What is recorded; read again only where that changed."""
+        lines = self.record.lines()
+        if lines is not self._told[0]:
+            self._told = lines, told_of(lines)
+        return self._told[1]
+
+    def _unrecorded(self, letter: Letter, now: datetime) -> bool:
+        """True where a sender of this very letter has ended and recorded nothing: as on a full disk, it would each time."""
+        at, before = self._begun.get(letter.to, (now, None))
+        return before == letter and timedelta() <= now - at < UNRECORDED
+
+    def _start(self, letter: Letter, lock: int) -> None:
+        with tempfile.TemporaryFile(dir=self.state) as job:
+            fields = {"state": str(self.state), "message": to_builtins(message_of(letter))}
+            job.write(json.dumps(fields).encode())
+            job.flush()
+            job.seek(0)
+            argv = [sys.executable, "-P", "-m", "reconciler.system.messenger", str(job.fileno()), str(lock)]
+            shell.start_detached(argv, env=self.environ, cwd="/", pass_fds=[job.fileno(), lock])
+
+    @contextmanager
+    def _locked(self, to: str, patience_s: float) -> Iterator[int | None]:
+        """The recipient's lock, which passes on to whom it is given; None while the last message is on its way."""
+        folder = self.state / "locks"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(folder / f"notify-{to}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            file_lock.take(fd, patience_s)
+            free = True
+        except BlockingIOError:
+            free = False
+        try:
+            yield fd if free else None
+        finally:
+            os.close(fd)
+
+
+def message_of(letter: Letter) -> Message:
+    """A letter as it is sent."""
+    rule = letter.rule
+    return Message(
+        to=letter.to,
+        keys=list(letter.keys),
+        subject=letter.subject,
+        message=letter.message,
+        run=list(rule.run),
+        url=rule.url,
+        tries=letter.tries,
+    )
