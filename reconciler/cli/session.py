@@ -40,6 +40,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
     drawn: bool = False  # on a terminal, people see a picture of it
     steady: bool = False  # one bad look at the world does not end it: it goes on overnight
     beside: bool = False  # another reconciler may act here: what is remembered of its manifests is its own
+    onlookers: tuple[Callable[[Tick], None], ...] = ()  # who else is shown every look
     teller: Teller | None = None  # who tells people that are elsewhere
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
@@ -165,6 +166,8 @@ class LoopSession(Struct, kw_only=True, dict=True):
             self._changed(tick)
         if not self.beside:
             self._keep("look", lambda: self._publish(tick))
+        for onlooker in self.onlookers:
+            onlooker(tick)
         self.tell(tick)
 
     def _publish(self, tick: Tick) -> None:

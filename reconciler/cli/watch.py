@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from reconciler.cli.apply import FILE, RESUMED, Duration, a_manifest, read
 from reconciler.cli.drive import NothingLeft, drive
+from reconciler.cli.metrics_file import MetricsFile, absolute
 from reconciler.cli.output import Output, common, here, verbose
 from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import RESYNC_S
@@ -35,6 +36,9 @@ from reconciler.wiring import Site
 @click.option(
     "--max-agents", type=click.IntRange(0), default=None, help="At most this many agents for all manifests together"
 )
+@click.option(
+    "--metrics", type=click.Path(dir_okay=False), metavar="FILE.prom", help="Keep metrics for Prometheus in this file"
+)
 @common
 @verbose
 def watch_command(
@@ -42,6 +46,7 @@ def watch_command(
     until_done: bool,
     interval: float,
     max_agents: int | None,
+    metrics: str | None,
     out: Output,
 ) -> int:
     """Continuously reconcile all applied manifests, until interrupted.
@@ -55,6 +60,8 @@ def watch_command(
     session = LoopSession(
         site=site, out=out, load=watched.desired, drawn=True, steady=True, bit_by_bit=True, teller=site.teller
     )
+    if metrics:
+        session.onlookers += (MetricsFile(path=absolute(metrics), site=site, say=out.chat),)
     enough = NothingLeft() if until_done else lambda decided: False
     with lock.reconciling(site.state, "watch"):
         return drive(session, enough, interval_s=interval, listens=watched.paths)
