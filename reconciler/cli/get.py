@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import click
 
 from reconciler.cli.apply import Duration
+from reconciler.cli.events import LONG_AGO, Wanted, followed, happened_at, missing
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import DEFAULT_ROOT
@@ -30,8 +31,6 @@ from reconciler.render import queue as queue_rows
 from reconciler.render.entry import run_record
 from reconciler.wiring import Site
 from reconciler.workspaces import CHECKS
-
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Kinds(click.Group):
@@ -129,18 +128,28 @@ def queue(task: str | None, out: Output) -> int:
 @click.option("--task", "of", default=None, metavar="TASK", help="Only of this task; the same as to name it")
 @click.option("--since", type=Duration(), default=None, help="Only of so long ago or less, such as 90s, 15m or 2h")
 @click.option("-n", "most", type=click.IntRange(0), default=None, help="Only the newest so many")
+@click.option("-w", "--watch", "follow", is_flag=True, help="Go on with what happens, until interrupted")
 @common
 @looking
-def events(task: str | None, of: str | None, since: float | None, most: int | None, out: Output) -> int:
-    """List what happened, newest last."""
+def events(task: str | None, of: str | None, since: float | None, most: int | None, follow: bool, out: Output) -> int:
+    """List what happened, newest last: all that is kept. What is older is named by its span.
+
+    With '-w -o json' each event is a line, and so is the span that is missing ('event': 'HistoryDropped').
+    """
     if task and of and task != of:
         raise UsageError("events of one task can be asked for, not of two")
     named = task or of
     site = here()
-    seen = ask(partial(site.journal.events, task_named(site, named, out.chat) if named else None))
+    id = task_named(site, named, out.chat) if named else None
+    if follow:
+        after = None if since is None else loop.now() - timedelta(seconds=since)
+        return followed(site, out, Wanted(task=id, after=after, most=most))
+    seen = ask(partial(site.journal.events, id))
+    if since is None and most is None and (gone := site.journal.history.dropped()):
+        out.chat(missing(gone))
     silent = {"history": seen.why} if isinstance(seen, Unknown) else {}
     after = LONG_AGO if since is None else loop.now() - timedelta(seconds=since)
-    rows = [] if isinstance(seen, Unknown) else [each for each in seen if since is None or _at(each) >= after]
+    rows = [] if isinstance(seen, Unknown) else [each for each in seen if since is None or happened_at(each) >= after]
     newest = rows if most is None else rows[len(rows) - min(most, len(rows)) :]
     return Listing(what="events", rows=newest, table=listing.events, silent=silent).answer(out)
 
@@ -230,15 +239,6 @@ def _live(runs: Sequence[Run]) -> Row | None:
 
 
 # --- the rest ------------------------------------------------------------------------------------------------
-
-
-def _at(event: Row) -> datetime:
-    """When it happened; long ago where that is not known."""
-    try:
-        at = datetime.fromisoformat(str(event.get("at")))
-    except ValueError:
-        return LONG_AGO
-    return at if at.tzinfo else LONG_AGO
 
 
 def _manifest(spec: EpicSpec, shown: Row) -> Row:

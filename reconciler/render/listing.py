@@ -51,6 +51,11 @@ def events(rows: Sequence[Document]) -> RenderableType:
     return columns(("AT", "EVENT", "TASK", "WHAT"), rows, _event, yields=2)
 
 
+def event_line(row: Document) -> str:
+    """One event on a line of its own, as it happens."""
+    return "  ".join(filter(None, _event(row)))
+
+
 def manifests(rows: Sequence[Document]) -> RenderableType:
     """Each manifest with its conditions. GENERATION: the one that was acted on, of the one that is recorded."""
     headings = ("NAME", "BASE", "EPIC", "GENERATION", "CONVERGED", "DEGRADED", "SOURCE")

@@ -15,8 +15,7 @@ from reconciler.model.errors import TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, PullState, Unknown, Worktree
 from reconciler.planning.messages import clean
-
-EVENTS_MOST_BYTES = 8 * 1024 * 1024
+from reconciler.system.history import History, parsed
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -32,30 +31,29 @@ class Journal:
 
     def __init__(self, beads: Path, repository: Path) -> None:
         self._folder = beads / "orchestrator"
+        self.history = History(self._folder)
         self._repository = repository
         self._state: str | None = None
         self._seen: dict[str, dict[str, str]] = {}
 
     def append(self, events: Sequence[Event]) -> None:
-        """Add events to the history. The file is started over, once, when it grows past its limit."""
+        """Add events to the history. What was added long ago is dropped, segment by segment."""
         if not events:
             return
         try:
-            path = self._prepared() / "events.jsonl"
-            if path.exists() and path.stat().st_size > EVENTS_MOST_BYTES:
-                os.replace(path, path.with_name("events.1.jsonl"))
-            with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(plain(event)) + "\n" for event in events)
+            self._prepared()
+            self.history.append(plain(event) for event in events)
         except OSError as error:
             raise TemporaryError(f"the history can't be written: {error}") from error
 
     def events(self, task: TaskId | None = None) -> list[dict[str, Any]]:
-        """The history, oldest first; of one task where one is named. A line that can't be read is left out."""
-        path = self._folder / "events.jsonl"
-        if not path.exists():
+        """The history that is kept, oldest first; of one task where one is named. A line that can't be read is left out."""
+        if not self._folder.is_dir():
             return []
-        found = [_parsed(line) for line in path.read_text("utf-8", "replace").splitlines()]
-        return [event for event in found if event and (task is None or event.get("task") == task)]
+        named = json.dumps(task).encode() if task else b""
+        with self.history.opened() as segments:
+            found = [line for file in segments for line in parsed(file.read(), named)]
+        return [event for event in found if task is None or event.get("task") == task]
 
     def state(self, observed: Observed) -> None:
         """Write `state.json` in the form of the seed guide: strings, and no pid where nothing runs."""
@@ -104,11 +102,3 @@ def plain(event: Event) -> dict[str, Any]:
     """An event as a line of the history has it: `at` in UTC, `event`, and its values."""
     values = {name: clean(value)[:2000] if isinstance(value, str) else value for name, value in event.values.items()}
     return {"at": f"{event.at:%FT%T.%fZ}", "event": event.event, **values}
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None  # the last line of a program that was killed while it wrote
-    return found if isinstance(found, dict) else None
