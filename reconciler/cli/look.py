@@ -18,9 +18,6 @@ from reconciler.loop.loop import Loop, Tick
 from reconciler.model.errors import ReconcileError
 from reconciler.model.observed import Base, Observed, Unknown
 from reconciler.planning import base_checks
-from reconciler.planning.check_state import CheckState, state_of
-from reconciler.planning.jobs import base_checks as runs_on_the_base
-from reconciler.planning.jobs import retried_at
 from reconciler.planning.plan import EpicPlan
 from reconciler.planning.unmanaged import unmanaged
 from reconciler.render import document, queue
@@ -198,14 +195,6 @@ def _base(base: Base | Unknown, epics: tuple[EpicPlan, ...], seen: Observed) -> 
         return {"head": None, "green": None, "message": base.why}
     specs = [epic.spec for epic in epics if epic.spec.base == base.name]
     why = base.frozen or next((why for spec in specs if (why := base_checks.broken(spec, seen))), None)
-    landings = {} if isinstance(seen.landings, Unknown) else seen.landings
-    landed = any(landing.commit == base.head for landing in landings.values())
-    passed = [runs_on_the_base(spec, seen) for spec in specs if spec.merge.checks]
-    green = landed or (
-        bool(passed)
-        and all(
-            not isinstance(runs, Unknown) and state_of(runs, retried_at(seen), seen.at) is CheckState.PASSED
-            for runs in passed
-        )
-    )
+    told = [epic.base for epic in epics if epic.base and epic.base.base == base.name]
+    green = bool(told) and all(each.green == base.head for each in told)
     return {"head": base.head, "green": False if why else green or None, "message": why}
