@@ -13,7 +13,7 @@ from msgspec import Struct
 from reconciler.cli.output import Output
 from reconciler.model.names import TaskId
 from reconciler.render import listing, safe
-from reconciler.system.history import Follower, Span
+from reconciler.system.history import EventGap, Follower
 from reconciler.wiring import Site
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,7 +52,7 @@ def followed(site: Site, out: Output, wanted: Wanted) -> int:
         time.sleep(PAUSE_S)
 
 
-def missing(gap: Span) -> str:
+def missing(gap: EventGap) -> str:
     """What can't be shown any more, in words."""
     return f"what happened from {gap.first} to {gap.last} is no longer kept"
 
@@ -66,7 +66,7 @@ def happened_at(event: Mapping[str, Any]) -> datetime:
     return at if at.tzinfo else LONG_AGO
 
 
-def _say_missing(gap: Span, out: Output) -> None:
+def _say_missing(gap: EventGap, out: Output) -> None:
     if out.for_people:
         out.chat(missing(gap))
     else:

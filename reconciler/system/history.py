@@ -26,14 +26,14 @@ _LOCK = "events.lock"
 Line = dict[str, Any]
 
 
-class Span(Struct, frozen=True):
+class EventGap(Struct, frozen=True):
     """From the first event to the last one, as the history writes times."""
 
     first: str
     last: str
 
 
-class History:
+class EventLog:
     """The segments in one folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,11 +51,11 @@ class History:
         finally:
             os.close(fd)
 
-    def dropped(self) -> Span | None:
+    def dropped(self) -> EventGap | None:
         """What is no longer kept, as far as it is known."""
         try:
             found = json.loads((self._folder / "events.dropped.json").read_bytes())
-            return Span(str(found["first"]), str(found["last"]))
+            return EventGap(str(found["first"]), str(found["last"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -116,12 +116,12 @@ class History:
 class Follower(Struct):
     """Reads a history on and on, each line once, whatever becomes full meanwhile."""
 
-    history: History
+    history: EventLog
     _read: dict[bytes, int] = field(default_factory=dict)  # by the first line of a segment, how far
     _last: str = ""  # the time of the newest event that was read
-    _gap: Span | None = None
+    _gap: EventGap | None = None
 
-    def next(self) -> tuple[Span | None, list[Line]]:
+    def next(self) -> tuple[EventGap | None, list[Line]]:
         """What is new since the last call, the oldest first; and the span of what was dropped before it could be read."""
         found: list[Line] = []
         with self.history.opened() as segments:
@@ -138,7 +138,7 @@ class Follower(Struct):
         self._read = reached
         gap = dropped if dropped and dropped != self._gap and dropped.last > self._last else None
         if gap and self._last:
-            gap = Span(self._last, gap.last)
+            gap = EventGap(self._last, gap.last)
         self._gap = dropped
         self._last = max((str(line["at"]) for line in found if "at" in line), default=self._last)
         return gap, found

@@ -15,7 +15,7 @@ from reconciler.model.errors import TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, PullState, Unknown, Worktree
 from reconciler.planning.messages import clean
-from reconciler.system.history import History, parsed
+from reconciler.system.history import EventLog, parsed
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Journal:
 
     def __init__(self, beads: Path, repository: Path) -> None:
         self._folder = beads / "orchestrator"
-        self.history = History(self._folder)
+        self.history = EventLog(self._folder)
         self._repository = repository
         self._state: str | None = None
         self._seen: dict[str, dict[str, str]] = {}

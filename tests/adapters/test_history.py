@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.system import history
-from reconciler.system.history import Follower, History, Span
+from reconciler.system.history import EventGap, EventLog, Follower
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +26,13 @@ def numbers(found: list[dict[str, Any]]) -> list[int]:
     return [each["n"] for each in found]
 
 
-def everything(kept: History) -> list[int]:
+def everything(kept: EventLog) -> list[int]:
     with kept.opened() as segments:
         return numbers([each for file in segments for each in history.parsed(file.read())])
 
 
 def test_what_is_full_is_kept_as_a_segment_and_nothing_is_missing_between_them(tmp_path: Path) -> None:
-    kept = History(tmp_path)
+    kept = EventLog(tmp_path)
     for n in range(20):
         kept.append([line(n)])
 
@@ -42,13 +42,13 @@ def test_what_is_full_is_kept_as_a_segment_and_nothing_is_missing_between_them(t
 
 
 def test_what_is_dropped_is_named_by_its_span(tmp_path: Path) -> None:
-    kept = History(tmp_path)
+    kept = EventLog(tmp_path)
     for n in range(100):
         kept.append([line(n)])
 
     left = everything(kept)
     assert left == list(range(left[0], 100)) and left[0] > 0
-    assert kept.dropped() == Span(line(0)["at"], line(left[0] - 1)["at"])
+    assert kept.dropped() == EventGap(line(0)["at"], line(left[0] - 1)["at"])
 
 
 @pytest.mark.parametrize("at", range(1, 7))
@@ -58,7 +58,7 @@ def test_killed_while_segments_change_their_names_nothing_is_lost_or_out_of_orde
     class KilledError(Exception):
         pass
 
-    kept = History(tmp_path)
+    kept = EventLog(tmp_path)
     for n in range(45):
         kept.append([line(n)])
     before, calls = everything(kept), []
@@ -78,13 +78,13 @@ def test_killed_while_segments_change_their_names_nothing_is_lost_or_out_of_orde
         except KilledError:
             continue
         n += 1
-    left = everything(History(tmp_path))
+    left = everything(EventLog(tmp_path))
 
     assert left == list(range(left[0], 80)) and before
 
 
 def test_a_follower_reads_each_line_once_while_segments_become_full(tmp_path: Path) -> None:
-    follower, kept = Follower(History(tmp_path)), History(tmp_path)
+    follower, kept = Follower(EventLog(tmp_path)), EventLog(tmp_path)
     got: list[int] = []
     for n in range(60):
         kept.append([line(n)])
@@ -98,7 +98,7 @@ def test_a_follower_reads_each_line_once_while_segments_become_full(tmp_path: Pa
 
 
 def test_a_follower_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
-    follower, text = Follower(History(tmp_path)), json.dumps(line(1)) + "\n"
+    follower, text = Follower(EventLog(tmp_path)), json.dumps(line(1)) + "\n"
     file = tmp_path / "events.jsonl"
     file.write_text(text[:10])
     assert follower.next() == (None, [])
@@ -108,7 +108,7 @@ def test_a_follower_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
 
 
 def test_a_follower_that_was_asleep_says_what_it_missed(tmp_path: Path) -> None:
-    follower, kept = Follower(History(tmp_path)), History(tmp_path)
+    follower, kept = Follower(EventLog(tmp_path)), EventLog(tmp_path)
     kept.append([line(0)])
     follower.next()
     for n in range(1, 100):
@@ -117,14 +117,14 @@ def test_a_follower_that_was_asleep_says_what_it_missed(tmp_path: Path) -> None:
     gap, found = follower.next()
     again, nothing = follower.next()
 
-    assert gap == Span(line(0)["at"], line(numbers(found)[0] - 1)["at"])
+    assert gap == EventGap(line(0)["at"], line(numbers(found)[0] - 1)["at"])
     assert (again, nothing) == (None, [])
 
 
 def test_several_writers_lose_nothing_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "SEGMENT_BYTES", 4000)
     writers = [
-        threading.Thread(target=lambda k=k: [History(tmp_path).append([line(100 * k + n)]) for n in range(50)])
+        threading.Thread(target=lambda k=k: [EventLog(tmp_path).append([line(100 * k + n)]) for n in range(50)])
         for k in range(3)
     ]
     for writer in writers:
@@ -132,12 +132,12 @@ def test_several_writers_lose_nothing_of_each_other(tmp_path: Path, monkeypatch:
     for writer in writers:
         writer.join()
 
-    assert sorted(everything(History(tmp_path))) == [100 * k + n for k in range(3) for n in range(50)]
+    assert sorted(everything(EventLog(tmp_path))) == [100 * k + n for k in range(3) for n in range(50)]
 
 
 def test_who_only_reads_leaves_nothing_and_reads_what_an_older_version_left(tmp_path: Path) -> None:
     (tmp_path / "events.1.jsonl").write_text(json.dumps(line(1)) + "\n")
     (tmp_path / "events.jsonl").write_text(json.dumps(line(2)) + "\n{\n")
 
-    assert everything(History(tmp_path)) == [1, 2]
+    assert everything(EventLog(tmp_path)) == [1, 2]
     assert len(list(tmp_path.iterdir())) == 2
