@@ -231,6 +231,29 @@ def test_what_it_is_run_with_keeps_it_quiet_and_at_the_right_database(fake: Fake
     assert Path((fake.here / "pwd").read_text().strip()) == fake.main.resolve()
 
 
+@pytest.mark.parametrize(
+    ("version", "session", "name"),
+    [("1.0.5", "", "reconcile"), ("1.0.5", "work/x-1/1", "reconcile@test"), ("1.3.0", "", "reconcile@test")],
+)
+def test_where_only_names_tell_who_closed_a_task_we_close_it_in_another_than_agents_do(
+    fake: Fake, version: str, session: str, name: str
+) -> None:
+    fake.does(f"test $first = close && echo $BD_ACTOR > {fake.here}/actor", version=version)
+
+    fake.tracker().write([change(status="closed", closed_by_session=session)])
+
+    assert (fake.here / "actor").read_text().strip() == name
+
+
+def test_a_close_that_got_lost_is_written_again_with_why_and_by_whom(fake: Fake) -> None:
+    fake.does()
+
+    fake.tracker().write([change(status="closed", close_reason="merged #1", closed_by_session="work/x-1/1")])
+
+    tries = fake.calls("close")
+    assert len(tries) == 3 and set(tries) == {"close x-1 --reason=merged #1 --session=work/x-1/1 --json"}
+
+
 def test_a_login_in_what_it_complains_of_is_never_repeated(fake: Fake) -> None:
     fake.does('echo "Error: dial root:hunter2@tcp(db:3307)/beads: unknown host" >&2; exit 1')
 

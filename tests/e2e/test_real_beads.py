@@ -159,13 +159,17 @@ def test_a_task_that_its_own_agent_closed_still_lands(project: Project, when: st
     assert "phase:merged" in project.tasks()[task]["labels"]
 
 
-def test_a_task_that_a_person_closes_under_its_agent_ends_it_and_lands_nothing(project: Project) -> None:
+@pytest.mark.parametrize("how", ["bd", "reconcile task"])
+def test_a_task_that_a_person_closes_under_its_agent_ends_it_and_lands_nothing(project: Project, how: str) -> None:
     task = project.db.make("Do it")
     agent = f"{AGENT} && touch {project.root}/../committed && sleep 600"
     watch = project.start("watch", "-f", str(project.manifest(tasks=[], agent={"argv": ["sh", "-c", agent]})))
     until((project.root.parent / "committed").exists)
 
-    project.db.bd("close", task, "--reason=not needed", *(["--force"] if project.kind == "bd" else []))
+    if how == "bd":
+        project.db.bd("close", task, "--reason=not needed", *(["--force"] if project.kind == "bd" else []))
+    else:
+        project.reconcile("task", "close", task)
 
     until(lambda: not any(run["state"] == "running" for run in project.json("get", "runs")))
     until(lambda: project.json("status")["epics"][0]["tasks"][0]["waiting"])

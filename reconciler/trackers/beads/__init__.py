@@ -40,7 +40,7 @@ class BeadsTracker:
         self._beads = beads
         self._locks = locks
         self._last = LastLook(self._bd)
-        self._closers = Closers(beads)
+        self._closers = Closers(beads, actor)
         self._named: tuple[Graph, object, Graph] | None = (
             None  # from which tasks, as what says who closed them was then
         )

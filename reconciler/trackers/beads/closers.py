@@ -1,7 +1,8 @@
 """Who closed a task, where `bd` knows it and does not tell: agents close their own tasks, as Beads' guide has them do.
 
 From 1.3 on it tells. Before, a database of SQLite holds the session that closed a task, and `interactions.jsonl` beside the
-others the actor. Both are only read, and nobody relies on them being there: where neither says it, nobody knows.
+others the actor. Both are only read, and nobody relies on them being there: where neither says it, nobody knows. Nor does anybody
+where what they say may be of an earlier close: not every way to close or to reopen a task is written down there.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,16 +24,18 @@ from reconciler.trackers.beads.versions import Can, Version, can
 
 _PATIENCE_S = 1.0
 _JOURNAL, _DATABASE = "interactions.jsonl", "beads.db"
+_BEFORE = timedelta(seconds=1)  # some know no fractions of a second
 _READ_MAX = 8 << 20  # at once, of the newest
 _LINE_MAX = 1 << 20
 
 
 class Closers:
-    """Who closed the tasks of one `.beads/` folder."""
+    """Who closed the tasks of one `.beads/` folder. `agents`: in whose name agents do it."""
 
-    def __init__(self, beads: Path) -> None:
+    def __init__(self, beads: Path, agents: str) -> None:
         self._beads = beads
-        self._actors: dict[TaskId, str] = {}
+        self._agents = agents
+        self._closes: dict[TaskId, tuple[datetime, str]] = {}
         self._read = (0, 0)  # of which file, and up to where
 
     def moved(self, version: Version) -> object:
@@ -45,7 +49,7 @@ class Closers:
         dumb = {id for id, task in graph.items() if task.status == "closed" and not task.closed_by_session}
         if not dumb or can(version, Can.TELLS_SESSION):
             return graph
-        sessions, actors = self._sessions(), self._journal()
+        sessions, actors = self._sessions(), self._actors(graph, dumb)
         found = {
             id: replace(graph[id], closed_by_session=sessions.get(id, ""), closed_by=actors.get(id, ""))
             for id in dumb & (sessions.keys() | actors.keys())
@@ -57,35 +61,46 @@ class Closers:
         path = self._beads / _DATABASE
         if not path.is_file():
             return {}
-        query = "SELECT id, closed_by_session FROM issues WHERE closed_by_session LIKE ?"
+        query = """SELECT id, closed_by_session FROM issues WHERE closed_by_session LIKE ? AND ? = (SELECT actor FROM events
+            WHERE issue_id = issues.id AND event_type = 'closed' ORDER BY events.id DESC LIMIT 1)"""
+        of_agents = f"{RunKind.WORK}/%", self._agents
         try:
             with closing(
                 sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_PATIENCE_S)
             ) as database:
-                return {TaskId(id): session for id, session in database.execute(query, (f"{RunKind.WORK}/%",))}
+                return {TaskId(id): session for id, session in database.execute(query, of_agents)}
         except sqlite3.Error:
             return {}  # of an early version, or somebody has it: then nobody knows
 
-    def _journal(self) -> Mapping[TaskId, str]:
-        """The actors that closed tasks, from what was added to the journal since the last look."""
+    def _actors(self, graph: Graph, closed: Iterable[TaskId]) -> Mapping[TaskId, str]:
+        """The actors that closed tasks when they were closed last."""
+        closes = self._journal()
+        return {
+            id: closes[id][1]
+            for id in closed
+            if id in closes and (at := graph[id].closed_at) and closes[id][0] >= at - _BEFORE
+        }
+
+    def _journal(self) -> Mapping[TaskId, tuple[datetime, str]]:
+        """When and by whom tasks were closed, from what was added to the journal since the last look."""
         try:
             with regular(self._beads / _JOURNAL) as file:
                 found = os.fstat(file.fileno())
                 if self._read[0] != found.st_ino or found.st_size < self._read[1]:
-                    self._actors, self._read = {}, (found.st_ino, 0)
+                    self._closes, self._read = {}, (found.st_ino, 0)
                 start = max(self._read[1], found.st_size - _READ_MAX)
                 file.seek(start)
                 added = file.read(_READ_MAX)
         except FileNotFoundError:
-            self._actors, self._read = {}, (0, 0)
-            return self._actors
+            self._closes, self._read = {}, (0, 0)
+            return self._closes
         except OSError:
-            return self._actors
+            return self._closes
         whole = added[: added.rfind(b"\n") + 1]
         self._read = self._read[0], start + len(whole)
         for line in whole.splitlines():
             self._note(line)
-        return self._actors
+        return self._closes
 
     def _note(self, line: bytes) -> None:
         try:
@@ -95,9 +110,10 @@ class Closers:
                 return
             task = TaskId(str(data["issue_id"]))
             if changed["new_value"] == "closed":
-                self._actors[task] = str(data["actor"])
+                at = datetime.fromisoformat(data["created_at"])
+                self._closes[task] = at if at.tzinfo else at.replace(tzinfo=UTC), str(data["actor"])
             else:
-                self._actors.pop(task, None)
+                self._closes.pop(task, None)
         except (ValueError, KeyError, TypeError, RecursionError):
             return  # a line of something else
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.values import replace
 from reconciler.system import shell
 from reconciler.system.shell import Finished
 from reconciler.trackers._settings import holds_database, made_by_br
@@ -112,9 +113,13 @@ class Bd(Struct, frozen=True, kw_only=True):
             raise TemporaryError(f"bd {args[0]} failed: {text}", delay=30.0, hint=f"see what 'bd {args[0]}' says")
         return finished
 
-    def write(self, *args: str) -> Finished:
-        """What a command that changes something answers, whatever its exit status. Raises Locked, or Away."""
-        return self._run(args, WRITE_S, WRITE_GRACE_S)
+    def write(self, *args: str, actor: str = "") -> Finished:
+        """What a command that changes something answers, whatever its exit status. Raises Locked, or Away.
+
+        With `actor` it is done in another name than ours.
+        """
+        bd = replace(self, actor=actor) if actor else self
+        return bd._run(args, WRITE_S, WRITE_GRACE_S)
 
     def _run(self, args: tuple[str, ...], timeout_s: float, grace_s: float = 0.0) -> Finished:
         argv = (self.program().path, *args)

@@ -24,7 +24,7 @@ from reconciler.model.ports import Change
 from reconciler.model.values import replace
 from reconciler.system.shell import Finished
 from reconciler.trackers import _records as records
-from reconciler.trackers._records import Record
+from reconciler.trackers._records import WRITER, Record
 from reconciler.trackers.beads import decoding
 from reconciler.trackers.beads.commands import (
     ARGUMENT_MAX,
@@ -39,6 +39,7 @@ from reconciler.trackers.beads.commands import (
 )
 from reconciler.trackers.beads.last_look import LastLook
 from reconciler.trackers.beads.program import Bd
+from reconciler.trackers.beads.versions import Can
 
 ROUNDS = 3
 PAUSE_S = 0.3
@@ -163,7 +164,7 @@ class _Batch(Struct):
     def _do(self, command: Command) -> set[TaskId]:
         """Run one command; the tasks for which it did not do what it should."""
         try:
-            finished = self.bd.write(*command.argv)
+            finished = self.bd.write(*command.argv, actor="" if self._by_an_agent(command) else WRITER)
         except TemporaryError as error:
             self.errors.update(dict.fromkeys(command.tasks, error))
             return set(command.tasks)
@@ -172,6 +173,11 @@ class _Batch(Struct):
         for id in refused:
             self.errors[id] = _error(id, command, finished)
         return refused
+
+    def _by_an_agent(self, command: Command) -> bool:
+        """False for what is to be told from a close by an agent, which has our name, where only names tell who closed it."""
+        by_us = command.verb == ("close",) and not any(option.startswith("--session=") for option in command.options)
+        return not by_us or self.bd.program().can(Can.TELLS_SESSION)
 
     def _left(self, id: TaskId, now: Task | None) -> bool:
         """True where something is left to be tried again for a task; notes in `errors` what became of the others."""
@@ -200,6 +206,8 @@ def _over(before: Task, wanted: Task, now: Task, *, fresh: bool) -> Task:
         old, new = getattr(before, name), getattr(wanted, name)
         if old != new or (fresh and not getattr(now, name)):
             fields[name] = new
+    if wanted.status == "closed":
+        fields |= {"close_reason": wanted.close_reason, "closed_by_session": wanted.closed_by_session}
     for name in SETS:
         old, new = set(() if fresh else getattr(before, name)), set(getattr(wanted, name))
         fields[name] = type(getattr(now, name))(sorted((set(getattr(now, name)) | (new - old)) - (old - new)))
