@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -62,7 +63,7 @@ def _wished(spec: EpicSpec, config: Config, gh_host: str) -> Slug | str | None:
         return there
     host = slug.host_of(url) if url else None
     known = f"its remote {name} is {host or 'elsewhere'}, which is not known as a GitHub"
-    own = f"; if it is one, set GH_HOST={host}" if host else ""
+    own = _how(name, url or "", host) if host else ""
     if spec.forge is ForgeKind.GITHUB:
         if not url:
             return f"the repository has no remote {name}: 'git remote add {name} git@github.com:OWNER/NAME.git', or write 'forge: local'"
@@ -70,6 +71,15 @@ def _wished(spec: EpicSpec, config: Config, gh_host: str) -> Slug | str | None:
     if all(map(_is_path, _urls(config))):
         return None
     return f"{known}{own}; else write 'forge: local' to land in this repository"
+
+
+def _how(name: str, url: str, host: str) -> str:
+    """What makes a remote known as GitHub's, if it is there."""
+    if "." in host:
+        return f"; if it is one, set GH_HOST={host}"
+    # No server is called so: it is a name that ssh is to know, and here it does not.
+    path = url.rpartition("@")[2].rpartition("//")[2].removeprefix(host).lstrip(":/")
+    return f"; if it stands for GitHub: git remote set-url {name} {shlex.quote(f'git@github.com:{path}')}"
 
 
 def remote(config: Config, base: str) -> tuple[str, str | None]:

@@ -213,6 +213,15 @@ def test_a_remote_on_a_server_is_seen_at_the_next_look(repo: GitRepo) -> None:
     assert "example.org, which is not known as a GitHub" in site.chosen.refused(wanted)["all"]
 
 
+def test_a_host_that_no_server_has_may_be_a_name_of_ssh_for_github(repo: GitRepo) -> None:
+    repo.git("remote", "add", "origin", "git@github-work:acme/work.git")
+    site = wiring.open_site(repo.path, repo.environ)
+
+    why = site.chosen.refused(Desired(epics=(EpicSpec(name="all"),)))["all"]
+
+    assert "git remote set-url origin git@github.com:acme/work.git" in why and "GH_HOST" not in why
+
+
 def test_opening_a_repository_and_asking_for_its_forge_takes_two_processes(
     repo: GitRepo, settled: None, started: list[str]
 ) -> None:
