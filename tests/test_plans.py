@@ -212,7 +212,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     found: dict[str, Any] = {}
     base = {
         name: world.pop(name)
-        for name in ("unpushed", "diverged", "remote", "behind", "fetched", "frozen")
+        for name in ("unpushed", "diverged", "remote", "behind", "fetched", "frozen", "encoded")
         if name in world
     }
     if rules := world.pop("rules", None):

@@ -13,13 +13,14 @@ from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.forges.github.answers import LOG_IN_OTHERWISE
 from reconciler.forges.github.forge import GitHubForge
-from reconciler.git import locks
+from reconciler.git import filters, locks
 from reconciler.git.identity import OURS
 from reconciler.landing.checkouts import locked_by_us
+from reconciler.landing.merge_tree import MergeTrees
 from reconciler.landing.remotes import Remote, Remotes
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError
-from reconciler.model.names import BRANCH_PREFIX
+from reconciler.model.names import BRANCH_PREFIX, Sha
 from reconciler.render.words import span
 from reconciler.wiring import Site
 
@@ -34,7 +35,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="repository", look=lambda: _checkout(site))
     yield Probe(name="base", look=lambda: _bases(scene, site))
     yield Probe(name="identity", look=lambda: _identity(site))
-    yield Probe(name="filters", look=lambda: _filters(site))
+    yield Probe(name="filters", look=lambda: _filters(scene, site))
     yield Probe(name="branches", look=lambda: _in_the_way(site))
     yield Probe(name="pull requests", look=lambda: _damaged(site))
     yield Probe(name="git locks", look=lambda: _git_locks(site))
@@ -72,7 +73,7 @@ def _damaged(site: Site) -> Iterator[Diagnosis]:
 
 def _bases(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Whether every branch that work lands on is there."""
-    wanted = {spec.base for spec in scene.epics} or {site.default_base or ""}
+    wanted = _wanted(scene, site)
     for base in sorted(wanted - {""}):
         if _commit(site, base):
             yield _fetched(scene, site, base) or Diagnosis(name="base", found=base)
@@ -87,6 +88,11 @@ def _bases(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     if "" in wanted:
         message = "no branch is checked out and origin names none: a manifest must say which one work lands on"
         yield Diagnosis(name="base", state=State.WARNING, message=message, hint="write 'base: main' in it")
+
+
+def _wanted(scene: Scene, site: Site) -> set[str]:
+    """The branches that work lands on; an empty name where none is known."""
+    return {spec.base for spec in scene.epics} or {site.default_base or ""}
 
 
 def _fetched(scene: Scene, site: Site, base: str) -> Diagnosis | None:
@@ -118,18 +124,22 @@ def _identity(site: Site) -> Iterator[Diagnosis]:
     yield Diagnosis(name="identity", state=State.WARNING, message=message, hint=hint)
 
 
-def _filters(site: Site) -> Iterator[Diagnosis]:
+def _filters(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Filters of the repository's own config, which an agent may have written: they run in no command of ours."""
     found = (_FILTER.fullmatch(key) for key, _ in site.git.config())
-    if names := sorted({each[1] for each in found if each}):
-        message = (
-            "set in the repository's own config, which agents can write to: worktrees that we make and what lands in your "
-            "checkout hold these files as they are stored"
-        )
-        hint = f"if it is yours: git config --global filter.{names[0]}.smudge COMMAND (and clean, required)"
-        if "lfs" in names:
-            hint = "git lfs install (without --local)"
-        yield Diagnosis(name="filters", state=State.WARNING, found=named(names), message=message, hint=hint)
+    if not (names := sorted({each[1] for each in found if each})):
+        return
+    for base in sorted(_wanted(scene, site) - {""}):
+        head = _commit(site, base)
+        if head and (why := filters.missing(site.git, MergeTrees(site.git).attributes(Sha(head)).values)):
+            message, _, hint = why.rpartition("; ")
+            message = f"{message}: nothing starts or lands on {base}"
+            yield Diagnosis(name="filters", state=State.PROBLEM, found=named(names), message=message, hint=hint)
+            return
+    message = "set in the repository's own config, which agents can write to: no command of ours runs them"
+    yield Diagnosis(
+        name="filters", state=State.WARNING, found=named(names), message=message, hint=filters.fix(names[0])
+    )
 
 
 def _in_the_way(site: Site) -> Iterator[Diagnosis]:

@@ -53,6 +53,7 @@ _HARMLESS = re.compile(
 )
 
 
+_RULES = r"^url\."
 _NO_PATH = b"error: invalid path '"
 _LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
 
@@ -158,19 +159,20 @@ class Git:
     def reaching(self, url: str, *, push: bool = False) -> dict[str, str]:
         """The variables with which `objects` goes to a remote of this address, so that no command has a password in its words."""
         self._refresh_control()
-        found, settings = logins.reaching(url, self._own, self._rules(), push=push)
+        found, settings = logins.reaching(url, self._own, self.users(_RULES), push=push)
         return logins.environment((*found, *logins.held(self._own)), settings) if found else {}
+
+    def users(self, pattern: str) -> Config:
+        """The settings that commands of ours go by and whose keys match: the user's own, and what is taken over of the
+        repository's, without passwords."""
+        read = ("config", "--null", "--get-regexp", pattern)
+        mark = fingerprints.of_files(*self.said_who)
+        return self.remembered(("users", pattern), mark, lambda: _pairs(self.objects(*read, ok=(0, 1)).text))
 
     def rewritten(self, url: str) -> str:
         """An address as git has it in the end. It may hold a password."""
         self._refresh_control()
-        return logins.rewritten(url, (*self._own, *self._rules()))
-
-    def _rules(self) -> Config:
-        """By what addresses are rewritten, as the user's own config has it; the repository's is in it without passwords."""
-        read = ("config", "--null", "--get-regexp", r"^url\.")
-        mark = fingerprints.of_files(*self.said_who)
-        return self.remembered("rules", mark, lambda: _pairs(self.objects(*read, ok=(0, 1)).text))
+        return logins.rewritten(url, (*self._own, *self.users(_RULES)))
 
     @property
     def said_who(self) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Git LFS, where the user has it: every git dir of ours uses the repository's own store of large files."""
+"""What filters keep in a git dir: large files (Git LFS), keys (git-crypt). Every git dir of ours uses the repository's own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _STORE = "lfs"
+_KEYS = "git-crypt"
 
 
 def share(git_dir: Path, common: Path) -> None:
@@ -16,6 +17,7 @@ def share(git_dir: Path, common: Path) -> None:
     A link: `lfs.storage` uploads nothing to a remote that is a path, and alternates are not written to. Where there is no
     store yet, git-lfs makes one in the git dir that it was started with; that becomes the repository's.
     """
+    share_keys(git_dir, common)
     link, store = git_dir / _STORE, common / _STORE
     if link.is_symlink():
         return
@@ -24,6 +26,14 @@ def share(git_dir: Path, common: Path) -> None:
     if store.is_dir():
         with suppress(FileExistsError):  # another thread was faster
             link.symlink_to(store)
+
+
+def share_keys(git_dir: Path, common: Path) -> None:
+    """Have a git dir, ours or that of a worktree, find the keys with which files are opened: git-crypt looks nowhere else."""
+    link, keys = git_dir / _KEYS, common / _KEYS
+    if keys.is_dir() and not os.path.lexists(link):
+        with suppress(FileExistsError):  # another thread was faster
+            link.symlink_to(keys)
 
 
 def used(common: Path) -> bool:

@@ -133,7 +133,7 @@ class MergeTrees:
             folder, quarantine = scratch / "tree", scratch / "objects"
             folder.mkdir()
             quarantine.mkdir()
-            for path, text in self._attributes(base).items():
+            for path, text in self.attributes(base).items():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_bytes(text)
             yield MergeTree(self._git, folder, quarantine if quarantined else None)
@@ -143,7 +143,8 @@ class MergeTrees:
         if old in self._seen and not any(path.endswith(".gitattributes") for path in changed):
             self._remember(new, self._seen[old])
 
-    def _attributes(self, base: Sha) -> Mapping[str, bytes]:
+    def attributes(self, base: Sha) -> Mapping[str, bytes]:
+        """What the `.gitattributes` of a base say, by their paths."""
         if base not in self._seen:
             self._remember(base, self._read(base))
         return self._seen[base]

@@ -243,6 +243,10 @@ class Reason(Table):
         "ForgeUnavailable",
         _epic("its forge, or its base branch, can't be used or is not there", PERSON),
     )
+    FILTER_MISSING = (
+        "FilterMissing",
+        _epic("files of its base need a filter that only the repository's own config sets", PERSON),
+    )
     REPOSITORY_RENAMED = "RepositoryRenamed", _epic("its repository has another name now", NOTHING)
     EPIC_NOT_FOUND = "EpicNotFound", _epic("there is no such epic", PERSON)
     EPIC_EMPTY = "EpicEmpty", _epic("its epic has no tasks", PERSON)

@@ -73,6 +73,8 @@ def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
         return Waiting(Reason.EPIC_EMPTY, f"{epic_tasks.epic.id} has no tasks")
     if isinstance(base := observed.bases.get(spec.base), Unknown):
         return Waiting(Reason.FORGE_UNAVAILABLE, base.why)
+    if base and base.encoded:
+        return Waiting(Reason.FILTER_MISSING, base.encoded)
     if base and base.rules and (why := _forbidden(spec, base.rules)):
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
     return None

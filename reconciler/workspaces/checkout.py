@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
+from reconciler.git import large_files
 from reconciler.git.commands import Git
 from reconciler.git.worktrees import Entry
 from reconciler.model.errors import ChangedError
@@ -74,6 +75,7 @@ def fill(git: Git, entry: Entry, commit: Sha, recipe: Recipe, lock: int) -> None
     """Write every file of `commit` to a worktree that has none, and the index with which its own git finds it clean."""
     assert entry.admin  # what is filled was just entered
     narrow(git, entry.admin, recipe.sparse, lock)
+    large_files.share_keys(entry.admin, git.repository.common)
     run = partial(
         git.objects,
         work_tree=entry.path,

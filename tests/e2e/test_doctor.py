@@ -642,5 +642,6 @@ def test_filters_that_run_in_no_command_of_ours_are_said(place: Patient) -> None
     found = place.says("filters")
     assert (found.state, found.found) == (State.WARNING, "crypt") and "git config --global" in found.hint
 
+    place.git("config", "--remove-section", "filter.crypt")
     place.git("config", "filter.lfs.process", "git-lfs filter-process")
     assert place.says("filters").hint.startswith("git lfs install")

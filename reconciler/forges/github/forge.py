@@ -18,6 +18,7 @@ from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.spending import Spent
 from reconciler.forges.github.updates import Updates
 from reconciler.forges.github.verdicts import Reviews, Verdicts
+from reconciler.git import filters
 from reconciler.git.commands import Git
 from reconciler.landing import candidates, checkouts
 from reconciler.landing.candidates import Candidates
@@ -122,6 +123,7 @@ class GitHubForge:
             diverged=None if fits else f"{name} here has commits that {self.slug} lacks: push them, or take them away",
             behind=self._merges.pending(name) or bool(theirs and fits and self._can_follow(name, ours, theirs)),
             frozen=self._merges.notes.frozen(name),
+            encoded=filters.missing(self._git, lambda: self._candidates.benches.attributes(theirs or ours).values()),
             rules=rules,
             undone=self._line.undone.on(name, theirs or ours, self._history.landings(name, theirs or ours)),
         )

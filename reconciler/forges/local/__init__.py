@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reconciler.forges.local.pulls import Pulls
-from reconciler.git import update_ref
+from reconciler.git import filters, update_ref
 from reconciler.git.commands import Git, GitError
 from reconciler.landing import checkouts
 from reconciler.landing.candidates import Candidates
@@ -61,7 +61,8 @@ class LocalForge:
             else Base(name=name, head=ours, checkout=checkout, behind=cut_off, fetched=self._fetched(name, ours))
         )
         undone = self._line.undone.on(name, ours, landings)
-        return replace(base, behind=base.behind or by_chance, undone=undone)
+        encoded = filters.missing(self._git, lambda: self._candidates.benches.attributes(base.head).values())
+        return replace(base, behind=base.behind or by_chance, undone=undone, encoded=encoded)
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
         """The newest pull request of every task that has one."""

@@ -119,6 +119,7 @@ class Base(Struct, frozen=True, kw_only=True):
     fetched: str | None = None  # the branch of a remote that was fetched and is ahead of it, by its short name
     # Tasks of which nothing is left on it although they landed, and the commit that took the last of it back.
     undone: Mapping[TaskId, Sha] = field(default_factory=dict)
+    encoded: str | None = None  # why its files can't be worked with as they are stored, and what fixes it
     frozen: str | None = None  # something landed that was not judged: nothing more does until a person has looked
     whole: bool = True  # several pull requests can land on it in one move
     rules: Rules | None = None  # None: a forge that has none of its own

@@ -1,0 +1,124 @@
+"""Repositories whose files are stored otherwise than they are read: stored once, read as they are meant, or nothing begins."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from strangers import Place
+from waiting import ended, until
+
+CRYPT = Path(__file__).parents[1] / "keyed_filter.py"
+AGENT = "cat a.secret > seen && echo more >> a.secret && echo two > b.secret && git add . && git commit -qm Do"
+
+
+class Crypt(Place):
+    """A repository in which secrets are stored encrypted, by a filter that some config sets."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        home = folder / "home"
+        home.mkdir()
+        del self.env["GIT_CONFIG_GLOBAL"]
+        self.env |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
+        self.key = self.root / ".git" / "git-crypt" / "key"
+        self.key.parent.mkdir()
+        self.key.touch()
+
+    def filtered(self, *where: str) -> None:
+        for what in ("clean", "smudge"):
+            self.git("config", *where, f"filter.crypt.{what}", f"{sys.executable} {CRYPT} {what}")
+        self.git("config", *where, "filter.crypt.required", "true")
+
+    def secrets(self) -> None:
+        (self.root / ".gitattributes").write_text("*.secret filter=crypt\n")
+        (self.root / "a.secret").write_text("one\n")
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--message=Secrets")
+
+    def one(self, agent: str = AGENT) -> str:
+        spec = {"argv": ["sh", "-c", agent]}
+        return str(
+            self.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=spec, mergePolicy={"checks": ["cat a.secret"]})
+        )
+
+    def stored_once(self) -> None:
+        for path, text in (("a.secret", "one\nmore\n"), ("b.secret", "two\n")):
+            stored = self.git("cat-file", "blob", f"main:{path}")
+            assert stored.startswith("CRYPT:") and (self.root / path).read_text() == text
+            assert self.git("cat-file", "--filters", f"main:{path}") == text
+        assert self.git("cat-file", "blob", "main:seen") == "one\n"
+        (self.root / "a.secret").touch()
+        assert not [line for line in self.git("status", "--porcelain").splitlines() if ".beads" not in line]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Crypt:
+    return Crypt(tmp_path)
+
+
+def test_a_filter_that_the_user_sets_up_is_gone_through_once_by_agents_checks_and_landings(place: Crypt) -> None:
+    place.filtered("--global")
+    place.secrets()
+
+    place.reconcile("watch", "-f", place.one(), "--until-done")
+
+    place.stored_once()
+    assert place.leftovers() == []
+
+
+def test_a_filter_that_only_the_repository_sets_up_is_told_before_anybody_begins_and_goes_on_once_it_is_the_users(
+    place: Crypt,
+) -> None:
+    place.filtered()
+    place.secrets()
+    manifest = place.one()
+
+    said = place.reconcile("watch", "-f", manifest, "--until-done", code=3)
+
+    assert "FilterMissing" in said and "git config --global filter.crypt.smudge" in said, said
+    (epic,) = place.json("status")["epics"]
+    assert {task["waiting"]["reason"] for task in epic["tasks"]} <= {"FilterMissing"}
+    assert place.json("get", "runs") == [] and not (place.root.parent / "worktrees").exists()
+    assert "filter crypt" in place.reconcile("doctor", code=1)
+    place.filtered("--global")
+    place.reconcile("watch", "-f", manifest, "--until-done")
+    place.stored_once()
+
+
+def test_without_its_key_no_attempt_is_lost_and_status_says_what_the_filter_said(place: Crypt) -> None:
+    place.filtered("--global")
+    place.secrets()
+    place.key.unlink()
+    watch = place.start("watch", "-f", place.one(), "--until-done", "--interval", "1s")
+
+    def failing() -> list[dict[str, object]]:
+        epics = place.json("status", code=None)["epics"]
+        return [task["failing"] for epic in epics for task in epic["tasks"] if task.get("failing")]
+
+    until(failing, by=watch)
+    (found,) = failing()
+    assert found["action"] == "StartAgent" and "no key: unlock this repository first" in str(found["message"])
+    assert place.json("get", "runs") == []
+    place.key.touch()
+    _, err = ended(watch)
+    assert watch.returncode == 0, err
+    place.stored_once()
+    assert [run["attempt"] for run in place.json("get", "runs") if run["kind"] == "work"] == [1]
+
+
+@pytest.mark.parametrize("how", ["not required", "only cleans", "of no file"])
+def test_a_filter_that_no_file_needs_holds_nothing(place: Crypt, how: str) -> None:
+    place.git("config", "filter.crypt.clean", "cat")
+    if how != "only cleans":
+        place.git("config", "filter.crypt.smudge", "cat")
+    if how != "not required":
+        place.git("config", "filter.crypt.required", "true")
+    if how != "of no file":
+        place.secrets()
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}])
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
+
+    assert place.subjects()[0] == "Do a"
