@@ -483,3 +483,18 @@ def test_a_rebase_that_would_land_something_else_is_not_asked_for(there: Place, 
         there.landed(number, head, method=MergeMethod.REBASE)
 
     assert there.asked("/merge") == [] and there.app.pull(number).state == "OPEN"
+
+
+def test_what_was_red_on_the_base_before_something_landed_is_looked_at_anew_at_once(there: Place) -> None:
+    there.app.check(there.app.head("main"), "ci", "failure")
+    number, head = there.offered()
+    there.pull_requests()
+    rules = there.forge.base("main").rules
+    assert rules and rules.red == {"ci"}
+
+    landed = there.landed(number, head)
+    there.app.check(landed, "ci", "success")
+    there.forge.pull_requests()
+
+    rules = there.forge.base("main").rules
+    assert rules and rules.red == frozenset()

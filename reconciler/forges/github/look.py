@@ -147,7 +147,10 @@ class Look:
     def moved(self, base: str, head: Sha) -> None:
         """Take over where a base was found to be."""
         with self._turn:
+            before, rules = self._seen.heads.get(base), self._seen.rules.get(base)
             self._seen = replace(self._seen, heads={**self._seen.heads, base: head})
+            if rules and rules.red and head != before:
+                self._until = 0.0  # what was red was so on the older one: it may just have been mended
 
     def stale(self, *, rules_too: bool = False) -> None:
         """Look again the next time: something was not as it was seen."""
