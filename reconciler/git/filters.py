@@ -24,14 +24,14 @@ def missing(git: Git, read: Callable[[], Iterable[bytes]]) -> str | None:
 
     Only filters that are `required` count: without one of the others files are as good, only less convenient.
     """
-    own = _required(git.config())
+    own = {name for name, settings in _set(git.config()).items() if settings.get("required", "").lower() in _TRUE}
     if not own:
         return None
     texts = [*read()]
     with suppress(OSError), regular(git.repository.common / "info" / "attributes") as file:
         texts.append(file.read(_ATTRIBUTES_MAX))
     used = [name for name in own if any(_names(text, name) for text in texts)]
-    known = _required(git.users(r"^filter\.")) if used else {}
+    known = _set(git.users(r"^filter\.")) if used else {}
     name = next((name for name in sorted(used) if name not in known), None)
     if name is None:
         return None
@@ -49,17 +49,13 @@ def fix(name: str) -> str:
     return f"if it is yours: git config --global filter.{name}.smudge COMMAND (and clean, required)"
 
 
-def _required(config: Config) -> dict[str, dict[str, str]]:
-    """The settings of the filters in a config without which files are of no use, by their names."""
+def _set(config: Config) -> dict[str, dict[str, str]]:
+    """The settings of the filters in a config that files are written through, by their names."""
     found: dict[str, dict[str, str]] = {}
     for key, value in config:
         if setting := _SETTING.fullmatch(key):
             found.setdefault(setting["name"], {})[setting["what"]] = "true" if value is None else value
-    return {
-        name: settings
-        for name, settings in found.items()
-        if settings.get("required", "").lower() in _TRUE and settings.keys() & {"smudge", "process"}
-    }
+    return {name: settings for name, settings in found.items() if settings.keys() & {"smudge", "process"}}
 
 
 def _names(attributes: bytes, name: str) -> bool:

@@ -101,6 +101,7 @@ def test_without_its_key_no_attempt_is_lost_and_status_says_what_the_filter_said
     (found,) = failing()
     assert found["action"] == "StartAgent" and "no key: unlock this repository first" in str(found["message"])
     assert place.json("get", "runs") == []
+    assert "reconcile retry" not in place.reconcile("doctor", code=1)  # it goes on by itself
     place.key.touch()
     _, err = ended(watch)
     assert watch.returncode == 0, err
