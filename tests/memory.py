@@ -434,6 +434,9 @@ class World:
             record = seen.exit or Exit(cause=Cause.STOPPED, signal=15, stop=why, at=self.now)
             self.processes[run] = replace(seen, state=RunState.ENDED, exit=record)
 
+    def archive(self, open_tasks: object) -> None:
+        pass
+
     def prompt_path(self, run: RunId) -> str:
         return f"/runs/{run}/prompt"
 

@@ -100,6 +100,25 @@ def test_what_a_look_shows_is_what_the_tick_then_does(world: World) -> None:
     assert loop.look().plan == loop.tick().plan
 
 
+def test_who_acts_has_the_runs_of_all_but_open_tasks_archived_and_who_looks_does_not(world: World) -> None:
+    world.add("x-2", status="closed")
+    asked: list[object] = []
+    world.archive = asked.append  # type: ignore[method-assign]
+    a_loop(world).look()
+    assert not asked
+
+    a_loop(world).tick()
+    assert asked == [[X]]
+
+
+def test_where_no_task_could_be_read_no_run_is_archived(world: World) -> None:
+    asked: list[object] = []
+    world.archive = asked.append  # type: ignore[method-assign]
+    refuse(world, "tasks", TemporaryError("locked"))
+    a_loop(world).tick()
+    assert not asked
+
+
 def test_it_stops_between_two_ticks(world: World) -> None:
     stop = Clockwork(world)
     stop.set()

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 
 import click
 
@@ -115,15 +115,15 @@ def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int
     """Show the output of the agent of a TASK, or of a RUN by its id ('describe' lists them, checks too)."""
     site = here()
     run = _by_id(site, task) or _run(site, task_named(site, task, _chat), attempt)
-    path, shown = Path(site.runner.log_path(run.id)), None if raw else site.runner.shown(run.id)
-    at = _print(path, 0, shown)
+    log, shown = partial(site.runner.log, run.id), None if raw else site.runner.shown(run.id)
+    at = _print(log, 0, shown)
     if not at and not follow:
         _chat(f"{run.id} has printed nothing{' yet' if run.alive else ''}")
     while follow and site.runner.runs()[run.id].alive:
         time.sleep(FOLLOW_PAUSE_S)
-        at = _print(path, at, shown)
+        at = _print(log, at, shown)
     if follow:
-        _print(path, at, shown)
+        _print(log, at, shown)
     return 0
 
 
@@ -178,18 +178,12 @@ def _run(site: Site, task: TaskId, attempt: int | None) -> Run:
     return max(fitting, key=lambda run: run.id.n)
 
 
-def _print(path: Path, at: int, shown: Callable[[str], Iterator[str]] | None) -> int:
+def _print(log: Callable[[int], tuple[bytes, int]], at: int, shown: Callable[[str], Iterator[str]] | None) -> int:
     """Print a log from `at` on; where it ends now. A log that was cut short is printed from its new beginning.
 
     Where it is shown in other words, a line that has no end yet is left for the next time.
     """
-    if not path.exists():
-        return 0
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(at if at <= size else 0)
-        found = file.read()
-        end = file.tell()
+    found, end = log(at)
     if shown:
         whole, newline, rest = found.rpartition(b"\n")
         end -= len(rest)

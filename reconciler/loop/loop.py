@@ -208,6 +208,8 @@ class Loop(Struct, kw_only=True):
         ask(
             partial(self.ports.workspaces.time_passes, looked.observed.at)
         )  # what is kept may get older at the next tick
+        if self._memo.open_tasks is not None:
+            ask(partial(self.ports.runner.archive, self._memo.open_tasks))
         tick = replace(looked, outcomes=tuple(outcomes), saved=self._saved_since(kept, outcomes) if outcomes else ())
         self.seen(tick)
         return tick

@@ -31,8 +31,10 @@ class Census:
         self._counted: dict[Subject, _Counted] = {}
         self._subjects: Mapping[Subject, SubjectFolder] = {}
         self._locked: frozenset[Subject] = frozenset()
-        self._bare: tuple[Subject, ...] = ()  # those that have locks, and no run folder
+        self.bare: tuple[Subject, ...] = ()  # those that have locks, and no run folder
+        self._finished: dict[Subject, None] = {}  # that were found to be over since somebody asked
         self._runs: dict[RunId, Run] = {}
+        self._whole: tuple[Mapping[RunId, Run], Mapping[RunId, Run], Mapping[RunId, Run]] = ({}, {}, {})
         # What is open, the subjects at that look, and which of them are of what is open.
         self._open: tuple[Collection[TaskId], Mapping[Subject, SubjectFolder], frozenset[Subject]] = (
             (),
@@ -53,14 +55,37 @@ class Census:
         subjects = self.subjects(open_tasks)
         locked = self._locks.subjects()
         if subjects is not self._subjects or locked is not self._locked:
-            self._bare = tuple(key for key in locked if key not in subjects or not subjects[key].runs)
+            self.bare = tuple(key for key in locked if key not in subjects or not subjects[key].runs)
         self._recount(subjects, look)
         self._subjects, self._locked = subjects, locked
         if self._past:
-            self._past.write(self._again)
-        alone = [key for key in self._bare if self._locks.held(*key).any]
-        runs = (self._unrecorded(kind, name, look) or RunId(kind, name, 1) for kind, name in alone)
-        return {**self._runs, **{run: _without_record(run) for run in runs}} if alone else self._runs
+            self._past.write(self.again)
+        found = self._with_the_archive()
+        alone = [key for key in self.bare if self._locks.held(*key).any]
+        runs = (self._unrecorded(*key, look) or RunId(*key, self._folders.newest(*key) + 1) for key in alone)
+        return {**found, **{run: _without_record(run) for run in runs}} if alone else found
+
+    def finished(self) -> Collection[Subject]:
+        """The subjects that were found to be over since this was asked last."""
+        found, self._finished = self._finished, {}
+        return found
+
+    def forget(self, gone: Collection[Subject]) -> None:
+        """These went to the archive."""
+        if self._past:
+            self._past.forget(gone)
+        runs = [run for key in gone if key in self._counted for run in self._counted[key].runs]
+        for run in runs:
+            self._over.pop(run, None)
+        self._folders.forget(runs)
+        self._reports.forget(runs)
+
+    def _with_the_archive(self) -> Mapping[RunId, Run]:
+        # Only now, as folders were looked at before: what left them in between is found here.
+        kept = self._folders.archive.runs() if self._folders.archive else {}
+        if self._whole[0] is not kept or self._whole[1] is not self._runs:
+            self._whole = kept, self._runs, {**kept, **self._runs} if kept else self._runs
+        return self._whole[2]
 
     def subjects(self, open_tasks: Collection[TaskId] | None) -> Mapping[Subject, SubjectFolder]:
         """Every subject that has a folder, those of open tasks as they are now."""
@@ -88,8 +113,10 @@ class Census:
         elif any(run != self._runs.get(id) for id, run in new.items()):
             self._runs = {**self._runs, **new}
         self._moving = frozenset(key for key, each in counted.items() if not each.over)
+        over = [key for key in due if key in counted and counted[key].over and counted[key].runs]
+        self._finished |= dict.fromkeys(over)
         if self._past:
-            self._past.note(over=[key for key in due if key in counted and counted[key].over], moving=self._moving)
+            self._past.note(over=over, moving=self._moving)
 
     def judge(self, record: Record, locks: Held) -> RunVerdict:
         """The state of one run. `locks` must have been probed before the record was read."""
@@ -104,8 +131,15 @@ class Census:
         self._subjects = self._folders.adopt({key: each.subject for key, each in self._counted.items()})
         self._runs = {id: run for each in self._counted.values() for id, run in each.runs.items()}
         self._over, self._recalled = dict(self._runs), True
+        self._finished |= dict.fromkeys(self._counted)
 
-    def _again(self, key: Subject) -> PastSubject | None:
+    def derive(self, run: RunId) -> Run:
+        """A run that is over, as its records in the archive show it."""
+        record = self._folders.record(run)
+        judged = judge(record, Witnesses(NOTHING, lambda: False, "", datetime.now(UTC)))
+        return as_run(record, judged, NOTHING, self._reports.again(record) if record.start.agent else None)
+
+    def again(self, key: Subject) -> PastSubject | None:
         """A subject that is over, with its records read again; None where they say something else than before."""
         counted, fresh = self._counted.get(key), Folders(self._folders.root)
         if counted is None:

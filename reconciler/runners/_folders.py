@@ -9,10 +9,11 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -23,7 +24,8 @@ from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
 from reconciler.runners import _records as records
 from reconciler.runners import supervisor
-from reconciler.runners._records import Record, StartRecord, read_json
+from reconciler.runners._archive import Archive, Files
+from reconciler.runners._records import Record, StartRecord, read_json, read_plain
 
 LOOK_S = 60.0
 SETTLES_NS = 1_000_000_000
@@ -46,6 +48,7 @@ class Folders(Struct):
     """The run folders of one repository."""
 
     root: Path
+    archive: Archive | None = None  # where runs go once they are over for good
     _subjects: Mapping[Subject, SubjectFolder] = field(default_factory=dict)
     _stamps: dict[RunKind, _Stamp] = field(default_factory=dict)  # of what says that something changed, as last seen
     _looked_at: float = -LOOK_S - 1  # when each subject's folder was looked at last
@@ -116,7 +119,9 @@ class Folders(Struct):
 
     def newest(self, kind: RunKind, subject: str) -> int:
         """The number of the newest run of a subject, looked up now; 0 where there is none."""
-        return max(_numbers(entry.name for entry in _entries(self.root / kind / subject)), default=0)
+        newest = max(_numbers(entry.name for entry in _entries(self.root / kind / subject)), default=0)
+        # After it: what went from there to the archive in between is found here.
+        return max(newest, self.archive.newest(kind, subject) if self.archive else 0)
 
     def record(self, run: RunId) -> Record:
         """What is written about a run at this moment."""
@@ -124,25 +129,54 @@ class Folders(Struct):
         folder = f"{self.root}/{run.kind}/{run.subject}/{run.n}"
         changed = _settled(folder)
         known = self._records.pop(run, None)
-        record = known[1] if known and known[0] == changed else self._record(run, folder)
+        if known and known[0] == changed:
+            record = known[1]
+        else:
+            record = self._record(run, self._start_record(run), lambda name: read_json(f"{folder}/{name}"))
+            if not os.path.isdir(folder) and (
+                kept := self.archive and self.archive.files(run.kind, run.subject, run.n)
+            ):
+                return self._of_archive(run, kept)
         if changed is not None and record.exit is None:
             self._records[run] = changed, record
         return replace(record, last_progress_at=_changed(f"{folder}/log"))
 
-    def _record(self, run: RunId, folder: str) -> Record:
-        began = read_json(f"{folder}/run.json")
-        stop = read_json(f"{folder}/stop.json")
+    def content(self, run: RunId, name: str, most: int, *, from_end: bool = False) -> bytes:
+        """At most `most` bytes of a file of a run; empty where there is none. Raises OSError."""
+        folder = f"{self.root}/{run.kind}/{run.subject}/{run.n}"
+        found = read_plain(f"{folder}/{name}", most, from_end=from_end)
+        if found or not self.archive or os.path.isdir(folder):
+            return found
+        kept = self.archive.file(run, name)
+        return b"" if kept is None else kept.content[-most:] if from_end else kept.content[:most]
+
+    def _of_archive(self, run: RunId, kept: Files) -> Record:
+        def read(name: str) -> Mapping[str, Any]:
+            return records.as_object(kept[name].content) if name in kept else {}
+
+        log = kept.get("log")
+        record = self._record(run, records.start_of(run, read("spec.json")), read)
+        return replace(record, last_progress_at=_date(log.modified_ns) if log else None)
+
+    def _record(self, run: RunId, start: StartRecord, read: Callable[[str], Mapping[str, Any]]) -> Record:
+        began, stop = read("run.json"), read("stop.json")
         return Record(
             id=run,
-            start=self._start_record(run),
+            start=start,
             started_at=records.moment(began.get("started_at")),
             pid=records.number(began.get("pid")),
             boot_id=str(began.get("boot_id", "")),
             set_up=began.get("set_up") is True,
-            exit=records.exit_of(read_json(f"{folder}/exit.json")),
+            exit=records.exit_of(read("exit.json")),
             stop=records.word(StopWhy, stop.get("why")),
             stopped_at=records.moment(stop.get("at")),
         )
+
+    def forget(self, runs: Iterable[RunId]) -> None:
+        """These went to the archive."""
+        for run in runs:
+            self._starts.pop(run, None)
+            self._records.pop(run, None)
 
     def reserve(self, spec: RunSpec) -> Path:
         """Make the folder of a new run, with all that its supervising process needs. Raises ChangedError.
@@ -172,17 +206,19 @@ class Folders(Struct):
 
     def since(self, task: str) -> RetryPoint | None:
         """From where runs and landings of a task count; None: from the first."""
-        value = read_json(str(self._since(task)))
-        at, n = records.moment(value.get("at")), records.number(value.get("n"))
-        if at is None or n is None:
-            return None
-        return RetryPoint(n=n, base=records.sha(value.get("base")), at=at)
+        return records.retry_point(read_json(str(self._since(task))))
 
     def write_since(self, task: TaskId, since: RetryPoint) -> None:
         """Count runs and landings of a task from here on."""
         path = self._since(task)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        supervisor.write_json(str(path), {"n": since.n, "base": since.base, "at": since.at.isoformat()})
+        for last in (False, True):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                supervisor.write_json(str(path), {"n": since.n, "base": since.base, "at": since.at.isoformat()})
+                break
+            except FileNotFoundError:  # its folder went to the archive in between
+                if last:
+                    raise
         self._ours.add((RunKind.WORK, task))
         supervisor.wake(str(self.root))
 
@@ -243,8 +279,12 @@ def _settled(folder: str) -> int | None:
     return changed if time.time_ns() - changed > SETTLES_NS else None
 
 
+def _date(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / 1e9, UTC)
+
+
 def _changed(path: str) -> datetime | None:
     try:
-        return datetime.fromtimestamp(os.lstat(path).st_mtime, UTC)
+        return _date(os.lstat(path).st_mtime_ns)
     except (FileNotFoundError, NotADirectoryError):
         return None

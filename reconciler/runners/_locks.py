@@ -1,8 +1,10 @@
 """The kernel locks by which runs are known to live. Nothing here reads what a run wrote about itself.
 
 Per subject two files: `<kind>-<subject>.shim`, held by the supervising process alone, and `.agent`, inherited by all that
-it starts. Per manifest `slots/<manifest>/<k>`, and `gate`, held for the moment in which a start counts them. A lock file
-is never deleted: a second locker would get a lock on a new file while the first still holds the old one.
+it starts. Per manifest `slots/<manifest>/<k>`, and `gate`, held for the moment in which a start counts them.
+
+A lock file is deleted only by the one who holds both of a subject's, and who takes one has it only if it still is the one that
+stands there: else a second locker would get a lock on a new file while the first still holds the old one.
 """
 
 from __future__ import annotations
@@ -120,6 +122,20 @@ class Locks:
         what = f"something of the last run of {kind}/{subject} is alive"
         return _take_or_refuse(self.agent(kind, subject), what, PROBE_PATIENCE_S)
 
+    def taken(self, kind: RunKind, subject: str) -> tuple[int, int] | None:
+        """Hold both locks of a subject, if nobody holds one; their descriptors."""
+        shim = take(self.shim(kind, subject), 0.0)
+        agent = None if shim is None else take(self.agent(kind, subject), 0.0)
+        if shim is not None and agent is None:
+            os.close(shim)
+        return None if shim is None or agent is None else (shim, agent)
+
+    def delete(self, kind: RunKind, subject: str) -> None:
+        """Delete the locks of a subject, both of which we hold."""
+        # The one by which a subject is listed goes last.
+        for path in (self.agent(kind, subject), self.shim(kind, subject)):
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def gate(self, manifest: str) -> Iterator[Gate]:
         """Let nobody else start a run of this manifest. Raises TemporaryError when somebody else does so for long."""
@@ -160,17 +176,27 @@ def held(path: Path | str) -> bool:
 def take(path: Path, patience_s: float) -> int | None:
     """Hold a lock until the descriptor and all its copies are closed; None when somebody else keeps it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + patience_s
     while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
+            if _stands(fd, path):
+                return fd
+            os.close(fd)  # it was deleted between the two, and another may stand there
         except BlockingIOError:
+            os.close(fd)
             if time.monotonic() > deadline:
-                os.close(fd)
                 return None
             time.sleep(0.005)
+
+
+def _stands(fd: int, path: Path) -> bool:
+    """True while this open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _take_or_refuse(path: Path, why: str, patience_s: float) -> int:

@@ -80,6 +80,12 @@ class Past:
         for key in self._fresh.keys() & moving:
             del self._fresh[key]
 
+    def forget(self, gone: Iterable[Key]) -> None:
+        """These subjects are no longer here."""
+        for key in gone:
+            self._kept.pop(key, None)
+            self._fresh.pop(key, None)
+
     def write(self, again: Callable[[Key], PastSubject | None]) -> None:
         """Write down what is over, once that is worth it. `again` reads a subject; None where that says something else."""
         if len(self._fresh) < max(FEWEST, len(self._kept) // 16):

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Cause, Exit, StopWhy
+from reconciler.model.observed import Cause, Exit, RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.runners import supervisor
 
@@ -144,10 +144,20 @@ def exit_of(value: Mapping[str, Any]) -> Exit | None:
     )
 
 
+def retry_point(value: Mapping[str, Any]) -> RetryPoint | None:
+    """From where runs and landings of a task count, by its `since.json`; None: from the first."""
+    at, n = moment(value.get("at")), number(value.get("n"))
+    return None if at is None or n is None else RetryPoint(n=n, base=sha(value.get("base")), at=at)
+
+
 def read_json(path: str) -> Mapping[str, Any]:
     """The object in a file; empty where there is none."""
+    return as_object(read_plain(path))
+
+
+def as_object(content: bytes) -> Mapping[str, Any]:
+    """The object that a file holds; empty where it holds none."""
     try:
-        content = read_plain(path)
         value = json.loads(content) if content else {}
     except (ValueError, RecursionError):
         return {}

@@ -6,7 +6,7 @@ A log of many megabytes is not read again after a restart, and what a run has co
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from reconciler.model.ports import Agent
 from reconciler.model.report import Fault, Report, count, dollars, last_words, session
 from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders
-from reconciler.runners._records import Record, read_json, read_plain
+from reconciler.runners._records import RECORD_MAX, Record, as_object, read_plain
 
 LOG_MAX = 2 * supervisor.LOG_MAX  # a writer may be faster than the shim that cuts its log
 LINES_MAX = (64 * 1024, 8 * 1024 * 1024)  # for a last line that says that all is done
@@ -44,6 +44,11 @@ class Reports:
         agent = self._agents.get(record.start.agent)
         return self._read(record, agent) if agent and agent.program else None
 
+    def forget(self, runs: Iterable[RunId]) -> None:
+        """These went to the archive."""
+        for run in runs:
+            self._known.pop(run, None)
+
     def can_read(self, record: Record) -> bool:
         """Whether the agent of a run is one that we know: of another one somebody else may know more."""
         return record.start.agent in self._agents
@@ -70,9 +75,9 @@ class Reports:
     def _read(self, record: Record, agent: Agent) -> Report | None:
         folder = str(self._folders.folder(record.id))
         kept = f"{folder}/report.json"
-        if found := _report_from(read_json(kept)):
+        if found := _report_from(as_object(self._folders.content(record.id, "report.json", RECORD_MAX))):
             return found
-        log = read_plain(f"{folder}/log", LOG_MAX).decode("utf-8", "replace")
+        log = self._folders.content(record.id, "log", LOG_MAX).decode("utf-8", "replace")
         report = agent.report(log, record.exit.at if record.exit else None)
         if report and self._keep and os.path.isdir(folder):
             try:

@@ -25,12 +25,14 @@ from reconciler.model.observed import Occupant, RetryPoint, Run, RunState, StopW
 from reconciler.model.ports import Agent, RunSpec, SlotBound
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
+from reconciler.runners._archive import Archive
+from reconciler.runners._archiving import Archiving, archive_of
 from reconciler.runners._census import Census
 from reconciler.runners._folders import Folders, Subject, SubjectFolder
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
 from reconciler.runners._past import Past
-from reconciler.runners._records import Record, read_plain
-from reconciler.runners._reports import Reports
+from reconciler.runners._records import Record
+from reconciler.runners._reports import LOG_MAX, Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 from reconciler.system import shell
@@ -98,14 +100,18 @@ class LocalRunner:
         self._environ, self._program, self._bound, self._begins = dict(environ), program, bound, begins
         self._always = always
         self._locks = Locks(state / "locks")
-        self._folders = Folders(state / "runs")
+        archive = Archive(archive_of(state / "runs"), lambda run: self._census.derive(run))
+        self._folders = Folders(state / "runs", archive)
         self._stopping = Stopping(self._locks, self._folders)
         self._agents = agents or {}
         past = Past(str(state / "runs")) if keep else None
         self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep), past)
+        self._archiving = Archiving(self._locks, self._folders, archive, self._census.again)
         self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
         self._marked: tuple[Mapping[Subject, SubjectFolder], tuple[SubjectFolder, ...]] = ({}, ())
         self._points: Mapping[TaskId, RetryPoint] = {}
+        # Those in the archive, those in folders, both.
+        self._together: tuple[Mapping[TaskId, RetryPoint], ...] = ({}, {}, {})
         self._open: Collection[TaskId] | None = None  # of the last look
         self._turn = threading.Lock()
         self._counts: dict[str, _Count] = {}  # by manifest; only behind its gate
@@ -116,9 +122,15 @@ class LocalRunner:
         """Where everything about a run is: spec.json, prompt, log, run.json, exit.json, stop.json."""
         return self._folders.folder(run)
 
-    def log_path(self, run: RunId) -> str:
-        """The file that a run prints to."""
-        return str(self.folder(run) / "log")
+    def log(self, run: RunId, at: int = 0) -> tuple[bytes, int]:
+        """What a run printed from byte `at` on, and where it ends; from the beginning where it was cut short."""
+        try:
+            with open(self.folder(run) / "log", "rb") as file:
+                file.seek(at if at <= os.fstat(file.fileno()).st_size else 0)
+                return file.read(), file.tell()
+        except FileNotFoundError:
+            kept = self._folders.content(run, "log", LOG_MAX)
+            return kept[at if at <= len(kept) else 0 :], len(kept)
 
     def prompt_path(self, run: RunId) -> str:
         """The file that holds a run's prompt, once it is started."""
@@ -145,7 +157,10 @@ class LocalRunner:
                 if subjects is not self._marked[0] or any(not each.changed for each in self._marked[1]):
                     self._marked = subjects, tuple(s for s in subjects.values() if s.since and s.kind is RunKind.WORK)
                     self._points = {TaskId(s.name): since for s in self._marked[1] if (since := self._since_of(s))}
-                return self._points
+                kept = self._folders.archive.since() if self._folders.archive else {}
+                if self._together[0] is not kept or self._together[1] is not self._points:
+                    self._together = kept, self._points, {**kept, **self._points}
+                return self._together[2]
         except OSError as error:
             raise TemporaryError(f"the runs can't be read: {error}") from error
 
@@ -192,7 +207,7 @@ class LocalRunner:
         shown = self.shown(run)
         size = most * (JSON_TO_WORDS if shown else 4)
         try:
-            tail = read_plain(self.log_path(run), size, from_end=True)
+            tail = self._folders.content(run, "log", size, from_end=True)
         except OSError as error:
             raise TemporaryError(f"the log of {run} can't be read: {error}") from error
         if not most:
@@ -265,6 +280,15 @@ class LocalRunner:
             self._folders.write_since(task, RetryPoint(n=newest, base=base, at=at))
         except OSError as error:
             raise TemporaryError(f"the runs of {task} can't be written to: {error}", delay=30.0) from error
+
+    def archive(self, open_tasks: Collection[TaskId]) -> None:
+        """Put finished runs where they cost nothing, a few at a time: those that are quiet, and not of open tasks."""
+        try:
+            with self._turn:
+                self._archiving.note(self._census.finished())
+                self._census.forget(self._archiving.turn(open_tasks, self._census.bare))
+        except OSError as error:
+            raise TemporaryError(f"finished runs can't be archived: {error}") from error
 
     # --- how it looks --------------------------------------------------------------------------------------
 

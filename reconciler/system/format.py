@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.system import files
 
-FORMAT = 1
+FORMAT = 2  # finished runs leave their folders for an archive, which who reads folders would miss
 
 
 def check(state: Path) -> None:

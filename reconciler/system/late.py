@@ -19,6 +19,7 @@ MODULES = {
     "reconciler.manifest.yaml_text": "for who reads a manifest, or a record of an earlier version",
     "reconciler.manifest.schema": "0.1 s that no word but a field's needs",
     "reconciler.trackers.beads": "where there is a database",
+    "sqlite3": "where runs are archived",
     "yaml": "a tenth of what a short command takes, and few read or write it",
 }
 """What is loaded late, and why."""

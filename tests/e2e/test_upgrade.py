@@ -19,6 +19,7 @@ from strangers import Place
 from waiting import ended, until
 
 import reconciler
+from reconciler.system.format import FORMAT
 
 TESTS = Path(__file__).parents[1]
 OLDER = sorted((TESTS / "upgrade").glob("*.tar.xz"))
@@ -255,8 +256,8 @@ def test_records_of_a_newer_program_are_refused_with_words(place: Upgraded, word
     place.wanted("work", ("Quick one",), suspend=True)
     place.reconcile("apply", "-f", str(place.root.parent / "work.yaml"))
     mark = place.root / ".git/reconcile/format"
-    assert int(mark.read_text()) == 1
-    mark.write_text("2\n")
+    assert int(mark.read_text()) == FORMAT
+    mark.write_text(f"{FORMAT + 1}\n")
     before = {path: path.read_bytes() for path in place.root.rglob("*") if path.is_file()}
 
     process = place.start(*words.split())
@@ -271,7 +272,7 @@ def test_a_mark_that_says_nothing_is_an_error_that_says_what_to_do(place: Upgrad
     place.reconcile("apply", "-f", place.wanted("work", ("Quick one",), suspend=True))
     (place.root / ".git/reconcile/format").write_text("two\n")
 
-    assert "hint: where no newer reconcile was used here: echo 1 > " in place.reconcile("status", code=1)
+    assert "hint: where no newer reconcile was used here: echo 2 > " in place.reconcile("status", code=1)
 
 
 def reason(place: Upgraded, title: str) -> str | None:

@@ -238,7 +238,7 @@ def test_a_long_log_keeps_its_head_and_its_tail(machine: Machine):
     run = machine.finished(
         f"echo first; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do {mib}; done; sleep 1.3; echo last"
     )
-    path = Path(machine.runner.log_path(run.id))
+    path = machine.runner.folder(run.id) / "log"
     assert path.stat().st_size < 8 << 20
     text = path.read_text()
     assert text.startswith("first\n") and text.endswith("last\n")

@@ -110,12 +110,16 @@ class Runner(Protocol):
         """Count runs and landings of `task` from here on."""
         ...
 
+    def archive(self, open_tasks: Collection[TaskId]) -> None:
+        """Put finished runs where they cost nothing, a few at a time: those that are quiet, and not of these tasks."""
+        ...
+
     def idle(self, task: TaskId) -> AbstractContextManager[None]:
         """Let no run of a task start while the block runs. Raises ChangedError where one is alive."""
         ...
 
-    def log_path(self, run: RunId) -> str:
-        """The file that a run prints to."""
+    def log(self, run: RunId, at: int = 0) -> tuple[bytes, int]:
+        """What a run printed from byte `at` on, and where it ends; from the beginning where it was cut short."""
         ...
 
     def shown(self, run: RunId) -> Callable[[str], Iterator[str]] | None:

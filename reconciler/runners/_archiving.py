@@ -1,0 +1,217 @@
+"""How finished runs go to the archive: copied, compared, and only then taken from their folders; their locks go with them.
+
+A subject goes when each run of it is over, nothing of it has changed for an hour, and its task is not open. Both of its locks
+are held for that, so that nothing of it starts or lives meanwhile. Killed anywhere, the next time goes on: what is in the
+archive is not put there twice, and what was on its way out (`.gone-…`) is deleted as far as the archive holds it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from reconciler.model.names import RunKind, TaskId, usable
+from reconciler.runners import _processes as processes
+from reconciler.runners._archive import SINCE, Archive, Bundle, Files, Kept
+from reconciler.runners._folders import Folders, Subject
+from reconciler.runners._locks import Locks
+from reconciler.runners._past import PastSubject
+from reconciler.system import files, format
+
+QUIET_S = 3600.0
+AGAIN_S = 600.0  # until something is tried again that could not go
+MOST = 50  # subjects looked at in one turn
+LARGEST = 64 << 20  # bytes of a subject; a larger one stays where it is
+_GONE = ".gone-"
+
+
+class Archiving:
+    """What is over and waits for its hour. `again` reads a subject; None where that says something else than before."""
+
+    def __init__(
+        self, locks: Locks, folders: Folders, archive: Archive, again: Callable[[Subject], PastSubject | None]
+    ) -> None:
+        self._locks, self._folders, self._archive, self._again = locks, folders, archive, again
+        self._due: list[tuple[int, Subject]] = []  # a heap: when it may go
+        self._swept = False
+
+    def note(self, over: Iterable[Subject]) -> None:
+        """Every run of these is over."""
+        for key in over:
+            heapq.heappush(self._due, (0, key))
+
+    def turn(self, open_tasks: Collection[TaskId], leftover: Iterable[Subject]) -> tuple[Subject, ...]:
+        """Let go what may go by now; the subjects that went. `leftover`: those that have locks, and no folder.
+
+        Its cost is one of what is due, whatever else waits or is in the archive.
+        """
+        if not self._swept:
+            self._sweep(leftover)
+            self._archive.renew()
+            self._swept = True
+        now = time.time_ns()
+        due = dict.fromkeys(key for _, key in self._ripe(now))
+        mine = frozenset(map(str, open_tasks)) if due else frozenset()
+        going = []
+        for key in due:
+            kept = key[0] is RunKind.WORK and key[1] in mine
+            rests = now + int(AGAIN_S * 1e9) if kept else self._rests_until(key)
+            if rests is None:
+                continue  # its folder is gone
+            if rests <= now:
+                going.append(key)
+            else:
+                heapq.heappush(self._due, (rests, key))
+        gone = self._let_go(going) if going else ()
+        for key in going:
+            if key not in gone:
+                heapq.heappush(self._due, (now + int(AGAIN_S * 1e9), key))
+        return gone
+
+    def _ripe(self, now: int) -> Iterator[tuple[int, Subject]]:
+        for _ in range(MOST):
+            if self._due and self._due[0][0] <= now:
+                yield heapq.heappop(self._due)
+
+    def _rests_until(self, key: Subject) -> int | None:
+        """When nothing of a subject has changed for long enough; None where it has no folder."""
+        folder, changed = self._folder(key), 0
+        try:
+            for each in (folder, *(f"{folder}/{name}" for name in os.listdir(folder))):
+                changed = max(changed, os.lstat(each).st_ctime_ns)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return changed + int(QUIET_S * 1e9)
+
+    def _let_go(self, keys: Iterable[Subject]) -> tuple[Subject, ...]:
+        with ExitStack() as held:
+            free = [key for key in keys if self._hold(key, held)]
+            carried = processes.carriers().keys()  # only now that nothing of these starts any more
+            bundles = [each for key in free if (each := self._bundle(key, carried))]
+            if not bundles:
+                return ()
+            format.mark(self._folders.root.parent)  # an older program would take what went for what never was
+            self._archive.add(bundles)
+            files.sync(self._folders.root)
+            return tuple(key for each in bundles if self._go(key := (each.kind, each.name)))
+
+    def _hold(self, key: Subject, held: ExitStack) -> bool:
+        fds = self._locks.taken(*key)
+        for fd in fds or ():
+            held.callback(os.close, fd)
+        return fds is not None
+
+    def _bundle(self, key: Subject, carried: Collection[str]) -> Bundle | None:
+        """A subject as it stands in its folders; None where something of it lives, or is no plain file."""
+        past = self._again(key)
+        if past is None or any(str(self._folders.folder(run.id)) in carried for run in past.runs):
+            return None
+        found = _content(self._folder(key))
+        if found is None or found.keys() - {0} != {run.id.n for run in past.runs}:
+            return None
+        return Bundle(*key, runs=past.runs, files={n: each for n, each in found.items() if n or each})
+
+    def _go(self, key: Subject) -> bool:
+        """Delete what the archive holds of a subject whose locks we hold; False where it does not hold all of it."""
+        folder, gone = self._folder(key), f"{self._folders.root}/{_GONE}{key[0]}-{key[1]}"
+        if os.path.lexists(gone) or not self._holds(key, folder):
+            return False
+        os.rename(folder, gone)
+        self._delete(key, gone)
+        self._locks.delete(*key)
+        return True
+
+    def _holds(self, key: Subject, folder: str) -> bool:
+        found = _content(folder)
+        return found is not None and all(
+            all(self._is_kept(key, n, name, kept) for name, kept in each.items()) for n, each in found.items()
+        )
+
+    def _is_kept(self, key: Subject, n: int, name: str, found: Kept) -> bool:
+        kept = self._archive.files(*key, n, name).get(name)
+        return kept is not None and kept.content == found.content
+
+    def _delete(self, key: Subject, gone: str) -> None:
+        """Delete a folder that nobody finds any more, without what the archive does not hold."""
+        found = _content(gone)
+        if found is None:
+            return
+        if (beside := found.get(0, {})) and SINCE in beside and not self._is_kept(key, 0, SINCE, beside[SINCE]):
+            self._archive.add([Bundle(*key, runs=(), files={0: beside})])  # a retry came in between
+        for n, each in found.items():
+            inside = f"{gone}/{n}" if n else gone
+            for name, kept in each.items():
+                if self._is_kept(key, n, name, kept):
+                    os.unlink(f"{inside}/{name}")
+        with suppress(OSError):  # what is left in it stays
+            for n in (*filter(None, found), 0):
+                os.rmdir(f"{gone}/{n}" if n else gone)
+
+    def _sweep(self, leftover: Iterable[Subject]) -> None:
+        """Finish what was killed on its way."""
+        names = os.listdir(self._folders.root) if self._folders.root.is_dir() else ()
+        there = {_subject_of(name): name for name in names if name.startswith(_GONE)}
+        for key in {*filter(None, there), *(key for key in leftover if self._archive.newest(*key))}:
+            with ExitStack() as held:
+                if self._hold(key, held):
+                    if name := there.get(key):
+                        self._delete(key, f"{self._folders.root}/{name}")
+                    if not os.path.lexists(self._folder(key)):
+                        self._locks.delete(*key)
+
+    def _folder(self, key: Subject) -> str:
+        return f"{self._folders.root}/{key[0]}/{key[1]}"
+
+
+def _content(folder: str) -> dict[int, Files] | None:
+    """The files of a subject's runs by number, and under 0 those beside them; None where anything else is there."""
+    found: dict[int, Files] = {0: {}}
+    size = 0
+    for here, n in [(folder, 0), *((f"{folder}/{name}", int(name)) for name in _numbers(folder))]:
+        held: dict[str, Kept] = {}
+        for entry in _entries(here):
+            if not n and entry.name.isdecimal() and entry.is_dir(follow_symlinks=False):
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                return None
+            kept = _read(entry.path)
+            size += len(kept.content) if kept else 0
+            if kept is None or size > LARGEST:
+                return None
+            held[entry.name] = kept
+        found[n] = held
+    return found
+
+
+def _numbers(folder: str) -> list[str]:
+    named = (entry for entry in _entries(folder) if entry.name.isdecimal() and entry.is_dir(follow_symlinks=False))
+    return sorted(entry.name for entry in named)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _read(path: str) -> Kept | None:
+    """A plain file whole; None where it is none, or too large."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+            return None
+        return Kept(file.read(LARGEST + 1), about.st_mtime_ns)
+
+
+def _subject_of(name: str) -> Subject | None:
+    kind, _, subject = name.removeprefix(_GONE).partition("-")
+    return (RunKind(kind), subject) if kind in list(RunKind) and usable(subject) else None
+
+
+def archive_of(runs: Path) -> str:
+    """Where the archive of the runs in a folder is."""
+    return str(runs / "archive.sqlite")
