@@ -598,6 +598,9 @@ class World:
     def update(self, number: PrNumber, head: Sha) -> None:
         raise PermanentError("nothing asks for the base in a branch in this world")
 
+    def enqueue(self, number: PrNumber, head: Sha) -> None:
+        raise PermanentError("there is no merge queue elsewhere in this world")
+
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
         raise PermanentError("nothing runs checks elsewhere in this world")
 

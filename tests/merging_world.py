@@ -66,7 +66,7 @@ class MergingWorld(World):
     def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
         behind = self.here != self.main or self.asked is not None
         rules = Rules(forge="the forge", required=(NAME,))
-        return Base(name=name, head=self.main, behind=behind, rules=rules, whole=False)
+        return Base(name=name, head=self.main, behind=behind, rules=rules)
 
     def pull_requests(self) -> dict[TaskId, PullRequest]:
         self._up("forge")

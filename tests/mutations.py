@@ -30,9 +30,9 @@ class Break:
 BREAKS = (
     Break(
         "a merge whose answer was lost is asked for again",
-        "reconciler/forges/github/landing.py",
+        "reconciler/forges/github/merge_requests.py",
         "            return self._read_back(attempt, lost)\n",
-        "            self.notes.end(order.base)\n            raise\n",
+        "            self._notes.end(attempt.base)\n            raise\n",
         "tests/adapters/test_github_landing.py",
     ),
     Break(
@@ -699,6 +699,27 @@ BREAKS = (
         "            tests.of_the_line(proofs)  # after its landing they are about the very same trees\n",
         "            pass\n",
         "tests/test_merge_queue.py",
+    ),
+    Break(
+        "what is pushed to a base on GitHub is looked at for its topmost only",
+        "reconciler/forges/github/landing.py",
+        "            for each in order.whole:\n",
+        "            for each in (order,):\n",
+        "tests/adapters/test_github_landing_modes.py",
+    ),
+    Break(
+        "what a merge queue merged is not compared",
+        "reconciler/forges/github/queue.py",
+        "                    self._compare(pull, pull.landed)\n",
+        "",
+        "tests/adapters/test_github_landing_modes.py",
+    ),
+    Break(
+        "what failed once in a merge queue goes back to its agent",
+        "reconciler/planning/job.py",
+        "pull.queued_times > self.spec.merge.retries",
+        "True",
+        "tests/test_plans.py",
     ),
     Break(
         "of what lands together only the topmost head is looked at again",

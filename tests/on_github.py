@@ -19,7 +19,7 @@ from gitrepo import GitRepo
 
 from reconciler.forges.github.forge import Gh, GitHubForge, Slug
 from reconciler.forges.local.pulls import Pulls
-from reconciler.model.desired import MergeMethod
+from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, PullRequest
 from reconciler.model.ports import LandOrder
@@ -89,7 +89,7 @@ class Place:
         base = self.forge.base("main").head
         expected = self.forge.candidate(base, head)
         assert isinstance(expected, Candidate)
-        fields = {"method": MergeMethod.SQUASH, "title": f"Do {task}", "body": "Text", **more}
+        fields = {"method": MergeMethod.SQUASH, "how": LandingMode.FORGE, "title": f"Do {task}", "body": "Text", **more}
         return LandOrder(task=task, number=number, expected=expected, base="main", **fields)
 
     def landed(self, number: PrNumber, head: Sha, task: TaskId = X, **more: Any) -> Sha:

@@ -22,7 +22,7 @@ from reconciler.landing import message
 from reconciler.model.desired import ForgeKind
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import CheckResult, Rules, Standing
+from reconciler.model.observed import CheckResult, QueueSpot, Rules, Standing
 from reconciler.system.shell import Finished
 
 APP = Slug("github.com", "acme", "app")
@@ -337,11 +337,22 @@ def test_nobody_approves_their_own_work_and_no_bot_does() -> None:
     assert reviewed(a_review("APPROVED", by="ci", kind="Bot")).approved is None
 
 
+def test_a_place_in_the_merge_queue_is_seen_and_why_it_was_lost() -> None:
+    bases, queued = ("main",), {"isInMergeQueue": True}
+    entry = {"mergeQueueEntry": {"position": 3, "state": "QUEUED"}}
+    assert of(**queued, **entry).observed(bases, None, Standing.SAME).queue == QueueSpot(position=3, state="QUEUED")
+    assert of(**queued).observed(bases, None, Standing.SAME).queue == QueueSpot(position=1)
+    assert of(**entry).observed(bases, None, Standing.SAME).queue is None
+    event = {"createdAt": AT, "reason": "checks\nfailed", "actor": {"__typename": "User", "login": "ann"}}
+    found = of(removals={"nodes": [event]}).removed
+    assert found and (found.reason, found.by_person, found.conflict) == ("checks failed", True, False)
+
+
 @pytest.mark.parametrize(
     ("state", "aside"),
     [
         ({}, None), ({"isDraft": True}, "draft"), ({"baseRefName": "next"}, "on its way to next"),
-        ({"isInMergeQueue": True}, "merge queue"), ({"autoMergeRequest": {"enabledAt": AT}}, "auto-merge"),
+        ({"isInMergeQueue": True}, None), ({"autoMergeRequest": {"enabledAt": AT}}, "auto-merge"),
     ],
 )  # fmt: skip
 def test_what_people_did_to_a_pull_request_sets_it_aside(state: dict[str, Any], aside: str | None) -> None:

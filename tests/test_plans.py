@@ -28,6 +28,7 @@ from reconciler.model.desired import (
     Comments,
     EpicSpec,
     InlineTask,
+    LandingMode,
     MergeMethod,
     MergeMode,
     NoChecks,
@@ -45,12 +46,14 @@ from reconciler.model.observed import (
     CheckResult,
     Comment,
     Conflict,
+    Dequeued,
     Failure,
     ForgeCheck,
     Landing,
     Observed,
     Occupant,
     PullState,
+    QueueSpot,
     Rejection,
     Rerun,
     RetryPoint,
@@ -187,7 +190,7 @@ def _epic(**said: Any) -> EpicSpec:
     said = _timed(said)
     kinds = {
         "mode": MergeMode, "method": MergeMethod, "no_checks": NoChecks, "review": Review, "on_conflict": OnConflict,
-        "comments": Comments,
+        "comments": Comments, "landing": LandingMode,
     }  # fmt: skip
     merge = {name: kinds.get(name, _tuple)(value) for name, value in said.pop("merge", {}).items()}
     inline = [InlineTask(**_tuples(task)) for task in said.pop("tasks", [])]
@@ -215,14 +218,13 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
         for name in ("unpushed", "diverged", "remote", "behind", "fetched", "frozen", "encoded")
         if name in world
     }
-    if rules := world.pop("rules", None):
+    on_a_forge = "rules" in world or any(pull.checks for pull in made.found["pull_requests"].values())
+    if (rules := world.pop("rules", {})) or on_a_forge:
         base["rules"] = Rules(forge="GitHub", **{k: _rule(k, v) for k, v in rules.items()})
     checkout = world.pop("checkout", {})
-    on_a_forge = rules or any(pull.checks for pull in made.found["pull_requests"].values())
     found["base"] = Base(
         name="main",
         head=worlds.BASE,
-        whole=not on_a_forge,
         checkout=Checkout(
             path="/repo",
             dirty=frozenset(checkout.get("dirty", ())),
@@ -313,6 +315,10 @@ class _World:
             results = said.pop("elsewhere").items()
             how = {"number": 1, "workflow": said.pop("workflow", None)}
             said["checks"] = tuple(ForgeCheck(name=name, result=CheckResult(result), **how) for name, result in results)
+        if "queue" in said:
+            said["queue"] = QueueSpot(**said["queue"])
+        if "removed" in said:
+            said["removed"] = Dequeued(**{"at": worlds.ago(30), **said["removed"]})
         if "to" in said:
             said["base"] = said.pop("to")
         if "threads" in said:

@@ -24,6 +24,7 @@ from reconciler.model.desired import (
     EpicSpec,
     ForgeKind,
     InlineTask,
+    LandingMode,
     MergeMethod,
     MergeMode,
     MergePolicy,
@@ -74,6 +75,7 @@ FULL = EpicSpec(
     merge=MergePolicy(
         mode=MergeMode.MANUAL,
         method=MergeMethod.REBASE,
+        landing=LandingMode.FORGE,
         message=SquashMessage.TASK,
         comments=Comments.WAIT,
         review_bots=("a-bot",),

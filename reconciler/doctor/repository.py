@@ -206,9 +206,8 @@ def _github(forge: GitHubForge) -> Iterator[Diagnosis]:
             yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.mute)
         if why := asked.closed:
             yield Diagnosis(name="forge", state=State.PROBLEM, found=found, message=why)
-        elif why := asked.queue:
-            hint = "write 'mergePolicy.mode: manual' to have people merge"
-            yield Diagnosis(name="forge", state=State.WARNING, found=found, message=why, hint=hint)
+        elif asked.queue:
+            yield Diagnosis(name="forge", found=found, message=f"{base} takes what its merge queue merges")
         else:
             checks = f", once {named(asked.required)} passed" if asked.required else ""
             methods = named(sorted(asked.methods)) or "nothing"

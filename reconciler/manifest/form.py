@@ -24,6 +24,7 @@ from reconciler.model.desired import (
     EpicSpec,
     ForgeKind,
     InlineTask,
+    LandingMode,
     Loosening,
     MergeMethod,
     MergeMode,
@@ -317,6 +318,8 @@ _WORKTREES: _Table = {
 _MERGE: _Table = {
     "mode": ("mode", _one_of(MergeMode), _towards(MergeMode.MANUAL, MergeMode.AUTO)),
     "method": ("method", _one_of(MergeMethod), _never),
+    # Whichever it is, the rules of the base are kept by whoever has the base.
+    "landing": ("landing", _later(_one_of(LandingMode), LandingMode.AUTO), _never),
     "message": ("message", _later(_one_of(SquashMessage), SquashMessage.BOTH), _never),
     "comments": (
         "comments",

@@ -36,6 +36,7 @@ from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
     Comments,
     ForgeKind,
+    LandingMode,
     MergeMethod,
     MergeMode,
     MergePolicy,
@@ -202,6 +203,13 @@ class Policy(_Fields):
         description="How a branch becomes commits of the base. squash: one commit. merge: its own commits and one that "
         "merges them. rebase: its own commits, one after the other, without those that merge.",
         examples=["rebase"],
+    )
+    landing: Annotated[LandingMode, Field(strict=False)] = Field(
+        default=LandingMode.AUTO,
+        description="How it gets onto a base on GitHub. cas: the commits that were tested are pushed, several at once, where "
+        "the rules of the base allow a push. forge: GitHub merges, one at a time. queue: GitHub's own merge queue does. auto: "
+        "queue where the base has one; cas where it may be pushed, the method is merge, and checks are written; else forge.",
+        examples=["forge"],
     )
     message: Annotated[SquashMessage, Field(strict=False)] = Field(
         default=SquashMessage.BOTH,

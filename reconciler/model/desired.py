@@ -29,6 +29,15 @@ class MergeMethod(StrEnum):
     REBASE = "rebase"
 
 
+class LandingMode(StrEnum):
+    """How what may be merged gets onto a base that is elsewhere."""
+
+    AUTO = "auto"
+    CAS = "cas"  # we push exactly the tested commits
+    FORGE = "forge"  # the forge merges, one at a time
+    QUEUE = "queue"  # the forge's own merge queue does
+
+
 class Review(StrEnum):
     NONE = "none"
     HUMAN = "human"
@@ -133,6 +142,7 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
 
     mode: MergeMode = MergeMode.AUTO
     method: MergeMethod = MergeMethod.SQUASH
+    landing: LandingMode = LandingMode.AUTO
     message: SquashMessage = SquashMessage.BOTH
     comments: Comments = Comments.AGENT
     review_bots: tuple[str, ...] = ()  # logins, without [bot]

@@ -9,6 +9,7 @@ from reconciler.model.desired import EpicSpec, MergeMode
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Base, Failure, Observed, Rules, Run, Unknown
 from reconciler.model.reasons import Reason
+from reconciler.planning import landing_mode
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.agent_gate import Gate
 from reconciler.planning.base_checks import broken
@@ -86,9 +87,9 @@ def _forbidden(spec: EpicSpec, rules: Rules) -> str | None:
         return rules.closed
     if spec.merge.mode is MergeMode.MANUAL:
         return None
-    if rules.queue:
-        return f"{rules.queue}; write 'mergePolicy.mode: manual' to have people merge"
-    if spec.merge.method not in rules.methods:
+    if why := landing_mode.forbidden(spec, rules):
+        return why
+    if not rules.queue and spec.merge.method not in rules.methods:
         allowed = ", ".join(sorted(rules.methods)) or "none"
         return f"{rules.forge} allows no '{spec.merge.method}' on {spec.base}; write 'mergePolicy.method' as one of: {allowed}"
     return None

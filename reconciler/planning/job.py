@@ -76,6 +76,10 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
                 f"comments ask for an answer{where}: {self.offer.discussion.summary}",
                 waits=False,
             )
+        out, enough = pull.removed, pull.queued_times > self.spec.merge.retries
+        if out and enough and not (out.by_person or out.conflict or pull.queue):
+            why = f"the merge queue of {self.spec.base} took it out: {out.reason}"
+            return RunResult(Reason.CHECKS_FAILED, why, waits=False)
         if isinstance(self.candidate, Conflict):
             return RunResult(
                 Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False

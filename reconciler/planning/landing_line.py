@@ -16,7 +16,7 @@ from itertools import groupby
 
 from msgspec import Struct, field
 
-from reconciler.model.desired import MergeMethod
+from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.names import PrNumber, RunId, Sha, TaskId
 from reconciler.model.observed import Base, Candidate, Conflict, MergeStep, Observed, Run, Unknown
 from reconciler.model.observed import Chain as Merges
@@ -24,13 +24,23 @@ from reconciler.model.ports import LandOrder
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning import merge_queue
-from reconciler.planning.actions import Decision, FollowBranch, Land, RerunChecks, StartCheck, UpdateBranch, Waiting
+from reconciler.planning.actions import (
+    Decision,
+    Enqueue,
+    FollowBranch,
+    Land,
+    RerunChecks,
+    StartCheck,
+    UpdateBranch,
+    Waiting,
+)
 from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import checks_on
 from reconciler.planning.labels import SOLO
+from reconciler.planning.landing_mode import mode_of
 from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
 
 Key = tuple[str, TaskId]
@@ -53,20 +63,23 @@ class LineState(StrEnum):
     QUEUED = "queued"
     PAUSED = "paused"  # it would be tested, and the line pauses
     HELD = "held"  # it does not merge after one that is before it
+    ENQUEUED = "enqueued"  # in the merge queue of the forge, or on its way there
     APART = "apart"  # it failed, or does not merge, by itself: what comes of that is no matter of the line
 
 
 class QueuePlace(Struct, frozen=True, kw_only=True):
     """Where something stands in the line of its base. `chain`: what it lands or is tested with, itself too, the lowest first.
 
-    `run`: the check of that. `reds`: how often it has failed by itself.
+    `run`: the check of that. `reds`: how often it has failed by itself. `position`: in the merge queue of its forge.
     """
 
     base: str
+    landing: LandingMode
     task: TaskId
     number: PrNumber | None
     head: Sha | None
     state: LineState
+    position: int | None = None
     chain: Chain = ()
     run: Run | None = None
     reds: int = 0
@@ -97,9 +110,10 @@ def in_line(
     slots = max((job.spec.merge.parallel for job in jobs), default=1)
     bad = sum(run.why == Reason.CHECKS_FAILED for job in jobs for run in _runs(job))
     rate = observed.landed.get(base.name, 0), bad
-    ordered = sorted(jobs, key=lambda job: (job.spec.asked, rank(job)))
-    kinds = [list(mine) for _, mine in groupby(ordered, key=lambda job: job.spec.asked)]
-    lanes = [_Lane(base, _standing(mine, decided), decided, observed, lines, *rate) for mine in kinds]
+    in_line = {job.task.id: (mode_of(job.spec, base), job.spec.asked) for job in jobs}
+    ordered = sorted(jobs, key=lambda job: (in_line[job.task.id], rank(job)))
+    kinds = [(key[0], list(mine)) for key, mine in groupby(ordered, key=lambda job: in_line[job.task.id])]
+    lanes = [_Lane(base, mode, _standing(mine, decided), decided, observed, lines, *rate) for mode, mine in kinds]
     found = [lane for lane in lanes if lane.jobs]
     landing: Land | None = None
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
@@ -108,6 +122,10 @@ def in_line(
         busy += len(now.check)
         landing = line.decide(now, landing)
     _one_head_gets_the_base(base, jobs, decided, landing)
+    for job in sorted(jobs, key=rank):
+        word = decided[job.spec.name, job.task.id][1]
+        if job.open_pull and (job.open_pull.queue or isinstance(word, Enqueue)):
+            lines.places.append(place(job, base.name, LandingMode.QUEUE, LineState.ENQUEUED, word=word))
 
 
 def _standing(jobs: Sequence[Job], decided: Decided) -> list[Job]:
@@ -151,6 +169,33 @@ def _one_head_gets_the_base(base: Base, jobs: Sequence[Job], decided: Decided, l
             first = [job]
 
 
+def place(
+    job: Job,
+    base: str,
+    landing: LandingMode,
+    state: LineState,
+    chain: Chain = (),
+    run: Run | None = None,
+    *,
+    word: Decision,
+) -> QueuePlace:
+    """Where a job stands in the line of its base, and what is decided of it."""
+    pull = job.open_pull
+    return QueuePlace(
+        base=base,
+        landing=landing,
+        task=job.task.id,
+        number=job.number,
+        head=pull.head if pull else None,
+        state=state,
+        position=pull.queue.position if pull and pull.queue else None,
+        chain=chain,
+        run=run,
+        reds=len(job.offer.reds),
+        message=word.message if word else "",
+    )
+
+
 def _runs(job: Job) -> tuple[Run, ...]:
     return () if isinstance(job.runs, Unknown) else job.runs
 
@@ -164,6 +209,7 @@ class _Lane(Struct, dict=True):
     """Those of one base that are tested by the same checks."""
 
     base: Base
+    mode: LandingMode
     jobs: list[Job]
     decided: Decided
     observed: Observed
@@ -172,6 +218,11 @@ class _Lane(Struct, dict=True):
     bad: int
     paused: bool = False
     unfit: set[TaskId] = field(default_factory=set)  # what a person has to see, as it would land now
+
+    @property
+    def together(self) -> bool:
+        """True where several land in one move of the base."""
+        return self.mode is LandingMode.CAS
 
     @cached_property
     def by_task(self) -> Mapping[TaskId, Job]:
@@ -183,7 +234,7 @@ class _Lane(Struct, dict=True):
         bounds = Bounds(
             slots=slots,
             rate=merge_queue.failure_rate(self.good, self.bad + suspects),
-            together=self.base.whole,
+            together=self.together,
             running=tuple(chain for chain, _ in self._tested(Proof.RUNNING)),
             passed=tuple(chain for chain, _ in self._tested(Proof.PASSED)),
             busy=busy,
@@ -211,7 +262,7 @@ class _Lane(Struct, dict=True):
                 state, chain = LineState.LANDING, now.land
                 together = f"merges together with {landing.task}, which was tested on top of it"
                 word = landing if task == landing.task else Waiting(Reason.LANDING_QUEUED, together)
-            elif landing and (self.base.whole or landing.task not in now.land):
+            elif landing and (self.together or landing.task not in now.land):
                 word = self._behind(word, landing.task)
             elif task in now.land:
                 state = LineState.STARTING if isinstance(word, UpdateBranch) else LineState.TESTING
@@ -234,26 +285,13 @@ class _Lane(Struct, dict=True):
                 first = min(running, key=lambda each: rank(self.by_task[each]), default=None)
                 word = self._behind(word, now.land[-1] if now.land else first)
             self.decided[job.spec.name, task] = job, word
-            self.lines.places.append(self._place(job, state, chain, run, word))
+            self.lines.places.append(place(job, self.base.name, self.mode, state, chain, run, word=word))
         return landing
 
     def _waits_for_the_forge(self, chain: Chain) -> bool:
         """True for one whose head is still to get the base, or to be tested with it, by the forge."""
         wish = self.decided[self.by_task[chain[-1]].spec.name, chain[-1]][1]
         return isinstance(wish, UpdateBranch) or _tested_by_the_forge(self.by_task[chain[-1]], wish)
-
-    def _place(self, job: Job, state: LineState, chain: Chain, run: Run | None, word: Decision) -> QueuePlace:
-        return QueuePlace(
-            base=self.base.name,
-            task=job.task.id,
-            number=job.number,
-            head=job.open_pull.head if job.open_pull else None,
-            state=state,
-            chain=chain,
-            run=run,
-            reds=len(job.offer.reds),
-            message=word.message if word else "",
-        )
 
     # --- what is known of a chain
 
@@ -314,7 +352,9 @@ class _Lane(Struct, dict=True):
     def _contender(self, job: Job) -> Contender:
         ready = isinstance(job.candidate, Candidate) and not asks_a_person(job) and not hindrance(job, job.candidate)
         last, *others = rank(job)
-        if self.base.whole:
+        if self.mode is LandingMode.QUEUE:
+            ready = alone = False  # it lands with whatever the forge has before it: a test of it alone is what there is
+        elif self.together:
             # Whether all of its commits can be put there one by one is known only once that is done.
             alone = job.spec.merge.method is MergeMethod.REBASE
         else:

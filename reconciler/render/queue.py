@@ -38,10 +38,12 @@ def _row(place: QueuePlace, took_s: float | None) -> Document:
     expected = run.started_at + timedelta(seconds=took_s) if run and run.started_at and took_s is not None else None
     return {
         "base": place.base,
+        "landing": str(place.landing),
         "task": place.task,
         "number": place.number,
         "head": place.head,
         "state": str(place.state),
+        "position": place.position,
         "with": [task for task in place.chain if task != place.task],
         "run": str(run.id) if run else None,
         "tree": run.tree if run else None,
@@ -61,7 +63,9 @@ def _cells(row: Document, numbers: Mapping[str, int | None]) -> Sequence[str]:
         row["state"],
         ", ".join(beside[:2]) + (f" +{len(beside) - 2}" if len(beside) > 2 else ""),
         (row["expectedAt"] or "")[11:16],
-        row["message"] if row["state"] in (LineState.HELD, LineState.QUEUED, LineState.APART) else "",
+        row["message"]
+        if row["state"] in (LineState.HELD, LineState.QUEUED, LineState.APART, LineState.ENQUEUED)
+        else "",
     )
 
 

@@ -319,7 +319,7 @@ def test_a_program_that_is_killed_around_the_merge_lands_it_once(
     order = there.order(number, head)
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(there.forge._merges._gh, "change", killed) if where == "begin" else patched.setattr(
+        patched.setattr(there.forge._merges._requests._gh, "change", killed) if where == "begin" else patched.setattr(
             there.forge._merges.notes, "end", killed
         )
         there.forge.land(order)
@@ -343,7 +343,7 @@ def test_a_person_who_merges_what_we_never_got_to_ask_for_stops_nothing(
     number, head = there.offered()
     order = there.order(number, head)
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(there.forge._merges._gh, "change", killed)
+        patched.setattr(there.forge._merges._requests._gh, "change", killed)
         there.forge.land(order)
     there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
     merging.merge(there.app, number, "SQUASH", by="alice", expected=None)

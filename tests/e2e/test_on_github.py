@@ -45,14 +45,15 @@ class Place(strangers.Place):
         ]  # fmt: skip
         return self.manifest(tasks=tasks, mergePolicy={"requiredChecks": ["ci"], **policy})
 
-    def all_done(self, *titles: str) -> None:
+    def all_done(self, *titles: str, merges: bool = True) -> None:
         """Everything is merged there, closed here, and cleared up in both places; the base is green and followed."""
         tasks = self.tasks()
         assert {title: tasks[title]["status"] for title in titles} == dict.fromkeys(titles, "closed")
         pulls = [self.app.pull(n) for n in range(1, len(titles) + 1)]
         assert [pull.state for pull in pulls] == ["MERGED"] * len(titles)
         subjects = self.app.bare.git("log", "--first-parent", "--format=%s", "main").splitlines()
-        assert sorted(subject.rpartition(" (#")[0] for subject in subjects[:-1]) == sorted(titles)
+        if merges:
+            assert sorted(subject.rpartition(" (#")[0] for subject in subjects[:-1]) == sorted(titles)
         assert set(self.app.bare.heads()) == {"main"}
         assert self.git("rev-parse", "main").strip() == self.app.head("main")
         assert self.leftovers() == []
@@ -60,7 +61,23 @@ class Place(strangers.Place):
         assert len([label for label in self.hub.changes() if label.startswith("POST /repos/acme/app/pulls")]) == len(
             titles
         )
-        assert len([label for label in self.hub.changes() if label.endswith("/merge")]) == len(titles)
+        assert len([label for label in self.hub.changes() if label.endswith(("/merge", "/merge-async"))]) == (
+            len(titles) if merges else 0
+        )
+
+
+def killed_again_and_again(place: Place) -> None:
+    """A watcher, killed in the middle of what GitHub is asked for, each time a little further on."""
+    asked = len(place.hub.requests)
+    for more in (2, 5, 4, 6, 5, 7, 3, 4):
+        watcher = place.start("watch", "--until-done")
+        asked += more
+        end = time.monotonic() + 20
+        while len(place.hub.requests) < asked and watcher.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        watcher.kill()
+        watcher.communicate()
+        asked = len(place.hub.requests)
 
 
 @pytest.fixture
@@ -90,6 +107,39 @@ def test_a_manifest_goes_in_and_merged_pull_requests_come_out(place: Place) -> N
     assert f"github ({NAME})" in said and "main takes merge, rebase, squash" in said, said
 
 
+def test_where_the_base_may_be_pushed_what_was_tested_lands_in_one_move_and_github_calls_it_merged(
+    place: Place,
+) -> None:
+    policy = {"checks": ["test -f README"], "method": "merge", "requiredChecks": []}
+    place.reconcile("watch", "-f", str(place.three(**policy)), "--until-done")
+
+    place.all_done("Do a", "Do b", "Do c", merges=False)
+    assert place.json("diff")["epics"][0]["converged"] is True
+
+
+def test_where_the_base_has_a_merge_queue_it_is_used_and_followed(place: Place) -> None:
+    place.app.protect("main", queue=True)
+    place.app.queue_merges = True
+
+    place.reconcile("watch", "-f", str(place.three()), "--until-done")
+
+    place.all_done("Do a", "Do b", "Do c", merges=False)
+
+
+@pytest.mark.slow
+def test_a_watcher_that_is_killed_again_and_again_uses_the_queue_once(place: Place) -> None:
+    place.app.protect("main", queue=True)
+    place.app.queue_merges = True
+    place.reconcile("apply", "-f", str(place.three()))
+    place.hub.fault(faults.lost(502), on="enqueue")
+    killed_again_and_again(place)
+
+    place.reconcile("watch", "--until-done")
+
+    place.all_done("Do a", "Do b", "Do c", merges=False)
+    assert not place.app.pull(1).removals
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not OTHER_GH, reason="there is no other gh on this machine")
 def test_the_gh_of_the_machine_does_as_well_as_the_newest(place: Place) -> None:
@@ -104,17 +154,7 @@ def test_the_gh_of_the_machine_does_as_well_as_the_newest(place: Place) -> None:
 def test_a_watcher_that_is_killed_again_and_again_merges_everything_once(place: Place) -> None:
     place.reconcile("apply", "-f", str(place.three()))
     place.hub.fault(faults.lost(502), on="PUT .*/merge")
-    asked = len(place.hub.requests)
-    # Killed in the middle of what GitHub is asked for, each time a little further on.
-    for more in (2, 5, 4, 6, 5, 7, 3, 4):
-        watcher = place.start("watch", "--until-done")
-        asked += more
-        end = time.monotonic() + 20
-        while len(place.hub.requests) < asked and watcher.poll() is None and time.monotonic() < end:
-            time.sleep(0.01)
-        watcher.kill()
-        watcher.communicate()
-        asked = len(place.hub.requests)
+    killed_again_and_again(place)
 
     # What was asked for as it was killed is looked for until GitHub can't be running on it any more.
     place.reconcile("watch", "--until-done")
@@ -222,7 +262,6 @@ def test_nobody_logged_in_holds_the_manifest_and_says_what_to_do(place: Place) -
     [
         pytest.param("READ", "may not push", marks=pytest.mark.slow),
         pytest.param("archived", "archived", marks=pytest.mark.slow),
-        pytest.param("queue", "merge queue", marks=pytest.mark.slow),
         pytest.param("squash", "'squash'", marks=pytest.mark.slow),
         ("base", "no branch main: is it trunk now?"),
     ],
@@ -235,8 +274,6 @@ def test_what_the_repository_forbids_is_one_condition_and_no_failure_of_tasks(
             place.app.permission = "READ"
         case "archived":
             place.app.archived = True
-        case "queue":
-            place.app.protect("main", queue=True)
         case "squash":
             place.app.allow_squash = False
         case "base":

@@ -40,6 +40,16 @@ def poll(repository: Repository, number: int, uuid: str) -> Reply:
     return 200, _told(order, order.said or "The merge is pending.")
 
 
+def work(repository: Repository) -> None:
+    """Carry out what nobody has to ask about first, whoever asks for whatever."""
+    for order in repository.orders:
+        if order.status == "pending" and order.reads <= 0:
+            _carry_out(repository, order)
+    if repository.queue_merges:
+        for pull in [pull for pull in repository.opened() if pull.queue]:
+            merging.merge_from_queue(repository, pull.number)
+
+
 def _carry_out(repository: Repository, order: Order) -> None:
     pull = repository.pull(order.number)
     queue = repository.rules_of(pull).queue and order.action != "direct_merge"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from github.bare import GITHUB, NOBODY, Refused
-from github.records import Method, Problem, Pull
+from github.records import Method, Problem, Pull, Removal
 from github.repository import Repository
 from github.rules import passed, refusals, unmet_checks
 
 HEAD_MOVED = "Head branch was modified. Review and try the merge again."
 OUT_OF_DATE = "Head branch is out of date. Review and try the merge again."  # what was pushed is not yet taken in
 BASE_MOVED = "Base branch was modified. Review and try the merge again."
+QUEUE = "github-merge-queue"
 NOT_MERGEABLE = "Pull Request is not mergeable"
 
 
@@ -69,6 +70,27 @@ def merge(
     return landed
 
 
+def take_out(repository: Repository, number: int, reason: str, *, by: str = QUEUE) -> None:
+    """Take a pull request out of the merge queue: the queue does, for what it found, or a person. Raises Problem."""
+    pull = repository.pull(number)
+    if pull.queue is None:
+        raise Problem("Pull request is not in the merge queue")
+    if by == QUEUE:
+        repository.site.account(by).kind = "Bot"
+    pull.removals.append(
+        Removal(
+            number=repository.site.number(),
+            by=by,
+            at=repository.site.now(),
+            reason=reason,
+            entry=pull.queue,
+            head=pull.head,
+        )
+    )
+    pull.queue = None
+    repository.touch(pull)
+
+
 def merge_from_queue(repository: Repository, number: int, method: Method = "MERGE") -> str:
     """What the merge queue does once it is a pull request's turn; the commit on the base. Raises Problem."""
     pull = repository.pull(number)
@@ -77,7 +99,7 @@ def merge_from_queue(repository: Repository, number: int, method: Method = "MERG
         raise Problem("Pull request is not in the merge queue")
     repository.rules[pull.into] = replace(rules, queue=False)
     try:
-        return merge(repository, number, method, by="github-merge-queue", expected=pull.head)
+        return merge(repository, number, method, by=QUEUE, expected=pull.head)
     finally:
         repository.rules[pull.into] = rules
         repository.tell_git()

@@ -117,7 +117,7 @@ class Mutations(Queries):
         repository, number = self.pull_of(input["id"])
         pull = repository.pulls[number]
         told = entry(self.scene(repository), pull)
-        pull.queue = None
+        merging.take_out(repository, number, "manual", by=self.me)
         return {**_echo(input), "mergeQueueEntry": told}
 
     def add_comment(self, input: Input) -> Payload:

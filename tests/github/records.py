@@ -182,6 +182,18 @@ class QueueEntry:
 
 
 @dataclass(kw_only=True)
+class Removal:
+    """It was taken out of the merge queue. `by`: a login; that of the queue itself where nobody did it."""
+
+    number: int
+    by: str
+    at: datetime
+    reason: str
+    entry: QueueEntry
+    head: str
+
+
+@dataclass(kw_only=True)
 class Order:
     """A merge that was asked for. `status`: pending, merged, enqueued, failed. `action`: default, direct_merge, merge_queue."""
 
@@ -230,6 +242,7 @@ class Pull:
     merge_commit: str | None = None
     auto_merge: AutoMerge | None = None
     queue: QueueEntry | None = None
+    removals: list[Removal] = field(default_factory=list)
     shown_commit: str | None = None  # a fault: the checks and the last commit shown are those of this one
     blocked_reads: int = 0  # a fault: so many more readings say BLOCKED, whatever the rules have to say
     says_open: int = 0  # a fault: so many more readings of a merged one say OPEN

@@ -39,6 +39,8 @@ class Repository(Pulls):
     delete_branch_on_merge: bool = False
     labels: dict[str, Label] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
+    queue_merges: bool = False  # its merge queue merges what is in it, with the next request
+    background: bool = True  # it merges in the background too
     background_reads: int = 0  # so many readings of a merge in the background say that it is pending
 
     def archive(self) -> None:

@@ -90,6 +90,8 @@ def _merge(visit: Visit) -> Reply:
 
 @routes("PUT", "/pulls/{number}/merge-async")
 def _merge_later(visit: Visit) -> Reply:
+    if not visit.repository.background:
+        raise not_found()
     asked = visit.call.body
     order = Order(
         number=_pull(visit).number, by=visit.writer(), method=_method(asked.get("merge_method", "merge")),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from github import faults, graphql_api, merging, rest_pulls, rest_repository, ssh
+from github import background, faults, graphql_api, merging, rest_pulls, rest_repository, ssh
 from github.faults import Answer, Fault, Planned
 from github.graphql_api import Request
 from github.mutations import Mutations
@@ -209,6 +209,7 @@ class GitHub(World):
             repository.late_pushes = max(0, repository.late_pushes - 1)
             repository.look()
             repository.tell_git()
+            background.work(repository)
             for pull in repository.opened():
                 if pull.auto_merge and merging.merge_state(repository, pull, repository.mergeable(pull)) == "CLEAN":
                     auto = pull.auto_merge

@@ -7,7 +7,7 @@ from typing import Any
 
 from github import merging
 from github.paging import Connection
-from github.records import Pull
+from github.records import Pull, Removal
 from github.rules import review_decision
 from github.views import (
     Actor,
@@ -246,6 +246,12 @@ class PullView:
         newest = {review.author: review for review in said}
         return Connection([ReviewView(self._scene, self._pull, each) for each in newest.values()], **page)
 
+    def timeline_items(self, item_types: list[str] | None = None, **page: Any) -> Connection:
+        """What came of it in the merge queue, oldest first."""
+        wanted = item_types is None or "REMOVED_FROM_MERGE_QUEUE_EVENT" in item_types
+        found = [_removal(self._scene, self._pull, each) for each in self._pull.removals] if wanted else []
+        return Connection(found, **page)
+
     @property
     def _start(self) -> str:
         """What its commits are counted from: its base, or what that was before it was merged."""
@@ -255,6 +261,20 @@ class PullView:
     @cached_property
     def _changes(self) -> list[tuple[str, int, int]]:
         return self._repository.bare.changes(self._start, self._pull.head)
+
+
+def _removal(scene: Scene, pull: Pull, removal: Removal) -> dict[str, Any]:
+    return {
+        "__typename": "RemovedFromMergeQueueEvent",
+        "id": f"RFMQE_{removal.number}",
+        "createdAt": stamp(removal.at),
+        "reason": removal.reason,
+        "actor": scene.actor(removal.by),
+        "enqueuer": scene.actor(removal.entry.by),
+        "beforeCommit": CommitView(scene, removal.head),
+        "mergeQueue": queue(scene, pull.into),
+        "pullRequest": PullView(scene, pull),
+    }
 
 
 def queue(scene: Scene, branch: str) -> dict[str, Any] | None:

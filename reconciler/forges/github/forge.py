@@ -13,6 +13,7 @@ from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.openings import Openings
 from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.queue import MergeQueue
 from reconciler.forges.github.reruns import Reruns
 from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.spending import Spent
@@ -28,7 +29,7 @@ from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
 from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remote, Remotes
-from reconciler.model.desired import MergeMethod
+from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import (
@@ -79,7 +80,8 @@ class GitHubForge:
         self._relatives: dict[tuple[Sha, Sha], bool] = {}
         self.look = Look(gh, slug, bases, self._branches.tasks)
         self._openings = Openings(gh, self.look)
-        self._merges = Merges(git, gh, self.look, self._remotes)
+        self._merges = Merges(git, gh, self.look, self._remotes, self._commits)
+        self._queue = MergeQueue(git, gh, self.look, self._remotes, self._candidates, self._merges)
         self._reruns = Reruns(gh, self.look, self._merges.notes)
 
     @property
@@ -113,15 +115,18 @@ class GitHubForge:
         remote, rules = self._remotes.of(name), self.look.last.rules.get(name)
         if rules and theirs and not fits and not self._related(ours, theirs):
             rules = replace(rules, closed=f"{name} of {self.slug} and {name} here have no commit in common: {STRANGE}")
+        if rules and (refused := self._merges.refused.get(name)):
+            rules = replace(rules, unpushable=rules.unpushable or refused)
         if rules and rules.renamed:
             rules = replace(rules, renamed=f"{rules.renamed}; '{self._address_anew(remote)}' fixes it")
         return Base(
-            whole=False,
             name=name,
             head=theirs or ours,
             remote=remote.name,
             diverged=None if fits else f"{name} here has commits that {self.slug} lacks: push them, or take them away",
-            behind=self._merges.pending(name) or bool(theirs and fits and self._can_follow(name, ours, theirs)),
+            behind=self._merges.pending(name)
+            or self._queue.pending(name)
+            or bool(theirs and fits and self._can_follow(name, ours, theirs)),
             frozen=self._merges.notes.frozen(name),
             encoded=filters.missing(self._git, lambda: self._candidates.benches.attributes(theirs or ours).values()),
             rules=rules,
@@ -144,7 +149,7 @@ class GitHubForge:
         reviews, bases = self._verdicts.all(), self._bases()
         pulls = (pull for _, pull in sorted(self.look.now().pulls.items()))
         found = ((pull, reviews.get(pull.number, ())) for pull in pulls)
-        return [(_record(pull, mine), self._observed(pull, bases, mine)) for pull, mine in found]
+        return [(_record(self._by_our_record(pull), mine), self._observed(pull, bases, mine)) for pull, mine in found]
 
     def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
         """Staged, changed and untracked paths of a worktree that is on `head`, without `.beads/`. Changes nothing there."""
@@ -210,8 +215,9 @@ class GitHubForge:
         return self._openings.open(base, task, there, title, body)
 
     def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
-        """Close a pull request; GitHub knows only its own merges as such."""
-        self._openings.close(number)
+        """Close a pull request. What we pushed to the base GitHub calls merged only where it finds the very commits there."""
+        commit = self._landed_as(self.look.last.pulls.get(number)) if merged else None
+        self._openings.close(number, commit, there=bool(commit) and self._marks(number))
         self._merges.notes.closed(number)
 
     def approve(self, number: PrNumber, head: Sha) -> None:
@@ -235,17 +241,27 @@ class GitHubForge:
         self._reruns.ask(number, head, workflows)
 
     def land(self, order: LandOrder) -> Sha:
-        """Have GitHub merge what was judged; the landed commit, once its tree was compared with the judged one."""
-        reviews = self._verdicts.all().get(order.number, ())
-        if unread := self._verdicts.damaged.get(order.number):
-            raise unread
-        if verdicts.rejection(reviews, order.expected.head):
-            raise ChangedError(f"{order.task}: {order.expected.head[:12]} was rejected")
-        if order.method is MergeMethod.REBASE and not any(map(candidates.of_beads, order.expected.changed)):
+        """Have GitHub merge what was judged, or push it; the landed commit, once its tree was compared with the judged one."""
+        reviews = self._verdicts.all()
+        for each in order.whole:
+            if unread := self._verdicts.damaged.get(each.number):
+                raise unread
+            if verdicts.rejection(reviews.get(each.number, ()), each.expected.head):
+                raise ChangedError(f"{each.task}: {each.expected.head[:12]} was rejected")
+        if (
+            order.how is LandingMode.FORGE
+            and order.method is MergeMethod.REBASE
+            and not any(map(candidates.of_beads, order.expected.changed))
+        ):
             self._commits.make(order)  # what does not add up here would land there as what nobody has tested
         landed = self._merges.land(order)
-        self._merges.notes.closed(order.number)
+        for each in order.whole:
+            self._merges.notes.closed(each.number)
         return landed
+
+    def enqueue(self, number: PrNumber, head: Sha) -> None:
+        """Put a head into GitHub's merge queue."""
+        self._queue.enter(number, head)
 
     def push_base(self, base: str) -> None:
         """Nothing of ours is on a base here that GitHub does not have."""
@@ -254,6 +270,7 @@ class GitHubForge:
     def follow(self, base: str) -> None:
         """Learn what became of a merge whose answer was lost; then bring the base here to where it is there."""
         self._merges.settle(base)
+        self._queue.settle(base)
         self._line.catch_up(base)
 
     def follow_branch(self, task: TaskId, head: Sha) -> None:
@@ -326,13 +343,32 @@ class GitHubForge:
             return False
         return True
 
+    def _by_our_record(self, pull: Pull) -> Pull:
+        """What we pushed to its base squashed, GitHub calls closed: it is merged."""
+        commit = self._landed_as(pull) if pull.state is PullState.CLOSED else None
+        return replace(pull, state=PullState.MERGED, landed=commit) if commit else pull
+
+    def _landed_as(self, pull: Pull | None) -> Sha | None:
+        """The commit on its base that carries the head of a pull request, by our trailers."""
+        if pull is None:
+            return None
+        tip = self._remotes.last_heard(pull.base)
+        landings = self._history.landings(pull.base, tip) if tip else ()
+        return next((each.commit for each in landings if (each.task, each.head) == (pull.task, pull.head)), None)
+
+    def _marks(self, number: PrNumber) -> bool:
+        """True where GitHub calls it merged by itself, as its head is on its base."""
+        pull = self.look.last.pulls[number]
+        tip = self._remotes.last_heard(pull.base)
+        return tip is not None and self._on(tip, pull.head)
+
     def _observed(self, pull: Pull, bases: Sequence[str], reviews: Reviews) -> PullRequest:
-        here = Standing.SAME
+        here, pull = Standing.SAME, self._by_our_record(pull)
         if pull.open:
             self._branches.bring(pull.base if pull.base in bases else bases[0], pull.task, pull.head)
             here = self._branches.standing(pull.task, pull.head)
         pull, reviews = self._as_of_now(pull, reviews)
-        seen = pull.observed(bases, self.look.since(pull), here)
+        seen = self._queue.seen(pull, pull.observed(bases, self.look.since(pull), here))
         here_said = standing(reviews, pull.head)
         if pull.open and (unread := self._verdicts.damaged.get(pull.number)):
             seen = replace(seen, aside=f"{unread}; {unread.hint}")  # a 'no' that can't be read is not none

@@ -1,51 +1,60 @@
-"""Landing by GitHub's own merge: asked for once, with the head that was judged, and read back whatever the answer was.
+"""Landing on GitHub: by its own merge, asked for once, with the head that was judged, and read back whatever the answer was; or
+by a push of what was tested.
 
 GitHub compares the head, but no one can tell it which base was judged. So what became of the base is looked at as soon
 as the merge is known: the tree that landed must be the tree that passed. Where it is not, nothing more lands on that base
-until a person has looked.
+until a person has looked. A push names the base that was judged, and takes several at once.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from reconciler.forges.github import answers, words
-from reconciler.forges.github.answers import LostError
+from reconciler.forges.github import words
+from reconciler.forges.github.answers import NOT_YET_S
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
-from reconciler.forges.github.notes import Attempt, Freeze, Notes, PendingMerge
+from reconciler.forges.github.merge_requests import STILL_AT_WORK, MergeRequests
+from reconciler.forges.github.notes import Attempt, Freeze, Notes
 from reconciler.forges.github.pull import Pull
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
 from reconciler.landing import commits, message, squash
+from reconciler.landing.commits import Commits
+from reconciler.landing.message import inert
 from reconciler.landing.remotes import Remotes
-from reconciler.model.desired import MergeMethod
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UnfitError
+from reconciler.model.desired import LandingMode, MergeMethod
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import Sha
 from reconciler.model.observed import CheckResult, PullState
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
 
-# GitHub may still be running on what it gave no answer for.
-STILL_AT_WORK = timedelta(seconds=60)
+_REJECTED = "[remote rejected]"
 # What it says that it merged is on the base at once; what is not there so long after was taken back.
 TAKEN_BACK = timedelta(minutes=10)
 
 
 class Merges:
-    """Has GitHub merge, one merge at a time per repository."""
+    """Has GitHub merge, or pushes what was merged here: one landing at a time per repository."""
 
-    def __init__(self, git: Git, gh: Gh, look: Look, remotes: Remotes) -> None:
-        self._git, self._gh, self._look, self._remotes = git, gh, look, remotes
+    def __init__(self, git: Git, gh: Gh, look: Look, remotes: Remotes, made: Commits) -> None:
+        self._git, self._look, self._remotes, self._made = git, look, remotes, made
         self.notes = Notes(git.repository.state / "github")
+        self._requests = MergeRequests(gh, look, self.notes)
+        self.refused: dict[
+            str, str
+        ] = {}  # by base: why a push to it was refused, though its rules say nothing against it
 
     def land(self, order: LandOrder) -> Sha:
-        """Have the judged head merged; the landed commit. Raises PermanentError where it is not the judged tree."""
-        with self._git.writing("github-landing"):
+        """Land what was judged, and what is beneath it; the landed commit. Raises PermanentError where it is not the judged tree."""
+        with self._git.writing("github-landing") as lock:
             self._settle(order.base)
             if frozen := self.notes.frozen(order.base):
                 raise TemporaryError(frozen, delay=300.0)
-            self._judged(order)
+            for each in order.whole:
+                self._judged(each)
+            self._judged_base(order)
             attempt = Attempt(
                 base=order.base,
                 old=order.expected.base,
@@ -55,8 +64,11 @@ class Merges:
                 task=order.task,
                 method=str(order.method),
                 at=datetime.now(UTC).isoformat(),
+                pushed=self._commit(order) if order.how is LandingMode.CAS else None,
             )
             self.notes.begin(attempt)
+            if attempt.pushed:
+                return self._push(attempt, attempt.pushed, lock)
             return self._landed(attempt, self._asked(order, attempt))
 
     def settle(self, base: str) -> None:
@@ -73,6 +85,9 @@ class Merges:
         attempt = self.notes.attempt(base)
         if attempt is None:
             return
+        if attempt.pushed:
+            self._settle_push(attempt, attempt.pushed)
+            return
         pull = self._look.one(attempt.number)
         if pull and pull.landed and pull.head == attempt.head:
             if self._taken_back(attempt, pull.landed):
@@ -80,12 +95,27 @@ class Merges:
             else:
                 self._landed(attempt, pull.landed)
             return
+        if pull and pull.open and attempt.uuid:
+            if commit := self._result(attempt):
+                self._landed(attempt, commit)
+            elif self.notes.attempt(base):
+                self.notes.end(base)
+            return
         left = attempt.asked_at + STILL_AT_WORK - datetime.now(UTC)
         if pull and pull.open and pull.head == attempt.head and timedelta() < left <= STILL_AT_WORK:
             raise TemporaryError(
                 f"whether GitHub has merged #{attempt.number} is not known yet", delay=left.total_seconds()
             )
         self.notes.end(base)
+
+    def _result(self, attempt: Attempt) -> Sha | None:
+        """What became of a merge in the background. Raises TemporaryError while it is at work; refused, nothing did."""
+        try:
+            return self._requests.result(attempt)
+        except ReconcileError:
+            if self.notes.attempt(attempt.base):
+                raise
+            return None
 
     def _judged(self, order: LandOrder) -> None:
         """Look once more at all that was judged: the base, the head, and what was written about it."""
@@ -96,6 +126,8 @@ class Merges:
         if why := _worse(before, pull, order, doubted=self.doubted(pull)):
             self._look.stale()
             raise ChangedError(f"{order.task}: {why}", hint="it is judged again")
+
+    def _judged_base(self, order: LandOrder) -> None:
         base = self._remotes.head(order.base, near=order.expected.base, fresh=True)
         if base != order.expected.base:
             self._look.stale()
@@ -105,6 +137,51 @@ class Merges:
         """True where GitHub says that a rule is not met, none is seen that is not, and nobody has asked it to merge yet."""
         return pull.doubted and self.notes.refusal(pull.number, pull.head) is None
 
+    # --- by a push -----------------------------------------------------------------------------------------
+
+    def _commit(self, order: LandOrder) -> Sha:
+        """The commit that is pushed, made of all that lands: each says what GitHub's own would."""
+        named = [
+            replace(each, title=f"{inert(each.title)} (#{each.number})", body=inert(each.body)) for each in order.whole
+        ]
+        return self._made.make(replace(named[-1], beneath=tuple(named[:-1])))[-1]
+
+    def _push(self, attempt: Attempt, new: Sha, lock: int) -> Sha:
+        """Move the base there. Git inherits the lock: no later landing begins while a push of ours may still be on its way."""
+        try:
+            self._remotes.push(attempt.base, attempt.old, new, lock)
+        except ReconcileError as error:
+            refused = isinstance(error, PermanentError) or _REJECTED in str(error)
+            if refused or isinstance(error, ChangedError):
+                self.notes.end(attempt.base)
+                self._look.stale(rules_too=True)
+            if refused:
+                self.refused[attempt.base] = str(error)
+                raise TemporaryError(str(error), delay=NOT_YET_S, hint=error.hint) from error
+            raise
+        self._arrived(attempt, new)
+        return new
+
+    def _settle_push(self, attempt: Attempt, new: Sha) -> None:
+        tip = self._remotes.head(attempt.base, near=attempt.old, fresh=True)
+        if tip and self._here(new) and self._contains(tip, new):
+            self._arrived(attempt, new)
+        else:
+            # Should it be on its way there after all: the next one names the base that it expects, and only one arrives.
+            self.notes.end(attempt.base)
+
+    def _arrived(self, attempt: Attempt, new: Sha) -> None:
+        tip = self._remotes.head(attempt.base, near=attempt.old, fresh=True)
+        if tip:
+            self._look.moved(attempt.base, tip)
+        self._look.stale()  # GitHub calls merged by itself what is on the base now
+        tree = self._one("rev-parse", "--verify", f"{new}^{{tree}}")
+        if tree != attempt.tree:
+            raise self._stopped(attempt, new, tree)
+        self.notes.end(attempt.base)
+
+    # --- by GitHub's merge ---------------------------------------------------------------------------------
+
     def _asked(self, order: LandOrder, attempt: Attempt) -> Sha:
         """The commit that GitHub says it made; the note is taken back where it says that it made none."""
         title, body = order.title, order.body
@@ -112,43 +189,7 @@ class Merges:
             # It is put down to the one who opened the pull request: us.
             own = commits.own(self._git, attempt.old, attempt.head)
             title, body = squash.words(order, own, identity(self._git)[1])
-        subject, text = words.message(title, body, order.task, attempt.head, order.number)
-        fields = {"sha": attempt.head, "merge_method": str(order.method)}
-        if order.method != "rebase":
-            fields |= {"commit_title": subject, "commit_message": text}
-        what = f"merge #{order.number}"
-        try:
-            answer = self._gh.change("PUT", f"{self._look.slug.path}/pulls/{order.number}/merge", fields)
-        except LostError as lost:
-            return self._read_back(attempt, lost)
-        except ReconcileError:
-            self.notes.end(order.base)  # refused before anything was done: a limit, no login
-            raise
-        if answer.ok and isinstance(answer.body, dict) and answer.body.get("sha"):
-            return Sha(answer.body["sha"])
-        if answer.ok:
-            return self._read_back(attempt, LostError(f"{what}: GitHub's answer names no commit", delay=5.0))
-        self._look.stale(rules_too=answer.status in (403, 405, 422))
-        pull = self._look.one(order.number)
-        if pull and pull.landed and pull.head == attempt.head:
-            return pull.landed  # somebody else was first, with the same head
-        self.notes.end(order.base)
-        if answers.by_rules(answer):
-            self.notes.refused(
-                order.number, PendingMerge(head=attempt.head, answer=(answer.message or answer.complaint)[:400])
-            )
-        if order.method is MergeMethod.REBASE and "can't be rebased" in answer.text:
-            raise UnfitError(f"{order.task}: {what}: {answer.message or answer.complaint}")
-        raise answers.refusal(answer, f"{order.task}: {what}", datetime.now(UTC).timestamp())
-
-    def _read_back(self, attempt: Attempt, lost: LostError) -> Sha:
-        """The commit, where GitHub shows the merge although its answer was lost; else the note stays, for later."""
-        pull = self._look.one(attempt.number)
-        if pull and pull.landed and pull.head == attempt.head:
-            return pull.landed
-        raise TemporaryError(
-            f"whether #{attempt.number} was merged is not known yet ({lost})", delay=STILL_AT_WORK.total_seconds()
-        ) from lost
+        return self._requests.merged(attempt, *words.message(title, body, order.task, attempt.head, order.number))
 
     def _landed(self, attempt: Attempt, commit: Sha) -> Sha:
         """Compare what landed with what was judged, at once; and remember that it landed."""
@@ -195,6 +236,9 @@ class Merges:
         from_before = self._look.last.pulls.get(attempt.number)
         if from_before:
             self._look.note(_merged(from_before, commit))
+
+    def _here(self, commit: Sha) -> bool:
+        return self._git.objects("cat-file", "-e", commit, ok=(0, 1, 128)).code == 0
 
     def _contains(self, tip: Sha, commit: Sha) -> bool:
         return self._git.objects("merge-base", "--is-ancestor", commit, tip, ok=(0, 1, 128)).code == 0

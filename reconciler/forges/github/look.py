@@ -65,7 +65,7 @@ def fresh_s(pulls: Iterable[tuple[Pull, timedelta]], cost: int) -> float:
 
 
 def _unsettled(pull: Pull, age: timedelta) -> bool:
-    if any(check.result is CheckResult.PENDING for check in pull.checks):
+    if pull.queued or any(check.result is CheckResult.PENDING for check in pull.checks):
         return True
     # What has just been pushed gets its first check, and its place in the rules, a little later.
     return age < SETTLES_WITHIN and (not pull.checks or pull.merge_state in ("UNKNOWN", "BLOCKED"))
@@ -93,6 +93,7 @@ class Look:
         self._part, self._part_until = 1, 0.0  # how small a part of a question is asked at once, and until when
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
         self._identity: str | None = None  # of the repository, whatever it is called
+        self._queues = False  # a base has a merge queue
         self._cost = 1  # points of the last look
         self._talks: dict[PrNumber, tuple[object, _Talk]] = {}  # as they were read, and of what
 
@@ -125,7 +126,7 @@ class Look:
 
     def one(self, number: PrNumber) -> Pull | None:
         """One pull request as it is at this moment; None where it is none of ours."""
-        found = self._page(Question(slug=self.asks, numbers=(number,), size=self._size))
+        found = self._page(Question(slug=self.asks, numbers=(number,), size=self._size, queues=self._queues))
         pull = next((pull for pull in found.pulls if pull.number == number), None)
         if pull:
             self.note(pull)
@@ -187,7 +188,8 @@ class Look:
         unheard = sorted(set(self._branches()) - before.heard)
         known, size = sorted(pull.number for pull in before.pulls.values() if pull.open), self._size
         some = unheard[: query.BRANCHES_MAX]
-        first = Question(slug=self.asks, bases=bases, branches=some, numbers=known[: size.whole], size=size)
+        whole = known[: size.whole]
+        first = Question(slug=self.asks, bases=bases, branches=some, numbers=whole, size=size, queues=self._queues)
         page = self._page(first)
         light = {pull.number: pull for pull in page.pulls} | self._further(page, bases) | self._older(page)
         for start in range(query.BRANCHES_MAX, len(unheard), query.BRANCHES_MAX):
@@ -222,7 +224,8 @@ class Look:
         size = self._size
         for start in range(0, len(numbers), size.whole):
             some = numbers[start : start + size.whole]
-            found |= {p.number: p for p in self._page(Question(slug=self.asks, numbers=some, size=size)).pulls}
+            question = Question(slug=self.asks, numbers=some, size=size, queues=self._queues)
+            found |= {p.number: p for p in self._page(question).pulls}
         return found
 
     def _further(self, page: Page, bases: Sequence[str]) -> dict[PrNumber, Pull]:
@@ -329,6 +332,7 @@ class Look:
                 hint="see whose it is and where its remote leads, then start reconcile again",
             )
         self.slug, self._identity = slug, identity
+        self._queues |= bool(found.queues)
         return found
 
     def _rest(self, node: Mapping[str, Any], cursor: str | None) -> list[Mapping[str, Any]]:

@@ -29,6 +29,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     task: TaskId
     method: str
     at: str  # ISO 8601, UTC
+    pushed: Sha | None = None  # what is pushed to the base instead, with all that is beneath it
+    uuid: str = ""  # by which GitHub tells how far it is, where it merges in the background
 
     @property
     def asked_at(self) -> datetime:
@@ -58,6 +60,15 @@ class PendingMerge(Struct, frozen=True, kw_only=True):
 
     head: Sha
     answer: str
+
+
+class Queued(Struct, frozen=True, kw_only=True):
+    """A head that we put into the merge queue, and how often. `after`: when it was last taken out before, as GitHub says it."""
+
+    base: str
+    head: Sha
+    times: int
+    after: str
 
 
 class Notes:
@@ -113,6 +124,24 @@ class Notes:
             return "it was asked to merge it before"  # its answer is not known: so it is not asked again
         # An older version wrote the answer under another name.
         return str(kept.get("answer", kept.get("said"))) if kept and kept.get("head") == head else None
+
+    def enqueue(self, number: PrNumber, queued: Queued) -> None:
+        """Note that a head is put into the merge queue, before that is asked for."""
+        self._write(self._folder / f"queued-{number}.json", asdict(queued))
+
+    def queued(self, number: PrNumber) -> Queued | None:
+        """The head that we put into the merge queue last. Raises PermanentError."""
+        kept = self._read(self._folder / f"queued-{number}.json")
+        return Queued(**kept) if kept else None
+
+    def every_queued(self) -> list[PrNumber]:
+        """The pull requests of which a head was put there, and nobody has looked yet what became of it."""
+        found = self._folder.glob("queued-*.json")
+        return sorted(PrNumber(int(number)) for path in found if (number := path.stem.partition("-")[2]).isdecimal())
+
+    def left_the_queue(self, number: PrNumber) -> None:
+        """It was looked at what became of it."""
+        (self._folder / f"queued-{number}.json").unlink(missing_ok=True)
 
     def closed(self, number: PrNumber) -> None:
         """Forget what only matters while a pull request is open."""

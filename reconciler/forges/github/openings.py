@@ -46,11 +46,24 @@ class Openings:
         )
         return found.number
 
-    def close(self, number: PrNumber) -> None:
-        """Close a pull request; one that is closed already stays as it is."""
+    def close(self, number: PrNumber, landed: Sha | None = None, *, there: bool = False) -> None:
+        """Close a pull request; one that is closed already stays as it is.
+
+        `landed`: the commit that we put on the base for it, which is written under it; `there`: GitHub will call it merged
+        by itself, and is given the time to. Raises TemporaryError until it has.
+        """
         pull = self._look.one(number)
+        for _ in range(LOOKS if there else 0):
+            if pull is None or not pull.open:
+                break
+            time.sleep(APART_S)
+            pull = self._look.one(number)
         if pull is None or not pull.open:
             return
+        if there:
+            raise TemporaryError(f"GitHub has yet to find #{number} on its base", delay=15.0)
+        if landed:
+            self._say(number, f"Merged as {landed}, which was tested as a whole and pushed to `{pull.base}`.", landed)
         try:
             answer = self._gh.change("PATCH", f"{self._look.slug.path}/pulls/{number}", {"state": "closed"})
         except LostError:
@@ -58,6 +71,12 @@ class Openings:
         now = self._look.one(number)
         if now and now.open:
             raise self._refused(answer, f"close #{number}")
+
+    def _say(self, number: PrNumber, text: str, mark: str) -> None:
+        """Write something under a pull request, where nothing there holds `mark` yet."""
+        path = f"{self._look.slug.path}/issues/{number}/comments"
+        if not any(mark in str(each.get("body")) for each in self._gh.pages(path) or ()):
+            self._gh.change("POST", path, {"body": text})
 
     def update(self, number: PrNumber, head: Sha) -> None:
         """Have the base merged into a pull request whose head still is `head`; done already is done."""

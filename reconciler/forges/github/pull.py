@@ -12,7 +12,17 @@ from msgspec import Struct
 from reconciler.forges.github import answers, check_results
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, task_of
-from reconciler.model.observed import Comment, ForgeCheck, PullRequest, PullState, Rejection, Standing, Thread
+from reconciler.model.observed import (
+    Comment,
+    Dequeued,
+    ForgeCheck,
+    PullRequest,
+    PullState,
+    QueueSpot,
+    Rejection,
+    Standing,
+    Thread,
+)
 from reconciler.planning.messages import clean
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -52,7 +62,10 @@ class Pull(Struct, frozen=True, kw_only=True):
     draft: bool = False
     merge_state: str = ""
     decision: str = ""
+    node: str = ""  # its id in GraphQL
     queued: bool = False
+    spot: QueueSpot | None = None
+    removed: Dequeued | None = None  # from the merge queue, the last time
     automatic: bool = False
     opinions: tuple[Opinion, ...] = ()
     remarks: tuple[Comment, ...] = ()  # reviews that say neither yes nor no
@@ -107,8 +120,6 @@ class Pull(Struct, frozen=True, kw_only=True):
             return f"is on its way to {self.base}, where somebody has put it"
         if self.draft:
             return "is a draft; mark it as ready for review to have it landed"
-        if self.queued:
-            return "is in the merge queue of the forge, which lands it"
         if self.automatic:
             return "is to be merged by the forge itself, as somebody asked (auto-merge)"
         return None
@@ -174,6 +185,8 @@ class Pull(Struct, frozen=True, kw_only=True):
             base=self.base,
             aside=self.aside(bases) if self.open else None,
             withheld=self.withheld() if self.open else None,
+            queue=(self.spot or QueueSpot(position=1)) if self.queued and self.open else None,
+            removed=self.removed if self.open else None,
             lacks_base=self.open and self.merge_state == "BEHIND",
             landed=self.landed,
             left=None if self.open else self.left,
@@ -214,7 +227,10 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             draft=node["isDraft"],
             merge_state=node["mergeStateStatus"],
             decision=node["reviewDecision"] or "",
+            node=node["id"],
             queued=node["isInMergeQueue"],
+            spot=_spot(node.get("mergeQueueEntry")),
+            removed=_removed((node.get("removals") or {}).get("nodes") or ()),
             automatic=node["autoMergeRequest"] is not None,
             opinions=_opinions((node.get("reviews") or {}).get("nodes") or (), _who(node.get("author"))),
             remarks=_remarks((node.get("remarks") or {}).get("nodes") or ()),
@@ -233,6 +249,19 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
         raise TemporaryError(
             f"GitHub's answer about a pull request can't be read ({type(error).__name__}: {error})", delay=60.0
         ) from error
+
+
+def _spot(entry: Mapping[str, Any] | None) -> QueueSpot | None:
+    return QueueSpot(position=int(entry["position"]), state=str(entry["state"])) if entry else None
+
+
+def _removed(events: Sequence[Mapping[str, Any]]) -> Dequeued | None:
+    if not (events := [event for event in events if event]):
+        return None
+    last = events[-1]
+    by_person = (last.get("actor") or {}).get("__typename") == "User"
+    reason = " ".join(clean(str(last.get("reason") or "")).split()) or "it does not say why"
+    return Dequeued(at=_when(last["createdAt"]), reason=reason, by_person=by_person)
 
 
 def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinion, ...]:

@@ -69,6 +69,7 @@ class Question(Struct, frozen=True, kw_only=True):
     bases: Sequence[str] = ()
     branches: Sequence[TaskId] = ()
     numbers: Sequence[PrNumber] = ()
+    queues: bool = False  # a base has a merge queue: how its pull requests fare there is asked too
     after: Mapping[str, str] = field(default_factory=dict)
     older: Mapping[TaskId, str] = field(default_factory=dict)
 
@@ -86,7 +87,7 @@ class Question(Struct, frozen=True, kw_only=True):
         ]
         inner = "\n  ".join(asked)
         fragments = _LIGHT if self.bases or self.branches or self.numbers else ""
-        fragments += _whole(self.size.checks) if self.numbers else ""
+        fragments += _whole(self.size.checks, queues=self.queues) if self.numbers else ""
         return f"query {{ {_RATE} {_repository(self.slug)} {{ {_ABOUT}\n  {inner} }} }}{fragments}"
 
 
@@ -198,7 +199,13 @@ def _mark(cursor: Reply) -> None:
                 at[WITHHELD] = why
 
 
-def _whole(checks: int) -> str:
+_IN_QUEUE = """
+  mergeQueueEntry { position state }
+  removals: timelineItems(last: 1, itemTypes: [REMOVED_FROM_MERGE_QUEUE_EVENT]) {
+    nodes { ... on RemovedFromMergeQueueEvent { createdAt reason actor { __typename login } } } }"""
+
+
+def _whole(checks: int, *, queues: bool) -> str:
     return f"""
 fragment whole on PullRequest {{ ...light
   reviews: latestOpinionatedReviews(first: {REVIEWS}, writersOnly: true) {{
@@ -206,7 +213,7 @@ fragment whole on PullRequest {{ ...light
   remarks: reviews(last: {REMARKS}, states: [COMMENTED]) {{
     nodes {{ id author {{ __typename login }} authorCanPushToRepository submittedAt body }} }}
   reviewThreads(first: {THREADS}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ id isResolved }} }}
-  updatedAt totalCommentsCount viewerCanMergeAsAdmin
+  updatedAt totalCommentsCount viewerCanMergeAsAdmin{_IN_QUEUE if queues else ""}
   statusCheckRollup {{ commit {{ oid }} {_contexts(checks)} }} }}
 """
 

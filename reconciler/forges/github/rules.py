@@ -17,6 +17,8 @@ _MUTE = (
     "this login is a GitHub App's: if it is the GITHUB_TOKEN of a workflow, what it pushes, updates and merges starts no "
     "workflows; give reconcile the token of an App of yours, or of a person"
 )
+# These forbid nobody to push something new that contains the base; of a rule that is not known here, nobody knows.
+_LET_PUSH = ("creation", "deletion", "non_fast_forward", "required_linear_history", "tag_name_pattern")
 # A repository that may have no rules says 403, an older GitHub knows nothing of them.
 _NONE = (403, 404)
 
@@ -44,6 +46,7 @@ def decoded(asked: Slug, base: str, page: Page, value: tuple[Any, Any]) -> Rules
         closed=_closed(there, base, page),
         renamed=_renamed(asked, there),
         mute=None if page.about.get("viewerPermission") else _MUTE,
+        unpushable=_unpushable(rules, branch),
         queue=f"{there} lands on {base} through its merge queue only" if queued else None,
     )
 
@@ -59,6 +62,15 @@ def _closed(slug: Slug, base: str, page: Page) -> str | None:
         renamed = f"is it {default} now? then 'git fetch origin {default}:{default}', and write 'base: {default}'"
         return f"{slug} has no branch {base}: {renamed if default else f'git push origin {base}'}"
     return None
+
+
+def _unpushable(rules: Iterable[Mapping[str, Any]], branch: Any) -> str | None:
+    """Why nobody may push to the branch itself. Who may pass over a rule is not asked: it is kept."""
+    forbid = next((str(rule.get("type")) for rule in rules if rule.get("type") not in _LET_PUSH), None)
+    if forbid:
+        return f"its rule '{forbid}' is for what lands by a pull request"
+    protected = ((branch or {}).get("protection") or {}).get("enabled")
+    return "the branch is protected" if protected else None
 
 
 def _renamed(asked: Slug, there: Slug) -> str | None:

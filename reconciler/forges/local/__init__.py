@@ -162,6 +162,10 @@ class LocalForge:
         """What lands is merged with the base in any case."""
         raise PermanentError(f"#{number}: this forge asks for no base in a branch")
 
+    def enqueue(self, number: PrNumber, head: Sha) -> None:
+        """The line is here."""
+        raise PermanentError(f"#{number}: this forge has no merge queue of its own")
+
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
         """There are no checks but those of the manifest, which are run here."""
         raise PermanentError(f"#{number}: this forge runs no checks")

@@ -100,7 +100,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     red: frozenset[str] = frozenset()  # names of checks that fail on the base itself
     closed: str | None = None  # why nothing can be pushed or opened there
     renamed: str | None = None  # that it is found by an old name, and what fixes that
-    queue: str | None = None  # why nothing can be merged by us, only by the forge
+    queue: str | None = None  # why nothing can be merged by us, only by the forge's own queue
+    unpushable: str | None = None  # why nobody may push to the base itself
     mute: str | None = None  # why what we push may start no checks
 
 
@@ -121,5 +122,4 @@ class Base(Struct, frozen=True, kw_only=True):
     undone: Mapping[TaskId, Sha] = field(default_factory=dict)
     encoded: str | None = None  # why its files can't be worked with as they are stored, and what fixes it
     frozen: str | None = None  # something landed that was not judged: nothing more does until a person has looked
-    whole: bool = True  # several pull requests can land on it in one move
     rules: Rules | None = None  # None: a forge that has none of its own

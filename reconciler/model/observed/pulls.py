@@ -86,6 +86,26 @@ class Thread(Struct, frozen=True, kw_only=True):
     comments: tuple[Comment, ...]
 
 
+class QueueSpot(Struct, frozen=True, kw_only=True):
+    """A place in the merge queue of a forge; the first is 1. `state`: in its words."""
+
+    position: int
+    state: str = ""
+
+
+class Dequeued(Struct, frozen=True, kw_only=True):
+    """The forge took it out of its merge queue, or a person did. `reason`: in its words."""
+
+    at: datetime
+    reason: str
+    by_person: bool = False
+
+    @property
+    def conflict(self) -> bool:
+        """True where it did not merge after those before it."""
+        return "conflict" in self.reason.lower()
+
+
 class PullRequest(Struct, frozen=True, kw_only=True):
     """The newest pull request of a task. `head` follows the branch while it is open."""
 
@@ -115,8 +135,11 @@ class PullRequest(Struct, frozen=True, kw_only=True):
     )
     here: Standing = Standing.SAME
     base: str | None = None  # where it goes; None: to its manifest's base, as always
-    aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base, in a queue
+    aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base
     withheld: str | None = None  # what else the forge wants before it merges
+    queue: QueueSpot | None = None  # where it stands in the forge's merge queue
+    queued_times: int = 0  # how often we have put this head there
+    removed: Dequeued | None = None  # since we last did
     lacks_base: bool = False  # the forge wants the base in it first
     landed: Sha | None = None  # the commit that it became, where it is merged
     left: Sha | None = None  # where its branch still stands on the forge, when it is open no more

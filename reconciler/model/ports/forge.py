@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from reconciler.model.changes import File, PullCommit, Span
-from reconciler.model.desired import MergeMethod, SquashMessage
+from reconciler.model.desired import LandingMode, MergeMethod, SquashMessage
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import (
     Base,
@@ -36,6 +36,7 @@ class LandOrder(Struct, frozen=True, kw_only=True):
     expected: Candidate
     base: str
     method: MergeMethod
+    how: LandingMode = LandingMode.CAS  # CAS or FORGE; what is here is moved by us, whichever it says
     says: SquashMessage = SquashMessage.BOTH
     push: bool = False
     beneath: tuple[LandOrder, ...] = ()
@@ -168,6 +169,10 @@ class Forge(Protocol):
 
     def update(self, number: PrNumber, head: Sha) -> None:
         """Have the base merged into a pull request whose head still is `head`."""
+        ...
+
+    def enqueue(self, number: PrNumber, head: Sha) -> None:
+        """Put a pull request whose head still is `head` into the merge queue of the forge; there already is there."""
         ...
 
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.actions.block_task import BlockTask, RetryTask
 from reconciler.planning.actions.close_task import CloseEpic, ClosePullRequest, CloseTask
 from reconciler.planning.actions.declare_tasks import CreateTask, UpdateTask
+from reconciler.planning.actions.enqueue import Enqueue, in_the_forges_queue
 from reconciler.planning.actions.follow import FollowBase, FollowBranch
 from reconciler.planning.actions.land import Land, StartCheck
 from reconciler.planning.actions.open_pull_request import OpenPullRequest
@@ -38,8 +39,10 @@ LIFECYCLE: tuple[Rule, ...] = (
     OpenPullRequest.due,      # its agent ended well, with commits    -> offered
     RerunChecks.due,          # red on the forge, once                -> run again there
     RestartAgent.due,         # failed, red, rejected, in conflict    -> another attempt
-    land.pr_on_hold,          # a draft, in somebody's queue          -> waits for the person
+    in_the_forges_queue,      # in the merge queue of its forge       -> the forge merges it
+    land.pr_on_hold,          # a draft, somebody's auto-merge        -> waits for the person
     land.asks_when_green,     # tested, and a person must say yes     -> waits for the person
+    Enqueue.due,              # green, and its forge has a queue      -> in that queue
     StartCheck.due,           # offered                               -> the merged tree under test
     land.asks_a_person,       # whatever was tested                   -> nothing lands without their yes
     UpdateBranch.due,         # green, without the base in it         -> the base in it
@@ -89,6 +92,7 @@ __all__ = [
     "Decision",
     "DeleteBranch",
     "DropSalvage",
+    "Enqueue",
     "FollowBase",
     "FollowBranch",
     "Land",

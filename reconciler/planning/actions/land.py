@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from reconciler.model.desired import EpicSpec, Review
+from reconciler.model.desired import EpicSpec, LandingMode, Review
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha
 from reconciler.model.observed import Base, Candidate, PullRequest, Run, Task, Unknown
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
@@ -18,6 +18,7 @@ from reconciler.planning.check_state import CheckState, over_soon
 from reconciler.planning.forge_checks import LOOK_AGAIN
 from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES
+from reconciler.planning.landing_mode import mode_of
 
 SETTLES_WITHIN = timedelta(minutes=1)
 LISTED_MAX = 6
@@ -292,8 +293,9 @@ def _blocked(job: Job) -> Waiting | None:
 
 def _by_hand(job: Job, pull: PullRequest) -> Waiting | None:
     """What a person merges: as the manifest says, until one says 'now', or because their forge lets nobody else."""
-    if isinstance(job.base, Base) and job.base.rules and job.base.rules.queue:
-        return Waiting(Reason.AWAITING_MERGE, f"ready to be merged by a person: {job.base.rules.queue}")
+    rules = job.base.rules if isinstance(job.base, Base) else None
+    if rules and rules.queue and job.spec.merge.landing not in (LandingMode.AUTO, LandingMode.QUEUE):
+        return Waiting(Reason.AWAITING_MERGE, f"ready to be merged by a person: {rules.queue}")
     if not job.offer.manual:
         return None
     by_hand = pull.url or f"'git merge {pull.head[:12]}'"
@@ -370,6 +372,7 @@ def order_of(job: Job, pull: PullRequest, candidate: Candidate) -> LandOrder:
         expected=candidate,
         base=job.spec.base,
         method=job.spec.merge.method,
+        how=mode_of(job.spec, job.base) if isinstance(job.base, Base) else LandingMode.CAS,
         says=job.spec.merge.message,
         # One line per base: where one of its manifests pushes, what lands is measured against the remote, and pushed.
         push=job.spec.merge.push or (isinstance(job.base, Base) and job.base.remote is not None),
