@@ -39,6 +39,7 @@ from reconciler.system import format, lock
 from reconciler.system.journal import Journal
 from reconciler.system.late import late
 from reconciler.system.notified import Notified
+from reconciler.system.service_notice import VARIABLES
 from reconciler.trackers.chosen import ChosenTracker, other_tracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 from reconciler.workspaces import GitWorkspaces
@@ -161,7 +162,8 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def teller(self) -> Teller:
         """Who tells people that are elsewhere."""
-        return Teller(state=self.state, environ=self.environ, record=self.notified)
+        environ = {name: value for name, value in self.environ.items() if name not in VARIABLES}
+        return Teller(state=self.state, environ=environ, record=self.notified)
 
     @property
     def acting(self) -> bool:

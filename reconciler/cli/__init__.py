@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("manifests", "Resume a suspended manifest"),
     "unfreeze": ("manifests", "Let a merge queue go on that pauses"),
     "delete": ("manifests", "Delete a manifest; its tasks, branches and agents are kept"),
+    "service": ("service", "Have the watch run as a service of yours"),
     "notify": ("notify", "Try out whom a manifest notifies"),
     "explain": ("explain", "Explain a field of a manifest, or a reason"),
     "schema": ("schema", "Print the JSON Schema of a manifest"),

@@ -40,6 +40,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
     drawn: bool = False  # on a terminal, people see a picture of it
     steady: bool = False  # one bad look at the world does not end it: it goes on overnight
     beside: bool = False  # another reconciler may act here: what is remembered of its manifests is its own
+    alive: Callable[[Tick | None], None] = lambda tick: None  # told after every look, also one that went wrong
     onlookers: tuple[Callable[[Tick], None], ...] = ()  # who else is shown every look
     teller: Teller | None = None  # who tells people that are elsewhere
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
@@ -71,8 +72,12 @@ class LoopSession(Struct, kw_only=True, dict=True):
             seen=self._seen,
         )
         if self.steady:
-            loop.troubled = lambda error: self.out.chat(f"held: {type(error).__name__}: {error}")
+            loop.troubled = self._troubled
         return loop
+
+    def _troubled(self, error: Exception) -> None:
+        self.out.chat(f"held: {type(error).__name__}: {error}")
+        self.alive(None)
 
     def look(self) -> Tick:
         """One look at the world; nothing is done."""
@@ -169,6 +174,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
         for onlooker in self.onlookers:
             onlooker(tick)
         self.tell(tick)
+        self.alive(tick)
 
     def _publish(self, tick: Tick) -> None:
         if not self._published.read or (tick.plan.actions and time.monotonic() < self._rests_until):

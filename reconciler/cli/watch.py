@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -20,6 +21,7 @@ from reconciler.model.errors import ManifestError, ReconcileError, UsageError
 from reconciler.model.values import replace
 from reconciler.render import text
 from reconciler.system import lock
+from reconciler.system.service_notice import ServiceNotice
 from reconciler.wiring import Site
 
 
@@ -62,9 +64,16 @@ def watch_command(
     )
     if metrics:
         session.onlookers += (MetricsFile(path=absolute(metrics), site=site, say=out.chat),)
+    notice = ServiceNotice.of(site.environ, os.getpid())
+    session.alive = lambda tick: notice.alive(text.in_short(tick.plan) if tick else "")
+    if notice.watchdog_s:
+        interval = min(interval, notice.watchdog_s / 3)
     enough = NothingLeft() if until_done else lambda decided: False
     with lock.reconciling(site.state, "watch"):
-        return drive(session, enough, interval_s=interval, listens=watched.paths)
+        try:
+            return drive(session, enough, interval_s=interval, listens=watched.paths)
+        finally:
+            notice.ending()
 
 
 class Watched(Struct):

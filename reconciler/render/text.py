@@ -54,6 +54,14 @@ def summary(decided: Plan, by: str = "reconcile apply") -> Text:
     return Text(_nothing(decided), "bold")
 
 
+def in_short(decided: Plan) -> str:
+    """How it stands in a few words, for who shows a service in a line."""
+    agents = sum(job.attempts.live is not None for epic in decided.epics for job in epic.jobs)
+    asking = sum(_for_a_person(epic, task, _handed(epic)) for epic in decided.epics for task in epic.waiting)
+    needs = counted(asking, "task needs a person", "tasks need a person")
+    return f"{counted(agents, 'agent')} running" + (f", {needs}" if asking else "")
+
+
 def attention(decided: Plan) -> Iterator[str]:
     """A line for each task that needs a person, and why; not of a manifest that is held as a whole."""
     for epic in decided.epics:

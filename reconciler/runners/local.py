@@ -37,6 +37,7 @@ from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 from reconciler.system import shell
 from reconciler.system.environment import path_with, with_passed
+from reconciler.system.scopes import Scopes
 
 START_PATIENCE_S = 5.0
 SWEEP_PATIENCE_S = 3.0
@@ -97,6 +98,7 @@ class LocalRunner:
     ) -> None:
         # One spelling for everybody: the path of its folder is what a run's processes are found by.
         state = state.resolve()
+        self._scopes = Scopes(environ)
         self._environ, self._program, self._bound, self._begins = dict(environ), program, bound, begins
         self._always = always
         self._locks = Locks(state / "locks")
@@ -235,9 +237,18 @@ class LocalRunner:
             with ExitStack() as ours:
                 locks = self._take(spec, ours)
                 self._begins()
+                apart = self._scopes.around(str(self.folder(spec.id)), f"reconcile {spec.id}")
                 folder = self._folders.reserve(spec)
                 shell.start_detached(
-                    [sys.executable, "-I", "-S", os.path.realpath(supervisor.__file__), str(folder), *map(str, locks)],
+                    [
+                        *apart,
+                        sys.executable,
+                        "-I",
+                        "-S",
+                        os.path.realpath(supervisor.__file__),
+                        str(folder),
+                        *map(str, locks),
+                    ],
                     env=self._environment_of(spec, folder),
                     cwd=folder,
                     pass_fds=[fd for fd in locks if fd >= 0],

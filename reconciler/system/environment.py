@@ -15,7 +15,8 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 # Ours: a reconciler that an agent started must not pass that agent's run on as its own.
-_OURS = re.compile(r"RECONCILE_|OLDPWD\Z|PWD\Z")
+# And what a service manager says to the process that it started means no other.
+_OURS = re.compile(r"RECONCILE_|OLDPWD\Z|PWD\Z|NOTIFY_SOCKET\Z|WATCHDOG_(?:USEC|PID)\Z|INVOCATION_ID\Z")
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 

@@ -64,6 +64,8 @@ suspend work                            0  suspended work
 resume work                             0  resumed work
 unfreeze                                0  no queue pauses
 notify test                             2  no applied manifest notifies anybody
+service install --print                 0  (Type=notify|KeepAlive)
+service status                          1  service: not installed
 task create 'Look at it' -p 1           0  created project-
 task list                               0  Look at it
 task ready                              0  Look at it
