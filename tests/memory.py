@@ -32,6 +32,7 @@ from reconciler.model.observed import (
     PullState,
     Rejection,
     RetryPoint,
+    Room,
     Run,
     RunState,
     Salvage,
@@ -114,6 +115,7 @@ class World:
     ages: dict[Sha, timedelta] = field(default_factory=dict)
     counted: datetime | None = None
     saved_patches: set[str] = field(default_factory=set)
+    free: Room = field(default_factory=Room)
     occupied: dict[TaskId, Occupant] = field(default_factory=dict)
     in_the_way: frozenset[str] = frozenset()
     applied_tasks: dict[tuple[str, str], InlineTask] = field(default_factory=dict)
@@ -382,6 +384,9 @@ class World:
     def since(self, open_tasks: object = None) -> dict[TaskId, RetryPoint]:
         self._up("runs")
         return dict(self.marks)
+
+    def room(self, folders: Iterable[str]) -> Room:
+        return self.free
 
     def occupants(self, paths: Iterable[str]) -> dict[str, Occupant]:
         wanted = {path.rpartition("/")[2]: path for path in paths}

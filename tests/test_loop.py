@@ -14,7 +14,7 @@ from reconciler.loop.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Met, Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Base, Run, RunState, Salvage, StopWhy
+from reconciler.model.observed import Base, Room, Run, RunState, Salvage, StopWhy
 from reconciler.model.ports import LandOrder, Place, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
@@ -730,3 +730,27 @@ def test_a_store_that_answers_slowly_is_asked_less_often(world: World) -> None:
 
     assert pauses(2)[:4] == [20, 20, 20, 20]  # an agent was started: else it would look after 1, 2, 4 and 8
     assert pauses(60)[0] == 30
+
+
+# --- room on the machine -------------------------------------------------------------------------------------
+
+
+def test_what_is_free_changes_at_every_look_and_makes_no_new_plan_of_a_quiet_one(world: World) -> None:
+    world.edit("x-1", status="closed")
+    loop = a_loop(world)
+    world.free = Room(memory=5)
+    before = loop.until_quiet(threading.Event()).plan
+    world.free = Room(memory=4)
+
+    assert loop.tick().plan is before
+
+
+def test_who_waits_for_room_starts_as_soon_as_there_is_some(world: World) -> None:
+    loop = a_loop(world, worlds.an_epic(agent={"memory": 100}))
+    world.free = Room(memory=99)
+    full = loop.until_quiet(threading.Event()).plan
+    world.free = Room(memory=100)
+    loop.until_quiet(threading.Event())
+
+    assert full.epics[0].waiting[X].reason is Reason.MACHINE_FULL
+    assert len(world.alive()) == 1

@@ -57,6 +57,7 @@ from reconciler.model.observed import (
     Rejection,
     Rerun,
     RetryPoint,
+    Room,
     Rules,
     Run,
     Salvage,
@@ -237,6 +238,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     found["salvages"] = tuple(_salvage(**said) for said in world.pop("salvages", []))
     found["agents_missing"] = world.pop("agents_missing", {})
     found["replaced"] = world.pop("replaced", None)
+    found["room"] = Room(**world.pop("room", {}))
     found["forges"] = world.pop("forges", {})
     found["trackers"] = world.pop("trackers", {})
     found["check_worktrees"] = {

@@ -70,6 +70,8 @@ FULL = EpicSpec(
         backoff_initial_s=1,
         backoff_max_s=5400,
         opens_pull_request=True,
+        memory=2 << 30,
+        disk=0,
     ),
     worktrees=WorktreeSpec(root="/srv/trees", copy=(".env",), setup=("npm ci",), sparse=("src",)),
     merge=MergePolicy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
@@ -29,8 +30,11 @@ from reconciler.model.observed import Run, Unknown, Worktree
 from reconciler.render import document, listing
 from reconciler.render import queue as queue_rows
 from reconciler.render.entry import run_record
+from reconciler.system.machine_room import taken
 from reconciler.wiring import Site
 from reconciler.workspaces import CHECKS
+
+SIZES_S = 10.0  # for all of them
 
 
 class _Kinds(click.Group):
@@ -83,14 +87,19 @@ def runs(task: str | None, out: Output) -> int:
 @common
 @looking
 def worktrees(task: str | None, out: Output) -> int:
-    """List the worktrees of tasks and of checks, and how many files in each are in no commit."""
+    """List the worktrees of tasks and of checks: how many files in each are in no commit, and how much disk they take.
+
+    What takes longer than a few seconds to count has no size.
+    """
     site = here()
     seen, silent = _runs(site)
     tasks = ask(site.tracker.tasks)
     if isinstance(tasks, Unknown):
         silent, tasks = {**silent, "tracker": tasks.why}, {}
     ids = [task.id for task in tasks.values() if not task.closed and usable(task.id)]
-    rows = ask(lambda: list(_worktrees(site, ids, seen)))
+    begun = time.monotonic()
+    clock = iter(lambda: time.monotonic() - begun, None)
+    rows = ask(lambda: [{**row, "bytes": taken(row["path"], SIZES_S, clock)} for row in _worktrees(site, ids, seen)])
     if isinstance(rows, Unknown):
         silent, rows = {**silent, "worktrees": rows.why}, []
     found = Listing(what="worktrees", rows=rows, table=listing.worktrees, silent=silent)

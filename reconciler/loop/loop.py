@@ -98,7 +98,9 @@ class _Decided(Struct, frozen=True):
         age, wake_at = observed.at - self.observed.at, self.plan.wake_at
         if not timedelta() <= age < timedelta(seconds=RESYNC_S) or (wake_at and wake_at <= observed.at):
             return False
-        return desired == self.desired and replace(observed, at=self.observed.at) == self.observed
+        # What is free changes all the time. It matters where something starts, or waits to; such plans are made again anyway.
+        alike = replace(observed, at=self.observed.at, room=self.observed.room)
+        return desired == self.desired and alike == self.observed
 
 
 def _starts(decided: Plan) -> bool:

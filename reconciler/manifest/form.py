@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from reconciler.manifest import sizes
 from reconciler.manifest.durations import duration, written
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
@@ -234,6 +235,11 @@ def _more(old: float | None, new: float | None) -> bool:
     return old is not None and (new is None or new > old)
 
 
+def _asks_less(old: int | None, new: int | None) -> bool:
+    """None: nobody knows how much that is."""
+    return old is None or new is None or new < old
+
+
 def _longer(old: float, new: float) -> bool:
     """Zero: for ever."""
     return old != 0 and (new == 0 or new > old)
@@ -276,6 +282,7 @@ _TEXTS = _Kind(_texts, list)
 _NAMED = _Kind(_named, dict)
 _NUMBER = _Kind(_number)
 _SECONDS = _Kind(lambda value: duration(_TEXT.read(value)), written)
+_SIZE = _Kind(lambda value: sizes.size(_TEXT.read(value)), sizes.written)
 _ABSOLUTE = _Kind(_exactly(str, lambda path: path.startswith("/")))
 _TASK_ID = _Kind(lambda value: TaskId(_exactly(str, usable)(value)))
 _KEY = _Kind(_exactly(str, lambda key: bool(TASK_KEY.fullmatch(key))))
@@ -308,6 +315,8 @@ _AGENT: _Table = {
     "backoff_initial_s": ("backoff.initial", _SECONDS, _never),
     "backoff_max_s": ("backoff.max", _SECONDS, _never),
     "opens_pull_request": ("opensPullRequest", _later(_SWITCH, False), _turned_on),
+    "memory": ("resources.memory", _later(_SIZE, None), _asks_less),
+    "disk": ("resources.disk", _later(_SIZE, None), _asks_less),
 }
 _WORKTREES: _Table = {
     "root": ("root", _ABSOLUTE, _always),

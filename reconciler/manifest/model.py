@@ -26,6 +26,7 @@ from reconciler.manifest.texts import (
     Login,
     Model,
     Name,
+    Size,
     Span,
     SpanOrZero,
     Text,
@@ -52,6 +53,10 @@ API_VERSION = "reconcile/v1"
 INLINE, NAMED = "=inline", "=named"  # no YAML key looks like these: they only stand in the places of pydantic's errors
 
 
+def _form(value: Any) -> str:
+    return NAMED if isinstance(value, str) else INLINE
+
+
 class _Fields(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel, validate_default=True)
 
@@ -69,6 +74,19 @@ class Backoff(_Fields):
         if duration(self.initial) > duration(self.max):
             raise ValueError(f"initial ({self.initial}) is longer than max ({self.max})")
         return self
+
+
+class ResourcesFields(_Fields):
+    """What must be free on the machine before an agent starts. Nothing that runs is ended for want of it."""
+
+    memory: Size = Field(
+        default="auto",
+        description="Memory. auto: the most that one of the newest runs took, once some have said so.",
+        examples=["2G"],
+    )
+    disk: Size = Field(
+        default="auto", description="Disk, where the worktrees stand. auto: 500M, so that git works.", examples=["5G"]
+    )
 
 
 class Match(_Fields):
@@ -130,6 +148,13 @@ class AgentFields(_Fields):
     max_attempts: int = Field(default=3, ge=1, le=100, description="Attempts before a person is asked.", examples=[5])
     backoff: Backoff = Field(
         default=Backoff(), description="The waits between attempts.", examples=[{"initial": "10s", "max": "10m"}]
+    )
+    resources: Annotated[
+        Annotated[ResourcesFields, Tag(INLINE)] | Annotated[Literal["auto"], Tag(NAMED)], Discriminator(_form)
+    ] = Field(
+        default="auto",
+        description="What must be free on the machine before an agent starts. auto: what earlier ones took.",
+        examples=[{"memory": "2G", "disk": "5G"}],
     )
     opens_pull_request: bool = Field(
         default=False,
@@ -373,10 +398,6 @@ class TaskFields(_Fields):
     depends_on: list[str] = Field(
         default=[], description="Keys of this list, or ids of tasks, that must be done first.", examples=[["lexer"]]
     )
-
-
-def _form(value: Any) -> str:
-    return NAMED if isinstance(value, str) else INLINE
 
 
 class EpicFields(_Fields):

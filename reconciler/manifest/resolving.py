@@ -16,6 +16,7 @@ from reconciler.manifest.located import Located
 from reconciler.manifest.model import Epic
 from reconciler.manifest.protected import derived
 from reconciler.manifest.scalars import unwanted
+from reconciler.manifest.sizes import AUTO
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, UsageError
 
@@ -45,6 +46,8 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     fields: dict[str, Any] = _plain(epic.spec)
     del fields["runner"]  # there is one
     fields["agent"] = _profile("agent", fields["agent"], around.agents)
+    if fields["agent"]["resources"] == AUTO:
+        fields["agent"]["resources"] = {"memory": AUTO, "disk": AUTO}
     fields["mergePolicy"] = _profile("mergePolicy", fields["mergePolicy"], around.policies)
     located = _located(around, fields["repository"])
     fields["mergePolicy"]["protectedPaths"] = _protected(epic, around.policies, fields["mergePolicy"], located.main)

@@ -116,6 +116,8 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     max_attempts: int = 3
     backoff_initial_s: float = 10.0
     backoff_max_s: float = 600.0
+    memory: int | None = None  # bytes that must be free before one starts; None: as earlier ones took
+    disk: int | None = None  # None: what git needs at least
     opens_pull_request: bool = False  # it may push its branch and open the pull request itself
 
     @property

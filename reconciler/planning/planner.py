@@ -170,6 +170,7 @@ def _epic_plan(
         ]
         resting = tuple(wait for action in actions if (wait := _resting(action, observed)))
         actions = [action for action in actions if not _resting(action, observed)]
+    alive = epic_state.alive(spec, observed)
     gate = mine[0].agent_gate if mine else agent_gate(spec, observed)  # the same for all of them
     return EpicPlan(
         spec=spec,
@@ -179,7 +180,8 @@ def _epic_plan(
         unknown=tuple(dict.fromkeys(epic_state.unread(spec, observed))),  # one source may keep several from answering
         held=held,
         resting=resting,
-        degraded=epic_state.degraded(spec, observed, gate, paused.get(spec.name)),
+        degraded=epic_state.degraded(spec, observed, gate, paused.get(spec.name))
+        or (None if alive else _full(waiting)),
         spend=spend_of(spec, observed),
         complete=_complete(epic_tasks),
         epic_tasks=epic_tasks,
@@ -188,10 +190,15 @@ def _epic_plan(
         if held
         else left | remarks(epic_tasks, waiting.keys() | {action.task for action in actions}, observed),
         advice=epic_state.advice(spec, observed),
-        alive=epic_state.alive(spec, observed),
+        alive=alive,
         failing=epic_state.failing(spec, actions, observed),
         base=base_checks.health(spec, observed),
     )
+
+
+def _full(waiting: Mapping[TaskId, Waiting]) -> Waiting | None:
+    """Why no agent can start where none runs, either: no end of one will make room."""
+    return next((word for word in waiting.values() if word.reason is Reason.MACHINE_FULL), None)
 
 
 def _is_nested(decision: Decision) -> bool:

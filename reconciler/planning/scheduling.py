@@ -27,6 +27,7 @@ from reconciler.planning.actions import (
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
 from reconciler.planning.landing_line import Lines
+from reconciler.planning.machine_room import MachineRoom
 
 Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
 """What every job says, by manifest and task."""
@@ -170,9 +171,14 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
     mine = {
         spec.name: Waiting(Reason.NO_AGENT_SLOT, messages.no_slot(spec.name, spec.max_agents)) for spec in desired.epics
     }
+    room = MachineRoom(desired.epics, observed)
     for job in _in_turn(wishes, observed):
         name = job.spec.name
         if free[name] > 0 and (everywhere is None or everywhere > 0):
+            if lacking := room.lacks(job.spec):
+                decisions[name, job.task.id] = job, Waiting(Reason.MACHINE_FULL, lacking)
+                continue
+            room.promise(job.spec)
             free[name] -= 1
             everywhere = None if everywhere is None else everywhere - 1
             continue

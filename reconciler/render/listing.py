@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from reconciler.planning.machine_room import words
 from reconciler.render.safe import line
 from reconciler.render.spend import tokens
 from reconciler.render.table import Row, Rows
@@ -38,7 +39,7 @@ def runs(rows: Sequence[Document], now: datetime) -> RenderableType:
 
 def worktrees(rows: Sequence[Document]) -> RenderableType:
     """Each worktree with what stands in it and in no commit, and who works there."""
-    return columns(("TASK", "HEAD", "STATE", "RUN", "WORKTREE"), rows, _worktree, yields=0)
+    return columns(("TASK", "HEAD", "STATE", "SIZE", "RUN", "WORKTREE"), rows, _worktree, yields=0)
 
 
 def pull_requests(rows: Sequence[Document]) -> RenderableType:
@@ -120,7 +121,8 @@ def _of_kind(run: Document) -> str:
 
 def _worktree(row: Document) -> Sequence[str]:
     head = (row["head"] or "")[:SHA_MAX]
-    return (row["task"] or "", head, _stands(row), _of_kind(row["run"]) if row["run"] else "", row["worktree"])
+    size = "" if row["bytes"] is None else words(row["bytes"])
+    return (row["task"] or "", head, _stands(row), size, _of_kind(row["run"]) if row["run"] else "", row["worktree"])
 
 
 def _stands(row: Document) -> str:

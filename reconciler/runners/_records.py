@@ -141,6 +141,7 @@ def exit_of(value: Mapping[str, Any]) -> Exit | None:
         signal=number(value.get("signal")),
         stop=word(StopWhy, value.get("stop")),
         step=number(value.get("step")),
+        memory=number(value.get("memory")),
     )
 
 

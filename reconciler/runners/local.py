@@ -21,7 +21,7 @@ from msgspec import Struct
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Occupant, RetryPoint, Run, RunState, StopWhy
+from reconciler.model.observed import Occupant, RetryPoint, Room, Run, RunState, StopWhy
 from reconciler.model.ports import Agent, RunSpec, SlotBound
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
@@ -35,7 +35,7 @@ from reconciler.runners._records import Record
 from reconciler.runners._reports import LOG_MAX, Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
-from reconciler.system import shell
+from reconciler.system import machine_room, shell
 from reconciler.system.environment import path_with, with_passed
 from reconciler.system.scopes import Scopes
 
@@ -182,6 +182,14 @@ class LocalRunner:
             if command := processes.command(pid):
                 found[path] = Occupant(pid=pid, command=command)
         return found
+
+    def room(self, folders: Iterable[str]) -> Room:
+        """What this machine has free, as its kernel says."""
+        return Room(
+            memory=machine_room.free_memory(),
+            disk=machine_room.free_disk(folders),
+            processes=machine_room.free_processes(),
+        )
 
     def missing(self, spec: EpicSpec) -> str | None:
         """Why this manifest's agent can't be started here; None when it can."""

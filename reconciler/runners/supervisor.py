@@ -80,6 +80,7 @@ class Shim:
         self._set_up = False
         self._child = 0
         self._status: int | None = None
+        self._memory = 0
         # The shim's lock must die with the shim, the other two with the last process of the run.
         shim_lock = _moved(shim_fd, fcntl.F_DUPFD_CLOEXEC)
         agent_lock = _moved(agent_fd, fcntl.F_DUPFD)
@@ -207,7 +208,8 @@ class Shim:
             self._log.say(f"cannot write run.json: {error.strerror}")
 
     def _record_ending(self, ending: Ending) -> None:
-        value = {"code": None, "signal": None, "stop": None, **ending, "ended_at": utc(time.time())}
+        ended = {**ending, "ended_at": utc(time.time()), "memory": self._memory or None}
+        value = {"code": None, "signal": None, "stop": None, **ended}
         deadline = time.monotonic() + WRITE_PATIENCE_S
         while True:
             try:
@@ -256,11 +258,13 @@ class Shim:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
+            # Of the largest process among those that it has waited for itself.
+            self._memory = max(self._memory, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
             if pid == self._child:
                 self._child, self._status = 0, os.waitstatus_to_exitcode(status)
                 self._tree.child = 0

@@ -20,6 +20,7 @@ MODULES = {
     "reconciler.manifest.schema": "0.1 s that no word but a field's needs",
     "reconciler.trackers.beads": "where there is a database",
     "sqlite3": "where runs are archived",
+    "psutil": "what Linux says in /proc",
     "yaml": "a tenth of what a short command takes, and few read or write it",
 }
 """What is loaded late, and why."""

@@ -28,6 +28,13 @@ def test_an_exit_status_is_recorded(machine: Machine):
     assert ended and (ended.cause, ended.code, ended.signal) == (Cause.EXITED, 7, None)
 
 
+def test_how_much_memory_its_largest_process_had_is_recorded(machine: Machine):
+    takes = f"{sys.executable} -c 'x = bytearray(60 << 20); x[::4096] = bytes(len(x[::4096]))' & wait"
+    little, much = machine.finished("true").exit, machine.finished(takes, n=2).exit
+    assert little and much and little.memory and much.memory
+    assert little.memory < 50 << 20 < much.memory < 200 << 20
+
+
 def test_a_good_ending_is_recorded(machine: Machine):
     ended = machine.finished("exit 0").exit
     assert ended and ended.well

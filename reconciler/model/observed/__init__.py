@@ -38,6 +38,7 @@ from reconciler.model.observed.pulls import (
     Standing,
     Thread,
 )
+from reconciler.model.observed.room import Room
 from reconciler.model.observed.runs import Cause, Exit, Occupant, RetryPoint, Run, RunState, StopWhy
 from reconciler.model.observed.tasks import Task
 
@@ -92,6 +93,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
     damaged: Mapping[PrNumber, str] = field(default_factory=dict)  # pull requests of which nothing can be read, and why
     broken: Mapping[TaskId, str] = field(default_factory=dict)  # tasks whose branch can't be read, and why
+    room: Room = field(default_factory=Room)  # what is free where runs start
     replaced: str | None = None  # whose program was replaced under it, where that is who acts here
 
     def base_tree(self, base: str) -> Sha | Unknown | None:
@@ -161,6 +163,7 @@ __all__ = [
     "Rejection",
     "Rerun",
     "RetryPoint",
+    "Room",
     "Rules",
     "Run",
     "RunState",

@@ -52,6 +52,7 @@ class Exit(Struct, frozen=True, kw_only=True):
     signal: int | None = None
     stop: StopWhy | None = None
     step: int | None = None
+    memory: int | None = None  # bytes that its largest process had at once; None: it did not say
 
     @property
     def well(self) -> bool:

@@ -14,6 +14,7 @@ from reconciler.model.names import RunId, Sha, TaskId
 from reconciler.model.observed import (
     Occupant,
     RetryPoint,
+    Room,
     Run,
     StopWhy,
 )
@@ -80,6 +81,10 @@ class Runner(Protocol):
 
     def occupants(self, paths: Iterable[str]) -> Mapping[str, Occupant]:
         """For each of these folders that a process has its working directory in, and no run of ours explains: one."""
+        ...
+
+    def room(self, folders: Iterable[str]) -> Room:
+        """What is free for more runs, and in the file systems of these folders."""
         ...
 
     def missing(self, spec: EpicSpec) -> str | None:

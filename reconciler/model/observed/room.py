@@ -1,0 +1,15 @@
+"""What is free on the machine where runs start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+
+class Room(Struct, frozen=True, kw_only=True):
+    """Bytes of memory and, by folder, of disk; how many processes may still start. None, or missing: that is not known."""
+
+    memory: int | None = None
+    disk: Mapping[str, int] = field(default_factory=dict)
+    processes: int | None = None

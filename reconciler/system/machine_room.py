@@ -1,0 +1,96 @@
+"""What is free on this machine, as its kernel says: memory, disk, processes. What it does not say is None."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from reconciler.system.late import late
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def free_memory(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> int | None:
+    """Bytes that programs can still get, by the machine and by every cgroup that we are in."""
+    found = [_available(proc)]
+    for group in _groups(proc, cgroups):
+        most, used = _number(group / "memory.max"), _number(group / "memory.current")
+        if most is not None and used is not None:
+            # What is kept of files is given up for programs.
+            found.append(max(most - used + (_stated(group / "memory.stat", "inactive_file") or 0), 0))
+    known = [each for each in found if each is not None]
+    return min(known, default=None)
+
+
+def free_processes(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> int | None:
+    """How many processes may still start, by every cgroup that we are in; None where none limits them."""
+    limits = ((_number(group / "pids.max"), _number(group / "pids.current")) for group in _groups(proc, cgroups))
+    return min((max(most - now, 0) for most, now in limits if most is not None and now is not None), default=None)
+
+
+def free_disk(folders: Iterable[str]) -> dict[str, int]:
+    """Bytes that are free at each of these folders, or where it will be made. One that can't be asked is left out."""
+    found = {}
+    for folder in folders:
+        with suppress(OSError):
+            there = os.statvfs(next(path for path in (Path(folder), *Path(folder).parents) if path.exists()))
+            found[folder] = there.f_bavail * there.f_frsize
+    return found
+
+
+def taken(folder: str, most_s: float, clock: Iterator[float]) -> int | None:
+    """Bytes of disk that a folder takes; None where it can't be read, or is not counted before the clock is at `most_s`.
+
+    A file of several names in it is counted once. Links are not followed.
+    """
+    total, seen, folders = 0, set[tuple[int, int]](), [folder]
+    try:
+        while folders:
+            for entry in os.scandir(folders.pop()):
+                found = entry.stat(follow_symlinks=False)
+                if found.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
+                    if (found.st_dev, found.st_ino) in seen:
+                        continue
+                    seen.add((found.st_dev, found.st_ino))
+                total += found.st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+            if next(clock) > most_s:
+                return None
+    except OSError:
+        return None
+    return total
+
+
+def _available(proc: Path) -> int | None:
+    if not proc.is_dir():
+        return int(late("psutil").virtual_memory().available)
+    kib = _stated(proc / "meminfo", "MemAvailable:")
+    return None if kib is None else kib * 1024
+
+
+def _groups(proc: Path, cgroups: Path) -> Iterator[Path]:
+    """The cgroup that we are in and those around it, in the unified hierarchy."""
+    for line in _text(proc / "self/cgroup").splitlines():
+        if line.startswith("0::/"):
+            here = cgroups / line.removeprefix("0::/")
+            yield from (group for group in (here, *here.parents) if group.is_relative_to(cgroups))
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _stated(path: Path, name: str) -> int | None:
+    words = next((line.split() for line in _text(path).splitlines() if line.startswith(f"{name} ")), [])
+    return int(words[1]) if len(words) > 1 and words[1].isdecimal() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
