@@ -34,6 +34,7 @@ from reconciler.model.ports import Forge, Ports, Runner, Tracker, Workspaces
 from reconciler.model.values import replace
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
+from reconciler.runners._peers import Peer
 from reconciler.runners.local import LocalRunner
 from reconciler.system import format, lock
 from reconciler.system.journal import Journal
@@ -300,6 +301,16 @@ def refuse_agents(environ: Mapping[str, str], what: str) -> None:
     """Raise PermanentError where an agent, or anything that an agent started, asks for what only people decide."""
     if RUN_MARKER in environ or processes.descends_from_a_carrier(RUN_MARKER):
         raise PermanentError(f"'{what}' is refused inside a run: agents do not decide this for themselves")
+
+
+def refuse_peer(peers: Collection[Peer], what: str) -> None:
+    """Raise PermanentError where one at the other end of a connection may be an agent, or is not there to be asked."""
+    if not peers or not all(peer.alive for peer in peers):
+        raise PermanentError(f"'{what}' is refused: which process asks for it can't be told")
+    if any(processes.descends_from_a_carrier(RUN_MARKER, peer.pid) for peer in peers):
+        raise PermanentError(f"'{what}' is refused inside a run: agents do not decide this for themselves")
+    if not all(peer.alive for peer in peers):  # it ended while it was looked at: another one may have got its number
+        raise PermanentError(f"'{what}' is refused: the process that asked for it has ended")
 
 
 def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:

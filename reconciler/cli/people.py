@@ -29,12 +29,18 @@ from reconciler.wiring import Site
 STOP_MOST_S = 15.0
 
 
+HEAD = click.option(
+    "--head", metavar="COMMIT", default=None, help="Only if this still is its head: what you have looked at"
+)
+
+
 @click.command("approve")
+@HEAD
 @common
 @on_a_task
-def approve_command(site: Site, id: TaskId, out: Output) -> int:
+def approve_command(site: Site, id: TaskId, head: str | None, out: Output) -> int:
     """Approve the pull request of a TASK at its current head. New commits need a new approval."""
-    pull = _offered(site, id)
+    pull = _offered(site, id, head)
     site.forge.approve(pull.number, pull.head)
     passed_over = f"; {review_comments.listed(pull.threads)} stays open" if pull.threads else ""
     return out.acted(site, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
@@ -43,11 +49,12 @@ def approve_command(site: Site, id: TaskId, out: Output) -> int:
 @click.command("reject")
 @click.option("-m", "--message", required=True, help="What to change; the agent gets to read it")
 @click.option("--close", is_flag=True, help="Close the pull request: the task is handed to a person")
+@HEAD
 @common
 @on_a_task
-def reject_command(site: Site, id: TaskId, message: str, close: bool, out: Output) -> int:
+def reject_command(site: Site, id: TaskId, message: str, close: bool, head: str | None, out: Output) -> int:
     """Request changes on the pull request of a TASK at its current head."""
-    pull = _offered(site, id)
+    pull = _offered(site, id, head)
     site.forge.reject(pull.number, pull.head, message)
     if close:
         site.forge.close(pull.number, declined=True)
@@ -247,12 +254,16 @@ def _work(site: Site, task: TaskId) -> None:
         raise over(found)
 
 
-def _offered(site: Site, task: TaskId) -> PullRequest:
+def _offered(site: Site, task: TaskId, head: str | None) -> PullRequest:
+    """Its open pull request. Raises UsageError where there is none, ChangedError where its head is another than `head`."""
     pull = site.forge.pull_requests().get(task)
     if pull is None:
         known_in(site, task)
     if pull is None or pull.state is not PullState.OPEN:
         raise UsageError(f"{task} has no open pull request", hint="'reconcile pr list' lists those that are open")
+    if head is not None and pull.head != head:
+        message = f"the head of #{pull.number} is {pull.head[:12]} by now, not {head[:12]}"
+        raise ChangedError(message, hint=f"look at it ('reconcile pr diff {pull.number}'), then decide again")
     return pull
 
 

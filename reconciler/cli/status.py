@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
 
 import click
@@ -13,6 +12,7 @@ import click
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, undecided
+from reconciler.cli.logs import LogReader
 from reconciler.cli.look import spending
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.session import LoopSession
@@ -115,15 +115,15 @@ def logs_command(task: str, follow: bool, attempt: int | None, raw: bool) -> int
     """Show the output of the agent of a TASK, or of a RUN by its id ('describe' lists them, checks too)."""
     site = here()
     run = _by_id(site, task) or _run(site, task_named(site, task, _chat), attempt)
-    log, shown = partial(site.runner.log, run.id), None if raw else site.runner.shown(run.id)
-    at = _print(log, 0, shown)
-    if not at and not follow:
+    log = LogReader(read=partial(site.runner.log, run.id), shown=None if raw else site.runner.shown(run.id))
+    _print(log)
+    if not log.at and not follow:
         _chat(f"{run.id} has printed nothing{' yet' if run.alive else ''}")
     while follow and site.runner.runs()[run.id].alive:
         time.sleep(FOLLOW_PAUSE_S)
-        at = _print(log, at, shown)
+        _print(log)
     if follow:
-        _print(log, at, shown)
+        _print(log)
     return 0
 
 
@@ -178,18 +178,9 @@ def _run(site: Site, task: TaskId, attempt: int | None) -> Run:
     return max(fitting, key=lambda run: run.id.n)
 
 
-def _print(log: Callable[[int], tuple[bytes, int]], at: int, shown: Callable[[str], Iterator[str]] | None) -> int:
-    """Print a log from `at` on; where it ends now. A log that was cut short is printed from its new beginning.
-
-    Where it is shown in other words, a line that has no end yet is left for the next time.
-    """
-    found, end = log(at)
-    if shown:
-        whole, newline, rest = found.rpartition(b"\n")
-        end -= len(rest)
-        found = "".join(f"{line}\n" for line in shown((whole + newline).decode("utf-8", "replace"))).encode()
+def _print(log: LogReader) -> None:
+    found = log.more()
     if sys.stdout.isatty():
         found = safe.block(found.decode("utf-8", "replace")).encode()
     sys.stdout.buffer.write(found)
     sys.stdout.buffer.flush()
-    return end

@@ -58,12 +58,15 @@ def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
         pid = parents.get(pid, 0)
 
 
-def descends_from_a_carrier(variable: str) -> bool:
-    """True when a process that we come from, up to the first of all, has this variable in its environment."""
+def descends_from_a_carrier(variable: str, pid: int | None = None) -> bool:
+    """True when a process that we come from, up to the first of all, has this variable in its environment; with `pid`, when
+    that process has it, or one that it comes from."""
     if supervisor.PROC:
         # The first is among them: in a container, or a sandbox, it may be an agent.
-        return any(_carries(pid, variable) for pid in {*ancestors(os.getppid(), supervisor.parent_pids()), 1})
-    return any(_shows(parent, variable) for parent in psutil.Process().parents())
+        first = os.getppid() if pid is None else pid
+        return any(_carries(each, variable) for each in {*ancestors(first, supervisor.parent_pids()), 1})
+    process = psutil.Process(pid)
+    return any(_shows(each, variable) for each in ([] if pid is None else [process]) + process.parents())
 
 
 def command(pid: int) -> str:

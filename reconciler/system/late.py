@@ -14,13 +14,14 @@ MODULES = {
     "apprise": "who sends messages, and only then",
     **{f"reconciler.agents.{kind}": "one agent of several" for kind in AgentKind},
     "reconciler.cli.live": "pictures are for terminals",
+    "reconciler.cli.ui.server": "a web server, for the page alone",
     "reconciler.forges.github.forge": "most repositories of a day are local",
     "reconciler.manifest.documents": "pydantic, for who reads a manifest",
     "reconciler.manifest.yaml_text": "for who reads a manifest, or a record of an earlier version",
     "reconciler.manifest.schema": "0.1 s that no word but a field's needs",
     "reconciler.trackers.beads": "where there is a database",
     "sqlite3": "where runs are archived",
-    "psutil": "what Linux says in /proc",
+    "psutil": "where there is no /proc to read",
     "yaml": "a tenth of what a short command takes, and few read or write it",
 }
 """What is loaded late, and why."""

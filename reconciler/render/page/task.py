@@ -1,0 +1,201 @@
+"""One task: what it waits for, its prompt, log, diff, runs, history and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import htpy as h
+from msgspec import Struct, field
+
+from reconciler.render import safe
+from reconciler.render.page import acts
+from reconciler.render.page.layout import Block, View
+from reconciler.render.page.pieces import Viewer, ago, button, cost, path_of, pull, run_line, since, tag, task_link, why
+from reconciler.render.status import Entry
+from reconciler.render.words import span, stamped
+
+DIFF_LINES_MAX, TEXT_MAX, EVENTS_MAX = 4000, 20_000, 200
+
+
+class Details(Struct, frozen=True, kw_only=True):
+    """What is read of a task while somebody looks at it. `diff`: of its branch against its base; None: there is none."""
+
+    text: Mapping[str, str] = field(default_factory=dict)
+    prompt: str = ""
+    runs: Sequence[Mapping[str, Any]] = ()
+    events: Sequence[Mapping[str, Any]] = ()
+    diff: str | None = None
+    log: str | None = None  # the run whose log is shown
+    silent: str = ""  # what can't be read, and why
+
+
+def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, viewer: Viewer) -> View:
+    title = entry["title"] or entry["id"]
+    live = next((run["id"] for run in found.runs if run["id"] == found.log and not run["endedAt"]), None)
+    blocks = [
+        Block(id="b-task", kind="task", head=_head(entry, manifest, blockers, found)),
+        Block(id="b-acts", kind="acts", head=h.div(".acts")[[button(each, viewer) for each in acts.of_task(entry)]]),
+        Block(id="b-log", kind="log wide", head=_log(found, live is not None)),
+        Block(id="b-runs", kind="runs", head=[h.h2["Runs"], runs_table(found.runs, entry["id"], found.log)]),
+        Block(id="b-text", kind="text", head=_text(found)),
+        Block(id="b-diff", kind="diff wide", head=_diff(found.diff)),
+        Block(id="b-history", kind="history wide", head=_history(found.events)),
+    ]
+    return View(title=title, blocks=blocks, kind="one", log=found.log)
+
+
+def missing(id: str) -> View:
+    """A task that no look holds."""
+    words = "No manifest has this task, and nothing of it is unfinished."
+    return View(title=id, blocks=[Block(id="b-task", head=[h.h1[safe.line(id)], h.p[words]])], kind="one")
+
+
+def runs_table(runs: Iterable[Mapping[str, Any]], task: str, chosen: str | None = None) -> h.Node:
+    rows = [_run(run, task, run["id"] == chosen) for run in runs]
+    if not rows:
+        return h.p(".empty")["Nothing has run yet."]
+    heads = ("Run", "Why", "Began", "Took", "Ended", "Cost")
+    return h.div(".scroll")[h.table[h.thead[h.tr[[h.th(scope="col")[each] for each in heads]]], h.tbody[rows]]]
+
+
+def ending(run: Mapping[str, Any]) -> tuple[str, str]:
+    """How a run ended, in a word, and whether that is well."""
+    record, report = run["exit"], run["report"]
+    if run["state"] in ("starting", "running", "ending"):
+        return run["state"], "busy"
+    if record is None:
+        return run["state"], "bad"
+    if report and report["fault"]:
+        return report["fault"], "bad"
+    if record["cause"] != "exited":
+        return record["cause"], "bad"
+    if record["code"] == 0:
+        return "ended well", "good"
+    return f"signal {record['signal']}" if record["signal"] else f"exit status {record['code']}", "bad"
+
+
+def _run(run: Mapping[str, Any], task: str, chosen: bool) -> h.Element:
+    word, kind = ending(run)
+    name = f"attempt {run['attempt']}" if run["attempt"] else "check"
+    used = cost({**(run["report"] or {"usd": 0, "tokens": 0}), "untold": 0}) if run["report"] and _told(run) else ""
+    return h.tr(aria_current="true" if chosen else None)[
+        h.th(scope="row")[
+            h.a(href=f"{path_of(task)}?{urlencode({'run': run['id']})}")[name] if run["startedAt"] else name
+        ],
+        h.td[safe.line(run["why"])],
+        h.td[ago(run["startedAt"])],
+        h.td[took(run)],
+        h.td[tag(word, kind)],
+        h.td[used],
+    ]
+
+
+def took(run: Mapping[str, Any]) -> h.Node:
+    if run["startedAt"] and run["endedAt"]:
+        return h.span(data_from=run["startedAt"], data_to=run["endedAt"])[_span(run["startedAt"], run["endedAt"])]
+    return since(run["startedAt"]) if run["startedAt"] else ""
+
+
+def _span(since: str, until: str) -> str:
+    return span((stamped(until) - stamped(since)).total_seconds())
+
+
+def _told(run: Mapping[str, Any]) -> bool:
+    return run["report"]["usd"] is not None or run["report"]["tokens"] is not None
+
+
+def _head(entry: Entry, manifest: str, blockers: Sequence[str], found: Details) -> h.Node:
+    used = cost(entry["spend"])
+    facts = {
+        "Status": entry["status"] or "unknown",
+        "Phase": entry["phase"],
+        "Branch": h.code[safe.line(entry["branch"])],
+        "Worktree": h.code[safe.line(entry["worktree"])] if entry["worktree"] else None,
+        "After": [[task_link(each), " "] for each in blockers] if blockers else None,
+        "Cost": used or None,
+    }
+    url = (entry["pullRequest"] or {}).get("url")
+    if url and url.startswith("https://"):
+        facts["Pull request"] = h.a(href=url, rel="noreferrer noopener")[safe.line(url)]
+    return [
+        h.p(".crumbs")[
+            h.a(href="/")["Overview"],
+            " / ",
+            h.a(href=f"/manifest/{manifest}")[manifest] if manifest else "no manifest",
+            " / ",
+            h.span(".mono")[entry["id"]],
+            f" ({entry['key']})" if entry["key"] else None,
+        ],
+        h.h1[safe.line(entry["title"] or entry["id"])],
+        h.p(".run")[run_line(entry), " ", pull(entry)],
+        why(entry),
+        h.p(".bad")[safe.line(found.silent)] if found.silent else None,
+        h.dl(".facts")[[h.div[h.dt[name], h.dd[value]] for name, value in facts.items() if value]],
+    ]
+
+
+def _log(found: Details, alive: bool) -> h.Node:
+    if not found.log:
+        return [h.h2["Log"], h.p(".empty")["No agent has run yet."]]
+    return [
+        h.h2["Log ", h.span(".mono.n")[found.log], tag("live", "busy") if alive else None],
+        h.pre("#log", tabindex="0", aria_label="What the run printed"),
+    ]
+
+
+def _diff(diff: str | None) -> h.Node:
+    if diff is None:
+        return [h.h2["Diff"], h.p(".empty")["There is no branch yet."]]
+    lines = safe.block(diff, most=2_000_000).splitlines()
+    if not lines:
+        return [h.h2["Diff"], h.p(".empty")["Its branch changes nothing."]]
+    more = len(lines) - DIFF_LINES_MAX
+    files = sum(line.startswith("diff --git ") for line in lines)
+    plus = sum(line.startswith("+") and not line.startswith("+++") for line in lines)
+    minus = sum(line.startswith("-") and not line.startswith("---") for line in lines)
+    count = h.span(".n")[
+        f"{files} file{'' if files == 1 else 's'}, ", h.span(".good")[f"+{plus}"], " ", h.span(".bad")[f"-{minus}"]
+    ]
+    return [
+        h.h2["Diff ", count],
+        h.pre(".patch", tabindex="0")[[h.span(class_=_kind(line))[line + "\n"] for line in lines[:DIFF_LINES_MAX]]],
+        h.p(".more")[f"{more} more lines: 'reconcile pr diff' shows them"] if more > 0 else None,
+    ]
+
+
+def _kind(line: str) -> str | None:
+    if line.startswith(("diff --git", "index ", "+++", "---", "new file", "deleted file", "rename ", "similarity ")):
+        return "file"
+    return {"+": "add", "-": "del", "@": "hunk"}.get(line[:1])
+
+
+def _text(found: Details) -> h.Node:
+    shown = {name: text for name, text in found.text.items() if text}
+    return [
+        h.h2["Task"],
+        [[h.h3[name], h.div(".prose")[safe.block(text, TEXT_MAX)]] for name, text in shown.items()]
+        or h.p(".empty")["It has no text."],
+        h.details[h.summary["The prompt of this run"], h.pre[safe.block(found.prompt, TEXT_MAX)]]
+        if found.prompt
+        else None,
+    ]
+
+
+def _history(events: Sequence[Mapping[str, Any]]) -> h.Node:
+    rows = [_event(each) for each in reversed(events[-EVENTS_MAX:])]
+    return [h.h2["History"], h.ol(".events")[rows] if rows else h.p(".empty")["Nothing has happened yet."]]
+
+
+def _event(each: Mapping[str, Any]) -> h.Element:
+    failed = each.get("event") == "ActionFailed"
+    name = each.get("action") or each.get("reason") or each.get("event") or ""
+    error = (each.get("error") or {}).get("message", "") if isinstance(each.get("error"), dict) else ""
+    return h.li[
+        ago(str(each.get("at", ""))),
+        " ",
+        tag(str(name), "bad" if failed else ""),
+        " ",
+        safe.line(str(error or each.get("message", ""))),
+    ]

@@ -1,0 +1,107 @@
+"""A manifest as a tree: each task with its attempts and checks, its pull request and its landing; and who waits for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import htpy as h
+
+from reconciler.render import safe
+from reconciler.render.page import task
+from reconciler.render.page.graph import graph
+from reconciler.render.page.layout import Block, View, html
+from reconciler.render.page.overview import COLUMNS, column_of
+from reconciler.render.page.pieces import ago, cost, pull, tag, task_link, why
+from reconciler.render.status import Entry
+
+TASKS_MAX = 500
+GRAPH_MAX = 120
+
+
+def view(
+    name: str, part: Mapping[str, Any] | None, runs: Mapping[str, Sequence[Mapping[str, Any]]], wanted: str
+) -> View:
+    if part is None:
+        words = h.p["No manifest of this name is applied here."]
+        return View(title=name, blocks=[Block(id="b-tree", head=[h.h1[safe.line(name)], words])], kind="one")
+    entries = [
+        e for e in part["status"]["tasks"] if not wanted or wanted.casefold() in f"{e['id']} {e['title']}".casefold()
+    ]
+    open_first = sorted(entries, key=lambda e: e["group"] == "closed")
+    items = {
+        f"n-{e['id']}": html(_node(e, runs.get(e["id"], ()), part["blockers"].get(e["id"], ())))
+        for e in open_first[:TASKS_MAX]
+    }
+    more = len(entries) - TASKS_MAX
+    blocks = [
+        Block(
+            id="b-tree-head",
+            head=[
+                h.p(".crumbs")[h.a(href="/")["Overview"], " / ", name],
+                h.h1[name],
+                h.p(".run")[
+                    tag(f"base {part['spec']['base']}"),
+                    tag("suspended", "warn") if part["spec"]["suspended"] else None,
+                    " ",
+                    cost(part["status"]["spend"]),
+                ],
+            ],
+        ),
+        Block(id="b-graph", kind="wide", head=_graph(entries, part["blockers"])),
+        Block(
+            id="b-tree",
+            kind="tree wide",
+            head=[h.h2["Tasks"], h.p(".more")[f"{more} more: search for them"] if more > 0 else None],
+            items=items,
+        ),
+    ]
+    return View(title=name, blocks=blocks, kind="one")
+
+
+def _graph(entries: Sequence[Entry], blockers: Mapping[str, Sequence[str]]) -> h.Node:
+    bound = {id for id, before in blockers.items()} | {each for before in blockers.values() for each in before}
+    shown = [e for e in entries if e["id"] in bound]
+    if not shown:
+        return None
+    if len(shown) > GRAPH_MAX:
+        return [
+            h.h2["Dependencies"],
+            h.p(".empty")[f"{len(shown)} tasks depend on each other: search for some of them to see them drawn."],
+        ]
+    return [h.h2["Dependencies"], graph([(e["id"], e["title"] or e["id"], column_of(e)) for e in shown], blockers)]
+
+
+def _node(entry: Entry, runs: Sequence[Mapping[str, Any]], blockers: Sequence[str]) -> h.Element:
+    column = column_of(entry)
+    landed = entry["phase"] == "merged"
+    steps = [
+        h.li[tag("after"), " ", [[task_link(each), " "] for each in blockers]] if blockers else None,
+        [_run(run) for run in runs],
+        h.li[tag("pull request"), " ", pull(entry)] if entry["pullRequest"] else None,
+        h.li[tag("landed", "good")] if landed else None,
+        None if column == "done" and not entry["waiting"] else h.li(".edge")[why(entry)],
+    ]
+    return h.article(class_=["node", column], id=f"n-{entry['id']}")[
+        h.h3[
+            tag(COLUMNS[column][0], column),
+            " ",
+            task_link(entry["id"], entry["title"] or entry["id"]),
+            h.span(".mono.n")[entry["id"]],
+        ],
+        h.ul[steps],
+    ]
+
+
+def _run(run: Mapping[str, Any]) -> h.Element:
+    word, kind = task.ending(run)
+    name = f"attempt {run['attempt']}" if run["attempt"] else "check"
+    return h.li[
+        tag(name, "run"),
+        " ",
+        tag(word, kind),
+        " ",
+        "began ",
+        ago(run["startedAt"]),
+        f", because {run['why']}" if run["why"] != "Ready" else None,
+    ]
