@@ -430,7 +430,7 @@ BREAKS = (
     Break(
         "what an ended watch met holds whoever comes next",
         "reconciler/model/observed/__init__.py",
-        "        return None if found is None or found.left or (since and since.at >= found.at) else found\n",
+        "        return found and Failure.joined(f for f in found.each if not f.left and not (since and since.at >= f.at))\n",
         "        return found\n",
         "tests/test_what_is_recalled.py",
     ),

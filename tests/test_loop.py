@@ -10,6 +10,7 @@ import pytest
 import worlds
 from memory import Fault, World
 
+from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Met, Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
@@ -18,6 +19,7 @@ from reconciler.model.observed import Base, Room, Run, RunState, Salvage, StopWh
 from reconciler.model.ports import LandOrder, Place, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
+from reconciler.planning.actions import SetPhase
 
 X = TaskId("x-1")
 
@@ -261,6 +263,27 @@ def test_what_fails_again_and_again_is_said_to_fail_since_its_first_time_until_i
     world.start = start
     loop.until_quiet(Clockwork(world))
     assert loop.look().plan.epics[0].failing == {}
+
+
+def test_of_two_actions_that_fail_for_a_task_neither_hides_the_other(world: World) -> None:
+    refuse(world, "start", TemporaryError("the disk is full", delay=5))
+    loop, began = a_loop(world), world.now
+    starts = loop.until_quiet(Clockwork(world)).plan.epics[0].failing[X]
+    labels = SetPhase(
+        manifest="all", task=X, reason=Reason.SEEN, message="", subject=X, add=frozenset(), remove=frozenset()
+    )
+
+    world.later(seconds=2)
+    for _ in range(2):
+        loop._remember([Outcome(action=labels, error=TemporaryError("no bd", delay=60))])
+    seen = loop.look().plan.epics[0]
+
+    (other,) = seen.failing[X].others
+    assert (seen.failing[X].action, seen.failing[X].since) == (starts.action, began)
+    assert (other.action, other.tries, other.housekeeping) == ("SetPhase", 2, True)
+    assert seen.waiting[X].message == "StartAgent failed: the disk is full"
+    loop._remember([Outcome(action=labels)])
+    assert loop.look().plan.epics[0].failing[X].others == ()
 
 
 def test_a_retry_ends_the_rest_of_what_failed_before_it(world: World) -> None:

@@ -9,6 +9,7 @@ import worlds
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed
+from reconciler.model.values import replace
 from reconciler.planning.plan import EpicPlan
 from reconciler.render import failing
 
@@ -65,3 +66,13 @@ def test_of_a_reconciler_that_has_ended_nothing_is_waited_for() -> None:
 )
 def test_what_can_not_be_understood_is_as_if_it_were_not_there(damage: dict[str, object]) -> None:
     assert failing.recalled({"all": damage}, left=False) == failing.recalled({"all": damage}, left=True) == {}
+
+
+def test_what_fails_beside_it_is_recalled_too() -> None:
+    beside = replace(FAILURE, action="SetPhase", housekeeping=True, refused=None)
+    both = Failure.joined([beside, FAILURE])
+    assert both and both.action == FAILURE.action and both.others == (beside,)
+    status = {"failing": failing.remembered(EpicPlan(spec=worlds.an_epic(), failing={X: both}))}
+
+    assert failing.recalled({"all": status}, left=False) == {X: both}
+    assert failing.words(failing.shown(both), FAILURE.at).endswith(f"; SetPhase too: {FAILURE.message}")

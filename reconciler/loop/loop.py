@@ -147,7 +147,7 @@ class Loop(Struct, kw_only=True):
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
     _recalled: dict[TaskId, Failure] = field(default_factory=dict)  # what the one who acted here before has met
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
-    _delays: dict[TaskId, float] = field(default_factory=dict)
+    _delays: dict[tuple[TaskId, str], float] = field(default_factory=dict)
     _decided: _Decided | None = None
     _memo: Memo = field(default_factory=Memo)
     _recall: Recall[Decision] = field(default_factory=Recall)
@@ -302,35 +302,45 @@ class Loop(Struct, kw_only=True):
                 # Once a person has the task it is theirs to say whether it is tried again.
                 self._lost.pop((subject, name), None)
                 known, handed_over = self._failures.get(subject), isinstance(outcome.action, BlockTask)
-                if known and (known.action == name or handed_over):
-                    self._failures.pop(subject, None)
-                    self._delays.pop(subject, None)
+                if known:
+                    self._keep(subject, None if handed_over else known.without(name))
+                    self._delays.pop((subject, name), None)
             elif not isinstance(error, ChangedError) or self._lost_again(subject, name):
-                self._failures[subject] = self._failure(subject, outcome.action, error, recalled)
+                known = self._failures.get(subject) or recalled
+                failure = self._failure(subject, outcome.action, error, known.of(name) if known else None)
+                others = (each for each in known.each if each.action != name and not each.left) if known else ()
+                self._keep(subject, Failure.joined((failure, *others)))
 
     def _forget(self, looked: Tick) -> None:
         """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
         due = {(action.subject_id, type(action).__name__) for epic in looked.plan.epics for action in epic.actions}
+
+        def lasts(subject: TaskId, failure: Failure) -> bool:
+            waits = failure.until > looked.observed.at or (subject, failure.action) in due
+            return waits or _still_refused(subject, failure, looked.observed)
+
         for subject, known in list(self._failures.items()):
-            over = known.until <= looked.observed.at and (subject, known.action) not in due
-            if over and not _still_refused(subject, known, looked.observed):
-                del self._failures[subject]
+            self._keep(subject, Failure.joined(each for each in known.each if lasts(subject, each)))
+
+    def _keep(self, subject: TaskId, failure: Failure | None) -> None:
+        if failure:
+            self._failures[subject] = failure
+        else:
+            self._failures.pop(subject, None)
 
     def _lost_again(self, subject: TaskId, name: str) -> bool:
         """True when a race is lost so often that it is none: the next look will not win it either."""
         self._lost[subject, name] = self._lost.get((subject, name), 0) + 1
         return self._lost[subject, name] >= RACES_MAX
 
-    def _failure(
-        self, subject: TaskId, action: Action, error: ReconcileError, recalled: Failure | None = None
-    ) -> Failure:
+    def _failure(self, subject: TaskId, action: Action, error: ReconcileError, again: Failure | None) -> Failure:
+        name, at = type(action).__name__, self.clock()
         permanent = isinstance(error, PermanentError)
         first = max(error.delay, LEAST_S) if isinstance(error, TemporaryError) else PERMANENT_S
-        delay = min(max(first, 2 * self._delays.get(subject, 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S)
-        self._delays[subject] = delay
-        name, at = type(action).__name__, self.clock()
-        before = self._failures.get(subject) or recalled
-        again = before if before and before.action == name else None
+        delay = min(
+            max(first, 2 * self._delays.get((subject, name), 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S
+        )
+        self._delays[subject, name] = delay
         return Failure(
             action=name,
             message=error.advised,
@@ -342,4 +352,5 @@ class Loop(Struct, kw_only=True):
             permanent=permanent,
             blocked=isinstance(error, BlockedError),
             refused=_refused(action, error),
+            housekeeping=action.housekeeping,
         )

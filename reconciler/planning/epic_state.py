@@ -19,12 +19,16 @@ from reconciler.planning.jobs import EpicTasks
 def failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[TaskId, Failure]:
     """What went wrong at every try until now, and still is to be done: now, or when it is tried again."""
     due = {(action.subject_id, type(action).__name__) for action in actions}
-    return {
-        subject: failure
-        for subject, failure in sorted(observed.failures.items())
-        if failure.manifest == spec.name
-        and ((subject, failure.action) in due or (failure.until > observed.at and not failure.left))
+
+    def lasts(subject: TaskId, failure: Failure) -> bool:
+        waits = failure.until > observed.at and not failure.left
+        return failure.manifest == spec.name and ((subject, failure.action) in due or waits)
+
+    found = {
+        subject: Failure.joined(each for each in known.each if lasts(subject, each))
+        for subject, known in sorted(observed.failures.items())
     }
+    return {subject: failure for subject, failure in found.items() if failure}
 
 
 def degraded(spec: EpicSpec, observed: Observed, gate: Gate | None, paused: str | None = None) -> Waiting | None:

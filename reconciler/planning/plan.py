@@ -75,7 +75,7 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
         )
         running = running or (self.epic_tasks is None and bool(self.alive))
         # What failed for good is tried again now and then by who watches for days; it takes a person all the same.
-        useless = {failure.until for failure in self.failing.values() if failure.permanent}
+        useless = {f.until for failure in self.failing.values() for f in failure.each if f.permanent}
         return bool(self.actions or running) or any(until not in useless for until in self.wakes)
 
     def failed_for_good(self, task: TaskId) -> bool:

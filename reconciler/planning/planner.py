@@ -207,8 +207,9 @@ def _is_nested(decision: Decision) -> bool:
 
 def _resting(action: Action, observed: Observed) -> Waiting | None:
     """Why this very action is not tried again yet. Jobs say so by themselves; this is for all the others."""
-    failure = observed.failure(action.subject_id)
-    if failure is None or failure.action != type(action).__name__ or failure.until <= observed.at or failure.refused:
+    known = observed.failure(action.subject_id)
+    failure = known and known.of(type(action).__name__)
+    if failure is None or failure.until <= observed.at or failure.refused:
         return None  # what was refused was one head: that it is due says that this is another
     return Waiting(Reason.BACKOFF, f"{failure.action} failed: {failure.message}", failure.until)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,13 @@ LEFT = "no reconciler is running; 'reconcile watch' tries again"
 
 
 def shown(failure: Failure) -> dict[str, Any]:
-    """As it stands in JSON. `nextTry` is null where nobody tries again by itself; `permanent`: another try is useless."""
+    """As it stands in JSON. `nextTry` is null where nobody tries again by itself; `permanent`: another try is useless.
+    `others`: what fails beside it, in the same form.
+    """
+    return {**_bare(failure), "others": [_bare(each) for each in failure.others]}
+
+
+def _bare(failure: Failure) -> dict[str, Any]:
     return {
         "action": failure.action,
         "message": failure.message,
@@ -36,12 +43,13 @@ def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
         left_s = (stamped(entry["nextTry"]) - now).total_seconds()
         again = f"tried again in {span(left_s)}" if left_s > 0 else "being tried again"
         again += f", or at once by 'reconcile retry {task}'" if task and left_s > WORTH_IT_S else ""
-    return f"{entry['action']} has failed for {since} ({again}): {entry['message']}"
+    beside = "".join(f"; {other['action']} too: {other['message']}" for other in entry.get("others", ()))
+    return f"{entry['action']} has failed for {since} ({again}): {entry['message']}{beside}"
 
 
 def lasting(epic: EpicPlan) -> Waiting | None:
     """What went wrong more than once, or to no end, as one word about the manifest."""
-    found = [(s, f) for s, f in epic.failing.items() if f.tries > 1 or f.permanent or f.left]
+    found = [(s, f) for s, all in epic.failing.items() for f in all.each if f.tries > 1 or f.permanent or f.left]
     if not found:
         return None
     subject, failure = min(found, key=lambda each: (each[1].since, each[0]))
@@ -59,14 +67,16 @@ def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
     """For `status/<name>.json`: what `recalled` reads."""
     return [
         {
-            **shown(f),
+            **_bare(f),
             "subject": subject,
             "lastTry": stamp(f.at),
             "tries": f.tries,
             "blocked": f.blocked,
             **({"refused": f.refused} if f.refused else {}),
+            **({"housekeeping": True} if f.housekeeping else {}),
         }
-        for subject, f in epic.failing.items()
+        for subject, failure in epic.failing.items()
+        for f in failure.each
     ]
 
 
@@ -83,7 +93,7 @@ def recalled(statuses: Mapping[str, Mapping[str, Any]], *, left: bool) -> dict[T
 
 
 def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[TaskId, Failure]:
-    found = {}
+    found = defaultdict[TaskId, list[Failure]](list)
     listed = status.get("failing")
     for each in listed if isinstance(listed, list) else ():
         match each:
@@ -98,7 +108,7 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                 if any(at.tzinfo is None or not 2000 <= at.year < 9000 for at in (began, until, last)):
                     continue
                 tries, refused = each.get("tries"), each.get("refused")
-                found[TaskId(subject)] = Failure(
+                failure = Failure(
                     action=action,
                     message=message,
                     since=began,
@@ -110,5 +120,7 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                     blocked=each.get("blocked") is True,
                     left=left,
                     refused=Sha(refused) if isinstance(refused, str) else None,
+                    housekeeping=each.get("housekeeping") is True,
                 )
-    return found
+                found[TaskId(subject)].append(failure)
+    return {subject: joined for subject, failures in found.items() if (joined := Failure.joined(failures))}

@@ -5,7 +5,7 @@ Times are UTC. Nothing here decides; what follows from a state is in `planning`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct, field
@@ -41,6 +41,7 @@ from reconciler.model.observed.pulls import (
 from reconciler.model.observed.room import Room
 from reconciler.model.observed.runs import Cause, Exit, Occupant, RetryPoint, Run, RunState, StopWhy
 from reconciler.model.observed.tasks import Task
+from reconciler.model.values import replace
 
 
 class Unknown(Struct, frozen=True):
@@ -104,7 +105,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     def failure(self, subject: TaskId) -> Failure | None:
         """What went wrong for it lately, where the one who met that will try again: not since the task was retried."""
         found, since = self.failures.get(subject), self.since.get(subject)
-        return None if found is None or found.left or (since and since.at >= found.at) else found
+        return found and Failure.joined(f for f in found.each if not f.left and not (since and since.at >= f.at))
 
 
 class Imprecise(Struct, frozen=True, kw_only=True):
@@ -121,7 +122,8 @@ class Imprecise(Struct, frozen=True, kw_only=True):
 class Failure(Struct, frozen=True, kw_only=True):
     """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
     is useless. `left`: by a reconciler that has ended, so that nobody tries again by itself. `refused`: the head of a branch
-    whose content was refused."""
+    whose content was refused. `others`: what fails of the same task beside it; first stands what keeps it from its next step,
+    which housekeeping does not: what is refused, what is useless to try again, what rests for longest."""
 
     action: str
     message: str
@@ -134,6 +136,31 @@ class Failure(Struct, frozen=True, kw_only=True):
     blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
     left: bool = False
     refused: Sha | None = None
+    housekeeping: bool = False
+    others: tuple[Failure, ...] = ()
+
+    @staticmethod
+    def joined(failures: Iterable[Failure]) -> Failure | None:
+        """Failures of one task, each of another action, as one; None for none."""
+        ordered = sorted(
+            failures,
+            key=lambda f: (f.housekeeping, f.refused is None, not f.permanent, -f.until.timestamp(), f.action),
+        )
+        bare = tuple(replace(each, others=()) for each in ordered)
+        return replace(bare[0], others=bare[1:]) if bare else None
+
+    @property
+    def each(self) -> tuple[Failure, ...]:
+        """This one and the others."""
+        return (self, *self.others)
+
+    def of(self, action: str) -> Failure | None:
+        """What went wrong with this action."""
+        return next((each for each in self.each if each.action == action), None)
+
+    def without(self, action: str) -> Failure | None:
+        """What is left once this action went well."""
+        return Failure.joined(each for each in self.each if each.action != action)
 
 
 __all__ = [

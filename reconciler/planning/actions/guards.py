@@ -48,11 +48,14 @@ def suspended(spec: EpicSpec) -> Waiting:
 def resting(job: Job) -> Waiting | None:
     """What went wrong a moment ago is not tried again at once."""
     failure = job.failure
-    if failure is None or failure.until <= job.now or job.unlandable or failure.refused:
+    if failure is None or job.unlandable or failure.refused:
         return None
-    if failure.blocked:
-        return Waiting(Reason.CHECKOUT_IN_THE_WAY, failure.message, failure.until)
-    return Waiting(Reason.BACKOFF, f"{failure.action} failed: {failure.message}", failure.until)
+    holding = (each for each in failure.each if each.housekeeping == failure.housekeeping and each.until > job.now)
+    if (resting := next(holding, None)) is None:
+        return None
+    if resting.blocked:
+        return Waiting(Reason.CHECKOUT_IN_THE_WAY, resting.message, resting.until)
+    return Waiting(Reason.BACKOFF, f"{resting.action} failed: {resting.message}", resting.until)
 
 
 def at_work(job: Job) -> Waiting | None:

@@ -28,7 +28,7 @@ class StopAgent(Action, frozen=True, kw_only=True):
         run = job.attempts.live
         if run is None:
             return None
-        if job.failure and job.failure.action == cls.__name__ and (waiting := guards.resting(job)):
+        if job.failure and job.failure.of(cls.__name__) and (waiting := guards.resting(job)):
             return waiting
         task = job.task
         if job.attempts.done_claimed_at and job.now - job.attempts.done_claimed_at >= guards.LINGER:
