@@ -12,9 +12,10 @@ from test_loop import Clockwork, a_loop, offer, offered
 
 from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review
 from reconciler.model.names import PrNumber, RunKind, Sha, TaskId
-from reconciler.model.observed import Run, RunState
+from reconciler.model.observed import Room, Run, RunState
 from reconciler.model.values import replace
 from reconciler.planning.actions import StartCheck
+from reconciler.planning.planner import plan
 from reconciler.render import queue
 
 Green = Callable[[frozenset[str]], bool]
@@ -25,7 +26,7 @@ def world() -> World:
     return World(now=worlds.NOW)
 
 
-def an_epic(parallel: int = 4, **merge: object) -> EpicSpec:
+def an_epic(parallel: int | None = 4, **merge: object) -> EpicSpec:
     return worlds.an_epic(max_agents=0, merge={"parallel": parallel, **merge})
 
 
@@ -79,6 +80,19 @@ def test_twelve_that_are_ready_together_cost_no_more_than_six_checks(world: Worl
     assert sorted(night.landed) == sorted(f"x-{n}" for n in range(1, 13))
     assert len(night.started) <= 6
     assert all(task.closed for task in world.beads.values())
+
+
+def test_where_it_is_left_to_the_machine_as_many_checks_run_as_it_has_processors_idle(world: World) -> None:
+    offered(world, 12)
+    spec = an_epic(parallel=None, review=Review.HUMAN)  # each is tested by itself
+    seen = Night(world, spec).loop.look().observed
+
+    def started(room: Room) -> int:
+        found = plan(worlds.wanted(spec), replace(seen, room=room))
+        return sum(isinstance(action, StartCheck) for action in found.actions)
+
+    assert [started(Room(processors=4, load=load)) for load in (0, 1, 30)] == [4, 3, 1]
+    assert started(Room()) == 1
 
 
 def test_the_whole_of_a_chain_lands_in_one_move(world: World) -> None:

@@ -80,7 +80,7 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     "mergePolicy.protectedPaths": (("a", "b"), ("b",), ("b", "a", "c")),
     "mergePolicy.review": (Review.HUMAN, Review.NONE, NONE),
     "mergePolicy.push": (False, True, NONE),
-    "mergePolicy.queue.parallel": (1, NONE, 2),
+    "mergePolicy.queue.parallel": (1, NONE, None),
     "mergePolicy.queue.retries": (1, 2, 0),
     "mergePolicy.onConflict": (OnConflict.BLOCK, OnConflict.AGENT, NONE),
     "mergePolicy.deleteBranch": (False, NONE, True),

@@ -53,6 +53,9 @@ _Table = Mapping[str, "tuple[str, _Kind, _Loosens | _Table]"]
 _ASKED_FOR = object()
 
 
+AUTO = "auto"
+
+
 class _Kind(Struct, frozen=True):
     """How one kind of value is read, and how it is written. `read` raises ValueError."""
 
@@ -204,6 +207,12 @@ def _one_of(kind: type[StrEnum]) -> _Kind:
     return _Kind(lambda value: kind(_TEXT.read(value)), str)
 
 
+def _or_auto(kind: _Kind) -> _Kind:
+    return _Kind(
+        lambda value: None if value == AUTO else kind.read(value), lambda value: AUTO if value is None else value
+    )
+
+
 def _or_none(kind: _Kind) -> _Kind:
     return _Kind(lambda value: None if value is None else kind.read(value), kind.write)
 
@@ -343,7 +352,7 @@ _MERGE: _Table = {
     "protected_paths": ("protectedPaths", _TEXTS, _dropped),
     "review": ("review", _one_of(Review), _towards(Review.HUMAN, Review.NONE)),
     "push": ("push", _SWITCH, _turned_on),
-    "parallel": ("queue.parallel", _COUNT, _never),
+    "parallel": ("queue.parallel", _or_auto(_COUNT), _never),
     "retries": ("queue.retries", _later(_COUNT, 1), _more),
     "on_conflict": ("onConflict", _one_of(OnConflict), _towards(OnConflict.BLOCK, OnConflict.AGENT)),
     "delete_branch": ("deleteBranch", _SWITCH, _never),

@@ -202,10 +202,20 @@ class Worktrees(_Fields):
     )
 
 
+def _form(value: Any) -> str:
+    return NAMED if isinstance(value, str) else INLINE
+
+
 class Queue(_Fields):
     """How checks are queued."""
 
-    parallel: int = Field(default=1, ge=1, le=64, description="Checks that run at once.", examples=[2])
+    parallel: Annotated[
+        Annotated[int, Field(ge=1, le=64), Tag(INLINE)] | Annotated[Literal["auto"], Tag(NAMED)], Discriminator(_form)
+    ] = Field(
+        default=1,
+        description="Checks that run at once. auto: as many as the machine has processors left beside the agents and all else.",
+        examples=[2, "auto"],
+    )
     retries: int = Field(
         default=1,
         ge=0,

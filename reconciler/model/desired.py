@@ -155,7 +155,7 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     protected_paths: tuple[str, ...] = ("justfile", "Makefile", ".ci/**", ".github/**", ".claude/**")
     review: Review = Review.NONE
     push: bool = False
-    parallel: int = 1
+    parallel: int | None = 1  # checks at once; None: what the machine has left beside the agents
     retries: int = 1
     on_conflict: OnConflict = OnConflict.AGENT
     delete_branch: bool = True

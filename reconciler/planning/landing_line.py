@@ -35,6 +35,7 @@ from reconciler.planning.actions import (
     Waiting,
 )
 from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
+from reconciler.planning.check_slots import check_slots
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
@@ -107,7 +108,7 @@ def in_line(
 
     `paused`: the manifests of which nothing is tested; what has passed lands.
     """
-    slots = max((job.spec.merge.parallel for job in jobs), default=1)
+    slots = check_slots((job.spec for job in jobs), observed)
     bad = sum(run.why == Reason.CHECKS_FAILED for job in jobs for run in _runs(job))
     rate = observed.landed.get(base.name, 0), bad
     in_line = {job.task.id: (mode_of(job.spec, base), job.spec.asked) for job in jobs}

@@ -24,6 +24,7 @@ from reconciler.planning.actions import (
     StartCheck,
     Waiting,
 )
+from reconciler.planning.check_slots import check_slots
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
 from reconciler.planning.landing_line import Lines
@@ -127,7 +128,7 @@ def _in_line(
         return
     acting = [job for job in found if desired.acts(job.spec.name, job.task.id)]
     busy = _checks_alive(observed, specs)
-    slots = max((spec.merge.parallel for spec in specs.values()), default=1)
+    slots = check_slots(specs.values(), observed)
     busy += _ask_the_base(base, acting, decisions, slots - busy)
     landing_line.in_line(seen, acting, decisions, observed, busy, paused, lines)
 
@@ -153,7 +154,7 @@ def _ask_the_base(base: str, acting: list[Job], decisions: Decisions, free: int)
 
 def _checks_alive(observed: Observed, specs: Mapping[str, EpicSpec]) -> int:
     if isinstance(observed.checks, Unknown):
-        return sum(spec.merge.parallel for spec in specs.values())
+        return sum(check_slots([spec], observed) for spec in specs.values())
     return sum(run.alive for runs in observed.checks.values() for run in runs if run.manifest in specs)
 
 

@@ -189,6 +189,8 @@ class LocalRunner:
             memory=machine_room.free_memory(),
             disk=machine_room.free_disk(folders),
             processes=machine_room.free_processes(),
+            processors=machine_room.processors(),
+            load=machine_room.load(),
         )
 
     def missing(self, spec: EpicSpec) -> str | None:

@@ -30,6 +30,22 @@ def free_processes(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> int 
     return min((max(most - now, 0) for most, now in limits if most is not None and now is not None), default=None)
 
 
+def processors() -> int:
+    """Those that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # macOS has none
+        return os.cpu_count() or 1
+
+
+def load() -> int | None:
+    """How many processors were in use, or wanted, in the last minute; None where nobody can tell."""
+    try:
+        return round(os.getloadavg()[0])
+    except (AttributeError, OSError):
+        return None
+
+
 def free_disk(folders: Iterable[str]) -> dict[str, int]:
     """Bytes that are free at each of these folders, or where it will be made. One that can't be asked is left out."""
     found = {}

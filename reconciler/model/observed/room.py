@@ -8,8 +8,11 @@ from msgspec import Struct, field
 
 
 class Room(Struct, frozen=True, kw_only=True):
-    """Bytes of memory and, by folder, of disk; how many processes may still start. None, or missing: that is not known."""
+    """Bytes of memory and, by folder, of disk; how many processes may still start; the processors there
+    are, and how many of them were in use in the last minute. None, or missing: that is not known."""
 
     memory: int | None = None
     disk: Mapping[str, int] = field(default_factory=dict)
     processes: int | None = None
+    processors: int | None = None
+    load: int | None = None
