@@ -11,8 +11,10 @@ from memory import World
 from test_loop import Clockwork, a_loop, offer, offered
 
 from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review
+from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, RunKind, Sha, TaskId
 from reconciler.model.observed import Room, Run, RunState
+from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
 from reconciler.planning.actions import StartCheck
 from reconciler.planning.planner import plan
@@ -292,3 +294,22 @@ def test_a_check_that_is_being_swept_up_after_is_looked_at_again_soon(world: Wor
     world.processes[check.id] = replace(check, state=RunState.ENDING)
     tick = night.loop.look()
     assert tick.plan.wake_at and (tick.plan.wake_at - world.now).total_seconds() < 1
+
+
+def test_what_can_not_land_below_others_is_held_against_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered(world, 3)
+    made = world.candidate_commit
+
+    def refused(order: LandOrder) -> Sha:
+        if any(each.task == "x-1" for each in order.whole):
+            error = PermanentError("x-1: it can't be rebased")
+            error.about = TaskId("x-1")
+            raise error
+        return made(order)
+
+    monkeypatch.setattr(world, "candidate_commit", refused)
+    night = Night(world, an_epic(parallel=1))
+    night.through()
+    assert night.landed == ["x-2", "x-3"] and not world.beads[TaskId("x-1")].closed

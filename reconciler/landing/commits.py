@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from msgspec import Struct
 
 from reconciler.git import objects
@@ -15,7 +18,7 @@ from reconciler.landing.merge_tree import Merged, MergeTree
 from reconciler.landing.signature import Signature
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, UnfitError
-from reconciler.model.names import Sha
+from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
@@ -46,7 +49,8 @@ class Commits:
             if not commit or not objects.loose(
                 self._git, commit
             ):  # somebody may have cleared it away: it is on no branch
-                commit = self._made(alone)
+                with concerning(each.task):
+                    commit = self._made(alone)
                 if len(self._known) >= KNOWN_MAX:
                     self._known = {}
                 self._known[alone] = commit
@@ -162,6 +166,16 @@ class _Fold(Struct, frozen=True):
             paths = ", ".join(merged.conflicts[:5])
             raise self.refused(f"do not fit: {original.sha[:12]} is in conflict with {self.order.base}: {paths}")
         return merged.tree
+
+
+@contextmanager
+def concerning(task: TaskId) -> Iterator[None]:
+    """What can't be done here is about this task, whatever lands on top of it."""
+    try:
+        yield
+    except PermanentError as error:
+        error.about = task
+        raise
 
 
 def own(git: Git, base: Sha, head: Sha) -> list[Commit]:

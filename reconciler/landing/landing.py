@@ -15,7 +15,7 @@ from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.update_ref import HEADS, Move
 from reconciler.landing import checkouts, following
-from reconciler.landing.commits import Commits
+from reconciler.landing.commits import Commits, concerning
 from reconciler.landing.history import History
 from reconciler.landing.intents import Carried, Intent, Intents
 from reconciler.landing.opened import BaseCheckout, CheckoutStep
@@ -158,7 +158,8 @@ class LandingLine:
         return None
 
     def _judged_pull(self, order: LandOrder) -> StoredPull:
-        kept = self._pulls.show(order.number)
+        with concerning(order.task):
+            kept = self._pulls.show(order.number)
         head = order.expected.head
         if kept.record.task != order.task or not kept.record.open:
             raise ChangedError(f"{order.task}: #{order.number} is {kept.record.state}")

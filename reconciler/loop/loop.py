@@ -120,7 +120,7 @@ def _refused(action: Action, error: ReconcileError) -> Sha | None:
         case OpenPullRequest(head=head), ContentRefusedError():
             return head
         case Land(order=order) | StartCheck(order=order), UnfitError():
-            return order.expected.head
+            return next(each.expected.head for each in order.whole if each.task == (error.about or order.task))
         case _:
             return None
 
@@ -293,8 +293,9 @@ class Loop(Struct, kw_only=True):
 
     def _remember(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
-            subject = outcome.action.subject_id
             error, name = outcome.error, type(outcome.action).__name__
+            # Of what was to land together it is one that can't: the others go on without it.
+            subject = (error and error.about) or outcome.action.subject_id
             recalled = self._recalled.pop(subject, None)  # good for the first thing that is done for it
             if error is None:
                 self._calm = 0

@@ -11,9 +11,16 @@
   * LockedError      another reconciler holds the lock (exit 5)
 """
 
+from __future__ import annotations
+
+from reconciler.model.names import TaskId
+
 
 class ReconcileError(Exception):
-    """A failure with a next step: `hint` says what the reader can do."""
+    """A failure with a next step: `hint` says what the reader can do. `about`: the task that it concerns, where that
+    is not the one that something was done for."""
+
+    about: TaskId | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

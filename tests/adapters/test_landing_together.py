@@ -13,7 +13,7 @@ from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
 from reconciler.model.desired import MergeMethod
-from reconciler.model.errors import ChangedError, ReconcileError
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import Candidate, Conflict, MergeStep, PullState
 from reconciler.model.ports import LandOrder
@@ -180,3 +180,13 @@ def test_killed_before_any_of_its_steps_all_of_it_is_done_once_by_the_next(
             return
         assert code == -signal.SIGKILL
     raise AssertionError("it never came to its end")
+
+
+def test_who_can_not_land_is_named_also_below_others(repo: GitRepo, forge: LocalForge) -> None:
+    side = repo.branch("side", {"side": "s\n"})
+    merge = repo.git("commit-tree", "agent/x-1^{tree}", "-p", "agent/x-1", "-p", side, "-m", "a merge")
+    repo.git("update-ref", "refs/heads/agent/x-1", merge)
+    order = together(repo, forge, MergeMethod.REBASE, MergeMethod.SQUASH, MergeMethod.SQUASH)
+    with pytest.raises(PermanentError, match="can't be rebased") as refused:
+        forge.candidate_commit(order)
+    assert refused.value.about == "x-1"
