@@ -12,7 +12,7 @@ from test_loop import Clockwork, a_loop, offer, offered
 
 from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review
 from reconciler.model.errors import PermanentError
-from reconciler.model.names import PrNumber, RunKind, Sha, TaskId
+from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Room, Run, RunState
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
@@ -313,3 +313,12 @@ def test_what_can_not_land_below_others_is_held_against_nobody_else(
     night = Night(world, an_epic(parallel=1))
     night.through()
     assert night.landed == ["x-2", "x-3"] and not world.beads[TaskId("x-1")].closed
+
+
+def test_what_was_repaired_after_a_conflict_lands_next(world: World) -> None:
+    offered(world, 3)
+    mended = RunId(RunKind.WORK, "x-3", 1)
+    world.processes[mended] = replace(world.processes[mended], why="Conflict")
+    night = Night(world, an_epic(parallel=1))
+    night.through()
+    assert night.landed == ["x-3", "x-1", "x-2"]

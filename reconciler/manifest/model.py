@@ -202,10 +202,6 @@ class Worktrees(_Fields):
     )
 
 
-def _form(value: Any) -> str:
-    return NAMED if isinstance(value, str) else INLINE
-
-
 class Queue(_Fields):
     """How checks are queued."""
 

@@ -44,6 +44,7 @@ from reconciler.planning.labels import SOLO
 from reconciler.planning.landing_mode import mode_of
 from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
 
+REPAIRED = -1  # a priority above all that a task can have
 Key = tuple[str, TaskId]
 Decided = MutableMapping[Key, tuple[Job, Decision]]
 
@@ -202,8 +203,13 @@ def _runs(job: Job) -> tuple[Run, ...]:
 
 
 def rank(job: Job) -> tuple[bool, int, int]:
-    """What may land before what a person has yet to see, then by priority, then by number."""
-    return not job.offer.approved, job.task.priority, job.number or 0
+    """What may land before what a person has yet to see, then by priority, then by number.
+
+    What was repaired for this base goes first: whatever lands before it may put it in conflict again.
+    """
+    last = job.attempts.last
+    repaired = last is not None and last.why == Reason.CONFLICT
+    return not job.offer.approved, REPAIRED if repaired else job.task.priority, job.number or 0
 
 
 class _Lane(Struct, dict=True):
