@@ -16,6 +16,7 @@ BY_MERGE = {
     "ClosePullRequest",
     "CloseTask",
     "DeleteBranch",
+    "Enqueue",
     "FollowBase",
     "FollowBranch",
     "Land",

@@ -649,7 +649,7 @@ def test_a_repository_that_was_renamed_is_worked_with_under_its_new_name(there: 
     there.landed(number, head)
 
     assert there.forge.slug.name == "shop"
-    assert there.asked("PUT") == ["PUT /repos/acme/shop/pulls/1/merge"]
+    assert there.asked("PUT") == ["PUT /repos/acme/shop/pulls/1/merge-async"]
 
 
 def test_what_is_opened_after_a_rename_is_opened_once(there: Place) -> None:

@@ -225,7 +225,8 @@ class Land(Action, frozen=True, kw_only=True):
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.CHECKS_PASSED if job.offer.subject or (pull and pull.checks) else Reason.NO_CHECKS,
-            message=f"merge #{order.number} ({order.expected.head[:12]}) into {job.spec.base}{beneath}{_by_chance(pull)}",
+            message=f"merge #{order.number} ({order.expected.head[:12]}) into {job.spec.base}{beneath}{_how(job, order)}"
+            f"{_by_chance(pull)}",
             order=order,
             subject=job.task,
         )
@@ -277,6 +278,12 @@ def _listed(names: Sequence[str]) -> str:
 
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _how(job: Job, order: LandOrder) -> str:
+    """By whose hand, where a forge could do it too."""
+    elsewhere = isinstance(job.base, Base) and job.base.rules
+    return ", by a push of what was tested" if elsewhere and order.how is LandingMode.CAS else ""
 
 
 def _by_chance(pull: PullRequest | None) -> str:
