@@ -52,6 +52,7 @@ class Place(strangers.Place):
         pulls = [self.app.pull(n) for n in range(1, len(titles) + 1)]
         assert [pull.state for pull in pulls] == ["MERGED"] * len(titles)
         subjects = self.app.bare.git("log", "--first-parent", "--format=%s", "main").splitlines()
+        assert len(subjects) == len(titles) + 1
         if merges:
             assert sorted(subject.rpartition(" (#")[0] for subject in subjects[:-1]) == sorted(titles)
         assert set(self.app.bare.heads()) == {"main"}
@@ -122,6 +123,18 @@ def test_where_the_base_has_a_merge_queue_it_is_used_and_followed(place: Place) 
     place.app.queue_merges = True
 
     place.reconcile("watch", "-f", str(place.three()), "--until-done")
+
+    place.all_done("Do a", "Do b", "Do c", merges=False)
+
+
+@pytest.mark.slow
+def test_a_watcher_that_is_killed_again_and_again_pushes_everything_once(place: Place) -> None:
+    policy = {"checks": ["test -f README"], "method": "merge", "requiredChecks": []}
+    place.reconcile("apply", "-f", str(place.three(**policy)))
+    place.hub.lose_push(NAME)
+    killed_again_and_again(place)
+
+    place.reconcile("watch", "--until-done")
 
     place.all_done("Do a", "Do b", "Do c", merges=False)
 
