@@ -280,7 +280,8 @@ def _settled(folder: str) -> int | None:
 
 
 def _date(ns: int) -> datetime:
-    return datetime.fromtimestamp(ns / 1e9, UTC)
+    # As os.stat computes st_mtime: what an earlier version wrote down is compared with it.
+    return datetime.fromtimestamp(ns // 10**9 + 1e-9 * (ns % 10**9), UTC)
 
 
 def _changed(path: str) -> datetime | None:

@@ -18,6 +18,7 @@ from tests.bench.crowds import history, one_change, starting_many, turnover
 from tests.bench.databases import real_beads
 from tests.bench.elsewhere import on_github
 from tests.bench.figures import Figure, amount
+from tests.bench.leaving import left_behind
 from tests.bench.planning import planning
 from tests.bench.programs import memory, starting
 from tests.bench.queueing import queueing
@@ -35,6 +36,7 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "crowd": starting_many,
     "turn": turnover,
     "history": history,
+    "past": left_behind,
     "change": one_change,
     "start": starting,
     "memory": memory,

@@ -144,8 +144,11 @@ class Scene:
     # --- how it is made --------------------------------------------------------------------------------------
 
     def _ended_run(self, task: TaskId, base: Sha) -> None:
-        run = RunId(RunKind.WORK, task, 1)
-        told = RunSpec(id=run, task=task, manifest="all", steps=(("true",),), cwd="/", baseline=base)
+        self.ended(RunId(RunKind.WORK, task, 1), task, base)
+
+    def ended(self, run: RunId, task: TaskId, base: Sha, **more: object) -> None:
+        """Leave the folder and the locks of a run that ended well."""
+        told = RunSpec(id=run, task=task, manifest="all", steps=(("true",),), cwd="/", baseline=base, **more)  # type: ignore[arg-type]
         folder = Folders(self.site.state / "runs").reserve(told)
         at = BEGUN.isoformat()
         began = {"pid": 1, "boot_id": "before", "started_at": at, "set_up": True}
@@ -155,7 +158,7 @@ class Scene:
         locks = self.site.state / "locks"
         locks.mkdir(mode=0o700, parents=True, exist_ok=True)
         for end in ("shim", "agent"):
-            (locks / f"{run.kind}-{task}.{end}").touch(0o600)
+            (locks / f"{run.kind}-{run.subject}.{end}").touch(0o600)
 
     def _grow(self, files: int) -> None:
         made = "".join(

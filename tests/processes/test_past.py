@@ -69,6 +69,14 @@ def reads(monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]) -> int:
     return len(found)
 
 
+def test_the_date_of_a_log_is_the_one_that_an_earlier_version_wrote_down(tmp_path: Path):
+    """To the microsecond: else what that one wrote would never again be what is read."""
+    for n in range(500):
+        os.utime(tmp_path, ns=(0, 1_795_975_437_000_000_000 + n * 1_234_567))
+        found = os.stat(tmp_path)
+        assert _folders._date(found.st_mtime_ns) == datetime.fromtimestamp(found.st_mtime, UTC)
+
+
 def test_what_is_over_is_not_read_again_by_who_begins_later(machine: Machine, monkeypatch):
     assert reads(monkeypatch, lambda: written(machine)) > MANY
 
