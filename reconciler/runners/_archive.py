@@ -249,7 +249,7 @@ class Archive:
         try:
             yield
         except (late("sqlite3").Error, zlib.error) as error:
-            raise OSError(f"{self.path}, where finished runs are kept: {error}") from error
+            raise OSError(f"{self.path}, where finished runs are kept, can't be read or written: {error}") from error
 
     def _close(self) -> None:
         if self._open is not None:

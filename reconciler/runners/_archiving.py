@@ -11,7 +11,7 @@ import heapq
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -128,26 +128,24 @@ class Archiving:
 
     def _holds(self, key: Subject, folder: str) -> bool:
         found = _content(folder)
-        return found is not None and all(
-            all(self._is_kept(key, n, name, kept) for name, kept in each.items()) for n, each in found.items()
-        )
+        return found is not None and self._kept(key, found) == {(n, name) for n, each in found.items() for name in each}
 
-    def _is_kept(self, key: Subject, n: int, name: str, found: Kept) -> bool:
-        kept = self._archive.files(*key, n, name).get(name)
-        return kept is not None and kept.content == found.content
+    def _kept(self, key: Subject, found: Mapping[int, Files]) -> set[tuple[int, str]]:
+        """Which of these files the archive holds as they are."""
+        kept = {n: self._archive.files(*key, n) for n in found}
+        return {(n, name) for n, each in found.items() for name in each if _same(kept[n].get(name), each[name])}
 
     def _delete(self, key: Subject, gone: str) -> None:
         """Delete a folder that nobody finds any more, without what the archive does not hold."""
         found = _content(gone)
         if found is None:
             return
-        if (beside := found.get(0, {})) and SINCE in beside and not self._is_kept(key, 0, SINCE, beside[SINCE]):
-            self._archive.add([Bundle(*key, runs=(), files={0: beside})])  # a retry came in between
-        for n, each in found.items():
-            inside = f"{gone}/{n}" if n else gone
-            for name, kept in each.items():
-                if self._is_kept(key, n, name, kept):
-                    os.unlink(f"{inside}/{name}")
+        kept = self._kept(key, found)
+        if SINCE in found[0] and (0, SINCE) not in kept:
+            self._archive.add([Bundle(*key, runs=(), files={0: found[0]})])  # a retry came in between
+            kept = self._kept(key, found)
+        for n, name in sorted(kept):
+            os.unlink(f"{gone}/{n}/{name}" if n else f"{gone}/{name}")
         with suppress(OSError):  # what is left in it stays
             for n in (*filter(None, found), 0):
                 os.rmdir(f"{gone}/{n}" if n else gone)
@@ -166,6 +164,10 @@ class Archiving:
 
     def _folder(self, key: Subject) -> str:
         return f"{self._folders.root}/{key[0]}/{key[1]}"
+
+
+def _same(kept: Kept | None, found: Kept) -> bool:
+    return kept is not None and kept.content == found.content
 
 
 def _content(folder: str) -> dict[int, Files] | None:
