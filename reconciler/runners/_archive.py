@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 2.0
 SETTLES_NS = 1_000_000_000
-RENEWED = 500  # runs of another version's form, at once
+RENEWED = 200  # runs of another version's form, at once
 SINCE = "since.json"
 # Of another form is what a program wrote whose values have other fields.
 FORM = f"1 {' '.join(name for kind in (Run, Exit, Report) for name in kind.__struct_fields__)}"
@@ -139,11 +139,11 @@ class Archive:
                             db.executemany("INSERT INTO file VALUES (?, ?, ?, ?)", _rows(made.lastrowid, files))
             self._refresh({run.id: run for each in bundles for run in each.runs})
 
-    def renew(self) -> None:
-        """Write down again what another version wrote in its form, a part of it."""
+    def renew(self) -> bool:
+        """Write down again what another version wrote in its form, some of it; False once there is none."""
         with self._reading() as db:
             if db is None:
-                return
+                return False
             query = "SELECT id, kind, subject, n FROM run WHERE n AND form != ? LIMIT ?"
             old = [
                 (id, RunId(RunKind(kind), subject, n)) for id, kind, subject, n in db.execute(query, (FORM, RENEWED))
@@ -153,6 +153,7 @@ class Archive:
             if db and found:
                 with db:
                     db.executemany("UPDATE run SET form = ?, value = ? WHERE id = ?", found)
+        return bool(found)
 
     # --- the file ------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class Archiving:
     ) -> None:
         self._locks, self._folders, self._archive, self._again = locks, folders, archive, again
         self._due: list[tuple[int, Subject]] = []  # a heap: when it may go
-        self._swept = False
+        self._swept, self._older = False, True
 
     def note(self, over: Iterable[Subject]) -> None:
         """Every run of these is over."""
@@ -52,8 +52,8 @@ class Archiving:
         """
         if not self._swept:
             self._sweep(leftover)
-            self._archive.renew()
             self._swept = True
+        self._older = self._older and self._archive.renew()
         now = time.time_ns()
         due = dict.fromkeys(key for _, key in self._ripe(now))
         mine = frozenset(map(str, open_tasks)) if due else frozenset()

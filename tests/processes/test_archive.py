@@ -472,6 +472,7 @@ def test_what_another_version_wrote_in_its_form_is_read_from_the_files_and_writt
     with monkeypatch.context() as older:
         older.setattr(_archive, "FORM", "0 other fields")
         archived(machine)
+    monkeypatch.setattr(_archive, "RENEWED", 4)
     derived: list[RunId] = []
     derive = LocalRunner.__init__
 
@@ -487,7 +488,7 @@ def test_what_another_version_wrote_in_its_form_is_read_from_the_files_and_writt
 
     monkeypatch.setattr(LocalRunner, "__init__", counted)
     assert seen(machine) == before and derived
-    archived(machine)
+    archived(machine, by=archived(machine))
     derived.clear()
 
     assert seen(machine) == before and not derived
