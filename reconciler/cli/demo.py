@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from reconciler.cli import called
 from reconciler.cli.session import AGENTS_RUN_ON
 from reconciler.demo import Demo
 from reconciler.demo.recovery import SCENARIOS, played
-from reconciler.model.errors import PermanentError, ReconcileError
+from reconciler.model.errors import PermanentError, ReconcileError, UsageError
 
 INTERRUPTED = 128  # and the number of the signal
 
@@ -25,16 +26,19 @@ INTERRUPTED = 128  # and the number of the signal
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Keep the repository to look at")
 @click.option("--recovery", is_flag=True, help="Kill it in seven ways instead, and see it recover from each")
-def demo_command(keep: bool, recovery: bool) -> int:
+@click.option("--ui", is_flag=True, help="On a page, with two changes for you to approve; until Ctrl-C")
+def demo_command(keep: bool, recovery: bool, ui: bool) -> int:
     """Watch scripted agents do six tasks in a throwaway repository, and recover from what goes wrong."""
+    if ui and recovery:
+        raise UsageError("--ui and --recovery are two demos; name one")
     with _folder(keep) as folder:
         if recovery:
             return _recoveries(folder)
         demo = Demo(folder, wiring.environ())
         began = time.monotonic()
         click.echo(f"six tasks, three scripted agents, in {folder}\n")
-        demo.make(manifest.shipped_examples() / "demo")
-        code = _work(demo)
+        demo.make(manifest.shipped_examples() / "demo", approvals=ui)
+        code = _on_a_page(demo) if ui else _work(demo)
         if not code:
             _tell(demo)
             click.echo(f"\ndone in {time.monotonic() - began:.1f} s")
@@ -69,7 +73,7 @@ def _folder(keep: bool) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _work(demo: Demo) -> int:
+def _work(demo: Demo, until: Sequence[str] = ("--until-done",)) -> int:
     """Bring the epic to its end as a person would, who sees on a terminal what `watch` shows there; its exit status.
 
     Raises PermanentError where it does not end well. The one who interrupts it leaves no agent behind.
@@ -77,7 +81,7 @@ def _work(demo: Demo) -> int:
     token = AGENTS_RUN_ON.set(False)
     try:
         with chdir(demo.repository):
-            code = called(["watch", "-f", "epic.yaml", "--until-done"])
+            code = called(["watch", "-f", "epic.yaml", *until])
     finally:
         AGENTS_RUN_ON.reset(token)
     if not code:
@@ -87,6 +91,22 @@ def _work(demo: Demo) -> int:
         click.echo("the demo was interrupted: its agents are stopped", err=True)
         return code
     raise PermanentError(f"the demo did not end well (exit status {code})", hint=f"what is left is in {demo.folder}")
+
+
+def _on_a_page(demo: Demo) -> int:
+    """The same, on a page that a person opens first and closes last."""
+    opened = threading.Event()
+
+    def say(line: str) -> None:
+        click.echo(line)
+        if line.startswith("opened"):
+            opened.set()
+
+    with demo.page(say):
+        click.echo("the agents begin once the page is open; Ctrl-C ends it")
+        while not opened.wait(0.2):
+            pass  # an interrupt is heard between two waits
+        return _work(demo, until=())
 
 
 def _recoveries(folder: Path) -> int:

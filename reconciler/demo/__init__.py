@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,32 @@ class Demo(Struct, frozen=True):
     def repository(self) -> Path:
         return self.folder / "calculator"
 
-    def make(self, example: Path) -> None:
-        """Make the repository: the files of the example in one commit."""
+    def make(self, example: Path, *, approvals: bool = False) -> None:
+        """Make the repository: the files of the example in one commit. With `approvals` two of its changes wait for one."""
         shutil.copytree(example, self.repository)
+        if approvals:
+            manifest = self.repository / "epic.yaml"
+            wanted = 'protectedPaths: ["calc/__main__.py", "NOTES.md"]'
+            manifest.write_text(manifest.read_text("utf-8").replace("protectedPaths: []", wanted), "utf-8")
         git = sh.Command("git").bake(_cwd=str(self.repository), _env=dict(self.env), _tty_out=False)
         git("init", "--quiet", "--initial-branch=main")
         git("config", "user.name", "reconcile demo")
         git("config", "user.email", "demo@localhost")
         git("add", "--all")
         git("commit", "--quiet", "--message=Begin a calculator")
+
+    @contextmanager
+    def page(self, say: Callable[[str], object]) -> Iterator[None]:
+        """Serve the page of it while the block runs; what that says is passed on."""
+        program = sh.Command(sys.executable).bake("-m", "reconciler", "ui", _cwd=str(self.repository), _tty_out=False)
+        env = {**self.env, "PYTHONUNBUFFERED": "1"}
+        served = program(_env=env, _bg=True, _bg_exc=False, _out=lambda line: say(line.rstrip("\n")))
+        try:
+            yield
+        finally:
+            served.terminate()
+            with suppress(sh.ErrorReturnCode, sh.SignalException):
+                served.wait()
 
     def stop(self) -> None:
         """End every agent that is running in it."""

@@ -51,7 +51,7 @@ def on_socket(connection: socket.socket) -> frozenset[Peer]:
 
 def on_loopback(client: Address, server: Address) -> frozenset[Peer]:
     """Every process that holds the client's end of a TCP connection of this machine; nothing where none can be seen."""
-    if not ipaddress.ip_address(client[0]).is_loopback:
+    if "%" in client[0] or not ipaddress.ip_address(client[0]).is_loopback:
         return frozenset()
     if not supervisor.PROC:
         return _alive(pid for pid in psutil.pids() if _holds(pid, client, server))

@@ -52,6 +52,7 @@ def ui_command(
             hint = "name them with --tls-cert and --tls-key, or reach this machine by 'ssh -L'"
             raise UsageError(f"{host} can be reached by others: the page needs a certificate and its key", hint=hint)
         place = server.Where(host=host, port=at, tls=tls)
+        read_only = read_only or not _of_this_machine(host)  # who asks can't be told there
     elif tls_cert or tls_key:
         raise UsageError("--tls-cert and --tls-key are for --listen")
     code: int = server.serve(here(), place, out, read_only=read_only)

@@ -90,13 +90,13 @@ class Feed(Struct, kw_only=True, dict=True):
         log: LogReader | None = None
         reads: str | None = None
         seen: LatestLook | None = None
-        made_at, lines_at, beat_at = 0.0, 0.0, time.monotonic()
+        made_at, lines_at, beat_at, details = 0.0, 0.0, time.monotonic(), False
         while True:
             now, change = time.monotonic(), dict[str, Any]()
-            if self.look is not seen or now - made_at >= DETAILS_S:
+            if self.look is not seen or not made_at or (details and now - made_at >= DETAILS_S):
                 seen, made_at = self.look, now
                 shown = await self.in_turn(partial(view, seen))
-                found = flat(shown)
+                found, details = flat(shown), shown.kind == "one"
                 change = patch(held, found)
                 held = found
                 if change:
