@@ -18,7 +18,9 @@ from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import RESYNC_S
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ManifestError, ReconcileError, UsageError
+from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
+from reconciler.planning.plan import Plan
 from reconciler.render import text
 from reconciler.system import lock
 from reconciler.system.service_notice import ServiceNotice
@@ -68,12 +70,18 @@ def watch_command(
     session.alive = lambda tick: notice.alive(text.in_short(tick.plan) if tick else "")
     if notice.watchdog_s:
         interval = min(interval, notice.watchdog_s / 3)
-    enough = NothingLeft() if until_done else lambda decided: False
+    done = NothingLeft() if until_done else lambda decided: False
+    # A manager starts us again, as the program that is there now; nobody else would.
+    enough = (lambda decided: done(decided) or _is_replaced(decided)) if notice.address else done
     with lock.reconciling(site.state, "watch"):
         try:
             return drive(session, enough, interval_s=interval, listens=watched.paths)
         finally:
             notice.ending()
+
+
+def _is_replaced(decided: Plan) -> bool:
+    return any(epic.degraded and epic.degraded.reason is Reason.PROGRAM_REPLACED for epic in decided.epics)
 
 
 class Watched(Struct):

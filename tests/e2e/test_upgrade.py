@@ -235,6 +235,21 @@ def test_a_watch_whose_program_was_replaced_starts_nothing_more_and_status_says_
     assert len(place.subjects()) == 3
 
 
+def test_a_watch_that_its_manager_starts_again_ends_once_its_program_was_replaced(place: Upgraded) -> None:
+    place.use()
+    place.env["NOTIFY_SOCKET"] = str(place.root / "nobody-listens")
+    place.reconcile("apply", "-f", place.wanted("work", ("Stay one",), maxAgents=1))
+    with place.watching() as watch:
+        until(lambda: len(place.starts()) == 1)
+        place.replace_a_module()
+        until(lambda: watch.poll() is not None)
+
+    place.let("go")  # its agent has run on, and the next one goes on with it
+    place.let("check")
+    place.reconcile("watch", "--until-done")
+    assert len(place.starts()) == 1 and len(place.subjects()) == 2
+
+
 def test_a_program_that_is_as_it_was_is_never_taken_for_a_replaced_one(place: Upgraded) -> None:
     place.use()
     place.let("check")
