@@ -805,6 +805,41 @@ BREAKS = (
         "    paused: freeze.Pauses = {}\n",
         "tests/test_freeze.py",
     ),
+    Break(
+        "people are told the same at every look",
+        "reconciler/planning/notices.py",
+        "    return not (came_back and now - at >= AGAIN)\n",
+        "    return False\n",
+        "tests/test_notices.py",
+    ),
+    Break(
+        "several senders speak to one recipient",
+        "reconciler/loop/teller.py",
+        "            file_lock.take(fd, patience_s)\n",
+        "            pass\n",
+        "tests/processes/test_teller.py",
+    ),
+    Break(
+        "whom to tell is taken from a file that agents write to",
+        "reconciler/manifest/form.py",
+        '    "notify": ("notify", _later(_NOTIFIES, ()), _always),\n',
+        '    "notify": ("notify", _later(_NOTIFIES, ()), _never),\n',
+        "tests/test_loosening.py",
+    ),
+    Break(
+        "agents start together where there is room for one",
+        "reconciler/planning/scheduling.py",
+        "            room.promise(job.spec)\n",
+        "",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "a run shares the cgroup of a service that takes it along",
+        "reconciler/system/scopes.py",
+        "            if wanted == ALWAYS:\n",
+        "            if False:\n",
+        "tests/processes/test_scopes.py",
+    ),
 )
 
 
