@@ -1,4 +1,4 @@
-"""The watch as a service: what systemd and launchd are told, as far as it can be tried where neither runs."""
+"""The watch as a service: what systemd and launchd are told, tried where neither runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Each run in a cgroup of its own: tried in cgroups of the test, with a stand-in for `systemd-run --scope`.
 
-What the kernel does is real, and so are watch, runs and kills; that systemd moves a process as the stand-in does is not tried
-here: no systemd runs where these tests do.
+What the kernel does is real, and so are watch, runs and kills; a real systemd is in `test_real_systemd.py`.
 """
 
 from __future__ import annotations
