@@ -18,8 +18,8 @@ from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning import messages, run_results
 from reconciler.planning.check_state import CheckState
+from reconciler.planning.globs import glob_pattern
 from reconciler.planning.job import Job
-from reconciler.planning.offer import glob_pattern
 from reconciler.planning.run_results import RunResult
 
 

@@ -6,10 +6,16 @@ repository, and by git's plumbing, which heeds no taste of the user's: the same 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+
 from reconciler.git.commands import Git
-from reconciler.model.changes import File, PullCommit, Span
+from reconciler.model.changes import Diff, File, PullCommit, Span
 from reconciler.model.names import Sha
 
+REMEMBERED = 4096
+LOOKED_AT_MAX = 4 << 20  # bytes of a diff whose lines are looked at
+_HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
 
 
@@ -18,6 +24,7 @@ class CommitChanges:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._diffs: dict[tuple[Sha, Sha], Diff] = {}
 
     def span(self, base: Sha, head: Sha) -> Span:
         """The part of history that `head` has and `base` has not."""
@@ -51,6 +58,32 @@ class CommitChanges:
             for kind, path in zip(kinds[0::2], kinds[1::2], strict=False)
         )
 
+    def diff(self, base: Sha, head: Sha) -> Diff:
+        """All that `head` brings to `base`."""
+        found = self._diffs.get((base, head))
+        if found is None:
+            if len(self._diffs) >= REMEMBERED:
+                self._diffs.clear()
+            found = self._diffs[base, head] = self._diff(self.span(base, head))
+        return found
+
+    def _diff(self, span: Span) -> Diff:
+        files = self.files(span)
+        before = self._top(span.start) if span.start else frozenset()
+        return Diff(
+            start=span.start,
+            head=span.head,
+            tree=Sha(self._git.objects("rev-parse", "--verify", f"{span.head}^{{tree}}").text.strip()),
+            files=files,
+            areas=frozenset(file.path.partition("/")[0] for file in files if "/" in file.path) - before,
+            lines=shown_lines(files, self._trees("--patch", "--no-renames", span=span)),
+        )
+
+    def _top(self, commit: Sha) -> frozenset[str]:
+        """What stands at the top of a commit."""
+        listed = self._git.objects("ls-tree", "--name-only", "-z", commit).out
+        return frozenset(listed.decode("utf-8", "replace").split("\0"))
+
     def patch(self, span: Span, *, whole: bool) -> bytes:
         """The unified diff. With `whole` it holds all of binary files too, so that `git apply` can take it."""
         more = ("--binary", "--full-index") if whole else ()
@@ -59,6 +92,27 @@ class CommitChanges:
     def _trees(self, *how: str, span: Span) -> bytes:
         start = span.start or self._git.objects("hash-object", "-t", "tree", "--stdin", stdin=b"").text.strip()
         return self._git.objects("diff-tree", "-r", *_PLAIN, *how, start, span.head).out
+
+
+def shown_lines(files: Sequence[File], patch: bytes) -> Mapping[str, tuple[tuple[int, int], ...]] | None:
+    """By path, which lines of the new side a unified diff of these files shows, in their order; None where it is too large."""
+    if len(patch) > LOOKED_AT_MAX:
+        return None
+    # A file that became another kind of thing is shown as one that goes and one that comes.
+    paths = iter([file.path for file in files for _ in range(2 if file.kind == "T" else 1)])
+    found: dict[str, list[tuple[int, int]]] = {}
+    path, old, new = "", 0, 0  # lines that are left of a hunk: what is in one begins nothing
+    for line in patch.split(b"\n"):
+        if old > 0 or new > 0:
+            old -= line[:1] in (b" ", b"-", b"")
+            new -= line[:1] in (b" ", b"+", b"")
+        elif line.startswith(b"diff --git "):
+            path = next(paths, "")
+        elif hunk := _HUNK.match(line):
+            old, new = (int(count) if count is not None else 1 for count in (hunk[1], hunk[3]))
+            if new:
+                found.setdefault(path, []).append((int(hunk[2]), int(hunk[2]) + new - 1))
+    return {path: tuple(ranges) for path, ranges in found.items()}
 
 
 def _number(text: str) -> int | None:

@@ -1,6 +1,8 @@
-"""What a head brings to a base, as values: its commits, and the files in which both ends differ."""
+"""What a head brings to a base, as values: its commits, the files in which both ends differ, and where."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -15,7 +17,7 @@ class PullCommit(Struct, frozen=True, kw_only=True):
 
 
 class File(Struct, frozen=True, kw_only=True):
-    """A path that differs. `kind` is git's letter (A, D, M, T); lines are None where it holds no text."""
+    """A path that differs. `kind` is git's letter (A, D, M, T); counts of lines are None where it holds no text."""
 
     path: str
     kind: str
@@ -28,3 +30,23 @@ class Span(Struct, frozen=True, kw_only=True):
 
     start: Sha | None
     head: Sha
+
+
+class Diff(Struct, frozen=True, kw_only=True):
+    """All that a head brings to a base. `tree` is the head's; `areas`: folders at the top of it that its start lacks.
+
+    `lines`: by path, the first and last lines in the head of what the diff shows; None where it is too large to look.
+    """
+
+    start: Sha | None
+    head: Sha
+    tree: Sha
+    files: tuple[File, ...] = ()
+    areas: frozenset[str] = frozenset()
+    lines: Mapping[str, tuple[tuple[int, int], ...]] | None = None
+
+    def shows(self, path: str, line: int | None) -> bool:
+        """True for a place that somebody who saw this diff can speak of; with None for the whole file."""
+        if line is None:
+            return any(file.path == path for file in self.files)
+        return any(first <= line <= last for first, last in (self.lines or {}).get(path, ()))

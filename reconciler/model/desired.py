@@ -43,6 +43,19 @@ class Review(StrEnum):
     HUMAN = "human"
 
 
+class RiskLevel(StrEnum):
+    """How much could go wrong with a change."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """The higher, the more; their words sort otherwise."""
+        return list(RiskLevel).index(self)
+
+
 class NoChecks(StrEnum):
     AUTO = "auto"
     ALLOW = "allow"

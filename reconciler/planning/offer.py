@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -27,6 +26,7 @@ from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of, turned_red
 from reconciler.planning.facts import Facts
 from reconciler.planning.forge_checks import ForgeVerdict
+from reconciler.planning.globs import glob_pattern
 from reconciler.planning.review_comments import Discussion
 
 
@@ -234,15 +234,3 @@ class Offer(Struct, frozen=True, dict=True):
         """True when merging is left to a person, and none has named that exactly this head is to be merged now."""
         pull = self.facts.open_pull
         return self.facts.spec.merge.mode is MergeMode.MANUAL and not (pull and pull.merge_now == pull.head)
-
-
-@cache
-def glob_pattern(glob: str) -> re.Pattern[str]:
-    """A path glob as a pattern for whole paths: `**` crosses folders, `*` and `?` do not.
-
-    >>> bool(glob_pattern(".ci/**").fullmatch(".ci/a/run")), bool(glob_pattern("*.md").fullmatch("docs/x.md"))
-    (True, False)
-    """
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from reconciler.model.changes import File, PullCommit, Span
+from reconciler.model.changes import Diff, File, PullCommit, Span
 from reconciler.model.desired import LandingMode, MergeMethod, SquashMessage
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import (
@@ -69,6 +69,10 @@ class Changes(Protocol):
 
     def files(self, span: Span) -> tuple[File, ...]:
         """The files in which both ends differ, by path; one that was renamed is two."""
+        ...
+
+    def diff(self, base: Sha, head: Sha) -> Diff:
+        """All that `head` brings to `base`; cached by the pair."""
         ...
 
     def patch(self, span: Span, *, whole: bool) -> bytes:
