@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from reconciler.model.changes import Diff, File, Span
 from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, usable
@@ -108,6 +109,7 @@ class World:
     landed: list[Landing] = field(default_factory=list)
     pulls: dict[PrNumber, PullRequest] = field(default_factory=dict)
     judged: dict[Sha, Candidate | Conflict] = field(default_factory=dict)  # the newest candidate of each head
+    diffs: dict[tuple[Sha, Sha], Diff] = field(default_factory=dict)
     processes: dict[RunId, Run] = field(default_factory=dict)
     specs: dict[RunId, RunSpec] = field(default_factory=dict)
     marks: dict[TaskId, RetryPoint] = field(default_factory=dict)
@@ -182,10 +184,10 @@ class World:
         self.heads[task] = self.trees[task].head = head
         return head
 
-    def finish(self, run: RunId, code: int = 0, cause: Cause = Cause.EXITED, report: Report | None = None) -> None:
-        """A run ends by itself, and its agent may say something of it."""
+    def finish(self, run: RunId, code: int = 0, cause: Cause = Cause.EXITED, **said: Any) -> None:
+        """A run ends by itself, and its agent may say something of it: a `report`, a `verdict`."""
         record = Exit(cause=cause, code=code, at=self.now)
-        self.processes[run] = replace(self.processes[run], state=RunState.ENDED, exit=record, report=report)
+        self.processes[run] = replace(self.processes[run], state=RunState.ENDED, exit=record, **said)
 
     def lose(self, run: RunId) -> None:
         """A run is killed together with whoever would have recorded it."""
@@ -407,7 +409,8 @@ class World:
             r.id.subject == spec.id.subject and r.alive for r in self.processes.values()
         ):
             raise ChangedError(f"{spec.id} is taken")
-        mine = [run for run in self.alive() if run.manifest == spec.manifest]
+        agents = (*self.alive(), *self.alive(RunKind.REVIEW))
+        mine = [run for run in agents if run.manifest == spec.manifest]
         if spec.slot and len(mine) >= spec.slot.most:
             raise ChangedError("no slot is free")
         if spec.id.kind is RunKind.WORK:
@@ -427,6 +430,7 @@ class World:
             below=spec.below,
             base_tip=spec.base_tip,
             tree=spec.tree,
+            judged=spec.judged,
             started_at=self.now,
             agent=spec.agent,
             pid=len(self.processes) + 100,
@@ -591,6 +595,23 @@ class World:
         checks = [r for r in self.processes.values() if r.id.kind is RunKind.CHECK]
         return any(r.id.subject.startswith(order.expected.tree[:12]) and r.exit and r.exit.well for r in checks)
 
+    @property
+    def changes(self) -> World:
+        return self
+
+    def diff(self, base: Sha, head: Sha) -> Diff:
+        if (base, head) not in self.diffs:
+            fork = self._ancestors(base) & self._ancestors(head)
+            start = next(sha for sha in reversed(list(self.commits)) if sha in fork)
+            new = sorted(self.commits[head] - self.commits[start])
+            files = tuple(File(path=patch, kind="A", added=1, deleted=0) for patch in new)
+            tree = self._tree(self.commits[head])
+            self.diffs[base, head] = Diff(start=start, head=head, tree=tree, files=files)
+        return self.diffs[base, head]
+
+    def patch(self, span: Span, *, whole: bool) -> bytes:
+        return b""
+
     def push_base(self, base: str) -> None:
         pass
 
@@ -654,6 +675,9 @@ class _Verbatim:
 class _Empty:
     def template(self, spec: EpicSpec) -> str:
         return "{title}"
+
+    def review(self, spec: EpicSpec) -> str:
+        return "Look."
 
 
 def _made(id: TaskId, new: NewTask, now: datetime) -> Task:

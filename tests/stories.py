@@ -10,10 +10,11 @@ from memory import Fault, Killed, World
 from merging_world import MergingWorld
 
 from reconciler.loop.loop import Loop, Tick
-from reconciler.model.desired import Desired, EpicSpec, InlineTask
-from reconciler.model.names import RunKind, TaskId
+from reconciler.model.desired import Desired, EpicSpec, InlineTask, RiskLevel
+from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Cause, PullState, RunState
 from reconciler.model.values import replace
+from reconciler.model.verdicts import ReviewVerdict, ReviewWord
 
 TICKS_MAX = 400
 QUIET_TICKS = 6
@@ -30,6 +31,9 @@ class Story:
     epic: EpicSpec = field(default_factory=worlds.an_epic)
     tasks: tuple[Mapping[str, object], ...] = ({"id": "x-1"},)
     deeds: Mapping[str, tuple[Deed, ...]] = field(default_factory=dict)  # by task; the last one is repeated
+    verdicts: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # by task, review by review; the last is repeated
     rivals: tuple[tuple[str, str], ...] = ()
     people: Mapping[int, Callable[[World], None]] = field(default_factory=dict)  # at a tick
     one_end: bool = True  # whatever happens on the way, the same work lands
@@ -103,6 +107,10 @@ class Teller:
                 continue
             if run.id.kind is RunKind.CHECK:
                 self._check(run.id)
+            elif run.id.kind is RunKind.REVIEW:
+                every = [r for r in self.world.processes.values() if r.task == run.task and r.id.kind is RunKind.REVIEW]
+                verdicts = self.story.verdicts.get(run.task, ("approve",))
+                answer(self.world, run.id, verdicts[min(len(every), len(verdicts)) - 1])
             else:
                 deeds = self.story.deeds.get(run.task, ("commit {task}; exit 0",))
                 mine = [r for r in self.world.processes.values() if r.task == run.task and r.id.kind is RunKind.WORK]
@@ -142,6 +150,20 @@ class Teller:
                 world.finish(run, 127, Cause.UNAVAILABLE)
             case ["close" | "hint" | "stay", *_]:
                 pass
+
+
+def answer(world: World, run: RunId, words: str) -> None:
+    """A reviewer ends: with a verdict and perhaps a risk, as 'approve high'; with 'nonsense'; or it 'fails'."""
+    match words.split():
+        case ["nonsense"]:
+            world.finish(run)
+        case ["fails"]:
+            world.finish(run, 1)
+        case ["stays"]:
+            pass
+        case [word, *risk]:
+            level = RiskLevel(risk[0]) if risk else None
+            world.finish(run, verdict=ReviewVerdict(verdict=ReviewWord(word), summary=f"it says {words}", risk=level))
 
 
 def inline(*keys: str, after: Mapping[str, tuple[str, ...]] | None = None) -> tuple[InlineTask, ...]:

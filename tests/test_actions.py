@@ -21,6 +21,7 @@ BY_MERGE = {
     "FollowBranch",
     "Land",
     "OpenPullRequest",
+    "StartReview",
     "PushBase",
     "RemoveWorktree",
     "RerunChecks",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, RetryPoint, Unknown, ago
 
-from reconciler.model.desired import AgentSpec, Review
+from reconciler.model.desired import AgentSpec, Review, ReviewByRisk
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
@@ -234,7 +234,7 @@ def test_other_commands_make_another_proof() -> None:
 
 @pytest.mark.parametrize(("approved", "counts"), [(None, False), (OTHER, False), (HEAD, True)])
 def test_an_approval_is_of_one_head(approved: str | None, counts: bool) -> None:
-    spec = worlds.an_epic(merge={"review": Review.HUMAN})
+    spec = worlds.an_epic(merge={"review": ReviewByRisk.always(Review.HUMAN)})
     job = offered(pull=worlds.a_pull(approved=approved), candidate=worlds.a_candidate(), spec=spec)
     assert job.offer.approved is counts
 

@@ -10,7 +10,7 @@ import worlds
 from memory import World
 from test_loop import Clockwork, a_loop, offer, offered
 
-from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review
+from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review, ReviewByRisk
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Room, Run, RunState
@@ -166,7 +166,7 @@ def test_what_a_person_has_yet_to_approve_is_in_no_group(world: World) -> None:
     offered(world, 3)
     world.approve(PrNumber(1), world.heads[TaskId("x-1")])
     world.approve(PrNumber(3), world.heads[TaskId("x-3")])
-    night = Night(world, an_epic(parallel=4, review=Review.HUMAN))
+    night = Night(world, an_epic(parallel=4, review=ReviewByRisk.always(Review.HUMAN)))
     night.quiet()
     by_size = sorted(len(run.heads) for run in night.checks())
     assert by_size == [1, 2]

@@ -12,7 +12,7 @@ from memory import Fault, World
 
 from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Met, Tick
-from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review
+from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review, ReviewByRisk
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Base, Room, Run, RunState, Salvage, StopWhy
@@ -585,7 +585,11 @@ def test_nothing_lands_over_edits_that_were_not_looked_for_at_first(world: World
 
 
 @pytest.mark.parametrize(
-    ("merge", "reason"), [({"mode": MergeMode.MANUAL}, "AwaitingMerge"), ({"review": Review.HUMAN}, "AwaitingApproval")]
+    ("merge", "reason"),
+    [
+        ({"mode": MergeMode.MANUAL}, "AwaitingMerge"),
+        ({"review": ReviewByRisk.always(Review.HUMAN)}, "AwaitingApproval"),
+    ],
 )
 def test_a_conflict_with_what_landed_is_told_before_a_person_is_asked(
     world: World, merge: dict[str, object], reason: str

@@ -23,6 +23,7 @@ from reconciler.model.desired import (
     MergePolicy,
     NoChecks,
     Review,
+    ReviewByRisk,
     TrackerKind,
     WorktreeSpec,
 )
@@ -31,6 +32,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.values import replace
 
 HEAD = "apiVersion: reconcile/v1\nkind: Epic\nmetadata: {name: x}\nspec:\n"
+PEOPLE = ReviewByRisk.always(Review.HUMAN)
 SMALL = HEAD + "  agent: {argv: [my-agent]}\n"
 PROFILE = "apiVersion: reconcile/v1\nkind: AgentProfile\nmetadata: {name: mine}\nspec: {argv: [mine], maxAttempts: 7}\n"
 POLICY = "apiVersion: reconcile/v1\nkind: MergePolicy\nmetadata: {name: strict}\nspec: {checks: [just check]}\n"
@@ -168,7 +170,7 @@ def test_every_field_arrives(read, home):
     )
     assert (spec.merge.mode, spec.merge.method, spec.merge.checks) == ("manual", "rebase", ("just check",))
     assert (spec.merge.timeout_s, spec.merge.no_checks) == (1200, NoChecks.BLOCK)
-    assert (spec.merge.protected_paths, spec.merge.review, spec.merge.push) == (("justfile",), Review.HUMAN, True)
+    assert (spec.merge.protected_paths, spec.merge.review, spec.merge.push) == (("justfile",), PEOPLE, True)
     assert (spec.merge.parallel, spec.merge.on_conflict, spec.merge.delete_branch) == (64, "block", False)
     assert (spec.prune.worktrees, spec.prune.branches, spec.prune.orphans) == (False, False, True)
 
@@ -235,7 +237,7 @@ def test_what_ships_is_there_for_every_manifest_and_gives_way_to_the_source(read
     (shipped,), (replaced,) = read(epic), read(f"{epic}---\n{own}")
 
     assert shipped.agent.argv == ("sh", "agent.sh")
-    assert shipped.merge.review is Review.HUMAN
+    assert shipped.merge.review == PEOPLE
     assert replaced.agent.argv == ("mine",)
 
 
@@ -374,7 +376,7 @@ def test_an_unknown_field_is_named_with_its_place_what_is_allowed_and_what_was_m
 @pytest.mark.parametrize(
     "text",
     [
-        with_spec("reviewer: {kind: command}"),
+        with_spec("mergePolicy: {stack: true}"),
         with_spec("stack: true"),
         with_spec("mergePolicy: {queue: {batch: 4}}"),
         with_agent("sandbox: none"),
@@ -388,8 +390,12 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
     ("text", "said"),
     [
         (
+            with_spec("mergePolicy: {review: often}"),
+            "6:25: spec.mergePolicy.review: expected none, agent or human, or a mapping with low, normal, high, got 'often'",
+        ),
+        (
             with_spec("mergePolicy: {review: agent}"),
-            "6:25: spec.mergePolicy.review: expected none or human, got 'agent'",
+            "spec.reviewer: is missing: .*\n.*write 'reviewer: {kind: claude}'",
         ),
         (
             with_spec("mergePolicy: {method: sqash}"),

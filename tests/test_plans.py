@@ -13,7 +13,7 @@ manifest.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import worlds
 import yaml
 
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.changes import Diff, File
 from reconciler.model.desired import (
     Budget,
     Comments,
@@ -36,8 +37,10 @@ from reconciler.model.desired import (
     Override,
     Prune,
     Review,
+    ReviewByRisk,
+    RiskLevel,
 )
-from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject
+from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject, review_subject
 from reconciler.model.observed import (
     Base,
     BaseCommit,
@@ -69,9 +72,11 @@ from reconciler.model.observed import (
 )
 from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
+from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
+from reconciler.planning.reviews import terms
 
 PLANS = sorted(Path(__file__).parent.joinpath("plans").glob("*.yaml"))
 SOURCES = {
@@ -182,15 +187,26 @@ def _given(
     if tasks_seen is not None:
         observed = replace(observed, tasks=tasks_seen)
     epics = [_epic(**said) for said in manifests or [manifest or {}]]
+    observed = _under_its_terms(observed, epics[0])
     wanted = worlds.wanted(*epics, max_agents=max_agents)
     wanted = replace(wanted, acting=None if acting is None else frozenset(acting), alone=alone and TaskId(alone))
     return wanted, observed
 
 
+def _under_its_terms(observed: Observed, epic: EpicSpec) -> Observed:
+    """Who reviews is told to look, and what was reviewed under the terms of the manifest was so under these."""
+    known = terms(epic, _TOLD)
+    reviews = {
+        task: tuple(replace(run, judged=known) if run.judged == _UNDER else run for run in runs)
+        for task, runs in observed.reviews.items()
+    }
+    return replace(observed, reviews=reviews, review_prompts={epic.name: _TOLD})
+
+
 def _epic(**said: Any) -> EpicSpec:
     said = _timed(said)
     kinds = {
-        "mode": MergeMode, "method": MergeMethod, "no_checks": NoChecks, "review": Review, "on_conflict": OnConflict,
+        "mode": MergeMode, "method": MergeMethod, "no_checks": NoChecks, "review": _review, "on_conflict": OnConflict,
         "comments": Comments, "landing": LandingMode,
     }  # fmt: skip
     merge = {name: kinds.get(name, _tuple)(value) for name, value in said.pop("merge", {}).items()}
@@ -199,9 +215,16 @@ def _epic(**said: Any) -> EpicSpec:
     prune = Prune(**said.pop("prune", {}))
     if "budget" in said:
         said["budget"] = Budget(**said["budget"])
-    if isinstance(agent := said.get("agent"), dict):
-        said["agent"] = _agent(**agent)
+    for name in ("agent", "reviewer"):
+        if isinstance(agent := said.get(name), dict):
+            said[name] = _agent(**agent)
     return worlds.an_epic(merge=merge, tasks=tuple(inline), applied=applied, prune=prune, **said)
+
+
+def _review(said: str | Mapping[str, str]) -> ReviewByRisk:
+    if isinstance(said, str):
+        return ReviewByRisk.always(Review(said))
+    return ReviewByRisk(**{level: Review(review) for level, review in said.items()})
 
 
 def _agent(**said: Any) -> dict[str, Any]:
@@ -244,6 +267,8 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     found["check_worktrees"] = {
         made.subject(TaskId(task)): f"/worktrees/.checks/{task}" for task in world.pop("check_worktrees", [])
     }
+    reviewed = (review_subject(TaskId(task), worlds.HEAD) for task in world.pop("review_worktrees", []))
+    found["check_worktrees"] |= {subject: f"/worktrees/.checks/{subject}" for subject in reviewed}
     assert not world, f"unknown words: {sorted(world)}"
     return found
 
@@ -258,6 +283,46 @@ def _rule(name: str, value: object) -> object:
 
 
 _BASE_TREE = Sha("ba" * 20)
+_HEAD_TREE = Sha("4e" * 20)
+_TOLD = "Look."
+
+
+def _file(path: str, kind: str, added: str = "+1", deleted: str = "-0") -> File:
+    binary = added == "binary"
+    return File(path=path, kind=kind, added=None if binary else int(added), deleted=None if binary else -int(deleted))
+
+
+def _a_review(
+    id: TaskId,
+    n: int,
+    verdict: str | None = None,
+    risk: str | None = None,
+    summary: str = "so it is",
+    comments: Iterable[Mapping[str, Any]] = (),
+    of: str = "head",
+    under: str = "the same",
+    **said: Any,
+) -> Run:
+    """A review that ended well a minute ago. `of` another tree, or `under` other terms, it is about something else."""
+    answer = verdict and ReviewVerdict(
+        verdict=ReviewWord(verdict),
+        risk=RiskLevel(risk) if risk else None,
+        summary=summary,
+        comments=tuple(LineComment(**each) for each in comments),
+    )
+    head, run = COMMITS[of], worlds.a_run(id, n, **_run_fields(said))
+    return replace(
+        run,
+        id=RunId(RunKind.REVIEW, review_subject(id, head), n),
+        baseline=head,
+        base_tip=run.base_tip or worlds.BASE,
+        tree=_HEAD_TREE if of == "head" else _BASE_TREE,
+        judged=_UNDER if under == "the same" else under,
+        verdict=answer or None,
+    )
+
+
+_UNDER = "the terms of the manifest"  # put in once that is known
 
 
 class _World:
@@ -266,7 +331,7 @@ class _World:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         by_task = (
-            "runs", "worktrees", "branches", "pull_requests", "candidates", "landings", "since", "occupants", "failures",
+            "runs", "reviews", "diffs", "worktrees", "branches", "pull_requests", "candidates", "landings", "since", "occupants", "failures",
         )  # fmt: skip
         self.found: dict[str, Any] = {name: {} for name in by_task}
         self.found["checks"] = []
@@ -278,7 +343,7 @@ class _World:
             "runs": self._runs, "worktree": self._worktree, "branch": self._branch, "pull_request": self._pull,
             "changes": self._changes, "conflict": self._conflict, "checks": self._checks, "landed": self._landed,
             "since": self._since, "occupant": self._occupant, "failure": self._failure,
-            "on_the_base": self._on_the_base,
+            "on_the_base": self._on_the_base, "diff": self._diff, "reviews": self._reviews,
         }  # fmt: skip
         if said.get("checks"):
             said.setdefault("on_the_base", ["passed"])
@@ -348,6 +413,24 @@ class _World:
                 is_head=not apart,
             )
         )
+
+    def _diff(self, id: TaskId, files: Mapping[str, str] | str) -> None:
+        """What the head brings to its base: by path `A +3 -1` and so on. The lines that it shows are the first ten."""
+        self.found["diffs"][id] = (
+            Unknown("no answer")
+            if files == "silent"
+            else Diff(
+                start=worlds.BASE,
+                head=worlds.HEAD,
+                tree=_HEAD_TREE,
+                files=tuple(_file(path, *said.split()) for path, said in files.items()),
+                lines=dict.fromkeys(files, ((1, 10),)),
+            )
+        )
+
+    def _reviews(self, id: TaskId, reviews: list[dict[str, Any]]) -> None:
+        """Reviews of the head that is offered, under what holds now, unless they say otherwise."""
+        self.found["reviews"][id] = tuple(_a_review(id, n, **said) for n, said in enumerate(reviews, start=1))
 
     def _conflict(self, id: TaskId, paths: list[str]) -> None:
         self.found["candidates"][id] = Conflict(base=worlds.BASE, head=worlds.HEAD, paths=tuple(paths))

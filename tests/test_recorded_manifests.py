@@ -34,6 +34,7 @@ from reconciler.model.desired import (
     Override,
     Prune,
     Review,
+    ReviewByRisk,
     SquashMessage,
     Telling,
     TrackerKind,
@@ -73,6 +74,7 @@ FULL = EpicSpec(
         memory=2 << 30,
         disk=0,
     ),
+    reviewer=AgentSpec(kind=AgentKind.CLAUDE, model="large"),
     worktrees=WorktreeSpec(root="/srv/trees", copy=(".env",), setup=("npm ci",), sparse=("src",)),
     merge=MergePolicy(
         mode=MergeMode.MANUAL,
@@ -86,7 +88,10 @@ FULL = EpicSpec(
         timeout_s=60,
         no_checks=NoChecks.BLOCK,
         protected_paths=(),
-        review=Review.HUMAN,
+        review=ReviewByRisk.always(Review.HUMAN),
+        review_rounds=1,
+        risk_high=("src/pay/**",),
+        risk_low=("docs/**",),
         push=True,
         parallel=2,
         retries=0,
@@ -177,7 +182,8 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
 def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_out(kept, state, tmp_path):
     made = kept.record(replace(FULL, agent=replace(FULL.agent, prompt=None, argv=())))
     spec = yaml.safe_load((state / "manifests" / "x.yaml").read_text())["spec"]
-    del spec["agent"]["prompt"]
+    for agent in (spec["agent"], spec["reviewer"]):
+        del agent["prompt"]
     document = {"apiVersion": "reconcile/v1", "kind": "Epic", "metadata": {"name": "x"}, "spec": spec}
 
     # Double quotes for every text: plain YAML writers leave some words bare that mean two things.

@@ -13,7 +13,7 @@ from worlds import Unknown, a_candidate, a_check, a_pull, a_run, a_task, a_workt
 
 from reconciler.loop.executor import Outcome
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.desired import Budget, InlineTask, Review
+from reconciler.model.desired import Budget, InlineTask, Review, ReviewByRisk
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import TaskId, key_line, task_for_key
 from reconciler.model.observed import CheckResult, Failure, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
@@ -209,7 +209,7 @@ def test_an_outcome_is_its_action_and_what_went_wrong():
 
 def test_a_task_has_the_keys_that_scripts_rely_on():
     inline = InlineTask(key="parser", title="Write the parser")
-    spec = an_epic(tasks=(inline,), applied={"parser": inline}, merge={"review": Review.HUMAN})
+    spec = an_epic(tasks=(inline,), applied={"parser": inline}, merge={"review": ReviewByRisk.always(Review.HUMAN)})
     observed = offered(
         task={"description": key_line("all", "parser"), "title": "Write the parser", "labels": ["phase:pr_created"]},
         pull={"approved": worlds.HEAD},
@@ -241,6 +241,8 @@ def test_a_task_has_the_keys_that_scripts_rely_on():
             "head": worlds.HEAD,
             "checks": "pending",
             "review": "approved",
+            "approvedBy": ["person"],
+            "risk": None,
         },
         "waiting": {"reason": "ChecksRunning", "message": f"checks running on the merged tree {worlds.TREE[:12]}"},
         "failing": None,
@@ -379,7 +381,12 @@ def test_without_checks_there_are_none_to_wait_for():
     ],
 )
 def test_a_review_is_of_exactly_this_head(pull, review, expected):
-    assert entry(offered(pull=pull), an_epic(merge={"review": Review(review)}))["pullRequest"]["review"] == expected
+    assert (
+        entry(offered(pull=pull), an_epic(merge={"review": ReviewByRisk.always(Review(review))}))["pullRequest"][
+            "review"
+        ]
+        == expected
+    )
 
 
 def test_protected_paths_ask_for_a_review():
@@ -495,7 +502,7 @@ def test_a_status_has_the_keys_that_scripts_rely_on():
         (working(), an_epic(suspend=True), "False Suspended", "True Progressing", "False Suspended"),
         (
             offered(task={"labels": ["phase:pr_created", "pr:7"]}, checks=(a_check("passed"),)),
-            an_epic(merge={"review": Review.HUMAN}),
+            an_epic(merge={"review": ReviewByRisk.always(Review.HUMAN)}),
             "False AwaitingApproval",
             "False AwaitingApproval",
             "False AwaitingApproval",

@@ -50,6 +50,8 @@ def an_epic(**fields: Any) -> EpicSpec:
     """A manifest over every task of the repository, with one check."""
     merge = fields.pop("merge", {})
     agent = fields.pop("agent", {})
+    if isinstance(fields.get("reviewer"), dict):
+        fields["reviewer"] = AgentSpec(**fields["reviewer"])
     return EpicSpec(
         **{
             "name": "all",

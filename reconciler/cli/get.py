@@ -198,7 +198,7 @@ def _run(run: Run) -> Row:
 
 
 def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run]) -> Iterator[Row]:
-    """Those of tasks, then those of checks, under every folder that a manifest or git speaks of."""
+    """Those of tasks, then those of checks and reviews, under every folder that a manifest or git speaks of."""
     known = worktree_list.read(site.git)
     heads = {str(entry.path): entry.head for entry in known.entries}
     for root in _roots(site, known):
@@ -206,8 +206,8 @@ def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run]) -> Iter
             mine = [run for run in runs if run.id.kind is RunKind.WORK and run.task == task]
             yield {**_work(site, task, tree), **_place(site, tree.path), "run": _live(mine)}
         for subject, path in site.workspaces.check_worktrees(root).items():
-            mine = [run for run in runs if run.id.kind is RunKind.CHECK and run.id.subject == subject]
-            yield {**_check(heads.get(path), mine), **_place(site, path), "run": _live(mine)}
+            mine = [run for run in runs if run.id.kind is not RunKind.WORK and run.id.subject == subject]
+            yield {**_check(subject, heads.get(path), mine), **_place(site, path), "run": _live(mine)}
 
 
 def _roots(site: Site, known: worktree_list.WorktreeListing) -> list[str]:
@@ -233,10 +233,11 @@ def _work(site: Site, task: TaskId, tree: Worktree) -> Row:
     }
 
 
-def _check(head: Sha | None, runs: Sequence[Run]) -> Row:
+def _check(subject: str, head: Sha | None, runs: Sequence[Run]) -> Row:
     newest = max(runs, key=lambda run: run.id.n, default=None)
     nothing = dict.fromkeys(("branch", "changed", "fault", "detail", "nested"))
-    return {"kind": str(RunKind.CHECK), "task": newest.task if newest else None, "head": head, **nothing}
+    kind = RunKind.REVIEW if "@" in subject else RunKind.CHECK
+    return {"kind": str(kind), "task": newest.task if newest else None, "head": head, **nothing}
 
 
 def _place(site: Site, path: str) -> Row:

@@ -167,10 +167,11 @@ def _by_word(site: Site, rest: tuple[EpicSpec, ...]) -> Desired:
 
 
 def _by_merge(action: Action) -> bool:
-    return action.by_merge or (isinstance(action, StopAgent) and action.run.kind is RunKind.CHECK)
+    return action.by_merge or (isinstance(action, StopAgent) and action.run.kind is not RunKind.WORK)
 
 
 def _checking(decided: Plan) -> bool:
     words = [word for epic in decided.epics for word in epic.waiting.values()]
     # Those of a forge elsewhere are awaited for as long as they may end by themselves.
-    return any(w.reason is Reason.CHECKS_RUNNING or (w.reason is Reason.CHECKS_PENDING and w.until) for w in words)
+    runs = (Reason.CHECKS_RUNNING, Reason.REVIEW_RUNNING)
+    return any(w.reason in runs or (w.reason is Reason.CHECKS_PENDING and w.until) for w in words)

@@ -204,7 +204,7 @@ def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, R
         _told(site, task, unlabelled)  # first, or a watch would start it again
 
     def tell(run: Run) -> None:
-        if run.id.kind is RunKind.WORK and task is None:
+        if run.id.kind is not RunKind.CHECK and task is None:
             _told(site, run.task, unlabelled)
 
     return _end(site, task, tell), unlabelled

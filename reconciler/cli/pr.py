@@ -27,7 +27,6 @@ from reconciler.model.pull_records import PullRecord
 from reconciler.model.values import replace
 from reconciler.render import listing, pulls
 from reconciler.render.entry import checks_by_task
-from reconciler.render.words import stamp
 from reconciler.wiring import Site
 
 
@@ -66,7 +65,9 @@ def show(pr: str, out: Output) -> int:
     tick = LoopSession(site=site, out=out).look()
     silent, entry = silence(tick), entries(tick).get(pull.record.task)
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
-    shown = {**_row(pull, entry, checks_by_task(tick.observed), silent), **_more(site, pull, entry), "unknown": unknown}
+    reviews = pulls.reviews(pull.record, {} if isinstance(tick.observed.reviews, Unknown) else tick.observed.reviews)
+    row = _row(pull, entry, checks_by_task(tick.observed), silent)
+    shown = {**row, **_more(site, pull, entry), "reviews": reviews, "unknown": unknown}
     said_silent(out, silent)
     out.answer(shown, lambda: pulls.show(shown))
     return EXIT_NEEDS_PERSON if silent else 0
@@ -154,10 +155,6 @@ def _more(site: Site, pull: ListedPull, entry: Mapping[str, Any] | None) -> dict
         "base": base,
         "landed": record.landed,
         "method": record.method,
-        "reviews": [
-            {"verdict": str(each.verdict), "head": each.head, "by": each.by, "at": stamp(each.at), "text": each.text}
-            for each in record.reviews
-        ],
         "commits": [{"sha": commit.sha, "subject": commit.subject} for commit in changes.commits(span)],
         "files": [
             {"path": file.path, "status": file.kind, "added": file.added, "deleted": file.deleted}

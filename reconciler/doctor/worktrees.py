@@ -123,14 +123,14 @@ def _seen(scene: Scene, site: Site) -> _Standing:
 
 
 def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
-    """Worktrees of checks that nobody runs any more."""
+    """Worktrees of checks and reviews that nobody runs any more."""
     live = _live_checks(site.runner.runs().values())
     found: Mapping[str, str] = {
         subject: path for root in scene.roots for subject, path in site.workspaces.check_worktrees(str(root)).items()
     }
     left = [path for subject, path in found.items() if subject not in live]
     if left:
-        message = "left by checks that have ended"
+        message = "left by checks or reviews that have ended"
         hint = "nothing to do: the next 'reconcile watch' removes them"
         yield Diagnosis(name="check worktrees", state=State.WARNING, found=named(left), message=message, hint=hint)
 
@@ -150,7 +150,7 @@ def _salvages(site: Site) -> Iterator[Diagnosis]:
 
 
 def _live_checks(runs: Iterable[Run]) -> frozenset[str]:
-    return frozenset(run.id.subject for run in runs if run.alive and run.id.kind is RunKind.CHECK)
+    return frozenset(run.id.subject for run in runs if run.alive and run.id.kind is not RunKind.WORK)
 
 
 def _locked_for_nobody(entry: Entry, trees: _Standing) -> bool:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from msgspec import Struct, field
 
 from reconciler.loop.memo import Memo
+from reconciler.model.changes import Diff
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError, SilentError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
@@ -98,6 +99,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         tasks=prefix if isinstance(prefix, Unknown) else tasks,
         runs=work,
         checks=checks,
+        reviews=_reviews(runs, memo),
         recent=recent,
         printed=_printed(ports, desired, recent, checks),
         unaskable={s.name: why for s in desired.epics if (why := unaskable(ports, s, look.bases.get(s.base)))},
@@ -118,6 +120,9 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         landings=landings,
         bases=look.bases,
         salvages=_or(ask(ports.workspaces.salvages), ()),
+        diffs=look.diffs(candidates),
+        review_prompts=_review_prompts(ports, desired),
+        reviewers_missing=_reviewers_missing(ports, desired),
         agents_missing={s.name: why for s in desired.epics if (why := _missing(ports, s))},
         room=_or(ask(partial(ports.runner.room, _roots(desired))), Room()),
         forges=circumstances.forges,
@@ -211,6 +216,22 @@ def _by_head(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tu
     if isinstance(runs, Unknown):
         return {}
     return memo.grouped("by head", runs, lambda run: run.baseline if run.id.kind is RunKind.CHECK else None)
+
+
+def _reviews(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[TaskId, tuple[Run, ...]] | Unknown:
+    if isinstance(runs, Unknown):
+        return runs
+    return memo.grouped("reviews", runs, lambda run: run.task if run.id.kind is RunKind.REVIEW else None)
+
+
+def _review_prompts(ports: Ports, desired: Desired) -> Mapping[str, str | Unknown]:
+    asking = (spec for spec in desired.epics if spec.merge.reviewed_by_agents)
+    return {spec.name: ask(partial(ports.prompts.review, spec)) for spec in asking}
+
+
+def _reviewers_missing(ports: Ports, desired: Desired) -> Mapping[str, str]:
+    asking = (replace(spec, agent=spec.reviewing) for spec in desired.epics if spec.merge.reviewed_by_agents)
+    return {spec.name: why for spec in asking if (why := _missing(ports, spec))}
 
 
 Checks = Mapping[str, tuple[Run, ...]] | Unknown
@@ -390,6 +411,15 @@ class _Look(Struct, frozen=True):
             task: ask(partial(self.ports.forge.candidate, base.head, pulls[task].head, exact=False))
             for task in offered
             if isinstance(base := self.base_of(task), Base)
+        }
+
+    def diffs(self, candidates: Candidates) -> Mapping[TaskId, Diff | Unknown]:
+        """What is offered brings to its base, under manifests that ask about its risk."""
+        asking = {spec.base for spec in self.desired.epics if spec.merge.asks_about_risk}
+        return {
+            task: ask(partial(self.ports.forge.changes.diff, candidate.base, candidate.head))
+            for task, candidate in candidates.items()
+            if isinstance(candidate, Candidate) and self.name_of(task) in asking
         }
 
     def merged_by_hand(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from reconciler.model.desired import EpicSpec
+from reconciler.model.desired import AgentSpec, EpicSpec
 from reconciler.model.values import replace
 
 
@@ -30,8 +30,13 @@ def anchored(spec: EpicSpec, main: Path) -> EpicSpec:
         spec,
         repository=str(main),
         worktrees=replace(spec.worktrees, root=_along(spec.worktrees.root, before, main)),
-        agent=replace(spec.agent, prompt=spec.agent.prompt and _along(spec.agent.prompt, before, main)),
+        agent=_prompted(spec.agent, before, main),
+        reviewer=spec.reviewer and _prompted(spec.reviewer, before, main),
     )
+
+
+def _prompted(agent: AgentSpec, before: str, main: Path) -> AgentSpec:
+    return replace(agent, prompt=agent.prompt and _along(agent.prompt, before, main))
 
 
 def _along(path: str, before: str, main: Path) -> str:

@@ -102,8 +102,9 @@ def _unknown_field(document: Document, kind: str, path: FieldPath) -> Finding:
 
 
 def _elsewhere(kind: str, path: FieldPath) -> str | None:
-    """Where a field stands that is called so: the one that is in fewest others."""
-    paths = [field.path for field in every(explain(kind=kind)) if field.path.rpartition(".")[2] == path[-1]]
+    """Where a field stands that is called so: the one that is in fewest others. Of an agent and its reviewer, the agent."""
+    named = (field.path for field in every(explain(kind=kind)) if field.path.rpartition(".")[2] == path[-1])
+    paths = [found for found in named if not found.startswith("spec.reviewer.")]
     least = min((found.count(".") for found in paths), default=0)
     nearest = [found for found in paths if found.count(".") == least]
     return f"did you mean {nearest[0]}?" if len(nearest) == 1 else None

@@ -36,6 +36,8 @@ from reconciler.model.desired import (
     Override,
     Prune,
     Review,
+    ReviewByRisk,
+    RiskLevel,
     SquashMessage,
     Telling,
     TrackerKind,
@@ -214,7 +216,10 @@ def _or_auto(kind: _Kind) -> _Kind:
 
 
 def _or_none(kind: _Kind) -> _Kind:
-    return _Kind(lambda value: None if value is None else kind.read(value), kind.write)
+    return _Kind(
+        lambda value: None if value is None else kind.read(value),
+        lambda value: None if value is None else kind.write(value),
+    )
 
 
 def _nested(kind: type[Any], table: _Table) -> _Kind:
@@ -284,6 +289,30 @@ def _towards(*strictest_first: StrEnum) -> _Loosens:
     return lambda old, new: strictest_first.index(new) > strictest_first.index(old)
 
 
+def _review(value: Any) -> ReviewByRisk:
+    """One word for every change, or one for each risk."""
+    if isinstance(value, str):
+        return ReviewByRisk.always(Review(value))
+    return ReviewByRisk(**{level: Review(_TEXT.read(review)) for level, review in _all_of(_LEVELS, value).items()})
+
+
+def _review_written(review: ReviewByRisk) -> str | dict[str, str]:
+    one, *others = set(review.each)
+    return dict(zip(_LEVELS, map(str, review.each), strict=True)) if others else str(one)
+
+
+def _all_of(names: tuple[str, ...], value: Any) -> dict[str, Any]:
+    found = _mapping(value)
+    if tuple(sorted(found)) != tuple(sorted(names)):
+        raise ValueError(f"{', '.join(found) or 'nothing'} does not belong here")
+    return found
+
+
+def _milder(old: ReviewByRisk, new: ReviewByRisk) -> bool:
+    return any(after.rank < before.rank for before, after in zip(old.each, new.each, strict=True))
+
+
+_LEVELS = tuple(map(str, RiskLevel))
 _TEXT = _Kind(_exactly(str))
 _SWITCH = _Kind(_exactly(bool))
 _COUNT = _Kind(_exactly(int, lambda number: number >= 0))
@@ -350,7 +379,10 @@ _MERGE: _Table = {
     "timeout_s": ("timeout", _SECONDS, _never),
     "no_checks": ("noChecks", _one_of(NoChecks), _towards(NoChecks.BLOCK, NoChecks.AUTO, NoChecks.ALLOW)),
     "protected_paths": ("protectedPaths", _TEXTS, _dropped),
-    "review": ("review", _one_of(Review), _towards(Review.HUMAN, Review.NONE)),
+    "review": ("review", _Kind(_review, _review_written), _milder),
+    "review_rounds": ("reviewRounds", _later(_COUNT, 3), _more),
+    "risk_high": ("risk.high", _later(_TEXTS, ()), _dropped),
+    "risk_low": ("risk.low", _later(_TEXTS, ()), _added),
     "push": ("push", _SWITCH, _turned_on),
     "parallel": ("queue.parallel", _or_auto(_COUNT), _never),
     "retries": ("queue.retries", _later(_COUNT, 1), _more),
@@ -399,6 +431,7 @@ _EPIC: _Table = {
         _never,
     ),
     "agent": ("agent", _nested(AgentSpec, _AGENT), _AGENT),
+    "reviewer": ("reviewer", _later(_or_none(_nested(AgentSpec, _AGENT)), None), _always),
     "worktrees": ("worktrees", _nested(WorktreeSpec, _WORKTREES), _WORKTREES),
     "merge": ("mergePolicy", _nested(MergePolicy, _MERGE), _MERGE),
     "budget": ("budget", _later(_nested(Budget, _BUDGET), Budget()), _BUDGET),

@@ -221,6 +221,31 @@ class Queue(_Fields):
     )
 
 
+_Review = Annotated[Review, Field(strict=False)]
+
+
+class ReviewFields(_Fields):
+    """Who must approve a pull request, by its risk."""
+
+    low: _Review = Field(description="Where little could go wrong: prose, for example.", examples=["none"])
+    normal: _Review = Field(description="Everything else.", examples=["agent"])
+    high: _Review = Field(
+        description="Where much could: dependencies, migrations, protected paths, removed tests, much at once.",
+        examples=["human"],
+    )
+
+
+class RiskFields(_Fields):
+    """Which paths are of high or low risk. * and ? stay within a folder, ** does not."""
+
+    high: list[Line] = Field(default=[], description="A change to one of these is.", examples=[["src/billing/**"]])
+    low: list[Line] = Field(
+        default=[],
+        description="These are, whatever the built-in rules say of their paths; not protected paths, or removed tests.",
+        examples=[["docs/**"]],
+    )
+
+
 class Policy(_Fields):
     """What must hold before something lands, and how it lands."""
 
@@ -285,10 +310,25 @@ class Policy(_Fields):
         "their recipes from are added to the default.",
         examples=[["justfile", ".github/**"]],
     )
-    review: Annotated[Review, Field(strict=False)] = Field(
-        default=Review.NONE,
-        description="Who must approve a pull request. none: nobody. human: a person, each of them, once its checks are green.",
-        examples=["human"],
+    review: Annotated[Annotated[_Review, Tag(NAMED)] | Annotated[ReviewFields, Tag(INLINE)], Discriminator(_form)] = (
+        Field(
+            default=Review.NONE,
+            description="Who must approve a pull request, once its checks are green. none: nobody. agent: the reviewer. human: "
+            "a person. One word for all of them, or one for each risk.",
+            examples=["human", {"low": "none", "normal": "agent", "high": "human"}],
+        )
+    )
+    review_rounds: int = Field(
+        default=3,
+        ge=0,
+        le=100,
+        description="How often a reviewer may send the work of a task back to its agent; then a person decides.",
+        examples=[1],
+    )
+    risk: RiskFields = Field(
+        default=RiskFields(),
+        description="Which changes are of high or low risk, beside what the built-in rules say.",
+        examples=[{"high": ["src/billing/**"], "low": ["docs/**"]}],
     )
     push: bool = Field(default=False, description="Push the landed base to its remote.", examples=[True])
     queue: Queue = Field(default=Queue(), description="How checks are queued.", examples=[{"parallel": 2}])
@@ -448,6 +488,14 @@ class EpicFields(_Fields):
     agent: Annotated[Annotated[AgentFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] = Field(
         description="The program that does a task, or the name of an AgentProfile.",
         examples=[{"argv": ["my-agent", "{prompt_file}"]}, "shell"],
+    )
+    reviewer: (
+        Annotated[Annotated[AgentFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] | None
+    ) = Field(
+        default=None,
+        description="The program that reviews, where mergePolicy.review says agent; or the name of an AgentProfile. Default: "
+        "the agent's, in a session of its own. Its prompt is .claude/agents/merger.md, or the one that comes with reconcile.",
+        examples=[{"kind": "claude"}, "shell"],
     )
     worktrees: Worktrees = Field(
         default=Worktrees(), description="Where worktrees stand and what they get.", examples=[{"copy": [".env"]}]

@@ -17,7 +17,8 @@ from reconciler.manifest.model import Epic
 from reconciler.manifest.protected import derived
 from reconciler.manifest.scalars import unwanted
 from reconciler.manifest.sizes import AUTO
-from reconciler.model.desired import EpicSpec
+from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.desired import AgentSpec, Budget, EpicSpec
 from reconciler.model.errors import PermanentError, UsageError
 
 Locate = Callable[[Path], Located]
@@ -46,23 +47,36 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     fields: dict[str, Any] = _plain(epic.spec)
     del fields["runner"]  # there is one
     fields["agent"] = _profile("agent", fields["agent"], around.agents)
-    if fields["agent"]["resources"] == AUTO:
-        fields["agent"]["resources"] = {"memory": AUTO, "disk": AUTO}
+    fields["reviewer"] = fields["reviewer"] and _profile("reviewer", fields["reviewer"], around.agents)
+    for agent in filter(None, (fields["agent"], fields["reviewer"])):
+        if agent["resources"] == AUTO:
+            agent["resources"] = {"memory": AUTO, "disk": AUTO}
     fields["mergePolicy"] = _profile("mergePolicy", fields["mergePolicy"], around.policies)
     located = _located(around, fields["repository"])
     fields["mergePolicy"]["protectedPaths"] = _protected(epic, around.policies, fields["mergePolicy"], located.main)
     fields["repository"] = str(located.main)
     fields["base"] = _base(fields["base"] or located.bases.get(epic.metadata.name), located)
     fields["worktrees"]["root"] = _root(fields["worktrees"]["root"], located.main)
-    fields["agent"]["prompt"] = _prompt(fields["agent"]["prompt"], located.main)
+    for name in ("agent", "reviewer"):
+        if agent := fields[name]:
+            agent["prompt"] = _prompt(name, agent["prompt"], located.main)
     spec = form.spec_from(epic.metadata.name, fields)
-    _measurable(spec)
+    for agent in filter(None, (spec.agent, spec.reviewer)):
+        _measurable(agent, spec.budget)
+    _reviewable(spec)
     return spec
 
 
-def _measurable(spec: EpicSpec) -> None:
+def _reviewable(spec: EpicSpec) -> None:
+    """A command that does tasks is none that reviews them; every other program does what its prompt says."""
+    if spec.merge.reviewed_by_agents and spec.reviewer is None and spec.agent.kind is AgentKind.COMMAND:
+        what = "is missing: 'review: agent' needs to be told which program reviews, where the agent is a command of your own"
+        raise WrongError(("spec", "reviewer"), what, "write 'reviewer: {kind: claude}', or a command with its argv")
+
+
+def _measurable(agent: AgentSpec, budget: Budget) -> None:
     """A budget that nothing would be counted against is refused: the one who wrote it relies on it."""
-    kind, budget = spec.agent.kind, spec.budget
+    kind = agent.kind
     for field, most in (("usd", budget.usd), ("usdPerTask", budget.usd_per_task)):
         if most is not None and not kind.row.reports_cost:
             hint = "budget.tokens is counted" if kind.row.reports_tokens else None
@@ -118,12 +132,12 @@ def _root(text: str, main: Path) -> str:
     return root
 
 
-def _prompt(text: str | None, main: Path) -> str | None:
+def _prompt(agent: str, text: str | None, main: Path) -> str | None:
     if text is None:
         return None
     path = os.path.normpath(main / text)
     if not os.path.isfile(path):
-        raise WrongError(("spec", "agent", "prompt"), f"there is no file {path}")
+        raise WrongError(("spec", agent, "prompt"), f"there is no file {path}")
     return path
 
 

@@ -9,7 +9,7 @@ from reconciler.manifest.shipped import shipped_agents
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError
 
-WORKER = ".claude/agents/worker.md"
+WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
 _SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
 
 
@@ -29,6 +29,13 @@ class Templates:
         if not _SPEAKS_OF_THE_TASK.search(text):
             text = _text(shipped_agents() / "worker.md")
         return _without_front_matter(text)
+
+    def review(self, spec: EpicSpec) -> str:
+        """What a reviewer is to look for, without its front matter. What it is about is put to it by others."""
+        if prompt := spec.reviewing.prompt:
+            return _without_front_matter(_text(Path(prompt)))
+        own = self._main / MERGER
+        return _without_front_matter(_text(own if own.is_file() else shipped_agents() / "merger.md"))
 
 
 def _text(path: Path) -> str:

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.names import Sha, TaskId, check_subject, run_manifest
+from reconciler.model.values import replace
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,8 +40,16 @@ class LandingMode(StrEnum):
 
 
 class Review(StrEnum):
+    """Who must say yes to a change."""
+
     NONE = "none"
+    AGENT = "agent"
     HUMAN = "human"
+
+    @property
+    def rank(self) -> int:
+        """The higher, the stricter."""
+        return list(Review).index(self)
 
 
 class RiskLevel(StrEnum):
@@ -54,6 +63,28 @@ class RiskLevel(StrEnum):
     def rank(self) -> int:
         """The higher, the more; their words sort otherwise."""
         return list(RiskLevel).index(self)
+
+
+class ReviewByRisk(Struct, frozen=True, kw_only=True):
+    """Who must say yes to a change, by how much could go wrong with it."""
+
+    low: Review = Review.NONE
+    normal: Review = Review.NONE
+    high: Review = Review.NONE
+
+    @classmethod
+    def always(cls, review: Review) -> ReviewByRisk:
+        """The same for every change."""
+        return cls(low=review, normal=review, high=review)
+
+    @property
+    def each(self) -> tuple[Review, Review, Review]:
+        """From the lowest risk to the highest."""
+        return self.low, self.normal, self.high
+
+    def at(self, level: RiskLevel) -> Review:
+        """What holds for a change of this risk."""
+        return self.each[level.rank]
 
 
 class NoChecks(StrEnum):
@@ -166,12 +197,25 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     timeout_s: float = 3600.0
     no_checks: NoChecks = NoChecks.AUTO
     protected_paths: tuple[str, ...] = ("justfile", "Makefile", ".ci/**", ".github/**", ".claude/**")
-    review: Review = Review.NONE
+    review: ReviewByRisk = ReviewByRisk()
+    review_rounds: int = 3  # how often a reviewer may send work back
+    risk_high: tuple[str, ...] = ()  # globs of paths
+    risk_low: tuple[str, ...] = ()
     push: bool = False
     parallel: int | None = 1  # checks at once; None: what the machine has left beside the agents
     retries: int = 1
     on_conflict: OnConflict = OnConflict.AGENT
     delete_branch: bool = True
+
+    @property
+    def reviewed_by_agents(self) -> bool:
+        """True where a reviewer is asked about some changes."""
+        return Review.AGENT in self.review.each
+
+    @property
+    def asks_about_risk(self) -> bool:
+        """True where it matters how much could go wrong with a change, and what it is: to find out costs git processes."""
+        return len(set(self.review.each)) > 1 or self.reviewed_by_agents
 
 
 class Prune(Struct, frozen=True, kw_only=True):
@@ -241,6 +285,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     tracker: TrackerKind = TrackerKind.AUTO
     forge: ForgeKind = ForgeKind.AUTO
     agent: AgentSpec = field(default_factory=AgentSpec)
+    reviewer: AgentSpec | None = None  # None: as `agent`
     worktrees: WorktreeSpec = field(default_factory=WorktreeSpec)
     merge: MergePolicy = field(default_factory=MergePolicy)
     budget: Budget = field(default_factory=Budget)
@@ -255,6 +300,11 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     applied: Mapping[str, InlineTask] = field(
         default_factory=dict
     )  # inline tasks as last written to the tracker, by key
+
+    @property
+    def reviewing(self) -> AgentSpec:
+        """How a review is made: as its tasks are done, where nothing else is written, with a prompt of its own."""
+        return self.reviewer or replace(self.agent, prompt=None, opens_pull_request=False)
 
     @property
     def asked(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

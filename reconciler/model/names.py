@@ -26,6 +26,7 @@ DROPPED_REFS = "refs/reconcile/dropped/"  # saved work that nobody asked for, fo
 TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 MANIFEST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 TASK_KEY = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_SHORT_SHA = re.compile(r"[0-9a-f]{12}")
 _KEY_LINE = re.compile(r"(?:\A|\n)reconcile-key: (?P<manifest>[a-z0-9-]{1,63})(?:/(?P<key>[a-z0-9-]{1,40}))?\s*\Z")
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -37,6 +38,16 @@ def usable(task: str) -> bool:
     (True, False, False, False)
     """
     return bool(TASK_ID.fullmatch(task)) and ".." not in task and not task.endswith((".", ".lock"))
+
+
+def usable_subject(name: str) -> bool:
+    """The same of what a run is about: a task, a tree under some checks, or a task at a head.
+
+    >>> usable_subject("bd-17"), usable_subject("bd-17@3f2c1aa90b7e"), usable_subject("bd-17@../..."), usable_subject("@1")
+    (True, True, False, False)
+    """
+    task, at, head = name.partition("@")
+    return usable(task) and (not at or bool(_SHORT_SHA.fullmatch(head)))
 
 
 def branch_of(task: TaskId) -> BranchName:
@@ -76,6 +87,7 @@ class RunKind(StrEnum):
     """What a run is for."""
 
     WORK = "work"
+    REVIEW = "review"
     CHECK = "check"
 
 
@@ -99,7 +111,7 @@ class RunId(Struct, frozen=True, order=True):
     def parse(cls, text: str) -> RunId:
         """The run that `str` printed as `text`. Raises ValueError for anything else."""
         kind, subject, n = text.split("/")
-        if not usable(subject) or not n.isdecimal():
+        if not usable_subject(subject) or not n.isdecimal():
             raise ValueError(f"not a run id: {text!r}")
         return cls(RunKind(kind), subject, int(n))
 
@@ -113,6 +125,15 @@ def check_subject(tree: Sha, commands: tuple[str, ...], env: tuple[tuple[str, st
     given = (f"{name}={value}" for name, value in env)
     digest = hashlib.sha256("\0".join((*commands, *given)).encode()).hexdigest()
     return f"{tree[:12]}-{digest[:8]}"
+
+
+def review_subject(task: TaskId, head: Sha) -> str:
+    """The subject of the reviews of one head of a task's branch.
+
+    >>> review_subject(TaskId("bd-17"), Sha("3f2c1aa90b7e5d44c0de3f2c1aa90b7e5d44c0de"))
+    'bd-17@3f2c1aa90b7e'
+    """
+    return f"{task}@{head[:12]}"
 
 
 def task_for_key(prefix: str, manifest: str, key: str | None) -> TaskId:

@@ -144,6 +144,8 @@ class Reason(Table):
     AWAITING_APPROVAL = "AwaitingApproval", _task("it waits for approval", PERSON, judged=True)
     AWAITING_MERGE = "AwaitingMerge", _task("it is ready, and merged by a person", PERSON, judged=True)
     AWAITING_REVIEW = "AwaitingReview", _task("review comments wait for the people who made them", PERSON)
+    REVIEW_DUE = "ReviewDue", _task("its reviewer is asked about it", TURN)
+    REVIEW_RUNNING = "ReviewRunning", _task("its reviewer is running", RUN)
     CHANGES_REQUESTED = (
         "ChangesRequested",
         _task(
@@ -226,6 +228,7 @@ class Reason(Table):
     CHECKS_PASSED = "ChecksPassed", _task("the checks passed on what would land", NOTHING)
     STALE = "Stale", _task("what the check is about is no longer what would land", NOTHING)
     CHECK_ENDED = "CheckEnded", _task("its check finished", NOTHING)
+    REVIEW_ENDED = "ReviewEnded", _task("its review finished", NOTHING)
     LANDED = "Landed", _task("its work is on the base", NOTHING)
     TASK_CLOSED = "TaskClosed", _task("its task is closed", NOTHING)
     EXPIRED = "Expired", _task("its retention period is over", NOTHING)

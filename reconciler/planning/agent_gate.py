@@ -6,13 +6,16 @@ changed manifest or a `retry`, ends every pause but that of the budget, which en
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import EpicSpec
+from reconciler.model.names import TaskId
 from reconciler.model.observed import Cause, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
+from reconciler.model.values import replace
 from reconciler.planning import run_results
 from reconciler.planning.budget import Spend, spent, used_up
 
@@ -22,6 +25,7 @@ BREAKER_QUICK = timedelta(seconds=10)
 LIMIT_MAX = timedelta(days=8)  # the longest limits are of a week; a date beyond is no date
 WORDED_MAX = timedelta(hours=5)  # the usual limits are of five hours; a longer one is met again, by one agent
 
+Source = Mapping[TaskId, tuple[Run, ...]] | Unknown
 Gate = tuple[Reason, str, datetime | None]
 
 
@@ -32,15 +36,35 @@ def agent_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
     bounded = spec.budget.usd is not None or spec.budget.tokens is not None
     if bounded and (words := used_up(spec.budget, spend_of(spec, observed))):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
-    ended = sorted(_ended_runs(spec, observed), key=_end, reverse=True)
-    return _limited(spec, ended, observed.at) or _broken(ended, observed) or _resting(spec, ended, observed.at)
+    own = sorted(_ended(spec, observed, (observed.runs,)), key=_end, reverse=True)
+    both = (observed.runs, observed.reviews)
+    sharing = sorted(_ended(spec, observed, both), key=_end, reverse=True) if _shares(spec) else own
+    return _limited(spec, sharing, observed.at) or _broken(own, observed) or _resting(spec, sharing, observed.at)
+
+
+def reviewer_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
+    """Why no reviewer of this manifest may start at all. What its agents met in the same program, it would meet."""
+    if missing := observed.reviewers_missing.get(spec.name):
+        return Reason.AGENT_UNAVAILABLE, f"the reviewer can't start: {missing}", None
+    if words := used_up(spec.budget, spend_of(spec, observed)):
+        return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
+    as_agent = replace(spec, agent=spec.reviewing)
+    sources = (observed.runs, observed.reviews) if _shares(spec) else (observed.reviews,)
+    ended = sorted(_ended(spec, observed, sources), key=_end, reverse=True)
+    return _limited(as_agent, ended, observed.at) or _resting(as_agent, ended, observed.at)
+
+
+def _shares(spec: EpicSpec) -> bool:
+    """True where agents and reviewers are the same program, with one account: what one of them meets, all would."""
+    kind = spec.agent.kind
+    return spec.merge.reviewed_by_agents and kind is not AgentKind.COMMAND and spec.reviewing.kind is kind
 
 
 def spend_of(spec: EpicSpec, observed: Observed) -> Spend:
     """What all runs of a manifest have used, whenever they were, also of tasks that are gone."""
-    if isinstance(observed.runs, Unknown):
-        return Spend()
-    return spent(run for runs in observed.runs.values() for run in runs if run.manifest == spec.name)
+    sources = (observed.runs, observed.reviews)
+    every = (runs for source in sources if not isinstance(source, Unknown) for runs in source.values())
+    return spent(run for runs in every for run in runs if run.manifest == spec.name)
 
 
 def last_trouble(spec: EpicSpec, runs: Iterable[Run]) -> Run | None:
@@ -145,14 +169,14 @@ def _broken(ended: list[Run], observed: Observed) -> Gate | None:
     )
 
 
-def _ended_runs(spec: EpicSpec, observed: Observed) -> list[Run]:
-    """The ended work runs of the manifest since it was recorded or one of its tasks was retried."""
-    if isinstance(observed.runs, Unknown):
-        return []
+def _ended(spec: EpicSpec, observed: Observed, sources: Iterable[Source]) -> list[Run]:
+    """The runs of the manifest that have ended since it was recorded or one of its tasks was retried."""
     after = max([spec.recorded_at, *(since.at for since in observed.since.values())])
     return [
         run
-        for runs in observed.runs.values()
+        for source in sources
+        if not isinstance(source, Unknown)
+        for runs in source.values()
         for run in runs
         if run.manifest == spec.name and run.exit is not None and run.exit.at > after
     ]

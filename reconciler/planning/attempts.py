@@ -141,5 +141,6 @@ class Attempts(Struct, frozen=True, dict=True):
 
     @cached_property
     def spend(self) -> Spend:
-        """What all of its runs have used, also those before the last retry."""
-        return Spend() if isinstance(self.facts.runs, Unknown) else spent(self.facts.runs)
+        """What all of its runs have used, also those before the last retry, and its reviews."""
+        sources = (self.facts.runs, self.facts.reviews)
+        return spent(run for source in sources if not isinstance(source, Unknown) for run in source)

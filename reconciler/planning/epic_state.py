@@ -60,7 +60,7 @@ def advice(spec: EpicSpec, observed: Observed) -> Waiting | None:
 
 
 def alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
-    sources = (observed.runs, observed.checks)
+    sources = (observed.runs, observed.reviews, observed.checks)
     found = (run for source in sources if not isinstance(source, Unknown) for runs in source.values() for run in runs)
     return tuple(run for run in found if run.alive and run.manifest == spec.name)
 

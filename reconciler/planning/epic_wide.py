@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -23,8 +23,9 @@ from reconciler.planning.actions import (
     RemoveWorktree,
     StopAgent,
     UpdateTask,
+    guards,
 )
-from reconciler.planning.actions.stop_agent import out_of_time
+from reconciler.planning.actions.stop_agent import left_alone, out_of_time
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.epic_state import unread
 from reconciler.planning.job import Job
@@ -36,7 +37,7 @@ SALVAGE_KEPT = timedelta(days=30)
 
 class EpicView(Struct, frozen=True, kw_only=True):
     """One manifest with all that its epic-wide actions are decided from. `every`: all manifests, this one too;
-    `checks_starting`: the subjects of the checks that are started in this tick. `tested`: the checks under way whose trees
+    `checks_starting`, `reviews_starting`: the subjects of those that are started in this tick. `tested`: the checks under way whose trees
     the lines still want.
     """
 
@@ -45,6 +46,7 @@ class EpicView(Struct, frozen=True, kw_only=True):
     observed: Observed
     every: tuple[EpicTasks, ...]
     checks_starting: frozenset[str] = frozenset()
+    reviews_starting: frozenset[str] = frozenset()
     tested: Collection[RunId] = frozenset()
 
     @property
@@ -142,7 +144,12 @@ def checks(view: EpicView) -> Iterator[Action]:
     for subject, path in sorted(observed.check_worktrees.items()):
         runs = observed.checks.get(subject, ())
         # A check that starts again makes its worktree again: taken away from under it, it would turn red.
-        if subject in view.checks_starting or any(run.alive for run in runs) or _keeper(runs, path, view.every) != name:
+        if (
+            "@" in subject
+            or subject in view.checks_starting
+            or any(run.alive for run in runs)
+            or _keeper(runs, path, view.every) != name
+        ):
             continue
         yield RemoveWorktree(
             manifest=name,
@@ -153,6 +160,58 @@ def checks(view: EpicView) -> Iterator[Action]:
             root=spec.worktrees.root,
             check=subject,
         )
+
+
+def reviews(view: EpicView) -> Iterator[Action]:
+    """End reviews of what nothing asks about any more, and throw away the worktrees of those that have ended."""
+    observed, spec, name = view.observed, view.spec, view.spec.name
+    sources = (observed.pull_requests, *(source for job in view.jobs for source in (job.diff, job.told)))
+    if isinstance(observed.reviews, Unknown) or any(isinstance(source, Unknown) for source in sources):
+        return
+    wanted = {run.id for job in view.jobs if _for_review(job) for run in job.offer.reviewing.wanted}
+    every = [run for runs in observed.reviews.values() for run in runs]
+    for run in sorted(every, key=lambda run: run.id):
+        if run.manifest != name or not run.alive or (run.exit is not None and not left_alone(run, observed.at)):
+            continue
+        if why := _why_ended(run, spec, observed.at, asked=run.id in wanted):
+            yield StopAgent(
+                manifest=name, task=run.task, reason=why[1], message=f"stop {run.id}: {why[2]}", run=run.id, why=why[0]
+            )
+    for subject, path in sorted(observed.check_worktrees.items()):
+        runs = tuple(run for run in every if run.id.subject == subject)
+        busy = subject in view.reviews_starting or any(run.alive for run in runs)
+        if "@" not in subject or busy or _keeper(runs, path, view.every) != name:
+            continue
+        yield RemoveWorktree(
+            manifest=name,
+            task=runs[-1].task if runs else None,
+            reason=Reason.REVIEW_ENDED,
+            message=f"clean up review worktree {messages.relative(path, spec.repository)}",
+            subject=runs[-1].task if runs else None,
+            root=spec.worktrees.root,
+            check=subject,
+        )
+
+
+def _for_review(job: Job) -> bool:
+    """True while a review of a task may still matter: it is offered, ours to go on with, and nobody works on it."""
+    aside = (
+        guards.not_for_us(job) or guards.somebody_elses(job) or guards.for_a_person(job) or guards.deferred_by_user(job)
+    )
+    return bool(job.open_pull) and not job.done and not job.attempts.live and not aside and not job.offer.approved
+
+
+def _why_ended(run: Run, spec: EpicSpec, now: datetime, *, asked: bool) -> tuple[StopWhy, Reason, str] | None:
+    reviewer = spec.reviewing
+    if run.exit is not None:
+        return run.exit.stop or StopWhy.PERSON, Reason.LEFTOVERS, "it ended, but processes of it still live"
+    if not asked:
+        return StopWhy.PERSON, Reason.STALE, "what it judges is not what is to be judged any more"
+    if run.done_at and now - run.done_at >= guards.GRACE:
+        return StopWhy.DONE, Reason.AGENT_DONE, "it printed its final result and still runs"
+    if out_of_time(run, reviewer.timeout_s, now):
+        return StopWhy.TIMED_OUT, Reason.TIMED_OUT, "its time is over and its supervisor does not end it"
+    return None
 
 
 def _on_the_base(job: Job) -> tuple[Run, ...]:
@@ -216,6 +275,7 @@ BEFORE_TASKS: tuple[EpicRule, ...] = (
 )  # fmt: skip
 
 AFTER_TASKS: tuple[EpicRule, ...] = (
+    reviews,      # of what nobody asks about, or ended           -> stopped, their worktrees thrown away
     checks,       # of trees that nothing wants, or ended         -> stopped, their worktrees removed
     salvage,      # saved thirty days ago                         -> dropped
     base,         # behind, or not pushed                         -> followed, or pushed

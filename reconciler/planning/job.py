@@ -24,7 +24,7 @@ from reconciler.model.observed import (
     Worktree,
 )
 from reconciler.model.reasons import Reason
-from reconciler.planning import messages, run_results
+from reconciler.planning import messages, reviews, run_results
 from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.facts import Facts
@@ -69,6 +69,8 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
             return RunResult(
                 Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False
             )
+        if self.offer.reviewing.sent_back:
+            return RunResult(Reason.CHANGES_REQUESTED, self._sent_back, counts=False, waits=False)
         if self.offer.discussion.due:
             where = f" at {pull.url}" if pull.url else ""
             return RunResult(
@@ -96,6 +98,12 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
                 waits=False,
             )
         return None
+
+    @property
+    def _sent_back(self) -> str:
+        verdict = self.offer.reviewing.verdict
+        asked = reviews.in_short(verdict) if verdict else ""
+        return f"its reviewer asked for changes (round {self.offer.reviewing.rounds + 1}): {asked}"
 
     @property
     def _conflict_counts(self) -> bool:

@@ -14,7 +14,7 @@ from reconciler.model.names import Sha, TaskId, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown
 from reconciler.model.values import replace
 from reconciler.planning import forge_checks
-from reconciler.planning.agent_gate import Gate, agent_gate
+from reconciler.planning.agent_gate import Gate, agent_gate, reviewer_gate
 from reconciler.planning.check_state import CheckState, state_of
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
@@ -71,6 +71,7 @@ def jobs(
     """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
     spec, recall = epic_tasks.spec, recall or Recall[Any]()
     hold = agent_gate(spec, observed)
+    held_review = reviewer_gate(spec, observed) if spec.merge.reviewed_by_agents else None
     pulls = observed.pull_requests
     outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
     unmade = {id for key, id in epic_tasks.ids.items() if key and key not in epic_tasks.declared}
@@ -100,6 +101,7 @@ def jobs(
             blocked_by=blocked_by,
             put_off=put_off,
             agent_gate=hold,
+            reviewer_gate=held_review,
             owned_by=owner,
             epic=epic,
             base_checks=checks_there,
@@ -185,6 +187,7 @@ class _Beside(TypedDict, total=False):
     blocked_by: tuple[str, ...]
     put_off: Task | None
     agent_gate: Gate | None
+    reviewer_gate: Gate | None
     owned_by: str | None
     epic: TaskId | None
     base_checks: tuple[Run, ...] | Unknown
@@ -213,6 +216,9 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         base=observed.bases.get(spec.base),
         candidate=candidate,
         checks=checks_on(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
+        diff=observed.diffs.get(id),
+        reviews=_of(observed.reviews, id) or (),
+        told=observed.review_prompts.get(spec.name, ""),
         red_checks=_red_checks(observed, spec, id),
         base_tree=observed.base_tree(spec.base),
         landing=_of(observed.landings, id),

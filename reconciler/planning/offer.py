@@ -8,7 +8,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from reconciler.model.desired import EPOCH, MergeMode, NoChecks, Review
+from reconciler.model.desired import EPOCH, MergeMode, NoChecks
 from reconciler.model.names import SCRIPTS, RunId
 from reconciler.model.observed import (
     Base,
@@ -28,6 +28,7 @@ from reconciler.planning.facts import Facts
 from reconciler.planning.forge_checks import ForgeVerdict
 from reconciler.planning.globs import glob_pattern
 from reconciler.planning.review_comments import Discussion
+from reconciler.planning.reviews import Reviewing
 
 
 class Offer(Struct, frozen=True, dict=True):
@@ -83,9 +84,14 @@ class Offer(Struct, frozen=True, dict=True):
         known = isinstance(self.facts.candidate, Candidate | Conflict) and self.facts.base_head is not None
         return known and self.facts.open_pull is not None and self.facts.candidate.base != self.facts.base_head  # type: ignore[union-attr]
 
+    @cached_property
+    def reviewing(self) -> Reviewing:
+        """Who must say yes to it, and what was said."""
+        return Reviewing(self.facts, self.protected)
+
     @property
     def approved(self) -> bool:
-        """True when no person needs to be asked, or one has approved exactly this head."""
+        """True when whoever must say yes to exactly this head has done so."""
         return self._approved(self.protected)
 
     def approved_as(self, candidate: Candidate) -> bool:
@@ -96,7 +102,7 @@ class Offer(Struct, frozen=True, dict=True):
         pull = self.facts.open_pull
         if pull is None:
             return False
-        return (self.facts.spec.merge.review is Review.NONE and not protected) or pull.approved == pull.head
+        return pull.approved == pull.head or (not protected and self.reviewing.approved)
 
     @property
     def subject(self) -> str | None:

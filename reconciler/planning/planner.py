@@ -24,6 +24,7 @@ from reconciler.planning.actions import (
     Land,
     SetPhase,
     StartCheck,
+    StartReview,
     StopAgent,
     Waiting,
     guards,
@@ -155,6 +156,7 @@ def _epic_plan(
             observed=observed,
             every=found,
             checks_starting=_being_checked(decisions),
+            reviews_starting=_being_reviewed(decisions),
             tested=lines.tested,
         )
         declared = list(epic_wide.due(BEFORE_TASKS, view))
@@ -260,3 +262,9 @@ def _being_checked(decisions: Decisions) -> frozenset[str]:
     """The subjects of the checks that are to be started."""
     starts = (decision for _, decision in decisions.values() if isinstance(decision, StartCheck))
     return frozenset(start.spec.subject_of(start.order.expected.tree) for start in starts)
+
+
+def _being_reviewed(decisions: Decisions) -> frozenset[str]:
+    """The subjects of the reviews that are to be started."""
+    starts = (decision for _, decision in decisions.values() if isinstance(decision, StartReview))
+    return frozenset(start.run.subject for start in starts)

@@ -42,6 +42,11 @@ def feedback(reason: Reason, message: str, log: str, base: str, method: MergeMet
     return "\n\n".join(part for part in parts if part)
 
 
+def asked_by_reviewer(text: str) -> str:
+    """What the reviewer of its work asks for, place by place; empty for nothing."""
+    return f"\n\nA reviewer read your work and asks for changes:\n\n{text}" if text else ""
+
+
 def comments(text: str) -> str:
     """What people and bots wrote about its pull request, beside why the last attempt did not do; empty for nothing."""
     return f"\n\nOn your pull request somebody wrote, and has not called it settled:\n\n{text}" if text else ""

@@ -22,6 +22,7 @@ from reconciler.planning.actions import (
     RestartAgent,
     StartAgent,
     StartCheck,
+    StartReview,
     Waiting,
 )
 from reconciler.planning.check_slots import check_slots
@@ -57,7 +58,7 @@ def _nothing_new(decisions: Decisions, observed: Observed) -> None:
     if not observed.replaced:
         return
     for key, (job, decision) in decisions.items():
-        if isinstance(decision, StartAgent | StartCheck):
+        if isinstance(decision, StartAgent | StartReview | StartCheck):
             decisions[key] = job, Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
 
 
@@ -164,10 +165,11 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
     everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
     wishes: dict[str, list[Job]] = {spec.name: [] for spec in desired.epics}
     for job, decision in decisions.values():
-        if isinstance(decision, StartAgent) and desired.acts(job.spec.name, job.task.id):
+        if isinstance(decision, StartAgent | StartReview) and desired.acts(job.spec.name, job.task.id):
             wishes[job.spec.name].append(job)
     for queue in wishes.values():
-        queue.sort(key=lambda job: job.attempts.last is None)  # jobs come most urgent first, and stay so
+        # Jobs come most urgent first, and stay so. What is nearly done comes before what is begun.
+        queue.sort(key=lambda job: _nearness(job, decisions[job.spec.name, job.task.id][1]))
     full = Waiting(Reason.NO_AGENT_SLOT, "every agent slot is in use")
     mine = {
         spec.name: Waiting(Reason.NO_AGENT_SLOT, messages.no_slot(spec.name, spec.max_agents)) for spec in desired.epics
@@ -184,6 +186,10 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
             everywhere = None if everywhere is None else everywhere - 1
             continue
         decisions[name, job.task.id] = job, mine[name] if free[name] < 1 else full
+
+
+def _nearness(job: Job, decision: Decision) -> int:
+    return 0 if isinstance(decision, StartReview) else 1 if job.attempts.last else 2
 
 
 def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:
@@ -205,5 +211,6 @@ def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:
 
 
 def _live(observed: Observed) -> Iterator[Run]:
-    if not isinstance(observed.runs, Unknown):
-        yield from (run for runs in observed.runs.values() for run in runs if run.alive)
+    for source in (observed.runs, observed.reviews):
+        if not isinstance(source, Unknown):
+            yield from (run for runs in source.values() for run in runs if run.alive)

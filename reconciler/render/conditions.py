@@ -149,14 +149,16 @@ def _doing(epic: EpicPlan) -> str:
     """What goes on without a person, in words; empty where nothing does."""
     agents = sum(job.attempts.live is not None for job in epic.jobs)
     checks = sum(job.open_pull is not None and job.offer.check_state is CheckState.RUNNING for job in epic.jobs)
+    reviews = sum(run.id.kind is RunKind.REVIEW for run in epic.alive)
     if epic.held:  # its tasks can't be read or judged, but what runs is known all the same
         agents = sum(run.id.kind is RunKind.WORK for run in epic.alive)
-        checks = len(epic.alive) - agents
+        checks = len(epic.alive) - agents - reviews
     # Housekeeping is shown nowhere else; it counts where it is all that goes on.
     due = sum(not action.housekeeping for action in epic.actions)
     found = (
-        (due if due or agents or checks or epic.wakes else len(epic.actions), "action due", "actions due"),
+        (due if due or agents or reviews or checks or epic.wakes else len(epic.actions), "action due", "actions due"),
         (agents, "agent running", "agents running"),
+        (reviews, "review running", "reviews running"),
         (checks, "check running", "checks running"),
         (len(epic.wakes), "timer pending", "timers pending"),
     )

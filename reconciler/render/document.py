@@ -235,8 +235,8 @@ def _text(subject: TaskView) -> Document:
 
 
 def _all_runs(subject: TaskView) -> list[Run]:
-    """Its work runs and checks as they began; what was reserved and never started comes last."""
-    runs = (*subject.runs, *subject.checks)
+    """Its work runs, reviews and checks as they began; what was reserved and never started comes last."""
+    runs = (*subject.runs, *subject.reviews, *subject.checks)
     return sorted(runs, key=lambda run: (not run.started, run.started_at or subject.observed.at, run.id))
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from reconciler.model.desired import Review
@@ -31,6 +32,7 @@ from reconciler.planning.job import Job
 from reconciler.planning.jobs import jobs
 from reconciler.planning.labels import NEEDS_HUMAN, PHASES
 from reconciler.planning.plan import EpicPlan
+from reconciler.planning.reviews import in_short
 from reconciler.render import failing
 from reconciler.render.spend import report, spend
 from reconciler.render.words import stamp
@@ -55,9 +57,15 @@ class TaskView(Struct, frozen=True, kw_only=True):
         return () if isinstance(self.observed.runs, Unknown) else self.observed.runs.get(self.task.id, ())
 
     @property
+    def reviews(self) -> tuple[Run, ...]:
+        """The reviews of what it offered, as they began."""
+        found = () if isinstance(self.observed.reviews, Unknown) else self.observed.reviews.get(self.task.id, ())
+        return tuple(sorted(found, key=lambda run: (not run.started, run.started_at or self.observed.at, run.id)))
+
+    @property
     def run(self) -> Run | None:
-        """The run that is alive, else the newest. An agent's comes before a check's."""
-        started = [run for run in (*self.checks, *self.runs) if run.started or run.alive]
+        """The run that is alive, else the newest. An agent's comes before a review's, and that before a check's."""
+        started = [run for run in (*self.checks, *self.reviews, *self.runs) if run.started or run.alive]
         return next((run for run in reversed(started) if run.alive), started[-1] if started else None)
 
     @property
@@ -152,11 +160,23 @@ def running(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
 def unread(subject: TaskView) -> dict[str, Any]:
     """A task that can't be read, by what runs for it; what only the tracker could tell is null."""
     run = subject.run
-    check = run is not None and run.id.kind is RunKind.CHECK
-    doing = "a check of its work runs" if check else f"attempt {run.attempt if run else '?'} is running"
-    word = Waiting(Reason.CHECKS_RUNNING if check else Reason.AGENT_RUNNING, f"{doing}; its task can't be read")
+    reason, doing = _doing(run)
+    word = Waiting(reason, f"{doing}; its task can't be read")
     unknown = dict.fromkeys(("key", "title", "status", "phase"))
-    return {**entry(subject), **unknown, "group": "merging" if check else "working", "waiting": waiting(word)}
+    return {**entry(subject), **unknown, "group": _GROUP_OF[reason], "waiting": waiting(word)}
+
+
+_GROUP_OF = {Reason.CHECKS_RUNNING: "merging", Reason.REVIEW_RUNNING: "review", Reason.AGENT_RUNNING: "working"}
+
+
+def _doing(run: Run | None) -> tuple[Reason, str]:
+    match run.id.kind if run else None:
+        case RunKind.CHECK:
+            return Reason.CHECKS_RUNNING, "a check of its work runs"
+        case RunKind.REVIEW:
+            return Reason.REVIEW_RUNNING, "a review of its work runs"
+        case _:
+            return Reason.AGENT_RUNNING, f"attempt {run.attempt if run else '?'} is running"
 
 
 def entry(subject: TaskView) -> dict[str, Any]:
@@ -175,7 +195,7 @@ def entry(subject: TaskView) -> dict[str, Any]:
         "pullRequest": _pull(subject),
         "waiting": waiting(subject.waiting) if subject.waiting else None,
         "failing": failing.shown(failure) if (failure := subject.epic.failing.get(task.id)) else None,
-        "spend": spend(spent(subject.runs)),
+        "spend": spend(spent((*subject.runs, *subject.reviews))),
     }
     if subject.action:
         action = subject.action
@@ -273,6 +293,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "exit": {"cause": str(record.cause), "code": record.code, "signal": record.signal} if record else None,
         "agent": run.agent or None,
         "report": report(run.report) if run.report else None,
+        **({"verdict": msgspec.to_builtins(run.verdict)} if run.id.kind is RunKind.REVIEW else {}),
     }
 
 
@@ -287,6 +308,8 @@ def _pull(subject: TaskView) -> dict[str, Any] | None:
         "head": pull.head,
         "checks": _checks(subject, pull),
         "review": _review(subject, pull),
+        "approvedBy": _approvals(subject, pull),
+        "risk": _risk(subject),
     }
 
 
@@ -317,5 +340,27 @@ def _review(subject: TaskView, pull: PullRequest) -> str:
         return "approved"
     if pull.withheld:
         return "required"
-    asked = subject.epic.spec.merge.review is not Review.NONE or bool(subject.job and subject.job.offer.protected)
-    return "required" if asked and pull.state is PullState.OPEN else "none"
+    if pull.state is not PullState.OPEN or subject.job is None:
+        return "none"
+    offer = subject.job.offer
+    if offer.reviewing.changes_requested:
+        return "rejected"
+    if offer.reviewing.asks is Review.NONE and not offer.protected:
+        return "none"
+    return "approved" if offer.approved else "required"
+
+
+def _approvals(subject: TaskView, pull: PullRequest) -> list[str]:
+    """Whose yes to this head there is, people's and agents' apart."""
+    agent = bool(subject.job and subject.job.offer.reviewing.approved_by_agent)
+    return [who for who, given in (("person", pull.approved == pull.head), ("agent", agent)) if given]
+
+
+def _risk(subject: TaskView) -> dict[str, Any] | None:
+    """How much could go wrong with what is offered, why, and who must say yes to it; null where nobody asked."""
+    offer = subject.job.offer.reviewing if subject.job and subject.job.open_pull else None
+    if offer is None or offer.risk is None:
+        return None
+    raised = offer.level is not offer.risk.level
+    by = [f"its reviewer says so: {in_short(offer.verdict)}"] if raised and offer.verdict else []
+    return {"level": str(offer.level), "reasons": by or list(offer.risk.reasons), "review": str(offer.asks)}

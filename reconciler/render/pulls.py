@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from reconciler.model.names import TaskId
 from reconciler.model.observed import PullRequest, PullState, Run
+from reconciler.model.pull_records import PullRecord
+from reconciler.model.verdicts import ReviewWord
 from reconciler.render.entry import ended_checks
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
@@ -20,6 +24,7 @@ Document = dict[str, Any]
 FILES_MAX = 200
 SHA_MAX = 12
 _KINDS = {"A": "added", "D": "deleted", "M": "changed", "T": "another kind"}
+_VERDICTS = {ReviewWord.APPROVE: "approved", ReviewWord.REQUEST_CHANGES: "rejected", ReviewWord.PERSON: "for a person"}
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _HEADINGS = ("diff ", "index ", "--- ", "+++ ", "new file ", "deleted file ", "rename ", "similarity ", "old ", "new ")
 
@@ -44,12 +49,45 @@ def row(
         "head": pull.head,
         "checks": judged["checks"],
         "review": judged["review"],
+        "risk": judged.get("risk"),
         "url": pull.url,
         "openedAt": stamp(pull.opened_at) if pull.opened_at else None,
         "closedAt": stamp(pull.closed_at) if pull.closed_at else None,
         "declined": pull.declined,
         "waiting": entry["waiting"] if entry else None,
         "next": entry.get("next") if entry else None,
+    }
+
+
+def reviews(record: PullRecord, runs: Mapping[TaskId, Sequence[Run]]) -> list[Document]:
+    """What people and what agents said of a pull request, oldest first: each says which of them it is.
+
+    `runs`: the reviews that agents made, by task. One that came to nothing has no verdict.
+    """
+    people = [
+        {"kind": "person", "verdict": str(each.verdict), "head": each.head, "by": each.by, "at": stamp(each.at)}
+        | {"text": each.text, "comments": []}
+        for each in record.reviews
+    ]
+    agents = [_by_agent(run) for run in runs.get(record.task, ()) if _was_of(run, record)]
+    return sorted((*people, *agents), key=lambda review: str(review["at"]))
+
+
+def _was_of(run: Run, record: PullRecord) -> bool:
+    began, until = run.started_at, record.closed_at
+    return run.exit is not None and bool(began and began >= record.opened_at and (until is None or began <= until))
+
+
+def _by_agent(run: Run) -> Document:
+    said = run.verdict if run.exit and run.exit.well else None
+    return {
+        "kind": "agent",
+        "verdict": _VERDICTS[said.verdict] if said else None,
+        "head": run.baseline,
+        "by": f"{run.agent or 'reviewer'} ({run.id})",
+        "at": stamp(run.exit.at) if run.exit else None,
+        "text": said.summary if said else "",
+        "comments": msgspec.to_builtins(said.comments) if said else [],
     }
 
 
@@ -85,10 +123,20 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
     yield "landed" if document["state"] == PullState.MERGED else "not merged", _why(document)
     yield "checks", document["checks"] or "not known"
     yield "review", document["review"]
+    yield "risk", risk(document)
     yield "base", line(document["base"] or "")
     yield "head", f"{document['head']}  ({line(document['branch'])})"
     yield "opened", _time(document["openedAt"])
     yield "closed", _time(document["closedAt"])
+
+
+def risk(document: Document) -> str:
+    """How much could go wrong with a pull request, why, and who must say yes to it; empty where nobody asked."""
+    found = document.get("risk")
+    if not found:
+        return ""
+    who = {"none": "nobody is asked", "agent": "its reviewer is asked", "human": "a person is asked"}[found["review"]]
+    return line(f"{found['level']} ({'; '.join(found['reasons'])}); {who}")
 
 
 def _why(document: Document) -> str:
@@ -123,9 +171,14 @@ def _reviews(document: Document) -> Iterator[RenderableType]:
 
 
 def _review_row(review: Document, head: str) -> Row:
-    of = "" if review["head"] == head else f" an older head, {review['head'][:SHA_MAX]}"
-    cells = (_time(review["at"]), line(review["by"]), review["verdict"] + of)
-    return Row(cells=tuple(map(Text, cells)), note=Text(block(review["text"])))
+    of = "" if review["head"] == head else f" an older head, {(review['head'] or '')[:SHA_MAX]}"
+    cells = (_time(review["at"]), review["kind"], line(review["by"]), (review["verdict"] or "no verdict") + of)
+    placed = (f"{_place(each)}: {each['body']}" for each in review["comments"])
+    return Row(cells=tuple(map(Text, cells)), note=Text(block("\n".join((review["text"], *placed)))))
+
+
+def _place(comment: Document) -> str:
+    return f"{comment['path']}:{comment['line']}" if comment["line"] else str(comment["path"])
 
 
 def _commits(document: Document) -> Iterator[RenderableType]:

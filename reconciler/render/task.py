@@ -11,6 +11,7 @@ from rich.text import Text
 
 from reconciler.model.names import split_key
 from reconciler.render import failing
+from reconciler.render.pulls import risk
 from reconciler.render.safe import block, line
 from reconciler.render.spend import words
 from reconciler.render.status import pull_request, step, why
@@ -65,6 +66,11 @@ def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]
     yield "branch", Text(line(document["branch"]))
     if pull:
         yield "pull request", Text(f"{pull_request(pull)}  {pull['state']}, head {line(pull['head'])}")
+        yield "risk", Text(risk(pull))
+        yield (
+            "approved by",
+            Text(", ".join({"person": "a person", "agent": "its reviewer"}[who] for who in pull["approvedBy"])),
+        )
         yield "address", Text(line(pull["url"] or ""))
     yield "spent", Text(words(document["spend"]))
     yield "closed", Text(line(document["closeReason"] or ""))

@@ -24,6 +24,7 @@ from msgspec import Struct
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Exit, RetryPoint, Run
 from reconciler.model.report import Report
+from reconciler.model.verdicts import LineComment, ReviewVerdict
 from reconciler.runners import _records as records
 from reconciler.system.late import late
 
@@ -35,7 +36,9 @@ SETTLES_NS = 1_000_000_000
 RENEWED = 200  # runs of another version's form, at once
 SINCE = "since.json"
 # Of another form is what a program wrote whose values have other fields.
-FORM = f"1 {' '.join(name for kind in (Run, Exit, Report) for name in kind.__struct_fields__)}"
+FORM = (
+    f"1 {' '.join(name for kind in (Run, Exit, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
+)
 _FIELDS = [(each.name, each.default) for each in msgspec.structs.fields(Run)]
 _TABLES = """
 CREATE TABLE IF NOT EXISTS run (

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from reconciler.model.names import RunKind, TaskId, usable
+from reconciler.model.names import RunKind, TaskId, usable_subject
 from reconciler.runners import _processes as processes
 from reconciler.runners._archive import SINCE, Archive, Bundle, Files, Kept
 from reconciler.runners._folders import Folders, Subject
@@ -211,7 +211,7 @@ def _read(path: str) -> Kept | None:
 
 def _subject_of(name: str) -> Subject | None:
     kind, _, subject = name.removeprefix(_GONE).partition("-")
-    return (RunKind(kind), subject) if kind in list(RunKind) and usable(subject) else None
+    return (RunKind(kind), subject) if kind in list(RunKind) and usable_subject(subject) else None
 
 
 def archive_of(runs: Path) -> str:

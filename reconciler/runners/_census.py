@@ -137,7 +137,8 @@ class Census:
         """A run that is over, as its records in the archive show it."""
         record = self._folders.record(run)
         judged = judge(record, Witnesses(NOTHING, lambda: False, "", datetime.now(UTC)))
-        return as_run(record, judged, NOTHING, self._reports.again(record) if record.start.agent else None)
+        report = self._reports.again(record) if record.start.agent else None
+        return as_run(record, judged, NOTHING, report, verdict=self._reports.verdict(record))
 
     def again(self, key: Subject) -> PastSubject | None:
         """A subject that is over, with its records read again; None where they say something else than before."""
@@ -155,7 +156,8 @@ class Census:
             if record.start.agent and not self._reports.can_read(record):
                 return None
             report = self._reports.again(record) if record.start.agent else None
-            if as_run(record, RunVerdict(run.state, over=True), NOTHING, report) != run:
+            verdict = self._reports.verdict(record)
+            if as_run(record, RunVerdict(run.state, over=True), NOTHING, report, verdict=verdict) != run:
                 return None
         found = PastSubject(*key, since=subject.since, runs=runs, stamps=stamps)
         return found if found.stands(str(fresh.root)) else None
@@ -187,7 +189,8 @@ class Census:
         done_at = self._reports.end_said(record) if judged.state is RunState.RUNNING else None
         watched = locks.shim and judged.state in (RunState.STARTING, RunState.RUNNING)
         halted = watched and record.pid is not None and supervisor.halted(record.pid)
-        seen = as_run(record, judged, locks, report, done_at, halted=halted)
+        verdict = self._reports.verdict(record) if record.exit or judged.over else None
+        seen = as_run(record, judged, locks, report, done_at, verdict=verdict, halted=halted)
         if judged.over:
             self._over[run] = seen
         return seen
@@ -229,5 +232,5 @@ class _Scan:
 
 
 def _without_record(run: RunId) -> Run:
-    task = TaskId(run.subject if run.kind is RunKind.WORK else "")
+    task = TaskId("" if run.kind is RunKind.CHECK else run.subject.partition("@")[0])
     return Run(id=run, task=task, manifest="", state=RunState.RUNNING)

@@ -18,7 +18,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.model.errors import ChangedError
-from reconciler.model.names import RunId, RunKind, TaskId, usable
+from reconciler.model.names import RunId, RunKind, TaskId, usable_subject
 from reconciler.model.observed import RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
@@ -231,7 +231,7 @@ class Folders(Struct):
         path = f"{self.root}/{kind}/{name}"
         try:
             changed = os.lstat(path)
-            if not stat.S_ISDIR(changed.st_mode) or not (seen or usable(name)):
+            if not stat.S_ISDIR(changed.st_mode) or not (seen or usable_subject(name)):
                 return None
             if seen and seen.changed == changed.st_mtime_ns:
                 return seen

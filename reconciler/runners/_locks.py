@@ -20,7 +20,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.model.errors import ChangedError, TemporaryError
-from reconciler.model.names import RunKind, usable
+from reconciler.model.names import RunKind, usable_subject
 
 PROBE_PATIENCE_S = 0.05
 GATE_PATIENCE_S = 10.0
@@ -107,7 +107,7 @@ class Locks:
                 name.removesuffix(".shim").split("-", 1) for name in os.listdir(self._root) if name.endswith(".shim")
             )
             kinds = {str(kind): kind for kind in RunKind}
-            found = frozenset((kinds[k], subject) for k, subject in names if k in kinds and usable(subject))
+            found = frozenset((kinds[k], subject) for k, subject in names if k in kinds and usable_subject(subject))
             # A folder that changes within one tick of the file system's clock keeps its date.
             same = self._listed[1] if self._listed and self._listed[1] == found else found
             self._listed = (changed if time.time_ns() - changed > 1_000_000_000 else 0, same)

@@ -17,9 +17,10 @@ from contextlib import suppress
 import msgspec
 from msgspec import Struct
 
-from reconciler.model.names import RunKind, usable
+from reconciler.model.names import RunKind, usable_subject
 from reconciler.model.observed import Exit, Run
 from reconciler.model.report import Report
+from reconciler.model.verdicts import LineComment, ReviewVerdict
 
 VERSION = 1
 FEWEST = 32  # subjects that are over and not written down, before they are
@@ -27,7 +28,7 @@ MOST = 1000  # that are written down at once
 SETTLES_NS = 1_000_000_000
 _SIZE_MAX = 256 << 20
 # A program whose values have other fields reads for itself.
-_HEAD = f"{VERSION} {' '.join(name for kind in (Run, Exit, Report) for name in kind.__struct_fields__)}"
+_HEAD = f"{VERSION} {' '.join(name for kind in (Run, Exit, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
 Key = tuple[RunKind, str]
 
 
@@ -55,7 +56,7 @@ class PastSubject(Struct, frozen=True, array_like=True):
     def stands(self, root: str) -> bool:
         """Whether it is a record of what is there now: its folders are the ones that were read."""
         ids = [(run.id.kind, run.id.subject) for run in self.runs if not run.alive]
-        if not usable(self.name) or ids != [self.key] * len(self.runs):
+        if not usable_subject(self.name) or ids != [self.key] * len(self.runs):
             return False
         return self.stamps == tuple(map(_stamp, folders(root, self.kind, self.name, self.runs)))
 

@@ -40,6 +40,7 @@ class StartRecord(Struct, frozen=True, kw_only=True):
     tree: Sha | None = None
     heads: tuple[Sha, ...] = ()
     below: Sha | None = None
+    judged: str = ""
     heard: frozenset[str] = frozenset()
     cwd: str = ""
     timeout_s: float = 0.0
@@ -102,6 +103,7 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "tree": spec.tree,
         "heads": list(spec.heads),
         "below": spec.below,
+        "judged": spec.judged,
         "heard": list(spec.heard),
         "slot": spec.slot.manifest if spec.slot else "",
         "agent": spec.agent,
@@ -112,7 +114,7 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
 def start_of(run: RunId, value: Mapping[str, Any]) -> StartRecord:
     """The record of a run's `spec.json`; what it does not say, or says in another type, is as by default."""
     return StartRecord(
-        task=TaskId(str(value.get("task", run.subject if run.kind is RunKind.WORK else ""))),
+        task=TaskId(str(value.get("task", "" if run.kind is RunKind.CHECK else run.subject.partition("@")[0]))),
         manifest=str(value.get("manifest", "")),
         attempt=number(value.get("attempt")) or 1,
         why=str(value.get("why", "Ready")),
@@ -121,6 +123,7 @@ def start_of(run: RunId, value: Mapping[str, Any]) -> StartRecord:
         tree=sha(value.get("tree")),
         heads=tuple(filter(None, map(sha, heads))) if isinstance(heads := value.get("heads"), list) else (),
         below=sha(value.get("below")),
+        judged=str(value.get("judged", "")),
         heard=frozenset(map(str, heard)) if isinstance(heard := value.get("heard"), list) else frozenset(),
         cwd=str(value.get("cwd", "")),
         timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,

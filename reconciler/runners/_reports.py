@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.model import verdicts
 from reconciler.model.agent_kinds import REPORTS_END
-from reconciler.model.names import RunId
+from reconciler.model.names import RunId, RunKind
 from reconciler.model.ports import Agent
 from reconciler.model.report import Fault, Report, count, dollars, last_words, session
+from reconciler.model.verdicts import ReviewVerdict
 from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders
 from reconciler.runners._records import RECORD_MAX, Record, as_object, read_plain
 
 LOG_MAX = 2 * supervisor.LOG_MAX  # a writer may be faster than the shim that cuts its log
 LINES_MAX = (64 * 1024, 8 * 1024 * 1024)  # for a last line that says that all is done
+VERDICT = "verdict.json"
 VERSION = 1
 
 
@@ -48,6 +51,12 @@ class Reports:
         """These went to the archive."""
         for run in runs:
             self._known.pop(run, None)
+
+    def verdict(self, record: Record) -> ReviewVerdict | None:
+        """What the reviewer of a run that is over has answered; None where that is nothing that can be read."""
+        if record.id.kind is not RunKind.REVIEW:
+            return None
+        return verdicts.decode(self._folders.content(record.id, VERDICT, verdicts.SIZE_MAX + 1))
 
     def can_read(self, record: Record) -> bool:
         """Whether the agent of a run is one that we know: of another one somebody else may know more."""

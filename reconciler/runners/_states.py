@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from reconciler.model.observed import Cause, Exit, Run, RunState
 from reconciler.model.report import Report
+from reconciler.model.verdicts import ReviewVerdict
 from reconciler.runners._locks import Held
 from reconciler.runners._records import Record
 
@@ -58,10 +59,11 @@ def as_run(
     report: Report | None = None,
     done_at: datetime | None = None,
     *,
+    verdict: ReviewVerdict | None = None,
     halted: bool = False,
 ) -> Run:
     """A run as others see it. `report`: what its agent reported of it, once it has ended; `done_at`: since when it says, while
-    it still runs, that it has; `halted`: its supervisor is stopped."""
+    it still runs, that it has; `verdict`: of a review, once it is over; `halted`: its supervisor is stopped."""
     return Run(
         id=record.id,
         task=record.start.task,
@@ -74,6 +76,8 @@ def as_run(
         tree=record.start.tree,
         heads=record.start.heads,
         below=record.start.below,
+        judged=record.start.judged,
+        verdict=verdict,
         heard=record.start.heard,
         started_at=record.started_at,
         last_progress_at=record.last_progress_at,

@@ -32,7 +32,7 @@ from reconciler.runners._folders import Folders, Subject, SubjectFolder
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
 from reconciler.runners._past import Past
 from reconciler.runners._records import Record
-from reconciler.runners._reports import LOG_MAX, Reports
+from reconciler.runners._reports import LOG_MAX, VERDICT, Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 from reconciler.system import machine_room, shell
@@ -431,4 +431,6 @@ class LocalRunner:
             "RECONCILE_RUN": str(spec.id),
             supervisor.MARKER: str(folder),
         }
+        if spec.id.kind is RunKind.REVIEW:
+            env["RECONCILE_VERDICT"] = str(folder / VERDICT)
         return {**env, "RECONCILE_PROMPT": str(folder / "prompt")} if spec.prompt else env

@@ -20,7 +20,7 @@ from reconciler.git.places import FoundWorktree, begun, busy, foreign, identity,
 from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, WorktreeListing
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable
+from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable, usable_subject
 from reconciler.model.observed import Branch, Salvage, Worktree, WorktreeFault
 from reconciler.model.ports import Place
 from reconciler.model.reasons import Reason
@@ -65,12 +65,12 @@ class GitWorkspaces:
             return {task: _seen(each, self._went_on(task, each)) for task, each in found.items() if each.present}
 
     def check_worktrees(self, root: str) -> Mapping[str, str]:
-        """The path of every check worktree, by subject; also of one that is only half there."""
+        """The path of every worktree of a check or a review, by subject; also of one that is only half there."""
         with _world():
             folder = _real(root) / CHECKS
             listed = {entry.path.name for entry in self._register.listing().entries if entry.path.parent == folder}
             standing = set(os.listdir(folder)) if folder.is_dir() else set()
-            names = (subject for subject in sorted(listed | standing) if usable(subject))
+            names = (subject for subject in sorted(listed | standing) if usable_subject(subject))
             return {
                 name: str(folder / name) for name in names if not foreign(self._git.repository.common, folder / name)
             }
@@ -123,7 +123,7 @@ class GitWorkspaces:
             return self._ready(task, found, lock)
 
     def create_check(self, subject: str, root: str, commit: Sha) -> str:
-        """A clean detached worktree of `commit` for a check; its path. One that is there is made again."""
+        """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again."""
         place = _check_place(root, subject)
         with self._alone(f".{subject}") as lock:
             self._discard(place)
@@ -176,7 +176,7 @@ class GitWorkspaces:
             return self._clear(task, self._look(task, root), lock)
 
     def remove_check(self, subject: str, root: str) -> None:
-        """Remove a check's worktree and whatever the check left in it."""
+        """Remove the worktree of a check or a review, and whatever that left in it."""
         with self._alone(f".{subject}"):
             self._discard(_check_place(root, subject))
 
@@ -385,7 +385,7 @@ def _standing(folder: Path) -> set[str]:
 
 
 def _checked(name: str) -> str:
-    if not usable(name):
+    if not usable_subject(name):
         raise PermanentError(f"{name!r} can't be the name of a worktree")
     return name
 

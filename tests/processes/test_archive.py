@@ -43,8 +43,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     made.clear()
 
 
-def ended(machine: Machine, task: str, n: int, code: int = 0) -> None:
-    spec = machine.spec(subject=task, n=n, prompt=f"Do {task}")
+def ended(machine: Machine, task: str, n: int, code: int = 0, kind: RunKind = RunKind.WORK) -> Path:
+    spec = machine.spec(id=RunId(kind, task, n), prompt=f"Do {task}")
     folder = machine.runner._folders.reserve(spec)
     began = {"pid": 1, "boot_id": "before", "started_at": supervisor.utc(999_000), "set_up": True}
     (folder / "run.json").write_text(json.dumps(began))
@@ -52,9 +52,10 @@ def ended(machine: Machine, task: str, n: int, code: int = 0) -> None:
     record = {"cause": "exited", "code": code, "ended_at": supervisor.utc(1_000_000)}
     (folder / "exit.json").write_text(json.dumps(record))
     for end in ("shim", "agent"):
-        path = machine.state / "locks" / f"work-{task}.{end}"
+        path = machine.state / "locks" / f"{kind}-{task}.{end}"
         path.parent.mkdir(exist_ok=True)
         path.touch(0o600)
+    return folder
 
 
 def seen(machine: Machine, runner: LocalRunner | None = None) -> Seen:
@@ -97,6 +98,23 @@ def test_of_what_went_to_the_archive_nothing_is_left_and_all_is_known(machine: M
     assert left(machine) == []
     assert seen(machine) == before == seen(machine, by)
     assert len(before["runs"]) == 6 and set(before["since"]) == set(TASKS)  # type: ignore[arg-type]
+
+
+def test_a_verdict_is_of_its_review_alone_and_outlives_its_folder(machine: Machine):
+    review = RunId(RunKind.REVIEW, "t-1@3f2c1aa90b7e", 1)
+    answer = json.dumps(
+        {"verdict": "approve", "summary": "it does", "comments": [{"path": "a", "line": 1, "body": "b"}]}
+    )
+    (ended(machine, review.subject, 1, kind=RunKind.REVIEW) / "verdict.json").write_text(answer)
+    (folder(machine) / "verdict.json").write_text(answer)
+    before = seen(machine)["runs"]
+
+    archived(machine)
+
+    assert left(machine) == [] and not (machine.state / "runs/review/t-1@3f2c1aa90b7e").exists()
+    assert seen(machine)["runs"] == before
+    verdicts = {run.id: run.verdict for run in before.values() if run.verdict}  # type: ignore[attr-defined]
+    assert list(verdicts) == [review] and verdicts[review].comments[0].line == 1
 
 
 def test_an_older_program_refuses_before_anything_is_gone(machine: Machine, monkeypatch):

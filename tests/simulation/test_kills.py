@@ -11,10 +11,12 @@ from memory import Fault, World
 from merging_world import MergingWorld
 from stories import Story, Teller, inline, open_pulls
 
-from reconciler.model.desired import MergeMode, OnConflict
+from reconciler.model.desired import MergeMode, OnConflict, Review, ReviewByRisk
 from reconciler.model.names import PrNumber, RunKind, TaskId
 from reconciler.model.observed import PullState
 from reconciler.model.values import replace
+
+BY_AGENT = ReviewByRisk.always(Review.AGENT)
 
 
 def _approve_all(world: World) -> None:
@@ -113,6 +115,15 @@ STORIES = {
         deeds={"x-1": ("commit p; exit 0",)},
         people={9: _approve_all, 30: _approve_all},
     ),
+    "an agent reviews": Story(epic=worlds.an_epic(merge={"review": BY_AGENT})),
+    "a reviewer sends work back once": Story(
+        epic=worlds.an_epic(merge={"review": BY_AGENT}),
+        deeds={"x-1": ("commit p; exit 0", "commit q; exit 0")},
+        verdicts={"x-1": ("request_changes", "approve")},
+    ),
+    "a reviewer has a bad day": Story(
+        epic=worlds.an_epic(merge={"review": BY_AGENT}), verdicts={"x-1": ("nonsense", "approve")}
+    ),
     "a person merges": Story(
         epic=worlds.an_epic(merge={"mode": MergeMode.MANUAL}),
         deeds={"x-1": ("commit p; exit 0",)},
@@ -206,6 +217,7 @@ def test_killed_at_any_effect_it_ends_in_the_same_place(name: str, how: str) -> 
         assert len(world.landed) == len(undisturbed.landed), (at, how)
         assert len(world.pulls) == len(undisturbed.pulls), (at, how)
         assert _started(world, RunKind.WORK) <= _started(undisturbed, RunKind.WORK), (at, how)
+        assert _started(world, RunKind.REVIEW) <= _started(undisturbed, RunKind.REVIEW), (at, how)
         # What was to be tested together may come to be ready one by one; it is not tested more often than by itself.
         checks = _started(undisturbed, RunKind.CHECK)
         assert _started(world, RunKind.CHECK) <= max(checks, len(world.landed)), (at, how)

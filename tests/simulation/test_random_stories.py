@@ -15,15 +15,16 @@ from datetime import timedelta
 import pytest
 import worlds
 from memory import Fault, Killed, World, effect
-from stories import inline
+from stories import answer, inline
 
 from reconciler.loop.loop import Loop, Tick
 from reconciler.model import report
-from reconciler.model.desired import Desired, EpicSpec, MergeMode, OnConflict, Review
+from reconciler.model.desired import Desired, EpicSpec, MergeMode, OnConflict, Review, ReviewByRisk
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, task_for_key
-from reconciler.model.observed import Cause, Exit, Occupant, PullState, RunState, StopWhy
+from reconciler.model.observed import Cause, Exit, Landing, Occupant, PullState, RunState, StopWhy
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
+from reconciler.model.verdicts import ReviewWord
 from reconciler.planning.actions import Action
 from reconciler.planning.actions.block_task import retrying
 
@@ -36,7 +37,7 @@ ATTEMPTS_MAX = worlds.an_epic().agent.max_attempts
 SOURCES = ("tracker", "runs", "worktrees", "branches", "forge", "landings", "base", "candidates")
 PASSING = {
     Reason.UNKNOWN, Reason.BACKOFF, Reason.READY, Reason.AGENT_RUNNING, Reason.CHECKS_RUNNING,
-    Reason.LANDING_QUEUED, Reason.NO_AGENT_SLOT,
+    Reason.LANDING_QUEUED, Reason.NO_AGENT_SLOT, Reason.REVIEW_DUE, Reason.REVIEW_RUNNING,
 }  # fmt: skip
 DEEDS = (
     *["commit {task}; exit 0"] * 8,
@@ -45,7 +46,10 @@ DEEDS = (
     "close; exit 0", "commit {task}; close; exit 0", "commit {task}; close; stay", "block; exit 0",
     "commit {task}; hint; stay", "unavailable", "limit", "stay", "beg; exit 1", "boast; commit {task}; exit 0", "reset; exit 0",
 )  # fmt: skip
-
+VERDICTS = (
+    *["approve"] * 6, "approve low", "approve high", "request_changes", "request_changes", "person", "nonsense", "fails",
+    "stays",
+)  # fmt: skip
 
 FLAKY = 0.05
 
@@ -87,6 +91,7 @@ class Chaos:
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
+        self.reviewers = random.Random(f"reviewers {self.seed}")  # of their own: with them no other story changes
         self.epics = tuple(self._epic(name) for name in self.dice.choice((["a"], ["a"], ["a", "b"])))
         self.max_agents = self.dice.choice((None, None, 1, 2)) if len(self.epics) > 1 else None
         self.world.checked = all(epic.merge.checks for epic in self.epics)
@@ -116,12 +121,16 @@ class Chaos:
                 "parallel": pick((1, 1, 2, 4)),
                 "retries": pick((1, 1, 0)),
                 "on_conflict": pick((OnConflict.AGENT, OnConflict.AGENT, OnConflict.BLOCK)),
-                "review": pick((Review.NONE, Review.NONE, Review.HUMAN)),
+                "review": ReviewByRisk.always(self._by(pick((Review.NONE, Review.NONE, Review.HUMAN)))),
+                "review_rounds": self.reviewers.choice((3, 3, 0, 1)),
                 "mode": pick((MergeMode.AUTO, MergeMode.AUTO, MergeMode.AUTO, MergeMode.MANUAL)),
                 "delete_branch": pick((True, True, False)),
                 "protected_paths": pick(((), ("x-1",))),
             },
         )
+
+    def _by(self, review: Review) -> Review:
+        return Review.AGENT if self.seed not in STOOD_STILL and self.reviewers.random() < 0.3 else review
 
     # --- the story -----------------------------------------------------------------------------------------
 
@@ -175,11 +184,21 @@ class Chaos:
         assert all(count == 1 for count in opened.values()), opened
         for landing in world.landed[self.landings_seen :]:
             pull = next(p for p in world.pulls.values() if p.task == landing.task and p.state is PullState.MERGED)
-            asked = all(epic.merge.review is Review.HUMAN for epic in self.epics)
+            asked = all(epic.merge.review == ReviewByRisk.always(Review.HUMAN) for epic in self.epics)
             assert not asked or pull.approved == landing.head, f"{landing.task} landed without an approval"
+            by_agent = all(Review.NONE not in epic.merge.review.each for epic in self.epics)
+            assert not by_agent or pull.approved == landing.head or self._reviewed(landing), (
+                f"{landing.task}: unreviewed"
+            )
         self.landings_seen = len(world.landed)
         attempts = {run.id: run.attempt for run in world.processes.values() if run.attempt > ATTEMPTS_MAX}
         assert not attempts, attempts
+
+    def _reviewed(self, landing: Landing) -> bool:
+        """True where a reviewer has approved the very tree that its head is of."""
+        tree = self.world._tree(self.world.commits[landing.head])
+        reviews = (run for run in self.world.processes.values() if run.id.kind is RunKind.REVIEW and run.tree == tree)
+        return any(run.verdict and run.verdict.verdict is ReviewWord.APPROVE and run.exit.well for run in reviews)
 
     def _everything_is_explained(self, tick: Tick) -> None:
         if "tracker" in self.world.down or self.world.down & {"base"}:
@@ -222,6 +241,8 @@ class Chaos:
                     self._check(run.id)
             elif self.lived[run.id] > LONGEST_RUN_TICKS:
                 self.world.finish(run.id, 1, Cause.TIMEOUT)
+            elif run.id.kind is RunKind.REVIEW:
+                answer(self.world, run.id, self.reviewers.choice(VERDICTS))
             elif self.dice.random() < 0.6:
                 deeds = self.deeds[run.task]
                 for deed in deeds[(run.id.n - 1) % len(deeds)].format(task=run.task).split(";"):

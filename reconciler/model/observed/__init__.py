@@ -10,6 +10,7 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+from reconciler.model.changes import Diff
 from reconciler.model.names import PrNumber, RunId, Sha, TaskId
 from reconciler.model.observed.git import (
     Base,
@@ -66,6 +67,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     tasks: Graph | Unknown = field(default_factory=dict)
     runs: Mapping[TaskId, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # work runs, oldest first
     checks: Mapping[str, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # by subject, oldest first
+    reviews: Mapping[TaskId, tuple[Run, ...]] | Unknown = field(default_factory=dict)  # by task, in no order
     since: Mapping[TaskId, RetryPoint] = field(default_factory=dict)
     occupants: Mapping[TaskId, Occupant] | Unknown = field(default_factory=dict)
     worktrees: Mapping[TaskId, Worktree] | Unknown = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     branches: Mapping[TaskId, Branch] | Unknown = field(default_factory=dict)
     pull_requests: Mapping[TaskId, PullRequest] | Unknown = field(default_factory=dict)
     candidates: Mapping[TaskId, Candidate | Conflict | Unknown] = field(default_factory=dict)
+    diffs: Mapping[TaskId, Diff | Unknown] = field(default_factory=dict)  # of what is offered, where its risk matters
     folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
         default_factory=dict
     )  # what the last head of each makes
@@ -89,6 +92,8 @@ class Observed(Struct, frozen=True, kw_only=True):
     unaskable: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its checks can't be run here
     salvages: tuple[Salvage, ...] = ()
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
+    reviewers_missing: Mapping[str, str] = field(default_factory=dict)  # the same of its reviewer
+    review_prompts: Mapping[str, str | Unknown] = field(default_factory=dict)  # by manifest: what its reviewer is told
     forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
     trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately

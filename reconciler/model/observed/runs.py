@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from reconciler.model.names import RunId, Sha, TaskId
 from reconciler.model.report import UNFIT, Fault, Report
+from reconciler.model.verdicts import ReviewVerdict
 
 
 class RunState(StrEnum):
@@ -69,10 +70,14 @@ class Run(Struct, frozen=True, kw_only=True):
     attempt: int = 1
     why: str = "Ready"  # the reason of the action that started it
     baseline: Sha | None = None  # the branch's head at the last feedback; commits after it are this run's
-    base_tip: Sha | None = None  # the base that a conflict repair was given, or that a check was built on
-    tree: Sha | None = None  # the tree that a check is about
+    # The base that a conflict repair was given, or that a check was built on; where what a review is about left it.
+    base_tip: Sha | None = None
+    tree: Sha | None = None  # the tree that a check is about, or a review
     heads: tuple[Sha, ...] = ()  # what a check has merged into the base, the lowest first
     below: Sha | None = None  # the tree without the topmost of them; None: the base's own
+    # Of a review: under what it judges; of an attempt that a review asked for: that review.
+    judged: str = ""
+    verdict: ReviewVerdict | None = None  # of a review that is over; None: it has given none that can be read
     started_at: datetime | None = None  # None: it was reserved and never started
     last_progress_at: datetime | None = None
     pid: int | None = None  # of the supervising process

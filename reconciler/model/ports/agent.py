@@ -76,3 +76,7 @@ class Prompts(Protocol):
     def template(self, spec: EpicSpec) -> str:
         """The text of the manifest's template, or of the one that ships with the program."""
         ...
+
+    def review(self, spec: EpicSpec) -> str:
+        """What a reviewer is to look for, in the words of the repository, or in those that ship with the program."""
+        ...

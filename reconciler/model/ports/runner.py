@@ -1,4 +1,4 @@
-"""What runs: attempts and checks."""
+"""What runs: attempts, reviews and checks."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     tree: Sha | None = None  # what a check is about: its subject names only the beginning of it
     heads: tuple[Sha, ...] = ()  # what a check has merged into the base, the lowest first
     below: Sha | None = None  # the tree that it is without the topmost of them; None: the base's own
+    judged: str = ""  # under what a review judges; which review asked for an attempt
     heard: tuple[str, ...] = ()  # the comments that its prompt holds
     agent: str = ""  # the kind of agent that the last step is; empty for a check
     prompt_on_stdin: bool = False  # of the last step; every other standard input is empty

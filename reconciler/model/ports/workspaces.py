@@ -29,14 +29,15 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Workspaces(Protocol):
-    """Git worktrees, one per task at `<root>/<task>` on `agent/<task>`, and one per check at `<root>/.checks/<subject>`."""
+    """Git worktrees, one per task at `<root>/<task>` on `agent/<task>`, and one per check or review at
+    `<root>/.checks/<subject>`."""
 
     def worktrees(self, root: str, tasks: Iterable[TaskId]) -> Mapping[TaskId, Worktree]:
         """What stands at the places of these tasks, and of every other worktree of ours under `root`."""
         ...
 
     def check_worktrees(self, root: str) -> Mapping[str, str]:
-        """The path of every check worktree, by subject."""
+        """The path of every worktree of a check or a review, by subject."""
         ...
 
     def branches(self, base: Sha) -> Mapping[TaskId, Branch]:
@@ -68,7 +69,7 @@ class Workspaces(Protocol):
         ...
 
     def create_check(self, subject: str, root: str, commit: Sha) -> str:
-        """A clean detached worktree of `commit` for a check; its path. One that is there is made again."""
+        """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again."""
         ...
 
     def unlock(self, task: TaskId, root: str) -> None:
@@ -88,7 +89,7 @@ class Workspaces(Protocol):
         ...
 
     def remove_check(self, subject: str, root: str) -> None:
-        """Remove a check's worktree and whatever the check left in it."""
+        """Remove the worktree of a check or a review, and whatever that left in it."""
         ...
 
     def delete_branch(self, task: TaskId, expected: Sha) -> None:

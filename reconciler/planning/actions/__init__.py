@@ -16,6 +16,7 @@ from reconciler.planning.actions.prune import DeleteBranch, DropSalvage, PushBas
 from reconciler.planning.actions.rerun_checks import RerunChecks
 from reconciler.planning.actions.set_phase import SetPhase
 from reconciler.planning.actions.start_agent import RestartAgent, StartAgent
+from reconciler.planning.actions.start_review import StartReview
 from reconciler.planning.actions.stop_agent import StopAgent
 from reconciler.planning.actions.update_branch import UpdateBranch
 from reconciler.planning.job import Job
@@ -41,6 +42,7 @@ LIFECYCLE: tuple[Rule, ...] = (
     RestartAgent.due,         # failed, red, rejected, in conflict    -> another attempt
     in_the_forges_queue,      # in the merge queue of its forge       -> the forge merges it
     land.pr_on_hold,          # a draft, somebody's auto-merge        -> waits for the person
+    StartReview.due,          # tested, and for an agent to judge     -> being reviewed
     land.asks_when_green,     # tested, and a person must say yes     -> waits for the person
     Enqueue.due,              # green, and its forge has a queue      -> in that queue
     StartCheck.due,           # offered                               -> the merged tree under test
@@ -105,6 +107,7 @@ __all__ = [
     "SetPhase",
     "StartAgent",
     "StartCheck",
+    "StartReview",
     "StopAgent",
     "UpdateBranch",
     "UpdateTask",

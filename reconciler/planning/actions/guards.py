@@ -94,11 +94,15 @@ def unseen(job: Job) -> Waiting | None:
         ("what has landed", job.landing),
         ("its base branch", job.base),
         ("its checks", job.checks),
+        ("its reviews", job.reviews),
     ):
         if isinstance(source, Unknown):
             return Waiting(Reason.UNKNOWN, f"{name} can't be seen: {source.why}", _again(job, source))
     if job.open_pull and isinstance(job.candidate, Unknown):
         return Waiting(Reason.UNKNOWN, f"its merge with the base can't be computed: {job.candidate.why}")
+    for name, seen in (("what it changes", job.diff), ("what its reviewer is told", job.told)):
+        if job.open_pull and isinstance(seen, Unknown):
+            return Waiting(Reason.UNKNOWN, f"{name} can't be read: {seen.why}")
     return None
 
 

@@ -12,7 +12,8 @@ from reconciler.model.observed import Base, Candidate, PullRequest, Run, Task, U
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
-from reconciler.planning import base_checks, messages
+from reconciler.model.verdicts import ReviewWord
+from reconciler.planning import base_checks, messages, reviews
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.check_state import CheckState, over_soon
 from reconciler.planning.forge_checks import LOOK_AGAIN
@@ -70,12 +71,39 @@ def unapproved(job: Job) -> Waiting | None:
     """Work that a person has to say yes to, pinned to its head."""
     if job.open_pull is None or job.offer.approved:
         return None
-    if job.offer.protected and job.spec.merge.review is Review.NONE:
+    offer = job.offer.reviewing
+    if job.offer.protected and offer.asks is not Review.HUMAN:
         paths = ", ".join(job.offer.protected[:5])
         message = f"changes protected paths ({paths}); its checks run only after 'reconcile approve {job.task.id}'"
         return Waiting(Reason.PROTECTED_PATHS, message)
-    message = f"waiting for approval of {job.open_pull.head[:12]}; approve with 'reconcile approve {job.task.id}'"
+    if offer.asks is Review.AGENT and not offer.verdict and not offer.given_up:
+        return Waiting(Reason.REVIEW_DUE, "its reviewer is asked once its checks have passed")
+    message = f"waiting for approval of {job.open_pull.head[:12]}{_because(job)}; approve with 'reconcile approve {job.task.id}'"
     return Waiting(Reason.AWAITING_APPROVAL, message)
+
+
+def _because(job: Job) -> str:
+    """Why a person is asked, where that is not so for every change."""
+    offer, policy = job.offer.reviewing, job.spec.merge.review
+    said = f"'{reviews.in_short(offer.verdict)}'" if offer.verdict else ""
+    if offer.changes_requested:
+        answer = f", and its agent the last time: '{words}'" if (words := _last_words(job)) else ""
+        times = f"{job.spec.merge.review_rounds} rounds" if job.spec.merge.review_rounds != 1 else "one round"
+        return f": after {times} its reviewer says: {said}{answer}; or send it back with 'reconcile reject {job.task.id} -m TEXT'"
+    if offer.given_up:
+        return f": {len(offer.failures)} reviews came to nothing ({reviews.why_it_failed(offer.failures[-1])}; 'reconcile logs {offer.failures[-1].id}')"
+    if offer.verdict and offer.verdict.verdict is ReviewWord.PERSON:
+        return f": its reviewer leaves it to a person: {said}"
+    if offer.risk is None or policy.each == (Review.HUMAN,) * 3:
+        return ""
+    if offer.level is not offer.risk.level:
+        return f": its reviewer calls its risk {offer.level}: {said}"
+    return f" (risk {offer.level}: {'; '.join(offer.risk.reasons)})"
+
+
+def _last_words(job: Job) -> str:
+    report = job.attempts.last.report if job.attempts.last else None
+    return " ".join(messages.clean(report.message).split())[: reviews.SUMMARY_MAX] if report else ""
 
 
 class StartCheck(Action, frozen=True, kw_only=True):

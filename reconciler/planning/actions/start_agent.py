@@ -10,7 +10,7 @@ from reconciler.model.names import RunId, RunKind, Sha, branch_of
 from reconciler.model.observed import Branch, PullRequest, PullState, Run, Task
 from reconciler.model.ports import Assignment, Change, Place, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
-from reconciler.planning import prompts
+from reconciler.planning import prompts, reviews
 from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
@@ -41,6 +41,8 @@ class StartAgent(Action, frozen=True, kw_only=True):
     complaint: str = ""  # why the last attempt did not do
     comments: str = ""  # on its pull request
     heard: tuple[str, ...] = ()  # the ids of those comments
+    review: str = ""  # what its reviewer asks for
+    asked_by: str = ""  # the review that sent it back
 
     @property
     def run(self) -> RunId:
@@ -88,6 +90,8 @@ class StartAgent(Action, frozen=True, kw_only=True):
             usd=_allowance(job),
             comments=job.offer.discussion.text,
             heard=job.offer.discussion.ids,
+            review=_review(job),
+            asked_by=_asked_by(job, reason),
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -120,7 +124,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
         again = self.reason != Reason.READY
         lands = (self.spec.base, self.spec.merge.method)
         feedback = prompts.feedback(self.reason, self.complaint, log, *lands) if again else ""
-        feedback += prompts.comments(self.comments)
+        feedback += prompts.asked_by_reviewer(self.review) + prompts.comments(self.comments)
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)
         started = ports.agents[spec.kind].invocation(spec, given)
@@ -156,6 +160,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             why=self.reason,
             baseline=self.baseline or place.head,
             base_tip=self.base_tip if self.reason == Reason.CONFLICT else None,
+            judged=self.asked_by,
             heard=self.heard,
             agent=spec.kind,
             prompt_on_stdin=started.prompt_on_stdin,
@@ -186,6 +191,17 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
     if isinstance(job.pull, PullRequest) and job.pull.state is PullState.MERGED and job.pull.head == job.branch.head:
         return job.branch.head  # squashed onto the base already: offered again, it would land twice
     return job.base_head  # commits of an earlier life are work to offer, not something to start from
+
+
+def _review(job: Job) -> str:
+    """What its reviewer asks for, for as long as that stands: an attempt that failed has not done it."""
+    offer = job.offer.reviewing
+    return reviews.at_length(offer.verdict, offer.diff) if offer.verdict and offer.changes_requested else ""
+
+
+def _asked_by(job: Job, reason: Reason) -> str:
+    by = job.offer.reviewing.by
+    return str(by.id) if by and reason is Reason.CHANGES_REQUESTED and job.offer.reviewing.sent_back else ""
 
 
 def _evidence(job: Job, reason: Reason) -> RunId | None:

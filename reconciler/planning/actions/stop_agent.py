@@ -50,7 +50,7 @@ class StopAgent(Action, frozen=True, kw_only=True):
             return cls._of(
                 job, run.id, StopWhy.PERSON, Reason.ASSIGNED_ELSEWHERE, f"its task was assigned to {task.assignee}"
             )
-        if run.state is RunState.ENDING and _left_alone(run, job.now):
+        if run.state is RunState.ENDING and left_alone(run, job.now):
             return cls._of(
                 job,
                 run.id,
@@ -90,6 +90,6 @@ def out_of_time(run: Run, most_s: float, now: datetime) -> bool:
     return run.halted and run.started_at is not None and now - run.started_at > timedelta(seconds=most_s) + SWEPT
 
 
-def _left_alone(run: Run, now: datetime) -> bool:
+def left_alone(run: Run, now: datetime) -> bool:
     """True when nobody ends what lives of a run: its supervisor is dead, or had its time."""
     return run.pid is None if run.exit is None else now - run.exit.at > SWEPT

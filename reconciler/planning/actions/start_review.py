@@ -1,0 +1,158 @@
+"""Have an agent that did not write it read an offered change, and say what is to become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from reconciler.model.changes import Diff, Span
+from reconciler.model.desired import EpicSpec, Review
+from reconciler.model.names import PrNumber, RunId, RunKind, branch_of, review_subject
+from reconciler.model.observed import PullRequest, RunState, Task
+from reconciler.model.ports import Assignment, Change, Ports, RunSpec, SlotBound
+from reconciler.model.reasons import Reason
+from reconciler.planning import prompts, review_prompts
+from reconciler.planning.actions import guards, land
+from reconciler.planning.actions.base import Action, Decision, Waiting
+from reconciler.planning.actions.start_agent import LEAST_USD
+from reconciler.planning.budget import task_used_up
+from reconciler.planning.job import Job
+from reconciler.planning.reviews import terms
+from reconciler.planning.risk import Risk
+
+LOG_CHARS = 6000
+
+
+class StartReview(Action, frozen=True, kw_only=True):
+    """Start a review of exactly one head, in a worktree of its own that is thrown away after it."""
+
+    by_merge: ClassVar[bool] = True
+    spec: EpicSpec
+    subject: Task
+    number: PrNumber
+    diff: Diff
+    risk: Risk
+    n: int
+    epic: str = ""
+    check: RunId | None = None  # that this head has passed
+    model: str | None = None
+    usd: float | None = None  # what it may spend
+
+    @property
+    def run(self) -> RunId:
+        """The run that it starts."""
+        return RunId(RunKind.REVIEW, review_subject(self.subject.id, self.diff.head), self.n)
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.diff.head, "run": str(self.run), "risk": self.risk.level, "reasons": self.risk.reasons}
+
+    @classmethod
+    def due(cls, job: Job) -> Decision:
+        pull, offer = job.open_pull, job.offer.reviewing
+        if pull is None or job.offer.approved or job.offer.protected or offer.asks is not Review.AGENT:
+            return None
+        if offer.verdict or offer.given_up or not job.offer.green_once or land.unresolved(job):
+            return None
+        if offer.diff is None or offer.risk is None or offer.diff.head != pull.head:
+            return Waiting(Reason.UNKNOWN, "what it changes is not known yet")
+        return _running(job) or _not_now(job) or cls._of(job, pull, offer.diff, offer.risk)
+
+    @classmethod
+    def _of(cls, job: Job, pull: PullRequest, diff: Diff, risk: Risk) -> StartReview:
+        again = ", again: the last one came to nothing" if job.offer.reviewing.failures else ""
+        passed, reviewer = job.offer.checks_last, job.spec.reviewing
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason=Reason.REVIEW_DUE,
+            message=f"review #{pull.number} ({pull.head[:12]}; risk {risk.level}){again}",
+            spec=job.spec,
+            subject=job.task,
+            number=pull.number,
+            diff=diff,
+            risk=risk,
+            n=job.offer.reviewing.next_n,
+            epic=job.epic or "",
+            check=passed.id if passed and passed.exit and passed.exit.well else None,
+            model=reviewer.model_for(job.task.labels),
+            usd=None
+            if job.spec.budget.usd_per_task is None
+            else max(job.spec.budget.usd_per_task - job.attempts.spend.usd, LEAST_USD),
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        spec, task, head = self.spec.reviewing, self.subject.id, self.diff.head
+        told = ports.prompts.review(self.spec)
+        path = ports.workspaces.create_check(self.run.subject, self.spec.worktrees.root, head)
+        values = {
+            "task": task,
+            "epic": self.epic,
+            "branch": branch_of(task),
+            "base": self.spec.base,
+            "worktree": path,
+            "attempt": str(self.n),
+            "prompt_file": ports.runner.prompt_path(self.run),
+        }
+        started = ports.agents[spec.kind].invocation(spec, Assignment(values=values, model=self.model, usd=self.usd))
+        ports.runner.start(
+            RunSpec(
+                id=self.run,
+                task=task,
+                manifest=self.spec.name,
+                steps=(*started.before, started.argv),
+                cwd=path,
+                env={
+                    "RECONCILE_TASK": task,
+                    "RECONCILE_BASE": self.spec.base,
+                    "RECONCILE_HEAD": head,
+                    **ports.tracker.environment(),
+                    **started.env,
+                    **spec.env,
+                },
+                pass_env=(*started.pass_env, *spec.pass_env),
+                prompt=prompts.render(told, self.subject, values, "") + self._matter(ports),
+                timeout_s=spec.timeout_s,
+                stuck_after_s=spec.stuck_after_s,
+                slot=SlotBound(manifest=self.spec.name, most=self.spec.max_agents),
+                why=self.reason,
+                baseline=head,
+                base_tip=self.diff.start,
+                tree=self.diff.tree,
+                judged=terms(self.spec, told),
+                agent=spec.kind,
+                prompt_on_stdin=started.prompt_on_stdin,
+            )
+        )
+        yield from ()
+
+    def _matter(self, ports: Ports) -> str:
+        patch = ports.forge.changes.patch(Span(start=self.diff.start, head=self.diff.head), whole=False)
+        log = ports.runner.log_tail(self.check, LOG_CHARS) if self.check else ""
+        matter = review_prompts.Matter(
+            task=self.subject, base=self.spec.base, diff=self.diff, risk=self.risk, checks=self.spec.merge.checks
+        )
+        return matter.text(patch.decode("utf-8", "replace"), log)
+
+
+def _running(job: Job) -> Waiting | None:
+    """One review of a task at a time, of whichever head: that of an older one is ended first."""
+    run = job.offer.reviewing.alive
+    if run is None:
+        return None
+    if run not in job.offer.reviewing.wanted:
+        return Waiting(
+            Reason.REVIEW_RUNNING, f"{run.id} ends first: it is about something else", job.now + guards.SWEEP
+        )
+    until = job.now + guards.SWEEP if run.state is RunState.ENDING else run.done_at and run.done_at + guards.GRACE
+    return Waiting(Reason.REVIEW_RUNNING, f"its reviewer is reading {run.baseline[:12] if run.baseline else ''}", until)
+
+
+def _not_now(job: Job) -> Waiting | None:
+    if job.reviewer_gate:
+        return Waiting(*job.reviewer_gate)
+    if why := task_used_up(job.spec.budget, job.attempts.spend):
+        return Waiting(Reason.BUDGET_SPENT, why)
+    if due := job.offer.reviewing.not_before:
+        return Waiting(Reason.BACKOFF, "its reviewer left no verdict; it is asked once more", due)
+    return None

@@ -1,0 +1,224 @@
+"""Who must say yes to an offered change, and what its reviewers have said. Pure.
+
+A verdict is about what was judged: the tree of the head, where that left the base, the policy, and what the reviewer was told
+to look for. It counts for whatever is the same in all of these, so it outlives a commit message, and nothing else. What can't
+be told is for a person: silence, nonsense and a change of the rules never say yes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.model.changes import Diff
+from reconciler.model.desired import EPOCH, EpicSpec, Review, RiskLevel
+from reconciler.model.names import review_subject
+from reconciler.model.observed import Run
+from reconciler.model.reasons import Reason
+from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord
+from reconciler.planning import run_results
+from reconciler.planning.facts import Facts
+from reconciler.planning.messages import clean
+from reconciler.planning.risk import Risk, assess, higher
+
+FAILURES_MAX = 2
+SUMMARY_MAX = 200
+COMMENT_MAX, TEXT_MAX = 2000, 12_000
+
+
+def terms(spec: EpicSpec, told: str) -> str:
+    """Under what a review judges, as one word: the policy, who reviews, and what it is told to look for."""
+    merge, reviewer = spec.merge, spec.reviewing
+    policy = (merge.review.each, merge.risk_high, merge.risk_low, merge.protected_paths)
+    who = (reviewer.kind, reviewer.argv, reviewer.model, [(each.labels, each.model) for each in reviewer.overrides])
+    return hashlib.sha256(msgspec.json.encode((policy, who, told))).hexdigest()[:16]
+
+
+class Reviewing(Struct, frozen=True, dict=True):
+    """What is known of the reviews of an offered head. `guarded`: the paths in it that only people may approve."""
+
+    facts: Facts
+    guarded: tuple[str, ...]
+
+    @property
+    def diff(self) -> Diff | None:
+        """What the head brings to the base, where that is known."""
+        return self.facts.diff if isinstance(self.facts.diff, Diff) else None
+
+    @cached_property
+    def risk(self) -> Risk | None:
+        """What the rules say of it; None where nobody asked."""
+        merge = self.facts.spec.merge
+        return assess(self.diff, self.guarded, merge.risk_high, merge.risk_low) if self.diff else None
+
+    @property
+    def level(self) -> RiskLevel:
+        """What counts: a reviewer may raise what the rules say, and never lower it. What nobody looked at is high."""
+        floor = self.risk.level if self.risk else RiskLevel.HIGH
+        return higher(floor, self.verdict.risk if self.verdict else None)
+
+    @property
+    def asks(self) -> Review:
+        """Who must say yes to it: never less than by the rules alone, whatever a raised risk would ask for."""
+        policy = self.facts.spec.merge.review
+        at = (policy.at(self.risk.level), policy.at(self.level)) if self.risk else policy.each
+        return max(at, key=lambda review: review.rank)
+
+    @cached_property
+    def verdict(self) -> ReviewVerdict | None:
+        """The newest verdict that counts for what is offered now."""
+        return next((run.verdict for run in reversed(self._current) if run.verdict and _ended_well(run)), None)
+
+    @property
+    def by(self) -> Run | None:
+        """The review that gave it."""
+        return next((run for run in reversed(self._current) if run.verdict and _ended_well(run)), None)
+
+    @property
+    def approved(self) -> bool:
+        """True where an agent's yes is what it needs, and what it has."""
+        given = self.verdict is not None and self.verdict.verdict is ReviewWord.APPROVE
+        return self.asks is Review.NONE or (self.asks is Review.AGENT and given)
+
+    @property
+    def approved_by_agent(self) -> bool:
+        """True where a reviewer has said yes to it, whether that is enough or not."""
+        return self.verdict is not None and self.verdict.verdict is ReviewWord.APPROVE
+
+    @property
+    def sent_back(self) -> bool:
+        """True where its reviewer asked for changes that its agent has yet to make, and may be asked for."""
+        return self.changes_requested and self.rounds < self.facts.spec.merge.review_rounds
+
+    @property
+    def changes_requested(self) -> bool:
+        """True where the last word about it is its reviewer's no. A person's yes to this head goes before that."""
+        pull, verdict = self.facts.open_pull, self.verdict
+        asked = verdict is not None and verdict.verdict is ReviewWord.REQUEST_CHANGES
+        return asked and pull is not None and pull.approved != pull.head
+
+    @property
+    def rounds(self) -> int:
+        """How often its agent was sent back by a reviewer since the last retry."""
+        runs = self.facts.runs if isinstance(self.facts.runs, tuple) else ()
+        after = self.facts.since.n if self.facts.since else 0
+        return sum(
+            run.why == Reason.CHANGES_REQUESTED and bool(run.judged) for run in runs if run.id.n > after and run.started
+        )
+
+    @property
+    def alive(self) -> Run | None:
+        """A review of its task that is alive, of whichever head."""
+        return next((run for run in self._runs if run.alive), None)
+
+    @property
+    def wanted(self) -> frozenset[Run]:
+        """Those alive that may still say something that counts."""
+        return frozenset(run for run in self._current if run.alive)
+
+    @property
+    def failures(self) -> tuple[Run, ...]:
+        """The reviews of this very thing that came to nothing, through their own fault, oldest first."""
+        return tuple(run for run in self._current if self._failed(run))
+
+    @property
+    def given_up(self) -> bool:
+        """True where no reviewer is asked about it again."""
+        return self.verdict is None and len(self.failures) >= FAILURES_MAX
+
+    @property
+    def not_before(self) -> datetime | None:
+        """When it may be reviewed again after that went wrong; None: now."""
+        last = self.failures[-1] if self.failures else None
+        if last is None or last.exit is None:
+            return None
+        due = min(last.exit.at, self.facts.now) + timedelta(seconds=self.facts.spec.reviewing.backoff_initial_s)
+        return due if due > self.facts.now else None
+
+    @property
+    def next_n(self) -> int:
+        """The number of the next review of this head: one that was never used."""
+        pull, runs = self.facts.open_pull, self.facts.reviews
+        subject = review_subject(self.facts.task.id, pull.head) if pull else ""
+        mine = (run.id.n for run in (runs if isinstance(runs, tuple) else ()) if run.id.subject == subject)
+        return max(mine, default=0) + 1
+
+    @cached_property
+    def _runs(self) -> tuple[Run, ...]:
+        """Every review of its task that really began, oldest first."""
+        runs = self.facts.reviews if isinstance(self.facts.reviews, tuple) else ()
+        return tuple(sorted((run for run in runs if run.started or run.alive), key=_began))
+
+    @cached_property
+    def _current(self) -> tuple[Run, ...]:
+        """Those about what is offered now, under what holds now, that no retry has overruled."""
+        diff, told = self.diff, self.facts.told
+        if diff is None or not isinstance(told, str) or self.facts.open_pull is None:
+            return ()
+        under = terms(self.facts.spec, told)
+        return tuple(
+            run
+            for run in self._runs
+            if run.tree == diff.tree and run.base_tip == diff.start and run.judged == under and not self._overruled(run)
+        )
+
+    def _overruled(self, run: Run) -> bool:
+        """True for what ended before somebody asked for another try; a yes is as good as ever."""
+        if self.facts.since is None or run.exit is None:
+            return False
+        yes = run.verdict is not None and run.verdict.verdict is ReviewWord.APPROVE
+        return not yes and run.exit.at <= self.facts.since.at <= self.facts.now
+
+    def _failed(self, run: Run) -> bool:
+        stopped = run.exit is not None and run.exit.stop is not None and not run.exit.well
+        if run.alive or stopped or (run.verdict and _ended_well(run)):
+            return False
+        return not (run.report and run.report.blameless) and not run.unavailable
+
+
+def why_it_failed(run: Run) -> str:
+    """What went wrong with a review, in a few words."""
+    if run.exit is not None and run.exit.well:
+        return "it left no verdict that can be read"
+    return f"it ended before its time ({run_results.status(run)})"
+
+
+def in_short(verdict: ReviewVerdict) -> str:
+    """The beginning of what a reviewer says, on one line."""
+    words = " ".join(clean(verdict.summary).split()) or _first(verdict.comments)
+    return words if len(words) <= SUMMARY_MAX else f"{words[: SUMMARY_MAX - 1]}…"
+
+
+def at_length(verdict: ReviewVerdict, diff: Diff | None) -> str:
+    """What a reviewer says, place by place, as far as a prompt bears it. A place that the diff does not show is not given
+    as one: who reads it would look for it in vain, or where nothing of this change is."""
+    parts = [clean(verdict.summary).strip(), *(_placed(comment, diff) for comment in verdict.comments)]
+    text = "\n\n".join(part for part in parts if part)
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]} …"
+
+
+def _placed(comment: LineComment, diff: Diff | None) -> str:
+    body = clean(comment.body).strip()[:COMMENT_MAX]
+    path = " ".join(clean(comment.path).split())
+    if diff and diff.shows(comment.path, comment.line):
+        return f"At {path}{f':{comment.line}' if comment.line else ''}\n{body}"
+    if diff and diff.shows(comment.path, None):
+        return f"At {path}\n{body}"
+    return f"Of the change as a whole\n{body}"
+
+
+def _first(comments: Iterable[LineComment]) -> str:
+    return " ".join(clean(next((comment.body for comment in comments), "")).split())
+
+
+def _ended_well(run: Run) -> bool:
+    return run.exit is not None and run.exit.well and not run.alive
+
+
+def _began(run: Run) -> tuple[datetime, int]:
+    return run.started_at or EPOCH, run.id.n
