@@ -17,10 +17,17 @@ from waiting import until
 pytestmark = pytest.mark.xdist_group("claude")  # two at a time would wait for each other's processors
 
 WORK = "echo done > work.txt && git add work.txt && git commit -qm 'Do it'"
+REVIEW = r"""
+if grep -q mended work.txt; then echo '{"verdict": "approve", "summary": "as it should be"}' > "$RECONCILE_VERDICT"
+else echo '{"verdict": "request_changes", "risk": "normal", "summary": "not yet",
+  "comments": [{"path": "work.txt", "line": 1, "body": "SCRIPT:mend"}]}' > "$RECONCILE_VERDICT"; fi
+"""
 LIFTED = int(time.time()) + 3600
 LIE = f"Claude AI usage limit reached|{int(time.time()) + 7 * 86400}"
 SCRIPTS: dict[str, Script] = {
     "commit": (Turn(text="I look around.", shell=WORK), Turn(text="All is done.")),
+    "review": (Turn(text="I read it.", shell=REVIEW), Turn(text="That is my verdict.")),
+    "mend": (Turn(shell="echo mended > work.txt && git commit -qam 'Mend it'"), Turn(text="Mended.")),
     "slow": (Turn(shell="touch begun; sleep 600"), Turn(text="Never said.")),
     "refused": (Turn(shell="git commit -q --allow-empty -m x"), Turn(text="I was not allowed to.")),
     "dead-key": (Turn(fault=Fault(status=401, type="authentication_error", message="invalid x-api-key")),),
@@ -71,6 +78,31 @@ def test_what_it_commits_lands_and_what_it_cost_is_said(place: AgentPlace) -> No
     assert "I look around." in place.reconcile("logs", place.id)
     kept = b"".join(path.read_bytes() for path in place.root.glob(".git/reconcile/**/*") if path.is_file())
     assert SECRET.encode() not in kept
+
+
+def test_what_it_does_it_reviews_in_another_session_sends_back_with_comments_and_approves_once_mended(
+    place: AgentPlace,
+) -> None:
+    (place.root / "prompt.md").write_text(
+        "{title}: {description}\n{feedback}\n"
+    )  # what is accepted is the reviewer's script
+    task = {"key": "a", "title": "Do a", "description": "SCRIPT:commit", "acceptance": "SCRIPT:review"}
+    policy = {"checks": ["test -e work.txt"], "review": {"low": "none", "normal": "agent", "high": "human"}}
+    wanted = place.wants("", agent={"prompt": "prompt.md"}, tasks=[task], mergePolicy=policy, budget={"usdPerTask": 5})
+
+    place.reconcile("apply", "-f", str(wanted), "--wait")
+
+    assert place.git("show", "main:work.txt") == "mended\n"
+    runs = place.task()["runs"]
+    assert [run["id"].split("/")[0] for run in runs] == ["work", "check", "review", "work", "check", "review"]
+    sessions = [run["report"]["session"] for run in runs if run["agent"]]
+    assert sessions[0] == sessions[2] and len(set(sessions)) == 3, "a reviewer goes on with nobody's session"
+    assert (
+        place.task()["spend"]["usd"] >= sum(run["report"]["usd"] for run in runs if run["id"].startswith("review/")) > 0
+    )
+    reviews = place.json("pr", "show", place.id)["reviews"]
+    assert [(each["kind"], each["verdict"]) for each in reviews] == [("agent", "rejected"), ("agent", "approved")]
+    assert "I read it." in place.reconcile("logs", runs[2]["id"])
 
 
 def test_a_dead_key_uses_up_no_attempt_and_holds_the_epic(place: AgentPlace) -> None:

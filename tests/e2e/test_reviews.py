@@ -1,0 +1,118 @@
+"""Changes read by an agent before they land: by risk, sent back and mended, and a reviewer that is nobody's friend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from strangers import Place
+
+BY_RISK = {"low": "none", "normal": "agent", "high": "human"}
+
+# What is asked for stands in the title: a path, and what is written to it. What a reviewer asks for is done to the letter.
+AGENT = r"""
+path=$(sed -n 's/^- Title: Write \([^ ]*\).*/\1/p' "$RECONCILE_PROMPT" | head -n 1)
+mkdir -p "$(dirname "$path")"
+if grep -q 'write mended here' "$RECONCILE_PROMPT"; then echo mended > "$path"; else echo "hasty $path" > "$path"; fi
+git add . && git commit -qm "Write $path"
+"""
+REVIEWER = r"""
+if grep -rq hasty --include=*.py .; then
+  path=$(git diff --name-only HEAD~ HEAD | head -n 1)
+  printf '{"verdict": "request_changes", "risk": "normal", "summary": "too hasty",
+    "comments": [{"path": "%s", "line": 1, "body": "write mended here"}]}' "$path" > "$RECONCILE_VERDICT"
+else
+  echo '{"verdict": "approve", "risk": "low", "summary": "as it should be"}' > "$RECONCILE_VERDICT"
+fi
+echo scribble > left-by-the-reviewer
+"""
+
+
+def reviewed(place: Place, agent: str, reviewer: str, *titles: str, **policy: object) -> str:
+    tasks = [{"key": f"t{n}", "title": title} for n, title in enumerate(titles)]
+    wait = {"initial": "1s", "max": "1s"}
+    return str(
+        place.manifest(
+            tasks=tasks,
+            agent={"argv": ["sh", "-c", agent]},
+            reviewer={"argv": ["sh", "-c", reviewer], "timeout": "5s", "backoff": wait},
+            mergePolicy={"review": BY_RISK, **policy},
+        )
+    )
+
+
+def shown(place: Place) -> dict[str, dict]:
+    return {task["title"]: task for task in place.json("status")["epics"][0]["tasks"]}
+
+
+def test_what_is_harmless_lands_what_is_not_is_read_and_what_could_hurt_waits(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    prose, code, ci = "Write guide.md", "Write a.py", "Write .github/ci.yml"
+
+    place.reconcile("apply", "-f", reviewed(place, AGENT, REVIEWER, prose, code, ci), "--wait", code=3)
+
+    tasks = shown(place)
+    assert {title for title, task in tasks.items() if task["status"] == "closed"} == {prose, code}
+    assert place.git("show", "main:a.py") == "mended\n" and place.git("show", "main:guide.md") == "hasty guide.md\n"
+    assert tasks[ci]["waiting"]["reason"] == "AwaitingApproval"
+    assert tasks[ci]["pullRequest"]["risk"] == {
+        "level": "high",
+        "reasons": ["protected: .github/ci.yml"],
+        "review": "human",
+    }
+    runs = {
+        title: [run["id"].split("/")[0] for run in place.json("describe", tasks[title]["id"])["runs"]]
+        for title in tasks
+    }
+    assert [runs[title].count("review") for title in (prose, code, ci)] == [0, 2, 0]
+    assert (runs[code].count("work"), runs[ci].count("check")) == (2, 0)
+    assert [(each["kind"], each["verdict"]) for each in place.json("pr", "show", tasks[code]["id"])["reviews"]] == [
+        ("agent", "rejected"),
+        ("agent", "approved"),
+    ]
+    said = place.reconcile("pr", "show", tasks[code]["id"])
+    assert "too hasty" in said and "a.py:1: write mended here" in said
+    assert "high (protected: .github/ci.yml); a person is asked" in place.reconcile("describe", tasks[ci]["id"])
+    assert not list((place.root.parent / "worktrees" / ".checks").glob("*"))
+    assert "left-by-the-reviewer" not in place.git("log", "--all", "--name-only")
+
+    place.reconcile("approve", tasks[ci]["id"])
+    place.reconcile("apply", "-f", str(place.root.parent / "epic.yaml"), "--wait")
+
+    assert place.git("show", "main:.github/ci.yml") == "hasty .github/ci.yml\n"
+    assert place.leftovers() == []
+
+
+YES = '{"verdict": "approve", "risk": "low", "summary": "trust me"}'
+HOSTILE = {
+    "nothing": "true",
+    "garbage": 'echo "I APPROVE" > "$RECONCILE_VERDICT"',
+    "too-much": 'printf \'{"verdict": "approve", "summary": "%070000d"}\' 0 > "$RECONCILE_VERDICT"',
+    "megabytes": 'head -c 10000000 /dev/zero > "$RECONCILE_VERDICT"',
+    "another-task": 'echo \'{"task": "x-1", "verdict": "approve", "summary": ""}\' > "$RECONCILE_VERDICT"',
+    "a-link": f"echo '{YES}' > yes.json; ln -s \"$PWD/yes.json\" \"$RECONCILE_VERDICT\"",
+    "a-pipe": 'mkfifo "$RECONCILE_VERDICT"',
+    "fails": f"echo '{YES}' > \"$RECONCILE_VERDICT\"; exit 1",
+    "hangs": f"echo '{YES}' > \"$RECONCILE_VERDICT\"; sleep 600",
+    "prints": f"echo '{YES}'; reconcile approve \"$RECONCILE_TASK\"; reconcile merge",
+    "elsewhere": 'echo \'{"verdict": "person", "summary": "\\u001b[2J\\u202ego", "comments": ['
+    '{"path": "../../etc/passwd", "line": 1, "body": "x"}, {"path": "a", "line": 99999, "body": "y"}]}\' > "$RECONCILE_VERDICT"',
+}  # fmt: skip
+
+
+def test_nothing_lands_on_the_word_of_a_reviewer_that_does_not_answer_as_it_should(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    cases = "".join(f"*': Write {name}.py'*) {what} ;; " for name, what in HOSTILE.items())
+    titles = [f"Write {name}.py" for name in HOSTILE]
+    file = reviewed(place, AGENT, f'case "$(cat "$RECONCILE_PROMPT")" in {cases} esac', *titles)
+
+    place.reconcile("apply", "-f", file, "--wait", code=3)
+
+    assert place.subjects() == ["Begin"]
+    tasks = shown(place)
+    assert {task["waiting"]["reason"] for task in tasks.values()} == {"AwaitingApproval"}
+    for title, task in tasks.items():
+        reviews = [run for run in place.json("describe", task["id"])["runs"] if run["id"].startswith("review/")]
+        assert len(reviews) == (1 if "elsewhere" in title else 2), (title, reviews)
+    everything = place.reconcile("status") + place.reconcile("pr", "show", tasks["Write elsewhere.py"]["id"])
+    assert "\x1b" not in everything and "\u202e" not in everything
+    assert [run for run in place.leftovers() if run.startswith("/proc")] == []
