@@ -36,7 +36,7 @@ spec:
 {agent}
   mergePolicy:
     checks: {checks}
-    review: none        # human: a person approves every pull request first
+    review: none        # agent: another agent reads it first; human: a person does; or {{low: none, normal: agent, high: human}}
 """
 
 TASKS = """\
