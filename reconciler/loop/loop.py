@@ -31,7 +31,16 @@ from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Failure, Observed, Salvage, Unknown
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
-from reconciler.planning.actions import Action, BlockTask, Decision, Land, OpenPullRequest, StartAgent, StartCheck
+from reconciler.planning.actions import (
+    Action,
+    BlockTask,
+    Decision,
+    Land,
+    OpenPullRequest,
+    StartAgent,
+    StartCheck,
+    StartReview,
+)
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
 from reconciler.planning.recall import Recall
@@ -105,7 +114,7 @@ class _Decided(Struct, frozen=True):
 
 def _starts(decided: Plan) -> bool:
     """True where a plan would have a run begin, which the program of this moment must still be able to follow."""
-    return any(isinstance(action, StartAgent | StartCheck) for action in decided.actions)
+    return any(isinstance(action, StartAgent | StartReview | StartCheck) for action in decided.actions)
 
 
 def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
