@@ -184,20 +184,20 @@ class Archive:
         if self._seen is None or self._seen[0] != found[0]:
             self._last, self._runs, self._since = 0, {}, {}
         query = "SELECT id, kind, subject, n, form, value FROM run WHERE id > ? ORDER BY id"
+        runs, since, last = {}, {}, self._last
         with self._sqlite(found[0]) as db:
-            rows = db.execute(query, (self._last,)).fetchall()
-        runs, since = {}, {}
-        for _, kind, subject, n, form, value in rows:
-            if n:
-                id = RunId(RunKind(kind), subject, n)
-                run = (same or {}).get(id) or self._run(id, form, value)
-                runs[run.id] = run
-            elif kind == RunKind.WORK and (point := self._point(subject)):
-                since[TaskId(subject)] = point
+            for row, kind, subject, n, form, value in db.execute(query, (self._last,)):
+                last = row
+                if n:
+                    id = RunId(RunKind(kind), subject, n)
+                    run = (same or {}).get(id) or self._run(id, form, value)
+                    runs[run.id] = run
+                elif kind == RunKind.WORK and (point := self._point(subject)):
+                    since[TaskId(subject)] = point
         # Only now: had one not been readable, the next look would have to read them all.
         self._runs = {**self._runs, **runs} if runs else self._runs
         self._since = {**self._since, **since} if since else self._since
-        self._last, self._seen = rows[-1][0] if rows else self._last, found
+        self._last, self._seen = last, found
 
     def _run(self, run: RunId, form: str, value: bytes) -> Run:
         try:
