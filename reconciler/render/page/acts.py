@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -81,8 +81,13 @@ def of_task(entry: Entry) -> Iterator[Click]:
             yield Click(name=name, subject=entry["id"], head=head)
 
 
-def of_manifest(suspended: bool) -> Click:
-    return Click(name="resume" if suspended else "suspend", subject="")
+def of_manifest(name: str, entries: Sequence[Entry], *, suspended: bool, manual: bool) -> Iterator[Click]:
+    """What can be done about a manifest as a whole."""
+    if manual and any(_waits(entry, "AwaitingMerge") for entry in entries):
+        yield Click(name="merge", subject="")  # of all manifests: the command knows no single one
+    if any(_waits(entry, "QueuePaused") for entry in entries):
+        yield Click(name="unfreeze", subject=name)
+    yield Click(name="resume" if suspended else "suspend", subject=name)
 
 
 def _waits(entry: Entry, *reasons: str) -> bool:
@@ -126,6 +131,14 @@ ACTS: dict[str, Act] = {
         key="m",
         asks="Check and merge every open pull request that passes, here and now?",
         options=("--no-wait",),
-        fits=lambda e: False,
+        of_a_manifest=True,
+        fits=lambda e: True,
+    ),
+    "unfreeze": Act(
+        label="Unfreeze",
+        key="",
+        asks="Let the merge queue go on? What failed is tested again.",
+        of_a_manifest=True,
+        fits=lambda e: True,
     ),
 }

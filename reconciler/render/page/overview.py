@@ -61,7 +61,7 @@ class Overview(Struct):
         columns["done"].sort(key=lambda each: -closed.get(each[1]["id"], 0))
         alone = query.get("column", "")
         blocks = [
-            Block(id="b-sum", kind="sum", head=_summary(columns, query)),
+            Block(id="b-sum", kind="sum", head=_summary(columns, query, rest["forge"])),
             Block(
                 id="b-manifests", kind="manifests", head=_nothing(manifests), items=self._manifests(shown, rest, query)
             ),
@@ -137,7 +137,9 @@ def _title(columns: Mapping[str, Sequence[object]]) -> str:
     return f"({needs}) need you" if needs else f"{len(columns['working'])} working"
 
 
-def _summary(columns: Mapping[str, Sequence[object]], query: Mapping[str, str]) -> h.Node:
+def _summary(
+    columns: Mapping[str, Sequence[object]], query: Mapping[str, str], forge: Mapping[str, Any] | None
+) -> h.Node:
     chips = [
         h.a(class_=["chip", name, "" if listed else "none"], href=f"#col-{name}")[
             h.b[str(len(listed))], f" {COLUMNS[name][0]}"
@@ -149,7 +151,13 @@ def _summary(columns: Mapping[str, Sequence[object]], query: Mapping[str, str]) 
         for name in ("q", "manifest", "column")
         if query.get(name)
     ]
-    return [h.div(".chips")[chips], h.div(".filters")[filters] if filters else None]
+    known = forge and forge["pointsLeft"] is not None
+    points = (
+        h.span(".points.n")[f"GitHub: {forge['pointsLeft']} of {forge['pointsPerHour']} points left"]
+        if forge and known
+        else None
+    )
+    return [h.div(".chips")[chips, points], h.div(".filters")[filters] if filters else None]
 
 
 def _nothing(manifests: Mapping[str, Any]) -> h.Node:
@@ -169,7 +177,7 @@ def _manifest(
     counts, tasks = stands["counts"], stands["tasks"]
     total = counts["tasks"]
     agents = sum(1 for e in tasks if alive(e) and e["run"]["kind"] != "check")
-    ask = acts.Click(name="resume" if spec["suspended"] else "suspend", subject=name)
+    ask = acts.of_manifest(name, tasks, suspended=spec["suspended"], manual=spec["mode"] == "manual")
     done = f"{counts['closed']} of {total} done" if total is not None else "tasks unknown"
     shares = (
         [(kind, counts[kind] / total) for kind in ("closed", "merging", "review", "working", "needsHuman") if total]
@@ -182,7 +190,7 @@ def _manifest(
             h.a(".only", href=_to(query, manifest="" if query.get("manifest") else name), title="Only this manifest")[
                 "filter"
             ],
-            h.span(".acts")[button(ask, viewer, keyed=False)],
+            h.span(".acts")[[button(each, viewer, keyed=False) for each in ask]],
         ],
         bar(shares, done),
         h.dl(".facts")[
