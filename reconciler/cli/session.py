@@ -28,6 +28,8 @@ from reconciler.system.journal import Event, plain
 from reconciler.system.published import Published
 from reconciler.wiring import Site
 
+TELLS_S = 15.0  # of what stays the same, only the clock makes something due
+
 
 class LoopSession(Struct, kw_only=True, dict=True):
     """A loop with its audience. `load`: what is wanted, and what of it is acted on; None: all that is recorded."""
@@ -51,6 +53,8 @@ class LoopSession(Struct, kw_only=True, dict=True):
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
     _shown: Plan | None = None  # what was published last
     _rests_until: float = 0.0
+    _told: Plan | None = None
+    _tells_again: float = 0.0
 
     @cached_property
     def _published(self) -> Published:
@@ -189,8 +193,10 @@ class LoopSession(Struct, kw_only=True, dict=True):
 
     def tell(self, tick: Tick, *, closing: bool = False) -> None:
         """Have people be told that are elsewhere; `closing`: this was the last look."""
-        if self.teller is None:
+        quiet = tick.plan is self._told and time.monotonic() < self._tells_again and not closing
+        if self.teller is None or quiet:
             return
+        self._told, self._tells_again = tick.plan, time.monotonic() + TELLS_S
         known = {epic.name: self.site.recorded.status(epic.name) for epic in tick.plan.epics if epic.spec.notify}
         conditions = {
             epic.name: document.conditions(epic, known[epic.name], tick.observed.at)
