@@ -86,7 +86,7 @@ def test_twelve_that_are_ready_together_cost_no_more_than_six_checks(world: Worl
 
 def test_where_it_is_left_to_the_machine_as_many_checks_run_as_it_has_processors_idle(world: World) -> None:
     offered(world, 12)
-    spec = an_epic(parallel=None, review=Review.HUMAN)  # each is tested by itself
+    spec = an_epic(parallel=None, review=ReviewByRisk.always(Review.HUMAN))  # each is tested by itself
     seen = Night(world, spec).loop.look().observed
 
     def started(room: Room) -> int:
