@@ -13,8 +13,8 @@ from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject
 from reconciler.model.observed import BaseCommit, Observed, Run
 from reconciler.model.values import replace
 from reconciler.planning import freeze
-from reconciler.planning.landing_line import LineState
 from reconciler.planning.planner import plan
+from reconciler.planning.queue_places import LineState
 from reconciler.render import document
 from reconciler.render.status import base_words
 

@@ -9,91 +9,25 @@ base merged into it, and keeps its turn until that is tested.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
-from enum import StrEnum
-from functools import cached_property
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
-from msgspec import Struct, field
-
-from reconciler.model.desired import LandingMode, MergeMethod
-from reconciler.model.names import PrNumber, RunId, Sha, TaskId
-from reconciler.model.observed import Base, Candidate, Conflict, MergeStep, Observed, Run, Unknown
-from reconciler.model.observed import Chain as Merges
-from reconciler.model.ports import LandOrder
+from reconciler.model.desired import LandingMode
+from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.model.values import replace
-from reconciler.planning import merge_queue
 from reconciler.planning.actions import (
-    Decision,
     Enqueue,
-    FollowBranch,
     Land,
-    RerunChecks,
     StartCheck,
     UpdateBranch,
     Waiting,
 )
-from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
 from reconciler.planning.check_slots import check_slots
-from reconciler.planning.check_state import CheckState, over_soon, state_of
-from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import checks_on
-from reconciler.planning.labels import SOLO
 from reconciler.planning.landing_mode import mode_of
-from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
-
-REPAIRED = -1  # a priority above all that a task can have
-Key = tuple[str, TaskId]
-Decided = MutableMapping[Key, tuple[Job, Decision]]
-
-_PROOFS = {
-    CheckState.NONE: Proof.UNTESTED,
-    CheckState.RUNNING: Proof.RUNNING,
-    CheckState.PASSED: Proof.PASSED,
-    CheckState.FAILED: Proof.FAILED,
-}
-
-
-class LineState(StrEnum):
-    """How far something in a line is."""
-
-    LANDING = "landing"
-    TESTING = "testing"
-    STARTING = "starting"  # its check starts with this tick
-    QUEUED = "queued"
-    PAUSED = "paused"  # it would be tested, and the line pauses
-    HELD = "held"  # it does not merge after one that is before it
-    ENQUEUED = "enqueued"  # in the merge queue of the forge, or on its way there
-    APART = "apart"  # it failed, or does not merge, by itself: what comes of that is no matter of the line
-
-
-class QueuePlace(Struct, frozen=True, kw_only=True):
-    """Where something stands in the line of its base. `chain`: what it lands or is tested with, itself too, the lowest first.
-
-    `run`: the check of that. `reds`: how often it has failed by itself. `position`: in the merge queue of its forge.
-    """
-
-    base: str
-    landing: LandingMode
-    task: TaskId
-    number: PrNumber | None
-    head: Sha | None
-    state: LineState
-    position: int | None = None
-    chain: Chain = ()
-    run: Run | None = None
-    reds: int = 0
-    message: str = ""
-
-
-class Lines(Struct):
-    """What the lines of all bases ask for, beside what they decide."""
-
-    unmerged: set[Merges] = field(default_factory=set)  # chains of which it is not known yet what they make
-    tested: set[RunId] = field(default_factory=set)  # the checks under way that still prove something
-    places: list[QueuePlace] = field(default_factory=list)
+from reconciler.planning.lane import Decided, Lane, rank, tested_by_the_forge
+from reconciler.planning.merge_queue import Turn
+from reconciler.planning.queue_places import Lines, LineState, place
 
 
 def in_line(
@@ -115,7 +49,7 @@ def in_line(
     in_line = {job.task.id: (mode_of(job.spec, base), job.spec.asked) for job in jobs}
     ordered = sorted(jobs, key=lambda job: (in_line[job.task.id], rank(job)))
     kinds = [(key[0], list(mine)) for key, mine in groupby(ordered, key=lambda job: in_line[job.task.id])]
-    lanes = [_Lane(base, mode, _standing(mine, decided), decided, observed, lines, *rate) for mode, mine in kinds]
+    lanes = [Lane(base, mode, _standing(mine, decided), decided, observed, lines, *rate) for mode, mine in kinds]
     found = [lane for lane in lanes if lane.jobs]
     landing: Land | None = None
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
@@ -143,22 +77,14 @@ def _standing(jobs: Sequence[Job], decided: Decided) -> list[Job]:
         and (
             isinstance(wish, StartCheck | Land | UpdateBranch)
             or (isinstance(wish, Waiting) and wish.reason is Reason.CHECKS_RUNNING)
-            or (late and _tested_by_the_forge(job, wish))
+            or (late and tested_by_the_forge(job, wish))
         )
     ]
 
 
-def _tested_by_the_forge(job: Job, wish: Decision) -> bool:
-    """True while the forge tests a head that has all of the base in it."""
-    awaited = isinstance(wish, RerunChecks | FollowBranch) or (
-        isinstance(wish, Waiting) and wish.reason is Reason.CHECKS_PENDING
-    )
-    return awaited and job.offer.tested_as_it_lands
-
-
 def _one_head_gets_the_base(base: Base, jobs: Sequence[Job], decided: Decided, landing: Land | None) -> None:
     """Who would lack it again as soon as another one has landed waits for that."""
-    first = [job for job in jobs if _tested_by_the_forge(job, decided[job.spec.name, job.task.id][1])]
+    first = [job for job in jobs if tested_by_the_forge(job, decided[job.spec.name, job.task.id][1])]
     for job in sorted(jobs, key=rank):
         key = job.spec.name, job.task.id
         if not isinstance(decided[key][1], UpdateBranch):
@@ -171,254 +97,5 @@ def _one_head_gets_the_base(base: Base, jobs: Sequence[Job], decided: Decided, l
             first = [job]
 
 
-def place(
-    job: Job,
-    base: str,
-    landing: LandingMode,
-    state: LineState,
-    chain: Chain = (),
-    run: Run | None = None,
-    *,
-    word: Decision,
-) -> QueuePlace:
-    """Where a job stands in the line of its base, and what is decided of it."""
-    pull = job.open_pull
-    return QueuePlace(
-        base=base,
-        landing=landing,
-        task=job.task.id,
-        number=job.number,
-        head=pull.head if pull else None,
-        state=state,
-        position=pull.queue.position if pull and pull.queue else None,
-        chain=chain,
-        run=run,
-        reds=len(job.offer.reds),
-        message=word.message if word else "",
-    )
-
-
 def _runs(job: Job) -> tuple[Run, ...]:
     return () if isinstance(job.runs, Unknown) else job.runs
-
-
-def rank(job: Job) -> tuple[bool, int, int]:
-    """What may land before what a person has yet to see, then by priority, then by number.
-
-    What was repaired for this base goes first: whatever lands before it may put it in conflict again.
-    """
-    last = job.attempts.last
-    repaired = last is not None and last.why == Reason.CONFLICT
-    return not job.offer.approved, REPAIRED if repaired else job.task.priority, job.number or 0
-
-
-class _Lane(Struct, dict=True):
-    """Those of one base that are tested by the same checks."""
-
-    base: Base
-    mode: LandingMode
-    jobs: list[Job]
-    decided: Decided
-    observed: Observed
-    lines: Lines
-    good: int  # so many have landed, and so many attempts were sent back for their checks
-    bad: int
-    paused: bool = False
-    unfit: set[TaskId] = field(default_factory=set)  # what a person has to see, as it would land now
-
-    @property
-    def together(self) -> bool:
-        """True where several land in one move of the base."""
-        return self.mode is LandingMode.CAS
-
-    @cached_property
-    def by_task(self) -> Mapping[TaskId, Job]:
-        return {job.task.id: job for job in self.jobs}
-
-    def turn(self, slots: int, busy: int) -> Turn:
-        contenders = [self._contender(job) for job in self.jobs]
-        suspects = sum(bool(each.reds) for each in contenders)
-        bounds = Bounds(
-            slots=slots,
-            rate=merge_queue.failure_rate(self.good, self.bad + suspects),
-            together=self.together,
-            running=tuple(chain for chain, _ in self._tested(Proof.RUNNING)),
-            passed=tuple(chain for chain, _ in self._tested(Proof.PASSED)),
-            busy=busy,
-        )
-        while True:
-            fit = [replace(each, lands=each.lands and each.task not in self.unfit) for each in contenders]
-            now = merge_queue.turn(fit, self.proof_of, bounds)
-            together = {task for chain in (now.land, *now.check) if len(chain) > 1 for task in chain}
-            unfit = {task for task in together if not self._fits(now, task)} - self.unfit
-            if not unfit:
-                return now
-            self.unfit |= unfit
-
-    def decide(self, now: Turn, landing: Land | None) -> Land | None:
-        """Write down what its turn gives. `landing`: what lands on this base from another line."""
-        if now.land and not self._waits_for_the_forge(now.land):
-            landing = self._land(now.land)
-        running = {task: (chain, run) for chain, run in self._tested(Proof.RUNNING) for task in chain}
-        starting = {task: chain for chain in now.check for task in reversed(chain)}
-        for job in sorted(self.jobs, key=rank):
-            task = job.task.id
-            word, state, run = self.decided[job.spec.name, task][1], LineState.QUEUED, None
-            chain: Chain = ()
-            if task in now.land and landing:
-                state, chain = LineState.LANDING, now.land
-                together = f"merges together with {landing.task}, which was tested on top of it"
-                word = landing if task == landing.task else Waiting(Reason.LANDING_QUEUED, together)
-            elif landing and (self.together or landing.task not in now.land):
-                word = self._behind(word, landing.task)
-            elif task in now.land:
-                state = LineState.STARTING if isinstance(word, UpdateBranch) else LineState.TESTING
-            elif task in now.apart or (job.offer.check_state is CheckState.FAILED and not job.offer.asked_again):
-                # What comes of it is known, or will be once what it makes of this base is looked at.
-                state = LineState.APART
-            elif task in starting:
-                state, chain = LineState.STARTING, starting[task]
-                word = self._starts(job, now.check, chain)
-            elif task in running:
-                state, (chain, run) = LineState.TESTING, running[task]
-                word = self._under_test(task, chain, run)
-            elif task in now.held:
-                state = LineState.HELD
-                message = f"does not merge after {now.held[task]}, which is before it in the line of {self.base.name}"
-                word = Waiting(Reason.LANDING_QUEUED, message)
-            elif self.paused:
-                state, word = LineState.PAUSED, paused(job.spec.name)
-            else:
-                first = min(running, key=lambda each: rank(self.by_task[each]), default=None)
-                word = self._behind(word, now.land[-1] if now.land else first)
-            self.decided[job.spec.name, task] = job, word
-            self.lines.places.append(place(job, self.base.name, self.mode, state, chain, run, word=word))
-        return landing
-
-    def _waits_for_the_forge(self, chain: Chain) -> bool:
-        """True for one whose head is still to get the base, or to be tested with it, by the forge."""
-        wish = self.decided[self.by_task[chain[-1]].spec.name, chain[-1]][1]
-        return isinstance(wish, UpdateBranch) or _tested_by_the_forge(self.by_task[chain[-1]], wish)
-
-    # --- what is known of a chain
-
-    def proof_of(self, chain: Chain, more: Sequence[TaskId] = ()) -> Proof:
-        """What is known of the tree that a chain makes. `more`: who may come behind it, to be merged along with it."""
-        job = self.by_task[chain[-1]]
-        if len(chain) == 1 and not job.offer.outdated:
-            return Proof.UNTESTED if job.offer.asked_again else _PROOFS.get(job.offer.checked_here, Proof.UNSEEN)
-        made = self._made(chain)
-        if made is None:
-            self.lines.unmerged.add(self._merges((*chain, *more)[:CHAIN_MAX]))
-        if isinstance(made, Conflict):
-            return Proof.CONFLICT
-        if not isinstance(made, Candidate):
-            return Proof.UNSEEN
-        if made.own_changes and not made.changed:
-            return Proof.CONFLICT  # those before it did the same
-        if not job.spec.merge.checks:
-            return Proof.PASSED
-        runs = checks_on(self.observed, job.spec, made.tree)
-        if isinstance(runs, Unknown):
-            return Proof.UNSEEN
-        return _PROOFS.get(state_of(runs, job.offer.asked_since, job.now), Proof.UNSEEN)
-
-    def _made(self, chain: Chain) -> Candidate | Conflict | Unknown | None:
-        return self.observed.folds.get(self._merges(chain))
-
-    def _merges(self, chain: Sequence[TaskId]) -> Merges:
-        return self.base.head, tuple(self._step(self.by_task[task]) for task in chain)
-
-    def _step(self, job: Job) -> MergeStep:
-        return MergeStep(job.open_pull.head if job.open_pull else Sha(""), job.spec.merge.method)
-
-    def _tested(self, proof: Proof) -> Iterator[tuple[Chain, Run | None]]:
-        """The chains of this line whose checks are under way, or have passed; and the check of each."""
-        heads = {job.open_pull.head: job.task.id for job in self.jobs if job.open_pull}
-        for job in self.jobs:
-            if not job.offer.outdated and _PROOFS.get(job.offer.checked_here) is proof:
-                yield (job.task.id,), job.offer.checks_last
-        for head in heads:
-            for run in self.observed.checks_of.get(head, ()):
-                together = len(run.heads) > 1 and run.alive is (proof is Proof.RUNNING)
-                if not together or (run.exit and not run.exit.well):
-                    continue
-                chain = tuple(heads[each] for each in run.heads if each in heads)
-                if self.proof_of(chain) is proof and self._tree(chain) == run.tree:
-                    self.lines.tested.add(run.id)
-                    yield chain, run
-
-    def _tree(self, chain: Chain) -> Sha | None:
-        job, made = self.by_task[chain[-1]], self._made(chain)
-        if len(chain) == 1 and isinstance(job.candidate, Candidate) and not job.offer.outdated:
-            return job.candidate.tree
-        return made.tree if isinstance(made, Candidate) else None
-
-    # --- who is in it
-
-    def _contender(self, job: Job) -> Contender:
-        ready = isinstance(job.candidate, Candidate) and not asks_a_person(job) and not hindrance(job, job.candidate)
-        last, *others = rank(job)
-        if self.mode is LandingMode.QUEUE:
-            ready = alone = False  # it lands with whatever the forge has before it: a test of it alone is what there is
-        elif self.together:
-            # Whether all of its commits can be put there one by one is known only once that is done.
-            alone = job.spec.merge.method is MergeMethod.REBASE
-        else:
-            alone = not job.spec.merge.checks  # only its forge tests it, and no chain
-            last |= alone and not isinstance(self.decided[job.spec.name, job.task.id][1], Land)
-        return Contender(
-            task=job.task.id,
-            rank=(last, others[0], others[1]),
-            lands=ready,
-            reds=len(job.offer.reds),
-            solo=SOLO in job.task.labels or alone,
-        )
-
-    def _fits(self, now: Turn, task: TaskId) -> bool:
-        """True where what a member changes, as it would land now, is nothing that a person has yet to see."""
-        chain = next(chain for chain in (now.land, *now.check) if task in chain)
-        made = self._made(chain[: chain.index(task) + 1])
-        return isinstance(made, Candidate) and self.by_task[task].offer.approved_as(made)
-
-    # --- what becomes of it
-
-    def _order(self, chain: Chain) -> LandOrder:
-        orders: list[LandOrder] = []
-        for n, task in enumerate(chain, 1):
-            job, made = self.by_task[task], self._made(chain[:n])
-            exact = job.candidate if n == 1 and not job.offer.outdated else None
-            candidate = exact or made
-            assert job.open_pull and isinstance(candidate, Candidate), task
-            orders.append(order_of(job, job.open_pull, candidate))
-        return replace(orders[-1], beneath=tuple(orders[:-1]))
-
-    def _land(self, chain: Chain) -> Land:
-        return Land.of(self.by_task[chain[-1]], self._order(chain))
-
-    def _starts(self, job: Job, started: Sequence[Chain], chain: Chain) -> Decision:
-        """The check that starts for it, or that it is in."""
-        own = next((each for each in started if each[-1] == job.task.id), None)
-        if own is None:
-            beside = self._others(chain, job.task.id)
-            return Waiting(Reason.CHECKS_RUNNING, f"its checks start, together with those of {beside}")
-        order = self._order(own)
-        below = self._tree(own[:-1]) if len(own) > 1 else None
-        return StartCheck.together(job, order, below, checks_on(self.observed, job.spec, order.expected.tree))
-
-    def _behind(self, said: Decision, whom: TaskId | None) -> Decision:
-        if not isinstance(said, StartCheck | Land):
-            return said
-        name = self.base.name
-        what = f"{whom} is before it in the line of {name}" if whom else f"every check slot of {name} is in use"
-        return Waiting(Reason.LANDING_QUEUED, what)
-
-    def _under_test(self, task: TaskId, chain: Chain, run: Run | None) -> Decision:
-        tree = self._tree(chain) or ""
-        beside = f", with {self._others(chain, task)}" if len(chain) > 1 else ""
-        until = over_soon(run, self.by_task[task].now)
-        return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {tree[:12]}{beside}", until)
-
-    def _others(self, chain: Chain, task: TaskId) -> str:
-        names = [f"#{self.by_task[each].number}" for each in chain if each != task]
-        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

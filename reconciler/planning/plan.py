@@ -18,8 +18,8 @@ from reconciler.planning.base_checks import BaseHealth
 from reconciler.planning.budget import Spend
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks
-from reconciler.planning.landing_line import QueuePlace
 from reconciler.planning.orphans import OrphanWorktree
+from reconciler.planning.queue_places import QueuePlace
 
 
 class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):

@@ -35,9 +35,9 @@ from reconciler.planning.epic_wide import AFTER_TASKS, BEFORE_TASKS, EpicView
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks, group_tasks, jobs, owners
-from reconciler.planning.landing_line import Lines
 from reconciler.planning.orphans import orphan_worktrees, orphans
 from reconciler.planning.plan import EpicPlan, Plan
+from reconciler.planning.queue_places import Lines
 from reconciler.planning.recall import Recall
 from reconciler.planning.remarks import remarks
 from reconciler.planning.scheduling import Decisions, admit

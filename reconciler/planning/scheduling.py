@@ -28,8 +28,8 @@ from reconciler.planning.actions import (
 from reconciler.planning.check_slots import check_slots
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
-from reconciler.planning.landing_line import Lines
 from reconciler.planning.machine_room import MachineRoom
+from reconciler.planning.queue_places import Lines
 
 Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
 """What every job says, by manifest and task."""

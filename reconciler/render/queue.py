@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import RenderableType
 
 from reconciler.model.observed import Observed, Run, Unknown
-from reconciler.planning.landing_line import LineState, QueuePlace
 from reconciler.planning.plan import Plan
+from reconciler.planning.queue_places import LineState, QueuePlace
 from reconciler.render.listing import columns
 from reconciler.render.words import stamp
 
