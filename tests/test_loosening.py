@@ -95,6 +95,7 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     "mergePolicy.deleteBranch": (False, NONE, True),
     "budget.usd": (5.0, None, 4.0),
     "budget.usdPerTask": (5.0, 6.0, 4.0),
+    "budget.usdPerRun": (5.0, None, 4.0),
     "budget.tokens": (5, 6, 4),
     "budget.warnAt": (0.5, NONE, 0.9),
     "prune.worktrees": (False, NONE, True),
@@ -125,6 +126,7 @@ _CODE = {
     "onConflict": "on_conflict",
     "deleteBranch": "delete_branch",
     "usdPerTask": "usd_per_task",
+    "usdPerRun": "usd_per_run",
     "warnAt": "warn_at",
     "mergePolicy": "merge",
 }

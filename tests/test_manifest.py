@@ -177,12 +177,14 @@ def test_every_field_arrives(read, home):
 
 def test_a_known_agent_needs_no_argv_and_may_have_a_model_for_some_tasks(read):
     agent = "{kind: claude, model: sonnet, overrides: [{match: {labels: [ui, hard]}, model: opus}]}"
-    (spec,) = read(HEAD + f"  agent: {agent}\n  budget: {{usd: 25, usdPerTask: 0.5, tokens: 9, warnAt: 1}}\n")
+    (spec,) = read(
+        HEAD + f"  agent: {agent}\n  budget: {{usd: 25, usdPerTask: 0.5, usdPerRun: 0.2, tokens: 9, warnAt: 1}}\n"
+    )
 
     assert (spec.agent.kind, spec.agent.argv) == ("claude", ())
     assert spec.agent.model_for(["hard", "ui", "x"]) == "opus"
     assert spec.agent.model_for(["ui"]) == "sonnet"
-    assert spec.budget == Budget(usd=25, usd_per_task=0.5, tokens=9, warn_at=1)
+    assert spec.budget == Budget(usd=25, usd_per_task=0.5, usd_per_run=0.2, tokens=9, warn_at=1)
 
 
 def test_what_is_left_out_has_the_default_of_the_value_that_it_becomes(read, home):
@@ -590,6 +592,13 @@ def test_an_oddity_of_yaml_is_an_error_in_every_field_with_the_quoted_form_as_hi
 @pytest.mark.parametrize("field", ["base: {}", "epic: {}", "worktrees: {}", "tasks: [{{key: a, title: {}}}]"])
 def test_nothing_is_not_a_value(refused, word, field):
     assert "has no value" in refused(with_spec(field.format(word)))
+
+
+def test_what_a_run_may_cost_is_promised_only_where_its_agent_keeps_it(refused):
+    said = refused(HEAD + "  agent: {kind: opencode}\n  budget: {usdPerRun: 1}\n")
+
+    assert "spec.budget.usdPerRun: an agent of kind opencode can't be told when to end" in said
+    assert "hint: budget.usdPerTask is kept between its runs" in said
 
 
 @pytest.mark.parametrize("field", ["usd", "usdPerTask", "tokens"])

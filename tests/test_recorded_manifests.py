@@ -98,7 +98,7 @@ FULL = EpicSpec(
         on_conflict=OnConflict.BLOCK,
         delete_branch=False,
     ),
-    budget=Budget(usd=25, usd_per_task=0.5, tokens=10, warn_at=1),
+    budget=Budget(usd=25, usd_per_task=0.5, usd_per_run=0.25, tokens=10, warn_at=1),
     prune=Prune(worktrees=False, branches=False, orphans=True),
     notify=(
         Notify(on=(Telling.NEEDS_HUMAN,), run=("notify-send", "{message}")),

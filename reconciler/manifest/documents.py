@@ -24,7 +24,7 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.values import replace
 
 _LIMITS = Limits(
-    unbounded=frozenset(("spec", "budget", amount) for amount in ("usd", "usdPerTask", "tokens")),
+    unbounded=frozenset(("spec", "budget", amount) for amount in ("usd", "usdPerTask", "usdPerRun", "tokens")),
     names=frozenset({("notify", "on")}),
 )
 Held = Callable[[Path], Collection[str]]

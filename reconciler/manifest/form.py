@@ -392,6 +392,7 @@ _MERGE: _Table = {
 _BUDGET: _Table = {
     "usd": ("usd", _or_none(_NUMBER), _more),
     "usd_per_task": ("usdPerTask", _or_none(_NUMBER), _more),
+    "usd_per_run": ("usdPerRun", _later(_or_none(_NUMBER), None), _more),
     "tokens": ("tokens", _or_none(_COUNT), _more),
     "warn_at": ("warnAt", _NUMBER, _never),
 }

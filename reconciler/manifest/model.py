@@ -360,6 +360,14 @@ class BudgetFields(_Fields):
         description="US dollars, for each task. Default, or null: any amount.",
         examples=[5],
     )
+    usd_per_run: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars, for each run: its agent ends by itself once it has spent that, and what it did is kept. "
+        "For agents that keep such a limit ('reconcile explain agents'). Default, or null: any amount.",
+        examples=[2],
+    )
     tokens: int | None = Field(
         default=None,
         ge=0,

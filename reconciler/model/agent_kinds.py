@@ -36,12 +36,14 @@ class KindRow(Struct, frozen=True, kw_only=True):
     """What there is to know about a kind before its program has run.
 
     `reports_cost`, `reports_tokens`: it says what a run has used, so that a budget can be kept; `reports_end`: it prints that
-    it came to its end, whatever its exit status, and one that did not print that has failed.
+    it came to its end, whatever its exit status, and one that did not print that has failed. `keeps_limit`: it can be told what
+    a run may cost, and ends by itself there.
     """
 
     reports_cost: bool
     reports_tokens: bool
     reports_end: bool
+    keeps_limit: bool
     login: Login | None
 
     @property
@@ -59,13 +61,17 @@ class AgentKind(Table):
 
     row: KindRow
 
-    COMMAND = "command", KindRow(reports_cost=False, reports_tokens=False, reports_end=False, login=None)
+    COMMAND = (
+        "command",
+        KindRow(reports_cost=False, reports_tokens=False, reports_end=False, keeps_limit=False, login=None),
+    )
     CLAUDE = (
         "claude",
         KindRow(
             reports_cost=True,
             reports_tokens=True,
             reports_end=True,
+            keeps_limit=True,
             login=Login(
                 command="claude auth login",
                 keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
@@ -81,6 +87,7 @@ class AgentKind(Table):
             reports_cost=False,
             reports_tokens=True,
             reports_end=True,
+            keeps_limit=False,
             login=Login(
                 command="codex login",
                 keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
@@ -96,6 +103,7 @@ class AgentKind(Table):
             reports_cost=False,
             reports_tokens=True,
             reports_end=True,
+            keeps_limit=False,
             login=Login(
                 command="gemini",
                 keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -111,6 +119,7 @@ class AgentKind(Table):
             reports_cost=True,
             reports_tokens=True,
             reports_end=True,
+            keeps_limit=False,
             login=Login(
                 command="opencode auth login",
                 keys=_OF_MANY_MODELS,
@@ -126,6 +135,7 @@ class AgentKind(Table):
             reports_cost=True,
             reports_tokens=True,
             reports_end=False,
+            keeps_limit=False,
             login=Login(
                 command="", keys=_OF_MANY_MODELS, ask=(), since=_ANY_VERSION, files=(".aider.conf.yml", ".env")
             ),

@@ -231,6 +231,7 @@ class Budget(Struct, frozen=True, kw_only=True):
 
     usd: float | None = None
     usd_per_task: float | None = None
+    usd_per_run: float | None = None
     tokens: int | None = None
     warn_at: float = 0.8
 

@@ -114,7 +114,9 @@ class Attempts(Struct, frozen=True, dict=True):
                 return run_results.session(before, self.facts.spec.agent.kind) is None  # it was to go on with none
             case Fault.BUDGET if task_used_up(self.facts.spec.budget, self.spend) is None:
                 again = bool(before and before[-1].report and before[-1].report.fault is Fault.BUDGET)
-                return again or self.facts.spec.budget.usd_per_task is None
+                # What one run may cost is an end of its own: the next one goes on, and is another attempt.
+                budget = self.facts.spec.budget
+                return again or budget.usd_per_task is None or budget.usd_per_run is not None
             case _:
                 return False
 

@@ -112,7 +112,7 @@ def _in_its_words(report: Report, run: Run) -> RunResult | None:
         case Fault.NETWORK:
             return RunResult(Reason.AGENT_UNAVAILABLE, f"agent can't reach its model{text}", counts=False)
         case Fault.BUDGET:
-            message = "agent used up the task's budget"
+            message = "agent has spent what it may"
             return RunResult(Reason.BUDGET_SPENT, message, counts=False, waits=False)
         case Fault.SESSION:
             message = "the session to resume is gone"

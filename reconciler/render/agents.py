@@ -19,6 +19,7 @@ def document() -> list[dict[str, Any]]:
             "reportsCost": each.row.reports_cost,
             "reportsTokens": each.row.reports_tokens,
             "reportsEnd": each.row.reports_end,
+            "keepsLimit": each.row.keeps_limit,
             "login": each.row.login.command if each.row.login else "",
             "variables": list(each.row.keys),
         }
@@ -29,13 +30,14 @@ def document() -> list[dict[str, Any]]:
 def table() -> RenderableType:
     """Every kind, a line each."""
     head = Row(
-        cells=tuple(Text(name, "bold") for name in ("kind", "cost", "tokens", "end")), note=Text("login", "bold")
+        cells=tuple(Text(name, "bold") for name in ("kind", "cost", "tokens", "end", "limit")),
+        note=Text("login", "bold"),
     )
     return Rows(rows=[head, *map(_row, AgentKind)], yields=0)
 
 
 def _row(kind: AgentKind) -> Row:
     row = kind.row
-    value = (row.reports_cost, row.reports_tokens, row.reports_end)
+    value = (row.reports_cost, row.reports_tokens, row.reports_end, row.keeps_limit)
     login = row.login.advice if row.login else "none that is known: pass it by 'env' or 'passEnv'"
     return Row(cells=(Text(str(kind), "cyan"), *(Text("yes" if each else "no") for each in value)), note=Text(login))

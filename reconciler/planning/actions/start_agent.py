@@ -87,7 +87,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             evidence_run=evidence_run,
             model=job.spec.agent.model_for(job.task.labels),
             session=job.attempts.session,
-            usd=_allowance(job),
+            usd=allowance(job),
             comments=job.offer.discussion.text,
             heard=job.offer.discussion.ids,
             review=_review(job),
@@ -210,7 +210,8 @@ def _evidence(job: Job, reason: Reason) -> RunId | None:
     return run.id if run and not judged_by_others else None
 
 
-def _allowance(job: Job) -> float | None:
-    """What is left of what the task may cost. One that has nothing left is not started, but what is left can be little."""
-    most = job.spec.budget.usd_per_task
-    return None if most is None else max(most - job.attempts.spend.usd, LEAST_USD)
+def allowance(job: Job) -> float | None:
+    """What a run may cost: all that one may, or less where less is left of what the task may. That can be little."""
+    budget = job.spec.budget
+    left = None if budget.usd_per_task is None else max(budget.usd_per_task - job.attempts.spend.usd, LEAST_USD)
+    return min((most for most in (left, budget.usd_per_run) if most is not None), default=None)

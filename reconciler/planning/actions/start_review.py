@@ -14,7 +14,7 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import prompts, review_prompts
 from reconciler.planning.actions import guards, land
 from reconciler.planning.actions.base import Action, Decision, Waiting
-from reconciler.planning.actions.start_agent import LEAST_USD
+from reconciler.planning.actions.start_agent import allowance
 from reconciler.planning.budget import task_used_up
 from reconciler.planning.job import Job
 from reconciler.planning.reviews import terms
@@ -76,9 +76,7 @@ class StartReview(Action, frozen=True, kw_only=True):
             epic=job.epic or "",
             check=passed.id if passed and passed.exit and passed.exit.well else None,
             model=reviewer.model_for(job.task.labels),
-            usd=None
-            if job.spec.budget.usd_per_task is None
-            else max(job.spec.budget.usd_per_task - job.attempts.spend.usd, LEAST_USD),
+            usd=allowance(job),
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
