@@ -688,7 +688,7 @@ BREAKS = (
     ),
     Break(
         "what a person made it wait for lands behind it",
-        "reconciler/planning/actions/land.py",
+        "reconciler/planning/actions/hindrances.py",
         "    return _blocked(job) or _by_hand(job, pull) or",
         "    return _by_hand(job, pull) or",
         "tests/test_plans.py",

@@ -24,7 +24,9 @@ from reconciler.planning.actions import (
     UpdateBranch,
     Waiting,
 )
-from reconciler.planning.actions.land import asks_a_person, hindrance, order_of
+from reconciler.planning.actions.approval import asks_a_person
+from reconciler.planning.actions.hindrances import hindrance
+from reconciler.planning.actions.land import order_of
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job

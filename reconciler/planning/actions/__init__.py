@@ -3,19 +3,20 @@
 from collections.abc import Callable
 
 from reconciler.model.reasons import Reason
-from reconciler.planning.actions import guards, land
+from reconciler.planning.actions import approval, guards
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.actions.block_task import BlockTask, RetryTask
 from reconciler.planning.actions.close_task import CloseEpic, ClosePullRequest, CloseTask
 from reconciler.planning.actions.declare_tasks import CreateTask, UpdateTask
 from reconciler.planning.actions.enqueue import Enqueue, in_the_forges_queue
 from reconciler.planning.actions.follow import FollowBase, FollowBranch
-from reconciler.planning.actions.land import Land, StartCheck
+from reconciler.planning.actions.land import Land
 from reconciler.planning.actions.open_pull_request import OpenPullRequest
 from reconciler.planning.actions.prune import DeleteBranch, DropSalvage, PushBase, RemoveWorktree
 from reconciler.planning.actions.rerun_checks import RerunChecks
 from reconciler.planning.actions.set_phase import SetPhase
 from reconciler.planning.actions.start_agent import RestartAgent, StartAgent
+from reconciler.planning.actions.start_check import StartCheck
 from reconciler.planning.actions.start_review import StartReview
 from reconciler.planning.actions.stop_agent import StopAgent
 from reconciler.planning.actions.update_branch import UpdateBranch
@@ -41,12 +42,12 @@ LIFECYCLE: tuple[Rule, ...] = (
     RerunChecks.due,          # red on the forge, once                -> run again there
     RestartAgent.due,         # failed, red, rejected, in conflict    -> another attempt
     in_the_forges_queue,      # in the merge queue of its forge       -> the forge merges it
-    land.pr_on_hold,          # a draft, somebody's auto-merge        -> waits for the person
+    approval.pr_on_hold,      # a draft, somebody's auto-merge        -> waits for the person
     StartReview.due,          # tested, and for an agent to judge     -> being reviewed
-    land.asks_when_green,     # tested, and a person must say yes     -> waits for the person
+    approval.asks_when_green, # tested, and a person must say yes     -> waits for the person
     Enqueue.due,              # green, and its forge has a queue      -> in that queue
     StartCheck.due,           # offered                               -> the merged tree under test
-    land.asks_a_person,       # whatever was tested                   -> nothing lands without their yes
+    approval.asks_a_person,   # whatever was tested                   -> nothing lands without their yes
     UpdateBranch.due,         # green, without the base in it         -> the base in it
     Land.due,                 # green                                 -> on the base, closed
     StartAgent.due,           # ready                                 -> being worked on

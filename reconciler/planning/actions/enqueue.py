@@ -11,8 +11,9 @@ from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import Base, Candidate, PullRequest
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
+from reconciler.planning.actions.approval import asks_a_person
 from reconciler.planning.actions.base import Action, Decision, Waiting
-from reconciler.planning.actions.land import asks_a_person, hindrance
+from reconciler.planning.actions.hindrances import hindrance
 from reconciler.planning.forge_checks import LOOK_AGAIN
 from reconciler.planning.job import Job
 from reconciler.planning.landing_mode import mode_of

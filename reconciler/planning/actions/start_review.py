@@ -12,7 +12,7 @@ from reconciler.model.observed import PullRequest, RunState, Task
 from reconciler.model.ports import Assignment, Change, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
 from reconciler.planning import prompts, review_prompts
-from reconciler.planning.actions import guards, land
+from reconciler.planning.actions import approval, guards
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.actions.start_agent import allowance
 from reconciler.planning.budget import task_used_up
@@ -52,7 +52,7 @@ class StartReview(Action, frozen=True, kw_only=True):
         pull, offer = job.open_pull, job.offer.reviewing
         if pull is None or job.offer.approved or job.offer.protected or offer.asks is not Review.AGENT:
             return None
-        if offer.verdict or offer.given_up or not job.offer.green_once or land.unresolved(job):
+        if offer.verdict or offer.given_up or not job.offer.green_once or approval.unresolved(job):
             return None
         if offer.diff is None or offer.risk is None or offer.diff.head != pull.head:
             return Waiting(Reason.UNKNOWN, "what it changes is not known yet")

@@ -1,0 +1,142 @@
+"""The checks of what would land, on exactly that tree; and of the base alone, where it is asked whose fault it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.names import RunId, RunKind, Sha
+from reconciler.model.observed import Candidate, PullRequest, Run, Unknown
+from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
+from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
+from reconciler.planning import base_checks
+from reconciler.planning.actions.base import Action, Decision, Waiting
+from reconciler.planning.actions.land import listed, numbers, order_of
+from reconciler.planning.check_state import CheckState, over_soon
+from reconciler.planning.job import Job
+
+
+class StartCheck(Action, frozen=True, kw_only=True):
+    """Run the manifest's checks on exactly the tree that would land, in a clean worktree."""
+
+    by_merge: ClassVar[bool] = True
+    spec: EpicSpec
+    order: LandOrder
+    n: int
+    below: Sha | None = None  # the tree without the topmost; None: the base's own
+    of_the_base: bool = False  # as it is: it tells whose fault it is that others failed
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.order.expected.head, "base": self.order.expected.base, "tree": self.order.expected.tree}
+
+    @classmethod
+    def due(cls, job: Job) -> Decision:
+        pull, candidate = job.open_pull, job.candidate
+        if pull is None or not isinstance(candidate, Candidate):
+            return None
+        match job.offer.check_state:
+            case CheckState.PENDING:
+                return Waiting(
+                    Reason.CHECKS_PENDING,
+                    f"checks of the forge: {job.offer.forge_verdict.message}",
+                    job.offer.forge_verdict.until,
+                )
+            case CheckState.RUNNING:
+                until = over_soon(job.offer.checks_last, job.now)
+                return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {candidate.tree[:12]}", until)
+            case CheckState.NONE if job.offer.subject is None:
+                return Waiting(
+                    Reason.CHECKS_PENDING, "no checks are configured, and 'noChecks: block' merges nothing without them"
+                )
+            case CheckState.NONE:
+                return cls.together(job, order_of(job, pull, candidate), None, job.checks)
+            case CheckState.FAILED:
+                return cls._of_the_base(job, pull) or (
+                    cls.together(job, order_of(job, pull, candidate), None, job.checks)
+                    if job.offer.asked_again
+                    else None
+                )
+            case _:
+                return None
+
+    @classmethod
+    def together(cls, job: Job, order: LandOrder, below: Sha | None, before: tuple[Run, ...] | Unknown) -> StartCheck:
+        """The checks of a task's work on the base, with all that is beneath it; `below`: the tree of that alone."""
+        again = f" again: failed {_times(len(job.offer.reds))}" if job.offer.reds and not order.beneath else ""
+        message = (
+            f"run checks for #{order.number} (merged with {listed([job.spec.base, *numbers(order.beneath)])}){again}"
+        )
+        return cls._of(job, Reason.CHECKS_PENDING, message, order, before, below)
+
+    @classmethod
+    def _of_the_base(cls, job: Job, pull: PullRequest) -> Decision:
+        """Whose fault it is that the checks failed: asked once of the base as it is, before an agent is blamed."""
+        base, tree = job.base_head, job.base_tree
+        if base is None or tree is None or isinstance(tree, Unknown) or job.offer.base_state is CheckState.UNKNOWN:
+            return Waiting(Reason.UNKNOWN, f"can't tell whether {job.spec.base} passes the checks that failed")
+        match job.offer.base_state:
+            case CheckState.RUNNING:
+                message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
+                return Waiting(Reason.CHECKS_RUNNING, message, over_soon(job.offer.base_checks_last, job.now))
+            case CheckState.FAILED:
+                return Waiting(Reason.CHECK_BROKEN, base_checks.not_its_fault(job.spec, job.offer.base_checks_last))
+            case CheckState.NONE:
+                order = order_of(job, pull, Candidate(base=base, head=base, tree=tree))
+                message = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
+                return replace(cls._of(job, Reason.CHECKS_FAILED, message, order, job.base_checks), of_the_base=True)
+            case _:
+                return None
+
+    @classmethod
+    def _of(
+        cls,
+        job: Job,
+        reason: Reason,
+        message: str,
+        order: LandOrder,
+        before: tuple[Run, ...] | Unknown,
+        below: Sha | None = None,
+    ) -> StartCheck:
+        """One more run after those that there were `before` on the same tree."""
+        n = max((run.id.n for run in before), default=0) + 1 if isinstance(before, tuple) else 1
+        task, spec = job.task.id, job.spec
+        return cls(
+            manifest=spec.name, task=task, reason=reason, message=message, spec=spec, order=order, n=n, below=below
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        merge, expected = self.spec.merge, self.order.expected
+        tree = expected.tree
+        subject = self.spec.subject_of(tree)
+        commit = expected.base if self.of_the_base else ports.forge.candidate_commit(self.order)
+        path = ports.workspaces.create_check(subject, self.spec.worktrees.root, commit)
+        ports.runner.start(
+            RunSpec(
+                id=RunId(RunKind.CHECK, subject, self.n),
+                task=self.order.task,
+                manifest=self.spec.name,
+                steps=tuple(("/bin/sh", "-c", command) for command in merge.checks),
+                cwd=path,
+                env={
+                    "RECONCILE_TASK": self.order.task,
+                    "RECONCILE_BASE": self.spec.base,
+                    **ports.tracker.environment(),
+                    **self.spec.agent.env,
+                },
+                timeout_s=merge.timeout_s,
+                why=self.reason,
+                baseline=self.order.expected.head,
+                base_tip=self.order.expected.base,
+                tree=tree,
+                heads=tuple(each.expected.head for each in self.order.whole),
+                below=self.below,
+            )
+        )
+        yield from ()
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
