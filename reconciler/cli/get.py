@@ -21,7 +21,7 @@ from reconciler.cli.task_names import task_named
 from reconciler.git import worktrees as worktree_list
 from reconciler.git.worktrees import BRANCHES
 from reconciler.loop import loop
-from reconciler.loop.observer import ask
+from reconciler.loop.asking import ask
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import UsageError

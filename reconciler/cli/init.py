@@ -12,7 +12,7 @@ from reconciler.cli import first_agent, recipes
 from reconciler.cli.defaults import FILE
 from reconciler.cli.found import checks
 from reconciler.cli.output import Output, act, common, here
-from reconciler.loop.observer import ask
+from reconciler.loop.asking import ask
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.observed import Unknown

@@ -17,8 +17,8 @@ from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.rows import Listing, entries, said_silent, silence
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import pull_number, task_known
+from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
-from reconciler.loop.observer import ask
 from reconciler.model.changes import Span
 from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.names import Sha, TaskId

@@ -12,9 +12,9 @@ from msgspec import Struct, field
 
 from reconciler.cli.look import parts
 from reconciler.cli.output import Output
+from reconciler.loop.asking import ask
 from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import RESTS, Loop, Met, Tick
-from reconciler.loop.observer import ask
 from reconciler.loop.teller import Teller
 from reconciler.model.desired import Desired
 from reconciler.model.errors import ReconcileError

@@ -18,8 +18,8 @@ from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, task_named
 from reconciler.git import locks
+from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
-from reconciler.loop.observer import ask
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import AgentSpec, Desired
 from reconciler.model.errors import ReconcileError, UsageError

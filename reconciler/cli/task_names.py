@@ -11,7 +11,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.output import Output, here
-from reconciler.loop.observer import ask
+from reconciler.loop.asking import ask
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import UsageError
 from reconciler.model.names import RunKind, TaskId, split_key, task_for_key, usable

@@ -12,7 +12,8 @@ from typing import Any
 
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
-from reconciler.loop.observer import ask, unaskable
+from reconciler.loop.asking import ask
+from reconciler.loop.observer import unaskable
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Run
 from reconciler.model.reasons import Reason

@@ -14,9 +14,10 @@ from functools import partial
 
 from msgspec import Struct, field
 
+from reconciler.loop.asking import ask
 from reconciler.loop.executor import WORKERS, Outcome, execute
 from reconciler.loop.memo import Memo
-from reconciler.loop.observer import Circumstances, ask, closer, observe
+from reconciler.loop.observer import Circumstances, closer, observe
 from reconciler.model.desired import Desired
 from reconciler.model.errors import (
     BlockedError,

@@ -9,32 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from msgspec import Struct, field
 
+from reconciler.loop.asking import ask, known_or
+from reconciler.loop.measured import Bases, Candidates, Measured, changes_nothing
 from reconciler.loop.memo import Memo
-from reconciler.model.changes import Diff
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.errors import ReconcileError, SilentError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
 from reconciler.model.observed import (
     Base,
     BaseCommit,
-    Branch,
     Candidate,
     Chain,
     Conflict,
     Failure,
     Graph,
     Imprecise,
-    Landing,
     MergeStep,
     Observed,
     Occupant,
-    PullRequest,
-    PullState,
-    RetryPoint,
     Room,
     Run,
     Unknown,
@@ -49,10 +43,6 @@ from reconciler.planning.graph import Index
 from reconciler.planning.jobs import group_tasks, owners
 
 PRINTED_MAX = 400
-T = TypeVar("T")
-Pulls = Mapping[TaskId, PullRequest] | Unknown
-Bases = Mapping[str, Base | Unknown]
-Candidates = Mapping[TaskId, Candidate | Conflict | Unknown]
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):
@@ -81,7 +71,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     pulls = ask(ports.forge.pull_requests)
     work = since if isinstance(since, Unknown) else _by_task(runs, memo)  # nobody else knows from where attempts count
     names = _base_names(desired, tasks, prefix, memo)
-    look = _Look(ports, desired, _bases(ports, desired), names, memo)
+    look = Measured(ports, desired, _bases(ports, desired), names, memo)
     branches = look.branches()
     worktrees = _worktrees(ports, desired, open_tasks)
     landed = look.landed()
@@ -109,8 +99,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         check_worktrees=_check_worktrees(ports, desired),
         branches=branches,
         pull_requests=pulls,
-        broken=_or(ask(ports.workspaces.broken_branches), {}),
-        damaged={} if isinstance(pulls, Unknown) else _or(ask(ports.forge.damaged), {}),
+        broken=known_or(ask(ports.workspaces.broken_branches), {}),
+        damaged={} if isinstance(pulls, Unknown) else known_or(ask(ports.forge.damaged), {}),
         candidates=candidates,
         folds=memo.folds_on({base.head for base in look.bases.values() if isinstance(base, Base)}),
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
@@ -119,12 +109,12 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
         landings=landings,
         bases=look.bases,
-        salvages=_or(ask(ports.workspaces.salvages), ()),
+        salvages=known_or(ask(ports.workspaces.salvages), ()),
         diffs=look.diffs(candidates),
         review_prompts=_review_prompts(ports, desired),
         reviewers_missing=_reviewers_missing(ports, desired),
         agents_missing={s.name: why for s in desired.epics if (why := _missing(ports, s))},
-        room=_or(ask(partial(ports.runner.room, _roots(desired))), Room()),
+        room=known_or(ask(partial(ports.runner.room, _roots(desired))), Room()),
         forges=circumstances.forges,
         trackers=circumstances.trackers,
         failures=circumstances.failures,
@@ -154,7 +144,7 @@ def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise
         folds.update(_folded(base, steps, ask(partial(ports.forge.fold, base, steps))))
     if memo:
         memo.folds = folds
-    on_the_base = {task for task in unsure.merges if _changes_nothing(candidates[task])}
+    on_the_base = {task for task in unsure.merges if changes_nothing(candidates[task])}
     return replace(
         observed,
         bases=bases,
@@ -175,21 +165,6 @@ def _folded(
         yield (base, (*clean, step)), here
         if not isinstance(here, Conflict):
             clean = (*clean, step)
-
-
-def ask(read: Callable[[], T]) -> T | Unknown:
-    """What a source says, or why it is silent."""
-    try:
-        return read()
-    except ReconcileError as error:
-        again_s = max(error.delay, 1.0) if isinstance(error, SilentError) else None
-        return Unknown(error.advised, again_s)
-    except OSError as error:
-        return Unknown(str(error))
-
-
-def _or(answer: T | Unknown, default: T) -> T:
-    return default if isinstance(answer, Unknown) else answer
 
 
 # --- runs ----------------------------------------------------------------------------------------------------
@@ -252,19 +227,19 @@ def _printed(
     lines = ((spec, recent.get(spec.base, ())) for spec in desired.epics)
     trees = ((spec, line[0].tree) for spec, line in lines if not isinstance(line, Unknown) and line)
     red = {run.id for spec, tree in trees if (run := _red(checks, tree, spec))}
-    fields = {run: _or(ask(partial(ports.runner.log_tail, run, PRINTED_MAX)), "") for run in red}
+    fields = {run: known_or(ask(partial(ports.runner.log_tail, run, PRINTED_MAX)), "") for run in red}
     return {run: " ".join(text.split()) for run, text in fields.items()}
 
 
 def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
     """Why a manifest's checks can't be run here, as far as that can be seen before they are."""
     checks = spec.merge.checks
-    lacking = _or(ask(partial(ports.runner.lacking, spec, check_programs.programs(checks))), ())
+    lacking = known_or(ask(partial(ports.runner.lacking, spec, check_programs.programs(checks))), ())
     if lacking:
         names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
         return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
     file = check_programs.file(checks)
-    if file and isinstance(base, Base) and _or(ask(partial(ports.workspaces.lacks, base.head, file)), False):
+    if file and isinstance(base, Base) and known_or(ask(partial(ports.workspaces.lacks, base.head, file)), False):
         return f"the checks can't be run: {file} is not in {base.name}; commit it there, or fix mergePolicy.checks and apply"
     return None
 
@@ -328,122 +303,12 @@ def _ours(tree: Worktree) -> bool:
 
 
 def _check_worktrees(ports: Ports, desired: Desired) -> Mapping[str, str]:
-    seen = (_or(ask(partial(ports.workspaces.check_worktrees, root)), {}) for root in _roots(desired))
+    seen = (known_or(ask(partial(ports.workspaces.check_worktrees, root)), {}) for root in _roots(desired))
     return {subject: path for found in seen for subject, path in found.items()}
 
 
 def _roots(desired: Desired) -> Iterable[str]:
     return dict.fromkeys(spec.worktrees.root for spec in desired.epics)
-
-
-class _Look(Struct, frozen=True):
-    """What is measured against a base, each task against its own."""
-
-    ports: Ports
-    desired: Desired
-    bases: Bases
-    name_of: Callable[[TaskId], str]
-    memo: Memo
-
-    def base_of(self, task: TaskId) -> Base | Unknown | None:
-        return self.bases.get(self.name_of(task))
-
-    def recent(self) -> Mapping[str, tuple[BaseCommit, ...] | Unknown]:
-        """Where each base has come from: by what passed there it is known where it is green."""
-        known = {name: base.head for name, base in self.bases.items() if isinstance(base, Base)}
-        return {name: ask(partial(self.ports.forge.recent, head)) for name, head in known.items()}
-
-    def branches(self) -> Mapping[TaskId, Branch] | Unknown:
-        found: dict[TaskId, Branch] = {}
-        for name, base in self.bases.items():
-            if isinstance(base, Unknown):
-                continue
-            seen = ask(partial(self.ports.workspaces.branches, base.head))
-            if isinstance(seen, Unknown):
-                return seen
-            found.update({task: branch for task, branch in seen.items() if self.name_of(task) == name})
-        return found
-
-    def landed(self) -> Mapping[str, Sequence[Landing]] | Unknown:
-        """Every landing, by the base on which it is."""
-        known = [name for name, base in self.bases.items() if isinstance(base, Base)]
-        return ask(lambda: {name: self.ports.forge.landings(name) for name in known})
-
-    def landings(
-        self, since: Mapping[TaskId, RetryPoint] | Unknown, landed: Mapping[str, Sequence[Landing]] | Unknown
-    ) -> Mapping[TaskId, Landing] | Unknown:
-        """The newest landing of every task that is newer than its last retry."""
-        if isinstance(since, Unknown):
-            return since
-        if isinstance(landed, Unknown):
-            return landed
-        guessed: list[Landing] = []
-
-        def newest() -> Mapping[TaskId, Landing]:
-            found: dict[TaskId, Landing] = {}
-            for name, landings in landed.items():
-                for landing in landings:
-                    after = since.get(landing.task)
-                    if not (after and self._before(landing, after, guessed)) and self.name_of(landing.task) == name:
-                        found[landing.task] = landing
-            return found
-
-        found = self.memo.of("landings", (since, self.name_of, *landed.values()), newest, equal=tuple(landed))
-        if guessed:
-            self.memo.forget("landings")  # git may tell the next time
-        return found
-
-    def _before(self, landing: Landing, since: RetryPoint, guessed: list[Landing]) -> bool:
-        if since.base is None:
-            return False
-        old = ask(partial(self.ports.forge.contains, since.base, landing.commit))
-        if isinstance(old, Unknown):
-            # The base was rewritten and that commit is gone: when it landed is the best that is left.
-            guessed.append(landing)
-            return landing.at <= since.at
-        return old
-
-    def candidates(self, pulls: Pulls) -> Candidates:
-        if isinstance(pulls, Unknown):
-            return {}
-        offered = self.memo.of("offered", (pulls,), lambda: [t for t, p in pulls.items() if p.state is PullState.OPEN])
-        return {
-            task: ask(partial(self.ports.forge.candidate, base.head, pulls[task].head, exact=False))
-            for task in offered
-            if isinstance(base := self.base_of(task), Base)
-        }
-
-    def diffs(self, candidates: Candidates) -> Mapping[TaskId, Diff | Unknown]:
-        """What is offered brings to its base, under manifests that ask about its risk."""
-        asking = {spec.base for spec in self.desired.epics if spec.merge.asks_about_risk}
-        return {
-            task: ask(partial(self.ports.forge.changes.diff, candidate.base, candidate.head))
-            for task, candidate in candidates.items()
-            if isinstance(candidate, Candidate) and self.name_of(task) in asking
-        }
-
-    def merged_by_hand(
-        self, pulls: Pulls, branches: Mapping[TaskId, Branch] | Unknown, candidates: Candidates
-    ) -> frozenset[TaskId]:
-        """Pull requests that nobody closed in words, and whose work the base holds already."""
-        if isinstance(pulls, Unknown) or isinstance(branches, Unknown):
-            return frozenset()
-        unclosed = self.memo.of("unclosed", (pulls,), lambda: [t for t, p in pulls.items() if p.closed_at is None])
-        return frozenset(
-            task
-            for task in unclosed
-            if _changes_nothing(candidates.get(task)) or self._contained(task, pulls[task], branches.get(task))
-        )
-
-    def _contained(self, task: TaskId, pull: PullRequest, branch: Branch | None) -> bool:
-        base = self.base_of(task)
-        if not isinstance(base, Base) or pull.opened_head is None or (branch is not None and not branch.in_base):
-            return False
-        return ask(partial(self.ports.forge.contains, base.head, pull.opened_head)) is True
-
-
-def _changes_nothing(candidate: Candidate | Conflict | Unknown | None) -> bool:
-    return isinstance(candidate, Candidate) and not candidate.changed and candidate.own_changes
 
 
 def _repaired(

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from reconciler.cli.logs import LogReader
 from reconciler.cli.tails import Tails
 from reconciler.git import refs
-from reconciler.loop.observer import ask
+from reconciler.loop.asking import ask
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RunId, RunKind, TaskId, branch_of, split_key, usable
 from reconciler.model.observed import Run, Unknown

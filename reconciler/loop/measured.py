@@ -1,0 +1,141 @@
+"""What is measured against a base, each task against its own: branches, landings, what would land."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from reconciler.loop.asking import ask
+from reconciler.loop.memo import Memo
+from reconciler.model.changes import Diff
+from reconciler.model.desired import Desired
+from reconciler.model.names import TaskId
+from reconciler.model.observed import (
+    Base,
+    BaseCommit,
+    Branch,
+    Candidate,
+    Conflict,
+    Landing,
+    PullRequest,
+    PullState,
+    RetryPoint,
+    Unknown,
+)
+from reconciler.model.ports import Ports
+
+Pulls = Mapping[TaskId, PullRequest] | Unknown
+Bases = Mapping[str, Base | Unknown]
+Candidates = Mapping[TaskId, Candidate | Conflict | Unknown]
+
+
+class Measured(Struct, frozen=True):
+    """What is measured against a base, each task against its own."""
+
+    ports: Ports
+    desired: Desired
+    bases: Bases
+    name_of: Callable[[TaskId], str]
+    memo: Memo
+
+    def base_of(self, task: TaskId) -> Base | Unknown | None:
+        return self.bases.get(self.name_of(task))
+
+    def recent(self) -> Mapping[str, tuple[BaseCommit, ...] | Unknown]:
+        """Where each base has come from: by what passed there it is known where it is green."""
+        known = {name: base.head for name, base in self.bases.items() if isinstance(base, Base)}
+        return {name: ask(partial(self.ports.forge.recent, head)) for name, head in known.items()}
+
+    def branches(self) -> Mapping[TaskId, Branch] | Unknown:
+        found: dict[TaskId, Branch] = {}
+        for name, base in self.bases.items():
+            if isinstance(base, Unknown):
+                continue
+            seen = ask(partial(self.ports.workspaces.branches, base.head))
+            if isinstance(seen, Unknown):
+                return seen
+            found.update({task: branch for task, branch in seen.items() if self.name_of(task) == name})
+        return found
+
+    def landed(self) -> Mapping[str, Sequence[Landing]] | Unknown:
+        """Every landing, by the base on which it is."""
+        known = [name for name, base in self.bases.items() if isinstance(base, Base)]
+        return ask(lambda: {name: self.ports.forge.landings(name) for name in known})
+
+    def landings(
+        self, since: Mapping[TaskId, RetryPoint] | Unknown, landed: Mapping[str, Sequence[Landing]] | Unknown
+    ) -> Mapping[TaskId, Landing] | Unknown:
+        """The newest landing of every task that is newer than its last retry."""
+        if isinstance(since, Unknown):
+            return since
+        if isinstance(landed, Unknown):
+            return landed
+        guessed: list[Landing] = []
+
+        def newest() -> Mapping[TaskId, Landing]:
+            found: dict[TaskId, Landing] = {}
+            for name, landings in landed.items():
+                for landing in landings:
+                    after = since.get(landing.task)
+                    if not (after and self._before(landing, after, guessed)) and self.name_of(landing.task) == name:
+                        found[landing.task] = landing
+            return found
+
+        found = self.memo.of("landings", (since, self.name_of, *landed.values()), newest, equal=tuple(landed))
+        if guessed:
+            self.memo.forget("landings")  # git may tell the next time
+        return found
+
+    def _before(self, landing: Landing, since: RetryPoint, guessed: list[Landing]) -> bool:
+        if since.base is None:
+            return False
+        old = ask(partial(self.ports.forge.contains, since.base, landing.commit))
+        if isinstance(old, Unknown):
+            # The base was rewritten and that commit is gone: when it landed is the best that is left.
+            guessed.append(landing)
+            return landing.at <= since.at
+        return old
+
+    def candidates(self, pulls: Pulls) -> Candidates:
+        if isinstance(pulls, Unknown):
+            return {}
+        offered = self.memo.of("offered", (pulls,), lambda: [t for t, p in pulls.items() if p.state is PullState.OPEN])
+        return {
+            task: ask(partial(self.ports.forge.candidate, base.head, pulls[task].head, exact=False))
+            for task in offered
+            if isinstance(base := self.base_of(task), Base)
+        }
+
+    def diffs(self, candidates: Candidates) -> Mapping[TaskId, Diff | Unknown]:
+        """What is offered brings to its base, under manifests that ask about its risk."""
+        asking = {spec.base for spec in self.desired.epics if spec.merge.asks_about_risk}
+        return {
+            task: ask(partial(self.ports.forge.changes.diff, candidate.base, candidate.head))
+            for task, candidate in candidates.items()
+            if isinstance(candidate, Candidate) and self.name_of(task) in asking
+        }
+
+    def merged_by_hand(
+        self, pulls: Pulls, branches: Mapping[TaskId, Branch] | Unknown, candidates: Candidates
+    ) -> frozenset[TaskId]:
+        """Pull requests that nobody closed in words, and whose work the base holds already."""
+        if isinstance(pulls, Unknown) or isinstance(branches, Unknown):
+            return frozenset()
+        unclosed = self.memo.of("unclosed", (pulls,), lambda: [t for t, p in pulls.items() if p.closed_at is None])
+        return frozenset(
+            task
+            for task in unclosed
+            if changes_nothing(candidates.get(task)) or self._contained(task, pulls[task], branches.get(task))
+        )
+
+    def _contained(self, task: TaskId, pull: PullRequest, branch: Branch | None) -> bool:
+        base = self.base_of(task)
+        if not isinstance(base, Base) or pull.opened_head is None or (branch is not None and not branch.in_base):
+            return False
+        return ask(partial(self.ports.forge.contains, base.head, pull.opened_head)) is True
+
+
+def changes_nothing(candidate: Candidate | Conflict | Unknown | None) -> bool:
+    return isinstance(candidate, Candidate) and not candidate.changed and candidate.own_changes
