@@ -93,7 +93,7 @@ def run_line(entry: Entry) -> h.Node:
     run = entry["run"]
     if not run or not alive(entry):
         return None
-    what = "check" if run["kind"] == "check" else f"attempt {run['attempt']}"
+    what = f"attempt {run['attempt']}" if run["kind"] == "work" else run["kind"]
     quiet = run["lastProgressAt"]
     return [
         tag(what, "run"),
@@ -114,7 +114,18 @@ def pull(entry: Entry) -> h.Node:
         tag(f"#{found['number']}" + (f" {found['state']}" if found["state"] != "open" else ""), "pr"),
         checks,
         review if found["review"] in ("approved", "rejected") else None,
+        tag(f"{found['risk']} risk", {"high": "bad", "low": "good"}.get(found["risk"], ""))
+        if found.get("risk")
+        else None,
     ]
+
+
+def _risk(risk: Mapping[str, Any] | None) -> h.Node:
+    """How risky a change is, and why; nothing where nobody asks for it."""
+    if not risk:
+        return None
+    kind = {"high": "bad", "low": "good"}.get(risk["level"], "")
+    return h.span(class_=["tag", kind], title=safe.line("; ".join(risk["reasons"])))[f"{risk['level']} risk"]
 
 
 def cost(used: Mapping[str, Any]) -> str:

@@ -60,6 +60,11 @@ def runs_table(runs: Iterable[Mapping[str, Any]], task: str, chosen: str | None 
     return h.div(".scroll")[h.table[h.thead[h.tr[[h.th(scope="col")[each] for each in heads]]], h.tbody[rows]]]
 
 
+def name_of(run: Mapping[str, Any]) -> str:
+    """What a run is called on the page: attempt 2, check, review."""
+    return f"attempt {run['attempt']}" if run["attempt"] else str(run["id"]).partition("/")[0]
+
+
 def ending(run: Mapping[str, Any]) -> tuple[str, str]:
     """How a run ended, in a word, and whether that is well."""
     record, report = run["exit"], run["report"]
@@ -78,7 +83,7 @@ def ending(run: Mapping[str, Any]) -> tuple[str, str]:
 
 def _run(run: Mapping[str, Any], task: str, chosen: bool) -> h.Element:
     word, kind = ending(run)
-    name = f"attempt {run['attempt']}" if run["attempt"] else "check"
+    name = name_of(run)
     used = cost({**(run["report"] or {"usd": 0, "tokens": 0}), "untold": 0}) if run["report"] and _told(run) else ""
     return h.tr(aria_current="true" if chosen else None)[
         h.th(scope="row")[

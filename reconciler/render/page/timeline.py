@@ -88,7 +88,7 @@ def _row(
     for run in runs:
         begin, end = stamped(run["startedAt"]), stamped(run["endedAt"]) if run["endedAt"] else now
         word, _ = task.ending(run)
-        name = f"attempt {run['attempt']}" if run["attempt"] else "check"
+        name = task.name_of(run)
         about = f"{name}: {word}, {span((end - begin).total_seconds())}, because {run['why']}"
         left, wide = place(begin), max(place(end) - place(begin), 0.003)
         bar = h.rect(class_=_kind(run), x=f"{100 * left:.2f}%", width=f"{100 * wide:.2f}%", y="3", height="14", rx="3")[
@@ -109,7 +109,7 @@ def _kind(run: Mapping[str, Any]) -> str:
     word, kind = task.ending(run)
     if word == "usage limit" or "limit" in word:
         return "limit"
-    base = "work" if run["attempt"] else "check"
+    base = "work" if run["attempt"] else str(run["id"]).partition("/")[0]
     return f"{base} {kind}"
 
 

@@ -95,7 +95,7 @@ def _node(entry: Entry, runs: Sequence[Mapping[str, Any]], blockers: Sequence[st
 
 def _run(run: Mapping[str, Any]) -> h.Element:
     word, kind = task.ending(run)
-    name = f"attempt {run['attempt']}" if run["attempt"] else "check"
+    name = task.name_of(run)
     return h.li[
         tag(name, "run"),
         " ",
