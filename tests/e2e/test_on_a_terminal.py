@@ -155,7 +155,8 @@ def test_every_command_is_typed_in_the_session() -> None:
 
     missing = [name for name in every_command() if not any(f"{line} ".startswith(f"{name} ") for line in typed)]
 
-    assert missing == ["demo"]  # it has a test of its own
+    # It would take away a service of whoever runs the tests; the demo has a test of its own.
+    assert missing == ["service uninstall", "demo"]
 
 
 def every_command() -> Iterator[str]:
