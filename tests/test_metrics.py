@@ -60,6 +60,19 @@ def test_what_stands_in_status_is_counted() -> None:
     assert found["reconcile_last_look_timestamp_seconds", ""] == worlds.NOW.timestamp()
 
 
+def test_whatever_waits_for_a_person_is_counted_as_that() -> None:
+    protected = seen(
+        a_task(status="in_progress", assignee=worlds.US),
+        runs={"x-1": (a_run(state="ended", exit={"code": 0}),)},
+    )
+    shown = document.status(tick(protected).plan, protected)
+    for entry in shown["epics"][0]["tasks"]:
+        entry["waiting"] = {"reason": "AwaitingApproval", "message": "waiting for approval"}
+        entry["group"] = "review"
+
+    assert samples(metrics.exposition(shown))["reconcile_attention_tasks", "all"] == 1
+
+
 def test_what_is_not_known_is_left_out_and_not_zero() -> None:
     found = samples(text(seen(a_task(), tasks=Unknown("no answer"))))
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from reconciler import __version__
 from reconciler.render.entry import GROUPS
+from reconciler.render.status import section_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = {name: "needs_human" if name == "needsHuman" else name for name in GROUPS}
@@ -33,6 +34,7 @@ class Family(Struct, frozen=True):
 BUILD = Family("reconcile_build_info", "gauge", "The version that runs; always 1.")
 LOOKED = Family("reconcile_last_look_timestamp_seconds", "gauge", "When everything was looked at last, as Unix time.")
 TASKS = Family("reconcile_tasks", "gauge", "Tasks by what becomes of them; each is counted once.")
+ATTENTION = Family("reconcile_attention_tasks", "gauge", "Tasks that need a person's attention, as status lists them.")
 MERGED = Family("reconcile_merged_tasks", "gauge", "Closed tasks whose work was merged.")
 WAITING = Family("reconcile_waiting_tasks", "gauge", "Tasks that wait, by the reason.")
 RUNS = Family("reconcile_running_runs", "gauge", "Runs that are alive, by their kind: work or check.")
@@ -58,7 +60,20 @@ def exposition(status: Document, queue: Iterable[Document] = ()) -> str:
         LOOKED: [({}, looked)],
         **{
             family: []
-            for family in (TASKS, MERGED, WAITING, RUNS, CONDITION, FAILING, SPENT, TOKENS, UNTOLD, QUEUED, POINTS)
+            for family in (
+                TASKS,
+                ATTENTION,
+                MERGED,
+                WAITING,
+                RUNS,
+                CONDITION,
+                FAILING,
+                SPENT,
+                TOKENS,
+                UNTOLD,
+                QUEUED,
+                POINTS,
+            )
         },
     }
     for epic in status["epics"]:
@@ -76,6 +91,7 @@ def _of_epic(epic: Document) -> Iterator[tuple[Family, Mapping[str, str], float]
     if counts["tasks"] is not None:
         yield from ((TASKS, {"state": word}, counts[name]) for name, word in _STATES.items())
         yield MERGED, {}, counts["merged"]
+    yield ATTENTION, {}, sum(section_of(task) == "person" for task in epic["tasks"])
     waiting = Counter(task["waiting"]["reason"] for task in epic["tasks"] if task["waiting"])
     yield from ((WAITING, {"reason": reason}, n) for reason, n in sorted(waiting.items()))
     alive = [task["run"]["kind"] for task in epic["tasks"] if task["run"] and task["run"]["state"] in _ALIVE]
