@@ -17,7 +17,7 @@ from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import DEFAULT_ROOT
 from reconciler.cli.rows import Listing, Row, entries, silence, unmanaged
 from reconciler.cli.session import LoopSession
-from reconciler.cli.task_names import task_named
+from reconciler.cli.task_names import task_known, task_named
 from reconciler.git import worktrees as worktree_list
 from reconciler.git.worktrees import BRANCHES
 from reconciler.loop import loop
@@ -67,7 +67,7 @@ def tasks(task: str | None, out: Output) -> int:
     tick = LoopSession(site=site, out=out).look()
     rows = list(entries(tick, unmanaged(site, tick, out)).values())
     found = Listing(what="tasks", rows=rows, table=listing.tasks, silent=silence(tick), all_by="reconcile task list")
-    return found.answer_for(out, task, [row for row in found.rows if task in (None, row["id"])])
+    return found.answer_for(out, task, _of(site, task, found.rows, out))
 
 
 @get_command.command("runs")
@@ -76,10 +76,11 @@ def tasks(task: str | None, out: Output) -> int:
 @looking
 def runs(task: str | None, out: Output) -> int:
     """List the runs of agents and checks, oldest first: all, those of a TASK, or the one with that id (work/x-1/2)."""
-    now, seen, silent = loop.now(), *_runs(here())
+    site = here()
+    now, seen, silent = loop.now(), *_runs(site)
     rows = [_run(run) for run in sorted(seen, key=lambda run: (run.started_at or now, run.id))]
     found = Listing(what="runs", rows=rows, table=partial(listing.runs, now=now), silent=silent)
-    return found.answer_for(out, task, [row for row in rows if task in (None, row["task"], row["id"])])
+    return found.answer_for(out, task, _of(site, task, rows, out))
 
 
 @get_command.command("worktrees")
@@ -103,7 +104,7 @@ def worktrees(task: str | None, out: Output) -> int:
     if isinstance(rows, Unknown):
         silent, rows = {**silent, "worktrees": rows.why}, []
     found = Listing(what="worktrees", rows=rows, table=listing.worktrees, silent=silent)
-    return found.answer_for(out, task, [row for row in rows if task in (None, row["task"])])
+    return found.answer_for(out, task, _of(site, task, rows, out))
 
 
 @get_command.command("prs")
@@ -114,7 +115,8 @@ def prs(pr: str | None, out: Output) -> int:
     """List every pull request, merged and closed ones too."""
     site = here()
     found = listed(site, LoopSession(site=site, out=out).look())
-    return found.answer_for(out, pr, found.rows if pr is None else meant(pr, found.rows))
+    mine = found.rows if pr is None else meant(pr, found.rows)
+    return found.answer_for(out, pr, mine or _of(site, pr, found.rows, out))
 
 
 @get_command.command("queue")
@@ -122,14 +124,14 @@ def prs(pr: str | None, out: Output) -> int:
 @common
 @looking
 def queue(task: str | None, out: Output) -> int:
-    """List what is in line to be merged: what it is tested with, and since when; for whom it waits.
-
-    One after the other where the forge merges: 'get prs' shows those.
-    """
-    tick = LoopSession(site=here(), out=out).look()
+    """List what is in line to be merged: what it is tested or merged with, when that is expected to be over, and why it waits."""
+    site = here()
+    tick = LoopSession(site=site, out=out).look()
     rows = queue_rows.document(tick.plan, tick.observed)
     found = Listing(what="tasks in line", rows=rows, table=queue_rows.table, silent=silence(tick))
-    return found.answer_for(out, task, [row for row in rows if task in (None, row["task"])])
+    mine = _of(site, task, rows, out)
+    nothing = task and not mine and task_known(site, task, lambda _: None)  # a task as others are, and not in line
+    return found.answer_for(out, None if nothing else task, mine)
 
 
 @get_command.command("events")
@@ -178,6 +180,16 @@ def manifests(name: str | None, out: Output) -> int:
     silent = {**silence(tick), **{f"manifest {each}": why for each, why in sorted(read.problems.items())}}
     found = Listing(what="manifests", rows=rows, table=listing.manifests, silent=silent)
     return found.answer_for(out, name, [row for row in rows if name in (None, row["name"])])
+
+
+def _of(site: Site, text: str | None, rows: Sequence[Row], out: Output) -> Sequence[Row]:
+    """Those rows that a person means by a task, or by the id of a run; all where nothing is named."""
+    if text is None:
+        return rows
+    if found := [row for row in rows if text in (row.get("id"), row.get("task"))]:
+        return found
+    task = task_known(site, text, out.chat)
+    return [row for row in rows if task and task == row.get("task", row.get("id"))]
 
 
 # --- runs ----------------------------------------------------------------------------------------------------
