@@ -124,6 +124,18 @@ def test_the_base_alone_is_no_change() -> None:
     assert not pauses(seen(*REDS[:2], a_check(3, 97, baseline=worlds.BASE)))
 
 
+def test_what_fails_on_a_red_base_says_nothing_about_the_machine_also_once_that_has_moved_on() -> None:
+    red = Sha("b" * 40)
+    of_the_base = a_check(
+        8, 50, tree=red, id=RunId(RunKind.CHECK, check_subject(red, worlds.CHECKS), 1), baseline=worlds.BASE
+    )
+    tip, mended = BaseCommit(worlds.BASE, red), BaseCommit(Sha("c" * 40), Sha("d" * 40))
+
+    assert pauses(seen(*REDS, of_the_base)) == {"all"}
+    assert not pauses(seen(*REDS, of_the_base, recent={"main": (tip,)}))
+    assert not pauses(seen(*REDS, of_the_base, recent={"main": (mended, tip)}))
+
+
 def test_where_many_are_bad_more_of_them_have_to_fail() -> None:
     sent_back = tuple(worlds.a_run("x-8", n, why="ChecksFailed", started_at=worlds.ago(900)) for n in range(1, 21))
     many = {"runs": {TaskId("x-8"): sent_back}, "landed": {"main": 20}}
