@@ -265,6 +265,25 @@ def test_what_fails_again_and_again_is_said_to_fail_since_its_first_time_until_i
     assert loop.look().plan.epics[0].failing == {}
 
 
+def test_a_run_that_deletes_all_that_is_known_of_it_is_not_started_for_ever(world: World) -> None:
+    start, started = world.start, []
+
+    def gone(spec: RunSpec) -> None:
+        start(spec)
+        started.append(spec.id)
+        del world.processes[spec.id]
+
+    world.start = gone
+    loop = a_loop(world)
+    for _ in range(8):
+        loop.until_quiet(Clockwork(world))
+        world.now = loop.look().plan.wake_at or world.now
+
+    failure = loop.look().plan.epics[0].failing[X]
+    assert failure.permanent and "nothing was left of it" in failure.message and "reconcile retry x-1" in failure.message
+    assert len(started) <= 10 and len(set(started)) == 1
+
+
 def test_of_two_actions_that_fail_for_a_task_neither_hides_the_other(world: World) -> None:
     refuse(world, "start", TemporaryError("the disk is full", delay=5))
     loop, began = a_loop(world), world.now

@@ -28,8 +28,8 @@ from reconciler.model.errors import (
     TemporaryError,
     UnfitError,
 )
-from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import Failure, Observed, Salvage, Unknown
+from reconciler.model.names import RunId, RunKind, Sha, TaskId
+from reconciler.model.observed import Failure, Observed, Run, Salvage, Unknown
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
 from reconciler.planning.actions import (
@@ -53,6 +53,7 @@ PACE_S = 0.05
 POLL_S = 5.0  # where no event can wake it
 LEAST_S = 1.0
 RACES_MAX = 5
+STARTS_MAX = 4  # of one and the same run, which was nowhere to be seen after each of them
 UNSETTLED_S = 1.0
 PROGRAM_LOOK_S = 5.0
 RESTS = 10  # a look that takes a second is followed by ten of rest, where nothing calls for it
@@ -135,6 +136,20 @@ def _refused(action: Action, error: ReconcileError) -> Sha | None:
             return None
 
 
+def _is_over(id: RunId, observed: Observed) -> bool:
+    """True where a run is seen to have ended."""
+    runs: tuple[Run, ...] | Unknown
+    match id.kind:
+        case RunKind.WORK:
+            runs = observed.runs if isinstance(observed.runs, Unknown) else observed.runs.get(TaskId(id.subject), ())
+        case RunKind.CHECK:
+            runs = observed.checks if isinstance(observed.checks, Unknown) else observed.checks.get(id.subject, ())
+        case RunKind.REVIEW:
+            task = TaskId(id.subject.partition("@")[0])
+            runs = observed.reviews if isinstance(observed.reviews, Unknown) else observed.reviews.get(task, ())
+    return not isinstance(runs, Unknown) and any(run.id == id and run.exit for run in runs)
+
+
 def _give_up(error: Exception) -> None:
     raise error
 
@@ -157,6 +172,7 @@ class Loop(Struct, kw_only=True):
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
     _recalled: dict[TaskId, Failure] = field(default_factory=dict)  # what the one who acted here before has met
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
+    _started: dict[RunId, int] = field(default_factory=dict)  # how often, for as long as it is not seen to have ended
     _delays: dict[tuple[TaskId, str], float] = field(default_factory=dict)
     _decided: _Decided | None = None
     _memo: Memo = field(default_factory=Memo)
@@ -303,7 +319,7 @@ class Loop(Struct, kw_only=True):
 
     def _remember(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
-            error, name = outcome.error, type(outcome.action).__name__
+            error, name = outcome.error or self._vanished(outcome.action), type(outcome.action).__name__
             # Of what was to land together it is one that can't: the others go on without it.
             subject = (error and error.about) or outcome.action.subject_id
             recalled = self._recalled.pop(subject, None)  # good for the first thing that is done for it
@@ -322,8 +338,23 @@ class Loop(Struct, kw_only=True):
                 others = (each for each in known.each if each.action != name and not each.left) if known else ()
                 self._keep(subject, Failure.joined((failure, *others)))
 
+    def _vanished(self, action: Action) -> ReconcileError | None:
+        """What is wrong where a run was started that had been started before: nothing of it was left to be seen.
+
+        What its agent has deleted can't be counted, as an attempt or against a budget, and would be started for ever.
+        """
+        if not isinstance(action, StartAgent | StartCheck | StartReview):
+            return None
+        times = self._started[action.run] = self._started.get(action.run, 0) + 1
+        if times == 1:
+            return None
+        what = f"run {action.run} was started {times} times, and nothing was left of it: something deletes its folder"
+        hint = f"see what it runs; then 'reconcile retry {action.task}'"
+        return PermanentError(what, hint=hint) if times >= STARTS_MAX else TemporaryError(what, hint=hint)
+
     def _forget(self, looked: Tick) -> None:
         """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
+        self._started = {run: n for run, n in self._started.items() if not _is_over(run, looked.observed)}
         due = {(action.subject_id, type(action).__name__) for epic in looked.plan.epics for action in epic.actions}
 
         def lasts(subject: TaskId, failure: Failure) -> bool:

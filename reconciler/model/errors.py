@@ -13,7 +13,10 @@
 
 from __future__ import annotations
 
-from reconciler.model.names import TaskId
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # how to fail is known before anything else is loaded
+    from reconciler.model.names import TaskId
 
 
 class ReconcileError(Exception):

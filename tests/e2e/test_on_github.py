@@ -324,7 +324,8 @@ def test_a_repository_that_is_renamed_amid_the_work_is_gone_on_with_and_told(pla
     until(lambda: place.tasks()["Do b"]["status"] == "closed", 90)
     watch.terminate()
     ended(watch)
-    assert len([label for label in place.hub.changes() if label.endswith("/pulls/1/merge")]) == 1
+    merges = ("/pulls/1/merge", "/pulls/1/merge-async")
+    assert len([label for label in place.hub.changes() if label.endswith(merges)]) == 1
 
 
 def test_a_push_that_is_refused_for_a_secret_goes_back_to_its_agent_with_all_that_was_said(place: Place) -> None:

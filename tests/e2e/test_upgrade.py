@@ -140,6 +140,9 @@ def place(tmp_path: Path) -> Iterator[Upgraded]:
 def shown(entry: dict) -> dict:
     """What a person knows a task by, and must find again."""
     run = entry["run"] or {}
+    pull = entry["pullRequest"]
+    if pull:  # without what older ones do not say
+        entry = entry | {"pullRequest": {name: pull[name] for name in pull if name not in ("risk", "approvedBy")}}
     kept = {name: entry[name] for name in ("id", "key", "status", "phase", "worktree", "branch", "pullRequest")}
     return kept | {"run": {name: run.get(name) for name in ("kind", "attempt", "n", "pid", "state", "startedAt")}}
 

@@ -29,6 +29,10 @@ class StartCheck(Action, frozen=True, kw_only=True):
     of_the_base: bool = False  # as it is: it tells whose fault it is that others failed
 
     @property
+    def run(self) -> RunId:
+        return RunId(RunKind.CHECK, self.spec.subject_of(self.order.expected.tree), self.n)
+
+    @property
     def evidence(self) -> Mapping[str, object]:
         return {"head": self.order.expected.head, "base": self.order.expected.base, "tree": self.order.expected.tree}
 
@@ -110,12 +114,11 @@ class StartCheck(Action, frozen=True, kw_only=True):
     def perform(self, ports: Ports) -> Iterator[Change]:
         merge, expected = self.spec.merge, self.order.expected
         tree = expected.tree
-        subject = self.spec.subject_of(tree)
         commit = expected.base if self.of_the_base else ports.forge.candidate_commit(self.order)
-        path = ports.workspaces.create_check(subject, self.spec.worktrees.root, commit)
+        path = ports.workspaces.create_check(self.run.subject, self.spec.worktrees.root, commit)
         ports.runner.start(
             RunSpec(
-                id=RunId(RunKind.CHECK, subject, self.n),
+                id=self.run,
                 task=self.order.task,
                 manifest=self.spec.name,
                 steps=tuple(("/bin/sh", "-c", command) for command in merge.checks),
