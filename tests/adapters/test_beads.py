@@ -375,6 +375,16 @@ def test_a_claim_is_one_where_there_are_no_guards(fake: Fake, version: str, opti
     assert ("--claim" in fake.calls("update")[0]) == (option == "--claim")
 
 
+def test_a_task_that_has_our_name_already_is_not_claimed_again(fake: Fake) -> None:
+    fake.holds(record(assignee="reconcile@test"))
+    kept = record(assignee="reconcile@test", status="in_progress")
+    refused = "case $* in *--claim*) echo 'Error claiming x-1: already claimed by reconcile@test' >&2; exit;; esac"
+    fake.does(f"test $first = update && {{ {refused}; {storing(kept)}; echo '{json.dumps([kept])}'; exit; }}")
+    free = {"expect_status": frozenset({"open"}), "expect_assignee": frozenset({"", "reconcile@test"})}
+
+    assert fake.tracker().write([change(**free, status="in_progress", assignee="reconcile@test")]) == [None]
+
+
 def test_tasks_that_change_alike_share_one_command(fake: Fake) -> None:
     fake.holds(record("x-1"), record("x-2"), record("x-3"))
     after = [record(id, labels=["l"]) for id in ("x-1", "x-2", "x-3")]

@@ -159,6 +159,22 @@ def test_a_task_that_its_own_agent_closed_still_lands(project: Project, when: st
     assert "phase:merged" in project.tasks()[task]["labels"]
 
 
+def test_a_task_that_was_stopped_and_one_that_was_merged_can_be_worked_on_again(project: Project) -> None:
+    task, go = project.db.make("Do it"), project.root.parent / "go"
+    work = f"test -e {go} || sleep 600; date +%N > file && git add . && git commit -qm 'Do it'"
+    project.reconcile("apply", "-f", str(project.manifest(tasks=[], agent={"argv": ["sh", "-c", work]})), code=None)
+
+    project.reconcile("stop", task)
+    go.touch()
+    project.reconcile("retry", task)
+    said = project.reconcile("watch", "--until-done", code=None)
+
+    assert project.subjects() == ["Do it", "Begin"], said
+    project.db.bd("reopen", task)
+    said = project.reconcile("watch", "--until-done", code=None)
+    assert project.subjects() == ["Do it", "Do it", "Begin"], said
+
+
 @pytest.mark.parametrize("how", ["bd", "reconcile task"])
 def test_a_task_that_a_person_closes_under_its_agent_ends_it_and_lands_nothing(project: Project, how: str) -> None:
     task = project.db.make("Do it")

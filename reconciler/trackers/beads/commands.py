@@ -104,11 +104,12 @@ def _commands(step: Step, can: Callable[[Can], bool]) -> list[Command]:
 def _claims(step: Step, names: frozenset[str], can: Callable[[Can], bool]) -> frozenset[str]:
     """The fields that a claim sets, where it is to be one: it fails where somebody else was first, if nothing else does.
 
-    With guards it is not needed; and what is claimed there is taken back from the one who does not renew it.
+    With guards it is not needed; and what is claimed there is taken back from the one who does not renew it. Nor is it where
+    the task has our name already: nobody else's claim is taken then, and before 1.0 ours is not either.
     """
     if not (step.claims and step.guarded and step.now and step.wanted.status == "in_progress") or can(Can.GUARDS):
         return frozenset()
-    if step.now.status not in ("open", "in_progress") or step.now.assignee not in ("", step.wanted.assignee):
+    if step.now.status not in ("open", "in_progress") or step.now.assignee:
         return frozenset()
     return frozenset({"status", "assignee"}) if names & {"status", "assignee"} else frozenset()
 
