@@ -319,7 +319,7 @@ class World:
         self.trees[task] = Tree(self.heads[task])
 
     @effect
-    def create_check(self, subject: str, root: str, commit: Sha) -> str:
+    def create_check(self, subject: str, root: str, commit: Sha, *, apart: bool = False) -> str:
         self.check_trees[subject] = f"{root}/.checks/{subject}"
         return self.check_trees[subject]
 

@@ -52,7 +52,7 @@ def test_a_diff_that_is_too_long_says_what_is_left_out_and_how_to_see_it() -> No
     text = matter().text("+x\n" * 100_000, "")
 
     assert len(text) < 400_000
-    assert "more characters are left out here" in text and f"git diff {worlds.BASE} HEAD" in text
+    assert "more characters are left out here" in text and f"git diff --text {worlds.BASE} HEAD" in text
 
 
 def test_a_reviewer_is_told_what_the_rules_say_and_that_it_can_only_raise_that() -> None:

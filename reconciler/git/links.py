@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+VIEW = "view"  # in the admin folder of a worktree that sees its repository through one
+
 
 def content(path: str) -> str | None:
     """What a small file says; None where there is no such file."""
@@ -42,3 +44,10 @@ def same_folder(one: Path | str, other: Path | str) -> bool:
 def normal(start: Path, path: str) -> str:
     """A path that may be relative to `start`, without the steps in it that lead back."""
     return os.path.normpath(f"{start}/{path}" if not path.startswith("/") else path)
+
+
+def behind(common: Path) -> Path:
+    """The git dir of the repository that a worktree sees through a view of its own; any other git dir itself."""
+    admin = common.parent
+    seen = common.name == VIEW and admin.parent.name == "worktrees" and (admin / "gitdir").is_file()
+    return admin.parent.parent if seen else common

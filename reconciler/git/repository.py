@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from reconciler.git.links import gitfile, same_folder
+from reconciler.git.links import behind, gitfile, same_folder
 from reconciler.model.errors import PermanentError
 from reconciler.model.values import replace
 from reconciler.system import shell
@@ -58,7 +58,7 @@ def find(path: Path, environ: Mapping[str, str]) -> Repository:
         top = Path(os.fsdecode(_located(path, env, "--show-toplevel").removesuffix(b"\n")))
         if _leads_to(top, common):
             return Repository(top, common)
-    common = Path(os.fsdecode(_located(path, env, "--git-common-dir").removesuffix(b"\n")))
+    common = behind(Path(os.fsdecode(_located(path, env, "--git-common-dir").removesuffix(b"\n"))))
     repository = Repository(_apart(common, env) or _main_of(common, env), common)
     _refuse_a_checkout_called_bare(repository)
     return repository

@@ -36,7 +36,7 @@ from reconciler.runners._reports import LOG_MAX, VERDICT, Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 from reconciler.system import machine_room, shell
-from reconciler.system.environment import path_with, with_passed
+from reconciler.system.environment import path_with, with_passed, with_plain_git
 from reconciler.system.scopes import Scopes
 
 START_PATIENCE_S = 5.0
@@ -431,6 +431,10 @@ class LocalRunner:
             "RECONCILE_RUN": str(spec.id),
             supervisor.MARKER: str(folder),
         }
+        # Who judges a change sees what was committed, whatever its author has set up in the repository. A check's own hooks are
+        # left alone: what it tests may be some.
+        if spec.id.kind is not RunKind.WORK:
+            env = with_plain_git(env, core_fsmonitor="false")
         if spec.id.kind is RunKind.REVIEW:
-            env["RECONCILE_VERDICT"] = str(folder / VERDICT)
+            env = with_plain_git(env, core_hooksPath="/dev/null") | {"RECONCILE_VERDICT": str(folder / VERDICT)}
         return {**env, "RECONCILE_PROMPT": str(folder / "prompt")} if spec.prompt else env

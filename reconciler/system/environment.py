@@ -48,6 +48,21 @@ def with_passed(environ: Mapping[str, str], env: Mapping[str, str], passed: Iter
     return {**scrubbed(environ), **kept, **env}
 
 
+def with_plain_git(env: Mapping[str, str], **settings: str) -> dict[str, str]:
+    """`env` with which git shows what was committed, and nothing that was put in its place; with more settings for it.
+
+    >>> with_plain_git({"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "a.b"}, core_fsmonitor="false")
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'GIT_CONFIG_COUNT': '2', 'GIT_CONFIG_KEY_0': 'a.b', 'GIT_NO_REPLACE_OBJECTS': '1',
+     'GIT_CONFIG_KEY_1': 'core.fsmonitor', 'GIT_CONFIG_VALUE_1': 'false'}
+    """
+    first = int(count) if (count := env.get("GIT_CONFIG_COUNT", "")).isdecimal() else 0
+    made = {**env, "GIT_NO_REPLACE_OBJECTS": "1", "GIT_CONFIG_COUNT": str(first + len(settings))}
+    for n, (key, value) in enumerate(settings.items(), first):
+        made |= {f"GIT_CONFIG_KEY_{n}": key.replace("_", ".", 1), f"GIT_CONFIG_VALUE_{n}": value}
+    return made
+
+
 def path_with(path: str | None, folder: str) -> str:
     """A search path that also holds `folder`: last, so that it hides no program of the user's.
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from reconciler.git import own_view
 from reconciler.git.commands import Git
 from reconciler.git.places import FoundWorktree, begun, busy, foreign, identity, look
 from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, WorktreeListing
@@ -122,14 +123,17 @@ class GitWorkspaces:
                 found = self._look(task, spec.worktrees.root)
             return self._ready(task, found, lock)
 
-    def create_check(self, subject: str, root: str, commit: Sha) -> str:
-        """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again."""
+    def create_check(self, subject: str, root: str, commit: Sha, *, apart: bool = False) -> str:
+        """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again. `apart`: git
+        in it sees a view of its own."""
         place = _check_place(root, subject)
         with self._alone(f".{subject}") as lock:
             self._discard(place)
             with self._git.writing() as writer:
                 self._register.add(place, f"check {subject}", commit, writer)
                 entry = self._register.entry(place)
+            if apart and entry.admin:
+                own_view.give(self._git, entry.admin, commit)
             checkout.fill(self._git, entry, commit, Recipe(), lock)
         return str(place)
 

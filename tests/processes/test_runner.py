@@ -17,7 +17,7 @@ from waiting import until
 
 from reconciler.model.desired import AgentSpec, EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.model.names import RunId, RunKind, Sha, TaskId
+from reconciler.model.names import RunId, RunKind, Sha, TaskId, review_subject
 from reconciler.model.observed import Cause, RetryPoint, RunState, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
@@ -455,6 +455,19 @@ def test_secrets_reach_only_an_agent_that_is_to_have_them_and_no_disk(machine: M
     assert machine.log(X1).strip() == "HUSH-A"
     written = [path.read_bytes() for path in machine.state.rglob("*") if path.is_file()]
     assert not any(b"hush" in content for content in written)
+
+
+@pytest.mark.parametrize(("kind", "hooks"), [(RunKind.WORK, False), (RunKind.CHECK, False), (RunKind.REVIEW, True)])
+def test_who_judges_a_change_sees_with_git_what_was_committed(machine, kind, hooks):
+    given = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "my.own", "GIT_CONFIG_VALUE_0": "1"}
+    run = RunId(kind, review_subject(TaskId("x-1"), Sha("a" * 40)) if kind is RunKind.REVIEW else "x-1", 1)
+
+    said = "env | grep ^GIT_; git config my.own; git config core.fsmonitor; git config core.hooksPath; true"
+    machine.finished(said, id=run, env=given)
+
+    lines = machine.log(run).splitlines()
+    assert "1" in lines and ("/dev/null" in lines) is hooks
+    assert ("GIT_NO_REPLACE_OBJECTS=1" in lines) is ("false" in lines) is (kind is not RunKind.WORK)
 
 
 def test_the_end_of_a_log_is_read_in_whole_characters(machine: Machine):

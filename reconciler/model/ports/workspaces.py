@@ -68,8 +68,11 @@ class Workspaces(Protocol):
         """
         ...
 
-    def create_check(self, subject: str, root: str, commit: Sha) -> str:
-        """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again."""
+    def create_check(self, subject: str, root: str, commit: Sha, *, apart: bool = False) -> str:
+        """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again.
+
+        `apart`: git in it knows the commits and branches of the repository, and nothing that was set up in it.
+        """
         ...
 
     def unlock(self, task: TaskId, root: str) -> None:

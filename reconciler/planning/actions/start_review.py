@@ -82,7 +82,7 @@ class StartReview(Action, frozen=True, kw_only=True):
     def perform(self, ports: Ports) -> Iterator[Change]:
         spec, task, head = self.spec.reviewing, self.subject.id, self.diff.head
         told = ports.prompts.review(self.spec)
-        path = ports.workspaces.create_check(self.run.subject, self.spec.worktrees.root, head)
+        path = ports.workspaces.create_check(self.run.subject, self.spec.worktrees.root, head, apart=True)
         values = {
             "task": task,
             "epic": self.epic,
