@@ -55,6 +55,20 @@ def test_a_diff_that_is_too_long_says_what_is_left_out_and_how_to_see_it() -> No
     assert "more characters are left out here" in text and f"git diff --text {worlds.BASE} HEAD" in text
 
 
+def test_a_diff_that_is_too_long_says_of_which_files_not_all_is_shown() -> None:
+    small = "diff --git a/aa.py b/aa.py\n@@ -0,0 +1 @@\n+x\n"
+    long = "diff --git a/b.txt b/b.txt\n@@ -0,0 +1 @@\n+diff --git a/no b/no " + "x" * 130_000
+    last = "\ndiff --git a/zzz.py b/zzz.py\n@@ -0,0 +1 @@\n+evil()\n"
+
+    text = matter().text(small + long + last, "")
+
+    hidden = text.partition("Of these files not all is shown above")[2].partition("# How to answer")[0]
+    assert [line for line in hidden.splitlines() if line.startswith("    ")] == [
+        "    a/b.txt b/b.txt", "    a/zzz.py b/zzz.py",
+    ]  # fmt: skip
+    assert "not all is shown" not in matter().text(small + last, "")
+
+
 def test_a_reviewer_is_told_what_the_rules_say_and_that_it_can_only_raise_that() -> None:
     assert "The rules say normal (changes a.py); you may raise that, and you can't lower it" in matter().text("", "")
 

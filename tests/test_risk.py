@@ -8,7 +8,8 @@ from reconciler.landing.changes import shown_lines
 from reconciler.model.changes import Diff, File
 from reconciler.model.desired import RiskLevel
 from reconciler.model.names import Sha
-from reconciler.planning.risk import Risk, assess, higher
+from reconciler.planning.review_prompts import PATCH_MAX
+from reconciler.planning.risk import SIZE_MAX, Risk, assess, higher
 
 LOW, NORMAL, HIGH = RiskLevel
 
@@ -61,6 +62,13 @@ def test_each_rule_says_how_much_and_why(file: str, level: RiskLevel, reason: st
 
 def test_what_programs_write_does_not_make_a_change_large() -> None:
     assert risk("web/dist/app.js M +9000 -9000").level is NORMAL
+
+
+def test_a_diff_that_a_reviewer_is_not_shown_whole_is_of_high_risk_however_few_its_lines() -> None:
+    assert SIZE_MAX < PATCH_MAX
+    long = assess(a_diff("aaa.txt A +1 -0", "zzz.py A +1 -0", size=130_000), (), (), ())
+
+    assert long == Risk(HIGH, ("large: a diff of 130 kB",))
 
 
 def test_many_files_are_a_large_change() -> None:

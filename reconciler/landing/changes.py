@@ -70,13 +70,15 @@ class CommitChanges:
     def _diff(self, span: Span) -> Diff:
         files = self.files(span)
         before = self._top(span.start) if span.start else frozenset()
+        patch = self._trees("--patch", "--no-renames", span=span)
         return Diff(
             start=span.start,
             head=span.head,
             tree=Sha(self._git.objects("rev-parse", "--verify", f"{span.head}^{{tree}}").text.strip()),
             files=files,
             areas=frozenset(file.path.partition("/")[0] for file in files if "/" in file.path) - before,
-            lines=shown_lines(files, self._trees("--patch", "--no-renames", span=span)),
+            size=len(patch),
+            lines=shown_lines(files, patch),
         )
 
     def _top(self, commit: Sha) -> frozenset[str]:

@@ -36,6 +36,7 @@ class Diff(Struct, frozen=True, kw_only=True):
     """All that a head brings to a base. `tree` is the head's; `areas`: folders at the top of it that its start lacks.
 
     `lines`: by path, the first and last lines in the head of what the diff shows; None where it is too large to look.
+    `size`: how many bytes of text it is.
     """
 
     start: Sha | None
@@ -43,6 +44,7 @@ class Diff(Struct, frozen=True, kw_only=True):
     tree: Sha
     files: tuple[File, ...] = ()
     areas: frozenset[str] = frozenset()
+    size: int = 0
     lines: Mapping[str, tuple[tuple[int, int], ...]] | None = None
 
     def shows(self, path: str, line: int | None) -> bool:

@@ -18,6 +18,7 @@ from reconciler.planning.risk import Risk
 PATCH_MAX = 120_000
 TEXT_MAX = 20_000
 FILES_MAX = 200
+_HEADING = "\ndiff --git "
 
 _ANSWER = """\
 # How to answer
@@ -77,11 +78,27 @@ class Matter(Struct, frozen=True, kw_only=True):
         else:
             yield "## What it has passed\n\nNo checks are configured here: nobody has run it."
         yield f"## What it changes\n\n{_apart(_listed(self.diff.files), TEXT_MAX)}\n\n{_apart(patch, PATCH_MAX)}"
+        if hidden := _hidden(patch):
+            more = [f"… and {len(hidden) - FILES_MAX} more"] if len(hidden) > FILES_MAX else []
+            listed = _apart("\n".join([*hidden[:FILES_MAX], *more]), TEXT_MAX)
+            yield f"Of these files not all is shown above, or nothing. Read them with git before you say yes:\n\n{listed}"
 
 
 def _listed(files: tuple[File, ...]) -> str:
     more = [f"… and {len(files) - FILES_MAX} more"] if len(files) > FILES_MAX else []
     return "\n".join([*map(_file, files[:FILES_MAX]), *more])
+
+
+def _hidden(patch: str) -> list[str]:
+    """The files of a patch, as its headings name them, of which no more than a part is within what is shown."""
+    if len(patch) <= PATCH_MAX:
+        return []
+    shown, begun, _ = patch[:PATCH_MAX].rpartition(_HEADING)
+    rest = patch[len(shown) :] if begun else patch
+    # Each line of a file's content begins with a sign or a blank.
+    return [
+        line.removeprefix(_HEADING.strip()).strip() for line in rest.split("\n") if line.startswith(_HEADING.strip())
+    ]
 
 
 def _file(file: File) -> str:

@@ -19,6 +19,9 @@ from reconciler.planning.globs import fits
 NAMED_MAX = 3
 # Of lines that somebody wrote: what programs write has none.
 SMALL, LARGE, FILES_MAX = 100, 1000, 50
+SIZE_MAX = (
+    100_000  # bytes of a diff, whoever wrote it: less than a reviewer is shown, so that nothing is hidden from one
+)
 
 _TEST = ("**/test_*", "**/*_test.*", "**/*.test.*", "**/*.spec.*", "**/*_spec.*", "**/*Test.*", "**/*Tests.*")
 _TESTS = (*_TEST, "**/tests/**", "**/test/**", "**/__tests__/**", "**/spec/**")
@@ -124,6 +127,8 @@ def _as_a_whole(diff: Diff, low: tuple[str, ...]) -> Iterator[tuple[RiskLevel, s
         yield RiskLevel.HIGH, f"large: {written} lines in {len(diff.files)} files"
     elif written > SMALL:
         yield RiskLevel.NORMAL, f"{written} lines in {len(diff.files)} files"
+    if diff.size > SIZE_MAX:
+        yield RiskLevel.HIGH, f"large: a diff of {diff.size // 1000} kB"
 
 
 def _removed_tests(files: Iterable[File]) -> list[str]:
