@@ -280,7 +280,9 @@ def test_a_run_that_deletes_all_that_is_known_of_it_is_not_started_for_ever(worl
         world.now = loop.look().plan.wake_at or world.now
 
     failure = loop.look().plan.epics[0].failing[X]
-    assert failure.permanent and "nothing was left of it" in failure.message and "reconcile retry x-1" in failure.message
+    assert (
+        failure.permanent and "nothing was left of it" in failure.message and "reconcile retry x-1" in failure.message
+    )
     assert len(started) <= 10 and len(set(started)) == 1
 
 

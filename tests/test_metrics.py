@@ -16,12 +16,19 @@ from reconciler.cli.metrics_file import MetricsFile
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Budget
 from reconciler.model.errors import UsageError
+from reconciler.model.names import RunId, RunKind, TaskId, review_subject
+from reconciler.model.observed import Run
 from reconciler.model.report import Report
+from reconciler.model.values import replace
 from reconciler.planning.planner import plan
 from reconciler.render import document, metrics
 
 ROOT = Path(__file__).parent.parent
 SPENT = a_run(agent="claude", report=Report(usd=1.5, tokens=10))
+
+
+def a_review() -> Run:
+    return replace(a_run(state="running"), id=RunId(RunKind.REVIEW, review_subject(TaskId("x-1"), worlds.HEAD), 1))
 
 
 def tick(observed: Any = None) -> Tick:
@@ -71,6 +78,12 @@ def test_whatever_waits_for_a_person_is_counted_as_that() -> None:
         entry["group"] = "review"
 
     assert samples(metrics.exposition(shown))["reconcile_attention_tasks", "all"] == 1
+
+
+def test_reviews_that_run_are_counted_as_such() -> None:
+    found = samples(text(seen(a_task(status="in_progress"), reviews={"x-1": (a_review(),)})))
+
+    assert [found["reconcile_running_runs", f"all {kind}"] for kind in ("work", "review", "check")] == [0, 1, 0]
 
 
 def test_what_is_not_known_is_left_out_and_not_zero() -> None:

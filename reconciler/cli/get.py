@@ -75,7 +75,7 @@ def tasks(task: str | None, out: Output) -> int:
 @common
 @looking
 def runs(task: str | None, out: Output) -> int:
-    """List the runs of agents and checks, oldest first: all, those of a TASK, or the one with that id (work/x-1/2)."""
+    """List the runs of agents, reviews and checks, oldest first: all, those of a TASK, or the one with that id (work/x-1/2)."""
     site = here()
     now, seen, silent = loop.now(), *_runs(site)
     rows = [_run(run) for run in sorted(seen, key=lambda run: (run.started_at or now, run.id))]
@@ -88,7 +88,7 @@ def runs(task: str | None, out: Output) -> int:
 @common
 @looking
 def worktrees(task: str | None, out: Output) -> int:
-    """List the worktrees of tasks and of checks: how many files in each are in no commit, and how much disk they take.
+    """List the worktrees of tasks, reviews and checks: how many files in each are in no commit, and how much disk they take.
 
     What takes longer than a few seconds to count has no size.
     """

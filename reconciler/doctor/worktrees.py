@@ -40,6 +40,7 @@ class _Standing(Struct, frozen=True):
     standing: tuple[FoundWorktree, ...]
     live: frozenset[str]
     tasks: Graph | None
+    reviews: int  # that run, each in a worktree of its own
 
     @property
     def ours(self) -> tuple[Entry, ...]:
@@ -61,9 +62,9 @@ def _worktrees(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     yield from troubles
     if not troubles:
         live = sum(found.place.name in trees.live for found in trees.standing)
-        yield Diagnosis(
-            name="worktrees", found=f"{len(trees.ours)}, {counted(live, 'agent')} running" if trees.ours else "none"
-        )
+        reading = f", {counted(trees.reviews, 'review')}" if trees.reviews else ""
+        found = f"{len(trees.ours)}, {counted(live, 'agent')}{reading} running" if trees.ours else "none"
+        yield Diagnosis(name="worktrees", found=found)
 
 
 def _troubles(trees: _Standing) -> Iterator[Diagnosis | None]:
@@ -119,6 +120,7 @@ def _seen(scene: Scene, site: Site) -> _Standing:
         standing=tuple(found for found in looked if found.present and usable(found.place.name)),
         live=frozenset(run.task for run in runs.values() if run.alive and run.id.kind is RunKind.WORK),
         tasks=_tasks(site),
+        reviews=sum(run.alive and run.id.kind is RunKind.REVIEW for run in runs.values()),
     )
 
 

@@ -75,7 +75,7 @@ class Columns(Struct, frozen=True, kw_only=True):
             "title": line(entry["title"] or ""),
             "phase": entry["phase"] or "",
             "attempt": ""
-            if run is None or run["kind"] == "check"
+            if run is None or run["kind"] != "work"
             else f"{run['attempt']:>{self.widths.get('attempt', 0)}}",
             "age": span((now - stamped(started)).total_seconds()) if started else "",
             "pull": pull_request(pull, short=True) if pull and pull["state"] == "open" else "",

@@ -17,7 +17,7 @@ from reconciler.render.safe import line
 from reconciler.render.spend import tokens
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import ending, event_text
-from reconciler.render.words import span, stamped
+from reconciler.render.words import run_name, span, stamped
 
 Document = dict[str, Any]
 
@@ -88,7 +88,7 @@ def _task(row: Document) -> Sequence[str]:
         row["id"],
         row["manifest"] or "",
         row["group"],
-        _of_kind(run) if run else "",
+        run_name(run) if run else "",
         f"#{pull['number']}" if pull else "",
         action["action"] if action else word["reason"] if word else "",
         row["title"] or "",
@@ -99,7 +99,7 @@ def _run(row: Document, now: datetime) -> Sequence[str]:
     started, ended = (stamped(row[name]) if row[name] else None for name in ("startedAt", "endedAt"))
     return (
         row["task"],
-        _of_kind(row),
+        run_name(row),
         row["state"],
         str(row["pid"] or ""),
         f"{span((now - started).total_seconds())} ago" if started else "never",
@@ -115,19 +115,15 @@ def _cost(report: Document | None) -> str:
     return f"${report['usd']:.2f}" if report["usd"] is not None else f"{tokens(report['tokens'] or 0)} tokens"
 
 
-def _of_kind(run: Document) -> str:
-    return "check" if run["kind"] == "check" else f"attempt {run['attempt']}"
-
-
 def _worktree(row: Document) -> Sequence[str]:
     head = (row["head"] or "")[:SHA_MAX]
     size = "" if row["bytes"] is None else words(row["bytes"])
-    return (row["task"] or "", head, _stands(row), size, _of_kind(row["run"]) if row["run"] else "", row["worktree"])
+    return (row["task"] or "", head, _stands(row), size, run_name(row["run"]) if row["run"] else "", row["worktree"])
 
 
 def _stands(row: Document) -> str:
     """What is wrong with a worktree, or what stands in it and in no commit."""
-    if row["fault"] or row["kind"] == "check":
+    if row["fault"] or row["kind"] != "work":
         return row["fault"] or ""
     if row["changed"] is None:
         return "unknown"

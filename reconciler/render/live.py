@@ -255,7 +255,7 @@ class Picture:
             value = moment.last_line_of(entry["id"])
             if value:
                 # Whose words they are: without that, those of a check read as the agent's.
-                return shown.append("check: " if entry["run"]["kind"] == "check" else "").append(value)
+                return shown.append("" if entry["run"]["kind"] == "work" else f"{entry['run']['kind']}: ").append(value)
             # A check that is content says nothing: what it is about is more than an empty cell.
             doing = Text(line(word["message"]), "dim") if word else Text()
             return shown.append_text(self._columns.instead_of_note(entry) or doing)

@@ -37,7 +37,7 @@ TASKS = Family("reconcile_tasks", "gauge", "Tasks by what becomes of them; each 
 ATTENTION = Family("reconcile_attention_tasks", "gauge", "Tasks that need a person's attention, as status lists them.")
 MERGED = Family("reconcile_merged_tasks", "gauge", "Closed tasks whose work was merged.")
 WAITING = Family("reconcile_waiting_tasks", "gauge", "Tasks that wait, by the reason.")
-RUNS = Family("reconcile_running_runs", "gauge", "Runs that are alive, by their kind: work or check.")
+RUNS = Family("reconcile_running_runs", "gauge", "Runs that are alive, by their kind: work, review or check.")
 CONDITION = Family(
     "reconcile_condition", "gauge", "1 for the status that a condition of a manifest has, 0 for the others."
 )
@@ -95,7 +95,7 @@ def _of_epic(epic: Document) -> Iterator[tuple[Family, Mapping[str, str], float]
     waiting = Counter(task["waiting"]["reason"] for task in epic["tasks"] if task["waiting"])
     yield from ((WAITING, {"reason": reason}, n) for reason, n in sorted(waiting.items()))
     alive = [task["run"]["kind"] for task in epic["tasks"] if task["run"] and task["run"]["state"] in _ALIVE]
-    yield from ((RUNS, {"kind": kind}, alive.count(kind)) for kind in ("work", "check"))
+    yield from ((RUNS, {"kind": kind}, alive.count(kind)) for kind in ("work", "review", "check"))
     for each in epic["conditions"]:
         for status in ("True", "False", "Unknown"):
             yield CONDITION, {"type": each["type"], "status": status}, float(each["status"] == status)

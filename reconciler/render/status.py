@@ -19,7 +19,7 @@ from reconciler.planning.actions import BlockTask, OpenPullRequest
 from reconciler.render import failing, spend
 from reconciler.render.safe import line
 from reconciler.render.table import Row, Rows
-from reconciler.render.words import span, stamped
+from reconciler.render.words import run_name, span, stamped
 
 Entry = dict[str, Any]
 
@@ -261,7 +261,7 @@ def _cells(entry: Entry, now: datetime) -> tuple[str, ...]:
         line(entry["id"]),
         line(entry["title"] or "", TITLE_MAX),
         entry["phase"] or "",
-        "" if run is None else "check" if run["kind"] == "check" else f"attempt {run['attempt']}",
+        run_name(run) if run else "",
         span((now - stamped(started)).total_seconds()) if started else "",
         pull_request(pull) if pull and pull["state"] == "open" else "",
     )

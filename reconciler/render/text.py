@@ -14,7 +14,7 @@ from rich.text import Text
 
 from reconciler.loop.executor import Outcome
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.model.names import TaskId, salvage_ref
+from reconciler.model.names import RunKind, TaskId, salvage_ref
 from reconciler.model.observed import Salvage
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action, Waiting
@@ -57,9 +57,11 @@ def summary(decided: Plan, by: str = "reconcile apply") -> Text:
 def in_short(decided: Plan) -> str:
     """How it stands in a few words, for who shows a service in a line."""
     agents = sum(job.attempts.live is not None for epic in decided.epics for job in epic.jobs)
+    reviews = sum(run.id.kind is RunKind.REVIEW for epic in decided.epics for run in epic.alive)
     asking = sum(_for_a_person(epic, task, _handed(epic)) for epic in decided.epics for task in epic.waiting)
     needs = counted(asking, "task needs a person", "tasks need a person")
-    return f"{counted(agents, 'agent')} running" + (f", {needs}" if asking else "")
+    reading = f", {counted(reviews, 'review')}" if reviews else ""
+    return f"{counted(agents, 'agent')}{reading} running" + (f", {needs}" if asking else "")
 
 
 def attention(decided: Plan) -> Iterator[str]:
@@ -279,6 +281,7 @@ def _nothing(decided: Plan) -> str:
 
 _LEFT = (
     ("agent running", "agents running"),
+    ("review running", "reviews running"),
     ("check running", "checks running"),
     ("task waiting", "tasks waiting"),
     ("task blocked", "tasks blocked"),
@@ -293,6 +296,8 @@ def _awaited(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> str:
     match epic.waiting[task].reason:
         case Reason.AGENT_RUNNING:
             return "agent running"
+        case Reason.REVIEW_RUNNING:
+            return "review running"
         case Reason.CHECKS_RUNNING:
             return "check running"
         case Reason.BLOCKED | Reason.DEFERRED:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 
 def stamp(at: datetime) -> str:
@@ -43,3 +45,12 @@ def counted(n: int, one: str, many: str = "") -> str:
     ('1 task', '2 tasks', '2 entries')
     """
     return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def run_name(run: Mapping[str, Any]) -> str:
+    """What a run of a JSON document is called: only those of agents are counted as attempts.
+
+    >>> run_name({"kind": "work", "attempt": 2}), run_name({"kind": "review", "attempt": None})
+    ('attempt 2', 'review')
+    """
+    return f"attempt {run['attempt']}" if run["kind"] == "work" else str(run["kind"])

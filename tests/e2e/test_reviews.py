@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from strangers import Place
+from waiting import until
 
 BY_RISK = {"low": "none", "normal": "agent", "high": "human"}
 
@@ -27,14 +28,14 @@ echo scribble > left-by-the-reviewer
 """
 
 
-def reviewed(place: Place, agent: str, reviewer: str, *titles: str, **policy: object) -> str:
+def reviewed(place: Place, agent: str, reviewer: str, *titles: str, timeout: str = "5s", **policy: object) -> str:
     tasks = [{"key": f"t{n}", "title": title} for n, title in enumerate(titles)]
     wait = {"initial": "1s", "max": "1s"}
     return str(
         place.manifest(
             tasks=tasks,
             agent={"argv": ["sh", "-c", agent]},
-            reviewer={"argv": ["sh", "-c", reviewer], "timeout": "5s", "backoff": wait},
+            reviewer={"argv": ["sh", "-c", reviewer], "timeout": timeout, "backoff": wait},
             mergePolicy={"review": BY_RISK, **policy},
         )
     )
@@ -80,6 +81,28 @@ def test_what_is_harmless_lands_what_is_not_is_read_and_what_could_hurt_waits(tm
 
     assert place.git("show", "main:.github/ci.yml") == "hasty .github/ci.yml\n"
     assert place.leftovers() == []
+
+
+def test_a_review_that_runs_is_called_one_wherever_runs_are_shown(tmp_path: Path) -> None:
+    place, go = Place(tmp_path), tmp_path / "go"
+    waits = f"until [ -e {go} ]; do sleep 0.1; done"
+    file, metrics = reviewed(place, AGENT, waits, "Write a.py", "Write b.py", timeout="5m"), tmp_path / "metrics.prom"
+
+    watch = place.start("watch", "-f", file, "--metrics", str(metrics))
+    try:
+        until(lambda: metrics.exists() and 'kind="review"} 2' in metrics.read_text(), "two reviews", by=watch)
+        shown = {
+            each: place.reconcile(*each.split(), code=None)
+            for each in ("get runs", "get worktrees", "get tasks", "status", "doctor")
+        }
+    finally:
+        watch.terminate()
+        place.reconcile("stop", "--all")
+        watch.communicate()
+
+    assert shown["doctor"].count(", 0 agents, 2 reviews running") == 1
+    assert [shown[each].count("  review  ") for each in ("get runs", "get worktrees", "get tasks")] == [2, 2, 2]
+    assert "attempt None" not in "".join(shown.values()) and shown["status"].count("  review  ") == 2
 
 
 YES = '{"verdict": "approve", "risk": "low", "summary": "trust me"}'
