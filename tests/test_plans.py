@@ -101,9 +101,11 @@ def test_the_rule_holds(path: Path) -> None:
     assert set(rule) == {"why", "given", "then"}
     decided = plan(*_given(**rule["given"]))
     then = rule["then"]
-    assert set(then) <= {"actions", "waiting", "held", "degraded", "converged", "unknown", "remarks"}
+    assert set(then) <= {"actions", "waiting", "held", "degraded", "converged", "unknown", "remarks", "says"}
     _assert_actions(decided, then.get("actions", []))
     assert {task: str(w.reason) for e in decided.epics for task, w in e.waiting.items()} == then.get("waiting", {})
+    words = {task: word.message for epic in decided.epics for task, word in epic.waiting.items()}
+    assert words | then.get("says", {}) == words
     for name in ("held", "degraded"):
         said = getattr(decided.epics[0], name)
         assert (str(said.reason) if said else None) == then.get(name), said

@@ -62,8 +62,19 @@ def unapproved(job: Job) -> Waiting | None:
         return Waiting(Reason.PROTECTED_PATHS, message)
     if offer.asks is Review.AGENT and not offer.verdict and not offer.given_up:
         return Waiting(Reason.REVIEW_DUE, "its reviewer is asked once its checks have passed")
-    message = f"waiting for approval of {job.open_pull.head[:12]}{_because(job)}; approve with 'reconcile approve {job.task.id}'"
+    message = f"waiting for approval of {job.open_pull.head[:12]}{_because(job)}; {_ways_on(job)}"
     return Waiting(Reason.AWAITING_APPROVAL, message)
+
+
+def _ways_on(job: Job) -> str:
+    """What a person may do about what waits for their yes."""
+    offer, task = job.offer.reviewing, job.task.id
+    if job.offer.protected and job.offer.subject:
+        return f"its checks run only after 'reconcile approve {task}'"
+    ways = f"approve with 'reconcile approve {task}'"
+    if offer.changes_requested:
+        return f"{ways}, or send it back with 'reconcile reject {task} -m TEXT'"
+    return f"{ways}, or have it read again with 'reconcile retry {task}'" if offer.given_up else ways
 
 
 def _because(job: Job) -> str:
@@ -73,11 +84,13 @@ def _because(job: Job) -> str:
     if offer.changes_requested:
         answer = f", and its agent the last time: '{words}'" if (words := _last_words(job)) else ""
         times = f"{job.spec.merge.review_rounds} rounds" if job.spec.merge.review_rounds != 1 else "one round"
-        return f": after {times} its reviewer says: {said}{answer}; or send it back with 'reconcile reject {job.task.id} -m TEXT'"
+        return f": after {times} its reviewer says: {said}{answer}"
     if offer.given_up:
         return f": {len(offer.failures)} reviews came to nothing ({reviews.why_it_failed(offer.failures[-1])}; 'reconcile logs {offer.failures[-1].id}')"
     if offer.verdict and offer.verdict.verdict is ReviewWord.PERSON:
         return f": its reviewer leaves it to a person: {said}"
+    if job.offer.protected and offer.risk is None:
+        return f" (it changes {', '.join(job.offer.protected[:5])})"
     if offer.risk is None or policy.each == (Review.HUMAN,) * 3:
         return ""
     if offer.level is not offer.risk.level:
