@@ -70,31 +70,35 @@ def reject_command(site: Site, id: TaskId, message: str, close: bool, head: str 
 def retry_command(site: Site, id: TaskId, reopen: bool, out: Output) -> int:
     """Start a TASK over: its attempts count from 1 again. Its branch and worktree stay."""
     found_work(site, id)
-    begin_anew(site, id, out, reopen=reopen)
-    return out.acted(site, "RetryTask", id, "reset: attempts start again at 1")
+    read_again = begin_anew(site, id, out, reopen=reopen)
+    also = ", and its reviewer is asked again" if read_again else ""
+    return out.acted(site, "RetryTask", id, f"reset: attempts start again at 1{also}")
 
 
-def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -> None:
-    """Count attempts and landings of a task from here on, and open it.
+def begin_anew(site: Site, task: TaskId, out: Output, *, reopen: bool = False) -> bool:
+    """Count attempts and landings of a task from here on, and open it; True where its reviewer is asked again for that.
 
     Raises PermanentError where its work has landed and `reopen` was not asked for, also where that happens meanwhile.
     """
     found = found_task(site, task)
     # Before it is known what has landed: what lands from now on is newer than the mark, and counts.
     base = _base_head(site, task)
-    if not reopen:
-        _not_landed(site, found, out)
+    read_again = not reopen and _not_landed(site, found, out)
     site.runner.mark_since(task, base, loop.now())
     _write(site, lambda: retrying(found_task(site, task) if reopen else _open_still(site, found)))
+    return read_again
 
 
-def _not_landed(site: Site, task: Task, out: Output) -> None:
-    landings = LoopSession(site=site, out=out).look().observed.landings
+def _not_landed(site: Site, task: Task, out: Output) -> bool:
+    """True where its reviewer has answered, and is asked again."""
+    tick = LoopSession(site=site, out=out).look()
+    landings = tick.observed.landings
     if isinstance(landings, Unknown):
         message = f"{task.id}: what has landed can't be seen now: {landings.why}"
         raise TemporaryError(message, hint="try again, or with --reopen if its work is to be done in any case")
     if task.id in landings or (task.closed and MERGED in task.labels):
         raise landed(task.id)
+    return any(job.offer.reviewing.retried for epic in tick.plan.epics for job in epic.jobs if job.task.id == task.id)
 
 
 def _open_still(site: Site, before: Task) -> Task:

@@ -127,6 +127,15 @@ class Reviewing(Struct, frozen=True, dict=True):
         return tuple(run for run in self._current if self._failed(run))
 
     @property
+    def retried(self) -> bool:
+        """True where a retry now would have its reviewer asked once more."""
+        pull, policy = self.facts.open_pull, self.facts.spec.merge.review
+        if pull is None or pull.approved == pull.head or self.guarded or self.risk is None:
+            return False
+        over = any(run.exit and not self._enough(run) for run in self._current)
+        return over and policy.at(self.risk.level) is Review.AGENT
+
+    @property
     def given_up(self) -> bool:
         """True where no reviewer is asked about it again."""
         return self.verdict is None and len(self.failures) >= FAILURES_MAX
@@ -168,11 +177,17 @@ class Reviewing(Struct, frozen=True, dict=True):
         )
 
     def _overruled(self, run: Run) -> bool:
-        """True for what ended before somebody asked for another try; a yes is as good as ever."""
-        if self.facts.since is None or run.exit is None:
+        """True for what ended before somebody asked for another try; a yes that is enough is as good as ever."""
+        if self.facts.since is None or run.exit is None or self._enough(run):
             return False
-        yes = run.verdict is not None and run.verdict.verdict is ReviewWord.APPROVE
-        return not yes and run.exit.at <= self.facts.since.at <= self.facts.now
+        return run.exit.at <= self.facts.since.at <= self.facts.now
+
+    def _enough(self, run: Run) -> bool:
+        """True for a yes after which nobody else is asked: one that raises the risk may call for a person."""
+        if run.verdict is None or self.risk is None or not _ended_well(run):
+            return False
+        level, policy = higher(self.risk.level, run.verdict.risk), self.facts.spec.merge.review
+        return run.verdict.verdict is ReviewWord.APPROVE and policy.at(level) is not Review.HUMAN
 
     def _failed(self, run: Run) -> bool:
         stopped = run.exit is not None and run.exit.stop is not None and not run.exit.well
