@@ -549,8 +549,8 @@ BREAKS = (
     Break(
         "retry does again what has landed",
         "reconciler/cli/people.py",
-        "    if not reopen:\n        _not_landed(site, found, out)\n",
-        "",
+        "read_again = not reopen and _not_landed(site, found, out)",
+        "read_again = False",
         "tests/e2e/test_retry.py",
     ),
     Break(
