@@ -11,9 +11,10 @@ from msgspec import json
 from reconciler.manifest.templates import Templates
 from reconciler.model.changes import Diff, File
 from reconciler.model.desired import AgentSpec, MergePolicy, Review, ReviewByRisk, RiskLevel
+from reconciler.model.values import replace
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, decode
 from reconciler.planning.review_prompts import Matter
-from reconciler.planning.reviews import at_length, in_short, terms
+from reconciler.planning.reviews import at_length, in_short, terms, why_it_failed
 from reconciler.planning.risk import Risk
 
 DIFF = Diff(
@@ -110,7 +111,14 @@ def test_what_a_reviewer_says_is_one_inert_line_where_one_line_is_shown() -> Non
     ],
 )
 def test_what_is_no_verdict_to_the_letter_is_none(content: object) -> None:
-    assert decode(json.encode(content)) is None
+    assert isinstance(decode(json.encode(content)), str)
+
+
+def test_what_stands_where_a_verdict_was_to_be_is_quoted_on_one_inert_line() -> None:
+    review = worlds.a_run(unread=str(decode("LGTM\n\x1b[2Jand\u202emore".encode())))
+
+    assert why_it_failed(review) == "it left no verdict that can be read (not JSON: 'LGTM [2Jandmore')"
+    assert why_it_failed(replace(review, unread=str(decode(b"")))) == "it left no verdict"
 
 
 def test_a_review_is_under_the_policy_the_reviewer_and_the_words_that_it_was_given() -> None:

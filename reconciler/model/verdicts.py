@@ -14,6 +14,7 @@ from reconciler.model.desired import RiskLevel
 
 SIZE_MAX = 64 << 10
 COMMENTS_MAX = 200
+QUOTED_MAX = 60
 
 
 class ReviewWord(StrEnum):
@@ -44,21 +45,26 @@ class ReviewVerdict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 _DECODER = msgspec.json.Decoder(ReviewVerdict)
 
 
-def decode(content: bytes) -> ReviewVerdict | None:
-    """The verdict in a file; None for anything else, or for more of it than a person would read.
+def decode(content: bytes) -> ReviewVerdict | str:
+    """The verdict in a file; for anything else, or for more of it than a person would read, what is wrong with it: empty
+    where there is nothing.
 
     >>> decode(b'{"verdict": "approve", "summary": "fine", "risk": "low", "comments": []}').verdict
     <ReviewWord.APPROVE: 'approve'>
-    >>> decode(b'{"verdict": "approve"}'), decode(b'{"verdict": "yes", "summary": ""}'), decode(b'[1'), decode(b'x' * 70000)
-    (None, None, None, None)
+    >>> decode(b'{"verdict": "approve"}'), decode(b'LGTM'), decode(b'')
+    ('Object missing required field `summary`', "not JSON: 'LGTM'", '')
+    >>> decode(b'x' * 70000)
+    'more than 64 KiB'
     """
     if len(content) > SIZE_MAX:
-        return None
+        return f"more than {SIZE_MAX >> 10} KiB"
     try:
         found = _DECODER.decode(content)
+    except msgspec.ValidationError as error:
+        return str(error)[: 2 * QUOTED_MAX]
     except (msgspec.DecodeError, RecursionError):
-        return None
-    asks_without_saying_what = found.verdict is ReviewWord.REQUEST_CHANGES and not (
-        found.summary.strip() or found.comments
-    )
-    return None if asks_without_saying_what or len(found.comments) > COMMENTS_MAX else found
+        text = content.decode("utf-8", "replace").strip()
+        return f"not JSON: '{text[:QUOTED_MAX]}{'…' * (len(text) > QUOTED_MAX)}'" if text else ""
+    if found.verdict is ReviewWord.REQUEST_CHANGES and not (found.summary.strip() or found.comments):
+        return "it asks for changes and names none"
+    return f"more than {COMMENTS_MAX} comments" if len(found.comments) > COMMENTS_MAX else found

@@ -199,7 +199,8 @@ class Reviewing(Struct, frozen=True, dict=True):
 def why_it_failed(run: Run) -> str:
     """What went wrong with a review, in a few words."""
     if run.exit is not None and run.exit.well:
-        return "it left no verdict that can be read"
+        unread = " ".join(clean(run.unread).split())
+        return f"it left no verdict that can be read ({unread})" if unread else "it left no verdict"
     return f"it ended before its time ({run_results.status(run)})"
 
 

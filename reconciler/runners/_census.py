@@ -189,7 +189,7 @@ class Census:
         done_at = self._reports.end_said(record) if judged.state is RunState.RUNNING else None
         watched = locks.shim and judged.state in (RunState.STARTING, RunState.RUNNING)
         halted = watched and record.pid is not None and supervisor.halted(record.pid)
-        verdict = self._reports.verdict(record) if record.exit or judged.over else None
+        verdict = self._reports.verdict(record) if record.exit or judged.over else ""
         seen = as_run(record, judged, locks, report, done_at, verdict=verdict, halted=halted)
         if judged.over:
             self._over[run] = seen

@@ -52,10 +52,10 @@ class Reports:
         for run in runs:
             self._known.pop(run, None)
 
-    def verdict(self, record: Record) -> ReviewVerdict | None:
-        """What the reviewer of a run that is over has answered; None where that is nothing that can be read."""
+    def verdict(self, record: Record) -> ReviewVerdict | str:
+        """What the reviewer of a run that is over has answered; where that can't be read, what is wrong with it."""
         if record.id.kind is not RunKind.REVIEW:
-            return None
+            return ""
         return verdicts.decode(self._folders.content(record.id, VERDICT, verdicts.SIZE_MAX + 1))
 
     def can_read(self, record: Record) -> bool:

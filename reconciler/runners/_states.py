@@ -59,11 +59,11 @@ def as_run(
     report: Report | None = None,
     done_at: datetime | None = None,
     *,
-    verdict: ReviewVerdict | None = None,
+    verdict: ReviewVerdict | str = "",
     halted: bool = False,
 ) -> Run:
     """A run as others see it. `report`: what its agent reported of it, once it has ended; `done_at`: since when it says, while
-    it still runs, that it has; `verdict`: of a review, once it is over; `halted`: its supervisor is stopped."""
+    it still runs, that it has; `verdict`: of a review, once it is over, or what is wrong with it; `halted`: its supervisor is stopped."""
     return Run(
         id=record.id,
         task=record.start.task,
@@ -77,7 +77,8 @@ def as_run(
         heads=record.start.heads,
         below=record.start.below,
         judged=record.start.judged,
-        verdict=verdict,
+        verdict=None if isinstance(verdict, str) else verdict,
+        unread=verdict if isinstance(verdict, str) else "",
         heard=record.start.heard,
         started_at=record.started_at,
         last_progress_at=record.last_progress_at,

@@ -138,6 +138,8 @@ def test_nothing_lands_on_the_word_of_a_reviewer_that_does_not_answer_as_it_shou
         assert len(reviews) == (1 if "elsewhere" in title else 2), (title, reviews)
     everything = place.reconcile("status") + place.reconcile("pr", "show", tasks["Write elsewhere.py"]["id"])
     assert "\x1b" not in everything and "\u202e" not in everything
+    said = tasks["Write garbage.py"]["waiting"]["message"]
+    assert "it left no verdict that can be read (not JSON: 'I APPROVE');" in said
     anew = place.reconcile("retry", tasks["Write garbage.py"]["id"])
     assert "reset: attempts start again at 1, and its reviewer is asked again" in anew
     assert [run for run in place.leftovers() if run.startswith("/proc")] == []

@@ -78,6 +78,7 @@ class Run(Struct, frozen=True, kw_only=True):
     # Of a review: under what it judges; of an attempt that a review asked for: that review.
     judged: str = ""
     verdict: ReviewVerdict | None = None  # of a review that is over; None: it has given none that can be read
+    unread: str = ""  # what is wrong with what it gave instead; as it was written, so hostile
     started_at: datetime | None = None  # None: it was reserved and never started
     last_progress_at: datetime | None = None
     pid: int | None = None  # of the supervising process
