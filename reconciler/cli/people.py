@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC
 
 import click
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
@@ -19,6 +20,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import RunKind, Sha, TaskId, branch_of
 from reconciler.model.observed import PullRequest, PullState, Run, StopWhy, Task, Unknown
 from reconciler.model.ports import Change
+from reconciler.model.pull_records import Verdict
 from reconciler.planning import review_comments
 from reconciler.planning.actions.block_task import retrying
 from reconciler.planning.graph import Index
@@ -263,12 +265,22 @@ def _offered(site: Site, task: TaskId, head: str | None) -> PullRequest:
     pull = site.forge.pull_requests().get(task)
     if pull is None:
         known_in(site, task)
-    if pull is None or pull.state is not PullState.OPEN:
+    if pull is not None and pull.state is not PullState.OPEN:
+        raise UsageError(_over_already(site, pull), hint=f"'reconcile pr show {pull.number}' shows what became of it")
+    if pull is None:
         raise UsageError(f"{task} has no open pull request", hint="'reconcile pr list' lists those that are open")
     if head is not None and pull.head != head:
         message = f"the head of #{pull.number} is {pull.head[:12]} by now, not {head[:12]}"
         raise ChangedError(message, hint=f"look at it ('reconcile pr diff {pull.number}'), then decide again")
     return pull
+
+
+def _over_already(site: Site, pull: PullRequest) -> str:
+    """What is said of a pull request that is open no more: who asks twice has mostly been heard the first time."""
+    kept = next((record for record, _ in site.forge.every_pull_request() if record.number == pull.number), None)
+    yes = [each for each in kept.reviews if each.verdict is Verdict.APPROVED] if kept else []
+    since = f" (approved {yes[-1].at.astimezone(UTC):%Y-%m-%d %H:%M})" if yes else ""
+    return f"#{pull.number} is {pull.state} already{since}"
 
 
 def _base_head(site: Site, task: TaskId) -> Sha | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from strangers import Place
@@ -81,6 +82,8 @@ def test_what_is_harmless_lands_what_is_not_is_read_and_what_could_hurt_waits(tm
 
     assert place.git("show", "main:.github/ci.yml") == "hasty .github/ci.yml\n"
     assert place.leftovers() == []
+    again = place.reconcile("approve", tasks[ci]["id"], code=2)
+    assert re.search(r"#\d+ is merged already \(approved 20\d\d-\d\d-\d\d \d\d:\d\d\)", again), again
 
 
 def test_a_review_that_runs_is_called_one_wherever_runs_are_shown(tmp_path: Path) -> None:
