@@ -152,7 +152,7 @@ class Reason(Table):
             "somebody asked for changes",
             PERSON,
             todo="Resolve or hide what is open at its pull request, or approve it, or change the task; then run 'reconcile retry {task}'.",
-            prompt="Somebody looked at your work and asked for changes. Make them on your branch and commit.",
+            prompt="Change on your branch what is asked for, and commit.",
         ),
     )
     CHECKS_PENDING = "ChecksPending", _task("the forge's checks are pending or missing", PERSON)

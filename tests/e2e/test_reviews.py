@@ -13,6 +13,7 @@ BY_RISK = {"low": "none", "normal": "agent", "high": "human"}
 # What is asked for stands in the title: a path, and what is written to it. What a reviewer asks for is done to the letter.
 AGENT = r"""
 path=$(sed -n 's/^- Title: Write \([^ ]*\).*/\1/p' "$RECONCILE_PROMPT" | head -n 1)
+cp "$RECONCILE_PROMPT" "../../prompt-$(basename "$path")"
 mkdir -p "$(dirname "$path")"
 if grep -q 'write mended here' "$RECONCILE_PROMPT"; then echo mended > "$path"; else echo "hasty $path" > "$path"; fi
 git add . && git commit -qm "Write $path"
@@ -74,6 +75,9 @@ def test_what_is_harmless_lands_what_is_not_is_read_and_what_could_hurt_waits(tm
     said = place.reconcile("pr", "show", tasks[code]["id"])
     assert "too hasty" in said and "a.py:1: write mended here" in said
     assert "high (protected: .github/ci.yml); a person is asked" in place.reconcile("describe", tasks[ci]["id"])
+    told = (place.root.parent / "prompt-a.py").read_text()
+    assert told.count("asks for changes") == 1 and "asked for changes" not in told
+    assert told.index("Change on your branch what is asked for, and commit.") < told.index("write mended here")
     assert not list((place.root.parent / "worktrees" / ".checks").glob("*"))
     assert "left-by-the-reviewer" not in place.git("log", "--all", "--name-only")
 

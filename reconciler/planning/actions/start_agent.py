@@ -123,7 +123,8 @@ class StartAgent(Action, frozen=True, kw_only=True):
         }
         again = self.reason != Reason.READY
         lands = (self.spec.base, self.spec.merge.method)
-        feedback = prompts.feedback(self.reason, self.complaint, log, *lands) if again else ""
+        why = "" if self.asked_by else self.complaint  # its reviewer says it in full
+        feedback = prompts.feedback(self.reason, why, log, *lands) if again else ""
         feedback += prompts.asked_by_reviewer(self.review) + prompts.comments(self.comments)
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)
