@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from reconciler.cli import COMMANDS
+from reconciler.render.page import task
 from reconciler.render.page.acts import ACTS, Click, asked
 from reconciler.render.page.layout import Block, View, flat, html, patch
-from reconciler.render.page.pieces import task_link
+from reconciler.render.page.overview import column_of
+from reconciler.render.page.pieces import Viewer, task_link
 
 HEAD = "0123456789" * 4
+AT = "2026-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -73,3 +78,49 @@ def test_an_open_page_gets_no_more_than_what_has_changed() -> None:
     assert patch(before, flat(shown(a="<p>1</p>", b="<p>3</p>"))) == {"items": {"b": "<p>3</p>"}}
     assert patch(before, flat(shown(b="<p>2</p>", a="<p>1</p>"))) == {"lists": {"b-items": ["b", "a"]}}
     assert patch(before, flat(shown(a="<p>1</p>"))) == {"heads": {"b-head": "1 things"}, "lists": {"b-items": ["a"]}}
+
+
+def run(kind: str, state: str = "running", **more: Any) -> dict[str, Any]:
+    """A run that is alive, as an entry has it."""
+    known = {"kind": kind, "attempt": 1, "state": state, "startedAt": AT, "lastProgressAt": None}
+    return {**known, **more}
+
+
+def entry(pull: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A task as `status` has it; with an open pull request of which `pull` is known."""
+    risk = {"level": "normal", "reasons": ["changes src/a.py"], "review": "agent"}
+    offered = {"number": 3, "url": None, "state": "open", "head": HEAD, "checks": "passed", "review": "required"}
+    known: dict[str, Any] = {"id": "x-1", "key": None, "title": "Do x", "status": "in_progress", "phase": None}
+    known |= {"group": "review", "run": None, "worktree": None, "branch": "agent/x-1", "waiting": None, "failing": None}
+    known |= {"pullRequest": {**offered, "approvedBy": [], "risk": risk, **(pull or {})}}
+    return {**known, "spend": {"usd": 0.0, "tokens": 0, "untold": 0}, **more}
+
+
+def reviewed(verdict: dict[str, Any] | None, ended: str | None) -> dict[str, Any]:
+    """A review, as `describe` has it."""
+    known = {"id": "review/x-1/1", "state": "ended" if ended else "running", "attempt": None, "why": "ReviewDue"}
+    return {**known, "startedAt": AT, "endedAt": ended, "exit": None, "report": None, "verdict": verdict}
+
+
+def page_of(entry: dict[str, Any], **found: Any) -> str:
+    view = task.view(entry, "work", (), task.Details(**found), Viewer())
+    return "".join(html(block.head) for block in view.blocks)
+
+
+def test_a_task_shows_what_its_reviewers_said() -> None:
+    comment = {"path": "src/a.py", "line": 7, "body": "<b>not</b> so"}
+    no = {"verdict": "request_changes", "summary": "too hasty", "risk": None, "comments": [comment]}
+    runs = [reviewed(no, AT), reviewed(None, AT), reviewed(None, None)]
+
+    shown = page_of(entry({"approvedBy": ["agent"]}), runs=runs)
+
+    for words in ("asks for changes", "too hasty", "src/a.py:7", "&lt;b&gt;not&lt;/b&gt; so", "no verdict", "reading"):
+        assert words in shown
+    assert "normal (changes src/a.py); its reviewer is asked" in shown and "normal risk" in shown
+    assert "Approved by</dt><dd>its reviewer" in shown
+    assert "Reviews" not in page_of(entry())
+
+
+def test_what_is_read_by_a_reviewer_is_not_about_to_land() -> None:
+    assert column_of(entry(run=run("review"))) == column_of(entry(run=run("check"))) == "checking"
+    assert column_of(entry()) == column_of(entry(run=run("check", "ended"))) == "landing"

@@ -108,7 +108,7 @@ def column_of(entry: Entry) -> str:
         return "working"
     if section == "pulls":
         passed = entry["pullRequest"] and entry["pullRequest"]["checks"] == "passed"
-        return "landing" if passed and not (alive(entry) and entry["run"]["kind"] == "check") else "checking"
+        return "landing" if passed and not alive(entry) else "checking"  # what runs now is a check or a review
     return "waiting"
 
 

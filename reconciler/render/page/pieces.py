@@ -114,9 +114,7 @@ def pull(entry: Entry) -> h.Node:
         tag(f"#{found['number']}" + (f" {found['state']}" if found["state"] != "open" else ""), "pr"),
         checks,
         review if found["review"] in ("approved", "rejected") else None,
-        tag(f"{found['risk']} risk", {"high": "bad", "low": "good"}.get(found["risk"], ""))
-        if found.get("risk")
-        else None,
+        _risk(found["risk"]) if found["state"] == "open" else None,
     ]
 
 

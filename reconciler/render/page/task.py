@@ -13,10 +13,17 @@ from reconciler.render import safe
 from reconciler.render.page import acts
 from reconciler.render.page.layout import Block, View
 from reconciler.render.page.pieces import Viewer, ago, button, cost, path_of, pull, run_line, since, tag, task_link, why
+from reconciler.render.pulls import risk
 from reconciler.render.status import Entry
 from reconciler.render.words import span, stamped
 
-DIFF_LINES_MAX, TEXT_MAX, EVENTS_MAX = 4000, 20_000, 200
+DIFF_LINES_MAX, TEXT_MAX, EVENTS_MAX, COMMENTS_MAX = 4000, 20_000, 200, 50
+YES = {"person": "a person", "agent": "its reviewer"}
+VERDICTS = {
+    "approve": ("approved", "good"),
+    "request_changes": ("asks for changes", "bad"),
+    "person": ("for a person", "warn"),
+}
 
 
 class Details(Struct, frozen=True, kw_only=True):
@@ -37,6 +44,7 @@ def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, v
     blocks = [
         Block(id="b-task", kind="task", head=_head(entry, manifest, blockers, found)),
         Block(id="b-acts", kind="acts", head=h.div(".acts")[[button(each, viewer) for each in acts.of_task(entry)]]),
+        Block(id="b-reviews", kind="reviews wide", head=_reviews(found.runs)),
         Block(id="b-log", kind="log wide", head=_log(found, live is not None)),
         Block(id="b-runs", kind="runs", head=[h.h2["Runs"], runs_table(found.runs, entry["id"], found.log)]),
         Block(id="b-text", kind="text", head=_text(found)),
@@ -112,7 +120,7 @@ def _told(run: Mapping[str, Any]) -> bool:
 
 
 def _head(entry: Entry, manifest: str, blockers: Sequence[str], found: Details) -> h.Node:
-    used = cost(entry["spend"])
+    used, offered = cost(entry["spend"]), entry["pullRequest"] or {}
     facts = {
         "Status": entry["status"] or "unknown",
         "Phase": entry["phase"],
@@ -120,8 +128,10 @@ def _head(entry: Entry, manifest: str, blockers: Sequence[str], found: Details) 
         "Worktree": h.code[safe.line(entry["worktree"])] if entry["worktree"] else None,
         "After": [[task_link(each), " "] for each in blockers] if blockers else None,
         "Cost": used or None,
+        "Risk": risk(offered) or None,
+        "Approved by": ", ".join(YES[who] for who in offered.get("approvedBy", ())) or None,
     }
-    url = (entry["pullRequest"] or {}).get("url")
+    url = offered.get("url")
     if url and url.startswith("https://"):
         facts["Pull request"] = h.a(href=url, rel="noreferrer noopener")[safe.line(url)]
     return [
@@ -139,6 +149,37 @@ def _head(entry: Entry, manifest: str, blockers: Sequence[str], found: Details) 
         h.p(".bad")[safe.line(found.silent)] if found.silent else None,
         h.dl(".facts")[[h.div[h.dt[name], h.dd[value]] for name, value in facts.items() if value]],
     ]
+
+
+def _reviews(runs: Sequence[Mapping[str, Any]]) -> h.Node:
+    """What its reviewers said, the newest first; nothing where nobody was asked."""
+    said = [_review(run) for run in reversed(runs) if "verdict" in run]
+    return [h.h2["Reviews"], said] if said else None
+
+
+def _review(run: Mapping[str, Any]) -> h.Element:
+    verdict = run["verdict"] or {}
+    ended = run["endedAt"]
+    word, kind = VERDICTS[verdict["verdict"]] if verdict else ("no verdict", "warn") if ended else ("reading", "busy")
+    comments = verdict.get("comments", ())
+    more = len(comments) - COMMENTS_MAX
+    return h.div(".review")[
+        h.p[
+            tag(word, kind),
+            " ",
+            h.span(".mono.n")[run["id"]],
+            " ",
+            ago(ended) if ended else since(run["startedAt"]),
+        ],
+        h.div(".prose")[safe.block(verdict["summary"], TEXT_MAX)] if verdict else None,
+        h.ul[[_comment(each) for each in comments[:COMMENTS_MAX]]] if comments else None,
+        h.p(".more")[f"{more} more: 'reconcile pr show' has them"] if more > 0 else None,
+    ]
+
+
+def _comment(each: Mapping[str, Any]) -> h.Element:
+    place = f"{each['path']}:{each['line']}" if each["line"] else each["path"]
+    return h.li[h.code[safe.line(place)], " ", h.span(".prose")[safe.block(each["body"], TEXT_MAX)]]
 
 
 def _log(found: Details, alive: bool) -> h.Node:
