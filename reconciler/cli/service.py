@@ -20,7 +20,10 @@ from reconciler.wiring import Site
 
 _LINGER = "it ends when you log out; 'loginctl enable-linger' has it go on, and start with the machine"
 _APART = "each run has a cgroup of its own: what ends the service, or one run, ends no other"
-_TOGETHER = "runs share the service's cgroup, as there are no scopes ({}): KillMode=process and OOMPolicy=continue keep them alive"
+_TOGETHER = (
+    "runs {} the service's cgroup, as there are no scopes ({}): KillMode=process and OOMPolicy=continue keep them alive"
+)
+_OTHERWISE = "'reconcile watch' works without one: in tmux, for example, it goes on when you log out"
 
 
 @click.group("service", context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,10 +120,14 @@ def _told(manager: ServiceManager, service: Service, scopes: Scopes) -> dict[str
 def _lines(told: dict[str, Any]) -> list[str]:
     where = f" ({told['file']})" if told["file"] else ""
     pid = f", pid {told['pid']}, since {told['since']}" if told["pid"] else ""
-    apart = _APART if told["scopes"] else _TOGETHER.format(told["withoutScopes"])
+    apart = (
+        _APART
+        if told["scopes"]
+        else _TOGETHER.format("share" if told["file"] else "would share", told["withoutScopes"])
+    )
     return [
         safe.line(f"service: {told['state']}{pid}{where}"),
-        *([safe.line(f"{told['manager']} can't be used: {told['missing']}")] if told["missing"] else []),
+        *([safe.line(f"{told['manager']} can't be used: {told['missing']}"), _OTHERWISE] if told["missing"] else []),
         *([_LINGER] if told["lingers"] is False and told["manager"] == "systemd" else []),
         *([safe.line(apart)] if told["manager"] == "systemd" else []),
     ]

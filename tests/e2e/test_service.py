@@ -67,7 +67,8 @@ def test_where_no_systemd_runs_that_is_said_and_the_unit_can_be_printed(place: P
     place.reconcile("apply", "-f", str(place.manifest(suspend=True)))
 
     assert "systemd can't be used" in place.reconcile("service", "install", code=1)
-    assert "service: not installed" in place.reconcile("service", "status", code=1)
+    shown = place.reconcile("service", "status", code=1)
+    assert "service: not installed" in shown and "would share" in shown and "in tmux" in shown
     assert "Type=notify" in place.reconcile("service", "install", "--print")
     assert not (Path(place.env["HOME"]) / ".config").exists()
 
