@@ -179,7 +179,8 @@ def test_a_token_is_good_once(place: Place) -> None:
         assert ui.url != url, "the next one is printed"
         other = Ui(place, process=ui.process, printed=[url])
         assert other.ask("GET", url.partition(ui.origin)[2]).code == 403
-        assert other.ask("GET", "/enter?token=").code == 403
+        refused = other.ask("GET", "/enter?token=")
+        assert refused.code == 403 and "not known, or was used" in refused.text
 
 
 def test_without_a_session_nothing_is_told(place: Place) -> None:
@@ -198,7 +199,9 @@ def test_the_session_is_kept_from_scripts_and_other_sites(place: Place) -> None:
 
 def test_the_page_is_served_under_its_own_name_alone(page: Ui) -> None:
     for host in ("evil.example", "127.0.0.1.evil.example", "127.0.0.1:1", "", "localhost.:80"):
-        assert page.ask("GET", "/", Host=host).code in (400, 421), host
+        answer = page.ask("GET", "/", Host=host)
+        assert answer.code in (400, 421), host
+        assert answer.code == 400 or f'href="{page.origin}"' in answer.text
 
 
 def test_what_another_page_asks_for_is_refused(page: Ui) -> None:
@@ -252,7 +255,7 @@ def test_nothing_may_be_loaded_or_framed(page: Ui) -> None:
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy and "script-src 'self'" in policy and "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
-        assert headers["x-frame-options"] == "DENY" and headers["referrer-policy"] == "no-referrer"
+        assert headers["x-frame-options"] == "DENY" and headers["referrer-policy"] == "same-origin"
         assert "access-control-allow-origin" not in headers
 
 
@@ -340,6 +343,22 @@ def test_elsewhere_than_on_this_machine_needs_a_certificate(place: Place) -> Non
 def test_the_page_is_not_served_inside_a_run(place: Place) -> None:
     place.env["RECONCILE_RUN"] = "work/x/1"
     assert "refused inside a run" in place.reconcile("ui", code=1)
+
+
+def test_ctrl_c_ends_it_without_a_word_also_while_a_page_is_open(ui: Ui) -> None:
+    assert ui.process
+    with live(ui, "/") as answer:
+        first_data(answer, "")
+        ui.process.send_signal(signal.SIGINT)
+        assert ui.process.stdout
+        said = ui.process.stdout.read()
+    assert (ui.process.wait(), said.strip()) == (130, "")
+
+
+def test_a_port_in_use_is_named(ui: Ui) -> None:
+    port = ui.host.rpartition(":")[2]
+    said = ui.place.reconcile("ui", "--port", port, code=2)
+    assert f"port {port} is in use" in said and "leave out --port" in said
 
 
 def test_others_can_not_open_the_socket(place: Place, tmp_path: Path) -> None:

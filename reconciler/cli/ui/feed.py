@@ -42,6 +42,7 @@ class Feed(Struct, kw_only=True, dict=True):
     _poll: asyncio.Task[None] | None = None
     _wanted_at: float = 0.0
     _open: int = 0
+    _over: bool = False
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "looks"))
     _known: OrderedDict[str, Flat] = field(default_factory=OrderedDict)
     _numbers: int = 0
@@ -65,6 +66,11 @@ class Feed(Struct, kw_only=True, dict=True):
     def soon(self) -> None:
         """Something was done here: look at once."""
         self.looks.soon()
+
+    def end(self) -> None:
+        """Nobody is told anything any more: every page that listens is let go."""
+        self._over = True
+        self._changed.set()
 
     def remember(self, held: Flat) -> str:
         """The name under which it is known what a page holds."""
@@ -91,7 +97,7 @@ class Feed(Struct, kw_only=True, dict=True):
         reads: str | None = None
         seen: LatestLook | None = None
         made_at, lines_at, beat_at, details = 0.0, 0.0, time.monotonic(), False
-        while True:
+        while not self._over:
             now, change = time.monotonic(), dict[str, Any]()
             if self.look is not seen or not made_at or (details and now - made_at >= DETAILS_S):
                 seen, made_at = self.look, now

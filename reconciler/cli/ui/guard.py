@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Collection
 from http.cookies import SimpleCookie
 
+import htpy as h
 from msgspec import Struct, field
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import HTMLResponse, Response
@@ -27,7 +28,7 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none at all a browser names no origin in a form that it sends
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
@@ -99,7 +100,9 @@ class Guard(Struct, kw_only=True):
         session = self.keys.opened(token)
         if session is None:
             return _said(
-                403, "This address was used", "Each is good once. The newest stands where 'reconcile ui' runs."
+                403,
+                "Not let in",
+                "This address is not known, or was used: each is good once. The newest stands where 'reconcile ui' runs.",
             )
         answer = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=/"><a href="/">reconcile</a>')
         answer.set_cookie(self.cookie, session, httponly=True, samesite="strict", secure=self.secure, path="/")
@@ -108,7 +111,8 @@ class Guard(Struct, kw_only=True):
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path, method = scope["path"], scope["method"]
         if headers.get("host", "") not in self.hosts or len(headers.getlist("host")) != 1:
-            return _said(421, "Not this host", "The page is not served under this name.")
+            here = next(iter(self.origins))
+            return _said(421, "Not this host", ["The page is served at ", h.a(href=here)[here], " alone."])
         if method not in ("GET", "HEAD", "POST"):
             return _said(405, "Not allowed", "The page takes GET and POST.")
         from_page = headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
@@ -137,7 +141,7 @@ class Guard(Struct, kw_only=True):
         return morsel.value if morsel and self.keys.known(morsel.value) else None
 
 
-def _said(code: int, title: str, words: str) -> Response:
+def _said(code: int, title: str, words: h.Node) -> Response:
     return HTMLResponse(plain(title, words), code)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import os
 import socket
 import stat
@@ -87,8 +89,21 @@ def serve(site: Site, place: Where, out: Output, *, read_only: bool) -> int:
         _announce(
             out, place, keys.token, "the page is served; open" if not place.path else "the page is served on a socket;"
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, pages.feed).run(sockets=[listening])
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Ends as soon as it is asked to: an open page listens for as long as it is served."""
+
+    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._feed.end()
+        logging.getLogger("uvicorn.error").disabled = True  # what is cut off now is no error
+        await super().shutdown(sockets)
 
 
 def _pages(site: Site, out: Output, keys: Keys, *, read_only: bool) -> Pages:
@@ -114,7 +129,12 @@ def _socket(place: Where) -> Iterator[socket.socket]:
         family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
         with socket.socket(family) as found:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind((place.host, place.port))
+            try:
+                found.bind((place.host, place.port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise UsageError(f"port {place.port} is in use", hint="leave out --port for a free one") from error
             found.listen(128)
             yield found
         return
