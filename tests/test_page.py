@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from reconciler.cli import COMMANDS
-from reconciler.render.page import task
+from reconciler.cli.ui.facts import landings
+from reconciler.render.page import task, timeline
 from reconciler.render.page.acts import ACTS, Click, asked
 from reconciler.render.page.layout import Block, View, flat, html, patch
-from reconciler.render.page.overview import column_of
+from reconciler.render.page.overview import Overview, column_of
 from reconciler.render.page.pieces import Viewer, task_link
 
 HEAD = "0123456789" * 4
@@ -124,3 +126,56 @@ def test_a_task_shows_what_its_reviewers_said() -> None:
 def test_what_is_read_by_a_reviewer_is_not_about_to_land() -> None:
     assert column_of(entry(run=run("review"))) == column_of(entry(run=run("check"))) == "checking"
     assert column_of(entry()) == column_of(entry(run=run("check", "ended"))) == "landing"
+
+
+def test_a_task_without_a_branch_says_what_became_of_it() -> None:
+    assert "There is no branch yet" in page_of(entry())
+    assert "Its branch is gone: merged as #3." in page_of(entry({"state": "merged"}, status="closed"))
+    assert "Its branch is gone: closed with #3." in page_of(entry({"state": "closed"}))
+    assert "There is no branch any more" in page_of(entry(status="closed") | {"pullRequest": None})
+
+
+def bar_of(*tasks: dict[str, Any]) -> str:
+    part = {
+        "status": {
+            "counts": {"tasks": len(tasks), "closed": 0},
+            "tasks": list(tasks),
+            "conditions": [{"type": "Converged", "status": "True", "reason": "Converged", "message": ""}],
+            "spend": {"usd": 0.0, "tokens": 0, "untold": 0},
+            "withheld": [],
+        },
+        "spec": {"base": "main", "suspended": False, "mode": "auto", "maxAgents": 1, "budget": {"usd": None}},
+        "plan": {},
+        "closedAt": {},
+    }
+    rest = {"unmanaged": [], "queue": [], "bases": {}, "forge": None, "done": []}
+    shown = Overview(viewer=Viewer()).view({"work": part}, rest, {})
+    return next(block.items["m-work"] for block in shown.blocks if block.id == "b-manifests")
+
+
+def test_what_needs_a_person_has_one_colour_in_the_bar_and_in_its_column() -> None:
+    asks = {"reason": "AwaitingApproval", "message": "waiting for approval"}
+    shown = bar_of(entry(waiting=asks), entry(group="closed", status="closed"))
+    assert '<rect class="done" x="0.00%" width="50.00%"' in shown
+    assert '<rect class="needs" x="50.00%" width="50.00%"' in shown
+
+
+def test_the_timeline_says_what_its_colours_mean() -> None:
+    now = datetime.fromisoformat(AT)
+    head = html(timeline.view([{**reviewed(None, AT), "task": "x-1"}], {}, {"x-1": AT}, "", "", now).blocks[0].head)
+    assert all(f'class="key {kind}"' in head for kind in ("work", "check", "review", "bad", "limit", "landed"))
+
+
+def test_what_landed_beneath_another_has_landed_too() -> None:
+    def event(task: str, action: str, reason: str, second: int, event: str = "ActionDone") -> dict[str, Any]:
+        at = f"2026-01-01T00:00:0{second}.000000Z"
+        return {"task": task, "action": action, "reason": reason, "at": at, "event": event}
+
+    events = [
+        event("x-4", "Land", "ChecksPassed", 1),
+        event("x-2", "CloseTask", "Landed", 2),
+        event("x-4", "CloseTask", "Landed", 3),  # it was killed between the two
+        event("x-5", "CloseTask", "NoWork", 4),
+        event("x-6", "Land", "ChecksPassed", 5, "ActionFailed"),
+    ]
+    assert landings(events) == {"x-4": "2026-01-01T00:00:01Z", "x-2": "2026-01-01T00:00:02Z"}

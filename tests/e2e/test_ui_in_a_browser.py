@@ -128,6 +128,34 @@ def test_a_search_stands_in_the_address_and_is_found_again(tab: Page, ui: Ui) ->
     expect(tab.locator(".card")).to_have_count(1)
 
 
+def test_escape_closes_what_is_asked_and_goes_back_to_its_card(tab: Page, ui: Ui) -> None:
+    id = str(ui.place.tasks()["Do a"]["id"])
+    tab.goto(ui.url)
+    card = tab.locator(f"#c-{id}")
+    expect(card).to_be_visible()
+    card.focus()
+    for changes in (False, True):
+        tab.keyboard.press("r")
+        expect(card.locator("textarea")).to_be_focused()
+        if changes:
+            ui.place.reconcile("task", "update", id, "--title", "Do a well")
+            tab.wait_for_timeout(3000)
+        tab.keyboard.press("Escape")
+        expect(card.locator("textarea")).to_be_hidden()
+        expect(card).to_be_focused()
+    expect(card).to_contain_text("Do a well")
+
+
+def test_without_scripts_a_button_works_too(browser: Browser, ui: Ui) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(ui.url)
+    page.goto(ui.origin)
+    page.locator("#col-needs .card").first.get_by_role("button", name="Approve").click()
+    assert "approved #" in page.locator("#result").inner_text()
+    context.close()
+
+
 @pytest.mark.parametrize("path", ["/", "/task/{}", "/manifest/work", "/timeline", "/next"])
 def test_on_a_phone_nothing_sticks_out(tab: Page, ui: Ui, path: str) -> None:
     tab.set_viewport_size({"width": 360, "height": 740})

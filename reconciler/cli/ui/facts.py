@@ -17,6 +17,7 @@ from reconciler.loop.asking import ask
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RunId, RunKind, TaskId, branch_of, split_key, usable
 from reconciler.model.observed import Run, Unknown
+from reconciler.model.reasons import Reason
 from reconciler.render.entry import run_record
 from reconciler.render.page.task import Details
 from reconciler.system.files import regular
@@ -63,16 +64,11 @@ class PageFacts(Struct, kw_only=True):
     def landed(self) -> Mapping[str, str]:
         """When the work of each task landed, by the history."""
 
-        def read() -> dict[str, str]:
+        def read() -> Mapping[str, str]:
             events = ask(self.site.journal.events)
-            found = [] if isinstance(events, Unknown) else events
-            return {
-                str(each["task"]): str(each["at"]).partition(".")[0].removesuffix("Z") + "Z"
-                for each in found
-                if each.get("action") == "Land" and each.get("event") == "ActionDone" and each.get("task")
-            }
+            return {} if isinstance(events, Unknown) else landings(events)
 
-        landed: dict[str, str] = self._fresh("landed", RUNS_S, read)
+        landed: Mapping[str, str] = self._fresh("landed", RUNS_S, read)
         return landed
 
     def details(self, task: str, base: str | None, head: str | None, wanted: str) -> Details:
@@ -151,3 +147,11 @@ class PageFacts(Struct, kw_only=True):
             return changes.patch(changes.span(tip, head), whole=False).decode("utf-8", "replace")
         except ReconcileError as error:
             return f"it can't be read: {error}"
+
+
+def landings(events: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """When each task's work landed; of what landed beneath another, or by another's hand, when it was closed for that."""
+    done = [each for each in events if each.get("event") == "ActionDone" and each.get("task")]
+    closed = [each for each in done if each.get("action") == "CloseTask" and each.get("reason") == Reason.LANDED]
+    ours = [each for each in done if each.get("action") == "Land"]
+    return {str(each["task"]): str(each["at"]).partition(".")[0].removesuffix("Z") + "Z" for each in (*closed, *ours)}

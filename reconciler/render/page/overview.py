@@ -179,11 +179,8 @@ def _manifest(
     agents = sum(1 for e in tasks if alive(e) and e["run"]["kind"] != "check")
     ask = acts.of_manifest(name, tasks, suspended=spec["suspended"], manual=spec["mode"] == "manual")
     done = f"{counts['closed']} of {total} done" if total is not None else "tasks unknown"
-    shares = (
-        [(kind, counts[kind] / total) for kind in ("closed", "merging", "review", "working", "needsHuman") if total]
-        if total
-        else []
-    )
+    stand = [column_of(entry) for entry in tasks]
+    shares = [(name, stand.count(name) / total) for name in _BAR] if total else []
     return h.article(".manifest", id=f"m-{name}")[
         h.h2[
             h.a(href=f"/manifest/{name}")[name],
@@ -202,6 +199,9 @@ def _manifest(
         [_condition(each) for each in telling(stands["conditions"])],
         [h.p(".condition.bad")["withheld until applied by hand: ", safe.line(each)] for each in stands["withheld"]],
     ]
+
+
+_BAR = ("done", "landing", "checking", "working", "needs")
 
 
 def _fact(name: str, value: h.Node) -> h.Node:

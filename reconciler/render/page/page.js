@@ -81,6 +81,14 @@ document.addEventListener("submit", async (event) => {
   button.disabled = false;
 });
 
+// Out of what is asked, back to the card that it is about.
+function leave(at) {
+  const card = at.closest(".card")?.id, box = at.closest(".card, #b-acts")?.querySelector(".ask[open]");
+  if (box) box.open = false;
+  at.blur(); // which may bring a newer card
+  if (card) $(card)?.focus({ preventScroll: true });
+}
+
 let typed = 0;
 $("search")?.addEventListener("input", () => {
   clearTimeout(typed);
@@ -93,7 +101,7 @@ $("search")?.addEventListener("input", () => {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "Escape") { document.activeElement.blur(); $("toasts").replaceChildren(); return; }
+  if (event.key === "Escape") { leave(document.activeElement); $("toasts").replaceChildren(); return; }
   if (event.target.matches("input, textarea, select")) return;
   const cards = [...document.querySelectorAll(".card")], here = document.activeElement.closest?.(".card") || null;
   const go = (n) => { const el = cards[Math.min(Math.max(n, 0), cards.length - 1)]; if (el) { el.focus(); el.scrollIntoView({ block: "nearest", inline: "nearest" }); } };

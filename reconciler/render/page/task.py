@@ -48,7 +48,7 @@ def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, v
         Block(id="b-log", kind="log wide", head=_log(found, live is not None)),
         Block(id="b-runs", kind="runs", head=[h.h2["Runs"], runs_table(found.runs, entry["id"], found.log)]),
         Block(id="b-text", kind="text", head=_text(found)),
-        Block(id="b-diff", kind="diff wide", head=_diff(found.diff)),
+        Block(id="b-diff", kind="diff wide", head=_diff(found.diff, entry)),
         Block(id="b-history", kind="history wide", head=_history(found.events)),
     ]
     return View(title=title, blocks=blocks, kind="one", log=found.log)
@@ -191,9 +191,9 @@ def _log(found: Details, alive: bool) -> h.Node:
     ]
 
 
-def _diff(diff: str | None) -> h.Node:
+def _diff(diff: str | None, entry: Entry) -> h.Node:
     if diff is None:
-        return [h.h2["Diff"], h.p(".empty")["There is no branch yet."]]
+        return [h.h2["Diff"], h.p(".empty")[_no_branch(entry)]]
     lines = safe.block(diff, most=2_000_000).splitlines()
     if not lines:
         return [h.h2["Diff"], h.p(".empty")["Its branch changes nothing."]]
@@ -209,6 +209,14 @@ def _diff(diff: str | None) -> h.Node:
         h.pre(".patch", tabindex="0")[[h.span(class_=_kind(line))[line + "\n"] for line in lines[:DIFF_LINES_MAX]]],
         h.p(".more")[f"{more} more lines: 'reconcile pr diff' shows them"] if more > 0 else None,
     ]
+
+
+def _no_branch(entry: Entry) -> str:
+    offered = entry["pullRequest"]
+    if offered and offered["state"] != "open":
+        how = "merged as" if offered["state"] == "merged" else "closed with"
+        return f"Its branch is gone: {how} #{offered['number']}."
+    return "There is no branch any more." if entry["status"] == "closed" else "There is no branch yet."
 
 
 def _kind(line: str) -> str | None:

@@ -50,6 +50,7 @@ def view(
     kinds = (
         ("work", "agent"),
         ("check", "check"),
+        ("review", "review"),
         ("bad", "ended badly"),
         ("limit", "usage limit"),
         ("landed", "landed"),
