@@ -629,6 +629,18 @@ def test_what_people_write_who_have_not_read_how_gets_a_hint(refused, lines, hin
     assert f"hint: {hint}" in refused(with_spec(lines))
 
 
+def test_no_hint_says_to_write_what_is_as_wrong(refused):
+    said = refused(HEAD + "  agent: claude\n  mergePolicy: {review: true, queue: {parallel: 0}}\n")
+
+    assert "got true" in said and "got 0" in said and "hint" not in said
+
+
+def test_a_command_line_where_its_words_are_wanted_is_shown_as_those(refused):
+    said = refused(HEAD + "  agent: claude\n  notify: [{on: [Degraded], run: 'notify-send hi'}]\n")
+
+    assert 'hint: did you mean ["notify-send", "hi"]?' in said
+
+
 def test_a_manifest_without_an_agent_is_told_how_to_name_one(refused):
     assert "hint: write 'agent: claude'" in refused(HEAD + "  maxAgents: 1\n")
 

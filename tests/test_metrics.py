@@ -12,7 +12,7 @@ import worlds
 from prometheus_client.parser import text_string_to_metric_families
 from worlds import Unknown, a_run, a_task, an_epic, seen, wanted
 
-from reconciler.cli.metrics_file import MetricsFile
+from reconciler.cli.metrics_file import MetricsFile, metrics_path
 from reconciler.loop.loop import Tick
 from reconciler.model.desired import Budget
 from reconciler.model.errors import UsageError
@@ -155,4 +155,4 @@ def test_a_file_that_can_not_be_written_is_said_once_and_stops_nothing(tmp_path:
 @pytest.mark.parametrize("name", ["m.txt", "nowhere/m.prom"])
 def test_a_file_that_nobody_would_read_is_refused_at_the_start(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError):
-        a_file(tmp_path / name, [])
+        metrics_path(str(tmp_path / name))

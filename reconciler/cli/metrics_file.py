@@ -30,12 +30,6 @@ class MetricsFile(Struct, kw_only=True):
     _queue: list[dict[str, Any]] = field(default_factory=list)
     _failed: str = ""
 
-    def __post_init__(self) -> None:
-        if self.path.suffix != ".prom":
-            raise UsageError(f"{self.path} has another suffix than .prom: node_exporter would not read it")
-        if not self.path.parent.is_dir():
-            raise UsageError(f"there is no folder {self.path.parent}")
-
     def __call__(self, tick: Tick) -> None:
         """Write how it stands. What can't be written is said once, and stops nothing."""
         if tick.plan is not self._plan:
@@ -53,6 +47,11 @@ class MetricsFile(Struct, kw_only=True):
         self._failed = failed
 
 
-def absolute(path: str) -> Path:
-    """The path of a file, from where the command was called."""
-    return Path(os.path.abspath(path))
+def metrics_path(text: str) -> Path:
+    """Where metrics are kept, from where the command was called. Raises UsageError for what nothing would read."""
+    path = Path(os.path.abspath(text))
+    if path.suffix != ".prom":
+        raise UsageError(f"{path} has another suffix than .prom: node_exporter would not read it")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}")
+    return path

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from reconciler import wiring
-from reconciler.cli.metrics_file import absolute
+from reconciler.cli.metrics_file import metrics_path
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.model.errors import PermanentError, UsageError
 from reconciler.render import safe
@@ -91,7 +91,7 @@ def _service(site: Site, environ: dict[str, str], metrics: str | None) -> Servic
     script = Path(sys.executable).parent / "reconcile"
     # Without -P, python would look for modules in the repository first.
     program = [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-P", "-m", "reconciler"]
-    more = ["--metrics", str(absolute(metrics))] if metrics else []
+    more = ["--metrics", str(metrics_path(metrics))] if metrics else []
     return Service(
         folder=site.repository.main,
         argv=[*program, "watch", *more],

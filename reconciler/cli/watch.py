@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from reconciler.cli.apply import FILE, RESUMED, Duration, a_manifest, read
 from reconciler.cli.drive import NothingLeft, drive
-from reconciler.cli.metrics_file import MetricsFile, absolute
+from reconciler.cli.metrics_file import MetricsFile, metrics_path
 from reconciler.cli.output import Output, common, here, verbose
 from reconciler.cli.session import LoopSession
 from reconciler.loop.loop import RESYNC_S
@@ -65,7 +65,7 @@ def watch_command(
         site=site, out=out, load=watched.desired, drawn=True, steady=True, bit_by_bit=True, teller=site.teller
     )
     if metrics:
-        session.onlookers += (MetricsFile(path=absolute(metrics), site=site, say=out.chat),)
+        session.onlookers += (MetricsFile(path=metrics_path(metrics), site=site, say=out.chat),)
     notice = ServiceNotice.of(site.environ, os.getpid())
     session.alive = lambda tick: notice.alive(text.in_short(tick.plan) if tick else "")
     if notice.watchdog_s:

@@ -125,9 +125,8 @@ def _bad_value(document: Document, kind: str, path: FieldPath) -> Finding:
     if path[-1] == "priority":
         hint = _URGENCY
     quotes = next((hint for form in forms if (hint := _quotes(value, form))), hint)
-    return _at(
-        document, path, path, what, _as_words(value) if path[-1] == "argv" and isinstance(value, str) else quotes
-    )
+    words_wanted = path[-1] in ("argv", "run") and isinstance(value, str)
+    return _at(document, path, path, what, _as_words(value) if words_wanted else quotes)
 
 
 def _as_words(command: str) -> str | None:
@@ -140,6 +139,9 @@ def _as_words(command: str) -> str | None:
 
 def _quotes(value: Any, form: dict[str, Any]) -> str | None:
     """The hint where only the quotes are wrong: text that was meant to be a number, or the other way round."""
+    choices = form.get("enum") or ([form["const"]] if "const" in form else None)
+    if choices and _spelt(value) not in choices:
+        return None  # quoted, it would be as wrong
     match form.get("type"), value:
         case "string", int() if not isinstance(value, bool) and form.get("pattern") in _DURATIONS:
             return f"write {value}s for {value} seconds"
