@@ -69,6 +69,11 @@ class Bundle(Struct, frozen=True):
     runs: tuple[Run, ...]
     files: Mapping[int, Files]  # by the number of the run; 0: beside them
 
+    @property
+    def size(self) -> int:
+        """Of all files, in bytes."""
+        return sum(len(each.content) for files in self.files.values() for each in files.values())
+
 
 class Archive:
     """The archive of one repository's runs. `derive` makes a run of its files again. Safe to share between threads.
@@ -123,23 +128,30 @@ class Archive:
     # --- writing -------------------------------------------------------------------------------------------
 
     def add(self, bundles: Iterable[Bundle]) -> None:
-        """Have these be in it, and on the disk. What is in it already stays as it is, save what stands beside runs."""
+        """Have these be in it, all or none, and on the disk. What is in it stays as it is, save what stands beside runs.
+
+        Nobody can read while they are written: give no more than a few MB at once.
+        """
+        bundles = list(bundles)
+        packed = [{n: [*_rows(files)] for n, files in each.files.items()} for each in bundles]  # it takes the longest
         with self._lock:
             with self._sqlite(self._made()) as db, db:
-                for each in bundles:
+                for each, rows in zip(bundles, packed, strict=True):
                     key, values = (each.kind, each.name), {run.id.n: _encoded(run) for run in each.runs}
-                    if 0 in each.files and (
+                    if 0 in rows and (
                         old := db.execute("SELECT id FROM run WHERE kind = ? AND subject = ? AND n = 0", key).fetchone()
                     ):
                         db.execute("DELETE FROM file WHERE run = ?", old)
                         db.execute("DELETE FROM run WHERE id = ?", old)
-                    for n, files in each.files.items():
+                    for n, files in rows.items():
                         row = (*key, n, FORM, values.get(n, b""))
                         made = db.execute(
                             "INSERT OR IGNORE INTO run (kind, subject, n, form, value) VALUES (?, ?, ?, ?, ?)", row
                         )
                         if made.rowcount:
-                            db.executemany("INSERT INTO file VALUES (?, ?, ?, ?)", _rows(made.lastrowid, files))
+                            db.executemany(
+                                "INSERT INTO file VALUES (?, ?, ?, ?)", ((made.lastrowid, *file) for file in files)
+                            )
             self._refresh({run.id: run for each in bundles for run in each.runs})
 
     def renew(self) -> bool:
@@ -285,6 +297,6 @@ def _decoded(value: bytes) -> Run:
     return run
 
 
-def _rows(run: int | None, files: Files) -> Iterator[tuple[int | None, bytes, int, bytes]]:
+def _rows(files: Files) -> Iterator[tuple[bytes, int, bytes]]:
     for name, kept in files.items():
-        yield run, os.fsencode(name), kept.modified_ns, zlib.compress(kept.content, 1)
+        yield os.fsencode(name), kept.modified_ns, zlib.compress(kept.content, 1)

@@ -26,6 +26,7 @@ from reconciler.system import files, format
 QUIET_S = 3600.0
 AGAIN_S = 600.0  # until something is tried again that could not go
 MOST = 50  # subjects looked at in one turn
+AT_ONCE = 4 << 20  # bytes after which nothing more goes in the same turn: nobody reads the archive while it is written
 LARGEST = 64 << 20  # bytes of a subject; a larger one stays where it is
 _GONE = ".gone-"
 
@@ -55,23 +56,26 @@ class Archiving:
             self._swept = True
         self._older = self._older and self._archive.renew()
         now = time.time_ns()
-        due = dict.fromkeys(key for _, key in self._ripe(now))
+        due = dict.fromkeys((key for _, key in self._ripe(now)), now + int(AGAIN_S * 1e9))
         mine = frozenset(map(str, open_tasks)) if due else frozenset()
-        going = []
-        for key in due:
-            kept = key[0] is RunKind.WORK and key[1] in mine
-            rests = now + int(AGAIN_S * 1e9) if kept else self._rests_until(key)
+        going, gone = [], list[Subject]()
+        for key in list(due):
+            if key[0] is RunKind.WORK and key[1] in mine:
+                continue
+            rests = self._rests_until(key)
             if rests is None:
-                continue  # its folder is gone
-            if rests <= now:
-                going.append(key)
+                del due[key]  # its folder is gone
+            elif rests > now:
+                due[key] = rests
             else:
-                heapq.heappush(self._due, (rests, key))
-        gone = self._let_go(going) if going else ()
-        for key in going:
+                going.append(key)
+        if going:
+            gone, untried = self._let_go(going)
+            due |= dict.fromkeys(untried, now)
+        for key, at in due.items():
             if key not in gone:
-                heapq.heappush(self._due, (now + int(AGAIN_S * 1e9), key))
-        return gone
+                heapq.heappush(self._due, (at, key))
+        return tuple(gone)
 
     def _ripe(self, now: int) -> Iterator[tuple[int, Subject]]:
         for _ in range(MOST):
@@ -88,17 +92,28 @@ class Archiving:
             return None
         return changed + int(QUIET_S * 1e9)
 
-    def _let_go(self, keys: Iterable[Subject]) -> tuple[Subject, ...]:
+    def _let_go(self, keys: Iterable[Subject]) -> tuple[list[Subject], list[Subject]]:
+        """Those that went; and those for another turn, as what went before them was large."""
         with ExitStack() as held:
             free = [key for key in keys if self._hold(key, held)]
             carried = processes.carriers().keys()  # only now that nothing of these starts any more
-            bundles = [each for key in free if (each := self._bundle(key, carried))]
-            if not bundles:
-                return ()
+            copied, untried = self._copy(free, carried)
+            return [key for key in copied if self._go(key)], untried
+
+    def _copy(self, keys: list[Subject], carried: Collection[str]) -> tuple[list[Subject], list[Subject]]:
+        """Have these in the archive, too; those that are there, and those for another turn."""
+        bundles, size, untried = list[Bundle](), 0, list[Subject]()
+        for key in keys:
+            if size >= AT_ONCE:
+                untried.append(key)
+            elif each := self._bundle(key, carried):
+                bundles.append(each)
+                size += each.size
+        if bundles:
             format.mark(self._folders.root.parent)  # an older program would take what went for what never was
             self._archive.add(bundles)
             files.sync(self._folders.root)
-            return tuple(key for each in bundles if self._go(key := (each.kind, each.name)))
+        return [(each.kind, each.name) for each in bundles], untried
 
     def _hold(self, key: Subject, held: ExitStack) -> bool:
         fds = self._locks.taken(*key)
@@ -132,8 +147,11 @@ class Archiving:
 
     def _kept(self, key: Subject, found: Mapping[int, Files]) -> set[tuple[int, str]]:
         """Which of these files the archive holds as they are."""
-        kept = {n: self._archive.files(*key, n) for n in found}
-        return {(n, name) for n, each in found.items() for name in each if _same(kept[n].get(name), each[name])}
+        same = set()
+        for n, each in found.items():
+            kept = self._archive.files(*key, n)
+            same |= {(n, name) for name in each if _same(kept.get(name), each[name])}
+        return same
 
     def _delete(self, key: Subject, gone: str) -> None:
         """Delete a folder that nobody finds any more, without what the archive does not hold."""

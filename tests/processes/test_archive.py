@@ -6,10 +6,11 @@ import fcntl
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -138,6 +139,33 @@ def test_what_changed_within_the_hour_stays(machine: Machine, monkeypatch):
     archived(machine)
 
     assert left(machine) == before
+
+
+def test_of_large_ones_few_go_at_once_and_the_others_in_the_next_turns(machine: Machine, monkeypatch):
+    monkeypatch.setattr(_archiving, "AT_ONCE", 1)
+    before, by = seen(machine), machine.another()
+    by.runs()
+
+    for count in (2, 1, 0):
+        by.archive([])
+        assert len({name.split("/")[2] for name in left(machine) if name.startswith("runs/work/")}) == count
+        assert seen(machine) == before
+
+
+def test_nobody_is_kept_from_reading_while_what_goes_is_made_small(machine: Machine, monkeypatch):
+    archived(machine, "t-2", "t-3")
+    compress, onlooker, read = _archive.zlib.compress, machine.another(), []
+
+    def then_somebody_reads(*args: object) -> bytes:
+        with closing(sqlite3.connect(machine.state / "runs/archive.sqlite", timeout=0, isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+        read.append(len(onlooker.runs()))
+        return compress(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_archive.zlib, "compress", then_somebody_reads)
+    archived(machine)
+
+    assert read and set(read) == {6} and left(machine) == []
 
 
 @pytest.mark.parametrize("end", ["shim", "agent"])
