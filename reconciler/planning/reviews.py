@@ -69,6 +69,13 @@ class Reviewing(Struct, frozen=True, dict=True):
         at = (policy.at(self.risk.level), policy.at(self.level)) if self.risk else policy.each
         return max(at, key=lambda review: review.rank)
 
+    @property
+    def asks_now(self) -> Review:
+        """The same, with what its reviewer has made of it: where that settles nothing, a person is asked."""
+        left = self.verdict is not None and self.verdict.verdict is ReviewWord.PERSON
+        at_odds = self.changes_requested and not self.sent_back
+        return Review.HUMAN if self.asks is Review.AGENT and (left or at_odds or self.given_up) else self.asks
+
     @cached_property
     def verdict(self) -> ReviewVerdict | None:
         """The newest verdict that counts for what is offered now."""

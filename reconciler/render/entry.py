@@ -357,10 +357,17 @@ def _approvals(subject: TaskView, pull: PullRequest) -> list[str]:
 
 
 def _risk(subject: TaskView) -> dict[str, Any] | None:
-    """How much could go wrong with what is offered, why, and who must say yes to it; null where nobody asked."""
+    """How much could go wrong with what is offered, why, who must say yes to it, and what its reviewer has said; null where
+    nobody asked."""
     offer = subject.job.offer.reviewing if subject.job and subject.job.open_pull else None
     if offer is None or offer.risk is None:
         return None
     raised = offer.level is not offer.risk.level
     by = [f"its reviewer says so: {in_short(offer.verdict)}"] if raised and offer.verdict else []
-    return {"level": str(offer.level), "reasons": by or list(offer.risk.reasons), "review": str(offer.asks)}
+    answer = str(offer.verdict.verdict) if offer.verdict else "none" if offer.given_up else None
+    return {
+        "level": str(offer.level),
+        "reasons": by or list(offer.risk.reasons),
+        "review": str(offer.asks_now),
+        "reviewer": answer,
+    }

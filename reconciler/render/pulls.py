@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import PullRequest, PullState, Run
-from reconciler.model.pull_records import PullRecord
+from reconciler.model.pull_records import PersonReview, PullRecord
 from reconciler.model.verdicts import ReviewWord
 from reconciler.render.entry import ended_checks
 from reconciler.render.safe import block, line
@@ -25,6 +25,12 @@ FILES_MAX = 200
 SHA_MAX = 12
 _KINDS = {"A": "added", "D": "deleted", "M": "changed", "T": "another kind"}
 _VERDICTS = {ReviewWord.APPROVE: "approved", ReviewWord.REQUEST_CHANGES: "rejected", ReviewWord.PERSON: "for a person"}
+_ANSWERS = {
+    "none": "its reviewer gave no verdict",
+    ReviewWord.APPROVE: "its reviewer approved",
+    ReviewWord.REQUEST_CHANGES: "its reviewer asks for changes",
+    ReviewWord.PERSON: "its reviewer leaves it to others",
+}
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _HEADINGS = ("diff ", "index ", "--- ", "+++ ", "new file ", "deleted file ", "rename ", "similarity ", "old ", "new ")
 
@@ -64,13 +70,14 @@ def reviews(record: PullRecord, runs: Mapping[TaskId, Sequence[Run]]) -> list[Do
 
     `runs`: the reviews that agents made, by task. One that came to nothing has no verdict.
     """
-    people = [
-        {"kind": "person", "verdict": str(each.verdict), "head": each.head, "by": each.by, "at": stamp(each.at)}
-        | {"text": each.text, "comments": []}
-        for each in record.reviews
-    ]
-    agents = [_by_agent(run) for run in runs.get(record.task, ()) if _was_of(run, record)]
-    return sorted((*people, *agents), key=lambda review: str(review["at"]))
+    people = [(each.at, _by_person(each)) for each in record.reviews]
+    agents = [(run.exit.at, _by_agent(run)) for run in runs.get(record.task, ()) if run.exit and _was_of(run, record)]
+    return [review for _, review in sorted((*people, *agents), key=lambda each: each[0])]
+
+
+def _by_person(said: PersonReview) -> Document:
+    known = {"kind": "person", "verdict": str(said.verdict), "head": said.head, "by": said.by, "at": stamp(said.at)}
+    return {**known, "text": said.text, "comments": []}
 
 
 def _was_of(run: Run, record: PullRecord) -> bool:
@@ -136,6 +143,10 @@ def risk(document: Document) -> str:
     if not found:
         return ""
     who = {"none": "nobody is asked", "agent": "its reviewer is asked", "human": "a person is asked"}[found["review"]]
+    answer = _ANSWERS.get(found.get("reviewer"))
+    # A yes that was not enough raised the risk: the reasons say so.
+    if answer and (found["review"], found.get("reviewer")) != ("human", "approve"):
+        who = f"{answer}, {who}" if found["review"] == "human" else answer
     return line(f"{found['level']} ({'; '.join(found['reasons'])}); {who}")
 
 

@@ -61,6 +61,7 @@ def test_what_is_harmless_lands_what_is_not_is_read_and_what_could_hurt_waits(tm
         "level": "high",
         "reasons": ["protected: .github/ci.yml"],
         "review": "human",
+        "reviewer": None,
     }
     runs = {
         title: [run["id"].split("/")[0] for run in place.json("describe", tasks[title]["id"])["runs"]]
@@ -147,6 +148,9 @@ def test_nothing_lands_on_the_word_of_a_reviewer_that_does_not_answer_as_it_shou
     assert "\x1b" not in everything and "\u202e" not in everything
     said = tasks["Write garbage.py"]["waiting"]["message"]
     assert "it left no verdict that can be read (not JSON: 'I APPROVE');" in said
+    risks = {name: place.reconcile("describe", tasks[f"Write {name}.py"]["id"]) for name in ("garbage", "elsewhere")}
+    assert "normal (changes garbage.py); its reviewer gave no verdict, a person is asked\n" in risks["garbage"]
+    assert "its reviewer leaves it to others, a person is asked\n" in risks["elsewhere"]
     anew = place.reconcile("retry", tasks["Write garbage.py"]["id"])
     assert "reset: attempts start again at 1, and its reviewer is asked again" in anew
     assert [run for run in place.leftovers() if run.startswith("/proc")] == []
