@@ -15,13 +15,15 @@ from reconciler.loop.executor import Outcome
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import Budget, InlineTask, Review, ReviewByRisk
 from reconciler.model.errors import PermanentError
-from reconciler.model.names import TaskId, key_line, task_for_key
+from reconciler.model.names import PrNumber, TaskId, key_line, task_for_key
 from reconciler.model.observed import CheckResult, Failure, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
 from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe
 from reconciler.render.entry import ended_checks
+from reconciler.render.pulls import row
+from reconciler.render.pulls import tested as checks_of
 from reconciler.render.status import section_of
 
 X1 = TaskId("x-1")
@@ -240,6 +242,7 @@ def test_a_task_has_the_keys_that_scripts_rely_on():
             "state": "open",
             "head": worlds.HEAD,
             "checks": "pending",
+            "checkedWith": None,
             "review": "approved",
             "approvedBy": ["person"],
             "risk": None,
@@ -362,6 +365,25 @@ def test_while_the_tracker_is_silent_it_is_not_known_what_no_manifest_covers():
 
     assert document.status(plan(wanted(), silent), silent)["unmanaged"] is None
     assert document.status(plan(wanted(), seen()), seen())["unmanaged"] == []
+
+
+def test_what_landed_beneath_another_passed_its_checks_with_it():
+    pulls = {
+        X1: a_pull(state=PullState.MERGED, landed=worlds.BASE),
+        TaskId("x-2"): a_pull("x-2", number=9, head=worlds.OTHER, state=PullState.MERGED, landed=worlds.OTHER),
+    }
+    alone = a_check("failed")
+    together = replace(a_check("passed", n=2, task="x-2"), heads=(worlds.HEAD, worlds.OTHER))
+    tasks = a_task(status="closed"), a_task("x-2", status="closed")
+
+    pull, top = (
+        task["pullRequest"] for task in shown(seen(*tasks, pull_requests=pulls, checks=(alone, together)))["tasks"]
+    )
+
+    assert (pull["checks"], pull["checkedWith"], checks_of(pull)) == ("passed", 9, "passed (with #9)")
+    assert (top["checks"], top["checkedWith"], checks_of(top)) == ("passed", None, "passed")
+    older = row(pulls[X1], "an older one", None, checks=(alone,), beneath=PrNumber(9), known=True)
+    assert (older["checks"], older["checkedWith"]) == ("passed", 9)
 
 
 def test_without_checks_there_are_none_to_wait_for():

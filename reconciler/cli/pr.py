@@ -21,12 +21,12 @@ from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
 from reconciler.model.changes import Span
 from reconciler.model.errors import PermanentError, UsageError
-from reconciler.model.names import Sha, TaskId
+from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import PullRequest, PullState, Run, Unknown
 from reconciler.model.pull_records import PullRecord
 from reconciler.model.values import replace
 from reconciler.render import listing, pulls
-from reconciler.render.entry import checks_by_task
+from reconciler.render.entry import beneath_another, checks_by_task
 from reconciler.wiring import Site
 
 
@@ -66,7 +66,7 @@ def show(pr: str, out: Output) -> int:
     silent, entry = silence(tick), entries(tick).get(pull.record.task)
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
     reviews = pulls.reviews(pull.record, {} if isinstance(tick.observed.reviews, Unknown) else tick.observed.reviews)
-    row = _row(pull, entry, checks_by_task(tick.observed), silent)
+    row = _row(pull, entry, _tested(tick), silent)
     shown = {**row, **_more(site, pull, entry), "reviews": reviews, "unknown": unknown}
     said_silent(out, silent)
     out.answer(shown, lambda: pulls.show(shown))
@@ -107,8 +107,8 @@ def listed(site: Site, tick: Tick) -> Listing:
     every, silent, known = ask(partial(_every, site)), silence(tick), entries(tick)
     if isinstance(every, Unknown):
         silent, every = {**silent, "forge": every.why}, []
-    checks = checks_by_task(tick.observed)
-    rows = [_row(pull, known.get(pull.record.task), checks, silent) for pull in every]
+    tested = _tested(tick)
+    rows = [_row(pull, known.get(pull.record.task), tested, silent) for pull in every]
     return Listing(what="pull requests", rows=rows, table=listing.pull_requests, silent=silent)
 
 
@@ -135,15 +135,24 @@ def _named(site: Site, text: str, out: Output) -> ListedPull:
     return every[found[-1]["number"]]
 
 
+Tested = tuple[Mapping[TaskId, Sequence[Run]], Mapping[Sha, PrNumber]]
+
+
+def _tested(tick: Tick) -> Tested:
+    """The checks of each task, and beneath whom a head has passed."""
+    return checks_by_task(tick.observed), beneath_another(tick.observed)
+
+
 def _row(
     pull: ListedPull,
     entry: Mapping[str, Any] | None,
-    checks: Mapping[TaskId, Sequence[Run]],
+    tested: Tested,
     silent: Mapping[str, str],
 ) -> dict[str, Any]:
     newest = entry and entry["pullRequest"] and entry["pullRequest"]["number"] == pull.record.number
-    ran = checks.get(pull.record.task, ())
-    return pulls.row(pull.seen, pull.record.title, entry if newest else None, checks=ran, known=not silent)
+    ran, top = tested[0].get(pull.record.task, ()), tested[1].get(pull.seen.head)
+    mine = entry if newest else None
+    return pulls.row(pull.seen, pull.record.title, mine, checks=ran, beneath=top, known=not silent)
 
 
 def _more(site: Site, pull: ListedPull, entry: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.model.desired import Review
-from reconciler.model.names import RunKind, TaskId, branch_of
+from reconciler.model.names import PrNumber, RunKind, Sha, TaskId, branch_of
 from reconciler.model.observed import (
     Landing,
     Observed,
@@ -50,6 +50,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
     job: Job | None = None
     action: Action | None = None  # what is done for it next
     checks: tuple[Run, ...] = ()  # of whatever was to land of it, oldest first
+    beneath: PrNumber | None = None  # the pull request beneath which its own has passed
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -119,6 +120,20 @@ def ended_checks(pull: PullRequest, checks: Sequence[Run]) -> str:
     return "passed" if ran[-1].exit.well else "failed"
 
 
+def beneath_another(observed: Observed) -> Mapping[Sha, PrNumber]:
+    """By the head of each change that passed its checks below another one: the pull request of the topmost."""
+    if isinstance(observed.checks, Unknown) or isinstance(observed.pull_requests, Unknown):
+        return {}
+    passed = (run for runs in observed.checks.values() for run in runs if run.exit and run.exit.well)
+    found = ((run.heads[:-1], observed.pull_requests.get(run.task)) for run in passed if len(run.heads) > 1)
+    return {head: top.number for heads, top in found if top for head in heads}
+
+
+def tested_with(pull: PullRequest, checks: Sequence[Run], beneath: PrNumber | None) -> PrNumber | None:
+    """Beneath which pull request it passed, where we merged it and no check of its own had passed last."""
+    return beneath if pull.landed and ended_checks(pull, checks) != "passed" else None
+
+
 def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     """The tasks of a manifest, most urgent first."""
     if epic.epic_tasks is None or isinstance(observed.tasks, Unknown):
@@ -128,7 +143,8 @@ def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     owned = {task.id: epic.name for task in members}
     found = jobs(epic.epic_tasks, observed, Index(observed.tasks, observed.at), owned) if epic.held else epic.jobs
     known = {job.task.id: job for job in found}
-    due, checks = _due(epic.actions), checks_by_task(observed)
+    due, checks, beneath = _due(epic.actions), checks_by_task(observed), beneath_another(observed)
+    pulls = {} if isinstance(observed.pull_requests, Unknown) else observed.pull_requests
     return tuple(
         TaskView(
             task=task,
@@ -137,6 +153,7 @@ def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
             job=known.get(task.id),
             action=due.get(task.id),
             checks=checks.get(task.id, ()),
+            beneath=beneath.get(pulls[task.id].head) if task.id in pulls else None,
         )
         for task in members
     )
@@ -306,7 +323,8 @@ def _pull(subject: TaskView) -> dict[str, Any] | None:
         "url": pull.url,
         "state": str(pull.state),
         "head": pull.head,
-        "checks": _checks(subject, pull),
+        "checks": "passed" if (top := tested_with(pull, subject.checks, subject.beneath)) else _checks(subject, pull),
+        "checkedWith": top,
         "review": _review(subject, pull),
         "approvedBy": _approvals(subject, pull),
         "risk": _risk(subject),

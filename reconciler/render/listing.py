@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from reconciler.planning.machine_room import words
+from reconciler.render.pulls import tested
 from reconciler.render.safe import line
 from reconciler.render.spend import tokens
 from reconciler.render.table import Row, Rows
@@ -132,7 +133,7 @@ def _stands(row: Document) -> str:
 
 def _pull_request(row: Document) -> Sequence[str]:
     number, head = f"#{row['number']}", row["head"][:SHA_MAX]
-    return (number, row["task"], row["state"], head, row["checks"] or "", row["review"], row["title"])
+    return (number, row["task"], row["state"], head, tested(row), row["review"], row["title"])
 
 
 def _event(row: Document) -> Sequence[str]:

@@ -10,11 +10,11 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from reconciler.model.names import TaskId
+from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import PullRequest, PullState, Run
 from reconciler.model.pull_records import PersonReview, PullRecord
 from reconciler.model.verdicts import ReviewWord
-from reconciler.render.entry import ended_checks
+from reconciler.render.entry import ended_checks, tested_with
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import counted, stamp
@@ -36,16 +36,24 @@ _HEADINGS = ("diff ", "index ", "--- ", "+++ ", "new file ", "deleted file ", "r
 
 
 def row(
-    pull: PullRequest, title: str, entry: Mapping[str, Any] | None, *, checks: Sequence[Run], known: bool
+    pull: PullRequest,
+    title: str,
+    entry: Mapping[str, Any] | None,
+    *,
+    checks: Sequence[Run],
+    beneath: PrNumber | None,
+    known: bool,
 ) -> Document:
     """A pull request as it stands in JSON. `entry` is its task's, where a manifest holds it and this is its newest.
 
-    `checks`: all that ran for its task, oldest first. `known` False: a source was silent, so that there may be an entry,
+    `checks`: all that ran for its task, oldest first; `beneath`: the pull request below which it has passed. `known` False: a source was silent, so that there may be an entry,
     and checks, all the same.
     """
     came_to = None if pull.state is PullState.OPEN else ended_checks(pull, checks)
+    if top := tested_with(pull, checks, beneath):
+        came_to = "passed"
     unjudged = came_to if came_to not in (None, "none") else "none" if known else None
-    judged = entry["pullRequest"] if entry else {"checks": unjudged, "review": _review(pull)}
+    judged = entry["pullRequest"] if entry else {"checks": unjudged, "checkedWith": top, "review": _review(pull)}
     return {
         "number": pull.number,
         "task": pull.task,
@@ -54,6 +62,7 @@ def row(
         "state": str(pull.state),
         "head": pull.head,
         "checks": judged["checks"],
+        "checkedWith": judged["checkedWith"],
         "review": judged["review"],
         "risk": judged.get("risk"),
         "url": pull.url,
@@ -128,13 +137,19 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
     yield "manifest", line(document["manifest"] or "")
     yield "state", document["state"] + (", declined" if document["declined"] else "")
     yield "landed" if document["state"] == PullState.MERGED else "not merged", _why(document)
-    yield "checks", document["checks"] or "not known"
+    yield "checks", tested(document) or "not known"
     yield "review", document["review"]
     yield "risk", risk(document)
     yield "base", line(document["base"] or "")
     yield "head", f"{document['head']}  ({line(document['branch'])})"
     yield "opened", _time(document["openedAt"])
     yield "closed", _time(document["closedAt"])
+
+
+def tested(document: Document) -> str:
+    """What its checks came to, and with which other pull request; empty where that is not known."""
+    top = document.get("checkedWith")
+    return f"{document['checks']} (with #{top})" if top else document["checks"] or ""
 
 
 def risk(document: Document) -> str:

@@ -50,6 +50,8 @@ def test_all_of_the_example_lands_in_far_fewer_checks_than_changes(place: Place)
     done = Counter(line.split("  ")[1] for line in lines if line.count("  ") > 1)
     assert done["StartCheck"] < CHANGES + 5, lines
     assert len(tips(place)) < CHANGES
+    pulls = place.json("get", "prs")
+    assert {pull["checks"] for pull in pulls} == {"passed"} and any(pull["checkedWith"] for pull in pulls)
     assert done["RestartAgent"] == 1, lines  # one of the two that break the build together; nobody for bad luck
 
 
