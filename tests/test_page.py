@@ -90,7 +90,7 @@ def run(kind: str, state: str = "running", **more: Any) -> dict[str, Any]:
 
 def entry(pull: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """A task as `status` has it; with an open pull request of which `pull` is known."""
-    risk = {"level": "normal", "reasons": ["changes src/a.py"], "review": "agent"}
+    risk = {"level": "normal", "reasons": ["changes src/a.py"], "review": "agent", "reviewer": None}
     offered = {"number": 3, "url": None, "state": "open", "head": HEAD, "checks": "passed", "review": "required"}
     known: dict[str, Any] = {"id": "x-1", "key": None, "title": "Do x", "status": "in_progress", "phase": None}
     known |= {"group": "review", "run": None, "worktree": None, "branch": "agent/x-1", "waiting": None, "failing": None}

@@ -13,6 +13,7 @@ from reconciler.model.reasons import Awaits, Reason
 from reconciler.render import safe, spend
 from reconciler.render.page.acts import ACTS, Click
 from reconciler.render.status import Entry, alive
+from reconciler.render.words import run_name
 
 TITLE_MAX, WHY_MAX = 200, 400
 AWAITED = {
@@ -93,10 +94,9 @@ def run_line(entry: Entry) -> h.Node:
     run = entry["run"]
     if not run or not alive(entry):
         return None
-    what = f"attempt {run['attempt']}" if run["kind"] == "work" else run["kind"]
     quiet = run["lastProgressAt"]
     return [
-        tag(what, "run"),
+        tag(run_name(run), "run"),
         " ",
         since(run["startedAt"]),
         h.span(".quiet", data_quiet=quiet)[""] if quiet else None,
