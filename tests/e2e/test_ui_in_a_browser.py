@@ -162,4 +162,6 @@ def test_on_a_phone_nothing_sticks_out(tab: Page, ui: Ui, path: str) -> None:
     tab.goto(ui.url)
     tab.goto(ui.origin + path.format(ui.place.tasks()["Do a"]["id"]))
     tab.wait_for_timeout(1000)
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    for width in (360, 390):
+        tab.set_viewport_size({"width": width, "height": 740})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
