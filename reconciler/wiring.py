@@ -101,6 +101,10 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
         """True while no run is alive."""
         return not any(run.alive for run in self.runner.runs().values())
 
+    @cached_property
+    def _templates(self) -> Templates:
+        return Templates(self.git)
+
     @property
     def ports(self) -> Ports:
         return Ports(
@@ -110,7 +114,7 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
             forge=self.forge,
             records=self.recorded,
             agents=AGENTS,
-            prompts=Templates(self.repository.main),
+            prompts=self._templates,
         )
 
     def desired(self, most: int | None = None, acting: frozenset[str] | None = None) -> Desired:

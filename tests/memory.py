@@ -673,10 +673,10 @@ class _Verbatim:
 
 
 class _Empty:
-    def template(self, spec: EpicSpec) -> str:
+    def template(self, spec: EpicSpec, base: Sha) -> str:
         return "{title}"
 
-    def review(self, spec: EpicSpec) -> str:
+    def review(self, spec: EpicSpec, base: Sha) -> str:
         return "Look."
 
 

@@ -111,7 +111,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         bases=look.bases,
         salvages=known_or(ask(ports.workspaces.salvages), ()),
         diffs=look.diffs(candidates),
-        review_prompts=_review_prompts(ports, desired),
+        review_prompts=_review_prompts(ports, desired, look.bases),
         reviewers_missing=_reviewers_missing(ports, desired),
         agents_missing={s.name: why for s in desired.epics if (why := _missing(ports, s))},
         room=known_or(ask(partial(ports.runner.room, _roots(desired))), Room()),
@@ -199,9 +199,12 @@ def _reviews(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[TaskId,
     return memo.grouped("reviews", runs, lambda run: run.task if run.id.kind is RunKind.REVIEW else None)
 
 
-def _review_prompts(ports: Ports, desired: Desired) -> Mapping[str, str | Unknown]:
-    asking = (spec for spec in desired.epics if spec.merge.reviewed_by_agents)
-    return {spec.name: ask(partial(ports.prompts.review, spec)) for spec in asking}
+def _review_prompts(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str, str | Unknown]:
+    asking = ((spec, bases[spec.base]) for spec in desired.epics if spec.merge.reviewed_by_agents)
+    return {
+        spec.name: ask(partial(ports.prompts.review, spec, base.head)) if isinstance(base, Base) else base
+        for spec, base in asking
+    }
 
 
 def _reviewers_missing(ports: Ports, desired: Desired) -> Mapping[str, str]:

@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+from reconciler.git.commands import Git
 from reconciler.manifest.shipped import shipped_agents
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError
+from reconciler.model.names import Sha
 
 WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
 _SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
 
 
 class Templates:
-    """`ports.Prompts` on files; `main`: the main checkout."""
+    """`ports.Prompts` on files, as a base holds them.
 
-    def __init__(self, main: Path) -> None:
-        self._main = main
+    What is written into the main checkout and never committed was read by nobody: an agent may have written it.
+    """
 
-    def template(self, spec: EpicSpec) -> str:
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._held: dict[str, tuple[Sha, str | None]] = {}
+
+    def template(self, spec: EpicSpec, base: Sha) -> str:
         """The text of the worker's template, without its front matter."""
         if spec.agent.prompt:
-            return _without_front_matter(_text(Path(spec.agent.prompt)))
-        own = self._main / WORKER
-        text = _text(own) if own.is_file() else ""
+            return _without_front_matter(self._chosen(spec.agent.prompt, base))
+        own, text = self._main / WORKER, self._on(base, WORKER)
+        if text is None and own.is_file():
+            text = _text(own)  # a person's own, which is not to be committed
         # Somebody's worker may be one for another tool: what does not speak of the task can't be its prompt.
-        if not _SPEAKS_OF_THE_TASK.search(text):
+        if text is None or not _SPEAKS_OF_THE_TASK.search(text):
             text = _text(shipped_agents() / "worker.md")
         return _without_front_matter(text)
 
-    def review(self, spec: EpicSpec) -> str:
+    def review(self, spec: EpicSpec, base: Sha) -> str:
         """What a reviewer is to look for, without its front matter. What it is about is put to it by others."""
         if prompt := spec.reviewing.prompt:
-            return _without_front_matter(_text(Path(prompt)))
-        own = self._main / MERGER
-        return _without_front_matter(_text(own if own.is_file() else shipped_agents() / "merger.md"))
+            return _without_front_matter(self._chosen(prompt, base))
+        text = self._on(base, MERGER)
+        return _without_front_matter(_text(shipped_agents() / "merger.md") if text is None else text)
+
+    @property
+    def _main(self) -> Path:
+        return self._git.repository.main
+
+    def _chosen(self, prompt: str, base: Sha) -> str:
+        """The file that a manifest names: where it is one of the repository, as the base holds it."""
+        path = Path(os.path.normpath(self._main / prompt))
+        inside = path.is_relative_to(self._main) and "\n" not in prompt
+        text = self._on(base, str(path.relative_to(self._main))) if inside else None
+        return _text(path) if text is None else text
+
+    def _on(self, base: Sha, path: str) -> str | None:
+        """What a commit holds at a path, through its own links; None where that is no file."""
+        known = self._held.get(path)
+        if known is None or known[0] != base:
+            known = self._held[path] = base, self._read(base, path)
+        return known[1]
+
+    def _read(self, base: Sha, path: str) -> str | None:
+        name = os.fsencode(f"{base}:{path}\n")
+        head, _, rest = self._git.objects("cat-file", "--batch", "--follow-symlinks", stdin=name).out.partition(b"\n")
+        words = head.split()
+        if len(words) != 3 or words[1] != b"blob":
+            return None
+        try:
+            return rest[: int(words[2])].decode()
+        except UnicodeDecodeError as error:
+            raise PermanentError(f"{path} in {base[:12]}: the prompt template can't be read: {error}") from error
 
 
 def _text(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask
+from reconciler.model.names import Sha
 from reconciler.model.report import Report
 
 
@@ -71,12 +72,12 @@ class Agent(Protocol):
 
 
 class Prompts(Protocol):
-    """Where prompt templates come from."""
+    """Where prompt templates come from: those of the repository are read as its `base` holds them."""
 
-    def template(self, spec: EpicSpec) -> str:
+    def template(self, spec: EpicSpec, base: Sha) -> str:
         """The text of the manifest's template, or of the one that ships with the program."""
         ...
 
-    def review(self, spec: EpicSpec) -> str:
+    def review(self, spec: EpicSpec, base: Sha) -> str:
         """What a reviewer is to look for, in the words of the repository, or in those that ship with the program."""
         ...

@@ -153,7 +153,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
                 *spec.pass_env,
                 *(ports.forge.login_variables if spec.opens_pull_request else ()),
             ),
-            prompt=prompts.render(ports.prompts.template(self.spec), self.subject, values, feedback),
+            prompt=prompts.render(ports.prompts.template(self.spec, self.base_tip), self.subject, values, feedback),
             timeout_s=spec.timeout_s,
             stuck_after_s=spec.stuck_after_s,
             slot=SlotBound(manifest=self.spec.name, most=self.spec.max_agents),

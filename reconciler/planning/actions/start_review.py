@@ -8,7 +8,7 @@ from typing import ClassVar
 from reconciler.model.changes import Diff, Span
 from reconciler.model.desired import EpicSpec, Review
 from reconciler.model.names import PrNumber, RunId, RunKind, branch_of, review_subject
-from reconciler.model.observed import PullRequest, RunState, Task
+from reconciler.model.observed import PullRequest, RunState, Task, Unknown
 from reconciler.model.ports import Assignment, Change, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
 from reconciler.planning import prompts, review_prompts
@@ -33,6 +33,7 @@ class StartReview(Action, frozen=True, kw_only=True):
     diff: Diff
     risk: Risk
     n: int
+    told: str  # what to look for
     epic: str = ""
     check: RunId | None = None  # that this head has passed
     model: str | None = None
@@ -49,17 +50,19 @@ class StartReview(Action, frozen=True, kw_only=True):
 
     @classmethod
     def due(cls, job: Job) -> Decision:
-        pull, offer = job.open_pull, job.offer.reviewing
+        pull, offer, told = job.open_pull, job.offer.reviewing, job.offer.facts.told
         if pull is None or job.offer.approved or job.offer.protected or offer.asks is not Review.AGENT:
             return None
         if offer.verdict or offer.given_up or not job.offer.green_once or approval.unresolved(job):
             return None
         if offer.diff is None or offer.risk is None or offer.diff.head != pull.head:
             return Waiting(Reason.UNKNOWN, "what it changes is not known yet")
-        return _running(job) or _not_now(job) or cls._of(job, pull, offer.diff, offer.risk)
+        if isinstance(told, Unknown):
+            return Waiting(Reason.UNKNOWN, f"what its reviewer is to look for is not known: {told.why}")
+        return _running(job) or _not_now(job) or cls._of(job, pull, offer.diff, offer.risk, told)
 
     @classmethod
-    def _of(cls, job: Job, pull: PullRequest, diff: Diff, risk: Risk) -> StartReview:
+    def _of(cls, job: Job, pull: PullRequest, diff: Diff, risk: Risk, told: str) -> StartReview:
         again = ", again: the last one came to nothing" if job.offer.reviewing.failures else ""
         passed, reviewer = job.offer.checks_last, job.spec.reviewing
         return cls(
@@ -73,6 +76,7 @@ class StartReview(Action, frozen=True, kw_only=True):
             diff=diff,
             risk=risk,
             n=job.offer.reviewing.next_n,
+            told=told,
             epic=job.epic or "",
             check=passed.id if passed and passed.exit and passed.exit.well else None,
             model=reviewer.model_for(job.task.labels),
@@ -81,7 +85,6 @@ class StartReview(Action, frozen=True, kw_only=True):
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         spec, task, head = self.spec.reviewing, self.subject.id, self.diff.head
-        told = ports.prompts.review(self.spec)
         path = ports.workspaces.create_check(self.run.subject, self.spec.worktrees.root, head, apart=True)
         values = {
             "task": task,
@@ -109,7 +112,7 @@ class StartReview(Action, frozen=True, kw_only=True):
                     **spec.env,
                 },
                 pass_env=(*started.pass_env, *spec.pass_env),
-                prompt=prompts.render(told, self.subject, values, "") + self._matter(ports),
+                prompt=prompts.render(self.told, self.subject, values, "") + self._matter(ports),
                 timeout_s=spec.timeout_s,
                 stuck_after_s=spec.stuck_after_s,
                 slot=SlotBound(manifest=self.spec.name, most=self.spec.max_agents),
@@ -117,7 +120,7 @@ class StartReview(Action, frozen=True, kw_only=True):
                 baseline=head,
                 base_tip=self.diff.start,
                 tree=self.diff.tree,
-                judged=terms(self.spec, told),
+                judged=terms(self.spec, self.told),
                 agent=spec.kind,
                 prompt_on_stdin=started.prompt_on_stdin,
             )
