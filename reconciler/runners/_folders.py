@@ -159,7 +159,7 @@ class Folders(Struct):
         return replace(record, last_progress_at=_date(log.modified_ns) if log else None)
 
     def _record(self, run: RunId, start: StartRecord, read: Callable[[str], Mapping[str, Any]]) -> Record:
-        began, stop = read("run.json"), read("stop.json")
+        began, ending, stop = read("run.json"), read("exit.json"), read("stop.json")
         return Record(
             id=run,
             start=start,
@@ -167,7 +167,8 @@ class Folders(Struct):
             pid=records.number(began.get("pid")),
             boot_id=str(began.get("boot_id", "")),
             set_up=began.get("set_up") is True,
-            exit=records.exit_of(read("exit.json")),
+            exit=records.exit_of(ending),
+            answer=str(ending.get("answer") or ""),
             stop=records.word(StopWhy, stop.get("why")),
             stopped_at=records.moment(stop.get("at")),
         )

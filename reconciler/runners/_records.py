@@ -23,6 +23,7 @@ from reconciler.model.ports import RunSpec
 from reconciler.runners import supervisor
 
 RECORD_MAX = 1 << 20
+VERDICT = "verdict.json"
 # Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
 _NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -58,6 +59,7 @@ class Record(Struct, frozen=True, kw_only=True):
     boot_id: str = ""
     set_up: bool = False
     exit: Exit | None = None
+    answer: str = ""  # the SHA-256 of what it had answered when it ended; empty: nothing that counts
     stop: StopWhy | None = None
     stopped_at: datetime | None = None
     last_progress_at: datetime | None = None
@@ -107,6 +109,7 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "heard": list(spec.heard),
         "slot": spec.slot.manifest if spec.slot else "",
         "agent": spec.agent,
+        "answer": VERDICT if spec.id.kind is RunKind.REVIEW else "",
         "prompt_on_stdin": bool(spec.prompt) and spec.prompt_on_stdin,
     }
 

@@ -5,6 +5,7 @@ A log of many megabytes is not read again after a restart, and what a run has co
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -18,11 +19,10 @@ from reconciler.model.report import Fault, Report, count, dollars, last_words, s
 from reconciler.model.verdicts import ReviewVerdict
 from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders
-from reconciler.runners._records import RECORD_MAX, Record, as_object, read_plain
+from reconciler.runners._records import RECORD_MAX, VERDICT, Record, as_object, read_plain
 
 LOG_MAX = 2 * supervisor.LOG_MAX  # a writer may be faster than the shim that cuts its log
 LINES_MAX = (64 * 1024, 8 * 1024 * 1024)  # for a last line that says that all is done
-VERDICT = "verdict.json"
 VERSION = 1
 
 
@@ -53,10 +53,13 @@ class Reports:
             self._known.pop(run, None)
 
     def verdict(self, record: Record) -> ReviewVerdict | str:
-        """What the reviewer of a run that is over has answered; where that can't be read, what is wrong with it."""
+        """What the reviewer of a run that is over had answered when it ended; where that can't be read, what is wrong with it."""
         if record.id.kind is not RunKind.REVIEW:
             return ""
-        return verdicts.decode(self._folders.content(record.id, VERDICT, verdicts.SIZE_MAX + 1))
+        content = self._folders.content(record.id, VERDICT, verdicts.SIZE_MAX + 1)
+        if 0 < len(content) <= verdicts.SIZE_MAX and hashlib.sha256(content).hexdigest() != record.answer:
+            return "its verdict was written, or changed, after the review had ended"  # as every later run could
+        return verdicts.decode(content)
 
     def can_read(self, record: Record) -> bool:
         """Whether the agent of a run is one that we know: of another one somebody else may know more."""

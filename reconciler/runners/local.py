@@ -31,8 +31,8 @@ from reconciler.runners._census import Census
 from reconciler.runners._folders import Folders, Subject, SubjectFolder
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
 from reconciler.runners._past import Past
-from reconciler.runners._records import Record
-from reconciler.runners._reports import LOG_MAX, VERDICT, Reports
+from reconciler.runners._records import VERDICT, Record
+from reconciler.runners._reports import LOG_MAX, Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 from reconciler.system import machine_room, shell

@@ -21,6 +21,7 @@ FIRST_FD = 200
 STOP_GRACE_S = 10.0
 SWEEP_GRACE_S = 1.0
 UNKILLABLE_S = 60.0
+ANSWER_MAX = 64 << 10  # bytes; more is no answer
 WRITE_PATIENCE_S = 60.0
 LOOK_S, LOOK_MOST_S = 1.0, 2.0  # between two looks at a run that writes, and at one that has long been silent
 LOG_MAX, LOG_HEAD, LOG_TAIL = 16 << 20, 1 << 20, 4 << 20
@@ -208,7 +209,7 @@ class Shim:
             self._log.say(f"cannot write run.json: {error.strerror}")
 
     def _record_ending(self, ending: Ending) -> None:
-        ended = {**ending, "ended_at": utc(time.time()), "memory": self._memory or None}
+        ended = {**ending, "ended_at": utc(time.time()), "memory": self._memory or None, **self._answered()}
         value = {"code": None, "signal": None, "stop": None, **ended}
         deadline = time.monotonic() + WRITE_PATIENCE_S
         while True:
@@ -220,6 +221,11 @@ class Shim:
                 if error.errno == errno.ENOENT or time.monotonic() > deadline:
                     return self._log.say(f"cannot write exit.json: {error.strerror}")
                 self._nap(1.0)
+
+    def _answered(self) -> Ending:
+        """What tells the answer as it is now from whatever is put in its place afterwards."""
+        answer = self._spec.get("answer")
+        return {"answer": digest(self._at(answer), ANSWER_MAX)} if answer else {}
 
     def _end_all(self, grace_s: float) -> None:
         """TERM and CONT to everything of the run, after `grace_s` KILL, until nothing is left or it can't be killed."""
@@ -656,6 +662,23 @@ def _as_json(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_as_json, value)) + "]"
     raise TypeError(f"{type(value).__name__} is nothing that JSON holds")
+
+
+def digest(path: str, most: int) -> str | None:
+    """The SHA-256 of a plain file of at most `most` bytes, as hex digits; None for anything else."""
+    from hashlib import sha256  # noqa: PLC0415 - few runs have an answer
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        content = b"" if os.fstat(fd).st_mode & 0o170000 != 0o100000 else os.pread(fd, most + 1, 0)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return sha256(content).hexdigest() if 0 < len(content) <= most else None
 
 
 def write_json(path: str, value: object) -> None:

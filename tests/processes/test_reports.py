@@ -1,5 +1,6 @@
 """What agents say of their runs: read off real logs once, kept beside the ending, and shown."""
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 from machine import Machine
 
+from reconciler.model import verdicts
 from reconciler.model.desired import AgentSpec, EpicSpec
-from reconciler.model.names import RunId, RunKind
+from reconciler.model.names import RunId, RunKind, Sha, TaskId, review_subject
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Report
 from reconciler.runners import supervisor
@@ -108,3 +110,44 @@ def test_a_known_agent_that_is_not_there_or_would_refuse_is_missing(machine: Mac
     assert talking(machine).missing(spec) == "it is in no mood"
     machine.environ["MOOD"] = "good"
     assert talking(machine).missing(spec) is None
+
+
+YES = '{"verdict": "approve", "summary": "it does"}'
+REVIEW = RunId(RunKind.REVIEW, review_subject(TaskId("x-1"), Sha("a" * 40)), 1)
+
+
+def test_a_verdict_is_what_it_was_when_its_reviewer_ended(machine: Machine) -> None:
+    given = machine.finished(f"echo '{YES}' > \"$RECONCILE_VERDICT\"", id=REVIEW).verdict
+    assert given is not None and given.summary == "it does"
+    answer = machine.runner.folder(REVIEW) / "verdict.json"
+
+    answer.write_text(YES.replace("does", "lies"))
+    assert isinstance(machine.another().runs()[REVIEW].verdict, str)
+
+    answer.write_text(f"{YES}\n")
+    assert machine.another().runs()[REVIEW].verdict == given
+
+
+@pytest.mark.parametrize(
+    "left", ["true", f"echo '{YES}' > yes; ln -s $PWD/yes $RECONCILE_VERDICT", "mkfifo $RECONCILE_VERDICT"]
+)
+def test_who_gave_no_verdict_has_given_none_whatever_stands_there_later(machine: Machine, left: str) -> None:
+    machine.finished(left, id=REVIEW)
+    answer = machine.runner.folder(REVIEW) / "verdict.json"
+    answer.unlink(missing_ok=True)
+    answer.write_text(YES)
+
+    assert isinstance(machine.another().runs()[REVIEW].verdict, str)
+
+
+def test_a_verdict_of_which_its_ending_says_nothing_does_not_count(machine: Machine) -> None:
+    machine.finished(f"echo '{YES}' > \"$RECONCILE_VERDICT\"", id=REVIEW)
+    ending = machine.runner.folder(REVIEW) / "exit.json"
+    said = json.loads(ending.read_text())
+    ending.write_text(json.dumps({name: value for name, value in said.items() if name != "answer"}))
+
+    assert isinstance(machine.another().runs()[REVIEW].verdict, str)
+
+
+def test_a_supervisor_takes_as_long_an_answer_as_is_read() -> None:
+    assert supervisor.ANSWER_MAX == verdicts.SIZE_MAX
