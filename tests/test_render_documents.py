@@ -386,6 +386,21 @@ def test_what_landed_beneath_another_passed_its_checks_with_it():
     assert (older["checks"], older["checkedWith"]) == ("passed", 9)
 
 
+def test_what_has_landed_shows_how_it_was_judged_then_also_beneath_another():
+    risk = {"level": "low", "reasons": ["prose: a.md"], "review": "none", "reviewer": None}
+    kept = {"x-1": {"head": worlds.HEAD, "risk": risk, "approvedBy": ["agent"]}}
+    landing = {"action": "Land", "task": "x-2", "evidence": {"judged": kept}}
+    observed = seen(a_task(status="closed"), pull_requests={X1: a_pull(state=PullState.MERGED)})
+
+    def pull(*events):
+        return document.describe(X1, plan(wanted(), observed), observed, events)["pullRequest"]
+
+    assert [pull(landing)[name] for name in ("risk", "approvedBy", "review")] == [risk, ["agent"], "approved"]
+    other = {"x-1": {**kept["x-1"], "head": worlds.OTHER}}
+    for event in ({**landing, "error": {}}, {**landing, "evidence": {"judged": other}}, {"event": "Waiting"}):
+        assert (pull(event)["risk"], pull(event)["review"]) == (None, "none")
+
+
 def test_without_checks_there_are_none_to_wait_for():
     assert entry(offered(), an_epic(merge={"checks": ()}))["pullRequest"]["checks"] == "none"
 

@@ -27,6 +27,7 @@ from reconciler.model.pull_records import PullRecord
 from reconciler.model.values import replace
 from reconciler.render import listing, pulls
 from reconciler.render.entry import beneath_another, checks_by_task
+from reconciler.render.landed import as_it_landed
 from reconciler.wiring import Site
 
 
@@ -66,7 +67,8 @@ def show(pr: str, out: Output) -> int:
     silent, entry = silence(tick), entries(tick).get(pull.record.task)
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
     reviews = pulls.reviews(pull.record, {} if isinstance(tick.observed.reviews, Unknown) else tick.observed.reviews)
-    row = _row(pull, entry, _tested(tick), silent)
+    history = site.journal.events(pull.record.task)
+    row = as_it_landed(_row(pull, entry, _tested(tick), silent), pull.record.task, history)
     shown = {**row, **_more(site, pull, entry), "reviews": reviews, "unknown": unknown}
     said_silent(out, silent)
     out.answer(shown, lambda: pulls.show(shown))

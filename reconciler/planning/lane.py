@@ -229,7 +229,8 @@ class Lane(Struct, dict=True):
         return replace(orders[-1], beneath=tuple(orders[:-1]))
 
     def _land(self, chain: Chain) -> Land:
-        return Land.of(self.by_task[chain[-1]], self._order(chain))
+        *beneath, top = (self.by_task[task] for task in chain)
+        return Land.of(top, self._order(chain), beneath)
 
     def _starts(self, job: Job, started: Sequence[Chain], chain: Chain) -> Decision:
         """The check that starts for it, or that it is in."""

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -96,6 +97,16 @@ class Reviewing(Struct, frozen=True, dict=True):
     def approved_by_agent(self) -> bool:
         """True where a reviewer has said yes to it, whether that is enough or not."""
         return self.verdict is not None and self.verdict.verdict is ReviewWord.APPROVE
+
+    @property
+    def judged(self) -> dict[str, Any] | None:
+        """Its risk and why, who must say yes to it, and what its reviewer has said, as JSON has it; None where nobody asked."""
+        if self.risk is None:
+            return None
+        raised = self.verdict is not None and self.level is not self.risk.level
+        by = [f"its reviewer says so: {in_short(self.verdict)}"] if raised and self.verdict else list(self.risk.reasons)
+        answer = str(self.verdict.verdict) if self.verdict else "none" if self.given_up else None
+        return {"level": str(self.level), "reasons": by, "review": str(self.asks_now), "reviewer": answer}
 
     @property
     def sent_back(self) -> bool:

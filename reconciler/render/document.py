@@ -36,6 +36,7 @@ from reconciler.render.entry import (
     unread,
     waiting,
 )
+from reconciler.render.landed import as_it_landed
 from reconciler.render.spend import spend
 from reconciler.render.withheld import changes, withheld
 from reconciler.render.words import stamp
@@ -101,13 +102,16 @@ def describe(
     if not found:
         return None
     subject = min(found, key=lambda subject: bool(subject.job and subject.job.owned_by))
+    shown, history = entry(subject), [dict(event) for event in events]
+    if pull := shown["pullRequest"]:
+        shown["pullRequest"] = as_it_landed(pull, task, history)
     return {
         "at": stamp(observed.at),
         "manifest": None if subject.epic is unmanaged else subject.epic.name,
-        **entry(subject),
+        **shown,
         **_text(subject),
         "runs": [run_record(run) for run in _all_runs(subject)],
-        "events": [dict(event) for event in events],
+        "events": history,
     }
 
 

@@ -32,7 +32,6 @@ from reconciler.planning.job import Job
 from reconciler.planning.jobs import jobs
 from reconciler.planning.labels import NEEDS_HUMAN, PHASES
 from reconciler.planning.plan import EpicPlan
-from reconciler.planning.reviews import in_short
 from reconciler.render import failing
 from reconciler.render.spend import report, spend
 from reconciler.render.words import stamp
@@ -378,14 +377,4 @@ def _risk(subject: TaskView) -> dict[str, Any] | None:
     """How much could go wrong with what is offered, why, who must say yes to it, and what its reviewer has said; null where
     nobody asked."""
     offer = subject.job.offer.reviewing if subject.job and subject.job.open_pull else None
-    if offer is None or offer.risk is None:
-        return None
-    raised = offer.level is not offer.risk.level
-    by = [f"its reviewer says so: {in_short(offer.verdict)}"] if raised and offer.verdict else []
-    answer = str(offer.verdict.verdict) if offer.verdict else "none" if offer.given_up else None
-    return {
-        "level": str(offer.level),
-        "reasons": by or list(offer.risk.reasons),
-        "review": str(offer.asks_now),
-        "reviewer": answer,
-    }
+    return offer.judged if offer else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,14 @@ class Journal:
             raise TemporaryError(f"the history can't be written: {error}") from error
 
     def events(self, task: TaskId | None = None) -> list[dict[str, Any]]:
-        """The history that is kept, oldest first; of one task where one is named. A line that can't be read is left out."""
+        """The history that is kept, oldest first; of one task where one is named, with
+        the landing of what it was beneath. A line that can't be read is left out."""
         if not self._folder.is_dir():
             return []
         named = json.dumps(task).encode() if task else b""
         with self.history.opened() as segments:
             found = [line for file in segments for line in parsed(file.read(), named)]
-        return [event for event in found if task is None or event.get("task") == task]
+        return [event for event in found if task is None or task == event.get("task") or task in _landed(event)]
 
     def state(self, observed: Observed) -> None:
         """Write `state.json` in the form of the seed guide: strings, and no pid where nothing runs."""
@@ -96,6 +97,13 @@ class Journal:
         if not ignore.exists():
             ignore.write_text("*\n", "utf-8")
         return self._folder
+
+
+def _landed(event: Mapping[str, Any]) -> Collection[str]:
+    """The tasks of which the event of a landing tells how they were judged."""
+    evidence = event.get("evidence")
+    judged = evidence.get("judged") if isinstance(evidence, dict) else None
+    return judged if isinstance(judged, dict) else ()
 
 
 def plain(event: Event) -> dict[str, Any]:

@@ -76,6 +76,15 @@ def test_what_is_harmless_lands_what_is_not_is_read_and_what_could_hurt_waits(tm
     said = place.reconcile("pr", "show", tasks[code]["id"])
     assert "too hasty" in said and "a.py:1: write mended here" in said
     assert "high (protected: .github/ci.yml); a person is asked" in place.reconcile("describe", tasks[ci]["id"])
+    for title, risk, yes in (
+        (prose, "low (prose: guide.md); nobody is asked", []),
+        (code, "normal (changes a.py); its reviewer approved", ["agent"]),
+    ):
+        kept = place.json("describe", tasks[title]["id"])["pullRequest"]
+        assert (kept["approvedBy"], kept["review"]) == (yes, "approved" if yes else "none")
+        assert all(risk in place.reconcile(*how, tasks[title]["id"]) for how in (["describe"], ["pr", "show"]))
+    landed = place.reconcile("get", "events", tasks[prose]["id"])
+    assert "into main (risk low: prose: guide.md; nobody is asked)" in " ".join(landed.split())
     told = (place.root.parent / "prompt-a.py").read_text()
     assert told.count("asks for changes") == 1 and "asked for changes" not in told
     assert told.index("Change on your branch what is asked for, and commit.") < told.index("write mended here")
@@ -111,6 +120,23 @@ def test_a_review_that_runs_is_called_one_wherever_runs_are_shown(tmp_path: Path
     assert shown["doctor"].count(", 0 agents, 2 reviews running") == 1
     assert [shown[each].count("  review  ") for each in ("get runs", "get worktrees", "get tasks")] == [2, 2, 2]
     assert "attempt None" not in "".join(shown.values()) and shown["status"].count("  review  ") == 2
+
+
+def test_each_of_a_group_shows_afterwards_how_it_was_judged(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    titles = [f"Write {name}.md" for name in "abcd"]
+
+    place.reconcile("apply", "-f", reviewed(place, AGENT, REVIEWER, *titles, checks=["sleep 3"]), "--wait")
+
+    tasks = shown(place)
+    for title in titles:
+        said = place.json("describe", tasks[title]["id"])
+        assert said["pullRequest"]["risk"]["reasons"] == [f"prose: {title[6:]}"]
+        assert [event["action"] for event in said["events"] if event.get("action") == "Land"] == ["Land"]
+    groups = [
+        len(event["evidence"]["judged"]) for event in place.json("get", "events") if event.get("action") == "Land"
+    ]
+    assert sum(groups) == 4 and max(groups) > 1
 
 
 YES = '{"verdict": "approve", "risk": "low", "summary": "trust me"}'

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from reconciler.model.desired import LandingMode
-from reconciler.model.names import PrNumber
+from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import Base, Candidate, PullRequest, Task
 from reconciler.model.ports import Change, LandOrder, Ports
 from reconciler.model.reasons import Reason
@@ -27,10 +27,13 @@ class Land(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = True
     order: LandOrder
     subject: Task
+    judged: Mapping[TaskId, Mapping[str, object]] = {}  # of all that lands: its risk, and who said yes to it
 
     @property
     def evidence(self) -> Mapping[str, object]:
-        return {"head": self.order.expected.head, "base": self.order.expected.base, "tree": self.order.expected.tree}
+        expected = self.order.expected
+        found: dict[str, object] = {"head": expected.head, "base": expected.base, "tree": expected.tree}
+        return {**found, "judged": self.judged} if self.judged else found
 
     @classmethod
     def due(cls, job: Job) -> Decision:
@@ -40,17 +43,18 @@ class Land(Action, frozen=True, kw_only=True):
         return hindrance(job, candidate) or cls.of(job, order_of(job, pull, candidate))
 
     @classmethod
-    def of(cls, job: Job, order: LandOrder) -> Land:
+    def of(cls, job: Job, order: LandOrder, beneath: Sequence[Job] = ()) -> Land:
         """The landing of a task's work, and of all that is beneath it."""
         pull = job.open_pull
-        beneath = f", with {listed(numbers(order.beneath))} below it" if order.beneath else ""
+        below = f", with {listed(numbers(order.beneath))} below it" if order.beneath else ""
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.CHECKS_PASSED if job.offer.subject or (pull and pull.checks) else Reason.NO_CHECKS,
-            message=f"merge #{order.number} ({order.expected.head[:12]}) into {job.spec.base}{beneath}{_how(job, order)}"
+            message=f"merge #{order.number} ({order.expected.head[:12]}) into {job.spec.base}{below}{_why(job)}{_how(job, order)}"
             f"{_by_chance(pull)}",
             order=order,
+            judged={each.task.id: found for each in (*beneath, job) if (found := _judged(each))},
             subject=job.task,
         )
 
@@ -77,6 +81,24 @@ def closing(task: Task, why: str, number: PrNumber | None) -> Change:
         | {label for label in task.labels if label == "needs-human"}
         | others,
     )
+
+
+def _judged(job: Job) -> Mapping[str, object] | None:
+    risk, pull = job.offer.reviewing.judged, job.open_pull
+    person = pull is not None and pull.approved == pull.head
+    yes = {"person": person, "agent": job.offer.reviewing.approved_by_agent}
+    said = [who for who, given in yes.items() if given]
+    return {"head": pull.head, "risk": risk, "approvedBy": said} if pull and risk else None
+
+
+def _why(job: Job) -> str:
+    """How much could have gone wrong with it, and who said yes to it, where that was asked."""
+    offer, pull = job.offer.reviewing, job.open_pull
+    if offer.judged is None or pull is None:
+        return ""
+    person, agent = pull.approved == pull.head, offer.approved_by_agent
+    who = "a person approved" if person else "its reviewer approved" if agent else "nobody is asked"
+    return f" (risk {offer.judged['level']}: {'; '.join(offer.judged['reasons'])}; {who})"
 
 
 def _how(job: Job, order: LandOrder) -> str:
