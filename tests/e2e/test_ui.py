@@ -110,6 +110,17 @@ def test_a_click_approves_what_was_on_the_screen_and_the_page_says_so(ui: Ui) ->
     ui.until_on_page("approved", f"/task/{id}")
 
 
+def test_a_second_approval_hears_what_became_of_the_first(ui: Ui) -> None:
+    id = id_of(ui.place, "Do a")
+    button = f"approve {id} {head_of(ui.place, id)}"
+    assert ui.act(button).code == 200
+    ui.place.reconcile("apply", "-f", str(ui.place.root.parent / "epic.yaml"), "--wait", code=3)
+
+    answer = ui.act(button)
+
+    assert answer.code == 409 and "is merged already" in answer.text
+
+
 def test_an_approval_is_of_the_commit_that_was_on_the_screen(ui: Ui) -> None:
     id = id_of(ui.place, "Do a")
     seen = head_of(ui.place, id)
