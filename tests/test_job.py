@@ -259,6 +259,9 @@ def test_of_a_package_json_only_its_scripts_are_protected_where_that_is_said() -
         ("plans/x.yaml", True),
         ("a.py", False),
         (".ci/line\nbreak", True),
+        (".Claude/agents/merger.md", True),
+        ("JUSTFILE", True),
+        ("Plans/x.yaml", True),
     ],
 )
 def test_protected_paths_are_matched_whole(path: str, protected: bool) -> None:

@@ -43,6 +43,9 @@ def risk(*files: str, guarded: tuple[str, ...] = (), high: tuple[str, ...] = (),
         ("go.sum M +2 -1", HIGH, "locked dependencies: go.sum"),
         ("app/migrations/0002_x.py A +30 -0", HIGH, "migrations: app/migrations/0002_x.py"),
         (".gitattributes A +1 -0", HIGH, "how git treats files: .gitattributes"),
+        (".Claude/Agents/merger.md M +1 -1", HIGH, "what agents are told: .Claude/Agents/merger.md"),
+        ("web/Package.json M +1 -1", HIGH, "dependencies: web/Package.json"),
+        ("data/latest.txt M +1 -1", NORMAL, "changes data/latest.txt"),
         ("tests/test_a.py M +3 -1", NORMAL, "tests: tests/test_a.py"),
         ("tests/test_a.py D +0 -40", HIGH, "removes tests: tests/test_a.py"),
         ("src/a.spec.ts M +0 -9", NORMAL, "takes lines out of tests: src/a.spec.ts"),
@@ -90,6 +93,11 @@ def test_who_writes_the_manifest_may_call_paths_high_or_low() -> None:
     assert risk("docs/price.md M +1 -1", high=("docs/price*",)).level is HIGH
     assert risk("tools/package.json M +1 -1", low=("tools/**",)).level is LOW
     assert risk("tools/package.json M +1 -1", high=("**/*.json",), low=("tools/**",)).level is HIGH
+
+
+def test_what_is_called_high_is_so_in_any_case_of_letters_and_what_is_called_low_only_as_it_is_written() -> None:
+    assert risk("SRC/Billing/a.py M +1 -1", high=("src/billing/**",)).level is HIGH
+    assert risk("Examples/a.py M +1 -1", low=("examples/**",)).level is NORMAL
 
 
 def test_no_glob_makes_protected_paths_or_removed_tests_harmless() -> None:

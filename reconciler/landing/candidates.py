@@ -151,7 +151,7 @@ def _parted(bench: MergeTree, base: Sha, head: Sha) -> Sha | None:
 
 def _other_scripts(bench: MergeTree, base: Sha, tree: Sha, path: str) -> bool:
     """True for a package.json in which other scripts stand, or of which that is not known."""
-    if posixpath.basename(path) != PACKAGE:
+    if posixpath.basename(path).casefold() != PACKAGE:
         return False
     before, after = (_scripts(bench.file(where, path)) for where in (base, tree))
     return before != after or before is _UNREADABLE

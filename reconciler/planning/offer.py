@@ -74,7 +74,11 @@ class Offer(Struct, frozen=True, dict=True):
         parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in patterns if pattern.endswith(SCRIPTS)]
         manifest = self.facts.spec.source.removeprefix(self.facts.spec.repository + "/")
         changed, scripts = candidate.changed, candidate.scripts
-        found = {path for path in changed if path == manifest or any(glob.fullmatch(path) for glob in whole)}
+        found = {
+            path
+            for path in changed
+            if path.casefold() == manifest.casefold() or any(glob.fullmatch(path) for glob in whole)
+        }
         found |= {path for path in scripts if any(glob.fullmatch(path) for glob in parts)}
         return tuple(sorted(found | candidate.submodules))
 

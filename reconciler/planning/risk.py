@@ -98,9 +98,11 @@ def _kind(path: str, guarded: tuple[str, ...], high: tuple[str, ...], low: tuple
         return RiskLevel.HIGH, "protected"
     if fits(path, high):
         return RiskLevel.HIGH, "mergePolicy.risk.high"
-    if fits(path, low):
+    if fits(path, low, exact=True):
         return RiskLevel.LOW, "mergePolicy.risk.low"
-    named = next(((level, what) for level, what, globs in _RULES if fits(path, globs)), None)
+    named = next(
+        ((level, what) for level, what, globs in _RULES if fits(path, globs, exact=level is not RiskLevel.HIGH)), None
+    )
     return named or (RiskLevel.NORMAL, "")
 
 
@@ -109,20 +111,24 @@ def _as_a_whole(diff: Diff, low: tuple[str, ...]) -> Iterator[tuple[RiskLevel, s
     if gone := _removed_tests(diff.files):
         yield RiskLevel.HIGH, f"removes tests: {_listed(gone)}"
     if thinned := [
-        file.path for file in diff.files if fits(file.path, _TESTS) and (file.deleted or 0) > (file.added or 0)
+        file.path
+        for file in diff.files
+        if fits(file.path, _TESTS, exact=True) and (file.deleted or 0) > (file.added or 0)
     ]:
         yield RiskLevel.NORMAL, f"takes lines out of tests: {_listed(thinned)}"
     if other := [file.path for file in diff.files if file.kind not in "ADM"]:
         yield RiskLevel.HIGH, f"becomes another kind of file: {_listed(other)}"
-    if binary := [file.path for file in diff.files if file.added is None and not fits(file.path, low)]:
+    if binary := [file.path for file in diff.files if file.added is None and not fits(file.path, low, exact=True)]:
         yield RiskLevel.NORMAL, f"binary: {_listed(binary)}"
-    if made := [file.path for file in diff.files if fits(file.path, _GENERATED)]:
+    if made := [file.path for file in diff.files if fits(file.path, _GENERATED, exact=True)]:
         yield RiskLevel.NORMAL, f"generated files: {_listed(made)}"
     if diff.areas:
         yield RiskLevel.NORMAL, f"begins {_listed([f'{area}/' for area in sorted(diff.areas)])}"
     if diff.start is None:
         yield RiskLevel.HIGH, "has no commit in common with its base"
-    written = sum((file.added or 0) + (file.deleted or 0) for file in diff.files if not fits(file.path, _GENERATED))
+    written = sum(
+        (file.added or 0) + (file.deleted or 0) for file in diff.files if not fits(file.path, _GENERATED, exact=True)
+    )
     if written > LARGE or len(diff.files) > FILES_MAX:
         yield RiskLevel.HIGH, f"large: {written} lines in {len(diff.files)} files"
     elif written > SMALL:
@@ -139,7 +145,7 @@ def _removed_tests(files: Iterable[File]) -> list[str]:
         file.path
         for file in files
         if file.kind == "D"
-        and fits(file.path, _TESTS)
+        and fits(file.path, _TESTS, exact=True)
         and not any(name == posixpath.basename(file.path) and added >= (file.deleted or 0) for name, added in came)
     ]
 
