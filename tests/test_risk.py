@@ -63,6 +63,22 @@ def test_each_rule_says_how_much_and_why(file: str, level: RiskLevel, reason: st
     assert reason in found.reasons
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "CLAUDE.local.md", "AGENTS.override.md", "lib/.agents/skills/x/SKILL.md", "docs/claude.md", ".opencode/agent/x.md",
+        "web/.cursor/rules/a.mdc", ".cursorrules", "lib/GEMINI.md", ".github/copilot-instructions.md", ".codex/prompts/x.md",
+        ".github/instructions/x.md", ".clinerules/a.md", ".mcp.json",
+    ],
+)  # fmt: skip
+def test_what_agents_are_told_is_of_high_risk_in_any_folder_and_any_case(path: str) -> None:
+    assert risk(f"{path} A +1 -0") == Risk(HIGH, (f"what agents are told: {path}",))
+
+
+def test_what_only_begins_like_it_is_prose() -> None:
+    assert risk("docs/claudette.md A +1 -0", "docs/agents-in-short.md A +1 -0").level is LOW
+
+
 def test_what_programs_write_does_not_make_a_change_large() -> None:
     assert risk("web/dist/app.js M +9000 -9000").level is NORMAL
 

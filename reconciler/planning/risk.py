@@ -36,11 +36,21 @@ _DEPENDENCIES = (
     "**/pom.xml", "**/build.gradle*", "**/composer.json", "**/*.csproj", "**/mix.exs", "**/Package.swift",
     "**/pubspec.yaml", "**/flake.nix", "**/vcpkg.json", "**/conanfile.*",
 )  # fmt: skip
+# The files that agents read unasked, and those with their settings, commands and skills.
+_TOLD = (
+    "**/CLAUDE.md", "**/CLAUDE.*.md", "**/AGENT.md", "**/AGENTS.md", "**/AGENTS.*.md", "**/GEMINI.md", "**/QWEN.md", "**/WARP.md",
+    "**/SKILL.md", "**/.claude/**", "**/.agent/**", "**/.agents/**", "**/.codex/**", "**/.gemini/**", "**/.qwen/**",
+    "**/.opencode/**", "**/opencode.json*", "**/.cursor/**", "**/.cursorrules", "**/.windsurf/**", "**/.windsurfrules",
+    "**/.clinerules", "**/.clinerules/**", "**/.roo/**", "**/.roorules*", "**/.continue/**", "**/.kiro/**", "**/.junie/**",
+    "**/.amazonq/**", "**/.augment/**", "**/.trae/**", "**/.aider*", "**/.goosehints", "**/.rules", "**/.mcp.json",
+    "**/copilot-instructions.md", "**/.github/instructions/**", "**/.github/prompts/**", "**/.github/chatmodes/**",
+    "**/.github/agents/**", "**/.github/skills/**",
+)  # fmt: skip
 _RULES: tuple[tuple[RiskLevel, str, tuple[str, ...]], ...] = (
     (RiskLevel.HIGH, "migrations", ("**/migrations/**", "**/migrate/**", "**/alembic/versions/**", "**/*.migration.*")),
     (RiskLevel.HIGH, "locked dependencies", _LOCKS),
     (RiskLevel.HIGH, "dependencies", _DEPENDENCIES),
-    (RiskLevel.HIGH, "what agents are told", ("**/CLAUDE.md", "**/AGENTS.md", "**/GEMINI.md", "**/.cursor/**", "**/.claude/**")),
+    (RiskLevel.HIGH, "what agents are told", _TOLD),
     (RiskLevel.HIGH, "how git treats files", ("**/.gitattributes", "**/.gitmodules", "**/.lfsconfig")),
     (RiskLevel.NORMAL, "tests", _TESTS),
     (RiskLevel.LOW, "prose", _PROSE),
