@@ -15,9 +15,12 @@ LOW, NORMAL, HIGH = RiskLevel
 
 
 def a_diff(*files: str, **fields: object) -> Diff:
-    """Files as `docs/a.md M +3 -1`."""
+    """Files as `docs/a.md M +3 -1`, with a mode behind it where it is none of a plain file."""
     found = (each.split() for each in files)
-    made = tuple(File(path=path, kind=kind, added=_count(a), deleted=_count(d)) for path, kind, a, d in found)
+    made = tuple(
+        File(path=path, kind=kind, added=_count(a), deleted=_count(d), mode=mode[0] if mode else "100644")
+        for path, kind, a, d, *mode in found
+    )
     return Diff(**{"start": Sha("b0"), "head": Sha("c1"), "tree": Sha("e3"), "files": made, **fields})
 
 
@@ -52,6 +55,10 @@ def risk(*files: str, guarded: tuple[str, ...] = (), high: tuple[str, ...] = (),
         ("logo.png M ? ?", NORMAL, "binary: logo.png"),
         ("api/v1_pb2.py M +3 -3", NORMAL, "generated files: api/v1_pb2.py"),
         ("src/a T +1 -1", HIGH, "becomes another kind of file: src/a"),
+        ("guide.md A +1 -0 120000", NORMAL, "links: guide.md"),
+        ("guide.md M +1 -1 120000", NORMAL, "links: guide.md"),
+        ("run.md A +9 -0 100755", NORMAL, "executable: run.md"),
+        ("run.md M +0 -0 100755", NORMAL, "executable: run.md"),
         ("docs/long.md A +300 -0", NORMAL, "300 lines in 1 files"),
         ("src/a.py A +2000 -0", HIGH, "large: 2000 lines in 1 files"),
     ],

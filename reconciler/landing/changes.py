@@ -50,12 +50,20 @@ class CommitChanges:
 
     def files(self, span: Span) -> tuple[File, ...]:
         """The files in which both ends differ, by path; one that was renamed is two."""
-        kinds = self._trees("--name-status", "--no-renames", "-z", span=span).decode("utf-8", "replace").split("\0")
+        # ":<mode before> <mode after> <object before> <object after> <kind>", and the path
+        raw = self._trees("--raw", "--no-renames", "-z", span=span).decode("utf-8", "replace").split("\0")
+        found = ((head[1:].split(" "), path) for head, path in zip(raw[0::2], raw[1::2], strict=False))
         counts = self._trees("--numstat", "--no-renames", "-z", span=span).decode("utf-8", "replace").split("\0")
         lines = {path: (added, deleted) for added, deleted, path in (row.split("\t", 2) for row in counts if row)}
         return tuple(
-            File(path=path, kind=kind, added=_number(lines[path][0]), deleted=_number(lines[path][1]))
-            for kind, path in zip(kinds[0::2], kinds[1::2], strict=False)
+            File(
+                path=path,
+                kind=kind,
+                added=_number(lines[path][0]),
+                deleted=_number(lines[path][1]),
+                mode=before if kind == "D" else after,
+            )
+            for (before, after, _, _, kind), path in found
         )
 
     def diff(self, base: Sha, head: Sha) -> Diff:

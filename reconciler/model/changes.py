@@ -17,12 +17,22 @@ class PullCommit(Struct, frozen=True, kw_only=True):
 
 
 class File(Struct, frozen=True, kw_only=True):
-    """A path that differs. `kind` is git's letter (A, D, M, T); counts of lines are None where it holds no text."""
+    """A path that differs. `kind` is git's letter (A, D, M, T); counts of lines are None where it holds no text. `mode`: git's, of
+    the file that it becomes, or was where it is removed."""
 
     path: str
     kind: str
     added: int | None
     deleted: int | None
+    mode: str = "100644"
+
+    @property
+    def link(self) -> bool:
+        return self.mode == "120000"
+
+    @property
+    def executable(self) -> bool:
+        return self.mode == "100755"
 
 
 class Span(Struct, frozen=True, kw_only=True):

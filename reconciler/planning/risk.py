@@ -128,6 +128,11 @@ def _as_a_whole(diff: Diff, low: tuple[str, ...]) -> Iterator[tuple[RiskLevel, s
         yield RiskLevel.NORMAL, f"takes lines out of tests: {_listed(thinned)}"
     if other := [file.path for file in diff.files if file.kind not in "ADM"]:
         yield RiskLevel.HIGH, f"becomes another kind of file: {_listed(other)}"
+    # What a link shows is not in the diff, and what can be run is no prose.
+    if links := [file.path for file in diff.files if file.link]:
+        yield RiskLevel.NORMAL, f"links: {_listed(links)}"
+    if runs := [file.path for file in diff.files if file.executable and not fits(file.path, low, exact=True)]:
+        yield RiskLevel.NORMAL, f"executable: {_listed(runs)}"
     if binary := [file.path for file in diff.files if file.added is None and not fits(file.path, low, exact=True)]:
         yield RiskLevel.NORMAL, f"binary: {_listed(binary)}"
     if made := [file.path for file in diff.files if fits(file.path, _GENERATED, exact=True)]:
