@@ -192,8 +192,8 @@ BREAKS = (
     Break(
         "a finished run leaves its folder while something holds its lock",
         "reconciler/runners/_archiving.py",
-        "            free = [key for key in keys if self._hold(key, held)]\n",
-        "            free = [key for key in keys if self._hold(key, held) or True]\n",
+        "            free = [key for key in going if self._hold(key, held)]\n",
+        "            free = [key for key in going if self._hold(key, held) or True]\n",
         "tests/processes/test_archive.py",
     ),
     Break(

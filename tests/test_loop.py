@@ -121,6 +121,14 @@ def test_where_no_task_could_be_read_no_run_is_archived(world: World) -> None:
     assert not asked
 
 
+def test_why_finished_runs_could_not_be_archived_is_told(world: World) -> None:
+    def refused(open_tasks: object) -> None:
+        raise TemporaryError("locked")
+
+    world.archive = refused  # type: ignore[method-assign]
+    assert a_loop(world).tick().unarchived == "locked"
+
+
 def test_it_stops_between_two_ticks(world: World) -> None:
     stop = Clockwork(world)
     stop.set()

@@ -50,6 +50,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
     last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
     last_plan: Plan | None = None
     untold: str = ""  # why nobody could be told, as was reported last
+    unarchived: str = ""  # why finished runs stay where they are, as was reported last
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
     _shown: Plan | None = None  # what was published last
     _rests_until: float = 0.0
@@ -140,6 +141,13 @@ class LoopSession(Struct, kw_only=True, dict=True):
         values = {"task": salvage.task, "commit": salvage.commit, "message": words}
         return Event(at=tick.observed.at, event="WorkSaved", values=values)
 
+    def _unarchived(self, tick: Tick) -> Iterator[Event]:
+        """Say, once of each, why finished runs can't go to the archive: only the next time shows that it is over."""
+        if tick.unarchived not in ("", self.unarchived):
+            self.unarchived = tick.unarchived
+            self.out.chat(tick.unarchived)
+            yield Event(at=tick.observed.at, event="ArchiveFailed", values={"message": tick.unarchived})
+
     def _waits(self, tick: Tick) -> Iterator[Event]:
         """Why tasks wait, where that is another reason than it was last."""
         for epic in tick.plan.epics:
@@ -171,7 +179,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
 
     def _seen(self, tick: Tick) -> None:
         self.show(tick)
-        if tick.plan is not self.last_plan or tick.outcomes:
+        if tick.plan is not self.last_plan or tick.outcomes or tick.unarchived not in ("", self.unarchived):
             self._changed(tick)
         if not self.beside:
             self._keep("look", lambda: self._publish(tick))
@@ -226,6 +234,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
             )
         events += [self._say_saved(tick, salvage) for salvage in tick.saved]
         events += [] if self.beside else self._waits(tick)
+        events += self._unarchived(tick)
         if self.bit_by_bit:
             for event in events:
                 self.out.next(plain(event))

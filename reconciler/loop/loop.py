@@ -71,6 +71,7 @@ class Tick(Struct, frozen=True, kw_only=True):
     plan: Plan
     outcomes: tuple[Outcome, ...] = ()
     saved: tuple[Salvage, ...] = ()  # what the outcomes have put out of harm's way
+    unarchived: str = ""  # why finished runs could not go to the archive
 
     @property
     def errors(self) -> tuple[ReconcileError, ...]:
@@ -236,11 +237,16 @@ class Loop(Struct, kw_only=True):
         ask(
             partial(self.ports.workspaces.time_passes, looked.observed.at)
         )  # what is kept may get older at the next tick
-        if self._memo.open_tasks is not None:
-            ask(partial(self.ports.runner.archive, self._memo.open_tasks))
-        tick = replace(looked, outcomes=tuple(outcomes), saved=self._saved_since(kept, outcomes) if outcomes else ())
+        saved = self._saved_since(kept, outcomes) if outcomes else ()
+        tick = replace(looked, outcomes=tuple(outcomes), saved=saved, unarchived=self._archive())
         self.seen(tick)
         return tick
+
+    def _archive(self) -> str:
+        if self._memo.open_tasks is None:
+            return ""
+        answer = ask(partial(self.ports.runner.archive, self._memo.open_tasks))
+        return answer.why if isinstance(answer, Unknown) else ""
 
     def _saved_since(self, kept: tuple[Salvage, ...] | Unknown, by: list[Outcome]) -> tuple[Salvage, ...]:
         """What is kept of these tasks and was not before; nothing where one of the two can't be seen."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -28,54 +29,55 @@ AGAIN_S = 600.0  # until something is tried again that could not go
 MOST = 50  # subjects looked at in one turn
 AT_ONCE = 4 << 20  # bytes after which nothing more goes in the same turn: nobody reads the archive while it is written
 LARGEST = 64 << 20  # bytes of a subject; a larger one stays where it is
+NEVER = sys.maxsize
 _GONE = ".gone-"
 
 
 class Archiving:
-    """What is over and waits for its hour. `again` reads a subject; None where that says something else than before."""
+    """What is over and waits for its hour. `again` reads a subject; None where that says something else than before.
+
+    `went` is told of each subject that went.
+    """
 
     def __init__(
-        self, locks: Locks, folders: Folders, archive: Archive, again: Callable[[Subject], PastSubject | None]
+        self,
+        locks: Locks,
+        folders: Folders,
+        archive: Archive,
+        again: Callable[[Subject], PastSubject | None],
+        went: Callable[[Subject], None],
     ) -> None:
-        self._locks, self._folders, self._archive, self._again = locks, folders, archive, again
+        self._locks, self._folders, self._archive, self._again, self._went = locks, folders, archive, again, went
         self._due: list[tuple[int, Subject]] = []  # a heap: when it may go
-        self._swept, self._older = False, True
+        self._sweep_at, self._older = 0, True
 
     def note(self, over: Iterable[Subject]) -> None:
         """Every run of these is over."""
         for key in over:
             heapq.heappush(self._due, (0, key))
 
-    def turn(self, open_tasks: Collection[TaskId], leftover: Iterable[Subject]) -> tuple[Subject, ...]:
-        """Let go what may go by now; the subjects that went. `leftover`: those that have locks, and no folder.
+    def turn(self, open_tasks: Collection[TaskId], leftover: Iterable[Subject]) -> None:
+        """Let go what may go by now. `leftover`: those that have locks, and no folder.
 
-        Its cost is one of what is due, whatever else waits or is in the archive.
+        Its cost is one of what is due, whatever else waits or is in the archive. Raises OSError where something could not
+        go that should; it is tried again.
         """
-        if not self._swept:
-            self._sweep(leftover)
-            self._swept = True
-        self._older = self._older and self._archive.renew()
         now = time.time_ns()
-        due = dict.fromkeys((key for _, key in self._ripe(now)), now + int(AGAIN_S * 1e9))
-        mine = frozenset(map(str, open_tasks)) if due else frozenset()
-        going, gone = [], list[Subject]()
-        for key in list(due):
-            if key[0] is RunKind.WORK and key[1] in mine:
-                continue
-            rests = self._rests_until(key)
-            if rests is None:
-                del due[key]  # its folder is gone
-            elif rests > now:
-                due[key] = rests
-            else:
-                going.append(key)
-        if going:
-            gone, untried = self._let_go(going)
-            due |= dict.fromkeys(untried, now)
-        for key, at in due.items():
-            if key not in gone:
+        again = now + int(AGAIN_S * 1e9)
+        if self._sweep_at <= now:
+            self._sweep_at = again  # where it fails; the others need not wait for it
+            self._sweep(leftover)
+            self._sweep_at = NEVER
+        self._older = self._older and self._archive.renew()
+        due = dict.fromkeys((key for _, key in self._ripe(now)), again)
+        try:
+            self._let_go(due, frozenset(map(str, open_tasks)) if due else frozenset(), now)
+        except OSError:
+            self._sweep_at = again  # one may be on its way out
+            raise
+        finally:
+            for key, at in due.items():
                 heapq.heappush(self._due, (at, key))
-        return tuple(gone)
 
     def _ripe(self, now: int) -> Iterator[tuple[int, Subject]]:
         for _ in range(MOST):
@@ -92,28 +94,53 @@ class Archiving:
             return None
         return changed + int(QUIET_S * 1e9)
 
-    def _let_go(self, keys: Iterable[Subject]) -> tuple[list[Subject], list[Subject]]:
-        """Those that went; and those for another turn, as what went before them was large."""
+    def _let_go(self, due: dict[Subject, int], stay: Collection[str], now: int) -> None:
+        """Let these go but those of the tasks that `stay`. In `due`, those that went are missing then."""
+        going = []
+        for key in list(due):
+            if key[0] is RunKind.WORK and key[1] in stay:
+                continue
+            rests = self._rests_until(key)
+            if rests is None:
+                del due[key]  # its folder is gone
+            elif rests > now:
+                due[key] = rests
+            else:
+                going.append(key)
         with ExitStack() as held:
-            free = [key for key in keys if self._hold(key, held)]
-            carried = processes.carriers().keys()  # only now that nothing of these starts any more
-            copied, untried = self._copy(free, carried)
-            return [key for key in copied if self._go(key)], untried
+            free = [key for key in going if self._hold(key, held)]
+            # Only now are carriers looked for: nothing of these starts any more.
+            copied, untried, errors = self._copy(free, processes.carriers().keys()) if free else ((), (), ())
+            due |= dict.fromkeys(untried, now)
+            for key in copied:
+                if self._go(key):
+                    del due[key]
+                    self._went(key)
+            for error in errors:
+                raise error
 
-    def _copy(self, keys: list[Subject], carried: Collection[str]) -> tuple[list[Subject], list[Subject]]:
-        """Have these in the archive, too; those that are there, and those for another turn."""
-        bundles, size, untried = list[Bundle](), 0, list[Subject]()
+    def _copy(
+        self, keys: Iterable[Subject], carried: Collection[str]
+    ) -> tuple[list[Subject], list[Subject], list[OSError]]:
+        """Have these in the archive, too: those that are there, those for another turn, why others can't be read."""
+        bundles, size, untried, errors = list[Bundle](), 0, list[Subject](), list[OSError]()
         for key in keys:
             if size >= AT_ONCE:
                 untried.append(key)
-            elif each := self._bundle(key, carried):
-                bundles.append(each)
-                size += each.size
+                continue
+            try:
+                bundle = self._bundle(key, carried)
+            except OSError as error:
+                errors.append(error)  # it keeps no other one here
+                continue
+            if bundle:
+                bundles.append(bundle)
+                size += bundle.size
         if bundles:
             format.mark(self._folders.root.parent)  # an older program would take what went for what never was
             self._archive.add(bundles)
             files.sync(self._folders.root)
-        return [(each.kind, each.name) for each in bundles], untried
+        return [(each.kind, each.name) for each in bundles], untried, errors
 
     def _hold(self, key: Subject, held: ExitStack) -> bool:
         fds = self._locks.taken(*key)

@@ -108,7 +108,9 @@ class LocalRunner:
         self._agents = agents or {}
         past = Past(str(state / "runs")) if keep else None
         self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep), past)
-        self._archiving = Archiving(self._locks, self._folders, archive, self._census.again)
+        self._archiving = Archiving(
+            self._locks, self._folders, archive, self._census.again, lambda key: self._census.forget([key])
+        )
         self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
         self._marked: tuple[Mapping[Subject, SubjectFolder], tuple[SubjectFolder, ...]] = ({}, ())
         self._points: Mapping[TaskId, RetryPoint] = {}
@@ -307,9 +309,11 @@ class LocalRunner:
         try:
             with self._turn:
                 self._archiving.note(self._census.finished())
-                self._census.forget(self._archiving.turn(open_tasks, self._census.bare))
+                self._archiving.turn(open_tasks, self._census.bare)
         except OSError as error:
-            raise TemporaryError(f"finished runs can't be archived: {error}") from error
+            raise TemporaryError(
+                f"finished runs can't be archived, and stay where they are for now: {error}"
+            ) from error
 
     # --- how it looks --------------------------------------------------------------------------------------
 

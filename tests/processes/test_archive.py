@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from machine import Machine
+from waiting import until
 
 from reconciler.model.errors import ChangedError, TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
@@ -170,6 +171,73 @@ def test_nobody_is_kept_from_reading_while_what_goes_is_made_small(machine: Mach
     archived(machine)
 
     assert read and set(read) == {6} and left(machine) == []
+
+
+def test_what_could_not_go_while_somebody_reads_goes_the_next_time(machine: Machine, monkeypatch):
+    before, by = seen(machine), archived(machine, "t-2", "t-3")
+    monkeypatch.setattr(_archive, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(_archiving, "AGAIN_S", 0.0)
+    by = machine.another()
+    with closing(sqlite3.connect(machine.state / "runs/archive.sqlite", isolation_level=None)) as reader:
+        reader.execute("BEGIN").execute("SELECT count(*) FROM run").fetchall()
+        with pytest.raises(TemporaryError, match="locked"):
+            archived(machine, by=by)
+    assert left(machine)
+
+    archived(machine, by=by)
+
+    assert left(machine) == [] and seen(machine) == before == seen(machine, by)
+
+
+def test_one_that_cannot_be_read_keeps_no_other_here_and_is_told(machine: Machine, monkeypatch):
+    read = _archiving._read
+
+    def refused(path: str) -> _archive.Kept | None:
+        if "/t-2/" in path:
+            raise PermissionError(f"{path} is not ours")
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_archiving, "_read", refused)
+        with pytest.raises(TemporaryError, match=r"t-2/.* is not ours"):
+            archived(machine)
+
+    assert {name.split("/")[2] for name in left(machine) if name.startswith("runs/work/")} == {"t-2"}
+
+
+def test_one_that_was_stuck_on_its_way_out_goes_the_next_time_with_the_others(machine: Machine, monkeypatch):
+    before, by = seen(machine), machine.another()
+    monkeypatch.setattr(_archiving, "AGAIN_S", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(_archiving.Archiving, "_delete", lambda *_: (_ for _ in ()).throw(OSError("stale")))
+        with pytest.raises(TemporaryError, match="stale"):
+            archived(machine, by=by)
+    assert len([*(machine.state / "runs").glob(".gone-*")]) == 1 and seen(machine) == before
+
+    archived(machine, by=by)
+
+    assert left(machine) == [] and seen(machine) == before == seen(machine, by)
+
+
+def test_one_that_is_stuck_for_good_keeps_no_other_here(machine: Machine, monkeypatch):
+    delete = _archiving.Archiving._delete
+
+    def refused(self: _archiving.Archiving, key: tuple[RunKind, str], gone: str) -> None:
+        if key[1] == "t-1":
+            raise OSError("immutable")
+        delete(self, key, gone)
+
+    monkeypatch.setattr(_archiving.Archiving, "_delete", refused)
+    with pytest.raises(TemporaryError, match="immutable"):
+        archived(machine)
+    by = machine.another()
+
+    def only_it_is_left() -> bool:
+        with suppress(TemporaryError):
+            archived(machine, by=by)
+        return not any(folder(machine, task).exists() for task in TASKS)
+
+    until(only_it_is_left)
 
 
 @pytest.mark.parametrize("end", ["shim", "agent"])

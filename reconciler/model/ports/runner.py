@@ -117,7 +117,10 @@ class Runner(Protocol):
         ...
 
     def archive(self, open_tasks: Collection[TaskId]) -> None:
-        """Put finished runs where they cost nothing, a few at a time: those that are quiet, and not of these tasks."""
+        """Put finished runs where they cost nothing, a few at a time: those that are quiet, and not of these tasks.
+
+        Raises TemporaryError where some could not go; they are tried again.
+        """
         ...
 
     def idle(self, task: TaskId) -> AbstractContextManager[None]:
