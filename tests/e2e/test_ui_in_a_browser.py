@@ -120,6 +120,7 @@ def test_a_search_stands_in_the_address_and_is_found_again(tab: Page, ui: Ui) ->
     id = str(ui.place.tasks()["Do a"]["id"])
     tab.goto(ui.url)
     expect(tab.locator(".card")).to_have_count(2)
+    expect(tab.locator("#live")).to_contain_text("seen")  # its script hears keys by now
     tab.keyboard.press("/")
     tab.keyboard.type(id)
     expect(tab.locator(".card")).to_have_count(1)
@@ -133,6 +134,7 @@ def test_escape_closes_what_is_asked_and_goes_back_to_its_card(tab: Page, ui: Ui
     tab.goto(ui.url)
     card = tab.locator(f"#c-{id}")
     expect(card).to_be_visible()
+    expect(tab.locator("#live")).to_contain_text("seen")  # its script hears keys by now
     card.focus()
     for changes in (False, True):
         tab.keyboard.press("r")
