@@ -35,6 +35,7 @@ PATIENCE_S = 2.0
 SETTLES_NS = 1_000_000_000
 RENEWED = 200  # runs of another version's form, at once
 SINCE = "since.json"
+WAY_OUT = "bring back a copy of it, or move it away: what ended runs printed, tried and cost is forgotten then"
 # Of another form is what a program wrote whose values have other fields.
 FORM = (
     f"1 {' '.join(name for kind in (Run, Exit, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
@@ -230,7 +231,7 @@ class Archive:
             self._close()
             return None
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{self.path} is no plain file")
+            raise OSError(f"{self.path}, where finished runs are kept, is no plain file; {WAY_OUT}")
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev
 
     def _made(self) -> int:
@@ -265,12 +266,19 @@ class Archive:
         try:
             yield
         except (late("sqlite3").Error, zlib.error) as error:
-            raise OSError(f"{self.path}, where finished runs are kept, can't be read or written: {error}") from error
+            said = f"{self.path}, where finished runs are kept, can't be read or written: {error}"
+            raise OSError(f"{said}; {WAY_OUT}" if _is_damage(error) else said) from error
 
     def _close(self) -> None:
         if self._open is not None:
             self._open[1].close()
             self._open = None
+
+
+def _is_damage(error: Exception) -> bool:
+    """True where trying again is in vain: no database, a broken one, or one without our tables."""
+    name = getattr(error, "sqlite_errorname", "")
+    return isinstance(error, zlib.error) or name.startswith(("SQLITE_ERROR", "SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def _connect(path: str) -> sqlite3.Connection:
