@@ -360,6 +360,14 @@ def test_what_was_merged_had_passed_also_where_an_older_pull_request_had_the_sam
     assert ended_checks(pull, []) == "none"
 
 
+def test_what_was_merged_had_passed_whichever_of_its_checks_was_over_last():
+    merged = a_pull(state=PullState.MERGED, opened_at=ago(90), closed_at=ago(30), landed=worlds.BASE)
+    ran = [a_check("passed"), a_check("failed", n=2)]
+
+    assert ended_checks(merged, ran) == "passed"
+    assert ended_checks(replace(merged, landed=None), ran) == "failed"
+
+
 def test_while_the_tracker_is_silent_it_is_not_known_what_no_manifest_covers():
     silent = seen(tasks=Unknown("locked"))
 

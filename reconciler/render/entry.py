@@ -116,7 +116,9 @@ def ended_checks(pull: PullRequest, checks: Sequence[Run]) -> str:
         # What we merged had passed: an older pull request of the task may have had the very same tree checked.
         earlier = any(run.exit and run.exit.well for run in checks)
         return "passed" if pull.landed and (pull.checks or earlier) else "none"
-    return "passed" if ran[-1].exit.well else "failed"
+    # What was merged is what has passed, whichever of its checks was over last.
+    passed = any(run.exit and run.exit.well for run in ran) if pull.landed else ran[-1].exit.well
+    return "passed" if passed else "failed"
 
 
 def beneath_another(observed: Observed) -> Mapping[Sha, PrNumber]:
