@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
 from reconciler.cli.defaults import Asked, for_show
-from reconciler.loop.loop import Loop, Tick
+from reconciler.loop.loop import RESTS, Loop, Tick
 from reconciler.model.errors import ReconcileError
 from reconciler.model.observed import Base, Observed, Unknown
 from reconciler.planning import base_checks
-from reconciler.planning.plan import EpicPlan
+from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.unmanaged import unmanaged
 from reconciler.render import document, queue
 from reconciler.render.words import stamp
@@ -124,6 +125,29 @@ class Looks(Struct, kw_only=True):
         number = before.number + 1 if before else 1
         self.look = _look(number, at, None, found)
         return self.look
+
+
+class LookPublisher(Struct, kw_only=True, dict=True):
+    """Publishes what the one who acts has seen, while somebody reads."""
+
+    site: Site
+    _shown: Plan | None = None  # what was published last
+    _rests_until: float = 0.0
+
+    @cached_property
+    def _published(self) -> Published:
+        return Published(self.site.state)
+
+    def publish(self, tick: Tick) -> None:
+        """Publish this look. Amid several ticks only as often as is cheap; the last of them plans nothing, and always is."""
+        if not self._published.read or (tick.plan.actions and time.monotonic() < self._rests_until):
+            return
+        if tick.plan is self._shown and not tick.outcomes:
+            self._published.confirm(stamp(tick.observed.at))
+            return
+        begun = time.monotonic()
+        self._published.write(stamp(tick.observed.at), parts(self.site, tick))
+        self._shown, self._rests_until = tick.plan, time.monotonic() + RESTS * (time.monotonic() - begun)
 
 
 def parts(site: Site, tick: Tick) -> dict[str, Any]:

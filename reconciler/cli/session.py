@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.cli.look import parts
+from reconciler.cli.look import LookPublisher
 from reconciler.cli.output import Output
 from reconciler.loop.asking import ask
 from reconciler.loop.executor import Outcome
-from reconciler.loop.loop import RESTS, Loop, Met, Tick
+from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.teller import Teller
 from reconciler.model.desired import Desired
 from reconciler.model.errors import ReconcileError
@@ -23,9 +23,7 @@ from reconciler.model.observed import Salvage, Unknown
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
 from reconciler.render import document, failing, text
-from reconciler.render.words import stamp
 from reconciler.system.journal import Event, plain
-from reconciler.system.published import Published
 from reconciler.wiring import Site
 
 TELLS_S = 15.0  # of what stays the same, only the clock makes something due
@@ -52,14 +50,12 @@ class LoopSession(Struct, kw_only=True, dict=True):
     untold: str = ""  # why nobody could be told, as was reported last
     unarchived: str = ""  # why finished runs stay where they are, as was reported last
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
-    _shown: Plan | None = None  # what was published last
-    _rests_until: float = 0.0
     _told: Plan | None = None
     _tells_again: float = 0.0
 
     @cached_property
-    def _published(self) -> Published:
-        return Published(self.site.state)
+    def _publisher(self) -> LookPublisher:
+        return LookPublisher(site=self.site)
 
     def loop(self) -> Loop:
         warned = ask(self.site.tracker.warnings)
@@ -182,22 +178,11 @@ class LoopSession(Struct, kw_only=True, dict=True):
         if tick.plan is not self.last_plan or tick.outcomes or tick.unarchived not in ("", self.unarchived):
             self._changed(tick)
         if not self.beside:
-            self._keep("look", lambda: self._publish(tick))
+            self._keep("look", lambda: self._publisher.publish(tick))
         for onlooker in self.onlookers:
             onlooker(tick)
         self.tell(tick)
         self.alive(tick)
-
-    def _publish(self, tick: Tick) -> None:
-        if not self._published.read or (tick.plan.actions and time.monotonic() < self._rests_until):
-            return
-        if tick.plan is self._shown and not tick.outcomes:
-            self._published.confirm(stamp(tick.observed.at))
-            return
-        begun = time.monotonic()
-        self._published.write(stamp(tick.observed.at), parts(self.site, tick))
-        # The last of several ticks plans nothing and is always published: what is amid them, only as often as is cheap.
-        self._shown, self._rests_until = tick.plan, time.monotonic() + RESTS * (time.monotonic() - begun)
 
     def tell(self, tick: Tick, *, closing: bool = False) -> None:
         """Have people be told that are elsewhere; `closing`: this was the last look."""

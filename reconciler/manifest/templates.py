@@ -24,7 +24,6 @@ class Templates:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self._held: dict[str, tuple[Sha, str | None]] = {}
 
     def template(self, spec: EpicSpec, base: Sha) -> str:
         """The text of the worker's template, without its front matter."""
@@ -58,10 +57,8 @@ class Templates:
 
     def _on(self, base: Sha, path: str) -> str | None:
         """What a commit holds at a path, through its own links; None where that is no file."""
-        known = self._held.get(path)
-        if known is None or known[0] != base:
-            known = self._held[path] = base, self._read(base, path)
-        return known[1]
+        # What a commit holds never changes.
+        return self._git.remembered(("prompt", base, path), (), lambda: self._read(base, path))
 
     def _read(self, base: Sha, path: str) -> str | None:
         name = os.fsencode(f"{base}:{path}\n")
