@@ -225,6 +225,9 @@ class World:
     def environment(self, actor: str = "", run: RunId | None = None) -> dict[str, str]:
         return {}
 
+    def stirred(self) -> bool:
+        return False
+
     def prefix(self) -> str:
         return "t"
 

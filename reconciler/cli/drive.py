@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -23,7 +23,7 @@ from reconciler.loop.loop import POLL_S, RESYNC_S, Tick
 from reconciler.model.errors import LockedError
 from reconciler.planning.plan import Plan
 from reconciler.system import lock
-from reconciler.system.wakes import Wakes, spots
+from reconciler.system.wakes import Wakes, rest, spots
 from reconciler.wiring import Site
 
 PATIENCE_S = 10.0
@@ -67,6 +67,7 @@ def drive(
         for left in () if session.beside else site.catch_up():
             out.chat(left)
         loop = session.loop()
+        loop.rests = partial(rest, site.tracker.stirred)
         places = [] if listens is None else spots(site.state, site.repository.common, site.store, listens)
         with Wakes(places, wake) as wakes, live.view(session):
             tick = loop.forever(

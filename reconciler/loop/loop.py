@@ -169,6 +169,7 @@ class Loop(Struct, kw_only=True):
     wanted: Callable[[Action], bool] = lambda action: True
     seen: Callable[[Tick], None] = lambda tick: None
     troubled: Callable[[Exception], None] = _give_up
+    rests: Callable[[threading.Event, float], object] = lambda wake, pause_s: wake.wait(pause_s)
     workers: int = WORKERS
     _failures: dict[TaskId, Failure] = field(default_factory=dict)
     _recalled: dict[TaskId, Failure] = field(default_factory=dict)  # what the one who acted here before has met
@@ -304,7 +305,7 @@ class Loop(Struct, kw_only=True):
                     return tick
             if stop.is_set():
                 return tick
-            wake.wait(pause_s)
+            self.rests(wake, pause_s)
 
     def _program(self, *, exact: bool) -> str | None:
         """What is wrong with the program running here; a few seconds old, as a look at all of its files takes its time."""

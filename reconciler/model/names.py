@@ -19,6 +19,7 @@ PrNumber = NewType("PrNumber", int)
 
 BRANCH_PREFIX = "agent/"
 PULL_REQUEST_REFS = "refs/reconcile/pr/"
+REVIEW_REFS = "refs/reconcile/review/"  # what was said here of a forge's pull requests
 SCRIPTS = "#scripts"  # behind the path of a package.json that is protected: only this part of it
 SALVAGE_REFS = "refs/reconcile/salvage/"
 DROPPED_REFS = "refs/reconcile/dropped/"  # saved work that nobody asked for, for as long again

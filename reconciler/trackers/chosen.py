@@ -33,6 +33,10 @@ class ChosenTracker:
     def tasks(self) -> Graph:
         return self._now.tasks()
 
+    def stirred(self) -> bool:
+        """Only of a database: the file of the built-in store is listened to."""
+        return bool(holds_database(self._beads)) and self._real.stirred()
+
     def prefix(self) -> str:
         return self._now.prefix()
 

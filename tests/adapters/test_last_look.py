@@ -111,6 +111,35 @@ def test_what_may_have_changed_is_looked_at_again(dolt: Dolt, what: str) -> None
     assert tracker.tasks()[X].title == "new"
 
 
+def test_what_somebody_writes_shows_once_and_without_a_process(dolt: Dolt, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = looked(dolt)
+    monkeypatch.setattr(last_look, "RESTS", 0)
+    assert not tracker.stirred()
+
+    dolt.commits(record(title="new"))
+
+    assert (tracker.stirred(), tracker.stirred(), dolt.calls()) == (True, False, [])
+    assert tracker.tasks()[X].title == "new" and not tracker.stirred()
+
+
+def test_what_only_reads_stirs_nobody(dolt: Dolt, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = looked(dolt)
+    monkeypatch.setattr(last_look, "RESTS", 0)
+
+    os.utime(dolt.noms / "manifest")
+
+    assert not tracker.stirred()
+
+
+def test_who_writes_all_the_time_is_looked_after_for_a_tenth_of_it(dolt: Dolt, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = looked(dolt)
+    monkeypatch.setattr(last_look, "RESTS", 1e6)
+
+    dolt.commits(record(title="new"))
+
+    assert not tracker.stirred()
+
+
 @pytest.mark.parametrize(
     "where", ["server", "setting", "variable", "redirect", "no database", "no journal", "broken", "wisps"]
 )

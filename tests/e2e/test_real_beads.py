@@ -270,14 +270,16 @@ def test_a_manifest_that_asks_for_the_other_tracker_is_held_and_told_why(tmp_pat
     assert with_database.tasks() == {}
 
 
-@pytest.mark.parametrize("kind", ["bd-sqlite"])
-def test_a_watch_notices_what_people_do_in_the_database(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_watch_notices_what_people_do_in_the_database_whatever_its_interval(tmp_path: Path, kind: str) -> None:
     project = Project(tmp_path, kind)
-    watcher = project.start("watch", "--interval", "1s", "-f", str(project.manifest(tasks=[])))
-    time.sleep(1)
-    project.db.make("Do it later")
+    watcher = project.start("watch", "--interval", "10m", "-f", str(project.manifest(tasks=[])))
+    told = project.root / ".git" / "reconcile" / "status"
 
     try:
+        until(lambda: list(told.glob("*.json")), by=watcher)
+        time.sleep(2)  # nothing is left to be done, and it rests
+        project.db.make("Do it later")
         until(lambda: "Do it later" in project.subjects(), by=watcher)
     finally:
         watcher.send_signal(signal.SIGTERM)

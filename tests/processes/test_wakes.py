@@ -13,10 +13,11 @@ import pytest
 from machine import Machine
 from waiting import until
 
-from reconciler.model.names import TaskId
+from reconciler.model.names import PULL_REQUEST_REFS, SALVAGE_REFS, TaskId
 from reconciler.model.observed import StopWhy
 from reconciler.runners import supervisor
-from reconciler.system.wakes import Wakes, spots
+from reconciler.system import wakes
+from reconciler.system.wakes import Wakes, rest, spots
 
 
 @pytest.fixture
@@ -94,6 +95,41 @@ def test_there_are_no_more_listeners_after_many_runs(machine: Machine, wake: thr
         machine.finished("true", subject=f"y-{n}")
 
     assert _listeners() == before > 0
+
+
+def test_saved_work_costs_no_listener(machine: Machine, wake: threading.Event) -> None:
+    before = _listeners()
+    for n in range(5):
+        (machine.state / SALVAGE_REFS / f"x-{n}").mkdir(parents=True)
+    time.sleep(0.3)
+
+    assert _listeners() == before
+
+
+def test_a_folder_that_was_deleted_is_made_and_listened_to_again(machine: Machine) -> None:
+    flag, folder = threading.Event(), machine.state / PULL_REQUEST_REFS
+    with Wakes(spots(machine.state, machine.state, None, []), flag) as listening:
+        folder.rmdir()
+        until(lambda: listening.deaf is None and folder.exists())
+        flag.clear()
+        (folder / "1.lock").touch()
+        (folder / "1.lock").rename(folder / "1")
+
+        assert flag.wait(10.0) and listening.deaf is None
+
+
+def test_a_rest_ends_when_it_is_woken_when_its_time_is_up_and_when_something_stirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wakes, "GLANCE_S", 0.01)
+    woken, sleeping, answers = threading.Event(), threading.Event(), iter((False, False, True))
+    woken.set()
+
+    rest(lambda: False, woken, 60.0)
+    rest(lambda: False, sleeping, 0.05)
+    rest(lambda: next(answers), sleeping, 60.0)
+
+    assert list(answers) == []
 
 
 def _listeners() -> int:

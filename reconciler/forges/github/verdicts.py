@@ -19,13 +19,12 @@ from reconciler.git.ref_cache import RefCache
 from reconciler.git.update_ref import Move
 from reconciler.landing.signature import Signature, signed
 from reconciler.model.errors import PermanentError
-from reconciler.model.names import PrNumber, Sha
+from reconciler.model.names import REVIEW_REFS, PrNumber, Sha
 from reconciler.model.observed import Rejection
 from reconciler.model.pull_records import PersonReview, Verdict, standing
 
-REFS = "refs/reconcile/review/"
 VERSION = 1
-_NAMED = re.compile(re.escape(REFS) + r"[1-9][0-9]{0,17}")
+_NAMED = re.compile(re.escape(REVIEW_REFS) + r"[1-9][0-9]{0,17}")
 
 Reviews = tuple[PersonReview, ...]
 """Oldest first."""
@@ -41,14 +40,16 @@ class Verdicts:
 
     def all(self) -> Mapping[PrNumber, Reviews]:
         """Everything that was reported, by pull request."""
-        named = [(ref, sha) for ref, (sha, _) in update_ref.plain(self._git, REFS).items() if _NAMED.fullmatch(ref)]
+        named = [
+            (ref, sha) for ref, (sha, _) in update_ref.plain(self._git, REVIEW_REFS).items() if _NAMED.fullmatch(ref)
+        ]
         reviews, damaged = self._said.by(named)
-        self.damaged = {PrNumber(int(ref.removeprefix(REFS))): error for ref, error in damaged.items()}
-        return {PrNumber(int(ref.removeprefix(REFS))): what for ref, what in reviews.items()}
+        self.damaged = {PrNumber(int(ref.removeprefix(REVIEW_REFS))): error for ref, error in damaged.items()}
+        return {PrNumber(int(ref.removeprefix(REVIEW_REFS))): what for ref, what in reviews.items()}
 
     def add(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         """Record a person's verdict on a head."""
-        ref = f"{REFS}{number}"
+        ref = f"{REVIEW_REFS}{number}"
         with self._git.writing() as lock:
             before = update_ref.head_of(self._git, ref)
             known = self.all().get(number, ())

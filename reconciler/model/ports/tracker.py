@@ -71,6 +71,11 @@ class Tracker(Protocol):
         """Every task of the store, closed ones too, by id; also those whose id is unusable."""
         ...
 
+    def stirred(self) -> bool:
+        """True, once, where somebody has written since `tasks` was asked, as far as that shows without a process. False
+        says nothing: where file events tell of it, or nothing does."""
+        ...
+
     def prefix(self) -> str:
         """What ids made by this tracker begin with, without the dash."""
         ...

@@ -54,6 +54,10 @@ class BeadsTracker:
             self._named = graph, moved, self._closers.named(graph, version)
         return self._named[2]
 
+    def stirred(self) -> bool:
+        """True, once, where the database has changed since `tasks` looked at it, as far as its files tell."""
+        return self._last.stirred()
+
     def prefix(self) -> str:
         """What ids of this database begin with, without the dash. Asked for once."""
         if not self._prefix:

@@ -21,6 +21,7 @@ from reconciler.trackers.beads import decoding, marks, store
 from reconciler.trackers.beads.marks import Mark
 from reconciler.trackers.beads.program import Bd
 
+RESTS = 10
 HOLDS_S = 300.0  # where a mark says nothing of a change after all, that is seen by then
 
 
@@ -34,6 +35,8 @@ class LastLook:
         self._open: Mapping[str, Record] = {}  # closed ones are hardly ever written to
         self._mark: Mark | None = None  # from before the look
         self._at = 0.0
+        self._took_s = 0.0
+        self._files: Mark | None = None  # as they were when the mark was compared last
         self._lied = False
         self._written: dict[str, Record] = {}
         self._doubted = frozenset[str]()  # whose labels were written, and not there at the next look
@@ -43,6 +46,17 @@ class LastLook:
         if not self._holds():
             self._keep(*self._taken())
         return self._graph
+
+    def stirred(self) -> bool:
+        """True, once for each change, where the mark has moved since this was looked at. A look costs its time: agents who
+        write all the time are looked after for a tenth of it."""
+        if self._mark is None or time.monotonic() - self._at < RESTS * self._took_s:
+            return False
+        files = marks.of_files(self._bd.beads)
+        if files is None or files == self._files:
+            return False
+        self._files = files
+        return self._mark != self._now()
 
     def before(self, ids: Collection[TaskId], *, exact: bool) -> Mapping[str, Record]:
         """These tasks, as far as they are there, as they are before they are written to.
@@ -85,7 +99,10 @@ class LastLook:
         return None if mark is None else (program.path, program.version, *mark)
 
     def _taken(self) -> tuple[Mark | None, float, list[Record]]:
-        return self._now(), time.monotonic(), store.everything(self._bd)
+        mark, at = self._now(), time.monotonic()
+        found = store.everything(self._bd)
+        self._took_s = time.monotonic() - at
+        return mark, at, found
 
     def _keep(self, mark: Mark | None, at: float, found: list[Record]) -> None:
         digest = hashlib.sha256(repr(found).encode("utf-8", "replace")).digest()
