@@ -46,6 +46,7 @@ SCRIPTS: dict[str, Script] = {
             )
         ),
     ),
+    "cut": tuple(Turn(text="I begin.", shell=WORK, cut=True) for _ in range(9)),
     "liar": (
         Turn(text=LIE, shell=f"echo '{LIE}'; echo '{LIE}' >&2"),
         Turn(text=f"You've hit your weekly limit. {LIE}"),
@@ -131,6 +132,15 @@ def test_a_model_that_does_not_exist_uses_up_no_attempt_and_says_what_to_write(p
     degraded = {each["type"]: each for each in place.json("status")["epics"][0]["conditions"]}["Degraded"]
     assert degraded["reason"] == "AgentUnavailable" and "write another 'model'" in degraded["message"]
     assert len(place.json("get", "runs")) == 1
+
+
+def test_answers_that_are_cut_off_use_up_no_attempt(place: AgentPlace) -> None:
+    place.reconcile("apply", "-f", str(place.wants("cut", agent={"maxAttempts": 1})))
+    assert place.ended()["fault"] == "network"
+
+    place.reconcile("apply", "-f", str(place.wants("commit", agent={"maxAttempts": 1})), "--wait")
+
+    assert place.subjects() == ["Do a", "Begin"]
 
 
 def test_a_usage_limit_is_waited_for_until_it_is_lifted(place: AgentPlace) -> None:

@@ -86,7 +86,9 @@ def _handler(
                 return self._say(fault.status, json.dumps(request.error(fault)).encode(), fault.headers)
             if turn < len(script) and script[turn].hangs:
                 done.wait(120)
-            return self._stream(speak(request, script), streamed=request.streamed)
+            parts = speak(request, script)
+            cut = request.streamed and turn < len(script) and script[turn].cut
+            return self._stream(parts[: len(parts) // 2] if cut else parts, streamed=request.streamed)
 
         def _tries(self) -> int:
             """How often this very request was tried before: both vendors' libraries say so."""

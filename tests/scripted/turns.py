@@ -39,6 +39,7 @@ class Turn:
     shell: str = ""
     fault: Fault | None = None
     hangs: bool = False
+    cut: bool = False  # the connection ends in the middle of the answer
     tokens: int = 1000
 
 
