@@ -135,11 +135,11 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
         """
         self.git.sweep()
         left = []
-        for root in dict.fromkeys(spec.worktrees.root for spec in self.desired().epics if not spec.invalid):
+        for at in dict.fromkeys(spec.venue for spec in self.desired().epics if not spec.invalid):
             try:
-                self.workspaces.fix(root)
+                self.workspaces.fix(at)
             except (ReconcileError, OSError) as error:
-                left.append(f"a worktree in {root} that was moved can't be fixed yet: {error}")
+                left.append(f"a worktree in {at.root} that was moved can't be fixed yet: {error}")
         for base in dict.fromkeys(spec.base for spec in self.desired().epics):
             try:
                 self.forge.catch_up(base)

@@ -25,6 +25,7 @@ from reconciler.model.names import RunId, RunKind, Sha, TaskId, branch_of
 from reconciler.model.observed import Branch, Run, Worktree
 from reconciler.model.ports import Change, LandOrder, Place, Ports, RunSpec
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.system import shell
 from reconciler.workspaces.branches import Branches
 
@@ -155,11 +156,11 @@ class GitWorld(World):
     def branches(self, base: Sha) -> Mapping[TaskId, Branch]:
         return self.refs.measured(base)
 
-    def worktrees(self, root: str, tasks: Iterable[TaskId]) -> dict[TaskId, Worktree]:
+    def worktrees(self, at: Venue, tasks: Iterable[TaskId]) -> dict[TaskId, Worktree]:
         heads = self.repo.refs("refs/heads/agent/")
         for task, tree in self.trees.items():
             tree.head = Sha(heads.get(self.branch(task), tree.head))
-        return super().worktrees(root, tasks)
+        return super().worktrees(at, tasks)
 
     def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
         if not self.repo.git("for-each-ref", self.branch(task)):

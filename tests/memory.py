@@ -45,6 +45,7 @@ from reconciler.model.observed import (
 from reconciler.model.ports import Assignment, Change, Invocation, LandOrder, NewTask, Place, Ports, RunSpec
 from reconciler.model.report import Report
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 P = ParamSpec("P")
@@ -265,11 +266,11 @@ class World:
 
     # --- Workspaces ----------------------------------------------------------------------------------------
 
-    def worktrees(self, root: str, tasks: Iterable[TaskId]) -> dict[TaskId, Worktree]:
+    def worktrees(self, at: Venue, tasks: Iterable[TaskId]) -> dict[TaskId, Worktree]:
         self._up("worktrees")
         return {
             task: Worktree(
-                path=f"{root}/{task}",
+                path=f"{at.root}/{task}",
                 head=tree.head,
                 set_up=tree.ready,
                 fault=None if tree.usable else WorktreeFault.HALF_MADE,
@@ -277,7 +278,7 @@ class World:
             for task, tree in self.trees.items()
         }
 
-    def check_worktrees(self, root: str) -> dict[str, str]:
+    def check_worktrees(self, at: Venue) -> dict[str, str]:
         return dict(self.check_trees)
 
     def branches(self, base: Sha) -> dict[TaskId, Branch]:
@@ -322,14 +323,14 @@ class World:
         self.trees[task] = Tree(self.heads[task])
 
     @effect
-    def create_check(self, subject: str, root: str, commit: Sha, *, apart: bool = False) -> str:
-        self.check_trees[subject] = f"{root}/.checks/{subject}"
+    def create_check(self, subject: str, at: Venue, commit: Sha, *, apart: bool = False) -> str:
+        self.check_trees[subject] = f"{at.root}/.checks/{subject}"
         return self.check_trees[subject]
 
-    def unlock(self, task: TaskId, root: str) -> None:
+    def unlock(self, task: TaskId, at: Venue) -> None:
         pass
 
-    def salvage(self, task: TaskId, root: str) -> Salvage | None:
+    def salvage(self, task: TaskId, at: Venue) -> Salvage | None:
         tree = self.trees.get(task)
         if tree is None or not tree.dirty - self.saved_patches:
             return None
@@ -342,9 +343,9 @@ class World:
         self.saved.append(Salvage(task=task, n=n, commit=Sha(f"s{len(self.saved)}"), at=self.now))
         return self.saved[-1]
 
-    def remove(self, task: TaskId, root: str) -> None:
+    def remove(self, task: TaskId, at: Venue) -> None:
         if task in self.trees:
-            self.salvage(task, root)
+            self.salvage(task, at)
             self._remove_tree(task)
 
     @effect
@@ -355,7 +356,7 @@ class World:
         self._promise(task not in self.occupied, f"{task}: removed under somebody's feet")
 
     @effect
-    def remove_check(self, subject: str, root: str) -> None:
+    def remove_check(self, subject: str, at: Venue) -> None:
         self.check_trees.pop(subject, None)
 
     @effect
@@ -374,7 +375,7 @@ class World:
     def broken_branches(self) -> dict[TaskId, str]:
         return {}
 
-    def take(self, task: TaskId, root: str, head: Sha) -> None:
+    def take(self, task: TaskId, at: Venue, head: Sha) -> None:
         raise PermanentError("not in this world")
 
     def restore(self, task: TaskId) -> BranchName:

@@ -577,7 +577,7 @@ BREAKS = (
     Break(
         "a moved repository leaves the links of its worktrees as they are",
         "reconciler/wiring.py",
-        "                self.workspaces.fix(root)\n",
+        "                self.workspaces.fix(at)\n",
         "                pass\n",
         "tests/e2e/test_copied_and_moved.py",
     ),

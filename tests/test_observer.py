@@ -317,7 +317,7 @@ def test_a_folder_in_the_way_elsewhere_does_not_hide_a_tasks_own_worktree(monkey
     own, taken = Worktree(path="/b/x-1", head=world.main), Worktree(path="/x/x-1", fault=WorktreeFault.TAKEN)
     for roots in (("/b", "/x"), ("/x", "/b")):
         epics = [worlds.an_epic(name=f"m{n}", worktrees=WorktreeSpec(root=root)) for n, root in enumerate(roots)]
-        monkeypatch.setattr(world, "worktrees", lambda root, ids: {X: own if root == "/b" else taken})
+        monkeypatch.setattr(world, "worktrees", lambda at, ids: {X: own if at.root == "/b" else taken})
         observed = look(world, *epics)
         assert not isinstance(observed.worktrees, Unknown)
         assert observed.worktrees[X] is own

@@ -27,6 +27,7 @@ from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.names import BRANCH_PREFIX, RunKind, Sha, TaskId, branch_of, usable
 from reconciler.model.observed import Run, Unknown, Worktree
+from reconciler.model.venue import Venue
 from reconciler.render import document, listing
 from reconciler.render import queue as queue_rows
 from reconciler.render.entry import run_record
@@ -213,22 +214,23 @@ def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run]) -> Iter
     """Those of tasks, then those of checks and reviews, under every folder that a manifest or git speaks of."""
     known = worktree_list.read(site.git)
     heads = {str(entry.path): entry.head for entry in known.entries}
-    for root in _roots(site, known):
-        for task, tree in site.workspaces.worktrees(root, tasks).items():
+    for at in _venues(site, known):
+        for task, tree in site.workspaces.worktrees(at, tasks).items():
             mine = [run for run in runs if run.id.kind is RunKind.WORK and run.task == task]
             yield {**_work(site, task, tree), **_place(site, tree.path), "run": _live(mine)}
-        for subject, path in site.workspaces.check_worktrees(root).items():
+        for subject, path in site.workspaces.check_worktrees(at).items():
             mine = [run for run in runs if run.id.kind is not RunKind.WORK and run.id.subject == subject]
             yield {**_check(subject, heads.get(path), mine), **_place(site, path), "run": _live(mine)}
 
 
-def _roots(site: Site, known: worktree_list.WorktreeListing) -> list[str]:
+def _venues(site: Site, known: worktree_list.WorktreeListing) -> list[Venue]:
     """Where worktrees of ours stand: as the manifests say, and where those stand that no manifest speaks of any more."""
     named = [spec.worktrees.root for spec in site.desired().epics]
     left = [str(e.path.parent) for e in known.entries if (e.branch or "").startswith(BRANCHES + BRANCH_PREFIX)]
     checks = [str(e.path.parent.parent) for e in known.entries if e.path.parent.name == CHECKS]
     default = [] if named else [str(site.repository.main.parent / DEFAULT_ROOT)]
-    return list(dict.fromkeys(os.path.realpath(root) for root in (*named, *default, *left, *checks)))
+    roots = dict.fromkeys(os.path.realpath(root) for root in (*named, *default, *left, *checks))
+    return [Venue(root=root) for root in roots]
 
 
 def _work(site: Site, task: TaskId, tree: Worktree) -> Row:

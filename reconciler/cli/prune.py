@@ -17,6 +17,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.planning.actions import DeleteBranch, Waiting, guards
 from reconciler.planning.labels import TAKEN
 from reconciler.render.entry import waiting
@@ -30,7 +31,7 @@ class Removal(Struct, frozen=True, kw_only=True):
 
     task: TaskId
     path: str
-    root: str
+    at: Venue
     kept: Waiting | None = None
 
 
@@ -85,10 +86,10 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
     tasks, runs, occupants = observed.tasks, observed.runs, observed.occupants
     if isinstance(tasks, Unknown) or isinstance(runs, Unknown) or isinstance(occupants, Unknown):
         raise PermanentError("can't read tasks, runs or processes now, so nothing is removed")
-    roots = list(dict.fromkeys(spec.worktrees.root for spec in site.desired().epics)) or [_default_root(site)]
+    venues = list(dict.fromkeys(spec.venue for spec in site.desired().epics)) or [_default_venue(site)]
     found: list[Removal] = []
-    for root in roots:
-        for task, tree in sorted(site.workspaces.worktrees(root, [named] if named else []).items()):
+    for at in venues:
+        for task, tree in sorted(site.workspaces.worktrees(at, [named] if named else []).items()):
             closed = task in tasks and tasks[task].closed
             if tree.fault is WorktreeFault.TAKEN or not (task == named or (named is None and (closed or everything))):
                 continue
@@ -102,20 +103,20 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
                 kept = Waiting(Reason.WORKTREE_IN_USE, what)
             elif tree.nested and dry_run:  # what the removal itself looks for again
                 kept = Waiting(Reason.NESTED_REPOSITORY, guards.nested(tree))
-            found.append(Removal(task=task, path=tree.path, root=root, kept=kept))
+            found.append(Removal(task=task, path=tree.path, at=at, kept=kept))
     return found
 
 
 def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, Any]:
     if removal.kept:
         return _kept(removal, removal.kept)
-    count, size = site.workspaces.ignored(removal.task, removal.root)
+    count, size = site.workspaces.ignored(removal.task, removal.at)
     lost = f" ({count} ignored files, {size:,} bytes, are not saved)" if count else ""
     if dry_run:
         return act("RemoveWorktree", removal.task, f"would remove {removal.path}{lost}")
     try:
         with site.runner.idle(removal.task):
-            saved = site.workspaces.remove(removal.task, removal.root)
+            saved = site.workspaces.remove(removal.task, removal.at)
     except ReconcileError as error:
         return _kept(removal, Waiting(_reason(error), error.advised))
     back = f"; its uncommitted changes are saved: 'reconcile restore {removal.task}' brings them back" if saved else ""
@@ -141,5 +142,5 @@ def _branches(site: Site, tick: Tick, dry_run: bool) -> list[dict[str, Any]]:
     return [act("DeleteBranch", a.subject, ("would " if dry_run else "") + a.message, str(a.reason)) for a in due]
 
 
-def _default_root(site: Site) -> str:
-    return str(site.repository.main.parent / DEFAULT_ROOT)
+def _default_venue(site: Site) -> Venue:
+    return Venue(root=str(site.repository.main.parent / DEFAULT_ROOT))

@@ -19,6 +19,7 @@ from reconciler.git.worktrees import MADE, Entry, WorktreeListing
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
 from reconciler.model.observed import Graph, Run, WorktreeFault
+from reconciler.model.venue import Venue
 from reconciler.render.words import counted
 from reconciler.wiring import Site
 
@@ -128,7 +129,9 @@ def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Worktrees of checks and reviews that nobody runs any more."""
     live = _live_checks(site.runner.runs().values())
     found: Mapping[str, str] = {
-        subject: path for root in scene.roots for subject, path in site.workspaces.check_worktrees(str(root)).items()
+        subject: path
+        for root in scene.roots
+        for subject, path in site.workspaces.check_worktrees(Venue(root=str(root))).items()
     }
     left = [path for subject, path in found.items() if subject not in live]
     if left:

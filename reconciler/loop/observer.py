@@ -38,6 +38,7 @@ from reconciler.model.observed import (
 from reconciler.model.ports import Ports
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.planning import check_programs
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import group_tasks, owners
@@ -290,8 +291,8 @@ def _open(tasks: Graph | Unknown) -> Sequence[TaskId]:
 
 def _worktrees(ports: Ports, desired: Desired, ids: Sequence[TaskId]) -> Mapping[TaskId, Worktree] | Unknown:
     found: dict[TaskId, Worktree] = {}
-    for root in _roots(desired):
-        seen = ask(partial(ports.workspaces.worktrees, root, ids))
+    for at in _venues(desired):
+        seen = ask(partial(ports.workspaces.worktrees, at, ids))
         if isinstance(seen, Unknown):
             return seen
         # Somebody's folder under the root of one manifest must not hide the task's own worktree under another's.
@@ -306,8 +307,16 @@ def _ours(tree: Worktree) -> bool:
 
 
 def _check_worktrees(ports: Ports, desired: Desired) -> Mapping[str, str]:
-    seen = (known_or(ask(partial(ports.workspaces.check_worktrees, root)), {}) for root in _roots(desired))
+    seen = (known_or(ask(partial(ports.workspaces.check_worktrees, at)), {}) for at in _checks_venues(desired))
     return {subject: path for found in seen for subject, path in found.items()}
+
+
+def _venues(desired: Desired) -> Iterable[Venue]:
+    return dict.fromkeys(at for spec in desired.epics for at in (spec.venue, spec.checks_venue))
+
+
+def _checks_venues(desired: Desired) -> Iterable[Venue]:
+    return dict.fromkeys(spec.checks_venue for spec in desired.epics)
 
 
 def _roots(desired: Desired) -> Iterable[str]:

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.names import Sha, TaskId, check_subject, run_manifest
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -306,6 +307,16 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     def reviewing(self) -> AgentSpec:
         """How a review is made: as its tasks are done, where nothing else is written, with a prompt of its own."""
         return self.reviewer or replace(self.agent, prompt=None, opens_pull_request=False)
+
+    @property
+    def venue(self) -> Venue:
+        """Where its tasks are worked on."""
+        return self.checks_venue
+
+    @property
+    def checks_venue(self) -> Venue:
+        """Where its checks and reviews run: on this machine."""
+        return Venue(root=self.worktrees.root)
 
     @property
     def asked(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

@@ -157,7 +157,7 @@ def checks(view: EpicView) -> Iterator[Action]:
             reason=Reason.CHECK_ENDED,
             message=f"clean up check worktree {messages.relative(path, spec.repository)}",
             subject=runs[-1].task if runs else None,
-            root=spec.worktrees.root,
+            at=spec.checks_venue,
             check=subject,
         )
 
@@ -188,7 +188,7 @@ def reviews(view: EpicView) -> Iterator[Action]:
             reason=Reason.REVIEW_ENDED,
             message=f"clean up review worktree {messages.relative(path, spec.repository)}",
             subject=runs[-1].task if runs else None,
-            root=spec.worktrees.root,
+            at=spec.checks_venue,
             check=subject,
         )
 

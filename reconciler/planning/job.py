@@ -24,6 +24,7 @@ from reconciler.model.observed import (
     Worktree,
 )
 from reconciler.model.reasons import Reason
+from reconciler.model.venue import Venue
 from reconciler.planning import messages, reviews, run_results
 from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CheckState
@@ -301,11 +302,9 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         return not beside and self.untouched and not self.task.labels & OURS
 
     @property
-    def tree_root(self) -> str:
-        """Where its worktree stands: another manifest may have made it, under a root of its own."""
-        return (
-            self.worktree.path.rpartition("/")[0] if isinstance(self.worktree, Worktree) else self.spec.worktrees.root
-        )
+    def venue(self) -> Venue:
+        """Where its worktree is, or is to be."""
+        return self.worktree.at if isinstance(self.worktree, Worktree) else self.spec.venue
 
     @property
     def phase(self) -> str | None:

@@ -26,6 +26,7 @@ from reconciler.model.observed import Branch, Salvage, Worktree, WorktreeFault
 from reconciler.model.ports import Place
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.workspaces import checkout, copies, folders, snapshot
 from reconciler.workspaces.branches import Branches
 from reconciler.workspaces.checkout import Recipe
@@ -51,24 +52,24 @@ class GitWorkspaces:
 
     # --- observing ---
 
-    def worktrees(self, root: str, tasks: Iterable[TaskId]) -> Mapping[TaskId, Worktree]:
-        """What stands at the places of these tasks, and of every other worktree of ours under `root`.
+    def worktrees(self, at: Venue, tasks: Iterable[TaskId]) -> Mapping[TaskId, Worktree]:
+        """What stands at the places of these tasks, and of every other worktree of ours at this venue.
 
         `nested` is what `salvage` or `remove` last found and still stands: a walk of every worktree per call would cost
         seconds, and `remove` looks again in any case.
         """
         with _world():
-            folder = _real(root)
+            folder = _real(at.root)
             listing = self._register.listing()
             standing = _standing(folder)
             known = {*tasks, *(TaskId(entry.path.name) for entry in listing.entries if _ours(entry, folder))} & standing
             found = {task: look(listing, folder / task, branch_of(task)) for task in sorted(known) if usable(task)}
             return {task: _seen(each, self._went_on(task, each)) for task, each in found.items() if each.present}
 
-    def check_worktrees(self, root: str) -> Mapping[str, str]:
+    def check_worktrees(self, at: Venue) -> Mapping[str, str]:
         """The path of every worktree of a check or a review, by subject; also of one that is only half there."""
         with _world():
-            folder = _real(root) / CHECKS
+            folder = _real(at.root) / CHECKS
             listed = {entry.path.name for entry in self._register.listing().entries if entry.path.parent == folder}
             standing = set(os.listdir(folder)) if folder.is_dir() else set()
             names = (subject for subject in sorted(listed | standing) if usable_subject(subject))
@@ -103,10 +104,10 @@ class GitWorkspaces:
         with _world():
             self._salvages.time_passes(now)
 
-    def ignored(self, task: TaskId, root: str) -> tuple[int, int]:
+    def ignored(self, task: TaskId, at: Venue) -> tuple[int, int]:
         """How many files in the worktree of `task` git ignores, and their bytes: what no salvage holds."""
         with self._alone(task) as lock:
-            found = self._look(task, root, fix=False)
+            found = self._look(task, at.root, fix=False)
             return snapshot.ignored(self._git, self._work(task, found), lock) if found.usable else (0, 0)
 
     # --- making ---
@@ -114,19 +115,19 @@ class GitWorkspaces:
     def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
         """Make the worktree of `task`, or repair a half-made one, or find the one that is there."""
         with self._alone(task) as lock:
-            found = self._look(task, spec.worktrees.root)
+            found = self._look(task, spec.venue.root)
             if not found.usable:
                 digests = copies.wanted(self._git.repository.main, spec.worktrees.copy)
                 recipe = Recipe(copies=digests, sparse=spec.worktrees.sparse)
                 self._clear(task, found, lock)
                 self._make(task, found.place, recipe, base, lock)
-                found = self._look(task, spec.worktrees.root)
+                found = self._look(task, spec.venue.root)
             return self._ready(task, found, lock)
 
-    def create_check(self, subject: str, root: str, commit: Sha, *, apart: bool = False) -> str:
+    def create_check(self, subject: str, at: Venue, commit: Sha, *, apart: bool = False) -> str:
         """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again. `apart`: git
         in it sees a view of its own."""
-        place = _check_place(root, subject)
+        place = _check_place(at.root, subject)
         with self._alone(f".{subject}") as lock:
             self._discard(place)
             with self._git.writing() as writer:
@@ -137,27 +138,27 @@ class GitWorkspaces:
             checkout.fill(self._git, entry, commit, Recipe(), lock)
         return str(place)
 
-    def unlock(self, task: TaskId, root: str) -> None:
+    def unlock(self, task: TaskId, at: Venue) -> None:
         """Take our git lock off a worktree, so that people's `git worktree remove` works."""
         with self._alone(task):
-            self._register.unlock(self._look(task, root))
+            self._register.unlock(self._look(task, at.root))
 
-    def fix(self, root: str) -> None:
+    def fix(self, at: Venue) -> None:
         """Repair the links of worktrees that were moved, or whose repository was: the agents in them go on."""
         with _world():
-            folder, listing = _real(root), self._register.listing()
+            folder, listing = _real(at.root), self._register.listing()
             for name in sorted(filter(usable, _standing(folder))):
                 if look(listing, folder / name, branch_of(TaskId(name))).moved:
                     with self._alone(TaskId(name)):
-                        self._look(TaskId(name), root)
+                        self._look(TaskId(name), at.root)
 
-    def take(self, task: TaskId, root: str, head: Sha) -> None:
+    def take(self, task: TaskId, at: Venue, head: Sha) -> None:
         """Bring the branch of `task` to `head`, on which its worktree went on without it, and the worktree back to it.
 
         Raises ChangedError where that is not so any more.
         """
         with self._alone(task):
-            found = self._look(task, root)
+            found = self._look(task, at.root)
             if found.heads != (head,) or not self._went_on(task, found):
                 raise ChangedError(f"{task}: its worktree is not at {head[:12]}, off its branch, any more")
             with self._git.writing() as writer:
@@ -166,23 +167,23 @@ class GitWorkspaces:
 
     # --- saving and removing ---
 
-    def salvage(self, task: TaskId, root: str) -> Salvage | None:
+    def salvage(self, task: TaskId, at: Venue) -> Salvage | None:
         """Save what no ref holds: changed and untracked files, and commits of a head that is off its branch."""
         with self._alone(task) as lock:
-            found = self._look(task, root)
+            found = self._look(task, at.root)
             if found.fault is WorktreeFault.TAKEN:
                 return None
             return self._save(task, found, lock).salvage
 
-    def remove(self, task: TaskId, root: str) -> Salvage | None:
+    def remove(self, task: TaskId, at: Venue) -> Salvage | None:
         """Remove the worktree of `task`; what no ref holds is salvaged first, and is the answer."""
         with self._alone(task) as lock:
-            return self._clear(task, self._look(task, root), lock)
+            return self._clear(task, self._look(task, at.root), lock)
 
-    def remove_check(self, subject: str, root: str) -> None:
+    def remove_check(self, subject: str, at: Venue) -> None:
         """Remove the worktree of a check or a review, and whatever that left in it."""
         with self._alone(f".{subject}"):
-            self._discard(_check_place(root, subject))
+            self._discard(_check_place(at.root, subject))
 
     def delete_branch(self, task: TaskId, expected: Sha) -> None:
         """Delete `agent/<task>` if its head still is `expected`. Raises ChangedError otherwise."""

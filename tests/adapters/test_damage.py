@@ -16,6 +16,7 @@ from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import PullState
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.planning.planner import plan
 from reconciler.workspaces import GitWorkspaces
 
@@ -117,7 +118,7 @@ def test_a_branch_that_git_calls_broken_is_named_with_what_mends_it_and_the_othe
 
     assert list(forge.pull_requests()) == [TWO]
     assert list(spaces.branches(repo.head())) == [TWO]
-    assert spaces.worktrees(spec.worktrees.root, [ONE, TWO])[TWO].fault is None
+    assert spaces.worktrees(Venue(root=spec.worktrees.root), [ONE, TWO])[TWO].fault is None
     assert list(spaces.broken_branches()) == [ONE]
 
     subprocess.run(spaces.broken_branches()[ONE].split("'")[1], shell=True, check=True)

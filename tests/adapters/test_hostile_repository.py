@@ -12,6 +12,7 @@ import pytest
 from reconciler.model.desired import EpicSpec, WorktreeSpec
 from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.model.names import TaskId
+from reconciler.model.venue import Venue
 from reconciler.workspaces import GitWorkspaces
 
 HOOKS = (
@@ -336,22 +337,26 @@ def everything(scene):
     head = repo.refs("refs/heads/agent/x-1")["refs/heads/agent/x-1"]
     whole, narrow = a_spec(repo, root), a_spec(repo, root, sparse=("src",))
     steps = {
-        "observe": lambda: (spaces.worktrees(root, [AGENT]), spaces.check_worktrees(root), spaces.salvages()),
+        "observe": lambda: (
+            spaces.worktrees(Venue(root=root), [AGENT]),
+            spaces.check_worktrees(Venue(root=root)),
+            spaces.salvages(),
+        ),
         "measure": lambda: spaces.branches(base),
-        "count ignored": lambda: spaces.ignored(AGENT, root),
-        "salvage": lambda: spaces.salvage(AGENT, root),
+        "count ignored": lambda: spaces.ignored(AGENT, Venue(root=root)),
+        "salvage": lambda: spaces.salvage(AGENT, Venue(root=root)),
         "create x-2": lambda: spaces.create(OTHER, whole, head),
         "create x-2 again": lambda: spaces.create(OTHER, whole, head),
         "create x-3": lambda: spaces.create(SPARSE, narrow, head),
-        "unlock": lambda: spaces.unlock(AGENT, root),
-        "check": lambda: spaces.create_check("abc", root, head),
-        "check again": lambda: spaces.create_check("abc", root, head),
-        "remove check": lambda: spaces.remove_check("abc", root),
-        "remove x-2": lambda: spaces.remove(OTHER, root),
-        "remove x-3": lambda: spaces.remove(SPARSE, root),
+        "unlock": lambda: spaces.unlock(AGENT, Venue(root=root)),
+        "check": lambda: spaces.create_check("abc", Venue(root=root), head),
+        "check again": lambda: spaces.create_check("abc", Venue(root=root), head),
+        "remove check": lambda: spaces.remove_check("abc", Venue(root=root)),
+        "remove x-2": lambda: spaces.remove(OTHER, Venue(root=root)),
+        "remove x-3": lambda: spaces.remove(SPARSE, Venue(root=root)),
         "delete x-2": lambda: spaces.delete_branch(OTHER, head),
         "restore": lambda: spaces.restore(AGENT),
-        "remove x-1": lambda: spaces.remove(AGENT, root),
+        "remove x-1": lambda: spaces.remove(AGENT, Venue(root=root)),
         "delete x-1": lambda: spaces.delete_branch(AGENT, head),
         "forget": lambda: [spaces.drop_salvage(salvage) for salvage in spaces.salvages()],
     }

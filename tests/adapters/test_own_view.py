@@ -5,6 +5,7 @@ from pathlib import Path
 import gitrepo
 import pytest
 
+from reconciler.model.venue import Venue
 from reconciler.workspaces import GitWorkspaces
 
 
@@ -43,7 +44,7 @@ def test_nothing_that_is_set_up_in_a_repository_shows_in_a_worktree_that_stands_
     (repo.common / "info/attributes").write_text("* -diff diff=x filter=x\n")
     repo.git("replace", head, harmless)
 
-    path = Path(spaces.create_check("abc", root, head, apart=True))
+    path = Path(spaces.create_check("abc", Venue(root=root), head, apart=True))
 
     (path / "README").write_text("evil\n")  # so that git must read it
     assert repo.git("rev-parse", "HEAD", cwd=path) == head and repo.status(path) == ""
@@ -53,19 +54,19 @@ def test_nothing_that_is_set_up_in_a_repository_shows_in_a_worktree_that_stands_
 
 
 def test_what_is_set_up_in_a_worktree_that_stands_apart_goes_with_it(repo, spaces, root):
-    path = Path(spaces.create_check("abc", root, repo.head(), apart=True))
+    path = Path(spaces.create_check("abc", Venue(root=root), repo.head(), apart=True))
     before = repo.refs()
     repo.git("config", "alias.mine", "status", cwd=path)
     repo.git("commit", "--quiet", "--allow-empty", "--message", "x", cwd=path)
     repo.git("tag", "mine", cwd=path)
 
     assert repo.refs() == before and repo.git("config", "--get", "alias.mine", ok=False) == ""
-    spaces.remove_check("abc", root)
-    assert spaces.check_worktrees(root) == {} and not (repo.common / "worktrees/abc").exists()
+    spaces.remove_check("abc", Venue(root=root))
+    assert spaces.check_worktrees(Venue(root=root)) == {} and not (repo.common / "worktrees/abc").exists()
 
 
 def test_the_repository_of_a_worktree_that_stands_apart_is_found(repo, spaces, root):
-    path = Path(spaces.create_check("abc", root, repo.head(), apart=True))
+    path = Path(spaces.create_check("abc", Venue(root=root), repo.head(), apart=True))
 
     found = gitrepo.find(path, repo.environ)
 

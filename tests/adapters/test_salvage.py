@@ -19,6 +19,7 @@ from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Salvage
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.workspaces import GitWorkspaces, copies, folders, snapshot
 from reconciler.workspaces.ages import Ages
 
@@ -55,29 +56,29 @@ def made(repo, spaces, root, **worktrees):
 
 def saved(repo, spaces, root):
     """The files of what is saved now; None when nothing is."""
-    salvage = spaces.salvage(TASK, root)
+    salvage = spaces.salvage(TASK, Venue(root=root))
     return {name: text.decode() for name, text in repo.files(salvage.commit).items()} if salvage else None
 
 
 def test_nothing_is_saved_where_nothing_was_done(repo, spaces, root, work):
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
     assert repo.refs("refs/reconcile") == {}
 
 
 def test_a_head_that_its_branch_has_left_behind_is_saved(repo, spaces, root, work):
     head = repo.commit({"README": "work\n"}, where=work)
     repo.git("checkout", "-q", "--detach", cwd=work)
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
 
     repo.git("update-ref", "refs/heads/agent/x-1", "main")
 
-    assert repo.head(f"{spaces.salvage(TASK, root).commit}^") == head
+    assert repo.head(f"{spaces.salvage(TASK, Venue(root=root)).commit}^") == head
 
 
 def test_commits_on_the_branch_need_no_saving(repo, spaces, root, work):
     repo.commit({"README": "work\n"}, where=work)
 
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
 
 
 def test_changed_new_and_deleted_files_are_saved_on_top_of_the_head(repo, spaces, root, work):
@@ -88,7 +89,7 @@ def test_changed_new_and_deleted_files_are_saved_on_top_of_the_head(repo, spaces
     (work / "run").chmod(0o755)
     (work / "link").symlink_to("/etc/passwd")
 
-    salvage = spaces.salvage(TASK, root)
+    salvage = spaces.salvage(TASK, Venue(root=root))
 
     content = repo.files(salvage.commit)
     assert (
@@ -106,7 +107,7 @@ def test_saving_changes_nothing_in_the_worktree(repo, spaces, root, work):
     repo.git("add", "staged", cwd=work)
     before = repo.status(work), folders.contents(work)
 
-    spaces.salvage(TASK, root)
+    spaces.salvage(TASK, Venue(root=root))
 
     assert (repo.status(work), folders.contents(work)) == before
 
@@ -114,7 +115,7 @@ def test_saving_changes_nothing_in_the_worktree(repo, spaces, root, work):
 def test_the_message_says_which_task_when_and_from_where(repo, spaces, root, work):
     repo.write({"new": "n\n"}, where=work)
 
-    salvage = spaces.salvage(TASK, root)
+    salvage = spaces.salvage(TASK, Venue(root=root))
 
     message = repo.git("log", "-1", "--format=%B", salvage.commit)
     assert message.startswith("salvage x-1: uncommitted work\n")
@@ -123,21 +124,21 @@ def test_the_message_says_which_task_when_and_from_where(repo, spaces, root, wor
 
 def test_the_same_content_is_saved_once_and_other_content_beside_it(repo, spaces, root, work):
     repo.write({"new": "one\n"}, where=work)
-    first = spaces.salvage(TASK, root)
-    assert spaces.salvage(TASK, root) == first
+    first = spaces.salvage(TASK, Venue(root=root))
+    assert spaces.salvage(TASK, Venue(root=root)) == first
 
     repo.write({"new": "two\n"}, where=work)
-    second = spaces.salvage(TASK, root)
+    second = spaces.salvage(TASK, Venue(root=root))
 
     assert [salvage.n for salvage in spaces.salvages()] == [1, 2]
     assert spaces.salvages() == (first, second)
     repo.write({"new": "one\n"}, where=work)
-    assert spaces.salvage(TASK, root) == first
+    assert spaces.salvage(TASK, Venue(root=root)) == first
 
 
 def test_what_is_saved_survives_a_garbage_collection(repo, spaces, root, work):
     repo.write({"new": "n\n"}, where=work)
-    salvage = spaces.salvage(TASK, root)
+    salvage = spaces.salvage(TASK, Venue(root=root))
 
     repo.git("gc", "--quiet", "--prune=now")
 
@@ -162,7 +163,7 @@ def test_an_exclude_file_that_changes_later_is_read_again(repo, spaces, root, wo
 
     repo.write({"info/exclude": "*.late\n"}, where=repo.common)
 
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
 
 
 def test_a_tracked_file_is_saved_though_it_is_ignored(repo, spaces, root, work):
@@ -176,7 +177,7 @@ def test_a_tracked_file_is_saved_though_it_is_ignored(repo, spaces, root, work):
 
 def test_beads_never_count(repo, spaces, root, work):
     repo.write({".beads/issues.jsonl": "changed\n", ".beads/new": "n\n"}, where=work)
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
 
     repo.write({"new": "n\n"}, where=work)
 
@@ -303,7 +304,7 @@ def test_files_in_the_folder_of_a_submodule_that_is_not_there_are_saved(repo, sp
     repo.git("update-index", "--add", "--cacheinfo", f"160000,{repo.head()},lib")
     repo.git("commit", "--quiet", "-m", "a submodule")
     work = made(repo, spaces, root)
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
 
     repo.write({"lib/file": "f\n"}, where=work)
 
@@ -317,7 +318,7 @@ def test_a_submodule_stays_what_it_was_in_what_is_saved(repo, spaces, root):
     work = made(repo, spaces, root)
     repo.write({"new": "n\n"}, where=work)
 
-    salvage = spaces.salvage(TASK, root)
+    salvage = spaces.salvage(TASK, Venue(root=root))
 
     assert repo.git("ls-tree", salvage.commit, "lib") == f"160000 commit {head}\tlib"
 
@@ -329,7 +330,7 @@ def test_what_a_repository_inside_does_not_hold_is_saved_and_reported(repo, spac
     content = saved(repo, spaces, root)
 
     assert content["new"] == "n\n"
-    assert spaces.worktrees(root, [TASK])[TASK].nested == "lib"
+    assert spaces.worktrees(Venue(root=root), [TASK])[TASK].nested == "lib"
 
 
 # --- commits ---
@@ -339,10 +340,10 @@ def test_commits_of_a_detached_head_are_saved(repo, spaces, root, work):
     repo.git("checkout", "--quiet", "--detach", cwd=work)
     head = repo.commit({"README": "off the branch\n"}, where=work)
 
-    salvage = spaces.salvage(TASK, root)
+    salvage = spaces.salvage(TASK, Venue(root=root))
 
     assert repo.head(f"{salvage.commit}^") == head
-    assert spaces.salvage(TASK, root) == salvage
+    assert spaces.salvage(TASK, Venue(root=root)) == salvage
     assert repo.git("log", "-1", "--format=%s", salvage.commit) == "salvage x-1: commits off its branch"
 
 
@@ -350,7 +351,7 @@ def test_commits_on_another_branch_that_only_this_worktree_stands_on_are_saved(r
     repo.git("checkout", "--quiet", "-b", "mine", cwd=work)
     head = repo.commit({"README": "elsewhere\n"}, where=work)
 
-    assert repo.head(f"{spaces.salvage(TASK, root).commit}^") == head
+    assert repo.head(f"{spaces.salvage(TASK, Venue(root=root)).commit}^") == head
 
 
 def test_a_head_that_another_ref_holds_needs_no_saving(repo, spaces, root, work):
@@ -358,7 +359,7 @@ def test_a_head_that_another_ref_holds_needs_no_saving(repo, spaces, root, work)
     repo.commit({"README": "tagged\n"}, where=work)
     repo.git("tag", "kept", cwd=work)
 
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
 
 
 def test_what_git_put_aside_for_a_rebase_is_saved(repo, spaces, root, work):
@@ -368,7 +369,7 @@ def test_what_git_put_aside_for_a_rebase_is_saved(repo, spaces, root, work):
     repo.git("rebase", "--autostash", "main", cwd=work, ok=False)
     assert (work / "src/a.c").read_text() == "a\n"
 
-    salvage = spaces.salvage(TASK, root)
+    salvage = spaces.salvage(TASK, Venue(root=root))
 
     parents = repo.git("log", "-1", "--format=%P", salvage.commit).split()
     assert any(repo.files(parent)["src/a.c"] == b"put aside\n" for parent in parents)
@@ -387,7 +388,7 @@ def test_an_unchanged_copy_is_not_saved(repo, spaces, root):
     repo.write({"local.conf": "SECRET=1\n"})
     made(repo, spaces, root, copy=("local.conf",))
 
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
     assert not (repo.common / "reconcile/copies").exists()
 
 
@@ -398,7 +399,7 @@ def test_a_changed_copy_is_kept_private_and_out_of_git(repo, spaces, root):
     (work / "local.conf").chmod(0o644)
 
     assert saved(repo, spaces, root) == {**FILES, "new": "n\n"}
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     [kept] = [path for path in (repo.common / "reconcile/copies/x-1").rglob("*") if path.is_file()]
     assert kept.name == "local.conf" and kept.read_text() == "SECRET=2\n"
@@ -424,7 +425,7 @@ def test_a_forged_note_of_what_was_copied_saves_nothing_from_elsewhere(repo, spa
     names = ["../../secret", str(tmp_path / "secret"), "out/secret", ".git/config"]
     note.write_text(json.dumps({"copies": dict.fromkeys(names, "x"), "sparse": []}))
 
-    spaces.salvage(TASK, root)
+    spaces.salvage(TASK, Venue(root=root))
 
     assert not list((repo.common / "reconcile").glob("copies/**/*secret*"))
     assert (tmp_path / "secret").read_text() == "secret\n"
@@ -445,7 +446,7 @@ def test_a_change_while_it_is_being_saved_is_noticed(repo, spaces, root, work, m
     monkeypatch.setattr(snapshot, "take", take_then_write)
 
     with pytest.raises(ChangedError):
-        spaces.salvage(TASK, root)
+        spaces.salvage(TASK, Venue(root=root))
     assert (work / "new").read_text() == "changed at the worst moment\n"
 
 
@@ -459,20 +460,20 @@ def test_a_change_right_before_the_removal_is_noticed(repo, spaces, root, work, 
     monkeypatch.setattr(spaces._register, "lock", write_then_lock)
 
     with pytest.raises(ChangedError):
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
     assert (work / "README").read_text() == "changed at the worst moment\n"
-    assert spaces.worktrees(root, [TASK])[TASK].fault is None
+    assert spaces.worktrees(Venue(root=root), [TASK])[TASK].fault is None
 
 
 def test_what_changes_after_nothing_was_to_be_saved_is_saved_all_the_same(repo, spaces, root, work):
     repo.commit({"src/a.c": "one\n"}, where=work)
     time.sleep(0.1)
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
     was = os.stat(work / "src/a.c")
     (work / "src/a.c").write_text("two\n")
     os.utime(work / "src/a.c", ns=(was.st_atime_ns, was.st_mtime_ns))  # of the same size and date
 
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     (ref,) = repo.refs("refs/reconcile/salvage")
     assert repo.content(f"{ref}:src/a.c") == b"two\n"
@@ -483,10 +484,10 @@ def test_what_an_ignore_file_of_the_repository_gives_free_later_is_saved(repo, s
     exclude.write_text("kept\n")
     (work / "kept").write_text("precious\n")
     time.sleep(0.1)
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
     exclude.write_text("")
 
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     (ref,) = repo.refs("refs/reconcile/salvage")
     assert repo.content(f"{ref}:kept") == b"precious\n"
@@ -498,10 +499,10 @@ def test_what_a_person_gives_free_in_their_own_ignore_file_later_is_saved(repo, 
     ignore.write_text("*.draft\n")
     (work / "idea.draft").write_text("precious\n")
     time.sleep(0.1)
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
     ignore.write_text("")
 
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     (ref,) = repo.refs("refs/reconcile/salvage")
     assert repo.content(f"{ref}:idea.draft") == b"precious\n"
@@ -511,10 +512,10 @@ def test_where_nothing_changed_since_nothing_was_to_be_saved_no_file_is_read_aga
     repo, spaces, root, work, monkeypatch
 ):
     time.sleep(0.1)
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
     monkeypatch.setattr(snapshot, "take", lambda *args: pytest.fail("it was read again"))
 
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     assert not work.exists()
 
@@ -530,7 +531,7 @@ def test_a_commit_right_before_the_removal_is_noticed(repo, spaces, root, work, 
     monkeypatch.setattr(copies, "keep", commit_then_keep)
 
     with pytest.raises(ChangedError):
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
     assert work.exists()
 
 
@@ -541,10 +542,10 @@ def test_a_file_that_cannot_be_read_stops_everything(repo, spaces, root, work, m
     repo.write({".gitattributes": "bad filter=broken\n", "bad": "precious\n"}, where=work)
 
     with pytest.raises(TemporaryError):
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
 
     assert (work / "bad").read_text() == "precious\n"
-    assert spaces.worktrees(root, [TASK])[TASK].fault is None
+    assert spaces.worktrees(Venue(root=root), [TASK])[TASK].fault is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
@@ -554,7 +555,7 @@ def test_what_its_owner_closed_is_not_removed(repo, spaces, root, work, name):
     (work / name).chmod(0)
 
     with pytest.raises(TemporaryError):
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
 
     (work / name).chmod(0o700)
     assert (work / "closed/file").read_text() == "precious\n"
@@ -566,7 +567,7 @@ def test_what_its_owner_closed_is_not_removed(repo, spaces, root, work, name):
 def test_saved_work_comes_back_as_the_tasks_branch_where_that_is_free(repo, spaces, root, work):
     repo.write({"new": "n\n"}, where=work)
     head = repo.head("agent/x-1")
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
     spaces.delete_branch(TASK, head)
 
     assert spaces.restore(TASK) == spaces.restore(TASK) == "agent/x-1"
@@ -576,9 +577,9 @@ def test_saved_work_comes_back_as_the_tasks_branch_where_that_is_free(repo, spac
 
 def test_saved_work_comes_back_beside_a_branch_that_exists(repo, spaces, root, work):
     repo.write({"new": "one\n"}, where=work)
-    spaces.salvage(TASK, root)
+    spaces.salvage(TASK, Venue(root=root))
     repo.write({"new": "two\n"}, where=work)
-    spaces.salvage(TASK, root)
+    spaces.salvage(TASK, Venue(root=root))
     head = repo.head("agent/x-1")
 
     assert spaces.restore(TASK) == spaces.restore(TASK) == "restored/x-1-2"
@@ -589,7 +590,7 @@ def test_saved_work_comes_back_beside_a_branch_that_exists(repo, spaces, root, w
 
 def test_nothing_is_overwritten_to_bring_work_back(repo, spaces, root, work):
     repo.write({"new": "n\n"}, where=work)
-    spaces.salvage(TASK, root)
+    spaces.salvage(TASK, Venue(root=root))
     repo.git("branch", "restored/x-1-1", "main")
 
     with pytest.raises(PermanentError, match="restored/x-1-1 exists"):
@@ -605,7 +606,7 @@ def test_nothing_saved_is_said(spaces):
 
 def test_saved_work_is_dropped_only_where_it_still_is_that_work(repo, spaces, root, work):
     repo.write({"new": "n\n"}, where=work)
-    salvage = spaces.salvage(TASK, root)
+    salvage = spaces.salvage(TASK, Venue(root=root))
 
     with pytest.raises(ChangedError):
         spaces.drop_salvage(Salvage(task=TASK, n=1, commit=repo.head("main"), at=salvage.at))
@@ -623,21 +624,21 @@ def test_saved_work_is_dropped_only_where_it_still_is_that_work(repo, spaces, ro
 
 def test_what_was_dropped_can_be_brought_back_and_its_number_is_not_used_again(repo, spaces, root, work):
     repo.write({"new": "first\n"}, where=work)
-    spaces.drop_salvage(spaces.salvage(TASK, root))
+    spaces.drop_salvage(spaces.salvage(TASK, Venue(root=root)))
     repo.git("branch", "-D", "agent/x-1", ok=False)
 
     assert repo.git("show", f"{spaces.restore(TASK)}:new") == "first"
     repo.write({"new": "second\n"}, where=work)
-    assert spaces.salvage(TASK, root).n == 2
+    assert spaces.salvage(TASK, Venue(root=root)).n == 2
 
 
 def test_commits_that_only_dropped_work_holds_are_saved_again(repo, spaces, root, work):
     repo.git("checkout", "--quiet", "--detach", cwd=work)
     repo.commit({"off": "branch\n"}, where=work)
-    first = spaces.salvage(TASK, root)
+    first = spaces.salvage(TASK, Venue(root=root))
     spaces.drop_salvage(first)
 
-    again = spaces.salvage(TASK, root)
+    again = spaces.salvage(TASK, Venue(root=root))
 
     assert (again.n, again.dropped) == (2, False)
 
@@ -645,7 +646,7 @@ def test_commits_that_only_dropped_work_holds_are_saved_again(repo, spaces, root
 @pytest.fixture
 def kept(repo, spaces, root, work):
     repo.write({"new": "n\n"}, where=work)
-    return spaces.salvage(TASK, root)
+    return spaces.salvage(TASK, Venue(root=root))
 
 
 def ages(repo):
@@ -722,7 +723,7 @@ def test_nothing_saved_writes_nothing_and_a_quiet_hour_writes_once(repo, spaces,
     assert not file.exists()
 
     repo.write({"new": "n\n"}, where=work)
-    spaces.salvage(TASK, root)
+    spaces.salvage(TASK, Venue(root=root))
     spaces.time_passes(NOON + timedelta(days=1))
     written = file.stat().st_ino
     for minutes in range(59):

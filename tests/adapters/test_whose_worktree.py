@@ -16,6 +16,7 @@ from reconciler.model.desired import EpicSpec, WorktreeSpec
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import WorktreeFault
+from reconciler.model.venue import Venue
 from reconciler.workspaces import GitWorkspaces
 
 TASK = TaskId("x-1")
@@ -67,7 +68,7 @@ def assert_at_work(repo: GitRepo, work: Path) -> None:
     assert (work / "precious").read_text() == "mine\n"
     assert repo.git("status", "--porcelain", cwd=work) == "?? precious"
     assert repo.git("rev-parse", "--path-format=absolute", "--git-common-dir", cwd=work) == str(repo.common)
-    seen = spaces(repo).worktrees(str(work.parent), [TASK])[TASK]
+    seen = spaces(repo).worktrees(Venue(root=str(work.parent)), [TASK])[TASK]
     assert seen.fault is None, seen
 
 
@@ -78,13 +79,13 @@ def test_a_copy_of_a_repository_never_touches_the_originals_worktrees(repo, root
     copy = copied(repo)
     before = standing(work)
 
-    seen = spaces(copy).worktrees(str(root), [TASK])[TASK]
+    seen = spaces(copy).worktrees(Venue(root=str(root)), [TASK])[TASK]
     assert seen.fault is WorktreeFault.TAKEN and str(repo.common) in seen.detail
     with pytest.raises(PermanentError, match="in the way"):
-        spaces(copy).remove(TASK, str(root))
+        spaces(copy).remove(TASK, Venue(root=str(root)))
     with pytest.raises(PermanentError, match="in the way"):
         spaces(copy).create(TASK, a_spec(copy, root), copy.head())
-    assert spaces(copy).salvage(TASK, str(root)) is None
+    assert spaces(copy).salvage(TASK, Venue(root=str(root))) is None
 
     assert standing(work) == before
     assert copy.refs("refs/reconcile/salvage") == {}
@@ -99,12 +100,12 @@ def test_a_damaged_link_is_mended_by_who_made_the_folder_and_by_no_copy(repo, ro
         (work / ".git").write_text("nothing that git knows\n")
 
     with pytest.raises(PermanentError, match="in the way"):
-        spaces(copy).remove(TASK, str(root))
-    assert spaces(repo).worktrees(str(root), [TASK])[TASK].fault is WorktreeFault.HALF_MADE
+        spaces(copy).remove(TASK, Venue(root=str(root)))
+    assert spaces(repo).worktrees(Venue(root=str(root)), [TASK])[TASK].fault is WorktreeFault.HALF_MADE
     spaces(repo).create(TASK, a_spec(repo, root), repo.head())
 
     assert repo.git("show", "refs/reconcile/salvage/x-1/1:precious") == "mine"
-    assert spaces(repo).worktrees(str(root), [TASK])[TASK].fault is None
+    assert spaces(repo).worktrees(Venue(root=str(root)), [TASK])[TASK].fault is None
 
 
 def test_a_copy_with_worktrees_of_its_own_works_on_the_same_task(repo, root, work, tmp_path):
@@ -113,26 +114,26 @@ def test_a_copy_with_worktrees_of_its_own_works_on_the_same_task(repo, root, wor
 
     spaces(copy).create(TASK, a_spec(copy, own), copy.head())
 
-    assert spaces(copy).worktrees(str(own), [TASK])[TASK].fault is None
+    assert spaces(copy).worktrees(Venue(root=str(own)), [TASK])[TASK].fault is None
     assert_at_work(repo, work)
-    spaces(copy).remove(TASK, str(own))
+    spaces(copy).remove(TASK, Venue(root=str(own)))
     assert_at_work(repo, work)
 
 
 def test_a_copy_takes_no_check_away_from_the_original(repo, root):
-    path = Path(spaces(repo).create_check("t-1", str(root), repo.head()))
+    path = Path(spaces(repo).create_check("t-1", Venue(root=str(root)), repo.head()))
     copy = copied(repo)
 
-    assert spaces(copy).check_worktrees(str(root)) == {}
+    assert spaces(copy).check_worktrees(Venue(root=str(root))) == {}
     for discard in (
-        lambda: spaces(copy).remove_check("t-1", str(root)),
-        lambda: spaces(copy).create_check("t-1", str(root), copy.head()),
+        lambda: spaces(copy).remove_check("t-1", Venue(root=str(root))),
+        lambda: spaces(copy).create_check("t-1", Venue(root=str(root)), copy.head()),
     ):
         with pytest.raises(PermanentError, match="another repository"):
             discard()
 
     assert (path / "a").read_text() == "a\n"
-    spaces(repo).remove_check("t-1", str(root))
+    spaces(repo).remove_check("t-1", Venue(root=str(root)))
     assert not path.exists()
 
 
@@ -142,8 +143,8 @@ def test_what_a_copy_lists_of_the_original_is_the_originals_also_while_it_is_bei
     repo.git("worktree", "add", *how, str(root / "x-1"), "agent/x-1")
     copy = copied(repo)
 
-    assert spaces(copy).worktrees(str(root), [TASK])[TASK].fault is WorktreeFault.TAKEN
-    assert spaces(repo).worktrees(str(root), [TASK])[TASK].fault is WorktreeFault.HALF_MADE
+    assert spaces(copy).worktrees(Venue(root=str(root)), [TASK])[TASK].fault is WorktreeFault.TAKEN
+    assert spaces(repo).worktrees(Venue(root=str(root)), [TASK])[TASK].fault is WorktreeFault.HALF_MADE
 
 
 # --- a move ----------------------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ def test_a_repository_that_was_moved_finds_its_worktrees_again(repo, root, work)
     repo.path.rename(elsewhere)
     moved = at(repo, elsewhere)
 
-    assert spaces(moved).worktrees(str(root), [TASK])[TASK].fault is WorktreeFault.HALF_MADE
+    assert spaces(moved).worktrees(Venue(root=str(root)), [TASK])[TASK].fault is WorktreeFault.HALF_MADE
     spaces(moved).create(TASK, a_spec(moved, root), moved.head())
 
     assert_at_work(moved, work)
@@ -183,7 +184,7 @@ def test_what_a_moved_repository_left_is_saved_before_it_is_removed(repo, root, 
     repo.path.rename(elsewhere)
     moved = at(repo, elsewhere)
 
-    spaces(moved).remove(TASK, str(root))
+    spaces(moved).remove(TASK, Venue(root=str(root)))
 
     assert not work.exists()
     assert moved.git("show", "refs/reconcile/salvage/x-1/1:precious") == "mine"
@@ -192,9 +193,9 @@ def test_what_a_moved_repository_left_is_saved_before_it_is_removed(repo, root, 
 def test_a_copy_of_a_worktree_is_nobodys(repo, root, work, tmp_path):
     shutil.copytree(work, tmp_path / "copies/x-1")
 
-    assert spaces(repo).worktrees(str(tmp_path / "copies"), [TASK])[TASK].fault is WorktreeFault.TAKEN
+    assert spaces(repo).worktrees(Venue(root=str(tmp_path / "copies")), [TASK])[TASK].fault is WorktreeFault.TAKEN
     with pytest.raises(PermanentError, match="in the way"):
-        spaces(repo).remove(TASK, str(tmp_path / "copies"))
+        spaces(repo).remove(TASK, Venue(root=str(tmp_path / "copies")))
     assert_at_work(repo, work)
 
 
@@ -205,7 +206,7 @@ def test_a_repository_under_a_link_is_the_same_repository(repo, root, work, tmp_
     (tmp_path / "link").symlink_to(tmp_path / "here")
     linked = at(repo, tmp_path / "link" / repo.path.name)
 
-    assert spaces(linked).worktrees(str(tmp_path / "link/worktrees"), [TASK])[TASK].fault is None
+    assert spaces(linked).worktrees(Venue(root=str(tmp_path / "link/worktrees")), [TASK])[TASK].fault is None
 
 
 def test_a_relative_link_is_as_good_as_an_absolute_one(repo, root, work):
@@ -224,8 +225,8 @@ def test_a_repository_under_a_bind_mount_is_the_same_repository(repo, root, work
     try:
         there = at(repo, mounted / repo.path.name)
 
-        assert spaces(there).worktrees(str(mounted / "worktrees"), [TASK])[TASK].fault is None
-        spaces(there).remove(TASK, str(mounted / "worktrees"))
+        assert spaces(there).worktrees(Venue(root=str(mounted / "worktrees")), [TASK])[TASK].fault is None
+        spaces(there).remove(TASK, Venue(root=str(mounted / "worktrees")))
         assert not work.exists()
     finally:
         subprocess.run(("umount", mounted), check=True)

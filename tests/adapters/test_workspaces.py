@@ -16,6 +16,7 @@ from reconciler.model.desired import EpicSpec, WorktreeSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import WorktreeFault
+from reconciler.model.venue import Venue
 from reconciler.workspaces import GitWorkspaces
 
 TASK = TaskId("x-1")
@@ -59,7 +60,7 @@ def files_of(folder):
 
 
 def the(spaces, root, task=TASK):
-    return spaces.worktrees(root, [task]).get(task)
+    return spaces.worktrees(Venue(root=root), [task]).get(task)
 
 
 def admin_of(repo, name="x-1"):
@@ -159,7 +160,7 @@ def test_what_an_agent_committed_off_its_branch_is_taken_onto_it(repo, spaces, s
     (where / "docs/a").write_text("uncommitted\n")
     assert the(spaces, root).went_on
 
-    spaces.take(TASK, root, head)
+    spaces.take(TASK, Venue(root=root), head)
 
     assert repo.head("agent/x-1") == head
     assert repo.git("symbolic-ref", "HEAD", cwd=where) == "refs/heads/agent/x-1"
@@ -182,7 +183,7 @@ def test_what_is_not_plainly_the_tasks_is_left(repo, spaces, spec, root, how):
 
     assert not the(spaces, root).went_on
     with pytest.raises(ChangedError):
-        spaces.take(TASK, root, head)
+        spaces.take(TASK, Venue(root=root), head)
     assert repo.refs() == before
 
 
@@ -197,14 +198,14 @@ def test_a_worktree_is_locked_until_unlock_and_again_when_it_is_used_again(repo,
     place = spaces.create(TASK, spec, repo.head())
     assert "locked reconcile x-1" in repo.git("worktree", "list", "--porcelain")
 
-    spaces.unlock(TASK, root)
-    spaces.unlock(TASK, root)
+    spaces.unlock(TASK, Venue(root=root))
+    spaces.unlock(TASK, Venue(root=root))
     assert "\nlocked" not in repo.git("worktree", "list", "--porcelain")
 
     spaces.create(TASK, spec, repo.head())
     assert "locked reconcile x-1" in repo.git("worktree", "list", "--porcelain")
 
-    spaces.unlock(TASK, root)
+    spaces.unlock(TASK, Venue(root=root))
     repo.git("worktree", "remove", place.path)
     assert the(spaces, root) is None
 
@@ -235,7 +236,7 @@ def test_a_filter_of_the_users_own_config_is_applied(repo, spaces, spec, root):
     assert repo.status(place) == ""
 
     repo.write({"plain.rot": "bye\n"}, where=place)
-    saved = spaces.salvage(TASK, root)
+    saved = spaces.salvage(TASK, Venue(root=root))
     assert repo.files(saved.commit)["plain.rot"] == b"olr\n"
 
 
@@ -305,7 +306,7 @@ def test_a_sparse_worktree_holds_its_folders_and_its_own_git_agrees(repo, spaces
     assert repo.git("sparse-checkout", "list", cwd=place) == "src/deep"
     repo.git("sparse-checkout", "reapply", cwd=place)
     assert set(files_of(place)) == {"README", ".gitignore", "src/main.c", "src/deep/er/x.c"}
-    assert spaces.salvage(TASK, root) is None
+    assert spaces.salvage(TASK, Venue(root=root)) is None
 
 
 def test_a_whole_worktree_beside_a_sparse_main_checkout_holds_everything(repo, spaces, spec):
@@ -483,9 +484,9 @@ def test_what_is_not_ours_is_refused_and_left_alone(repo, spaces, spec, root, st
     with pytest.raises(PermanentError, match="in the way"):
         spaces.create(TASK, spec, repo.head())
     with pytest.raises(PermanentError, match="in the way"):
-        spaces.remove(TASK, root)
-    assert spaces.salvage(TASK, root) is None
-    spaces.unlock(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
+    assert spaces.salvage(TASK, Venue(root=root)) is None
+    spaces.unlock(TASK, Venue(root=root))
 
     assert snapshot_of(place) == before
 
@@ -520,7 +521,7 @@ def test_a_branch_whose_name_is_in_the_way_is_said_and_kept(repo, spaces, spec, 
 
 def test_a_lock_that_somebody_takes_meanwhile_is_theirs(repo, spaces, spec, root, monkeypatch):
     spaces.create(TASK, spec, repo.head("main"))
-    spaces.unlock(TASK, root)
+    spaces.unlock(TASK, Venue(root=root))
     link = os.link
 
     def locked_before(source, target):
@@ -529,7 +530,7 @@ def test_a_lock_that_somebody_takes_meanwhile_is_theirs(repo, spaces, spec, root
 
     monkeypatch.setattr(os, "link", locked_before)
     with pytest.raises(ChangedError, match="locked by somebody"):
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
     assert (admin_of(repo) / "locked").read_text() == "mine\n"
     assert not list(admin_of(repo).glob(".locked*")) and Path(root, "x-1", "README").exists()
 
@@ -540,11 +541,11 @@ def test_a_worktree_that_somebody_locked_is_not_removed(repo, spaces, spec, root
     repo.git("worktree", "lock", "--reason", "mine", place.path)
 
     with pytest.raises(PermanentError, match="locked by somebody: mine"):
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
     shutil.rmtree(place.path)
     for attempt in (
         lambda: spaces.create(TASK, spec, place.head),
-        lambda: spaces.remove(TASK, root),
+        lambda: spaces.remove(TASK, Venue(root=root)),
         lambda: spaces.delete_branch(TASK, place.head),
     ):
         with pytest.raises(PermanentError, match="locked by somebody: mine"):
@@ -556,8 +557,8 @@ def test_an_unusable_task_never_becomes_a_path(spaces, repo, spec, root):
         with pytest.raises(PermanentError):
             spaces.create(TaskId(name), spec, repo.head())
         with pytest.raises(PermanentError):
-            spaces.remove(TaskId(name), root)
-        assert spaces.worktrees(root, [TaskId(name)]) == {}
+            spaces.remove(TaskId(name), Venue(root=root))
+        assert spaces.worktrees(Venue(root=root), [TaskId(name)]) == {}
 
 
 # --- half-made worktrees ---
@@ -681,7 +682,7 @@ def test_a_worktree_whose_making_was_cut_off_is_made_again(repo, spaces, spec, r
 def test_a_worktree_whose_making_was_cut_off_can_be_removed(repo, spaces, root, left):
     left(repo, Path(root) / "x-1")
 
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     assert not (Path(root) / "x-1").exists()
     assert repo.refs("refs/reconcile") == {}
@@ -690,7 +691,7 @@ def test_a_worktree_whose_making_was_cut_off_can_be_removed(repo, spaces, root, 
 def test_unlock_does_not_give_up_a_half_made_worktree(repo, spaces, spec, root):
     no_files_yet(repo, Path(root) / "x-1")
 
-    spaces.unlock(TASK, root)
+    spaces.unlock(TASK, Venue(root=root))
 
     assert the(spaces, root).fault is WorktreeFault.HALF_MADE
 
@@ -703,7 +704,7 @@ def test_an_admin_folder_that_is_a_link_is_never_followed(repo, spaces, spec, ro
 
     with pytest.raises(TemporaryError):
         spaces.create(TASK, spec, repo.head())
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     assert (outside / "precious").read_text() == "mine\n"
 
@@ -858,7 +859,7 @@ def test_a_making_that_is_killed_anywhere_is_completed_by_the_next(repo, spaces,
         assert place.head == head and files_of(place.path)[".env"] == "SECRET=1\n", f"step {step}"
         assert_whole(repo, spaces, root)
         assert repo.refs("refs/reconcile") == {}, f"step {step}"
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
         step += every
 
     assert step > 15
@@ -872,8 +873,8 @@ def test_a_removal_that_is_killed_anywhere_loses_no_byte_and_is_completed_by_the
         repo.write({"README": f"precious {step}\n", "new/file": f"precious {step}\n", "x.o": "ignored"}, where=place)
         (place / "docs/a").unlink()
 
-        killed = killed_at(step, lambda: spaces.remove(TASK, root))
-        spaces.remove(TASK, root)
+        killed = killed_at(step, lambda: spaces.remove(TASK, Venue(root=root)))
+        spaces.remove(TASK, Venue(root=root))
 
         assert not place.exists()
         assert list((repo.common / "worktrees").iterdir()) == [], f"step {step}"
@@ -896,8 +897,8 @@ def test_a_removal_of_what_git_has_forgotten_is_completed_wherever_it_was_killed
         some_files_and_no_admin_folder(repo, place)
         repo.write({"new": "precious\n"}, where=place)
 
-        killed = killed_at(step, lambda: spaces.remove(TASK, root))
-        spaces.remove(TASK, root)
+        killed = killed_at(step, lambda: spaces.remove(TASK, Venue(root=root)))
+        spaces.remove(TASK, Venue(root=root))
 
         assert not place.exists(), f"step {step}"
         assert repo.files("refs/reconcile/salvage/x-1/1")["new"] == b"precious\n"
@@ -920,7 +921,7 @@ def test_a_reconciler_killed_while_its_git_runs_leaves_nothing_that_the_next_can
         spaces.create(TASK, spec, repo.head())
 
         assert_whole(repo, spaces, root)
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
         assert repo.refs("refs/reconcile") == {}
 
 
@@ -992,8 +993,8 @@ def test_commits_of_a_detached_head_whose_folder_vanished_are_saved(repo, spaces
 def test_a_clean_worktree_is_removed_without_a_trace_and_its_branch_stays(repo, spaces, spec, root):
     spaces.create(TASK, spec, repo.head())
 
-    spaces.remove(TASK, root)
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
+    spaces.remove(TASK, Venue(root=root))
 
     assert not (Path(root) / "x-1").exists()
     assert repo.git("worktree", "list", "--porcelain").count("worktree ") == 1
@@ -1007,7 +1008,7 @@ def test_read_only_folders_do_not_stop_a_removal(repo, spaces, spec, root):
     (place / "cache.o/mod").chmod(0o555)
     (place / "cache.o").chmod(0o555)
 
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     assert not place.exists()
 
@@ -1019,7 +1020,7 @@ def test_a_removal_does_not_follow_links(repo, spaces, spec, root, tmp_path):
     shutil.rmtree(place / "docs")
     (place / "docs").symlink_to(tmp_path / "outside")
 
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
 
     assert not place.exists()
     assert (tmp_path / "outside/precious").read_text() == "mine\n"
@@ -1060,7 +1061,7 @@ def test_a_worktree_with_a_repository_inside_is_never_removed_and_says_so(repo, 
     repo.write({"dirt": "uncommitted\n"}, where=place)
 
     with pytest.raises(PermanentError, match="NestedRepository") as refused:
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
 
     assert where in str(refused.value)
     assert the(spaces, root).nested == where
@@ -1071,13 +1072,13 @@ def test_a_worktree_with_a_repository_inside_is_never_removed_and_says_so(repo, 
 def test_a_nested_repository_that_people_took_away_no_longer_stops_a_removal(repo, spaces, spec, root):
     place = Path(spaces.create(TASK, spec, repo.head()).path)
     nested(repo, place)
-    spaces.salvage(TASK, root)
+    spaces.salvage(TASK, Venue(root=root))
     assert the(spaces, root).nested == "vendor/lib"
 
     shutil.rmtree(place / "vendor")
 
     assert the(spaces, root).nested is None
-    spaces.remove(TASK, root)
+    spaces.remove(TASK, Venue(root=root))
     assert not place.exists()
 
 
@@ -1086,24 +1087,24 @@ def test_a_submodule_that_was_checked_out_is_a_repository_inside(repo, spaces, s
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(library.path), "lib")
     repo.commit(message="a submodule")
     place = Path(spaces.create(TASK, spec, repo.head()).path)
-    assert repo.status(place) == "" and spaces.salvage(TASK, root) is None
+    assert repo.status(place) == "" and spaces.salvage(TASK, Venue(root=root)) is None
     repo.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init", cwd=place)
 
     assert the(spaces, root).nested == "lib"
     with pytest.raises(PermanentError, match="NestedRepository"):
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
     shutil.rmtree(place)
     with pytest.raises(PermanentError, match="NestedRepository"):
-        spaces.remove(TASK, root)
+        spaces.remove(TASK, Venue(root=root))
 
 
 def test_ignored_files_are_counted(repo, spaces, spec, root):
     place = Path(spaces.create(TASK, spec, repo.head()).path)
-    assert spaces.ignored(TASK, root) == (0, 0)
+    assert spaces.ignored(TASK, Venue(root=root)) == (0, 0)
 
     repo.write({"a.o": "12345", "deep/b.o": "123", "seen": "1"}, where=place)
 
-    assert spaces.ignored(TASK, root) == (2, 8)
+    assert spaces.ignored(TASK, Venue(root=root)) == (2, 8)
 
 
 # --- looking ---
@@ -1112,17 +1113,17 @@ def test_ignored_files_are_counted(repo, spaces, spec, root):
 def test_worktrees_of_tasks_that_nobody_asked_for_are_found(repo, spaces, spec, root, tmp_path):
     spaces.create(TaskId("x-2"), spec, repo.head())
     spaces.create(TaskId("x-3"), spec, repo.head())
-    spaces.unlock(TaskId("x-3"), root)
+    spaces.unlock(TaskId("x-3"), Venue(root=root))
     repo.git("worktree", "add", "--quiet", "-b", "theirs", root + "/theirs")
     repo.git("worktree", "add", "--quiet", "-b", "elsewhere", str(tmp_path / "elsewhere"))
-    spaces.create_check("abc", root, repo.head())
+    spaces.create_check("abc", Venue(root=root), repo.head())
 
-    assert set(spaces.worktrees(root, [])) == {"x-2", "x-3"}
+    assert set(spaces.worktrees(Venue(root=root), [])) == {"x-2", "x-3"}
 
 
 def test_looking_at_a_root_that_does_not_exist_finds_nothing(spaces, root):
-    assert spaces.worktrees(root, [TASK]) == {}
-    assert spaces.check_worktrees(root) == {}
+    assert spaces.worktrees(Venue(root=root), [TASK]) == {}
+    assert spaces.check_worktrees(Venue(root=root)) == {}
 
 
 def test_a_root_behind_a_link_is_the_same_root(repo, spaces, tmp_path):
@@ -1210,36 +1211,36 @@ def test_a_branch_that_is_checked_out_is_not_deleted(repo, spaces, spec, root):
 def test_a_check_gets_a_clean_detached_worktree_of_its_commit(repo, spaces, root):
     commit = repo.branch("candidate", {"README": "candidate\n"})
 
-    path = spaces.create_check("tree-commands", root, commit)
+    path = spaces.create_check("tree-commands", Venue(root=root), commit)
 
     assert path == f"{root}/.checks/tree-commands"
     assert repo.head(cwd=Path(path)) == commit and repo.status(Path(path)) == ""
     assert repo.git("symbolic-ref", "-q", "HEAD", cwd=Path(path), ok=False) == ""
-    assert spaces.check_worktrees(root) == {"tree-commands": path}
+    assert spaces.check_worktrees(Venue(root=root)) == {"tree-commands": path}
 
 
 def test_a_check_worktree_that_is_there_is_made_anew(repo, spaces, root):
-    path = Path(spaces.create_check("abc", root, repo.head()))
+    path = Path(spaces.create_check("abc", Venue(root=root), repo.head()))
     repo.write({"README": "changed\n", "left.o": "over", "new": "n"}, where=path)
     gitrepo.make(path, name="inner")
 
-    spaces.create_check("abc", root, repo.head())
+    spaces.create_check("abc", Venue(root=root), repo.head())
 
     assert files_of(path) == FILES
 
 
 @pytest.mark.parametrize("lost", ["nothing", "folder", "admin"])
 def test_a_check_worktree_is_removed_with_what_the_check_left(repo, spaces, root, lost):
-    path = Path(spaces.create_check("abc", root, repo.head()))
+    path = Path(spaces.create_check("abc", Venue(root=root), repo.head()))
     repo.write({"README": "changed\n", "left.o": "over", "new": "n"}, where=path)
     if lost != "nothing":
         shutil.rmtree(path if lost == "folder" else admin_of(repo, "abc"))
-    assert set(spaces.check_worktrees(root)) == {"abc"}
+    assert set(spaces.check_worktrees(Venue(root=root))) == {"abc"}
 
-    spaces.remove_check("abc", root)
-    spaces.remove_check("abc", root)
+    spaces.remove_check("abc", Venue(root=root))
+    spaces.remove_check("abc", Venue(root=root))
 
-    assert not path.exists() and spaces.check_worktrees(root) == {}
+    assert not path.exists() and spaces.check_worktrees(Venue(root=root)) == {}
     assert repo.refs("refs/reconcile") == {}
 
 
@@ -1248,7 +1249,10 @@ def test_a_check_never_reaches_through_a_link(repo, spaces, root, tmp_path):
     Path(root).mkdir()
     (Path(root) / ".checks").symlink_to(tmp_path / "elsewhere")
 
-    for attempt in (lambda: spaces.create_check("abc", root, repo.head()), lambda: spaces.remove_check("abc", root)):
+    for attempt in (
+        lambda: spaces.create_check("abc", Venue(root=root), repo.head()),
+        lambda: spaces.remove_check("abc", Venue(root=root)),
+    ):
         with pytest.raises(PermanentError, match="link"):
             attempt()
 
@@ -1258,12 +1262,12 @@ def test_a_check_never_reaches_through_a_link(repo, spaces, root, tmp_path):
 def test_a_making_of_a_check_that_is_killed_anywhere_is_completed_by_the_next(repo, spaces, root):
     step, killed = 0, True
     while killed:
-        killed = killed_at(step, lambda: spaces.create_check("abc", root, repo.head()))
+        killed = killed_at(step, lambda: spaces.create_check("abc", Venue(root=root), repo.head()))
 
-        path = Path(spaces.create_check("abc", root, repo.head()))
+        path = Path(spaces.create_check("abc", Venue(root=root), repo.head()))
 
         assert files_of(path) == FILES and repo.status(path) == ""
-        spaces.remove_check("abc", root)
+        spaces.remove_check("abc", Venue(root=root))
         assert repo.git("worktree", "list", "--porcelain").count("worktree ") == 1
         step += 1
 

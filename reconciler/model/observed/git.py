@@ -9,6 +9,7 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from reconciler.model.names import BranchName, Sha, TaskId
+from reconciler.model.venue import Venue
 
 NO_TIME = timedelta()
 
@@ -34,6 +35,12 @@ class Worktree(Struct, frozen=True, kw_only=True):
     went_on: bool = False  # it is off its task's branch, and holds all of that and more: plainly the task's work
     amid: str = ""  # what was begun in it and has not ended: a rebase, a merge and the like
     amid_at: datetime | None = None
+    elsewhere: Venue | None = None  # None: it is a folder on this machine
+
+    @property
+    def at(self) -> Venue:
+        """Where it is: another manifest may have made it, at a venue of its own."""
+        return self.elsewhere or Venue(root=self.path.rpartition("/")[0])
 
     @property
     def off_its_branch(self) -> bool:

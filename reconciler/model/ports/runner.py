@@ -18,6 +18,7 @@ from reconciler.model.observed import (
     Run,
     StopWhy,
 )
+from reconciler.model.venue import Venue
 
 
 class SlotBound(Struct, frozen=True, kw_only=True):
@@ -63,6 +64,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     heard: tuple[str, ...] = ()  # the comments that its prompt holds
     agent: str = ""  # the kind of agent that the last step is; empty for a check
     prompt_on_stdin: bool = False  # of the last step; every other standard input is empty
+    at: Venue = Venue()  # where it runs; its `cwd` is there
 
 
 class Runner(Protocol):

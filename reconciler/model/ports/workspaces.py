@@ -15,6 +15,7 @@ from reconciler.model.observed import (
     Salvage,
     Worktree,
 )
+from reconciler.model.venue import Venue
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -29,14 +30,14 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Workspaces(Protocol):
-    """Git worktrees, one per task at `<root>/<task>` on `agent/<task>`, and one per check or review at
-    `<root>/.checks/<subject>`."""
+    """Git worktrees, one per task on `agent/<task>`, and one per check or review. On this machine they stand at `<root>/<task>`
+    and `<root>/.checks/<subject>`, where `root` is that of the venue `at` which they are."""
 
-    def worktrees(self, root: str, tasks: Iterable[TaskId]) -> Mapping[TaskId, Worktree]:
-        """What stands at the places of these tasks, and of every other worktree of ours under `root`."""
+    def worktrees(self, at: Venue, tasks: Iterable[TaskId]) -> Mapping[TaskId, Worktree]:
+        """What stands at the places of these tasks, and of every other worktree of ours at this venue."""
         ...
 
-    def check_worktrees(self, root: str) -> Mapping[str, str]:
+    def check_worktrees(self, at: Venue) -> Mapping[str, str]:
         """The path of every worktree of a check or a review, by subject."""
         ...
 
@@ -68,30 +69,30 @@ class Workspaces(Protocol):
         """
         ...
 
-    def create_check(self, subject: str, root: str, commit: Sha, *, apart: bool = False) -> str:
+    def create_check(self, subject: str, at: Venue, commit: Sha, *, apart: bool = False) -> str:
         """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again.
 
         `apart`: git in it knows the commits and branches of the repository, and nothing that was set up in it.
         """
         ...
 
-    def unlock(self, task: TaskId, root: str) -> None:
+    def unlock(self, task: TaskId, at: Venue) -> None:
         """Take our git lock off a worktree, so that people's `git worktree remove` works."""
         ...
 
-    def salvage(self, task: TaskId, root: str) -> Salvage | None:
+    def salvage(self, task: TaskId, at: Venue) -> Salvage | None:
         """Save what no ref holds: changed and untracked files, and commits of a head that is off its branch.
 
         Verified before it returns. None when there is nothing to save. The same content is saved once.
         """
         ...
 
-    def remove(self, task: TaskId, root: str) -> Salvage | None:
+    def remove(self, task: TaskId, at: Venue) -> Salvage | None:
         """Remove the worktree of `task`; what no ref holds is salvaged first, and is the answer. Raises PermanentError for a nested
         repository, ChangedError when it changes while it is being saved."""
         ...
 
-    def remove_check(self, subject: str, root: str) -> None:
+    def remove_check(self, subject: str, at: Venue) -> None:
         """Remove the worktree of a check or a review, and whatever that left in it."""
         ...
 
@@ -103,7 +104,7 @@ class Workspaces(Protocol):
         """Drop saved work, if it still is this commit; what was dropped before is forgotten."""
         ...
 
-    def take(self, task: TaskId, root: str, head: Sha) -> None:
+    def take(self, task: TaskId, at: Venue, head: Sha) -> None:
         """Bring the branch of `task` to `head`, on which its worktree went on without it, and the worktree back to it."""
         ...
 
@@ -111,10 +112,10 @@ class Workspaces(Protocol):
         """Bring the newest saved work of `task` back: as its branch, or as `restored/<task>-<n>` where that is taken."""
         ...
 
-    def fix(self, root: str) -> None:
-        """Have git find the worktrees under `root` again, where the repository was moved."""
+    def fix(self, at: Venue) -> None:
+        """Have git find the worktrees of this venue again, where the repository was moved."""
         ...
 
-    def ignored(self, task: TaskId, root: str) -> tuple[int, int]:
+    def ignored(self, task: TaskId, at: Venue) -> tuple[int, int]:
         """How many files in the worktree of `task` git ignores, and their bytes: what no salvage holds."""
         ...

@@ -9,6 +9,7 @@ from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.observed import Standing, Worktree
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
+from reconciler.model.venue import Venue
 from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
 
@@ -26,12 +27,12 @@ class FollowBase(Action, frozen=True, kw_only=True):
 
 class FollowBranch(Action, frozen=True, kw_only=True):
     """Bring a task's branch here, and its worktree, to the head that somebody pushed to the forge, or on which its agent
-    went on off the branch. `root`: where its worktree stands, for the latter."""
+    went on off the branch. `at`: where its worktree is, for the latter."""
 
     by_merge: ClassVar[bool] = True
     subject: TaskId
     head: Sha
-    root: str | None = None
+    at: Venue | None = None
 
     @property
     def evidence(self) -> Mapping[str, object]:
@@ -55,7 +56,7 @@ class FollowBranch(Action, frozen=True, kw_only=True):
                 message=f"move {branch_of(job.task.id)} to {tree.head[:12]}: its agent committed that on {where}",
                 subject=job.task.id,
                 head=tree.head,
-                root=job.tree_root,
+                at=job.venue,
             )
         if pull is None or pull.here is not Standing.BEHIND:
             return None
@@ -69,8 +70,8 @@ class FollowBranch(Action, frozen=True, kw_only=True):
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
-        if self.root is None:
+        if self.at is None:
             ports.forge.follow_branch(self.subject, self.head)
         else:
-            ports.workspaces.take(self.subject, self.root, self.head)
+            ports.workspaces.take(self.subject, self.at, self.head)
         yield from ()

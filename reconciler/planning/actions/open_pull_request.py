@@ -10,6 +10,7 @@ from reconciler.model.names import Sha
 from reconciler.model.observed import Branch, PullRequest, Task
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
+from reconciler.model.venue import Venue
 from reconciler.planning import messages
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.forge_checks import LOOK_AGAIN
@@ -22,7 +23,7 @@ SHOWS_WITHIN = timedelta(minutes=2)
 class OpenPullRequest(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = True
     subject: Task
-    root: str
+    at: Venue
     head: Sha
     checks: tuple[str, ...] = ()
     base: str = ""
@@ -48,7 +49,7 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
             reason=Reason.AGENT_DONE,
             message=push or f"open pull request for {job.branch.name} ({count})",
             subject=job.task,
-            root=job.tree_root,
+            at=job.venue,
             head=job.branch.head,
             checks=job.spec.merge.checks,
             base=job.spec.base,
@@ -56,7 +57,7 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         task, phases = self.subject.id, {label for label in self.subject.labels if label.startswith("phase:")}
-        ports.workspaces.salvage(task, self.root)
+        ports.workspaces.salvage(task, self.at)
         if not phases & {COMMITTED, PR_CREATED}:  # a push may take long: until then it is seen where the work stands
             yield Change(task=task, add_labels=frozenset({COMMITTED}), remove_labels=frozenset(phases))
         title, body = messages.title(self.subject), messages.body(self.subject, self.checks)

@@ -9,6 +9,7 @@ from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.observed import Branch, Landing, PullRequest, PullState, Salvage, Worktree, WorktreeFault
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
+from reconciler.model.venue import Venue
 from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.job import Job
@@ -19,7 +20,7 @@ class RemoveWorktree(Action, frozen=True, kw_only=True):
 
     by_merge: ClassVar[bool] = True
     subject: TaskId | None
-    root: str
+    at: Venue
     check: str | None = None
 
     @property
@@ -46,14 +47,14 @@ class RemoveWorktree(Action, frozen=True, kw_only=True):
             reason=reason,
             message=f"remove worktree: {why}",
             subject=job.task.id,
-            root=job.tree_root,
+            at=job.venue,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         if self.check is not None:
-            ports.workspaces.remove_check(self.check, self.root)
+            ports.workspaces.remove_check(self.check, self.at)
         elif self.subject is not None:
-            ports.workspaces.remove(self.subject, self.root)
+            ports.workspaces.remove(self.subject, self.at)
         yield from ()
 
 

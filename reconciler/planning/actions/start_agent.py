@@ -165,6 +165,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             heard=self.heard,
             agent=spec.kind,
             prompt_on_stdin=started.prompt_on_stdin,
+            at=self.spec.venue,
         )
 
 

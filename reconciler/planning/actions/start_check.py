@@ -115,7 +115,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
         merge, expected = self.spec.merge, self.order.expected
         tree = expected.tree
         commit = expected.base if self.of_the_base else ports.forge.candidate_commit(self.order)
-        path = ports.workspaces.create_check(self.run.subject, self.spec.worktrees.root, commit)
+        path = ports.workspaces.create_check(self.run.subject, self.spec.checks_venue, commit)
         ports.runner.start(
             RunSpec(
                 id=self.run,
@@ -136,6 +136,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 tree=tree,
                 heads=tuple(each.expected.head for each in self.order.whole),
                 below=self.below,
+                at=self.spec.checks_venue,
             )
         )
         yield from ()

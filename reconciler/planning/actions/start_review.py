@@ -85,7 +85,7 @@ class StartReview(Action, frozen=True, kw_only=True):
 
     def perform(self, ports: Ports) -> Iterator[Change]:
         spec, task, head = self.spec.reviewing, self.subject.id, self.diff.head
-        path = ports.workspaces.create_check(self.run.subject, self.spec.worktrees.root, head, apart=True)
+        path = ports.workspaces.create_check(self.run.subject, self.spec.checks_venue, head, apart=True)
         values = {
             "task": task,
             "epic": self.epic,
@@ -123,6 +123,7 @@ class StartReview(Action, frozen=True, kw_only=True):
                 judged=terms(self.spec, self.told),
                 agent=spec.kind,
                 prompt_on_stdin=started.prompt_on_stdin,
+                at=self.spec.checks_venue,
             )
         )
         yield from ()

@@ -1,0 +1,37 @@
+"""Where a task is worked on: its checkout and its run are in one place, and that place is a value. Plain words, no reading."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class VenueKind(StrEnum):
+    """Who places a run. `local`: this machine, and nobody."""
+
+    LOCAL = "local"
+
+
+class Venue(Struct, frozen=True, kw_only=True):
+    """A place for checkouts and runs. Local: worktrees under `root`, an absolute path.
+
+    Elsewhere: `remote` is a git URL that we and the nodes reach, `scratch` an absolute path that every node has. A node saves
+    what it has every `sync_s` and ends its run once it has been without contact for `lease_s`. `options` are the engine's
+    own; `hosts` and `per_host` are for those that place nothing by themselves.
+    """
+
+    kind: VenueKind = VenueKind.LOCAL
+    root: str = ""
+    remote: str = ""
+    scratch: str = ""
+    sync_s: float = 30.0
+    lease_s: float = 900.0
+    options: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    per_host: int = 4
+
+    @property
+    def local(self) -> bool:
+        """True for this machine."""
+        return self.kind is VenueKind.LOCAL
