@@ -717,7 +717,7 @@ BREAKS = (
     Break(
         "the script that checks is changed without a person",
         "reconciler/manifest/resolving.py",
-        '    return list(dict.fromkeys((*paths, *derived(fields["checks"], lambda path: (main / path).is_dir()))))\n',
+        "    return list(dict.fromkeys((*paths, *derived(commands, lambda path: (main / path).is_dir()))))\n",
         "    return paths\n",
         "tests/test_manifest.py",
     ),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import NOW, ago
 
+from reconciler.model.checks import Check
 from reconciler.model.desired import MergePolicy, NoChecks
 from reconciler.model.observed import CheckResult, ForgeCheck, Rerun, Rules
 from reconciler.planning.forge_checks import ForgeVerdict, judged, outages
@@ -72,7 +73,7 @@ def test_red_is_red_though_another_has_not_come_yet() -> None:
 
 
 def test_checks_of_our_own_are_checks_where_a_forge_has_none() -> None:
-    assert said(age=60, policy=MergePolicy(checks=("just check",))).result is CheckResult.PASSED
+    assert said(age=60, policy=MergePolicy(checks=(Check("just check"),))).result is CheckResult.PASSED
     assert said(age=60, policy=MergePolicy(no_checks=NoChecks.ALLOW)).result is CheckResult.PASSED
     assert said(age=60).result is CheckResult.VOID
 
@@ -95,11 +96,11 @@ def unread(policy: MergePolicy, rules: Rules = RULES) -> CheckResult:
 
 
 def test_checks_that_can_not_be_read_are_green_for_nobody_who_asks_for_them() -> None:
-    own = MergePolicy(checks=("just check",))
+    own = MergePolicy(checks=(Check("just check"),))
     assert unread(own) is CheckResult.PASSED
     assert unread(POLICY) is CheckResult.VOID
     assert unread(MergePolicy(no_checks=NoChecks.ALLOW)) is CheckResult.VOID
-    assert unread(MergePolicy(checks=("just check",), required_checks=("ci",))) is CheckResult.VOID
+    assert unread(MergePolicy(checks=(Check("just check"),), required_checks=("ci",))) is CheckResult.VOID
     assert unread(own, Rules(forge="GitHub", required=("ci",))) is CheckResult.VOID
 
 

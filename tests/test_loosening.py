@@ -10,6 +10,7 @@ from msgspec import Struct
 from reconciler.manifest import Recorded, form
 from reconciler.manifest.protected import derived
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.checks import Check
 from reconciler.model.desired import (
     AgentSpec,
     Budget,
@@ -75,7 +76,11 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     "mergePolicy.message": (SquashMessage.BOTH, NONE, SquashMessage.TASK),
     "mergePolicy.comments": (Comments.AGENT, Comments.IGNORE, Comments.WAIT),
     "mergePolicy.reviewBots": (("a",), ("a", "b"), NONE),
-    "mergePolicy.checks": (("make a",), ("true", "make a"), ("make a", "make b")),
+    "mergePolicy.checks": (
+        Check.each(["make a"]),
+        Check.each(["true", "make a"]),
+        (Check("make a", timeout_s=60.0), Check("make b", retries=1)),
+    ),
     "mergePolicy.requiredChecks": (("build",), (), ("build", "test")),
     "mergePolicy.timeout": (60.0, NONE, 90.0),
     "mergePolicy.noChecks": (NoChecks.AUTO, NoChecks.ALLOW, NoChecks.BLOCK),
@@ -182,8 +187,10 @@ def kept(tmp_path: Path) -> Recorded:
     return Recorded(tmp_path / "reconcile")
 
 
-STRICT = with_("mergePolicy.checks", ("make check",))
-LOOSE = replace(with_("mergePolicy.checks", ("true",)), max_agents=2)  # in one field; in another it allows less
+STRICT = with_("mergePolicy.checks", Check.each(["make check"]))
+LOOSE = replace(
+    with_("mergePolicy.checks", Check.each(["true"])), max_agents=2
+)  # in one field; in another it allows less
 
 
 def only(kept: Recorded) -> EpicSpec:
@@ -197,7 +204,7 @@ def test_before_any_run_a_file_is_taken_as_it_is(kept: Recorded) -> None:
 
     assert kept.follow([LOOSE], IDLE) == {}
 
-    assert only(kept).merge.checks == ("true",)
+    assert only(kept).merge.commands == ("true",)
     assert only(kept).withheld == ()
 
 
@@ -209,7 +216,7 @@ def test_once_a_run_has_existed_what_loosens_is_withheld_and_the_rest_is_taken(k
     kept.follow([LOOSE], IDLE)
 
     spec = only(kept)
-    assert (spec.merge.checks, spec.max_agents, spec.generation) == (("make check",), 2, 2)
+    assert (spec.merge.commands, spec.max_agents, spec.generation) == (("make check",), 2, 2)
     assert spec.withheld == (Loosening(field="mergePolicy.checks", old=["make check"], new=["true"]),)
 
 
@@ -230,7 +237,7 @@ def test_applying_takes_what_was_withheld(kept: Recorded) -> None:
 
     kept.record(LOOSE)
 
-    assert only(kept).merge.checks == ("true",)
+    assert only(kept).merge.commands == ("true",)
     assert not only(kept).withheld
 
 
@@ -261,7 +268,7 @@ def test_an_agent_of_one_manifest_loosens_no_other(kept: Recorded) -> None:
 
     kept.follow([replace(LOOSE, name="y")], IDLE)
 
-    assert [spec.merge.checks for spec in kept.load().epics] == [("make check",), ("make check",)]
+    assert [spec.merge.commands for spec in kept.load().epics] == [("make check",), ("make check",)]
 
 
 def test_a_manifest_recorded_before_there_was_such_a_rule_is_loosened_by_a_person_only(kept: Recorded) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reconciler import manifest
 from reconciler.git import repository
 from reconciler.manifest import Located, yaml_text
+from reconciler.model.checks import Check
 from reconciler.model.desired import (
     AgentSpec,
     Budget,
@@ -168,7 +169,7 @@ def test_every_field_arrives(read, home):
     assert spec.worktrees == WorktreeSpec(
         root=str(home.parent / "trees"), copy=(".env", "config/local.toml"), setup=("npm ci",), sparse=("src",)
     )
-    assert (spec.merge.mode, spec.merge.method, spec.merge.checks) == ("manual", "rebase", ("just check",))
+    assert (spec.merge.mode, spec.merge.method, spec.merge.commands) == ("manual", "rebase", ("just check",))
     assert (spec.merge.timeout_s, spec.merge.no_checks) == (1200, NoChecks.BLOCK)
     assert (spec.merge.protected_paths, spec.merge.review, spec.merge.push) == (("justfile",), PEOPLE, True)
     assert (spec.merge.parallel, spec.merge.on_conflict, spec.merge.delete_branch) == (64, "block", False)
@@ -218,7 +219,7 @@ def test_profiles_and_policies_are_found_in_the_same_source_in_any_order(read):
     for text in ("---\n".join([epic, PROFILE, POLICY]), "---\n".join([POLICY, PROFILE, epic])):
         (spec,) = read(text)
         assert (spec.agent.argv, spec.agent.max_attempts) == (("mine",), 7)
-        assert spec.merge == MergePolicy(checks=("just check",), protected_paths=spec.merge.protected_paths)
+        assert spec.merge == MergePolicy(checks=(Check("just check"),), protected_paths=spec.merge.protected_paths)
 
 
 def test_what_checks_rest_on_is_protected_where_nothing_is_said_of_protection(read):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from reconciler.manifest import Located, Recorded, load, max_agents, record, recorded, scalars, yaml_text
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.checks import Check
 from reconciler.model.desired import (
     AgentSpec,
     Budget,
@@ -83,7 +84,7 @@ FULL = EpicSpec(
         message=SquashMessage.TASK,
         comments=Comments.WAIT,
         review_bots=("a-bot",),
-        checks=("just check",),
+        checks=(Check("just check"), Check("just e2e", timeout_s=600, retries=1)),
         required_checks=("build",),
         timeout_s=60,
         no_checks=NoChecks.BLOCK,

@@ -664,7 +664,7 @@ def test_describe_is_the_task_with_all_of_its_runs_and_its_history():
         "why": "Ready",
         "startedAt": "2026-01-01T11:58:00Z",
         "endedAt": "2026-01-01T11:59:00Z",
-        "exit": {"cause": "exited", "code": None, "signal": 9},
+        "exit": {"cause": "exited", "code": None, "signal": 9, "limitSeconds": None, "flaky": []},
         "agent": None,
         "report": None,
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from reconciler.model.checks import Check
 from reconciler.model.desired import AgentSpec, Desired, EpicSpec, MergePolicy, WorktreeSpec
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, check_subject
 from reconciler.model.observed import (
@@ -58,11 +59,18 @@ def an_epic(**fields: Any) -> EpicSpec:
             "repository": "/repo",
             "agent": AgentSpec(**{"argv": ("agent",), **agent}) if isinstance(agent, dict) else agent,
             "worktrees": WorktreeSpec(root="/worktrees"),
-            "merge": MergePolicy(**{"checks": CHECKS, **merge}) if isinstance(merge, dict) else merge,
+            "merge": a_policy(**merge) if isinstance(merge, dict) else merge,
             "recorded_at": ago(86400),
             **fields,
         }
     )
+
+
+def a_policy(**fields: Any) -> MergePolicy:
+    """A policy with one check, or these: a text each, or the fields of one."""
+    checks = [{"run": each} if isinstance(each, str) else each for each in fields.pop("checks", CHECKS)]
+    made = tuple(Check(**each) if isinstance(each, dict) else each for each in checks)
+    return MergePolicy(**{**fields, "checks": made})
 
 
 def a_task(id: str = "x-1", **fields: Any) -> Task:

@@ -102,7 +102,7 @@ def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     for spec in scene.epics:
         base = ask(partial(site.forge.base, spec.base, look=False))  # one that is gone is reported by itself
         why = unaskable(site.ports, spec, base) or _red_base(statuses.get(spec.name, {}))
-        found = f"{spec.name}: {', '.join(spec.merge.checks)}"
+        found = f"{spec.name}: {', '.join(spec.merge.commands)}"
         if why:
             message, _, hint = why.partition("; ")
             yield Diagnosis(name="checks", state=State.PROBLEM, found=found, message=message, hint=hint)

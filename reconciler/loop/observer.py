@@ -237,7 +237,7 @@ def _printed(
 
 def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
     """Why a manifest's checks can't be run here, as far as that can be seen before they are."""
-    checks = spec.merge.checks
+    checks = spec.merge.commands
     lacking = known_or(ask(partial(ports.runner.lacking, spec, check_programs.programs(checks))), ())
     if lacking:
         names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"

@@ -18,6 +18,7 @@ from msgspec import Struct
 from reconciler.manifest import sizes
 from reconciler.manifest.durations import duration, written
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.checks import Check
 from reconciler.model.desired import (
     AgentSpec,
     Budget,
@@ -267,9 +268,25 @@ def _added(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
     return not set(new) <= set(old)
 
 
-def _not_continued(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+def _not_continued(old: tuple[Check, ...], new: tuple[Check, ...]) -> bool:
     """Of commands that are run in turn: what comes before one of the old ones could bend what that finds."""
-    return new[: len(old)] != old
+    return len(new) < len(old) or any(map(_weaker, old, new))
+
+
+def _weaker(old: Check, new: Check) -> bool:
+    """True where another command may pass what this one does not. A limit of time only makes it fail sooner, or later."""
+    return new.run != old.run or new.retries > old.retries
+
+
+def _check(value: Any) -> Check:
+    """A command, or one with its limits."""
+    return Check(value) if isinstance(value, str) else Check(**_values(_CHECK, value))
+
+
+def _check_written(check: Check) -> str | dict[str, Any]:
+    """Only what is said of it: what is recorded can be applied again."""
+    said = {key: value for key, value in _plain(_CHECK, check).items() if value}
+    return check.run if list(said) == ["run"] else said
 
 
 def _narrower(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
@@ -325,6 +342,12 @@ _ABSOLUTE = _Kind(_exactly(str, lambda path: path.startswith("/")))
 _TASK_ID = _Kind(lambda value: TaskId(_exactly(str, usable)(value)))
 _KEY = _Kind(_exactly(str, lambda key: bool(TASK_KEY.fullmatch(key))))
 
+_CHECK: _Table = {
+    "run": ("run", _TEXT, _never),
+    "timeout_s": ("timeout", _later(_or_none(_SECONDS), None), _never),
+    "retries": ("retries", _later(_COUNT, 0), _never),
+}
+_CHECKS = _Kind(lambda value: tuple(map(_check, _exactly(list)(value))), lambda checks: [*map(_check_written, checks)])
 _TASK: _Table = {
     "key": ("key", _KEY, _never),
     "title": ("title", _TEXT, _never),
@@ -374,7 +397,7 @@ _MERGE: _Table = {
         _towards(Comments.WAIT, Comments.AGENT, Comments.IGNORE),
     ),
     "review_bots": ("reviewBots", _later(_TEXTS, ()), _always),
-    "checks": ("checks", _TEXTS, _not_continued),
+    "checks": ("checks", _CHECKS, _not_continued),
     "required_checks": ("requiredChecks", _later(_TEXTS, ()), _narrower),
     "timeout_s": ("timeout", _SECONDS, _never),
     "no_checks": ("noChecks", _one_of(NoChecks), _towards(NoChecks.BLOCK, NoChecks.AUTO, NoChecks.ALLOW)),

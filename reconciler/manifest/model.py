@@ -202,6 +202,29 @@ class Worktrees(_Fields):
     )
 
 
+class CheckFields(_Fields):
+    """A command that must pass, and its limits."""
+
+    run: Command = Field(description="The shell command.", examples=["pytest -q tests/e2e"])
+    timeout: Span | None = Field(
+        default=None,
+        description="The longest that it may take; it fails then, and all that it started is ended. Default: what is left of "
+        "mergePolicy.timeout.",
+        examples=["5m"],
+    )
+    retries: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How often it is started again at once where it failed, in the same worktree. That it passed only then is "
+        "said: it is flaky.",
+        examples=[1],
+    )
+
+
+_Check = Annotated[Annotated[Command, Tag(NAMED)] | Annotated[CheckFields, Tag(INLINE)], Discriminator(_form)]
+
+
 class Queue(_Fields):
     """How checks are queued."""
 
@@ -286,10 +309,11 @@ class Policy(_Fields):
         description="Logins of bots whose comments and reviews count as those of people who may push.",
         examples=[["coderabbitai"]],
     )
-    checks: list[Command] = Field(
+    checks: list[_Check] = Field(
         default=[],
-        description="Shell commands that must all pass on the merged tree, in a clean worktree, before it lands.",
-        examples=[["just check"]],
+        description="Shell commands that must all pass on the merged tree, in a clean worktree, before it lands; one after the "
+        "other, each a text or with limits of its own.",
+        examples=[["just check", {"run": "just e2e", "timeout": "10m", "retries": 1}]],
     )
     required_checks: list[Line] = Field(
         default=[],

@@ -108,7 +108,8 @@ def _protected(epic: Epic, policies: Profiles, fields: Mapping[str, Any], main: 
     paths: list[str] = fields["protectedPaths"]
     if "protected_paths" in policy.model_fields_set:
         return paths
-    return list(dict.fromkeys((*paths, *derived(fields["checks"], lambda path: (main / path).is_dir()))))
+    commands = [check if isinstance(check, str) else check["run"] for check in fields["checks"]]
+    return list(dict.fromkeys((*paths, *derived(commands, lambda path: (main / path).is_dir()))))
 
 
 def _located(around: Surroundings, repository: str) -> Located:

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.checks import Check
 from reconciler.model.names import Sha, TaskId, check_subject, run_manifest
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
@@ -193,7 +194,7 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     message: SquashMessage = SquashMessage.BOTH
     comments: Comments = Comments.AGENT
     review_bots: tuple[str, ...] = ()  # logins, without [bot]
-    checks: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
     required_checks: tuple[str, ...] = ()  # names on the forge; empty: what the rules of the base ask for
     timeout_s: float = 3600.0
     no_checks: NoChecks = NoChecks.AUTO
@@ -207,6 +208,11 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     retries: int = 1
     on_conflict: OnConflict = OnConflict.AGENT
     delete_branch: bool = True
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Its checks, as a shell reads them."""
+        return tuple(check.run for check in self.checks)
 
     @property
     def reviewed_by_agents(self) -> bool:
@@ -319,13 +325,14 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
         return Venue(root=self.worktrees.root)
 
     @property
-    def asked(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    def asked(self) -> tuple[tuple[Check, ...], tuple[tuple[str, str], ...]]:
         """What its checks ask of a tree: the commands, and what they are given. Of all that ask the same, one proof is enough."""
         return self.merge.checks, tuple(sorted(self.agent.env.items()))
 
     def subject_of(self, tree: Sha) -> str:
         """The subject of its checks on a tree."""
-        return check_subject(tree, *self.asked)
+        checks, env = self.asked
+        return check_subject(tree, tuple(check.key for check in checks), env)
 
     @property
     def made_up(self) -> bool:

@@ -95,7 +95,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         if failed and not self.offer.asked_again:
             return RunResult(
                 Reason.CHECKS_FAILED,
-                run_results.failed_check(self.offer.checks_last, self.spec.merge.checks),
+                run_results.failed_check(self.offer.checks_last, self.spec.merge.commands),
                 waits=False,
             )
         return None

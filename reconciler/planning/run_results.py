@@ -80,7 +80,7 @@ def status(run: Run | None) -> str:
         return "no exit record"
     match run.exit.cause:
         case Cause.TIMEOUT:
-            return "time limit"
+            return f"took longer than its {run.exit.limit_s:.0f} s" if run.exit.limit_s else "time limit"
         case Cause.UNAVAILABLE:
             return "program could not be started"
     return f"signal {run.exit.signal}" if run.exit.signal else f"exit status {run.exit.code}"

@@ -12,6 +12,7 @@ from msgspec import Struct
 from reconciler.model.desired import Review
 from reconciler.model.names import PrNumber, RunKind, Sha, TaskId, branch_of
 from reconciler.model.observed import (
+    Exit,
     Landing,
     Observed,
     PullRequest,
@@ -308,10 +309,21 @@ def run_record(run: Run) -> dict[str, Any]:
         "why": str(run.why),
         "startedAt": stamp(run.started_at) if run.started_at else None,
         "endedAt": stamp(record.at) if record else None,
-        "exit": {"cause": str(record.cause), "code": record.code, "signal": record.signal} if record else None,
+        "exit": _ending(record) if record else None,
         "agent": run.agent or None,
         "report": report(run.report) if run.report else None,
         **({"verdict": msgspec.to_builtins(run.verdict)} if run.id.kind is RunKind.REVIEW else {}),
+    }
+
+
+def _ending(record: Exit) -> dict[str, Any]:
+    """How a run ended. `flaky`: which of its commands, from 1, passed only when they were started again."""
+    return {
+        "cause": str(record.cause),
+        "code": record.code,
+        "signal": record.signal,
+        "limitSeconds": record.limit_s,
+        "flaky": [step + 1 for step in record.flaky],
     }
 
 

@@ -114,8 +114,11 @@ def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) 
         return ""
     if report and report["fault"]:
         return f"{ending(record)}, {report['fault']}: {line(report['event_text'], SAID_MAX)}"
+    if record["flaky"]:
+        numbers = ", ".join(map(str, record["flaky"]))
+        return f"{ending({**record, 'flaky': []})}, flaky: {numbers} passed only when started again"
     if record["cause"] != "exited":
-        return str(record["cause"])
+        return str(record["cause"]) + (f" ({record['limitSeconds']:.0f}s)" if record["limitSeconds"] else "")
     return f"signal {record['signal']}" if record["signal"] else f"exit status {record['code']}"
 
 

@@ -92,6 +92,7 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "steps": [list(step) for step in spec.steps],
         "cwd": spec.cwd,
         "setup_steps": spec.setup_steps,
+        "limits": [[float(each.timeout_s or 0), each.retries] for each in spec.limits],
         "ready_marker": spec.ready_marker,
         "unlock": spec.unlock,
         "timeout_s": float(spec.timeout_s),
@@ -148,6 +149,10 @@ def exit_of(value: Mapping[str, Any]) -> Exit | None:
         stop=word(StopWhy, value.get("stop")),
         step=number(value.get("step")),
         memory=number(value.get("memory")),
+        limit_s=limit if isinstance(limit := value.get("limit_s"), float) else None,
+        flaky=tuple(each for each in flaky if number(each) is not None)
+        if isinstance(flaky := value.get("flaky"), list)
+        else (),
     )
 
 

@@ -82,6 +82,8 @@ class Shim:
         self._child = 0
         self._status: int | None = None
         self._memory = 0
+        self._flaky: list[int] = []
+        self._step_ends = float("inf")
         # The shim's lock must die with the shim, the other two with the last process of the run.
         shim_lock = _moved(shim_fd, fcntl.F_DUPFD_CLOEXEC)
         agent_lock = _moved(agent_fd, fcntl.F_DUPFD)
@@ -125,12 +127,30 @@ class Shim:
             # Asked to stop before our record could tell anybody where to send the signal.
             if self._terminated or os.path.exists(self._at("stop.json")):
                 return self._told(step)
-            if ending := self._run(step, argv):
+            if ending := self._tried(step, argv):
                 return ending
         return {"cause": "exited", "code": 0, "step": len(self._spec["steps"]) - 1}
 
-    def _run(self, step: int, argv: list[str]) -> Ending | None:
-        """How this step ended the run; None when it succeeded."""
+    def _tried(self, step: int, argv: list[str]) -> Ending | None:
+        """How this step ended the run, however often it may be started; None when it succeeded."""
+        limits: list[list[float]] = self._spec.get("limits") or []  # of a run from before there were any
+        limit_s, again = limits[step] if step < len(limits) else (0, 0)
+        tries = 0
+        while ending := self._run(step, argv, limit_s):
+            tries += 1
+            # What could not be started, or was not ended by itself or its own limit, has not failed.
+            failed = ending["cause"] == "exited" or "limit_s" in ending
+            if self._terminated or not failed or tries > again or self._child:
+                return ending
+            if os.path.exists(self._at("stop.json")):
+                return self._told(step)
+            self._log.say(f"this failed and is started again ({tries} of {again:.0f})")
+        if tries:
+            self._flaky.append(step)
+        return None
+
+    def _run(self, step: int, argv: list[str], limit_s: float) -> Ending | None:
+        """How this step ended; None when it succeeded. `limit_s`: the longest that it may take; 0: what is left."""
         in_set_up = step < self._spec["setup_steps"]
         try:
             self._child = start(argv, self._spec["cwd"], self._log.path, self._stdin(step))
@@ -138,15 +158,25 @@ class Shim:
             self._log.say(str(error))
             return {"cause": "setup" if in_set_up or not error.program else "unavailable", "step": step}
         self._status, self._tree.child = None, self._child
+        self._step_ends = time.monotonic() + limit_s if limit_s else float("inf")
         self._record_run(step, quietly=True)
-        while (status := self._nap(max(min(self._log.pause, self._time_left(), self._silence.left()), 0.0))) is None:
+        while (status := self._nap(self._pause())) is None:
             if due := self._due(step):
                 self._end_all(self._spec["stop_grace_s"])
                 return due
+            if time.monotonic() >= self._step_ends:
+                self._log.say(f"this took longer than {limit_s:.0f} s and is ended")
+                self._end_all(self._spec["stop_grace_s"])
+                return {"cause": "timeout", "step": step, "limit_s": limit_s}
         if status == 0:
             return None
         how = {"signal": -status} if status < 0 else {"code": status}
         return {"cause": "setup" if in_set_up else "exited", "step": step, **how}
+
+    def _pause(self) -> float:
+        """How long nothing can be due, unless a signal comes."""
+        left = self._step_ends - time.monotonic()
+        return max(min(self._log.pause, self._time_left(), self._silence.left(), left), 0.0)
 
     def _stdin(self, step: int) -> str:
         """What a step reads: an agent that wants it there its prompt, everything else nothing."""
@@ -169,6 +199,7 @@ class Shim:
         return os.path.join(self._folder, name) if os.path.exists(self._folder) else name
 
     def _time_left(self) -> float:
+        """Until the run's time is over."""
         return float(self._begun + self._spec["timeout_s"] - time.monotonic())
 
     def _told(self, step: int) -> Ending:
@@ -209,7 +240,8 @@ class Shim:
             self._log.say(f"cannot write run.json: {error.strerror}")
 
     def _record_ending(self, ending: Ending) -> None:
-        ended = {**ending, "ended_at": utc(time.time()), "memory": self._memory or None, **self._answered()}
+        flaky = {"flaky": self._flaky} if self._flaky else {}
+        ended = {**ending, **flaky, "ended_at": utc(time.time()), "memory": self._memory or None, **self._answered()}
         value = {"code": None, "signal": None, "stop": None, **ended}
         deadline = time.monotonic() + WRITE_PATIENCE_S
         while True:

@@ -18,6 +18,7 @@ from waiting import until
 
 from reconciler.model.names import RunId
 from reconciler.model.observed import Cause, RunState, StopWhy
+from reconciler.model.ports import StepLimit
 from reconciler.runners import supervisor
 
 pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
@@ -398,3 +399,56 @@ def test_an_agent_is_not_looked_at_later_than_it_is_stuck(most_s: float, tmp_pat
 
     assert 0 < silence.left() <= most_s
     assert supervisor.Silence(str(tmp_path), 0).left() == supervisor.LOOK_MOST_S
+
+
+# --- steps with limits of their own --------------------------------------------------------------------------
+
+
+def limits(machine: Machine, *steps: str, each: tuple[StepLimit, ...]):
+    """A run of these steps with these limits, once it is over."""
+    return machine.finished(steps=tuple(("sh", "-c", step) for step in steps), limits=each).exit
+
+
+def test_a_step_that_takes_longer_than_its_own_limit_ends_the_run_with_all_that_it_started(machine: Machine):
+    record = limits(
+        machine,
+        "true",
+        "(setsid sleep 611 & echo $! > child); exec sleep 600",
+        each=(StepLimit(), StepLimit(timeout_s=0.5)),
+    )
+    assert (record.cause, record.step, record.limit_s) == (Cause.TIMEOUT, 1, 0.5)
+    assert not lives(machine.told("child"))
+
+
+def test_a_steps_own_limit_counts_from_when_that_step_begins(machine: Machine):
+    record = limits(machine, "sleep 0.6", "sleep 0.6", each=(StepLimit(timeout_s=5),) * 2)
+    assert record.well and record.limit_s is None
+
+
+def test_a_step_that_passes_when_it_is_started_again_is_flaky(machine: Machine):
+    record = limits(
+        machine, "true", "test -e seen || { touch seen; exit 3; }", each=(StepLimit(), StepLimit(retries=2))
+    )
+    assert record.well and record.flaky == (1,)
+
+
+def test_a_step_that_stays_red_is_started_again_as_often_as_it_may_be(machine: Machine):
+    record = limits(machine, "echo x >> tries; exit 3", "true", each=(StepLimit(retries=2), StepLimit()))
+    assert (record.code, record.step, record.flaky) == (3, 0, ())
+    assert (machine.cwd / "tries").read_text() == "x\n" * 3
+
+
+def test_a_step_that_took_too_long_is_started_again_without_what_it_had_left(machine: Machine):
+    script = "test -e seen && exit 0; touch seen; (setsid sleep 612 & echo $! > child); exec sleep 600"
+    record = limits(machine, script, each=(StepLimit(timeout_s=0.5, retries=1),))
+    assert record.well and record.flaky == (0,)
+    assert not lives(machine.told("child"))
+
+
+def test_a_run_that_is_stopped_starts_no_step_again(machine: Machine):
+    run = machine.start("", steps=(("sh", "-c", "echo x >> tries; exec sleep 600"),), limits=(StepLimit(retries=5),))
+    until((machine.cwd / "tries").exists)
+    machine.runner.stop(run, StopWhy.PERSON)
+    until(lambda: machine.run(run).exit)
+    assert machine.run(run).exit.stop is StopWhy.PERSON
+    assert (machine.cwd / "tries").read_text() == "x\n"

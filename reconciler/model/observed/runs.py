@@ -54,6 +54,10 @@ class Exit(Struct, frozen=True, kw_only=True):
     stop: StopWhy | None = None
     step: int | None = None
     memory: int | None = None  # bytes that its largest process had at once; None: it did not say
+    limit_s: float | None = (
+        None  # that of its last step, where that took longer; None: it was another one that ended it
+    )
+    flaky: tuple[int, ...] = ()  # steps that had failed, and passed when they were started again
 
     @property
     def well(self) -> bool:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from reconciler.model.ports.agent import Agent, Assignment, Invocation, Prompts, Records
 from reconciler.model.ports.forge import Changes, Forge, LandOrder
-from reconciler.model.ports.runner import Runner, RunSpec, SlotBound
+from reconciler.model.ports.runner import Runner, RunSpec, SlotBound, StepLimit
 from reconciler.model.ports.tracker import Change, NewTask, Tracker
 from reconciler.model.ports.workspaces import Place, Workspaces
 
@@ -46,6 +46,7 @@ __all__ = [
     "RunSpec",
     "Runner",
     "SlotBound",
+    "StepLimit",
     "Tracker",
     "Workspaces",
 ]

@@ -31,6 +31,13 @@ class SlotBound(Struct, frozen=True, kw_only=True):
     most: int
 
 
+class StepLimit(Struct, frozen=True, kw_only=True):
+    """What a step may take, and how often it is started again where it failed. None: what is left of the run's time."""
+
+    timeout_s: float | None = None
+    retries: int = 0
+
+
 class RunSpec(Struct, frozen=True, kw_only=True):
     """Everything a run needs to go on without us.
 
@@ -45,6 +52,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     steps: tuple[tuple[str, ...], ...]
     cwd: str
     setup_steps: int = 0
+    limits: tuple[StepLimit, ...] = ()  # of each step; none: they have the run's alone
     ready_marker: str = ""
     unlock: str = ""  # a file that is removed once nothing of the run is left
     env: Mapping[str, str] = field(default_factory=dict)

@@ -51,7 +51,7 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
             subject=job.task,
             at=job.venue,
             head=job.branch.head,
-            checks=job.spec.merge.checks,
+            checks=job.spec.merge.commands,
             base=job.spec.base,
         )
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha
 from reconciler.model.observed import Candidate, PullRequest, Run, Unknown
-from reconciler.model.ports import Change, LandOrder, Ports, RunSpec
+from reconciler.model.ports import Change, LandOrder, Ports, RunSpec, StepLimit
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning import base_checks
@@ -121,7 +121,8 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 id=self.run,
                 task=self.order.task,
                 manifest=self.spec.name,
-                steps=tuple(("/bin/sh", "-c", command) for command in merge.checks),
+                steps=tuple(("/bin/sh", "-c", check.run) for check in merge.checks),
+                limits=tuple(StepLimit(timeout_s=check.timeout_s, retries=check.retries) for check in merge.checks),
                 cwd=path,
                 env={
                     "RECONCILE_TASK": self.order.task,

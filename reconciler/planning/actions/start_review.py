@@ -132,7 +132,7 @@ class StartReview(Action, frozen=True, kw_only=True):
         patch = ports.forge.changes.patch(Span(start=self.diff.start, head=self.diff.head), whole=False)
         log = ports.runner.log_tail(self.check, LOG_CHARS) if self.check else ""
         matter = review_prompts.Matter(
-            task=self.subject, base=self.spec.base, diff=self.diff, risk=self.risk, checks=self.spec.merge.checks
+            task=self.subject, base=self.spec.base, diff=self.diff, risk=self.risk, checks=self.spec.merge.commands
         )
         return matter.text(patch.decode("utf-8", "replace"), log)
 

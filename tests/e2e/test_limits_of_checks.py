@@ -1,0 +1,37 @@
+"""Checks with limits of their own: what takes too long is named, what passes when it is started again is said to be flaky."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from strangers import Place, merged
+
+TASK = [{"key": "a", "title": "Do a"}]
+
+
+def test_a_check_that_takes_longer_than_its_own_limit_is_named_with_it(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    slow = {"run": "test ! -e work.txt || exec sleep 60", "timeout": "1s"}
+    agent = {"argv": ["sh", "-c", "echo work > work.txt; git add -A; git commit -qm Work"], "maxAttempts": 1}
+    policy = {"checks": ["true", slow], "queue": {"retries": 0}, "protectedPaths": []}
+    manifest = str(place.manifest(tasks=TASK, agent=agent, mergePolicy=policy))
+
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+
+    (task,) = place.json("status")["epics"][0]["tasks"]
+    assert "check 2 of 2 failed on the merged tree (took longer than its 1 s)" in task["waiting"]["message"]
+    assert "timeout (1s)" in place.reconcile("describe", task["id"])
+
+
+def test_a_check_that_passes_only_when_it_is_started_again_lands_and_is_said_to_be_flaky(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    seen = tmp_path / "seen"
+    unsteady = {"run": f"test -e {seen} || {{ touch {seen}; exit 1; }}", "retries": 1}
+    manifest = str(place.manifest(tasks=TASK, mergePolicy={"checks": ["true", unsteady], "queue": {"retries": 0}}))
+
+    place.reconcile("apply", "-f", manifest, "--wait")
+
+    merged(place, "Do a")
+    (task,) = place.json("status")["epics"][0]["tasks"]
+    assert "flaky: 2 passed only when started again" in place.reconcile("describe", task["id"])
+    assert len(place.json("describe", task["id"])["runs"]) == 2, "one attempt and one check"
