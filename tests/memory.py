@@ -431,6 +431,7 @@ class World:
             why=spec.why,
             baseline=spec.baseline,
             heads=spec.heads,
+            left_out=spec.left_out,
             below=spec.below,
             base_tip=spec.base_tip,
             tree=spec.tree,

@@ -417,3 +417,20 @@ def test_what_agents_are_given_in_variables_is_not_said() -> None:
 )
 def test_what_a_check_is_decided_by_is_derived_from_its_words(check: str, paths: list[str]) -> None:
     assert list(derived([check], lambda path: path == "tests/unit")) == paths
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "looser"),
+    [
+        (Check("a"), Check("a", retries=1), True),
+        (Check("a", retries=2), Check("a", retries=1), False),
+        (Check("a"), Check("a", paths=("web/**",)), True),
+        (Check("a", paths=("web/**",)), Check("a"), False),
+        (Check("a", paths=("web/**", "lib/**")), Check("a", paths=("web/**",)), True),
+        (Check("a", paths=("web/**",)), Check("a", paths=("web/**", "lib/**")), False),
+        (Check("a", timeout_s=60.0), Check("a"), False),
+    ],
+)
+def test_a_check_that_is_asked_more_often_or_of_less_loosens(old: Check, new: Check, looser: bool) -> None:
+    found = form.loosened(with_("mergePolicy.checks", (old,)), with_("mergePolicy.checks", (new,)))
+    assert bool(found) is looser

@@ -84,7 +84,7 @@ FULL = EpicSpec(
         message=SquashMessage.TASK,
         comments=Comments.WAIT,
         review_bots=("a-bot",),
-        checks=(Check("just check"), Check("just e2e", timeout_s=600, retries=1)),
+        checks=(Check("just check"), Check("just e2e", timeout_s=600, retries=1, paths=("web/**",))),
         required_checks=("build",),
         timeout_s=60,
         no_checks=NoChecks.BLOCK,

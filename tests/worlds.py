@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from reconciler.model.checks import Check
 from reconciler.model.desired import AgentSpec, Desired, EpicSpec, MergePolicy, WorktreeSpec
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, check_subject
@@ -68,8 +70,11 @@ def an_epic(**fields: Any) -> EpicSpec:
 
 def a_policy(**fields: Any) -> MergePolicy:
     """A policy with one check, or these: a text each, or the fields of one."""
-    checks = [{"run": each} if isinstance(each, str) else each for each in fields.pop("checks", CHECKS)]
-    made = tuple(Check(**each) if isinstance(each, dict) else each for each in checks)
+    checks = [
+        {"run": each} if isinstance(each, str) else msgspec.structs.asdict(each) if isinstance(each, Check) else each
+        for each in fields.pop("checks", CHECKS)
+    ]
+    made = tuple(Check(**{**each, "paths": tuple(each.get("paths", ()))}) for each in checks)
     return MergePolicy(**{**fields, "checks": made})
 
 
@@ -148,6 +153,7 @@ def seen(*tasks: Task, **fields: Any) -> Observed:
     runs = () if isinstance(checks, Unknown) else checks
     by_subject = {run.id.subject: tuple(each for each in runs if each.id.subject == run.id.subject) for run in runs}
     by_head = {run.baseline: tuple(each for each in runs if each.baseline == run.baseline) for run in runs}
+    by_tree = {run.tree: tuple(each for each in runs if each.tree == run.tree) for run in runs}
     return Observed(
         **{
             "at": NOW,
@@ -156,6 +162,7 @@ def seen(*tasks: Task, **fields: Any) -> Observed:
             "tasks": {task.id: task for task in tasks},
             "checks": checks if isinstance(checks, Unknown) else by_subject,
             "checks_of": by_head,
+            "checks_at": by_tree,
             "bases": {"main": base},
             **fields,
         }

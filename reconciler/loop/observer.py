@@ -40,6 +40,7 @@ from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 from reconciler.planning import check_programs
+from reconciler.planning.asked import by_subject
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import group_tasks, owners
 
@@ -80,7 +81,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         partial(look.landings, since, landed)
     )  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
-    checks = _by_subject(runs, memo)
+    checks, trees = _by_subject(runs, memo), _by_tree(runs, memo)
     recent = look.recent()
     return Observed(
         at=circumstances.at,
@@ -92,7 +93,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         checks=checks,
         reviews=_reviews(runs, memo),
         recent=recent,
-        printed=_printed(ports, desired, recent, checks),
+        printed=_printed(ports, desired, recent, trees),
         unaskable={s.name: why for s in desired.epics if (why := unaskable(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,
         occupants=_occupants(ports, work, worktrees),
@@ -106,6 +107,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         folds=memo.folds_on({base.head for base in look.bases.values() if isinstance(base, Base)}),
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
         checks_of=_by_head(runs, memo),
+        checks_at=trees,
         repaired=_repaired(ports, work, candidates),
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
         landings=landings,
@@ -194,6 +196,12 @@ def _by_head(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tu
     return memo.grouped("by head", runs, lambda run: run.baseline if run.id.kind is RunKind.CHECK else None)
 
 
+def _by_tree(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tuple[Run, ...]]:
+    if isinstance(runs, Unknown):
+        return {}
+    return memo.grouped("by tree", runs, lambda run: run.tree if run.id.kind is RunKind.CHECK else None)
+
+
 def _reviews(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[TaskId, tuple[Run, ...]] | Unknown:
     if isinstance(runs, Unknown):
         return runs
@@ -213,24 +221,21 @@ def _reviewers_missing(ports: Ports, desired: Desired) -> Mapping[str, str]:
     return {spec.name: why for spec in asking if (why := _missing(ports, spec))}
 
 
-Checks = Mapping[str, tuple[Run, ...]] | Unknown
-
-
-def _red(checks: Mapping[str, tuple[Run, ...]], tree: Sha, spec: EpicSpec) -> Run | None:
-    """The last run of a manifest's checks on a tree, where it ended badly."""
-    last = next(reversed(checks.get(spec.subject_of(tree), ())), None)
-    return last if last and last.exit and not last.exit.well else None
+def _red(runs: Iterable[Run], spec: EpicSpec) -> Iterator[Run]:
+    """The last of these runs of a manifest's checks, where that ended badly: of each set of them that was run."""
+    return (last for *_, last in by_subject(spec, runs) if last.exit and not last.exit.well)
 
 
 def _printed(
-    ports: Ports, desired: Desired, recent: Mapping[str, tuple[BaseCommit, ...] | Unknown], checks: Checks
+    ports: Ports,
+    desired: Desired,
+    recent: Mapping[str, tuple[BaseCommit, ...] | Unknown],
+    checks: Mapping[Sha, tuple[Run, ...]],
 ) -> Mapping[RunId, str]:
     """The last words of the checks that are red on a base as it is."""
-    if isinstance(checks, Unknown):
-        return {}
     lines = ((spec, recent.get(spec.base, ())) for spec in desired.epics)
     trees = ((spec, line[0].tree) for spec, line in lines if not isinstance(line, Unknown) and line)
-    red = {run.id for spec, tree in trees if (run := _red(checks, tree, spec))}
+    red = {run.id for spec, tree in trees for run in _red(checks.get(tree, ()), spec)}
     fields = {run: known_or(ask(partial(ports.runner.log_tail, run, PRINTED_MAX)), "") for run in red}
     return {run: " ".join(text.split()) for run, text in fields.items()}
 

@@ -274,8 +274,9 @@ def _not_continued(old: tuple[Check, ...], new: tuple[Check, ...]) -> bool:
 
 
 def _weaker(old: Check, new: Check) -> bool:
-    """True where another command may pass what this one does not. A limit of time only makes it fail sooner, or later."""
-    return new.run != old.run or new.retries > old.retries
+    """True where another check may pass what this one does not. A limit of time only makes it fail sooner, or later."""
+    elsewhere = bool(new.paths) and (not old.paths or _dropped(old.paths, new.paths))
+    return new.run != old.run or new.retries > old.retries or elsewhere
 
 
 def _check(value: Any) -> Check:
@@ -346,6 +347,7 @@ _CHECK: _Table = {
     "run": ("run", _TEXT, _never),
     "timeout_s": ("timeout", _later(_or_none(_SECONDS), None), _never),
     "retries": ("retries", _later(_COUNT, 0), _never),
+    "paths": ("paths", _later(_TEXTS, ()), _never),
 }
 _CHECKS = _Kind(lambda value: tuple(map(_check, _exactly(list)(value))), lambda checks: [*map(_check_written, checks)])
 _TASK: _Table = {

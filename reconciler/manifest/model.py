@@ -220,6 +220,12 @@ class CheckFields(_Fields):
         "said: it is flaky.",
         examples=[1],
     )
+    paths: list[Line] = Field(
+        default=[],
+        description="What it is about, as globs: it is left out where a change touches none of them, and something else is "
+        "run. Empty: everything.",
+        examples=[["web/**", "package.json"]],
+    )
 
 
 _Check = Annotated[Annotated[Command, Tag(NAMED)] | Annotated[CheckFields, Tag(INLINE)], Discriminator(_form)]

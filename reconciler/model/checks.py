@@ -9,11 +9,12 @@ from msgspec import Struct
 
 class Check(Struct, frozen=True):
     """A shell command that must pass. `timeout_s` None: it may take what is left of the time for all of them. `retries`: how
-    often it is started again, in the same run, before it counts as failed."""
+    often it is started again, in the same run, before it counts as failed. `paths`: globs of what it is about; none: everything."""
 
     run: str
     timeout_s: float | None = None
     retries: int = 0
+    paths: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -329,10 +329,10 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
         """What its checks ask of a tree: the commands, and what they are given. Of all that ask the same, one proof is enough."""
         return self.merge.checks, tuple(sorted(self.agent.env.items()))
 
-    def subject_of(self, tree: Sha) -> str:
-        """The subject of its checks on a tree."""
-        checks, env = self.asked
-        return check_subject(tree, tuple(check.key for check in checks), env)
+    def subject_of(self, tree: Sha, checks: tuple[Check, ...] | None = None) -> str:
+        """The subject of its checks on a tree, or of only some of them."""
+        every, env = self.asked
+        return check_subject(tree, tuple(check.key for check in (every if checks is None else checks)), env)
 
     @property
     def made_up(self) -> bool:

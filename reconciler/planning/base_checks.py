@@ -11,14 +11,12 @@ from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning import run_results
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of
-from reconciler.planning.jobs import base_checks, checks_on, retried_at
+from reconciler.planning.jobs import base_checks, retried_at, states_on
 
 
 def broken(spec: EpicSpec, observed: Observed) -> str | None:
     """Why the checks of a manifest say nothing about work; None where nothing is known against them."""
-    runs = base_checks(spec, observed)
-    if not isinstance(runs, Unknown) and state_of(runs, retried_at(spec, observed), observed.at) is CheckState.FAILED:
-        last = runs[-1]
+    if last := _red(spec, observed):
         return _whose_fault(spec, last, last.task, observed.printed.get(last.id, ""))
     return observed.unaskable.get(spec.name)
 
@@ -45,16 +43,26 @@ def health(spec: EpicSpec, observed: Observed) -> BaseHealth | None:
 
 def red_by_itself(spec: EpicSpec, observed: Observed) -> Run | None:
     """The check by which it is known that a base fails the checks of a manifest: they could be run, and said no."""
-    runs = base_checks(spec, observed)
-    if isinstance(runs, Unknown) or state_of(runs, retried_at(spec, observed), observed.at) is not CheckState.FAILED:
-        return None
-    last = runs[-1]
-    return last if last.exit and last.exit.code not in CANT_BE_ASKED else None
+    last = _red(spec, observed)
+    return last if last and last.exit and last.exit.code not in CANT_BE_ASKED else None
+
+
+def _red(spec: EpicSpec, observed: Observed) -> Run | None:
+    """The last check of a base as it is, where that fails some of them."""
+    found, retried = base_checks(spec, observed), retried_at(spec, observed)
+    red = (
+        runs[-1]
+        for runs in (() if isinstance(found, Unknown) else found)
+        if state_of(runs, retried, observed.at) is CheckState.FAILED
+    )
+    return next(red, None)
 
 
 def _state_on(spec: EpicSpec, tree: Sha, observed: Observed) -> CheckState:
-    runs = checks_on(observed, spec, tree)
-    return CheckState.UNKNOWN if isinstance(runs, Unknown) else state_of(runs, retried_at(spec, observed), observed.at)
+    """What is known of a tree, whichever checks ran on it: those were what the change to it had to pass."""
+    states = states_on(observed, spec, tree, retried_at(spec, observed))
+    order = (CheckState.FAILED, CheckState.UNKNOWN, CheckState.RUNNING, CheckState.PASSED)
+    return next((state for state in order if state in states), CheckState.NONE)
 
 
 def _whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from reconciler.model.changes import Diff
+from reconciler.model.checks import Check
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import (
@@ -28,6 +29,7 @@ from reconciler.model.observed import (
     Worktree,
 )
 from reconciler.model.reasons import Reason
+from reconciler.planning.asked import asked_of
 
 
 class Facts(Struct, frozen=True, kw_only=True, dict=True):
@@ -71,6 +73,12 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def open_pull(self) -> PullRequest | None:
         return self.pull if isinstance(self.pull, PullRequest) and self.pull.state is PullState.OPEN else None
+
+    @cached_property
+    def asked(self) -> tuple[Check, ...]:
+        """The checks that its work must pass, as it would land."""
+        known = isinstance(self.candidate, Candidate)
+        return asked_of(self.spec, self.candidate.changed) if known else self.spec.merge.checks  # type: ignore[union-attr]
 
     @property
     def number(self) -> PrNumber | None:

@@ -15,8 +15,9 @@ from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import merge_queue
 from reconciler.planning.actions.base import Waiting
-from reconciler.planning.check_state import CheckState, state_of, turned_red
-from reconciler.planning.jobs import checks_on, passes
+from reconciler.planning.asked import ran
+from reconciler.planning.check_state import CheckState, turned_red
+from reconciler.planning.jobs import passes, states_on
 
 LEAST, MOST = 3, 8
 BY_CHANCE = 1 / 1000  # so seldom are as many changes bad in a row: where many are, more of them say something
@@ -77,8 +78,7 @@ def _ended(specs: Sequence[EpicSpec], observed: Observed) -> Iterator[Run]:
         return
     names = {spec.name for spec in specs}
     for runs in observed.checks.values():
-        first = runs[0]
-        if first.tree and first.id.subject == specs[0].subject_of(first.tree):
+        if ran(specs[0], runs[0]):
             yield from (run for run in runs if run.exit and run.manifest in names)
 
 
@@ -93,8 +93,8 @@ def _red_beneath(spec: EpicSpec, run: Run, observed: Observed) -> bool:
     """True where the base that it was tested on is known to have failed by itself: whatever is not its mending fails there."""
     recent = observed.recent.get(spec.base, ())
     trees = {} if isinstance(recent, Unknown) else {each.commit: each.tree for each in recent}
-    runs = checks_on(observed, spec, trees.get(run.base_tip)) if run.base_tip else ()
-    return not isinstance(runs, Unknown) and state_of(runs, None, observed.at) is CheckState.FAILED
+    tree = trees.get(run.base_tip) if run.base_tip else None
+    return CheckState.FAILED in states_on(observed, spec, tree, None)
 
 
 def _rate(specs: Sequence[EpicSpec], streak: Streak, observed: Observed) -> float:

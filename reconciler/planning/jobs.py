@@ -9,12 +9,14 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from msgspec import Struct
 
+from reconciler.model.checks import Check
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, split_key, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown
 from reconciler.model.values import replace
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate, reviewer_gate
+from reconciler.planning.asked import asked_of, by_subject, limited, ran
 from reconciler.planning.check_state import CheckState, state_of
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
@@ -104,7 +106,7 @@ def jobs(
             reviewer_gate=held_review,
             owned_by=owner,
             epic=epic,
-            base_checks=checks_there,
+            base_checks=checks_there if isinstance(checks_there, Unknown) else checks_there[0] if checks_there else (),
             retried_at=retried,
             outages=outages,
             was_green=task.id in green,
@@ -200,6 +202,11 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
     """A task with what was seen of it."""
     id = task.id
     candidate = observed.candidates.get(id)
+    asked = asked_of(spec, candidate.changed) if isinstance(candidate, Candidate) else spec.merge.checks
+    if isinstance(candidate, Candidate) and limited(spec):
+        base_tree = observed.base_tree(spec.base)
+        there = base_tree if isinstance(base_tree, Unknown) else checks_on(observed, spec, base_tree, asked)
+        beside = {**beside, "base_checks": there}
     return Job(
         task=task,
         spec=spec,
@@ -215,7 +222,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         damaged=observed.broken.get(id) or _damaged(task, observed),
         base=observed.bases.get(spec.base),
         candidate=candidate,
-        checks=checks_on(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None),
+        checks=checks_on(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None, asked),
         diff=observed.diffs.get(id),
         reviews=_of(observed.reviews, id) or (),
         told=observed.review_prompts.get(spec.name, ""),
@@ -243,19 +250,33 @@ def retried_at(spec: EpicSpec, observed: Observed) -> datetime | None:
     return max((at for at in moments if EPOCH < at <= observed.at), default=None)
 
 
-def base_checks(spec: EpicSpec, observed: Observed) -> tuple[Run, ...] | Unknown:
-    """The runs of a manifest's checks on its base as it is, oldest first."""
+def base_checks(spec: EpicSpec, observed: Observed) -> tuple[tuple[Run, ...], ...] | Unknown:
+    """The runs of a manifest's checks on its base as it is, by what was run, oldest first."""
     tree = observed.base_tree(spec.base)
-    return tree if isinstance(tree, Unknown) else checks_on(observed, spec, tree)
+    return tree if isinstance(tree, Unknown) else every_on(observed, spec, tree)
 
 
-def checks_on(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[Run, ...] | Unknown:
-    """The runs of a manifest's checks on a tree, oldest first."""
-    if tree is None or not spec.merge.checks:
+def every_on(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[tuple[Run, ...], ...] | Unknown:
+    """The runs of a manifest's checks on a tree, whichever of them were left out: by what was run, oldest first."""
+    if tree is not None and limited(spec):
+        return (
+            observed.checks
+            if isinstance(observed.checks, Unknown)
+            else by_subject(spec, observed.checks_at.get(tree, ()))
+        )
+    found = checks_on(observed, spec, tree, spec.merge.checks)
+    return found if isinstance(found, Unknown) else (found,)
+
+
+def checks_on(
+    observed: Observed, spec: EpicSpec, tree: Sha | None, asked: tuple[Check, ...]
+) -> tuple[Run, ...] | Unknown:
+    """The runs of these checks of a manifest on a tree, oldest first."""
+    if tree is None or not asked:
         return ()
     if isinstance(observed.checks, Unknown):
         return observed.checks
-    found = observed.checks.get(spec.subject_of(tree), ())
+    found = observed.checks.get(spec.subject_of(tree, asked), ())
     # Trees whose names begin alike can be made on purpose: only a check of the whole name proves anything.
     return tuple(run for run in found if run.tree == tree or not run.started)
 
@@ -268,15 +289,22 @@ def _red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, 
     return tuple(
         run
         for run in runs
-        if run.exit and not run.exit.well and run.tree and run.id.subject == spec.subject_of(run.tree)
+        if run.exit and not run.exit.well and ran(spec, run)
         if run.below is None or passes(observed, spec, run.below)
     )
 
 
 def passes(observed: Observed, spec: EpicSpec, tree: Sha) -> bool:
     """True where a tree has passed the checks of a manifest."""
-    runs = checks_on(observed, spec, tree)
-    return not isinstance(runs, Unknown) and state_of(runs, None, observed.at) is CheckState.PASSED
+    return CheckState.PASSED in states_on(observed, spec, tree, None)
+
+
+def states_on(observed: Observed, spec: EpicSpec, tree: Sha | None, retried: datetime | None) -> frozenset[CheckState]:
+    """What the runs of a manifest's checks on a tree come to, whichever of them were left out."""
+    found = every_on(observed, spec, tree)
+    if isinstance(found, Unknown):
+        return frozenset([CheckState.UNKNOWN])
+    return frozenset(state_of(runs, retried, observed.at) for runs in found) or frozenset([CheckState.NONE])
 
 
 def _green(spec: EpicSpec, observed: Observed) -> frozenset[TaskId]:
@@ -289,7 +317,7 @@ def _green(spec: EpicSpec, observed: Observed) -> frozenset[TaskId]:
         offered[each]
         for head in offered
         for run in observed.checks_of.get(head, ())
-        if run.exit and run.exit.well and run.tree and run.id.subject == spec.subject_of(run.tree)
+        if run.exit and run.exit.well and ran(spec, run)
         for each in run.heads or (head,)
         if each in offered
     )

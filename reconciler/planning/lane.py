@@ -7,6 +7,7 @@ from functools import cached_property
 
 from msgspec import Struct, field
 
+from reconciler.model.checks import Check
 from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Base, Candidate, Conflict, MergeStep, Observed, Run, Unknown
@@ -27,6 +28,7 @@ from reconciler.planning.actions import (
 from reconciler.planning.actions.approval import asks_a_person
 from reconciler.planning.actions.hindrances import hindrance
 from reconciler.planning.actions.land import order_of
+from reconciler.planning.asked import asked_of, limited
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
@@ -153,10 +155,25 @@ class Lane(Struct, dict=True):
             return Proof.CONFLICT  # those before it did the same
         if not job.spec.merge.checks:
             return Proof.PASSED
-        runs = checks_on(self.observed, job.spec, made.tree)
+        runs = checks_on(self.observed, job.spec, made.tree, self._asked(chain))
         if isinstance(runs, Unknown):
             return Proof.UNSEEN
         return _PROOFS.get(state_of(runs, job.offer.asked_since, job.now), Proof.UNSEEN)
+
+    def _asked(self, chain: Chain) -> tuple[Check, ...]:
+        """The checks that a chain must pass: those that any of its members must."""
+        spec = self.by_task[chain[-1]].spec
+        if not limited(spec):
+            return spec.merge.checks
+        made = [self._expected(chain[:n]) for n in range(1, len(chain) + 1)]
+        if not all(isinstance(each, Candidate) for each in made):
+            return spec.merge.checks
+        return asked_of(spec, frozenset().union(*(each.changed for each in made if isinstance(each, Candidate))))
+
+    def _expected(self, chain: Chain) -> Candidate | Conflict | Unknown | None:
+        """What a chain makes: of one alone, what was seen of it where that is of this base."""
+        job = self.by_task[chain[-1]]
+        return job.candidate if len(chain) == 1 and not job.offer.outdated else self._made(chain)
 
     def _made(self, chain: Chain) -> Candidate | Conflict | Unknown | None:
         return self.observed.folds.get(self._merges(chain))
@@ -221,9 +238,7 @@ class Lane(Struct, dict=True):
     def _order(self, chain: Chain) -> LandOrder:
         orders: list[LandOrder] = []
         for n, task in enumerate(chain, 1):
-            job, made = self.by_task[task], self._made(chain[:n])
-            exact = job.candidate if n == 1 and not job.offer.outdated else None
-            candidate = exact or made
+            job, candidate = self.by_task[task], self._expected(chain[:n])
             assert job.open_pull and isinstance(candidate, Candidate), task
             orders.append(order_of(job, job.open_pull, candidate))
         return replace(orders[-1], beneath=tuple(orders[:-1]))
@@ -240,7 +255,8 @@ class Lane(Struct, dict=True):
             return Waiting(Reason.CHECKS_RUNNING, f"its checks start, together with those of {beside}")
         order = self._order(own)
         below = self._tree(own[:-1]) if len(own) > 1 else None
-        return StartCheck.together(job, order, below, checks_on(self.observed, job.spec, order.expected.tree))
+        before = checks_on(self.observed, job.spec, order.expected.tree, self._asked(own))
+        return StartCheck.together(job, order, below, before)
 
     def _behind(self, said: Decision, whom: TaskId | None) -> Decision:
         if not isinstance(said, StartCheck | Land):

@@ -113,7 +113,7 @@ class Offer(Struct, frozen=True, dict=True):
         """The subject of the check run that proves this candidate; None where nothing can be run."""
         if not isinstance(self.facts.candidate, Candidate) or not self.facts.spec.merge.checks:
             return None
-        return self.facts.spec.subject_of(self.facts.candidate.tree)
+        return self.facts.spec.subject_of(self.facts.candidate.tree, self.facts.asked)
 
     @property
     def checks_last(self) -> Run | None:

@@ -88,6 +88,7 @@ def status(run: Run | None) -> str:
 
 def failed_check(run: Run | None, checks: Sequence[str]) -> str:
     """Which of a manifest's checks a run of them failed at, how, and what shows what it printed."""
+    checks = [check for n, check in enumerate(checks) if run is None or n not in run.left_out]
     if run is None or run.exit is None or run.exit.step is None or run.exit.step >= len(checks):
         return f"the checks failed on the merged tree ({status(run)})"
     command = " ".join(checks[run.exit.step].split())

@@ -142,7 +142,7 @@ def _ask_the_base(base: str, acting: list[Job], decisions: Decisions, free: int)
         start = decisions[key][1]
         if not isinstance(start, StartCheck) or not start.of_the_base:
             continue
-        subject = job.spec.subject_of(start.order.expected.tree)
+        subject = start.run.subject
         if subject in begun:
             message = f"the checks start on {base} alone"
             decisions[key] = job, Waiting(Reason.CHECKS_RUNNING, message)

@@ -313,6 +313,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "agent": run.agent or None,
         "report": report(run.report) if run.report else None,
         **({"verdict": msgspec.to_builtins(run.verdict)} if run.id.kind is RunKind.REVIEW else {}),
+        **({"leftOut": [n + 1 for n in run.left_out]} if run.id.kind is RunKind.CHECK else {}),
     }
 
 

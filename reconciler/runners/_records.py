@@ -41,6 +41,7 @@ class StartRecord(Struct, frozen=True, kw_only=True):
     tree: Sha | None = None
     heads: tuple[Sha, ...] = ()
     below: Sha | None = None
+    left_out: tuple[int, ...] = ()
     judged: str = ""
     heard: frozenset[str] = frozenset()
     cwd: str = ""
@@ -106,6 +107,7 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "tree": spec.tree,
         "heads": list(spec.heads),
         "below": spec.below,
+        "left_out": list(spec.left_out),
         "judged": spec.judged,
         "heard": list(spec.heard),
         "slot": spec.slot.manifest if spec.slot else "",
@@ -127,6 +129,7 @@ def start_of(run: RunId, value: Mapping[str, Any]) -> StartRecord:
         tree=sha(value.get("tree")),
         heads=tuple(filter(None, map(sha, heads))) if isinstance(heads := value.get("heads"), list) else (),
         below=sha(value.get("below")),
+        left_out=numbers(value.get("left_out")),
         judged=str(value.get("judged", "")),
         heard=frozenset(map(str, heard)) if isinstance(heard := value.get("heard"), list) else frozenset(),
         cwd=str(value.get("cwd", "")),
@@ -150,9 +153,7 @@ def exit_of(value: Mapping[str, Any]) -> Exit | None:
         step=number(value.get("step")),
         memory=number(value.get("memory")),
         limit_s=limit if isinstance(limit := value.get("limit_s"), float) else None,
-        flaky=tuple(each for each in flaky if number(each) is not None)
-        if isinstance(flaky := value.get("flaky"), list)
-        else (),
+        flaky=numbers(value.get("flaky")),
     )
 
 
@@ -184,6 +185,11 @@ def word(words: type[_Word], value: object) -> _Word | None:
 def number(value: object) -> int | None:
     """A whole number; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def numbers(value: object) -> tuple[int, ...]:
+    """The whole numbers in a list; none for anything else."""
+    return tuple(each for each in value if number(each) is not None) if isinstance(value, list) else ()
 
 
 def sha(value: object) -> Sha | None:

@@ -75,6 +75,7 @@ def as_run(
         base_tip=record.start.base_tip,
         tree=record.start.tree,
         heads=record.start.heads,
+        left_out=record.start.left_out,
         below=record.start.below,
         judged=record.start.judged,
         verdict=None if isinstance(verdict, str) else verdict,

@@ -35,3 +35,22 @@ def test_a_check_that_passes_only_when_it_is_started_again_lands_and_is_said_to_
     (task,) = place.json("status")["epics"][0]["tasks"]
     assert "flaky: 2 passed only when started again" in place.reconcile("describe", task["id"])
     assert len(place.json("describe", task["id"])["runs"]) == 2, "one attempt and one check"
+
+
+def test_a_check_of_other_paths_is_left_out_and_said_to_be(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    agent = {"argv": ["sh", "-c", "mkdir -p $DIR; echo x > $DIR/$RECONCILE_TASK; git add -A; git commit -qm Work"]}
+    web = {"run": f"echo x >> {tmp_path}/web", "paths": ["web/**"]}
+    policy = {"checks": [f"echo x >> {tmp_path}/all", web]}
+    manifest = place.manifest(tasks=TASK, agent={**agent, "env": {"DIR": "lib"}}, mergePolicy=policy)
+    place.reconcile("apply", "-f", str(manifest), "--wait")
+    merged(place, "Do a")
+    assert not (tmp_path / "web").exists()
+    (task,) = place.json("status")["epics"][0]["tasks"]
+    assert [run["leftOut"] for run in place.json("describe", task["id"])["runs"] if "leftOut" in run] == [[2]]
+
+    tasks = [*TASK, {"key": "b", "title": "Do b"}]
+    manifest = place.manifest(tasks=tasks, agent={**agent, "env": {"DIR": "web"}}, mergePolicy=policy)
+    place.reconcile("apply", "-f", str(manifest), "--wait")
+    merged(place, "Do a", "Do b")
+    assert (tmp_path / "web").read_text() == "x\n" and (tmp_path / "all").read_text() == "x\nx\n"

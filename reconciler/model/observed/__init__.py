@@ -86,6 +86,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     checks_of: Mapping[Sha, tuple[Run, ...]] = field(
         default_factory=dict
     )  # the same by the topmost head in what they test
+    checks_at: Mapping[Sha, tuple[Run, ...]] = field(default_factory=dict)  # the same by the tree that they test
     bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
     recent: Mapping[str, tuple[BaseCommit, ...] | Unknown] = field(default_factory=dict)  # of each base, its tip first
     printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends

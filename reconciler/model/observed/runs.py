@@ -79,6 +79,7 @@ class Run(Struct, frozen=True, kw_only=True):
     tree: Sha | None = None  # the tree that a check is about, or a review
     heads: tuple[Sha, ...] = ()  # what a check has merged into the base, the lowest first
     below: Sha | None = None  # the tree without the topmost of them; None: the base's own
+    left_out: tuple[int, ...] = ()  # which of its manifest's checks it left out, from 0
     # Of a review: under what it judges; of an attempt that a review asked for: that review.
     judged: str = ""
     verdict: ReviewVerdict | None = None  # of a review that is over; None: it has given none that can be read

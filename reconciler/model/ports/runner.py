@@ -67,6 +67,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     base_tip: Sha | None = None
     tree: Sha | None = None  # what a check is about: its subject names only the beginning of it
     heads: tuple[Sha, ...] = ()  # what a check has merged into the base, the lowest first
+    left_out: tuple[int, ...] = ()  # which of its manifest's checks it leaves out, from 0
     below: Sha | None = None  # the tree that it is without the topmost of them; None: the base's own
     judged: str = ""  # under what a review judges; which review asked for an attempt
     heard: tuple[str, ...] = ()  # the comments that its prompt holds

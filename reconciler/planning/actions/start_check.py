@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+from reconciler.model.checks import Check
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha
 from reconciler.model.observed import Candidate, PullRequest, Run, Unknown
@@ -14,6 +15,7 @@ from reconciler.model.values import replace
 from reconciler.planning import base_checks
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.actions.land import listed, numbers, order_of
+from reconciler.planning.asked import asked_of, left_out
 from reconciler.planning.check_state import CheckState, over_soon
 from reconciler.planning.job import Job
 
@@ -24,13 +26,14 @@ class StartCheck(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = True
     spec: EpicSpec
     order: LandOrder
+    asked: tuple[Check, ...]  # those of its checks that are run
     n: int
     below: Sha | None = None  # the tree without the topmost; None: the base's own
     of_the_base: bool = False  # as it is: it tells whose fault it is that others failed
 
     @property
     def run(self) -> RunId:
-        return RunId(RunKind.CHECK, self.spec.subject_of(self.order.expected.tree), self.n)
+        return RunId(RunKind.CHECK, self.spec.subject_of(self.order.expected.tree, self.asked), self.n)
 
     @property
     def evidence(self) -> Mapping[str, object]:
@@ -73,7 +76,8 @@ class StartCheck(Action, frozen=True, kw_only=True):
         message = (
             f"run checks for #{order.number} (merged with {listed([job.spec.base, *numbers(order.beneath)])}){again}"
         )
-        return cls._of(job, Reason.CHECKS_PENDING, message, order, before, below)
+        asked = asked_of(job.spec, frozenset().union(*(each.expected.changed for each in order.whole)))
+        return cls._of(job, Reason.CHECKS_PENDING, message, order, asked, before, below)
 
     @classmethod
     def _of_the_base(cls, job: Job, pull: PullRequest) -> Decision:
@@ -90,7 +94,9 @@ class StartCheck(Action, frozen=True, kw_only=True):
             case CheckState.NONE:
                 order = order_of(job, pull, Candidate(base=base, head=base, tree=tree))
                 message = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
-                return replace(cls._of(job, Reason.CHECKS_FAILED, message, order, job.base_checks), of_the_base=True)
+                return replace(
+                    cls._of(job, Reason.CHECKS_FAILED, message, order, job.asked, job.base_checks), of_the_base=True
+                )
             case _:
                 return None
 
@@ -101,14 +107,24 @@ class StartCheck(Action, frozen=True, kw_only=True):
         reason: Reason,
         message: str,
         order: LandOrder,
+        asked: tuple[Check, ...],
         before: tuple[Run, ...] | Unknown,
         below: Sha | None = None,
     ) -> StartCheck:
-        """One more run after those that there were `before` on the same tree."""
+        """One more run of `asked` after those that there were `before` on the same tree."""
+        spec = job.spec
         n = max((run.id.n for run in before), default=0) + 1 if isinstance(before, tuple) else 1
-        task, spec = job.task.id, job.spec
+        without = ", ".join(spec.merge.commands[n] for n in left_out(spec, asked))
         return cls(
-            manifest=spec.name, task=task, reason=reason, message=message, spec=spec, order=order, n=n, below=below
+            manifest=spec.name,
+            task=job.task.id,
+            reason=reason,
+            message=f"{message}, without those of other paths: {without}" if without else message,
+            spec=spec,
+            order=order,
+            asked=asked,
+            n=n,
+            below=below,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -121,8 +137,8 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 id=self.run,
                 task=self.order.task,
                 manifest=self.spec.name,
-                steps=tuple(("/bin/sh", "-c", check.run) for check in merge.checks),
-                limits=tuple(StepLimit(timeout_s=check.timeout_s, retries=check.retries) for check in merge.checks),
+                steps=tuple(("/bin/sh", "-c", check.run) for check in self.asked),
+                limits=tuple(StepLimit(timeout_s=check.timeout_s, retries=check.retries) for check in self.asked),
                 cwd=path,
                 env={
                     "RECONCILE_TASK": self.order.task,
@@ -138,6 +154,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 heads=tuple(each.expected.head for each in self.order.whole),
                 below=self.below,
                 at=self.spec.checks_venue,
+                left_out=left_out(self.spec, self.asked),
             )
         )
         yield from ()
