@@ -172,3 +172,18 @@ def test_what_a_prompt_can_not_hold_is_for_the_next_one_and_no_word_writes_on_a_
 def test_one_that_is_too_long_for_any_prompt_is_cut_and_handed_over() -> None:
     found = of(a_thread(*(a_comment(f"c{n}", text="x" * 5000) for n in range(10))))
     assert len(found.ids) == 10 and "x …" in found.text
+
+
+def test_what_we_posted_for_a_reviewer_is_no_conversation_until_somebody_answers_it() -> None:
+    ours = msgspec.structs.replace(a_comment("c1", "robot", 1000), ours=True)
+    assert of(a_thread(ours)) == Discussion()
+    assert of(a_thread(ours), policy=MergePolicy(review_bots=("robot",))) == Discussion()
+    answered = of(a_thread(ours, a_comment("c2", "ann", text="it is meant so")))
+    assert answered.open and answered.due and answered.ids == ("c1", "c2")
+
+
+def test_an_agents_answer_to_what_we_posted_asks_for_no_attempt_and_settles_nothing() -> None:
+    run = worlds.a_run(started_at=ago(1000), exit={"at": ago(900)})
+    ours = msgspec.structs.replace(a_comment("c1", "robot", 2000), ours=True)
+    found = of(a_thread(ours, a_comment("c2", "robot", 950)), runs=(run,))
+    assert found.open and not found.due

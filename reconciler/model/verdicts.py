@@ -5,12 +5,14 @@ What is no such object is no verdict. Its texts are as they were written: hostil
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 
 import msgspec
 from msgspec import Struct
 
 from reconciler.model.desired import RiskLevel
+from reconciler.model.names import RunId
 
 SIZE_MAX = 64 << 10
 COMMENTS_MAX = 200
@@ -40,6 +42,11 @@ class ReviewVerdict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     summary: str
     risk: RiskLevel | None = None
     comments: tuple[LineComment, ...] = ()
+
+
+def mark_of(run: RunId, verdict: ReviewVerdict) -> str:
+    """What names one verdict of one review wherever it is shown: sixteen hex digits."""
+    return hashlib.sha256(msgspec.json.encode((str(run), verdict))).hexdigest()[:16]
 
 
 _DECODER = msgspec.json.Decoder(ReviewVerdict)

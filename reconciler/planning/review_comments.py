@@ -3,7 +3,8 @@
 A conversation that nobody has resolved goes to the change's agent once for each newest comment in it; after that it is for
 the one who began it to say whether the answer will do. Which comments an agent was given stands with its run; they count as
 heard once a run that was given them has ended well, so that none is lost with an attempt that failed. Whatever is taken for
-an agent's own answer starts no attempt, and holds the landing all the same.
+an agent's own answer starts no attempt, and holds the landing all the same. What we posted for a reviewer is no conversation
+until somebody answers it: the verdict itself says what becomes of it.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def discussion_of(pull: PullRequest, policy: MergePolicy, runs: Iterable[Run]) -
     return Discussion(
         open=threads,
         due=(
-            *(thread for thread in threads if _newest(thread, pull, runs).id not in heard),
+            *(thread for thread in threads if _asks(_newest(thread, pull, runs), heard)),
             *asking,
         ),
         beside=tuple(each for each in fresh if each not in asking),
@@ -95,9 +96,15 @@ def discussion_of(pull: PullRequest, policy: MergePolicy, runs: Iterable[Run]) -
 
 
 def _counting(thread: Thread, bots: Collection[str]) -> Thread | None:
-    """The thread with the comments that count; None where none does."""
+    """The thread with the comments that count; None where nobody but us has one."""
     comments = tuple(each for each in thread.comments if _counts(each, bots))
-    return Thread(path=thread.path, line=thread.line, comments=comments) if comments else None
+    if all(each.ours for each in comments):
+        return None
+    return Thread(path=thread.path, line=thread.line, comments=comments)
+
+
+def _asks(newest: Comment, heard: Collection[str]) -> bool:
+    return not newest.ours and newest.id not in heard
 
 
 def _counts(comment: Comment, bots: Collection[str]) -> bool:

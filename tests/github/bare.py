@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -194,6 +195,18 @@ class Bare:
         """Path, added and deleted lines of every file that `head` changed since it left `base`."""
         rows = [line.split("\t", 2) for line in self._once("diff", "--numstat", f"{base}...{head}").splitlines()]
         return [(path, _count(added), _count(deleted)) for added, deleted, path in rows]
+
+    def shown_lines(self, base: str, head: str) -> dict[str, set[int]]:
+        """By path, the lines of `head` that the diff of what it changed since it left `base` shows."""
+        found: dict[str, set[int]] = {}
+        path = ""
+        for line in self._once("diff", "--no-prefix", f"{base}...{head}").splitlines():
+            if line.startswith("+++ "):
+                path = line.removeprefix("+++ ")
+            elif hunk := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
+                first, many = int(hunk[1]), int(hunk[2] or 1)
+                found.setdefault(path, set()).update(range(first, first + many))
+        return found
 
     def merged_tree(self, ours: str, theirs: str) -> str | None:
         """The tree of merging the two; None when they conflict."""

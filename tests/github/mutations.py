@@ -10,7 +10,7 @@ from github.queries import Queries
 from github.records import AutoMerge, Problem, Pull, QueueEntry
 from github.repository import Repository
 from github.view_of_pull import PullView, entry
-from github.views import CommentView, ReviewView
+from github.views import CommentView, ReviewView, ThreadView
 
 Input = dict[str, Any]
 Payload = dict[str, Any]
@@ -153,6 +153,17 @@ class Mutations(Queries):
                         review.state = "DISMISSED"
                         return {**_echo(input), "pullRequestReview": ReviewView(self.scene(repository), pull, review)}
         raise Problem("Could not resolve to a PullRequestReview", type="NOT_FOUND")
+
+    def resolve_review_thread(self, input: Input) -> Payload:
+        """It is settled."""
+        for repository in self.hub.repositories():
+            for pull in repository.pulls.values():
+                for thread in pull.threads:
+                    if f"PRRT_{thread.number}" == input["threadId"]:
+                        thread.resolved = True
+                        self._writable(repository, "ResolveReviewThread").touch(pull)
+                        return {**_echo(input), "thread": ThreadView(self.scene(repository), pull, thread)}
+        raise Problem("Could not resolve to a PullRequestReviewThread", type="NOT_FOUND")
 
     def add_labels_to_labelable(self, input: Input) -> Payload:
         """By the labels' ids."""

@@ -123,10 +123,17 @@ def _reviews(visit: Visit) -> Reply:
 @routes("POST", "/pulls/{number}/reviews")
 def _review(visit: Visit) -> Reply:
     asked = visit.call.body
+    pull, comments = _pull(visit), asked.get("comments") or []
+    commit = str(asked.get("commit_id") or pull.head)
+    shown = visit.repository.bare.shown_lines(pull.tip, commit)
+    if any(each["line"] not in shown.get(each["path"], ()) for each in comments):
+        raise Problem("Line could not be resolved", title="Unprocessable Entity", errors=["Line could not be resolved"])
     made = visit.repository.review(
-        _pull(visit).number, visit.call.who(), EVENTS[str(asked.get("event") or "COMMENT")],
-        body=str(asked.get("body") or ""), commit=str(asked.get("commit_id") or ""),
+        pull.number, visit.call.who(), EVENTS[str(asked.get("event") or "COMMENT")], body=str(asked.get("body") or ""),
+        commit=commit,
     )  # fmt: skip
+    for each in comments:
+        visit.repository.discuss(pull.number, made.author, each["body"], path=each["path"], line=each["line"])
     return 200, rest_shapes.review(visit.hub.url, visit.repository, made)
 
 

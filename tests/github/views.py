@@ -109,6 +109,7 @@ class ReviewView:
         self.state, self.submitted_at = review.state, stamp(review.submitted_at)
         self.created_at = self.submitted_at
         self.author_can_push_to_repository = review.can_push
+        self.viewer_did_author = review.author == scene.me
         self.commit = CommitView(scene, review.commit)
         self.url = f"{scene.url}/{scene.repository.full_name}/pull/{pull.number}#pullrequestreview-{review.number}"
         self.reaction_groups = no_reactions()
@@ -142,6 +143,7 @@ class ThreadCommentView:
         self.id, self.body, self.author = f"PRRC_{comment.number}", comment.body, scene.actor(comment.author)
         self.created_at, self.path, self.line = stamp(comment.created_at), thread.path, thread.line
         self.state = "PENDING" if comment.pending else "SUBMITTED"
+        self.viewer_did_author = comment.author == scene.me
         self.url = f"{scene.url}/{scene.repository.full_name}/pull/{pull.number}#discussion_r{comment.number}"
         review = Review(
             number=comment.number, author=comment.author, state="COMMENTED", commit=pull.head, body="",

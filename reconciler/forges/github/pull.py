@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.forges.github import answers, check_results
+from reconciler.forges.github.marks import mark_in
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, task_of
 from reconciler.model.observed import (
@@ -33,7 +34,10 @@ _STATES = {"OPEN": PullState.OPEN, "CLOSED": PullState.CLOSED, "MERGED": PullSta
 
 
 class Opinion(Struct, frozen=True, kw_only=True):
-    """The last word of one reviewer. `state`: APPROVED, CHANGES_REQUESTED or DISMISSED."""
+    """The last word of one reviewer. `state`: APPROVED, CHANGES_REQUESTED or DISMISSED.
+
+    `mark`: of the verdict of an agent that was posted as this, by whichever login; `mine`: by the one that asks now.
+    """
 
     by: str
     state: str
@@ -41,6 +45,14 @@ class Opinion(Struct, frozen=True, kw_only=True):
     at: datetime
     text: str = ""
     bot: bool = False
+    mark: str | None = None
+    mine: bool = False
+    node: str = ""  # its id in GraphQL
+
+    @property
+    def ours(self) -> bool:
+        """True for what we posted. A person's no stays one, though somebody put a mark beneath it."""
+        return self.mark is not None and (self.mine or self.state != "CHANGES_REQUESTED")
 
 
 class Pull(Struct, frozen=True, kw_only=True):
@@ -67,7 +79,8 @@ class Pull(Struct, frozen=True, kw_only=True):
     spot: QueueSpot | None = None
     removed: Dequeued | None = None  # from the merge queue, the last time
     automatic: bool = False
-    opinions: tuple[Opinion, ...] = ()
+    opinions: tuple[Opinion, ...] = ()  # of people and bots; what agents said in our name stands apart
+    posted: tuple[Opinion, ...] = ()  # the yes and the no among what we posted
     remarks: tuple[Comment, ...] = ()  # reviews that say neither yes nor no
     unresolved: tuple[str, ...] = ()  # the ids of the threads that nobody has resolved
     changed: tuple[str, int] = ("", 0)  # when anything of it last did, and how many comments it has
@@ -210,6 +223,7 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
         )
         first, last = check_results.ends(own)
+        opinions = _opinions((node.get("reviews") or {}).get("nodes") or (), _who(node.get("author")))
         return Pull(
             number=PrNumber(int(node["number"])),
             task=task,
@@ -232,7 +246,8 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             spot=_spot(node.get("mergeQueueEntry")),
             removed=_removed((node.get("removals") or {}).get("nodes") or ()),
             automatic=node["autoMergeRequest"] is not None,
-            opinions=_opinions((node.get("reviews") or {}).get("nodes") or (), _who(node.get("author"))),
+            opinions=tuple(each for each in opinions if not each.ours),
+            posted=tuple(each for each in opinions if each.ours),
             remarks=_remarks((node.get("remarks") or {}).get("nodes") or ()),
             unresolved=tuple(
                 each["id"] for each in (node.get("reviewThreads") or {}).get("nodes") or () if not each["isResolved"]
@@ -281,6 +296,9 @@ def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinio
             at=_when(each["submittedAt"]),
             text=clean(each.get("body") or "").strip(),
             bot=_bot(each),
+            mark=mark_in(each.get("body") or ""),
+            mine=each["viewerDidAuthor"],
+            node=each["id"],
         )
     return tuple(last.values())
 
@@ -317,7 +335,7 @@ def comments(nodes: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
 
 def _remarks(reviews: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
     found = (_comment(each, each["submittedAt"], each) for each in reviews if (each.get("body") or "").strip())
-    return tuple(filter(None, found))
+    return tuple(each for each in found if each and not each.ours)
 
 
 def _comment(node: Mapping[str, Any], at: str, review: Mapping[str, Any] | None) -> Comment | None:
@@ -325,7 +343,10 @@ def _comment(node: Mapping[str, Any], at: str, review: Mapping[str, Any] | None)
     bot = _bot(node)
     if not bot and not (review or {}).get("authorCanPushToRepository"):
         return None  # anybody at all may comment on what is public
-    return Comment(id=node["id"], by=_who(node.get("author")), text=clean(node["body"]), at=_when(at), bot=bot)
+    ours = node["viewerDidAuthor"] and mark_in(node["body"]) is not None
+    return Comment(
+        id=node["id"], by=_who(node.get("author")), text=clean(node["body"]), at=_when(at), bot=bot, ours=ours
+    )
 
 
 def _bot(node: Mapping[str, Any]) -> bool:

@@ -171,7 +171,7 @@ def _threads(first: int, after: str | None) -> str:
     return (
         f"reviewThreads({where}) {{ pageInfo {{ hasNextPage endCursor }} "
         f"nodes {{ id isResolved path line originalLine comments(last: {THREAD}) {{ nodes {{ id body createdAt state "
-        f"author {{ __typename login }} pullRequestReview {{ authorCanPushToRepository }} }} }} }} }}"
+        f"viewerDidAuthor author {{ __typename login }} pullRequestReview {{ authorCanPushToRepository }} }} }} }} }}"
     )
 
 
@@ -209,9 +209,10 @@ def _whole(checks: int, *, queues: bool) -> str:
     return f"""
 fragment whole on PullRequest {{ ...light
   reviews: latestOpinionatedReviews(first: {REVIEWS}, writersOnly: true) {{
-    nodes {{ author {{ __typename login }} authorCanPushToRepository state submittedAt body commit {{ oid }} }} }}
+    nodes {{ id author {{ __typename login }} authorCanPushToRepository viewerDidAuthor state submittedAt body
+      commit {{ oid }} }} }}
   remarks: reviews(last: {REMARKS}, states: [COMMENTED]) {{
-    nodes {{ id author {{ __typename login }} authorCanPushToRepository submittedAt body }} }}
+    nodes {{ id author {{ __typename login }} authorCanPushToRepository viewerDidAuthor submittedAt body }} }}
   reviewThreads(first: {THREADS}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ id isResolved }} }}
   updatedAt totalCommentsCount viewerCanMergeAsAdmin{_IN_QUEUE if queues else ""}
   statusCheckRollup {{ commit {{ oid }} {_contexts(checks)} }} }}

@@ -76,6 +76,7 @@ class Comment(Struct, frozen=True, kw_only=True):
     at: datetime
     bot: bool = False
     review: bool = True  # False: under the whole pull request
+    ours: bool = False  # a reviewer's verdict that we posted under the user's login
 
 
 class Thread(Struct, frozen=True, kw_only=True):
