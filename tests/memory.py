@@ -42,7 +42,17 @@ from reconciler.model.observed import (
     Worktree,
     WorktreeFault,
 )
-from reconciler.model.ports import Assignment, Change, Invocation, LandOrder, NewTask, Place, Ports, RunSpec
+from reconciler.model.ports import (
+    Assignment,
+    Change,
+    Invocation,
+    LandOrder,
+    NewTask,
+    Place,
+    Ports,
+    RunSpec,
+    VerdictPost,
+)
 from reconciler.model.report import Report
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
@@ -631,6 +641,12 @@ class World:
 
     def enqueue(self, number: PrNumber, head: Sha) -> None:
         raise PermanentError("there is no merge queue elsewhere in this world")
+
+    def post_review(self, number: PrNumber, post: VerdictPost) -> None:
+        raise PermanentError("nothing is posted elsewhere in this world")
+
+    def withdraw_reviews(self, number: PrNumber, keep: str | None) -> None:
+        raise PermanentError("nothing is posted elsewhere in this world")
 
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
         raise PermanentError("nothing runs checks elsewhere in this world")

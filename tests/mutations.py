@@ -260,6 +260,20 @@ BREAKS = (
         "tests/test_plans.py",
     ),
     Break(
+        "a reviewer's yes that we posted is taken for the user's",
+        "reconciler/forges/github/pull.py",
+        "        return self.mark is not None and (",
+        "        return self.mark is None and (",
+        "tests/adapters/test_github_reviews.py",
+    ),
+    Break(
+        "a verdict whose answer was lost is posted twice",
+        "reconciler/forges/github/postings.py",
+        "        if not self._there(number, post.mark):\n",
+        "        if True:\n",
+        "tests/adapters/test_github_reviews.py",
+    ),
+    Break(
         "a reviewer lowers the risk",
         "reconciler/planning/risk.py",
         "    return other if other is not None and other.rank > one.rank else one\n",

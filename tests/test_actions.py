@@ -22,6 +22,8 @@ BY_MERGE = {
     "Land",
     "OpenPullRequest",
     "StartReview",
+    "PostReview",
+    "WithdrawReview",
     "PushBase",
     "RemoveWorktree",
     "RerunChecks",

@@ -72,7 +72,7 @@ from reconciler.model.observed import (
 )
 from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
-from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord
+from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, mark_of
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
@@ -176,6 +176,7 @@ def _given(
     made = _World()
     for id, said in (tasks or {}).items():
         made.add(TaskId(id), dict(said or {}))
+    made.mark()
     found = made.found | _around(world, made)
     for source in silent or []:
         if source == "base":
@@ -356,6 +357,15 @@ class _World:
                 self.found[word] |= {id}
         if not said.pop("deleted", False):
             self.tasks.append(worlds.a_task(id, **_tuples(_commits(_timed(said)))))
+
+    def mark(self) -> None:
+        """What is posted of reviews, and still stands: given by the reviews' numbers, known by their marks."""
+        for id, pull in self.found["pull_requests"].items():
+            marks = {run.id.n: mark_of(run.id, run.verdict) for run in self.found["reviews"].get(id, ()) if run.verdict}
+            for name in ("posted", "standing"):
+                if (said := getattr(pull, name)) is not None:
+                    pull = replace(pull, **{name: frozenset(marks.get(n, str(n)) for n in said)})
+            self.found["pull_requests"][id] = pull
 
     def subject(self, id: TaskId) -> str:
         return check_subject(_tree(id), worlds.CHECKS)

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from reconciler.model.desired import Comments, MergePolicy
 from reconciler.model.observed import Comment, PullRequest, Run, Thread
+from reconciler.model.values import replace
 from reconciler.planning.messages import clean
 
 COMMENT_MAX = 2000
@@ -100,7 +101,7 @@ def _counting(thread: Thread, bots: Collection[str]) -> Thread | None:
     comments = tuple(each for each in thread.comments if _counts(each, bots))
     if all(each.ours for each in comments):
         return None
-    return Thread(path=thread.path, line=thread.line, comments=comments)
+    return replace(thread, comments=comments)
 
 
 def _asks(newest: Comment, heard: Collection[str]) -> bool:

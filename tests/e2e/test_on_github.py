@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import strangers
 from github import GitHub, faults, merging
+from github.records import Protection
 from waiting import ended, until
 
 pytestmark = pytest.mark.xdist_group("github")
@@ -59,9 +60,7 @@ class Place(strangers.Place):
         assert self.git("rev-parse", "main").strip() == self.app.head("main")
         assert self.leftovers() == []
         assert not [line for line in self.git("status", "--porcelain").splitlines() if ".beads/" not in line]
-        assert len([label for label in self.hub.changes() if label.startswith("POST /repos/acme/app/pulls")]) == len(
-            titles
-        )
+        assert self.hub.changes().count("POST /repos/acme/app/pulls") == len(titles)
         assert len([label for label in self.hub.changes() if label.endswith(("/merge", "/merge-async"))]) == (
             len(titles) if merges else 0
         )
@@ -413,6 +412,42 @@ def test_review_comments_reach_the_agent_once_and_then_wait_for_whoever_made_the
     watch.terminate()
     ended(watch)
     assert [run["attempt"] for run in place.json("get", "runs") if run["kind"] == "work"] == [1, 2]
+
+
+REVIEWER = """
+if grep -q hasty a.py; then
+  printf '{"verdict": "request_changes", "summary": "Fixes #1, @ann",
+    "comments": [{"path": "a.py", "line": 1, "body": "write mended here"}]}' > "$RECONCILE_VERDICT"
+else
+  echo '{"verdict": "approve", "summary": "as it should be"}' > "$RECONCILE_VERDICT"
+fi
+"""
+
+
+def test_what_a_reviewer_says_stands_at_the_pull_request_and_is_no_persons_word(place: Place) -> None:
+    place.app.rules["main"] = Protection(conversations=True)
+    agent = """if grep -q 'write mended here' "$RECONCILE_PROMPT"; then echo mended > a.py; else echo hasty > a.py; fi
+    git add . && git commit -qm Work"""
+    manifest = place.manifest(
+        tasks=[{"key": "a", "title": "Do a"}],
+        agent={"argv": ["sh", "-c", agent]},
+        reviewer={"argv": ["sh", "-c", REVIEWER]},
+        mergePolicy={"requiredChecks": ["ci"], "review": "agent"},
+    )
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
+
+    place.all_done("Do a")
+    pull = place.app.pull(1)
+    assert [(each.author, each.state) for each in pull.reviews] == [("robot", "COMMENTED")] * 2
+    assert "asks for changes" in pull.reviews[0].body and "Fixes issue #1, (at)ann" in pull.reviews[0].body
+    assert "approves this" in pull.reviews[1].body
+    (thread,) = pull.threads
+    assert (thread.path, thread.line, thread.resolved) == ("a.py", 1, True)
+    task = place.tasks()["Do a"]["id"]
+    runs = [run["id"].partition("/")[0] for run in place.json("describe", task)["runs"]]
+    assert (runs.count("work"), runs.count("review")) == (2, 2)
+    assert "PostReview" in place.reconcile("get", "events", task)
 
 
 def test_a_bot_that_comments_on_every_push_has_its_attempts_and_then_a_person_is_asked(place: Place) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from reconciler.forges.github.review_text import STATUS
 from reconciler.model.observed import CheckResult, ForgeCheck
 from reconciler.planning.messages import clean
 
@@ -32,6 +33,8 @@ def results(contexts: Iterable[Mapping[str, Any]]) -> tuple[ForgeCheck, ...]:
     """
     newest: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for context in contexts:
+        if context.get("context") == STATUS:
+            continue  # what a reviewer says is judged as that, here, and by nobody as a check
         key = _key(context)
         before = newest.get(key)
         # A run that is queued has no time yet: only its number says that it is the newer one.

@@ -12,6 +12,7 @@ from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.openings import Openings
+from reconciler.forges.github.postings import Postings
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.queue import MergeQueue
 from reconciler.forges.github.reruns import Reruns
@@ -43,7 +44,7 @@ from reconciler.model.observed import (
     PullState,
     Standing,
 )
-from reconciler.model.ports import LandOrder
+from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
 from reconciler.model.values import replace
 
@@ -83,6 +84,7 @@ class GitHubForge:
         self._merges = Merges(git, gh, self.look, self._remotes, self._commits)
         self._queue = MergeQueue(git, gh, self.look, self._remotes, self._candidates, self._merges)
         self._reruns = Reruns(gh, self.look, self._merges.notes)
+        self._postings = Postings(gh, self.look, self._merges.notes)
 
     @property
     def slug(self) -> Slug:
@@ -240,6 +242,14 @@ class GitHubForge:
         """Have GitHub Actions run again what was red in these workflows of a pull request's head."""
         self._reruns.ask(number, head, workflows)
 
+    def post_review(self, number: PrNumber, post: VerdictPost) -> None:
+        """Post a reviewer's verdict as a review, or as what else GitHub takes of it."""
+        self._postings.post(number, post)
+
+    def withdraw_reviews(self, number: PrNumber, keep: str | None) -> None:
+        """Take back what was posted of verdicts that no longer hold."""
+        self._postings.withdraw(number, keep)
+
     def land(self, order: LandOrder) -> Sha:
         """Have GitHub merge what was judged, or push it; the landed commit, once its tree was compared with the judged one."""
         reviews = self._verdicts.all()
@@ -382,6 +392,8 @@ class GitHubForge:
             threads=() if Verdict.APPROVED in here_said else seen.threads,
             rerun=self._reruns.of(pull) if pull.open else None,
             merge_now=pull.head if Verdict.MERGE in here_said else None,
+            posted=self._postings.posted(pull.number) if pull.open else None,
+            standing=self._postings.standing(pull) if pull.open else frozenset(),
         )
 
     def _as_of_now(self, pull: Pull, reviews: Reviews) -> tuple[Pull, Reviews]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from reconciler.model.errors import PermanentError
@@ -69,6 +69,13 @@ class Queued(Struct, frozen=True, kw_only=True):
     head: Sha
     times: int
     after: str
+
+
+class PostedReviews(Struct, frozen=True, kw_only=True):
+    """Verdicts of reviewers by their marks: those that were posted, in whatever form, and those that were taken back."""
+
+    marks: list[str] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
 
 
 class Notes:
@@ -143,9 +150,20 @@ class Notes:
         """It was looked at what became of it."""
         (self._folder / f"queued-{number}.json").unlink(missing_ok=True)
 
+    def reviews(self, number: PrNumber, posted: PostedReviews) -> None:
+        """Note what was posted of reviews, and taken back."""
+        self._write(self._folder / f"review-{number}.json", asdict(posted))
+
+    def posted_reviews(self, number: PrNumber) -> PostedReviews:
+        """What was posted of reviews. A note that can't be read is none: what stands there is found again."""
+        try:
+            return PostedReviews(**(self._read(self._folder / f"review-{number}.json") or {}))
+        except PermanentError:
+            return PostedReviews()
+
     def closed(self, number: PrNumber) -> None:
         """Forget what only matters while a pull request is open."""
-        for what in ("rerun", "asked"):
+        for what in ("rerun", "asked", "review"):
             (self._folder / f"{what}-{number}.json").unlink(missing_ok=True)
 
     def _read(self, path: Path) -> dict[str, Any] | None:

@@ -313,7 +313,7 @@ def threads(nodes: Sequence[Mapping[str, Any]]) -> tuple[Thread, ...]:
         comments = tuple(filter(None, listed))
         if comments and not node["isResolved"]:
             line, path = node["line"] or node["originalLine"], " ".join(clean(node["path"]).splitlines())
-            found.append(Thread(path=path, line=line, comments=comments))
+            found.append(Thread(path=path, line=line, comments=comments, id=node["id"]))
     return tuple(found)
 
 
@@ -343,7 +343,7 @@ def _comment(node: Mapping[str, Any], at: str, review: Mapping[str, Any] | None)
     bot = _bot(node)
     if not bot and not (review or {}).get("authorCanPushToRepository"):
         return None  # anybody at all may comment on what is public
-    ours = node["viewerDidAuthor"] and mark_in(node["body"]) is not None
+    ours = mark_in(node["body"]) if node["viewerDidAuthor"] else None
     return Comment(
         id=node["id"], by=_who(node.get("author")), text=clean(node["body"]), at=_when(at), bot=bot, ours=ours
     )

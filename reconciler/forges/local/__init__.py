@@ -23,7 +23,7 @@ from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Base, BaseCommit, Candidate, Checkout, Conflict, Landing, MergeStep, PullRequest
-from reconciler.model.ports import LandOrder
+from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PullRecord, Verdict
 from reconciler.model.values import replace
 
@@ -165,6 +165,14 @@ class LocalForge:
     def enqueue(self, number: PrNumber, head: Sha) -> None:
         """The line is here."""
         raise PermanentError(f"#{number}: this forge has no merge queue of its own")
+
+    def post_review(self, number: PrNumber, post: VerdictPost) -> None:
+        """Where it would be read, it is kept."""
+        raise PermanentError(f"#{number}: what its reviewers say stands here already")
+
+    def withdraw_reviews(self, number: PrNumber, keep: str | None) -> None:
+        """Nothing was posted."""
+        raise PermanentError(f"#{number}: nothing of its reviewers was posted")
 
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
         """There are no checks but those of the manifest, which are run here."""

@@ -76,7 +76,7 @@ class Comment(Struct, frozen=True, kw_only=True):
     at: datetime
     bot: bool = False
     review: bool = True  # False: under the whole pull request
-    ours: bool = False  # a reviewer's verdict that we posted under the user's login
+    ours: str | None = None  # the mark of the reviewer's verdict that we posted as this, under the user's login
 
 
 class Thread(Struct, frozen=True, kw_only=True):
@@ -85,6 +85,7 @@ class Thread(Struct, frozen=True, kw_only=True):
     path: str
     line: int | None
     comments: tuple[Comment, ...]
+    id: str = ""  # the forge's own
 
 
 class QueueSpot(Struct, frozen=True, kw_only=True):
@@ -144,6 +145,10 @@ class PullRequest(Struct, frozen=True, kw_only=True):
     lacks_base: bool = False  # the forge wants the base in it first
     landed: Sha | None = None  # the commit that it became, where it is merged
     left: Sha | None = None  # where its branch still stands on the forge, when it is open no more
+    posted: frozenset[str] | None = (
+        None  # the marks of the verdicts of reviewers that stand there; None: none ever does
+    )
+    standing: frozenset[str] = frozenset()  # of those that still ask for something there
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

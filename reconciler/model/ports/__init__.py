@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from reconciler.model.ports.agent import Agent, Assignment, Invocation, Prompts, Records
-from reconciler.model.ports.forge import Changes, Forge, LandOrder
+from reconciler.model.ports.forge import Changes, Forge, LandOrder, VerdictPost
 from reconciler.model.ports.runner import Runner, RunSpec, SlotBound, StepLimit
 from reconciler.model.ports.tracker import Change, NewTask, Tracker
 from reconciler.model.ports.workspaces import Place, Workspaces
@@ -48,5 +48,6 @@ __all__ = [
     "SlotBound",
     "StepLimit",
     "Tracker",
+    "VerdictPost",
     "Workspaces",
 ]

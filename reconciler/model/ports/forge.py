@@ -20,6 +20,7 @@ from reconciler.model.observed import (
     PullRequest,
 )
 from reconciler.model.pull_records import PullRecord
+from reconciler.model.verdicts import LineComment, ReviewVerdict
 
 
 class LandOrder(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,20 @@ class LandOrder(Struct, frozen=True, kw_only=True):
     def changed(self) -> frozenset[str]:
         """The paths in which the base may differ afterwards."""
         return frozenset().union(*(each.expected.changed for each in self.whole))
+
+
+class VerdictPost(Struct, frozen=True, kw_only=True):
+    """A reviewer's verdict for others to read. `head` was judged; `mark` names the verdict; `by`: a kind of agent.
+
+    `enough`: nobody else's yes is needed. `placed`: those of its comments that stand at lines of what the head changes.
+    """
+
+    mark: str
+    head: Sha
+    verdict: ReviewVerdict
+    by: str
+    enough: bool = False
+    placed: tuple[LineComment, ...] = ()
 
 
 class Changes(Protocol):
@@ -177,6 +192,15 @@ class Forge(Protocol):
 
     def enqueue(self, number: PrNumber, head: Sha) -> None:
         """Put a pull request whose head still is `head` into the merge queue of the forge; there already is there."""
+        ...
+
+    def post_review(self, number: PrNumber, post: VerdictPost) -> None:
+        """Post a reviewer's verdict at a pull request whose head still is the judged one: once, whatever becomes of the
+        answer, and never as a person's word. Raises ChangedError."""
+        ...
+
+    def withdraw_reviews(self, number: PrNumber, keep: str | None) -> None:
+        """Take back what was posted of verdicts that no longer hold, but for the one with the mark `keep`."""
         ...
 
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:

@@ -12,6 +12,7 @@ from reconciler.planning.actions.enqueue import Enqueue, in_the_forges_queue
 from reconciler.planning.actions.follow import FollowBase, FollowBranch
 from reconciler.planning.actions.land import Land
 from reconciler.planning.actions.open_pull_request import OpenPullRequest
+from reconciler.planning.actions.post_review import PostReview, WithdrawReview
 from reconciler.planning.actions.prune import DeleteBranch, DropSalvage, PushBase, RemoveWorktree
 from reconciler.planning.actions.rerun_checks import RerunChecks
 from reconciler.planning.actions.set_phase import SetPhase
@@ -37,6 +38,8 @@ LIFECYCLE: tuple[Rule, ...] = (
     guards.for_a_person,      # handed over                           -> waits for the person
     guards.deferred_by_user,  # deferred or blocked by somebody       -> left alone
     FollowBranch.due,         # pushed to by somebody                 -> the branch here follows
+    PostReview.due,           # judged by its reviewer                -> its verdict posted
+    WithdrawReview.due,       # its verdict is about something else   -> taken back there
     BlockTask.due,            # no agent can do more                  -> handed to a person
     OpenPullRequest.due,      # its agent ended well, with commits    -> offered
     RerunChecks.due,          # red on the forge, once                -> run again there
@@ -100,6 +103,7 @@ __all__ = [
     "FollowBranch",
     "Land",
     "OpenPullRequest",
+    "PostReview",
     "PushBase",
     "RemoveWorktree",
     "RerunChecks",
@@ -113,5 +117,6 @@ __all__ = [
     "UpdateBranch",
     "UpdateTask",
     "Waiting",
+    "WithdrawReview",
     "next_step",
 ]
