@@ -9,10 +9,11 @@ import pytest
 
 from reconciler.cli import COMMANDS
 from reconciler.cli.ui.facts import landings
+from reconciler.render.acts import ACTS, Click, asked
+from reconciler.render.board import column_of
 from reconciler.render.page import task, timeline
-from reconciler.render.page.acts import ACTS, Click, asked
 from reconciler.render.page.layout import Block, View, flat, html, patch
-from reconciler.render.page.overview import Overview, column_of
+from reconciler.render.page.overview import Overview
 from reconciler.render.page.pieces import Viewer, task_link
 
 HEAD = "0123456789" * 4

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import importlib.resources
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from msgspec import Struct, json
+from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from reconciler import wiring
+from reconciler.cli.acting import acted
 from reconciler.cli.look import LatestLook
 from reconciler.cli.ui.facts import PageFacts
 from reconciler.cli.ui.feed import Feed
 from reconciler.cli.ui.guard import BODY_MAX, Keys
 from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.render import safe
+from reconciler.render.acts import MESSAGE_MAX, Click, asked
 from reconciler.render.page import coming, task, timeline, tree
-from reconciler.render.page.acts import MESSAGE_MAX, Click, asked
 from reconciler.render.page.layout import View, flat, page, plain
 from reconciler.render.page.overview import Overview
 from reconciler.render.page.pieces import Viewer
-from reconciler.system import shell
 from reconciler.wiring import Site
 
-ACT_S = 120.0
 TYPES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
@@ -133,20 +131,13 @@ class Pages(Struct, kw_only=True):
         if ask.act.asks and not ask.sure:
             return HTMLResponse(plain("Not done", ask.act.asks + " It was not confirmed."), 400)
         try:
-            done = await self.feed.in_background(partial(self._run, ask, message))
+            found = await self.feed.in_background(partial(acted, self.site, ask, message))
         except ReconcileError as error:
             return HTMLResponse(plain("Not done", str(error), command=ask.command()), 502)
         self.feed.soon()
-        words = "; ".join(_words(done))
-        if done.code not in (0, 3):
-            return HTMLResponse(plain("Not done", safe.line(words), command=ask.command()), 409)
-        return HTMLResponse(plain(f"{ask.act.label}: done", safe.line(words)))
-
-    def _run(self, ask: Click, message: str) -> shell.Finished:
-        """The command of the same name, as a person would type it."""
-        name, *rest = ask.argv(message)
-        argv = [sys.executable, "-m", "reconciler", name, "-o", "json", *rest]
-        return shell.run(argv, env=self.site.environ, cwd=self.site.repository.main, timeout_s=ACT_S, grace_s=5.0)
+        if not found.done:
+            return HTMLResponse(plain("Not done", found.words, command=ask.command()), 409)
+        return HTMLResponse(plain(f"{ask.act.label}: done", found.words))
 
 
 def _task(
@@ -177,13 +168,3 @@ async def _form(request: Request) -> dict[str, str]:
 
 def _refused(ask: Click, why: str) -> Response:
     return HTMLResponse(plain("Refused", safe.line(why), command=ask.command()), 403)
-
-
-def _words(done: shell.Finished) -> list[str]:
-    """What a command said it has done, or why not."""
-    try:
-        answer = json.decode(done.out)
-        said = [each["message"] for name in ("actions", "waiting") for each in answer[name]]
-    except (ValueError, KeyError, TypeError):
-        said = []
-    return [*said, *([] if said and not done.code else done.err.decode("utf-8", "replace").splitlines())] or ["done"]

@@ -9,13 +9,12 @@ from urllib.parse import urlencode
 import htpy as h
 from msgspec import Struct, field
 
-from reconciler.render import safe
-from reconciler.render.page import acts
+from reconciler.render import acts, safe
+from reconciler.render.board import CARDS_MAX, COLUMNS, DONE_MAX, board, column_of
 from reconciler.render.page.layout import Block, View, html
 from reconciler.render.page.pieces import (
     TITLE_MAX,
     Viewer,
-    ago,
     bar,
     button,
     cost,
@@ -26,17 +25,9 @@ from reconciler.render.page.pieces import (
     until,
     why,
 )
-from reconciler.render.status import Entry, alive, section_of, telling
+from reconciler.render.status import Entry, alive, telling
 
-COLUMNS = {
-    "needs": ("Needs you", "Nothing needs you."),
-    "working": ("Working", "No agent runs."),
-    "checking": ("Checking", "No check runs."),
-    "landing": ("Landing", "Nothing is about to land."),
-    "waiting": ("Waiting", "Nothing waits."),
-    "done": ("Done", "Nothing is done yet."),
-}
-CARDS_MAX, DONE_MAX, ALONE_MAX = 150, 30, 3000
+ALONE_MAX = 3000
 QUEUE_MAX = 40
 
 
@@ -47,18 +38,9 @@ class Overview(Struct):
     _cards: dict[str, tuple[Entry, str, str]] = field(default_factory=dict)
 
     def view(self, manifests: Mapping[str, Any], rest: Mapping[str, Any], query: Mapping[str, str]) -> View:
-        chosen, wanted = query.get("manifest", ""), query.get("q", "").casefold()
+        chosen, wanted = query.get("manifest", ""), query.get("q", "")
         shown = {name: part for name, part in manifests.items() if chosen in ("", name)}
-        columns: dict[str, list[tuple[str, Entry]]] = {name: [] for name in COLUMNS}
-        for name, part in shown.items():
-            for entry in part["status"]["tasks"]:
-                if not wanted or _matches(entry, name, wanted):
-                    columns[column_of(entry)].append((name, entry))
-        for entry in () if chosen else rest["unmanaged"] or ():
-            if not wanted or _matches(entry, "", wanted):
-                columns[column_of(entry)].append(("", entry))
-        closed = {id: at for part in shown.values() for id, at in part["closedAt"].items()}
-        columns["done"].sort(key=lambda each: -closed.get(each[1]["id"], 0))
+        columns = board(manifests, rest["unmanaged"] or (), wanted, chosen or None)
         alone = query.get("column", "")
         blocks = [
             Block(id="b-sum", kind="sum", head=_summary(columns, query, rest["forge"])),
@@ -95,34 +77,6 @@ class Overview(Struct):
         made = html(_card(column, manifest, entry, self.viewer))
         self._cards[entry["id"]] = entry, column, made
         return made
-
-
-def column_of(entry: Entry) -> str:
-    """The column that a task stands in."""
-    section = section_of(entry)
-    if section == "person":
-        return "needs"
-    if entry["group"] == "closed":
-        return "done"
-    if section == "progress":
-        return "working"
-    if section == "pulls":
-        passed = entry["pullRequest"] and entry["pullRequest"]["checks"] == "passed"
-        return "landing" if passed and not alive(entry) else "checking"  # what runs now is a check or a review
-    return "waiting"
-
-
-def _matches(entry: Entry, manifest: str, wanted: str) -> bool:
-    words = (
-        entry["id"],
-        entry["key"],
-        entry["title"],
-        manifest,
-        (entry["waiting"] or {}).get("reason"),
-        entry["branch"],
-    )
-    text = " ".join(filter(None, words)).casefold()
-    return all(word in text for word in wanted.split())
 
 
 def _to(query: Mapping[str, str], **changes: str) -> str:
@@ -303,6 +257,3 @@ def _state(column: str, entry: Entry) -> Iterator[h.Node]:
         yield h.p(".run")[run_line(entry), " ", pull(entry)]
     if column != "working" or entry["failing"] or "next" in entry:
         yield why(entry)
-
-
-__all__ = ["COLUMNS", "Overview", "ago", "column_of"]

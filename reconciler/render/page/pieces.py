@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from reconciler.model.reasons import Awaits, Reason
 from reconciler.render import safe, spend
-from reconciler.render.page.acts import ACTS, Click
+from reconciler.render.acts import ACTS, Click
 from reconciler.render.status import Entry, alive
 from reconciler.render.words import run_name
 

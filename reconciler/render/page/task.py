@@ -9,8 +9,7 @@ from urllib.parse import urlencode
 import htpy as h
 from msgspec import Struct, field
 
-from reconciler.render import safe
-from reconciler.render.page import acts
+from reconciler.render import acts, safe
 from reconciler.render.page.layout import Block, View
 from reconciler.render.page.pieces import Viewer, ago, button, cost, path_of, pull, run_line, since, tag, task_link, why
 from reconciler.render.pulls import risk

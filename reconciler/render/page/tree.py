@@ -8,10 +8,10 @@ from typing import Any
 import htpy as h
 
 from reconciler.render import safe
+from reconciler.render.board import COLUMNS, column_of
 from reconciler.render.page import task
 from reconciler.render.page.graph import graph
 from reconciler.render.page.layout import Block, View, html
-from reconciler.render.page.overview import COLUMNS, column_of
 from reconciler.render.page.pieces import ago, cost, pull, tag, task_link, why
 from reconciler.render.status import Entry
 

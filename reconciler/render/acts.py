@@ -1,4 +1,4 @@
-"""What a person can do by a click or a key: a row each, with the command that does it. The page has no other way to act."""
+"""What a person can do by a click or a key: a row each, with the command that does it. Screens have no other way to act."""
 
 from __future__ import annotations
 
