@@ -263,7 +263,7 @@ def a_review(
 ) -> dict[str, Any]:
     author = {"__typename": kind, "login": by}
     said = {"state": state, "submittedAt": AT, "body": f"says {by}", "commit": {"oid": head}}
-    return {"author": author, "authorCanPushToRepository": can_push, **said}
+    return {"author": author, "authorCanPushToRepository": can_push, "viewerDidAuthor": False, "id": f"R_{by}", **said}
 
 
 def of(**more: Any) -> Pull:
