@@ -195,10 +195,12 @@ def reviews(view: EpicView) -> Iterator[Action]:
 
 def _for_review(job: Job) -> bool:
     """True while a review of a task may still matter: it is offered, ours to go on with, and nobody works on it."""
+    if not job.open_pull or job.done or job.attempts.live:  # as most are not offered
+        return False
     aside = (
         guards.not_for_us(job) or guards.somebody_elses(job) or guards.for_a_person(job) or guards.deferred_by_user(job)
     )
-    return bool(job.open_pull) and not job.done and not job.attempts.live and not aside and not job.offer.approved
+    return not aside and not job.offer.approved
 
 
 def _why_ended(run: Run, spec: EpicSpec, now: datetime, *, asked: bool) -> tuple[StopWhy, Reason, str] | None:

@@ -43,6 +43,8 @@ class Index(Struct, frozen=True, eq=False, dict=True):
             return named
         if named:
             return tuple(parent for parent in dict.fromkeys(named) if parent != task)
+        if "." not in task:
+            return ()
         parent, _, number = task.rpartition(".")
         return (TaskId(parent),) if number.isdecimal() and parent in self.graph else ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reconciler.cli import COLLECT_AFTER
 from tests.bench.compare import FEWEST, compare
 from tests.bench.crowds import history, one_change, starting_many, turnover
 from tests.bench.databases import real_beads
@@ -52,6 +54,7 @@ def main() -> int:
         return compare(asked.compare, asked.names, pairs=asked.pairs, quick=asked.quick, as_json=asked.json)
     # The same on every machine: what runs side by side has two cores, and no more, to do so.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    gc.set_threshold(COLLECT_AFTER)  # as the program does: some rows run its loop in here
     found: list[Figure] = []
     broken: dict[str, str] = {}
     for name in asked.names or ROWS:
