@@ -36,7 +36,7 @@ from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._peers import Peer
 from reconciler.runners.local import LocalRunner
-from reconciler.system import format, lock
+from reconciler.system import environment, format, lock
 from reconciler.system.journal import Journal
 from reconciler.system.late import late
 from reconciler.system.notified import Notified
@@ -126,7 +126,23 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
                 f"the recorded manifest {name} can't be read: {problem}",
                 hint=f"apply it again, or forget it with 'reconcile delete {name}'",
             )
-        return Desired(epics=found.epics, max_agents=most, acting=acting)
+        return self.placed(Desired(epics=found.epics, max_agents=most, acting=acting))
+
+    def placed(self, desired: Desired) -> Desired:
+        """The same, with checks that run where whoever acts here has them run, or did last: who looks on sees what that one
+        sees. Once we act, that is we."""
+        holder = lock.holder(self.state)
+        theirs = holder.surroundings if holder and holder.pid != os.getpid() else ""
+        where = theirs or self.surroundings
+        return replace(desired, epics=tuple(replace(spec, surroundings=where) for spec in desired.epics))
+
+    @cached_property
+    def surroundings(self) -> str:
+        """What may make a check of ours end otherwise than one of the same tree elsewhere, as people read it."""
+        git = ".".join(map(str, repositories.version(self.environ)))
+        python = ".".join(map(str, sys.version_info[:3]))
+        given = environment.fingerprint(self.environ)
+        return f"{self.host}, git {git}, python {python}, environment {given}"
 
     def catch_up(self) -> tuple[str, ...]:
         """Finish what a killed landing left undone in the checkouts of the bases; what can't be finished now, and why.

@@ -77,7 +77,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     out.chat(f"applied {', '.join(sorted(map(_with_base, specs)))}")
     session = LoopSession(site=site, out=out, load=lambda: site.desired(acting=names), drawn=wait)
     try:
-        with lock.reconciling(site.state, "apply"):
+        with lock.reconciling(site.state, "apply", site.surroundings):
             if not wait:
                 return drive(session, lambda decided: True, _now, listens=None)
             return drive(session, NothingLeft(), timeout_s=timeout)
@@ -160,7 +160,10 @@ def _follow(session: LoopSession, timeout_s: float | None) -> int:
             timed_out = end is not None and time.monotonic() >= end
             return waited(session, Ended(tick=tick, interrupted=False, timed_out=timed_out))
         left_s = None if end is None else max(end - time.monotonic(), 0.0)
-        with suppress(LockedError), lock.reconciling(session.site.state, "apply"):  # yet another one may come first
+        with (
+            suppress(LockedError),
+            lock.reconciling(session.site.state, "apply", session.site.surroundings),
+        ):  # yet another one may come first
             return drive(session, NothingLeft(), timeout_s=left_s)
 
 

@@ -119,7 +119,7 @@ class NothingLeft(Struct):
 def _free(site: Site) -> bool:
     """True when no reconciler works in this repository."""
     try:
-        with lock.reconciling(site.state, "apply"):
+        with lock.reconciling(site.state, "apply", site.surroundings):
             return True
     except LockedError:
         return False

@@ -58,7 +58,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         return 1 if decided.actions else 0
     while True:
         try:
-            with lock.reconciling(site.state, "merge"):
+            with lock.reconciling(site.state, "merge", site.surroundings):
                 for spec in rest:
                     site.forge.catch_up(spec.base)
                 return drive(session, lambda decided: no_wait or not _checking(decided), _merged)

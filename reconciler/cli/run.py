@@ -60,7 +60,7 @@ def run_command(epic: str | None, max_agents: int | None, agent: str | None, dry
     )
     if dry_run:
         return preview(out, partial(_planned, site, asked))
-    with lock.reconciling(site.state, "run"):
+    with lock.reconciling(site.state, "run", site.surroundings):
         scope = _scope(site, asked)
         _record(site, scope, out)
         load = partial(site.desired, max_agents, scope.names)

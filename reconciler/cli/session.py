@@ -61,8 +61,9 @@ class LoopSession(Struct, kw_only=True, dict=True):
         warned = ask(self.site.tracker.warnings)
         for word in () if isinstance(warned, Unknown) else warned:
             self.out.chat(f"warning: {word}")
+        load = self.load or self.site.desired
         loop = Loop(
-            load=self.load or self.site.desired,
+            load=lambda: self.site.placed(load()),
             ports=self.site.ports,
             host=self.site.host,
             forges=self.site.chosen.refused,

@@ -73,7 +73,7 @@ def watch_command(
     done = NothingLeft() if until_done else lambda decided: False
     # A manager starts us again, as the program that is there now; nobody else would.
     enough = (lambda decided: done(decided) or _is_replaced(decided)) if notice.address else done
-    with lock.reconciling(site.state, "watch"):
+    with lock.reconciling(site.state, "watch", site.surroundings):
         try:
             return drive(session, enough, interval_s=interval, listens=watched.paths)
         finally:

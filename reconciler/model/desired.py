@@ -305,6 +305,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     invalid: str | None = None  # why the watched source can't be read now: everything of this epic is held
     withheld: tuple[Loosening, ...] = ()  # what its file asks for and nobody applied: it may be an agent's doing
     unfrozen_at: datetime = EPOCH  # when a person last said that its line goes on
+    surroundings: str = ""  # where its checks run now: what passed elsewhere, or before that was said, proves nothing
     applied: Mapping[str, InlineTask] = field(
         default_factory=dict
     )  # inline tasks as last written to the tracker, by key
@@ -326,8 +327,10 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def asked(self) -> tuple[tuple[Check, ...], tuple[tuple[str, str], ...]]:
-        """What its checks ask of a tree: the commands, and what they are given. Of all that ask the same, one proof is enough."""
-        return self.merge.checks, tuple(sorted(self.agent.env.items()))
+        """What its checks ask of a tree: the commands, what they are given, and where they run. Of all that ask the same, one
+        proof is enough."""
+        where = (("", self.surroundings),) if self.surroundings else ()
+        return self.merge.checks, (*sorted(self.agent.env.items()), *where)
 
     def subject_of(self, tree: Sha, checks: tuple[Check, ...] | None = None) -> str:
         """The subject of its checks on a tree, or of only some of them."""

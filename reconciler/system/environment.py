@@ -5,6 +5,7 @@ Pure: environments come in and go out as mappings.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
@@ -17,6 +18,11 @@ _SECRET = re.compile(
 # Ours: a reconciler that an agent started must not pass that agent's run on as its own.
 # And what a service manager says to the process that it started means no other.
 _OURS = re.compile(r"RECONCILE_|OLDPWD\Z|PWD\Z|NOTIFY_SOCKET\Z|WATCHDOG_(?:USEC|PID)\Z|INVOCATION_ID\Z")
+# What says on which terminal, in which session or by which service something was started, and nothing to a check.
+_PLACE = re.compile(
+    r"SHLVL\Z|_\Z|COLUMNS\Z|LINES\Z|COLORTERM\Z|LS_COLORS\Z|DISPLAY\Z|WAYLAND_DISPLAY\Z|SESSION_MANAGER\Z|STY\Z"
+    r"|(?:TERM|DBUS|XDG|SSH|TMUX|VTE|WINDOW|DESKTOP|GPG_TTY|JOURNAL|SYSTEMD|MANAGERPID|MEMORY_PRESSURE)(?:_|\Z|ID\Z)"
+)
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -36,6 +42,20 @@ def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
     {'HOME': '/root'}
     """
     return {name: value for name, value in environ.items() if not looks_secret(name) and not _OURS.match(name)}
+
+
+def fingerprint(environ: Mapping[str, str]) -> str:
+    """What tells one environment from another, as far as it may matter to a check; no value can be read off it.
+
+    >>> fingerprint({"LANG": "C", "TERM": "xterm", "XDG_SEAT": "1"}) == fingerprint({"LANG": "C", "SHLVL": "2"})
+    True
+    >>> fingerprint({"LANG": "C"}) == fingerprint({"LANG": "de"})
+    False
+    """
+    kept = sorted(item for item in scrubbed(environ).items() if not _PLACE.match(item[0]))
+    return hashlib.sha256(
+        "\0".join(f"{name}={value}" for name, value in kept).encode(errors="surrogateescape")
+    ).hexdigest()[:12]
 
 
 def with_passed(environ: Mapping[str, str], env: Mapping[str, str], passed: Iterable[str]) -> dict[str, str]:

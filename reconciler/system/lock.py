@@ -27,6 +27,7 @@ class Holder(Struct, frozen=True, kw_only=True):
     package: str = ""  # where its program stands, and what that was when it started; empty: it did not say
     fingerprint: str = ""
     content: str = ""
+    surroundings: str = ""  # where its checks run; empty: it did not say
 
     def __str__(self) -> str:
         return f"pid {self.pid} ({self.command}), since {self.since}"
@@ -41,8 +42,8 @@ class Holder(Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def reconciling(state: Path, command: str) -> Iterator[None]:
-    """Be the one reconciler of a repository while the block runs.
+def reconciling(state: Path, command: str, surroundings: str = "") -> Iterator[None]:
+    """Be the one reconciler of a repository while the block runs. `surroundings`: where its checks run.
 
     Raises LockedError, which names the holder, when another one is, PermanentError where locks keep nobody out. The lock is
     close-on-exec: no agent inherits it.
@@ -66,6 +67,7 @@ def reconciling(state: Path, command: str) -> Iterator[None]:
             "package": str(program.PACKAGE),
             "fingerprint": program.fingerprint(),
             "content": program.content(),
+            "surroundings": surroundings,
         }
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(fields).encode(), 0)
@@ -87,6 +89,7 @@ def holder(state: Path) -> Holder | None:
             package=str(data.get("package", "")),
             fingerprint=str(data.get("fingerprint", "")),
             content=str(data.get("content", "")),
+            surroundings=str(data.get("surroundings", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
