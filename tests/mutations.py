@@ -108,8 +108,8 @@ BREAKS = (
     Break(
         "an approval holds for what was put into a merge of the base",
         "reconciler/forges/github/updates.py",
-        " and merged.tree == commit.tree else None",
-        " else None",
+        "if not isinstance(merged, Candidate) or merged.tree != commit.tree:",
+        "if not isinstance(merged, Candidate):",
         "tests/adapters/test_github_forge.py",
     ),
     Break(
@@ -255,7 +255,7 @@ BREAKS = (
     Break(
         "a verdict of an older head counts",
         "reconciler/planning/reviews.py",
-        "if run.tree == diff.tree and run.base_tip == diff.start and run.judged == under",
+        "if (run.tree, run.base_tip) in about and run.judged == under",
         "if run.base_tip == diff.start and run.judged == under",
         "tests/test_plans.py",
     ),

@@ -52,6 +52,7 @@ from reconciler.model.observed import (
     Dequeued,
     Failure,
     ForgeCheck,
+    Judged,
     Landing,
     Observed,
     Occupant,
@@ -402,6 +403,8 @@ class _World:
             said["base"] = said.pop("to")
         if "threads" in said:
             said["threads"] = tuple(_thread(**each) for each in said["threads"])
+        if "updated" in said:
+            said["updated"] = tuple(Judged(_BASE_TREE, COMMITS[start]) for start in said["updated"])
         if "remarks" in said:
             said["remarks"] = tuple(_comment(**each) for each in said["remarks"])
         if "rerun_at" in said:

@@ -1,7 +1,8 @@
 """Who must say yes to an offered change, and what its reviewers have said. Pure.
 
 A verdict is about what was judged: the tree of the head, where that left the base, the policy, and what the reviewer was told
-to look for. It counts for whatever is the same in all of these, so it outlives a commit message, and nothing else. What can't
+to look for. It counts for whatever is the same in all of these, so it outlives a commit message, and a merge of the base that
+git makes alone: what was judged would have landed as that anyway. It outlives nothing else. What can't
 be told is for a person: silence, nonsense and a change of the rules never say yes.
 """
 
@@ -187,11 +188,12 @@ class Reviewing(Struct, frozen=True, dict=True):
         diff, told = self.diff, self.facts.told
         if diff is None or not isinstance(told, str) or self.facts.open_pull is None:
             return ()
-        under = terms(self.facts.spec, told)
+        under, updated = terms(self.facts.spec, told), self.facts.open_pull.updated
+        about = {(diff.tree, diff.start), *((each.tree, each.start) for each in updated)}
         return tuple(
             run
             for run in self._runs
-            if run.tree == diff.tree and run.base_tip == diff.start and run.judged == under and not self._overruled(run)
+            if (run.tree, run.base_tip) in about and run.judged == under and not self._overruled(run)
         )
 
     def _overruled(self, run: Run) -> bool:

@@ -15,7 +15,7 @@ from on_github import Place, X
 
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import Candidate, CheckResult, PullState, Standing
+from reconciler.model.observed import Candidate, CheckResult, Judged, PullState, Standing
 
 pytestmark = pytest.mark.xdist_group("github")
 
@@ -814,9 +814,12 @@ def test_an_approval_outlives_the_base_being_merged_into_the_branch_and_nothing_
     again = updated(there)
 
     assert there.pull().approved == again != head
+    git = there.clone.git
+    before = Judged(Sha(git("rev-parse", f"{head}^{{tree}}").strip()), Sha(git("rev-parse", f"{head}^").strip()))
+    assert there.pull().updated == (before,)
     other = there.clone.branch("agent/x-1", {"sneaked": "1\n"}, start=again)
     there.clone.git("push", "--quiet", "origin", f"{other}:refs/heads/agent/x-1", env=there.environ)
-    assert (there.pull().head, there.pull().approved) == (other, None)
+    assert (there.pull().head, there.pull().approved, there.pull().updated) == (other, None, ())
 
 
 def test_what_is_put_into_the_merge_of_a_base_was_approved_by_nobody(there: Place) -> None:
@@ -824,7 +827,7 @@ def test_what_is_put_into_the_merge_of_a_base_was_approved_by_nobody(there: Plac
     there.forge.approve(number, head)
 
     assert updated(there, {"sneaked": "1\n"}) != head
-    assert there.pull().approved is None
+    assert (there.pull().approved, there.pull().updated) == (None, ())
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import strangers
 from github import GitHub, faults, merging
-from github.records import Protection
 from waiting import ended, until
 
 pytestmark = pytest.mark.xdist_group("github")
@@ -425,7 +424,7 @@ fi
 
 
 def test_what_a_reviewer_says_stands_at_the_pull_request_and_is_no_persons_word(place: Place) -> None:
-    place.app.rules["main"] = Protection(conversations=True)
+    place.app.protect("main", conversations=True)
     agent = """if grep -q 'write mended here' "$RECONCILE_PROMPT"; then echo mended > a.py; else echo hasty > a.py; fi
     git add . && git commit -qm Work"""
     manifest = place.manifest(
@@ -533,6 +532,26 @@ def test_strict_rules_are_kept_and_both_land(place: Place) -> None:
 
     place.all_done("Do a", "Do b")
     assert len([label for label in place.hub.changes() if label.endswith("/update-branch")]) == 1
+
+
+@pytest.mark.slow
+def test_what_must_be_up_to_date_is_reviewed_once_however_often_it_is_updated(place: Place) -> None:
+    place.app.protect("main", required=("ci",), strict=True)
+    agent = 'echo "$RECONCILE_TASK" > "$RECONCILE_TASK.py" && git add . && git commit -qm Work'
+    manifest = place.manifest(
+        tasks=[{"key": key, "title": f"Do {key}"} for key in "abc"],
+        agent={"argv": ["sh", "-c", agent]},
+        reviewer={"argv": ["sh", "-c", """echo '{"verdict": "approve", "summary": "ok"}' > "$RECONCILE_VERDICT" """]},
+        mergePolicy={"review": "agent", "method": "squash"},
+    )
+
+    place.reconcile("watch", "-f", str(manifest), "--until-done")
+
+    place.all_done("Do a", "Do b", "Do c")
+    assert any("/update-branch" in label for label in place.hub.changes())
+    assert [len(place.app.pull(number).reviews) for number in (1, 2, 3)] == [1, 1, 1]
+    runs = [run["kind"] for run in place.json("get", "runs")]
+    assert runs.count("review") == 3
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ from reconciler.model.observed import (
     BaseCommit,
     Candidate,
     Conflict,
+    Judged,
     Landing,
     MergeStep,
     PullRequest,
@@ -392,6 +393,7 @@ class GitHubForge:
             threads=() if Verdict.APPROVED in here_said else seen.threads,
             rerun=self._reruns.of(pull) if pull.open else None,
             merge_now=pull.head if Verdict.MERGE in here_said else None,
+            updated=self._updated(pull),
             posted=self._postings.posted(pull.number) if pull.open else None,
             standing=self._postings.standing(pull) if pull.open else frozenset(),
         )
@@ -407,6 +409,10 @@ class GitHubForge:
         return replace(pull, opinions=tuple(opinions)), tuple(
             replace(each, head=pull.head) if each.head in same else each for each in reviews
         )
+
+    def _updated(self, pull: Pull) -> tuple[Judged, ...]:
+        tip = self.look.last.heads.get(pull.base)
+        return self._updates.judged(pull.head, tip) if tip and pull.open else ()
 
     def _withheld(self, pull: Pull, seen: str | None) -> str | None:
         """Why it is not merged yet, in GitHub's own words where it was asked."""

@@ -108,6 +108,13 @@ class Dequeued(Struct, frozen=True, kw_only=True):
         return "conflict" in self.reason.lower()
 
 
+class Judged(Struct, frozen=True):
+    """What a verdict is about: the tree of a head, and where that head left its base."""
+
+    tree: Sha
+    start: Sha
+
+
 class PullRequest(Struct, frozen=True, kw_only=True):
     """The newest pull request of a task. `head` follows the branch while it is open."""
 
@@ -145,6 +152,7 @@ class PullRequest(Struct, frozen=True, kw_only=True):
     lacks_base: bool = False  # the forge wants the base in it first
     landed: Sha | None = None  # the commit that it became, where it is merged
     left: Sha | None = None  # where its branch still stands on the forge, when it is open no more
+    updated: tuple[Judged, ...] = ()  # what its head was before nothing but its base was merged into it, newest first
     posted: frozenset[str] | None = (
         None  # the marks of the verdicts of reviewers that stand there; None: none ever does
     )
