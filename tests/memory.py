@@ -624,6 +624,13 @@ class World:
             self.diffs[base, head] = Diff(start=start, head=head, tree=tree, files=files)
         return self.diffs[base, head]
 
+    def paths(self, landed: Sha) -> frozenset[str]:
+        below = self.parents[landed][:1]
+        return self.commits[landed] - (self.commits[below[0]] if below else frozenset())
+
+    def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
+        return next((tree.dirty for task, tree in self.trees.items() if path.endswith(f"/{task}")), frozenset())
+
     def patch(self, span: Span, *, whole: bool) -> bytes:
         return b""
 

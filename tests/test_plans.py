@@ -68,6 +68,7 @@ from reconciler.model.observed import (
     Standing,
     Task,
     Thread,
+    Touched,
     Unknown,
     WorktreeFault,
 )
@@ -338,6 +339,7 @@ class _World:
             "runs", "reviews", "diffs", "worktrees", "branches", "pull_requests", "candidates", "landings", "since", "occupants", "failures",
         )  # fmt: skip
         self.found: dict[str, Any] = {name: {} for name in by_task}
+        self.found["touched"], self.found["past"] = {}, {}
         self.found["checks"] = []
         self.found["merged_by_hand"] = frozenset()
         self.found["repaired"] = frozenset()
@@ -347,7 +349,7 @@ class _World:
             "runs": self._runs, "worktree": self._worktree, "branch": self._branch, "pull_request": self._pull,
             "changes": self._changes, "conflict": self._conflict, "checks": self._checks, "landed": self._landed,
             "since": self._since, "occupant": self._occupant, "failure": self._failure,
-            "on_the_base": self._on_the_base, "diff": self._diff, "reviews": self._reviews,
+            "on_the_base": self._on_the_base, "touched": self._touched, "changed": self._changed, "diff": self._diff, "reviews": self._reviews,
         }  # fmt: skip
         if said.get("checks"):
             said.setdefault("on_the_base", ["passed"])
@@ -428,6 +430,15 @@ class _World:
                 is_head=not apart,
             )
         )
+
+    def _touched(self, id: TaskId, paths: list[str]) -> None:
+        self.found["touched"][id] = Touched(frozenset(paths), now=True)
+
+    def _changed(self, id: TaskId, paths: list[str]) -> None:
+        """It has landed, and that is what it changed."""
+        commit = Sha(hashlib.sha256(id.encode()).hexdigest()[:40])
+        self.found["landings"][id] = Landing(task=id, head=worlds.HEAD, commit=commit, at=worlds.ago(600))
+        self.found["past"][commit] = frozenset(paths)
 
     def _diff(self, id: TaskId, files: Mapping[str, str] | str) -> None:
         """What the head brings to its base: by path `A +3 -1` and so on. The lines that it shows are the first ten."""

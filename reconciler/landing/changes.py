@@ -25,6 +25,7 @@ class CommitChanges:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._diffs: dict[tuple[Sha, Sha], Diff] = {}
+        self._paths: dict[Sha, frozenset[str]] = {}
 
     def span(self, base: Sha, head: Sha) -> Span:
         """The part of history that `head` has and `base` has not."""
@@ -65,6 +66,17 @@ class CommitChanges:
             )
             for (before, after, _, _, kind), path in found
         )
+
+    def paths(self, landed: Sha) -> frozenset[str]:
+        """The paths in which a commit on a base differs from the base before it."""
+        if landed not in self._paths:
+            start = self.before(landed)
+            named = self._trees("--name-only", "--no-renames", "-z", span=Span(start=start, head=landed))
+            found = frozenset(named.decode("utf-8", "replace").split("\0")) - {""}
+            if len(self._paths) >= REMEMBERED:
+                self._paths.clear()
+            self._paths[landed] = found
+        return self._paths[landed]
 
     def diff(self, base: Sha, head: Sha) -> Diff:
         """All that `head` brings to `base`."""

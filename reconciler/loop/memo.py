@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 
 from reconciler.model.names import RunId, Sha, TaskId
-from reconciler.model.observed import Candidate, Chain, Conflict, Run, Unknown
+from reconciler.model.observed import Candidate, Chain, Conflict, Run, Touched, Unknown
+from reconciler.model.values import replace
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -24,6 +25,8 @@ class Memo(Struct):
     folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
         default_factory=dict
     )  # computed at the last closer look
+    touched: dict[TaskId, Touched] = field(default_factory=dict)  # as they were seen at the last closer look
+    past: dict[Sha, frozenset[str]] = field(default_factory=dict)  # what landed commits changed, as far as it was asked
     _last: dict[str, tuple[tuple[object, ...], Any]] = field(default_factory=dict)
 
     def of(self, name: str, sources: tuple[object, ...], make: Callable[[], T], equal: object = None) -> T:
@@ -43,6 +46,14 @@ class Memo(Struct):
             known = ((chain, made) for chain, made in self.folds.items() if chain[0] in heads)
             self.folds = {chain: made for chain, made in known if not isinstance(made, Unknown)}
         return self.folds
+
+    def touched_by(self, runs: Mapping[TaskId, tuple[Run, ...]] | Unknown) -> Mapping[TaskId, Touched]:
+        """What those that are at work still had changed when somebody last looked."""
+        if not self.touched or isinstance(runs, Unknown):
+            return {}
+        alive = {task for task in self.touched if any(run.alive for run in runs.get(task, ()))}
+        self.touched = {task: replace(each, now=False) for task, each in self.touched.items() if task in alive}
+        return self.touched
 
     def forget(self, name: str) -> None:
         """Derive it again at the next look."""

@@ -31,6 +31,7 @@ from reconciler.model.observed import (
     Occupant,
     Room,
     Run,
+    Touched,
     Unknown,
     Worktree,
     WorktreeFault,
@@ -45,6 +46,7 @@ from reconciler.planning.graph import Index
 from reconciler.planning.jobs import group_tasks, owners
 
 PRINTED_MAX = 400
+PAST_MAX = 500  # landed commits of which it is remembered what they changed
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):
@@ -105,6 +107,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         damaged={} if isinstance(pulls, Unknown) else known_or(ask(ports.forge.damaged), {}),
         candidates=candidates,
         folds=memo.folds_on({base.head for base in look.bases.values() if isinstance(base, Base)}),
+        touched=memo.touched_by(work),
+        past=memo.past,
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
         checks_of=_by_head(runs, memo),
         checks_at=trees,
@@ -145,17 +149,38 @@ def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise
     folds = dict(observed.folds)
     for base, steps in sorted(unsure.folds, key=lambda chain: len(chain[1])):
         folds.update(_folded(base, steps, ask(partial(ports.forge.fold, base, steps))))
+    touched = dict(observed.touched) | {
+        task: _touched(observed, ports, task, base) for task, base in unsure.touched.items()
+    }
+    past = dict(list(observed.past.items())[-PAST_MAX:]) | {
+        commit: known_or(ask(partial(ports.forge.changes.paths, commit)), frozenset()) for commit in unsure.past
+    }
     if memo:
-        memo.folds = folds
+        memo.folds, memo.touched, memo.past = folds, touched, past
     on_the_base = {task for task in unsure.merges if changes_nothing(candidates[task])}
     return replace(
         observed,
         bases=bases,
         candidates=candidates,
         folds=folds,
+        touched=touched,
+        past=past,
         merged_by_hand=observed.merged_by_hand | on_the_base,
         repaired=_repaired(ports, observed.runs, candidates),
     )
+
+
+def _touched(observed: Observed, ports: Ports, task: TaskId, base: Sha) -> Touched:
+    """What a task at work has changed by now, as far as that can be seen: in its commits, and in its worktree."""
+    found: frozenset[str] = frozenset()
+    branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(task)
+    tree = None if isinstance(observed.worktrees, Unknown) else observed.worktrees.get(task)
+    if branch and branch.ahead:
+        diff = ask(partial(ports.forge.changes.diff, base, branch.head))
+        found |= frozenset() if isinstance(diff, Unknown) else {file.path for file in diff.files}
+    if tree and tree.head and not tree.fault:
+        found |= known_or(ask(partial(ports.forge.uncommitted, tree.path, tree.head)), frozenset())
+    return Touched(found, now=True)
 
 
 def _folded(

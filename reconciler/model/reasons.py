@@ -69,6 +69,7 @@ class Reason(Table):
     DEFERRED = "Deferred", _task("it, or its epic, is deferred", TASK)
     BACKOFF = "Backoff", _task("something failed, and is tried again later", TIMER)
     NO_AGENT_SLOT = "NoAgentSlot", _task("maxAgents agents are running", TURN)
+    OVERLAPS = "Overlaps", _task("it would change what work in hand changes: others start first", TURN)
     MACHINE_FULL = (
         "MachineFull",
         _task("too little memory, disk or room for processes is free for another agent", PERSON, passing=True),

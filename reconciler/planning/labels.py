@@ -10,6 +10,7 @@ PHASES = ("phase:spawned", "phase:working", COMMITTED, PR_CREATED, MERGED)
 NEEDS_HUMAN = "needs-human"
 STOPPED = "reconcile:stopped"
 TAKEN = "reconcile:taken"
+PATHS = "paths:"  # a person's: where it is likely to change something
 SOLO = "solo"  # a person's: nothing is tested or lands together with it
 OURS = frozenset({*PHASES, NEEDS_HUMAN, STOPPED, TAKEN})
 

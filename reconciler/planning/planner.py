@@ -113,6 +113,8 @@ def _unsure(decisions: Decisions, lines: Lines) -> Imprecise:
             if _shows_to_somebody(decision) and job.offer.outdated and job.base_head and job.open_pull
         },
         folds=frozenset(lines.unmerged),
+        touched=lines.touched,
+        past=frozenset(lines.past),
     )
 
 

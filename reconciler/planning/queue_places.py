@@ -55,6 +55,8 @@ class Lines(Struct):
     unmerged: set[Merges] = field(default_factory=set)  # chains of which it is not known yet what they make
     tested: set[RunId] = field(default_factory=set)  # the checks under way that still prove something
     places: list[QueuePlace] = field(default_factory=list)
+    touched: dict[TaskId, Sha] = field(default_factory=dict)  # at work, on that base, and who starts depends on where
+    past: set[Sha] = field(default_factory=set)  # landed, and it depends on what those changed
 
 
 def place(

@@ -30,6 +30,7 @@ from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
 from reconciler.planning.machine_room import MachineRoom
 from reconciler.planning.queue_places import Lines
+from reconciler.planning.start_order import StartOrder
 
 Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
 """What every job says, by manifest and task."""
@@ -49,7 +50,7 @@ def admit(decisions: Decisions, desired: Desired, observed: Observed, paused: Co
         _one_repair(base, begun, decisions, desired)
         _in_line(base, begun, {job.spec.name: job.spec for job in found}, decisions, desired, observed, paused, lines)
     _nothing_while_paused(decisions, paused)
-    _within_slots(decisions, desired, observed)
+    _within_slots(decisions, desired, observed, StartOrder(decisions, observed, lines))
     return lines
 
 
@@ -159,7 +160,7 @@ def _checks_alive(observed: Observed, specs: Mapping[str, EpicSpec]) -> int:
     return sum(run.alive for runs in observed.checks.values() for run in runs if run.manifest in specs)
 
 
-def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) -> None:
+def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, order: StartOrder) -> None:
     alive = Counter(run.manifest for run in _live(observed))
     free = {spec.name: spec.max_agents - alive[spec.name] for spec in desired.epics}
     everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
@@ -167,9 +168,11 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
     for job, decision in decisions.values():
         if isinstance(decision, StartAgent | StartReview) and desired.acts(job.spec.name, job.task.id):
             wishes[job.spec.name].append(job)
-    for queue in wishes.values():
+    for name, queue in wishes.items():
         # Jobs come most urgent first, and stay so. What is nearly done comes before what is begun.
         queue.sort(key=lambda job: _nearness(job, decisions[job.spec.name, job.task.id][1]))
+        room_for = free[name] if everywhere is None else min(free[name], everywhere)
+        wishes[name] = order.sorted(queue, room_for)
     full = Waiting(Reason.NO_AGENT_SLOT, "every agent slot is in use")
     mine = {
         spec.name: Waiting(Reason.NO_AGENT_SLOT, messages.no_slot(spec.name, spec.max_agents)) for spec in desired.epics
@@ -185,7 +188,7 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed) ->
             free[name] -= 1
             everywhere = None if everywhere is None else everywhere - 1
             continue
-        decisions[name, job.task.id] = job, mine[name] if free[name] < 1 else full
+        decisions[name, job.task.id] = job, order.why(job) or (mine[name] if free[name] < 1 else full)
 
 
 def _nearness(job: Job, decision: Decision) -> int:

@@ -20,6 +20,7 @@ from reconciler.model.observed.git import (
     Landing,
     Rules,
     Salvage,
+    Touched,
     Worktree,
     WorktreeFault,
 )
@@ -80,6 +81,9 @@ class Observed(Struct, frozen=True, kw_only=True):
     folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
         default_factory=dict
     )  # what the last head of each makes
+    # Where somebody had to know, as of then:
+    touched: Mapping[TaskId, Touched] = field(default_factory=dict)  # by those at work
+    past: Mapping[Sha, frozenset[str]] = field(default_factory=dict)  # by landed commits: the paths that each changed
     repaired: frozenset[TaskId] = frozenset()  # conflict repairs that merge with the base they were given
     merged_by_hand: frozenset[TaskId] = frozenset()  # pull requests whose work a person brought to the base
     landings: Mapping[TaskId, Landing] | Unknown = field(default_factory=dict)  # newest that counts, per task
@@ -121,9 +125,11 @@ class Imprecise(Struct, frozen=True, kw_only=True):
     bases: frozenset[str] = frozenset()  # in whose checkouts nobody has looked
     merges: Mapping[TaskId, tuple[Sha, Sha]] = field(default_factory=dict)  # (base, head) of candidates of older bases
     folds: frozenset[Chain] = frozenset()  # of which nobody has computed yet what they make
+    touched: Mapping[TaskId, Sha] = field(default_factory=dict)  # at work since that base, and where matters to others
+    past: frozenset[Sha] = frozenset()  # landed, and what they changed matters as well
 
     def __bool__(self) -> bool:
-        return bool(self.bases or self.merges or self.folds)
+        return bool(self.bases or self.merges or self.folds or self.touched or self.past)
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -207,6 +213,7 @@ __all__ = [
     "StopWhy",
     "Task",
     "Thread",
+    "Touched",
     "Unknown",
     "Worktree",
     "WorktreeFault",

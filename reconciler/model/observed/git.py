@@ -90,6 +90,13 @@ class Checkout(Struct, frozen=True, kw_only=True):
     undoes: tuple[str, ...] = ()  # paths that are staged as they were before they landed
 
 
+class Touched(Struct, frozen=True):
+    """The paths that work in hand has changed, committed or not. `now`: seen at this look."""
+
+    paths: frozenset[str] = frozenset()
+    now: bool = False
+
+
 class BaseCommit(Struct, frozen=True):
     """A commit on the first-parent line of a base, and its tree."""
 

@@ -86,6 +86,10 @@ class Changes(Protocol):
         """The files in which both ends differ, by path; one that was renamed is two."""
         ...
 
+    def paths(self, landed: Sha) -> frozenset[str]:
+        """The paths in which a commit on a base differs from the base before it; cached."""
+        ...
+
     def diff(self, base: Sha, head: Sha) -> Diff:
         """All that `head` brings to `base`; cached by the pair."""
         ...

@@ -1,0 +1,97 @@
+"""In which order those that are ready ask for a slot, where some of them would meet the work in hand. Pure.
+
+Only among equally urgent tasks that nobody has begun, and only as far as there is a choice: the first one that keeps apart goes
+first, and where none does, the first one. So nobody waits for longer than others are there to go before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Observed
+from reconciler.model.reasons import Reason
+from reconciler.planning import messages
+from reconciler.planning.actions import Decision, RestartAgent, StartAgent, Waiting
+from reconciler.planning.job import Job
+from reconciler.planning.overlap import Footprint, Guesses, first_apart
+from reconciler.planning.queue_places import Lines
+
+Key = tuple[str, TaskId]
+SCANNED_MAX = 200  # of those that ask: who is far behind has no say in who is first
+
+
+class StartOrder:
+    """Who of one look goes before whom. What it would have to know and nobody has looked at is noted in `lines`."""
+
+    def __init__(self, decisions: Mapping[Key, tuple[Job, Decision]], observed: Observed, lines: Lines) -> None:
+        self._decisions, self._observed, self._lines = decisions, observed, lines
+        self._guesses = Guesses(observed)
+        self._passed: dict[Key, tuple[TaskId, str]] = {}
+
+    def sorted(self, queue: Sequence[Job], free: int) -> list[Job]:
+        """The wishes of one manifest, whose most urgent stand first, as they are to be served; `free`: slots for them."""
+        if len(queue) < 2 or len(queue) <= free or not self._matters(queue[:SCANNED_MAX], free):
+            return list(queue)
+        found: list[Job] = []
+        hand: list[tuple[TaskId, Footprint]] | None = None
+        for (begins, _), tier in groupby(queue, key=self._tier):
+            rest = list(tier)
+            while begins and len(rest) > 1 and len(found) < max(free, 1):
+                hand = self._in_hand(queue[0].spec.base) if hand is None else hand
+                feet = [self._guesses.of(job.task) for job in rest[:SCANNED_MAX]]
+                at = first_apart(feet, [each for _, each in hand])
+                for job, foot in zip(rest[:at], feet, strict=False):
+                    self._passed.setdefault(_key(job), _whom(foot, hand))
+                hand.append((rest[at].task.id, feet[at]))
+                found.append(rest.pop(at))
+            found += rest
+        return found
+
+    def why(self, job: Job) -> Waiting | None:
+        """Why a job that got no slot stands behind others; None where it does not."""
+        if (met := self._passed.get(_key(job))) is None:
+            return None
+        where = " ".join(messages.clean(met[1]).split())
+        return Waiting(
+            Reason.OVERLAPS, f"others start first: it is likely to change {where}, and so is {met[0]}, which is in hand"
+        )
+
+    def _tier(self, job: Job) -> tuple[bool, int]:
+        decision = self._decisions[_key(job)][1]
+        begins = isinstance(decision, StartAgent) and decision.reason is Reason.READY
+        return begins, job.task.priority if begins else 0
+
+    def _matters(self, queue: Sequence[Job], free: int) -> bool:
+        """False where nothing is known of any of them; notes what has to be looked at where something could be."""
+        ready = [job for job in queue if self._tier(job)[0]]
+        for job in ready:
+            self._lines.past |= self._guesses.unread(job.task)
+        if not any(self._guesses.of(job.task) for job in ready):
+            return False
+        known, base = self._observed.touched, queue[0].spec.base
+        for job, _ in self._decisions.values():
+            if not job.attempts.live or job.spec.base != base or job.base_head is None:
+                continue
+            if job.task.id not in known or (free > 0 and not known[job.task.id].now):
+                self._lines.touched[job.task.id] = job.base_head
+        return True
+
+    def _in_hand(self, base: str) -> list[tuple[TaskId, Footprint]]:
+        """The work on this base that was begun and has not landed."""
+        begun = (
+            job
+            for job, decision in self._decisions.values()
+            if job.spec.base == base and not job.done
+            if job.attempts.live or job.open_pull or isinstance(decision, RestartAgent)
+        )
+        return [(job.task.id, self._guesses.in_hand(job)) for job in begun]
+
+
+def _whom(foot: Footprint, hand: Sequence[tuple[TaskId, Footprint]]) -> tuple[TaskId, str]:
+    return next((task, at) for task, each in hand if (at := foot.meets(each)))
+
+
+def _key(job: Job) -> Key:
+    return job.spec.name, job.task.id
