@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from reconciler.cli import COMMANDS
-from reconciler.cli.ui.facts import landings
+from reconciler.cli.facts import landings
 from reconciler.render.acts import ACTS, Click, asked
 from reconciler.render.board import column_of
+from reconciler.render.details import Details
 from reconciler.render.page import task, timeline
 from reconciler.render.page.layout import Block, View, flat, html, patch
 from reconciler.render.page.overview import Overview
@@ -106,7 +107,7 @@ def reviewed(verdict: dict[str, Any] | None, ended: str | None) -> dict[str, Any
 
 
 def page_of(entry: dict[str, Any], **found: Any) -> str:
-    view = task.view(entry, "work", (), task.Details(**found), Viewer())
+    view = task.view(entry, "work", (), Details(**found), Viewer())
     return "".join(html(block.head) for block in view.blocks)
 
 

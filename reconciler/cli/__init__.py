@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show every task, and what happens to it next"),
     "describe": ("status", "Show everything about one task"),
     "logs": ("status", "Show what a task's agent printed"),
+    "top": ("top", "Show every task on this terminal, live, and act by a key"),
     "ui": ("ui", "Open a page on this machine that shows it all, and acts"),
     "get": ("get", "List tasks, runs, worktrees, pull requests, events or manifests"),
     "pr": ("pr", "Look at pull requests: list, show, diff"),

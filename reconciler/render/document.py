@@ -5,7 +5,7 @@ Strings are given as they are; the one who prints them sees to it that they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from reconciler.loop.executor import Outcome
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.model.observed import Observed, Run, Task, Unknown
 from reconciler.planning.actions import Action
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.forecast import Forecast
@@ -109,9 +109,30 @@ def describe(
         "at": stamp(observed.at),
         "manifest": None if subject.epic is unmanaged else subject.epic.name,
         **shown,
-        **_text(subject),
+        **_text(subject.task, subject.job.blocked_by if subject.job else ()),
         "runs": [run_record(run) for run in _all_runs(subject)],
         "events": history,
+    }
+
+
+def described(
+    at: str,
+    manifest: str | None,
+    found: Document,
+    task: Task | None,
+    *,
+    blocked_by: Sequence[str],
+    runs: Sequence[Document],
+    events: Sequence[Document],
+) -> Document:
+    """The same, made of the task's entry in a look; None for a `task` of which no more can be read."""
+    return {
+        "at": at,
+        "manifest": manifest,
+        **found,
+        **_text(task, blocked_by),
+        "runs": list(runs),
+        "events": list(events),
     }
 
 
@@ -223,14 +244,17 @@ def _counts(found: tuple[TaskView, ...]) -> dict[str, int]:
     }
 
 
-def _text(subject: TaskView) -> Document:
-    task = subject.task
+def _text(task: Task | None, blocked_by: Sequence[str]) -> Document:
+    if task is None:
+        unknown = dict.fromkeys(("type", "priority", "assignee", "closeReason"))
+        texts = dict.fromkeys(("description", "acceptance", "notes"), "")
+        return {**unknown, **texts, "labels": [], "blockedBy": list(blocked_by)}
     return {
         "type": task.type,
         "priority": task.priority,
         "assignee": task.assignee or None,
         "labels": sorted(task.labels),
-        "blockedBy": list(subject.job.blocked_by) if subject.job else [],
+        "blockedBy": list(blocked_by),
         "description": task.description,
         "acceptance": task.acceptance,
         "notes": task.notes,
@@ -244,4 +268,15 @@ def _all_runs(subject: TaskView) -> list[Run]:
     return sorted(runs, key=lambda run: (not run.started, run.started_at or subject.observed.at, run.id))
 
 
-__all__ = ["Condition", "Document", "conditions", "describe", "failure", "outcome", "plan", "status", "waiting_order"]
+__all__ = [
+    "Condition",
+    "Document",
+    "conditions",
+    "describe",
+    "described",
+    "failure",
+    "outcome",
+    "plan",
+    "status",
+    "waiting_order",
+]

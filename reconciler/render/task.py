@@ -26,7 +26,7 @@ _OF_EVERY_EVENT = ("at", "event", "task", "manifest")
 def describe(document: dict[str, Any]) -> RenderableType:
     """Everything about a task, the newest events last."""
     now = stamped(document["at"])
-    heading = Text.assemble((line(document["id"]), "bold"), f"  {line(document['title'])}")
+    heading = Text.assemble((line(document["id"]), "bold"), f"  {line(document['title'] or '')}")
     facts = [(name, value) for name, value in _facts(document, now) if value]
     rows = [Row(cells=(Text(name, "dim"),), note=value) for name, value in facts]
     return Group(heading, Rows(rows=rows, yields=0), *_texts(document), *_runs(document, now), *_events(document))
@@ -54,11 +54,14 @@ def _facts(document: dict[str, Any], now: datetime) -> Iterator[tuple[str, Text]
     pull = document["pullRequest"]
     key = f", declared as {line(document['key'])}" if document["key"] else ""
     yield "manifest", Text(line(document["manifest"] or "none covers it") + key)
-    yield "status", Text(f"{line(document['status'])}" + (f", phase {document['phase']}" if document["phase"] else ""))
+    yield (
+        "status",
+        Text(line(document["status"] or "unknown") + (f", phase {document['phase']}" if document["phase"] else "")),
+    )
     yield ("next", step(document)) if "next" in document else ("waits", why(document, now))
     if "next" in document and document["failing"]:
         yield "failing", Text(line(failing.words(document["failing"], now)))
-    yield "priority", Text(str(document["priority"]))
+    yield "priority", Text("" if document["priority"] is None else str(document["priority"]))
     yield "assignee", Text(line(document["assignee"] or ""))
     yield "labels", Text(", ".join(map(line, document["labels"])))
     yield "blocked by", Text(", ".join(map(line, document["blockedBy"])))

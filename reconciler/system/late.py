@@ -14,6 +14,7 @@ MODULES = {
     "apprise": "who sends messages, and only then",
     **{f"reconciler.agents.{kind}": "one agent of several" for kind in AgentKind},
     "reconciler.cli.live": "pictures are for terminals",
+    "reconciler.cli.top.app": "a terminal's widgets, for one command alone",
     "reconciler.cli.ui.server": "a web server, for the page alone",
     "reconciler.forges.github.forge": "most repositories of a day are local",
     "reconciler.manifest.documents": "pydantic, for who reads a manifest",

@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from reconciler import wiring
 from reconciler.cli.acting import acted
+from reconciler.cli.facts import LocalFacts
 from reconciler.cli.look import LatestLook
-from reconciler.cli.ui.facts import PageFacts
 from reconciler.cli.ui.feed import Feed
 from reconciler.cli.ui.guard import BODY_MAX, Keys
 from reconciler.model.errors import PermanentError, ReconcileError
@@ -141,7 +141,7 @@ class Pages(Struct, kw_only=True):
 
 
 def _task(
-    id: str, manifests: Mapping[str, Any], rest: Mapping[str, Any], facts: PageFacts, run: str, viewer: Viewer
+    id: str, manifests: Mapping[str, Any], rest: Mapping[str, Any], facts: LocalFacts, run: str, viewer: Viewer
 ) -> View:
     found = [(name, part, e) for name, part in manifests.items() for e in part["status"]["tasks"] if e["id"] == id]
     owned = [each for each in found if (each[2]["waiting"] or {}).get("reason") != "OwnedBy"]

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field, json
 
+from reconciler.cli.facts import LocalFacts
 from reconciler.cli.logs import LogReader
 from reconciler.cli.look import LatestLook, Looks
-from reconciler.cli.ui.facts import PageFacts
 from reconciler.model.errors import ReconcileError
 from reconciler.render import safe
 from reconciler.render.page.layout import Flat, View, flat, patch
@@ -35,7 +35,7 @@ class Feed(Struct, kw_only=True, dict=True):
     """The newest look, for every page that is open."""
 
     looks: Looks
-    facts: PageFacts
+    facts: LocalFacts
     look: LatestLook | None = None
     trouble: str = ""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -18,11 +18,11 @@ import uvicorn
 from msgspec import Struct
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from reconciler.cli.facts import LocalFacts
 from reconciler.cli.look import Looks
 from reconciler.cli.output import Output
 from reconciler.cli.session import LoopSession
 from reconciler.cli.ui.app import Pages
-from reconciler.cli.ui.facts import PageFacts
 from reconciler.cli.ui.feed import Feed
 from reconciler.cli.ui.guard import ENTER, Guard, Keys
 from reconciler.model.errors import UsageError
@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
 def _pages(site: Site, out: Output, keys: Keys, *, read_only: bool) -> Pages:
     looks = Looks(site=site, loop=LoopSession(site=site, out=out).loop())
     return Pages(
-        site=site, feed=Feed(looks=looks, facts=PageFacts(site=site)), keys=keys, viewer=Viewer(read_only=read_only)
+        site=site, feed=Feed(looks=looks, facts=LocalFacts(site=site)), keys=keys, viewer=Viewer(read_only=read_only)
     )
 
 

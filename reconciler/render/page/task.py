@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import htpy as h
-from msgspec import Struct, field
 
 from reconciler.render import acts, safe
+from reconciler.render.details import Details
 from reconciler.render.page.layout import Block, View
 from reconciler.render.page.pieces import Viewer, ago, button, cost, path_of, pull, run_line, since, tag, task_link, why
 from reconciler.render.pulls import risk
@@ -23,18 +23,6 @@ VERDICTS = {
     "request_changes": ("asks for changes", "bad"),
     "person": ("for a person", "warn"),
 }
-
-
-class Details(Struct, frozen=True, kw_only=True):
-    """What is read of a task while somebody looks at it. `diff`: of its branch against its base; None: there is none."""
-
-    text: Mapping[str, str] = field(default_factory=dict)
-    prompt: str = ""
-    runs: Sequence[Mapping[str, Any]] = ()
-    events: Sequence[Mapping[str, Any]] = ()
-    diff: str | None = None
-    log: str | None = None  # the run whose log is shown
-    silent: str = ""  # what can't be read, and why
 
 
 def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, viewer: Viewer) -> View:

@@ -1,4 +1,4 @@
-"""What the page reads of this machine while somebody looks: runs, logs, diffs, texts and history."""
+"""What screens read of this machine while somebody looks: runs, logs, diffs, texts and history."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from reconciler.git import refs
 from reconciler.loop.asking import ask
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RunId, RunKind, TaskId, branch_of, split_key, usable
-from reconciler.model.observed import Run, Unknown
+from reconciler.model.observed import Run, Task, Unknown
 from reconciler.model.reasons import Reason
+from reconciler.render import document
+from reconciler.render.details import Details
 from reconciler.render.entry import run_record
-from reconciler.render.page.task import Details
 from reconciler.system.files import regular
 from reconciler.wiring import Site
 
@@ -33,8 +34,8 @@ class _Recent(Struct):
     value: Any
 
 
-class PageFacts(Struct, kw_only=True):
-    """What is read is kept for a moment: several pages ask for the same. For one thread at a time."""
+class LocalFacts(Struct, kw_only=True):
+    """What is read is kept for a moment: several screens ask for the same. For one thread at a time."""
 
     site: Site
     _kept: dict[object, _Recent] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class PageFacts(Struct, kw_only=True):
         return landed
 
     def details(self, task: str, base: str | None, head: str | None, wanted: str) -> Details:
-        """What the page of a task shows. `head`: of its pull request; `wanted`: the run whose log is read."""
+        """What a screen shows of a task. `head`: of its pull request; `wanted`: the run whose log is read."""
         if not usable(task):
             return Details(silent="it has no name that a branch or a folder could have")
         id = TaskId(task)
@@ -80,16 +81,41 @@ class PageFacts(Struct, kw_only=True):
         chosen = next((run for run in runs if str(run.id) == wanted), None)
         newest = [run for run in runs if run.id.kind is RunKind.WORK] or runs
         run = chosen or (newest[-1] if newest else None)
-        texts = self._fresh(("text", id), TEXTS_S, lambda: self._texts(id))
+        found = self._task(id)
         return Details(
-            text={} if isinstance(texts, Unknown) else texts,
-            silent=f"tracker: {texts.why}" if isinstance(texts, Unknown) else "",
+            text=_texts(found) if isinstance(found, Task) else {},
+            silent=f"tracker: {found.why}" if isinstance(found, Unknown) else "",
             prompt=self._prompt(run) if run and run.id.kind is RunKind.WORK else "",
             runs=[run_record(each) for each in runs],
             events=self._events(id),
-            diff=self._fresh(("diff", id, head), 2.0, lambda: self._diff(id, base)),
+            diff=self.diff(id, base, head),
             log=str(run.id) if run else None,
         )
+
+    def described(self, at: str, manifest: str, entry: dict[str, Any], blocked_by: Sequence[str]) -> dict[str, Any]:
+        """What `describe -o json` prints, of a task as a look has seen it."""
+        id = TaskId(entry["id"])
+        found = self._task(id)
+        return document.described(
+            at,
+            manifest or None,
+            entry,
+            found if isinstance(found, Task) else None,
+            blocked_by=blocked_by,
+            runs=[run_record(run) for run in self.runs() if run.task == id],
+            events=self._events(id),
+        )
+
+    def diff(self, id: TaskId, base: str | None, head: str | None) -> str | None:
+        """What its branch brings to its base; None where there is no such branch. `head`: of its pull request."""
+        found: str | None = self._fresh(("diff", id, head), 2.0, lambda: self._diff(id, base))
+        return found
+
+    def last_run(self, task: str) -> str | None:
+        """The run whose log says most of a task: its newest work run, else the newest of any kind."""
+        mine = [run for run in self.runs() if run.task == task]
+        newest = [run for run in mine if run.id.kind is RunKind.WORK] or mine
+        return str(newest[-1].id) if newest else None
 
     def tails(self, tasks: Mapping[str, str]) -> dict[str, str]:
         """What the agents of tasks printed last; by the elements that show it."""
@@ -116,14 +142,13 @@ class PageFacts(Struct, kw_only=True):
             known = self._kept[key] = _Recent(at=now, value=read())
         return known.value
 
-    def _texts(self, id: TaskId) -> dict[str, str] | Unknown:
-        tasks = ask(self.site.tracker.tasks)
-        if isinstance(tasks, Unknown):
-            return tasks
-        task = tasks.get(id)
-        if task is None:
-            return {}
-        return {"Description": split_key(task.description)[0], "Acceptance": task.acceptance, "Notes": task.notes}
+    def _task(self, id: TaskId) -> Task | Unknown | None:
+        def read() -> Task | Unknown | None:
+            tasks = ask(self.site.tracker.tasks)
+            return tasks if isinstance(tasks, Unknown) else tasks.get(id)
+
+        found: Task | Unknown | None = self._fresh(("task", id), TEXTS_S, read)
+        return found
 
     def _events(self, id: TaskId) -> list[dict[str, Any]]:
         found = self._fresh(("events", id), 1.0, lambda: ask(lambda: self.site.journal.events(id)))
@@ -137,7 +162,6 @@ class PageFacts(Struct, kw_only=True):
             return ""
 
     def _diff(self, id: TaskId, base: str | None) -> str | None:
-        """What its branch brings to its base; None where there is no such branch."""
         try:
             head = refs.head_of(self.site.git, f"refs/heads/{branch_of(id)}")
             if head is None or base is None:
@@ -147,6 +171,10 @@ class PageFacts(Struct, kw_only=True):
             return changes.patch(changes.span(tip, head), whole=False).decode("utf-8", "replace")
         except ReconcileError as error:
             return f"it can't be read: {error}"
+
+
+def _texts(task: Task) -> dict[str, str]:
+    return {"Description": split_key(task.description)[0], "Acceptance": task.acceptance, "Notes": task.notes}
 
 
 def landings(events: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
