@@ -26,7 +26,9 @@ from reconciler.cli.output import Output
 from reconciler.cli.screen import Drawn, Screen, drawn, rows
 from reconciler.cli.session import AGENTS_RUN_ON, LoopSession
 from reconciler.cli.tails import Tails
+from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
+from reconciler.model.observed import Unknown
 from reconciler.render import document, live, safe
 from reconciler.render.status import unmanaged
 from reconciler.wiring import Site
@@ -186,9 +188,11 @@ class _View:
         self.say(safe.line(f"the live view ended ({type(error).__name__}: {error}); the work goes on"))
 
 
-def once(site: Site, tick: Tick, shown: document.Document, out: Output) -> RenderableType:
+def once(site: Site, shown: document.Document, out: Output) -> RenderableType:
     """The picture of a status document as it is printed once: all of it, however tall."""
-    tails = Tails(site.runner, live.live_runs(tick.plan, tick.observed))
+    found = ask(site.runner.runs)
+    runs = [] if isinstance(found, Unknown) else [run for run in found.values() if run.alive]
+    tails = Tails(site.runner, live.runs_of(shown, runs))
     picture = live.picture(shown, live.Size(width=out.console().width), _now(), tails.last_line)
     return Group(*picture, *unmanaged(shown, _now()))
 

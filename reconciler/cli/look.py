@@ -22,8 +22,9 @@ from reconciler.planning import base_checks
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.unmanaged import unmanaged
 from reconciler.render import document, queue
+from reconciler.render.text import orphan
 from reconciler.render.words import stamp
-from reconciler.system import lock
+from reconciler.system import lock, program
 from reconciler.system.published import REST, LookIndex, Published
 from reconciler.wiring import Site
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 ACTING_S = 1.0  # so old may be what we know of who acts here
 GRACE_S = 3.0  # within that, one who has just heard that somebody reads has published
+POLL_S = 0.01
 LOCAL_S, FORGE_S = 2.0, 60.0  # between two looks of our own
 
 
@@ -127,6 +129,30 @@ class Looks(Struct, kw_only=True):
         return self.look
 
 
+def seen_by_another(site: Site, most_s: float = GRACE_S) -> LatestLook | None:
+    """What the one who acts here sees now: a look that began after this was asked, and so holds whatever was done before.
+
+    None where nobody acts, where it is another version of this program, and where it takes longer than `most_s`: it may be
+    amid something, or stand still.
+    """
+    holder, began = lock.holder(site.state), time.time()
+    if holder is None or not site.holds(holder) or holder.fingerprint != program.fingerprint():
+        return None
+    published, until = Published(site.state), time.monotonic() + most_s
+    with published.reading():
+        site.wake()
+        while time.monotonic() < until:
+            index = published.index()
+            if index and index.pid == holder.pid and index.begun >= began:
+                try:
+                    found = {name: published.part(name) for name in index.parts}
+                except (OSError, ValueError):
+                    continue  # it is being replaced
+                return _look(index.number, index.at, str(holder), found)
+            time.sleep(POLL_S)
+    return None
+
+
 class LookPublisher(Struct, kw_only=True, dict=True):
     """Publishes what the one who acts has seen, while somebody reads."""
 
@@ -142,12 +168,13 @@ class LookPublisher(Struct, kw_only=True, dict=True):
         """Publish this look. Amid several ticks only as often as is cheap; the last of them plans nothing, and always is."""
         if not self._published.read or (tick.plan.actions and time.monotonic() < self._rests_until):
             return
+        at, begun = stamp(tick.observed.at), tick.observed.at.timestamp()
         if tick.plan is self._shown and not tick.outcomes:
-            self._published.confirm(stamp(tick.observed.at))
+            self._published.confirm(at, begun=begun)
             return
-        begun = time.monotonic()
-        self._published.write(stamp(tick.observed.at), parts(self.site, tick))
-        self._shown, self._rests_until = tick.plan, time.monotonic() + RESTS * (time.monotonic() - begun)
+        before = time.monotonic()
+        self._published.write(at, parts(self.site, tick), begun=begun)
+        self._shown, self._rests_until = tick.plan, time.monotonic() + RESTS * (time.monotonic() - before)
 
 
 def parts(site: Site, tick: Tick) -> dict[str, Any]:
@@ -164,6 +191,7 @@ def parts(site: Site, tick: Tick) -> dict[str, Any]:
         "queue": queue.document(decided, seen),
         "bases": {name: _base(base, decided.epics, seen) for name, base in seen.bases.items()},
         "forge": spending(site.chosen.github) if site.chosen.github else None,
+        "orphans": [orphan(found) for found in decided.orphan_worktrees],
         "done": [document.outcome(outcome) for outcome in tick.outcomes],
     }
     return {**found, REST: rest}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections.abc import Sequence, Set
 from functools import partial
+from typing import Any
 
 import click
+from msgspec import Struct
 
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON, rows
 from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.logs import LogReader
-from reconciler.cli.look import spending
+from reconciler.cli.look import seen_by_another, spending
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, task_named
 from reconciler.git import locks
+from reconciler.loop import loop
 from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
 from reconciler.manifest.findings import did_you_mean
@@ -37,46 +41,83 @@ FOLLOW_PAUSE_S = 0.2
 
 @click.command("status")
 @click.argument("name", required=False)
+@click.option("--fresh", is_flag=True, help="Look here, and ask every source, also beside a 'reconcile watch'")
 @common
 @looking
-def status_command(name: str | None, out: Output) -> int:
+def status_command(name: str | None, fresh: bool, out: Output) -> int:
     """Show every task of the applied manifests (or of the one NAMEd), and what happens next.
 
-    Without any, it shows what 'reconcile run' would work on.
+    Without any, it shows what 'reconcile run' would work on. Beside a 'reconcile watch' it shows what the watch sees now.
     """
     site = here()
-    applied = [epic.name for epic in site.desired().epics]
+    desired = site.desired()
+    applied = [epic.name for epic in desired.epics]
     if name is not None and name not in applied:
         message = f"no manifest {name} is applied here; applied: {', '.join(applied) or 'none'}"
         raise UsageError(message, hint=did_you_mean(name, applied))
-    tick = _looked(site, out, for_people=out.for_people)
-    recorded = {each: site.recorded.status(each) for each in applied}
-    beside = rows.unmanaged(site, tick, out) if name is None else None
-    shown = document.status(tick.plan, tick.observed, recorded, beside)
+    stands = (None if fresh else _another_saw(site, desired)) or _we_see(site, out, desired, name)
+    shown = stands.shown
     if not applied:
         shown["epics"] = [epic for epic in shown["epics"] if epic["counts"]["tasks"] != 0]
         if shown["epics"]:
             out.chat("no manifest is applied; this is what 'reconcile run' would work on")
-    if site.chosen.github:
-        shown["forge"] = spending(site.chosen.github)
-    if any(epic.spec.notify for epic in tick.plan.epics):
+    if any(epic.notify for epic in desired.epics):
         seen = ask(site.notified.lines)
         told = Told() if isinstance(seen, Unknown) else told_of(seen)
-        shown["notify"] = telling.unreached((epic.spec for epic in tick.plan.epics), told)
+        shown["notify"] = telling.unreached(desired.epics, told)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
+    if name is not None:
+        shown["unmanaged"] = None if shown["unmanaged"] is None else []
     # Where a pipe is informed, nothing that draws pictures is imported.
     live = late("reconciler.cli.live") if out.interactive else None
-    out.answer(shown, lambda: live.once(site, tick, shown, out) if live else text.status(shown))
+    out.answer(shown, lambda: live.once(site, shown, out) if live else text.status(shown))
+    if stands.by and out.for_people:
+        age_s = (loop.now() - words.stamped(shown["at"])).total_seconds()
+        out.chat(f"as the reconciler that acts here saw it {words.span(age_s)} ago: {stands.by}")
     if "forge" in shown:
         out.chat(text.spending(shown["forge"]))
     for each in telling.lines(shown.get("notify", ())):
         out.chat(each)
-    for orphan in tick.plan.orphan_worktrees:
-        out.chat(text.orphan(orphan))
-    for lock, age_s in locks.stale(site.repository.common, {epic.spec.base for epic in tick.plan.epics}):
+    for orphan in stands.orphans:
+        out.chat(orphan)
+    for lock, age_s in locks.stale(site.repository.common, stands.bases):
         message = f"{lock} is there for {words.span(age_s)}: git refuses to work beside it"
         out.chat(f"{message}\n  hint: if no git runs here: rm {shlex.quote(str(lock))}")
     return 0
+
+
+class _Standing(Struct, frozen=True, kw_only=True):
+    """The document of `status`, and what is said beside it. `by`: who looked; "": we did."""
+
+    shown: dict[str, Any]
+    orphans: Sequence[str]
+    bases: Set[str]
+    by: str = ""
+
+
+def _another_saw(site: Site, desired: Desired) -> _Standing | None:
+    """What the one who acts here sees, where it acts on all that is applied; nobody else is asked then."""
+    look = seen_by_another(site) if desired.epics else None
+    wanted = {epic.name: epic.generation for epic in desired.epics}
+    if look is None or {name: part["status"]["generation"] for name, part in look.manifests.items()} != wanted:
+        return None
+    epics = [look.manifests[name]["status"] for name in wanted]
+    shown = {"at": look.at, "epics": epics, "unmanaged": look.rest["unmanaged"]}
+    if site.chosen.github:
+        shown["forge"] = look.rest["forge"]
+    bases = {part["spec"]["base"] for part in look.manifests.values()}
+    return _Standing(shown=shown, orphans=look.rest["orphans"], bases=bases, by=look.by or "")
+
+
+def _we_see(site: Site, out: Output, desired: Desired, name: str | None) -> _Standing:
+    tick = _looked(site, out, for_people=out.for_people)
+    recorded = {epic.name: site.recorded.status(epic.name) for epic in desired.epics}
+    beside = rows.unmanaged(site, tick, out) if name is None else None
+    shown = document.status(tick.plan, tick.observed, recorded, beside)
+    if site.chosen.github:
+        shown["forge"] = spending(site.chosen.github)
+    orphans = list(map(text.orphan, tick.plan.orphan_worktrees))
+    return _Standing(shown=shown, orphans=orphans, bases={epic.spec.base for epic in tick.plan.epics})
 
 
 @click.command("describe")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from reconciler.model.names import RunId
-from reconciler.model.observed import Observed
+from reconciler.model.observed import Observed, Run
 from reconciler.model.reasons import Awaits, Reason
 from reconciler.planning.plan import Plan
 from reconciler.render.columns import GAP, RANKS, Columns
@@ -70,6 +70,14 @@ def live_runs(decided: Plan, observed: Observed) -> dict[str, RunId]:
     """What runs at this moment for each task: its agent, or a check of its work."""
     found = (subject for epic in decided.epics for subject in (*subjects(epic, observed), *running(epic, observed)))
     return {subject.task.id: subject.run.id for subject in found if subject.run and subject.run.alive}
+
+
+def runs_of(document: dict[str, Any], alive: Iterable[Run]) -> dict[str, RunId]:
+    """The same by the document of `status`, of all runs that are alive."""
+    known = {(run.task, str(run.id.kind), run.id.n): run.id for run in alive}
+    runs = ((entry["id"], entry["run"]) for epic in document["epics"] for entry in epic["tasks"] if entry["run"])
+    found = {task: known.get((task, run["kind"], run["n"])) for task, run in runs}
+    return {task: id for task, id in found.items() if id}
 
 
 def restless(document: dict[str, Any], now: datetime) -> bool:

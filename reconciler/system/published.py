@@ -23,12 +23,16 @@ REST, INDEX, READERS = "_rest", "_index.json", "_readers"
 
 
 class LookIndex(Struct, frozen=True, kw_only=True):
-    """What is there. `at`: when the world was last looked at, which may have been found as it was; `pid`: by whom."""
+    """What is there. `at`: when the world was last looked at, which may have been found as it was; `pid`: by whom.
+
+    `begun`: the same as `at`, as seconds since 1970 with what is left of them.
+    """
 
     number: int
     at: str
     pid: int
     parts: Mapping[str, int]
+    begun: float = 0.0
 
 
 class Published:
@@ -56,8 +60,8 @@ class Published:
             os.close(fd)
         return False
 
-    def write(self, at: str, parts: Mapping[str, Any]) -> None:
-        """Publish a look: the parts that are not as they were, then the index. For the one who reconciles here alone."""
+    def write(self, at: str, parts: Mapping[str, Any], *, begun: float = 0.0) -> None:
+        """Publish a look that began then: the parts that are not as they were, then the index. For the one who reconciles here alone."""
         last = self.index()
         if last is None or last != self._index:
             self._written.clear()  # it is another's, or somebody removed the folder
@@ -70,12 +74,12 @@ class Published:
             (self._folder / f"{gone}.json").unlink(missing_ok=True)
         known = {name: then for name, then in (last.parts if last else {}).items() if name in texts}
         self._written = texts
-        self._conclude(LookIndex(number=number, at=at, pid=os.getpid(), parts={**known, **changed}))
+        self._conclude(LookIndex(number=number, at=at, pid=os.getpid(), parts={**known, **changed}, begun=begun))
 
-    def confirm(self, at: str) -> None:
+    def confirm(self, at: str, *, begun: float = 0.0) -> None:
         """Say that all is as it was published, seen again."""
-        if self._index and self._index.at != at:
-            self._conclude(msgspec.structs.replace(self._index, at=at))
+        if self._index and (self._index.at, self._index.begun) != (at, begun):
+            self._conclude(msgspec.structs.replace(self._index, at=at, begun=begun))
 
     def _conclude(self, index: LookIndex) -> None:
         self._put(INDEX, msgspec.json.encode(index))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +88,60 @@ def test_a_look_outlives_the_watch_that_made_it(place: Place) -> None:
         assert of(looks, "working") == ["Do a"]
     finally:
         looks.end()
+
+
+def asked(place: Place) -> list[str]:
+    """Where `status` has looked itself: what it says of who saw it."""
+    process = place.start("status")
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    return [line for line in err.splitlines() if "saw it" in line]
+
+
+def test_status_beside_a_watch_shows_what_the_watch_sees_and_whatever_was_just_done(place: Place) -> None:
+    watch = place.start("watch", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+    try:
+        until(lambda: place.json("status", code=None).get("epics"), "the manifest", by=watch)
+        until(lambda: asked(place), "a watch that answers in time", by=watch)
+        [said] = asked(place)
+        assert f"pid {watch.pid} " in said
+
+        for n in range(3):
+            place.reconcile("task", "create", f"More {n}", "--parent", str(place.tasks()["work"]["id"]))
+            [epic] = place.json("status")["epics"]
+            assert f"More {n}" in [task["title"] for task in epic["tasks"]]
+        assert place.json("status") | {"at": ""} == place.json("status", "--fresh") | {"at": ""}
+    finally:
+        watch.terminate()
+        watch.communicate()
+
+
+def test_status_looks_itself_beside_a_watch_that_stands_still_or_was_killed(place: Place) -> None:
+    watch = place.start("watch", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+    try:
+        until(lambda: asked(place), "a watch that answers in time", by=watch)
+        watch.send_signal(signal.SIGSTOP)
+        place.reconcile("task", "create", "Meanwhile", "--parent", str(place.tasks()["work"]["id"]))
+        [epic] = place.json("status")["epics"]
+        assert "Meanwhile" in [task["title"] for task in epic["tasks"]]
+        assert not asked(place)
+    finally:
+        watch.kill()
+        watch.communicate()
+    assert not asked(place)
+    assert place.json("status")["epics"]
+
+
+def test_what_the_watch_does_not_act_on_is_no_reason_to_hide_it(place: Place) -> None:
+    """An apply that waits acts on its own manifest; status shows all of them."""
+    place.reconcile("apply", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+    other = place.manifest("other.yaml", agent={"argv": ["sh", "-c", WAITS]}, tasks=[{"key": "z", "title": "Do z"}])
+    other.write_text(other.read_text().replace("name: work", "name: other"))
+    waits = place.start("apply", "-f", str(other), "--wait")
+    try:
+        until(lambda: wiring.open_site(place.root, place.env).acting, "its lock", by=waits)
+        until(lambda: len(place.json("status")["epics"]) == 2, "both", by=waits)
+        assert [epic["name"] for epic in place.json("status")["epics"]] == ["other", "work"]
+    finally:
+        waits.terminate()
+        waits.communicate()
