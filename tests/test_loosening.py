@@ -153,7 +153,17 @@ def with_(field: str, value: Any) -> EpicSpec:
 
 def test_every_field_of_a_manifest_says_which_changes_of_it_loosen() -> None:
     nested = {"agent": AgentSpec, "worktrees": WorktreeSpec, "merge": MergePolicy, "budget": Budget, "prune": Prune}
-    beside = {"name", "generation", "recorded_at", "source", "invalid", "withheld", "applied", "unfrozen_at"}
+    beside = {
+        "name",
+        "generation",
+        "recorded_at",
+        "source",
+        "invalid",
+        "withheld",
+        "applied",
+        "unfrozen_at",
+        "surroundings",
+    }
     known = {_CODE.get(field, field) for field in CHANGES if "." not in field}
     for outer, kind in nested.items():
         inner = {

@@ -150,6 +150,7 @@ def test_the_full_example_above_differs_from_every_default():
         "withheld",
         "applied",
         "unfrozen_at",
+        "surroundings",
     }
     assert not same(FULL.agent, AgentSpec())
     assert not same(FULL.budget, Budget())

@@ -86,7 +86,7 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
     return 0
 
 
-class _Standing(Struct, frozen=True, kw_only=True):
+class _Seen(Struct, frozen=True, kw_only=True):
     """The document of `status`, and what is said beside it. `by`: who looked; "": we did."""
 
     shown: dict[str, Any]
@@ -95,7 +95,7 @@ class _Standing(Struct, frozen=True, kw_only=True):
     by: str = ""
 
 
-def _another_saw(site: Site, desired: Desired) -> _Standing | None:
+def _another_saw(site: Site, desired: Desired) -> _Seen | None:
     """What the one who acts here sees, where it acts on all that is applied; nobody else is asked then."""
     look = seen_by_another(site) if desired.epics else None
     wanted = {epic.name: epic.generation for epic in desired.epics}
@@ -106,10 +106,10 @@ def _another_saw(site: Site, desired: Desired) -> _Standing | None:
     if site.chosen.github:
         shown["forge"] = look.rest["forge"]
     bases = {part["spec"]["base"] for part in look.manifests.values()}
-    return _Standing(shown=shown, orphans=look.rest["orphans"], bases=bases, by=look.by or "")
+    return _Seen(shown=shown, orphans=look.rest["orphans"], bases=bases, by=look.by or "")
 
 
-def _we_see(site: Site, out: Output, desired: Desired, name: str | None) -> _Standing:
+def _we_see(site: Site, out: Output, desired: Desired, name: str | None) -> _Seen:
     tick = _looked(site, out, for_people=out.for_people)
     recorded = {epic.name: site.recorded.status(epic.name) for epic in desired.epics}
     beside = rows.unmanaged(site, tick, out) if name is None else None
@@ -117,7 +117,7 @@ def _we_see(site: Site, out: Output, desired: Desired, name: str | None) -> _Sta
     if site.chosen.github:
         shown["forge"] = spending(site.chosen.github)
     orphans = list(map(text.orphan, tick.plan.orphan_worktrees))
-    return _Standing(shown=shown, orphans=orphans, bases={epic.spec.base for epic in tick.plan.epics})
+    return _Seen(shown=shown, orphans=orphans, bases={epic.spec.base for epic in tick.plan.epics})
 
 
 @click.command("describe")
