@@ -22,7 +22,7 @@ from reconciler.git import identity
 from reconciler.git import repository as repositories
 from reconciler.git.commands import Git
 from reconciler.git.repository import Repository
-from reconciler.landing.remotes import default_base
+from reconciler.landing.remotes import default_base, remote_of
 from reconciler.loop.teller import Teller
 from reconciler.manifest import Recorded
 from reconciler.manifest.anchoring import anchored
@@ -35,7 +35,7 @@ from reconciler.model.values import replace
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._peers import Peer
-from reconciler.runners.local import LocalRunner
+from reconciler.runners.anywhere import AnyRunner
 from reconciler.system import environment, format, lock
 from reconciler.system.journal import Journal
 from reconciler.system.late import late
@@ -43,7 +43,7 @@ from reconciler.system.notified import Notified
 from reconciler.system.service_notice import VARIABLES
 from reconciler.trackers.chosen import ChosenTracker, other_tracker
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
-from reconciler.workspaces import GitWorkspaces
+from reconciler.workspaces.elsewhere import AnyWorkspaces
 
 if TYPE_CHECKING:  # imported where it is used: most repositories need none, and commands start often
     from reconciler.trackers.beads import BeadsTracker
@@ -264,6 +264,7 @@ def open_site(
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"
     host = socket.gethostname()
+    workspaces = AnyWorkspaces(tool)
     return Site(
         repository=repository,
         git=tool,
@@ -273,8 +274,8 @@ def open_site(
             JsonlTracker(beads),
             lambda: _beads(repository, environ, f"reconcile@{host}"),
         ),
-        workspaces=GitWorkspaces(tool),
-        runner=LocalRunner(
+        workspaces=workspaces,
+        runner=AnyRunner(
             repository.state,
             environ,
             Path(sys.executable).parent,
@@ -283,6 +284,7 @@ def open_site(
             AGENTS,
             keep=control is None,
             begins=recorded.distrust,
+            work=workspaces.elsewhere,
         ),
         journal=Journal(beads, repository.main),
         host=host,
@@ -336,4 +338,7 @@ def refuse_peer(peers: Collection[Peer], what: str) -> None:
 def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
     repository = repositories.find(path, environ)
     bases = {spec.name: spec.base for spec in Recorded(repository.state).load().epics}
-    return manifest.Located(main=repository.main, default_base=default_base(_git(repository, environ)), bases=bases)
+    tool = _git(repository, environ)
+    return manifest.Located(
+        main=repository.main, default_base=default_base(tool), bases=bases, remote=partial(remote_of, tool)
+    )

@@ -162,7 +162,7 @@ class GitWorld(World):
             tree.head = Sha(heads.get(self.branch(task), tree.head))
         return super().worktrees(at, tasks)
 
-    def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
+    def create(self, task: TaskId, spec: EpicSpec, base: Sha, n: int = 1) -> Place:
         if not self.repo.git("for-each-ref", self.branch(task)):
             self.repo.git("update-ref", self.branch(task), base, "")
         head = self.repo.head(self.branch(task))

@@ -309,7 +309,7 @@ class World:
         self.counted = now
         self.ages = {each.commit: self.ages.get(each.commit, timedelta()) + passed for each in self.saved}
 
-    def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
+    def create(self, task: TaskId, spec: EpicSpec, base: Sha, n: int = 1) -> Place:
         if task not in self.heads:
             self._make_branch(task, base)
         if task not in self.trees:
@@ -458,10 +458,13 @@ class World:
             record = seen.exit or Exit(cause=Cause.STOPPED, signal=15, stop=why, at=self.now)
             self.processes[run] = replace(seen, state=RunState.ENDED, exit=record)
 
+    def give_up(self, run: RunId) -> None:
+        raise PermanentError("every run is here")
+
     def archive(self, open_tasks: object) -> None:
         pass
 
-    def prompt_path(self, run: RunId) -> str:
+    def prompt_path(self, run: RunId, at: Venue) -> str:
         return f"/runs/{run}/prompt"
 
     def log_tail(self, run: RunId, most: int = 8000) -> str:

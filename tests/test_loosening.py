@@ -37,6 +37,7 @@ from reconciler.model.desired import (
 )
 from reconciler.model.names import TaskId
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue, VenueKind
 from reconciler.render.withheld import change, changes, withheld
 
 # By field: a value, one that allows more (none: no change does), one that allows no more (none: every change does).
@@ -66,6 +67,7 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     "agent.resources.memory": (2 << 30, 1 << 30, 3 << 30),
     "agent.resources.disk": (None, 0, NONE),
     "reviewer": (None, AgentSpec(kind=AgentKind.CLAUDE), NONE),
+    "runner": (Venue(), Venue(kind=VenueKind.SLURM, remote="/srv/r.git", scratch="/var/tmp/r"), NONE),
     "worktrees.root": ("/srv/trees", "/srv/others", NONE),
     "worktrees.copy": ((".env",), (".env", ".npmrc"), ()),
     "worktrees.setup": (("npm ci",), (), NONE),

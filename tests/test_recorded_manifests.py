@@ -44,6 +44,7 @@ from reconciler.model.desired import (
 from reconciler.model.errors import TemporaryError, UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue, VenueKind
 
 ROOT = Path(__file__).parent.parent
 SMALL = EpicSpec(name="x", repository="/srv/shop", worktrees=WorktreeSpec(root="/srv/worktrees"), max_agents=3)
@@ -77,6 +78,16 @@ FULL = EpicSpec(
     ),
     reviewer=AgentSpec(kind=AgentKind.CLAUDE, model="large"),
     worktrees=WorktreeSpec(root="/srv/trees", copy=(".env",), setup=("npm ci",), sparse=("src",)),
+    runner=Venue(
+        kind=VenueKind.SSH,
+        remote="ssh://ctl/srv/app.git",
+        scratch="/scratch/r",
+        sync_s=60,
+        lease_s=600,
+        options=("-F/etc/ssh/agents",),
+        hosts=("build1", "build2"),
+        per_host=2,
+    ),
     merge=MergePolicy(
         mode=MergeMode.MANUAL,
         method=MergeMethod.REBASE,
@@ -182,7 +193,8 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
 
 
 def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_out(kept, state, tmp_path):
-    made = kept.record(replace(FULL, agent=replace(FULL.agent, prompt=None, argv=())))
+    agent = replace(FULL.agent, prompt=None, argv=(), opens_pull_request=False)
+    made = kept.record(replace(FULL, agent=agent, worktrees=WorktreeSpec(root="/srv/trees", setup=("npm ci",))))
     spec = yaml.safe_load((state / "manifests" / "x.yaml").read_text())["spec"]
     for agent in (spec["agent"], spec["reviewer"]):
         del agent["prompt"]

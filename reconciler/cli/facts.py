@@ -18,6 +18,7 @@ from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RunId, RunKind, TaskId, branch_of, split_key, usable
 from reconciler.model.observed import Run, Task, Unknown
 from reconciler.model.reasons import Reason
+from reconciler.model.venue import Venue
 from reconciler.render import document
 from reconciler.render.details import Details
 from reconciler.render.entry import run_record
@@ -156,7 +157,7 @@ class LocalFacts(Struct, kw_only=True):
 
     def _prompt(self, run: Run) -> str:
         try:
-            with regular(Path(self.site.runner.prompt_path(run.id))) as file:
+            with regular(Path(self.site.runner.prompt_path(run.id, Venue()))) as file:
                 return file.read(PROMPT_MAX).decode("utf-8", "replace")
         except OSError:
             return ""

@@ -86,7 +86,9 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
     tasks, runs, occupants = observed.tasks, observed.runs, observed.occupants
     if isinstance(tasks, Unknown) or isinstance(runs, Unknown) or isinstance(occupants, Unknown):
         raise PermanentError("can't read tasks, runs or processes now, so nothing is removed")
-    venues = list(dict.fromkeys(spec.venue for spec in site.desired().epics)) or [_default_venue(site)]
+    venues = list(dict.fromkeys(at for spec in site.desired().epics for at in (spec.venue, spec.checks_venue))) or [
+        _default_venue(site)
+    ]
     found: list[Removal] = []
     for at in venues:
         for task, tree in sorted(site.workspaces.worktrees(at, [named] if named else []).items()):

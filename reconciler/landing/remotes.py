@@ -50,6 +50,14 @@ def default_base(tool: Git) -> str | None:
     return None
 
 
+def remote_of(tool: Git, base: str) -> str | None:
+    """The address of the remote that a base follows; None where there is none."""
+    try:
+        return Remotes(tool).of(base).url
+    except PermanentError:
+        return None
+
+
 class Remotes:
     """Where base branches stand on their remotes. What was heard is good for a while, unless asked for again."""
 

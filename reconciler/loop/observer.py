@@ -284,7 +284,8 @@ def _occupants(
     """Who sits in the worktrees in which nothing of ours runs."""
     if isinstance(work, Unknown) or isinstance(worktrees, Unknown):
         return {}
-    idle = {t: tree.path for t, tree in worktrees.items() if not any(run.alive for run in work.get(t, ()))}
+    here = {task: tree for task, tree in worktrees.items() if tree.elsewhere is None}
+    idle = {t: tree.path for t, tree in here.items() if not any(run.alive for run in work.get(t, ()))}
     if not idle:
         return {}
     seen = ask(partial(ports.runner.occupants, list(idle.values())))

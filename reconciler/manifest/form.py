@@ -46,6 +46,7 @@ from reconciler.model.desired import (
 )
 from reconciler.model.names import TASK_KEY, TaskId, usable
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue, VenueKind
 
 Plain = Mapping[str, Any]
 _T = TypeVar("_T")
@@ -307,6 +308,11 @@ def _towards(*strictest_first: StrEnum) -> _Loosens:
     return lambda old, new: strictest_first.index(new) > strictest_first.index(old)
 
 
+def _venue_written(at: Venue) -> dict[str, Any]:
+    left_out = {"hosts", "perHost"} if at.kind is VenueKind.SLURM else set()
+    return {key: value for key, value in _plain(_RUNNER, at).items() if key not in left_out}
+
+
 def _review(value: Any) -> ReviewByRisk:
     """One word for every change, or one for each risk."""
     if isinstance(value, str):
@@ -387,6 +393,21 @@ _WORKTREES: _Table = {
     "setup": ("setup", _TEXTS, _always),
     "sparse": ("sparse", _TEXTS, _never),
 }
+_RUNNER: _Table = {
+    "kind": ("kind", _one_of(VenueKind), _always),
+    "remote": ("remote", _TEXT, _always),
+    "scratch": ("scratch", _TEXT, _always),
+    "sync_s": ("sync", _SECONDS, _always),
+    "lease_s": ("lease", _SECONDS, _always),
+    "options": ("options", _TEXTS, _always),
+    "hosts": ("hosts", _later(_TEXTS, ()), _always),
+    "per_host": ("perHost", _later(_COUNT, 4), _always),
+}
+_WHERE = _Kind(
+    lambda value: Venue() if value == VenueKind.LOCAL else Venue(**_values(_RUNNER, value)),
+    # Without what its kind does not know: what is recorded can be applied again.
+    lambda at: str(at.kind) if at.local else _venue_written(at),
+)
 _MERGE: _Table = {
     "mode": ("mode", _one_of(MergeMode), _towards(MergeMode.MANUAL, MergeMode.AUTO)),
     "method": ("method", _one_of(MergeMethod), _never),
@@ -459,6 +480,8 @@ _EPIC: _Table = {
     "agent": ("agent", _nested(AgentSpec, _AGENT), _AGENT),
     "reviewer": ("reviewer", _later(_or_none(_nested(AgentSpec, _AGENT)), None), _always),
     "worktrees": ("worktrees", _nested(WorktreeSpec, _WORKTREES), _WORKTREES),
+    # Whatever of it changes: other programs place agents, or their work goes to other machines.
+    "runner": ("runner", _later(_WHERE, Venue()), _always),
     "merge": ("mergePolicy", _nested(MergePolicy, _MERGE), _MERGE),
     "budget": ("budget", _later(_nested(Budget, _BUDGET), Budget()), _BUDGET),
     "prune": ("prune", _nested(Prune, _PRUNE), _PRUNE),

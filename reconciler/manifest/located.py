@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -16,3 +16,4 @@ class Located(Struct, frozen=True, kw_only=True):
     main: Path
     default_base: str | None = None
     bases: Mapping[str, str] = field(default_factory=dict)
+    remote: Callable[[str], str | None] = lambda base: None  # the address of the remote that a base follows

@@ -295,6 +295,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     agent: AgentSpec = field(default_factory=AgentSpec)
     reviewer: AgentSpec | None = None  # None: as `agent`
     worktrees: WorktreeSpec = field(default_factory=WorktreeSpec)
+    runner: Venue = Venue()  # where its tasks are worked on; its root is that of `worktrees`
     merge: MergePolicy = field(default_factory=MergePolicy)
     budget: Budget = field(default_factory=Budget)
     prune: Prune = field(default_factory=Prune)
@@ -318,7 +319,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     @property
     def venue(self) -> Venue:
         """Where its tasks are worked on."""
-        return self.checks_venue
+        return self.checks_venue if self.runner.local else self.runner
 
     @property
     def checks_venue(self) -> Venue:

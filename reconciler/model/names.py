@@ -22,6 +22,8 @@ PULL_REQUEST_REFS = "refs/reconcile/pr/"
 REVIEW_REFS = "refs/reconcile/review/"  # what was said here of a forge's pull requests
 SCRIPTS = "#scripts"  # behind the path of a package.json that is protected: only this part of it
 SALVAGE_REFS = "refs/reconcile/salvage/"
+RUN_REFS = "refs/reconcile/run/"  # on a remote: what is known of the newest run of a task that is not on this machine
+UNDELIVERED_REFS = "refs/reconcile/undelivered/"  # on a remote: what such a run had when it was given up
 DROPPED_REFS = "refs/reconcile/dropped/"  # saved work that nobody asked for, for as long again
 
 TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")

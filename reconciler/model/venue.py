@@ -8,9 +8,12 @@ from msgspec import Struct
 
 
 class VenueKind(StrEnum):
-    """Who places a run. `local`: this machine, and nobody."""
+    """Who places a run. `local`: this machine, and nobody. `here`: pretend nodes on this machine, to try it out."""
 
     LOCAL = "local"
+    HERE = "here"
+    SLURM = "slurm"
+    SSH = "ssh"
 
 
 class Venue(Struct, frozen=True, kw_only=True):

@@ -42,7 +42,9 @@ class MachineRoom:
                 self.promise(self._specs[run.manifest])
 
     def lacks(self, spec: EpicSpec) -> str | None:
-        """What there is too little of for one more agent of this manifest, in words."""
+        """What there is too little of for one more agent of this manifest, in words; elsewhere its engine knows."""
+        if not spec.venue.local:
+            return None
         needs, room, root = self._of(spec), self._observed.room, spec.worktrees.root
         told = "" if spec.agent.memory is not None else ", as earlier ones did"
         if room.memory is not None and needs.memory and room.memory - self._memory < needs.memory:
@@ -56,6 +58,8 @@ class MachineRoom:
 
     def promise(self, spec: EpicSpec) -> None:
         """One more of its agents starts."""
+        if not spec.venue.local:
+            return
         needs = self._of(spec)
         self._memory += needs.memory
         self._disk[spec.worktrees.root] += needs.disk

@@ -34,6 +34,7 @@ class Census:
         self.bare: tuple[Subject, ...] = ()  # those that have locks, and no run folder
         self._finished: dict[Subject, None] = {}  # that were found to be over since somebody asked
         self._runs: dict[RunId, Run] = {}
+        self.elsewhere: frozenset[RunId] = frozenset()  # the runs that are alive and not on this machine
         self._whole: tuple[Mapping[RunId, Run], Mapping[RunId, Run], Mapping[RunId, Run]] = ({}, {}, {})
         # What is open, the subjects at that look, and which of them are of what is open.
         self._open: tuple[Collection[TaskId], Mapping[Subject, SubjectFolder], frozenset[Subject]] = (
@@ -113,6 +114,9 @@ class Census:
         elif any(run != self._runs.get(id) for id, run in new.items()):
             self._runs = {**self._runs, **new}
         self._moving = frozenset(key for key, each in counted.items() if not each.over)
+        self.elsewhere = frozenset(
+            id for each in counted.values() if not each.over for id, run in each.runs.items() if run.where and run.alive
+        )
         over = [key for key in due if key in counted and counted[key].over and counted[key].runs]
         self._finished |= dict.fromkeys(over)
         if self._past:

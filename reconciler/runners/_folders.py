@@ -160,6 +160,7 @@ class Folders(Struct):
 
     def _record(self, run: RunId, start: StartRecord, read: Callable[[str], Mapping[str, Any]]) -> Record:
         began, ending, stop = read("run.json"), read("exit.json"), read("stop.json")
+        given_up = {} if start.at.local else read("given-up.json")
         return Record(
             id=run,
             start=start,
@@ -171,6 +172,8 @@ class Folders(Struct):
             answer=str(ending.get("answer") or ""),
             stop=records.word(StopWhy, stop.get("why")),
             stopped_at=records.moment(stop.get("at")),
+            node="" if start.at.local else str(began.get("node", "")),
+            given_up=str(given_up.get("why", "")),
         )
 
     def forget(self, runs: Iterable[RunId]) -> None:

@@ -20,10 +20,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.model.errors import ChangedError, TemporaryError
-from reconciler.model.names import RunKind, usable_subject
+from reconciler.model.names import RunId, RunKind, usable_subject
 
 PROBE_PATIENCE_S = 0.05
 GATE_PATIENCE_S = 10.0
+_ELSEWHERE = "elsewhere"
 
 
 class Held(Struct, frozen=True):
@@ -152,6 +153,25 @@ class Locks:
         folder = self._slots(manifest)
         files = {int(name): folder / name for name in os.listdir(folder) if name.isdecimal()}
         return Slots(folder, tuple(files.values()), frozenset(k for k, path in files.items() if held(path)))
+
+    def elsewhere(self, manifest: str) -> tuple[RunId, ...]:
+        """The runs of a manifest that count although they hold no lock here: they are on other machines."""
+        try:
+            names = os.listdir(self._slots(manifest) / _ELSEWHERE)
+        except FileNotFoundError:
+            return ()
+        pairs = (name.split(".", 1) for name in names if "." in name)
+        return tuple(RunId(RunKind.WORK, subject, int(n)) for n, subject in pairs if n.isdecimal())
+
+    def count_elsewhere(self, manifest: str, run: RunId) -> None:
+        """Count a run among those of a manifest. Only behind the gate."""
+        folder = self._slots(manifest) / _ELSEWHERE
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / f"{run.n}.{run.subject}").touch(mode=0o600)
+
+    def forget_elsewhere(self, manifest: str, run: RunId) -> None:
+        """It is over. Only behind the gate."""
+        (self._slots(manifest) / _ELSEWHERE / f"{run.n}.{run.subject}").unlink(missing_ok=True)
 
     def _slots(self, manifest: str) -> Path:
         return self._root / "slots" / manifest

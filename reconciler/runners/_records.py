@@ -15,11 +15,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Cause, Exit, RetryPoint, StopWhy
 from reconciler.model.ports import RunSpec
+from reconciler.model.venue import Venue
 from reconciler.runners import supervisor
 
 RECORD_MAX = 1 << 20
@@ -48,6 +50,7 @@ class StartRecord(Struct, frozen=True, kw_only=True):
     timeout_s: float = 0.0
     slot: str = ""  # the manifest among whose slots it holds one
     agent: str = ""  # the kind of agent
+    at: Venue = Venue()
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -64,6 +67,13 @@ class Record(Struct, frozen=True, kw_only=True):
     stop: StopWhy | None = None
     stopped_at: datetime | None = None
     last_progress_at: datetime | None = None
+    node: str = ""  # that it is on, where it is elsewhere
+    given_up: str = ""  # elsewhere: why nobody waits for it any more
+
+    @property
+    def settled(self) -> bool:
+        """True where it is written that a run which is elsewhere is over."""
+        return self.exit is not None or bool(self.given_up)
 
 
 def read_plain(path: str, most: int = RECORD_MAX, *, from_end: bool = False) -> bytes:
@@ -114,6 +124,7 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "agent": spec.agent,
         "answer": VERDICT if spec.id.kind is RunKind.REVIEW else "",
         "prompt_on_stdin": bool(spec.prompt) and spec.prompt_on_stdin,
+        **({} if spec.at.local else {"at": msgspec.to_builtins(spec.at)}),
     }
 
 
@@ -136,6 +147,7 @@ def start_of(run: RunId, value: Mapping[str, Any]) -> StartRecord:
         timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,
         slot=str(value.get("slot", "")),
         agent=str(value.get("agent", "")),
+        at=_venue(value.get("at")),
     )
 
 
@@ -155,6 +167,14 @@ def exit_of(value: Mapping[str, Any]) -> Exit | None:
         limit_s=limit if isinstance(limit := value.get("limit_s"), float) else None,
         flaky=numbers(value.get("flaky")),
     )
+
+
+def _venue(value: object) -> Venue:
+    """Where a run is; one that does not say is on this machine."""
+    try:
+        return Venue() if value is None else msgspec.convert(value, Venue)
+    except msgspec.ValidationError:
+        return Venue()
 
 
 def retry_point(value: Mapping[str, Any]) -> RetryPoint | None:

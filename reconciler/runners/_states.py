@@ -38,6 +38,8 @@ class RunVerdict(Struct, frozen=True):
 
 def judge(record: Record, seen: Witnesses) -> RunVerdict:
     """The state of a run. `seen.held` must be older than `record`: a shim writes its record before it lets go."""
+    if not record.start.at.local:
+        return _elsewhere(record)
     if record.exit is not None:
         return _recorded(record.exit, seen)
     if seen.held.shim:
@@ -89,6 +91,8 @@ def as_run(
         report=report,
         done_at=done_at,
         halted=halted,
+        where="" if record.start.at.local else f"{record.start.at.kind}:{record.node}".rstrip(":"),
+        said=record.given_up,
     )
 
 
@@ -98,6 +102,17 @@ def _recorded(ending: Exit, seen: Witnesses) -> RunVerdict:
     if seen.held.agent or seen.carried():
         return RunVerdict(RunState.ENDING)
     return RunVerdict(RunState.ENDED, over=True)
+
+
+def _elsewhere(record: Record) -> RunVerdict:
+    """Of a run that is not on this machine: what was heard of it. No lock and no process here says anything."""
+    if record.exit is not None:
+        return RunVerdict(RunState.ENDED, over=True)
+    if record.given_up:
+        return RunVerdict(RunState.ENDED if record.stop and record.started_at else RunState.LOST, over=True)
+    if record.stop:
+        return RunVerdict(RunState.ENDING)
+    return RunVerdict(RunState.RUNNING if record.set_up else RunState.STARTING)
 
 
 def _unsupervised(record: Record, now: datetime) -> RunState:

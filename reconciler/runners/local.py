@@ -23,6 +23,7 @@ from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Occupant, RetryPoint, Room, Run, RunState, StopWhy
 from reconciler.model.ports import Agent, RunSpec, SlotBound
+from reconciler.model.venue import Venue
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._archive import Archive
@@ -136,7 +137,7 @@ class LocalRunner:
             kept = self._folders.content(run, "log", LOG_MAX)
             return kept[at if at <= len(kept) else 0 :], len(kept)
 
-    def prompt_path(self, run: RunId) -> str:
+    def prompt_path(self, run: RunId, at: Venue) -> str:
         """The file that holds a run's prompt, once it is started."""
         return str(self.folder(run) / "prompt")
 
@@ -296,6 +297,12 @@ class LocalRunner:
         except OSError as error:
             raise TemporaryError(f"{run} can't be stopped: {error}") from error
 
+    def give_up(self, run: RunId) -> None:
+        """Wait no longer for a run that is elsewhere."""
+        raise PermanentError(
+            f"{run} is on this machine: it can be ended for certain", hint=f"reconcile stop {run.subject}"
+        )
+
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
         """Count runs and landings of `task` from here on."""
         try:
@@ -359,6 +366,9 @@ class LocalRunner:
         return self._folders.record(RunId(kind, subject, newest)) if newest else None
 
     def _make_sure_it_is_over(self, run: RunId) -> None:
+        record = self._folders.record(run)
+        if not record.start.at.local and not record.settled:
+            raise ChangedError(f"{run} is not known to be over")
         tree = self._stopping.tree(run)
         # Twice: a process that forks and ends while one looks at it can be missed.
         if not tree.members() and not tree.members():
@@ -389,7 +399,19 @@ class LocalRunner:
         slots = self._locks.slots(manifest)
         # In this order: a run that loses its slot in between is counted twice. The other way it would not be counted.
         hidden = self._hidden(manifest, slots)
-        return _Count(slots.folder, len(slots.held) + hidden, slots.held, b"")
+        elsewhere = self._elsewhere(manifest)
+        return _Count(slots.folder, len(slots.held) + hidden + elsewhere, slots.held, b"")
+
+    def _elsewhere(self, manifest: str) -> int:
+        """How many runs of a manifest are on other machines, or wait for one."""
+        alive = 0
+        for run in self._locks.elsewhere(manifest):
+            # Its folder is made behind the gate, too: without one it never began.
+            if self.folder(run).is_dir() and not self._folders.record(run).settled:
+                alive += 1
+            else:
+                self._locks.forget_elsewhere(manifest, run)
+        return alive
 
     def _hidden(self, manifest: str, slots: Slots) -> int:
         """How many runs of a manifest live without a slot: their shim was killed, and their agent closed what it got."""

@@ -112,7 +112,7 @@ class GitWorkspaces:
 
     # --- making ---
 
-    def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
+    def create(self, task: TaskId, spec: EpicSpec, base: Sha, n: int = 1) -> Place:
         """Make the worktree of `task`, or repair a half-made one, or find the one that is there."""
         with self._alone(task) as lock:
             found = self._look(task, spec.venue.root)

@@ -102,6 +102,21 @@ class Salvages:
         self._verify(work, taken, salvage, lock)
         return replace(seen, salvage=salvage, sight=taken.sight, repositories=taken.sight.repositories)
 
+    def keep(self, task: TaskId, commit: Sha) -> Salvage:
+        """Keep a commit that was made elsewhere as saved work; the same content is kept once."""
+        (stored,) = objects.commits(self._git, commit)
+        with self._git.writing() as lock:
+            kept = self._kept(f"{SALVAGE_REFS}{task}/")
+            same = (k.salvage for k in kept if (k.tree, k.parents) == (stored.tree, stored.parents))
+            if salvage := next(same, None):
+                return salvage
+            dropped = self._kept(f"{DROPPED_REFS}{task}/")
+            n = max((each.salvage.n for each in (*kept, *dropped)), default=0) + 1
+            self._git.refs("update-ref", "--no-deref", salvage_ref(task, n), commit, "", lock=lock)
+        if self._at(salvage_ref(task, n)) != commit:
+            raise ChangedError(f"{task}: its saved work was moved while it was being saved")
+        return Salvage(task=task, n=n, commit=commit, at=datetime.now(UTC))
+
     def drop(self, salvage: Salvage) -> None:
         """Drop saved work, or forget what was dropped. Raises ChangedError when the ref holds something else by now."""
         ref = _ref(salvage)

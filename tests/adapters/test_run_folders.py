@@ -16,6 +16,7 @@ import pytest
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import RetryPoint
 from reconciler.model.ports import RunSpec
+from reconciler.model.venue import Venue, VenueKind
 from reconciler.runners import _folders
 from reconciler.runners._folders import Folders, Subject
 
@@ -27,6 +28,14 @@ OPEN = {(RunKind.WORK, str(X))}
 def reserved(folders: Folders, task: TaskId, n: int = 1) -> None:
     run = RunId(RunKind.WORK, task, n)
     folders.reserve(RunSpec(id=run, task=task, manifest="demo", steps=(("true",),), cwd="/"))
+
+
+def test_a_run_is_where_it_was_started_and_one_that_does_not_say_is_on_this_machine(tmp_path: Path):
+    at = Venue(kind=VenueKind.SLURM, remote="ssh://ctl/a.git", scratch="/var/tmp/r", options=("--mem=4G",))
+    folders, runs = Folders(tmp_path), [RunId(RunKind.WORK, X, 1), RunId(RunKind.WORK, Y, 1)]
+    reserved(folders, X)
+    folders.reserve(RunSpec(id=runs[1], task=Y, manifest="demo", steps=(("true",),), cwd="/", at=at))
+    assert [Folders(tmp_path).record(run).start.at for run in runs] == [Venue(), at]
 
 
 def settle(root: Path) -> None:

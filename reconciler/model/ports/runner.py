@@ -115,8 +115,12 @@ class Runner(Protocol):
         """End a run and everything it started: TERM, then KILL. Returns once it has been asked to; look again."""
         ...
 
-    def prompt_path(self, run: RunId) -> str:
-        """Where the prompt of a run stands once it is started."""
+    def give_up(self, run: RunId) -> None:
+        """Wait no longer for a run that is elsewhere: from then on it can't write. Raises PermanentError for one that is here."""
+        ...
+
+    def prompt_path(self, run: RunId, at: Venue) -> str:
+        """Where the prompt of a run stands once it is started there."""
         ...
 
     def log_tail(self, run: RunId, most: int = 8000) -> str:

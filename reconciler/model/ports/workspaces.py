@@ -61,8 +61,8 @@ class Workspaces(Protocol):
         """Count the time since this was called last to the age of all that was saved: nothing at least, a day at most."""
         ...
 
-    def create(self, task: TaskId, spec: EpicSpec, base: Sha) -> Place:
-        """Make the worktree of `task`, or repair a half-made one, or find the one that is there.
+    def create(self, task: TaskId, spec: EpicSpec, base: Sha, n: int = 1) -> Place:
+        """Make the worktree of `task`, or repair a half-made one, or find the one that is there, for its n-th run.
 
         A new branch starts at `base`; one that exists is checked out as it is. The worktree is git-locked until
         `unlock`. Raises PermanentError for a place that is taken.

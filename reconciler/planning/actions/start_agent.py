@@ -86,7 +86,8 @@ class StartAgent(Action, frozen=True, kw_only=True):
             epic=job.epic or "",
             evidence_run=evidence_run,
             model=job.spec.agent.model_for(job.task.labels),
-            session=job.attempts.session,
+            # A session is kept where its agent ran, and the next node is another.
+            session=job.attempts.session if job.spec.venue.local else None,
             usd=allowance(job),
             comments=job.offer.discussion.text,
             heard=job.offer.discussion.ids,
@@ -106,7 +107,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             add_labels=frozenset({"phase:spawned"}),
             remove_labels=frozenset(stale - {"phase:spawned"}),
         )
-        place = ports.workspaces.create(task.id, self.spec, self.base_tip)
+        place = ports.workspaces.create(task.id, self.spec, self.base_tip, self.n)
         log = ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS) if self.evidence_run else ""
         ports.runner.start(self._run_spec(ports, place, log))
 
@@ -119,7 +120,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             "base": self.spec.base,
             "worktree": place.path,
             "attempt": str(self.attempt),
-            "prompt_file": ports.runner.prompt_path(self.run),
+            "prompt_file": ports.runner.prompt_path(self.run, self.spec.venue),
         }
         again = self.reason != Reason.READY
         lands = (self.spec.base, self.spec.merge.method)
@@ -144,7 +145,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
                 "RECONCILE_BRANCH": branch_of(self.subject.id),
                 "RECONCILE_BASE": self.spec.base,
                 "RECONCILE_ATTEMPT": str(self.attempt),
-                **ports.tracker.environment(self.us, self.run),
+                **(ports.tracker.environment(self.us, self.run) if self.spec.venue.local else {}),
                 **started.env,
                 **spec.env,
             },

@@ -93,7 +93,7 @@ class StartReview(Action, frozen=True, kw_only=True):
             "base": self.spec.base,
             "worktree": path,
             "attempt": str(self.n),
-            "prompt_file": ports.runner.prompt_path(self.run),
+            "prompt_file": ports.runner.prompt_path(self.run, self.spec.checks_venue),
         }
         started = ports.agents[spec.kind].invocation(spec, Assignment(values=values, model=self.model, usd=self.usd))
         ports.runner.start(

@@ -91,5 +91,5 @@ def out_of_time(run: Run, most_s: float, now: datetime) -> bool:
 
 
 def left_alone(run: Run, now: datetime) -> bool:
-    """True when nobody ends what lives of a run: its supervisor is dead, or had its time."""
-    return run.pid is None if run.exit is None else now - run.exit.at > SWEPT
+    """True when nobody ends what lives of a run here: its supervisor is dead, or had its time."""
+    return not run.where and run.pid is None if run.exit is None else now - run.exit.at > SWEPT

@@ -1,0 +1,252 @@
+"""The refs of tasks on a remote: what is known there of the newest run of each. Every write is a compare-and-swap.
+
+A commit of one holds `record.json` beside the files of the run; `runners/courier.py` says who writes what. Whoever reserves a
+run, or takes it away, does so here. Nothing is decided.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.git import objects
+from reconciler.git.commands import Git, GitError
+from reconciler.git.identity import OUR_VARIABLES
+from reconciler.model.errors import ChangedError, TemporaryError
+from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, usable
+
+LOOK_S, FETCH_S, PUSH_S = 20.0, 600.0, 120.0
+FRESH_S = 5.0  # two who look within one tick look once
+_TIMES = 5  # how often it is looked again, where a ref moved between two questions
+_QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+OVER = ("ended", "revoked")
+
+
+class Reported(Struct, frozen=True, kw_only=True):
+    """What the ref of a task says. `at` is its commit, `moved` when we saw it move to that, by our monotonic clock."""
+
+    task: TaskId
+    at: Sha
+    phase: str
+    n: int
+    nonce: str
+    by: str  # which repository reserved it
+    head: Sha
+    wip: Sha | None = None  # a commit of what is not committed
+    branch_at: Sha | None = None  # where the task's branch stood when it was reserved
+    node: str = ""
+    manifest: str = ""
+    lacks: str = ""  # what in the checkout no commit can hold: it is kept on the node
+    moved: float = 0.0
+
+    @property
+    def over(self) -> bool:
+        """True once nobody will write it any more without a new reservation."""
+        return self.phase in OVER
+
+
+class TaskRefs:
+    """The refs of one remote. `url` is what both sides reach. Raises TemporaryError when it does not answer."""
+
+    def __init__(self, git: Git, url: str) -> None:
+        self._git, self.url = git, url
+        self._seen: dict[TaskId, Reported] = {}
+        self._unread: dict[TaskId, Sha] = {}  # refs that hold no record: somebody else's, or damaged
+        self._looked_at: float | None = None
+        self.undelivered: Mapping[str, Sha] = {}
+
+    def look(self, *, fresh: bool = True) -> Mapping[TaskId, Reported]:
+        """Every task that has a ref. One question where nothing moved; all that did is fetched and read together."""
+        if not fresh and self._looked_at is not None and time.monotonic() - self._looked_at < FRESH_S:
+            return self._seen
+        for _ in range(_TIMES):
+            listed = self._listed(RUN_REFS + "*", UNDELIVERED_REFS + "*")
+            heads = {TaskId(ref.removeprefix(RUN_REFS)): at for ref, at in listed.items() if ref.startswith(RUN_REFS)}
+            heads = {task: at for task, at in heads.items() if usable(task)}
+            moved = {task: at for task, at in heads.items() if not self._knows(task, at)}
+            if moved:
+                self._fetch(RUN_REFS + task for task in moved)
+            read = self._read(moved)
+            self._seen = {task: each for task, each in {**self._seen, **read}.items() if task in heads}
+            if all(self._knows(task, at) for task, at in heads.items()):
+                self.undelivered = {ref: at for ref, at in listed.items() if ref.startswith(UNDELIVERED_REFS)}
+                self._looked_at = time.monotonic()
+                return self._seen
+        raise TemporaryError(f"the runs on {self.url} move faster than they can be read")
+
+    def one(self, task: TaskId) -> Reported | None:
+        """What the ref of one task says now; None where it has none."""
+        at = self._listed(RUN_REFS + task).get(RUN_REFS + task)
+        if at is None:
+            return None
+        if not self._knows(task, at):
+            self._fetch([RUN_REFS + task])
+            self._seen = {**self._seen, **self._read({task: at})}
+        found = self._seen.get(task)
+        if found is None or found.at != at:
+            raise ChangedError(f"{RUN_REFS}{task} moves, or holds no record")
+        return found
+
+    def files(self, reported: Iterable[Reported], *names: str) -> Mapping[TaskId, Mapping[str, bytes]]:
+        """These files of what was reported, as far as it holds them: read in one go."""
+        wanted = [(each, name) for each in reported for name in names]
+        found = objects.read(self._git, *(Sha(f"{each.at}:{name}") for each, name in wanted)) if wanted else []
+        made: dict[TaskId, dict[str, bytes]] = {}
+        for (each, name), stored in zip(wanted, found, strict=True):
+            if stored.kind == "blob":
+                made.setdefault(each.task, {})[name] = stored.content
+        return made
+
+    def has(self, commit: Sha) -> bool:
+        """True where a commit is in our repository."""
+        return self._git.objects("cat-file", "-e", f"{commit}^{{commit}}", ok=(0, 1, 128)).code == 0
+
+    def bring(self, ref: str, commit: Sha) -> None:
+        """Have what a ref names here. Raises ChangedError where it moved on."""
+        if not self.has(commit):
+            self._fetch([ref])
+            if not self.has(commit):
+                raise ChangedError(f"{ref} is not at {commit[:12]} any more")
+
+    def made(self, record: Mapping[str, Any], parents: Iterable[Sha]) -> Sha:
+        """A commit of a record."""
+        content = json.dumps(record).encode()
+        blob = self._git.objects("hash-object", "-w", "--stdin", stdin=content).text.strip()
+        tree = self._git.objects("mktree", stdin=f"100644 blob {blob}\trecord.json\n".encode()).text.strip()
+        onto = [part for parent in parents for part in ("-p", parent)]
+        made = self._git.objects(
+            *("commit-tree", tree, *onto),
+            stdin=b"reconcile: record of a run\n",
+            config=("commit.gpgSign=false",),
+            env=OUR_VARIABLES,
+        )
+        return Sha(made.text.strip())
+
+    def swap(self, ref: str, old: Sha | None, new: Sha | None, lock: int | None = None) -> None:
+        """Move a ref from `old` (None: it must not exist) to `new` (None: delete it). Done already is done.
+
+        Raises ChangedError where it is elsewhere, TemporaryError where nobody can tell. A git that outlives us holds `lock`.
+        """
+        lease = f"--force-with-lease={ref}:{old or ''}"
+        how = ("--quiet", "--no-verify", "--recurse-submodules=no", lease)
+        try:
+            self._ask("push", *how, "--", self.url, f"{new or ''}:{ref}", timeout_s=PUSH_S, lock=lock)
+        except TemporaryError as error:
+            # The answer may have been lost on its way back: only the remote knows.
+            now = self._listed(ref).get(ref)
+            if now == new:
+                return
+            if now == old:
+                raise
+            raise ChangedError(f"{ref} is at {now[:12] if now else 'nothing'}") from error
+
+    def _knows(self, task: TaskId, at: Sha) -> bool:
+        seen = self._seen.get(task)
+        return (seen is not None and seen.at == at) or self._unread.get(task) == at
+
+    def _listed(self, *patterns: str) -> Mapping[str, Sha]:
+        rows = self._ask("ls-remote", "--", self.url, *patterns, timeout_s=LOOK_S).splitlines()
+        pairs = (row.split("\t") for row in rows if "\t" in row)
+        return {ref: Sha(at) for at, ref in pairs if _SHA.fullmatch(at)}
+
+    def _fetch(self, refs: Iterable[str]) -> None:
+        # Objects only, and into no ref that another git of ours could hold the lock of. What we have is named by refs that are
+        # there for that alone: else the whole history would be sent.
+        near = f"refs/near/{os.getpid()}-{os.urandom(4).hex()}"
+        tips = {seen.head for seen in list(self._seen.values())[-8:]} | set(self._heads()[:8])
+        known = [tip for tip in tips if self.has(tip)]
+        made = "".join(f"create {near}/{n} {tip}\n" for n, tip in enumerate(known))
+        self._git.objects("update-ref", "--stdin", stdin=made.encode())
+        try:
+            self._ask("fetch", *_QUIET, "--", self.url, *refs, timeout_s=FETCH_S)
+        finally:
+            gone = "".join(f"delete {near}/{n}\n" for n in range(len(known)))
+            self._git.objects("update-ref", "--stdin", stdin=gone.encode())
+
+    def _heads(self) -> list[Sha]:
+        listed = self._git.refs(
+            "for-each-ref", "--sort=-committerdate", "--count=8", "--format=%(objectname)", "refs/heads"
+        )
+        return [Sha(line) for line in listed.text.split()]
+
+    def _read(self, moved: Mapping[TaskId, Sha]) -> Mapping[TaskId, Reported]:
+        names = [Sha(f"{at}:record.json") for at in moved.values()]
+        found = dict(zip(moved, objects.read(self._git, *names), strict=True)) if names else {}
+        now, read = time.monotonic(), {}
+        for task, stored in found.items():
+            if stored.kind == "missing":
+                if self.has(moved[task]):
+                    self._unread[task] = moved[task]
+                continue  # it moved on between the two questions
+            if known := _parsed(task, moved[task], stored.content, now):
+                read[task] = known
+            else:
+                self._unread[task] = moved[task]
+        return read
+
+    def _ask(self, *args: str, timeout_s: float, lock: int | None = None) -> str:
+        env = {**self._git.reaching(self.url, push=args[0] == "push"), "GIT_TERMINAL_PROMPT": "0"}
+        try:
+            return self._git.objects(*args, timeout_s=timeout_s, env=env, lock=lock).text
+        except GitError as error:
+            raise TemporaryError(f"git {args[0]} failed: {error.finished.complaint}", delay=30.0) from error
+
+
+def identity_of(state: Path) -> str:
+    """What tells this repository from others that use the same remote; made when it is asked for first."""
+    path = state / "machines-id"
+    try:
+        found = path.read_text().strip()
+    except FileNotFoundError:
+        found = ""
+    if re.fullmatch(r"[0-9a-f]{12}", found):
+        return found
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    temporary.write_text(f"{os.urandom(6).hex()}\n")
+    try:
+        os.link(temporary, path)  # whoever comes first
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    return path.read_text().strip()
+
+
+def _parsed(task: TaskId, at: Sha, content: bytes, now: float) -> Reported | None:
+    """A record; None for what is none: whoever may push to the remote may have written it."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    words = {name: word for name in ("phase", "nonce", "by", "head") if isinstance(word := value.get(name), str)}
+    if len(words) < 4 or not isinstance(value.get("n"), int):
+        return None
+    shas = [value.get(name) for name in ("head", "wip", "branch_at")]
+    if not all(each is None or (isinstance(each, str) and _SHA.fullmatch(each)) for each in shas):
+        return None
+    return Reported(
+        task=task,
+        at=at,
+        phase=words["phase"],
+        n=value["n"],
+        nonce=words["nonce"],
+        by=words["by"],
+        head=Sha(words["head"]),
+        wip=value.get("wip"),
+        branch_at=value.get("branch_at"),
+        node=str(value.get("node") or "")[:100],
+        manifest=str(value.get("manifest") or "")[:100],
+        lacks=str(value.get("lacks") or "")[:300],
+        moved=now,
+    )

@@ -1,0 +1,314 @@
+"""Runs on other machines: never two of a task that can write, and nothing of them lost. Pretend nodes, everything else is real."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from nodes import MOST, Nodes
+from waiting import until
+
+from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
+from reconciler.model.names import RunId, RunKind, TaskId
+from reconciler.model.observed import Cause, RunState, StopWhy
+from reconciler.model.values import replace
+from reconciler.model.venue import VenueKind
+from reconciler.runners import supervisor
+from reconciler.runners._engines import JobState
+from reconciler.runners._hosts import Hosts
+
+pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
+X = TaskId("x-1")
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    made = Nodes(tmp_path)
+    yield made
+    made.clear()
+
+
+def test_what_a_run_commits_and_what_it_does_not_comes_back_and_nothing_stays_on_the_node(nodes: Nodes):
+    run = nodes.start("x-1")
+    seen = nodes.over(run)
+    assert seen.exit and seen.exit.well and seen.started, nodes.runner.log_tail(run)
+    assert nodes.repo.content("agent/x-1:work.txt") == b"work of work/x-1/1\n"
+    assert "hello from x-1" in nodes.runner.log_tail(run)
+    saved = nodes.spaces.salvage(X, nodes.venue)
+    assert saved and nodes.repo.content(f"{saved.commit}:half.txt") == b"half\n"
+    assert nodes.repo.head(f"{saved.commit}^") == nodes.repo.head("agent/x-1")
+    until(lambda: not nodes.left(), "the node to be cleared")
+    assert nodes.repo.git("for-each-ref", "--format=%(refname)", cwd=nodes.remote) == "refs/reconcile/run/x-1"
+
+
+def settled(nodes: Nodes) -> None:
+    until(lambda: not any(run.alive for run in nodes.runner.runs().values()), "all runs to be over")
+
+
+# --- who may start -------------------------------------------------------------------------------------------
+
+
+def both(*acts: Callable[[], object]) -> None:
+    """Do these at the same moment, each in a process of its own."""
+    ready, go = os.pipe()
+    pids = []
+    for act in acts:
+        if not (pid := os.fork()):
+            try:
+                os.close(go)
+                os.read(ready, 1)  # until everybody is there
+                act()
+            except ReconcileError:
+                pass
+            finally:
+                os._exit(0)
+        pids.append(pid)
+    os.close(ready)
+    os.close(go)
+    for pid in pids:
+        os.waitpid(pid, 0)
+
+
+def test_of_two_controllers_that_start_the_same_task_one_has_an_agent(nodes: Nodes, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    other = Nodes(tmp_path / "other", nodes.venue)
+    other.ledger.unlink()
+    other.ledger.symlink_to(nodes.ledger)
+    steps = (("/bin/sh", "-c", f'echo "start $RECONCILE_TASK" >> {nodes.ledger}'),)
+    tasks = [f"r-{n}" for n in range(20)]
+    for task in tasks:
+        both(
+            lambda task=task: nodes.start(task, steps=steps, slot=None),
+            lambda task=task: other.start(task, steps=steps, slot=None),
+        )
+    for each in (nodes, other):
+        each.born()
+        settled(each)
+    assert nodes.starts() == dict.fromkeys(tasks, 1)
+    other.clear()
+
+
+def test_a_reservation_that_is_submitted_twice_is_claimed_once(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
+    class Twice(Hosts):
+        def submit(self, name: str, script: str, env: Mapping[str, str], lock: int) -> None:
+            super().submit(name, script, env, lock)
+            super().submit(f"{name}.again", script, env, lock)
+
+    monkeypatch.setattr(nodes.runner.remote, "engine", lambda at: Twice(at, nodes.environ))
+    for n in range(10):
+        nodes.start(f"d-{n}", slot=None)
+    settled(nodes)
+    until(lambda: all(job.state is JobState.OVER for jobs in nodes.engine().jobs().values() for job in jobs))
+    assert nodes.starts() == {f"d-{n}": 1 for n in range(10)}
+
+
+def test_no_more_agents_than_the_manifest_allows_wherever_they_are(nodes: Nodes):
+    for n in range(MOST):
+        nodes.start(f"x-{n}", steps=nodes.agent(f"x-{n}", beats=600))
+    with pytest.raises(ChangedError, match="all 4 agents"):
+        nodes.start("x-9")
+    local = replace(nodes.venue, kind=VenueKind.LOCAL)
+    with pytest.raises(ChangedError, match="all 4 agents"):
+        nodes.start("x-8", at=local, cwd=str(nodes.folder))
+    nodes.runner.stop(RunId(RunKind.WORK, "x-0", 1), StopWhy.PERSON)
+    nodes.over(RunId(RunKind.WORK, "x-0", 1))
+    nodes.start("x-9")
+
+
+def test_a_task_that_is_at_work_elsewhere_is_started_nowhere_else(nodes: Nodes):
+    nodes.start("x-1", steps=nodes.agent("x-1", beats=600))
+    for at in (nodes.venue, replace(nodes.venue, kind=VenueKind.LOCAL)):
+        with pytest.raises(ChangedError):
+            nodes.start("x-1", 2, at=at, cwd=str(nodes.folder))
+    assert not (nodes.repo.common / "reconcile/runs/work/x-1/2").exists()
+
+
+def test_a_submission_that_fails_leaves_nothing_that_could_start(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
+    late: list[Callable[[], None]] = []
+
+    class Late(Hosts):
+        def submit(self, name: str, script: str, env: Mapping[str, str], lock: int) -> None:
+            late.append(lambda: Hosts(nodes.venue, nodes.environ).submit(name, script, env, lock))
+            raise TemporaryError("no answer")
+
+    monkeypatch.setattr(nodes.runner.remote, "engine", lambda at: Late(at, nodes.environ))
+    with pytest.raises(TemporaryError):
+        nodes.start("x-1")
+    run = nodes.run(RunId(RunKind.WORK, "x-1", 1))
+    assert (run.state, run.started, run.said) == (RunState.LOST, False, "it could not be submitted")
+    late[0]()
+    until(
+        lambda: all(
+            job.state is JobState.OVER for jobs in Hosts(nodes.venue, nodes.environ).jobs().values() for job in jobs
+        )
+    )
+    assert not nodes.starts()
+
+
+# --- how it ends ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_stopped_ends_with_all_it_started_and_what_it_has_is_saved(nodes: Nodes):
+    body = "setsid sleep 300 & (setsid sh -c 'trap \"\" TERM; sleep 301' &); echo dirty > half2.txt"
+    run = nodes.start("x-1", steps=nodes.agent("x-1", body, beats=600))
+    nodes.begun("x-1")
+    until(lambda: nodes.run(run).state is RunState.RUNNING)
+    nodes.runner.stop(run, StopWhy.PERSON)
+    assert nodes.run(run).state in (RunState.ENDING, RunState.ENDED)
+    seen = nodes.over(run)
+    assert seen.exit and (seen.exit.cause, seen.exit.stop) == (Cause.STOPPED, StopWhy.PERSON)
+    saved = nodes.spaces.salvage(X, nodes.venue)
+    assert saved and nodes.repo.content(f"{saved.commit}:half2.txt") == b"dirty\n"
+    until(lambda: not nodes.processes(run), "nothing of it to be left")
+
+
+def test_the_next_attempt_goes_on_with_what_a_dead_node_had_not_committed(nodes: Nodes):
+    run = nodes.start("x-1", steps=nodes.agent("x-1", "echo precious > precious.txt", beats=600))
+    nodes.begun("x-1")
+    seen = nodes.spaces.elsewhere.refs(nodes.venue.remote)
+    until(lambda: seen.one(X).wip, "a renewal that holds it")
+    nodes.send(nodes.processes(run), signal.SIGKILL)
+    nodes.forgets(run)
+    until(lambda: nodes.run(run).gives_up_at, "its silence to be told")
+    lost = nodes.over(run)
+    assert (lost.state, lost.exit) == (RunState.LOST, None) and "no word from n1" in lost.said
+    again = nodes.start("x-1", 2, (("/bin/sh", "-c", "cat precious.txt; git status --porcelain"),))
+    nodes.over(again)
+    assert "precious" in nodes.runner.log_tail(again) and "?? precious.txt" in nodes.runner.log_tail(again)
+
+
+def test_a_courier_that_is_killed_takes_its_agent_along_and_what_it_left_becomes_saved_work(nodes: Nodes):
+    body = "git commit -q --allow-empty -m early; echo late > late.txt"
+    slow = replace(nodes.venue, sync_s=3.0, lease_s=12.0, hosts=("n1",))
+    nodes.venue = slow
+    run = nodes.start("x-1", steps=nodes.agent("x-1", body, beats=600))
+    nodes.begun("x-1")
+    until(lambda: nodes.run(run).started)
+    (courier_pid, *tree) = nodes.processes(run)
+    os.kill(courier_pid, signal.SIGKILL)
+    until(lambda: not any(pid in supervisor.parent_pids() for pid in tree), "the agent to be ended")
+    assert nodes.over(run).state is RunState.LOST
+    nodes.start("x-2")
+    nodes.over(RunId(RunKind.WORK, "x-2", 1))
+    until(lambda: not nodes.left(), "the next courier to clear the node")
+    nodes.spaces.elsewhere.refs(nodes.venue.remote).look()
+    for saved in nodes.spaces.elsewhere.collect():
+        assert nodes.repo.content(f"{saved.commit}:late.txt") == b"late\n"
+    assert not nodes.repo.git("for-each-ref", "refs/reconcile/undelivered", cwd=nodes.remote)
+
+
+# --- cut off, frozen, away -----------------------------------------------------------------------------------
+
+
+def test_a_node_that_is_cut_off_halts_its_agent_before_its_task_is_given_away_and_writes_nothing_after(nodes: Nodes):
+    run = nodes.start(
+        "x-1", steps=nodes.agent("x-1", "echo zombie > zombie.txt; git add .; git commit -qm zombie", beats=6000)
+    )
+    nodes.begun("x-1")
+    until(lambda: nodes.run(run).started)
+    back = nodes.cut(nodes_only=True)
+    nodes.forgets(run)
+    lost = nodes.over(run)
+    given_away = time.time()
+    assert lost.state is RunState.LOST
+    assert nodes.beats(run)[-1] < given_away - 1
+    head = nodes.repo.head("agent/x-1")
+    back()
+    second = nodes.start("x-1", 2)
+    nodes.over(second)
+    until(lambda: not nodes.processes(run), "the zombie to be ended")
+    assert all(at < given_away for at in nodes.beats(run))
+    assert nodes.repo.git("merge-base", "--is-ancestor", head, "agent/x-1", ok=True) == ""
+    assert nodes.starts()["x-1"] == 2
+
+
+def test_a_node_that_was_frozen_past_its_lease_ends_its_agent_as_it_wakes(nodes: Nodes):
+    run = nodes.start("x-1", steps=nodes.agent("x-1", beats=6000))
+    nodes.begun("x-1")
+    until(lambda: nodes.run(run).started)
+    frozen = nodes.processes(run)
+    nodes.send(frozen, signal.SIGSTOP)
+    nodes.forgets(run)
+    assert nodes.over(run).state is RunState.LOST
+    second = nodes.start("x-1", 2, nodes.agent("x-1", beats=60))
+    nodes.begun("x-1", 2)
+    nodes.send(frozen, signal.SIGCONT)
+    until(lambda: not nodes.processes(run), "the zombie to be ended")
+    seen = nodes.over(second)
+    assert seen.exit and seen.exit.well
+    assert nodes.repo.content("agent/x-1:work.txt") == b"work of work/x-1/2\n"
+
+
+def test_a_remote_that_is_away_for_longer_than_the_lease_costs_no_run(nodes: Nodes):
+    run = nodes.start("x-1", steps=nodes.agent("x-1", beats=80))
+    nodes.begun("x-1")
+    until(lambda: nodes.run(run).started)
+    back = nodes.cut()
+    until(lambda: time.time() - nodes.beats(run)[-1] > 2, "its agent to be halted")
+    halted = len(nodes.beats(run))
+    ends = time.monotonic() + 2 * nodes.venue.lease_s
+    while time.monotonic() < ends:
+        assert nodes.run(run).alive
+    assert len(nodes.beats(run)) == halted
+    back()
+    seen = nodes.over(run)
+    assert seen.exit and seen.exit.well and len(nodes.beats(run)) == 80
+    assert "was halted" in nodes.runner.log_tail(run)
+
+
+# --- controllers that die ------------------------------------------------------------------------------------
+
+
+def drive(nodes: Nodes, tasks: list[str]) -> None:
+    """Start every task until all have ended well; as a program that may be killed at any moment."""
+    nodes.born()
+    while True:
+        runs = nodes.runner.runs()
+        for task in tasks:
+            mine = [run for run in runs.values() if run.task == task]
+            if any(run.alive or (run.exit and run.exit.well) for run in mine):
+                continue
+            with contextlib.suppress(ReconcileError):
+                nodes.start(task, max((run.id.n for run in mine), default=0) + 1, nodes.agent(task, beats=4))
+        if all(any(run.task == task and run.exit and run.exit.well for run in runs.values()) for task in tasks):
+            return
+        time.sleep(0.05)
+
+
+def storm(nodes: Nodes, kills: int, tasks: list[str]) -> None:
+    rng = random.Random(7)
+    for _ in range(kills):
+        if not (pid := os.fork()):
+            try:
+                drive(nodes, tasks)
+            finally:
+                os._exit(0)
+        time.sleep(rng.uniform(0.1, 1.5))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    drive(nodes, tasks)
+    assert nodes.starts() == dict.fromkeys(tasks, 1)
+    spans = [
+        (min(beats), max(beats))
+        for task in tasks
+        for n in range(1, 20)
+        if (beats := nodes.beats(RunId(RunKind.WORK, task, n)))
+    ]
+    assert max(sum(a <= at <= b for a, b in spans) for at, _ in spans) <= MOST
+    for task in tasks:
+        assert nodes.repo.git("show", f"agent/{task}:work.txt").startswith("work of")
+
+
+def test_a_controller_that_is_killed_again_and_again_starts_every_task_once(nodes: Nodes):
+    storm(nodes, 5, [f"k-{n}" for n in range(6)])
+
+
+@pytest.mark.slow
+def test_a_controller_that_is_killed_fifty_times_starts_every_task_once(nodes: Nodes):
+    storm(nodes, 50, [f"k-{n}" for n in range(24)])
