@@ -31,6 +31,7 @@ from reconciler.model.desired import (
 from reconciler.model.errors import ManifestError, PermanentError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue, VenueKind
 
 HEAD = "apiVersion: reconcile/v1\nkind: Epic\nmetadata: {name: x}\nspec:\n"
 PEOPLE = ReviewByRisk.always(Review.HUMAN)
@@ -129,6 +130,14 @@ def with_spec(lines):
 
 def with_agent(fields):
     return HEAD + f"  agent: {{argv: [a], {fields}}}\n"
+
+
+def with_runner(fields):
+    given = ", ".join(part for part in ("kind: slurm", "remote: /srv/r.git", fields) if part)
+    for name in ("kind", "remote"):
+        if fields.startswith(f"{name}:"):
+            given = given.replace(f"{name}: {'slurm' if name == 'kind' else '/srv/r.git'}, ", "", 1)
+    return with_spec(f"runner: {{{given}}}")
 
 
 # --- what it becomes -----------------------------------------------------------------------------------------
@@ -366,6 +375,14 @@ def test_a_prompt_that_is_not_there_is_an_error(refused):
     assert "spec.agent.prompt: there is no file" in refused(with_agent("prompt: .claude/agents/wroker.md"))
 
 
+def test_who_runs_agents_elsewhere_gets_what_was_not_said_and_the_remote_of_the_base(home):
+    at = {"main": "ssh://ctl/srv/app.git"}
+    located = Located(main=home, default_base="main", remote=at.get)
+    (spec,) = manifest.load(["-"], stdin=with_spec("runner: slurm"), cwd=home, locate=lambda path: located)
+    assert spec.runner == Venue(kind=VenueKind.SLURM, remote=at["main"], scratch="/var/tmp/reconcile")
+    assert spec.venue == spec.runner and spec.checks_venue.local
+
+
 # --- what is said --------------------------------------------------------------------------------------------
 
 
@@ -410,7 +427,44 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
         ),
         (with_spec("tracker: bd"), "spec.tracker: expected auto, jsonl or beads, got"),
         (with_spec("forge: gitlab"), "spec.forge: expected auto, local or github, got"),
-        (with_spec("runner: slurm"), "spec.runner: expected local, got"),
+        (with_spec("runner: nomad"), "spec.runner: expected a mapping with kind, .*, or local or slurm, got"),
+        (with_spec("runner: {kind: nomad}"), "spec.runner.kind: expected local, here, slurm or ssh, got"),
+        (with_spec("runner: slurm"), "spec.runner.remote: is missing, and the repository has no remote for main"),
+        (with_runner("remote: 'https://a:b@c/d'"), "spec.runner: remote holds a password"),
+        (with_runner("remote: 'ext::sh'"), "spec.runner: remote is 'ext::sh'; allowed: an address that git takes"),
+        (with_runner("scratch: tmp"), "spec.runner: scratch is 'tmp'; allowed: an absolute path"),
+        (with_runner("sync: 10m"), "spec.runner: lease is shorter than 4 x sync"),
+        (with_runner("sync: 1s, lease: 30s"), "spec.runner: lease is shorter than 2m"),
+        (with_runner("hosts: [a]"), "spec.runner: Slurm knows its nodes"),
+        (with_runner("kind: ssh"), "spec.runner: hosts is missing; kind ssh"),
+        (with_runner("kind: ssh, hosts: [-oProxyCommand=x]"), "spec.runner: '-oProxyCommand=x' is no host"),
+        (with_runner("kind: ssh, hosts: [a], options: [-N]"), "spec.runner: '-N' can't be given"),
+        (with_runner("kind: here, hosts: [a], options: [-N]"), "spec.runner: options are for kinds slurm and ssh"),
+        (with_runner("kind: ssh, hosts: [a], perHost: 3"), "spec.maxAgents: 4 is more than 1 hosts take"),
+        (with_spec("runner: {scratch: /a}"), "spec.runner: scratch is for agents on other machines"),
+        (with_runner("more: 1"), "spec.runner.more: unknown field"),
+        (
+            with_runner("sync: 30s") + "  worktrees: {copy: [.env]}\n",
+            "spec.worktrees.copy: copies files of this machine",
+        ),
+        (
+            with_runner("sync: 30s") + "  worktrees: {sparse: [a]}\n",
+            "spec.worktrees.sparse: is kept on this machine only",
+        ),
+        *(
+            (with_runner(f"options: [{option}]"), f"spec.runner: .*{option}.* can't be given")
+            for option in (
+                "-Jx",
+                "-oa",
+                "--array=1-3",
+                "--arr=1",
+                "--requeue",
+                "--wrap=x",
+                "--dependency=x",
+                "--export=A",
+            )
+        ),
+        *((with_runner(f"options: [{option}]"), "is no option") for option in ("agents", "--", "-")),
         (with_agent("kind: cluade"), "spec.agent.kind: expected command, claude(.|\n)*did you mean 'claude'"),
         (with_agent("kind: claude"), "spec.agent: 'argv' is only valid for kind: command"),
         (with_agent("model: opus"), "spec.agent: a command gets no model from here"),

@@ -10,16 +10,17 @@ from typing import Any
 from msgspec import Struct
 from pydantic import BaseModel
 
-from reconciler.manifest import form
+from reconciler.manifest import form, machines
 from reconciler.manifest.findings import FieldPath, did_you_mean
 from reconciler.manifest.located import Located
-from reconciler.manifest.model import Epic
+from reconciler.manifest.model import Epic, RunnerFields
 from reconciler.manifest.protected import derived
 from reconciler.manifest.scalars import unwanted
 from reconciler.manifest.sizes import AUTO
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import AgentSpec, Budget, EpicSpec
 from reconciler.model.errors import PermanentError, UsageError
+from reconciler.model.venue import VenueKind
 
 Locate = Callable[[Path], Located]
 Profiles = Mapping[str, BaseModel]  # by name
@@ -45,7 +46,6 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     """The manifest as it will be recorded. Raises WrongError for the first field that can't be resolved."""
     fields: dict[str, Any] = _plain(epic.spec)
-    del fields["runner"]  # there is one
     fields["agent"] = _profile("agent", fields["agent"], around.agents)
     fields["reviewer"] = fields["reviewer"] and _profile("reviewer", fields["reviewer"], around.agents)
     for agent in filter(None, (fields["agent"], fields["reviewer"])):
@@ -56,6 +56,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     fields["mergePolicy"]["protectedPaths"] = _protected(epic, around.policies, fields["mergePolicy"], located.main)
     fields["repository"] = str(located.main)
     fields["base"] = _base(fields["base"] or located.bases.get(epic.metadata.name), located)
+    fields["runner"] = _runner(fields["runner"], fields["base"], located)
     fields["worktrees"]["root"] = _root(fields["worktrees"]["root"], located.main)
     for name in ("agent", "reviewer"):
         if agent := fields[name]:
@@ -64,7 +65,35 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     for agent in filter(None, (spec.agent, spec.reviewer)):
         _measurable(agent, spec.budget)
     _reviewable(spec)
+    if wrong := machines.unfit(
+        spec.runner,
+        max_agents=spec.max_agents,
+        copy=spec.worktrees.copy,
+        sparse=spec.worktrees.sparse,
+        pushes=spec.agent.opens_pull_request,
+    ):
+        raise WrongError(("spec", *wrong[0]), wrong[1])
     return spec
+
+
+def _runner(fields: str | dict[str, Any], base: str, located: Located) -> str | dict[str, Any]:
+    """Where agents run, with the remote by which they are reached."""
+    if isinstance(fields, str):
+        if fields == VenueKind.LOCAL:
+            return fields
+        fields = _plain(RunnerFields(kind=VenueKind(fields)))
+    if fields["kind"] == VenueKind.LOCAL:
+        return str(VenueKind.LOCAL)
+    remote = fields["remote"] or located.remote(base)
+    where = ("spec", "runner", "remote")
+    if not remote:
+        what = (
+            f"is missing, and the repository has no remote for {base}: nodes would have nowhere to get its commits from"
+        )
+        raise WrongError(where, what, "write the address of a repository that nodes can push to")
+    if wrong := machines.wrong_place(remote, fields["scratch"], ()):
+        raise WrongError(where, wrong)
+    return {**fields, "remote": remote}
 
 
 def _reviewable(spec: EpicSpec) -> None:

@@ -1,0 +1,129 @@
+"""What a manifest may say of the machines that its agents run on: what would break what we promise there is refused. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+
+from reconciler.model.venue import Venue, VenueKind
+
+LEASE_LEAST_S = 120.0
+SYNCS_PER_LEASE = 4
+_OWN = "reconcile says that itself"
+# By the options of sbatch: why they can't be given. Their beginnings are refused as well, as getopt takes those.
+_SBATCH = {
+    "job-name": "runs are found by the names that reconcile gives them",
+    "output": _OWN,
+    "error": _OWN,
+    "input": _OWN,
+    "open-mode": _OWN,
+    "chdir": "a run works in its own checkout",
+    "array": "one job is one run",
+    "requeue": "a run that was placed again would be a second one",
+    "wrap": _OWN,
+    "wait": "nobody waits for the end of a job",
+    "dependency": "reconcile knows the order of the tasks",
+    "export": "what an agent gets stands in env and passEnv",
+    "export-file": "what an agent gets stands in env and passEnv",
+    "signal": "the courier has to be told in time, by TERM",
+    "test-only": "nothing would ever run",
+    "clusters": "squeue would not show the run",
+    "help": "nothing would ever run",
+    "usage": "nothing would ever run",
+    "version": "nothing would ever run",
+}
+_LETTERS = {"J": "job-name", "o": "output", "e": "error", "i": "input", "D": "chdir", "a": "array", "W": "wait"}
+_LETTERS |= {"d": "dependency", "M": "clusters", "h": "help", "V": "version"}
+_SSH = dict.fromkeys("fNnWsTtGV", "a command is run there, and its end is waited for")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,253}")
+_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+
+
+def wrong_options(kind: str, options: Sequence[str]) -> str:
+    """What is wrong with the options for an engine; empty where nothing is.
+
+    >>> wrong_options("slurm", ["--mem=4G", "-pagents"]), wrong_options("slurm", ["--job-n=x"])
+    ('', "'--job-n=x' can't be given: runs are found by the names that reconcile gives them")
+    >>> wrong_options("slurm", ["agents"]), wrong_options("here", ["-x"])
+    ("'agents' is no option; allowed: one per entry, such as --partition=agents", 'options are for kinds slurm and ssh')
+    """
+    if options and kind not in (VenueKind.SLURM, VenueKind.SSH):
+        return "options are for kinds slurm and ssh"
+    for option in options:
+        if not re.match(r"-[A-Za-z]|--[A-Za-z]", option) or not option.isprintable():
+            return f"{option!r} is no option; allowed: one per entry, such as --partition=agents"
+        if why := _why_not(kind, option):
+            return f"{option!r} can't be given: {why}"
+    return ""
+
+
+def _why_not(kind: str, option: str) -> str:
+    if kind == VenueKind.SSH:
+        return _SSH.get(option[1], "")
+    if not option.startswith("--"):
+        return _SBATCH.get(_LETTERS.get(option[1], ""), "")
+    given = option[2:].partition("=")[0]
+    return next((why for name, why in _SBATCH.items() if name.startswith(given)), "")
+
+
+def wrong_place(remote: str | None, scratch: str, hosts: Sequence[str]) -> str:
+    """What is wrong with where runs are to be; empty where nothing is.
+
+    >>> wrong_place("ssh://ctl/a.git", "/var/tmp/r", ["n1", "me@n2"]), wrong_place(None, "tmp", [])
+    ('', "scratch is 'tmp'; allowed: an absolute path that every node has, or can make")
+    >>> wrong_place("https://me:secret@example.com/a", "/var/tmp/r", [])
+    'remote holds a password, which every node would be sent; allowed: an address that nodes reach with a key of their own'
+    """
+    if remote is not None:
+        if _PASSWORD.search(remote):
+            return "remote holds a password, which every node would be sent; allowed: an address that nodes reach with a key of their own"
+        if remote.startswith("-") or "::" in remote or not remote.isprintable() or " " in remote:
+            return f"remote is {remote!r}; allowed: an address that git takes, or an absolute path"
+    if not scratch.startswith("/") or posixpath.normpath(scratch) != scratch or scratch in ("/", "//"):
+        return f"scratch is {scratch!r}; allowed: an absolute path that every node has, or can make"
+    if not re.fullmatch(r"[A-Za-z0-9/._+@-]+", scratch):
+        return f"scratch is {scratch!r}; allowed: letters, digits and / . _ + @ -"
+    wrong = next((host for host in hosts if not _HOST.fullmatch(host)), None)
+    if wrong is not None:
+        return f"{wrong!r} is no host; allowed: as in ~/.ssh/config"
+    if len(set(hosts)) < len(hosts):
+        return "a host stands there twice"
+    return ""
+
+
+def wrong_lease(kind: str, sync_s: float, lease_s: float) -> str:
+    """What is wrong with how often a node reports; empty where nothing is.
+
+    >>> wrong_lease("slurm", 30, 900), wrong_lease("slurm", 60, 120)
+    ('', 'lease is shorter than 4 x sync: one report that is late would halt the agent')
+    """
+    if lease_s < SYNCS_PER_LEASE * sync_s:
+        return f"lease is shorter than {SYNCS_PER_LEASE} x sync: one report that is late would halt the agent"
+    if lease_s < LEASE_LEAST_S and kind != VenueKind.HERE:
+        return "lease is shorter than 2m: whoever restarts the remote would halt every agent"
+    return ""
+
+
+def unfit(
+    at: Venue, *, max_agents: int, copy: Sequence[str], sparse: Sequence[str], pushes: bool
+) -> tuple[tuple[str, ...], str] | None:
+    """The field of a manifest that does not go together with where it runs, and why; None where all do."""
+    if at.local:
+        return None
+    if copy:
+        return (
+            "worktrees",
+            "copy",
+        ), "copies files of this machine, which no node has; commit them, or set them up there"
+    if sparse:
+        return ("worktrees", "sparse"), "is kept on this machine only, so far; leave it out, or let agents run here"
+    if pushes:
+        return (
+            ("agent", "opensPullRequest"),
+            "lets an agent push by itself, which nobody could end where its node is cut off; leave it out",
+        )
+    if at.hosts and max_agents > len(at.hosts) * at.per_host:
+        most = len(at.hosts) * at.per_host
+        return ("maxAgents",), f"{max_agents} is more than {len(at.hosts)} hosts take ({at.per_host} each: {most})"
+    return None
