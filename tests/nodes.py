@@ -167,9 +167,16 @@ echo "hello from {task}"; {end}"""
             except ProcessLookupError:
                 pass
 
-    def clear(self) -> None:
-        """End everything that has this folder in its words or its environment."""
-        mine = str(self.folder).encode()
+    def carriers(self, run: RunId) -> list[int]:
+        """Everything that works for a run, whoever started it."""
+        folder = self.spaces.elsewhere.run_folder(self.venue, TaskId(run.subject), run.n)
+        agents = courier.carriers(folder)
+        parents = supervisor.parent_pids()
+        return [*{parents[pid] for pid in agents if pid in parents}, *agents]
+
+    def clear(self, without: str = "") -> None:
+        """End everything that has this folder in its words or its environment, but for what is in the folder `without`."""
+        mine = str(self.folder / "scratch" if without else self.folder).encode()
         for _ in range(3):
             for pid in supervisor.parent_pids():
                 if pid == os.getpid():

@@ -1,0 +1,144 @@
+"""A throw-away Slurm of pretend nodes: child processes in one folder, no service, no root. Each can be killed or stopped.
+
+Needs Debian's slurmctld, slurmd, slurm-client and munge. All sockets are on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from waiting import until
+
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "munged")
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+_CONF = """
+ClusterName=pretend
+SlurmctldHost=localhost(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.sock
+CredType=cred/munge
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU,CR_LLN
+SchedulerType=sched/backfill
+SlurmdParameters=config_overrides
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+JobCompType=jobcomp/none
+ReturnToService=2
+SlurmctldTimeout=30
+SlurmdTimeout={node_timeout}
+MinJobAge={min_job_age}
+KillWait=30
+InactiveLimit=0
+{nodes}
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def missing() -> str:
+    """Which program of it is not here; empty where all are."""
+    return next((name for name in PROGRAMS if shutil.which(name, path=PATH) is None), "")
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Cluster:
+    """`with Cluster(folder) as cluster`: up and idle; `environ` is what its commands need."""
+
+    def __init__(self, folder: Path, nodes: int = 3, *, node_timeout: int = 20, min_job_age: int = 300) -> None:
+        self.folder, self.names = folder.resolve(), [f"n{n + 1}" for n in range(nodes)]
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self._asked = {"node_timeout": node_timeout, "min_job_age": min_job_age}
+        self.environ = {"PATH": PATH, "HOME": os.environ["HOME"], "SLURM_CONF": str(self.folder / "slurm.conf")}
+
+    def __enter__(self) -> Cluster:
+        try:
+            self._up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _up(self) -> None:
+        for name in ("state", *(f"spool/{node}" for node in self.names)):
+            (self.folder / name).mkdir(parents=True)
+        self.folder.chmod(0o755)
+        key = self.folder / "munge.key"
+        key.write_bytes(secrets.token_bytes(128))
+        key.chmod(0o600)
+        port, *ports = free_ports(1 + len(self.names))
+        rows = (
+            f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={at} CPUs=8 RealMemory=1000 State=UNKNOWN"
+            for node, at in zip(self.names, ports, strict=True)
+        )
+        about = {"port": port, "user": getpass.getuser(), "folder": self.folder, "nodes": "\n".join(rows)}
+        (self.folder / "slurm.conf").write_text(_CONF.format(**about, **self._asked))
+        own = [f"--{name}={self.folder}/munged.{name}" for name in ("pid-file", "log-file", "seed-file")]
+        self._go("munged", "munged", "-F", "-f", f"--socket={self.folder}/munge.sock", f"--key-file={key}", *own)
+        until(lambda: (self.folder / "munge.sock").exists())
+        self.start_controller()
+        for node in self.names:
+            self.start_node(node)
+        until(lambda: self.run("sinfo", "-h", "-N", "-o", "%T").split().count("idle") == len(self.names), "idle nodes")
+
+    def start_controller(self) -> None:
+        self._go("slurmctld", "slurmctld", "-D")
+
+    def start_node(self, node: str) -> None:
+        self._go(node, "slurmd", "-D", "-N", node)
+
+    def kill(self, name: str, signum: int = signal.SIGKILL) -> None:
+        self.running[name].send_signal(signum)
+        if signum == signal.SIGKILL:
+            self.running[name].wait()
+
+    def run(self, *argv: str) -> str:
+        return subprocess.run(argv, env=self.environ, capture_output=True, text=True).stdout
+
+    def _go(self, name: str, *argv: str) -> None:
+        with open(self.folder / f"{name}.out", "ab") as log:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            self.running[name] = subprocess.Popen(argv, env=self.environ, start_new_session=True, **streams)
+
+    def __exit__(self, *_: object) -> None:
+        self.run("scancel", "--me", "--full")
+        until(lambda: not self.run("squeue", "-h", "-t", "R,CG").strip(), "its jobs to be over")
+        for process in self.running.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self.running.values():
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
