@@ -103,7 +103,17 @@ def test_the_rule_holds(path: Path) -> None:
     assert set(rule) == {"why", "given", "then"}
     decided = plan(*_given(**rule["given"]))
     then = rule["then"]
-    assert set(then) <= {"actions", "waiting", "held", "degraded", "converged", "unknown", "remarks", "says"}
+    assert set(then) <= {
+        "actions",
+        "waiting",
+        "held",
+        "degraded",
+        "converged",
+        "unknown",
+        "remarks",
+        "says",
+        "wakes_in",
+    }
     _assert_actions(decided, then.get("actions", []))
     assert {task: str(w.reason) for e in decided.epics for task, w in e.waiting.items()} == then.get("waiting", {})
     words = {task: word.message for epic in decided.epics for task, word in epic.waiting.items()}
@@ -111,6 +121,8 @@ def test_the_rule_holds(path: Path) -> None:
     for name in ("held", "degraded"):
         said = getattr(decided.epics[0], name)
         assert (str(said.reason) if said else None) == then.get(name), said
+    if "wakes_in" in then:
+        assert decided.wake_at == worlds.ago(-then["wakes_in"])
     if "remarks" in then:
         said = {task: str(word.reason) for epic in decided.epics for task, word in epic.remarks.items()}
         assert said == then["remarks"]

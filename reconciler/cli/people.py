@@ -168,13 +168,16 @@ def release_command(site: Site, id: TaskId, out: Output) -> int:
 @click.command("stop")
 @click.argument("task", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every agent and every check of this repository")
+@click.option("--give-up", "give_up", is_flag=True, help="Wait no longer for an agent on a node that is silent")
 @common
-def stop_command(task: str | None, everything: bool, out: Output) -> int:
+def stop_command(task: str | None, everything: bool, give_up: bool, out: Output) -> int:
     """Stop the agent of a TASK, or all of them. No work is lost; 'reconcile retry' starts it again."""
     if (task is None) != everything:
         raise UsageError("stop needs a task, or --all")
     site = here()
     named = None if task is None else task_named(site, task, out.chat)
+    if give_up:
+        return _give_up(site, named, out)
     if named is not None:
         _stoppable(site, named)
     stopped, unlabelled = _stop(site, named)
@@ -189,6 +192,25 @@ def stop_command(task: str | None, everything: bool, out: Output) -> int:
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")
     return 1 if _left(site, named, out) or unlabelled else 0
+
+
+def _give_up(site: Site, task: TaskId | None, out: Output) -> int:
+    """Take the right to write away from what runs on other machines; the next attempt may start at once."""
+    if task is None:
+        raise UsageError("--give-up needs a task")
+    runs = [run for run in site.runner.runs().values() if run.alive and run.where and run.task == task]
+    if not runs:
+        raise PermanentError(f"{task} has no agent on another machine", hint=f"reconcile stop {task}")
+    for run in runs:
+        site.runner.give_up(run.id)
+    done = [act("StopAgent", task, "given up", "Stopped")]
+    out.noted(site, done)
+    message = (
+        f"{task}  given up; on {runs[0].where} it may live and cost until it hears of that or its lease is over. "
+        "It can't write any more: what it has becomes saved work once its node is back"
+    )
+    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
+    return 0
 
 
 def _stoppable(site: Site, task: TaskId) -> None:

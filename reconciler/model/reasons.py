@@ -96,6 +96,11 @@ class Reason(Table):
     TASK_GONE = "TaskGone", _task("its task was deleted, and something of it is left", PERSON)
     # An agent running, and how its work ended
     AGENT_RUNNING = "AgentRunning", _task("its agent is running", RUN)
+    QUEUED = "Queued", _task("its agent waits for a node, in the queue of the engine that places it", RUN)
+    NODE_SILENT = (
+        "NodeSilent",
+        _task("nothing has been heard for a while of the node that its agent is on; it is given up in time", RUN),
+    )
     AGENT_FAILED = (
         "AgentFailed",
         _task(

@@ -95,6 +95,11 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
         """When the timers that something waits for run out."""
         return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)
 
+    @cached_property
+    def looks(self) -> tuple[datetime, ...]:
+        """When to look at what happens on other machines."""
+        return tuple(wait.again for wait in self.waiting.values() if wait.again)
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """What is done next, and for everything else why not. Nothing in it is left to choose."""
@@ -123,5 +128,5 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the next timer that something waits for runs out."""
-        return min((until for epic in self.epics for until in epic.wakes), default=None)
+        """When the next timer that something waits for runs out, or something is to be looked at again."""
+        return min((until for epic in self.epics for until in (*epic.wakes, *epic.looks)), default=None)

@@ -293,6 +293,7 @@ def _run(run: Run | None) -> dict[str, Any] | None:
         "n": run.id.n,
         # A pid outlives its process only by mistake: the number may be somebody else's by now.
         "pid": run.pid if run.alive else None,
+        **({"where": run.where} if run.where else {}),
         "state": str(run.state),
         "startedAt": stamp(run.started_at) if run.started_at else None,
         "lastProgressAt": stamp(run.last_progress_at) if run.last_progress_at else None,

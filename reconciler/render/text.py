@@ -294,7 +294,7 @@ def _awaited(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> str:
     if _for_a_person(epic, task, handed):
         return "task needs attention"
     match epic.waiting[task].reason:
-        case Reason.AGENT_RUNNING:
+        case Reason.AGENT_RUNNING | Reason.QUEUED | Reason.NODE_SILENT:
             return "agent running"
         case Reason.REVIEW_RUNNING:
             return "review running"

@@ -7,6 +7,7 @@ this lacks: a queue, limits, users, accounting, and a word on hosts that are dea
 from __future__ import annotations
 
 import shlex
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,7 @@ from reconciler.system import shell
 ASK_S = 30.0
 TAKEN = 17
 _AT_ONCE = 16
+_PLACING = threading.Lock()
 
 # Plain sh, and `$1` the folder of the host. A name is used once: `mkdir` refuses the second. The job holds the lock for as long
 # as it lives, and by that it is found; its pid is believed only while it does.
@@ -48,6 +50,11 @@ class Hosts:
 
     def submit(self, name: str, script: str, env: Mapping[str, str], lock: int) -> None:
         """Run a script on the host that has the fewest of ours. What it is given travels with it, in no command's words."""
+        # One after the other: what is placed at the same moment would all be placed on one host.
+        with _PLACING:
+            self._submit(name, script, env)
+
+    def _submit(self, name: str, script: str, env: Mapping[str, str]) -> None:
         busy: dict[str, int] = {}
         for host, jobs in self._all().items():
             if isinstance(jobs, ReconcileError):

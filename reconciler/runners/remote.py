@@ -74,7 +74,7 @@ class Note(Struct, frozen=True, kw_only=True):
             run,
             where=f"{kind}:{self.node}" if self.node else run.where,
             said=self.said,
-            silent_since=now - timedelta(seconds=self.silent_s) if silent else None,
+            heard_at=now - timedelta(seconds=self.silent_s) if silent else None,
             gives_up_at=now + timedelta(seconds=self.gives_up_in_s) if silent else None,
         )
 
@@ -227,7 +227,12 @@ class RemoteRuns:
             said = next((job.said for job in mine or () if job.said), "")
             return self._revoke(record, seen, f"no word from {node or 'its node'} for {silent:.0f} s {said}".strip())
         waits = max(most - silent, 0.001) if silent > 3 * sync_s else 0.0
-        self.notes[record.id] = Note(node=node, silent_s=silent, gives_up_in_s=waits)
+        self.notes[record.id] = Note(
+            node=node,
+            said="" if mine is not None else "its engine does not answer",
+            silent_s=silent,
+            gives_up_in_s=waits,
+        )
 
     def _judge_unborn(
         self, record: Record, seen: Reported, mine: Sequence[EngineJob] | None, states: set[JobState]

@@ -95,7 +95,7 @@ class Run(Struct, frozen=True, kw_only=True):
     halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
     where: str = ""  # the engine that placed it, and the node; empty: this machine
     said: str = ""  # elsewhere: why it waits for a node, or why it was given up
-    silent_since: datetime | None = None  # elsewhere: when its node was heard last, where that is long ago
+    heard_at: datetime | None = None  # elsewhere: when its node was heard last, where that is long ago
     gives_up_at: datetime | None = None  # when it is given up if its node says nothing until then
 
     @property

@@ -15,11 +15,15 @@ from reconciler.model.reasons import Awaits, Reason
 
 
 class Waiting(Struct, frozen=True, gc=False):
-    """Why nothing is done for a task now. `reason` is for programs, `message` for people; `until`: worth a look then."""
+    """Why nothing is done for a task now. `reason` is for programs, `message` for people; `until`: worth a look then.
+
+    `again`: the same where no timer runs out then, but nothing would announce what happens until then.
+    """
 
     reason: Reason
     message: str
     until: datetime | None = None
+    again: datetime | None = None
 
     @property
     def needs_a_person(self) -> bool:

@@ -17,6 +17,7 @@ from reconciler.planning.job import Job
 from reconciler.planning.labels import NEEDS_HUMAN, STOPPED, TAKEN
 
 SWEEP = timedelta(seconds=1)
+LOOK_ELSEWHERE = timedelta(seconds=15)  # the longest between two looks at what is on other machines
 AFTER = timedelta(seconds=10)  # what it left behind may go on for, until it is swept up
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result
@@ -67,13 +68,44 @@ def at_work(job: Job) -> Waiting | None:
     until = job.now + SWEEP if run.state is RunState.ENDING else _overdue(run, job)
     aside = deferred_by_user(job)
     after = f"; what comes after it waits: {aside.message}" if aside else ""
+    if run.where:
+        return _elsewhere(run, job, after)
     return Waiting(Reason.AGENT_RUNNING, f"{running(run)}{after}", until)
+
+
+def _elsewhere(run: Run, job: Job, after: str) -> Waiting:
+    """A live run on another machine: nothing announces what becomes of it, so it is looked at again as often as it reports."""
+    again = job.now + min(max(timedelta(seconds=job.venue.sync_s), SWEEP), LOOK_ELSEWHERE)
+    node = run.where.partition(":")[2]
+    if run.gives_up_at and run.heard_at:
+        silent, left = rough(job.now - run.heard_at), rough(run.gives_up_at - job.now)
+        now = f"'reconcile stop {run.task} --give-up' does it now"
+        message = f"no word from {node or 'its node'} for {silent}; given up in {left}; {now}{after}"
+        return Waiting(Reason.NODE_SILENT, message, run.gives_up_at, again)
+    if run.state is RunState.STARTING and not run.started:
+        message = f"attempt {run.attempt} waits for a node" + (f": {run.said}" if run.said else "") + after
+        return Waiting(Reason.QUEUED, message, again=again)
+    said = f" ({run.said})" if run.said else ""
+    return Waiting(Reason.AGENT_RUNNING, f"{running(run)}{said}{after}", _overdue(run, job), again)
+
+
+def rough(span: timedelta) -> str:
+    """A span of time in one unit.
+
+    >>> rough(timedelta(seconds=40)), rough(timedelta(minutes=4, seconds=5)), rough(timedelta(hours=30))
+    ('40 s', '4 min', '30 h')
+    """
+    seconds = max(span.total_seconds(), 0.0)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"
 
 
 def running(run: Run) -> str:
     """Which attempt it is, and whether it has begun or is about to end."""
     doing = {RunState.STARTING: "is starting", RunState.ENDING: "is ending"}.get(run.state, "is running")
-    return f"attempt {run.attempt} {doing}"
+    node = run.where.partition(":")[2]
+    return f"attempt {run.attempt} {doing}" + (f" on {node}" if node else "")
 
 
 def _overdue(run: Run, job: Job) -> datetime | None:
