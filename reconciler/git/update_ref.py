@@ -15,15 +15,18 @@ HEADS = "refs/heads/"
 
 
 class Move(Struct, frozen=True):
-    """One ref from `old` to `new`. `old` None: it must not exist yet. `new` None: it must stay where it is."""
+    """One ref from `old` to `new`. `old` None: it must not exist yet. `new` None: it must stay where it is, or be `gone`."""
 
     ref: str
     old: Sha | None
     new: Sha | None = None
+    gone: bool = False
 
     def command(self) -> str:
         if self.old is None:
             return f"create {self.ref}\0{self.new}\0"
+        if self.gone:
+            return f"delete {self.ref}\0{self.old}\0"
         if self.new is None:
             return f"verify {self.ref}\0{self.old}\0"
         return f"update {self.ref}\0{self.new}\0{self.old}\0"

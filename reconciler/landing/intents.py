@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct, to_builtins
 
 from reconciler.model.errors import PermanentError
-from reconciler.model.names import PrNumber, Sha
+from reconciler.model.names import LANDING_REFS, PrNumber, Sha
 from reconciler.system import files
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -40,6 +40,11 @@ class Intent(Struct, frozen=True, kw_only=True):
     push: bool = False  # the remote moves first
     beneath: tuple[Carried, ...] = ()  # what lands below it in the same move, the lowest first
     nonce: str = ""  # what our locks of the checkouts' indexes say; empty: written by a program that locked none
+
+    @property
+    def ref(self) -> str:
+        """What names `new` until the base does: git clears away what nothing names, also while something is amid its landing."""
+        return LANDING_REFS + hashlib.sha256(self.base.encode()).hexdigest()[:16]
 
 
 class Intents:

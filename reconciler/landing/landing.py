@@ -84,6 +84,9 @@ class LandingLine:
         """Finish what a killed landing left undone; then follow the remote, where the base is one that is pushed."""
         with self._git.writing() as lock:
             self._settle(base, lock)
+            self._forget(
+                Intent(base=base, old=Sha(""), new=Sha("")), lock
+            )  # what was cut off before it was written down
             theirs, ours = self._remotes.last_heard(base), update_ref.head_of(self._git, HEADS + base)
             if theirs and ours and theirs != ours and self._history.contains(theirs, ours):
                 self._advance(Intent(base=base, old=ours, new=theirs), (), lock)
@@ -193,14 +196,28 @@ class LandingLine:
             checkouts.make_sure_it_can_follow(self._git, checkout, way)
         named = tuple(str(checkout.path) for checkout in found)
         intent = replace(intent, checkouts=named, nonce=secrets.token_hex(8))
+        if intent.number:  # else it is what a remote has
+            self._name(intent, lock)
         self._intents.write(intent)
         try:
             self._push_first(intent, lock)
         except ChangedError:
-            self._intents.drop(intent.base)
+            self._forget(intent, lock)
             raise
         # As they are now: a push takes its time, and somebody may have checked out something else meanwhile.
         self._go(intent, kept, way, checkouts.of_base(self._git, intent.base), lock)
+        self._forget(intent, lock)
+
+    def _name(self, intent: Intent, lock: int) -> None:
+        """Have git keep what is to land."""
+        before = update_ref.head_of(self._git, intent.ref)
+        if before != intent.new:
+            update_ref.move(self._git, (Move(intent.ref, before, intent.new),), _landing(intent), lock)
+
+    def _forget(self, intent: Intent, lock: int) -> None:
+        """What was begun has come to its end, whichever."""
+        if named := update_ref.head_of(self._git, intent.ref):
+            update_ref.move(self._git, (Move(intent.ref, named, gone=True),), "landed, or not", lock)
         self._intents.drop(intent.base)
 
     def _go(
@@ -232,7 +249,7 @@ class LandingLine:
                 for checkout in gone:
                     following.back(self._git, checkout, way, intent.old, intent.nonce, lock)
                 if not intent.push:
-                    self._intents.drop(intent.base)
+                    self._forget(intent, lock)
                 raise
 
     def _push_first(self, intent: Intent, lock: int) -> None:
@@ -251,6 +268,8 @@ class LandingLine:
             moves.append(self._pulls.landing(pull, mine.head, mine.commit, mine.method))
             if not intent.push:
                 moves.append(Move(HEADS + pull.record.branch, mine.head))
+        if update_ref.head_of(self._git, intent.ref) == intent.new:
+            moves.append(Move(intent.ref, intent.new, gone=True))
         update_ref.move(self._git, tuple(moves), _landing(intent) if kept else "follow the remote", lock)
 
     def _settle(self, base: str, lock: int) -> None:
@@ -275,7 +294,7 @@ class LandingLine:
                 update_ref.move(self._git, moves, _landing(intent), lock)
         elif began:
             self._take_back(intent, now, found, lock)
-        self._intents.drop(base)
+        self._forget(intent, lock)
 
     def _bring_along(self, intent: Intent, to: Sha, found: Sequence[BaseCheckout], lock: int) -> None:
         way = checkouts.step(self._git, intent.old, to)

@@ -29,6 +29,7 @@ from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 from reconciler.workspaces import checkout, copies, folders, snapshot
 from reconciler.workspaces.branches import Branches
+from reconciler.workspaces.check_refs import CheckRefs
 from reconciler.workspaces.checkout import Recipe
 from reconciler.workspaces.salvage import Salvages, Saved
 from reconciler.workspaces.snapshot import Work
@@ -49,6 +50,7 @@ class GitWorkspaces:
         self._branches = Branches(git)
         self._salvages = Salvages(git)
         self._register = Register(git)
+        self._check_refs = CheckRefs(git)
 
     # --- observing ---
 
@@ -131,6 +133,8 @@ class GitWorkspaces:
         with self._alone(f".{subject}") as lock:
             self._discard(place)
             with self._git.writing() as writer:
+                if not apart:  # what a review is about is on a branch
+                    self._check_refs.hold(subject, commit, self._standing_checks, writer)
                 self._register.add(place, f"check {subject}", commit, writer)
                 entry = self._register.entry(place)
             if apart and entry.admin:
@@ -146,6 +150,8 @@ class GitWorkspaces:
     def fix(self, at: Venue) -> None:
         """Repair the links of worktrees that were moved, or whose repository was: the agents in them go on."""
         with _world():
+            with self._git.writing() as writer:
+                self._check_refs.sweep(self._standing_checks, writer)
             folder, listing = _real(at.root), self._register.listing()
             for name in sorted(filter(usable, _standing(folder))):
                 if look(listing, folder / name, branch_of(TaskId(name))).moved:
@@ -183,7 +189,9 @@ class GitWorkspaces:
     def remove_check(self, subject: str, at: Venue) -> None:
         """Remove the worktree of a check or a review, and whatever that left in it."""
         with self._alone(f".{subject}"):
-            self._discard(_check_place(at.root, subject))
+            with self._git.writing() as writer:
+                self._check_refs.sweep(self._standing_checks, writer)
+            folder, listing = _real(at.root), self._register.listing()
 
     def delete_branch(self, task: TaskId, expected: Sha) -> None:
         """Delete `agent/<task>` if its head still is `expected`. Raises ChangedError otherwise."""
@@ -336,6 +344,10 @@ class GitWorkspaces:
             listing = self._register.around(place)
             self._register.forget(listing.at(place))
             self._register.forget_unlisted(listing, place, f"check {place.name}")
+
+    def _standing_checks(self) -> frozenset[str]:
+        """The subjects of which there is a worktree, wherever it stands."""
+        return frozenset(entry.path.name for entry in self._register.listing().entries)
 
     # --- looking ---
 

@@ -15,6 +15,7 @@ from reconciler.git.identity import OUR_VARIABLES
 from reconciler.git.ref_cache import RefCache
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import (
+    CHECK_REFS,
     DROPPED_REFS,
     SALVAGE_REFS,
     BranchName,
@@ -169,7 +170,8 @@ class Salvages:
         # Of a worktree that is on its branch there is nothing to ask.
         own_branch = refs.in_its_own_file(self._git, f"refs/heads/{branch_of(work.task)}")
         excluded = (f"--exclude={work.branch}",) if work.branch else ()
-        own = (f"--exclude={SALVAGE_REFS}{work.task}/*", f"--exclude={DROPPED_REFS}*")
+        # What a check runs on is named for as long as that takes, and for no one's work.
+        own = (f"--exclude={SALVAGE_REFS}{work.task}/*", f"--exclude={DROPPED_REFS}*", f"--exclude={CHECK_REFS}*")
         held = (*excluded, "--glob=refs/heads", "--tags", "--remotes", *own, "--glob=refs/reconcile")
         return tuple(
             head

@@ -16,6 +16,7 @@ from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
 from reconciler.git import update_ref
+from reconciler.git.commands import Git
 from reconciler.landing import commits
 from reconciler.landing.intents import Intent, Intents
 from reconciler.model.desired import MergeMethod
@@ -52,9 +53,10 @@ def test_what_git_answered_does_not_matter_where_the_base_has_moved(
 ) -> None:
     move = update_ref.move
 
-    def unheard(*args: object) -> None:
-        move(*args)  # type: ignore[arg-type]
-        raise TemporaryError("git was killed before it said how it went")
+    def unheard(git: Git, moves: tuple[update_ref.Move, ...], *args: object) -> None:
+        move(git, moves, *args)  # type: ignore[arg-type]
+        if moves[0].ref == "refs/heads/main":
+            raise TemporaryError("git was killed before it said how it went")
 
     monkeypatch.setattr(update_ref, "move", unheard)
     commit = forge.land(order)
