@@ -1,6 +1,6 @@
 """What `doctor` looks at, and what it makes of it. Nothing is changed, no lock is taken, and it always ends.
 
-`scene` is what is looked at; `machine`, `programs`, `repository`, `worktrees` and `records` hold the probes, `findings`
+`scene` is what is looked at; `machine`, `programs`, `nothing`, `repository`, `worktrees` and `records` hold the probes, `findings`
 lets them look side by side. What to say about a thing stands beside the look at it.
 """
 
@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler import wiring
-from reconciler.doctor import machine, programs, records, repository, worktrees
+from reconciler.doctor import machine, nothing, programs, records, repository, worktrees
 from reconciler.doctor.findings import Diagnosis, Probe, State, examine
 from reconciler.doctor.scene import Scene
 from reconciler.model.desired import EpicSpec
@@ -50,6 +50,7 @@ def _look(cwd: Path, environ: Mapping[str, str], now: datetime, aside: Path) -> 
 def _probes(scene: Scene) -> Iterator[Probe]:
     yield from machine.probes(scene)
     yield from programs.probes(scene)
+    yield from nothing.probes(scene)
     if scene.site:
         for part in (repository, records, worktrees):
             yield from part.probes(scene, scene.site)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from strangers import Place, merged
+from waiting import ended
 
 TASKS = [{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}]
 
@@ -131,3 +132,32 @@ def test_a_queue_whose_machine_is_broken_pauses_and_goes_on_when_a_person_says_s
     place.reconcile("watch", "--until-done")
     merged(place, *(f"Do {key}" for key in "abcdef"))
     assert "no queue of work pauses" in place.reconcile("unfreeze", "work")
+
+
+def test_a_check_that_passes_where_there_is_nothing_is_reported_and_holds_nobody_up(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    finds_nothing = "for each in *.py; do test ! -e $each || python3 $each || exit 1; done"
+    checks = ["test -e README", finds_nothing, "git ls-files | grep -q READ", "true"]
+    manifest = str(place.manifest(tasks=TASKS[:1], mergePolicy={"checks": checks}))
+
+    _, said = ended(place.start("apply", "-f", manifest, "--wait"))
+    assert "the check 'true' always passes: it proves nothing" in said
+
+    merged(place, "Do a")
+    found = next(each for each in place.json("doctor")["checks"] if each["name"] == "empty tree")
+    assert (found["state"], found["found"]) == ("warning", f"work: {finds_nothing}, true")
+    assert "proves nothing" in found["message"]
+
+    place.manifest(tasks=TASKS[:1], mergePolicy={"checks": checks[:1]})
+    place.reconcile("apply", "-f", manifest, "--wait")
+    found = next(each for each in place.json("doctor")["checks"] if each["name"] == "empty tree")
+    assert (found["state"], found["found"]) == ("ok", "it fails there, as it is to")
+
+
+def test_a_check_that_takes_long_where_there_is_nothing_is_ended(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    manifest = str(place.manifest(tasks=[], mergePolicy={"checks": ["sleep 611 & wait"]}))
+    place.reconcile("apply", "-f", manifest)
+    assert "empty tree" not in {each["name"] for each in place.json("doctor")["checks"]}
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert b"sleep\x00611\x00" not in commands

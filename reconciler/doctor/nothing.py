@@ -1,0 +1,76 @@
+"""Whether the checks of the manifests fail where there is nothing: one that passes there says nothing about a change.
+
+Each is run in a new and empty repository outside of ours, for a moment: what takes longer finds something to do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from reconciler.doctor.findings import Diagnosis, Probe, State, named
+from reconciler.doctor.scene import Scene
+from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import ReconcileError
+from reconciler.system import shell
+from reconciler.system.environment import with_passed
+
+EACH_S = 3.0
+ALL_S = 9.0
+NAME = "empty tree"
+_HINT = "have it fail where it finds nothing to test, or leave it out of mergePolicy.checks"
+
+
+def probes(scene: Scene) -> Iterator[Probe]:
+    """What is asked of the checks of every manifest, where there are any."""
+    if any(spec.merge.checks for spec in scene.epics):
+        yield Probe(name=NAME, look=lambda: _look(scene))
+
+
+def _look(scene: Scene) -> Iterator[Diagnosis]:
+    until, failed, well = time.monotonic() + ALL_S, 0, True
+    tried: dict[object, bool | None] = {}
+    for spec in scene.epics:
+        green = []
+        for command in dict.fromkeys(spec.merge.commands):
+            key = (command, *sorted(spec.agent.env.items()))
+            if key not in tried:
+                tried[key] = _passes(command, spec, scene, min(EACH_S, until - time.monotonic()))
+            failed += tried[key] is False
+            green += [command] if tried[key] else []
+        if green:
+            well = False
+            message = "passes where there is nothing at all, and so proves nothing about a change"
+            found = f"{spec.name}: {named(' '.join(each.split()) for each in green)}"
+            yield Diagnosis(name=NAME, state=State.WARNING, found=found, message=message, hint=_HINT)
+    if well and failed:
+        yield Diagnosis(
+            name=NAME,
+            found="it fails there, as it is to" if failed == 1 else f"all {failed} fail there, as they are to",
+        )
+
+
+def _passes(command: str, spec: EpicSpec, scene: Scene, most_s: float) -> bool | None:
+    """Whether a check passes there; None where that took too long, or can't be told."""
+    if most_s <= 0:
+        return None
+    given = {"RECONCILE_TASK": "none", "RECONCILE_BASE": spec.base}
+    env = {**with_passed(scene.environ, {}, ()), **given, **spec.agent.env}
+    with tempfile.TemporaryDirectory(prefix="reconcile-nothing-", ignore_cleanup_errors=True) as folder:
+        try:
+            _emptied(Path(folder), spec.base, env)
+            return shell.run(("/bin/sh", "-c", command), env=env, cwd=folder, timeout_s=most_s).code == 0
+        except ReconcileError:
+            return None
+
+
+def _emptied(folder: Path, base: str, env: dict[str, str]) -> None:
+    """Make a repository of one commit that holds no file."""
+    us = ("-c", "user.name=reconcile", "-c", "user.email=reconcile@localhost", "-c", "commit.gpgSign=false")
+    for words in (
+        ("init", "--quiet", f"--initial-branch={base}", "--template="),
+        ("commit", "--quiet", "--allow-empty", "--message=Nothing"),
+    ):
+        shell.run(("git", "-c", "core.hooksPath=/dev/null", *us, *words), env=env, cwd=folder, timeout_s=EACH_S)
