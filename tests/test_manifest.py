@@ -418,6 +418,18 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
             "spec.reviewer: is missing: .*\n.*write 'reviewer: {kind: claude}'",
         ),
         (
+            with_spec("reviewer: {kind: claude, maxAttempts: 5}"),
+            "spec.reviewer.maxAttempts: unknown field; allowed: kind, argv, .*\n.*leave it out: a review that came to nothing",
+        ),
+        (
+            with_spec("reviewer: {kind: claude, opensPullRequest: true}"),
+            "spec.reviewer.opensPullRequest: unknown field; .*\n.*leave it out: a reviewer opens none",
+        ),
+        (
+            with_spec("reviewer: {kind: claude, resources: {memory: 2G}}"),
+            "spec.reviewer.resources: unknown field; .*\n.*what agent.resources says holds for reviews",
+        ),
+        (
             with_spec("mergePolicy: {method: sqash}"),
             "expected squash, merge or rebase, got .*\n.*did you mean 'squash'",
         ),

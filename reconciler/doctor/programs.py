@@ -99,10 +99,11 @@ def _looked(program: Program, scene: Scene) -> Iterator[Diagnosis]:
 def _needs(scene: Scene) -> Mapping[str, str]:
     """The programs that must be there, and why."""
     # With a PATH of its own an agent may have what we don't see.
+    reviewing = ((spec, spec.reviewing, "reviewers") for spec in scene.epics if spec.merge.reviewed_by_agents)
     found = {
-        Path(spec.agent.program).name: f"the agents of {spec.name} are this program"
-        for spec in scene.epics
-        if spec.agent.program and "PATH" not in spec.agent.env
+        Path(agent.program).name: f"the {who} of {spec.name} are this program"
+        for spec, agent, who in (*reviewing, *((spec, spec.agent, "agents") for spec in scene.epics))
+        if agent.program and "PATH" not in agent.env
     }
     if there := _github(scene):
         found["gh"] = f"pull requests are on GitHub ({there})"

@@ -18,6 +18,7 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Run
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
+from reconciler.model.values import replace
 from reconciler.planning import agent_gate
 from reconciler.render import failing
 from reconciler.render.words import counted
@@ -144,6 +145,14 @@ def _agents(scene: Scene, site: Site) -> Iterator[Diagnosis]:
             yield _in_trouble(spec, last)
         else:
             yield Diagnosis(name="agents", found=f"{spec.name}: {program}")
+        if spec.merge.reviewed_by_agents and (missing := site.runner.missing(replace(spec, agent=spec.reviewing))):
+            yield Diagnosis(
+                name="agents",
+                state=State.PROBLEM,
+                found=f"{spec.name}, reviewer: {spec.reviewing.program}",
+                message=agent_gate.no_reviewer(missing),
+                hint="install it, or fix spec.reviewer (kind, argv, env) and apply",
+            )
 
 
 def _in_trouble(spec: EpicSpec, run: Run) -> Diagnosis:

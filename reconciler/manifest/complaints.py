@@ -97,7 +97,7 @@ def _unknown_field(document: Document, kind: str, path: FieldPath) -> Finding:
     top = schema(kind).get("properties", {})
     misplaced = len(path) > 1 and path[-1] in top
     hint = f"indent it less: {path[-1]} belongs at the top" if misplaced else did_you_mean(str(path[-1]), known)
-    hint = hint or _elsewhere(kind, path)
+    hint = _NOT_OF_REVIEWS.get(path) or hint or _elsewhere(kind, path)
     return Finding(file=document.file, place=place, path=path, what=what, hint=hint)
 
 
@@ -108,6 +108,14 @@ def _elsewhere(kind: str, path: FieldPath) -> str | None:
     least = min((found.count(".") for found in paths), default=0)
     nearest = [found for found in paths if found.count(".") == least]
     return f"did you mean {nearest[0]}?" if len(nearest) == 1 else None
+
+
+_REVIEWER = ("spec", "reviewer")
+_NOT_OF_REVIEWS: dict[FieldPath, str] = {
+    (*_REVIEWER, "maxAttempts"): "leave it out: a review that came to nothing is asked for once more, then a person is",
+    (*_REVIEWER, "opensPullRequest"): "leave it out: a reviewer opens none",
+    (*_REVIEWER, "resources"): "leave it out: what agent.resources says holds for reviews, too",
+}
 
 
 def _bad_key(document: Document, path: FieldPath) -> Finding:

@@ -104,8 +104,8 @@ class OverrideFields(_Fields):
     model: Model = Field(description="Their model.", examples=["opus"])
 
 
-class AgentFields(_Fields):
-    """The program that does a task, and its limits."""
+class ProgramFields(_Fields):
+    """A program that works by a prompt, and its limits."""
 
     kind: Annotated[AgentKind, Field(strict=False)] = Field(
         default=AgentKind.COMMAND,
@@ -147,10 +147,30 @@ class AgentFields(_Fields):
         description="An attempt that prints nothing and changes nothing for so long is ended. 0s: never.",
         examples=["30m"],
     )
-    max_attempts: int = Field(default=3, ge=1, le=100, description="Attempts before a person is asked.", examples=[5])
     backoff: Backoff = Field(
         default=Backoff(), description="The waits between attempts.", examples=[{"initial": "10s", "max": "10m"}]
     )
+
+    @model_validator(mode="after")
+    def _names_a_program(self) -> ProgramFields:
+        if self.kind is AgentKind.COMMAND:
+            if not self.argv:
+                raise ValueError("argv is missing; a command needs the program and its arguments")
+            if not self.argv[0].strip():
+                raise ValueError("argv begins with an empty text; allowed: the name or path of a program")
+            if self.model or self.overrides:
+                raise ValueError("a command gets no model from here; write it into argv or env")
+        elif self.argv:
+            raise ValueError(
+                f"'argv' is only valid for kind: command, which runs a command line of your own; leave it out for {self.kind}"
+            )
+        return self
+
+
+class AgentFields(ProgramFields):
+    """The program that does a task, and its limits."""
+
+    max_attempts: int = Field(default=3, ge=1, le=100, description="Attempts before a person is asked.", examples=[5])
     resources: Annotated[
         Annotated[ResourcesFields, Tag(INLINE)] | Annotated[Literal["auto"], Tag(NAMED)], Discriminator(_form)
     ] = Field(
@@ -164,20 +184,25 @@ class AgentFields(_Fields):
         examples=[True],
     )
 
-    @model_validator(mode="after")
-    def _names_a_program(self) -> AgentFields:
-        if self.kind is AgentKind.COMMAND:
-            if not self.argv:
-                raise ValueError("argv is missing; a command needs the program and its arguments")
-            if not self.argv[0].strip():
-                raise ValueError("argv begins with an empty text; allowed: the name or path of a program")
-            if self.model or self.overrides:
-                raise ValueError("a command gets no model from here; write it into argv or env")
-        elif self.argv:
-            raise ValueError(
-                f"'argv' is only valid for kind: command, which runs a command line of your own; leave it out for {self.kind}"
-            )
-        return self
+
+class ReviewerFields(ProgramFields):
+    """The program that reviews, and its limits."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_recorded(cls, value: Any) -> Any:
+        """Without what a record holds for every agent and no review has, as long as it says nothing."""
+        if not isinstance(value, dict):
+            return value
+        return {name: said for name, said in value.items() if name not in UNUSED or said != UNUSED[name]}
+
+
+# What an agent may be given and a reviewer may not, as a record holds it where nothing is said.
+UNUSED: dict[str, Any] = {
+    "maxAttempts": 3,
+    "opensPullRequest": False,
+    "resources": {"memory": "auto", "disk": "auto"},
+}
 
 
 class Worktrees(_Fields):
@@ -600,7 +625,7 @@ class EpicFields(_Fields):
         examples=[{"argv": ["my-agent", "{prompt_file}"]}, "shell"],
     )
     reviewer: (
-        Annotated[Annotated[AgentFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] | None
+        Annotated[Annotated[ReviewerFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] | None
     ) = Field(
         default=None,
         description="The program that reviews, where mergePolicy.review says agent; or the name of an AgentProfile. Default: "

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from reconciler.manifest import form, machines
 from reconciler.manifest.findings import FieldPath, did_you_mean
 from reconciler.manifest.located import Located
-from reconciler.manifest.model import Epic, RunnerFields
+from reconciler.manifest.model import UNUSED, Epic, RunnerFields
 from reconciler.manifest.protected import derived
 from reconciler.manifest.scalars import unwanted
 from reconciler.manifest.sizes import AUTO
@@ -47,7 +47,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     """The manifest as it will be recorded. Raises WrongError for the first field that can't be resolved."""
     fields: dict[str, Any] = _plain(epic.spec)
     fields["agent"] = _profile("agent", fields["agent"], around.agents)
-    fields["reviewer"] = fields["reviewer"] and _profile("reviewer", fields["reviewer"], around.agents)
+    fields["reviewer"] = fields["reviewer"] and {**UNUSED, **_profile("reviewer", fields["reviewer"], around.agents)}
     for agent in filter(None, (fields["agent"], fields["reviewer"])):
         if agent["resources"] == AUTO:
             agent["resources"] = {"memory": AUTO, "disk": AUTO}

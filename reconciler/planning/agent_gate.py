@@ -45,13 +45,18 @@ def agent_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
 def reviewer_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
     """Why no reviewer of this manifest may start at all. What its agents met in the same program, it would meet."""
     if missing := observed.reviewers_missing.get(spec.name):
-        return Reason.AGENT_UNAVAILABLE, f"the reviewer can't start: {missing}", None
+        return Reason.AGENT_UNAVAILABLE, no_reviewer(missing), None
     if words := used_up(spec.budget, spend_of(spec, observed)):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
     as_agent = replace(spec, agent=spec.reviewing)
     sources = (observed.runs, observed.reviews) if _shares(spec) else (observed.reviews,)
     ended = sorted(_ended(spec, observed, sources), key=_end, reverse=True)
     return _limited(as_agent, ended, observed.at) or _resting(as_agent, ended, observed.at)
+
+
+def no_reviewer(missing: str) -> str:
+    """That no reviewer of a manifest can start, for want of its program."""
+    return f"the reviewer can't start: {missing}"
 
 
 def _shares(spec: EpicSpec) -> bool:

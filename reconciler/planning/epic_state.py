@@ -11,7 +11,7 @@ from reconciler.model.observed import Base, Failure, Observed, Rules, Run, Unkno
 from reconciler.model.reasons import Reason
 from reconciler.planning import landing_mode
 from reconciler.planning.actions import Action, Waiting
-from reconciler.planning.agent_gate import Gate
+from reconciler.planning.agent_gate import Gate, no_reviewer
 from reconciler.planning.base_checks import broken
 from reconciler.planning.jobs import EpicTasks
 
@@ -37,6 +37,8 @@ def degraded(spec: EpicSpec, observed: Observed, gate: Gate | None, paused: str 
         return Waiting(Reason.PROGRAM_REPLACED, observed.replaced)
     if gate:
         return Waiting(*gate)
+    if missing := observed.reviewers_missing.get(spec.name):
+        return Waiting(Reason.AGENT_UNAVAILABLE, no_reviewer(missing))
     if why := broken(spec, observed):
         return Waiting(Reason.CHECK_BROKEN, why)
     if paused:

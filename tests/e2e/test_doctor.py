@@ -114,6 +114,18 @@ def test_something_needed_that_is_missing_ends_with_1_and_says_what_to_do(place:
     assert "→ install it" in said
 
 
+def test_a_missing_reviewer_is_foreseen_as_a_missing_agent_is(place: Patient) -> None:
+    review = {"reviewer": {"argv": ["no-such-reviewer"]}, "mergePolicy": {"review": "agent"}}
+
+    decided = place.json("diff", "-f", str(place.manifest(**review)), code=1)["epics"][0]
+    assert decided["degraded"]["reason"] == "AgentUnavailable"
+    assert "the reviewer can't start: the program 'no-such-reviewer' is not on" in decided["degraded"]["message"]
+
+    place.recorded(**review)
+    said = " ".join(place.reconcile("doctor", code=1).split())
+    assert "reviewer: no-such-reviewer" in said and "fix spec.reviewer (kind, argv, env)" in said
+
+
 @pytest.mark.parametrize("worked", [False, True])
 def test_looking_leaves_no_trace(place: Patient, worked: bool) -> None:
     if worked:
