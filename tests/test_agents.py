@@ -395,3 +395,13 @@ def test_a_session_is_gone_on_with_as_each_program_wants_it() -> None:
     assert f"--resume={SESSION}" in argv(AgentKind.GEMINI)
     assert f"--session={SESSION}" in argv(AgentKind.OPENCODE)
     assert SESSION not in " ".join(argv(AgentKind.AIDER))
+
+
+def test_what_a_run_has_cost_is_added_up_from_what_is_printed_as_it_goes() -> None:
+    step = json.dumps({"type": "step_finish", "part": {"cost": 0.25}})
+    hostile = json.dumps({"type": "step_finish", "part": {"cost": -5}}) + "\n" + json.dumps({"type": "step_finish"})
+    opencode, aider = AGENTS[AgentKind.OPENCODE], AGENTS[AgentKind.AIDER]
+    assert opencode.cost(f"{step}\nnoise\n{step}\n{hostile}\n", 1.0) == 1.5
+    said = "Tokens: 1k sent, 20 received. Cost: $0.10 message, $0.{} session.\n"
+    assert aider.cost(said.format(25) + said.format(40), 0.1) == 0.4
+    assert aider.cost("Cost: $9.99 of something\n", 0.4) == 0.4

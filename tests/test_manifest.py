@@ -661,11 +661,12 @@ def test_nothing_is_not_a_value(refused, word, field):
     assert "has no value" in refused(with_spec(field.format(word)))
 
 
-def test_what_a_run_may_cost_is_promised_only_where_its_agent_keeps_it(refused):
-    said = refused(HEAD + "  agent: {kind: opencode}\n  budget: {usdPerRun: 1}\n")
+def test_what_a_run_may_cost_is_promised_only_where_its_agent_keeps_it_or_tells_as_it_goes(read, refused):
+    said = refused(HEAD + "  agent: {kind: codex}\n  budget: {usdPerRun: 1}\n")
 
-    assert "spec.budget.usdPerRun: an agent of kind opencode can't be told when to end" in said
-    assert "hint: budget.usdPerTask is kept between its runs" in said
+    assert "spec.budget.usdPerRun: an agent of kind codex can't be told when to end, and does not say" in said
+    (spec,) = read(HEAD + "  agent: {kind: opencode}\n  budget: {usdPerRun: 1}\n")
+    assert spec.budget.usd_per_run == 1
 
 
 @pytest.mark.parametrize("field", ["usd", "usdPerTask", "tokens"])

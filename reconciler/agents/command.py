@@ -28,6 +28,9 @@ class CommandAgent:
     def report(self, log: str, ended: datetime | None = None) -> None:
         return None
 
+    def cost(self, piece: str, before: float) -> float:
+        return before
+
     def shown(self, log: str) -> Iterator[str]:
         return iter(log.splitlines())
 

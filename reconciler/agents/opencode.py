@@ -53,6 +53,11 @@ class OpenCode:
             tokens=total(_tokens(mapping(step.get("tokens"))) for step in steps),
         )
 
+    def cost(self, piece: str, before: float) -> float:
+        """Each step says what it has cost by itself."""
+        steps = (mapping(line.get("part")) for line in objects(piece) if line.get("type") == "step_finish")
+        return before + sum(dollars(step.get("cost")) or 0.0 for step in steps)
+
     def shown(self, log: str) -> Iterator[str]:
         for line in log.splitlines():
             found = read(line)

@@ -485,8 +485,9 @@ class BudgetFields(_Fields):
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="US dollars, for each run: its agent ends by itself once it has spent that, and what it did is kept. "
-        "For agents that keep such a limit ('reconcile explain agents'). Default, or null: any amount.",
+        description="US dollars, for each run: its agent ends by itself once it has spent that, or is ended once it says that it "
+        "has, and what it did is kept. For agents of which 'reconcile explain agents' names such a limit. Default, or null: any "
+        "amount.",
         examples=[2],
     )
     tokens: int | None = Field(

@@ -110,9 +110,10 @@ def _measurable(agent: AgentSpec, budget: Budget) -> None:
         if most is not None and not kind.row.reports_cost:
             hint = "budget.tokens is counted" if kind.row.reports_tokens else None
             raise WrongError(("spec", "budget", field), f"an agent of kind {kind} does not say what it costs", hint)
-    if budget.usd_per_run is not None and not kind.row.keeps_limit:
+    if budget.usd_per_run is not None and not kind.row.bounded:
         hint = "budget.usdPerTask is kept between its runs" if kind.row.reports_cost else None
-        raise WrongError(("spec", "budget", "usdPerRun"), f"an agent of kind {kind} can't be told when to end", hint)
+        what = f"an agent of kind {kind} can't be told when to end, and does not say what it costs while it works"
+        raise WrongError(("spec", "budget", "usdPerRun"), what, hint)
     if budget.tokens is not None and not kind.row.reports_tokens:
         raise WrongError(("spec", "budget", "tokens"), f"an agent of kind {kind} does not say how many tokens it uses")
 

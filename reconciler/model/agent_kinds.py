@@ -37,14 +37,20 @@ class KindRow(Struct, frozen=True, kw_only=True):
 
     `reports_cost`, `reports_tokens`: it says what a run has used, so that a budget can be kept; `reports_end`: it prints that
     it came to its end, whatever its exit status, and one that did not print that has failed. `keeps_limit`: it can be told what
-    a run may cost, and ends by itself there.
+    a run may cost, and ends by itself there. `tells_cost`: it says what it has cost so far while it works, so that we end it there.
     """
 
     reports_cost: bool
     reports_tokens: bool
     reports_end: bool
     keeps_limit: bool
+    tells_cost: bool
     login: Login | None
+
+    @property
+    def bounded(self) -> bool:
+        """True where what one run may cost is kept, by its program or by us."""
+        return self.keeps_limit or self.tells_cost
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -63,7 +69,9 @@ class AgentKind(Table):
 
     COMMAND = (
         "command",
-        KindRow(reports_cost=False, reports_tokens=False, reports_end=False, keeps_limit=False, login=None),
+        KindRow(
+            reports_cost=False, reports_tokens=False, reports_end=False, keeps_limit=False, tells_cost=False, login=None
+        ),
     )
     CLAUDE = (
         "claude",
@@ -72,6 +80,7 @@ class AgentKind(Table):
             reports_tokens=True,
             reports_end=True,
             keeps_limit=True,
+            tells_cost=False,
             login=Login(
                 command="claude auth login",
                 keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
@@ -88,6 +97,7 @@ class AgentKind(Table):
             reports_tokens=True,
             reports_end=True,
             keeps_limit=False,
+            tells_cost=False,
             login=Login(
                 command="codex login",
                 keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
@@ -104,6 +114,7 @@ class AgentKind(Table):
             reports_tokens=True,
             reports_end=True,
             keeps_limit=False,
+            tells_cost=False,
             login=Login(
                 command="gemini",
                 keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -120,6 +131,7 @@ class AgentKind(Table):
             reports_tokens=True,
             reports_end=True,
             keeps_limit=False,
+            tells_cost=True,
             login=Login(
                 command="opencode auth login",
                 keys=_OF_MANY_MODELS,
@@ -136,6 +148,7 @@ class AgentKind(Table):
             reports_tokens=True,
             reports_end=False,
             keeps_limit=False,
+            tells_cost=True,
             login=Login(
                 command="", keys=_OF_MANY_MODELS, ask=(), since=_ANY_VERSION, files=(".aider.conf.yml", ".env")
             ),
@@ -145,3 +158,4 @@ class AgentKind(Table):
 
 REPORTS_END = frozenset(kind for kind in AgentKind if kind.row.reports_end)
 REPORTS_COST = frozenset(kind for kind in AgentKind if kind.row.reports_cost)
+TELLS_COST = frozenset(kind for kind in AgentKind if kind.row.tells_cost)

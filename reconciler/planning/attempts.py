@@ -84,7 +84,7 @@ class Attempts(Struct, frozen=True, dict=True):
         run = self.last
         if run is None or run.alive:
             return None
-        excused = not (run.report and self._cannot_be(run.report.fault))
+        excused = not self._cannot_be(run_results.fault(run))
         found = run_results.of(run, new_commits=self.new_commits, excused=excused)
         if found.reason is Reason.NO_CHANGES and run.heard and self.facts.open_pull:
             return RunResult(None)  # it was asked a question, and there was nothing to change
@@ -113,7 +113,7 @@ class Attempts(Struct, frozen=True, dict=True):
             case Fault.SESSION:
                 return run_results.session(before, self.facts.spec.agent.kind) is None  # it was to go on with none
             case Fault.BUDGET if task_used_up(self.facts.spec.budget, self.spend) is None:
-                again = bool(before and before[-1].report and before[-1].report.fault is Fault.BUDGET)
+                again = bool(before and run_results.fault(before[-1]) is Fault.BUDGET)
                 # What one run may cost is an end of its own: the next one goes on, and is another attempt.
                 budget = self.facts.spec.budget
                 return again or budget.usd_per_task is None or budget.usd_per_run is not None

@@ -11,6 +11,8 @@ from reconciler.model.desired import Budget
 from reconciler.model.observed import Run
 from reconciler.model.report import Report
 
+LEAST_USD = 0.01
+
 
 class Spend(Struct, frozen=True, kw_only=True):
     """What was used at least. `untold`: runs that were to say what they cost and could not, because they were killed."""
@@ -54,6 +56,22 @@ def task_used_up(budget: Budget, spend: Spend) -> str | None:
     if most is None or spend.usd < most:
         return None
     return f"it has cost ${spend.usd:.2f} of the ${most:.2f} that a task may cost; raise budget.usdPerTask to go on"
+
+
+def allowance(budget: Budget, spend: Spend) -> float | None:
+    """What a run may cost: all that one may, or less where less is left of what its task may, which has cost `spend`. That can be
+    little."""
+    left = None if budget.usd_per_task is None else max(budget.usd_per_task - spend.usd, LEAST_USD)
+    return min((most for most in (left, budget.usd_per_run) if most is not None), default=None)
+
+
+def cost_so_far(budget: Budget, spend: Spend, run: Run, share: float = 1.0) -> str | None:
+    """What a run that is alive says that it has cost, in words, once that is this share of what it may; None before, and where it
+    does not say."""
+    most = allowance(budget, spend)
+    if run.usd is None or most is None or run.usd < most * share:
+        return None
+    return f"it has cost ${run.usd:.2f} of the ${most:.2f} that it may"
 
 
 def _measured(budget: Budget, spend: Spend) -> Iterator[tuple[str, float, float]]:

@@ -25,7 +25,7 @@ from reconciler.planning.actions import (
     UpdateTask,
     guards,
 )
-from reconciler.planning.actions.stop_agent import left_alone, out_of_time
+from reconciler.planning.actions.stop_agent import left_alone, out_of_time, overspent
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.epic_state import unread
 from reconciler.planning.job import Job
@@ -170,10 +170,11 @@ def reviews(view: EpicView) -> Iterator[Action]:
         return
     wanted = {run.id for job in view.jobs if _for_review(job) for run in job.offer.reviewing.wanted}
     every = [run for runs in observed.reviews.values() for run in runs]
+    by_task = {job.task.id: job for job in view.jobs}
     for run in sorted(every, key=lambda run: run.id):
         if run.manifest != name or not run.alive or (run.exit is not None and not left_alone(run, observed.at)):
             continue
-        if why := _why_ended(run, spec, observed.at, asked=run.id in wanted):
+        if why := _why_ended(run, spec, by_task.get(run.task), observed.at, asked=run.id in wanted):
             yield StopAgent(
                 manifest=name, task=run.task, reason=why[1], message=f"stop {run.id}: {why[2]}", run=run.id, why=why[0]
             )
@@ -203,7 +204,9 @@ def _for_review(job: Job) -> bool:
     return not aside and not job.offer.approved
 
 
-def _why_ended(run: Run, spec: EpicSpec, now: datetime, *, asked: bool) -> tuple[StopWhy, Reason, str] | None:
+def _why_ended(
+    run: Run, spec: EpicSpec, job: Job | None, now: datetime, *, asked: bool
+) -> tuple[StopWhy, Reason, str] | None:
     reviewer = spec.reviewing
     if run.exit is not None:
         return run.exit.stop or StopWhy.PERSON, Reason.LEFTOVERS, "it ended, but processes of it still live"
@@ -211,6 +214,8 @@ def _why_ended(run: Run, spec: EpicSpec, now: datetime, *, asked: bool) -> tuple
         return StopWhy.PERSON, Reason.STALE, "what it judges is not what is to be judged any more"
     if run.done_at and now - run.done_at >= guards.GRACE:
         return StopWhy.DONE, Reason.AGENT_DONE, "it printed its final result and still runs"
+    if words := job and overspent(run, job):
+        return StopWhy.BUDGET, Reason.BUDGET_SPENT, words
     if out_of_time(run, reviewer.timeout_s, now):
         return StopWhy.TIMED_OUT, Reason.TIMED_OUT, "its time is over and its supervisor does not end it"
     return None

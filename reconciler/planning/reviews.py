@@ -22,6 +22,7 @@ from reconciler.model.desired import EPOCH, EpicSpec, Review, RiskLevel
 from reconciler.model.names import review_subject
 from reconciler.model.observed import Run
 from reconciler.model.reasons import Reason
+from reconciler.model.report import Fault
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord
 from reconciler.planning import run_results
 from reconciler.planning.facts import Facts
@@ -211,7 +212,11 @@ class Reviewing(Struct, frozen=True, dict=True):
 
     def _failed(self, run: Run) -> bool:
         stopped = run.exit is not None and run.exit.stop is not None and not run.exit.well
-        if run.alive or stopped or (run.verdict and _ended_well(run)):
+        if run.alive or (run.verdict and _ended_well(run)):
+            return False
+        if run_results.fault(run) is Fault.BUDGET:
+            return True  # asked again and again, it would cost as much each time
+        if stopped:
             return False
         return not (run.report and run.report.blameless) and not run.unavailable
 
@@ -221,6 +226,8 @@ def why_it_failed(run: Run) -> str:
     if run.exit is not None and run.exit.well:
         unread = " ".join(clean(run.unread).split())
         return f"it left no verdict that can be read ({unread})" if unread else "it left no verdict"
+    if run_results.fault(run) is Fault.BUDGET:
+        return run_results.SPENT.replace("agent", "it", 1)
     return f"it ended before its time ({run_results.status(run)})"
 
 

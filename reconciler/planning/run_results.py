@@ -16,6 +16,7 @@ from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
 
 COMMAND_MAX = 80
+SPENT = "agent has spent what it may"
 
 
 class RunResult(Struct, frozen=True):
@@ -32,6 +33,8 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> RunResult:
     record, report = run.exit, run.report
     if record and record.stop in (StopWhy.PERSON, StopWhy.CLOSED):
         return RunResult(Reason.STOPPED, "agent was stopped", counts=False, waits=False)
+    if record and record.stop is StopWhy.BUDGET:
+        return RunResult(Reason.BUDGET_SPENT, SPENT, counts=not excused, waits=not excused)
     if record and record.cause is Cause.SETUP:
         return RunResult(Reason.SETUP_FAILED, f"a set-up command failed ({status(run)})")
     if report and not (record and record.stop) and (faulted := _in_its_words(report, run)):
@@ -65,6 +68,13 @@ def mute(run: Run) -> bool:
     return ended and run.agent in REPORTS_END and not (run.report and (run.report.done or run.report.fault))
 
 
+def fault(run: Run) -> Fault | None:
+    """What an agent gives as the reason why it did not do its task, or what we ended it for in its stead."""
+    if run.exit is not None and run.exit.stop is StopWhy.BUDGET:
+        return Fault.BUDGET
+    return run.report.fault if run.report else None
+
+
 def session(runs: tuple[Run, ...], kind: AgentKind) -> str | None:
     """The session that a run goes on with after these; None: it begins a new one."""
     for run in reversed(runs):
@@ -85,6 +95,8 @@ def status(run: Run | None) -> str:
             return f"took longer than its {run.exit.limit_s:.0f} s" if run.exit.limit_s else "time limit"
         case Cause.UNAVAILABLE:
             return "program could not be started"
+    if run.exit.stop is StopWhy.BUDGET:
+        return "it had spent what it may"
     return f"signal {run.exit.signal}" if run.exit.signal else f"exit status {run.exit.code}"
 
 
@@ -115,8 +127,7 @@ def _in_its_words(report: Report, run: Run) -> RunResult | None:
         case Fault.NETWORK:
             return RunResult(Reason.AGENT_UNAVAILABLE, f"agent can't reach its model{text}", counts=False)
         case Fault.BUDGET:
-            message = "agent has spent what it may"
-            return RunResult(Reason.BUDGET_SPENT, message, counts=False, waits=False)
+            return RunResult(Reason.BUDGET_SPENT, SPENT, counts=False, waits=False)
         case Fault.SESSION:
             message = "the session to resume is gone"
             return RunResult(Reason.AGENT_FAILED, message, counts=False, waits=False)

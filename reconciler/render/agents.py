@@ -20,6 +20,7 @@ def document() -> list[dict[str, Any]]:
             "reportsTokens": each.row.reports_tokens,
             "reportsEnd": each.row.reports_end,
             "keepsLimit": each.row.keeps_limit,
+            "tellsCost": each.row.tells_cost,
             "login": each.row.login.command if each.row.login else "",
             "variables": list(each.row.keys),
         }
@@ -38,6 +39,7 @@ def table() -> RenderableType:
 
 def _row(kind: AgentKind) -> Row:
     row = kind.row
-    value = (row.reports_cost, row.reports_tokens, row.reports_end, row.keeps_limit)
+    limit = "by itself" if row.keeps_limit else "by us" if row.tells_cost else "no"
+    value = (*("yes" if each else "no" for each in (row.reports_cost, row.reports_tokens, row.reports_end)), limit)
     login = row.login.advice if row.login else "none that is known: pass it by 'env' or 'passEnv'"
-    return Row(cells=(Text(str(kind), "cyan"), *(Text("yes" if each else "no") for each in value)), note=Text(login))
+    return Row(cells=(Text(str(kind), "cyan"), *map(Text, value)), note=Text(login))

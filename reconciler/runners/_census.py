@@ -190,11 +190,12 @@ class Census:
         record = self._folders.record(run)
         judged = self._judge(record, locks, look)
         report = self._reports.of(record) if record.start.agent and (record.exit or judged.over) else None
-        done_at = self._reports.end_said(record) if judged.state is RunState.RUNNING else None
+        running = judged.state is RunState.RUNNING
+        done_at, usd = (self._reports.end_said(record), self._reports.cost(record)) if running else (None, None)
         watched = locks.shim and judged.state in (RunState.STARTING, RunState.RUNNING)
         halted = watched and record.pid is not None and supervisor.halted(record.pid)
         verdict = self._reports.verdict(record) if record.exit or judged.over else ""
-        seen = as_run(record, judged, locks, report, done_at, verdict=verdict, halted=halted)
+        seen = as_run(record, judged, locks, report, done_at, usd=usd, verdict=verdict, halted=halted)
         if judged.over:
             self._over[run] = seen
         return seen

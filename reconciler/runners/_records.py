@@ -76,8 +76,8 @@ class Record(Struct, frozen=True, kw_only=True):
         return self.exit is not None or bool(self.given_up)
 
 
-def read_plain(path: str, most: int = RECORD_MAX, *, from_end: bool = False) -> bytes:
-    """At most `most` bytes of a plain file; empty when there is none. Never waits: a FIFO in its place is not read."""
+def read_plain(path: str, most: int = RECORD_MAX, *, at: int = 0, from_end: bool = False) -> bytes:
+    """At most `most` bytes of a plain file, those after the first `at`, or its last; empty when there is none. Never waits: a FIFO in its place is not read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -88,7 +88,7 @@ def read_plain(path: str, most: int = RECORD_MAX, *, from_end: bool = False) -> 
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             return b""
-        return os.pread(fd, most, max(found.st_size - most, 0) if from_end else 0)
+        return os.pread(fd, most, max(found.st_size - most, 0) if from_end else at)
     finally:
         os.close(fd)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.model import verdicts
-from reconciler.model.agent_kinds import REPORTS_END
+from reconciler.model.agent_kinds import REPORTS_END, TELLS_COST
 from reconciler.model.names import RunId, RunKind
 from reconciler.model.ports import Agent
 from reconciler.model.report import Fault, Report, count, dollars, last_words, session
@@ -32,6 +32,7 @@ class Reports:
     def __init__(self, folders: Folders, agents: Mapping[str, Agent], keep: bool) -> None:
         self._folders, self._agents, self._keep = folders, agents, keep
         self._known: dict[RunId, Report | None] = {}
+        self._costs: dict[RunId, tuple[int, float]] = {}  # how much of a log was read, and what it came to
         self._last: dict[RunId, tuple[tuple[int, int], bool]] = {}  # whether the last line of a log says so
 
     def of(self, record: Record) -> Report | None:
@@ -39,6 +40,7 @@ class Reports:
         run = record.id
         if run not in self._known:
             self._last.pop(run, None)
+            self._costs.pop(run, None)
             self._known[run] = self.again(record)
         return self._known[run]
 
@@ -83,6 +85,27 @@ class Reports:
         except OSError:
             return None  # it is asked again, and its time limits hold
         return datetime.fromtimestamp(found.st_mtime, UTC) if known[1] else None
+
+    def cost(self, record: Record) -> float | None:
+        """What a run that is alive says that it has cost so far, at least; None where its agent does not say so while it works.
+
+        Only what was printed since the last look is read. What was cut out of the middle of a log before is not known any more.
+        """
+        agent = self._agents.get(record.start.agent) if record.start.agent in TELLS_COST else None
+        if agent is None:
+            return None
+        read, cost = self._costs.get(record.id, (0, 0.0))
+        path = f"{self._folders.folder(record.id)}/log"
+        try:
+            size = os.stat(path, follow_symlinks=False).st_size
+            if size > read:
+                piece = read_plain(path, size - read, at=read)
+                whole = piece[: piece.rfind(b"\n") + 1]
+                read, cost = read + len(whole), agent.cost(whole.decode("utf-8", "replace"), cost)
+        except OSError:
+            return cost
+        self._costs[record.id] = min(read, size), cost
+        return cost
 
     def _read(self, record: Record, agent: Agent) -> Report | None:
         folder = str(self._folders.folder(record.id))

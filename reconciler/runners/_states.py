@@ -61,11 +61,12 @@ def as_run(
     report: Report | None = None,
     done_at: datetime | None = None,
     *,
+    usd: float | None = None,
     verdict: ReviewVerdict | str = "",
     halted: bool = False,
 ) -> Run:
     """A run as others see it. `report`: what its agent reported of it, once it has ended; `done_at`: since when it says, while
-    it still runs, that it has; `verdict`: of a review, once it is over, or what is wrong with it; `halted`: its supervisor is stopped."""
+    it still runs, that it has; `usd`: what it says until then that it has cost; `verdict`: of a review, once it is over, or what is wrong with it; `halted`: its supervisor is stopped."""
     return Run(
         id=record.id,
         task=record.start.task,
@@ -89,6 +90,7 @@ def as_run(
         exit=record.exit or (_told_to_stop(record) if judged.state is RunState.ENDED else None),
         agent=record.start.agent,
         report=report,
+        usd=usd,
         done_at=done_at,
         halted=halted,
         where="" if record.start.at.local else f"{record.start.at.kind}:{record.node}".rstrip(":"),

@@ -199,3 +199,30 @@ def test_a_repositorys_own_worker_wins_where_it_speaks_of_the_task(tmp_path: Pat
     place.reconcile("apply", "-f", str(place.manifest(agent=agent, tasks=tasks)), "--wait", "--timeout", "1h")
 
     assert heard.read_text().startswith(told)
+
+
+def test_an_agent_that_says_what_it_costs_is_ended_where_a_run_may_cost_no_more_and_its_work_is_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    place = Machine(tmp_path)
+    step = '{"type": "step_finish", "sessionID": "ses_0123456789", "part": {"reason": "%s", "cost": 0.6}}'
+    place.program(
+        "opencode",
+        f"""case "$*" in
+        *--session=ses_0123456789*) test -e half && git add . && git commit -qm Work; printf '{step}\\n' stop;;
+        *) touch half; for n in 1 2 3 4; do printf '{step}\\n' tool-calls; done; sleep 600;;
+        esac""",
+    )
+    manifest = place.manifest(
+        agent={"kind": "opencode", "argv": []}, tasks=[{"key": "a", "title": "Do a"}], budget={"usdPerRun": 1.5}
+    )
+
+    place.reconcile("apply", "-f", str(manifest), "--wait")
+
+    task = place.tasks()["Do a"]["id"]
+    assert place.git("show", "--stat", "--format=", "main").split()[0] == "half"
+    runs = [run for run in place.json("get", "runs") if run["kind"] == "work"]
+    assert [run["attempt"] for run in runs] == [1, 2]
+    said = " ".join(place.reconcile("get", "events", task).split())
+    assert f"stop work/{task}/1: it has cost $2.40 of the $1.50 that it may" in said
+    assert "start agent (attempt 2): agent has spent what it may" in said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from machine import Machine
+from waiting import until
 
 from reconciler.model import verdicts
 from reconciler.model.desired import AgentSpec, EpicSpec
@@ -42,6 +43,9 @@ class Talker:
 
     def report(self, log: str, ended: datetime | None = None) -> Report:
         return Report(done=True, message=log.strip(), tokens=len(log.split()))
+
+    def cost(self, piece: str, before: float) -> float:
+        return before + len(piece.split())
 
     def shown(self, log: str) -> Iterator[str]:
         return (f"said: {line}" for line in log.splitlines())
@@ -90,6 +94,27 @@ def test_a_run_that_is_alive_or_no_known_agents_says_nothing(machine: Machine) -
 
     assert (runs[alive].report, runs[other].report) == (None, None)
     assert runs[alive].agent == "talker"
+
+
+def test_what_a_run_says_that_it_costs_is_read_piece_by_piece_while_it_works(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.runners._reports.TELLS_COST", frozenset({"talker"}))
+    script = "echo one two; printf three; until test -e more; do sleep 0.05; done; echo; echo four; sleep 600"
+    run = machine.start(script, agent="talker")
+    runner = talking(machine)
+
+    until(lambda: runner.runs()[run].usd == 2.0)  # what may go on yet is not read
+    (machine.cwd / "more").touch()
+    until(lambda: runner.runs()[run].usd == 4.0)
+
+    assert talking(machine).runs()[run].usd == 4.0
+    log = machine.runner.folder(run) / "log"
+    log.write_bytes(b"cut\n")  # what was known is not forgotten
+    assert runner.runs()[run].usd == 4.0
+    with log.open("ab") as more:
+        more.write(b"five\n")
+    assert runner.runs()[run].usd == 5.0
 
 
 def test_the_end_of_a_log_is_given_as_people_read_it(machine: Machine) -> None:

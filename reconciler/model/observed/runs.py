@@ -42,6 +42,7 @@ class StopWhy(StrEnum):
     DONE = "done"  # by its hint or by its final result, and stayed: counts as ended well
     STUCK = "stuck"  # its supervisor did not see that itself: it was stopped, or suspended
     TIMED_OUT = "timed-out"  # the same
+    BUDGET = "budget"  # it has said that it cost what it may
 
 
 class Exit(Struct, frozen=True, kw_only=True):
@@ -91,6 +92,7 @@ class Run(Struct, frozen=True, kw_only=True):
     agent: str = ""  # the kind of agent; empty for a check
     report: Report | None = None  # what its agent reported of it, once it is over
     heard: frozenset[str] = frozenset()  # the comments on its pull request that its prompt held, by their ids
+    usd: float | None = None  # what its agent says, while it runs, that it has cost so far
     done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
     halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
     where: str = ""  # the engine that placed it, and the node; empty: this machine

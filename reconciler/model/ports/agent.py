@@ -66,6 +66,11 @@ class Agent(Protocol):
         """
         ...
 
+    def cost(self, piece: str, before: float) -> float:
+        """What a run has cost by the end of a piece of its log, whole lines of it, and `before` that; `before` again where it
+        does not say. Asked only of kinds that tell."""
+        ...
+
     def shown(self, log: str) -> Iterator[str]:
         """A log, or a piece of one, as lines for people."""
         ...

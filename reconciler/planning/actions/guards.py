@@ -11,7 +11,7 @@ from reconciler.model.observed import Occupant, Run, RunState, Task, Unknown, Wo
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions.base import Waiting
-from reconciler.planning.budget import task_used_up
+from reconciler.planning.budget import allowance, cost_so_far, task_used_up
 from reconciler.planning.graph import is_deferred
 from reconciler.planning.job import Job
 from reconciler.planning.labels import NEEDS_HUMAN, STOPPED, TAKEN
@@ -21,6 +21,7 @@ LOOK_ELSEWHERE = timedelta(seconds=15)  # the longest between two looks at what 
 AFTER = timedelta(seconds=10)  # what it left behind may go on for, until it is swept up
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result
+COST = timedelta(seconds=15)  # after which it is looked at again what a run has cost that may cost so much
 _GOES_ON = "set it to 'open' to continue"
 
 
@@ -68,6 +69,11 @@ def at_work(job: Job) -> Waiting | None:
     until = job.now + SWEEP if run.state is RunState.ENDING else _overdue(run, job)
     aside = deferred_by_user(job)
     after = f"; what comes after it waits: {aside.message}" if aside else ""
+    budget, spent = job.spec.budget, job.attempts.spend
+    if run.usd is not None and allowance(budget, spent) is not None:
+        until = min(filter(None, (until, job.now + COST)))
+    cost = cost_so_far(budget, spent, run, budget.warn_at)
+    after = (f"; {cost}" if cost else "") + after
     if run.where:
         return _elsewhere(run, job, after)
     return Waiting(Reason.AGENT_RUNNING, f"{running(run)}{after}", until)

@@ -13,11 +13,11 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import prompts, reviews
 from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision
+from reconciler.planning.budget import allowance
 from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES
 
 FEEDBACK_LOG_CHARS = 8000
-LEAST_USD = 0.01
 # What is wrong with what an attempt made: the next one is to make something else.
 TOLD_OF_ITS_WORK = (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT, Reason.PUSH_REFUSED)
 
@@ -88,7 +88,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             model=job.spec.agent.model_for(job.task.labels),
             # A session is kept where its agent ran, and the next node is another.
             session=job.attempts.session if job.spec.venue.local else None,
-            usd=allowance(job),
+            usd=allowance(job.spec.budget, job.attempts.spend),
             comments=job.offer.discussion.text,
             heard=job.offer.discussion.ids,
             review=_review(job),
@@ -211,10 +211,3 @@ def _evidence(job: Job, reason: Reason) -> RunId | None:
     run: Run | None = job.offer.checks_last if reason is Reason.CHECKS_FAILED else job.attempts.last
     judged_by_others = reason in TOLD_OF_ITS_WORK and reason is not Reason.CHECKS_FAILED
     return run.id if run and not judged_by_others else None
-
-
-def allowance(job: Job) -> float | None:
-    """What a run may cost: all that one may, or less where less is left of what the task may. That can be little."""
-    budget = job.spec.budget
-    left = None if budget.usd_per_task is None else max(budget.usd_per_task - job.attempts.spend.usd, LEAST_USD)
-    return min((most for most in (left, budget.usd_per_run) if most is not None), default=None)

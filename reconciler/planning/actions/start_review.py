@@ -14,8 +14,7 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import prompts, review_prompts
 from reconciler.planning.actions import approval, guards
 from reconciler.planning.actions.base import Action, Decision, Waiting
-from reconciler.planning.actions.start_agent import allowance
-from reconciler.planning.budget import task_used_up
+from reconciler.planning.budget import allowance, task_used_up
 from reconciler.planning.job import Job
 from reconciler.planning.reviews import terms
 from reconciler.planning.risk import Risk
@@ -80,7 +79,7 @@ class StartReview(Action, frozen=True, kw_only=True):
             epic=job.epic or "",
             check=passed.id if passed and passed.exit and passed.exit.well else None,
             model=reviewer.model_for(job.task.labels),
-            usd=allowance(job),
+            usd=allowance(job.spec.budget, job.attempts.spend),
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:

@@ -1,4 +1,5 @@
-"""Stop an agent that must not go on: its task was closed, taken or stopped, or it reported that it is done and stayed."""
+"""Stop an agent that must not go on: its task was closed, taken or stopped, or it reported that it is done and stayed,
+or it has cost what it may."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision
+from reconciler.planning.budget import cost_so_far
 from reconciler.planning.job import Job
 from reconciler.planning.labels import STOPPED, TAKEN
 
@@ -37,6 +39,8 @@ class StopAgent(Action, frozen=True, kw_only=True):
             )
         if run.done_at and job.now - run.done_at >= guards.GRACE:
             return cls._of(job, run.id, StopWhy.DONE, Reason.AGENT_DONE, "it printed its final result and still runs")
+        if words := overspent(run, job):
+            return cls._of(job, run.id, StopWhy.BUDGET, Reason.BUDGET_SPENT, words)
         if why := _overdue(run, job):
             message = "its time is over and its supervisor does not end it"
             return cls._of(job, run.id, why, Reason.TIMED_OUT if why is StopWhy.TIMED_OUT else Reason.STUCK, message)
@@ -69,6 +73,11 @@ class StopAgent(Action, frozen=True, kw_only=True):
     def perform(self, ports: Ports) -> Iterator[Change]:
         ports.runner.stop(self.run, self.why)
         yield from ()
+
+
+def overspent(run: Run, job: Job) -> str | None:
+    """That a run says that it has cost what it may, in words; None while it has not, or does not say."""
+    return cost_so_far(job.spec.budget, job.attempts.spend, run)
 
 
 def _overdue(run: Run, job: Job) -> StopWhy | None:
