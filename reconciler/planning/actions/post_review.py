@@ -51,7 +51,7 @@ class PostReview(Action, frozen=True, kw_only=True):
                 head=pull.head,
                 verdict=verdict,
                 by=by.agent or "reviewer",
-                enough=offer.approved and not job.offer.protected,
+                enough=offer.approved and offer.approved_by_agent and not job.offer.protected,
                 placed=_placed(by, verdict, diff),
             ),
         )
