@@ -36,7 +36,7 @@ from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._peers import Peer
 from reconciler.runners.anywhere import AnyRunner
-from reconciler.system import environment, format, lock
+from reconciler.system import environment, format, known, lock
 from reconciler.system.journal import Journal
 from reconciler.system.late import late
 from reconciler.system.notified import Notified
@@ -195,6 +195,10 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
     def wake(self) -> None:
         """Have whoever waits here look again soon. Only a hint."""
         supervisor.wake(str(self.state / "runs"))
+
+    def noted(self) -> None:
+        """Have this repository be among those that `ui --all` shows."""
+        known.note(self.repository.main, self.environ)
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """What was last seen of every recorded manifest, by the one who acted on it."""

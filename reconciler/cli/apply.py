@@ -76,6 +76,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     for spec in specs:
         site.recorded.record(spec)
     site.recorded.trust([spec.name for spec in specs], site.quiet)
+    site.noted()
     names = frozenset(spec.name for spec in specs)
     out.chat(f"applied {', '.join(sorted(map(_with_base, specs)))}")
     session = LoopSession(site=site, out=out, load=lambda: site.desired(acting=names), drawn=wait)

@@ -134,6 +134,7 @@ def _record(site: Site, scope: RunScope, out: Output) -> None:
     if scope.made:
         made = site.recorded.record(scope.made)
         site.recorded.trust([made.name], site.quiet)
+        site.noted()
         passing = ", ".join(made.merge.commands) or "none"
         out.chat(
             f"{made.name}: at most {counted(made.max_agents, 'agent')} ({' '.join(made.agent.argv) or made.agent.program}); checks: {passing}"

@@ -21,6 +21,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--listen", metavar="HOST:PORT", default=None, help="Elsewhere than on this machine; needs --tls-*")
 @click.option("--tls-cert", type=_FILE, default=None, help="With --listen: the certificate, as PEM")
 @click.option("--tls-key", type=_FILE, default=None, help="With --listen: its key, as PEM")
+@click.option("--all", "every", is_flag=True, help="Every repository of yours in which something is applied")
 @click.option("--read-only", is_flag=True, help="Show everything, and act on nothing")
 @common
 def ui_command(
@@ -29,6 +30,7 @@ def ui_command(
     listen: str | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    every: bool,
     read_only: bool,
     out: Output,
 ) -> int:
@@ -55,7 +57,7 @@ def ui_command(
         read_only = read_only or not _of_this_machine(host)  # who asks can't be told there
     elif tls_cert or tls_key:
         raise UsageError("--tls-cert and --tls-key are for --listen")
-    code: int = server.serve(here(), place, out, read_only=read_only)
+    code: int = server.serve(None if every else here(), place, out, read_only=read_only)
     return code
 
 

@@ -45,12 +45,16 @@ class Pages(Struct, kw_only=True):
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route("/static/{name}", self._static),
+                Route("/static/{name}", static),
                 Route("/act", self._act, methods=["POST"]),
                 Route("/live{path:path}", self._live),
                 Route("/{path:path}", self._page),
             ]
         )
+
+    def end(self) -> None:
+        """Nobody is told anything any more."""
+        self.feed.end()
 
     def view(self, path: str, query: Mapping[str, str], look: LatestLook | None) -> View | None:
         """What an address shows; None for one that nothing has. Called in the thread that reads."""
@@ -104,13 +108,6 @@ class Pages(Struct, kw_only=True):
         events = self.feed.changes(lambda look: self.view(path, query, look) or nowhere, since)
         return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
-    async def _static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in TYPES:
-            return HTMLResponse(plain("Not here", "There is no such file."), 404)
-        text = importlib.resources.files("reconciler.render.page").joinpath(name).read_bytes()
-        return Response(text, media_type=TYPES[name], headers={"cache-control": "no-cache"})
-
     async def _act(self, request: Request) -> Response:
         form = await _form(request)
         try:
@@ -138,6 +135,15 @@ class Pages(Struct, kw_only=True):
         if not found.done:
             return HTMLResponse(plain("Not done", found.words, command=ask.command()), 409)
         return HTMLResponse(plain(f"{ask.act.label}: done", found.words))
+
+
+async def static(request: Request) -> Response:
+    """What is the same for every page."""
+    name = request.path_params["name"]
+    if name not in TYPES:
+        return HTMLResponse(plain("Not here", "There is no such file."), 404)
+    text = importlib.resources.files("reconciler.render.page").joinpath(name).read_bytes()
+    return Response(text, media_type=TYPES[name], headers={"cache-control": "no-cache"})
 
 
 def _task(

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -49,7 +50,7 @@ class Feed(Struct, kw_only=True, dict=True):
 
     async def in_turn(self, read: Callable[[], Made]) -> Made:
         """Read something in the one thread that reads."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, read)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, read)
 
     async def in_background(self, work: Callable[[], Made]) -> Made:
         """Do something that takes its time, while others go on."""
@@ -57,7 +58,7 @@ class Feed(Struct, kw_only=True, dict=True):
 
     async def first(self) -> LatestLook | None:
         """The newest look, waited for a moment where there is none yet."""
-        self._want()
+        self.want()
         end = time.monotonic() + FIRST_S
         while self.look is None and not self.trouble and time.monotonic() < end:
             await self._change(POLL_S)
@@ -84,7 +85,7 @@ class Feed(Struct, kw_only=True, dict=True):
     async def changes(self, view: Callable[[LatestLook | None], View], since: str) -> AsyncIterator[bytes]:
         """Server-sent events for one page, as long as it listens. `since`: what it holds."""
         self._open += 1
-        self._want()
+        self.want()
         try:
             async for event in self._events(view, self._known.get(since, Flat())):
                 yield event
@@ -137,7 +138,8 @@ class Feed(Struct, kw_only=True, dict=True):
         except (ValueError, ReconcileError):
             return None
 
-    def _want(self) -> None:
+    def want(self) -> None:
+        """Have looks read for a while, whether or not a page is open."""
         self._wanted_at = time.monotonic()
         if self._poll is None or self._poll.done():
             self._poll = asyncio.create_task(self._read())

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,13 @@ import uvicorn
 from msgspec import Struct
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from reconciler import wiring
 from reconciler.cli.facts import LocalFacts
 from reconciler.cli.look import Looks
 from reconciler.cli.output import Output
 from reconciler.cli.session import LoopSession
 from reconciler.cli.ui.app import Pages
+from reconciler.cli.ui.every import EveryPage
 from reconciler.cli.ui.feed import Feed
 from reconciler.cli.ui.guard import ENTER, Guard, Keys
 from reconciler.model.errors import UsageError
@@ -56,13 +58,14 @@ class Where(Struct, frozen=True, kw_only=True):
         return [f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}" for name in names]
 
 
-def serve(site: Site, place: Where, out: Output, *, read_only: bool) -> int:
-    """Serve the page until a signal comes; the exit code."""
+def serve(site: Site | None, place: Where, out: Output, *, read_only: bool) -> int:
+    """Serve the page of a repository (None: of all that are known) until a signal comes; the exit code."""
     with _socket(place) as listening:
         if place.path is None:
             place = replace(place, port=listening.getsockname()[1])
         keys = Keys(used=lambda token: _announce(out, place, token, "opened; for another browser:"))
-        pages = _pages(site, out, keys, read_only=read_only)
+        viewer = Viewer(read_only=read_only)
+        pages = _pages(site, out, keys, viewer) if site else _every(out, keys, viewer)
         scheme = "https" if place.tls else "http"
         guard = Guard(
             app=pages.app(),
@@ -89,27 +92,31 @@ def serve(site: Site, place: Where, out: Output, *, read_only: bool) -> int:
         _announce(
             out, place, keys.token, "the page is served; open" if not place.path else "the page is served on a socket;"
         )
-        _Server(config, pages.feed).run(sockets=[listening])
+        _Server(config, pages.end).run(sockets=[listening])
     return 0
 
 
 class _Server(uvicorn.Server):
     """Ends as soon as it is asked to: an open page listens for as long as it is served."""
 
-    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+    def __init__(self, config: uvicorn.Config, end: Callable[[], None]) -> None:
         super().__init__(config)
-        self._feed = feed
+        self._end = end
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._feed.end()
+        self._end()
         logging.getLogger("uvicorn.error").disabled = True  # what is cut off now is no error
         await super().shutdown(sockets)
 
 
-def _pages(site: Site, out: Output, keys: Keys, *, read_only: bool) -> Pages:
+def _pages(site: Site, out: Output, keys: Keys, viewer: Viewer) -> Pages:
     looks = Looks(site=site, loop=LoopSession(site=site, out=out).loop())
-    return Pages(
-        site=site, feed=Feed(looks=looks, facts=LocalFacts(site=site)), keys=keys, viewer=Viewer(read_only=read_only)
+    return Pages(site=site, feed=Feed(looks=looks, facts=LocalFacts(site=site)), keys=keys, viewer=viewer)
+
+
+def _every(out: Output, keys: Keys, viewer: Viewer) -> EveryPage:
+    return EveryPage(
+        environ=wiring.environ(), keys=keys, viewer=viewer, pages=lambda site: _pages(site, out, keys, viewer)
     )
 
 

@@ -9,7 +9,7 @@ import htpy as h
 
 from reconciler.render import safe
 from reconciler.render.page.layout import Block, View
-from reconciler.render.page.pieces import tag, task_link, until
+from reconciler.render.page.pieces import tag, task_link, to, until
 from reconciler.render.status import Entry
 
 WAITING_MAX = 300
@@ -36,7 +36,7 @@ def _plan(name: str, plan: Mapping[str, Any], tasks: Sequence[Entry]) -> h.Node:
     more = len(plan["waiting"]) - WAITING_MAX
     return [
         h.h2[
-            h.a(href=f"/manifest/{name}")[name],
+            h.a(href=to(f"/manifest/{name}"))[name],
             h.span(".n")[f"{len(plan['actions'])} to do, {len(plan['waiting'])} waiting"],
         ],
         [

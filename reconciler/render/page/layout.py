@@ -9,7 +9,7 @@ import htpy as h
 from msgspec import Struct, field
 
 from reconciler.render import safe
-from reconciler.render.page.pieces import Raw, Viewer
+from reconciler.render.page.pieces import ROOT, Raw, Viewer, to
 
 NAV = (("/", "Overview", "o"), ("/timeline", "Timeline", "l"), ("/next", "Next tick", "x"))
 KEYS = (
@@ -79,8 +79,19 @@ def patch(before: Flat, after: Flat) -> dict[str, Any]:
     return {name: changes for name, changes in found.items() if changes}
 
 
-def page(view: View, *, where: str, query: str, csrf: str, viewer: Viewer, at: str, held: str, repository: str) -> str:
-    """The whole document."""
+def page(
+    view: View,
+    *,
+    where: str,
+    query: str,
+    csrf: str,
+    viewer: Viewer,
+    at: str,
+    held: str,
+    repository: str,
+    nav: Sequence[tuple[str, str, str]] = NAV,
+) -> str:
+    """The whole document. `repository`: whose views these are, which can be searched; "": of several."""
     parts = flat(view)
     return str(
         h.html(lang="en")[
@@ -93,11 +104,11 @@ def page(view: View, *, where: str, query: str, csrf: str, viewer: Viewer, at: s
                 h.link(rel="stylesheet", href="/static/page.css"),
                 h.script(src="/static/page.js", defer=True),
             ],
-            h.body(data_at=at, data_held=held)[
+            h.body(data_at=at, data_held=held, data_root=ROOT.get() or None)[
                 h.a(".skip", href="#main")["Skip to the content"],
-                _header(where, query, repository, viewer),
+                _header(where, query, repository, viewer, nav),
                 h.main("#main", class_=view.kind)[[_block(block, parts) for block in view.blocks]],
-                h.form("#act", method="post", action="/act")[h.input(type="hidden", name="csrf", value=csrf)],
+                h.form("#act", method="post", action=to("/act"))[h.input(type="hidden", name="csrf", value=csrf)],
                 h.div("#toasts", role="status", aria_live="polite"),
                 h.dialog("#keys", aria_label="Keys")[
                     h.h2["Keys"], h.dl[[[h.dt[h.kbd[key]], h.dd[what]] for key, what in KEYS]]
@@ -120,22 +131,25 @@ def plain(title: str, words: h.Node, *, command: str = "") -> str:
             h.body[
                 h.main("#main.plain")[
                     h.div("#result")[h.h1[title], h.p[words], h.pre[h.code[command]] if command else None],
-                    h.p[h.a(href="/")["Back to the overview"]],
+                    h.p[h.a(href=to("/"))["Back to the overview"]],
                 ]
             ],
         ]
     )
 
 
-def _header(where: str, query: str, repository: str, viewer: Viewer) -> h.Element:
+def _header(where: str, query: str, repository: str, viewer: Viewer, nav: Sequence[tuple[str, str, str]]) -> h.Element:
     links = [
-        h.a(href=path, aria_current="page" if path == where else None, data_go=key)[label] for path, label, key in NAV
+        h.a(href=to(path), aria_current="page" if path == where else None, data_go=key)[label]
+        for path, label, key in nav
     ]
     return h.header(".top")[
         h.a(".brand", href="/")["reconcile"],
-        h.span(".repo", title=repository)[safe.line(repository.rpartition("/")[2] or repository)],
+        h.span(".repo", title=repository)[safe.line(repository.rpartition("/")[2] or repository)]
+        if repository
+        else None,
         h.nav(aria_label="Views")[links],
-        h.form("#search", role="search", method="get", action=where if where == "/timeline" else "/")[
+        h.form("#search", role="search", method="get", action=to(where if where == "/timeline" else "/"))[
             h.input(
                 type="search",
                 name="q",
@@ -144,7 +158,9 @@ def _header(where: str, query: str, repository: str, viewer: Viewer) -> h.Elemen
                 aria_label="Search tasks",
                 autocomplete="off",
             )
-        ],
+        ]
+        if repository
+        else None,
         h.span(".readonly")["read only"] if viewer.read_only else None,
         h.span("#live", title="How old what you see is")["…"],
     ]

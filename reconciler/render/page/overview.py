@@ -22,6 +22,7 @@ from reconciler.render.page.pieces import (
     run_line,
     tag,
     task_link,
+    to,
     until,
     why,
 )
@@ -83,7 +84,7 @@ def _to(query: Mapping[str, str], **changes: str) -> str:
     kept = {
         name: value for name, value in {**query, **changes}.items() if value and name in ("q", "manifest", "column")
     }
-    return f"/?{urlencode(kept)}" if kept else "/"
+    return to(f"/?{urlencode(kept)}" if kept else "/")
 
 
 def _title(columns: Mapping[str, Sequence[object]]) -> str:
@@ -137,7 +138,7 @@ def _manifest(
     shares = [(name, stand.count(name) / total) for name in _BAR] if total else []
     return h.article(".manifest", id=f"m-{name}")[
         h.h2[
-            h.a(href=f"/manifest/{name}")[name],
+            h.a(href=to(f"/manifest/{name}"))[name],
             h.a(".only", href=_to(query, manifest="" if query.get("manifest") else name), title="Only this manifest")[
                 "filter"
             ],

@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const made = (html) => { const t = document.createElement("template"); t.innerHTML = html; return t.content.firstElementChild; };
 const typing = (el) => el && el.contains(document.activeElement) && document.activeElement.matches("textarea, input");
+const root = document.body.dataset.root || "";  // below which the repository of this page is served
 let source, heard = 0, log = true;
 
 function put(el, html) {
@@ -47,7 +48,7 @@ function take(change) {
 
 function listen() {
   if (source) source.close();
-  const url = new URL("/live" + location.pathname + location.search, location.origin);
+  const url = new URL(root + "/live" + location.pathname.slice(root.length) + location.search, location.origin);
   url.searchParams.set("since", document.body.dataset.held || "");
   source = new EventSource(url);
   source.onmessage = (event) => { heard = Date.now(); if (event.lastEventId) document.body.dataset.held = event.lastEventId; take(JSON.parse(event.data)); };
@@ -76,7 +77,7 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = event.submitter, body = new URLSearchParams(new FormData(event.target, button));
   button.disabled = true;
-  try { const answer = await fetch("/act", { method: "POST", body }); toast(await answer.text(), !answer.ok); if (answer.ok) button.closest("details")?.removeAttribute("open"); }
+  try { const answer = await fetch(root + "/act", { method: "POST", body }); toast(await answer.text(), !answer.ok); if (answer.ok) button.closest("details")?.removeAttribute("open"); }
   catch (error) { toast(`<p id="result">not sent: the page is not served any more</p>`, true); }
   button.disabled = false;
 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +26,15 @@ AWAITED = {
     Awaits.PERSON: "a person",
     Awaits.NOTHING: "nothing",
 }
+
+
+ROOT: ContextVar[str] = ContextVar("ROOT", default="")
+"""Below which address the repository of this page is served, where there are several: `/r/shop-1a2b3c`."""
+
+
+def to(path: str) -> str:
+    """The address of a view of the repository that this page is about."""
+    return ROOT.get() + path
 
 
 class Raw(str):
@@ -58,7 +68,7 @@ def until(at: str | None) -> h.Node:
 
 
 def path_of(task: str) -> str:
-    return f"/task/{quote(task, safe='')}"
+    return to(f"/task/{quote(task, safe='')}")
 
 
 def task_link(id: str, text: str | None = None, **attrs: Any) -> h.Element:

@@ -11,7 +11,20 @@ import htpy as h
 from reconciler.render import acts, safe
 from reconciler.render.details import Details
 from reconciler.render.page.layout import Block, View
-from reconciler.render.page.pieces import Viewer, ago, button, cost, path_of, pull, run_line, since, tag, task_link, why
+from reconciler.render.page.pieces import (
+    Viewer,
+    ago,
+    button,
+    cost,
+    path_of,
+    pull,
+    run_line,
+    since,
+    tag,
+    task_link,
+    to,
+    why,
+)
 from reconciler.render.pulls import risk
 from reconciler.render.status import Entry
 from reconciler.render.words import span, stamped
@@ -123,9 +136,9 @@ def _head(entry: Entry, manifest: str, blockers: Sequence[str], found: Details) 
         facts["Pull request"] = h.a(href=url, rel="noreferrer noopener")[safe.line(url)]
     return [
         h.p(".crumbs")[
-            h.a(href="/")["Overview"],
+            h.a(href=to("/"))["Overview"],
             " / ",
-            h.a(href=f"/manifest/{manifest}")[manifest] if manifest else "no manifest",
+            h.a(href=to(f"/manifest/{manifest}"))[manifest] if manifest else "no manifest",
             " / ",
             h.span(".mono")[entry["id"]],
             f" ({entry['key']})" if entry["key"] else None,

@@ -11,7 +11,7 @@ import htpy as h
 from reconciler.render import safe
 from reconciler.render.page import task
 from reconciler.render.page.layout import Block, View, html
-from reconciler.render.page.pieces import path_of, task_link
+from reconciler.render.page.pieces import path_of, task_link, to
 from reconciler.render.words import span, stamp, stamped
 
 SPANS = {"0.25": "15 minutes", "1": "1 hour", "6": "6 hours", "12": "12 hours", "24": "a day", "72": "3 days"}
@@ -44,7 +44,7 @@ def view(
         for id in order[:ROWS_MAX]
     }
     links = [
-        h.a(href=f"/timeline?hours={each}", aria_current="page" if each == hours else None)[words]
+        h.a(href=to(f"/timeline?hours={each}"), aria_current="page" if each == hours else None)[words]
         for each, words in SPANS.items()
     ]
     kinds = (

@@ -12,7 +12,7 @@ from reconciler.render.board import COLUMNS, column_of
 from reconciler.render.page import task
 from reconciler.render.page.graph import graph
 from reconciler.render.page.layout import Block, View, html
-from reconciler.render.page.pieces import ago, cost, pull, tag, task_link, why
+from reconciler.render.page.pieces import ago, cost, pull, tag, task_link, to, why
 from reconciler.render.status import Entry
 
 TASKS_MAX = 500
@@ -38,7 +38,7 @@ def view(
         Block(
             id="b-tree-head",
             head=[
-                h.p(".crumbs")[h.a(href="/")["Overview"], " / ", name],
+                h.p(".crumbs")[h.a(href=to("/"))["Overview"], " / ", name],
                 h.h1[name],
                 h.p(".run")[
                     tag(f"base {part['spec']['base']}"),
