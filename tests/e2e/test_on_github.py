@@ -306,6 +306,7 @@ def test_a_repository_that_is_renamed_amid_the_work_is_gone_on_with_and_told(pla
     place.app.check(place.app.pull(1).head, "ci", "success")
     until(lambda: place.tasks()["Do a"]["status"] == "closed", 60)
 
+    until(lambda: "RepositoryRenamed" in str(place.json("status")), 60)
     told = place.json("status")
     degraded = next(each for each in told["epics"][0]["conditions"] if each["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "RepositoryRenamed")
