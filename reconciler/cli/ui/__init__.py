@@ -9,6 +9,7 @@ import click
 
 from reconciler import wiring
 from reconciler.cli.output import Output, common, here
+from reconciler.cli.ui import scraping
 from reconciler.model.errors import UsageError
 from reconciler.system.late import late
 
@@ -22,6 +23,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tls-cert", type=_FILE, default=None, help="With --listen: the certificate, as PEM")
 @click.option("--tls-key", type=_FILE, default=None, help="With --listen: its key, as PEM")
 @click.option("--all", "every", is_flag=True, help="Every repository of yours in which something is applied")
+@click.option(
+    "--metrics-token",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Serve /metrics to who sends the token in this file as a bearer; made where there is none",
+)
 @click.option("--read-only", is_flag=True, help="Show everything, and act on nothing")
 @common
 def ui_command(
@@ -31,6 +39,7 @@ def ui_command(
     tls_cert: Path | None,
     tls_key: Path | None,
     every: bool,
+    metrics_token: Path | None,
     read_only: bool,
     out: Output,
 ) -> int:
@@ -57,7 +66,8 @@ def ui_command(
         read_only = read_only or not _of_this_machine(host)  # who asks can't be told there
     elif tls_cert or tls_key:
         raise UsageError("--tls-cert and --tls-key are for --listen")
-    code: int = server.serve(None if every else here(), place, out, read_only=read_only)
+    scraper = scraping.token_of(metrics_token) if metrics_token else ""
+    code: int = server.serve(None if every else here(), place, out, read_only=read_only, scraper=scraper)
     return code
 
 

@@ -18,11 +18,11 @@ from starlette.routing import Route
 from reconciler import wiring
 from reconciler.cli.acting import acted
 from reconciler.cli.facts import LocalFacts
-from reconciler.cli.look import LatestLook
+from reconciler.cli.look import LatestLook, seen_by_another
 from reconciler.cli.ui.feed import Feed
 from reconciler.cli.ui.guard import BODY_MAX, Keys
 from reconciler.model.errors import PermanentError, ReconcileError
-from reconciler.render import safe
+from reconciler.render import metrics, safe
 from reconciler.render.acts import MESSAGE_MAX, Click, asked
 from reconciler.render.page import coming, task, timeline, tree
 from reconciler.render.page.layout import View, flat, page, plain
@@ -48,6 +48,7 @@ class Pages(Struct, kw_only=True):
                 Route("/static/{name}", static),
                 Route("/act", self._act, methods=["POST"]),
                 Route("/live{path:path}", self._live),
+                Route("/metrics", self._metrics),
                 Route("/{path:path}", self._page),
             ]
         )
@@ -107,6 +108,18 @@ class Pages(Struct, kw_only=True):
         nowhere = View(title="", blocks=())
         events = self.feed.changes(lambda look: self.view(path, query, look) or nowhere, since)
         return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+    async def _metrics(self, request: Request) -> Response:
+        """The same as `watch --metrics` writes: as the one who acts here sees it now, or else as we do."""
+        try:
+            look = await self.feed.in_background(partial(seen_by_another, self.site))
+            look = look or await self.feed.in_turn(self.feed.looks.newest)
+        except ReconcileError as error:
+            return Response(f"# {safe.line(str(error))}\n", 503, media_type=metrics.CONTENT_TYPE)
+        if look is None:
+            return Response("# nothing was seen yet\n", 503, media_type=metrics.CONTENT_TYPE)
+        status = {"at": look.at, "epics": [p["status"] for p in look.manifests.values()], "forge": look.rest["forge"]}
+        return Response(metrics.exposition(status, look.rest["queue"]), media_type=metrics.CONTENT_TYPE)
 
     async def _act(self, request: Request) -> Response:
         form = await _form(request)

@@ -8,6 +8,7 @@ request comes from, and, for what acts, the Origin and a token of the page itsel
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Collection
 from http.cookies import SimpleCookie
@@ -36,6 +37,7 @@ HEADERS = {
 FREE = "/static/"  # what anybody may read: it is the same everywhere
 ENTER = "/enter"
 BODY_MAX = 64 * 1024
+METRICS = re.compile(r"(/r/[^/]+)?/metrics")
 
 
 class Keys(Struct):
@@ -68,7 +70,8 @@ class Keys(Struct):
 
 
 class Guard(Struct, kw_only=True):
-    """Lets requests pass to `app`. `hosts`: how this server may be called; `origins`: the same with scheme and port."""
+    """Lets requests pass to `app`. `hosts`: how this server may be called; `origins`: the same with scheme and port;
+    `scraper`: what reads the metrics without a session, and nothing else; "": nobody does."""
 
     app: ASGIApp
     keys: Keys
@@ -76,6 +79,7 @@ class Guard(Struct, kw_only=True):
     origins: Collection[str]
     cookie: str
     secure: bool = False
+    scraper: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -125,11 +129,18 @@ class Guard(Struct, kw_only=True):
             return _said(403, "Not from there", "Another page asked for this.")
         if path.startswith(FREE) or path == ENTER:
             return None
+        if self._scrapes(method, path, headers):
+            return None
         if self._session(headers) is None:
             return _said(401, "Who are you?", "Open the address that 'reconcile ui' printed, in this browser.")
         if method == "POST" and headers.get("origin") not in self.origins:
             return _said(403, "Not from there", "Only the page itself may ask for this.")
         return None
+
+    def _scrapes(self, method: str, path: str, headers: Headers) -> bool:
+        scheme, _, sent = headers.get("authorization", "").partition(" ")
+        known = bool(self.scraper) and hmac.compare_digest(sent.strip().encode(), self.scraper.encode())
+        return known and scheme.lower() == "bearer" and method != "POST" and METRICS.fullmatch(path) is not None
 
     def _session(self, headers: Headers) -> str | None:
         found = SimpleCookie()

@@ -58,7 +58,7 @@ class Where(Struct, frozen=True, kw_only=True):
         return [f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}" for name in names]
 
 
-def serve(site: Site | None, place: Where, out: Output, *, read_only: bool) -> int:
+def serve(site: Site | None, place: Where, out: Output, *, read_only: bool, scraper: str = "") -> int:
     """Serve the page of a repository (None: of all that are known) until a signal comes; the exit code."""
     with _socket(place) as listening:
         if place.path is None:
@@ -74,6 +74,7 @@ def serve(site: Site | None, place: Where, out: Output, *, read_only: bool) -> i
             origins=[f"{scheme}://{host}" for host in place.hosts],
             cookie=f"reconcile-{place.port}",
             secure=bool(place.tls),
+            scraper=scraper,
         )
         config = uvicorn.Config(
             guard,
