@@ -27,6 +27,7 @@ class Program:
     binary: str
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    runs: bool = True  # False: it is read by something else that runs
 
     def folder(self, name: str) -> Path:
         return HERE / f"{name}-{self.version}"
@@ -45,12 +46,13 @@ def _go(module: str, command: str, version: str, *flags: str, **env: str) -> Pro
     )
 
 
-def _npm(package: str, version: str, binary: str) -> Program:
+def _npm(package: str, version: str, binary: str, *, runs: bool = True) -> Program:
     return Program(
         version=version,
         install=("npm", "install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", f"{package}@{version}"),
         binary=f"node_modules/{binary}",
         files={"package.json": "{}"},  # else npm looks for a project above
+        runs=runs,
     )
 
 
@@ -84,6 +86,8 @@ PROGRAMS: dict[str, Program] = {
     "br": _cargo("beads_rust", "0.7.6", "br"),
     "git-lfs": _go("github.com/git-lfs/git-lfs/v3", "git-lfs", "3.7.0", CGO_ENABLED="0"),
     "aider": _pip("aider-chat", "0.86.2", "aider"),
+    # What finds barriers on a page, in the browser that shows it.
+    "axe-core": _npm("axe-core", "4.14.1", "axe-core/axe.min.js", runs=False),
     "claude": _npm("@anthropic-ai/claude-code", "2.1.330", ".bin/claude"),
     "codex": _npm("@openai/codex", "0.169.0", ".bin/codex"),
     "gemini": _npm("@google/gemini-cli", "0.61.0", ".bin/gemini"),
@@ -95,7 +99,7 @@ def find(name: str) -> Path | None:
     """Where a program is; None where nobody has installed it."""
     program = PROGRAMS[name]
     path = program.folder(name) / program.binary
-    return path if os.access(path, os.X_OK) else None
+    return path if os.access(path, os.X_OK if program.runs else os.R_OK) else None
 
 
 def outside(name: str) -> Path:

@@ -50,7 +50,14 @@ class EveryPage(Struct, kw_only=True):
     _over: bool = False
 
     def app(self) -> ASGIApp:
-        own = Starlette(routes=[Route("/static/{name}", static), Route("/live/", self._live), Route("/", self._page)])
+        own = Starlette(
+            routes=[
+                Route("/static/{name}", static),
+                Route("/live/", self._live),
+                Route("/", self._page),
+                Route("/{path:path}", _nowhere),
+            ]
+        )
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             path: str = scope["path"]
@@ -140,6 +147,10 @@ class EveryPage(Struct, kw_only=True):
         for each in self._opened.values():
             each.pages.feed.want()
         return rows
+
+
+async def _nowhere(request: Request) -> Response:  # noqa: ARG001 - as every address is called
+    return HTMLResponse(plain("Not here", "There is no such page."), 404)
 
 
 def key_of(path: Path) -> str:

@@ -30,7 +30,7 @@ def graph(nodes: Sequence[tuple[str, str, str]], blockers: Mapping[str, Sequence
             width=str(width),
             height=str(height),
             viewBox=f"0 0 {width} {height}",
-            role="img",
+            role="group",
             aria_label="Dependencies",
         )[edges, [_node(id, title, kind, at[id]) for id, title, kind in nodes]]
     ]

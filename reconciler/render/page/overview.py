@@ -112,7 +112,11 @@ def _summary(
         if forge and known
         else None
     )
-    return [h.div(".chips")[chips, points], h.div(".filters")[filters] if filters else None]
+    return [
+        h.h1(".unseen")["Overview"],
+        h.div(".chips")[chips, points],
+        h.div(".filters")[filters] if filters else None,
+    ]
 
 
 def _nothing(manifests: Mapping[str, Any]) -> h.Node:

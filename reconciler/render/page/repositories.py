@@ -36,7 +36,7 @@ def view(rows: Sequence[RepositoryRow]) -> View:
         h.h1["Repositories"]
         if rows
         else h.div(".hello")[
-            h.h2["Nothing is recorded on this machine"], h.p["'reconcile apply' in a repository adds it."]
+            h.h1["Nothing is recorded on this machine"], h.p["'reconcile apply' in a repository adds it."]
         ]
     )
     items = {f"r-{row.key}": html(_card(row, counted[row.key])) for row in ordered}

@@ -187,7 +187,7 @@ def _log(found: Details, alive: bool) -> h.Node:
         return [h.h2["Log"], h.p(".empty")["No agent has run yet."]]
     return [
         h.h2["Log ", h.span(".mono.n")[found.log], tag("live", "busy") if alive else None],
-        h.pre("#log", tabindex="0", aria_label="What the run printed"),
+        h.pre("#log", role="log", tabindex="0", aria_label="What the run printed"),
     ]
 
 
@@ -239,7 +239,12 @@ def _text(found: Details) -> h.Node:
 
 def _history(events: Sequence[Mapping[str, Any]]) -> h.Node:
     rows = [_event(each) for each in reversed(events[-EVENTS_MAX:])]
-    return [h.h2["History"], h.ol(".events")[rows] if rows else h.p(".empty")["Nothing has happened yet."]]
+    return [
+        h.h2["History"],
+        h.ol(".events", tabindex="0", aria_label="History")[rows]
+        if rows
+        else h.p(".empty")["Nothing has happened yet."],
+    ]
 
 
 def _event(each: Mapping[str, Any]) -> h.Element:

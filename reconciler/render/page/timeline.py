@@ -12,7 +12,7 @@ from reconciler.render import safe
 from reconciler.render.page import task
 from reconciler.render.page.layout import Block, View, html
 from reconciler.render.page.pieces import path_of, task_link, to
-from reconciler.render.words import span, stamp, stamped
+from reconciler.render.words import counted, span, stamp, stamped
 
 SPANS = {"0.25": "15 minutes", "1": "1 hour", "6": "6 hours", "12": "12 hours", "24": "a day", "72": "3 days"}
 ROWS_MAX = 200
@@ -95,14 +95,15 @@ def _row(
         bar = h.rect(class_=_kind(run), x=f"{100 * left:.2f}%", width=f"{100 * wide:.2f}%", y="3", height="14", rx="3")[
             h.title[safe.line(about)]
         ]
-        bars.append(h.a(href=f"{path_of(id)}?run={run['id']}")[bar])
+        bars.append(h.a(href=f"{path_of(id)}?run={run['id']}", aria_label=safe.line(about))[bar])
     mark = (
         h.circle(".landed", cx=f"{100 * place(stamped(landed)):.2f}%", cy="10", r="6")[h.title[f"landed {landed}"]]
         if landed and stamped(landed) >= since
         else None
     )
     return h.div(".row", id=f"r-{id}")[
-        task_link(id, title), h.svg(class_="bars", height="20", role="img", aria_label=f"{len(runs)} runs")[bars, mark]
+        task_link(id, title),
+        h.svg(class_="bars", height="20", role="group", aria_label=counted(len(runs), "run"))[bars, mark],
     ]
 
 
