@@ -167,9 +167,9 @@ def test_what_somebody_else_saves_meanwhile_is_not_said_to_be_saved_here(
 ) -> None:
     create = world.create
 
-    def beside(task: TaskId, spec: EpicSpec, base: Sha) -> Place:
+    def beside(task: TaskId, spec: EpicSpec, base: Sha, n: int) -> Place:
         world.saved.append(Salvage(task=TaskId("x-9"), n=1, commit=Sha("s9"), at=world.now))
-        return create(task, spec, base)
+        return create(task, spec, base, n)
 
     monkeypatch.setattr(world, "create", beside)
     tick = a_loop(world).tick()

@@ -189,9 +189,9 @@ class GitWorkspaces:
     def remove_check(self, subject: str, at: Venue) -> None:
         """Remove the worktree of a check or a review, and whatever that left in it."""
         with self._alone(f".{subject}"):
+            self._discard(_check_place(at.root, subject))
             with self._git.writing() as writer:
-                self._check_refs.sweep(self._standing_checks, writer)
-            folder, listing = _real(at.root), self._register.listing()
+                self._check_refs.release(subject, writer)
 
     def delete_branch(self, task: TaskId, expected: Sha) -> None:
         """Delete `agent/<task>` if its head still is `expected`. Raises ChangedError otherwise."""
