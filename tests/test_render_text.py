@@ -31,12 +31,14 @@ from reconciler.loop.executor import Outcome
 from reconciler.model.desired import Budget
 from reconciler.model.errors import ChangedError, ManifestError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.report import Report
+from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
-from reconciler.render import document, safe, text
+from reconciler.render import document, listing, safe, text
+from reconciler.render.entry import run_record
+from reconciler.render.task import ending
 
 X = (TaskId("x"),)
 HOSTILE = {
@@ -298,6 +300,15 @@ Events
   2026-01-01 11:59:40  Noted         took_s=1.2
 """
     )
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_run_whose_agent_says_what_went_wrong_is_shown_with_its_word(fault: Fault) -> None:
+    run = a_run("x-1", exit={"code": 1}, report=Report(done=False, fault=fault, message="so it goes"))
+    row = run_record(run) | {"task": "x-1", "kind": "work", "pid": None}
+
+    assert f"exit status 1, {fault}: so it goes" in printed(listing.runs([row], worlds.NOW), width=200)
+    assert ending(row["exit"], row["report"]) == f"exit status 1, {fault}: so it goes"
 
 
 def test_a_description_says_once_what_is_done_next():

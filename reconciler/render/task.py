@@ -116,7 +116,7 @@ def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) 
     if record is None:
         return ""
     if report and report["fault"]:
-        return f"{ending(record)}, {report['fault']}: {line(report['event_text'], SAID_MAX)}"
+        return f"{ending(record)}, {report['fault']}: {line(report['said'], SAID_MAX)}"
     if record["flaky"]:
         numbers = ", ".join(map(str, record["flaky"]))
         return f"{ending({**record, 'flaky': []})}, flaky: {numbers} passed only when started again"
