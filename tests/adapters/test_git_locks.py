@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_lock_of_somebody_elses_git_is_left_and_named_with_its_age_and_the_rem
     try:
         refs_moved(repo)
     except GitError as error:
-        assert f"{lock} is there, 3600 s old" in str(error)
+        assert re.search(re.escape(f"{lock} is there, ") + "36[0-9][0-9] s old", str(error))
         assert error.hint == f"if no git runs here: rm {lock}"
     else:
         assert left in ("HEAD.lock", "packed-refs.lock")  # not needed for this change
