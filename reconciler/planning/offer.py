@@ -176,7 +176,20 @@ class Offer(Struct, frozen=True, dict=True):
         """
         if isinstance(self.facts.base_tree, Unknown) or isinstance(self.facts.base_checks, Unknown):
             return CheckState.UNKNOWN
+        if self._to_be_asked_anew:
+            return CheckState.NONE
         return state_of(self.facts.base_checks, self.facts.retried_at, self.facts.now)
+
+    @property
+    def _to_be_asked_anew(self) -> bool:
+        """True where the checks could not be asked here, and passed on the base before that: it is of the machine whether
+        they still would, and not of the tree."""
+        last, base = self.checks_last, self.base_checks_last
+        if last is None or last.exit is None or last.exit.code not in CANT_BE_ASKED:
+            return False
+        passed = base is not None and base.exit is not None and base.exit.well
+        # In the future, only before somebody set the clock back: nobody knows which was first.
+        return passed and base is not None and _before(base.started_at, last.exit.at) and last.exit.at <= self.facts.now
 
     @property
     def base_checks_last(self) -> Run | None:
@@ -235,12 +248,14 @@ class Offer(Struct, frozen=True, dict=True):
             or self.checked_here is not CheckState.FAILED
         ):
             return False
-        last = self.checks_last
-        could = last is not None and last.exit is not None and last.exit.code not in CANT_BE_ASKED
-        return could and 0 < len(self.reds) <= self.facts.spec.merge.retries
+        return 0 < len(self.reds) <= self.facts.spec.merge.retries
 
     @property
     def manual(self) -> bool:
         """True when merging is left to a person, and none has named that exactly this head is to be merged now."""
         pull = self.facts.open_pull
         return self.facts.spec.merge.mode is MergeMode.MANUAL and not (pull and pull.merge_now == pull.head)
+
+
+def _before(moment: datetime | None, other: datetime) -> bool:
+    return moment is not None and moment < other
