@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from github import faults, merging
 from gitrepo import GitRepo
 from on_github import Place, X
 
+from reconciler.forges.github.look import SMALLER_WITHIN_S
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, CheckResult, Judged, PullState, Standing
@@ -594,18 +596,15 @@ def test_reviews_that_the_login_may_not_read_are_not_taken_for_none(there: Place
     assert NOT_YOURS in (there.forge.trouble or "")
 
 
-def test_a_question_that_takes_github_too_long_is_asked_smaller_and_grows_again(there: Place) -> None:
+def test_a_question_that_takes_github_too_long_is_asked_smaller_at_once_and_grows_again(there: Place) -> None:
     clock = [0.0]
     there.forge.look._clock = lambda: clock[0]
     for n in range(1, 8):
         there.offered(task=TaskId(f"x-{n}"))
     there.pull()
     asked = there.hub.questions()
-    for _ in range(4):
-        there.hub.fault(faults.server_error(504), on="POST /graphql")
-        with pytest.raises(SilentError):
-            there.pull()
-        clock[0] += 120
+    clock[0] += 120
+    there.hub.fault(faults.server_error(504), on="POST /graphql", times=4)
 
     assert len({TaskId(f"x-{n}") for n in range(1, 8)} & there.seen()) == 7
     after = there.hub.questions()[len(asked) :]
@@ -616,6 +615,19 @@ def test_a_question_that_takes_github_too_long_is_asked_smaller_and_grows_again(
         there.pull()
         clock[0] += 3600
     assert there.hub.questions()[-1].count("...whole") == 7
+
+
+def test_a_look_that_takes_github_too_long_time_and_again_keeps_nobody_waiting(there: Place) -> None:
+    times = itertools.count(0.0, SMALLER_WITHIN_S / 4)  # whenever somebody looks at the clock
+    there.offered()
+    there.forge.look._clock = lambda: next(times)
+    planned = there.hub.fault(faults.server_error(504), on="POST /graphql", times=50)
+    there.forge.look.stale()
+
+    with pytest.raises(SilentError):
+        there.pull()
+
+    assert planned.times > 40
 
 
 def test_of_pull_requests_of_people_neither_checks_nor_reviews_are_asked_for(there: Place) -> None:

@@ -32,6 +32,7 @@ RULES_S = 600.0
 FAILED_S = 3.0  # after the first answer that was none; twice as long after each that follows
 FAILED_MOST_S = 60.0
 SMALLER_S = 600.0  # how long less is asked for at once, after GitHub took too long
+SMALLER_WITHIN_S = 25.0  # for how long a look asks for less and less; GitHub gives up on a question after ten
 PART_MAX = 64
 TALKS_MAX = 10  # pull requests of which it is asked at once what was written about them
 SETTLES_WITHIN = timedelta(minutes=10)
@@ -116,7 +117,7 @@ class Look:
             self._until = 0.0
             spent = self._gh.spending.total
             try:
-                self._seen = self._asked()
+                self._seen = self._asked_small_enough()
             except TemporaryError as error:
                 raise self._silent(error) from error
             self._failed, self._failures = None, 0
@@ -182,6 +183,17 @@ class Look:
         now = datetime.now(UTC)
         aged = ((pull, now - (self.since(pull) or now)) for pull in self._seen.pulls.values())
         return fresh_s(aged, self._cost)
+
+    def _asked_small_enough(self) -> Seen:
+        """A look, by smaller questions at once where GitHub takes too long: who looks but once has no second look for that."""
+        end = self._clock() + SMALLER_WITHIN_S
+        while True:
+            part = self._part
+            try:
+                return self._asked()
+            except SlowError:
+                if self._part == part or self._clock() >= end:
+                    raise
 
     def _asked(self) -> Seen:
         before, bases = self._seen, tuple(dict.fromkeys(self._bases()))
