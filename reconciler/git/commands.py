@@ -72,6 +72,10 @@ class UnusableTree(PermanentError):
     """A commit holds paths that git writes nowhere, '..' or '.git' among them: it was made by hand."""
 
 
+class LackingFile(PermanentError):
+    """A commit names a large file that is neither here nor where such files are kept: it can't be checked out."""
+
+
 class Git:
     """The git commands of one repository. Safe to share between threads.
 
@@ -156,11 +160,14 @@ class Git:
         large_files.share(self._control, self.repository.common)  # by now there may be some
         return _expect(args, finished, ok)
 
-    def reaching(self, url: str, *, push: bool = False) -> dict[str, str]:
-        """The variables with which `objects` goes to a remote of this address, so that no command has a password in its words."""
+    def reaching(self, url: str, *, push: bool = False, more: logins.More = logins.NOTHING_MORE) -> dict[str, str]:
+        """The variables with which `objects` goes to a remote of this address, so that no command has a password in its words;
+        with `more` settings, and logins for what they name."""
         self._refresh_control()
         found, settings = logins.reaching(url, self._own, self.users(_RULES), push=push)
-        return logins.environment((*found, *logins.held(self._own)), settings) if found else {}
+        if not found and not any(more):
+            return {}
+        return logins.environment((*found, *more[1], *logins.held(self._own)), (*settings, *more[0]))
 
     def users(self, pattern: str) -> Config:
         """The settings that commands of ours go by and whose keys match: the user's own, and what is taken over of the
@@ -315,6 +322,8 @@ def _expect(args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> F
     if finished.code not in ok:
         if _NO_PATH in finished.err:
             raise UnusableTree(f"git {args[0]} failed: {finished.complaint}: no checkout can hold what was committed")
+        if lacking := large_files.lacking(finished.err.decode("utf-8", "replace")):
+            raise LackingFile(f"the commit can't be checked out: {lacking}", hint=large_files.ADVICE)
         raise GitError(args, finished)
     return finished
 

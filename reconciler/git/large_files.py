@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 _STORE = "lfs"
 _KEYS = "git-crypt"
+# A remote that does not answer says other things.
+_NOWHERE = re.compile(
+    r"Smudge error: Error downloading (?P<path>[^\n]+?) \((?P<id>[0-9a-f]{64})\): [^\n]*"
+    r'(remote missing object|missing protocol: ""|does not exist on the server|\[404\])'
+)
+_NAMED = re.compile(r"^\s*\((?:missing|corrupt)\) (?P<path>.+) \((?P<id>[0-9a-f]{64})\)$", re.MULTILINE)
+_NAMED_MAX = 5
+ADVICE = (
+    "add the files themselves with git-lfs installed, not what stands for them; 'git lfs fetch' gets what a remote has"
+)
 
 
 def share(git_dir: Path, common: Path) -> None:
@@ -39,6 +50,21 @@ def share_keys(git_dir: Path, common: Path) -> None:
 def used(common: Path) -> bool:
     """True where the repository holds large files."""
     return (common / _STORE / "objects").is_dir()
+
+
+def lacking(printed: str) -> str | None:
+    """What git-lfs says of a commit that names large files which are nowhere; None where it says something else.
+
+    >>> lacking(f"Git LFS upload failed:\\n  (missing) n.bin ({'1' * 64})\\nhint: no")
+    'it names large files that are nowhere: n.bin (111111111111)'
+    >>> lacking(f"Smudge error: Error downloading n.bin ({'1' * 64}): batch response: connection refused")
+    """
+    found = [*_NAMED.finditer(printed), *_NOWHERE.finditer(printed)]
+    names = list(dict.fromkeys(f"{each['path']} ({each['id'][:12]})" for each in found))
+    if not names:
+        return None
+    more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+    return f"it names large files that are nowhere: {', '.join(names[:_NAMED_MAX])}{more}"
 
 
 def _adopt(made: Path, store: Path) -> None:

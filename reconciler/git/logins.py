@@ -28,6 +28,11 @@ class UrlLogin(Struct, frozen=True):
     password: str | None
 
 
+More = tuple[tuple[tuple[str, str], ...], tuple[UrlLogin, ...]]
+"""Settings for git, without passwords, and the logins that belong to what they name."""
+NOTHING_MORE: More = ((), ())
+
+
 def without(text: str) -> str:
     """Text with no password in any address that it holds.
 

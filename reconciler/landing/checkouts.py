@@ -6,11 +6,11 @@ import os
 import time
 from pathlib import Path
 
-from reconciler.git import worktrees
+from reconciler.git import large_files, worktrees
 from reconciler.git.commands import Git
 from reconciler.git.update_ref import HEADS
 from reconciler.landing.opened import BaseCheckout, CheckoutStep, opened
-from reconciler.model.errors import BlockedError, TemporaryError
+from reconciler.model.errors import BlockedError, ContentRefusedError, TemporaryError
 from reconciler.model.names import Sha
 
 _BUSY = {
@@ -86,6 +86,7 @@ def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: CheckoutStep)
             looking.refresh()
             tried = looking.follow(way, really=False)
     if tried.code:
+        expect_its_files(tried.complaint)
         raise blocked(checkout, tried.complaint, "commit or move what is in the way")
 
 
@@ -125,6 +126,12 @@ def _expect_unlocked(checkout: BaseCheckout) -> None:
     lock = checkout.index.with_name("index.lock")
     if os.path.lexists(lock) and not locked_by_us(checkout.admin):
         raise blocked(checkout, f"its index is locked ({lock})", "wait for the git that runs there, or remove the file")
+
+
+def expect_its_files(complaint: str) -> None:
+    """Raise ContentRefusedError where it is no checkout that is in the way, but what the commit lacks."""
+    if lacking := large_files.lacking(complaint):
+        raise ContentRefusedError(f"the commit can't be checked out: {lacking}", hint=large_files.ADVICE)
 
 
 def blocked(checkout: BaseCheckout, why: str, what_to_do: str) -> BlockedError:

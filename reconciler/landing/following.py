@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.git.commands import Git
-from reconciler.landing.checkouts import LOCK_SAYS, blocked, locked_by_us
+from reconciler.landing.checkouts import LOCK_SAYS, blocked, expect_its_files, locked_by_us
 from reconciler.landing.opened import BaseCheckout, CheckoutStep, Opened, opened, standing
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import Sha
@@ -105,6 +105,7 @@ def forward(git: Git, checkout: BaseCheckout, way: CheckoutStep, nonce: str, loc
         if not again:
             _taken_back(seen, _changes(seen, way))
             _install(seen, nonce)
+            expect_its_files(complaint)
     raise blocked(
         checkout,
         f"it is behind its branch, which moved to {way.new[:12]}, and can't follow: {complaint}"

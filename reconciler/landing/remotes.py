@@ -9,11 +9,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from reconciler.git import large_files
+from reconciler.git import large_files, logins
 from reconciler.git.commands import Git, GitError
 from reconciler.git.update_ref import HEADS
-from reconciler.landing import refusals
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.landing import large_uploads, refusals
+from reconciler.model.errors import ChangedError, ContentRefusedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
 
@@ -132,7 +132,7 @@ class Remotes:
             raise ChangedError(f"{base} of {remote.name} is at {old[:12]}, which {new[:12]} does not contain")
         lease = f"--force-with-lease={ref}:{old}"
         self._heard.pop(base, None)
-        self._upload(remote, old, new, lock)
+        self._upload(remote, old, new, new, lock)  # what is in the base by now has its say in where
         try:
             self._ask(
                 remote,
@@ -171,7 +171,7 @@ class Remotes:
         remote = self.of(base)
         lease = f"--force-with-lease={HEADS}{branch}:{old or ''}"
         how = ("--quiet", "--no-verify", "--recurse-submodules=no", lease)
-        self._upload(remote, old, new, lock)
+        self._upload(remote, old, new, HEADS + base, lock)
         try:
             self._ask(remote, "push", *how, "--", remote.address, f"{new}:{HEADS}{branch}", lock=lock)
         except ReconcileError:
@@ -182,20 +182,18 @@ class Remotes:
                 raise
             raise ChangedError(f"{branch} of {remote.name} is at {now[:12] if now else 'nothing'}") from None
 
-    def _upload(self, remote: Remote, old: Sha | None, new: Sha, lock: int) -> None:
-        """Bring the large files of what is pushed to the remote, before a branch there names them: our pushes run no hook."""
+    def _upload(self, remote: Remote, old: Sha | None, new: Sha, says: str, lock: int) -> None:
+        """Bring the large files of what is pushed to the remote, before a branch there names them: our pushes run no hook.
+
+        `says`: the commit whose word counts about where they are kept. An agent's alone does not.
+        """
         if not large_files.used(self._git.repository.common):
             return
         since = old or "0" * len(new)
-        self._ask(
-            remote,
-            "lfs",
-            "pre-push",
-            remote.address,
-            remote.address,
-            stdin=f"HEAD {new} HEAD {since}\n".encode(),
-            lock=lock,
-        )
+        names = f"HEAD {new} HEAD {since}\n".encode()
+        trusted = self._git.refs("rev-parse", "--verify", "--quiet", f"{says}^{{commit}}", ok=(0, 1)).text.strip()
+        store = large_uploads.store_of(self._git, trusted) if trusted else logins.NOTHING_MORE
+        self._ask(remote, "lfs", "pre-push", remote.address, remote.address, stdin=names, lock=lock, more=store)
 
     def delete_branch(self, base: str, branch: str, old: Sha, lock: int) -> None:
         """Delete a branch on the remote of `base` where it is at `old`; gone already is gone. Raises ChangedError."""
@@ -247,8 +245,15 @@ class Remotes:
     def _contains(self, base: Sha, commit: Sha) -> bool:
         return self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1)).code == 0
 
-    def _ask(self, remote: Remote, *args: str, lock: int | None = None, stdin: bytes | None = None) -> Finished:
-        env = self._git.reaching(remote.url, push=args[0] in ("push", "lfs"))
+    def _ask(
+        self,
+        remote: Remote,
+        *args: str,
+        lock: int | None = None,
+        stdin: bytes | None = None,
+        more: logins.More = logins.NOTHING_MORE,
+    ) -> Finished:
+        env = self._git.reaching(remote.url, push=args[0] in ("push", "lfs"), more=more)
         try:
             return self._git.objects(*args, timeout_s=NETWORK_S, lock=lock, config=self._config, env=env, stdin=stdin)
         except GitError as error:
@@ -256,6 +261,8 @@ class Remotes:
             hint = f"'git lfs push {args[-2]} --all' uploads them" if _LFS in why else error.hint
             if _NO_LFS in why:
                 hint = "install git-lfs: the large files of what is pushed have to be there first"
+            if args[0] == "lfs" and (lacking := large_files.lacking(error.finished.text)):
+                raise ContentRefusedError(f"the commit can't be pushed: {lacking}", hint=large_files.ADVICE) from error
             why = _CREDENTIALS.sub("", why)
             if args[0] == "push" and (refused := refusals.of(error.finished.remarks)):
                 raise refused from error

@@ -101,6 +101,50 @@ def test_what_is_pushed_takes_its_large_files_along_before_its_branch_moves(tmp_
     assert (tmp_path / "clone/b.bin").stat().st_size == 500 and not (tmp_path / "ran").exists()
 
 
+def test_large_files_are_kept_where_the_base_says_and_not_where_an_agent_does(tmp_path: Path) -> None:
+    place = Large(tmp_path)
+    origin, store, elsewhere = (tmp_path / name for name in ("origin.git", "store.git", "elsewhere.git"))
+    for bare in (origin, store, elsewhere):
+        place.git("init", "--quiet", "--bare", "--initial-branch=main", str(bare))
+    place.git("config", "--file", ".lfsconfig", "lfs.url", f"file://{store}")
+    place.git("add", ".lfsconfig")
+    place.git("commit", "--quiet", "--message=Keep large files apart")
+    place.git("remote", "add", "origin", f"file://{origin}")
+    place.git("push", "--quiet", "origin", "main")
+
+    place.reconcile("watch", "-f", str(place.work(mergePolicy={"push": True})), "--until-done")
+
+    assert len([*store.glob("lfs/objects/*/*/*")]) == 2 and not [*origin.glob("lfs/objects/*/*/*")]
+    place.git("clone", "--quiet", f"file://{origin}", str(tmp_path / "fresh"))
+    assert (tmp_path / "fresh" / "b.bin").stat().st_size == 500
+
+
+@pytest.mark.parametrize(("push", "checked"), [(True, False), (False, True), (False, False)])
+def test_a_commit_that_names_a_large_file_which_is_nowhere_is_said_with_its_path(
+    tmp_path: Path, push: bool, checked: bool
+) -> None:
+    place = Large(tmp_path)
+    if push:
+        origin = tmp_path / "origin.git"
+        place.git("init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+        place.git("remote", "add", "origin", f"file://{origin}")
+        place.git("push", "--quiet", "origin", "main")
+    policy = {} if checked else {"checks": [], "noChecks": "allow"}
+    raw = "-c filter.lfs.clean=cat -c filter.lfs.process= -c filter.lfs.required=false"
+    pointer = f"version https://git-lfs.github.com/spec/v1\\noid sha256:{'1' * 64}\\nsize 5\\n"
+    agent = {"argv": ["sh", "-c", f"printf '{pointer}' > n.bin; git {raw} add n.bin; git {raw} commit -qm Work"]}
+    before = place.git("rev-parse", "main")
+    tasks = [{"key": "a", "title": "Do a"}]
+
+    wanted = place.manifest(tasks=tasks, agent=agent, mergePolicy={"push": push, **policy})
+    place.reconcile("watch", "-f", str(wanted), "--until-done", code=3)
+
+    (task,) = place.json("status")["epics"][0]["tasks"]
+    said = task["waiting"]["message"]
+    assert f"n.bin ({'1' * 12})" in said and "git lfs fetch" in said
+    assert place.git("rev-parse", "main") == before
+
+
 def test_a_repository_without_large_files_gets_no_folder_for_them(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.reconcile("watch", "-f", str(place.manifest()), "--until-done")
