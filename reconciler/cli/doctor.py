@@ -15,12 +15,13 @@ from reconciler.render import doctor as shown
 
 
 @click.command("doctor")
+@click.option("--nodes", is_flag=True, help="Look at each machine that agents run on as well")
 @common
-def doctor_command(out: Output) -> int:
+def doctor_command(nodes: bool, out: Output) -> int:
     """Check this machine, its programs and this repository, and suggest fixes. Exit status 1: something needed is
     missing.
     """
-    found = doctor.look(Path.cwd(), wiring.environ(), datetime.now(UTC))
+    found = doctor.look(Path.cwd(), wiring.environ(), datetime.now(UTC), nodes=nodes)
     document = {"checks": [asdict(finding) | {"state": str(finding.state)} for finding in found]}
     out.answer(document, lambda: shown.doctor(document))
     return 1 if any(finding.state is State.PROBLEM for finding in found) else 0

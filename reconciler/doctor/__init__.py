@@ -19,6 +19,7 @@ from reconciler.doctor.scene import Scene
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.model.values import replace
+from reconciler.system.late import late
 from reconciler.wiring import Site
 
 __all__ = ["Diagnosis", "State", "look"]
@@ -26,34 +27,37 @@ __all__ = ["Diagnosis", "State", "look"]
 _SKIPPED = "the checks of a repository were skipped"
 
 
-def look(cwd: Path, environ: Mapping[str, str], now: datetime) -> list[Diagnosis]:
-    """Everything that is found in this folder and on this machine. Raises PermanentError without a temporary folder."""
+def look(cwd: Path, environ: Mapping[str, str], now: datetime, *, nodes: bool = False) -> list[Diagnosis]:
+    """Everything that is found in this folder and on this machine, and with `nodes` on those where agents run. Raises
+    PermanentError without a temporary folder."""
     try:
         aside = tempfile.TemporaryDirectory(prefix="reconcile-look-", ignore_cleanup_errors=True)
     except OSError as error:
         message = f"no folder can be made in {tempfile.gettempdir()}: {error.strerror}"
         raise PermanentError(message, hint="make room there, or set TMPDIR") from error
     with aside:
-        return _look(cwd, environ, now, Path(aside.name))
+        return _look(cwd, environ, now, Path(aside.name), nodes)
 
 
-def _look(cwd: Path, environ: Mapping[str, str], now: datetime, aside: Path) -> list[Diagnosis]:
+def _look(cwd: Path, environ: Mapping[str, str], now: datetime, aside: Path, nodes: bool) -> list[Diagnosis]:
     empty = aside / "empty"
     empty.mkdir()
     scene = Scene(environ=environ, aside=empty, now=now)
     opened: list[Scene] = []
     # Before all others, because they need it; and limited like them, because git may hang.
     found = examine([Probe(name="repository", look=lambda: _open(cwd, scene, aside / "control", opened))])
-    return [*examine(list(_probes(scene if found else opened[0]))), *found]
+    return [*examine(list(_probes(scene if found else opened[0], nodes))), *found]
 
 
-def _probes(scene: Scene) -> Iterator[Probe]:
+def _probes(scene: Scene, nodes: bool) -> Iterator[Probe]:
     yield from machine.probes(scene)
     yield from programs.probes(scene)
     yield from nothing.probes(scene)
     if scene.site:
         for part in (repository, records, worktrees):
             yield from part.probes(scene, scene.site)
+        if any(not spec.venue.local for spec in scene.epics):
+            yield from late("reconciler.doctor.machines").probes(scene, scene.site, nodes=nodes)
 
 
 def _open(cwd: Path, scene: Scene, control: Path, opened: list[Scene]) -> Iterator[Diagnosis]:

@@ -28,5 +28,15 @@ def lent(git: Git) -> Mapping[str, str]:
     return OUR_VARIABLES if identity(git) == OURS else {}
 
 
+def variables(git: Git) -> Mapping[str, str]:
+    """The variables that make whoever commits elsewhere the one who commits here."""
+    name, email = identity(git)
+    return {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", name), ("EMAIL", email))
+    }
+
+
 def _said(git: Git) -> str:
     return git.objects("config", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from pathlib import Path
@@ -53,7 +54,8 @@ def default_base(tool: Git) -> str | None:
 def remote_of(tool: Git, base: str) -> str | None:
     """The address of the remote that a base follows; None where there is none."""
     try:
-        return Remotes(tool).of(base).url
+        url = Remotes(tool).of(base).url
+        return url if _ELSEWHERE.match(url) else os.path.normpath(url)
     except PermanentError:
         return None
 

@@ -64,6 +64,33 @@ class Engine(Protocol):
         """What of it, and of how it is set up, matters to us."""
         ...
 
+    def nodes(self, program: str) -> Iterator[Fitness]:
+        """What of each node matters to us, and to an agent that is this program (empty: none that is known by name)."""
+        ...
+
+
+# Plain sh: `$1` the scratch folder, `$2` the remote, `$3` the agent's program. The first line says `ok`, or what is wrong.
+LOOK_AT_NODE = r"""for p in python3 git $3; do command -v "$p" > /dev/null || { echo "$p is missing"; exit 0; }; done
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' || { echo "python3 is older than 3.9"; exit 0; }
+mkdir -p "$1" 2>/dev/null && [ -w "$1" ] || { echo "$1 can't be written to"; exit 0; }
+GIT_TERMINAL_PROMPT=0 git ls-remote -- "$2" > /dev/null 2>&1 < /dev/null || { echo "the remote can't be reached"; exit 0; }
+n=$(find "$1" -path '*/runs/work/*' -name courier.json 2>/dev/null | wc -l)
+k=$(find "$1" -path '*/runs/work/*' -name kept.json 2>/dev/null | wc -l)
+free=$(df -Pk "$1" | awk 'NR==2 {print int($4/1048576)}')
+echo "ok git $(git --version | cut -d' ' -f3), $free GiB free, $n runs there or undelivered, $k checkouts kept" """
+
+
+def judged(node: str, said: str) -> Fitness:
+    """What a node said when it was looked at.
+
+    >>> judged("n1", "ok git 2.39, 5 GiB free\n").found, judged("n1", "git is missing").wrong
+    ('git 2.39, 5 GiB free', 'git is missing')
+    """
+    good = said.startswith("ok ")
+    return Fitness(
+        name=f"node {node}", found=said[3:].strip() if good else "", wrong="" if good else said.strip() or "silent"
+    )
+
 
 def name_of(venue: Venue) -> str:
     """What people call an engine.

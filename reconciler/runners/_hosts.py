@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from reconciler.model.errors import ReconcileError, TemporaryError
 from reconciler.model.venue import Venue, VenueKind
-from reconciler.runners._engines import EngineJob, Fitness, JobState
+from reconciler.runners._engines import LOOK_AT_NODE, EngineJob, Fitness, JobState, judged
 from reconciler.system import shell
 
 ASK_S = 30.0
@@ -33,12 +33,6 @@ if flock -n "$d/lock" true; then [ -z "$(find "$d" -maxdepth 0 -mmin +60)" ] || 
 else echo "$d running"; fi; done"""
 _CANCEL = r"""d="$1/jobs/$2"; [ -e "$d/lock" ] || exit 0
 flock -n "$d/lock" true || kill -TERM "$(cat "$d/pid")" """
-_FIT = r"""for p in python3 git flock setsid; do command -v "$p" > /dev/null || { echo "$p is missing"; exit 0; }; done
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' || { echo "python3 is older than 3.9"; exit 0; }
-mkdir -p "$1" 2>/dev/null && [ -w "$1" ] || { echo "$1 can't be written to"; exit 0; }
-git ls-remote -- "$2" > /dev/null 2>&1 < /dev/null || { echo "the remote can't be reached from there"; exit 0; }
-n=$(find "$1"/*/runs/work -name courier.json 2>/dev/null | wc -l)
-echo "ok $(git --version | cut -d' ' -f3), $(df -Pk "$1" | awk 'NR==2 {print int($4/1048576)}') GiB free, $n runs on it or left" """
 
 
 class Hosts:
@@ -92,16 +86,24 @@ class Hosts:
                 self._on(host, _CANCEL, name)
 
     def fit(self) -> Iterator[Fitness]:
-        """Each host: its programs, its disk, the remote."""
+        """Whether the hosts answer."""
+        answers = self._all()
+        silent = {host: each for host, each in answers.items() if isinstance(each, ReconcileError)}
+        found = f"{len(answers) - len(silent)} of {len(answers)} hosts answer"
+        if not silent:
+            yield Fitness(name=f"runner {self._venue.kind}", found=found)
+        for host, error in silent.items():
+            hint = f"try: ssh {host} true" if self._venue.kind is VenueKind.SSH else ""
+            wrong, fatal = f"{host} does not: {error}", len(silent) == len(answers)
+            yield Fitness(name=f"runner {self._venue.kind}", found=found, wrong=wrong, hint=hint, fatal=fatal)
+
+    def nodes(self, program: str) -> Iterator[Fitness]:
+        """Each host: its programs, its disk, the remote, what lies there."""
         for host in self._hosts:
             try:
-                said = self._on(host, _FIT, self._venue.remote).strip()
+                yield judged(host, self._on(host, LOOK_AT_NODE, self._venue.remote, program))
             except ReconcileError as error:
-                hint = f"ssh {host} true" if self._venue.kind is VenueKind.SSH else ""
-                yield Fitness(name=host, found="", wrong=str(error), hint=hint, fatal=len(self._hosts) == 1)
-                continue
-            good = said.startswith("ok ")
-            yield Fitness(name=host, found=f"git {said[3:]}" if good else "", wrong="" if good else said)
+                yield judged(host, str(error))
 
     def _all(self) -> Mapping[str, Mapping[str, EngineJob] | ReconcileError]:
         """What each host says of its jobs, or why it says nothing; asked at the same time."""

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError
 from reconciler.model.venue import Venue
-from reconciler.runners._engines import EngineJob, Fitness, JobState
+from reconciler.runners._engines import LOOK_AT_NODE, EngineJob, Fitness, JobState, judged
 from reconciler.system import shell
 
 # Without its controller `squeue` tries for ten seconds; a tick is not to wait for that.
-LOOK_S, SUBMIT_S = 5.0, 30.0
+LOOK_S, SUBMIT_S, NODE_S = 5.0, 30.0, 5.0
 KILL_WAIT_S = 30
 _QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 _RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
@@ -61,15 +61,17 @@ class Slurm:
             version = self._run("sbatch", "--version").strip()
         except ReconcileError as error:
             hint = "install slurm-client, and have slurm.conf where it looks for it"
-            yield Fitness(name="slurm", found="", wrong=str(error), hint=hint, fatal=True)
+            yield Fitness(name="runner slurm", found="", wrong=str(error), hint=hint, fatal=True)
             return
         try:
             config = dict(_SETTING.findall(self._run("scontrol", "show", "config")))
         except ReconcileError as error:
             hint = "is slurmctld running?"
-            yield Fitness(name="slurm", found=version, wrong=f"it does not answer: {error}", hint=hint, fatal=True)
+            yield Fitness(
+                name="runner slurm", found=version, wrong=f"it does not answer: {error}", hint=hint, fatal=True
+            )
             return
-        yield Fitness(name="slurm", found=version)
+        yield Fitness(name="runner slurm", found=version)
         kill_wait = int((re.match(r"\d+", config.get("KillWait", "")) or ["0"])[0])
         wrong = f"KillWait is {kill_wait} s: a run that is stopped may be killed before its work is delivered"
         yield Fitness(
@@ -86,6 +88,25 @@ class Slurm:
             wrong=wrong if tracked.endswith("linuxproc") else "",
             hint="ProctrackType=proctrack/cgroup in slurm.conf",
         )
+
+    def nodes(self, program: str) -> Iterator[Fitness]:
+        """A short job on each node; one that does not begin in time is named."""
+        listed = self._run("sinfo", "--Node", "--noheader", "--format=%N", timeout_s=SUBMIT_S).split()
+        for node in dict.fromkeys(listed):
+            where = (
+                f"--nodelist={node}",
+                "--nodes=1",
+                "--ntasks=1",
+                f"--immediate={int(NODE_S)}",
+                "--chdir=/",
+                "--quiet",
+            )
+            look = ("/bin/sh", "-c", LOOK_AT_NODE, "reconcile", self._venue.scratch, self._venue.remote, program)
+            try:
+                options = (each for each in self._venue.options if not each.startswith(("-w", "--nodelist")))
+                yield judged(node, self._run("srun", *options, *where, *look, timeout_s=NODE_S * 2))
+            except ReconcileError as error:
+                yield judged(node, str(error))
 
     def _run(
         self,

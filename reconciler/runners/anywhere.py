@@ -66,7 +66,7 @@ class AnyRunner(LocalRunner):
             with ExitStack() as ours:
                 lock, _, _ = self._take(replace(spec, slot=None), ours)
                 self._begins()
-                self.remote.start(spec, lock, lambda: self._reserve(spec), self._always())
+                self.remote.start(spec, lock, lambda: self._reserve(spec))
             self._begins()
         except OSError as error:
             raise TemporaryError(f"{spec.id} can't be started: {error}", delay=30.0) from error

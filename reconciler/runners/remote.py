@@ -56,6 +56,7 @@ class WorkKeeper(Protocol):
     def adopt(self, seen: Reported, at: Venue) -> bool: ...
     def keep(self, task: TaskId, commit: Sha) -> Salvage: ...
     def base(self, name: str) -> Sha | None: ...
+    def identity(self) -> Mapping[str, str]: ...
 
 
 class Note(Struct, frozen=True, kw_only=True):
@@ -273,7 +274,6 @@ class RemoteRuns:
         spec: RunSpec,
         shim_fd: int,
         reserve: Callable[[], Path],
-        environment: Mapping[str, str],
     ) -> None:
         """Reserve the task's ref and have the engine place the run. The lock of the task is held, in `shim_fd`.
 
@@ -295,7 +295,7 @@ class RemoteRuns:
             raise
         supervisor.write_json(str(folder / CLAIM), {"nonce": nonce, "reserved": True})
         try:
-            script = self._script(spec, reserved, environment)
+            script = self._script(spec, reserved)
             passed = {name: self._environ[name] for name in spec.pass_env if name in self._environ}
             self.engine(at).submit(self.name(spec.id, nonce), script, passed, shim_fd)
         except ReconcileError:
@@ -335,10 +335,10 @@ class RemoteRuns:
         sha = (self._work.base(name) if name else None) or spec.base_tip
         return {name: sha} if name and sha else {}
 
-    def _script(self, spec: RunSpec, reserved: Reported, environment: Mapping[str, str]) -> str:
+    def _script(self, spec: RunSpec, reserved: Reported) -> str:
         folder = self._work.run_folder(spec.at, spec.task, spec.id.n)
         given = {
-            **environment,
+            **self._work.identity(),
             **spec.env,
             "RECONCILE_RUN": str(spec.id),
             supervisor.MARKER: folder,
@@ -449,7 +449,7 @@ class RemoteRuns:
 
     def engine(self, at: Venue) -> Engine:
         """The engine of a venue."""
-        return Slurm(at, self._environ) if at.kind is VenueKind.SLURM else Hosts(at, self._environ)
+        return engine_of(at, self._environ)
 
     def name(self, run: RunId, nonce: str) -> str:
         """What the job of a run is called."""
@@ -457,6 +457,11 @@ class RemoteRuns:
 
     def _claim(self, run: RunId) -> Mapping[str, Any]:
         return read_json(str(self._folders.folder(run) / CLAIM))
+
+
+def engine_of(at: Venue, environ: Mapping[str, str]) -> Engine:
+    """The engine of a venue, as it is reached from an environment."""
+    return Slurm(at, environ) if at.kind is VenueKind.SLURM else Hosts(at, environ)
 
 
 def _as_record(seen: Reported) -> dict[str, Any]:

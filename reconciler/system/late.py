@@ -16,6 +16,7 @@ MODULES = {
     "reconciler.cli.live": "pictures are for terminals",
     "reconciler.cli.top.app": "a terminal's widgets, for one command alone",
     "reconciler.cli.ui.server": "a web server, for the page alone",
+    "reconciler.doctor.machines": "where runs are on other machines",
     "reconciler.forges.github.forge": "most repositories of a day are local",
     "reconciler.manifest.documents": "pydantic, for who reads a manifest",
     "reconciler.manifest.yaml_text": "for who reads a manifest, or a record of an earlier version",

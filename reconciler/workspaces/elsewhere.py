@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from reconciler.git import refs, update_ref
+from reconciler.git import identity, refs, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.task_refs import Reported, TaskRefs, identity_of
 from reconciler.git.update_ref import Move
@@ -114,6 +114,10 @@ class Elsewhere:
         return not self._git.refs("rev-list", "--max-count=1", head, "--not", *held).out
 
     # --- what runs leave ------------------------------------------------------------------------------------
+
+    def identity(self) -> Mapping[str, str]:
+        """The variables by which agents commit as they do here: a node does not have our settings."""
+        return identity.variables(self._git)
 
     def base(self, name: str) -> Sha | None:
         """Where a branch stands; None where there is none."""

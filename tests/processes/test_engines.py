@@ -97,7 +97,11 @@ def test_what_slurm_runs_comes_back_and_nothing_stays_on_its_nodes(slurm: Nodes)
 @needs_slurm
 def test_slurm_is_fit_and_says_what_of_it_is_not(slurm: Nodes):
     found = {each.name: each for each in slurm.engine().fit()}
-    assert found["slurm"].found.startswith("slurm") and not found["slurm"].wrong and not found["slurm KillWait"].wrong
+    assert found["runner slurm"].found.startswith("slurm") and not found["runner slurm"].wrong
+    assert not found["slurm KillWait"].wrong
+    nodes = {each.name: each for each in slurm.engine().nodes("sh")}
+    assert set(nodes) == {"node n1", "node n2", "node n3"}
+    assert all("GiB free" in each.found for each in nodes.values()), nodes
     assert "linuxproc" in found["slurm ProctrackType"].found and found["slurm ProctrackType"].wrong
 
 
@@ -184,9 +188,14 @@ def test_what_is_run_by_ssh_comes_back_and_nothing_stays_on_the_hosts(ssh: Nodes
 @needs_ssh
 def test_hosts_are_fit_and_one_that_does_not_answer_is_named(ssh: Nodes, hosts: SshHosts):
     hosts.kill("h2")
-    found = {each.name: each for each in ssh.engine().fit()}
-    assert not found["h1"].wrong and "GiB free" in found["h1"].found
-    assert found["h2"].wrong
+    (said,) = ssh.engine().fit()
+    assert said.found == "2 of 3 hosts answer" and said.wrong.startswith("h2 does not") and not said.fatal
+    found = {each.name: each for each in ssh.engine().nodes("sh")}
+    assert not found["node h1"].wrong and "GiB free" in found["node h1"].found
+    assert found["node h2"].wrong
+    assert {each.name: each.wrong for each in ssh.engine().nodes("no-such-agent")}[
+        "node h1"
+    ] == "no-such-agent is missing"
 
 
 @needs_ssh

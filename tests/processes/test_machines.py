@@ -39,6 +39,7 @@ def test_what_a_run_commits_and_what_it_does_not_comes_back_and_nothing_stays_on
     seen = nodes.over(run)
     assert seen.exit and seen.exit.well and seen.started, nodes.runner.log_tail(run)
     assert nodes.repo.content("agent/x-1:work.txt") == b"work of work/x-1/1\n"
+    assert nodes.repo.git("log", "-1", "--format=%an", "agent/x-1") == "Somebody"
     assert "hello from x-1" in nodes.runner.log_tail(run)
     saved = nodes.spaces.salvage(X, nodes.venue)
     assert saved and nodes.repo.content(f"{saved.commit}:half.txt") == b"half\n"

@@ -1,0 +1,70 @@
+"""The machines that agents run on elsewhere: the engine, the remote, and with `--nodes` each node.
+
+The remote is tried as runs use it: a ref is made there and deleted again. Nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from reconciler.doctor.findings import Diagnosis, Probe, State
+from reconciler.doctor.scene import Scene
+from reconciler.git import refs
+from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import ReconcileError
+from reconciler.model.venue import Venue
+from reconciler.runners._engines import Fitness
+from reconciler.runners.remote import engine_of
+from reconciler.wiring import Site
+from reconciler.workspaces.elsewhere import AnyWorkspaces
+
+PROBE_REFS = "refs/reconcile/probe/"
+NODES_S = 60.0
+
+
+def probes(scene: Scene, site: Site, *, nodes: bool) -> Iterator[Probe]:
+    """Nothing where every agent runs here."""
+    first: dict[Venue, EpicSpec] = {}
+    for spec in scene.epics:
+        if not spec.venue.local:
+            first.setdefault(spec.venue, spec)
+    for at, spec in first.items():
+        yield Probe(name=f"runner {at.kind}", look=partial(_engine, scene, at))
+        yield Probe(name="runner remote", look=partial(_remote, site, at, spec.base))
+        if nodes:
+            yield Probe(name="node", look=partial(_nodes, scene, at, spec.agent.program), limit_s=NODES_S)
+
+
+def _engine(scene: Scene, at: Venue) -> Iterator[Diagnosis]:
+    yield from _diagnoses(engine_of(at, scene.environ).fit())
+
+
+def _nodes(scene: Scene, at: Venue, program: str) -> Iterator[Diagnosis]:
+    yield from _diagnoses(engine_of(at, scene.environ).nodes(program))
+
+
+def _diagnoses(found: Iterable[Fitness]) -> Iterator[Diagnosis]:
+    for each in found:
+        state = State.PROBLEM if each.fatal else State.WARNING if each.wrong else State.OK
+        hint = each.hint if each.wrong else ""
+        yield Diagnosis(name=each.name, state=state, found=each.found, message=each.wrong, hint=hint)
+
+
+def _remote(site: Site, at: Venue, base: str) -> Iterator[Diagnosis]:
+    """Whether refs can be made there by compare-and-swap, as every start of a run does."""
+    if not isinstance(site.workspaces, AnyWorkspaces):
+        return
+    remote, ref = site.workspaces.elsewhere.refs(at.remote), f"{PROBE_REFS}{os.urandom(6).hex()}"
+    head = refs.head_of(site.git, f"refs/heads/{base}")
+    if head is None:
+        return
+    try:
+        remote.swap(ref, None, head)
+        remote.swap(ref, head, None)
+    except ReconcileError as error:
+        hint = f"try: git push {at.remote} {base}:{ref}"
+        yield Diagnosis(name="runner remote", state=State.PROBLEM, found=at.remote, message=str(error), hint=hint)
+    else:
+        yield Diagnosis(name="runner remote", found=at.remote, message="refs can be made and deleted there")

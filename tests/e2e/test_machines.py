@@ -1,0 +1,121 @@
+"""Agents on other machines, as a stranger has them: pretend nodes on this machine, the program as it is typed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from strangers import Place
+from waiting import until
+
+from reconciler.runners import courier, supervisor
+
+pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
+TASKS = [
+    {"key": "a1", "title": "Do a"},
+    {"key": "b1", "title": "Do b"},
+    {"key": "c1", "title": "Do c", "dependsOn": ["a1"]},
+    {"key": "d1", "title": "Do d"},
+    {"key": "e1", "title": "Do e", "dependsOn": ["c1", "d1"]},
+]
+WORK = (
+    'echo "$RECONCILE_TASK $RECONCILE_ATTEMPT" >> {ledger}; until test -e {go}; do sleep 0.1; done; '
+    'echo "$RECONCILE_TASK" > "$RECONCILE_TASK.txt"; git add "$RECONCILE_TASK.txt"; git commit -qm "Do $RECONCILE_TASK"'
+)
+
+
+class Far(Place):
+    """A stranger's repository with a remote, and three nodes."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.folder, self.ledger, self.go = folder, folder / "ledger", folder / "go"
+        self.git("init", "--quiet", "--bare", str(folder / "remote.git"))
+        self.git("remote", "add", "origin", str(folder / "remote.git"))
+        self.runner = {"kind": "here", "hosts": ["n1", "n2", "n3"], "scratch": f"{folder}/scratch"}
+        self.runner |= {"sync": "1s", "lease": "6s"}
+
+    def epic(self, script: str = WORK, **spec: object) -> str:
+        agent = {"argv": ["sh", "-c", script.format(ledger=self.ledger, go=self.go)]}
+        return str(self.manifest(tasks=TASKS, agent=agent, runner=self.runner, maxAgents=3, **spec))
+
+    def attempts(self) -> list[str]:
+        return sorted(self.ledger.read_text().splitlines()) if self.ledger.exists() else []
+
+    def entry(self, title: str) -> dict:
+        return self.json("describe", self.tasks()[title]["id"])
+
+    def clear(self) -> None:
+        mine = str(self.folder / "scratch").encode()
+        for pid in supervisor.parent_pids():
+            if pid != os.getpid() and (
+                mine in courier.read(f"/proc/{pid}/cmdline") or mine in courier.read(f"/proc/{pid}/environ")
+            ):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Far]:
+    made = Far(tmp_path)
+    yield made
+    made.clear()
+
+
+def test_five_tasks_land_once_although_a_node_and_the_watch_die_and_nothing_is_left_on_the_nodes(far: Far):
+    epic = far.epic()
+    far.reconcile("apply", "-f", epic)
+    watch = far.start("watch")
+    until(lambda: len(far.attempts()) >= 3, "three agents to work", by=watch)
+    lost = far.tasks()["Do b"]["id"]
+    until(lambda: "is running on n" in far.reconcile("status"), "the nodes to be told", by=watch)
+    (folder,) = (far.folder / "scratch").glob(f"*/runs/work/{lost}/1")
+    watch.kill()
+    watch.communicate()
+    # Its node dies: all of it is gone, and its engine knows nothing of the job.
+    (job,) = (far.folder / "scratch").glob(f"*/jobs/rc.*.{lost}.1.*")
+    pid = int((job / "pid").read_text())
+    for each in (pid, *courier.descendants(pid)):
+        os.kill(each, signal.SIGKILL)
+    for path in sorted(job.iterdir()):
+        path.unlink()
+    job.rmdir()
+    far.go.touch()
+    far.reconcile("apply", "-f", epic, "--wait")
+    tasks = far.tasks()
+    assert all(tasks[each["title"]]["status"] == "closed" for each in TASKS)
+    assert sorted(far.subjects()) == sorted(["Begin", *(each["title"] for each in TASKS)])
+    assert far.attempts() == sorted([*(f"{tasks[each['title']]['id']} 1" for each in TASKS), f"{lost} 2"])
+    until(lambda: not folder.exists(), "the next courier on that node to clear what was left")
+    refs = far.git("for-each-ref", "--format=%(refname)", cwd=far.folder / "remote.git").split()
+    assert not [ref for ref in refs if ref.startswith("refs/reconcile/run/")]
+    assert far.leftovers() == []
+
+
+def test_a_silent_node_is_given_up_by_a_person_and_its_task_starts_elsewhere(far: Far):
+    far.runner["lease"] = "10m"
+    epic = far.epic()
+    far.reconcile("apply", "-f", epic)
+    until(lambda: len(far.attempts()) == 3, "three agents to work")
+    task = far.tasks()["Do a"]["id"]
+    until(lambda: far.entry("Do a")["run"]["state"] == "running", "it to be seen at work")
+    assert far.entry("Do a")["run"]["where"].startswith("here:n")
+    assert "has no agent on another machine" in far.reconcile("stop", far.tasks()["Do e"]["id"], "--give-up", code=1)
+    assert "given up" in far.reconcile("stop", task, "--give-up")
+    far.go.touch()
+    far.reconcile("apply", "-f", epic, "--wait")
+    assert f"{task} 2" in far.attempts() and far.tasks()["Do a"]["status"] == "closed"
+
+
+def test_doctor_looks_at_what_agents_elsewhere_need(far: Far):
+    far.reconcile("apply", "-f", far.epic(), "--dry-run", code=None)
+    far.reconcile("apply", "-f", far.epic(suspend=True), code=None)
+    found = {each["name"]: each for each in far.json("doctor", "--nodes", code=None)["checks"]}
+    assert found["runner here"]["found"] == "3 of 3 hosts answer"
+    assert found["runner remote"]["state"] == "ok" and "GiB free" in found["node n2"]["found"]
+    assert far.git("for-each-ref", cwd=far.folder / "remote.git") == ""
+    (far.folder / "remote.git").rename(far.folder / "gone.git")
+    found = {each["name"]: each for each in far.json("doctor", "--nodes", code=1)["checks"]}
+    assert found["runner remote"]["state"] == "problem" and found["node n1"]["message"] == "the remote can't be reached"
