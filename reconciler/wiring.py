@@ -151,7 +151,7 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
         """
         self.git.sweep()
         left = []
-        for at in dict.fromkeys(spec.venue for spec in self.desired().epics if not spec.invalid):
+        for at in dict.fromkeys(spec.checks_venue for spec in self.desired().epics if not spec.invalid):
             try:
                 self.workspaces.fix(at)
             except (ReconcileError, OSError) as error:

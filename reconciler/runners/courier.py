@@ -188,10 +188,15 @@ class NodeCheckout:
         env = {**self.objects, "GIT_WORK_TREE": self.tree, "GIT_INDEX_FILE": self._index}
         if not os.path.exists(self._index):  # our own: what an agent marks in its index hides nothing
             run("read-tree", head, env=env)
-        run("add", "--all", "--ignore-errors", "--", ".", env=env, cwd=self.tree, ok=(0, 1), timeout=FETCH_S)
+        unread = ""
+        try:
+            run("add", "--all", "--ignore-errors", "--", ".", env=env, cwd=self.tree, timeout=FETCH_S)
+        except Failed as error:  # what can be read is saved all the same
+            unread = str(error)[-200:]
         tree = run("write-tree", env=env)
         raw = run("diff-tree", "-r", "--raw", "--no-renames", head, tree, env=env)
-        self.lacks = next((row.split("\t")[1] for row in raw.splitlines() if row.split()[1] == "160000"), "")
+        nested = next((row.split("\t")[1] for row in raw.splitlines() if row.split()[1] == "160000"), "")
+        self.lacks = unread or (nested and nested + " is a repository of its own")
         self.head = head
         if not raw and not others:
             return head, None
@@ -207,7 +212,7 @@ class NodeCheckout:
 
     def _in(self, *args: str, ok: tuple[int, ...] = (0,)) -> None:
         words = ("--git-dir=" + os.path.join(self.tree, ".git"), "--work-tree=" + self.tree)
-        self.mirror.run(*words, *args, here=False, cwd=self.tree, ok=ok)
+        self.mirror.run(*words, *args, here=False, cwd=self.tree, ok=ok, timeout=FETCH_S)
 
 
 class Courier:
@@ -320,11 +325,14 @@ class Courier:
     def _keep_lease(self) -> None:
         """Renew the lease until the run is over; with it go its log, its commits and what is not committed."""
         sync_s, lease_s = self._spec["sync_s"], self._spec["lease_s"]
-        due = clock() + min(sync_s, 0.5)  # the first one soon: until then nobody sees that it began
+        due, seen = 0.0, b""
         while self._shim is not None and self._shim.poll() is None:
             time.sleep(TICK_S)
-            if self._lost or clock() < due:
+            # That it began, or is set up, is told at once; everything else in its time.
+            record = read(os.path.join(self._folder, "run.json"))
+            if self._lost or not record or (clock() < due and record == seen):
                 continue
+            seen = record
             begun = clock()
             said = self._push(None)
             due = clock() + (sync_s if said == TAKEN else min(sync_s, max(lease_s / 20, 1.0)))
@@ -417,7 +425,8 @@ class Courier:
         if os.path.isdir(self._spec["tree"]):
             try:
                 self._head, self._wip = self._checkout.snapshot()
-            except Failed as error:  # a full disk, a file that nobody may read: the lease is renewed all the same
+            except Failed as error:  # a full disk: the lease is renewed all the same, and nothing is cleared away
+                self._checkout.lacks = str(error)[-200:]
                 say(str(error))
         files = {"record.json": self._record("ended" if ending else "renewed")}
         for name in ("run.json", "exit.json", "says.json", "log"):

@@ -193,7 +193,7 @@ class RemoteRuns:
         if not self._work.adopt(reported, record.start.at):
             words.append(f"{branch_of(record.start.task)} was moved meanwhile: what this run committed is saved work")
         if reported.lacks:
-            words.append(f"{reported.lacks} is a repository of its own: the checkout is kept on {reported.node}")
+            words.append(f"not all in its checkout could be saved, so it is kept on {reported.node}: {reported.lacks}")
         if words:
             with open(self._folders.folder(record.id) / "log", "ab") as log:
                 log.writelines(f"reconcile: {text}\n".encode() for text in words)

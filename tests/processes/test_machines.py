@@ -204,6 +204,27 @@ def test_a_courier_that_is_killed_takes_its_agent_along_and_what_it_left_becomes
     assert not nodes.repo.git("for-each-ref", "refs/reconcile/undelivered", cwd=nodes.remote)
 
 
+def test_what_no_commit_can_hold_keeps_the_checkout_on_its_node_and_the_log_says_where(nodes: Nodes):
+    body = "git init -q nested; cd nested; echo a > b; git add b; git commit -qm inner; cd .."
+    run = nodes.start("x-1", steps=nodes.agent("x-1", body))
+    seen = nodes.over(run)
+    assert seen.exit and seen.exit.well
+    assert "it is kept on n1: nested is a repository of its own" in nodes.runner.log_tail(run)
+    until(lambda: not nodes.processes(run), "its courier to be over")
+    nodes.over(nodes.start("x-2"))
+    until(lambda: not nodes.processes(RunId(RunKind.WORK, "x-2", 1)), "the next courier there to be over")
+    tree = Path(nodes.spaces.elsewhere.tree_path(nodes.venue, X, 1))
+    assert (tree / "nested/b").read_text() == "a\n"
+
+
+def test_what_can_not_be_set_up_on_a_node_is_told(nodes: Nodes):
+    steps = (("/bin/sh", "-c", "echo cannot; exit 3"), ("/bin/sh", "-c", "true"))
+    run = nodes.start("x-1", steps=steps, setup_steps=1)
+    seen = nodes.over(run)
+    assert seen.exit and (seen.exit.cause, seen.exit.code) == (Cause.SETUP, 3)
+    assert "cannot" in nodes.runner.log_tail(run)
+
+
 # --- cut off, frozen, away -----------------------------------------------------------------------------------
 
 
@@ -227,6 +248,26 @@ def test_a_node_that_is_cut_off_halts_its_agent_before_its_task_is_given_away_an
     assert all(at < given_away for at in nodes.beats(run))
     assert nodes.repo.git("merge-base", "--is-ancestor", head, "agent/x-1", ok=True) == ""
     assert nodes.starts()["x-1"] == 2
+
+
+def test_what_a_node_had_after_it_was_cut_off_becomes_saved_work_once_it_is_back(nodes: Nodes):
+    go = nodes.folder / "go"
+    body = f"until test -e {go}; do sleep 0.05; done; echo late > late.txt; touch {go}.done"
+    run = nodes.start("x-1", steps=nodes.agent("x-1", body, beats=6000))
+    nodes.begun("x-1")
+    until(lambda: nodes.run(run).started)
+    back = nodes.cut(nodes_only=True)
+    go.touch()
+    until(lambda: Path(f"{go}.done").exists(), "it to write what nobody has seen")
+    nodes.forgets(run)
+    assert nodes.over(run).state is RunState.LOST
+    back()
+    until(lambda: not nodes.processes(run) and not nodes.left(), "its courier to have delivered")
+    nodes.spaces.elsewhere.refs(nodes.venue.remote).look()
+    (saved,) = nodes.spaces.elsewhere.collect()
+    assert nodes.repo.content(f"{saved.commit}:late.txt") == b"late\n"
+    assert [each.task for each in nodes.spaces.salvages()] == [X]
+    assert not nodes.repo.git("for-each-ref", "refs/reconcile/undelivered", cwd=nodes.remote)
 
 
 def test_a_node_that_was_frozen_past_its_lease_ends_its_agent_as_it_wakes(nodes: Nodes):

@@ -88,7 +88,7 @@ def _elsewhere(run: Run, job: Job, after: str) -> Waiting:
         now = f"'reconcile stop {run.task} --give-up' does it now"
         message = f"no word from {node or 'its node'} for {silent}; given up in {left}; {now}{after}"
         return Waiting(Reason.NODE_SILENT, message, run.gives_up_at, again)
-    if run.state is RunState.STARTING and not run.started:
+    if run.state is RunState.STARTING and not run.started and not node:
         message = f"attempt {run.attempt} waits for a node" + (f": {run.said}" if run.said else "") + after
         return Waiting(Reason.QUEUED, message, again=again)
     said = f" ({run.said})" if run.said else ""
