@@ -40,9 +40,9 @@ class Nodes:
         self.link.symlink_to(self.remote)
         self.repo.git("config", f"url.{self.remote}.insteadOf", str(self.link))
         self.venue = venue or Venue(kind=VenueKind.HERE, hosts=("n1", "n2", "n3"))
-        if not self.venue.remote:
+        if not self.venue.remote and not self.venue.local:
             self.venue = replace(self.venue, remote=str(self.link))
-        if not self.venue.scratch:
+        if not self.venue.scratch and not self.venue.local:
             self.venue = replace(self.venue, scratch=str(folder / "scratch"), sync_s=0.5, lease_s=4.0)
         self.environ = self.repo.environ
         self.born()
@@ -60,7 +60,8 @@ class Nodes:
 
     def spec(self, **more: object) -> EpicSpec:
         trees = WorktreeSpec(root=str(self.folder / "worktrees"))
-        given = {"name": "demo", "repository": str(self.repo.path), "worktrees": trees, "runner": self.venue}
+        runner = Venue() if self.venue.local else self.venue
+        given = {"name": "demo", "repository": str(self.repo.path), "worktrees": trees, "runner": runner}
         return EpicSpec(**{**given, **more})  # type: ignore[arg-type]
 
     def agent(self, task: str, body: str = "", *, beats: int = 0, end: str = "") -> tuple[tuple[str, ...], ...]:
@@ -90,6 +91,7 @@ echo "hello from {task}"; {end}"""
             "steps": steps or self.agent(task),
             "cwd": place.path,
             "ready_marker": place.ready_marker,
+            "unlock": place.lock_file,
             "env": {"RECONCILE_BASE": "main", "RECONCILE_TASK": task},
             "prompt": f"Do {task}.",
             "slot": SlotBound(manifest="demo", most=MOST),

@@ -137,6 +137,7 @@ class TaskRefs:
         """
         lease = f"--force-with-lease={ref}:{old or ''}"
         how = ("--quiet", "--no-verify", "--recurse-submodules=no", lease)
+        self._looked_at = None  # whatever becomes of it, the last look is no longer how it is
         try:
             self._ask("push", *how, "--", self.url, f"{new or ''}:{ref}", timeout_s=PUSH_S, lock=lock)
         except TemporaryError as error:

@@ -83,7 +83,7 @@ echo "ok git $(git --version | cut -d' ' -f3), $free GiB free, $n runs there or 
 def judged(node: str, said: str) -> Fitness:
     """What a node said when it was looked at.
 
-    >>> judged("n1", "ok git 2.39, 5 GiB free\n").found, judged("n1", "git is missing").wrong
+    >>> judged("n1", "ok git 2.39, 5 GiB free").found, judged("n1", "git is missing").wrong
     ('git 2.39, 5 GiB free', 'git is missing')
     """
     good = said.startswith("ok ")

@@ -15,6 +15,7 @@ from reconciler.model.errors import ReconcileError, TemporaryError
 from reconciler.model.venue import Venue, VenueKind
 from reconciler.runners._engines import LOOK_AT_NODE, EngineJob, Fitness, JobState, judged
 from reconciler.system import shell
+from reconciler.system.environment import scrubbed
 
 ASK_S = 30.0
 TAKEN = 17
@@ -39,7 +40,8 @@ class Hosts:
     """An engine of hosts."""
 
     def __init__(self, venue: Venue, env: Mapping[str, str]) -> None:
-        self._venue, self._env = venue, dict(env)
+        # A pretend node starts with our environment: it gets no more of that than agents here do.
+        self._venue, self._env = venue, scrubbed(env) if venue.kind is VenueKind.HERE else dict(env)
         self._hosts = venue.hosts
 
     def submit(self, name: str, script: str, env: Mapping[str, str], lock: int) -> None:
