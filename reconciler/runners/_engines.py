@@ -16,7 +16,8 @@ from reconciler.model.venue import Venue
 
 
 class JobState(StrEnum):
-    """`over`: the engine says that it ended, on a node that answers. `lost`: its node does not, and nobody knows."""
+    """`over`: the engine says that it ended, by the word of a node that answers. `lost`: nobody there can know, as its node
+    does not answer, or may not."""
 
     QUEUED = "queued"
     RUNNING = "running"

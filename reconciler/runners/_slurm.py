@@ -18,7 +18,9 @@ LOOK_S, SUBMIT_S, NODE_S = 5.0, 30.0, 5.0
 KILL_WAIT_S = 30
 _QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 _RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
-_OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE", "PREEMPTED", "BOOT_FAIL"}
+_OVER = {"COMPLETED", "FAILED", "OUT_OF_MEMORY", "BOOT_FAIL"}
+# That it was asked to end is all that these say where its node can't be reached: the lease decides.
+_TOLD = {"NODE_FAIL", "CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED"}
 _SETTING = re.compile(r"^(\w+)\s*= (.*)$", re.MULTILINE)
 # No more of our environment goes into a job than it needs: Slurm keeps a copy of it in its spool.
 _KEPT = ("HOME", "PATH", "USER", "LOGNAME", "LANG", "SHELL", "SLURM_CONF")
@@ -137,6 +139,6 @@ def _job(state: str, node: str, why: str) -> EngineJob:
         return EngineJob(state=JobState.QUEUED, said=why if why != "None" else "")
     if state in _OVER:
         return EngineJob(state=JobState.OVER, node=node, said=state)
-    if state == "NODE_FAIL":
+    if state in _TOLD:
         return EngineJob(state=JobState.LOST, node=node, said=state)
     return EngineJob(state=JobState.RUNNING, node=node, said="" if state in _RUNNING else state)
