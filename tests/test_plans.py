@@ -65,6 +65,7 @@ from reconciler.model.observed import (
     Rules,
     Run,
     Salvage,
+    Says,
     Standing,
     Task,
     Thread,
@@ -533,6 +534,8 @@ def _run_fields(said: Mapping[str, Any]) -> dict[str, Any]:
         made["heard"] = frozenset(made["heard"])
     if isinstance(made.get("exit"), dict):
         made["exit"] = _timed(made["exit"])
+    if isinstance(made.get("says"), dict):
+        made["says"] = Says(**made["says"])
     if isinstance(made.get("report"), dict):
         made["report"] = _report(**made["report"])
     return made

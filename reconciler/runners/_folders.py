@@ -174,6 +174,7 @@ class Folders(Struct):
             stopped_at=records.moment(stop.get("at")),
             node="" if start.at.local else str(began.get("node", "")),
             given_up=str(given_up.get("why", "")),
+            says=None if start.at.local else records.says_of(read("says.json")),
         )
 
     def forget(self, runs: Iterable[RunId]) -> None:

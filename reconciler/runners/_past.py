@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.model.names import RunKind, usable_subject
-from reconciler.model.observed import Exit, Run
+from reconciler.model.observed import Exit, Run, Says
 from reconciler.model.report import Report
 from reconciler.model.verdicts import LineComment, ReviewVerdict
 
@@ -28,7 +28,7 @@ MOST = 1000  # that are written down at once
 SETTLES_NS = 1_000_000_000
 _SIZE_MAX = 256 << 20
 # A program whose values have other fields reads for itself.
-_HEAD = f"{VERSION} {' '.join(name for kind in (Run, Exit, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
+_HEAD = f"{VERSION} {' '.join(name for kind in (Run, Exit, Says, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
 Key = tuple[RunKind, str]
 
 

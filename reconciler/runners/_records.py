@@ -19,12 +19,13 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Cause, Exit, RetryPoint, StopWhy
+from reconciler.model.observed import Cause, Exit, RetryPoint, Says, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue
 from reconciler.runners import supervisor
 
 RECORD_MAX = 1 << 20
+LABEL_MAX, LABELS_MAX, NOTE_MAX = 100, 20, 2000
 VERDICT = "verdict.json"
 # Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
 _NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
@@ -69,6 +70,7 @@ class Record(Struct, frozen=True, kw_only=True):
     last_progress_at: datetime | None = None
     node: str = ""  # that it is on, where it is elsewhere
     given_up: str = ""  # elsewhere: why nobody waits for it any more
+    says: Says | None = None  # elsewhere
 
     @property
     def settled(self) -> bool:
@@ -167,6 +169,23 @@ def exit_of(value: Mapping[str, Any]) -> Exit | None:
         limit_s=limit if isinstance(limit := value.get("limit_s"), float) else None,
         flaky=numbers(value.get("flaky")),
     )
+
+
+def says_of(value: Mapping[str, Any]) -> Says | None:
+    """What an agent says of its task, as far as it may say that; None for nothing. An agent wrote it.
+
+    >>> says_of({"status": "closed", "labels": ["ui", 7, " a"], "note": "x"})
+    Says(status='', labels=('ui',), note='x')
+    """
+    labels, status, note = value.get("labels"), value.get("status"), value.get("note")
+    given = [each for each in labels if isinstance(each, str)] if isinstance(labels, list) else []
+    fit = (each for each in given if each.isprintable() and 0 < len(each.strip()) == len(each) <= LABEL_MAX)
+    found = Says(
+        status=status if status in ("blocked", "done") else "",
+        labels=tuple(dict.fromkeys(fit))[:LABELS_MAX],
+        note=note[:NOTE_MAX] if isinstance(note, str) else "",
+    )
+    return found if found != Says() else None
 
 
 def _venue(value: object) -> Venue:

@@ -95,6 +95,7 @@ def as_run(
         halted=halted,
         where="" if record.start.at.local else f"{record.start.at.kind}:{record.node}".rstrip(":"),
         said=record.given_up,
+        says=record.says,
     )
 
 

@@ -16,7 +16,7 @@ from waiting import until
 
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
-from reconciler.model.observed import Cause, RunState, StopWhy
+from reconciler.model.observed import Cause, RunState, Says, StopWhy
 from reconciler.model.values import replace
 from reconciler.model.venue import VenueKind
 from reconciler.runners import supervisor
@@ -202,6 +202,12 @@ def test_a_courier_that_is_killed_takes_its_agent_along_and_what_it_left_becomes
     for saved in nodes.spaces.elsewhere.collect():
         assert nodes.repo.content(f"{saved.commit}:late.txt") == b"late\n"
     assert not nodes.repo.git("for-each-ref", "refs/reconcile/undelivered", cwd=nodes.remote)
+
+
+def test_what_an_agent_says_by_a_file_comes_with_its_record(nodes: Nodes):
+    said = '{"status": "blocked", "labels": ["phase:merged", "ui"], "note": "no access"}'
+    run = nodes.start("x-1", steps=nodes.agent("x-1", f"echo '{said}' > $RECONCILE_SAYS"))
+    assert nodes.over(run).says == Says(status="blocked", labels=("phase:merged", "ui"), note="no access")
 
 
 def test_what_no_commit_can_hold_keeps_the_checkout_on_its_node_and_the_log_says_where(nodes: Nodes):

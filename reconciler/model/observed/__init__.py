@@ -42,7 +42,7 @@ from reconciler.model.observed.pulls import (
     Thread,
 )
 from reconciler.model.observed.room import Room
-from reconciler.model.observed.runs import Cause, Exit, Occupant, RetryPoint, Run, RunState, StopWhy
+from reconciler.model.observed.runs import Cause, Exit, Occupant, RetryPoint, Run, RunState, Says, StopWhy
 from reconciler.model.observed.tasks import Task
 from reconciler.model.values import replace
 
@@ -209,6 +209,7 @@ __all__ = [
     "Run",
     "RunState",
     "Salvage",
+    "Says",
     "Standing",
     "StopWhy",
     "Task",

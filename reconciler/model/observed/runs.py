@@ -65,6 +65,14 @@ class Exit(Struct, frozen=True, kw_only=True):
         return (self.cause is Cause.EXITED and self.code == 0) or self.stop is StopWhy.DONE
 
 
+class Says(Struct, frozen=True, kw_only=True):
+    """What an agent on another machine says of its task: `blocked`, `done` or nothing, labels, a note. Hostile text."""
+
+    status: str = ""
+    labels: tuple[str, ...] = ()
+    note: str = ""
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """One supervised process, alive or not. What it was started with comes from its spec."""
 
@@ -97,6 +105,7 @@ class Run(Struct, frozen=True, kw_only=True):
     halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
     where: str = ""  # the engine that placed it, and the node; empty: this machine
     said: str = ""  # elsewhere: why it waits for a node, or why it was given up
+    says: Says | None = None  # elsewhere: what its agent wrote for the tracker
     heard_at: datetime | None = None  # elsewhere: when its node was heard last, where that is long ago
     gives_up_at: datetime | None = None  # when it is given up if its node says nothing until then
 

@@ -14,6 +14,7 @@ from reconciler.planning.actions.land import Land
 from reconciler.planning.actions.open_pull_request import OpenPullRequest
 from reconciler.planning.actions.post_review import PostReview, WithdrawReview
 from reconciler.planning.actions.prune import DeleteBranch, DropSalvage, PushBase, RemoveWorktree
+from reconciler.planning.actions.relay import Relay
 from reconciler.planning.actions.rerun_checks import RerunChecks
 from reconciler.planning.actions.set_phase import SetPhase
 from reconciler.planning.actions.start_agent import RestartAgent, StartAgent
@@ -29,6 +30,7 @@ LIFECYCLE: tuple[Rule, ...] = (
     guards.not_for_us,        # another manifest's, held, suspended   -> left alone
     StopAgent.due,            # closed, taken, stopped, overdue       -> its agent ends
     guards.resting,           # an action went wrong                  -> tried again later
+    Relay.due,                # its agent elsewhere says something    -> told to the tracker
     guards.at_work,           # an agent running                      -> waited for
     guards.unseen,            # a source is silent                    -> nothing on half a picture
     ClosePullRequest.due,     # its branch deleted by a person        -> declined
@@ -105,6 +107,7 @@ __all__ = [
     "OpenPullRequest",
     "PostReview",
     "PushBase",
+    "Relay",
     "RemoveWorktree",
     "RerunChecks",
     "RestartAgent",
