@@ -21,6 +21,7 @@ from tests.bench.databases import real_beads
 from tests.bench.elsewhere import on_github
 from tests.bench.figures import Figure, amount
 from tests.bench.leaving import left_behind
+from tests.bench.machines import machines
 from tests.bench.overlapping import overlapping
 from tests.bench.planning import planning
 from tests.bench.programs import memory, starting
@@ -45,6 +46,7 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "memory": memory,
     "large": large_repository,
     "github": on_github,
+    "machines": machines,
     "queue": queueing,
     "overlap": overlapping,
 }
