@@ -75,6 +75,7 @@ from reconciler.model.observed import (
 )
 from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue, VenueKind
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, mark_of
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
@@ -233,6 +234,9 @@ def _epic(**said: Any) -> EpicSpec:
     prune = Prune(**said.pop("prune", {}))
     if "budget" in said:
         said["budget"] = Budget(**said["budget"])
+    if "runner" in said:
+        at = _tuples(said["runner"])
+        said["runner"] = Venue(**at | {"kind": VenueKind(at["kind"])})
     for name in ("agent", "reviewer"):
         if isinstance(agent := said.get(name), dict):
             said[name] = _agent(**agent)

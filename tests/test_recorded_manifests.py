@@ -63,7 +63,7 @@ FULL = EpicSpec(
         kind=AgentKind.CLAUDE,
         argv=("sh", "-c", "y"),
         model="opus",
-        overrides=(Override(labels=("ui", "no"), model="1e3"),),
+        overrides=(Override(labels=("ui", "no"), model="1e3"), Override(labels=("gpu",), options=("--gres=gpu:1",))),
         prompt="/srv/shop/p.md",
         env={"no": "2001-01-01"},
         pass_env=("A_TOKEN",),
@@ -193,7 +193,8 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
 
 
 def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_out(kept, state, tmp_path):
-    agent = replace(FULL.agent, prompt=None, argv=(), opens_pull_request=False)
+    few = FULL.agent.overrides[:1]
+    agent = replace(FULL.agent, prompt=None, argv=(), opens_pull_request=False, overrides=few)
     made = kept.record(replace(FULL, agent=agent, worktrees=WorktreeSpec(root="/srv/trees", setup=("npm ci",))))
     spec = yaml.safe_load((state / "manifests" / "x.yaml").read_text())["spec"]
     for agent in (spec["agent"], spec["reviewer"]):

@@ -308,6 +308,11 @@ def _towards(*strictest_first: StrEnum) -> _Loosens:
     return lambda old, new: strictest_first.index(new) > strictest_first.index(old)
 
 
+def _without_none(plain: dict[str, Any]) -> dict[str, Any]:
+    """Without what it does not say: what is recorded can be applied again."""
+    return {key: value for key, value in plain.items() if value not in (None, {"options": None})}
+
+
 def _venue_written(at: Venue) -> dict[str, Any]:
     left_out = {"hosts", "perHost"} if at.kind is VenueKind.SLURM else set()
     return {key: value for key, value in _plain(_RUNNER, at).items() if key not in left_out}
@@ -365,10 +370,14 @@ _TASK: _Table = {
     "labels": ("labels", _TEXTS, _never),
     "depends_on": ("dependsOn", _TEXTS, _never),
 }
-_OVERRIDE: _Table = {"labels": ("match.labels", _TEXTS, _never), "model": ("model", _TEXT, _never)}
+_OVERRIDE: _Table = {
+    "labels": ("match.labels", _TEXTS, _never),
+    "model": ("model", _later(_or_none(_TEXT), None), _never),
+    "options": ("runner.options", _later(_or_none(_TEXTS), None), _never),
+}
 _OVERRIDES = _Kind(
     lambda value: tuple(Override(**_values(_OVERRIDE, each)) for each in _exactly(list)(value)),
-    lambda overrides: [_plain(_OVERRIDE, each) for each in overrides],
+    lambda overrides: [_without_none(_plain(_OVERRIDE, each)) for each in overrides],
 )
 _AGENT: _Table = {
     "kind": ("kind", _one_of(AgentKind), _always),

@@ -106,9 +106,11 @@ def wrong_lease(kind: str, sync_s: float, lease_s: float) -> str:
 
 
 def unfit(
-    at: Venue, *, max_agents: int, copy: Sequence[str], sparse: Sequence[str], pushes: bool
+    at: Venue, *, placed: bool, max_agents: int, copy: Sequence[str], sparse: Sequence[str], pushes: bool
 ) -> tuple[tuple[str, ...], str] | None:
     """The field of a manifest that does not go together with where it runs, and why; None where all do."""
+    if placed and at.kind is not VenueKind.SLURM:
+        return ("agent", "overrides"), "hold options of Slurm, and agents run elsewhere; allowed with runner kind slurm"
     if at.local:
         return None
     if copy:

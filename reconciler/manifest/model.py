@@ -97,11 +97,39 @@ class Match(_Fields):
     labels: list[Label] = Field(min_length=1, description="Those that carry all of these labels.", examples=[["ui"]])
 
 
+class OverrideRunner(_Fields):
+    """How the engine is asked to place some tasks."""
+
+    options: list[Line] = Field(
+        description="What sbatch is given for them, instead of runner.options.",
+        examples=[["--gres=gpu:1", "--mem=16G"]],
+    )
+
+    @model_validator(mode="after")
+    def _takes_them(self) -> OverrideRunner:
+        if wrong := wrong_options(VenueKind.SLURM, self.options):
+            raise ValueError(wrong)
+        return self
+
+
 class OverrideFields(_Fields):
-    """A model for some tasks."""
+    """A model for some tasks, or where they are placed."""
 
     match: Match = Field(description="Which tasks get it.", examples=[{"labels": ["ui"]}])
-    model: Model = Field(description="Their model.", examples=["opus"])
+    model: Model | None = Field(
+        default=None, description="Their model. Default: that of the others.", examples=["opus"]
+    )
+    runner: OverrideRunner | None = Field(
+        default=None,
+        description="Of runner kind slurm: their options. Default: those of the others.",
+        examples=[{"options": ["--gres=gpu:1"]}],
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> OverrideFields:
+        if not self.model and not self.runner:
+            raise ValueError("overrides nothing; allowed: model, runner, or both")
+        return self
 
 
 class ProgramFields(_Fields):
@@ -125,7 +153,7 @@ class ProgramFields(_Fields):
     )
     overrides: list[OverrideFields] = Field(
         default=[],
-        description="Models for tasks with certain labels. The first that matches is taken.",
+        description="Models, and options of Slurm, for tasks with certain labels. The first that matches and names one is taken.",
         examples=[[{"match": {"labels": ["ui"]}, "model": "opus"}]],
     )
     prompt: Inside | None = Field(
@@ -158,7 +186,7 @@ class ProgramFields(_Fields):
                 raise ValueError("argv is missing; a command needs the program and its arguments")
             if not self.argv[0].strip():
                 raise ValueError("argv begins with an empty text; allowed: the name or path of a program")
-            if self.model or self.overrides:
+            if self.model or any(each.model for each in self.overrides):
                 raise ValueError("a command gets no model from here; write it into argv or env")
         elif self.argv:
             raise ValueError(

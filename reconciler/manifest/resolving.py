@@ -51,6 +51,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     for agent in filter(None, (fields["agent"], fields["reviewer"])):
         if agent["resources"] == AUTO:
             agent["resources"] = {"memory": AUTO, "disk": AUTO}
+        agent["overrides"] = [{k: v for k, v in each.items() if v is not None} for each in agent["overrides"]]
     fields["mergePolicy"] = _profile("mergePolicy", fields["mergePolicy"], around.policies)
     located = _located(around, fields["repository"])
     fields["mergePolicy"]["protectedPaths"] = _protected(epic, around.policies, fields["mergePolicy"], located.main)
@@ -67,6 +68,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     _reviewable(spec)
     if wrong := machines.unfit(
         spec.runner,
+        placed=any(each.options is not None for each in spec.agent.overrides),
         max_agents=spec.max_agents,
         copy=spec.worktrees.copy,
         sparse=spec.worktrees.sparse,

@@ -141,10 +141,11 @@ class InlineTask(Struct, frozen=True, kw_only=True):
 
 
 class Override(Struct, frozen=True, kw_only=True):
-    """Tasks that carry all of these labels get this model."""
+    """Tasks that carry all of these labels get this model, and elsewhere these options of the engine."""
 
     labels: tuple[str, ...]
-    model: str
+    model: str | None = None
+    options: tuple[str, ...] | None = None
 
 
 class AgentSpec(Struct, frozen=True, kw_only=True):
@@ -173,7 +174,14 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
 
     def model_for(self, labels: Collection[str]) -> str | None:
         """The model of a task with these labels."""
-        return next((each.model for each in self.overrides if set(each.labels) <= set(labels)), self.model)
+        return next((each.model for each in self._fitting(labels) if each.model), self.model)
+
+    def options_for(self, labels: Collection[str]) -> tuple[str, ...] | None:
+        """The options of the engine for a task with these labels; None: those of the runner."""
+        return next((each.options for each in self._fitting(labels) if each.options is not None), None)
+
+    def _fitting(self, labels: Collection[str]) -> list[Override]:
+        return [each for each in self.overrides if set(each.labels) <= set(labels)]
 
 
 class WorktreeSpec(Struct, frozen=True, kw_only=True):

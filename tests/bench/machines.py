@@ -26,7 +26,7 @@ def machines(*, quick: bool) -> list[Figure]:
 
     number = 50 if quick else 500
     with tempfile.TemporaryDirectory(prefix="reconcile-bench-") as folder:
-        nodes = Nodes(Path(folder), Venue(kind=VenueKind.HERE, hosts=("n1",), per_host=1000))
+        nodes = Nodes(Path(folder), Venue(kind=VenueKind.HERE, hosts=("n1",), per_host=1000, scratch=f"{folder}/s"))
         try:
             with spending() as begun:
                 nodes.start("first", steps=(("sleep", "600"),), slot=None)

@@ -10,6 +10,8 @@ from reconciler.model.names import RunId, RunKind, Sha, branch_of
 from reconciler.model.observed import Branch, PullRequest, PullState, Run, Task
 from reconciler.model.ports import Assignment, Change, Place, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.planning import prompts, reviews
 from reconciler.planning.actions import guards
 from reconciler.planning.actions.base import Action, Decision
@@ -166,8 +168,14 @@ class StartAgent(Action, frozen=True, kw_only=True):
             heard=self.heard,
             agent=spec.kind,
             prompt_on_stdin=started.prompt_on_stdin,
-            at=self.spec.venue,
+            at=self.at,
         )
+
+    @property
+    def at(self) -> Venue:
+        """Where it runs, placed as tasks with its labels are."""
+        options = self.spec.agent.options_for(self.subject.labels)
+        return self.spec.venue if options is None else replace(self.spec.venue, options=options)
 
 
 class RestartAgent(StartAgent, frozen=True, kw_only=True):
