@@ -142,9 +142,8 @@ echo "hello from {task}"; {end}"""
 
     def left(self) -> list[str]:
         """What runs have left on the nodes."""
-        found: Iterable[Path] = (self.folder / "scratch").glob("*/*/work/*/*")
-        more = (self.folder / "scratch").glob("*/work/*/*")
-        return sorted(str(path) for path in {*found, *more})
+        runs, trees = ((self.folder / "scratch").glob(where) for where in ("*/runs/work/*/*", "*/work/*"))
+        return sorted(str(path) for path in {*runs, *trees})
 
     def cut(self, *, nodes_only: bool = False) -> Callable[[], None]:
         """Take the remote away from everybody, or from the nodes; what gives it back."""

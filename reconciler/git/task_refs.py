@@ -19,13 +19,16 @@ from msgspec import Struct
 from reconciler.git import objects
 from reconciler.git.commands import Git, GitError
 from reconciler.git.identity import OUR_VARIABLES
-from reconciler.model.errors import ChangedError, TemporaryError
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, usable
 
 LOOK_S, FETCH_S, PUSH_S = 20.0, 600.0, 120.0
 FRESH_S = 5.0  # two who look within one tick look once
 _TIMES = 5  # how often it is looked again, where a ref moved between two questions
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
+_TIPS = 8
+_NEAR = "refs/near/run-"
+_OWNER = re.compile(_NEAR + r"(\d+)-")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 OVER = ("ended", "revoked")
 
@@ -61,6 +64,7 @@ class TaskRefs:
         self._seen: dict[TaskId, Reported] = {}
         self._unread: dict[TaskId, Sha] = {}  # refs that hold no record: somebody else's, or damaged
         self._looked_at: float | None = None
+        self._swept = False
         self.undelivered: Mapping[str, Sha] = {}
 
     def look(self, *, fresh: bool = True) -> Mapping[TaskId, Reported]:
@@ -161,9 +165,9 @@ class TaskRefs:
     def _fetch(self, refs: Iterable[str]) -> None:
         # Objects only, and into no ref that another git of ours could hold the lock of. What we have is named by refs that are
         # there for that alone: else the whole history would be sent.
-        near = f"refs/near/{os.getpid()}-{os.urandom(4).hex()}"
-        tips = {seen.head for seen in list(self._seen.values())[-8:]} | set(self._heads()[:8])
-        known = [tip for tip in tips if self.has(tip)]
+        self._sweep()
+        near = f"{_NEAR}{os.getpid()}-{os.urandom(4).hex()}"
+        known = self._here({*(seen.head for seen in list(self._seen.values())[-_TIPS:]), *self._heads()})
         made = "".join(f"create {near}/{n} {tip}\n" for n, tip in enumerate(known))
         self._git.objects("update-ref", "--stdin", stdin=made.encode())
         try:
@@ -173,10 +177,24 @@ class TaskRefs:
             self._git.objects("update-ref", "--stdin", stdin=gone.encode())
 
     def _heads(self) -> list[Sha]:
-        listed = self._git.refs(
-            "for-each-ref", "--sort=-committerdate", "--count=8", "--format=%(objectname)", "refs/heads"
-        )
-        return [Sha(line) for line in listed.text.split()]
+        newest = ("--sort=-committerdate", f"--count={_TIPS}", "--format=%(objectname)")
+        return [Sha(line) for line in self._git.refs("for-each-ref", *newest, "refs/heads").text.split()]
+
+    def _here(self, commits: Iterable[Sha]) -> list[Sha]:
+        asked = "".join(f"{commit}\n" for commit in commits).encode()
+        rows = self._git.objects("cat-file", "--batch-check", stdin=asked).text.splitlines()
+        return [Sha(row.split(" ")[0]) for row in rows if row.split(" ")[1:2] == ["commit"]]
+
+    def _sweep(self) -> None:
+        """Take away what killed programs left of this, once."""
+        if self._swept:
+            return
+        self._swept = True
+        listed = self._git.objects("for-each-ref", "--format=%(refname)", _NEAR.rpartition("/")[0]).text.split()
+        dead = [ref for ref in listed if (found := _OWNER.match(ref)) and not _lives(int(found[1]))]
+        if dead:
+            gone = "".join(f"delete {ref}\n" for ref in dead)
+            self._git.objects("update-ref", "--stdin", stdin=gone.encode())
 
     def _read(self, moved: Mapping[TaskId, Sha]) -> Mapping[TaskId, Reported]:
         names = [Sha(f"{at}:record.json") for at in moved.values()]
@@ -201,14 +219,20 @@ class TaskRefs:
             raise TemporaryError(f"git {args[0]} failed: {error.finished.complaint}", delay=30.0) from error
 
 
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def identity_of(state: Path) -> str:
     """What tells this repository from others that use the same remote; made when it is asked for first."""
     path = state / "machines-id"
-    try:
-        found = path.read_text().strip()
-    except FileNotFoundError:
-        found = ""
-    if re.fullmatch(r"[0-9a-f]{12}", found):
+    if found := _identity(path):
         return found
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
@@ -219,7 +243,18 @@ def identity_of(state: Path) -> str:
         pass
     finally:
         temporary.unlink()
-    return path.read_text().strip()
+    return _identity(path)
+
+
+def _identity(path: Path) -> str:
+    """What is written there; empty where nothing is. An agent can write there, and it becomes a part of paths."""
+    try:
+        found = path.read_text("utf-8", "replace").strip()
+    except FileNotFoundError:
+        return ""
+    if not re.fullmatch(r"[0-9a-f]{12}", found):
+        raise PermanentError(f"{path} is damaged", hint="remove it; what runs elsewhere is then somebody else's")
+    return found
 
 
 def _parsed(task: TaskId, at: Sha, content: bytes, now: float) -> Reported | None:

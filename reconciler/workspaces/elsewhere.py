@@ -46,7 +46,7 @@ class Elsewhere:
 
     def tree_path(self, at: Venue, task: TaskId, n: int) -> str:
         """Where the checkout of a run is, on whatever node."""
-        return f"{at.scratch}/{self.us}/work/{task}/{n}"
+        return f"{at.scratch}/{self.us}/work/{task}.{n}"
 
     def run_folder(self, at: Venue, task: TaskId, n: int) -> str:
         """Where its files are there."""

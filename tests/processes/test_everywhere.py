@@ -69,7 +69,7 @@ def test_an_agent_gets_its_prompt_its_variables_and_no_others_of_ours(nodes: Nod
     nodes.over(run)
     told = nodes.runner.log_tail(run).splitlines()
     assert told[:2] == ["Do it.Do it.", "a 'b' $c|secret||x-1|work/x-1/1"]
-    assert Path(told[2]).parts[-2 if nodes.venue.root == "" else -1] == "x-1"
+    assert Path(told[2]).name in ("x-1", "x-1.1")
     kept = (nodes.repo.common / "reconcile/runs/work/x-1/1").iterdir()
     assert not [path for path in kept if path.name != "log" and b"secret" in path.read_bytes()]
 
