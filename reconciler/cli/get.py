@@ -218,7 +218,7 @@ def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run]) -> Iter
         for task, tree in site.workspaces.worktrees(at, tasks).items():
             mine = [run for run in runs if run.id.kind is RunKind.WORK and run.task == task]
             yield {**_work(site, task, tree), **_place(site, tree.path), "run": _live(mine)}
-        for subject, path in site.workspaces.check_worktrees(at).items():
+        for subject, path in site.workspaces.check_worktrees(at).items() if at.local else ():
             mine = [run for run in runs if run.id.kind is not RunKind.WORK and run.id.subject == subject]
             yield {**_check(subject, heads.get(path), mine), **_place(site, path), "run": _live(mine)}
 
@@ -230,11 +230,13 @@ def _venues(site: Site, known: worktree_list.WorktreeListing) -> list[Venue]:
     checks = [str(e.path.parent.parent) for e in known.entries if e.path.parent.name == CHECKS]
     default = [] if named else [str(site.repository.main.parent / DEFAULT_ROOT)]
     roots = dict.fromkeys(os.path.realpath(root) for root in (*named, *default, *left, *checks))
-    return [Venue(root=root) for root in roots]
+    far = dict.fromkeys(spec.venue for spec in site.desired().epics if not spec.venue.local)
+    return [*(Venue(root=root) for root in roots), *far]
 
 
 def _work(site: Site, task: TaskId, tree: Worktree) -> Row:
-    changed = None if tree.fault or tree.head is None else ask(partial(site.forge.uncommitted, tree.path, tree.head))
+    unasked = tree.fault or tree.head is None or tree.elsewhere
+    changed = None if unasked or tree.head is None else ask(partial(site.forge.uncommitted, tree.path, tree.head))
     return {
         "kind": str(RunKind.WORK),
         "task": task,

@@ -176,6 +176,9 @@ class AnyWorkspaces(GitWorkspaces):
     def create(self, task: TaskId, spec: EpicSpec, base: Sha, n: int = 1) -> Place:
         if spec.venue.local:
             return super().create(task, spec, base)
+        # It was worked on here before: a branch that is checked out here can't follow what is done elsewhere.
+        if task in super().worktrees(spec.checks_venue, [task]):
+            super().remove(task, spec.checks_venue)
         return self.elsewhere.create(task, spec, base, n)
 
     def unlock(self, task: TaskId, at: Venue) -> None:

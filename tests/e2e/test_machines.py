@@ -119,3 +119,11 @@ def test_doctor_looks_at_what_agents_elsewhere_need(far: Far):
     (far.folder / "remote.git").rename(far.folder / "gone.git")
     found = {each["name"]: each for each in far.json("doctor", "--nodes", code=1)["checks"]}
     assert found["runner remote"]["state"] == "problem" and found["node n1"]["message"] == "the remote can't be reached"
+
+
+def test_the_example_of_the_guide_works_as_it_stands(far: Far):
+    guide = (Path(__file__).parents[2] / "docs/machines.md").read_text("utf-8")
+    (text,) = [block.partition("```")[0] for block in guide.split("```yaml\n") if block.startswith("# epic.yaml")]
+    (far.root / "epic.yaml").write_text(text.replace("kind: here,", f"kind: here, scratch: {far.folder}/scratch,"))
+    far.reconcile("apply", "-f", "epic.yaml", "--wait")
+    assert sorted(far.subjects()) == ["Begin", "Say one", "Say two"] and far.leftovers() == []

@@ -151,3 +151,18 @@ def test_the_next_attempt_goes_on_with_commits_and_files_of_the_last(nodes: Node
     run = nodes.start("x-1", 2, sh("cat work.txt half.txt; git status --porcelain; git log --oneline | wc -l"))
     nodes.over(run)
     assert nodes.runner.log_tail(run).split() == ["work", "of", "work/x-1/1", "half", "??", "half.txt", "2"]
+
+
+def test_a_task_that_was_worked_on_here_goes_on_elsewhere_and_what_it_left_here_is_saved(tmp_path: Path):
+    nodes = Nodes(tmp_path)
+    far, nodes.venue = nodes.venue, Venue(root=str(tmp_path / "worktrees"))
+    nodes.over(nodes.start("x-1"))
+    nodes.venue = far
+    run = nodes.start("x-1", 2, sh("cat work.txt; echo more >> work.txt; git commit -qam more"))
+    nodes.over(run)
+    assert nodes.runner.log_tail(run) == "work of work/x-1/1\n"
+    assert nodes.repo.content("agent/x-1:work.txt") == b"work of work/x-1/1\nmore\n"
+    (saved,) = nodes.spaces.salvages()
+    assert nodes.repo.content(f"{saved.commit}:half.txt") == b"half\n"
+    assert not (tmp_path / "worktrees/x-1").exists()
+    nodes.clear()

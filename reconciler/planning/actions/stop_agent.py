@@ -32,6 +32,8 @@ class StopAgent(Action, frozen=True, kw_only=True):
             return None
         if job.failure and job.failure.of(cls.__name__) and (waiting := guards.resting(job)):
             return waiting
+        if run.where and run.state is RunState.ENDING:
+            return None  # it was told; whoever looks at it asks again, and it may take as long as a node is silent
         task = job.task
         if job.attempts.done_claimed_at and job.now - job.attempts.done_claimed_at >= guards.LINGER:
             return cls._of(
