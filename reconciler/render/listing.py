@@ -102,11 +102,11 @@ def _run(row: Document, now: datetime) -> Sequence[str]:
         row["task"],
         run_name(row),
         row["state"],
-        str(row["pid"] or ""),
+        str(row["pid"] or line(row.get("where", ""))),
         f"{span((now - started).total_seconds())} ago" if started else "never",
         span(((ended or now) - started).total_seconds()) if started and (ended or row["pid"]) else "",
         _cost(row["report"]),
-        ending(row["exit"], row["report"]),
+        ending(row["exit"], row["report"]) or line(row.get("said") or ""),
     )
 
 

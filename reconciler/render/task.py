@@ -102,13 +102,14 @@ def _run(run: dict[str, Any], now: datetime) -> Row:
     started, ended = (stamped(run[name]) if run[name] else None for name in ("startedAt", "endedAt"))
     cells = (
         line(run["id"]),
-        run["state"],
+        run["state"] + (f" on {line(node)}" if (node := run.get("where", "").partition(":")[2]) else ""),
         str(run["attempt"] or ""),
         line(run["why"]),
         f"{span((now - started).total_seconds())} ago" if started else "never started",
         span((ended - started).total_seconds()) if started and ended else "",
     )
-    return Row(cells=tuple(map(Text, cells)), note=Text(ending(run["exit"], run["report"])))
+    note = ending(run["exit"], run["report"]) or line(run.get("said") or "")
+    return Row(cells=tuple(map(Text, cells)), note=Text(note))
 
 
 def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) -> str:

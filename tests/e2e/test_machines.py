@@ -102,10 +102,13 @@ def test_a_silent_node_is_given_up_by_a_person_and_its_task_starts_elsewhere(far
     task = far.tasks()["Do a"]["id"]
     until(lambda: far.entry("Do a")["run"]["state"] == "running", "it to be seen at work")
     assert far.entry("Do a")["run"]["where"].startswith("here:n")
+    assert "running on n" in far.reconcile("describe", task) and "here:n" in far.reconcile("get", "runs")
+    assert [row["task"] for row in far.json("get", "worktrees")].count(task) == 1
     assert "has no agent on another machine" in far.reconcile("stop", far.tasks()["Do e"]["id"], "--give-up", code=1)
     assert "given up" in far.reconcile("stop", task, "--give-up")
     far.go.touch()
     far.reconcile("apply", "-f", epic, "--wait")
+    assert "a person gave it up" in far.reconcile("describe", task)
     assert f"{task} 2" in far.attempts() and far.tasks()["Do a"]["status"] == "closed"
 
 
