@@ -643,6 +643,9 @@ class World:
     def follow(self, base: str) -> None:
         pass
 
+    def unfreeze(self, base: str) -> bool:
+        return False
+
     def follow_branch(self, task: TaskId, head: Sha) -> None:
         raise PermanentError("branches are in one place only in this world")
 

@@ -68,7 +68,8 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
 def unfreeze_command(name: str | None, out: Output) -> int:
     """Let the merge queue go on that pauses, of the manifest NAME or of all: what failed is tested again.
 
-    It pauses where changes fail their checks one after the other. Refused inside a run.
+    It pauses where changes fail their checks one after the other. A base on GitHub on which nothing lands any more, because
+    something else landed there than was tested, goes on as well, also for other clones. Refused inside a run.
     """
     wiring.refuse_agents(wiring.environ(), "unfreeze")
     site = here()
@@ -80,9 +81,11 @@ def unfreeze_command(name: str | None, out: Output) -> int:
     lifted = [each for each in sorted(found) if name is None or lines[each] == lines.get(name)]
     for each in lifted:
         site.recorded.unfreeze(each, loop.now())
-    message = (
-        f"the queue of {', '.join(lifted)} goes on" if lifted else f"no queue{f' of {name}' if name else ''} pauses"
-    )
+    bases = dict.fromkeys(spec.base for spec in desired.epics if name in (None, spec.name))
+    thawed = [base for base in bases if site.forge.unfreeze(base)]
+    queues = [f"the queue of {', '.join(lifted)} goes on"] if lifted else []
+    found_none = f"no queue{f' of {name}' if name else ''} pauses"
+    message = "; ".join([*queues, *(f"{base} goes on" for base in thawed)]) or found_none
     return out.acted(site, "Unfreeze", None, message)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import on_github
 import pytest
@@ -10,6 +13,7 @@ from github import faults, merging
 from on_github import Place, X
 
 from reconciler.forges.github import landing
+from reconciler.forges.github.forge import GitHubForge
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError, UnfitError
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -403,12 +407,74 @@ def test_another_tree_than_the_judged_one_stops_the_base_until_a_person_has_look
     assert frozen and "1 commit(s) came to main in between" in frozen
     with pytest.raises(TemporaryError, match="nothing more lands"):
         there.landed(number, head, TaskId("x-2"))
-    there.clone.git("ls-files")
-    for note in (there.clone.common / "reconcile" / "github").glob("frozen-*"):
-        assert str(note) in frozen
-        note.unlink()
+    assert "'reconcile unfreeze'" in frozen
+
+    assert there.forge.unfreeze("main") and not there.forge.unfreeze("main")
 
     assert there.landed(number, head, TaskId("x-2")) == there.app.head("main")
+
+
+def said(there: Place) -> list[tuple[str, str]]:
+    """What each status that was ever set says of whether anything lands: of which commit, and in which state."""
+    return [(made.commit, made.state.lower()) for made in there.app.statuses if made.context == "reconcile/freeze"]
+
+
+def test_a_base_that_is_stopped_is_so_for_another_clone_until_a_person_lets_it_go_on_anywhere(
+    there: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrong_tree(there, monkeypatch)
+    monkeypatch.undo()
+    number, head = there.offered(task=TaskId("x-2"))
+    here = there.forge
+    here.pull_requests()
+    assert here.base("main").behind, "there is something to be said"
+    here.follow("main")
+    here.pull_requests()
+    tip = there.app.head("main")
+    assert said(there) == [(tip, "failure")] and not here.base("main").behind
+
+    second = tmp_path / "second"
+    shutil.copytree(there.clone.path, second, ignore=shutil.ignore_patterns("reconcile"))
+    there.clone = dataclasses.replace(there.clone, path=second)
+    elsewhere = there.again()
+    elsewhere.pull_requests()
+    seen = elsewhere.base("main").frozen
+    assert seen and "another clone" in seen and "nothing more lands on main" in seen
+    assert seen_red(elsewhere) == frozenset(), "it is no check"
+    with pytest.raises(TemporaryError, match="another clone"):
+        there.landed(number, head, TaskId("x-2"))
+
+    moved = there.hub.commit(on_github.NAME, "main", {"mended": "1\n"})
+    here.look.stale()
+    here.pull_requests()
+    here.follow("main")
+    assert said(there)[-1] == (moved, "failure"), "it is said of the base as it is"
+
+    assert elsewhere.unfreeze("main")
+    assert said(there)[-1] == (moved, "success")
+    here.look.stale()
+    here.pull_requests()
+    here.follow("main")
+    here.pull_requests()
+    assert here.base("main").frozen is None and said(there)[-1] == (moved, "success")
+
+
+def seen_red(forge: GitHubForge) -> frozenset[str]:
+    rules = forge.base("main").rules
+    assert rules
+    return rules.red
+
+
+def test_a_base_that_can_not_be_said_to_be_stopped_is_stopped_here(
+    there: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong_tree(there, monkeypatch)
+    there.hub.fault(faults.refused(403, "Resource not accessible by integration"), on="POST /repos/acme/app/statuses")
+    there.forge.pull_requests()
+    there.forge.follow("main")
+    there.forge.pull_requests()
+    seen = there.forge.base("main")
+    assert seen.frozen and not seen.behind, "it is not asked again and again"
 
 
 # --- people's merges -----------------------------------------------------------------------------------------

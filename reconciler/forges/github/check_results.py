@@ -11,6 +11,7 @@ from reconciler.model.observed import CheckResult, ForgeCheck
 from reconciler.planning.messages import clean
 
 SUMMARY_MAX = 300
+FREEZE = "reconcile/freeze"  # a status of ours that is no check
 _CONCLUSIONS = {
     "SUCCESS": CheckResult.PASSED,
     "NEUTRAL": CheckResult.PASSED,
@@ -33,7 +34,7 @@ def results(contexts: Iterable[Mapping[str, Any]]) -> tuple[ForgeCheck, ...]:
     """
     newest: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for context in contexts:
-        if context.get("context") == STATUS:
+        if context.get("context") == STATUS or is_freeze(context):
             continue  # what a reviewer says is judged as that, here, and by nobody as a check
         key = _key(context)
         before = newest.get(key)
@@ -45,9 +46,14 @@ def results(contexts: Iterable[Mapping[str, Any]]) -> tuple[ForgeCheck, ...]:
 
 def ends(contexts: Iterable[Mapping[str, Any]]) -> tuple[datetime | None, datetime | None]:
     """When the first, and when the last of these checks ended."""
-    ended = (context.get("completedAt") or context.get("createdAt") for context in contexts)
+    ended = (context.get("completedAt") or context.get("createdAt") for context in contexts if not is_freeze(context))
     times = sorted(datetime.fromisoformat(at) for at in ended if at)
     return (times[0], times[-1]) if times else (None, None)
+
+
+def is_freeze(context: Mapping[str, Any]) -> bool:
+    """True for what says of a base that nothing lands on it, or that something does again."""
+    return bool(context["__typename"] == "StatusContext" and context["context"] == FREEZE)
 
 
 def _key(context: Mapping[str, Any]) -> tuple[str, ...]:

@@ -129,8 +129,9 @@ class GitHubForge:
             diverged=None if fits else f"{name} here has commits that {self.slug} lacks: push them, or take them away",
             behind=self._merges.pending(name)
             or self._queue.pending(name)
+            or self._merges.freezes.due(name)
             or bool(theirs and fits and self._can_follow(name, ours, theirs)),
-            frozen=self._merges.notes.frozen(name),
+            frozen=self._merges.freezes.why(name),
             encoded=filters.missing(self._git, lambda: self._candidates.benches.attributes(theirs or ours).values()),
             rules=rules,
             undone=self._line.undone.on(name, theirs or ours, self._history.landings(name, theirs or ours)),
@@ -282,7 +283,12 @@ class GitHubForge:
         """Learn what became of a merge whose answer was lost; then bring the base here to where it is there."""
         self._merges.settle(base)
         self._queue.settle(base)
+        self._merges.freezes.settle(base)
         self._line.catch_up(base)
+
+    def unfreeze(self, base: str) -> bool:
+        """Let a base go on on which nothing landed any more, wherever that was noted; False where nothing stopped it."""
+        return self._merges.freezes.lift(base)
 
     def follow_branch(self, task: TaskId, head: Sha) -> None:
         """Bring the branch of `task` here, and its worktree, to the head that was pushed to GitHub."""

@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 
 from reconciler.forges.github import words
 from reconciler.forges.github.answers import NOT_YET_S
+from reconciler.forges.github.freezes import Freezes
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.merge_requests import STILL_AT_WORK, MergeRequests
-from reconciler.forges.github.notes import Attempt, Freeze, Notes
+from reconciler.forges.github.notes import Attempt, Notes
 from reconciler.forges.github.pull import Pull
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
@@ -41,6 +42,7 @@ class Merges:
     def __init__(self, git: Git, gh: Gh, look: Look, remotes: Remotes, made: Commits) -> None:
         self._git, self._look, self._remotes, self._made = git, look, remotes, made
         self.notes = Notes(git.repository.state / "github")
+        self.freezes = Freezes(gh, look, self.notes)
         self._requests = MergeRequests(gh, look, self.notes)
         self.refused: dict[
             str, str
@@ -50,7 +52,7 @@ class Merges:
         """Land what was judged, and what is beneath it; the landed commit. Raises PermanentError where it is not the judged tree."""
         with self._git.writing("github-landing") as lock:
             self._settle(order.base)
-            if frozen := self.notes.frozen(order.base):
+            if frozen := self.freezes.why(order.base):
                 raise TemporaryError(frozen, delay=300.0)
             for each in order.whole:
                 self._judged(each)
@@ -228,9 +230,9 @@ class Merges:
         if between and attempt.method != "rebase":
             # The usual way to get there: somebody pushed in the moment between our look and the merge.
             why += f" ({between} commit(s) came to {attempt.base} in between, and were never tested together with it)"
-        self.notes.freeze(Freeze(base=attempt.base, why=why, at=datetime.now(UTC).isoformat()))
+        stopped = self.freezes.stop(attempt.base, why)
         self.notes.end(attempt.base)
-        return PermanentError(self.notes.frozen(attempt.base) or why, hint=f"run the checks on {attempt.base}")
+        return stopped
 
     def _note(self, attempt: Attempt, commit: Sha) -> None:
         from_before = self._look.last.pulls.get(attempt.number)

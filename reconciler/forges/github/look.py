@@ -18,7 +18,7 @@ from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
 from reconciler.forges.github.gh import Gh, Reply
 from reconciler.forges.github.pull import Pull, comments, decoded, threads
-from reconciler.forges.github.query import Page, QuerySize, Question
+from reconciler.forges.github.query import Page, QuerySize, Question, SaidFreeze
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -45,6 +45,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     pulls: Mapping[PrNumber, Pull] = field(default_factory=dict)
     heads: Mapping[str, Sha] = field(default_factory=dict)  # of the bases
     rules: Mapping[str, Rules] = field(default_factory=dict)
+    freezes: Mapping[str, SaidFreeze] = field(default_factory=dict)  # what the tips of the bases say
     heard: frozenset[TaskId] = frozenset()
     withheld: str = ""  # why some checks can't be read; empty where all can
 
@@ -218,6 +219,7 @@ class Look:
         return Seen(
             pulls={n: pull for n, pull in {**before.pulls, **pulls}.items() if n not in gone},
             heads=page.heads,
+            freezes=page.freezes,
             rules={base: self._rules(base, page) for base in bases},
             heard=before.heard | set(unheard) | {pull.task for pull in pulls.values()},
             withheld=page.withheld,
@@ -264,10 +266,17 @@ class Look:
     def _page(self, question: Question) -> Page:
         """The answer to a question, with the checks of all pages, and with what was written about them."""
         found = self._read(question)
-        red = {b: query.red(found.tips[b], self._rest(found.tips[b], at)) for b, at in found.tips_truncated.items()}
+        rest = {base: self._rest(found.tips[base], at) for base, at in found.tips_truncated.items()}
+        red = {base: query.red(found.tips[base], further) for base, further in rest.items()}
+        freezes = {base: said for base, more in rest.items() if (said := query.freeze(found.tips[base], more))}
         pulls = [self._checked(pull, found) if pull.number in found.whole else pull for pull in found.pulls]
         value = self._conversations([(p, found.nodes[p.number]["id"]) for p in pulls if p.number in found.whole])
-        return replace(found, pulls=tuple(value.get(p.number, p) for p in pulls), red={**found.red, **red})
+        return replace(
+            found,
+            pulls=tuple(value.get(p.number, p) for p in pulls),
+            red={**found.red, **red},
+            freezes={**found.freezes, **freezes},
+        )
 
     def _checked(self, pull: Pull, page: Page) -> Pull:
         cursor = page.truncated.get(pull.number)

@@ -97,18 +97,20 @@ class Notes:
         """The answer is known."""
         self._path("landing", base).unlink(missing_ok=True)
 
-    def freeze(self, freeze: Freeze) -> Path:
-        """Stop a base for good; the file to take away. What stopped it first stays."""
+    def freeze(self, freeze: Freeze) -> None:
+        """Stop a base for good. What stopped it first stays."""
         path = self._path("frozen", freeze.base)
         if not path.exists():
             self._write(path, asdict(freeze))
-        return path
 
     def frozen(self, base: str) -> str | None:
-        """Why a base is stopped, and what to do about it."""
-        path = self._path("frozen", base)
-        kept = self._read(path)
-        return f"{kept['why']}; when {base} is in order again, remove {path}" if kept else None
+        """Why a base is stopped."""
+        kept = self._read(self._path("frozen", base))
+        return str(kept["why"]) if kept else None
+
+    def thaw(self, base: str) -> None:
+        """A person has looked."""
+        self._path("frozen", base).unlink(missing_ok=True)
 
     def asked_again(self, number: PrNumber, run: SecondRun) -> None:
         """Note that checks are to run again, before that is asked for."""

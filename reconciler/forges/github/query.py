@@ -19,6 +19,7 @@ from reconciler.forges.github.pull import WITHHELD, Pull, decoded
 from reconciler.forges.github.slug import Slug
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import CheckResult
+from reconciler.planning.messages import clean
 
 BRANCHES_MAX = 100
 REVIEWS = 100
@@ -91,6 +92,14 @@ class Question(Struct, frozen=True, kw_only=True):
         return f"query {{ {_RATE} {_repository(self.slug)} {{ {_ABOUT}\n  {inner} }} }}{fragments}"
 
 
+class SaidFreeze(Struct, frozen=True, kw_only=True):
+    """What the tip of a base says of itself. `stands`: nothing lands on it; else that was lifted there."""
+
+    tip: Sha
+    stands: bool
+    why: str
+
+
 class Page(Struct, frozen=True, kw_only=True):
     """What was answered. `more`: where the open ones of a base go on; `truncated`: pulls whose checks do, with cursor;
     `crowded`: branches of which so far only those of forks were shown, and where their older ones go on.
@@ -106,6 +115,7 @@ class Page(Struct, frozen=True, kw_only=True):
     heads: Mapping[str, Sha]
     queues: frozenset[str]
     red: Mapping[str, frozenset[str]]  # by base: the checks that fail on it
+    freezes: Mapping[str, SaidFreeze]  # by base: what is said of whether anything lands on it
     more: Mapping[str, str]
     truncated: Mapping[PrNumber, str]
     crowded: Mapping[TaskId, str]
@@ -137,6 +147,7 @@ def page(question: Question, value: Reply) -> Page:
         withheld=next((why for _, why in value.withheld), ""),
         heads={base: Sha(tip["oid"]) for base, tip in tips.items()},
         red={base: red(tip) for base, tip in tips.items()},
+        freezes={base: said for base, tip in tips.items() if (said := freeze(tip))},
         queues=frozenset(base for n, base in enumerate(question.bases) if about.get(f"queue{n}")),
         more={base: info["endCursor"] for base, info in opened.items() if info["hasNextPage"]},
         truncated={number: cursor for number, node in by_number.items() if (cursor := _cut_off(node))},
@@ -187,6 +198,16 @@ def red(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> fr
     rollup = tip.get("statusCheckRollup") or {}
     checks = check_results.results([*filter(None, (rollup.get("contexts") or {}).get("nodes") or ()), *further])
     return frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
+
+
+def freeze(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> SaidFreeze | None:
+    """What a commit says of whether anything lands on it. `further`: its checks of the pages that follow."""
+    rollup = tip.get("statusCheckRollup") or {}
+    contexts = [*filter(None, (rollup.get("contexts") or {}).get("nodes") or ()), *further]
+    said = next(filter(check_results.is_freeze, contexts), None)
+    if said is None:
+        return None
+    return SaidFreeze(tip=Sha(tip["oid"]), stands=said["state"] != "SUCCESS", why=clean(said.get("description") or ""))
 
 
 def _mark(cursor: Reply) -> None:

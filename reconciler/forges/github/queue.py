@@ -7,12 +7,11 @@ makes of the head and of what that commit stands on: a queue has been seen to me
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
-from reconciler.forges.github.notes import Freeze, Queued
+from reconciler.forges.github.notes import Queued
 from reconciler.forges.github.pull import Pull
 from reconciler.git.commands import Git
 from reconciler.landing.candidates import Candidates
@@ -28,7 +27,7 @@ class MergeQueue:
 
     def __init__(self, git: Git, gh: Gh, look: Look, remotes: Remotes, candidates: Candidates, merges: Merges) -> None:
         self._git, self._gh, self._look, self._remotes, self._candidates = git, gh, look, remotes, candidates
-        self._notes = merges.notes
+        self._notes, self._freezes = merges.notes, merges.freezes
 
     def enter(self, number: PrNumber, head: Sha) -> None:
         """Put a pull request there whose head still is `head`; whoever has put it there, it is there once."""
@@ -36,7 +35,7 @@ class MergeQueue:
             pull = self._look.one(number)
             if pull is None or not pull.open or pull.head != head:
                 raise ChangedError(f"#{number} is not open at {head[:12]} any more", hint="it is judged again")
-            if frozen := self._notes.frozen(pull.base):
+            if frozen := self._freezes.why(pull.base):
                 raise TemporaryError(frozen, delay=300.0)
             if pull.queued:
                 return
@@ -95,7 +94,7 @@ class MergeQueue:
             return
         why = f"nothing more lands on {pull.base}: the merge queue merged #{pull.number} as {commit[:12]}, which is not what it"
         why += " makes of what was there before"
-        self._notes.freeze(Freeze(base=pull.base, why=why, at=datetime.now(UTC).isoformat()))
+        self._freezes.stop(pull.base, why)
 
     def _below(self, commit: Sha, head: Sha) -> list[Sha]:
         """What it may stand on: its parent, or, where its own commits were put there one by one, what is below these."""

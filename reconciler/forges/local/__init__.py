@@ -154,6 +154,10 @@ class LocalForge:
         self._line.catch_up(base)
         self._line.restore(base)
 
+    def unfreeze(self, base: str) -> bool:
+        """Nothing is noted here of a base that would have to be lifted."""
+        return False
+
     def follow_branch(self, task: TaskId, head: Sha) -> None:
         """There is no other place where somebody could have pushed to a branch."""
         raise PermanentError(f"{task}: its pull request has no branch but the one here")

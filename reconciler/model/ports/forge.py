@@ -183,6 +183,10 @@ class Forge(Protocol):
         """See to what a killed landing left, and bring the local base to what landed elsewhere."""
         ...
 
+    def unfreeze(self, base: str) -> bool:
+        """Let a base go on on which nothing lands until a person has looked; False where nothing stops it."""
+        ...
+
     def follow_branch(self, task: TaskId, head: Sha) -> None:
         """Bring the branch of `task` here, and its worktree, to the head that was pushed to the forge.
 
