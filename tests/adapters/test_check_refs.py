@@ -19,6 +19,7 @@ from reconciler.model.names import CHECK_REFS, LANDING_REFS, Sha, TaskId
 from reconciler.model.observed import Candidate, MergeStep
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.workspaces import GitWorkspaces
 
 SUBJECT = "tree-commands"
@@ -47,8 +48,8 @@ def spaces(repo: GitRepo) -> GitWorkspaces:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> str:
-    return str(tmp_path / "worktrees")
+def root(tmp_path: Path) -> Venue:
+    return Venue(root=str(tmp_path / "worktrees"))
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def there(repo: GitRepo, commit: Sha) -> bool:
 
 
 def test_what_a_check_runs_on_outlives_a_clearing_up_whatever_the_check_does(
-    repo: GitRepo, forge: LocalForge, spaces: GitWorkspaces, root: str, order: LandOrder
+    repo: GitRepo, forge: LocalForge, spaces: GitWorkspaces, root: Venue, order: LandOrder
 ) -> None:
     commit = forge.candidate_commit(order)
     path = Path(spaces.create_check(SUBJECT, root, commit))
@@ -124,7 +125,7 @@ WINDOWS = ("before its worktree", "once its worktree is gone", "right before it 
 
 @pytest.mark.parametrize("window", WINDOWS)
 def test_what_is_cleared_away_while_no_check_runs_on_it_is_made_again_the_same(
-    repo: GitRepo, forge: LocalForge, spaces: GitWorkspaces, root: str, order: LandOrder, window: str,
+    repo: GitRepo, forge: LocalForge, spaces: GitWorkspaces, root: Venue, order: LandOrder, window: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     commit = forge.candidate_commit(order)
@@ -170,7 +171,7 @@ def test_a_landing_that_is_killed_anywhere_is_settled_though_git_has_cleared_up_
 
 
 def test_what_was_cut_off_is_forgotten_with_the_next_check_and_at_the_next_start(
-    repo: GitRepo, spaces: GitWorkspaces, root: str
+    repo: GitRepo, spaces: GitWorkspaces, root: Venue
 ) -> None:
     spaces.create_check("running", root, repo.head())
     for forget in (lambda: spaces.create_check("next", root, repo.head()), lambda: spaces.fix(root)):
@@ -179,7 +180,7 @@ def test_what_was_cut_off_is_forgotten_with_the_next_check_and_at_the_next_start
         assert set(repo.refs(CHECK_REFS)) == {f"{CHECK_REFS}running", f"{CHECK_REFS}next"}
 
 
-def test_a_ref_of_a_check_is_no_branch(repo: GitRepo, spaces: GitWorkspaces, root: str) -> None:
+def test_a_ref_of_a_check_is_no_branch(repo: GitRepo, spaces: GitWorkspaces, root: Venue) -> None:
     before = dict(spaces.branches(repo.head()))
     spaces.create_check(SUBJECT, root, repo.head("agent/x-1"))
     assert dict(spaces.branches(repo.head())) == before
@@ -187,9 +188,9 @@ def test_a_ref_of_a_check_is_no_branch(repo: GitRepo, spaces: GitWorkspaces, roo
 
 
 def test_what_only_a_check_names_of_a_tasks_work_is_saved_all_the_same(
-    repo: GitRepo, spaces: GitWorkspaces, root: str
+    repo: GitRepo, spaces: GitWorkspaces, root: Venue
 ) -> None:
-    spec = EpicSpec(name="demo", repository=str(repo.path), worktrees=WorktreeSpec(root=root))
+    spec = EpicSpec(name="demo", repository=str(repo.path), worktrees=WorktreeSpec(root=root.root))
     place = Path(spaces.create(TaskId("x-1"), spec, repo.head()).path)
     repo.git("checkout", "--quiet", "--detach", cwd=place)
     work = repo.commit({"off": "its branch\n"}, where=place)
