@@ -264,6 +264,37 @@ def test_an_order_whose_answer_was_lost_is_taken_up_by_its_id(there: Place, monk
     assert len(there.app.orders) == 1
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_order_that_github_comes_to_when_nobody_waits_any_more_is_compared(
+    there: Place, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    """Its answer was lost, and the base has moved since: what it made then, nobody has tested."""
+    there.app.background_reads = 1
+    there.hub.fault(faults.lost(502), on=PUT)
+    number, head = there.offered()
+    with pytest.raises(TemporaryError, match="not known yet"):
+        there.landed(number, head)
+    monkeypatch.setattr(landing, "STILL_AT_WORK", timedelta())
+    forge = restarted(there).forge
+    forge.follow("main")
+    assert not forge._merges.pending("main"), "nothing is waited for"
+
+    if moved:
+        there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+    (order,) = there.app.orders
+    order.reads = 0
+    there.pull_requests()  # now GitHub comes to it
+    forge = restarted(there).forge
+    assert forge.base("main").behind
+    forge.follow("main")
+    there.pull_requests()
+
+    frozen = forge.base("main").frozen
+    assert bool(frozen) is moved and not forge._merges.pending("main")
+    assert not frozen or ("#1 landed there" in frozen and "1 commit(s) came to main in between" in frozen)
+    assert landed(there) == [X] and len(there.app.orders) == 1
+
+
 @pytest.mark.parametrize("where", ["asked", "known", "done"])
 def test_a_program_that_is_killed_around_a_merge_in_the_background_lands_it_once(
     there: Place, monkeypatch: pytest.MonkeyPatch, where: str

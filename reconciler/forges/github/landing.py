@@ -8,6 +8,7 @@ until a person has looked. A push names the base that was judged, and takes seve
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from reconciler.forges.github import words
@@ -75,13 +76,29 @@ class Merges:
 
     def settle(self, base: str) -> None:
         """Learn what became of a merge whose answer nobody has heard."""
-        if self.notes.attempt(base) is not None:
+        if self.pending(base):
             with self._git.writing("github-landing"):
                 self._settle(base)
+                for attempt in self._late(base):
+                    self._compare_late(attempt)
 
     def pending(self, base: str) -> bool:
-        """True while the answer to a merge on this base is not known."""
-        return self.notes.attempt(base) is not None
+        """True while the answer to a merge on this base is not known, or one that nobody waited for any more is to be compared."""
+        return self.notes.attempt(base) is not None or bool(self._late(base))
+
+    def _late(self, base: str) -> list[Attempt]:
+        """The merges whose answers were lost, and that GitHub has come to since, or never will."""
+        pulls = self._look.last.pulls
+        known = ((attempt, pulls.get(attempt.number)) for attempt in self.notes.every_unanswered(base))
+        return [attempt for attempt, pull in known if pull and not (pull.open and pull.head == attempt.head)]
+
+    def _compare_late(self, attempt: Attempt) -> None:
+        """Compare what landed after all, whatever the base was by then; one that never will is forgotten."""
+        pull = self._look.last.pulls[attempt.number]
+        if pull.landed and pull.head == attempt.head and not self._taken_back(attempt, pull.landed):
+            with suppress(PermanentError):  # the base is stopped by that, and says why
+                self._landed(attempt, pull.landed)
+        self.notes.compared(attempt.number)
 
     def _settle(self, base: str) -> None:
         attempt = self.notes.attempt(base)
@@ -108,6 +125,8 @@ class Merges:
             raise TemporaryError(
                 f"whether GitHub has merged #{attempt.number} is not known yet", delay=left.total_seconds()
             )
+        if pull and pull.open and pull.head == attempt.head:
+            self.notes.unanswered(attempt)  # it may be at work on it still, in the background
         self.notes.end(base)
 
     def _result(self, attempt: Attempt) -> Sha | None:

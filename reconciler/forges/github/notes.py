@@ -92,10 +92,24 @@ class Notes:
     def begin(self, attempt: Attempt) -> None:
         """Note a merge before it is asked for: on the disk, not only on its way there, before this returns."""
         self._write(self._path("landing", attempt.base), asdict(attempt))
+        self.compared(attempt.number)
 
     def end(self, base: str) -> None:
         """The answer is known."""
         self._path("landing", base).unlink(missing_ok=True)
+
+    def unanswered(self, attempt: Attempt) -> None:
+        """Note that GitHub may still merge what it was asked to, though nobody waits for that any more."""
+        self._write(self._folder / f"late-{attempt.number}.json", asdict(attempt))
+
+    def every_unanswered(self, base: str) -> list[Attempt]:
+        """What GitHub may still merge, or has merged since."""
+        kept = (self._read(path) for path in sorted(self._folder.glob("late-*.json")))
+        return [attempt for attempt in (Attempt(**each) for each in kept if each) if attempt.base == base]
+
+    def compared(self, number: PrNumber) -> None:
+        """It is known what became of it, or it was asked for once more."""
+        (self._folder / f"late-{number}.json").unlink(missing_ok=True)
 
     def freeze(self, freeze: Freeze) -> None:
         """Stop a base for good. What stopped it first stays."""
