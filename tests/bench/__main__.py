@@ -20,6 +20,7 @@ from tests.bench.crowds import history, one_change, starting_many, turnover
 from tests.bench.databases import real_beads
 from tests.bench.elsewhere import on_github
 from tests.bench.figures import Figure, amount
+from tests.bench.landing import landing
 from tests.bench.leaving import left_behind
 from tests.bench.machines import machines
 from tests.bench.overlapping import overlapping
@@ -48,6 +49,7 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "github": on_github,
     "machines": machines,
     "queue": queueing,
+    "landing": landing,
     "overlap": overlapping,
 }
 

@@ -133,6 +133,10 @@ class Scene:
             raise RuntimeError(f"{args} ended with {code}: {(self.folder / 'errors').read_text()[-2000:]}")
         return took
 
+    def run(self, *argv: str, cwd: Path | None = None) -> None:
+        """Run a plain program to its end."""
+        subprocess.run(argv, cwd=cwd or self.root, env=self.repo.environ, check=True, capture_output=True)
+
     def end(self) -> None:
         """End every process that carries a run of this scene."""
         mine = os.fsencode(self.folder)
