@@ -322,3 +322,18 @@ def test_what_was_repaired_after_a_conflict_lands_next(world: World) -> None:
     night = Night(world, an_epic(parallel=1))
     night.through()
     assert night.landed == ["x-3", "x-1", "x-2"]
+
+
+def test_what_lands_leaves_those_behind_it_in_their_check(world: World) -> None:
+    offered(world, 24)
+    night = Night(world, an_epic(parallel=2))
+    night.quiet()
+    first, second = sorted(night.checks(), key=lambda run: len(run.heads))
+    assert second.heads[: len(first.heads)] == first.heads
+    night.end(first)
+    night.quiet()
+    assert len(night.landed) == len(first.heads) < 24
+    assert second.id in {run.id for run in night.checks()}, "what it makes of the new base is the tree that it tests"
+    night.end(second)
+    night.quiet()
+    assert len(night.landed) == len(second.heads)
