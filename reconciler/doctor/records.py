@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,13 @@ from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.loop.asking import ask
 from reconciler.loop.observer import unaskable
-from reconciler.model.desired import EpicSpec
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.names import RunKind
 from reconciler.model.observed import Run
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
 from reconciler.model.values import replace
-from reconciler.planning import agent_gate
+from reconciler.planning import agent_gate, asked
 from reconciler.render import failing
 from reconciler.render.words import counted
 from reconciler.system import lock
@@ -32,6 +34,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="reconciler", look=lambda: _holder(site))
     yield Probe(name="manifests", look=lambda: _manifests(scene, site))
     yield Probe(name="checks", look=lambda: _checks(scene, site))
+    yield Probe(name="flaky checks", look=lambda: _flaky(scene, site))
     yield Probe(name="failing", look=lambda: _failing(scene, site))
     yield Probe(name="agents", look=lambda: _agents(scene, site))
     yield Probe(name="tasks", look=lambda: _tasks(site))
@@ -109,6 +112,20 @@ def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
             yield Diagnosis(name="checks", state=State.PROBLEM, found=found, message=message, hint=hint)
         elif spec.merge.checks:
             yield Diagnosis(name="checks", found=found)
+
+
+def _flaky(scene: Scene, site: Site) -> Iterator[Diagnosis]:
+    """Which checks have failed and passed on one and the same tree, in the same run: how often, of all of them."""
+    runs = [run for run in site.runner.runs().values() if run.id.kind is RunKind.CHECK and run.exit and run.exit.well]
+    for spec in site.placed(Desired(epics=scene.epics)).epics:
+        mine = [(asked.commands(spec, run), run.exit.flaky) for run in runs if run.exit and asked.ran(spec, run)]
+        again = Counter(names[step] for names, flaky in mine for step in flaky if step < len(names))
+        for command, times in again.most_common():
+            ran = sum(command in names for names, _ in mine)
+            message = f"passed only when it was started again, in {times} of {counted(ran, 'run')}"
+            found = f"{spec.name}: {' '.join(command.split())}"
+            hint = "its retries hide that; see what it depends on"
+            yield Diagnosis(name="flaky checks", state=State.WARNING, found=found, message=message, hint=hint)
 
 
 def _red_base(status: Mapping[str, Any]) -> str | None:

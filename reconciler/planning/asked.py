@@ -33,6 +33,11 @@ def left_out(spec: EpicSpec, asked: Collection[Check]) -> tuple[int, ...]:
     return tuple(n for n, check in enumerate(spec.merge.checks) if check not in asked)
 
 
+def commands(spec: EpicSpec, run: Run) -> tuple[str, ...]:
+    """What a run of a manifest's checks ran, in turn."""
+    return tuple(check.run for n, check in enumerate(spec.merge.checks) if n not in run.left_out)
+
+
 def ran(spec: EpicSpec, run: Run) -> bool:
     """True for a run of a manifest's checks: of all of them, or of those that it does not say were left out."""
     asked = tuple(check for n, check in enumerate(spec.merge.checks) if n not in run.left_out)

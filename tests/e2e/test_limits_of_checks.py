@@ -35,6 +35,9 @@ def test_a_check_that_passes_only_when_it_is_started_again_lands_and_is_said_to_
     (task,) = place.json("status")["epics"][0]["tasks"]
     assert "flaky: 2 passed only when started again" in place.reconcile("describe", task["id"])
     assert len(place.json("describe", task["id"])["runs"]) == 2, "one attempt and one check"
+    (found,) = [each for each in place.json("doctor")["checks"] if each["name"] == "flaky checks"]
+    assert found["state"] == "warning" and "test -e" in found["found"]
+    assert "in 1 of 1 run" in found["message"]
 
 
 def test_a_check_of_other_paths_is_left_out_and_said_to_be(tmp_path: Path) -> None:
