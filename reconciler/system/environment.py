@@ -22,6 +22,7 @@ _OURS = re.compile(r"RECONCILE_|OLDPWD\Z|PWD\Z|NOTIFY_SOCKET\Z|WATCHDOG_(?:USEC|
 _PLACE = re.compile(
     r"SHLVL\Z|_\Z|COLUMNS\Z|LINES\Z|COLORTERM\Z|LS_COLORS\Z|DISPLAY\Z|WAYLAND_DISPLAY\Z|SESSION_MANAGER\Z|STY\Z"
     r"|(?:TERM|DBUS|XDG|SSH|TMUX|VTE|WINDOW|DESKTOP|GPG_TTY|JOURNAL|SYSTEMD|MANAGERPID|MEMORY_PRESSURE)(?:_|\Z|ID\Z)"
+    r"|(?:ALACRITTY|GNOME_TERMINAL|ITERM|KITTY|KONSOLE|VSCODE|WEZTERM|ZELLIJ)_|SECURITYSESSIONID\Z|LaunchInstanceID\Z"
 )
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -48,6 +49,8 @@ def fingerprint(environ: Mapping[str, str]) -> str:
     """What tells one environment from another, as far as it may matter to a check; no value can be read off it.
 
     >>> fingerprint({"LANG": "C", "TERM": "xterm", "XDG_SEAT": "1"}) == fingerprint({"LANG": "C", "SHLVL": "2"})
+    True
+    >>> fingerprint({"KITTY_WINDOW_ID": "1", "SSH_TTY": "/dev/pts/1"}) == fingerprint({"WINDOWID": "2", "_": "/bin/x"})
     True
     >>> fingerprint({"LANG": "C"}) == fingerprint({"LANG": "de"})
     False
