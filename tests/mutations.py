@@ -738,7 +738,7 @@ BREAKS = (
     Break(
         "one red check is enough to send an agent again",
         "reconciler/planning/offer.py",
-        "        return could and 0 < len(self.reds) <= self.facts.spec.merge.retries\n",
+        "        return 0 < len(self.reds) <= self.facts.spec.merge.retries\n",
         "        return False\n",
         "tests/test_plans.py",
     ),
@@ -846,6 +846,20 @@ BREAKS = (
         "allowed = self.facts.spec.merge.no_checks is not NoChecks.BLOCK or bool(",
         "allowed = True or bool(",
         "tests/test_plans.py",
+    ),
+    Break(
+        "that nothing lands on a base counts as a check of it",
+        "reconciler/forges/github/check_results.py",
+        'if context.get("context") == STATUS or is_freeze(context):',
+        'if context.get("context") == STATUS:',
+        "tests/adapters/test_github_landing.py",
+    ),
+    Break(
+        "what lands is named by nothing until it has landed",
+        "reconciler/landing/landing.py",
+        "        if intent.number:  # else it is what a remote has\n            self._name(intent, lock)\n",
+        "",
+        "tests/adapters/test_check_refs.py",
     ),
     Break(
         "what passed under another environment passes under this one",

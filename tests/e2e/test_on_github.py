@@ -125,6 +125,25 @@ def test_where_the_base_has_a_merge_queue_it_is_used_and_followed(place: Place) 
     place.all_done("Do a", "Do b", "Do c", merges=False)
 
 
+def test_what_another_clone_has_stopped_lands_only_once_a_person_lets_it_go_on(place: Place) -> None:
+    tip = place.app.head("main")
+    place.app.status(tip, "reconcile/freeze", "failure", description="#7 landed with another tree")
+    manifest = str(place.manifest(tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"requiredChecks": ["ci"]}))
+
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+
+    assert place.app.head("main") == tip
+    (task,) = place.json("status")["epics"][0]["tasks"]
+    assert task["waiting"]["reason"] == "BaseFrozen"
+    assert "another clone has said: #7 landed with another tree" in task["waiting"]["message"]
+    assert "main goes on" in place.reconcile("unfreeze")
+    assert place.app.statuses[-1].context == "reconcile/freeze" and place.app.statuses[-1].state == "SUCCESS"
+    assert "no queue pauses" in place.reconcile("unfreeze")
+
+    place.reconcile("watch", "--until-done")
+    place.all_done("Do a")
+
+
 @pytest.mark.slow
 def test_a_watcher_that_is_killed_again_and_again_pushes_everything_once(place: Place) -> None:
     policy = {"checks": ["test -f README"], "method": "merge", "requiredChecks": []}
