@@ -212,7 +212,7 @@ class LandingLine:
         """Have git keep what is to land."""
         before = update_ref.head_of(self._git, intent.ref)
         if before != intent.new:
-            update_ref.move(self._git, (Move(intent.ref, before, intent.new),), _landing(intent), lock)
+            update_ref.move(self._git, (Move(intent.ref, before, intent.new),), f"about to {_landing(intent)}", lock)
 
     def _forget(self, intent: Intent, lock: int) -> None:
         """What was begun has come to its end, whichever."""
