@@ -465,6 +465,54 @@ def seen_red(forge: GitHubForge) -> frozenset[str]:
     return rules.red
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_around_saying_that_a_base_is_stopped_it_is_said_once(
+    there: Place, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    wrong_tree(there, monkeypatch)
+    there.pull_requests()
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        dies_changing(there, patched, when)
+        there.forge.follow("main")
+
+    there.again().pull_requests()
+    if there.forge.base("main").behind:
+        there.forge.follow("main")
+        there.pull_requests()
+    assert there.forge.base("main").frozen and not there.forge.base("main").behind
+    assert said(there) == [(there.app.head("main"), "failure")]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_around_letting_a_base_go_on_it_does_so_or_is_stopped_as_before(
+    there: Place, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    wrong_tree(there, monkeypatch)
+    there.pull_requests()
+    there.forge.follow("main")
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        dies_changing(there, patched, when)
+        there.forge.unfreeze("main")
+
+    there.again().pull_requests()
+    there.forge.follow("main")
+    there.pull_requests()
+    assert bool(there.forge.base("main").frozen) is (when == "before")
+    assert said(there)[-1] == (there.app.head("main"), "failure" if when == "before" else "success")
+
+
+def dies_changing(there: Place, patched: pytest.MonkeyPatch, when: str) -> None:
+    """The program dies right before, or after, the next change that it asks GitHub for."""
+    change = there.forge._gh.change
+
+    def dies(*args: object) -> None:
+        if when == "after":
+            change(*args)  # type: ignore[arg-type]
+        raise Killed
+
+    patched.setattr(there.forge._gh, "change", dies)
+
+
 def test_a_base_that_can_not_be_said_to_be_stopped_is_stopped_here(
     there: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
