@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from reconciler.model.changes import Diff, File, Span
 from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UnfitError
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, usable
 from reconciler.model.observed import (
     Base,
@@ -39,6 +39,7 @@ from reconciler.model.observed import (
     Salvage,
     StopWhy,
     Task,
+    Upon,
     Worktree,
     WorktreeFault,
 )
@@ -132,6 +133,7 @@ class World:
     occupied: dict[TaskId, Occupant] = field(default_factory=dict)
     in_the_way: frozenset[str] = frozenset()
     applied_tasks: dict[tuple[str, str], InlineTask] = field(default_factory=dict)
+    upon: dict[TaskId, Upon] = field(default_factory=dict)
     rivals: set[frozenset[str]] = field(default_factory=set)  # pairs of patches that git can't merge
     checked: bool = True  # the manifests have checks: nothing may land without one
     down: set[str] = field(default_factory=set)
@@ -556,7 +558,7 @@ class World:
         return Sha(f"merged-{order.expected.tree}")
 
     @effect
-    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "", onto: str = "") -> PrNumber:
         if self.heads.get(task) != head:
             raise ChangedError(f"{branch_of(task)} moved")
         mine = [p for p in self.pulls.values() if p.task == task and p.state is PullState.OPEN]
@@ -654,6 +656,30 @@ class World:
 
     def enqueue(self, number: PrNumber, head: Sha) -> None:
         raise PermanentError("there is no merge queue elsewhere in this world")
+
+    def stacks(self) -> Mapping[TaskId, Upon]:
+        return self.upon
+
+    @effect
+    def begin_on(self, task: TaskId, upon: Upon) -> None:
+        if task in self.heads or self.heads.get(upon.parent) != upon.fork:
+            raise ChangedError("it has moved on")
+        self.upon[task] = upon
+
+    def forget_stack(self, task: TaskId) -> None:
+        self.upon.pop(task, None)
+
+    @effect
+    def unstack(self, task: TaskId, head: Sha, upon: Upon, base: Sha) -> Sha:
+        if self.heads[task] != head:
+            raise ChangedError("it has moved on")
+        own = self.commits[head] - self.commits[upon.fork]
+        if any(pair <= own | self.commits[base] for pair in self.rivals):
+            raise UnfitError(f"{task}: its commits do not fit")
+        self.heads[task] = self._new_commit(self.commits[base] | own, (base,)) if own else base
+        if task in self.trees:
+            self.trees[task].head = self.heads[task]
+        return self.heads[task]
 
     def post_review(self, number: PrNumber, post: VerdictPost) -> None:
         raise PermanentError("nothing is posted elsewhere in this world")

@@ -107,7 +107,7 @@ class MergingWorld(World):
 
     # --- changing ------------------------------------------------------------------------------------------
 
-    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "", onto: str = "") -> PrNumber:
         if self.heads.get(task) != head:
             raise ChangedError("the branch moved")
         if self.there.get(task) != head:

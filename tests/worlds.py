@@ -32,6 +32,7 @@ from reconciler.model.observed import (
     StopWhy,
     Task,
     Unknown,
+    Upon,
     Worktree,
     WorktreeFault,
 )
@@ -175,6 +176,6 @@ def wanted(*epics: EpicSpec, **fields: Any) -> Desired:
 
 __all__ = [
     "BASE", "CHECKS", "HEAD", "NOW", "OTHER", "TREE", "US", "Failure", "Landing", "Mapping", "Occupant", "PullState",
-    "Rejection", "RetryPoint", "Unknown", "WorktreeFault", "a_branch", "a_candidate", "a_check", "a_conflict", "a_pull",
+    "Rejection", "RetryPoint", "Unknown", "Upon", "WorktreeFault", "a_branch", "a_candidate", "a_check", "a_conflict", "a_pull",
     "a_run", "a_task", "a_worktree", "ago", "an_epic", "an_exit", "seen", "wanted",
 ]  # fmt: skip

@@ -90,7 +90,7 @@ class Commits:
             title, value = squash.words(order, own, signature.parse(head.author).email)
         text = message.of_landing(title, value, order.task, head.sha)
         made = replace(head, tree=expected.tree, parents=parents, text=text)
-        return write(bench, made, _dated(self._committer(), base, head))
+        return write(bench, made, dated(self._committer(), base, head))
 
     def _own(self, base: Sha, head: Commit) -> list[Commit]:
         walked = self._ancestry.own(base, head.sha)
@@ -135,7 +135,7 @@ class _Fold(Struct, frozen=True):
                 continue  # What it does is on the base already, or is in `.beads` only.
             text = message.of_rebased(original.text, self.order.task, expected.head)
             made = replace(original, tree=tree, parents=(tip.sha,), text=text)
-            (tip,) = objects.commits(self.bench.git, write(self.bench, made, _dated(self.committer, tip, original)))
+            (tip,) = objects.commits(self.bench.git, write(self.bench, made, dated(self.committer, tip, original)))
         if tip is base:
             raise PermanentError(
                 f"{self.order.task}: nothing of it is left to land on {self.order.base}",
@@ -196,7 +196,8 @@ def write(bench: MergeTree, commit: Commit, committer: Signature) -> Sha:
     )
 
 
-def _dated(committer: tuple[str, str], *commits: Commit) -> Signature:
+def dated(committer: tuple[str, str], *commits: Commit) -> Signature:
+    """Who commits, at a time that is the same whenever it is made again."""
     # The date of the newest commit that goes into it: made again after a crash, it is the same commit.
     newest = max((signature.parse(commit.committer) for commit in commits), key=lambda signed: signed.seconds)
     return Signature(*committer, newest.date)

@@ -30,6 +30,7 @@ from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
 from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remote, Remotes
+from reconciler.landing.stacks import Stacks
 from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
@@ -44,6 +45,7 @@ from reconciler.model.observed import (
     PullRequest,
     PullState,
     Standing,
+    Upon,
 )
 from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
@@ -77,6 +79,7 @@ class GitHubForge:
         # The user's login serves git as well, after whatever they have set up for it themselves.
         self._remotes = Remotes(git, (f"credential.https://{slug.host}.helper=!gh auth git-credential",))
         self._line = LandingLine(git, self._commits, self._history, local, self._remotes)
+        self._stacks = Stacks(git, self._candidates, self._line)
         self._branches = TaskBranches(git, self._remotes, self._history, self._line)
         self._verdicts = Verdicts(git)
         self._relatives: dict[tuple[Sha, Sha], bool] = {}
@@ -210,13 +213,13 @@ class GitHubForge:
 
     # --- changing ------------------------------------------------------------------------------------------
 
-    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "", onto: str = "") -> PrNumber:
         """Push the branch of `task` and open its pull request, or find the open one."""
         base = base or self._base_of(task)
         tip = self._remotes.last_heard(base) or self._line.local(base)
         what = offers.offered(self._git, self._candidates.benches, task, tip, head)
         there = self._branches.push(base, task, head, what)
-        return self._openings.open(base, task, there, title, body)
+        return self._openings.open(onto or base, task, there, title, body)
 
     def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
         """Close a pull request. What we pushed to the base GitHub calls merged only where it finds the very commits there."""
@@ -243,6 +246,22 @@ class GitHubForge:
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
         """Have GitHub Actions run again what was red in these workflows of a pull request's head."""
         self._reruns.ask(number, head, workflows)
+
+    def stacks(self) -> Mapping[TaskId, Upon]:
+        """What the branches of tasks began on that began on another task's."""
+        return self._stacks.all()
+
+    def begin_on(self, task: TaskId, upon: Upon) -> None:
+        """Note that the branch of a task begins on another task's."""
+        self._stacks.begin(task, upon)
+
+    def unstack(self, task: TaskId, head: Sha, upon: Upon, base: Sha) -> Sha:
+        """Bring a branch, and its worktree, onto the base without what is not its own."""
+        return self._stacks.onto(task, head, upon, base)
+
+    def forget_stack(self, task: TaskId) -> None:
+        """The branch of a task is gone, and with it what it began on."""
+        self._stacks.forget(task)
 
     def post_review(self, number: PrNumber, post: VerdictPost) -> None:
         """Post a reviewer's verdict as a review, or as what else GitHub takes of it."""
@@ -381,11 +400,15 @@ class GitHubForge:
 
     def _observed(self, pull: Pull, bases: Sequence[str], reviews: Reviews) -> PullRequest:
         here, pull = Standing.SAME, self._by_our_record(pull)
+        upon = self._stacks.all().get(pull.task)
         if pull.open:
             self._branches.bring(pull.base if pull.base in bases else bases[0], pull.task, pull.head)
             here = self._branches.standing(pull.task, pull.head)
         pull, reviews = self._as_of_now(pull, reviews)
-        seen = self._queue.seen(pull, pull.observed(bases, self.look.since(pull), here))
+        seen = self._queue.seen(
+            pull,
+            pull.observed(bases if upon is None else (*bases, branch_of(upon.parent)), self.look.since(pull), here),
+        )
         here_said = standing(reviews, pull.head)
         if pull.open and (unread := self._verdicts.damaged.get(pull.number)):
             seen = replace(seen, aside=f"{unread}; {unread.hint}")  # a 'no' that can't be read is not none

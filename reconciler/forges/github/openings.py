@@ -10,7 +10,7 @@ from reconciler.forges.github.gh import Gh, quoted
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.pull import Pull
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
+from reconciler.model.names import PrNumber, Sha, TaskId, branch_of, task_of
 from reconciler.model.values import replace
 
 LOOKS = 3
@@ -41,10 +41,24 @@ class Openings:
                 found = self._shown(base, task, lost)
             else:
                 found = self._opened(base, task, answer)
+        if found.base != base and self._left_behind(found.base):
+            found = self._sent(found, base)
         self._look.note(
             replace(found, head=head, checks=(), checked_at=None, settled_at=None) if found.head != head else found
         )
         return found.number
+
+    def _left_behind(self, branch: str) -> bool:
+        """True for the branch of a task of which no pull request is open: what goes onto it has nowhere to go from there."""
+        parent = task_of(branch)
+        return parent is not None and not any(pull.open for pull in self._look.of_branch(parent))
+
+    def _sent(self, pull: Pull, base: str) -> Pull:
+        answer = self._gh.change("PATCH", f"{self._look.slug.path}/pulls/{pull.number}", {"base": base})
+        now = self._look.one(pull.number)
+        if now is None or now.base != base:
+            raise self._refused(answer, f"send #{pull.number} on to {base}")
+        return now
 
     def close(self, number: PrNumber, landed: Sha | None = None, *, there: bool = False) -> None:
         """Close a pull request; one that is closed already stays as it is.

@@ -20,9 +20,20 @@ from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine
 from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
+from reconciler.landing.stacks import Stacks
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import Base, BaseCommit, Candidate, Checkout, Conflict, Landing, MergeStep, PullRequest
+from reconciler.model.observed import (
+    Base,
+    BaseCommit,
+    Candidate,
+    Checkout,
+    Conflict,
+    Landing,
+    MergeStep,
+    PullRequest,
+    Upon,
+)
 from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PullRecord, Verdict
 from reconciler.model.values import replace
@@ -44,6 +55,7 @@ class LocalForge:
         self._pulls = Pulls(git)
         self._remotes = Remotes(git)
         self._line = LandingLine(git, self._commits, self._history, self._pulls, self._remotes)
+        self._stacks = Stacks(git, self._candidates, self._line)
 
     def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
         """A base branch with its checkout. With `push`, its head is the remote's, where the local one can follow."""
@@ -113,7 +125,7 @@ class LocalForge:
         """The commit that would land, written but on no branch."""
         return self._commits.make(order)[-1]
 
-    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "", onto: str = "") -> PrNumber:
         """Open the pull request of `task`, or find the open one."""
         return self._pulls.open(task, head, title, body)
 
@@ -169,6 +181,22 @@ class LocalForge:
     def enqueue(self, number: PrNumber, head: Sha) -> None:
         """The line is here."""
         raise PermanentError(f"#{number}: this forge has no merge queue of its own")
+
+    def stacks(self) -> Mapping[TaskId, Upon]:
+        """What the branches of tasks began on that began on another task's."""
+        return self._stacks.all()
+
+    def begin_on(self, task: TaskId, upon: Upon) -> None:
+        """Note that the branch of a task begins on another task's."""
+        self._stacks.begin(task, upon)
+
+    def unstack(self, task: TaskId, head: Sha, upon: Upon, base: Sha) -> Sha:
+        """Bring a branch, and its worktree, onto the base without what is not its own."""
+        return self._stacks.onto(task, head, upon, base)
+
+    def forget_stack(self, task: TaskId) -> None:
+        """The branch of a task is gone, and with it what it began on."""
+        self._stacks.forget(task)
 
     def post_review(self, number: PrNumber, post: VerdictPost) -> None:
         """Where it would be read, it is kept."""

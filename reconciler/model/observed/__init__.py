@@ -21,6 +21,7 @@ from reconciler.model.observed.git import (
     Rules,
     Salvage,
     Touched,
+    Upon,
     Worktree,
     WorktreeFault,
 )
@@ -81,6 +82,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
         default_factory=dict
     )  # what the last head of each makes
+    stacks: Mapping[TaskId, Upon] | Unknown = field(default_factory=dict)  # whose branches hold what is another task's
     # Where somebody had to know, as of then:
     touched: Mapping[TaskId, Touched] = field(default_factory=dict)  # by those at work
     past: Mapping[Sha, frozenset[str]] = field(default_factory=dict)  # by landed commits: the paths that each changed
@@ -216,6 +218,7 @@ __all__ = [
     "Thread",
     "Touched",
     "Unknown",
+    "Upon",
     "Worktree",
     "WorktreeFault",
 ]

@@ -97,6 +97,17 @@ class Touched(Struct, frozen=True):
     now: bool = False
 
 
+class Upon(Struct, frozen=True):
+    """The task on whose branch another one begins, and the commit of it. What is below that is not the other one's own.
+
+    `here`: its branch holds that still; else only what is offered of it does.
+    """
+
+    parent: TaskId
+    fork: Sha
+    here: bool = True
+
+
 class BaseCommit(Struct, frozen=True):
     """A commit on the first-parent line of a base, and its tree."""
 

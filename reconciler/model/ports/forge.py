@@ -18,6 +18,7 @@ from reconciler.model.observed import (
     Landing,
     MergeStep,
     PullRequest,
+    Upon,
 )
 from reconciler.model.pull_records import PullRecord
 from reconciler.model.verdicts import LineComment, ReviewVerdict
@@ -144,10 +145,11 @@ class Forge(Protocol):
         """The commit that would land, written but on no branch: the same sha each time. Its tree is the judged one."""
         ...
 
-    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "") -> PrNumber:
+    def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "", onto: str = "") -> PrNumber:
         """Open the pull request of `task`, or find the open one. Raises ChangedError when the branch is elsewhere.
 
-        Where it lives elsewhere, the branch is pushed. `base`: what it is to land on; else the first of all bases.
+        Where it lives elsewhere, the branch is pushed. `base`: what it is to land on; else the first of all bases. `onto`: the
+        branch of another task that it goes onto until that has landed.
         """
         ...
 
@@ -200,6 +202,26 @@ class Forge(Protocol):
 
     def enqueue(self, number: PrNumber, head: Sha) -> None:
         """Put a pull request whose head still is `head` into the merge queue of the forge; there already is there."""
+        ...
+
+    def stacks(self) -> Mapping[TaskId, Upon]:
+        """What the branches of tasks began on that began on another task's."""
+        ...
+
+    def begin_on(self, task: TaskId, upon: Upon) -> None:
+        """Note that the branch of a task, which is to be made, begins on another task's. Raises ChangedError where that branch
+        has moved on, or the task has one."""
+        ...
+
+    def unstack(self, task: TaskId, head: Sha, upon: Upon, base: Sha) -> Sha:
+        """Bring a branch whose head still is `head`, and its worktree, onto a commit of the base, without what is not its own.
+
+        Raises UnfitError where its commits do not fit there one by one, TemporaryError when files are in the way.
+        """
+        ...
+
+    def forget_stack(self, task: TaskId) -> None:
+        """The branch of a task is gone, and with it what it began on."""
         ...
 
     def post_review(self, number: PrNumber, post: VerdictPost) -> None:
