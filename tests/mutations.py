@@ -274,6 +274,27 @@ BREAKS = (
         "tests/adapters/test_github_reviews.py",
     ),
     Break(
+        "what began on another task's branch is judged with that in it",
+        "reconciler/planning/actions/unstack.py",
+        "    if not isinstance(upon, Upon) or (",
+        "    if isinstance(upon, Upon) or (",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "a branch begins on another's and nobody notes it before",
+        "reconciler/planning/actions/start_agent.py",
+        "            ports.forge.begin_on(task.id, self.upon)\n",
+        "            pass\n",
+        "tests/simulation/test_kills.py",
+    ),
+    Break(
+        "what another task has landed otherwise comes along",
+        "reconciler/landing/stacks.py",
+        ' f"^{upon.fork}", f"^{base}"',
+        ' f"^{base}"',
+        "tests/adapters/test_stacks.py",
+    ),
+    Break(
         "a reviewer lowers the risk",
         "reconciler/planning/risk.py",
         "    return other if other is not None and other.rank > one.rank else one\n",

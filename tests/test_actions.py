@@ -30,6 +30,7 @@ BY_MERGE = {
     "SetPhase",
     "StartCheck",
     "UpdateBranch",
+    "Unstack",
 }
 
 

@@ -66,6 +66,7 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     "agent.opensPullRequest": (False, True, NONE),
     "agent.resources.memory": (2 << 30, 1 << 30, 3 << 30),
     "agent.resources.disk": (None, 0, NONE),
+    "stack": (False, NONE, True),
     "reviewer": (None, AgentSpec(kind=AgentKind.CLAUDE), NONE),
     "runner": (Venue(), Venue(kind=VenueKind.SLURM, remote="/srv/r.git", scratch="/var/tmp/r"), NONE),
     "worktrees.root": ("/srv/trees", "/srv/others", NONE),

@@ -397,7 +397,6 @@ def test_an_unknown_field_is_named_with_its_place_what_is_allowed_and_what_was_m
     "text",
     [
         with_spec("mergePolicy: {stack: true}"),
-        with_spec("stack: true"),
         with_spec("mergePolicy: {queue: {batch: 4}}"),
         with_agent("sandbox: none"),
     ],
@@ -465,6 +464,7 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
             with_runner("sync: 30s") + "  worktrees: {copy: [.env]}\n",
             "spec.worktrees.copy: copies files of this machine",
         ),
+        (with_runner("sync: 30s") + "  stack: true\n", "spec.stack: brings worktrees of this machine onto the base"),
         (
             with_runner("sync: 30s") + "  worktrees: {sparse: [a]}\n",
             "spec.worktrees.sparse: is kept on this machine only",

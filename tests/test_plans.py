@@ -71,6 +71,7 @@ from reconciler.model.observed import (
     Thread,
     Touched,
     Unknown,
+    Upon,
     WorktreeFault,
 )
 from reconciler.model.report import Fault, Report
@@ -95,7 +96,7 @@ SOURCES = {
 }
 COMMITS = {"base": worlds.BASE, "head": worlds.HEAD, "other": worlds.OTHER}
 COMMIT_FIELDS = (
-    "head", "landed", "left", "approved", "merge_now", "opened_head", "baseline", "base_tip", "commit", "base", "refused",
+    "fork", "head", "landed", "left", "approved", "merge_now", "opened_head", "baseline", "base_tip", "commit", "base", "refused",
 )  # fmt: skip
 
 
@@ -357,7 +358,7 @@ class _World:
             "runs", "reviews", "diffs", "worktrees", "branches", "pull_requests", "candidates", "landings", "since", "occupants", "failures",
         )  # fmt: skip
         self.found: dict[str, Any] = {name: {} for name in by_task}
-        self.found["touched"], self.found["past"] = {}, {}
+        self.found["touched"], self.found["past"], self.found["stacks"] = {}, {}, {}
         self.found["checks"] = []
         self.found["merged_by_hand"] = frozenset()
         self.found["repaired"] = frozenset()
@@ -367,7 +368,7 @@ class _World:
             "runs": self._runs, "worktree": self._worktree, "branch": self._branch, "pull_request": self._pull,
             "changes": self._changes, "conflict": self._conflict, "checks": self._checks, "landed": self._landed,
             "since": self._since, "occupant": self._occupant, "failure": self._failure,
-            "on_the_base": self._on_the_base, "touched": self._touched, "changed": self._changed, "diff": self._diff, "reviews": self._reviews,
+            "on_the_base": self._on_the_base, "touched": self._touched, "stack": self._stack, "changed": self._changed, "diff": self._diff, "reviews": self._reviews,
         }  # fmt: skip
         if said.get("checks"):
             said.setdefault("on_the_base", ["passed"])
@@ -448,6 +449,9 @@ class _World:
                 is_head=not apart,
             )
         )
+
+    def _stack(self, id: TaskId, said: dict[str, Any]) -> None:
+        self.found["stacks"][id] = Upon(**{"fork": worlds.OTHER, **_commits(said)})
 
     def _touched(self, id: TaskId, paths: list[str]) -> None:
         self.found["touched"][id] = Touched(frozenset(paths), now=True)

@@ -59,6 +59,7 @@ FULL = EpicSpec(
     max_agents=0,
     tracker=TrackerKind.JSONL,
     forge=ForgeKind.LOCAL,
+    stack=True,
     agent=AgentSpec(
         kind=AgentKind.CLAUDE,
         argv=("sh", "-c", "y"),

@@ -41,6 +41,7 @@ from reconciler.planning.actions import (
     StartAgent,
     StartCheck,
     StartReview,
+    Unstack,
 )
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
@@ -133,6 +134,8 @@ def _refused(action: Action, error: ReconcileError) -> Sha | None:
             return head
         case Land(order=order) | StartCheck(order=order), UnfitError():
             return next(each.expected.head for each in order.whole if each.task == (error.about or order.task))
+        case Unstack(head=head), UnfitError():
+            return head
         case _:
             return None
 

@@ -20,6 +20,7 @@ from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
 from reconciler.model.observed import (
     Base,
     BaseCommit,
+    Branch,
     Candidate,
     Chain,
     Conflict,
@@ -29,10 +30,13 @@ from reconciler.model.observed import (
     MergeStep,
     Observed,
     Occupant,
+    PullRequest,
+    PullState,
     Room,
     Run,
     Touched,
     Unknown,
+    Upon,
     Worktree,
     WorktreeFault,
 )
@@ -107,6 +111,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         damaged={} if isinstance(pulls, Unknown) else known_or(ask(ports.forge.damaged), {}),
         candidates=candidates,
         folds=memo.folds_on({base.head for base in look.bases.values() if isinstance(base, Base)}),
+        stacks=_stacks(ports, look, branches, pulls),
         touched=memo.touched_by(work),
         past=memo.past,
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
@@ -170,6 +175,33 @@ def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise
     )
 
 
+def _stacks(
+    ports: Ports,
+    look: Measured,
+    branches: Mapping[TaskId, Branch] | Unknown,
+    pulls: Mapping[TaskId, PullRequest] | Unknown,
+) -> Mapping[TaskId, Upon] | Unknown:
+    """The tasks whose branch, or what is offered of it, still holds commits of another task that the base lacks."""
+    noted = ask(ports.forge.stacks)
+    if isinstance(noted, Unknown) or not noted:
+        return noted
+
+    def holds(head: Sha, upon: Upon) -> bool:
+        return ask(partial(ports.forge.contains, head, upon.fork)) is not False  # who does not know does not say no
+
+    found: dict[TaskId, Upon] = {}
+    for task, upon in noted.items():
+        base = look.base_of(task)
+        landed = isinstance(base, Base) and ask(partial(ports.forge.contains, base.head, upon.fork)) is True
+        branch = None if isinstance(branches, Unknown) else branches.get(task)
+        pull = None if isinstance(pulls, Unknown) else pulls.get(task)
+        offered = pull.head if pull and pull.state is PullState.OPEN else None
+        here = branch is not None and holds(branch.head, upon)
+        if not landed and (here or (offered and holds(offered, upon))):
+            found[task] = replace(upon, here=here)
+    return found
+
+
 def _touched(observed: Observed, ports: Ports, task: TaskId, base: Sha) -> Touched:
     """What a task at work has changed by now, as far as that can be seen: in its commits, and in its worktree."""
     found: frozenset[str] = frozenset()
@@ -178,7 +210,7 @@ def _touched(observed: Observed, ports: Ports, task: TaskId, base: Sha) -> Touch
     if branch and branch.ahead:
         diff = ask(partial(ports.forge.changes.diff, base, branch.head))
         found |= frozenset() if isinstance(diff, Unknown) else {file.path for file in diff.files}
-    if tree and tree.head and not tree.fault:
+    if tree and tree.head and not tree.fault and tree.at.local:
         found |= known_or(ask(partial(ports.forge.uncommitted, tree.path, tree.head)), frozenset())
     return Touched(found, now=True)
 

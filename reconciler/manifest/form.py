@@ -479,6 +479,7 @@ _EPIC: _Table = {
     "base": ("base", _TEXT, _always),
     "suspend": ("suspend", _SWITCH, _turned_off),
     "max_agents": ("maxAgents", _COUNT, _more),
+    "stack": ("stack", _later(_SWITCH, False), _never),
     "tracker": ("tracker", _one_of(TrackerKind), _always),
     "forge": ("forge", _one_of(ForgeKind), _always),
     "tasks": (

@@ -106,7 +106,14 @@ def wrong_lease(kind: str, sync_s: float, lease_s: float) -> str:
 
 
 def unfit(
-    at: Venue, *, placed: bool, max_agents: int, copy: Sequence[str], sparse: Sequence[str], pushes: bool
+    at: Venue,
+    *,
+    placed: bool,
+    max_agents: int,
+    copy: Sequence[str],
+    sparse: Sequence[str],
+    pushes: bool,
+    stack: bool,
 ) -> tuple[tuple[str, ...], str] | None:
     """The field of a manifest that does not go together with where it runs, and why; None where all do."""
     if placed and at.kind is not VenueKind.SLURM:
@@ -120,6 +127,8 @@ def unfit(
         ), "copies files of this machine, which no node has; commit them, or set them up there"
     if sparse:
         return ("worktrees", "sparse"), "is kept on this machine only, so far; leave it out, or let agents run here"
+    if stack:
+        return ("stack",), "brings worktrees of this machine onto the base; leave it out, or let agents run here"
     if pushes:
         return (
             ("agent", "opensPullRequest"),

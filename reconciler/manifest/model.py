@@ -649,6 +649,12 @@ class EpicFields(_Fields):
         description="Where agents run: on this machine, or on others. Checks and reviews run on this one.",
         examples=["local", {"kind": "slurm", "options": ["--mem=4G"]}],
     )
+    stack: bool = Field(
+        default=False,
+        description="A task that waits for one other alone starts on that one's branch, once it is offered, green and approved. Its "
+        "own pull request goes onto that branch, and to the base once the other has landed there.",
+        examples=[True],
+    )
     agent: Annotated[Annotated[AgentFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] = Field(
         description="The program that does a task, or the name of an AgentProfile.",
         examples=[{"argv": ["my-agent", "{prompt_file}"]}, "shell"],

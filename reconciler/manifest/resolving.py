@@ -73,6 +73,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
         copy=spec.worktrees.copy,
         sparse=spec.worktrees.sparse,
         pushes=spec.agent.opens_pull_request,
+        stack=spec.stack,
     ):
         raise WrongError(("spec", *wrong[0]), wrong[1])
     return spec

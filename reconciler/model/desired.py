@@ -298,6 +298,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     base: str = "main"
     suspend: bool = False
     max_agents: int = 4
+    stack: bool = False  # a task may begin on the branch of the one that it waits for
     tracker: TrackerKind = TrackerKind.AUTO
     forge: ForgeKind = ForgeKind.AUTO
     agent: AgentSpec = field(default_factory=AgentSpec)

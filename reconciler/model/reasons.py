@@ -148,6 +148,7 @@ class Reason(Table):
     )
     # On the way to the base
     AWAITING_APPROVAL = "AwaitingApproval", _task("it waits for approval", PERSON, judged=True)
+    STACKED = "Stacked", _task("it began on the branch of a task that has yet to land, and goes on after that", TASK)
     AWAITING_MERGE = "AwaitingMerge", _task("it is ready, and merged by a person", PERSON, judged=True)
     AWAITING_REVIEW = "AwaitingReview", _task("review comments wait for the people who made them", PERSON)
     REVIEW_DUE = "ReviewDue", _task("its reviewer is asked about it", TURN)

@@ -26,6 +26,7 @@ from reconciler.model.observed import (
     Run,
     Task,
     Unknown,
+    Upon,
     Worktree,
 )
 from reconciler.model.reasons import Reason
@@ -41,6 +42,8 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     us: str = "reconcile@localhost"
     epic: TaskId | None = None  # what it is a child of
     blocked_by: tuple[str, ...] = ()
+    stack: Upon | Unknown | None = None  # what its branch began on, as long as that has not landed
+    upon: Upon | None = None  # what it may begin on, or go on with, although that has not landed
     put_off: Task | None = None  # the epic above it that somebody deferred
     owned_by: str | None = None  # another manifest that comes first
     runs: tuple[Run, ...] | Unknown = ()

@@ -70,6 +70,8 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
             return RunResult(
                 Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False
             )
+        if self.stack:
+            return None  # with what is another's in it, whatever else is said of it may be about that
         if self.offer.reviewing.sent_back:
             return RunResult(Reason.CHANGES_REQUESTED, self._sent_back, counts=False, waits=False)
         if self.offer.discussion.due:
@@ -173,7 +175,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
     @property
     def unlandable(self) -> bool:
         """True when its landing, or what leads to it, was refused for good."""
-        refused = ("OpenPullRequest", "Land", "StartCheck")
+        refused = ("OpenPullRequest", "Land", "StartCheck", "Unstack")
         failure = self.failure
         if failure is None or not failure.permanent or failure.action not in refused:
             return False
@@ -222,7 +224,10 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         """True when the commits of exactly this head can't land one by one. Its agent is told once, then a person."""
         by_rebase = self.spec.merge.method is MergeMethod.REBASE
         failure = self.failure
-        return by_rebase and failure is not None and failure.action != "OpenPullRequest" and self._refused_here
+        one_by_one = failure is not None and (
+            failure.action == "Unstack" or (by_rebase and failure.action != "OpenPullRequest")
+        )
+        return one_by_one and self._refused_here
 
     @property
     def _refused_here(self) -> bool:

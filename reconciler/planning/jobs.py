@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from msgspec import Struct
@@ -12,7 +13,7 @@ from msgspec import Struct
 from reconciler.model.checks import Check
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
 from reconciler.model.names import Sha, TaskId, split_key, task_for_key
-from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Task, Unknown
+from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Standing, Task, Unknown, Upon
 from reconciler.model.values import replace
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate, reviewer_gate
@@ -93,20 +94,35 @@ def jobs(
         )
         epic = next(iter(index.parents(task.id)), epic_tasks.epic.id if epic_tasks.epic else None)
         put_off = index.deferred_by(task.id)
-        if not put_off and (known := recall.job(spec.name, task, observed, blocked_by, owner, epic)):
+        if (
+            not put_off
+            and not (spec.stack and blocked_by)
+            and (known := recall.job(spec.name, task, observed, blocked_by, owner, epic))
+        ):
             yield known
             continue
+        there = checks_there if isinstance(checks_there, Unknown) else checks_there[0] if checks_there else ()
+        made = partial(
+            _job, spec=spec, observed=observed, base_checks=there, retried_at=retried, outages=outages, owned_by=None
+        )
+        mine = [id for id in blocked_by if spec.stack and spec.venue.local and owned.get(TaskId(id)) == spec.name]
+        upon = (
+            _upon(task, observed, index.graph[TaskId(mine[0])], made, green)
+            if len(mine) == len(blocked_by) == 1
+            else None
+        )
         yield _job(
             task,
             spec,
             observed,
             blocked_by=blocked_by,
+            upon=upon,
             put_off=put_off,
             agent_gate=hold,
             reviewer_gate=held_review,
             owned_by=owner,
             epic=epic,
-            base_checks=checks_there if isinstance(checks_there, Unknown) else checks_there[0] if checks_there else (),
+            base_checks=there,
             retried_at=retried,
             outages=outages,
             was_green=task.id in green,
@@ -183,11 +199,29 @@ def _something_left(closed: Task, observed: Observed) -> bool:
     return any(run.alive for run in runs.get(task, ())) or bool(left_over(closed))
 
 
+def _upon(
+    task: Task, observed: Observed, parent: Task, make: Callable[..., Job], green: frozenset[TaskId]
+) -> Upon | None:
+    """The branch on which a task may begin, or go on: that of the only one that it waits for, once that is offered, green and
+    approved, and nothing is left to be done to it but to land."""
+    stack = _of(observed.stacks, task.id)
+    here = None if isinstance(observed.branches, Unknown) else observed.branches.get(task.id)
+    if isinstance(stack, Unknown) or (stack.parent != parent.id if stack else here is not None):
+        return None
+    job = make(parent, was_green=parent.id in green)
+    pull = job.open_pull
+    if pull is None or pull.here is not Standing.SAME or pull.aside or job.stack or job.verdict or job.attempts.live:
+        return None
+    good = job.offer.green_once and job.offer.approved and not job.offer.discussion.open
+    return Upon(parent.id, pull.head) if good else None
+
+
 class _Beside(TypedDict, total=False):
     """What a job is told beside what was seen of its task: by its place among the others, or found once for all."""
 
     blocked_by: tuple[str, ...]
     put_off: Task | None
+    upon: Upon | None
     agent_gate: Gate | None
     reviewer_gate: Gate | None
     owned_by: str | None
@@ -232,6 +266,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         merged_by_hand=id in observed.merged_by_hand,
         repaired=id in observed.repaired,
         failure=observed.failure(id),
+        stack=_of(observed.stacks, id),
         **beside,
     )
 

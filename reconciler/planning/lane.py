@@ -291,4 +291,4 @@ def tested_by_the_forge(job: Job, wish: Decision) -> bool:
     awaited = isinstance(wish, RerunChecks | FollowBranch) or (
         isinstance(wish, Waiting) and wish.reason is Reason.CHECKS_PENDING
     )
-    return awaited and job.offer.tested_as_it_lands
+    return awaited and not job.stack and job.offer.tested_as_it_lands

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from reconciler.model.desired import MergeMethod
-from reconciler.model.names import split_key
+from reconciler.model.names import TaskId, split_key
 from reconciler.model.observed import Task
 from reconciler.model.reasons import Reason
 from reconciler.planning.messages import clean
@@ -40,6 +40,16 @@ def feedback(reason: Reason, message: str, log: str, base: str, method: MergeMet
     if log.strip():
         parts.append(f"The end of its output:\n\n{clean(log).strip()}")
     return "\n\n".join(part for part in parts if part)
+
+
+def on_top(parent: TaskId | None, base: str) -> str:
+    """That its branch begins on that of another task; empty where it does not."""
+    if parent is None:
+        return ""
+    return (
+        f"\n\nYour branch begins on that of {parent}, which your task needs and which has not landed on {base} yet. Leave its commits "
+        f"as they are, put yours on top, and merge nothing into your branch: yours alone are put onto {base} later."
+    )
 
 
 def asked_by_reviewer(text: str) -> str:

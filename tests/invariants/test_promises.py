@@ -23,6 +23,7 @@ from reconciler.planning.actions import (
     Action,
     CloseTask,
     DeleteBranch,
+    Enqueue,
     Land,
     OpenPullRequest,
     RemoveWorktree,
@@ -30,7 +31,10 @@ from reconciler.planning.actions import (
     SetPhase,
     StartAgent,
     StartCheck,
+    StartReview,
     StopAgent,
+    Unstack,
+    UpdateBranch,
     next_step,
 )
 from reconciler.planning.plan import EpicPlan
@@ -264,6 +268,24 @@ def test_nothing_lands_that_is_not_green_approved_and_at_rest() -> None:
         assert kind.pull in ("green", "protected, approved"), kind
         assert kind.runs not in ("starting", "running", "ending", "silent"), kind
         assert kind.task not in ("closed", "closed as merged", "taken", "claimed by another", "handed over"), kind
+
+
+def test_nothing_is_tested_reviewed_or_landed_that_holds_what_another_task_has_not_landed() -> None:
+    upon = worlds.Upon(parent=TaskId("x-9"), fork=worlds.OTHER)
+    epic = worlds.an_epic(stack=True)
+    kinds = [kind for kind in EVERY_KIND if (kind.worktree, kind.landed) == ("none", "no") and kind.branch == "ahead"]
+    assert len(kinds) > 1000
+    for kind in kinds:
+        parent = worlds.a_task("x-9", status="deferred")
+        seen = kind.observed(epic)
+        assert isinstance(seen.tasks, dict)
+        task = replace(seen.tasks[X], blockers=(parent.id,))
+        seen = replace(seen, tasks={X: task, parent.id: parent}, stacks={X: upon})
+        for action in plan(worlds.wanted(epic), seen).epics[0].actions:
+            assert not isinstance(action, Land | StartCheck | StartReview | Enqueue | UpdateBranch | Unstack), (
+                kind,
+                action,
+            )
 
 
 def test_only_the_judged_head_lands() -> None:

@@ -50,6 +50,11 @@ def _cleared(world: World) -> bool:
     return not world.trees and not left and not world.check_trees and not open_pulls(world)
 
 
+def _merge_now(world: World) -> None:
+    for number, pull in world.pulls.items():
+        world.pulls[number] = replace(pull, merge_now=world.heads.get(pull.task, pull.head))
+
+
 def _push_there(world: World, patch: str) -> None:
     assert isinstance(world, MergingWorld)
     for task, head in world.there.items():
@@ -69,6 +74,9 @@ def _merge_all(world: World) -> None:
         if pull.state is PullState.OPEN:
             world.merge(number)
 
+
+STACKED = worlds.an_epic(stack=True, merge={"mode": MergeMode.MANUAL})
+ON_TOP: tuple[dict[str, object], ...] = ({"id": "x-1"}, {"id": "x-2", "blockers": (TaskId("x-1"),)})
 
 STORIES = {
     "one task": Story(),
@@ -128,6 +136,35 @@ STORIES = {
         epic=worlds.an_epic(merge={"mode": MergeMode.MANUAL}),
         deeds={"x-1": ("commit p; exit 0",)},
         people={30: lambda world: setattr(world, "main", world.merge_base_into("x-1"))},
+    ),
+    "a task on top of another": Story(
+        epic=STACKED,
+        tasks=ON_TOP,
+        deeds={"x-1": ("commit p; exit 0",), "x-2": ("commit q; exit 0",)},
+        people={30: _merge_now, 45: _merge_now, 60: _merge_now},
+        ends=lambda world: _closed(world) and world.commits[world.main] == {"p", "q"},
+    ),
+    "a task on top of one that is closed without landing": Story(
+        epic=STACKED,
+        tasks=ON_TOP,
+        deeds={"x-1": ("commit p; exit 0",), "x-2": ("commit q; exit 0",)},
+        people={30: lambda world: world.edit("x-1", status="closed"), 45: _merge_now, 60: _merge_now},
+        ends=lambda world: _closed(world) and world.commits[world.main] == {"q"},
+    ),
+    "a task on top of one that does not fit there once that has landed": Story(
+        epic=STACKED,
+        tasks=ON_TOP,
+        rivals=(("q", "theirs"),),
+        deeds={"x-1": ("commit p; exit 0",), "x-2": ("commit q; exit 0", "merge; exit 0")},
+        people={
+            25: lambda world: setattr(
+                world, "main", world._new_commit(world.commits[world.main] | {"theirs"}, (world.main,))
+            ),
+            30: _merge_now,
+            45: _merge_now,
+            60: _merge_now,
+        },
+        ends=lambda world: _needs_human("x-2")(world) and "q" not in world.commits[world.main],
     ),
     "a person closes the task under its agent": Story(
         deeds={"x-1": ("commit p; dirty q; stay",)},

@@ -21,6 +21,7 @@ from reconciler.planning.actions.start_agent import RestartAgent, StartAgent
 from reconciler.planning.actions.start_check import StartCheck
 from reconciler.planning.actions.start_review import StartReview
 from reconciler.planning.actions.stop_agent import StopAgent
+from reconciler.planning.actions.unstack import Unstack, on_top
 from reconciler.planning.actions.update_branch import UpdateBranch
 from reconciler.planning.job import Job
 
@@ -40,12 +41,14 @@ LIFECYCLE: tuple[Rule, ...] = (
     guards.for_a_person,      # handed over                           -> waits for the person
     guards.deferred_by_user,  # deferred or blocked by somebody       -> left alone
     FollowBranch.due,         # pushed to by somebody                 -> the branch here follows
+    Unstack.due,              # began on what has landed since        -> on the base, with what is its own
     PostReview.due,           # judged by its reviewer                -> its verdict posted
     WithdrawReview.due,       # its verdict is about something else   -> taken back there
     BlockTask.due,            # no agent can do more                  -> handed to a person
     OpenPullRequest.due,      # its agent ended well, with commits    -> offered
     RerunChecks.due,          # red on the forge, once                -> run again there
     RestartAgent.due,         # failed, red, rejected, in conflict    -> another attempt
+    on_top,                   # began on what has not landed          -> waits for that
     in_the_forges_queue,      # in the merge queue of its forge       -> the forge merges it
     approval.pr_on_hold,      # a draft, somebody's auto-merge        -> waits for the person
     StartReview.due,          # tested, and for an agent to judge     -> being reviewed
@@ -117,6 +120,7 @@ __all__ = [
     "StartCheck",
     "StartReview",
     "StopAgent",
+    "Unstack",
     "UpdateBranch",
     "UpdateTask",
     "Waiting",

@@ -133,6 +133,7 @@ def unseen(job: Job) -> Waiting | None:
         ("its base branch", job.base),
         ("its checks", job.checks),
         ("its reviews", job.reviews),
+        ("what its branch began on", job.stack),
     ):
         if isinstance(source, Unknown):
             return Waiting(Reason.UNKNOWN, f"{name} can't be seen: {source.why}", _again(job, source))
@@ -204,7 +205,7 @@ def deferred_by_user(job: Job) -> Waiting | None:
 
 def not_ready(job: Job) -> Waiting | None:
     """Tasks that may not be started yet."""
-    if job.blocked_by:
+    if job.blocked_by and job.upon is None:
         return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}")
     return _deferred(job.put_off, job.now, f"its epic {job.put_off.id} is ") if job.put_off else None
 

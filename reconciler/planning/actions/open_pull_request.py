@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import ClassVar
 
-from reconciler.model.names import Sha
-from reconciler.model.observed import Branch, PullRequest, Task
+from reconciler.model.names import Sha, branch_of
+from reconciler.model.observed import Branch, PullRequest, Task, Upon
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.model.venue import Venue
@@ -27,6 +27,7 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
     head: Sha
     checks: tuple[str, ...] = ()
     base: str = ""
+    onto: str = ""  # the branch of another task that it goes onto first
 
     @property
     def evidence(self) -> Mapping[str, object]:
@@ -36,6 +37,8 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
     def due(cls, job: Job) -> Decision:
         if (job.open_pull and not job.offer.unpushed) or not isinstance(job.branch, Branch) or job.refused:
             return None
+        if job.stack and job.unfit:
+            return None  # what it began on has landed, and it does not fit there: offered, it would bring that along
         ended_well = job.attempts.ending is not None and job.attempts.ending.reason is None
         if not ended_well and not job.pushed_again:
             return None
@@ -53,6 +56,7 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
             head=job.branch.head,
             checks=job.spec.merge.commands,
             base=job.spec.base,
+            onto=_onto(job),
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -61,7 +65,7 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
         if not phases & {COMMITTED, PR_CREATED}:  # a push may take long: until then it is seen where the work stands
             yield Change(task=task, add_labels=frozenset({COMMITTED}), remove_labels=frozenset(phases))
         title, body = messages.title(self.subject), messages.body(self.subject, self.checks)
-        number = ports.forge.open(task, self.head, title, body, base=self.base)
+        number = ports.forge.open(task, self.head, title, body, base=self.base, onto=self.onto)
         yield Change(
             task=task,
             add_labels=frozenset({PR_CREATED, f"pr:{number}"}),
@@ -71,6 +75,12 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
                 if label.startswith(("phase:", "pr:")) and label not in (PR_CREATED, f"pr:{number}")
             ),
         )
+
+
+def _onto(job: Job) -> str:
+    """The branch of another task on which it began, and which has yet to land; empty where there is none."""
+    waits = isinstance(job.stack, Upon) and job.stack.parent in job.blocked_by
+    return branch_of(job.stack.parent) if isinstance(job.stack, Upon) and waits else ""
 
 
 def _merged_elsewhere(job: Job, branch: Branch) -> Waiting | None:

@@ -99,6 +99,7 @@ class DeleteBranch(Action, frozen=True, kw_only=True):
             ports.forge.drop_branch(self.subject, self.head)
         else:
             ports.workspaces.delete_branch(self.subject, self.head)
+            ports.forge.forget_stack(self.subject)
         yield from ()
 
 

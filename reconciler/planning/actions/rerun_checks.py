@@ -28,7 +28,7 @@ class RerunChecks(Action, frozen=True, kw_only=True):
     @classmethod
     def due(cls, job: Job) -> Decision:
         pull, again = job.open_pull, job.offer.forge_verdict.again
-        if pull is None or not again or job.verdict or not isinstance(job.candidate, Candidate):
+        if pull is None or not again or job.verdict or job.stack or not isinstance(job.candidate, Candidate):
             return None
         return cls(
             manifest=job.spec.name,

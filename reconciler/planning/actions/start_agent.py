@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha, branch_of
-from reconciler.model.observed import Branch, PullRequest, PullState, Run, Task
+from reconciler.model.observed import Branch, PullRequest, PullState, Run, Task, Upon
 from reconciler.model.ports import Assignment, Change, Place, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
@@ -45,6 +45,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
     heard: tuple[str, ...] = ()  # the ids of those comments
     review: str = ""  # what its reviewer asks for
     asked_by: str = ""  # the review that sent it back
+    upon: Upon | None = None  # what its branch, which is to be made, begins on
 
     @property
     def run(self) -> RunId:
@@ -59,6 +60,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             "base": self.base_tip,
             **({"model": self.model} if self.model else {}),
             **({"session": self.session} if self.session else {}),
+            **({"upon": self.upon.parent} if self.upon else {}),
         }
 
     @classmethod
@@ -95,6 +97,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             heard=job.offer.discussion.ids,
             review=_review(job),
             asked_by=_asked_by(job, reason),
+            upon=job.upon if job.branch is None else None,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -109,7 +112,10 @@ class StartAgent(Action, frozen=True, kw_only=True):
             add_labels=frozenset({"phase:spawned"}),
             remove_labels=frozenset(stale - {"phase:spawned"}),
         )
-        place = ports.workspaces.create(task.id, self.spec, self.base_tip, self.n)
+        if self.upon:
+            ports.forge.begin_on(task.id, self.upon)
+        start = self.upon.fork if self.upon else self.base_tip
+        place = ports.workspaces.create(task.id, self.spec, start, self.n)
         log = ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS) if self.evidence_run else ""
         ports.runner.start(self._run_spec(ports, place, log))
 
@@ -128,6 +134,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
         lands = (self.spec.base, self.spec.merge.method)
         why = "" if self.asked_by else self.complaint  # its reviewer says it in full
         feedback = prompts.feedback(self.reason, why, log, *lands) if again else ""
+        feedback += prompts.on_top(self.upon.parent if self.upon else None, self.spec.base)
         feedback += prompts.asked_by_reviewer(self.review) + prompts.comments(self.comments)
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()
         given = Assignment(values=values, model=self.model, session=self.session, usd=self.usd)

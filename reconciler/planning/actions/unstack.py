@@ -1,0 +1,60 @@
+"""Work that began on another task's branch: it waits for that one to land, then comes onto the base with what is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from reconciler.model.names import Sha, TaskId, branch_of
+from reconciler.model.observed import Base, Branch, PullRequest, Upon
+from reconciler.model.ports import Change, Ports
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions.base import Action, Decision, Waiting
+from reconciler.planning.job import Job
+
+
+class Unstack(Action, frozen=True, kw_only=True):
+    """Bring a branch onto the base, once what it began on has landed, or never will."""
+
+    by_merge: ClassVar[bool] = True
+    subject: TaskId
+    head: Sha
+    upon: Upon
+    base: Sha
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        return {"head": self.head, "upon": self.upon.parent, "fork": self.upon.fork, "base": self.base}
+
+    @classmethod
+    def due(cls, job: Job) -> Decision:
+        upon, branch, base = job.stack, job.branch, job.base
+        if not isinstance(upon, Upon) or not isinstance(branch, Branch) or not isinstance(base, Base):
+            return None
+        if upon.parent in job.blocked_by or not upon.here or job.unfit:
+            return None
+        return cls(
+            manifest=job.spec.name,
+            task=job.task.id,
+            reason=Reason.STACKED,
+            message=f"bring {branch.name} onto {base.name}: what it began on, {branch_of(upon.parent)}, is no more in the way",
+            subject=job.task.id,
+            head=branch.head,
+            upon=upon,
+            base=base.head,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.forge.unstack(self.subject, self.head, self.upon, self.base)
+        yield from ()
+
+
+def on_top(job: Job) -> Waiting | None:
+    """Offered work that holds what is another's is not tested, reviewed or landed: it would bring that along."""
+    upon = job.stack
+    if not isinstance(upon, Upon) or (job.open_pull is None and job.attempts.last is None):
+        return None  # what has its branch and no agent yet gets one
+    what = f"#{job.number} is" if isinstance(job.pull, PullRequest) else "it is"
+    return Waiting(
+        Reason.STACKED, f"{what} on top of {branch_of(upon.parent)}, and goes on once {upon.parent} has landed"
+    )

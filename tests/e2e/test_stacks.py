@@ -1,0 +1,123 @@
+"""Tasks that begin on the branch of another one, which has yet to land."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from github import GitHub
+from strangers import Place
+from waiting import until
+
+from tests.e2e import test_on_github
+
+AGENT = """
+name=$(sed -n 's/^- Title: Write //p' "$RECONCILE_PROMPT" | head -n 1)
+cp "$RECONCILE_PROMPT" "../../prompt-$name"
+test "$name" != child || test -e parent || exit 3
+echo "$name" > "$name" && git add . && git commit -qm "Write $name"
+"""
+TASKS = [
+    {"key": "parent", "title": "Write parent"},
+    {"key": "child", "title": "Write child", "dependsOn": ["parent"]},
+]
+
+
+def stacked(place: Place, **policy: object) -> str:
+    agent = {"argv": ["sh", "-c", AGENT]}
+    return str(place.manifest(tasks=TASKS, agent=agent, stack=True, mergePolicy={"mode": "manual", **policy}))
+
+
+def shown(place: Place) -> dict[str, dict]:
+    return {task["title"].removeprefix("Write "): task for task in place.json("status")["epics"][0]["tasks"]}
+
+
+def ids(place: Place) -> tuple[str, str]:
+    tasks = place.tasks()
+    return tasks["Write parent"]["id"], tasks["Write child"]["id"]
+
+
+def test_a_child_begins_on_its_parents_branch_and_lands_after_it_with_its_own_work_alone(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    manifest = stacked(place)
+
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+
+    parent, child = ids(place)
+    tasks = shown(place)
+    assert tasks["parent"]["waiting"]["reason"] == "AwaitingMerge"
+    said = f"#2 is on top of agent/{parent}, and goes on once {parent} has landed"
+    assert tasks["child"]["waiting"] == {"reason": "Stacked", "message": said}
+    assert place.git("merge-base", f"agent/{parent}", f"agent/{child}") == place.git("rev-parse", f"agent/{parent}")
+    assert f"begins on that of {parent}" in (tmp_path / "prompt-child").read_text()
+    assert [run["kind"] for run in place.json("get", "runs")].count("check") == 1
+
+    place.reconcile("merge")
+    place.reconcile("apply", "-f", manifest, "--wait")
+    assert place.subjects() == ["Write child", "Write parent", "Begin"]
+    assert place.git("show", "--stat", "--format=", "main").split()[0] == "child"
+    assert place.leftovers() == [] and place.git("for-each-ref", "refs/reconcile/upon") == ""
+
+
+def test_a_child_waits_for_a_parent_that_is_sent_back_and_brings_nothing_of_one_that_is_closed(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    manifest = stacked(place)
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    parent, child = ids(place)
+
+    place.reconcile("reject", parent, "--close", "-m", "not at all")
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    assert shown(place)["child"]["waiting"]["reason"] == "Stacked"
+    place.reconcile("task", "close", parent)
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+
+    assert place.git("log", "--format=%s", f"main..agent/{child}") == "Write child\n"
+    place.reconcile("merge")
+    assert place.git("ls-tree", "--name-only", "main").split() == ["README", "child"]
+
+
+# --- on GitHub -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def there() -> Iterator[test_on_github.Place]:
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gh-"))
+    try:
+        with GitHub() as hub:
+            yield test_on_github.Place(folder, hub)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.xdist_group("github")
+@pytest.mark.parametrize("deleted", [True, False])
+def test_on_github_its_pull_request_goes_onto_its_parents_branch_until_that_has_landed(
+    there: test_on_github.Place, deleted: bool
+) -> None:
+    manifest = stacked(there, requiredChecks=["ci"], deleteBranch=deleted)
+    watch = there.start("watch", "-f", manifest)
+    until(lambda: 2 in there.app.pulls and there.app.pull(2).head, by=watch)
+    parent, child = ids(there)
+    pull = there.app.pull(2)
+    assert (pull.into, pull.branch) == (f"agent/{parent}", f"agent/{child}")
+    until(lambda: (shown(there)["child"]["waiting"] or {}).get("reason") == "Stacked", by=watch)
+
+    there.reconcile("merge", code=None)
+
+    until(lambda: there.app.pull(2).into == "main", by=watch)
+    until(lambda: (shown(there)["child"]["waiting"] or {}).get("reason") == "AwaitingMerge", by=watch)
+    bare = there.app.bare
+    assert bare.git("log", "--format=%s", f"main..{there.app.pull(2).head}").split("\\n")[0] == "Write child"
+    assert {path for path, _, _ in bare.changes("main", there.app.pull(2).head)} == {"child"}
+    there.reconcile("merge", code=None)
+    until(lambda: all(task["status"] == "closed" for task in there.tasks().values()), by=watch)
+    watch.terminate()
+    watch.communicate()
+    assert [there.app.pull(n).state for n in (1, 2)] == ["MERGED", "MERGED"]
+    assert bare.git("log", "--first-parent", "--format=%s", "main").splitlines()[:2] == [
+        "Write child (#2)",
+        "Write parent (#1)",
+    ]
