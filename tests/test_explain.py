@@ -124,6 +124,28 @@ def test_what_is_misspelt_is_answered_with_the_nearest_of_all_that_can_be_explai
     assert caught.value.hint == f"did you mean '{meant}'?"
 
 
+@pytest.mark.parametrize(
+    ("asked", "key", "meant"),
+    [
+        ("SPEC.MAXAGENTS", "path", "spec.maxAgents"),
+        ("agent.stuckafter", "path", "spec.agent.stuckAfter"),
+        ("awaitingapproval", "reason", "AwaitingApproval"),
+    ],
+)
+def test_case_makes_no_difference(monkeypatch, tmp_path, asked, key, meant):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(explain_command, [asked, "-o", "json"], standalone_mode=False, catch_exceptions=False)
+
+    assert json.loads(ended.output)[key] == meant
+
+
+def test_a_list_is_named_in_any_case(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(explain_command, ["Reasons", "-o", "json"], standalone_mode=False)
+
+    assert len(json.loads(ended.output)) > 10
+
+
 def test_a_reason_is_explained_by_its_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     ended = CliRunner().invoke(explain_command, ["Backoff", "-o", "json"], standalone_mode=False)

@@ -715,6 +715,14 @@ def test_a_command_line_where_its_words_are_wanted_is_shown_as_those(refused):
     assert 'hint: did you mean ["notify-send", "hi"]?' in said
 
 
+def test_an_entry_of_notify_names_one_recipient(refused):
+    both = refused(HEAD + "  agent: claude\n  notify: [{on: [Degraded], run: [wall], url: 'ntfy://x'}]\n")
+    assert "names two recipients, run and url; allowed: one here, and another entry for the other" in both
+    assert "names no recipient; allowed: run or url" in refused(
+        HEAD + "  agent: claude\n  notify: [{on: [Degraded]}]\n"
+    )
+
+
 def test_a_manifest_without_an_agent_is_told_how_to_name_one(refused):
     assert "hint: write 'agent: claude'" in refused(HEAD + "  maxAgents: 1\n")
 

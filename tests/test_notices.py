@@ -207,21 +207,27 @@ def test_a_damaged_record_costs_what_it_does_not_say() -> None:
 
 
 def test_what_many_tasks_wait_for_alike_is_one_line() -> None:
-    many = [a_notice(f"k{n}", message="Stuck: no progress", task=TaskId(f"x-{n}")) for n in range(5)]
+    many = [a_notice(f"k{n}", message="Stuck: no progress", task=TaskId(f"x-{n}"), title=f"Do {n}") for n in range(5)]
 
     (letter,) = letters(*many, a_notice("z"))
 
-    assert letter.message == "all: x-0, x-1, x-2 and 2 more: Stuck: no progress\nall: about z"
+    assert letter.message == "all: x-0 Do 0, x-1 Do 1, x-2 Do 2 and 2 more: Stuck: no progress\nall: about z"
     assert letter.subject == "reconcile all: NeedsHuman"
 
 
 def test_a_message_never_begins_like_an_option_and_holds_no_escape() -> None:
-    hostile = a_task(title="--exec", status="blocked", labels=("needs-human",), notes="reconcile: Stuck: \x1b[2J--x")
+    hostile = a_task(
+        title="--exec \x1b[2J\n" + 100 * "x",
+        status="blocked",
+        labels=("needs-human",),
+        notes="reconcile: Stuck: \x1b[2J--x",
+    )
     (notice,) = found(seen(hostile, runs={"x-1": (a_run(),)}), an_epic())
 
     (letter,) = letters(notice)
 
-    assert letter.message.startswith("all: ") and "\x1b" not in letter.message
+    assert letter.message.startswith("all: x-1 --exec") and "\x1b" not in letter.message
+    assert "\n" not in letter.message and len(notice.title) <= 60
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.drive import Ended, NothingLeft, drive, look_on, waited
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.session import LoopSession
+from reconciler.loop.loop import Tick
+from reconciler.loop.teller import hindrances
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec, Loosening
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
@@ -97,9 +99,10 @@ def _with_base(spec: EpicSpec) -> str:
 @click.command("diff")
 @FILE
 @common
+@verbose
 @looking
 def diff_command(sources: tuple[str, ...], out: Output) -> int:
-    """Show what apply would do, and why. Changes nothing.
+    """Show what apply would do, and why. Changes nothing. Housekeeping is only counted, unless with -v.
 
     Exit status: 0 nothing to do, 1 changes, 2 bad manifest, 3 a source did not answer.
     """
@@ -188,14 +191,24 @@ def preview(out: Output, planned: Callable[[], tuple[Site, Desired, str]]) -> in
         session = LoopSession(site=site, out=out, load=lambda: wanted)
         tick = session.look()
         then = forecast(wanted, tick.observed, tick.plan)
-        out.answer(document.plan(tick.plan, then), lambda: text.plan(tick.plan, by, then))
+        out.answer(document.plan(tick.plan, then), lambda: text.plan(tick.plan, by, then, housekeeping=out.verbose))
         session.report_orphans(tick)
+        for words in _foreseen(tick, site.environ):
+            out.chat(words)
     except (PermanentError, TemporaryError) as error:
         out.chat(text.error(error))
         return EXIT_NEEDS_PERSON
     if tick.plan.actions:
         return 1
     return EXIT_NEEDS_PERSON if any(epic.unknown for epic in tick.plan.epics) or _all_held(tick.plan) else 0
+
+
+def _foreseen(tick: Tick, environ: Mapping[str, str]) -> Iterator[str]:
+    """A line for each thing that nothing waits for yet, and that will be missing."""
+    for name, why in tick.observed.reviewers_missing.items():
+        yield f"{name}: its reviewer could not start: {why}"
+    for to, why in hindrances((epic.spec for epic in tick.plan.epics), environ).items():
+        yield f"{to} could not be notified from here: {why}"
 
 
 def beside(site: Site, recorded: Desired, given: Iterable[EpicSpec]) -> Desired:

@@ -27,14 +27,14 @@ def explain_command(field: str | None, out: Output) -> int:
 
     'reasons' lists every reason that 'status', 'diff' and JSON documents name; 'agents' what each kind of agent reports.
     """
-    if listed := LISTS.get(field or ""):
+    if listed := LISTS.get((field or "").lower()):
         out.answer(listed.document(), listed.table)
         return 0
     if field is None:
         kinds = [{"kind": kind, **to_builtins(schema.explain(kind=kind))} for kind in KINDS]
         out.answer(kinds, lambda: explanation.tree(kinds))
         return 0
-    if row := next((row for row in reasons.document() if row["reason"] == field), None):
+    if row := next((row for row in reasons.document() if row["reason"].lower() == field.lower()), None):
         out.answer(row, lambda: reasons.one(row))
         return 0
     kind, found = _looked_up(field)
@@ -49,6 +49,9 @@ def _looked_up(field: str) -> tuple[str, schema.Field]:
     except UsageError as error:
         paths = [inner.path for inner in schema.every(schema.explain())]
         known = (*LISTS, *Reason, *paths, *(path.removeprefix("spec.") for path in paths))
+        meant = {path for path in known if path.lower() == field.lower()} - {field}
+        if len(meant) == 1:
+            return _looked_up(*meant)
         raise UsageError(str(error), hint=did_you_mean(field, known) or error.hint) from error
 
 

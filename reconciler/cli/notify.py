@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from reconciler import wiring
@@ -10,7 +12,7 @@ from reconciler.loop.teller import message_of
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import EpicSpec, Notify, Telling
 from reconciler.model.errors import UsageError
-from reconciler.planning.notices import Letter, Notice, recipient
+from reconciler.planning.notices import Letter, Notice, is_quiet, recipient
 from reconciler.render import safe
 from reconciler.system import messenger
 
@@ -37,19 +39,27 @@ def test_command(name: str | None, out: Output) -> int:
     asking = {recipient(rule): (spec, rule) for spec in specs if name in (None, spec.name) for rule in spec.notify}
     if not asking:
         raise UsageError("no applied manifest notifies anybody", hint="'reconcile explain notify' says how one does")
-    told = [_told(spec, rule, environ) for spec, rule in asking.values()]
+    now = datetime.now(UTC).astimezone()
+    told = [_told(spec, rule, environ, now) for spec, rule in asking.values()]
     out.answer(told, lambda: "\n".join(_line(each) for each in told))
     return 0 if all(each["error"] is None for each in told) else 1
 
 
-def _told(spec: EpicSpec, rule: Notify, environ: dict[str, str]) -> dict[str, str | None]:
+def _told(spec: EpicSpec, rule: Notify, environ: dict[str, str], now: datetime) -> dict[str, str | None]:
     notice = Notice(
         manifest=spec.name, event=Telling.NEEDS_HUMAN, key="test", message="this is a test; nothing is wrong"
     )
     letter = Letter(to=recipient(rule), rule=rule, notices=(notice,))
-    return {"to": rule.shown, "manifest": spec.name, "error": messenger.deliver(message_of(letter), environ)}
+    error = messenger.deliver(message_of(letter), environ)
+    return {
+        "to": rule.shown,
+        "manifest": spec.name,
+        "error": error,
+        "quiet": rule.quiet if is_quiet(rule, now) else None,
+    }
 
 
 def _line(told: dict[str, str | None]) -> str:
     to = safe.line(str(told["to"]))
-    return f"{to}: {safe.line(told['error'])}" if told["error"] else f"{to}: sent"
+    quiet = f"; these are quiet hours ({told['quiet']}), in which the watch sends nothing" if told["quiet"] else ""
+    return f"{to}: {safe.line(told['error'])}{quiet}" if told["error"] else f"{to}: sent{quiet}"

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from reconciler.doctor.findings import Diagnosis, Probe, State
 from reconciler.doctor.scene import Scene
+from reconciler.loop.teller import hindrances
 from reconciler.model import agent_kinds
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.errors import ReconcileError
@@ -90,10 +91,25 @@ def probes(scene: Scene) -> Iterator[Probe]:
     """One probe per program."""
     for program in PROGRAMS:
         yield Probe(name=program.name, look=partial(_looked, program, scene), limit_s=2 * ASK_S + 4)
+    yield Probe(name="notify", look=partial(_notified, scene))
 
 
 def _looked(program: Program, scene: Scene) -> Iterator[Diagnosis]:
     yield _finding(_Asked(program, scene, _needs(scene).get(program.name, "")))
+
+
+def _notified(scene: Scene) -> Iterator[Diagnosis]:
+    """Whether those whom the manifests notify could be told from here."""
+    if not any(spec.notify for spec in scene.epics):
+        return
+    bad = hindrances(scene.epics, scene.environ)
+    for to, why in bad.items():
+        hint = "the watch needs it where it runs; 'reconcile notify test' tries it"
+        yield Diagnosis(
+            name="notify", state=State.WARNING, found=to, message=f"can't be told from here: {why}", hint=hint
+        )
+    if not bad:
+        yield Diagnosis(name="notify", message="everybody could be told from here")
 
 
 def _needs(scene: Scene) -> Mapping[str, str]:
@@ -104,6 +120,11 @@ def _needs(scene: Scene) -> Mapping[str, str]:
         Path(agent.program).name: f"the {who} of {spec.name} are this program"
         for spec, agent, who in (*reviewing, *((spec, spec.agent, "agents") for spec in scene.epics))
         if agent.program and "PATH" not in agent.env
+    }
+    found |= {
+        Path(spec.reviewing.program).name: f"the reviewers of {spec.name} are this program"
+        for spec in scene.epics
+        if spec.merge.reviewed_by_agents and spec.reviewing.program and "PATH" not in spec.reviewing.env
     }
     if there := _github(scene):
         found["gh"] = f"pull requests are on GitHub ({there})"

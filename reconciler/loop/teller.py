@@ -10,17 +10,18 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from msgspec import Struct, field, to_builtins
 
-from reconciler.planning.notices import Letter, Told, due, notices, told_of
+from reconciler.model.desired import EpicSpec
+from reconciler.planning.notices import Letter, Told, due, notices, recipient, told_of
 from reconciler.planning.plan import Plan
 from reconciler.system import file_lock, shell
-from reconciler.system.messenger import Message
+from reconciler.system.messenger import Message, hindrance
 from reconciler.system.notified import Line, Notified
 
 LAST_S = 5.0
@@ -94,6 +95,15 @@ class Teller(Struct, kw_only=True):
             yield fd if free else None
         finally:
             os.close(fd)
+
+
+def hindrances(epics: Iterable[EpicSpec], environ: Mapping[str, str]) -> dict[str, str]:
+    """Which recipients of these manifests could not be told from here, and why; by what they are called."""
+    rules = {recipient(rule): rule for spec in epics for rule in spec.notify}
+    found = (
+        (rule.shown, hindrance(message_of(Letter(to=to, rule=rule, notices=())), environ)) for to, rule in rules.items()
+    )
+    return {shown: why for shown, why in found if why}
 
 
 def message_of(letter: Letter) -> Message:

@@ -577,8 +577,10 @@ class NotifyFields(_Fields):
 
     @model_validator(mode="after")
     def _names_a_recipient(self) -> NotifyFields:
-        if bool(self.run) == bool(self.url):
-            raise ValueError("names no recipient, or two; allowed: either run or url")
+        if not self.run and not self.url:
+            raise ValueError("names no recipient; allowed: run or url")
+        if self.run and self.url:
+            raise ValueError("names two recipients, run and url; allowed: one here, and another entry for the other")
         if self.run and wrong_command(self.run):
             raise ValueError(wrong_command(self.run))
         if self.quiet and self.quiet[:5] == self.quiet[6:]:

@@ -26,7 +26,7 @@ SETTLES = timedelta(minutes=5)  # what is often over by itself is told only when
 AGAIN = timedelta(hours=6)  # what comes and goes is told no more often
 FIRST_S, MOST_S = 60, 3600  # between two tries at a recipient that can't be reached
 LINES_MAX, NAMED_MAX = 12, 3
-TEXT_MAX = 300
+TEXT_MAX, TITLE_MAX = 300, 60
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -37,6 +37,7 @@ class Notice(Struct, frozen=True, kw_only=True):
     key: str
     message: str
     task: TaskId | None = None
+    title: str = ""  # of the task
     since: datetime | None = None
 
 
@@ -131,7 +132,7 @@ def due(
         for rule in spec.notify:
             to = recipient(rule)
             new = [n for n in found.get(spec.name, ()) if n.event in rule.on and not _knows(told, to, n, now)]
-            if not new or _is_quiet(rule, now) or _rests(told.missed.get(to), now):
+            if not new or is_quiet(rule, now) or _rests(told.missed.get(to), now):
                 continue
             if not closing and _too_soon(rule, told.last.get(to), now):
                 continue
@@ -169,6 +170,7 @@ def told_of(lines: Iterable[Mapping[str, object]]) -> Told:
 
 def _for_people(epic: EpicPlan) -> Iterator[Notice]:
     jobs = {job.task.id: job for job in epic.jobs}
+    titles = {task.id: task.title for task in epic.epic_tasks.members} if epic.epic_tasks else {}
     for task, word in epic.waiting.items():
         job = jobs.get(task)
         if not _asks(epic, task, word, job):
@@ -182,6 +184,7 @@ def _for_people(epic: EpicPlan) -> Iterator[Notice]:
             key=f"{epic.name}/NeedsHuman/{task}/{word.reason}/{n}.{since}",
             message=f"{word.reason}: {_text(word.message)}",
             task=task,
+            title=_text(titles.get(task, ""), TITLE_MAX),
         )
 
 
@@ -214,7 +217,8 @@ def _rests(missed: Missed | None, now: datetime) -> bool:
     return bool(missed and timedelta() <= now - missed.at < timedelta(seconds=pause))
 
 
-def _is_quiet(rule: Notify, now: datetime) -> bool:
+def is_quiet(rule: Notify, now: datetime) -> bool:
+    """True in the hours in which nothing is sent. `now`: in the zone in which they are meant."""
     if rule.quiet is None:
         return False
     begins, ends = (time.fromisoformat(text) for text in rule.quiet.split("-"))
@@ -223,15 +227,15 @@ def _is_quiet(rule: Notify, now: datetime) -> bool:
 
 
 def _line(manifest: str, text: str, found: Sequence[Notice]) -> str:
-    tasks = [notice.task for notice in found if notice.task]
+    tasks = [f"{notice.task} {notice.title}".rstrip() for notice in found if notice.task]
     more = f" and {len(tasks) - NAMED_MAX} more" if len(tasks) > NAMED_MAX else ""
     about = f" {', '.join(tasks[:NAMED_MAX])}{more}:" if tasks else ""
     return f"{manifest}:{about} {text}"
 
 
-def _text(message: str) -> str:
+def _text(message: str, most: int = TEXT_MAX) -> str:
     whole = " ".join(clean(message).split())
-    return whole if len(whole) <= TEXT_MAX else f"{whole[: TEXT_MAX - 1]}…"
+    return whole if len(whole) <= most else f"{whole[: most - 1]}…"
 
 
 def _time(text: str) -> datetime | None:

@@ -39,17 +39,29 @@ UNMANAGED_MAX = 5
 ATTENTION_MAX = 10
 
 
-def plan(decided: Plan, by: str = "reconcile apply", then: Mapping[str, Forecast] | None = None) -> RenderableType:
-    """What is done next, what waits and why, what comes of it, manifest by manifest, and how to have it done."""
+def plan(
+    decided: Plan,
+    by: str = "reconcile apply",
+    then: Mapping[str, Forecast] | None = None,
+    *,
+    housekeeping: bool = True,
+) -> RenderableType:
+    """What is done next, what waits and why, what comes of it, manifest by manifest, and how to have it done.
+
+    Without `housekeeping` labels and the like are only counted.
+    """
     known = then or {}
-    return Group(*(part for epic in decided.epics for part in _epic(epic, known.get(epic.name))), summary(decided, by))
+    epics = (part for epic in decided.epics for part in _epic(epic, known.get(epic.name), housekeeping))
+    return Group(*epics, summary(decided, by, housekeeping=housekeeping))
 
 
-def summary(decided: Plan, by: str = "reconcile apply") -> Text:
+def summary(decided: Plan, by: str = "reconcile apply", *, housekeeping: bool = True) -> Text:
     """One line: how much there is to do, and how to have it done; or why nothing is."""
     if decided.actions:
         waiting = sum(len(epic.waiting) for epic in decided.epics)
         left = f", {waiting} waiting" if waiting else ""
+        kept = 0 if housekeeping else sum(action.housekeeping for action in decided.actions)
+        left = f" ({kept} of housekeeping, -v lists {'it' if kept == 1 else 'them'}){left}" if kept else left
         return Text(f"{counted(len(decided.actions), 'action')}{left}; run '{by}' to do this", "bold")
     return Text(_nothing(decided), "bold")
 
@@ -177,7 +189,7 @@ def console(*, stdout: bool = True, no_color: bool = False) -> Console:
 # --- plans -------------------------------------------------------------------------------------------------
 
 
-def _epic(epic: EpicPlan, then: Forecast | None) -> Iterator[RenderableType]:
+def _epic(epic: EpicPlan, then: Forecast | None, housekeeping: bool) -> Iterator[RenderableType]:
     heading = Text.assemble((line(epic.name), "bold"))
     if epic.converged:
         heading.append("  converged", "green")
@@ -189,7 +201,8 @@ def _epic(epic: EpicPlan, then: Forecast | None) -> Iterator[RenderableType]:
     # A held manifest has named above why all of its tasks wait.
     waiting = [] if epic.held else list(_together(epic))
     silent = [_silent(*source) for source in epic.unknown if not (epic.held and source[1] in epic.held.message)]
-    rows = [*map(_action, epic.actions), *waiting, *silent]
+    shown = [action for action in epic.actions if housekeeping or not action.housekeeping]
+    rows = [*map(_action, shown), *waiting, *silent]
     if rows:
         yield Rows(rows=rows, yields=1, note_least=36)
     facts = []

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from msgspec import Struct
@@ -65,6 +67,17 @@ def deliver(message: Message, environ: Mapping[str, str]) -> str | None:
     except (ReconcileError, OSError) as error:
         return _without_secrets(str(error), message, environ)
     return _without_secrets(done.complaint, message, environ) if done.code else None
+
+
+def hindrance(message: Message, environ: Mapping[str, str]) -> str | None:
+    """What keeps a message from being sent, as far as that can be seen here without sending it."""
+    try:
+        words = [filled(word, message, environ) for word in (*message.run, message.url or "")]
+    except UnsetError as error:
+        return str(error)
+    if message.run:
+        return None if shutil.which(words[0], path=environ.get("PATH")) else f"{message.run[0]} is not on the PATH"
+    return None if find_spec("apprise") else "a url needs apprise: pip install 'reconcile[notify]'"
 
 
 def filled(word: str, message: Message, environ: Mapping[str, str]) -> str:

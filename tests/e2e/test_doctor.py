@@ -658,3 +658,19 @@ def test_filters_that_run_in_no_command_of_ours_are_said(place: Patient) -> None
     place.git("config", "--remove-section", "filter.crypt")
     place.git("config", "filter.lfs.process", "git-lfs filter-process")
     assert place.says("filters").hint.startswith("git lfs install")
+
+
+def test_who_could_not_be_notified_and_a_reviewer_that_is_missing_are_named(place: Patient) -> None:
+    place.recorded(
+        notify=[{"on": ["NeedsHuman"], "run": ["no-such-teller"]}, {"on": ["NeedsHuman"], "run": ["cat"]}],
+        reviewer={"kind": "codex"},
+        mergePolicy={"review": "agent"},
+    )
+
+    said = place.says("notify")
+    assert (said.state, said.found) == (WARNING, "no-such-teller") and "not on the PATH" in said.message
+    missing = place.says("codex")
+    assert missing.state is PROBLEM and "the reviewers of work are this program" in missing.message
+
+    place.program("no-such-teller", "cat")
+    assert place.says("notify").state is OK

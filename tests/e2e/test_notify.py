@@ -37,7 +37,7 @@ def test_a_person_is_told_once_that_a_task_needs_them_and_once_that_all_is_done(
     until(lambda: got(place))
     place.reconcile("watch", "--until-done", code=3)
     (task,) = (each for title, each in place.tasks().items() if title == "Do a")
-    assert got(place)[0].startswith(f"work: {task['id']}: ") and len(got(place)) == 1
+    assert got(place)[0].startswith(f"work: {task['id']} Do a: ") and len(got(place)) == 1
 
     place.reconcile("apply", "-f", str(place.manifest(tasks=one, notify=[rule])))
     place.reconcile("retry", task["id"])
@@ -58,9 +58,45 @@ def test_who_can_not_be_told_is_said_by_status_and_by_a_test(place: Place) -> No
     (missed,) = place.json("status")["notify"]
     assert (missed["to"], missed["message"]) == ("sh", "no route") and missed["tries"] >= 1
     assert "sh: no route" in place.reconcile("notify", "test", code=1)
-    assert place.json("notify", "test", "work", code=1) == [{"to": "sh", "manifest": "work", "error": "no route"}]
+    assert place.json("notify", "test", "work", code=1) == [
+        {"to": "sh", "manifest": "work", "error": "no route", "quiet": None}
+    ]
     place.env["RECONCILE_RUN"] = "work/x/1"
     assert "refused inside a run" in place.reconcile("notify", "test", code=1)
+
+
+def test_who_could_not_be_told_or_asked_is_foreseen(place: Place) -> None:
+    rules = [
+        {"on": ["NeedsHuman"], "run": ["no-such-teller", "{message}"]},
+        {"on": ["NeedsHuman"], "run": ["sh", "-c", "true", "sh", "${NOT_SET}"]},
+        {"on": ["NeedsHuman"], "run": NOTIFY},
+    ]
+    reviewer = {"kind": "command", "argv": ["no-such-reviewer"]}
+    spec = {"notify": rules, "reviewer": reviewer, "mergePolicy": {"review": "agent"}}
+    file = place.manifest(agent={"argv": ["true"]}, **spec)
+
+    process = place.start("diff", "-f", str(file))
+    _, said = ended(process)
+
+    assert process.returncode == 1
+    assert "no-such-teller could not be notified from here: no-such-teller is not on the PATH" in said
+    assert "sh could not be notified from here: NOT_SET is not set" in said
+    assert said.count("could not be notified") == 2
+    assert "work: its reviewer could not start" in said and "no-such-reviewer" in said
+
+
+def test_a_test_in_quiet_hours_says_that_the_watch_would_not_send(place: Place) -> None:
+    rule = {
+        "on": ["NeedsHuman"],
+        "run": NOTIFY,
+        "quiet": f"{time.localtime().tm_hour:02}:00-{(time.localtime().tm_hour + 2) % 24:02}:00",
+    }
+    place.reconcile(
+        "apply", "-f", str(place.manifest(agent={"argv": ["true"]}, suspend=True, notify=[rule])), code=None
+    )
+
+    assert "sent; these are quiet hours (" in place.reconcile("notify", "test")
+    assert place.json("notify", "test")[0]["quiet"] == rule["quiet"]
 
 
 def test_what_an_agent_writes_into_the_manifest_is_not_run(place: Place) -> None:

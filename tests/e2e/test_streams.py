@@ -70,6 +70,19 @@ def test_housekeeping_is_told_where_it_is_asked_for_and_always_in_the_history(tm
     assert "run checks for #1" in said and "merge #1" in said
 
 
+def test_diff_counts_housekeeping_and_lists_it_where_it_is_asked_for(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    manifest = str(place.manifest(tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"review": "human"}))
+    place.reconcile("apply", "--wait", "-f", manifest, code=3)
+    place.reconcile("task", "update", "a", "--remove-label", "phase:pr_created")
+
+    said, listed = place.reconcile("diff", code=1), place.reconcile("diff", "-v", code=1)
+
+    assert "SetPhase" not in said and "1 action (1 of housekeeping, -v lists it), 1 waiting; run" in said
+    assert "SetPhase" in listed and "1 action, 1 waiting; run" in listed
+    assert [each["action"] for each in place.json("diff", code=1)["epics"][0]["actions"]] == ["SetPhase"]
+
+
 def test_a_watch_in_a_pipe_begins_every_line_of_what_happens_with_the_time(tmp_path: Path) -> None:
     place = Place(tmp_path)
     watched = place.reconcile("watch", "--until-done", "-f", str(place.manifest(maxAgents=1)))
