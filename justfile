@@ -30,7 +30,8 @@ test *args:
 test-crash-recovery *args:
     {{bin}}/pytest tests/processes/test_recovery.py -v {{args}}
 
-# `just bench --compare HEAD~3 start` runs two commits side by side: a few minutes a row, more than an hour for all
+# `just bench --compare HEAD~3 start` runs two commits side by side: a few minutes a row, more than an hour for all;
+# `just bench --compare before.json start` shows it beside what `just bench start --json >> before.json` has measured, best thrice
 # Measure what the program costs, each figure beside one of the same run (`just bench tick spawn --quick`)
 bench *args:
     {{bin}}/python -m tests.bench {{args}}

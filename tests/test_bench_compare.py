@@ -69,7 +69,7 @@ class Tree:
         self.repo = gitrepo.make(folder)
         self.tmp = folder / "tmp"
         self.tmp.mkdir()
-        for name in ("__init__.py", "compare.py", "sides.py", "figures.py"):
+        for name in ("__init__.py", "compare.py", "earlier.py", "sides.py", "figures.py"):
             self.repo.write({f"tests/bench/{name}": (ROOT / "tests/bench" / name).read_bytes()})
 
     def says(self, number, *, rows=("start",), path="str(root)", before="pass"):
@@ -264,6 +264,51 @@ def test_a_row_that_measures_nothing_says_why(tree):
 
     assert [remark["why"] for remark in told["remarks"]] == ["nothing was measured: start: left out"]
     assert code == 0
+
+
+def test_rows_stand_beside_those_that_a_file_holds_with_the_noise_of_both(tree):
+    tree.says(7)
+    runs = [{"rows": [row("start", n), row("gone", 1.0)], "broken": {}, "quick": True} for n in (1.0, 2.0, 3.0)]
+    file = tree.tmp.parent / "before.json"
+    file.write_text("\n".join(json.dumps(run, indent=2) for run in runs))
+
+    code, told, _ = tree.compared(str(file))
+
+    found = {each["what"]: each for each in told["rows"]}
+    assert (found["start"]["old"], found["start"]["new"]["values"]) == (
+        {"values": [1.0, 2.0, 3.0], "median": 2.0, "spread": 1.0},
+        [7.0] * 3,
+    )
+    assert {what: each["verdict"] for what, each in found.items()} == {"start": "slower", "gone": "only old"}
+    assert (code, told["old"]) == (0, "before.json")
+
+    again = tree.tmp.parent / "compared.json"  # what a comparison printed: its new side
+    again.write_text(json.dumps(told))
+    _, told, _ = tree.compared(str(again))
+    assert [(each["what"], each["verdict"]) for each in told["rows"]] == [("start", "within noise")]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "holds no figures"),
+        ("[1]", "it is no table"),
+        ('{"rows": [', "can't be read"),
+        ('{"rows": [{"what": "start", "unit": "ms", "value": 1.0}], "quick": false}', "these are other worlds"),
+    ],
+)
+def test_a_file_that_can_not_be_compared_with_is_an_error(tree, text, why):
+    tree.says(1)
+    file = tree.tmp.parent / "before.json"
+    file.write_text(text)
+
+    code, _, said = tree.compared(str(file))
+
+    assert code == 2 and why in said
+
+
+def row(what, value):
+    return {"what": what, "unit": "ms", "value": value}
 
 
 def test_a_revision_without_a_bench_is_an_error(tree):

@@ -71,7 +71,7 @@ def main() -> int:
             broken[name] = f"{type(error).__name__}: {error}"
             traceback.print_exc()
     if asked.json:
-        print(json.dumps({"rows": [figure.document for figure in found], "broken": broken}, indent=2))
+        print(json.dumps({"rows": [each.document for each in found], "broken": broken, "quick": asked.quick}, indent=2))
     else:
         Console(width=None if sys.stdout.isatty() else 180).print(_table(found, broken))
         load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
@@ -89,7 +89,11 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="smaller worlds: shows that it works, not how fast it is")
     parser.add_argument("--json", action="store_true", help="print a document instead of a table")
-    parser.add_argument("--compare", metavar="REV", help="run each row on REV and on the working tree, in turn")
+    parser.add_argument(
+        "--compare",
+        metavar="REV|FILE",
+        help="run each row on REV and on the working tree, in turn; or show it beside what --json printed into FILE, once or several times",
+    )
     parser.add_argument("--pairs", type=int, default=FEWEST, metavar="N", help="how often (default: %(default)s)")
     asked = parser.parse_args()
     if asked.pairs < 1:

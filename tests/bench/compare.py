@@ -1,4 +1,4 @@
-"""Two commits side by side: rows run on both in turn, and what of their difference the spread of the runs explains."""
+"""Two commits side by side, or a tree and what was measured before: rows run on both in turn, and what of their difference the spread of the runs explains."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tests.bench.earlier import Earlier, earlier
 from tests.bench.figures import amount
-from tests.bench.sides import Refused, Run, Side, sides
+from tests.bench.sides import Refused, Run, Side, sides, working_tree
 
 FEWEST = 3  # runs of a side, without which nothing is said of the difference
 _TIMES = ("s", "ms", "µs")
@@ -82,6 +84,8 @@ class Remark:
 
 def compare(revision: str, names: Sequence[str], *, pairs: int, quick: bool, as_json: bool) -> int:
     """Print the rows of a revision beside those of the working tree; the exit status."""
+    if (file := Path(revision)).is_file():
+        return _compare_with(file, names, pairs=pairs, quick=quick, as_json=as_json)
     try:
         with sides(revision) as both:
             asked = dict.fromkeys(names or [row for side in reversed(both) for row in side.rows])
@@ -96,10 +100,39 @@ def compare(revision: str, names: Sequence[str], *, pairs: int, quick: bool, as_
         return 130
     found = [pair for row, (old, new) in ran.items() for pair in paired(row, old, new)]
     remarks = [remark for row, runs in ran.items() for remark in remarked(row, both, runs)]
+    return _told(both, found, remarks, f"runs on each side: {pairs}, in turn", as_json=as_json)
+
+
+def _compare_with(file: Path, names: Sequence[str], *, pairs: int, quick: bool, as_json: bool) -> int:
+    """Print the rows of the working tree beside those that stand in a file; the exit status."""
+    try:
+        old = earlier(file, quick=quick)
+        with working_tree() as new:
+            if unknown := set(names).difference(new.rows):
+                raise Refused(f"no such row: {', '.join(sorted(unknown))}")
+            ran = {row: in_turn(row, (new,), pairs, quick=quick)[0] for row in names or new.rows}
+    except Refused as refused:
+        print(f"python -m tests.bench: error: {refused}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing is left of it", file=sys.stderr)
+        return 130
+    found = [pair for row, runs in ran.items() for pair in paired(row, old.runs, runs) if pair.new]
+    if not names:  # else what is not listed was not asked for
+        known = {(pair.what, pair.unit) for pair in found}
+        found += [pair for pair in paired("", old.runs, ()) if (pair.what, pair.unit) not in known]
+    remarks = [remark for row, runs in ran.items() for remark in remarked(row, (new,), (runs,))]
+    how = f"runs: {len(old.runs)} in the file, at another time, and {pairs} now"
+    return _told((old, new), found, remarks, how, as_json=as_json)
+
+
+def _told(
+    both: Sequence[Side | Earlier], found: Sequence[Pair], remarks: Sequence[Remark], how: str, *, as_json: bool
+) -> int:
     if as_json:
         print(json.dumps(_document(both, found, remarks), indent=2))
     else:
-        _show(_table(both, found, remarks), pairs)
+        _show(_table(both, found, remarks), found, how)
     return int(any(remark.broken for remark in remarks))
 
 
@@ -154,20 +187,21 @@ def _values(values: Sequence[float]) -> dict[str, Any] | None:
     return {"values": list(values), "median": statistics.median(values), "spread": _spread(values)}
 
 
-def _document(both: Sequence[Side], found: Sequence[Pair], remarks: Sequence[Remark]) -> dict[str, Any]:
+def _document(both: Sequence[Side | Earlier], found: Sequence[Pair], remarks: Sequence[Remark]) -> dict[str, Any]:
     titles = {side.name: side.title for side in both}
     return {**titles, "rows": [pair.document for pair in found], "remarks": [vars(remark) for remark in remarks]}
 
 
-def _show(table: Table, pairs: int) -> None:
+def _show(table: Table, found: Sequence[Pair], how: str) -> None:
     Console(width=None if sys.stdout.isatty() else 180).print(table)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"runs on each side: {pairs}, in turn; shown: their median, and their range as a part of it; load: {load}")
-    if pairs >= FEWEST:
-        print(f"within noise: the medians are no further apart than {FEWEST / pairs:.0%} of both ranges together")
+    print(f"{how}; shown: their median, and their range as a part of it; load: {load}")
+    runs = min((min(len(pair.old), len(pair.new)) for pair in found if pair.old and pair.new), default=0)
+    if runs >= FEWEST:
+        print(f"within noise: the medians are no further apart than {FEWEST / runs:.0%} of both ranges together")
 
 
-def _table(both: Sequence[Side], found: Sequence[Pair], remarks: Sequence[Remark]) -> Table:
+def _table(both: Sequence[Side | Earlier], found: Sequence[Pair], remarks: Sequence[Remark]) -> Table:
     old, new = both
     table = Table("what", escape(old.title), "spread", escape(new.title), "spread", "new / old", "")
     for column in range(1, 6):

@@ -90,6 +90,19 @@ def sides(revision: str) -> Iterator[tuple[Side, Side]]:
 
     Raises Refused for a revision that nobody knows or that has no bench.
     """
+    with _folder() as folder:
+        yield _old(revision, folder / "old"), _new(folder / "new")
+
+
+@contextmanager
+def working_tree() -> Iterator[Side]:
+    """The new side alone; afterwards it is gone as both would be."""
+    with _folder() as folder:
+        yield _new(folder / "new")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
     for number in _STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
@@ -97,7 +110,7 @@ def sides(revision: str) -> Iterator[tuple[Side, Side]]:
         folder = Path(os.path.realpath(name))
         try:
             (folder / "tmp").mkdir()
-            yield _old(revision, folder / "old"), _new(folder / "new")
+            yield folder
         finally:
             for number in _STOPS:
                 signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave the rest behind
