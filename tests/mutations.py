@@ -514,8 +514,8 @@ BREAKS = (
     Break(
         "who looks on does not hear what went wrong for who acts",
         "reconciler/loop/loop.py",
-        "{**met.failures, **self._failures}",
-        "dict(self._failures)",
+        "{**met.failures, **self._setbacks.failures}",
+        "dict(self._setbacks.failures)",
         "tests/test_loop.py",
     ),
     Break(

@@ -11,7 +11,8 @@ import worlds
 from memory import Fault, World
 
 from reconciler.loop.executor import Outcome
-from reconciler.loop.loop import FAILURE_MOST_S, PERMANENT_S, Loop, Met, Tick
+from reconciler.loop.loop import Loop, Met, Tick
+from reconciler.loop.setbacks import FAILURE_MOST_S, PERMANENT_S
 from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review, ReviewByRisk
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
@@ -304,14 +305,14 @@ def test_of_two_actions_that_fail_for_a_task_neither_hides_the_other(world: Worl
 
     world.later(seconds=2)
     for _ in range(2):
-        loop._remember([Outcome(action=labels, error=TemporaryError("no bd", delay=60))])
+        loop._setbacks.remember([Outcome(action=labels, error=TemporaryError("no bd", delay=60))], loop.clock)
     seen = loop.look().plan.epics[0]
 
     (other,) = seen.failing[X].others
     assert (seen.failing[X].action, seen.failing[X].since) == (starts.action, began)
     assert (other.action, other.tries, other.housekeeping) == ("SetPhase", 2, True)
     assert seen.waiting[X].message == "StartAgent failed: the disk is full"
-    loop._remember([Outcome(action=labels)])
+    loop._setbacks.remember([Outcome(action=labels)], loop.clock)
     assert loop.look().plan.epics[0].failing[X].others == ()
 
 

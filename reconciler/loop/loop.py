@@ -18,43 +18,30 @@ from reconciler.loop.asking import ask
 from reconciler.loop.executor import WORKERS, Outcome, execute
 from reconciler.loop.memo import Memo
 from reconciler.loop.observer import Circumstances, closer, observe
+from reconciler.loop.setbacks import PERMANENT_S, Setbacks
 from reconciler.model.desired import Desired
 from reconciler.model.errors import (
-    BlockedError,
     ChangedError,
-    ContentRefusedError,
-    PermanentError,
     ReconcileError,
-    TemporaryError,
-    UnfitError,
 )
-from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Failure, Observed, Run, Salvage, Unknown
+from reconciler.model.names import TaskId
+from reconciler.model.observed import Failure, Observed, Salvage, Unknown
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
 from reconciler.planning.actions import (
     Action,
-    BlockTask,
     Decision,
-    Land,
-    OpenPullRequest,
     StartAgent,
     StartCheck,
     StartReview,
-    Unstack,
 )
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
 from reconciler.planning.recall import Recall
 
 RESYNC_S = 30.0
-FAILURE_MOST_S = 300.0
-PERMANENT_S = 600.0
 PACE_S = 0.05
 POLL_S = 5.0  # where no event can wake it
-LEAST_S = 1.0
-RACES_MAX = 5
-STARTS_MAX = 4  # of one and the same run, which was nowhere to be seen after each of them
 UNSETTLED_S = 1.0
 PROGRAM_LOOK_S = 5.0
 RESTS = 10  # a look that takes a second is followed by ten of rest, where nothing calls for it
@@ -121,39 +108,6 @@ def _starts(decided: Plan) -> bool:
     return any(isinstance(action, StartAgent | StartReview | StartCheck) for action in decided.actions)
 
 
-def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
-    """True while a branch still is where its content was refused: pushed again, it would be so again."""
-    branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(subject)
-    return known.refused is not None and branch is not None and branch.head == known.refused
-
-
-def _refused(action: Action, error: ReconcileError) -> Sha | None:
-    """The head whose commits were refused as they are; None where that is not what went wrong."""
-    match action, error:
-        case OpenPullRequest(head=head), ContentRefusedError():
-            return head
-        case Land(order=order) | StartCheck(order=order), UnfitError():
-            return next(each.expected.head for each in order.whole if each.task == (error.about or order.task))
-        case Unstack(head=head), UnfitError():
-            return head
-        case _:
-            return None
-
-
-def _is_over(id: RunId, observed: Observed) -> bool:
-    """True where a run is seen to have ended."""
-    runs: tuple[Run, ...] | Unknown
-    match id.kind:
-        case RunKind.WORK:
-            runs = observed.runs if isinstance(observed.runs, Unknown) else observed.runs.get(TaskId(id.subject), ())
-        case RunKind.CHECK:
-            runs = observed.checks if isinstance(observed.checks, Unknown) else observed.checks.get(id.subject, ())
-        case RunKind.REVIEW:
-            task = TaskId(id.subject.partition("@")[0])
-            runs = observed.reviews if isinstance(observed.reviews, Unknown) else observed.reviews.get(task, ())
-    return not isinstance(runs, Unknown) and any(run.id == id and run.exit for run in runs)
-
-
 def _give_up(error: Exception) -> None:
     raise error
 
@@ -174,11 +128,7 @@ class Loop(Struct, kw_only=True):
     troubled: Callable[[Exception], None] = _give_up
     rests: Callable[[threading.Event, float], object] = lambda wake, pause_s: wake.wait(pause_s)
     workers: int = WORKERS
-    _failures: dict[TaskId, Failure] = field(default_factory=dict)
-    _recalled: dict[TaskId, Failure] = field(default_factory=dict)  # what the one who acted here before has met
-    _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
-    _started: dict[RunId, int] = field(default_factory=dict)  # how often, for as long as it is not seen to have ended
-    _delays: dict[tuple[TaskId, str], float] = field(default_factory=dict)
+    _setbacks: Setbacks = field(default_factory=Setbacks)
     _decided: _Decided | None = None
     _memo: Memo = field(default_factory=Memo)
     _recall: Recall[Decision] = field(default_factory=Recall)
@@ -195,7 +145,7 @@ class Loop(Struct, kw_only=True):
         met = self.met()
         desired = self.load()
         epics = tuple(replace(e, invalid=e.invalid or met.invalid.get(e.name)) for e in desired.epics)
-        return self._look(replace(desired, epics=epics), {**met.failures, **self._failures})
+        return self._look(replace(desired, epics=epics), {**met.failures, **self._setbacks.failures})
 
     def _look(self, desired: Desired, known: Mapping[TaskId, Failure]) -> Tick:
         at = self.clock()
@@ -204,7 +154,7 @@ class Loop(Struct, kw_only=True):
         # A clock that was set back must not make anything rest for longer than it would have; and what went wrong for want of
         # a login, or of a program, is tried as soon as there is one.
         latest = at + timedelta(seconds=PERMANENT_S)
-        self._failures = {s: f for s, f in self._failures.items() if f.manifest not in freed}
+        self._setbacks.free(freed)
         failures = {s: f for s, f in known.items() if f.until <= latest and f.manifest not in freed}
         circumstances = Circumstances(
             at=at,
@@ -232,12 +182,13 @@ class Loop(Struct, kw_only=True):
     def tick(self) -> Tick:
         """Observe, plan, execute."""
         if not self._ticked:
-            self._ticked, self._recalled = True, dict(self.met().failures)
-        looked = self._look(self.load(), self._failures)
-        self._forget(looked)
+            self._ticked, self._setbacks.recalled = True, dict(self.met().failures)
+        looked = self._look(self.load(), self._setbacks.failures)
+        self._setbacks.forget(looked.observed, looked.plan)
         kept = ask(self.ports.workspaces.salvages) if looked.plan.actions else ()
         outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
-        self._remember(outcomes)
+        if self._setbacks.remember(outcomes, self.clock):
+            self._calm = 0
         ask(
             partial(self.ports.workspaces.time_passes, looked.observed.at)
         )  # what is kept may get older at the next tick
@@ -326,83 +277,3 @@ class Loop(Struct, kw_only=True):
         if decided.wake_at is None:
             return interval_s
         return max(PACE_S, min(interval_s, (decided.wake_at - self.clock()).total_seconds()))
-
-    def _remember(self, outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
-            error, name = outcome.error or self._vanished(outcome.action), type(outcome.action).__name__
-            # Of what was to land together it is one that can't: the others go on without it.
-            subject = (error and error.about) or outcome.action.subject_id
-            recalled = self._recalled.pop(subject, None)  # good for the first thing that is done for it
-            if error is None:
-                self._calm = 0
-                # Only what went wrong is fixed by going well: a label that is set says nothing about an agent.
-                # Once a person has the task it is theirs to say whether it is tried again.
-                self._lost.pop((subject, name), None)
-                known, handed_over = self._failures.get(subject), isinstance(outcome.action, BlockTask)
-                if known:
-                    self._keep(subject, None if handed_over else known.without(name))
-                    self._delays.pop((subject, name), None)
-            elif not isinstance(error, ChangedError) or self._lost_again(subject, name):
-                known = self._failures.get(subject) or recalled
-                failure = self._failure(subject, outcome.action, error, known.of(name) if known else None)
-                others = (each for each in known.each if each.action != name and not each.left) if known else ()
-                self._keep(subject, Failure.joined((failure, *others)))
-
-    def _vanished(self, action: Action) -> ReconcileError | None:
-        """What is wrong where a run was started that had been started before: nothing of it was left to be seen.
-
-        What its agent has deleted can't be counted, as an attempt or against a budget, and would be started for ever.
-        """
-        if not isinstance(action, StartAgent | StartCheck | StartReview):
-            return None
-        times = self._started[action.run] = self._started.get(action.run, 0) + 1
-        if times == 1:
-            return None
-        what = f"run {action.run} was started {times} times, and nothing was left of it: something deletes its folder"
-        hint = f"see what it runs; then 'reconcile retry {action.task}'"
-        return PermanentError(what, hint=hint) if times >= STARTS_MAX else TemporaryError(what, hint=hint)
-
-    def _forget(self, looked: Tick) -> None:
-        """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
-        self._started = {run: n for run, n in self._started.items() if not _is_over(run, looked.observed)}
-        due = {(action.subject_id, type(action).__name__) for epic in looked.plan.epics for action in epic.actions}
-
-        def lasts(subject: TaskId, failure: Failure) -> bool:
-            waits = failure.until > looked.observed.at or (subject, failure.action) in due
-            return waits or _still_refused(subject, failure, looked.observed)
-
-        for subject, known in list(self._failures.items()):
-            self._keep(subject, Failure.joined(each for each in known.each if lasts(subject, each)))
-
-    def _keep(self, subject: TaskId, failure: Failure | None) -> None:
-        if failure:
-            self._failures[subject] = failure
-        else:
-            self._failures.pop(subject, None)
-
-    def _lost_again(self, subject: TaskId, name: str) -> bool:
-        """True when a race is lost so often that it is none: the next look will not win it either."""
-        self._lost[subject, name] = self._lost.get((subject, name), 0) + 1
-        return self._lost[subject, name] >= RACES_MAX
-
-    def _failure(self, subject: TaskId, action: Action, error: ReconcileError, again: Failure | None) -> Failure:
-        name, at = type(action).__name__, self.clock()
-        permanent = isinstance(error, PermanentError)
-        first = max(error.delay, LEAST_S) if isinstance(error, TemporaryError) else PERMANENT_S
-        delay = min(
-            max(first, 2 * self._delays.get((subject, name), 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S
-        )
-        self._delays[subject, name] = delay
-        return Failure(
-            action=name,
-            message=error.advised,
-            since=again.since if again else at,
-            at=at,
-            until=at + timedelta(seconds=delay),
-            manifest=action.manifest,
-            tries=again.tries + 1 if again else 1,
-            permanent=permanent,
-            blocked=isinstance(error, BlockedError),
-            refused=_refused(action, error),
-            housekeeping=action.housekeeping,
-        )
