@@ -21,10 +21,10 @@ from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe
-from reconciler.render.entry import ended_checks
 from reconciler.render.pulls import row
 from reconciler.render.pulls import tested as checks_of
 from reconciler.render.status import section_of
+from reconciler.render.task_views import ended_checks
 
 X1 = TaskId("x-1")
 

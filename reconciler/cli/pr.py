@@ -26,8 +26,8 @@ from reconciler.model.observed import PullRequest, PullState, Run, Unknown
 from reconciler.model.pull_records import PullRecord
 from reconciler.model.values import replace
 from reconciler.render import listing, pulls
-from reconciler.render.entry import beneath_another, checks_by_task
 from reconciler.render.landed import as_it_landed
+from reconciler.render.task_views import beneath_another, checks_by_task
 from reconciler.wiring import Site
 
 

@@ -24,20 +24,10 @@ from reconciler.planning.jobs import owners
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render import failing
 from reconciler.render.conditions import Condition, conditions, observed_generation
-from reconciler.render.entry import (
-    GROUPS,
-    TaskView,
-    entry,
-    group,
-    merged,
-    run_record,
-    running,
-    subjects,
-    unread,
-    waiting,
-)
+from reconciler.render.entry import GROUPS, entry, group, merged, run_record, unread, waiting
 from reconciler.render.landed import as_it_landed
 from reconciler.render.spend import spend
+from reconciler.render.task_views import TaskView, running, subjects
 from reconciler.render.withheld import changes, withheld
 from reconciler.render.words import stamp
 

@@ -2,178 +2,34 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from reconciler.model.desired import Review
-from reconciler.model.names import PrNumber, RunKind, Sha, TaskId, branch_of
+from reconciler.model.names import RunKind, branch_of
 from reconciler.model.observed import (
     Exit,
     Landing,
-    Observed,
     PullRequest,
     PullState,
     Run,
-    Task,
     Unknown,
-    Worktree,
-    WorktreeFault,
 )
 from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.planning import messages
-from reconciler.planning.actions import Action, BlockTask, Waiting
+from reconciler.planning.actions import BlockTask, Waiting
 from reconciler.planning.budget import spent
 from reconciler.planning.check_state import CheckState
-from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import jobs
 from reconciler.planning.labels import NEEDS_HUMAN, PHASES
-from reconciler.planning.plan import EpicPlan
 from reconciler.render import failing
 from reconciler.render.spend import report, spend
+from reconciler.render.task_views import TaskView, ended_checks, tested_with
 from reconciler.render.words import stamp
 
 GROUPS = ("closed", "needsHuman", "working", "merging", "review", "ready", "blocked")
 """What `counts` counts. A task is in the first that fits."""
-
-
-class TaskView(Struct, frozen=True, kw_only=True):
-    """A task under a manifest, with all that was seen of it. Closed tasks of which nothing is left have no job."""
-
-    task: Task
-    epic: EpicPlan
-    observed: Observed
-    job: Job | None = None
-    action: Action | None = None  # what is done for it next
-    checks: tuple[Run, ...] = ()  # of whatever was to land of it, oldest first
-    beneath: PrNumber | None = None  # the pull request beneath which its own has passed
-
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """Its work runs, oldest first."""
-        return () if isinstance(self.observed.runs, Unknown) else self.observed.runs.get(self.task.id, ())
-
-    @property
-    def reviews(self) -> tuple[Run, ...]:
-        """The reviews of what it offered, as they began."""
-        found = () if isinstance(self.observed.reviews, Unknown) else self.observed.reviews.get(self.task.id, ())
-        return tuple(sorted(found, key=lambda run: (not run.started, run.started_at or self.observed.at, run.id)))
-
-    @property
-    def run(self) -> Run | None:
-        """The run that is alive, else the newest. An agent's comes before a review's, and that before a check's."""
-        started = [run for run in (*self.checks, *self.reviews, *self.runs) if run.started or run.alive]
-        return next((run for run in reversed(started) if run.alive), started[-1] if started else None)
-
-    @property
-    def worktree(self) -> Worktree | None:
-        found = self.observed.worktrees
-        tree = None if isinstance(found, Unknown) else found.get(self.task.id)
-        return None if tree is None or tree.fault is WorktreeFault.TAKEN else tree
-
-    @property
-    def pull(self) -> PullRequest | None:
-        found = self.observed.pull_requests
-        return None if isinstance(found, Unknown) else found.get(self.task.id)
-
-    @property
-    def key(self) -> str | None:
-        """The key under which the manifest declares it."""
-        ids = self.epic.epic_tasks.ids if self.epic.epic_tasks else {}
-        return next((key for key, id in ids.items() if key is not None and id == self.task.id), None)
-
-    @property
-    def waiting(self) -> Waiting | None:
-        return self.epic.waiting.get(self.task.id) or self.epic.remarks.get(self.task.id)
-
-
-def checks_by_task(observed: Observed) -> Mapping[TaskId, tuple[Run, ...]]:
-    """All checks of what tasks offered, oldest first; those that never started come last."""
-    if isinstance(observed.checks, Unknown):
-        return {}
-    found: dict[TaskId, list[Run]] = defaultdict(list)
-    every = (run for runs in observed.checks.values() for run in runs)
-    for run in sorted(every, key=lambda run: (run.started_at is None, run.started_at or observed.at, run.id)):
-        found[run.task].append(run)
-    return {task: tuple(runs) for task, runs in found.items()}
-
-
-def ended_checks(pull: PullRequest, checks: Sequence[Run]) -> str:
-    """What the checks of a pull request that is open no more came to: passed, failed or none.
-
-    A task may have had several pull requests; a check is of the one that was open when it started.
-    """
-    since, until = pull.opened_at, pull.closed_at
-    ran = [
-        run
-        for run in checks
-        if run.started_at and (since is None or since <= run.started_at) and (until is None or run.started_at <= until)
-    ]
-    if not ran or ran[-1].exit is None:
-        # What we merged had passed: an older pull request of the task may have had the very same tree checked.
-        earlier = any(run.exit and run.exit.well for run in checks)
-        return "passed" if pull.landed and (pull.checks or earlier) else "none"
-    # What was merged is what has passed, whichever of its checks was over last.
-    passed = any(run.exit and run.exit.well for run in ran) if pull.landed else ran[-1].exit.well
-    return "passed" if passed else "failed"
-
-
-def beneath_another(observed: Observed) -> Mapping[Sha, PrNumber]:
-    """By the head of each change that passed its checks below another one: the pull request of the topmost."""
-    if isinstance(observed.checks, Unknown) or isinstance(observed.pull_requests, Unknown):
-        return {}
-    passed = (run for runs in observed.checks.values() for run in runs if run.exit and run.exit.well)
-    found = ((run.heads[:-1], observed.pull_requests.get(run.task)) for run in passed if len(run.heads) > 1)
-    return {head: top.number for heads, top in found if top for head in heads}
-
-
-def tested_with(pull: PullRequest, checks: Sequence[Run], beneath: PrNumber | None) -> PrNumber | None:
-    """Beneath which pull request it passed, where we merged it and no check of its own had passed last."""
-    return beneath if pull.landed and ended_checks(pull, checks) != "passed" else None
-
-
-def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
-    """The tasks of a manifest, most urgent first."""
-    if epic.epic_tasks is None or isinstance(observed.tasks, Unknown):
-        return ()
-    members = sorted(epic.epic_tasks.members, key=order)
-    # A held manifest has no jobs in its plan; what runs there is shown all the same.
-    owned = {task.id: epic.name for task in members}
-    found = jobs(epic.epic_tasks, observed, Index(observed.tasks, observed.at), owned) if epic.held else epic.jobs
-    known = {job.task.id: job for job in found}
-    due, checks, beneath = _due(epic.actions), checks_by_task(observed), beneath_another(observed)
-    pulls = {} if isinstance(observed.pull_requests, Unknown) else observed.pull_requests
-    return tuple(
-        TaskView(
-            task=task,
-            epic=epic,
-            observed=observed,
-            job=known.get(task.id),
-            action=due.get(task.id),
-            checks=checks.get(task.id, ()),
-            beneath=beneath.get(pulls[task.id].head) if task.id in pulls else None,
-        )
-        for task in members
-    )
-
-
-def running(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
-    """For each task for which something of a manifest runs, what is known without it; where the tasks can't be read."""
-    found = sorted({run.task for run in epic.alive}) if epic.epic_tasks is None else ()
-    at, checks = observed.at, checks_by_task(observed) if found else {}
-    return tuple(
-        TaskView(
-            task=Task(id=id, title="", created_at=at, updated_at=at),
-            epic=epic,
-            observed=observed,
-            checks=checks.get(id, ()),
-        )
-        for id in found
-    )
 
 
 def unread(subject: TaskView) -> dict[str, Any]:
@@ -245,15 +101,6 @@ def waiting(word: Waiting) -> dict[str, Any]:
 def merged(subject: TaskView) -> bool:
     """True when the task is closed and its work is on the base."""
     return subject.task.closed and _phase(subject) == "merged"
-
-
-def _due(actions: Iterable[Action]) -> dict[TaskId, Action]:
-    """What is done next for each task. Keeping its labels in order is nothing that it waits for."""
-    found: dict[TaskId, Action] = {}
-    for action in actions:
-        if action.task is not None and not action.housekeeping:
-            found.setdefault(action.task, action)
-    return found
 
 
 def _merging(job: Job) -> bool:

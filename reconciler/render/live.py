@@ -21,7 +21,6 @@ from reconciler.model.observed import Observed, Run
 from reconciler.model.reasons import Awaits, Reason
 from reconciler.planning.plan import Plan
 from reconciler.render.columns import GAP, RANKS, Columns
-from reconciler.render.entry import running, subjects
 from reconciler.render.safe import line
 from reconciler.render.status import (
     NOTHING_RECORDED,
@@ -35,6 +34,7 @@ from reconciler.render.status import (
     trees,
     why,
 )
+from reconciler.render.task_views import running, subjects
 from reconciler.render.words import counted, stamped
 
 LastLine = Callable[[str], str]

@@ -14,9 +14,9 @@ from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import PullRequest, PullState, Run
 from reconciler.model.pull_records import PersonReview, PullRecord
 from reconciler.model.verdicts import ReviewWord
-from reconciler.render.entry import ended_checks, tested_with
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
+from reconciler.render.task_views import ended_checks, tested_with
 from reconciler.render.words import counted, stamp
 
 Document = dict[str, Any]
