@@ -32,6 +32,7 @@ from reconciler.model.values import replace
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
 from reconciler.render import document, live
+from reconciler.render.tails import last_line, live_runs
 
 X = (TaskId("x"),)
 HOSTILE = {
@@ -108,7 +109,7 @@ def test_tasks_that_can_not_be_read_are_said_to_be_unknown_and_what_runs_is_show
 
     assert lines[0] == "all  1 running, tasks unknown"
     assert re.search(r"x-1 .* x-1 says so$", lines[-1]), lines
-    assert list(live.live_runs(*world)) == ["x-1"]
+    assert list(live_runs(*world)) == ["x-1"]
 
 
 # --- what it says ----------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ def test_a_picture_that_is_drawn_again_makes_only_moving_lines_anew():
 
 
 def test_what_runs_is_found_agents_and_checks():
-    assert {task: str(run).split("/")[0] for task, run in live.live_runs(*busy()).items()} == {
+    assert {task: str(run).split("/")[0] for task, run in live_runs(*busy()).items()} == {
         "x-5": "check",
         "x-7": "work",
     }
@@ -322,7 +323,7 @@ def test_hostile_text_draws_nothing_and_breaks_no_line(name, width):
 
     for world in ((decided, observed), unseen):
         for height in (24, None):
-            found = shown(world, width, height, lambda task: live.last_line(HOSTILE[name] + "\n"))
+            found = shown(world, width, height, lambda task: last_line(HOSTILE[name] + "\n"))
 
             assert all(each.isprintable() for each in found)
             assert max(map(cell_len, found)) <= width
@@ -348,7 +349,7 @@ def test_hostile_text_draws_nothing_and_breaks_no_line(name, width):
     ],
 )
 def test_the_last_line_of_a_log_is_what_it_says_and_not_how_it_looks(printed, last):
-    assert live.last_line(printed) == last
+    assert last_line(printed) == last
 
 
 # --- drawing it anew -------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Occupant
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
-from reconciler.render import text
+from reconciler.render import planned
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_what_failed_for_good_is_a_persons_and_what_may_go_well_is_waited_for(pe
     left = decided(world, failures={TaskId("x-1"): failed})
 
     assert NothingLeft()(left) is permanent
-    assert [line.startswith("x-1 ") for line in text.attention(left)] == ([True] if permanent else [])
-    assert ("carries on" in text.summary(left)) is not permanent
+    assert [line.startswith("x-1 ") for line in planned.attention(left)] == ([True] if permanent else [])
+    assert ("carries on" in planned.summary(left)) is not permanent
 
 
 def test_a_whole_epic_is_over_when_it_is_done() -> None:

@@ -31,6 +31,7 @@ from reconciler.loop.loop import Tick
 from reconciler.model.observed import Unknown
 from reconciler.render import document, live, safe
 from reconciler.render.status import unmanaged
+from reconciler.render.tails import live_runs, runs_of
 from reconciler.wiring import Site
 
 REFRESH_S = 1.0
@@ -164,7 +165,7 @@ class _View:
             return []
         if tick is not self._of:
             self._document, self._of = document.status(tick.plan, tick.observed), tick
-            self._tails.follow(live.live_runs(tick.plan, tick.observed))
+            self._tails.follow(live_runs(tick.plan, tick.observed))
             self._laid_out = None
         width, height = self.screen.size
         # Never the last column: a terminal may take a full line for one that goes on.
@@ -192,7 +193,7 @@ def once(site: Site, shown: document.Document, out: Output) -> RenderableType:
     """The picture of a status document as it is printed once: all of it, however tall."""
     found = ask(site.runner.runs)
     runs = [] if isinstance(found, Unknown) else [run for run in found.values() if run.alive]
-    tails = Tails(site.runner, live.runs_of(shown, runs))
+    tails = Tails(site.runner, runs_of(shown, runs))
     picture = live.picture(shown, live.Size(width=out.console().width), _now(), tails.last_line)
     return Group(*picture, *unmanaged(shown, _now()))
 

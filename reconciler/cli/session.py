@@ -22,7 +22,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Salvage, Unknown
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
-from reconciler.render import document, failing, text
+from reconciler.render import document, failing, planned, text
 from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
 
@@ -170,7 +170,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
         if self.bit_by_bit and not self.out.for_people:
             self.out.next(plain(Event(at=tick.observed.at, event="WatchEnded", values=self.left(tick))))
         elif by_itself or AGENTS_RUN_ON.get():
-            for each in text.attention(tick.plan) if by_itself and self.out.for_people else ():
+            for each in planned.attention(tick.plan) if by_itself and self.out.for_people else ():
                 self.out.chat(each)
             self.out.answer(self.answer(tick), lambda: text.summary(tick.plan))
 

@@ -7,7 +7,8 @@ import time
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RunId
 from reconciler.model.ports import Runner
-from reconciler.render import live, safe
+from reconciler.render import safe
+from reconciler.render.tails import last_line
 
 TAIL_MAX = 2_000
 AGE_S = 0.9  # a picture that is drawn once a second finds them old enough
@@ -36,6 +37,6 @@ class Tails:
 
     def _look(self, run: RunId) -> str:
         try:
-            return live.last_line(self._runner.log_tail(run, TAIL_MAX))
+            return last_line(self._runner.log_tail(run, TAIL_MAX))
         except ReconcileError as error:
             return safe.line(str(error))

@@ -21,7 +21,7 @@ from reconciler.model.errors import ManifestError, ReconcileError, UsageError
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.plan import Plan
-from reconciler.render import text
+from reconciler.render import planned, text
 from reconciler.system import lock
 from reconciler.system.service_notice import ServiceNotice
 from reconciler.wiring import Site
@@ -67,7 +67,7 @@ def watch_command(
     if metrics:
         session.onlookers += (MetricsFile(path=metrics_path(metrics), site=site, say=out.chat),)
     notice = ServiceNotice.of(site.environ, os.getpid())
-    session.alive = lambda tick: notice.alive(text.in_short(tick.plan) if tick else "")
+    session.alive = lambda tick: notice.alive(planned.in_short(tick.plan) if tick else "")
     if notice.watchdog_s:
         interval = min(interval, notice.watchdog_s / 3)
     done = NothingLeft() if until_done else lambda decided: False

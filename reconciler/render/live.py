@@ -6,7 +6,6 @@ comes out is safe to print and no wider than asked for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate
@@ -16,10 +15,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from reconciler.model.names import RunId
-from reconciler.model.observed import Observed, Run
 from reconciler.model.reasons import Awaits, Reason
-from reconciler.planning.plan import Plan
 from reconciler.render.columns import GAP, RANKS, Columns
 from reconciler.render.safe import line
 from reconciler.render.status import (
@@ -34,7 +30,6 @@ from reconciler.render.status import (
     trees,
     why,
 )
-from reconciler.render.task_views import running, subjects
 from reconciler.render.words import counted, stamped
 
 LastLine = Callable[[str], str]
@@ -43,10 +38,6 @@ BAR_MIN, BAR_MAX = 6, 30
 NOTE_MAX = 2  # lines below the row of a task that needs a person
 RULE_MIN, HEADINGS_MIN, AIR_MIN = 10, 8, 16  # rows of a picture that has room for them
 SOON_S = 90
-# Colours, cursor movements, titles: what programs print that is meant for a terminal and says nothing.
-_SEQUENCE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b[ -/]*[0-~]"
-)
 _ANY = Console(color_system=None)  # wrapping wants one, and asks nothing of it
 
 
@@ -66,36 +57,9 @@ def picture(
     return Picture(document, size).lines(now, last_line_of)
 
 
-def live_runs(decided: Plan, observed: Observed) -> dict[str, RunId]:
-    """What runs at this moment for each task: its agent, or a check of its work."""
-    found = (subject for epic in decided.epics for subject in (*subjects(epic, observed), *running(epic, observed)))
-    return {subject.task.id: subject.run.id for subject in found if subject.run and subject.run.alive}
-
-
-def runs_of(document: dict[str, Any], alive: Iterable[Run]) -> dict[str, RunId]:
-    """The same by the document of `status`, of all runs that are alive."""
-    known = {(run.task, str(run.id.kind), run.id.n): run.id for run in alive}
-    runs = ((entry["id"], entry["run"]) for epic in document["epics"] for entry in epic["tasks"] if entry["run"])
-    found = {task: known.get((task, run["kind"], run["n"])) for task, run in runs}
-    return {task: id for task, id in found.items() if id}
-
-
 def restless(document: dict[str, Any], now: datetime) -> bool:
     """True while the picture changes with time alone: something runs, or a timer is about to run out."""
     return any(alive(entry) or _soon(entry, now) for epic in document["epics"] for entry in epic["tasks"])
-
-
-def last_line(printed: str) -> str:
-    """The last line with something on it in what a program printed, without colours; what has no end yet is no line.
-
-    >>> last_line("one\\n\\x1b[32mtwo\\x1b[0m\\n  \\nthr")
-    'two'
-    >>> last_line("10 %\\r20 %\\r")
-    '20 %'
-    """
-    ended = printed[: max(printed.rfind("\n"), printed.rfind("\r")) + 1]
-    shown = (line(_SEQUENCE.sub("", each)) for each in reversed(ended.replace("\r", "\n").split("\n")))
-    return next((each for each in shown if each), "")
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------

@@ -5,85 +5,29 @@ What comes from tasks, branches, agents and logs goes through `safe`, and never 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.text import Text
 
 from reconciler.loop.executor import Outcome
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.model.names import RunKind, TaskId, salvage_ref
+from reconciler.model.names import TaskId, salvage_ref
 from reconciler.model.observed import Salvage
-from reconciler.model.reasons import Reason
-from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.budget import running_low, used_up
-from reconciler.planning.forecast import Forecast
-from reconciler.planning.labels import NEEDS_HUMAN
 from reconciler.planning.orphans import OrphanWorktree
-from reconciler.planning.plan import EpicPlan, Plan
+from reconciler.planning.plan import EpicPlan
 from reconciler.render.conditions import remarked
-from reconciler.render.document import waiting_order
-from reconciler.render.failing import lasting
+from reconciler.render.planned import plan, summary, waiting_line
 from reconciler.render.safe import block, line
-from reconciler.render.status import NOTHING_RECORDED, status, withheld_rows
-from reconciler.render.table import Row, Rows
+from reconciler.render.status import status
 from reconciler.render.task import describe, describe_epic
-from reconciler.render.withheld import changes, withheld
+from reconciler.render.withheld import withheld
 from reconciler.render.words import counted, span
 
 PIPE_WIDTH = 1000
-TOGETHER = 4
 UNMANAGED_MAX = 5
-ATTENTION_MAX = 10
-
-
-def plan(
-    decided: Plan,
-    by: str = "reconcile apply",
-    then: Mapping[str, Forecast] | None = None,
-    *,
-    housekeeping: bool = True,
-) -> RenderableType:
-    """What is done next, what waits and why, what comes of it, manifest by manifest, and how to have it done.
-
-    Without `housekeeping` labels and the like are only counted.
-    """
-    known = then or {}
-    epics = (part for epic in decided.epics for part in _epic(epic, known.get(epic.name), housekeeping))
-    return Group(*epics, summary(decided, by, housekeeping=housekeeping))
-
-
-def summary(decided: Plan, by: str = "reconcile apply", *, housekeeping: bool = True) -> Text:
-    """One line: how much there is to do, and how to have it done; or why nothing is."""
-    if decided.actions:
-        waiting = sum(len(epic.waiting) for epic in decided.epics)
-        left = f", {waiting} waiting" if waiting else ""
-        kept = 0 if housekeeping else sum(action.housekeeping for action in decided.actions)
-        left = f" ({kept} of housekeeping, -v lists {'it' if kept == 1 else 'them'}){left}" if kept else left
-        return Text(f"{counted(len(decided.actions), 'action')}{left}; run '{by}' to do this", "bold")
-    return Text(_nothing(decided), "bold")
-
-
-def in_short(decided: Plan) -> str:
-    """How it stands in a few words, for who shows a service in a line."""
-    agents = sum(job.attempts.live is not None for epic in decided.epics for job in epic.jobs)
-    reviews = sum(run.id.kind is RunKind.REVIEW for epic in decided.epics for run in epic.alive)
-    asking = sum(_for_a_person(epic, task, _handed(epic)) for epic in decided.epics for task in epic.waiting)
-    needs = counted(asking, "task needs a person", "tasks need a person")
-    reading = f", {counted(reviews, 'review')}" if reviews else ""
-    return f"{counted(agents, 'agent')}{reading} running" + (f", {needs}" if asking else "")
-
-
-def attention(decided: Plan) -> Iterator[str]:
-    """A line for each task that needs a person, and why; not of a manifest that is held as a whole."""
-    for epic in decided.epics:
-        handed = _handed(epic)
-        needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task, handed)]
-        yield from (waiting_line(task, epic.waiting[task]) for task in needing[:ATTENTION_MAX])
-        if (more := len(needing) - ATTENTION_MAX) > 0:
-            yield f"and {more} more of {line(epic.name)}: see 'reconcile status'"
 
 
 def unmerged(left: int) -> Text:
@@ -98,16 +42,6 @@ def outcome(ended: Outcome) -> str:
     action = ended.action
     what = f"{line(action.task or action.manifest)}  {type(action).__name__}  "
     return what + (_failure(ended.error) if ended.error else line(action.message))
-
-
-def waiting_line(task: str, word: Waiting) -> str:
-    """One line about a task that waits.
-
-    >>> from reconciler.model.reasons import Reason
-    >>> waiting_line("x-2", Waiting(Reason.BLOCKED, "blocked by x-1"))
-    'x-2  waits  Blocked: blocked by x-1'
-    """
-    return f"{line(task)}  waits  {word.reason}: {line(word.message)}"
 
 
 def saved(salvage: Salvage) -> str:
@@ -187,136 +121,6 @@ def console(*, stdout: bool = True, no_color: bool = False) -> Console:
 
 
 # --- plans -------------------------------------------------------------------------------------------------
-
-
-def _epic(epic: EpicPlan, then: Forecast | None, housekeeping: bool) -> Iterator[RenderableType]:
-    heading = Text.assemble((line(epic.name), "bold"))
-    if epic.converged:
-        heading.append("  converged", "green")
-    yield heading
-    words = (epic.held, epic.degraded, lasting(epic), withheld(epic.spec), remarked(epic))
-    if trouble := [_trouble(word) for word in words if word]:
-        yield Rows(rows=trouble, yields=0)
-    yield from withheld_rows(changes(epic.spec))
-    # A held manifest has named above why all of its tasks wait.
-    waiting = [] if epic.held else list(_together(epic))
-    silent = [_silent(*source) for source in epic.unknown if not (epic.held and source[1] in epic.held.message)]
-    shown = [action for action in epic.actions if housekeeping or not action.housekeeping]
-    rows = [*map(_action, shown), *waiting, *silent]
-    if rows:
-        yield Rows(rows=rows, yields=1, note_least=36)
-    facts = []
-    if then and then.create:
-        starts = counted(then.start, "agent starts", "agents start")
-        blocked = counted(then.blocked, "task is blocked", "tasks are blocked")
-        facts.append(("then", f"{starts}, {blocked}" if then.blocked else starts))
-    if (paths := epic.spec.merge.protected_paths) and not epic.held:
-        facts.append(("protected", ", ".join(map(line, paths))))
-    if facts:
-        yield Rows(rows=[Row(cells=(Text(name, "dim"),), note=Text(fact, "dim")) for name, fact in facts], yields=0)
-    yield Text()
-
-
-def _trouble(word: Waiting) -> Row:
-    return Row(cells=(Text("!", "red"),), note=Text(f"{word.reason}: {line(word.message)}", "red"))
-
-
-def _action(action: Action) -> Row:
-    name = type(action).__name__
-    return Row(
-        cells=(Text("+", "green"), Text(line(action.task or action.manifest)), Text(name, _COLOURS.get(name, "green"))),
-        note=Text(line(action.message)).append(f"  ({line(str(action.reason))})", "dim"),
-    )
-
-
-_COLOURS = {"BlockTask": "red", "StopAgent": "red", "RemoveWorktree": "yellow", "DeleteBranch": "yellow"}
-
-
-def _together(epic: EpicPlan) -> Iterator[Row]:
-    """The tasks that wait; many that wait for the very same thing share a row."""
-    now = epic.jobs[0].now if epic.jobs else None
-    found: dict[Waiting, list[TaskId]] = {}
-    for task in waiting_order(epic):
-        found.setdefault(epic.waiting[task], []).append(task)
-    for word, tasks in found.items():
-        left = span((word.until - now).total_seconds()) if word.until and now else ""
-        if len(tasks) < TOGETHER:
-            yield from (_waits(line(task), word, left) for task in tasks)
-        else:
-            yield _waits(f"{len(tasks)} tasks", word, left, tasks)
-
-
-def _waits(who: str, word: Waiting, left: str, same: Sequence[TaskId] = ()) -> Row:
-    colour = "red" if word.needs_a_person else "yellow"
-    note = Text.assemble((f"{word.reason}: ", colour), line(word.message), f" (in {left})" if left else "")
-    if same:
-        more = f" and {len(same) - 6} more" if len(same) > 6 else ""
-        note.append(f"  ({', '.join(map(line, same[:6]))}{more})", "dim")
-    return Row(cells=(Text("=", colour), Text(who), Text("wait" if same else "waits", "dim")), note=note)
-
-
-def _silent(source: str, why: str) -> Row:
-    return Row(cells=(Text("?", "magenta"), Text(line(source)), Text("unread", "magenta")), note=Text(line(why)))
-
-
-def _handed(epic: EpicPlan) -> frozenset[TaskId]:
-    """The tasks that were handed to a person, whatever they wait for now."""
-    return frozenset(job.task.id for job in epic.jobs if NEEDS_HUMAN in job.task.labels)
-
-
-def _for_a_person(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> bool:
-    return task in handed or epic.failed_for_good(task) or epic.waiting[task].needs_a_person
-
-
-def _nothing(decided: Plan) -> str:
-    """Why nothing is to be done now, and what is left."""
-    if not decided.epics:
-        return NOTHING_RECORDED
-    if decided.converged:
-        return "Up to date: everything matches the manifest."
-    held = [f"Can't act on '{line(epic.name)}': {line(epic.held.message)}." for epic in decided.epics if epic.held]
-    unheld = ((epic, _handed(epic)) for epic in decided.epics if not epic.held)
-    waits = Counter(_awaited(epic, task, handed) for epic, handed in unheld for task in epic.waiting)
-    silent = {source: line(why) for epic in decided.epics for source, why in epic.unknown if not epic.held}
-    parts = [counted(waits[one], one, several) for one, several in _LEFT if waits[one]]
-    left = [f"{', '.join(parts)}."] if parts else []
-    unread = [f"Can't read {line(source)}: {why}." for source, why in silent.items()]
-    then = (
-        ["'reconcile watch' carries on."] if any(epic.moves and not epic.spec.suspend for epic in decided.epics) else []
-    )
-    then += [
-        f"'{line(epic.name)}' is suspended: 'reconcile resume {line(epic.name)}' carries on."
-        for epic in decided.epics
-        if epic.spec.suspend and not epic.converged
-    ]
-    return " ".join((*held, *unread, *left, *then)) or "Nothing to do."
-
-
-_LEFT = (
-    ("agent running", "agents running"),
-    ("review running", "reviews running"),
-    ("check running", "checks running"),
-    ("task waiting", "tasks waiting"),
-    ("task blocked", "tasks blocked"),
-    ("task needs attention", "tasks need attention"),
-)
-
-
-def _awaited(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> str:
-    """Which of `_LEFT` a task that waits is counted as."""
-    if _for_a_person(epic, task, handed):
-        return "task needs attention"
-    match epic.waiting[task].reason:
-        case Reason.AGENT_RUNNING | Reason.QUEUED | Reason.NODE_SILENT:
-            return "agent running"
-        case Reason.REVIEW_RUNNING:
-            return "review running"
-        case Reason.CHECKS_RUNNING:
-            return "check running"
-        case Reason.BLOCKED | Reason.DEFERRED:
-            return "task blocked"
-        case _:
-            return "task waiting"
 
 
 def _failure(failed: ReconcileError) -> str:
