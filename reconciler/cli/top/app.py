@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +24,7 @@ from reconciler.cli.output import Output
 from reconciler.cli.session import LoopSession
 from reconciler.cli.top.cards import card
 from reconciler.cli.top.columns import Column
+from reconciler.cli.top.lines import heading, hint, keys, patch
 from reconciler.cli.top.screens import DescribeScreen, KeysScreen, LinesScreen, QuestionScreen, Reading, WordsScreen
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId, usable
@@ -31,21 +32,11 @@ from reconciler.render import safe, text
 from reconciler.render.acts import ACTS, MESSAGE_MAX, Click, of_task
 from reconciler.render.board import CARDS_MAX, COLUMNS, DONE_MAX, board
 from reconciler.render.status import Entry
-from reconciler.render.words import span, stamped
 from reconciler.wiring import Site
 
 POLL_S, LOG_S, DESCRIBE_S, CLOCK_S = 0.2, 0.3, 2.0, 5.0
 EXIT_INTERRUPTED, EXIT_ENDED = 130, 143
 Made = TypeVar("Made")
-
-_KEYS = {
-    "Enter": "describe the task: state, text, runs, history",
-    "l": "its log, as it is printed",
-    "d": "the diff of its branch",
-    "/": "filter: words of title, id, manifest or reason; Esc ends it",
-    "↑ ↓ j k": "move; ← → to the next column",
-    "q": "leave; so does Ctrl-C. Nothing else ends with it",
-}
 
 
 class TopApp(App[int]):
@@ -139,40 +130,15 @@ class TopApp(App[int]):
             shown = {e["id"]: card(column.column, name, e, now) for name, e in listed[:most]}
             column.show(list(shown.items()), len(listed))
         counts = {name: len(listed) for name, listed in found.items()}
-        home.query_one("#summary", Static).update(self._summary(counts, now))
+        home.query_one("#summary", Static).update(
+            heading(self.only or self.site.repository.main.name, counts, self.look, self._wanted, self.trouble, now)
+        )
         if not isinstance(home.focused, (Column, Input)):
             self._focus_first()
         self._hint()
 
-    def _summary(self, counts: Mapping[str, int], now: datetime) -> Text:
-        needs, working = counts["needs"], counts["working"]
-        found = Text.assemble((self.only or self.site.repository.main.name, "bold"), no_wrap=True)
-        if self.look and not self.look.manifests:
-            found.append("  no manifest is applied: 'reconcile apply -f FILE'", "yellow")
-        found.append(f"  {needs} need{'s' if needs == 1 else ''} you", "bold red" if needs else "dim")
-        found.append(f" · {working} working · {counts['done']} of {sum(counts.values())} done")
-        if self._wanted:
-            found.append(f"  filter: {safe.line(self._wanted)}", "yellow")
-        if self.trouble:
-            return found.append(f"  {safe.line(self.trouble)}", "red")
-        if self.look is None:
-            return found.append("  looking…", "dim")
-        age_s = (now - stamped(self.look.at)).total_seconds()
-        by = "a watch acts" if self.look.by else "no watch acts"
-        return found.append(f"  as of {span(age_s)} ago, {by}", "dim")
-
     def _hint(self) -> None:
-        entry = self._entry()
-        acts = {click.act.key: click.act.label.lower() for click in of_task(entry)} if entry else {}
-        words = {"Enter": "describe", "l": "log", "d": "diff", **acts, "/": "filter", "?": "help", "q": "leave"}
-        shown = Text.assemble(
-            *(
-                (f"{key} ", "bold") if n == 0 else f"{each}   "
-                for key, word in words.items()
-                for n, each in enumerate((key, word))
-            )
-        )
-        self.screen_stack[0].query_one("#hint", Static).update(shown)
+        self.screen_stack[0].query_one("#hint", Static).update(hint(self._entry()))
 
     def _focus_first(self) -> None:
         for column in self.screen_stack[0].query(Column):
@@ -251,7 +217,7 @@ class TopApp(App[int]):
             return
         screen = LinesScreen(task, f"{task}  {safe.line(entry['branch'] or '')}")
         await self.push_screen(screen)
-        screen.add(_patch(found))
+        screen.add(patch(found, FIRST_MAX))
 
     # --- what a key does ---------------------------------------------------------------------------------------
 
@@ -294,12 +260,7 @@ class TopApp(App[int]):
         self.exit(code)
 
     def action_keys(self) -> None:
-        acts: dict[str, list[str]] = {}
-        for act in ACTS.values():
-            if act.key and not act.of_a_manifest:
-                acts.setdefault(act.key, []).append(act.label.lower() + (" (asks first)" if act.asks else ""))
-        rows = [*_KEYS.items(), *((key, " or ".join(labels)) for key, labels in acts.items())]
-        self.push_screen(KeysScreen(lambda: rows))
+        self.push_screen(KeysScreen(keys()))
 
     def action_filter(self) -> None:
         if len(self.screen_stack) == 1:
@@ -329,13 +290,3 @@ def shown(site: Site, out: Output, only: str | None) -> int:
     """Show it until a person leaves; the exit code."""
     looks = Looks(site=site, loop=LoopSession(site=site, out=out).loop())
     return TopApp(site, looks, only=only, color=out.color).run() or 0
-
-
-_PATCH_STYLES = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
-
-
-def _patch(patch: str) -> Text:
-    found = Text()
-    for each in safe.block(patch, FIRST_MAX).split("\n"):
-        found.append(f"{each}\n", _PATCH_STYLES.get(each[:1], ""))
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.console import RenderableType
@@ -104,10 +104,10 @@ class KeysScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Back")]
 
-    def __init__(self, rows: Callable[[], list[tuple[str, str]]]) -> None:
+    def __init__(self, rows: Sequence[tuple[str, str]]) -> None:
         super().__init__()
         self._rows = rows
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="box"):
-            yield Static(Text("\n".join(f"{key:<12}{words}" for key, words in self._rows())), markup=False)
+            yield Static(Text("\n".join(f"{key:<12}{words}" for key, words in self._rows)), markup=False)

@@ -1,0 +1,71 @@
+"""The lines around the columns of `top`: what stands above them, which keys mean something, a diff in colours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from rich.text import Text
+
+from reconciler.cli.look import LatestLook
+from reconciler.render import safe
+from reconciler.render.acts import ACTS, of_task
+from reconciler.render.status import Entry
+from reconciler.render.words import span, stamped
+
+KEYS = {
+    "Enter": "describe the task: state, text, runs, history",
+    "l": "its log, as it is printed",
+    "d": "the diff of its branch",
+    "/": "filter: words of title, id, manifest or reason; Esc ends it",
+    "↑ ↓ j k": "move; ← → to the next column",
+    "q": "leave; so does Ctrl-C. Nothing else ends with it",
+}
+_PATCH_STYLES = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
+
+
+def heading(
+    name: str, counts: Mapping[str, int], look: LatestLook | None, wanted: str, trouble: str, now: datetime
+) -> Text:
+    """Whose columns these are, what is in them, and how old it is."""
+    needs, working = counts["needs"], counts["working"]
+    found = Text.assemble((safe.line(name), "bold"), no_wrap=True)
+    if look and not look.manifests:
+        found.append("  no manifest is applied: 'reconcile apply -f FILE'", "yellow")
+    found.append(f"  {needs} need{'s' if needs == 1 else ''} you", "bold red" if needs else "dim")
+    found.append(f" · {working} working · {counts['done']} of {sum(counts.values())} done")
+    if wanted:
+        found.append(f"  filter: {safe.line(wanted)}", "yellow")
+    if trouble:
+        return found.append(f"  {safe.line(trouble)}", "red")
+    if look is None:
+        return found.append("  looking…", "dim")
+    age_s = (now - stamped(look.at)).total_seconds()
+    return found.append(f"  as of {span(age_s)} ago, {'a watch acts' if look.by else 'no watch acts'}", "dim")
+
+
+def hint(entry: Entry | None) -> Text:
+    """The keys that mean something for this task."""
+    acts = {click.act.key: click.act.label.lower() for click in of_task(entry)} if entry else {}
+    words = {"Enter": "describe", "l": "log", "d": "diff", **acts, "/": "filter", "?": "help", "q": "leave"}
+    found = Text()
+    for key, word in words.items():
+        found.append(key, "bold").append(f" {word}   ")
+    return found
+
+
+def keys() -> list[tuple[str, str]]:
+    """Every key, and what it does."""
+    acts: dict[str, list[str]] = {}
+    for act in ACTS.values():
+        if act.key and not act.of_a_manifest:
+            acts.setdefault(act.key, []).append(act.label.lower() + (" (asks first)" if act.asks else ""))
+    return [*KEYS.items(), *((key, " or ".join(labels)) for key, labels in acts.items())]
+
+
+def patch(text: str, most: int) -> Text:
+    """A diff in the colours of one."""
+    found = Text()
+    for each in safe.block(text, most).split("\n"):
+        found.append(f"{each}\n", _PATCH_STYLES.get(each[:1], ""))
+    return found
