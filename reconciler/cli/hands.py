@@ -1,0 +1,170 @@
+"""`take`, `release`, `stop`: who works on a task, a person or an agent or nobody. They work beside a running watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import click
+
+from reconciler.cli.output import Output, act, common, here
+from reconciler.cli.people import over, write
+from reconciler.cli.task_names import found_task, found_work, on_a_task, task_named
+from reconciler.git import worktrees
+from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError, UsageError
+from reconciler.model.names import RunKind, TaskId, branch_of
+from reconciler.model.observed import Run, StopWhy
+from reconciler.model.ports import Change
+from reconciler.planning.labels import STOPPED, TAKEN
+from reconciler.wiring import Site
+
+STOP_MOST_S = 15.0
+
+
+@click.command("take")
+@common
+@on_a_task
+def take_command(site: Site, id: TaskId, out: Output) -> int:
+    """Take over a TASK: its agent is stopped, and nothing is started, merged or removed until 'release'.
+
+    Its branch and worktree stay as they are, for you to go on with. Refused inside a run.
+    """
+    _work(site, id)
+    write(site, lambda: Change(task=found_task(site, id).id, add_labels=frozenset({TAKEN})))
+    ended = _end(site, id, lambda run: None)
+    code = out.acted(
+        site,
+        "Take",
+        id,
+        f"yours{_where(site, id)}"
+        + ("; its agent was stopped" if ended else "")
+        + f"; 'reconcile release {id}' gives it back",
+    )
+    return 1 if _left(site, id, out) else code
+
+
+def _where(site: Site, task: TaskId) -> str:
+    """Where its worktree is; nothing where it has none yet."""
+    return next((f", in {entry.path}" for entry in worktrees.read(site.git).holding(branch_of(task))), "")
+
+
+@click.command("release")
+@common
+@on_a_task
+def release_command(site: Site, id: TaskId, out: Output) -> int:
+    """Give back a TASK that you took over: an agent continues from its branch. Refused inside a run."""
+    _work(site, id)
+    if TAKEN not in found_task(site, id).labels:
+        return out.acted(site, "Release", id, "was not taken")
+    write(site, lambda: Change(task=found_task(site, id).id, remove_labels=frozenset({TAKEN})))
+    return out.acted(site, "Release", id, "given back")
+
+
+@click.command("stop")
+@click.argument("task", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every agent and every check of this repository")
+@click.option("--give-up", "give_up", is_flag=True, help="Wait no longer for an agent on a node that is silent")
+@common
+def stop_command(task: str | None, everything: bool, give_up: bool, out: Output) -> int:
+    """Stop the agent of a TASK, or all of them. No work is lost; 'reconcile retry' starts it again."""
+    if (task is None) != everything:
+        raise UsageError("stop needs a task, or --all")
+    site = here()
+    named = None if task is None else task_named(site, task, out.chat)
+    if give_up:
+        return _give_up(site, named, out)
+    if named is not None:
+        _stoppable(site, named)
+    stopped, unlabelled = _stop(site, named)
+    done = [act("StopAgent", each, "stopped", "Stopped") for each in stopped]
+    if named is None or named in unlabelled or stopped:
+        message = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
+    else:
+        message = f"{named}  nothing ran; it is not started until 'reconcile retry {named}'"
+    held = [act("StopAgent", named, "not started until 'reconcile retry'")] if named and named not in unlabelled else []
+    out.noted(site, done or held)
+    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
+    for each, error in unlabelled.items():
+        out.chat(f"{each}: stopped, but it may be started again: {error}")
+    return 1 if _left(site, named, out) or unlabelled else 0
+
+
+def _give_up(site: Site, task: TaskId | None, out: Output) -> int:
+    """Take the right to write away from what runs on other machines; the next attempt may start at once."""
+    if task is None:
+        raise UsageError("--give-up needs a task")
+    runs = [run for run in site.runner.runs().values() if run.alive and run.where and run.task == task]
+    if not runs:
+        raise PermanentError(f"{task} has no agent on another machine", hint=f"reconcile stop {task}")
+    for run in runs:
+        site.runner.give_up(run.id)
+    done = [act("StopAgent", task, "given up", "Stopped")]
+    out.noted(site, done)
+    message = (
+        f"{task}  given up; on {runs[0].where} it may live and cost until it hears of that or its lease is over. "
+        "It can't write any more: what it has becomes saved work once its node is back"
+    )
+    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
+    return 0
+
+
+def _stoppable(site: Site, task: TaskId) -> None:
+    """Refuse it where nothing runs and nothing could be started. A silent tracker keeps nobody from stopping."""
+    if any(run.alive and run.task == task for run in site.runner.runs().values()):
+        return
+    try:
+        found = found_work(site, task)
+    except (TemporaryError, PermanentError):
+        return
+    if found.closed:
+        raise over(found)
+
+
+def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, ReconcileError]]:
+    """End what runs, whatever the tracker says; what was stopped, and which tasks could not be asked to."""
+    unlabelled: dict[TaskId, ReconcileError] = {}
+    if task is not None:
+        _told(site, task, unlabelled)  # first, or a watch would start it again
+
+    def tell(run: Run) -> None:
+        if run.id.kind is not RunKind.CHECK and task is None:
+            _told(site, run.task, unlabelled)
+
+    return _end(site, task, tell), unlabelled
+
+
+def _end(site: Site, task: TaskId | None, tell: Callable[[Run], None]) -> list[TaskId]:
+    """End every run of a task (None: of all), telling of each once; the tasks whose runs were ended."""
+    ended: list[TaskId] = []
+    end = time.monotonic() + STOP_MOST_S
+    while alive := [run for run in site.runner.runs().values() if run.alive and task in (None, run.task)]:
+        for run in alive:
+            site.runner.stop(run.id, StopWhy.PERSON)
+            if run.task not in ended:
+                ended.append(run.task)
+                tell(run)
+        if time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    return ended
+
+
+def _left(site: Site, task: TaskId | None, out: Output) -> bool:
+    """True, and said so, where runs of a task (None: of any) are still ending."""
+    left = [str(run.id) for run in site.runner.runs().values() if run.alive and task in (None, run.task)]
+    if left:
+        out.chat(f"still ending: {', '.join(left)}")
+    return bool(left)
+
+
+def _told(site: Site, task: TaskId, unlabelled: dict[TaskId, ReconcileError]) -> None:
+    try:
+        write(site, lambda: Change(task=found_task(site, task).id, add_labels=frozenset({STOPPED})))
+    except ReconcileError as error:
+        unlabelled[task] = error
+
+
+def _work(site: Site, task: TaskId) -> None:
+    """Raise UsageError for what is no work, PermanentError for what is over."""
+    if (found := found_work(site, task)).closed:
+        raise over(found)
