@@ -129,7 +129,7 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
         return self.placed(Desired(epics=found.epics, max_agents=most, acting=acting))
 
     def placed(self, desired: Desired) -> Desired:
-        """The same, with checks that run where whoever acts here has them run, or did last: who looks on sees what that one
+        """The same, with checks that run where the one who acts here has them run, or did last: who looks on sees what that one
         sees. Once we act, that is we."""
         holder = lock.holder(self.state)
         theirs = holder.surroundings if holder and holder.pid != os.getpid() else ""
@@ -177,7 +177,7 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def notified(self) -> Notified:
-        """What was told to whom."""
+        """What was sent to whom."""
         return Notified(self.state)
 
     @property
@@ -193,7 +193,7 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
         return holder is not None and self.holds(holder)
 
     def wake(self) -> None:
-        """Have whoever waits here look again soon. Only a hint."""
+        """Have the one who waits here look again soon. Only a hint."""
         supervisor.wake(str(self.state / "runs"))
 
     def noted(self) -> None:

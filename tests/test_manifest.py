@@ -670,7 +670,7 @@ def test_nothing_is_not_a_value(refused, word, field):
 def test_what_a_run_may_cost_is_promised_only_where_its_agent_keeps_it_or_tells_as_it_goes(read, refused):
     said = refused(HEAD + "  agent: {kind: codex}\n  budget: {usdPerRun: 1}\n")
 
-    assert "spec.budget.usdPerRun: an agent of kind codex can't be told when to end, and does not say" in said
+    assert "spec.budget.usdPerRun: an agent of kind codex can't be given a limit, and does not say" in said
     (spec,) = read(HEAD + "  agent: {kind: opencode}\n  budget: {usdPerRun: 1}\n")
     assert spec.budget.usd_per_run == 1
 

@@ -67,8 +67,8 @@ class Aider:
 
     def cost(self, piece: str, before: float) -> float:
         """After each answer it says what all of them have cost."""
-        said = (dollars(_float(cost)) for cost in _COST.findall(piece))
-        return max((cost for cost in said if cost is not None), default=before)
+        costs = (dollars(_float(cost)) for cost in _COST.findall(piece))
+        return max((cost for cost in costs if cost is not None), default=before)
 
     def shown(self, log: str) -> Iterator[str]:
         return iter(log.splitlines())

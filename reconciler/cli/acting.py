@@ -16,14 +16,14 @@ ACT_S = 120.0
 
 
 class Acted(Struct, frozen=True, kw_only=True):
-    """How it went: what the command said it has done, or why not, in one line."""
+    """How it went: what the command reports, or why not, in one line."""
 
     done: bool
     words: str
 
 
 def acted(site: Site, ask: Click, message: str = "") -> Acted:
-    """Do it, and wait for its end. The command itself refuses whoever may not. Raises ReconcileError."""
+    """Do it, and wait for its end. The command itself refuses who may not. Raises ReconcileError."""
     name, *rest = ask.argv(message)
     argv = [sys.executable, "-m", "reconciler", name, "-o", "json", *rest]
     finished = shell.run(argv, env=site.environ, cwd=site.repository.main, timeout_s=ACT_S, grace_s=5.0)

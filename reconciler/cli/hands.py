@@ -150,7 +150,7 @@ def _end(site: Site, task: TaskId | None, tell: Callable[[Run], None]) -> list[T
 
 
 def _left(site: Site, task: TaskId | None, out: Output) -> bool:
-    """True, and said so, where runs of a task (None: of any) are still ending."""
+    """True, and reported, where runs of a task (None: of any) are still ending."""
     left = [str(run.id) for run in site.runner.runs().values() if run.alive and task in (None, run.task)]
     if left:
         out.chat(f"still ending: {', '.join(left)}")

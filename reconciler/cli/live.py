@@ -50,7 +50,7 @@ def view(session: LoopSession) -> Iterator[None]:
     shown, before = _View(session), session.show
     session.show = shown.show
     try:
-        with streams.said(shown.say), _signals(shown), shown:
+        with streams.redirected(shown.say), _signals(shown), shown:
             yield
     finally:
         session.show = before

@@ -247,6 +247,6 @@ def _base(base: Base | Unknown, epics: tuple[EpicPlan, ...], seen: Observed) -> 
         return {"head": None, "green": None, "message": base.why}
     specs = [epic.spec for epic in epics if epic.spec.base == base.name]
     why = base.frozen or next((why for spec in specs if (why := base_checks.broken(spec, seen))), None)
-    told = [epic.base for epic in epics if epic.base and epic.base.base == base.name]
-    green = bool(told) and all(each.green == base.head for each in told)
+    known = [epic.base for epic in epics if epic.base and epic.base.base == base.name]
+    green = bool(known) and all(each.green == base.head for each in known)
     return {"head": base.head, "green": False if why else green or None, "message": why}

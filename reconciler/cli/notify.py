@@ -1,4 +1,4 @@
-"""`notify test`: find out whether those whom the watch would tell can be told."""
+"""`notify test`: find out whether those whom the watch would tell can be reached."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def test_command(name: str | None, out: Output) -> int:
     if not asking:
         raise UsageError("no applied manifest notifies anybody", hint="'reconcile explain notify' says how one does")
     now = datetime.now(UTC).astimezone()
-    told = [_told(spec, rule, environ, now) for spec, rule in asking.values()]
-    out.answer(told, lambda: "\n".join(_line(each) for each in told))
-    return 0 if all(each["error"] is None for each in told) else 1
+    sent = [_told(spec, rule, environ, now) for spec, rule in asking.values()]
+    out.answer(sent, lambda: "\n".join(_line(each) for each in sent))
+    return 0 if all(each["error"] is None for each in sent) else 1
 
 
 def _told(spec: EpicSpec, rule: Notify, environ: dict[str, str], now: datetime) -> dict[str, str | None]:
@@ -59,7 +59,7 @@ def _told(spec: EpicSpec, rule: Notify, environ: dict[str, str], now: datetime) 
     }
 
 
-def _line(told: dict[str, str | None]) -> str:
-    to = safe.line(str(told["to"]))
-    quiet = f"; these are quiet hours ({told['quiet']}), in which the watch sends nothing" if told["quiet"] else ""
-    return f"{to}: {safe.line(told['error'])}{quiet}" if told["error"] else f"{to}: sent{quiet}"
+def _line(sent: dict[str, str | None]) -> str:
+    to = safe.line(str(sent["to"]))
+    quiet = f"; these are quiet hours ({sent['quiet']}), in which the watch sends nothing" if sent["quiet"] else ""
+    return f"{to}: {safe.line(sent['error'])}{quiet}" if sent["error"] else f"{to}: sent{quiet}"

@@ -115,7 +115,7 @@ def over(task: Task) -> PermanentError:
 
 
 def landed(task: TaskId) -> PermanentError:
-    """The same where its work is on the base already: that it is done again is said in so many words."""
+    """The same where its work is on the base already: that it is done again stands in so many words."""
     return PermanentError(
         f"{task} is closed: its work is merged", hint=f"'reconcile retry {task} --reopen' does it again"
     )
@@ -144,7 +144,7 @@ def _offered(site: Site, task: TaskId, head: str | None) -> PullRequest:
 
 
 def _over_already(site: Site, pull: PullRequest) -> str:
-    """What is said of a pull request that is open no more: who asks twice has mostly been heard the first time."""
+    """The words for a pull request that is open no more: who asks twice has mostly been heard the first time."""
     kept = next((record for record, _ in site.forge.every_pull_request() if record.number == pull.number), None)
     yes = [each for each in kept.reviews if each.verdict is Verdict.APPROVED] if kept else []
     since = f" (approved {yes[-1].at.astimezone(UTC):%Y-%m-%d %H:%M})" if yes else ""

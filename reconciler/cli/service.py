@@ -66,9 +66,9 @@ def status_command(out: Output) -> int:
     """Show whether the service is installed and runs, and what it means for the agents."""
     environ = wiring.environ()
     site, manager = here(), manager_of(sys.platform, environ)
-    told = _told(manager, _service(site, environ, None), Scopes(environ))
-    out.answer(told, lambda: "\n".join(_lines(told)))
-    return 0 if told["state"] == "active" else 1
+    found = _told(manager, _service(site, environ, None), Scopes(environ))
+    out.answer(found, lambda: "\n".join(_lines(found)))
+    return 0 if found["state"] == "active" else 1
 
 
 @service_command.command("uninstall")
@@ -117,22 +117,22 @@ def _told(manager: ServiceManager, service: Service, scopes: Scopes) -> dict[str
     }
 
 
-def _lines(told: dict[str, Any]) -> list[str]:
-    where = f" ({told['file']})" if told["file"] else ""
-    pid = f", pid {told['pid']}, since {told['since']}" if told["pid"] else ""
+def _lines(found: dict[str, Any]) -> list[str]:
+    where = f" ({found['file']})" if found["file"] else ""
+    pid = f", pid {found['pid']}, since {found['since']}" if found["pid"] else ""
     apart = (
         _APART
-        if told["scopes"]
-        else _TOGETHER.format("share" if told["file"] else "would share", told["withoutScopes"])
+        if found["scopes"]
+        else _TOGETHER.format("share" if found["file"] else "would share", found["withoutScopes"])
     )
     return [
-        safe.line(f"service: {told['state']}{pid}{where}"),
-        *([safe.line(f"{told['manager']} can't be used: {told['missing']}"), _OTHERWISE] if told["missing"] else []),
-        *([_LINGER] if told["lingers"] is False and told["manager"] == "systemd" else []),
-        *([safe.line(apart)] if told["manager"] == "systemd" else []),
+        safe.line(f"service: {found['state']}{pid}{where}"),
+        *([safe.line(f"{found['manager']} can't be used: {found['missing']}"), _OTHERWISE] if found["missing"] else []),
+        *([_LINGER] if found["lingers"] is False and found["manager"] == "systemd" else []),
+        *([safe.line(apart)] if found["manager"] == "systemd" else []),
     ]
 
 
-def _chat(out: Output, told: dict[str, Any]) -> None:
-    for line in _lines(told)[1:]:
+def _chat(out: Output, found: dict[str, Any]) -> None:
+    for line in _lines(found)[1:]:
         out.chat(line)

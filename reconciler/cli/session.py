@@ -40,14 +40,14 @@ class LoopSession(Struct, kw_only=True, dict=True):
     drawn: bool = False  # on a terminal, people see a picture of it
     steady: bool = False  # one bad look at the world does not end it: it goes on overnight
     beside: bool = False  # another reconciler may act here: what is remembered of its manifests is its own
-    alive: Callable[[Tick | None], None] = lambda tick: None  # told after every look, also one that went wrong
+    alive: Callable[[Tick | None], None] = lambda tick: None  # hears of every look, also one that went wrong
     onlookers: tuple[Callable[[Tick], None], ...] = ()  # who else is shown every look
     teller: Teller | None = None  # who tells people that are elsewhere
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
     last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
     last_plan: Plan | None = None
-    untold: str = ""  # why nobody could be told, as was reported last
+    untold: str = ""  # why nobody could be notified, as was reported last
     unarchived: str = ""  # why finished runs stay where they are, as was reported last
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
     _told: Plan | None = None
@@ -186,7 +186,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
         self.alive(tick)
 
     def tell(self, tick: Tick, *, closing: bool = False) -> None:
-        """Have people be told that are elsewhere; `closing`: this was the last look."""
+        """Have people notified who are elsewhere; `closing`: this was the last look."""
         quiet = tick.plan is self._told and time.monotonic() < self._tells_again and not closing
         if self.teller is None or quiet:
             return

@@ -103,7 +103,7 @@ class _Spawning(Struct, kw_only=True):
     desired: Desired
     afterwards: str
     began: float = field(default_factory=time.monotonic)
-    anew: bool = False  # it has started over
+    again: bool = False  # it has started over
 
     def drive(self) -> int:
         self.session.load, self.session.wanted = lambda: self.desired, self._wanted
@@ -138,13 +138,13 @@ class _Spawning(Struct, kw_only=True):
             session.out.chat(f"{self.task}: its agent is running (attempt {run.attempt}, pid {run.pid})")
             return self._say(None)
         decision = _decision(job, ended.tick.plan)
-        if self.anew or ended.interrupted or not _handed_over(job, decision):
+        if self.again or ended.interrupted or not _handed_over(job, decision):
             return self._say(_refusal(decision))
         decision = _decision(job, plan(self.desired, _anew(job, ended.tick.observed)))
         if not isinstance(decision, StartAgent):
             return self._say(_refusal(decision))
         begin_anew(session.site, self.task, session.out)
-        self.anew = True
+        self.again = True
         session.done.append(act("RetryTask", self.task, ANEW))
         session.out.noted(session.site, session.done[-1:])
         session.out.line(f"{self.task}  RetryTask  {ANEW}")

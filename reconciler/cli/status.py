@@ -63,8 +63,8 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
             out.chat("no manifest is applied; this is what 'reconcile run' would work on")
     if any(epic.notify for epic in desired.epics):
         seen = ask(site.notified.lines)
-        told = Told() if isinstance(seen, Unknown) else told_of(seen)
-        shown["notify"] = telling.unreached(desired.epics, told)
+        record = Told() if isinstance(seen, Unknown) else told_of(seen)
+        shown["notify"] = telling.unreached(desired.epics, record)
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
     if name is not None:
         shown["unmanaged"] = None if shown["unmanaged"] is None else []
@@ -87,7 +87,7 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
-    """The document of `status`, and what is said beside it. `by`: who looked; "": we did."""
+    """The document of `status`, and what stands beside it. `by`: who looked; "": we did."""
 
     shown: dict[str, Any]
     orphans: Sequence[str]
@@ -175,20 +175,20 @@ def _chat(text: str) -> None:
 def _looked(site: Site, out: Output, *, for_people: bool = False) -> Tick:
     """One look. Where no manifest is applied, at what `run` would see; only people are shown that as a plan."""
     applied = site.desired()
-    as_run = None if applied.epics else _as_run(site, out, applied, told=for_people)
+    as_run = None if applied.epics else _as_run(site, out, applied, aloud=for_people)
     tick = LoopSession(site=site, out=out, load=lambda: as_run or applied).look()
     return tick if for_people or not as_run else replace(tick, plan=plan(applied, tick.observed))
 
 
-def _as_run(site: Site, out: Output, applied: Desired, *, told: bool) -> Desired | None:
+def _as_run(site: Site, out: Output, applied: Desired, *, aloud: bool) -> Desired | None:
     """The manifest that a run would make up for every task; None where it could not."""
     try:
         rest = undecided(site, Asked(environ=wiring.environ()), ())
     except ReconcileError as error:
-        if told:
+        if aloud:
             out.chat(str(error))
         return None
-    # Any program that is there: nothing is started, and what could be is not kept back by what nobody has said yet.
+    # Any program that is there: nothing is started, and what could be is not kept back by what nobody has decided yet.
     agent = AgentSpec(argv=("git",)) if rest.agent == AgentSpec() else rest.agent
     return replace(applied, epics=(replace(rest, agent=agent),))
 

@@ -52,8 +52,8 @@ def _stream(number: int, like: TextIO | None) -> tuple[TextIO, _Out]:
 
 
 @contextmanager
-def said(say: Callable[[str], None]) -> Iterator[None]:
-    """Have every line that is printed said instead: nothing is printed into a picture."""
+def redirected(say: Callable[[str], None]) -> Iterator[None]:
+    """Have every line that is printed go there instead: nothing is printed into a picture."""
     fd, err = sys.stdout.fileno(), sys.stderr.isatty()
     with redirect_stdout(_Said(say, fd)), redirect_stderr(_Said(say, fd)) if err else nullcontext():
         yield

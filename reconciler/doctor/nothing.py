@@ -53,7 +53,7 @@ def _look(scene: Scene) -> Iterator[Diagnosis]:
 
 
 def _passes(command: str, spec: EpicSpec, scene: Scene, most_s: float) -> bool | None:
-    """Whether a check passes there; None where that took too long, or can't be told."""
+    """Whether a check passes there; None where that took too long, or can't be known."""
     if most_s <= 0:
         return None
     given = {"RECONCILE_TASK": "none", "RECONCILE_BASE": spec.base}

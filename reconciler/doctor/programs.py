@@ -99,17 +99,17 @@ def _looked(program: Program, scene: Scene) -> Iterator[Diagnosis]:
 
 
 def _notified(scene: Scene) -> Iterator[Diagnosis]:
-    """Whether those whom the manifests notify could be told from here."""
+    """Whether those whom the manifests notify could be reached from here."""
     if not any(spec.notify for spec in scene.epics):
         return
     bad = hindrances(scene.epics, scene.environ)
     for to, why in bad.items():
         hint = "the watch needs it where it runs; 'reconcile notify test' tries it"
         yield Diagnosis(
-            name="notify", state=State.WARNING, found=to, message=f"can't be told from here: {why}", hint=hint
+            name="notify", state=State.WARNING, found=to, message=f"can't be reached from here: {why}", hint=hint
         )
     if not bad:
-        yield Diagnosis(name="notify", message="everybody could be told from here")
+        yield Diagnosis(name="notify", message="everybody could be reached from here")
 
 
 def _needs(scene: Scene) -> Mapping[str, str]:

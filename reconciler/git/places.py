@@ -98,7 +98,7 @@ def look(listing: WorktreeListing, place: Path, branch: str) -> FoundWorktree:
 
 
 def _is_whole(entries: tuple[Entry, ...], branch: str, leads_to: str | None) -> bool:
-    """True for what nearly all are, told by one look: what is judged in steps otherwise would be right in each."""
+    """True for what nearly all are, seen by one look: what is judged in steps otherwise would be right in each."""
     if len(entries) != 1 or leads_to is None or leads_to != str(entries[0].admin):
         return False
     (entry,) = entries

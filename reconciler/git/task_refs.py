@@ -238,7 +238,7 @@ def identity_of(state: Path) -> str:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     temporary.write_text(f"{os.urandom(6).hex()}\n")
     try:
-        os.link(temporary, path)  # whoever comes first
+        os.link(temporary, path)  # the one that comes first
     except FileExistsError:
         pass
     finally:
@@ -258,7 +258,7 @@ def _identity(path: Path) -> str:
 
 
 def _parsed(task: TaskId, at: Sha, content: bytes, now: float) -> Reported | None:
-    """A record; None for what is none: whoever may push to the remote may have written it."""
+    """A record; None for what is none: all who may push to the remote may have written it."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""In which paths two trees differ, told without a git process wherever their objects have files of their own."""
+"""In which paths two trees differ, found without a git process wherever their objects have files of their own."""
 
 from __future__ import annotations
 

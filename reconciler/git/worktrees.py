@@ -118,15 +118,15 @@ def at(git: Git, place: Path) -> Entry | None:
 def _read(git: Git) -> WorktreeListing:
     admins = (entry.path for entry in _admins(f"{git.repository.common}/worktrees"))
     # Read again where one of them has changed: what its branch names is no part of it.
-    told = (git.remembered(("worktree", a), fingerprints.of_worktree(a), partial(_seen_anew, git, a)) for a in admins)
-    return _listing(git, told)
+    facts = (git.remembered(("worktree", a), fingerprints.of_worktree(a), partial(_seen_anew, git, a)) for a in admins)
+    return _listing(git, facts)
 
 
-def _listing(git: Git, told: Iterable[_Told]) -> WorktreeListing:
+def _listing(git: Git, facts: Iterable[_Told]) -> WorktreeListing:
     common = git.repository.common
     fields: dict[Path, list[_Told]] = {}
     unlisted = []
-    for one in told:
+    for one in facts:
         if one.place is None:
             unlisted.append(one.admin)
         else:

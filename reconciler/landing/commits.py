@@ -58,7 +58,7 @@ class Commits:
         return tuple(made)
 
     def forget(self) -> None:
-        """Make each anew: what was made may be gone by now, or would be another."""
+        """Make each again: what was made may be gone by now, or would be another."""
         self._known = {}
 
     def _made(self, order: LandOrder) -> Sha:

@@ -62,7 +62,7 @@ class Memo(Struct):
     def grouped(
         self, name: str, runs: Mapping[RunId, Run], key: Callable[[Run], K | None]
     ) -> Mapping[K, tuple[Run, ...]]:
-        """Runs by a key of theirs (None: left out), each group by number. Only groups in which one changed are made anew."""
+        """Runs by a key of theirs (None: left out), each group by number. Only groups in which one changed are made again."""
         before, groups = self._last.get(name, ((None,), {}))
         if before[0] is runs:
             same: Mapping[K, tuple[Run, ...]] = groups

@@ -51,15 +51,15 @@ class Teller(Struct, kw_only=True):
         found = {e.name: tuple(notices(e, conditions.get(e.name, ()), now)) for e in decided.epics if e.spec.notify}
         current = {notice.key for each in found.values() for notice in each}
         self.record.shorten(lambda line: not current.isdisjoint(line.get("keys") or ()))
-        for letter in due(specs, found, self.told(), now, closing=closing):
+        for letter in due(specs, found, self.known(), now, closing=closing):
             with self._locked(letter.to, LAST_S if closing else 0.0) as lock:
                 # What its last sender recorded since is known only once that has let go of the lock.
-                again = [each for each in due(specs, found, self.told(), now, closing=closing) if each.to == letter.to]
+                again = [each for each in due(specs, found, self.known(), now, closing=closing) if each.to == letter.to]
                 if lock is not None and again and not self._unrecorded(again[0], now):
                     self._begun[letter.to] = now, again[0]
                     self._start(again[0], lock)
 
-    def told(self) -> Told:
+    def known(self) -> Told:
         """What is recorded; read again only where that changed."""
         lines = self.record.lines()
         if lines is not self._told[0]:
@@ -98,7 +98,7 @@ class Teller(Struct, kw_only=True):
 
 
 def hindrances(epics: Iterable[EpicSpec], environ: Mapping[str, str]) -> dict[str, str]:
-    """Which recipients of these manifests could not be told from here, and why; by what they are called."""
+    """Which recipients of these manifests could not be reached from here, and why; by what they are called."""
     rules = {recipient(rule): rule for spec in epics for rule in spec.notify}
     found = (
         (rule.shown, hindrance(message_of(Letter(to=to, rule=rule, notices=())), environ)) for to, rule in rules.items()

@@ -159,8 +159,8 @@ def _quotes(value: Any, form: dict[str, Any]) -> str | None:
             return _ITEMS
         case "array", str() | int() | float() if not isinstance(value, bool):
             return f"did you mean [{quoted(value) if isinstance(value, str) else _spelt(value)}]?"
-        case "string", str() if form.get("pattern") in _DURATIONS and (said := _SPAN.fullmatch(value.strip().lower())):
-            count, unit = int(said[1]), said[2][0]
+        case "string", str() if form.get("pattern") in _DURATIONS and (span := _SPAN.fullmatch(value.strip().lower())):
+            count, unit = int(span[1]), span[2][0]
             return f"write {count * 24}h" if unit == "d" else f"write {count}{unit}"
         case ("integer" | "boolean" | "number") as wanted, str():
             meant = plain(value)

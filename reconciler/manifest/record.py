@@ -50,10 +50,10 @@ def spec(name: str, content: bytes) -> EpicSpec:
     if not MANIFEST_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a manifest")
     match _data(name, content):
-        case {"generation": int(generation), "recordedAt": str(at), "source": str(source), "spec": said, **more}:
+        case {"generation": int(generation), "recordedAt": str(at), "source": str(source), "spec": fields, **more}:
             if more or generation < 1:
                 raise ValueError(f"{', '.join(map(str, more)) or f'generation {generation}'} does not belong in it")
-            spec = form.spec_from(name, said)
+            spec = form.spec_from(name, fields)
             return replace(spec, generation=generation, recorded_at=_time(at), source=source)
         case _:
             raise ValueError("it lacks generation, recordedAt, source or spec")

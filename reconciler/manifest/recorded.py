@@ -3,7 +3,7 @@
 `<name>.yaml` is the desired state, `<name>.applied.json` the declared tasks as they were last written to the tracker,
 `status/<name>.json` what was last seen of it (nothing is lost with it). `<name>.trusted` is there while no run of this
 repository can have written to the file that the manifest came from since a person applied it; `<name>.withheld.json`
-holds what that file asks for and a person has to apply, `<name>.unfrozen` when a person last said that its line goes on. Each file is replaced as a whole, one writer at a time; readers
+holds what that file asks for and a person has to apply, `<name>.unfrozen` when a person last let its line go on. Each file is replaced as a whole, one writer at a time; readers
 need no lock. Needs no pydantic: every command reads these.
 """
 

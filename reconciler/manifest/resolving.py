@@ -102,7 +102,9 @@ def _runner(fields: str | dict[str, Any], base: str, located: Located) -> str | 
 def _reviewable(spec: EpicSpec) -> None:
     """A command that does tasks is none that reviews them; every other program does what its prompt says."""
     if spec.merge.reviewed_by_agents and spec.reviewer is None and spec.agent.kind is AgentKind.COMMAND:
-        what = "is missing: 'review: agent' needs to be told which program reviews, where the agent is a command of your own"
+        what = (
+            "is missing: 'review: agent' has to name the program that reviews, where the agent is a command of your own"
+        )
         raise WrongError(("spec", "reviewer"), what, "write 'reviewer: {kind: claude}', or a command with its argv")
 
 
@@ -115,7 +117,7 @@ def _measurable(agent: AgentSpec, budget: Budget) -> None:
             raise WrongError(("spec", "budget", field), f"an agent of kind {kind} does not say what it costs", hint)
     if budget.usd_per_run is not None and not kind.row.bounded:
         hint = "budget.usdPerTask is kept between its runs" if kind.row.reports_cost else None
-        what = f"an agent of kind {kind} can't be told when to end, and does not say what it costs while it works"
+        what = f"an agent of kind {kind} can't be given a limit, and does not say what it costs while it works"
         raise WrongError(("spec", "budget", "usdPerRun"), what, hint)
     if budget.tokens is not None and not kind.row.reports_tokens:
         raise WrongError(("spec", "budget", "tokens"), f"an agent of kind {kind} does not say how many tokens it uses")

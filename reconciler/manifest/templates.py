@@ -1,4 +1,4 @@
-"""The texts that agents are told their tasks with: the manifest's, the repository's own, or the one that ships."""
+"""The texts that agents get their tasks by: the manifest's, the repository's own, or the one that ships."""
 
 from __future__ import annotations
 

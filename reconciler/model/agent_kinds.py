@@ -1,7 +1,7 @@
 """Every kind of agent, each a row: what its program reports of a run, and how it is logged in.
 
 Beside its row a kind is one module in `reconciler.agents`, of the same name. Nothing here has a default: what nobody has
-said of a program, nobody may rely on. `reconcile explain agents` prints the table.
+known of a program, nobody may rely on. `reconcile explain agents` prints the table.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class KindRow(Struct, frozen=True, kw_only=True):
     """What there is to know about a kind before its program has run.
 
     `reports_cost`, `reports_tokens`: it says what a run has used, so that a budget can be kept; `reports_end`: it prints that
-    it came to its end, whatever its exit status, and one that did not print that has failed. `keeps_limit`: it can be told what
+    it came to its end, whatever its exit status, and one that did not print that has failed. `keeps_limit`: it can be given what
     a run may cost, and ends by itself there. `tells_cost`: it says what it has cost so far while it works, so that we end it there.
     """
 

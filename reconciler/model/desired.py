@@ -261,7 +261,7 @@ class Telling(StrEnum):
 
 
 class Notify(Struct, frozen=True, kw_only=True):
-    """Who is told of what. Either `run`, a command, or `url`, a service; `${NAME}` in them is a variable of the watch."""
+    """Whom to notify of what. Either `run`, a command, or `url`, a service; `${NAME}` in them is a variable of the watch."""
 
     on: tuple[Telling, ...]
     run: tuple[str, ...] = ()
@@ -314,8 +314,8 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     source: str = ""  # absolute path of the file it came from; "" for standard input
     invalid: str | None = None  # why the watched source can't be read now: everything of this epic is held
     withheld: tuple[Loosening, ...] = ()  # what its file asks for and nobody applied: it may be an agent's doing
-    unfrozen_at: datetime = EPOCH  # when a person last said that its line goes on
-    surroundings: str = ""  # where its checks run now: what passed elsewhere, or before that was said, proves nothing
+    unfrozen_at: datetime = EPOCH  # when a person last let its line go on
+    surroundings: str = ""  # where its checks run now: what passed elsewhere, or before that was known, proves nothing
     applied: Mapping[str, InlineTask] = field(
         default_factory=dict
     )  # inline tasks as last written to the tracker, by key

@@ -19,7 +19,7 @@ PrNumber = NewType("PrNumber", int)
 
 BRANCH_PREFIX = "agent/"
 PULL_REQUEST_REFS = "refs/reconcile/pr/"
-REVIEW_REFS = "refs/reconcile/review/"  # what was said here of a forge's pull requests
+REVIEW_REFS = "refs/reconcile/review/"  # what was answered here about a forge's pull requests
 CHECK_REFS = "refs/reconcile/check/"
 LANDING_REFS = "refs/reconcile/landing/"
 SCRIPTS = "#scripts"  # behind the path of a package.json that is protected: only this part of it

@@ -42,7 +42,7 @@ class ReasonRow(Struct, frozen=True):
     todo: str = ""  # what a person does once the program has given up; `{task}` stands for the id
     prompt: str = ""  # what an agent is informed on its next attempt beside the facts; `{base}` stands for the branch
     judged: bool = False  # a person decides about what would land: it is computed again before they are asked
-    chosen: bool = False  # a person wanted it so: nobody has to be told
+    chosen: bool = False  # a person wanted it so: nobody has to hear of it
     passing: bool = False  # often over with the next look, without anybody's doing
 
 
@@ -85,7 +85,7 @@ class Reason(Table):
     BUDGET_SPENT = "BudgetSpent", _task("the budget is spent", PERSON, prompt=_INTERRUPTED)
     BUDGET_LOW = "BudgetLow", _epic("the budget is nearly spent", NOTHING)
     PROGRAM_REPLACED = "ProgramReplaced", _epic("the program was replaced while it runs: nothing new starts", PERSON)
-    # Somebody said: not now, or not you
+    # Somebody wants it so: not now, or not you
     SUSPENDED = "Suspended", _epic("the manifest is suspended", PERSON, chosen=True)
     STOPPED = "Stopped", _task("it was stopped by command", PERSON, chosen=True)
     TAKEN = "Taken", _task("a person works on it", PERSON, chosen=True)

@@ -1,6 +1,6 @@
-"""What a reviewer answers: one JSON object in a file. Read strictly, because whoever wrote it may be anybody's fool.
+"""What a reviewer answers: one JSON object in a file. Read strictly, because its author may be anybody's fool.
 
-What is no such object is no verdict. Its texts are as they were written: hostile, until whoever shows them makes them inert.
+What is no such object is no verdict. Its texts are as they were written: hostile, until what shows them makes them inert.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ReviewWord(StrEnum):
 
 
 class LineComment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said about a place: a file as the diff names it, and a line of it after the change; None: the whole file."""
+    """A remark about a place: a file as the diff names it, and a line of it after the change; None: the whole file."""
 
     path: str
     body: str

@@ -34,7 +34,7 @@ class BaseHealth(Struct, frozen=True):
 
 
 def health(spec: EpicSpec, observed: Observed) -> BaseHealth | None:
-    """At which commit its base is green; None where that can't be told: nothing is asked of it, or it can't be seen."""
+    """At which commit its base is green; None where that can't be known: nothing is asked of it, or it can't be seen."""
     recent = observed.recent.get(spec.base, ())
     if isinstance(recent, Unknown) or isinstance(observed.checks, Unknown) or not recent or not spec.merge.checks:
         return None
@@ -42,7 +42,7 @@ def health(spec: EpicSpec, observed: Observed) -> BaseHealth | None:
 
 
 def red_by_itself(spec: EpicSpec, observed: Observed) -> Run | None:
-    """The check by which it is known that a base fails the checks of a manifest: they could be run, and said no."""
+    """The check by which it is known that a base fails the checks of a manifest: they could be run, and failed."""
     last = _red(spec, observed)
     return last if last and last.exit and last.exit.code not in CANT_BE_ASKED else None
 
@@ -84,7 +84,7 @@ def _whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "
 
 
 def not_its_fault(spec: EpicSpec, run: Run | None) -> str:
-    """The same for a task that waits for it, in short: what there is to know and to do is said once, of the manifest."""
+    """The same for a task that waits for it, in short: what there is to know and to do stands once, with the manifest."""
     cannot = run and run.exit and run.exit.code in CANT_BE_ASKED
     what = f"the checks can't be run on {spec.base} either" if cannot else f"{spec.base} fails the checks on its own"
     return f"{what}; 'reconcile status {spec.name}' says what to do"

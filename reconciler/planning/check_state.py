@@ -46,7 +46,7 @@ def over_soon(run: Run | None, now: datetime) -> datetime | None:
 
 
 def turned_red(run: Run, retried_at: datetime | None, now: datetime) -> bool:
-    """True for a check that ran and said no, since the last retry."""
+    """True for a check that ran and failed, since the last retry."""
     if run.exit is None or run.exit.well or run.exit.stop is not None or _says_nothing(run):
         return False
     return not _overruled(run, retried_at, now)

@@ -165,7 +165,7 @@ def checks(view: EpicView) -> Iterator[Action]:
 def reviews(view: EpicView) -> Iterator[Action]:
     """End reviews of what nothing asks about any more, and throw away the worktrees of those that have ended."""
     observed, spec, name = view.observed, view.spec, view.spec.name
-    sources = (observed.pull_requests, *(source for job in view.jobs for source in (job.diff, job.told)))
+    sources = (observed.pull_requests, *(source for job in view.jobs for source in (job.diff, job.brief)))
     if isinstance(observed.reviews, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
     wanted = {run.id for job in view.jobs if _for_review(job) for run in job.offer.reviewing.wanted}

@@ -58,7 +58,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
     diff: Diff | Unknown | None = None  # what is offered, where its risk matters
     reviews: tuple[Run, ...] | Unknown = ()  # of every head that it offered
-    told: str | Unknown = ""  # what a reviewer of it is told to look for
+    brief: str | Unknown = ""  # what a reviewer of it is to look for
     reviewer_gate: tuple[Reason, str, datetime | None] | None = None  # why no reviewer of this epic may start
     red_checks: tuple[Run, ...] = ()  # that its head has failed by itself, on whichever base
     was_green: bool = False  # the head that it offers has passed these checks on some base

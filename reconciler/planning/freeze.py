@@ -56,7 +56,7 @@ def enough(rate: float) -> int:
 
 
 def paused(manifest: str) -> Waiting:
-    """Why a task waits whose line pauses: what there is to know and to do is said once, of the manifest."""
+    """Why a task waits whose line pauses: what there is to know and to do stands once, with the manifest."""
     return Waiting(Reason.QUEUE_PAUSED, f"the queue pauses; 'reconcile status {manifest}' says why")
 
 

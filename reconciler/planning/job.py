@@ -179,8 +179,8 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         failure = self.failure
         if failure is None or not failure.permanent or failure.action not in refused:
             return False
-        told = self.attempts.last is not None and self.attempts.last.why == Reason.CONFLICT
-        return not failure.refused or (self.unfit and told)
+        heard = self.attempts.last is not None and self.attempts.last.why == Reason.CONFLICT
+        return not failure.refused or (self.unfit and heard)
 
     @property
     def handed_over_for(self) -> Reason | None:
@@ -190,7 +190,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
     @property
     def handed_over_with(self) -> str | None:
         """What that note says, without what to do."""
-        return messages.told(self.task.id, *self._handed_over) if self._handed_over else None
+        return messages.handed_over(self.task.id, *self._handed_over) if self._handed_over else None
 
     @cached_property
     def _handed_over(self) -> tuple[Reason, str] | None:
@@ -221,7 +221,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
 
     @property
     def unfit(self) -> bool:
-        """True when the commits of exactly this head can't land one by one. Its agent is told once, then a person."""
+        """True when the commits of exactly this head can't land one by one. Its agent hears of it once, then a person."""
         by_rebase = self.spec.merge.method is MergeMethod.REBASE
         failure = self.failure
         one_by_one = failure is not None and (

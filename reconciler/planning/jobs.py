@@ -217,7 +217,7 @@ def _upon(
 
 
 class _Beside(TypedDict, total=False):
-    """What a job is told beside what was seen of its task: by its place among the others, or found once for all."""
+    """What a job gets beside what was seen of its task: by its place among the others, or found once for all."""
 
     blocked_by: tuple[str, ...]
     put_off: Task | None
@@ -259,7 +259,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         checks=checks_on(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None, asked),
         diff=observed.diffs.get(id),
         reviews=_of(observed.reviews, id) or (),
-        told=observed.review_prompts.get(spec.name, ""),
+        brief=observed.review_prompts.get(spec.name, ""),
         red_checks=_red_checks(observed, spec, id),
         base_tree=observed.base_tree(spec.base),
         landing=_of(observed.landings, id),

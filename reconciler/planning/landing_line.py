@@ -1,6 +1,6 @@
 """The jobs in the line of a base: who is tested or lands together with whom, as the merge queue has it. Pure.
 
-Every job has said by itself that it would be tested or land. Here that becomes a line (one for each set of checks), and what
+Every job has decided by itself that it would be tested or land. Here that becomes a line (one for each set of checks), and what
 its turn gives becomes what is done: for a whole chain it is the decision of its last member, and all others wait for that.
 
 A forge that merges one at a time has the same line. What only it tests, it tests as a head: then one head at a time gets the

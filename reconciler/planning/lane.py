@@ -258,9 +258,9 @@ class Lane(Struct, dict=True):
         before = checks_on(self.observed, job.spec, order.expected.tree, self._asked(own))
         return StartCheck.together(job, order, below, before)
 
-    def _behind(self, said: Decision, whom: TaskId | None) -> Decision:
-        if not isinstance(said, StartCheck | Land):
-            return said
+    def _behind(self, decided: Decision, whom: TaskId | None) -> Decision:
+        if not isinstance(decided, StartCheck | Land):
+            return decided
         name = self.base.name
         what = f"{whom} is before it in the line of {name}" if whom else f"every check slot of {name} is in use"
         return Waiting(Reason.LANDING_QUEUED, what)

@@ -15,7 +15,7 @@ from msgspec import Struct
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Observed, Run, Unknown
 
-RUNS_ASKED = 5  # the newest that told how much memory they took
+RUNS_ASKED = 5  # the newest that reported how much memory they took
 DISK_LEAST = 500 << 20  # on a full disk not even git works
 PROCESSES_LEAST = 64
 GROWS = timedelta(minutes=2)  # until then an agent has not taken yet what it will take
@@ -46,9 +46,9 @@ class MachineRoom:
         if not spec.venue.local:
             return None
         needs, room, root = self._of(spec), self._observed.room, spec.worktrees.root
-        told = "" if spec.agent.memory is not None else ", as earlier ones did"
+        known = "" if spec.agent.memory is not None else ", as earlier ones did"
         if room.memory is not None and needs.memory and room.memory - self._memory < needs.memory:
-            return f"an agent takes {words(needs.memory)} of memory{told}, and {_left(room.memory, self._memory)}"
+            return f"an agent takes {words(needs.memory)} of memory{known}, and {_left(room.memory, self._memory)}"
         disk = room.disk.get(root)
         if disk is not None and needs.disk and disk - self._disk[root] < needs.disk:
             return f"an agent takes {words(needs.disk)} of disk, and {_left(disk, self._disk[root])} at {root}"
@@ -72,12 +72,12 @@ class MachineRoom:
         return self._needs[spec.name]
 
     def _usual(self, spec: EpicSpec) -> int:
-        """The most that its newest runs took; 0 where none said so."""
+        """The most that its newest runs took; 0 where none reported it."""
         if isinstance(self._observed.runs, Unknown):
             return 0
         ended = (run for each in self._observed.runs.values() for run in each if run.manifest == spec.name)
-        told = sorted(((run.exit.at, run.exit.memory) for run in ended if _tells(run) and run.exit), reverse=True)
-        return max((memory or 0 for _, memory in islice(told, RUNS_ASKED)), default=0)
+        known = sorted(((run.exit.at, run.exit.memory) for run in ended if _tells(run) and run.exit), reverse=True)
+        return max((memory or 0 for _, memory in islice(known, RUNS_ASKED)), default=0)
 
 
 def words(size: int) -> str:

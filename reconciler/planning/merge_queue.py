@@ -38,7 +38,7 @@ Chain = tuple[TaskId, ...]
 class Proof(StrEnum):
     """What is known about the tree of a chain."""
 
-    UNSEEN = "unseen"  # nobody has merged it yet, or it can't be told what its checks came to
+    UNSEEN = "unseen"  # nobody has merged it yet, or it can't be seen what its checks came to
     CONFLICT = "conflict"  # its last member does not merge with those before it
     UNTESTED = "untested"
     RUNNING = "running"
@@ -211,7 +211,7 @@ class _Tests(Struct):
             self._start(line[: max(1, round(cut * red / (cuts + 1)))])
         if cuts < red - 1:
             return
-        # By the end of this round it is known. What comes behind whoever it is may be tested without it already.
+        # By the end of this round it is known. What comes behind that one may be tested without it already.
         upto = red + group_size(self.bounds.rate, self.bounds.slots)
         for at in range(red - 1, -1, -1):
             if self.free > 0:
@@ -220,7 +220,7 @@ class _Tests(Struct):
 
 @cache
 def group_size(rate: float, slots: int) -> int:
-    """How many members one more check should prove: as many as have most of them told apart per round.
+    """How many members one more check should prove: as many as have most of them sorted per round.
 
     With `slots` chains of s, 2s, … members, each member bad with the probability `rate`.
     """

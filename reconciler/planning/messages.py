@@ -63,10 +63,10 @@ def needs_human(task: str, reason: Reason, message: str) -> str:
     return f"reconcile: {reason}: {clean(message)}. {_todo(task, reason)}"
 
 
-def told(task: str, reason: Reason, note: str) -> str:
+def handed_over(task: str, reason: Reason, note: str) -> str:
     """The message in such a note, given what comes after its reason.
 
-    >>> told("x-1", Reason.CONFLICT, needs_human("x-1", Reason.CONFLICT, "it conflicts").partition("Conflict: ")[2])
+    >>> handed_over("x-1", Reason.CONFLICT, needs_human("x-1", Reason.CONFLICT, "it conflicts").partition("Conflict: ")[2])
     'it conflicts'
     """
     return note.removesuffix(_todo(task, reason)).rstrip(" .")

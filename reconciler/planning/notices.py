@@ -1,7 +1,7 @@
-"""What people are told, and when: from a plan, what was told before, and the time. Pure.
+"""Whom to notify of what, and when: from a plan, what was sent before, and the time. Pure.
 
-A notice says what *is*, not what happened: whoever was killed before he could tell finds it again. `key` names one occurrence
-of it, so that it is told once to each recipient.
+A notice says what *is*, not what happened: one who was killed before it was sent finds it again. `key` names one occurrence
+of it, so that each recipient hears of it once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from reconciler.planning.labels import NEEDS_HUMAN
 from reconciler.planning.messages import clean
 from reconciler.planning.plan import EpicPlan
 
-SETTLES = timedelta(minutes=5)  # what is often over by itself is told only when it is not
-AGAIN = timedelta(hours=6)  # what comes and goes is told no more often
+SETTLES = timedelta(minutes=5)  # what is often over by itself is sent only when it is not
+AGAIN = timedelta(hours=6)  # what comes and goes is sent no more often
 FIRST_S, MOST_S = 60, 3600  # between two tries at a recipient that can't be reached
 LINES_MAX, NAMED_MAX = 12, 3
 TEXT_MAX, TITLE_MAX = 300, 60
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """One thing to be told. `since`: of what may come back under the same key, since when it is so."""
+    """One thing to notify somebody of. `since`: of what may come back under the same key, since when it is so."""
 
     manifest: str
     event: Telling
@@ -42,7 +42,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 class Missed(Struct, frozen=True, kw_only=True):
-    """A recipient that could not be told: why, how often, since when, and when it was tried last."""
+    """A recipient that could not be reached: why, how often, since when, and when it was tried last."""
 
     why: str
     tries: int
@@ -51,7 +51,7 @@ class Missed(Struct, frozen=True, kw_only=True):
 
 
 class Told(Struct, frozen=True, kw_only=True):
-    """What is recorded of what was told: when, by recipient and key; to whom last; who could not be reached."""
+    """What is recorded of what was sent: when, by recipient and key; to whom last; who could not be reached."""
 
     sent: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
     last: Mapping[str, datetime] = field(default_factory=dict)
@@ -120,7 +120,7 @@ def notices(epic: EpicPlan, conditions: Iterable[Mapping[str, str]], now: dateti
 def due(
     epics: Iterable[EpicSpec],
     found: Mapping[str, Sequence[Notice]],
-    told: Told,
+    record: Told,
     now: datetime,
     *,
     closing: bool = False,
@@ -131,15 +131,15 @@ def due(
     for spec in epics:
         for rule in spec.notify:
             to = recipient(rule)
-            new = [n for n in found.get(spec.name, ()) if n.event in rule.on and not _knows(told, to, n, now)]
-            if not new or is_quiet(rule, now) or _rests(told.missed.get(to), now):
+            new = [n for n in found.get(spec.name, ()) if n.event in rule.on and not _knows(record, to, n, now)]
+            if not new or is_quiet(rule, now) or _rests(record.missed.get(to), now):
                 continue
-            if not closing and _too_soon(rule, told.last.get(to), now):
+            if not closing and _too_soon(rule, record.last.get(to), now):
                 continue
             before = letters.get(to)
             known = {notice.key for notice in before.notices} if before else set()
             more = tuple(notice for notice in new if notice.key not in known)
-            missed = told.missed.get(to)
+            missed = record.missed.get(to)
             letters[to] = Letter(
                 to=to,
                 rule=before.rule if before else rule,
@@ -198,8 +198,8 @@ def _asks(epic: EpicPlan, task: TaskId, word: Waiting, job: Job | None) -> bool:
     return word.needs_a_person and row.scope is Scope.TASK and not row.passing
 
 
-def _knows(told: Told, to: str, notice: Notice, now: datetime) -> bool:
-    at = told.sent.get((to, notice.key))
+def _knows(record: Told, to: str, notice: Notice, now: datetime) -> bool:
+    at = record.sent.get((to, notice.key))
     if at is None:
         return False
     came_back = notice.since is not None and notice.since > at

@@ -90,12 +90,12 @@ class Offer(Struct, frozen=True, dict=True):
 
     @cached_property
     def reviewing(self) -> Reviewing:
-        """Who must say yes to it, and what was said."""
+        """Who must say yes to it, and what was answered."""
         return Reviewing(self.facts, self.protected)
 
     @property
     def approved(self) -> bool:
-        """True when whoever must say yes to exactly this head has done so."""
+        """True when all who must approve exactly this head have done so."""
         return self._approved(self.protected)
 
     def approved_as(self, candidate: Candidate) -> bool:
@@ -225,7 +225,7 @@ class Offer(Struct, frozen=True, dict=True):
 
     @property
     def asked_since(self) -> datetime | None:
-        """What failed before is asked again: its task was retried, or a person said that its line goes on."""
+        """What failed before is asked again: its task was retried, or a person let its line go on."""
         retried = self.facts.since.at if self.facts.since else EPOCH
         unfrozen = self.facts.spec.unfrozen_at if self.facts.spec.unfrozen_at <= self.facts.now else EPOCH
         return max(retried, unfrozen) if (retried, unfrozen) != (EPOCH, EPOCH) else None

@@ -1,4 +1,4 @@
-"""What was decided about tasks of which there is nothing but themselves, to be said again while nothing has changed.
+"""What was decided about tasks of which there is nothing but themselves, to be repeated while nothing has changed.
 
 Most tasks of a full tracker are such. A plan is the same with or without what is recalled; only its cost is not.
 """
@@ -73,7 +73,7 @@ def _lasts(job: Job) -> bool:
 
 def _beside(observed: Observed) -> frozenset[TaskId] | None:
     """The tasks of which there is more than themselves; None where a source is silent about that."""
-    told = (
+    facts = (
         observed.runs,
         observed.branches,
         observed.pull_requests,
@@ -81,8 +81,8 @@ def _beside(observed: Observed) -> frozenset[TaskId] | None:
         observed.landings,
         observed.occupants,
     )
-    sources = [source for source in told if not isinstance(source, Unknown)]
-    if len(sources) < len(told):
+    sources = [source for source in facts if not isinstance(source, Unknown)]
+    if len(sources) < len(facts):
         return None
     beside = (observed.since, observed.candidates, observed.broken, observed.failures)
     return frozenset().union(*sources, *beside, observed.merged_by_hand, observed.repaired)

@@ -48,7 +48,7 @@ def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
 
 
 def left_behind(task: TaskId, branch: Branch, base: str) -> Waiting:
-    """What is said of a closed task with commits that its base lacks."""
+    """The words for a closed task with commits that its base lacks."""
     again, drop = f"'reconcile retry {task} --reopen' does it again", f"'git branch -D {branch.name}' drops them"
     message = f"it is closed, and {branch.name} holds commits that {base} lacks; {again}, {drop}"
     return Waiting(Reason.UNLANDED, message)

@@ -1,9 +1,9 @@
-"""Who must say yes to an offered change, and what its reviewers have said. Pure.
+"""Who must say yes to an offered change, and what its reviewers have answered. Pure.
 
-A verdict is about what was judged: the tree of the head, where that left the base, the policy, and what the reviewer was told
+A verdict is about what was judged: the tree of the head, where that left the base, the policy, and what the reviewer was asked
 to look for. It counts for whatever is the same in all of these, so it outlives a commit message, and a merge of the base that
 git makes alone: what was judged would have landed as that anyway. It outlives nothing else. What can't
-be told is for a person: silence, nonsense and a change of the rules never say yes.
+be known is for a person: silence, nonsense and a change of the rules never say yes.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SUMMARY_MAX = 200
 COMMENT_MAX, TEXT_MAX = 2000, 12_000
 
 
-def terms(spec: EpicSpec, told: str) -> str:
-    """Under what a review judges, as one word: the policy, who reviews, and what it is told to look for."""
+def terms(spec: EpicSpec, brief: str) -> str:
+    """Under what a review judges, as one word: the policy, who reviews, and what it is to look for."""
     merge, reviewer = spec.merge, spec.reviewing
     policy = (merge.review.each, merge.risk_high, merge.risk_low, merge.protected_paths)
     who = (reviewer.kind, reviewer.argv, reviewer.model, [(each.labels, each.model) for each in reviewer.overrides])
-    return hashlib.sha256(msgspec.json.encode((policy, who, told))).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode((policy, who, brief))).hexdigest()[:16]
 
 
 class Reviewing(Struct, frozen=True, dict=True):
@@ -97,12 +97,12 @@ class Reviewing(Struct, frozen=True, dict=True):
 
     @property
     def approved_by_agent(self) -> bool:
-        """True where a reviewer has said yes to it, whether that is enough or not."""
+        """True where a reviewer has approved it, whether that is enough or not."""
         return self.verdict is not None and self.verdict.verdict is ReviewWord.APPROVE
 
     @property
     def judged(self) -> dict[str, Any] | None:
-        """Its risk and why, who must say yes to it, and what its reviewer has said, as JSON has it; None where nobody asked."""
+        """Its risk and why, who must say yes to it, and what its reviewer has answered, as JSON has it; None where nobody asked."""
         if self.risk is None:
             return None
         raised = self.verdict is not None and self.level is not self.risk.level
@@ -186,10 +186,10 @@ class Reviewing(Struct, frozen=True, dict=True):
     @cached_property
     def _current(self) -> tuple[Run, ...]:
         """Those about what is offered now, under what holds now, that no retry has overruled."""
-        diff, told = self.diff, self.facts.told
-        if diff is None or not isinstance(told, str) or self.facts.open_pull is None:
+        diff, brief = self.diff, self.facts.brief
+        if diff is None or not isinstance(brief, str) or self.facts.open_pull is None:
             return ()
-        under, updated = terms(self.facts.spec, told), self.facts.open_pull.updated
+        under, updated = terms(self.facts.spec, brief), self.facts.open_pull.updated
         about = {(diff.tree, diff.start), *((each.tree, each.start) for each in updated)}
         return tuple(
             run

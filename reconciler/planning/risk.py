@@ -20,7 +20,7 @@ NAMED_MAX = 3
 # Of lines that somebody wrote: what programs write has none.
 SMALL, LARGE, FILES_MAX = 100, 1000, 50
 SIZE_MAX = (
-    100_000  # bytes of a diff, whoever wrote it: less than a reviewer is shown, so that nothing is hidden from one
+    100_000  # bytes of a diff, no matter by whom: less than a reviewer is shown, so that nothing is hidden from one
 )
 
 _TEST = ("**/test_*", "**/*_test.*", "**/*.test.*", "**/*.spec.*", "**/*_spec.*", "**/*Test.*", "**/*Tests.*")

@@ -43,16 +43,16 @@ class Click(Struct, frozen=True, kw_only=True):
 
     def argv(self, message: str = "") -> list[str]:
         """The command, without the program; what people wrote never becomes an option of it."""
-        said = [f"--message={message}"] if self.act.words else []
+        words = [f"--message={message}"] if self.act.words else []
         at = [f"--head={self.head}"] if self.head else []
         subject = ["--", self.subject] if self.subject else []
-        return [self.name, *self.act.options, *at, *said, *subject]
+        return [self.name, *self.act.options, *at, *words, *subject]
 
     def command(self) -> str:
         """The same for people, to be copied."""
-        said = ["-m", "TEXT"] if self.act.words else []
+        words = ["-m", "TEXT"] if self.act.words else []
         subject = [self.subject] if self.subject else []
-        return shlex.join(["reconcile", self.name, *subject, *self.act.options, *said])
+        return shlex.join(["reconcile", self.name, *subject, *self.act.options, *words])
 
 
 def asked(text: str) -> Click:

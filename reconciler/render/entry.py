@@ -238,7 +238,7 @@ def _approvals(subject: TaskView, pull: PullRequest) -> list[str]:
 
 
 def _risk(subject: TaskView) -> dict[str, Any] | None:
-    """How much could go wrong with what is offered, why, who must say yes to it, and what its reviewer has said; null where
+    """How much could go wrong with what is offered, why, who must say yes to it, and what its reviewer has answered; null where
     nobody asked."""
     offer = subject.job.offer.reviewing if subject.job and subject.job.open_pull else None
     return offer.judged if offer else None

@@ -1,6 +1,6 @@
 """How everything stands, in the text format of Prometheus: for a file that node_exporter collects, and for a page that is scraped.
 
-Written by hand: all of it is made anew from one document, so a registry of counters, which prometheus-client is, would hold
+Written by hand: all of it is made again from one document, so a registry of counters, which prometheus-client is, would hold
 nothing; and it takes a watch longer to import than this takes to write. The tests read it with that library.
 """
 
@@ -52,7 +52,7 @@ POINTS = Family("reconcile_github_points_left", "gauge", "Points that are left o
 def exposition(status: Document, queue: Iterable[Document] = ()) -> str:
     """The metrics of what `status -o json` prints, with what `get queue -o json` does. What can't be known is left out.
 
-    Of a task nothing is said but its state: labels are the names of manifests and words of ours.
+    Of a task nothing is in it but its state: labels are the names of manifests and words of ours.
     """
     looked = datetime.fromisoformat(status["at"]).timestamp()
     families: dict[Family, list[_Sample]] = {

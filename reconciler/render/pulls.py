@@ -75,7 +75,7 @@ def row(
 
 
 def reviews(record: PullRecord, runs: Mapping[TaskId, Sequence[Run]]) -> list[Document]:
-    """What people and what agents said of a pull request, oldest first: each says which of them it is.
+    """What people and what agents answered to a pull request, oldest first: each says which of them it is.
 
     `runs`: the reviews that agents made, by task. One that came to nothing has no verdict.
     """
@@ -84,9 +84,15 @@ def reviews(record: PullRecord, runs: Mapping[TaskId, Sequence[Run]]) -> list[Do
     return [review for _, review in sorted((*people, *agents), key=lambda each: each[0])]
 
 
-def _by_person(said: PersonReview) -> Document:
-    known = {"kind": "person", "verdict": str(said.verdict), "head": said.head, "by": said.by, "at": stamp(said.at)}
-    return {**known, "text": said.text, "comments": []}
+def _by_person(review: PersonReview) -> Document:
+    known = {
+        "kind": "person",
+        "verdict": str(review.verdict),
+        "head": review.head,
+        "by": review.by,
+        "at": stamp(review.at),
+    }
+    return {**known, "text": review.text, "comments": []}
 
 
 def _was_of(run: Run, record: PullRecord) -> bool:
@@ -95,15 +101,15 @@ def _was_of(run: Run, record: PullRecord) -> bool:
 
 
 def _by_agent(run: Run) -> Document:
-    said = run.verdict if run.exit and run.exit.well else None
+    answer = run.verdict if run.exit and run.exit.well else None
     return {
         "kind": "agent",
-        "verdict": _VERDICTS[said.verdict] if said else None,
+        "verdict": _VERDICTS[answer.verdict] if answer else None,
         "head": run.baseline,
         "by": f"{run.agent or 'reviewer'} ({run.id})",
         "at": stamp(run.exit.at) if run.exit else None,
-        "text": said.summary if said else "",
-        "comments": msgspec.to_builtins(said.comments) if said else [],
+        "text": answer.summary if answer else "",
+        "comments": msgspec.to_builtins(answer.comments) if answer else [],
     }
 
 

@@ -17,7 +17,7 @@ from reconciler.render.words import stamp
 
 Document = dict[str, Any]
 
-NEWEST = 20  # checks by which it is told how long one takes
+NEWEST = 20  # checks by which it is known how long one takes
 
 
 def document(decided: Plan, observed: Observed) -> list[Document]:

@@ -11,8 +11,8 @@ from reconciler.render.safe import line
 from reconciler.render.words import counted, stamp
 
 
-def unreached(specs: Iterable[EpicSpec], told: Told) -> list[dict[str, Any]]:
-    """Every recipient that could not be told the last time, and why."""
+def unreached(specs: Iterable[EpicSpec], record: Told) -> list[dict[str, Any]]:
+    """Every recipient that could not be reached the last time, and why."""
     rules = {recipient(rule): rule for spec in specs for rule in spec.notify}
     return [
         {
@@ -22,7 +22,7 @@ def unreached(specs: Iterable[EpicSpec], told: Told) -> list[dict[str, Any]]:
             "since": stamp(missed.since),
             "lastTry": stamp(missed.at),
         }
-        for to, missed in sorted(told.missed.items())
+        for to, missed in sorted(record.missed.items())
         if to in rules
     ]
 

@@ -27,7 +27,7 @@ _PLACES = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\{(message|subject)\}")
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """What is sent. `run` is a command, `url` a service; `keys` what is told by it."""
+    """What is sent. `run` is a command, `url` a service; `keys` what is known by it."""
 
     to: str
     keys: list[str]
@@ -83,8 +83,8 @@ def hindrance(message: Message, environ: Mapping[str, str]) -> str | None:
 def filled(word: str, message: Message, environ: Mapping[str, str]) -> str:
     """A word with its places filled, all at once: what is put in is never looked at again. Raises UnsetError.
 
-    >>> told = Message(to="", keys=[], subject="s", message="pay ${B} {subject}", run=[], url=None)
-    >>> filled("--text={message} ${A}", told, {"A": "1", "B": "2"})
+    >>> letter = Message(to="", keys=[], subject="s", message="pay ${B} {subject}", run=[], url=None)
+    >>> filled("--text={message} ${A}", letter, {"A": "1", "B": "2"})
     '--text=pay ${B} {subject} 1'
     """
 

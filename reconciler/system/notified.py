@@ -1,4 +1,4 @@
-"""What was told to whom: `reconcile/notified.jsonl`, a line for each message that was sent, or could not be.
+"""What was sent to whom: `reconcile/notified.jsonl`, a line for each message that was sent, or could not be.
 
 Whoever sends writes here once the recipient has taken it. Killed in between, it is sent once more, and never not at all.
 """
@@ -49,7 +49,7 @@ class Notified:
         self._append({"to": to, "keys": keys})
 
     def missed(self, to: str, keys: list[str], why: str, tries: int) -> None:
-        """A recipient could not be told. Raises OSError."""
+        """A recipient could not be reached. Raises OSError."""
         self._append({"to": to, "keys": keys, "failed": why, "tries": tries})
 
     def shorten(self, keep: Callable[[Line], bool]) -> None:

@@ -1,6 +1,6 @@
 """A cgroup of its own for each run, from the user's systemd: what happens to a service, or to one run, happens to no other run.
 
-Without a scope a run lives in the cgroup of whoever started it, and is killed with it.
+Without a scope a run lives in the cgroup of its starter, and is killed with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a service manager is told: that we are ready, that we live, that we end. systemd's protocol, which needs no library."""
+"""What a service manager hears: that we are ready, that we live, that we end. systemd's protocol, which needs no library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIABLES = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "INVOCA
 
 
 class ServiceNotice(Struct):
-    """The manager's socket. Without one nothing is said; who does not listen is not waited for."""
+    """The manager's socket. Without one nothing is sent; who does not listen is not waited for."""
 
     address: str = ""
     watchdog_s: float | None = None  # it ends us where it hears nothing for so long

@@ -34,8 +34,8 @@ class Service(Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """One service for each repository."""
-        told = re.sub(r"[^A-Za-z0-9]+", "-", self.folder.name).strip("-")[:40] or "repository"
-        return f"reconcile-{told}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:8]}"
+        found = re.sub(r"[^A-Za-z0-9]+", "-", self.folder.name).strip("-")[:40] or "repository"
+        return f"reconcile-{found}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:8]}"
 
 
 class Running(Struct, frozen=True, kw_only=True):
@@ -147,12 +147,12 @@ class Systemd(Struct):
         done = self._run("systemctl", "--user", "show", asked, self.file(service).name)
         if done.code:
             raise PermanentError(f"systemctl: {done.complaint}")
-        told = dict(line.partition("=")[::2] for line in done.text.splitlines())
-        pid = told.get("MainPID", "")
+        found = dict(line.partition("=")[::2] for line in done.text.splitlines())
+        pid = found.get("MainPID", "")
         return Running(
-            state=told.get("ActiveState", "unknown"),
+            state=found.get("ActiveState", "unknown"),
             pid=int(pid) if pid.isdecimal() and pid != "0" else None,
-            since=told.get("ActiveEnterTimestamp", ""),
+            since=found.get("ActiveEnterTimestamp", ""),
             lingers=self._lingers(),
         )
 

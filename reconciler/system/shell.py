@@ -61,8 +61,8 @@ class Finished(Struct, frozen=True):
         Git names the cause in lines of their own, after the words of the filter or hook that refused and before advice;
         of any other program it is the last line.
 
-        >>> said = b"To x\\nremote: frozen: ask Ann   \\n ! [remote rejected] main\\nerror: failed to push some refs to 'x'\\nhint: y"
-        >>> Finished(1, b"", said).complaint
+        >>> err = b"To x\\nremote: frozen: ask Ann   \\n ! [remote rejected] main\\nerror: failed to push some refs to 'x'\\nhint: y"
+        >>> Finished(1, b"", err).complaint
         'remote: frozen: ask Ann; ! [remote rejected] main'
         >>> Finished(1, b"", b"remote: coverage is 71% but must be 80%\\nremote: Total 3 (delta 0)\\nerror: no").complaint
         'remote: coverage is 71% but must be 80%; error: no'

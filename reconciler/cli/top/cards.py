@@ -38,5 +38,5 @@ def card(column: str, manifest: str, entry: Entry, now: datetime) -> Text:
     if pull and pull["state"] == "open":
         facts.append(pull_request(pull, short=True))
     found.append(f"\n  {' · '.join(facts)}", "dim")
-    said = why(entry, now, in_a_word=False)
-    return found.append("  ").append_text(said) if said else found
+    note = why(entry, now, in_a_word=False)
+    return found.append("  ").append_text(note) if note else found

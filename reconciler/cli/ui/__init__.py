@@ -47,7 +47,7 @@ def ui_command(
 
     It prints an address that is good once. Beside a 'reconcile watch' it shows what the watch sees, and asks nobody else;
     without one it looks itself. What is clicked runs the command of the same name. Elsewhere than on this machine
-    (--listen) the page only shows: who asks can't be told there. Ctrl-C ends the page and nothing else.
+    (--listen) the page only shows: who asks can't be known there. Ctrl-C ends the page and nothing else.
     """
     wiring.refuse_agents(wiring.environ(), "ui")
     server = late("reconciler.cli.ui.server")
@@ -63,7 +63,7 @@ def ui_command(
             hint = "name them with --tls-cert and --tls-key, or reach this machine by 'ssh -L'"
             raise UsageError(f"{host} can be reached by others: the page needs a certificate and its key", hint=hint)
         place = server.Where(host=host, port=at, tls=tls)
-        read_only = read_only or not _of_this_machine(host)  # who asks can't be told there
+        read_only = read_only or not _of_this_machine(host)  # who asks can't be known there
     elif tls_cert or tls_key:
         raise UsageError("--tls-cert and --tls-key are for --listen")
     scraper = scraping.token_of(metrics_token) if metrics_token else ""

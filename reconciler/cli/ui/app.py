@@ -54,7 +54,7 @@ class Pages(Struct, kw_only=True):
         )
 
     def end(self) -> None:
-        """Nobody is told anything any more."""
+        """Nobody hears anything any more."""
         self.feed.end()
 
     def view(self, path: str, query: Mapping[str, str], look: LatestLook | None) -> View | None:

@@ -75,7 +75,7 @@ class EveryPage(Struct, kw_only=True):
         return serve
 
     def end(self) -> None:
-        """Nobody is told anything any more."""
+        """Nobody hears anything any more."""
         self._over = True
         for each in self._opened.values():
             each.pages.feed.end()

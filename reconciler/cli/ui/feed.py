@@ -69,7 +69,7 @@ class Feed(Struct, kw_only=True, dict=True):
         self.looks.soon()
 
     def end(self) -> None:
-        """Nobody is told anything any more: every page that listens is let go."""
+        """Nobody hears anything any more: every page that listens is let go."""
         self._over = True
         self._changed.set()
 

@@ -316,18 +316,18 @@ class Look:
         """What was written about some pull requests: in open threads, all pages of them, and under the whole."""
         found: dict[str, list[Mapping[str, Any]]] = {node: [] for node in in_threads}
         left: dict[str, str | None] = dict.fromkeys(in_threads)
-        said: dict[str, tuple[Comment, ...]] = {}
+        talk: dict[str, tuple[Comment, ...]] = {}
         for _ in range(PAGES_MAX):
-            asked = [node for node in under if node not in said]
+            asked = [node for node in under if node not in talk]
             if not left and not asked:
                 with _legible("what was written about a pull request"):
                     return {
-                        node: _Talk(threads=threads(found.get(node, ())), comments=said.get(node, ()))
+                        node: _Talk(threads=threads(found.get(node, ())), comments=talk.get(node, ()))
                         for node in {*in_threads, *under}
                     }
             value = self._asked_for(query.conversations(left, asked, self._size.talks)).data
             with _legible("what was written about a pull request"):
-                said |= {node: comments(value[f"c{n}"]["comments"]["nodes"]) for n, node in enumerate(asked)}
+                talk |= {node: comments(value[f"c{n}"]["comments"]["nodes"]) for n, node in enumerate(asked)}
                 pages = {node: value[f"t{n}"]["reviewThreads"] for n, node in enumerate(left)}
                 for node, page in pages.items():
                     found[node] += page["nodes"]

@@ -1,6 +1,6 @@
 """The marks by which what we post about a reviewer's verdict is known again: as ours, and as that verdict's. Pure.
 
-A login posts for whoever uses it: what a program says under it must never be taken for the word of the person whose it is.
+A login posts for all who use it: what a program says under it must never be taken for the word of the person whose it is.
 """
 
 from __future__ import annotations

@@ -130,6 +130,6 @@ def _commit(body: Any) -> Sha | None:
 
 def _spoken(body: Any) -> Answer | None:
     """What the call that waits would have been answered, by the words of the other."""
-    said = str((body.get("details") or {}).get("message") or "") if isinstance(body, dict) else ""
-    status = 409 if "head branch" in said.lower() else 405
-    return Answer(status=status, body={"message": said}) if said else None
+    why = str((body.get("details") or {}).get("message") or "") if isinstance(body, dict) else ""
+    status = 409 if "head branch" in why.lower() else 405
+    return Answer(status=status, body={"message": why}) if why else None

@@ -98,7 +98,7 @@ class Postings:
 
 
 def _spoken(pull: Pull) -> bool:
-    """True where the user has said yes or no there with this login: ours would stand in its place."""
+    """True where the user has answered there with this login: ours would stand in its place."""
     return any(each.mine and each.state != "DISMISSED" for each in pull.opinions)
 
 
@@ -111,7 +111,7 @@ def _objections(pull: Pull) -> list[Objection]:
     talks = [
         Objection(mark, _resolve(each.id))
         for each in pull.threads
-        if all(said.ours for said in each.comments) and (mark := each.comments[0].ours)
+        if all(word.ours for word in each.comments) and (mark := each.comments[0].ours)
     ]
     return noes + talks
 

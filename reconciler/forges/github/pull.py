@@ -79,7 +79,7 @@ class Pull(Struct, frozen=True, kw_only=True):
     spot: QueueSpot | None = None
     removed: Dequeued | None = None  # from the merge queue, the last time
     automatic: bool = False
-    opinions: tuple[Opinion, ...] = ()  # of people and bots; what agents said in our name stands apart
+    opinions: tuple[Opinion, ...] = ()  # of people and bots; what agents wrote in our name stands apart
     posted: tuple[Opinion, ...] = ()  # the yes and the no among what we posted
     remarks: tuple[Comment, ...] = ()  # reviews that say neither yes nor no
     unresolved: tuple[str, ...] = ()  # the ids of the threads that nobody has resolved
@@ -119,7 +119,7 @@ class Pull(Struct, frozen=True, kw_only=True):
         return Rejection(head=self.head, text=text) if mine else None
 
     def _settled(self, thread: Thread) -> bool:
-        """True where the one who began a thread said yes to exactly this head after their last word in it: it may stay open."""
+        """True where the one who began a thread approved exactly this head after their last word in it: it may stay open."""
         who = thread.comments[0].by
         last = max(comment.at for comment in thread.comments if comment.by == who)
         found = (

@@ -30,7 +30,7 @@ class MergeQueue:
         self._notes, self._freezes = merges.notes, merges.freezes
 
     def enter(self, number: PrNumber, head: Sha) -> None:
-        """Put a pull request there whose head still is `head`; whoever has put it there, it is there once."""
+        """Put a pull request there whose head still is `head`; no matter who has put it there, it is there once."""
         with self._git.writing("github-landing"):
             pull = self._look.one(number)
             if pull is None or not pull.open or pull.head != head:

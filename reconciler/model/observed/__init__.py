@@ -101,7 +101,9 @@ class Observed(Struct, frozen=True, kw_only=True):
     salvages: tuple[Salvage, ...] = ()
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
     reviewers_missing: Mapping[str, str] = field(default_factory=dict)  # the same of its reviewer
-    review_prompts: Mapping[str, str | Unknown] = field(default_factory=dict)  # by manifest: what its reviewer is told
+    review_prompts: Mapping[str, str | Unknown] = field(
+        default_factory=dict
+    )  # by manifest: what its reviewer is to look for
     forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
     trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately

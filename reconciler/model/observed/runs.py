@@ -42,7 +42,7 @@ class StopWhy(StrEnum):
     DONE = "done"  # by its hint or by its final result, and stayed: counts as ended well
     STUCK = "stuck"  # its supervisor did not see that itself: it was stopped, or suspended
     TIMED_OUT = "timed-out"  # the same
-    BUDGET = "budget"  # it has said that it cost what it may
+    BUDGET = "budget"  # it has reported that it cost what it may
 
 
 class Exit(Struct, frozen=True, kw_only=True):

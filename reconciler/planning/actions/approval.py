@@ -1,4 +1,4 @@
-"""Whose yes offered work is waiting for, and what people have said about it."""
+"""Whose yes offered work is waiting for, and what people have answered."""
 
 from __future__ import annotations
 
@@ -80,21 +80,21 @@ def _ways_on(job: Job) -> str:
 def _because(job: Job) -> str:
     """Why a person is asked, where that is not so for every change."""
     offer, policy = job.offer.reviewing, job.spec.merge.review
-    said = f"'{reviews.in_short(offer.verdict)}'" if offer.verdict else ""
+    quoted = f"'{reviews.in_short(offer.verdict)}'" if offer.verdict else ""
     if offer.changes_requested:
         answer = f", and its agent the last time: '{words}'" if (words := _last_words(job)) else ""
         times = f"{job.spec.merge.review_rounds} rounds" if job.spec.merge.review_rounds != 1 else "one round"
-        return f": after {times} its reviewer says: {said}{answer}"
+        return f": after {times} its reviewer says: {quoted}{answer}"
     if offer.given_up:
         return f": {len(offer.failures)} reviews came to nothing ({reviews.why_it_failed(offer.failures[-1])}; 'reconcile logs {offer.failures[-1].id}')"
     if offer.verdict and offer.verdict.verdict is ReviewWord.PERSON:
-        return f": its reviewer leaves it to a person: {said}"
+        return f": its reviewer leaves it to a person: {quoted}"
     if job.offer.protected and offer.risk is None:
         return f" (it changes {', '.join(job.offer.protected[:5])})"
     if offer.risk is None or policy.each == (Review.HUMAN,) * 3:
         return ""
     if offer.level is not offer.risk.level:
-        return f": its reviewer calls its risk {offer.level}: {said}"
+        return f": its reviewer calls its risk {offer.level}: {quoted}"
     return f" (risk {offer.level}: {'; '.join(offer.risk.reasons)})"
 
 

@@ -52,9 +52,9 @@ class BlockTask(Action, frozen=True, kw_only=True):
 
 def _declined(job: Job) -> str:
     pull = job.pull
-    said = pull.rejection if isinstance(pull, PullRequest) else None
-    if said and isinstance(pull, PullRequest) and said.head == pull.head and said.text.strip():
-        return f"#{job.number} was rejected and closed: {' '.join(said.text.split())[:WORDS_MAX]}"
+    answer = pull.rejection if isinstance(pull, PullRequest) else None
+    if answer and isinstance(pull, PullRequest) and answer.head == pull.head and answer.text.strip():
+        return f"#{job.number} was rejected and closed: {' '.join(answer.text.split())[:WORDS_MAX]}"
     return f"its pull request #{job.number} was closed by somebody"
 
 

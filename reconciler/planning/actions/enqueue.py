@@ -22,7 +22,7 @@ AFTER_A_CONFLICT = timedelta(seconds=60)  # with one before it, which may be mer
 
 
 def in_the_forges_queue(job: Job) -> Waiting | None:
-    """What stands in the merge queue of its forge, whoever put it there, is the forge's to merge."""
+    """What stands in the merge queue of its forge, no matter who put it there, is the forge's to merge."""
     pull = job.open_pull
     if pull is None or pull.queue is None:
         return None

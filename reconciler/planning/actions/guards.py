@@ -139,7 +139,7 @@ def unseen(job: Job) -> Waiting | None:
             return Waiting(Reason.UNKNOWN, f"{name} can't be seen: {source.why}", _again(job, source))
     if job.open_pull and isinstance(job.candidate, Unknown):
         return Waiting(Reason.UNKNOWN, f"its merge with the base can't be computed: {job.candidate.why}")
-    for name, seen in (("what it changes", job.diff), ("what its reviewer is told", job.told)):
+    for name, seen in (("what it changes", job.diff), ("what its reviewer is to look for", job.brief)):
         if job.open_pull and isinstance(seen, Unknown):
             return Waiting(Reason.UNKNOWN, f"{name} can't be read: {seen.why}")
     return None

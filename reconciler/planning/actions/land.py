@@ -27,7 +27,7 @@ class Land(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = True
     order: LandOrder
     subject: Task
-    judged: Mapping[TaskId, Mapping[str, object]] = {}  # of all that lands: its risk, and who said yes to it
+    judged: Mapping[TaskId, Mapping[str, object]] = {}  # of all that lands: its risk, and who approved it
 
     @property
     def evidence(self) -> Mapping[str, object]:
@@ -87,12 +87,12 @@ def _judged(job: Job) -> Mapping[str, object] | None:
     risk, pull = job.offer.reviewing.judged, job.open_pull
     person = pull is not None and pull.approved == pull.head
     yes = {"person": person, "agent": job.offer.reviewing.approved_by_agent}
-    said = [who for who, given in yes.items() if given]
-    return {"head": pull.head, "risk": risk, "approvedBy": said} if pull and risk else None
+    yeses = [who for who, given in yes.items() if given]
+    return {"head": pull.head, "risk": risk, "approvedBy": yeses} if pull and risk else None
 
 
 def _why(job: Job) -> str:
-    """How much could have gone wrong with it, and who said yes to it, where that was asked."""
+    """How much could have gone wrong with it, and who approved it, where that was asked."""
     offer, pull = job.offer.reviewing, job.open_pull
     if offer.judged is None or pull is None:
         return ""

@@ -1,4 +1,4 @@
-"""Have what a reviewer said stand where people read the change; and take back there what no longer holds."""
+"""Have what a reviewer answered stand where people read the change; and take back there what no longer holds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PostReview(Action, frozen=True, kw_only=True):
 
 
 class WithdrawReview(Action, frozen=True, kw_only=True):
-    """Take back a no that was posted and no longer is the last word: its head has changed, or a person said yes."""
+    """Take back a no that was posted and no longer is the last word: its head has changed, or a person has approved."""
 
     by_merge: ClassVar[bool] = True
     number: PrNumber
@@ -95,9 +95,9 @@ class WithdrawReview(Action, frozen=True, kw_only=True):
 
 
 def _known(job: Job) -> bool:
-    """True where it is known what its reviewers have said that counts."""
+    """True where it is known what its reviewers have answered that counts."""
     diff, facts = job.offer.reviewing.diff, job.offer.facts
-    read = isinstance(facts.told, str) and isinstance(facts.reviews, tuple)
+    read = isinstance(facts.brief, str) and isinstance(facts.reviews, tuple)
     return read and diff is not None and job.open_pull is not None and diff.head == job.open_pull.head
 
 

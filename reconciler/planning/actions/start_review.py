@@ -32,7 +32,7 @@ class StartReview(Action, frozen=True, kw_only=True):
     diff: Diff
     risk: Risk
     n: int
-    told: str  # what to look for
+    brief: str  # what to look for
     epic: str = ""
     check: RunId | None = None  # that this head has passed
     model: str | None = None
@@ -49,19 +49,19 @@ class StartReview(Action, frozen=True, kw_only=True):
 
     @classmethod
     def due(cls, job: Job) -> Decision:
-        pull, offer, told = job.open_pull, job.offer.reviewing, job.offer.facts.told
+        pull, offer, brief = job.open_pull, job.offer.reviewing, job.offer.facts.brief
         if pull is None or job.offer.approved or job.offer.protected or offer.asks is not Review.AGENT:
             return None
         if offer.verdict or offer.given_up or not job.offer.green_once or approval.unresolved(job):
             return None
         if offer.diff is None or offer.risk is None or offer.diff.head != pull.head:
             return Waiting(Reason.UNKNOWN, "what it changes is not known yet")
-        if isinstance(told, Unknown):
-            return Waiting(Reason.UNKNOWN, f"what its reviewer is to look for is not known: {told.why}")
-        return _running(job) or _not_now(job) or cls._of(job, pull, offer.diff, offer.risk, told)
+        if isinstance(brief, Unknown):
+            return Waiting(Reason.UNKNOWN, f"what its reviewer is to look for is not known: {brief.why}")
+        return _running(job) or _not_now(job) or cls._of(job, pull, offer.diff, offer.risk, brief)
 
     @classmethod
-    def _of(cls, job: Job, pull: PullRequest, diff: Diff, risk: Risk, told: str) -> StartReview:
+    def _of(cls, job: Job, pull: PullRequest, diff: Diff, risk: Risk, brief: str) -> StartReview:
         again = ", again: the last one came to nothing" if job.offer.reviewing.failures else ""
         passed, reviewer = job.offer.checks_last, job.spec.reviewing
         return cls(
@@ -75,7 +75,7 @@ class StartReview(Action, frozen=True, kw_only=True):
             diff=diff,
             risk=risk,
             n=job.offer.reviewing.next_n,
-            told=told,
+            brief=brief,
             epic=job.epic or "",
             check=passed.id if passed and passed.exit and passed.exit.well else None,
             model=reviewer.model_for(job.task.labels),
@@ -111,7 +111,7 @@ class StartReview(Action, frozen=True, kw_only=True):
                     **spec.env,
                 },
                 pass_env=(*started.pass_env, *spec.pass_env),
-                prompt=prompts.render(self.told, self.subject, values, "") + self._matter(ports),
+                prompt=prompts.render(self.brief, self.subject, values, "") + self._matter(ports),
                 timeout_s=spec.timeout_s,
                 stuck_after_s=spec.stuck_after_s,
                 slot=SlotBound(manifest=self.spec.name, most=self.spec.max_agents),
@@ -119,7 +119,7 @@ class StartReview(Action, frozen=True, kw_only=True):
                 baseline=head,
                 base_tip=self.diff.start,
                 tree=self.diff.tree,
-                judged=terms(self.spec, self.told),
+                judged=terms(self.spec, self.brief),
                 agent=spec.kind,
                 prompt_on_stdin=started.prompt_on_stdin,
                 at=self.spec.checks_venue,

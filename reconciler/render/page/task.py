@@ -152,9 +152,9 @@ def _head(entry: Entry, manifest: str, blockers: Sequence[str], found: Details) 
 
 
 def _reviews(runs: Sequence[Mapping[str, Any]]) -> h.Node:
-    """What its reviewers said, the newest first; nothing where nobody was asked."""
-    said = [_review(run) for run in reversed(runs) if "verdict" in run]
-    return [h.h2["Reviews"], said] if said else None
+    """What its reviewers answered, the newest first; nothing where nobody was asked."""
+    answers = [_review(run) for run in reversed(runs) if "verdict" in run]
+    return [h.h2["Reviews"], answers] if answers else None
 
 
 def _review(run: Mapping[str, Any]) -> h.Element:

@@ -1,7 +1,7 @@
 """The tasks as they were seen last, for as long as nobody has written since.
 
 A `bd` takes a good part of a second, whatever it is asked. So what one look has shown is not asked for again while the mark of
-the database is the same, and what a write is read back with is the next look. Labels alone, which are written anew at every look
+the database is the same, and what a write is read back with is the next look. Labels alone, which are written again at every look
 that does not show them, are read back by that look. Whether marks can be relied on shows: one that stays as it was while the
 tasks have changed is never believed again.
 """

@@ -175,7 +175,7 @@ class _Batch(Struct):
         return refused
 
     def _by_an_agent(self, command: Command) -> bool:
-        """False for what is to be told from a close by an agent, which has our name, where only names tell who closed it."""
+        """False for what is to be distinguished from a close by an agent, which has our name, where only names tell who closed it."""
         by_us = command.verb == ("close",) and not any(option.startswith("--session=") for option in command.options)
         return not by_us or self.bd.program().can(Can.TELLS_SESSION)
 
@@ -226,7 +226,7 @@ def _error(id: TaskId, command: Command, finished: Finished) -> ReconcileError:
     text = decoding.complaint(finished.code, finished.out, finished.err)
     if finished.code == _MISMATCH:
         return ChangedError(f"{id} has changed meanwhile: {text}")
-    what = f"{id}: bd {' '.join(command.verb)}: {text or 'it did nothing, and said nothing'}"
+    what = f"{id}: bd {' '.join(command.verb)}: {text or 'it did nothing, and printed nothing'}"
     # Of several tasks it may have refused one because of another: each is tried by itself.
     return PermanentError(what) if text and len(command.tasks) == 1 else TemporaryError(what)
 
