@@ -90,6 +90,7 @@ class TopApp(App[int]):
         self.show()
 
     async def on_unmount(self) -> None:
+        self.workers.cancel_all()
         self._look_thread.submit(self.looks.end)
         self._look_thread.shutdown(wait=False)
 
@@ -138,6 +139,8 @@ class TopApp(App[int]):
         self._hint()
 
     def _hint(self) -> None:
+        if not self.screen_stack:
+            return  # it ends, and what was on its way still arrives
         self.screen_stack[0].query_one("#hint", Static).update(hint(self._entry()))
 
     def _focus_first(self) -> None:
