@@ -60,7 +60,7 @@ class Terminal:
     @property
     def text(self) -> str:
         """Everything that was sent, without the sequences that move the cursor or colour something."""
-        return SEQUENCE.sub(b"", self.read()).decode()
+        return SEQUENCE.sub(b"", self.read()).decode("utf-8", "replace")  # a letter may be half there
 
     @property
     def lines(self) -> list[str]:

@@ -42,6 +42,7 @@ Made = TypeVar("Made")
 class TopApp(App[int]):
     """Everything that is shown of one repository, or of one manifest of it."""
 
+    TITLE = "reconcile top"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (200, "-widest")]  # noqa: RUF012 - as textual declares it
     CSS_PATH = "top.tcss"

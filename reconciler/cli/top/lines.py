@@ -17,7 +17,7 @@ KEYS = {
     "Enter": "describe the task: state, text, runs, history",
     "l": "its log, as it is printed",
     "d": "the diff of its branch",
-    "/": "filter: words of title, id, manifest or reason; Esc ends it",
+    "/": "filter by words of title, id or reason; Esc ends it",
     "↑ ↓ j k": "move; ← → to the next column",
     "q": "leave; so does Ctrl-C. Nothing else ends with it",
 }
@@ -47,10 +47,10 @@ def heading(
 def hint(entry: Entry | None) -> Text:
     """The keys that mean something for this task."""
     acts = {click.act.key: click.act.label.lower() for click in of_task(entry)} if entry else {}
-    words = {"Enter": "describe", "l": "log", "d": "diff", **acts, "/": "filter", "?": "help", "q": "leave"}
+    words = {"?": "help", "Enter": "describe", "l": "log", "d": "diff", **acts, "/": "filter", "q": "leave"}
     found = Text()
     for key, word in words.items():
-        found.append(key, "bold").append(f" {word}   ")
+        found.append(key, "bold").append(f" {word}  ")
     return found
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct, field, json
@@ -98,7 +98,7 @@ class EveryPage(Struct, kw_only=True):
             return RepositoryRow(key=key, path=row.path, trouble=feed.trouble)
         unmanaged = look.rest["unmanaged"] or ()
         return RepositoryRow(
-            key=key, path=row.path, manifests=look.manifests, unmanaged=unmanaged, looked=True, trouble=feed.trouble
+            key=key, path=row.path, manifests=look.manifests, unmanaged=unmanaged, at=look.at, trouble=feed.trouble
         )
 
     def _of_key(self, key: str) -> _Opened | None:
@@ -122,7 +122,7 @@ class EveryPage(Struct, kw_only=True):
             query="",
             csrf=self.keys.of_a_page(request.scope["session"]),
             viewer=self.viewer,
-            at="",
+            at=_oldest(rows),
             held="",
             repository="",
             nav=NAV,
@@ -135,10 +135,13 @@ class EveryPage(Struct, kw_only=True):
     async def _events(self) -> AsyncIterator[bytes]:
         held = Flat()
         while not self._over:
-            shown = repositories.view(await self._seen())
+            rows = await self._seen()
+            shown = repositories.view(rows)
             change, held = patch(held, flat(shown)), flat(shown)
             if change:
                 change["title"] = f"{safe.line(shown.title)} · reconcile"
+            if at := _oldest(rows):
+                change["at"] = at
             yield b"data: " + json.encode(change) + b"\n\n" if change else b"event: alive\ndata: \n\n"
             await asyncio.sleep(PAUSE_S)
 
@@ -147,6 +150,11 @@ class EveryPage(Struct, kw_only=True):
         for each in self._opened.values():
             each.pages.feed.want()
         return rows
+
+
+def _oldest(rows: Sequence[RepositoryRow]) -> str:
+    """Since when what stands there is known at least; empty before anything is."""
+    return min((row.at for row in rows if row.at), default="")
 
 
 async def _nowhere(request: Request) -> Response:  # noqa: ARG001 - as every address is called

@@ -23,7 +23,7 @@ class RepositoryRow(Struct, frozen=True, kw_only=True):
     path: str
     manifests: Mapping[str, Any] = field(default_factory=dict)
     unmanaged: Sequence[dict[str, Any]] = ()
-    looked: bool = False
+    at: str = ""  # of the look
     trouble: str = ""
 
 
@@ -58,7 +58,7 @@ def _card(row: RepositoryRow, counts: Mapping[str, int]) -> h.Node:
         h.h2[h.a(href=address)[safe.line(row.path.rpartition("/")[2] or row.path)]],
         h.p(".id.mono")[safe.line(row.path)],
         h.p(".condition.bad")[safe.line(row.trouble)] if row.trouble else None,
-        h.p(".empty")["looking…"] if not row.looked and not row.trouble else None,
+        h.p(".empty")["looking…"] if not row.at and not row.trouble else None,
         h.div(".chips")[
             [
                 h.a(class_=["chip", name, "" if counts[name] else "none"], href=f"{address}?column={name}")[
@@ -67,7 +67,7 @@ def _card(row: RepositoryRow, counts: Mapping[str, int]) -> h.Node:
                 for name, (title, _) in COLUMNS.items()
             ]
         ]
-        if row.looked
+        if row.at
         else None,
         h.p[[[tag(name), " "] for name in row.manifests], used] if row.manifests else None,
     ]
