@@ -196,7 +196,8 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
 def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_out(kept, state, tmp_path):
     few = FULL.agent.overrides[:1]
     agent = replace(FULL.agent, prompt=None, argv=(), opens_pull_request=False, overrides=few)
-    made = kept.record(replace(FULL, agent=agent, worktrees=WorktreeSpec(root="/srv/trees", setup=("npm ci",))))
+    alone = WorktreeSpec(root="/srv/trees", setup=("npm ci",))
+    made = kept.record(replace(FULL, agent=agent, worktrees=alone, stack=False))
     spec = yaml.safe_load((state / "manifests" / "x.yaml").read_text())["spec"]
     for agent in (spec["agent"], spec["reviewer"]):
         del agent["prompt"]
