@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from reconciler.model.names import TaskId
-from reconciler.model.observed import Base, Branch, Observed, PullState, Task, Unknown
+from reconciler.model.names import SALVAGE_REFS, TaskId
+from reconciler.model.observed import Base, Branch, Observed, PullState, Salvage, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
 from reconciler.planning.jobs import EpicTasks
@@ -20,14 +20,19 @@ def remarks(epic_tasks: EpicTasks, busy: Collection[TaskId | None], observed: Ob
         for source in (observed.landings, observed.branches, observed.pull_requests, observed.runs)
     ):
         return {}
+    saved = {each.task: each for each in sorted(observed.salvages, key=lambda each: each.n) if not each.dropped}
     found = {}
     for task in epic_tasks.members:
-        if task.status == "closed" and task.id not in busy and (remark := _amiss(task, base, observed)):
+        if (
+            task.status == "closed"
+            and task.id not in busy
+            and (remark := _amiss(task, base, observed, saved.get(task.id)))
+        ):
             found[task.id] = remark
     return found
 
 
-def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
+def _amiss(task: Task, base: Base, observed: Observed, saved: Salvage | None) -> Waiting | None:
     assert not isinstance(observed.landings, Unknown) and not isinstance(observed.branches, Unknown)
     assert not isinstance(observed.pull_requests, Unknown) and not isinstance(observed.runs, Unknown)
     landing = observed.landings.get(task.id)
@@ -44,7 +49,14 @@ def _amiss(task: Task, base: Base, observed: Observed) -> Waiting | None:
         )
     if branch := unlanded(task.id, observed):
         return left_behind(task.id, branch, base.name)
-    return None
+    landed = MERGED in task.labels or landing or (pull and pull.state is PullState.MERGED)
+    return _kept(saved) if saved and not landed else None
+
+
+def _kept(saved: Salvage) -> Waiting:
+    drop = f"'git update-ref -d {SALVAGE_REFS}{saved.task}/{saved.n}' drops it"
+    again = f"'reconcile restore {saved.task}' brings it back, {drop}"
+    return Waiting(Reason.UNLANDED, f"it is closed, nothing of it landed, and what its agent left is saved; {again}")
 
 
 def left_behind(task: TaskId, branch: Branch, base: str) -> Waiting:
