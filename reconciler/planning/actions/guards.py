@@ -18,7 +18,6 @@ from reconciler.planning.labels import NEEDS_HUMAN, STOPPED, TAKEN
 
 SWEEP = timedelta(seconds=1)
 LOOK_ELSEWHERE = timedelta(seconds=15)  # the longest between two looks at what is on other machines
-AFTER = timedelta(seconds=10)  # what it left behind may go on for, until it is swept up
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result
 COST = timedelta(seconds=15)  # after which it is looked at again what a run has cost that may cost so much
@@ -262,7 +261,7 @@ def amid(job: Job) -> Waiting | None:
 
 def _lived(run: Run, at: datetime, now: datetime) -> bool:
     ended = run.exit.at if run.exit else now  # of one that left no record nobody knows until when it lived
-    return run.started_at is not None and run.started_at - SWEEP <= at <= ended + AFTER
+    return run.started_at is not None and run.started_at - SWEEP <= at <= ended + SWEEP  # in doubt it is a person's
 
 
 def nested(tree: Worktree) -> str:
