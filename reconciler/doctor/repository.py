@@ -127,15 +127,17 @@ def _identity(site: Site) -> Iterator[Diagnosis]:
 def _filters(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Filters of the repository's own config, which an agent may have written: they run in no command of ours."""
     found = (_FILTER.fullmatch(key) for key, _ in site.git.config())
-    if not (names := sorted({each[1] for each in found if each})):
-        return
+    names = sorted({each[1] for each in found if each})
     for base in sorted(_wanted(scene, site) - {""}):
         head = _commit(site, base)
         if head and (why := filters.missing(site.git, MergeTrees(site.git).attributes(Sha(head)).values)):
             message, _, hint = why.rpartition("; ")
             message = f"{message}: nothing starts or lands on {base}"
-            yield Diagnosis(name="filters", state=State.PROBLEM, found=named(names), message=message, hint=hint)
+            shown = named(names) if names else "of this user"
+            yield Diagnosis(name="filters", state=State.PROBLEM, found=shown, message=message, hint=hint)
             return
+    if not names:
+        return
     message = "set in the repository's own config, which agents can write to: no command of ours runs them"
     yield Diagnosis(
         name="filters", state=State.WARNING, found=named(names), message=message, hint=filters.fix(names[0])

@@ -176,6 +176,13 @@ class Git:
         mark = fingerprints.of_files(*self.said_who)
         return self.remembered(("users", pattern), mark, lambda: _pairs(self.objects(*read, ok=(0, 1)).text))
 
+    def finds(self, program: str) -> bool:
+        """True where a command that git starts finds this program."""
+        if shutil.which(program, path=self._env.get("PATH")):
+            return True
+        beside = self.remembered(("exec-path",), (), lambda: self.objects("--exec-path").text.strip())
+        return os.access(os.path.join(beside, program), os.X_OK)
+
     def rewritten(self, url: str) -> str:
         """An address as git has it in the end. It may hold a password."""
         self._refresh_control()

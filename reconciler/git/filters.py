@@ -16,6 +16,7 @@ from reconciler.system.files import regular
 _SETTING = re.compile(r"filter\.(?P<name>.+)\.(?P<what>clean|smudge|process|required)", re.DOTALL)
 _TRUE = ("true", "yes", "on", "1")
 _LFS = "lfs"
+_WORD = re.compile(r"[\w./+-]+")
 _ATTRIBUTES_MAX = 1024 * 1024
 
 
@@ -24,15 +25,22 @@ def missing(git: Git, read: Callable[[], Iterable[bytes]]) -> str | None:
 
     Only filters that are `required` count: without one of the others files are as good, only less convenient.
     """
-    own = {name for name, settings in _set(git.config()).items() if settings.get("required", "").lower() in _TRUE}
-    if not own:
+    own, known = _required(git.config()), _set(git.users(r"^filter\."))
+    gone = {
+        name: program
+        for name, settings in _required(git.users(r"^filter\.")).items()
+        if (program := _gone(git, settings))
+    }
+    if not own and not gone:
         return None
     texts = [*read()]
     with suppress(OSError), regular(git.repository.common / "info" / "attributes") as file:
         texts.append(file.read(_ATTRIBUTES_MAX))
-    used = [name for name in own if any(_names(text, name) for text in texts)]
-    known = _set(git.users(r"^filter\.")) if used else {}
-    name = next((name for name in sorted(used) if name not in known), None)
+    used = sorted(name for name in {*own, *gone} if any(_names(text, name) for text in texts))
+    if name := next((name for name in used if name in gone), None):
+        what = f"files of it go through the filter {name}, and {gone[name]} is not on the PATH here"
+        return f"{what}; install it, or start reconcile where it is found"
+    name = next((name for name in used if name not in known), None)
     if name is None:
         return None
     return (
@@ -47,6 +55,16 @@ def fix(name: str) -> str:
         return "git lfs install (without --local)"
     # What it runs is not quoted as something to be typed: an agent may have written it.
     return f"if it is yours: git config --global filter.{name}.smudge COMMAND (and clean, required)"
+
+
+def _required(config: Config) -> dict[str, dict[str, str]]:
+    return {name: s for name, s in _set(config).items() if s.get("required", "").lower() in _TRUE}
+
+
+def _gone(git: Git, settings: dict[str, str]) -> str | None:
+    """The program of a filter, where there is none by that name; None also for what is no plain name."""
+    word = (settings.get("process") or settings["smudge"]).split(maxsplit=1)[:1]
+    return word[0] if word and _WORD.fullmatch(word[0]) and not git.finds(word[0]) else None
 
 
 def _set(config: Config) -> dict[str, dict[str, str]]:

@@ -145,6 +145,19 @@ def test_a_commit_that_names_a_large_file_which_is_nowhere_is_said_with_its_path
     assert place.git("rev-parse", "main") == before
 
 
+def test_where_the_program_is_not_found_nothing_begins_and_that_is_said(tmp_path: Path) -> None:
+    place = Large(tmp_path)
+    place.env["PATH"] = place.env["PATH"].partition(os.pathsep)[2]
+
+    place.reconcile("watch", "-f", str(place.work()), "--until-done", code=3)
+
+    (epic,) = place.json("status")["epics"]
+    degraded = next(each for each in epic["conditions"] if each["type"] == "Degraded")
+    assert degraded["reason"] == "FilterMissing" and "git-lfs is not on the PATH" in degraded["message"]
+    assert place.json("get", "runs") == []
+    assert "git-lfs is not on the PATH" in place.reconcile("doctor", code=1)
+
+
 def test_a_repository_without_large_files_gets_no_folder_for_them(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.reconcile("watch", "-f", str(place.manifest()), "--until-done")
