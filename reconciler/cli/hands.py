@@ -36,7 +36,7 @@ def take_command(site: Site, id: TaskId, out: Output) -> int:
         site,
         "Take",
         id,
-        f"yours{_where(site, id)}"
+        f"yours{_where(site, id)}{_brought(site, id)}"
         + ("; its agent was stopped" if ended else "")
         + f"; 'reconcile release {id}' gives it back",
     )
@@ -46,6 +46,14 @@ def take_command(site: Site, id: TaskId, out: Output) -> int:
 def _where(site: Site, task: TaskId) -> str:
     """Where its worktree is; nothing where it has none yet."""
     return next((f", in {entry.path}" for entry in worktrees.read(site.git).holding(branch_of(task))), "")
+
+
+def _brought(site: Site, task: TaskId) -> str:
+    """What was not committed on another machine, brought here; nothing where nothing was."""
+    for at in dict.fromkeys(spec.venue for spec in site.desired().epics if not spec.venue.local):
+        if task in site.workspaces.worktrees(at, [task]) and site.workspaces.salvage(task, at):
+            return f", on {branch_of(task)}; what was not committed is saved: 'reconcile restore {task}'"
+    return ""
 
 
 @click.command("release")

@@ -687,11 +687,11 @@ def _as_json(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         return str(_C[1](value))
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):  # as older Pythons want it, which nodes may have
         return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}.get(text := repr(value), text)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_C[1](key)}: {_as_json(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_as_json, value)) + "]"
     raise TypeError(f"{type(value).__name__} is nothing that JSON holds")
 

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import random
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from nodes import MOST, Nodes
+from slurm_cluster import free_ports
 from waiting import until
 
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Cause, RunState, Says, StopWhy
 from reconciler.model.values import replace
-from reconciler.model.venue import VenueKind
+from reconciler.model.venue import Venue, VenueKind
 from reconciler.runners import supervisor
 from reconciler.runners._engines import JobState
 from reconciler.runners._hosts import Hosts
 
 pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
 X = TaskId("x-1")
+
+
+def _old_python() -> str:
+    """A Python 3.9, the oldest that a node may have; empty where there is none."""
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    found = [shutil.which("python3.9"), *home.glob(".pyenv/versions/3.9*/bin/python3.9")]
+    works = (each for each in found if each and subprocess.run([each, "-V"], capture_output=True).returncode == 0)
+    return str(next(works, ""))
+
+
+OLD = _old_python()
 
 
 @pytest.fixture
@@ -52,6 +67,42 @@ def settled(nodes: Nodes) -> None:
     until(lambda: not any(run.alive for run in nodes.runner.runs().values()), "all runs to be over")
 
 
+def test_nodes_share_nothing_but_a_remote_that_is_reached_by_tcp(tmp_path: Path):
+    port = free_ports(1)[0]
+    nodes = Nodes(tmp_path, Venue(kind=VenueKind.HERE, hosts=("n1", "n2"), remote=f"git://127.0.0.1:{port}/remote.git"))
+    served = (
+        f"--base-path={tmp_path}",
+        "--export-all",
+        "--enable=receive-pack",
+        "--listen=127.0.0.1",
+        f"--port={port}",
+    )
+    daemon = subprocess.Popen(
+        ["git", "daemon", *served, "--reuseaddr"], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        asked = ["git", "ls-remote", nodes.venue.remote]
+        until(lambda: subprocess.run(asked, capture_output=True).returncode == 0, "git to serve")
+        runs = [nodes.start(f"x-{n}") for n in range(3)]
+        assert all((seen := nodes.over(run)).exit and seen.exit.well for run in runs)
+        assert all(nodes.spaces.remove(TaskId(run.subject), nodes.venue) for run in runs)
+    finally:
+        os.killpg(daemon.pid, signal.SIGTERM)
+        daemon.wait()
+        nodes.clear()
+
+
+@pytest.mark.skipif(not OLD, reason="needs Python 3.9")
+def test_a_node_may_have_an_older_python(nodes: Nodes, tmp_path: Path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python3").symlink_to(OLD)
+    nodes.environ = {**nodes.environ, "PATH": f"{tmp_path / 'bin'}:{nodes.environ['PATH']}"}
+    nodes.born()
+    run = nodes.start("x-1", steps=nodes.agent("x-1", "python3 -V"))
+    seen = nodes.over(run)
+    assert seen.exit and seen.exit.well and "Python 3.9" in nodes.runner.log_tail(run)
+
+
 # --- who may start -------------------------------------------------------------------------------------------
 
 
@@ -76,13 +127,13 @@ def both(*acts: Callable[[], object]) -> None:
         os.waitpid(pid, 0)
 
 
-def test_of_two_controllers_that_start_the_same_task_one_has_an_agent(nodes: Nodes, tmp_path: Path):
+def race(nodes: Nodes, tmp_path: Path, trials: int) -> None:
     (tmp_path / "other").mkdir()
     other = Nodes(tmp_path / "other", nodes.venue)
     other.ledger.unlink()
     other.ledger.symlink_to(nodes.ledger)
     steps = (("/bin/sh", "-c", f'echo "start $RECONCILE_TASK" >> {nodes.ledger}'),)
-    tasks = [f"r-{n}" for n in range(20)]
+    tasks = [f"r-{n}" for n in range(trials)]
     for task in tasks:
         both(
             lambda task=task: nodes.start(task, steps=steps, slot=None),
@@ -93,6 +144,10 @@ def test_of_two_controllers_that_start_the_same_task_one_has_an_agent(nodes: Nod
         settled(each)
     assert nodes.starts() == dict.fromkeys(tasks, 1)
     other.clear()
+
+
+def test_of_two_controllers_that_start_the_same_task_one_has_an_agent(nodes: Nodes, tmp_path: Path):
+    race(nodes, tmp_path, 20)
 
 
 def test_a_reservation_that_is_submitted_twice_is_claimed_once(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
@@ -360,3 +415,8 @@ def test_a_controller_that_is_killed_again_and_again_starts_every_task_once(node
 @pytest.mark.slow
 def test_a_controller_that_is_killed_fifty_times_starts_every_task_once(nodes: Nodes):
     storm(nodes, 50, [f"k-{n}" for n in range(24)])
+
+
+@pytest.mark.slow
+def test_of_two_controllers_one_has_an_agent_two_hundred_times(nodes: Nodes, tmp_path: Path):
+    race(nodes, tmp_path, 200)
