@@ -29,6 +29,7 @@ from reconciler.planning.plan import Plan
 from reconciler.render import document, text
 from reconciler.render.withheld import change
 from reconciler.system import lock
+from reconciler.system.late import late
 from reconciler.wiring import Site
 
 RESUMED = "resumed, because its file does not say 'suspend: true'"
@@ -73,10 +74,10 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
     site, specs = read(sources)
     for line in loosened(site, specs):
         out.chat(line)
-    for line in always_green(specs):
-        out.chat(line)
     for spec in specs:
         site.recorded.record(spec)
+    for line in proves_nothing(site, specs):
+        out.chat(line)
     site.recorded.trust([spec.name for spec in specs], site.quiet)
     site.noted()
     names = frozenset(spec.name for spec in specs)
@@ -130,11 +131,20 @@ def loosened(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
             yield from (_loosens(spec.name, each) for each in form.loosened(before[spec.name], spec))
 
 
-def always_green(specs: Sequence[EpicSpec]) -> Iterator[str]:
-    """One line for each check that passes whatever there is, as far as its words tell."""
-    for spec in specs:
+def proves_nothing(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
+    """One line for each check that passes whatever there is, by its words, or where there is nothing.
+
+    Of a new one the latter is found out where a person looks on: it is run for that, once.
+    """
+    placed = site.placed(Desired(epics=tuple(specs))).epics
+    for spec in placed:
         for command in filter(check_programs.always_green, spec.merge.commands):
             yield f"warning: {spec.name}: the check {' '.join(command.split())!r} always passes: it proves nothing"
+    if not sys.stderr.isatty():
+        return
+    for spec, command in late("reconciler.doctor.nothing").green(placed, site.environ, site.state):
+        what = f"the check {' '.join(command.split())!r} passes where there is nothing"
+        yield f"warning: {spec.name}: {what}: it proves nothing"
 
 
 def _loosens(name: str, each: Loosening) -> str:

@@ -17,6 +17,7 @@ MODULES = {
     "reconciler.cli.top.app": "a terminal's widgets, for one command alone",
     "reconciler.cli.ui.server": "a web server, for the page alone",
     "reconciler.doctor.machines": "where runs are on other machines",
+    "reconciler.doctor.nothing": "for who applies a manifest on a terminal",
     "reconciler.forges.github.forge": "most repositories of a day are local",
     "reconciler.manifest.documents": "pydantic, for who reads a manifest",
     "reconciler.manifest.yaml_text": "for who reads a manifest, or a record of an earlier version",

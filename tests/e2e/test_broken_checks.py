@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from strangers import Place, merged
+from terminals import Terminal
 from waiting import ended
 
 TASKS = [{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}]
@@ -161,3 +162,15 @@ def test_a_check_that_takes_long_where_there_is_nothing_is_ended(tmp_path: Path)
     assert "empty tree" not in {each["name"] for each in place.json("doctor")["checks"]}
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert b"sleep\x00611\x00" not in commands
+
+
+def test_on_a_terminal_a_new_check_is_tried_out_where_there_is_nothing_and_once(tmp_path: Path) -> None:
+    place, ran = Place(tmp_path), tmp_path / "ran"
+    manifest = str(place.manifest(tasks=[], mergePolicy={"checks": [f"date >> {ran}", "test -e README"]}))
+    for _ in range(2):
+        terminal = Terminal(place.root, place.env, "apply", "-f", manifest, columns=200)
+        assert terminal.wait() == 0
+        shown = "\n".join(terminal.lines)
+        assert "ran' passes where there is nothing: it proves nothing" in shown and "README' passes" not in shown
+        terminal.close()
+    assert len(ran.read_text().splitlines()) == 1
