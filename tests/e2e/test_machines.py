@@ -77,8 +77,7 @@ def test_five_tasks_land_once_although_a_node_and_the_watch_die_and_nothing_is_l
     # Its node dies: all of it is gone, and its engine knows nothing of the job.
     (job,) = (far.folder / "scratch").glob(f"*/jobs/rc.*.{lost}.1.*")
     pid = int((job / "pid").read_text())
-    for each in (pid, *courier.descendants(pid)):
-        os.kill(each, signal.SIGKILL)
+    courier.kill([pid, *courier.descendants(pid)])
     for path in sorted(job.iterdir()):
         path.unlink()
     job.rmdir()
