@@ -227,10 +227,14 @@ def is_quiet(rule: Notify, now: datetime) -> bool:
 
 
 def _line(manifest: str, text: str, found: Sequence[Notice]) -> str:
-    tasks = [f"{notice.task} {notice.title}".rstrip() for notice in found if notice.task]
+    tasks = [_called(notice.task, notice.title) for notice in found if notice.task]
     more = f" and {len(tasks) - NAMED_MAX} more" if len(tasks) > NAMED_MAX else ""
     about = f" {', '.join(tasks[:NAMED_MAX])}{more}:" if tasks else ""
     return f"{manifest}:{about} {text}"
+
+
+def _called(task: TaskId, title: str) -> str:
+    return f"{task} {title}" if title not in ("", task) else task
 
 
 def _text(message: str, most: int = TEXT_MAX) -> str:
