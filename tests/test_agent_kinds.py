@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from outside import PROGRAMS
 
 from reconciler.cli.explain import explain_command
-from reconciler.manifest import model
+from reconciler.manifest import agent_fields
 from reconciler.model.agent_kinds import AgentKind, KindRow, Login
 from reconciler.render import agents
 
@@ -33,7 +33,7 @@ def test_a_kind_that_is_a_program_has_a_login_a_profile_and_a_real_program_to_be
     profiles = {each["metadata"]["name"]: each["spec"]["kind"] for each in yaml.safe_load_all(PROFILES.read_text())}
     assert profiles.get(kind) == kind, f"manifests/profiles.yaml has no profile {kind}"
     assert kind in PROGRAMS, f"tests/outside.py does not know {kind}"
-    described = model.AgentFields.model_fields["kind"].description or ""
+    described = agent_fields.AgentFields.model_fields["kind"].description or ""
     assert kind in described or kind in agents_named_by_the_schema(), f"{kind} is not in the schema"
 
 

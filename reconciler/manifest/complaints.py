@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from reconciler.manifest.fields import INLINE, NAMED
 from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
-from reconciler.manifest.model import INLINE, KINDS, NAMED
+from reconciler.manifest.model import KINDS
 from reconciler.manifest.scalars import plain, quoted
 from reconciler.manifest.schema import every, explain, schema
 from reconciler.manifest.wording import PATTERNS, allowed, alternatives, node_at

@@ -13,9 +13,11 @@ from msgspec import Struct
 from pydantic import ValidationError
 
 from reconciler.manifest import inline, sources, yaml_text
+from reconciler.manifest.agent_fields import AgentFields
 from reconciler.manifest.complaints import complaints, with_hint_for_field
 from reconciler.manifest.findings import FieldPath, Finding, Position, did_you_mean, refusal, shown
-from reconciler.manifest.model import KINDS, AgentFields, AgentProfile, Epic, MergePolicyDocument, Policy
+from reconciler.manifest.model import KINDS, AgentProfile, Epic, MergePolicyDocument
+from reconciler.manifest.policy_fields import Policy
 from reconciler.manifest.resolving import Locate, Surroundings, WrongError, resolved
 from reconciler.manifest.shipped import shipped
 from reconciler.manifest.sources import Source

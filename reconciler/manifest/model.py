@@ -6,14 +6,15 @@ by its type; what fields must be to each other is in `tasks`, and what they mean
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
+from reconciler.manifest.agent_fields import AgentFields, ReviewerFields
 from reconciler.manifest.commands import wrong_command
-from reconciler.manifest.durations import duration
-from reconciler.manifest.machines import wrong_lease, wrong_options, wrong_place
+from reconciler.manifest.fields import INLINE, NAMED, Fields, form
+from reconciler.manifest.policy_fields import Policy
+from reconciler.manifest.runner_fields import RunnerFields
 from reconciler.manifest.texts import (
     Anywhere,
     Branch,
@@ -24,216 +25,21 @@ from reconciler.manifest.texts import (
     Key,
     Label,
     Line,
-    Login,
-    Model,
     Name,
-    Size,
-    Span,
     SpanOrZero,
     Text,
     Url,
-    Variable,
 )
-from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import (
-    Comments,
     ForgeKind,
-    LandingMode,
-    MergeMethod,
-    MergeMode,
-    MergePolicy,
-    NoChecks,
-    OnConflict,
-    Review,
-    SquashMessage,
     Telling,
     TrackerKind,
 )
-from reconciler.model.venue import VenueKind
 
 API_VERSION = "reconcile/v1"
-INLINE, NAMED = "=inline", "=named"  # no YAML key looks like these: they only stand in the places of pydantic's errors
 
 
-def _form(value: Any) -> str:
-    return NAMED if isinstance(value, str) else INLINE
-
-
-class _Fields(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel, validate_default=True)
-
-
-class Backoff(_Fields):
-    """How long to wait between attempts."""
-
-    initial: SpanOrZero = Field(
-        default="10s", description="Before the second attempt; doubled each time.", examples=["30s"]
-    )
-    max: SpanOrZero = Field(default="10m", description="The longest wait.", examples=["1h"])
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Backoff:
-        if duration(self.initial) > duration(self.max):
-            raise ValueError(f"initial ({self.initial}) is longer than max ({self.max})")
-        return self
-
-
-class ResourcesFields(_Fields):
-    """What must be free on the machine before an agent starts. Nothing that runs is ended for want of it."""
-
-    memory: Size = Field(
-        default="auto",
-        description="Memory. auto: the most that one of the newest runs took, once some have said so.",
-        examples=["2G"],
-    )
-    disk: Size = Field(
-        default="auto", description="Disk, where the worktrees stand. auto: 500M, so that git works.", examples=["5G"]
-    )
-
-
-class Match(_Fields):
-    """Which tasks are meant."""
-
-    labels: list[Label] = Field(min_length=1, description="Those that carry all of these labels.", examples=[["ui"]])
-
-
-class OverrideRunner(_Fields):
-    """How the engine is asked to place some tasks."""
-
-    options: list[Line] = Field(
-        description="What sbatch is given for them, instead of runner.options.",
-        examples=[["--gres=gpu:1", "--mem=16G"]],
-    )
-
-    @model_validator(mode="after")
-    def _takes_them(self) -> OverrideRunner:
-        if wrong := wrong_options(VenueKind.SLURM, self.options):
-            raise ValueError(wrong)
-        return self
-
-
-class OverrideFields(_Fields):
-    """A model for some tasks, or where they are placed."""
-
-    match: Match = Field(description="Which tasks get it.", examples=[{"labels": ["ui"]}])
-    model: Model | None = Field(
-        default=None, description="Their model. Default: that of the others.", examples=["opus"]
-    )
-    runner: OverrideRunner | None = Field(
-        default=None,
-        description="Of runner kind slurm: their options. Default: those of the others.",
-        examples=[{"options": ["--gres=gpu:1"]}],
-    )
-
-    @model_validator(mode="after")
-    def _says_something(self) -> OverrideFields:
-        if not self.model and not self.runner:
-            raise ValueError("overrides nothing; allowed: model, runner, or both")
-        return self
-
-
-class ProgramFields(_Fields):
-    """A program that works by a prompt, and its limits."""
-
-    kind: Annotated[AgentKind, Field(strict=False)] = Field(
-        default=AgentKind.COMMAND,
-        description="Which program it is. command: one of your own, as argv says. claude: Claude Code.",
-        examples=["claude"],
-    )
-    argv: list[str] = Field(
-        default=[],
-        description="Of kind command, and needed there: the program and its arguments. {task} {epic} {branch} {base} {worktree} {attempt} {prompt_file} "
-        "are replaced; every other brace stays as it is. No shell reads it.",
-        examples=[["my-agent", "--task", "{task}"]],
-    )
-    model: Model | None = Field(
-        default=None,
-        description="The model, as its program calls it. Default: the one that the program takes by itself.",
-        examples=["opus"],
-    )
-    overrides: list[OverrideFields] = Field(
-        default=[],
-        description="Models, and options of Slurm, for tasks with certain labels. The first that matches and names one is taken.",
-        examples=[[{"match": {"labels": ["ui"]}, "model": "opus"}]],
-    )
-    prompt: Inside | None = Field(
-        default=None,
-        description="The template of the prompt, relative to the repository. Default: the one that comes with reconcile.",
-        examples=[".claude/agents/worker.md"],
-    )
-    env: dict[Variable, str] = Field(
-        default={}, description="Variables that are set for the agent.", examples=[{"KEY": "value"}]
-    )
-    pass_env: list[Variable] = Field(
-        default=[],
-        description="Variables of yours that the agent gets although their names look like secrets.",
-        examples=[["SOME_TOKEN"]],
-    )
-    timeout: Span = Field(default="2h", description="The longest that one attempt may take.", examples=["45m"])
-    stuck_after: SpanOrZero = Field(
-        default="15m",
-        description="An attempt that prints nothing and changes nothing for so long is ended. 0s: never.",
-        examples=["30m"],
-    )
-    backoff: Backoff = Field(
-        default=Backoff(), description="The waits between attempts.", examples=[{"initial": "10s", "max": "10m"}]
-    )
-
-    @model_validator(mode="after")
-    def _names_a_program(self) -> ProgramFields:
-        if self.kind is AgentKind.COMMAND:
-            if not self.argv:
-                raise ValueError("argv is missing; a command needs the program and its arguments")
-            if not self.argv[0].strip():
-                raise ValueError("argv begins with an empty text; allowed: the name or path of a program")
-            if self.model or any(each.model for each in self.overrides):
-                raise ValueError("a command gets no model from here; write it into argv or env")
-        elif self.argv:
-            raise ValueError(
-                f"'argv' is only valid for kind: command, which runs a command line of your own; leave it out for {self.kind}"
-            )
-        return self
-
-
-class AgentFields(ProgramFields):
-    """The program that does a task, and its limits."""
-
-    max_attempts: int = Field(default=3, ge=1, le=100, description="Attempts before a person is asked.", examples=[5])
-    resources: Annotated[
-        Annotated[ResourcesFields, Tag(INLINE)] | Annotated[Literal["auto"], Tag(NAMED)], Discriminator(_form)
-    ] = Field(
-        default="auto",
-        description="What must be free on the machine before an agent starts. auto: what earlier ones took.",
-        examples=[{"memory": "2G", "disk": "5G"}],
-    )
-    opens_pull_request: bool = Field(
-        default=False,
-        description="The agent may push its branch and open the pull request by itself; what it opened is gone on with.",
-        examples=[True],
-    )
-
-
-class ReviewerFields(ProgramFields):
-    """The program that reviews, and its limits."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_recorded(cls, value: Any) -> Any:
-        """Without what a record holds for every agent and no review has, as long as it says nothing."""
-        if not isinstance(value, dict):
-            return value
-        return {name: said for name, said in value.items() if name not in UNUSED or said != UNUSED[name]}
-
-
-# What an agent may be given and a reviewer may not, as a record holds it where nothing is said.
-UNUSED: dict[str, Any] = {
-    "maxAttempts": 3,
-    "opensPullRequest": False,
-    "resources": {"memory": "auto", "disk": "auto"},
-}
-
-
-class Worktrees(_Fields):
+class Worktrees(Fields):
     """Where each task's worktree stands, and what it gets."""
 
     root: Anywhere = Field(
@@ -257,242 +63,7 @@ class Worktrees(_Fields):
     )
 
 
-class CheckFields(_Fields):
-    """A command that must pass, and its limits."""
-
-    run: Command = Field(description="The shell command.", examples=["pytest -q tests/e2e"])
-    timeout: Span | None = Field(
-        default=None,
-        description="The longest that it may take; it fails then, and all that it started is ended. Default: what is left of "
-        "mergePolicy.timeout.",
-        examples=["5m"],
-    )
-    retries: int = Field(
-        default=0,
-        ge=0,
-        le=10,
-        description="How often it is started again at once where it failed, in the same worktree. That it passed only then is "
-        "said: it is flaky.",
-        examples=[1],
-    )
-    paths: list[Line] = Field(
-        default=[],
-        description="What it is about, as globs: it is left out where a change touches none of them, and something else is "
-        "run. Empty: everything.",
-        examples=[["web/**", "package.json"]],
-    )
-
-
-_Check = Annotated[Annotated[Command, Tag(NAMED)] | Annotated[CheckFields, Tag(INLINE)], Discriminator(_form)]
-
-
-class RunnerFields(_Fields):
-    """The machines that agents run on, and who places them there."""
-
-    kind: Annotated[VenueKind, Field(strict=False)] = Field(
-        default=VenueKind.LOCAL,
-        description="local: this machine. slurm: an existing Slurm. ssh: hosts that are reached so. here: pretend nodes on "
-        "this machine, to try it out.",
-        examples=["slurm"],
-    )
-    remote: Line | None = Field(
-        default=None,
-        description="A git repository that the nodes and this machine can push to. Default: the remote of the base.",
-        examples=["ssh://ctl/srv/app.git"],
-    )
-    scratch: Line = Field(
-        default="/var/tmp/reconcile",
-        description="A folder of every node, under the same path; it need not be shared.",
-        examples=["/scratch/reconcile"],
-    )
-    sync: Span = Field(
-        default="30s",
-        description="How often a node reports: what is newer is lost with it, and logs lag by as much.",
-        examples=["2m"],
-    )
-    lease: Span = Field(
-        default="15m",
-        description="A node that has been out of contact for so long halts its agent; after twice that its task is given away.",
-        examples=["30m"],
-    )
-    options: list[Line] = Field(
-        default=[],
-        description="What sbatch is given beside: limits, partitions, accounts. Of kind ssh: what ssh is given.",
-        examples=[["--partition=agents", "--cpus-per-task=2", "--mem=4G"]],
-    )
-    hosts: list[Line] = Field(
-        default=[],
-        description="Of kind ssh, and needed there: hosts as in ~/.ssh/config.",
-        examples=[["build1", "build2"]],
-    )
-    per_host: int = Field(
-        default=4, ge=1, le=1000, description="Of kind ssh: agents at once on each host.", examples=[2]
-    )
-
-    @model_validator(mode="after")
-    def _holds_together(self) -> RunnerFields:
-        given = self.model_fields_set - {"kind"}
-        if self.kind is VenueKind.LOCAL and given:
-            raise ValueError(
-                f"{to_camel(min(given))} is for agents on other machines; allowed for kind local: nothing else"
-            )
-        if self.kind is VenueKind.SLURM and given & {"hosts", "per_host"}:
-            raise ValueError("Slurm knows its nodes; allowed: options, such as --partition=agents")
-        if self.kind in (VenueKind.SSH, VenueKind.HERE) and not self.hosts:
-            raise ValueError(f"hosts is missing; kind {self.kind} needs to be told where agents may run")
-        wrong = (
-            wrong_place(self.remote, self.scratch, self.hosts)
-            or wrong_options(self.kind, self.options)
-            or wrong_lease(self.kind, duration(self.sync), duration(self.lease))
-        )
-        if self.kind is not VenueKind.LOCAL and wrong:
-            raise ValueError(wrong)
-        return self
-
-
-class Queue(_Fields):
-    """How checks are queued."""
-
-    parallel: Annotated[
-        Annotated[int, Field(ge=1, le=64), Tag(INLINE)] | Annotated[Literal["auto"], Tag(NAMED)], Discriminator(_form)
-    ] = Field(
-        default=1,
-        description="Checks that run at once. auto: as many as the machine has processors left beside the agents and all else.",
-        examples=[2, "auto"],
-    )
-    retries: int = Field(
-        default=1,
-        ge=0,
-        le=10,
-        description="How often checks that failed are run again, on the newest base, before they count as failed.",
-        examples=[0],
-    )
-
-
-_Review = Annotated[Review, Field(strict=False)]
-
-
-class ReviewFields(_Fields):
-    """Who must approve a pull request, by its risk."""
-
-    low: _Review = Field(description="Where little could go wrong: prose, for example.", examples=["none"])
-    normal: _Review = Field(description="Everything else.", examples=["agent"])
-    high: _Review = Field(
-        description="Where much could: dependencies, migrations, protected paths, removed tests, much at once.",
-        examples=["human"],
-    )
-
-
-class RiskFields(_Fields):
-    """Which paths are of high or low risk. * and ? stay within a folder, ** does not."""
-
-    high: list[Line] = Field(default=[], description="A change to one of these is.", examples=[["src/billing/**"]])
-    low: list[Line] = Field(
-        default=[],
-        description="These are, whatever the built-in rules say of their paths; not protected paths, or removed tests.",
-        examples=[["docs/**"]],
-    )
-
-
-class Policy(_Fields):
-    """What must hold before something lands, and how it lands."""
-
-    mode: Annotated[MergeMode, Field(strict=False)] = Field(
-        default=MergeMode.AUTO,
-        description="Who merges. auto: what may land lands. manual: a person; the branch is only kept mergeable.",
-        examples=["manual"],
-    )
-    method: Annotated[MergeMethod, Field(strict=False)] = Field(
-        default=MergeMethod.SQUASH,
-        description="How a branch becomes commits of the base. squash: one commit. merge: its own commits and one that "
-        "merges them. rebase: its own commits, one after the other, without those that merge.",
-        examples=["rebase"],
-    )
-    landing: Annotated[LandingMode, Field(strict=False)] = Field(
-        default=LandingMode.AUTO,
-        description="How it gets onto a base on GitHub. cas: the commits that were tested are pushed, several at once, where "
-        "the rules of the base allow a push. forge: GitHub merges, one at a time. queue: GitHub's own merge queue does. auto: "
-        "queue where the base has one; cas where it may be pushed, the method is merge, and checks are written; else forge.",
-        examples=["forge"],
-    )
-    message: Annotated[SquashMessage, Field(strict=False)] = Field(
-        default=SquashMessage.BOTH,
-        description="What a squash says beside the task's title. task: its description. commits: what its agents wrote into "
-        "their commits, where what would command a forge (closing words, mentions, [skip ci]) is made harmless. both: first "
-        "this, then that. Other authors, Co-authored-by and Signed-off-by are always kept.",
-        examples=["commits"],
-    )
-    comments: Annotated[Comments, Field(strict=False)] = Field(
-        default=Comments.AGENT,
-        description="What becomes of review threads that are open, of people who may push and of reviewBots. agent: they go "
-        "to its agent as the feedback of another attempt, then it waits until they are resolved. wait: it waits for that. "
-        "ignore: it lands all the same.",
-        examples=["wait"],
-    )
-    review_bots: list[Login] = Field(
-        default=[],
-        description="Logins of bots whose comments and reviews count as those of people who may push.",
-        examples=[["coderabbitai"]],
-    )
-    checks: list[_Check] = Field(
-        default=[],
-        description="Shell commands that must all pass on the merged tree, in a clean worktree, before it lands; one after the "
-        "other, each a text or with limits of its own.",
-        examples=[["just check", {"run": "just e2e", "timeout": "10m", "retries": 1}]],
-    )
-    required_checks: list[Line] = Field(
-        default=[],
-        description="Names of checks on the forge that must have passed. Empty: those that the rules of its base branch "
-        "ask for; where they ask for none, all that there are.",
-        examples=[["build", "test"]],
-    )
-    timeout: Span = Field(default="1h", description="The longest that the checks may take.", examples=["20m"])
-    no_checks: Annotated[NoChecks, Field(strict=False)] = Field(
-        default=NoChecks.AUTO,
-        description="What to do where there are no checks. auto: allow on the local forge, block on any other.",
-        examples=["block"],
-    )
-    protected_paths: list[Line] = Field(
-        default=list(MergePolicy().protected_paths),
-        description="A change to one of these needs a person's approval. * and ? stay within a folder, ** does not; "
-        "'package.json#scripts' is only that part of it. Where it is not written, the files that the checks name or take "
-        "their recipes from are added to the default.",
-        examples=[["justfile", ".github/**"]],
-    )
-    review: Annotated[Annotated[_Review, Tag(NAMED)] | Annotated[ReviewFields, Tag(INLINE)], Discriminator(_form)] = (
-        Field(
-            default=Review.NONE,
-            description="Who must approve a pull request, once its checks are green. none: nobody. agent: the reviewer. human: "
-            "a person. One word for all of them, or one for each risk.",
-            examples=["human", {"low": "none", "normal": "agent", "high": "human"}],
-        )
-    )
-    review_rounds: int = Field(
-        default=3,
-        ge=0,
-        le=100,
-        description="How often a reviewer may send the work of a task back to its agent; then a person decides.",
-        examples=[1],
-    )
-    risk: RiskFields = Field(
-        default=RiskFields(),
-        description="Which changes are of high or low risk, beside what the built-in rules say.",
-        examples=[{"high": ["src/billing/**"], "low": ["docs/**"]}],
-    )
-    push: bool = Field(default=False, description="Push the landed base to its remote.", examples=[True])
-    queue: Queue = Field(default=Queue(), description="How checks are queued.", examples=[{"parallel": 2}])
-    on_conflict: Annotated[OnConflict, Field(strict=False)] = Field(
-        default=OnConflict.AGENT,
-        description="What becomes of a branch that conflicts with the base. agent: it goes back to an agent. block: a "
-        "person is asked.",
-        examples=["block"],
-    )
-    delete_branch: bool = Field(
-        default=True, description="Delete a task's branch once it has landed.", examples=[False]
-    )
-
-
-class BudgetFields(_Fields):
+class BudgetFields(Fields):
     """What may be used, over all runs ever made for this manifest. When it is used up, running agents finish."""
 
     usd: float | None = Field(
@@ -530,7 +101,7 @@ class BudgetFields(_Fields):
     )
 
 
-class PruneFields(_Fields):
+class PruneFields(Fields):
     """What is cleared away once a task is closed. What no ref holds is saved first."""
 
     worktrees: bool = Field(default=True, description="Remove its worktree.", examples=[False])
@@ -542,7 +113,7 @@ class PruneFields(_Fields):
     )
 
 
-class NotifyFields(_Fields):
+class NotifyFields(Fields):
     """Whom to tell, and of what. The watch tells, each event once to each recipient."""
 
     on: list[Annotated[Telling, Field(strict=False)]] = Field(
@@ -588,7 +159,7 @@ class NotifyFields(_Fields):
         return self
 
 
-class TaskFields(_Fields):
+class TaskFields(Fields):
     """A task that is made once in the tracker and found again by its key."""
 
     key: Key = Field(description="Its name within this manifest.", examples=["parser"])
@@ -606,7 +177,7 @@ class TaskFields(_Fields):
     )
 
 
-class EpicFields(_Fields):
+class EpicFields(Fields):
     """A piece of work for agents: which tasks, how many at once, and what must hold before their work lands."""
 
     epic: Id | None = Field(
@@ -645,7 +216,7 @@ class EpicFields(_Fields):
         examples=["local"],
     )
     runner: Annotated[
-        Annotated[RunnerFields, Tag(INLINE)] | Annotated[Literal["local", "slurm"], Tag(NAMED)], Discriminator(_form)
+        Annotated[RunnerFields, Tag(INLINE)] | Annotated[Literal["local", "slurm"], Tag(NAMED)], Discriminator(form)
     ] = Field(
         default="local",
         description="Where agents run: on this machine, or on others. Checks and reviews run on this one.",
@@ -657,12 +228,12 @@ class EpicFields(_Fields):
         "own pull request goes onto that branch, and to the base once the other has landed there.",
         examples=[True],
     )
-    agent: Annotated[Annotated[AgentFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] = Field(
+    agent: Annotated[Annotated[AgentFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(form)] = Field(
         description="The program that does a task, or the name of an AgentProfile.",
         examples=[{"argv": ["my-agent", "{prompt_file}"]}, "shell"],
     )
     reviewer: (
-        Annotated[Annotated[ReviewerFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] | None
+        Annotated[Annotated[ReviewerFields, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(form)] | None
     ) = Field(
         default=None,
         description="The program that reviews, where mergePolicy.review says agent; or the name of an AgentProfile. Default: "
@@ -672,7 +243,7 @@ class EpicFields(_Fields):
     worktrees: Worktrees = Field(
         default=Worktrees(), description="Where worktrees stand and what they get.", examples=[{"copy": [".env"]}]
     )
-    merge_policy: Annotated[Annotated[Policy, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(_form)] = Field(
+    merge_policy: Annotated[Annotated[Policy, Tag(INLINE)] | Annotated[Name, Tag(NAMED)], Discriminator(form)] = Field(
         default=Policy(),
         description="What must hold before something lands, or the name of a MergePolicy.",
         examples=[{"checks": ["just check"]}, "careful"],
@@ -690,13 +261,13 @@ class EpicFields(_Fields):
     )
 
 
-class Metadata(_Fields):
+class Metadata(Fields):
     """What the document is called."""
 
     name: Name = Field(description="Unique among the documents of its kind in a repository.", examples=["feature-x"])
 
 
-class _Document(_Fields):
+class _Document(Fields):
     api_version: Literal["reconcile/v1"] = Field(description="The version of this format.", examples=[API_VERSION])
     metadata: Metadata = Field(description="What the document is called.", examples=[{"name": "feature-x"}])
 

@@ -11,10 +11,12 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from reconciler.manifest import form, machines
+from reconciler.manifest.agent_fields import UNUSED
 from reconciler.manifest.findings import FieldPath, did_you_mean
 from reconciler.manifest.located import Located
-from reconciler.manifest.model import UNUSED, Epic, RunnerFields
+from reconciler.manifest.model import Epic
 from reconciler.manifest.protected import derived
+from reconciler.manifest.runner_fields import RunnerFields
 from reconciler.manifest.scalars import unwanted
 from reconciler.manifest.sizes import AUTO
 from reconciler.model.agent_kinds import AgentKind

@@ -1,0 +1,81 @@
+"""Where agents run, as a manifest says it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from reconciler.manifest.durations import duration
+from reconciler.manifest.fields import Fields
+from reconciler.manifest.machines import wrong_lease, wrong_options, wrong_place
+from reconciler.manifest.texts import (
+    Line,
+    Span,
+)
+from reconciler.model.venue import VenueKind
+
+
+class RunnerFields(Fields):
+    """The machines that agents run on, and who places them there."""
+
+    kind: Annotated[VenueKind, Field(strict=False)] = Field(
+        default=VenueKind.LOCAL,
+        description="local: this machine. slurm: an existing Slurm. ssh: hosts that are reached so. here: pretend nodes on "
+        "this machine, to try it out.",
+        examples=["slurm"],
+    )
+    remote: Line | None = Field(
+        default=None,
+        description="A git repository that the nodes and this machine can push to. Default: the remote of the base.",
+        examples=["ssh://ctl/srv/app.git"],
+    )
+    scratch: Line = Field(
+        default="/var/tmp/reconcile",
+        description="A folder of every node, under the same path; it need not be shared.",
+        examples=["/scratch/reconcile"],
+    )
+    sync: Span = Field(
+        default="30s",
+        description="How often a node reports: what is newer is lost with it, and logs lag by as much.",
+        examples=["2m"],
+    )
+    lease: Span = Field(
+        default="15m",
+        description="A node that has been out of contact for so long halts its agent; after twice that its task is given away.",
+        examples=["30m"],
+    )
+    options: list[Line] = Field(
+        default=[],
+        description="What sbatch is given beside: limits, partitions, accounts. Of kind ssh: what ssh is given.",
+        examples=[["--partition=agents", "--cpus-per-task=2", "--mem=4G"]],
+    )
+    hosts: list[Line] = Field(
+        default=[],
+        description="Of kind ssh, and needed there: hosts as in ~/.ssh/config.",
+        examples=[["build1", "build2"]],
+    )
+    per_host: int = Field(
+        default=4, ge=1, le=1000, description="Of kind ssh: agents at once on each host.", examples=[2]
+    )
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> RunnerFields:
+        given = self.model_fields_set - {"kind"}
+        if self.kind is VenueKind.LOCAL and given:
+            raise ValueError(
+                f"{to_camel(min(given))} is for agents on other machines; allowed for kind local: nothing else"
+            )
+        if self.kind is VenueKind.SLURM and given & {"hosts", "per_host"}:
+            raise ValueError("Slurm knows its nodes; allowed: options, such as --partition=agents")
+        if self.kind in (VenueKind.SSH, VenueKind.HERE) and not self.hosts:
+            raise ValueError(f"hosts is missing; kind {self.kind} needs to be told where agents may run")
+        wrong = (
+            wrong_place(self.remote, self.scratch, self.hosts)
+            or wrong_options(self.kind, self.options)
+            or wrong_lease(self.kind, duration(self.sync), duration(self.lease))
+        )
+        if self.kind is not VenueKind.LOCAL and wrong:
+            raise ValueError(wrong)
+        return self
