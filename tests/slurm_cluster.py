@@ -16,6 +16,8 @@ from pathlib import Path
 
 from waiting import until
 
+from reconciler.runners import courier, supervisor
+
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "munged")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 _CONF = """
@@ -142,3 +144,8 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        # What watches a job of a controller that was killed waits for its next one for ever.
+        mine = f"SLURM_CONF={self.environ['SLURM_CONF']}".encode()
+        courier.kill(
+            [pid for pid in supervisor.parent_pids() if mine in courier.read(f"/proc/{pid}/environ").split(b"\0")]
+        )
