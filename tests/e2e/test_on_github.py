@@ -325,15 +325,15 @@ def test_a_repository_that_is_renamed_amid_the_work_is_gone_on_with_and_told(pla
     place.app.check(place.app.pull(1).head, "ci", "success")
     until(lambda: place.tasks()["Do a"]["status"] == "closed", 60)
 
-    until(lambda: "RepositoryRenamed" in str(place.json("status")), 60)
-    told = place.json("status")
+    until(lambda: "RepositoryRenamed" in str(place.json("status", "--fresh")), 60)
+    told = place.json("status", "--fresh")
     degraded = next(each for each in told["epics"][0]["conditions"] if each["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "RepositoryRenamed")
     assert told["forge"]["repository"] == "acme/shop"
     advice = "git remote set-url origin git@github.com:acme/shop.git"
     assert advice in degraded["message"]
     place.git(*advice.split()[1:])
-    until(lambda: "RepositoryRenamed" not in str(place.json("status")), 90)
+    until(lambda: "RepositoryRenamed" not in str(place.json("status", "--fresh")), 90)
     place.manifest(
         tasks=[{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}], mergePolicy={"requiredChecks": ["ci"]}
     )
