@@ -120,15 +120,28 @@ class TaskRefs:
             if not self.has(commit):
                 raise ChangedError(f"{ref} is not at {commit[:12]} any more")
 
+    def carried(self, old: Sha, wip: Sha, new: Sha) -> Sha | None:
+        """What is not committed on `old`, as it is on `new`, which came after it; None where git can't tell by itself."""
+        if self._git.objects("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code:
+            return None
+        merged = self._git.objects("merge-tree", "--write-tree", "--no-messages", "-z", new, wip, ok=(0, 1))
+        tree = merged.out.partition(b"\0")[0].decode("ascii", "replace")
+        if merged.code or not _SHA.fullmatch(tree):
+            return None
+        return self._commit(tree, [new], b"reconcile: what was not committed\n")
+
     def made(self, record: Mapping[str, Any], parents: Iterable[Sha]) -> Sha:
         """A commit of a record."""
         content = json.dumps(record).encode()
         blob = self._git.objects("hash-object", "-w", "--stdin", stdin=content).text.strip()
         tree = self._git.objects("mktree", stdin=f"100644 blob {blob}\trecord.json\n".encode()).text.strip()
+        return self._commit(tree, parents, b"reconcile: record of a run\n")
+
+    def _commit(self, tree: str, parents: Iterable[Sha], message: bytes) -> Sha:
         onto = [part for parent in parents for part in ("-p", parent)]
         made = self._git.objects(
             *("commit-tree", tree, *onto),
-            stdin=b"reconcile: record of a run\n",
+            stdin=message,
             config=("commit.gpgSign=false",),
             env=OUR_VARIABLES,
         )

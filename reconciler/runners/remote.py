@@ -311,7 +311,9 @@ class RemoteRuns:
         wip = last.wip if last and last.wip and last.head == head else None
         if last and last.wip and not wip:  # the branch went on without it
             refs.bring(RUN_REFS + spec.task, last.at)
-            self._work.keep(spec.task, last.wip)
+            wip = refs.carried(last.head, last.wip, head)
+            if wip is None:
+                self._work.keep(spec.task, last.wip)
         made = Reported(
             task=spec.task,
             at=Sha(""),

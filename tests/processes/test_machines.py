@@ -239,6 +239,23 @@ def test_the_next_attempt_goes_on_with_what_a_dead_node_had_not_committed(nodes:
     assert "precious" in nodes.runner.log_tail(again) and "?? precious.txt" in nodes.runner.log_tail(again)
 
 
+@pytest.mark.parametrize("clash", [False, True], ids=["elsewhere", "there"])
+def test_what_was_not_committed_goes_on_to_a_base_that_has_moved_where_git_can_tell_how(nodes: Nodes, clash: bool):
+    nodes.over(nodes.start("x-1", steps=(("/bin/sh", "-c", "echo precious > precious.txt"),)))
+    main = nodes.repo.commit({"precious.txt" if clash else "other.txt": "of somebody else\n"})
+    nodes.repo.git("push", "--quiet", str(nodes.remote), "main")
+    nodes.repo.git("update-ref", "refs/heads/agent/x-1", main)
+
+    again = nodes.start("x-1", 2, (("/bin/sh", "-c", "cat precious.txt other.txt; git status --porcelain"),))
+    nodes.over(again)
+
+    printed = nodes.runner.log_tail(again)
+    assert ("?? precious.txt" in printed) is not clash and "of somebody else" in printed
+    if clash:
+        (saved,) = nodes.spaces.salvages()
+        assert nodes.repo.content(f"{saved.commit}:precious.txt") == b"precious\n"
+
+
 def test_a_courier_that_is_killed_takes_its_agent_along_and_what_it_left_becomes_saved_work(nodes: Nodes):
     body = "git commit -q --allow-empty -m early; echo late > late.txt"
     slow = replace(nodes.venue, sync_s=3.0, lease_s=12.0, hosts=("n1",))
