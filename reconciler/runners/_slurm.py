@@ -12,6 +12,7 @@ from reconciler.model.errors import PermanentError, ReconcileError, TemporaryErr
 from reconciler.model.venue import Venue
 from reconciler.runners._engines import LOOK_AT_NODE, EngineJob, Fitness, JobState, judged
 from reconciler.system import shell
+from reconciler.system.shell import Finished
 
 # Without its controller `squeue` tries for ten seconds; a tick is not to wait for that.
 LOOK_S, SUBMIT_S, NODE_S = 5.0, 30.0, 5.0
@@ -125,7 +126,7 @@ class Slurm:
         except PermanentError as error:
             raise TemporaryError(str(error), delay=30.0, hint=error.hint) from error
         if done.code:
-            raise TemporaryError(f"{argv[0]}: {done.complaint}", delay=30.0)
+            raise TemporaryError(f"{argv[0]}: {_said(done)}", delay=30.0)
         return done.text
 
 
@@ -142,3 +143,14 @@ def _job(state: str, node: str, why: str) -> EngineJob:
     if state in _TOLD:
         return EngineJob(state=JobState.LOST, node=node, said=state)
     return EngineJob(state=JobState.RUNNING, node=node, said="" if state in _RUNNING else state)
+
+
+def _said(done: Finished) -> str:
+    """What a command of Slurm has against what it was given: before the last line, which says where help is.
+
+    >>> _said(Finished(1, b"", b"sbatch: unrecognized option x")), _said(Finished(1, b"", b"sbatch: no x\\nUsage: sbatch"))
+    ('sbatch: unrecognized option x', 'sbatch: no x')
+    """
+    lines = [line.strip() for line in done.err.decode("utf-8", "replace").splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(('Try "', "Usage:"))]
+    return "; ".join(telling[-3:]) or done.complaint
