@@ -343,7 +343,7 @@ def test_a_place_in_the_merge_queue_is_seen_and_why_it_was_lost() -> None:
     assert of(**queued, **entry).observed(bases, None, Standing.SAME).queue == QueueSpot(position=3, state="QUEUED")
     assert of(**queued).observed(bases, None, Standing.SAME).queue == QueueSpot(position=1)
     assert of(**entry).observed(bases, None, Standing.SAME).queue is None
-    event = {"createdAt": AT, "reason": "checks\nfailed", "actor": {"__typename": "User", "login": "ann"}}
+    event = {"id": "E_1", "createdAt": AT, "reason": "checks\nfailed", "actor": {"__typename": "User", "login": "ann"}}
     found = of(removals={"nodes": [event]}).removed
     assert found and (found.reason, found.by_person, found.conflict) == ("checks failed", True, False)
 

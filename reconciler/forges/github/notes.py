@@ -63,7 +63,7 @@ class PendingMerge(Struct, frozen=True, kw_only=True):
 
 
 class Queued(Struct, frozen=True, kw_only=True):
-    """A head that we put into the merge queue, and how often. `after`: when it was last taken out before, as GitHub says it."""
+    """A head that we put into the merge queue, and how often. `after`: by which event it was last taken out before."""
 
     base: str
     head: Sha

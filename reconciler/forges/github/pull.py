@@ -276,7 +276,7 @@ def _removed(events: Sequence[Mapping[str, Any]]) -> Dequeued | None:
     last = events[-1]
     by_person = (last.get("actor") or {}).get("__typename") == "User"
     reason = " ".join(clean(str(last.get("reason") or "")).split()) or "it does not say why"
-    return Dequeued(at=_when(last["createdAt"]), reason=reason, by_person=by_person)
+    return Dequeued(at=_when(last["createdAt"]), reason=reason, by_person=by_person, event=last["id"])
 
 
 def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinion, ...]:

@@ -223,7 +223,7 @@ def _mark(cursor: Reply) -> None:
 _IN_QUEUE = """
   mergeQueueEntry { position state }
   removals: timelineItems(last: 1, itemTypes: [REMOVED_FROM_MERGE_QUEUE_EVENT]) {
-    nodes { ... on RemovedFromMergeQueueEvent { createdAt reason actor { __typename login } } } }"""
+    nodes { ... on RemovedFromMergeQueueEvent { id createdAt reason actor { __typename login } } } }"""
 
 
 def _whole(checks: int, *, queues: bool) -> str:

@@ -117,12 +117,14 @@ class MergeQueue:
 
 
 def _taken_out(pull: Pull, kept: Queued) -> bool:
-    """True where it was taken out since it was put there: the clock of GitHub's events need not be ours."""
-    return not pull.queued and _last_out(pull) != kept.after
+    """True where it was taken out since it was put there."""
+    last = pull.removed
+    # By its time, as notes of earlier versions have it.
+    return not pull.queued and kept.after not in ((last.event, last.at.isoformat()) if last else ("",))
 
 
 def _last_out(pull: Pull) -> str:
-    return pull.removed.at.isoformat() if pull.removed else ""
+    return pull.removed.event if pull.removed else ""
 
 
 def _enqueue(node: str, head: Sha) -> str:

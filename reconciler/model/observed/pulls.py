@@ -101,6 +101,7 @@ class Dequeued(Struct, frozen=True, kw_only=True):
     at: datetime
     reason: str
     by_person: bool = False
+    event: str = ""  # as the forge names it: two may be of one second
 
     @property
     def conflict(self) -> bool:
