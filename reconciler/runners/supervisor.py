@@ -265,7 +265,8 @@ class Shim:
             return
         deadline = time.monotonic() + grace_s
         pause = 0.02
-        while self._tree.members() and time.monotonic() < deadline + UNKILLABLE_S:
+        # A child that has ended is no member any more, and not waited for yet: nothing is started beside it.
+        while (self._tree.members() or self._child) and time.monotonic() < deadline + UNKILLABLE_S:
             self._nap(min(pause, max(deadline - time.monotonic(), 0.02)))
             pause = min(pause * 2, 0.5)
             if time.monotonic() >= deadline:

@@ -440,7 +440,7 @@ def test_a_step_that_stays_red_is_started_again_as_often_as_it_may_be(machine: M
 
 def test_a_step_that_took_too_long_is_started_again_without_what_it_had_left(machine: Machine):
     script = "test -e seen && exit 0; touch seen; (setsid sleep 612 & echo $! > child); exec sleep 600"
-    record = limits(machine, script, each=(StepLimit(timeout_s=0.5, retries=1),))
+    record = limits(machine, script, each=(StepLimit(timeout_s=1.0, retries=1),))
     assert record.well and record.flaky == (0,)
     assert not lives(machine.told("child"))
 
