@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -109,3 +111,13 @@ def merged(place: Place, *titles: str) -> None:
     assert place.leftovers() == []
     # `.beads` is the only thing that a stranger's checkout gained beside the work.
     assert [line for line in place.git("status", "--porcelain").splitlines() if ".beads/" not in line] == []
+
+
+@contextmanager
+def coloured(folder: Path) -> Iterator[Place]:
+    """Such a place for who looks at it on a terminal with colours; nothing of it runs on."""
+    place = Place(folder)
+    place.env["TERM"] = "xterm-256color"
+    place.env.pop("NO_COLOR", None)
+    yield place
+    place.reconcile("stop", "--all", code=None)

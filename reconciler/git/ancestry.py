@@ -15,6 +15,13 @@ _BASES = 8
 _REMEMBERED = 10_000
 
 
+def contains(git: Git, commit: Sha, other: Sha, *, absent: bool = False) -> bool:
+    """True where `commit` contains `other`, by the word of git. `absent`: one that is not here counts as one that does not;
+    else that is an error."""
+    ok = (0, 1, 128) if absent else (0, 1)
+    return git.objects("merge-base", "--is-ancestor", other, commit, ok=ok).code == 0
+
+
 class _Line(Struct, frozen=True):
     """The commits that lead up to a base, each with the one before it as its only parent.
 
@@ -41,6 +48,11 @@ class Ancestry:
         """How many commits `head` has that `base` lacks, 0 where it has none; None where only git can tell."""
         found = self.own(base, head)
         return None if found is None else len(found)
+
+    def contains(self, base: Sha, head: Sha) -> bool:
+        """True where `base` contains `head`; asked of git where only that can tell."""
+        ahead = self.ahead(base, head)
+        return contains(self._git, base, head) if ahead is None else ahead == 0
 
     def own(self, base: Sha, head: Sha) -> tuple[Sha, ...] | None:
         """The commits that `head` has and `base` lacks, the newest first; None where only git can tell."""

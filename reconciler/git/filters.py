@@ -25,12 +25,8 @@ def missing(git: Git, read: Callable[[], Iterable[bytes]]) -> str | None:
 
     Only filters that are `required` count: without one of the others files are as good, only less convenient.
     """
-    own, known = _required(git.config()), _set(git.users(r"^filter\."))
-    gone = {
-        name: program
-        for name, settings in _required(git.users(r"^filter\.")).items()
-        if (program := _gone(git, settings))
-    }
+    own, known = _required(_set(git.config())), _set(git.users(r"^filter\."))
+    gone = {name: program for name, setting in _required(known).items() if (program := _gone(git, setting))}
     if not own and not gone:
         return None
     texts = [*read()]
@@ -57,8 +53,8 @@ def fix(name: str) -> str:
     return f"if it is yours: git config --global filter.{name}.smudge COMMAND (and clean, required)"
 
 
-def _required(config: Config) -> dict[str, dict[str, str]]:
-    return {name: s for name, s in _set(config).items() if s.get("required", "").lower() in _TRUE}
+def _required(filters: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    return {name: settings for name, settings in filters.items() if settings.get("required", "").lower() in _TRUE}
 
 
 def _gone(git: Git, settings: dict[str, str]) -> str | None:

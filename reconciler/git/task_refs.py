@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.git import objects
+from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git, GitError
 from reconciler.git.identity import OUR_VARIABLES
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
@@ -122,7 +123,7 @@ class TaskRefs:
 
     def carried(self, old: Sha, wip: Sha, new: Sha) -> Sha | None:
         """What is not committed on `old`, as it is on `new`, which came after it; None where git can't tell by itself."""
-        if self._git.objects("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code:
+        if not contains(self._git, new, old):
             return None
         merged = self._git.objects("merge-tree", "--write-tree", "--no-messages", "-z", new, wip, ok=(0, 1))
         tree = merged.out.partition(b"\0")[0].decode("ascii", "replace")

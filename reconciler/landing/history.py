@@ -87,12 +87,7 @@ class History:
         return tuple(Sha(sha) for sha in listed.text.split())
 
     def _contains(self, base: Sha, commit: Sha) -> bool:
-        if base == commit:
-            return True
-        if (ahead := self._ancestry.ahead(base, commit)) is not None:
-            return ahead == 0
-        found = self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1))
-        return found.code == 0
+        return base == commit or self._ancestry.contains(base, commit)
 
     def _since(self, old: Sha, tip: Sha) -> list[Landing | None] | None:
         """What each commit after `old` landed (None: it is no landing), oldest first; None where `old` is not on the line."""

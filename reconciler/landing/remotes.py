@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.git import large_files, logins
+from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git, GitError
 from reconciler.git.update_ref import HEADS
 from reconciler.landing import large_uploads, refusals
@@ -130,7 +131,7 @@ class Remotes:
         remote = self.of(base)
         ref = HEADS + base
         # A lease that holds forces: that nothing is taken back is ours to make sure of.
-        if not self._contains(new, old):
+        if not contains(self._git, new, old):
             raise ChangedError(f"{base} of {remote.name} is at {old[:12]}, which {new[:12]} does not contain")
         lease = f"--force-with-lease={ref}:{old}"
         self._heard.pop(base, None)
@@ -153,7 +154,7 @@ class Remotes:
             now = self.head(base, near=old, fresh=True)
             if now == old:
                 raise
-            if now is None or not self._contains(now, new):
+            if now is None or not contains(self._git, now, new):
                 at = now[:12] if now else "nothing"
                 raise ChangedError(f"{base} of {remote.name} is at {at}, not at {old[:12]}") from None
         self.remember(base, new)
@@ -243,9 +244,6 @@ class Remotes:
         finally:
             for ref in (ours, theirs):
                 self._git.objects("update-ref", "-d", ref)
-
-    def _contains(self, base: Sha, commit: Sha) -> bool:
-        return self._git.objects("merge-base", "--is-ancestor", commit, base, ok=(0, 1)).code == 0
 
     def _ask(
         self,

@@ -100,3 +100,25 @@ class Stacks:
         for ref in update_ref.plain(self._git, f"{REFS}{task}"):
             if ref != f"{REFS}{task}/{but}":
                 self._git.refs("update-ref", "-d", ref, ok=(0, 128), lock=lock)
+
+
+class Stacking:
+    """What every forge says of stacked branches, and does for them: they stand here, whoever holds the pull requests."""
+
+    _stacks: Stacks
+
+    def stacks(self) -> Mapping[TaskId, Upon]:
+        """What the branches of tasks began on that began on another task's."""
+        return self._stacks.all()
+
+    def begin_on(self, task: TaskId, upon: Upon) -> None:
+        """Note that the branch of a task begins on another task's."""
+        self._stacks.begin(task, upon)
+
+    def unstack(self, task: TaskId, head: Sha, upon: Upon, base: Sha) -> Sha:
+        """Bring a branch, and its worktree, onto the base without what is not its own."""
+        return self._stacks.onto(task, head, upon, base)
+
+    def forget_stack(self, task: TaskId) -> None:
+        """The branch of a task is gone, and with it what it began on."""
+        self._stacks.forget(task)

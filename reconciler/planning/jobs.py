@@ -83,6 +83,11 @@ def jobs(
     base, base_tree = observed.bases.get(spec.base), observed.base_tree(spec.base)
     us = (observed.host, observed.tracker_folder)
     recall.around(spec.name, (spec, us, base, base_tree, hold, checks_there, retried, outages))
+    there = checks_there if isinstance(checks_there, Unknown) else checks_there[0] if checks_there else ()
+    made = partial(
+        _job, spec=spec, observed=observed, base_checks=there, retried_at=retried, outages=outages, owned_by=None
+    )
+    stacks = spec.stack and spec.venue.local
     left = (index.graph[id] for id, name in owned.items() if name == spec.name)
     for task in sorted({task.id: task for task in (*epic_tasks.members, *left)}.values(), key=order):
         owner = None if owned[task.id] == spec.name else owned[task.id]
@@ -101,11 +106,7 @@ def jobs(
         ):
             yield known
             continue
-        there = checks_there if isinstance(checks_there, Unknown) else checks_there[0] if checks_there else ()
-        made = partial(
-            _job, spec=spec, observed=observed, base_checks=there, retried_at=retried, outages=outages, owned_by=None
-        )
-        mine = [id for id in blocked_by if spec.stack and spec.venue.local and owned.get(TaskId(id)) == spec.name]
+        mine = [id for id in blocked_by if stacks and owned.get(TaskId(id)) == spec.name]
         upon = (
             _upon(task, observed, index.graph[TaskId(mine[0])], made, green)
             if len(mine) == len(blocked_by) == 1

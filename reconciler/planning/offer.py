@@ -187,9 +187,10 @@ class Offer(Struct, frozen=True, dict=True):
         last, base = self.checks_last, self.base_checks_last
         if last is None or last.exit is None or last.exit.code not in CANT_BE_ASKED:
             return False
-        passed = base is not None and base.exit is not None and base.exit.well
+        if base is None or base.exit is None or not base.exit.well or base.started_at is None:
+            return False
         # In the future, only before somebody set the clock back: nobody knows which was first.
-        return passed and base is not None and _before(base.started_at, last.exit.at) and last.exit.at <= self.facts.now
+        return base.started_at < last.exit.at <= self.facts.now
 
     @property
     def base_checks_last(self) -> Run | None:
@@ -255,7 +256,3 @@ class Offer(Struct, frozen=True, dict=True):
         """True when merging is left to a person, and none has named that exactly this head is to be merged now."""
         pull = self.facts.open_pull
         return self.facts.spec.merge.mode is MergeMode.MANUAL and not (pull and pull.merge_now == pull.head)
-
-
-def _before(moment: datetime | None, other: datetime) -> bool:
-    return moment is not None and moment < other

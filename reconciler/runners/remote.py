@@ -107,9 +107,9 @@ class RemoteRuns:
         jobs: dict[tuple[str, ...], Mapping[str, Sequence[EngineJob]] | None] = {}
         for url, group in remotes.items():
             starting = {r.id for r in group if self._locks.held(r.id.kind, r.id.subject).shim}
-            now = time.monotonic()
+            now, refs = time.monotonic(), self._work.refs(url)
             try:
-                seen = self._work.refs(url).look()
+                seen = refs.look()
             except ReconcileError as error:
                 self._heard.pop(url, None)
                 for record in group:
@@ -117,7 +117,7 @@ class RemoteRuns:
                 continue
             passed = now - self._heard.get(url, now)
             self._heard[url] = now
-            moved = self._fill(group, seen)
+            moved = self._fill(refs, group, seen)
             for record in group:
                 if record.id not in starting and not self._settled(record.id):
                     waited = 0.0 if record.id in moved else passed
@@ -139,8 +139,8 @@ class RemoteRuns:
                 known[key] = None
         return known[key]
 
-    def _fill(self, group: Iterable[Record], seen: Mapping[TaskId, Reported]) -> frozenset[RunId]:
-        """Bring what moved into the run folders: log and beginning first, the ending last."""
+    def _fill(self, refs: TaskRefs, group: Iterable[Record], seen: Mapping[TaskId, Reported]) -> frozenset[RunId]:
+        """Bring what moved on a remote into the run folders: log and beginning first, the ending last."""
         moved: dict[RunId, tuple[Record, Reported]] = {}
         for record in group:
             reported, nonce = seen.get(record.start.task), self._claim(record.id).get("nonce")
@@ -148,20 +148,18 @@ class RemoteRuns:
                 continue
             if self._filled.get(record.id) != reported.at:
                 moved[record.id] = record, reported
-        by_url: dict[str, list[tuple[Record, Reported]]] = {}
-        for record, reported in moved.values():
-            by_url.setdefault(record.start.at.remote, []).append((record, reported))
-        for url, pairs in by_url.items():
-            wanted = [each for _, each in pairs]
-            files = self._work.refs(url).files(wanted, "run.json", "exit.json", "says.json", "log")
-            for record, reported in pairs:
-                self._silent[record.id] = 0.0
-                self._cancelled.pop(record.id, None)
-                with suppress(ReconcileError):  # as its branch moves at this very moment: next time
-                    self._filled[record.id] = reported.at
-                    self._fill_one(record, reported, files.get(reported.task, {}))
-                    continue
-                self._filled.pop(record.id, None)
+        if not moved:
+            return frozenset()
+        wanted = [reported for _, reported in moved.values()]
+        files = refs.files(wanted, "run.json", "exit.json", "says.json", "log")
+        for run, (record, reported) in moved.items():
+            self._silent[run] = 0.0
+            self._cancelled.pop(run, None)
+            with suppress(ReconcileError):  # as its branch moves at this very moment: next time
+                self._filled[run] = reported.at
+                self._fill_one(record, reported, files.get(reported.task, {}))
+                continue
+            self._filled.pop(run, None)
         return frozenset(moved)
 
     def _fill_one(self, record: Record, reported: Reported, files: Mapping[str, bytes]) -> None:

@@ -136,9 +136,7 @@ class Branches:
 
     def _within(self, base: Sha, head: Sha) -> bool:
         """True where the base contains a head: by no commit is anything else on it."""
-        if (ahead := self._ancestry.ahead(base, head)) is not None:
-            return ahead == 0
-        return self._git.objects("merge-base", "--is-ancestor", head, base, ok=(0, 1)).code == 0
+        return self._ancestry.contains(base, head)
 
     def _in_base(self, base: Sha, heads: frozenset[Sha]) -> frozenset[Sha]:
         """Those of the heads that the base contains."""

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from reconciler.git import identity, refs, update_ref
+from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git
 from reconciler.git.task_refs import Reported, TaskRefs, identity_of
-from reconciler.git.update_ref import Move
+from reconciler.git.update_ref import HEADS, Move
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, branch_of, usable
@@ -22,8 +23,6 @@ from reconciler.model.venue import Venue
 from reconciler.workspaces import GitWorkspaces
 from reconciler.workspaces.branches import Branches
 from reconciler.workspaces.salvage import Salvages
-
-_HEADS = "refs/heads/"
 
 
 class Elsewhere:
@@ -121,7 +120,7 @@ class Elsewhere:
 
     def base(self, name: str) -> Sha | None:
         """Where a branch stands; None where there is none."""
-        return refs.head_of(self._git, _HEADS + name)
+        return refs.head_of(self._git, HEADS + name)
 
     def keep(self, task: TaskId, commit: Sha) -> Salvage:
         """Keep a commit that is here as saved work of a task."""
@@ -133,12 +132,12 @@ class Elsewhere:
         The branch is moved only from where it stood when the run was reserved, or onwards: who moved it meanwhile keeps it.
         """
         self.refs(at.remote).bring(RUN_REFS + seen.task, seen.at)
-        ref = _HEADS + branch_of(seen.task)
+        ref = HEADS + branch_of(seen.task)
         with self._git.writing() as lock:
             now = refs.head_of(self._git, ref)
-            if now == seen.head or (now and self._within(now, seen.head)):
+            if now == seen.head or (now and contains(self._git, now, seen.head)):
                 return True
-            if now is None or now == seen.branch_at or self._within(seen.head, now):
+            if now is None or now == seen.branch_at or contains(self._git, seen.head, now):
                 update_ref.move(self._git, (Move(ref, now, seen.head),), "a run elsewhere", lock)
                 return True
         self._salvages.keep(seen.task, seen.head)
@@ -157,10 +156,6 @@ class Elsewhere:
                 made.append(self._salvages.keep(task, commit))
                 remote.swap(ref, commit, None)
         return tuple(made)
-
-    def _within(self, one: Sha, other: Sha) -> bool:
-        """True where `one` contains `other`."""
-        return self._git.objects("merge-base", "--is-ancestor", other, one, ok=(0, 1)).code == 0
 
 
 class AnyWorkspaces(GitWorkspaces):

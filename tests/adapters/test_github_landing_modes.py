@@ -13,7 +13,7 @@ from on_github import Place, X
 from reconciler.forges.github import landing, merge_requests
 from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.model.names import PrNumber, TaskId
+from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, MergeStep, PullState
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
@@ -248,13 +248,19 @@ def test_where_github_has_no_background_it_is_asked_and_waited_for(there: Place)
     assert landed(there) == [X, Y]
 
 
-def test_an_order_whose_answer_was_lost_is_taken_up_by_its_id(there: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def lost(there: Place, monkeypatch: pytest.MonkeyPatch) -> tuple[PrNumber, Sha]:
+    """What was ordered, where the answer was lost and nobody waits for it any more."""
     there.app.background_reads = 1
     there.hub.fault(faults.lost(502), on=PUT)
     number, head = there.offered()
     with pytest.raises(TemporaryError, match="not known yet"):
         there.landed(number, head)
     monkeypatch.setattr(landing, "STILL_AT_WORK", timedelta())
+    return number, head
+
+
+def test_an_order_whose_answer_was_lost_is_taken_up_by_its_id(there: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    number, head = lost(there, monkeypatch)
 
     forge = restarted(there).forge
     forge.follow("main")
@@ -269,12 +275,7 @@ def test_an_order_that_github_comes_to_when_nobody_waits_any_more_is_compared(
     there: Place, monkeypatch: pytest.MonkeyPatch, moved: bool
 ) -> None:
     """Its answer was lost, and the base has moved since: what it made then, nobody has tested."""
-    there.app.background_reads = 1
-    there.hub.fault(faults.lost(502), on=PUT)
-    number, head = there.offered()
-    with pytest.raises(TemporaryError, match="not known yet"):
-        there.landed(number, head)
-    monkeypatch.setattr(landing, "STILL_AT_WORK", timedelta())
+    lost(there, monkeypatch)
     forge = restarted(there).forge
     forge.follow("main")
     assert not forge._merges.pending("main"), "nothing is waited for"

@@ -15,7 +15,7 @@ from fcntl import ioctl
 from pathlib import Path
 
 import pytest
-from strangers import Place
+from strangers import Place, coloured
 from terminals import Terminal
 from waiting import noting, until
 
@@ -24,11 +24,8 @@ SLOW = "printf '\\033[32mreading %s\\033[0m\\n' the-parser; sleep 600"
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    place.env["TERM"] = "xterm-256color"
-    place.env.pop("NO_COLOR", None)
-    yield place
-    place.reconcile("stop", "--all", code=None)
+    with coloured(tmp_path) as place:
+        yield place
 
 
 def watched(place: Place, **spec: object) -> tuple[str, ...]:

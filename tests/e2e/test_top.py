@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from rich.text import Text
-from strangers import AGENT, Place
+from strangers import AGENT, Place, coloured
 from terminals import SIZES, Terminal
 from textual.pilot import Pilot
 from textual.widgets import Input, RichLog, Static
@@ -41,11 +41,8 @@ TASKS = [
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    place.env["TERM"] = "xterm-256color"
-    place.env.pop("NO_COLOR", None)
-    yield place
-    place.reconcile("stop", "--all", code=None)
+    with coloured(tmp_path) as place:
+        yield place
 
 
 def applied(place: Place) -> Place:

@@ -29,16 +29,13 @@ class Reading(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(Text(f"{self._heading}   Esc goes back", "bold", no_wrap=True), id="title", markup=False)
-        yield from self.body()
-
-    def body(self) -> ComposeResult:
-        raise NotImplementedError
 
 
 class DescribeScreen(Reading):
     """A task as `describe` prints it; made again as long as it is looked at."""
 
-    def body(self) -> ComposeResult:
+    def compose(self) -> ComposeResult:
+        yield from super().compose()
         with VerticalScroll():
             yield Static("", id="text", markup=False)
 
@@ -49,7 +46,8 @@ class DescribeScreen(Reading):
 class LinesScreen(Reading):
     """Lines that are added to: a log, a diff."""
 
-    def body(self) -> ComposeResult:
+    def compose(self) -> ComposeResult:
+        yield from super().compose()
         yield RichLog(id="lines", wrap=True, markup=False, highlight=False, max_lines=LOG_LINES_MAX, min_width=20)
 
     def add(self, lines: Text) -> None:

@@ -30,7 +30,7 @@ from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
 from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remote, Remotes
-from reconciler.landing.stacks import Stacks
+from reconciler.landing.stacks import Stacking, Stacks
 from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
@@ -45,7 +45,6 @@ from reconciler.model.observed import (
     PullRequest,
     PullState,
     Standing,
-    Upon,
 )
 from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
@@ -54,7 +53,7 @@ from reconciler.model.values import replace
 STRANGE = "is it the right repository? 'git remote -v' shows where it leads"
 
 
-class GitHubForge:
+class GitHubForge(Stacking):
     """`ports.Forge` on GitHub. Safe to share between threads. `bases`: what work lands on, the first one first.
 
     `local`: pull requests from before the work went to GitHub, one of whose landings may have been cut off.
@@ -246,22 +245,6 @@ class GitHubForge:
     def rerun(self, number: PrNumber, head: Sha, workflows: Sequence[int]) -> None:
         """Have GitHub Actions run again what was red in these workflows of a pull request's head."""
         self._reruns.ask(number, head, workflows)
-
-    def stacks(self) -> Mapping[TaskId, Upon]:
-        """What the branches of tasks began on that began on another task's."""
-        return self._stacks.all()
-
-    def begin_on(self, task: TaskId, upon: Upon) -> None:
-        """Note that the branch of a task begins on another task's."""
-        self._stacks.begin(task, upon)
-
-    def unstack(self, task: TaskId, head: Sha, upon: Upon, base: Sha) -> Sha:
-        """Bring a branch, and its worktree, onto the base without what is not its own."""
-        return self._stacks.onto(task, head, upon, base)
-
-    def forget_stack(self, task: TaskId) -> None:
-        """The branch of a task is gone, and with it what it began on."""
-        self._stacks.forget(task)
 
     def post_review(self, number: PrNumber, post: VerdictPost) -> None:
         """Post a reviewer's verdict as a review, or as what else GitHub takes of it."""

@@ -19,6 +19,7 @@ from reconciler.forges.github.look import Look
 from reconciler.forges.github.merge_requests import STILL_AT_WORK, MergeRequests
 from reconciler.forges.github.notes import Attempt, Notes
 from reconciler.forges.github.pull import Pull
+from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
 from reconciler.landing import commits, message, squash
@@ -185,7 +186,7 @@ class Merges:
 
     def _settle_push(self, attempt: Attempt, new: Sha) -> None:
         tip = self._remotes.head(attempt.base, near=attempt.old, fresh=True)
-        if tip and self._here(new) and self._contains(tip, new):
+        if tip and self._here(new) and contains(self._git, tip, new, absent=True):
             self._arrived(attempt, new)
         else:
             # Should it be on its way there after all: the next one names the base that it expects, and only one arrives.
@@ -218,7 +219,7 @@ class Merges:
         self._note(attempt, commit)
         if tip:
             self._look.moved(attempt.base, tip)
-        if tip is None or not self._contains(tip, commit):
+        if tip is None or not contains(self._git, tip, commit, absent=True):
             raise TemporaryError(
                 f"#{attempt.number} is merged as {commit[:12]}, but not there to be fetched yet", delay=5.0
             )
@@ -233,7 +234,7 @@ class Merges:
         if datetime.now(UTC) - attempt.asked_at < TAKEN_BACK:
             return False
         tip = self._remotes.head(attempt.base, near=attempt.old, fresh=True)
-        return tip is None or not self._contains(tip, commit)
+        return tip is None or not contains(self._git, tip, commit, absent=True)
 
     def _somebody_elses(self, attempt: Attempt, commit: Sha) -> bool:
         """True where not we had it merged: then they decided that it may land as it did. A rebase bears no mark of ours."""
@@ -260,9 +261,6 @@ class Merges:
 
     def _here(self, commit: Sha) -> bool:
         return self._git.objects("cat-file", "-e", commit, ok=(0, 1, 128)).code == 0
-
-    def _contains(self, tip: Sha, commit: Sha) -> bool:
-        return self._git.objects("merge-base", "--is-ancestor", commit, tip, ok=(0, 1, 128)).code == 0
 
     def _one(self, *args: str) -> str:
         return self._git.objects(*args).text.strip()

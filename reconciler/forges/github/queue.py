@@ -13,6 +13,7 @@ from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.notes import Queued
 from reconciler.forges.github.pull import Pull
+from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.remotes import Remotes
@@ -87,7 +88,7 @@ class MergeQueue:
     def _compare(self, pull: Pull, commit: Sha) -> None:
         kept = self._notes.queued(pull.number)
         tip = self._remotes.head(pull.base, near=commit, fresh=True)
-        if kept is None or kept.head != pull.head or tip is None or not self._on(tip, commit):
+        if kept is None or kept.head != pull.head or tip is None or not contains(self._git, tip, commit, absent=True):
             return  # a person has moved the base, or put another head there: not ours to judge
         tree = self._one("rev-parse", "--verify", f"{commit}^{{tree}}")
         if any(self._makes(below, pull.head) == tree for below in self._below(commit, pull.head)):
@@ -108,9 +109,6 @@ class MergeQueue:
     def _makes(self, below: Sha, head: Sha) -> str | None:
         made = self._candidates.judge(below, head)
         return made.tree if isinstance(made, Candidate) else None
-
-    def _on(self, tip: Sha, commit: Sha) -> bool:
-        return self._git.objects("merge-base", "--is-ancestor", commit, tip, ok=(0, 1, 128)).code == 0
 
     def _one(self, *args: str) -> str:
         return self._git.objects(*args).text.strip()

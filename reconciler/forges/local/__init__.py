@@ -20,7 +20,7 @@ from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine
 from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
-from reconciler.landing.stacks import Stacks
+from reconciler.landing.stacks import Stacking, Stacks
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import (
@@ -32,7 +32,6 @@ from reconciler.model.observed import (
     Landing,
     MergeStep,
     PullRequest,
-    Upon,
 )
 from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PullRecord, Verdict
@@ -41,7 +40,7 @@ from reconciler.model.values import replace
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class LocalForge:
+class LocalForge(Stacking):
     """`ports.Forge` on plain git. Safe to share between threads."""
 
     login_variables = REMOTE_VARIABLES
@@ -181,22 +180,6 @@ class LocalForge:
     def enqueue(self, number: PrNumber, head: Sha) -> None:
         """The line is here."""
         raise PermanentError(f"#{number}: this forge has no merge queue of its own")
-
-    def stacks(self) -> Mapping[TaskId, Upon]:
-        """What the branches of tasks began on that began on another task's."""
-        return self._stacks.all()
-
-    def begin_on(self, task: TaskId, upon: Upon) -> None:
-        """Note that the branch of a task begins on another task's."""
-        self._stacks.begin(task, upon)
-
-    def unstack(self, task: TaskId, head: Sha, upon: Upon, base: Sha) -> Sha:
-        """Bring a branch, and its worktree, onto the base without what is not its own."""
-        return self._stacks.onto(task, head, upon, base)
-
-    def forget_stack(self, task: TaskId) -> None:
-        """The branch of a task is gone, and with it what it began on."""
-        self._stacks.forget(task)
 
     def post_review(self, number: PrNumber, post: VerdictPost) -> None:
         """Where it would be read, it is kept."""
