@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ import gitrepo
 from github import GitHub
 from github.repository import Repository
 from gitrepo import GitRepo
+from waiting import removed
 
 from reconciler.forges.github.forge import Gh, GitHubForge, Slug
 from reconciler.forges.local.pulls import Pulls
@@ -118,4 +118,4 @@ def place(*, host: str = "github.com", **fields: Any) -> Iterator[Place]:
             clone.git("branch", "--quiet", "--set-upstream-to=origin/main")
             yield Place(hub, app, clone, host=host)
     finally:
-        shutil.rmtree(folder)
+        removed(folder)

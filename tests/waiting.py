@@ -6,6 +6,8 @@ a whole test bounds the rest. Whatever ends a wait in vain carries a note of wha
 
 from __future__ import annotations
 
+import errno
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +31,23 @@ def until(condition: Callable[[], object], what: str = "", *, by: subprocess.Pop
             assert time.monotonic() < end, f"waited in vain for {what}"
             over = by is not None and by.poll() is not None  # what it did last is still looked at
             time.sleep(PAUSE_S)
+
+
+def removed(folder: Path) -> None:
+    """Remove a folder that a live program goes on writing to: what it adds between two looks is removed too."""
+
+    def gone() -> bool:
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return False  # a file in it went by itself between two looks; the next try says whether the folder did
+        except OSError as refused:
+            if refused.errno != errno.ENOTEMPTY:
+                raise
+            return False
+        return True
+
+    until(lambda: not folder.exists() or gone(), f"{folder} is removed")
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import strangers
 from github import GitHub, faults, merging
-from waiting import ended, until
+from waiting import ended, removed, until
 
 pytestmark = pytest.mark.xdist_group("github")
 NAME = "acme/app"
@@ -86,7 +86,7 @@ def place() -> Iterator[Place]:
         with GitHub() as hub:
             yield Place(folder, hub)
     finally:
-        shutil.rmtree(folder)
+        removed(folder)
 
 
 def test_a_manifest_goes_in_and_merged_pull_requests_come_out(place: Place) -> None:

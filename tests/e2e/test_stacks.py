@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from github import GitHub
 from strangers import Place
-from waiting import until
+from waiting import removed, until
 
 from tests.e2e import test_on_github
 
@@ -89,7 +88,7 @@ def there() -> Iterator[test_on_github.Place]:
         with GitHub() as hub:
             yield test_on_github.Place(folder, hub)
     finally:
-        shutil.rmtree(folder)
+        removed(folder)
 
 
 @pytest.mark.xdist_group("github")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import threading
 import traceback
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from waiting import removed
 
 from github import background, faults, graphql_api, merging, rest_pulls, rest_repository, ssh
 from github.faults import Answer, Fault, Planned
@@ -68,7 +69,7 @@ class GitHub(World):
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._listener.close()
-        shutil.rmtree(self.folder)
+        removed(self.folder)
         if self._broken:
             raise AssertionError("the local GitHub broke:\n" + "\n".join(self._broken))
 

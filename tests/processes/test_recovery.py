@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from scenes import CUT_OFF, HANGING, Scene, end
-from waiting import ended, until
+from waiting import ended, removed, until
 
 from reconciler.runners import supervisor
 
@@ -290,7 +290,7 @@ def test_records_without_the_history_nothing_is_started_twice(scene: Scene) -> N
     """`rm -rf .beads/orchestrator` under agents running, then the watcher killed: nobody notices."""
     watcher = scene.work_begins("reach there; await go; commit done.$task", titles=("Do a", "Do b"))
 
-    shutil.rmtree(scene.root / ".beads/orchestrator")
+    removed(scene.root / ".beads/orchestrator")
     watcher = restarted(scene, watcher)
     scene.let("go")
 
@@ -306,8 +306,8 @@ def test_records_without_any_run_nothing_is_started_twice_and_nothing_is_lost(sc
     first = "commit half; reach there; await go; commit whole; echo precious > notes"
     watcher = scene.work_begins(first, "true")
 
-    shutil.rmtree(scene.root / ".beads/orchestrator")
-    shutil.rmtree(scene.root / ".git/reconcile/runs")
+    removed(scene.root / ".beads/orchestrator")
+    removed(scene.root / ".git/reconcile/runs")
     if killed != "nobody":
         watcher = restarted(scene, watcher, supervisors="supervisor" in killed)
     seen = scene.entries()["Do a"]["waiting"]["reason"]
@@ -326,7 +326,7 @@ def test_records_without_any_run_no_check_runs_twice_at_a_time(scene: Scene) -> 
     """The runs folder removed under a check: it is waited for and then repeated, as nobody can say how it ended."""
     watcher = scene.checking_begins("commit done", "true")
 
-    shutil.rmtree(scene.root / ".git/reconcile/runs")
+    removed(scene.root / ".git/reconcile/runs")
     watcher = restarted(scene, watcher)
     assert scene.said("checks").count("x") == 1
     scene.let("check")
