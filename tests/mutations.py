@@ -290,9 +290,23 @@ BREAKS = (
     Break(
         "a verdict whose answer was lost is posted twice",
         "reconciler/forges/github/postings.py",
-        "        if not self._there(number, post.mark):\n",
+        "        if not self._there(pull, post.mark):\n",
         "        if True:\n",
         "tests/adapters/test_github_reviews.py",
+    ),
+    Break(
+        "a yes that a person dismissed is posted again",
+        "reconciler/forges/github/postings.py",
+        " or opinion.dismissed_by:\n",
+        ":\n",
+        "tests/adapters/test_github_reviews.py",
+    ),
+    Break(
+        "a yes that a person dismissed counts",
+        "reconciler/planning/reviews.py",
+        "        return given and not self.dismissed_by\n",
+        "        return given\n",
+        "tests/test_plans.py",
     ),
     Break(
         "what began on another task's branch is judged with that in it",

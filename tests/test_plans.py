@@ -387,6 +387,7 @@ class _World:
             for name in ("posted", "standing"):
                 if (said := getattr(pull, name)) is not None:
                     pull = replace(pull, **{name: frozenset(marks.get(n, str(n)) for n in said)})
+            pull = replace(pull, dismissed={marks[int(n)]: by for n, by in pull.dismissed.items()})
             self.found["pull_requests"][id] = pull
 
     def subject(self, id: TaskId) -> str:

@@ -23,7 +23,7 @@ from reconciler.model.names import review_subject
 from reconciler.model.observed import Run
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
-from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord
+from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, mark_of
 from reconciler.planning import run_results
 from reconciler.planning.facts import Facts
 from reconciler.planning.messages import clean
@@ -77,7 +77,8 @@ class Reviewing(Struct, frozen=True, dict=True):
         """The same, with what its reviewer has made of it: where that settles nothing, a person is asked."""
         left = self.verdict is not None and self.verdict.verdict is ReviewWord.PERSON
         at_odds = self.changes_requested and not self.sent_back
-        return Review.HUMAN if self.asks is Review.AGENT and (left or at_odds or self.given_up) else self.asks
+        settled = not (left or at_odds or self.given_up or self.dismissed_by)
+        return Review.HUMAN if self.asks is Review.AGENT and not settled else self.asks
 
     @cached_property
     def verdict(self) -> ReviewVerdict | None:
@@ -90,15 +91,20 @@ class Reviewing(Struct, frozen=True, dict=True):
         return next((run for run in reversed(self._current) if run.verdict and _ended_well(run)), None)
 
     @property
+    def dismissed_by(self) -> str:
+        """The person who dismissed what its reviewer said, on the forge: it counts for nothing; empty where nobody did."""
+        return self._dismissed_by(self.by) if self.by else ""
+
+    @property
     def approved(self) -> bool:
         """True where an agent's yes is what it needs, and what it has."""
-        given = self.verdict is not None and self.verdict.verdict is ReviewWord.APPROVE
-        return self.asks is Review.NONE or (self.asks is Review.AGENT and given)
+        return self.asks is Review.NONE or (self.asks is Review.AGENT and self.approved_by_agent)
 
     @property
     def approved_by_agent(self) -> bool:
         """True where a reviewer has approved it, whether that is enough or not."""
-        return self.verdict is not None and self.verdict.verdict is ReviewWord.APPROVE
+        given = self.verdict is not None and self.verdict.verdict is ReviewWord.APPROVE
+        return given and not self.dismissed_by
 
     @property
     def judged(self) -> dict[str, Any] | None:
@@ -120,7 +126,7 @@ class Reviewing(Struct, frozen=True, dict=True):
         """True where the last word about it is its reviewer's no. A person's yes to this head goes before that."""
         pull, verdict = self.facts.open_pull, self.verdict
         asked = verdict is not None and verdict.verdict is ReviewWord.REQUEST_CHANGES
-        return asked and pull is not None and pull.approved != pull.head
+        return asked and not self.dismissed_by and pull is not None and pull.approved != pull.head
 
     @property
     def rounds(self) -> int:
@@ -203,9 +209,13 @@ class Reviewing(Struct, frozen=True, dict=True):
             return False
         return run.exit.at <= self.facts.since.at <= self.facts.now
 
+    def _dismissed_by(self, run: Run) -> str:
+        dismissed = self.facts.open_pull.dismissed if self.facts.open_pull else {}
+        return dismissed.get(mark_of(run.id, run.verdict), "") if run.verdict and dismissed else ""
+
     def _enough(self, run: Run) -> bool:
         """True for a yes after which nobody else is asked: one that raises the risk may call for a person."""
-        if run.verdict is None or self.risk is None or not _ended_well(run):
+        if run.verdict is None or self.risk is None or not _ended_well(run) or self._dismissed_by(run):
             return False
         level, policy = higher(self.risk.level, run.verdict.risk), self.facts.spec.merge.review
         return run.verdict.verdict is ReviewWord.APPROVE and policy.at(level) is not Review.HUMAN

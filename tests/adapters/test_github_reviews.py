@@ -319,3 +319,57 @@ def test_killed_around_taking_back_it_is_taken_back(there: Place, monkeypatch: p
     there.forge.withdraw_reviews(number, None)
 
     assert stands(there, number) == [("robot", "DISMISSED")] and there.pull().standing == frozenset()
+
+
+# --- dismissed -----------------------------------------------------------------------------------------------
+
+
+def approved(there: Place, *, reviews: int = 1, **rules: bool) -> tuple[PrNumber, Sha]:
+    """A pull request of another author, approved by ours, where the rules want a review."""
+    there.app.protect("main", reviews=reviews, **rules)
+    number, head = of_another_author(there)
+    there.forge.post_review(number, a_post(head, verdict("approve"), enough=True))
+    assert there.pull().posted == {MARK}
+    return number, head
+
+
+@pytest.mark.parametrize("rule", ["dismiss_stale", "last_push"])
+def test_a_yes_that_a_push_has_outdated_is_posted_again_of_the_new_head_and_once(there: Place, rule: str) -> None:
+    number, _ = approved(there, **{rule: True})
+    head = Sha(there.hub.commit(on_github.NAME, "agent/x-1", {"b": "of the base\n"}))
+
+    there.forge.look.stale()
+    assert there.pull().posted == frozenset()
+    there.forge.post_review(number, a_post(head, verdict("approve"), enough=True))
+    there.again().post_review(number, a_post(head, verdict("approve"), enough=True))
+
+    assert [(r.state, r.commit) for r in there.app.pull(number).reviews][1:] == [("APPROVED", head)]
+    seen = there.pull()
+    assert seen.posted == {MARK} and seen.dismissed == {} and seen.withheld is None
+
+
+def test_a_yes_that_a_person_dismissed_is_theirs_whatever_is_pushed(there: Place) -> None:
+    number, _ = approved(there)
+    (review,) = there.app.pull(number).reviews
+    there.app.dismiss(number, review, by="ann")
+    asked = len(there.hub.requests)
+
+    there.forge.look.stale()
+    assert (there.pull().posted, there.pull().dismissed) == ({MARK}, {MARK: "ann"})
+    there.hub.commit(on_github.NAME, "agent/x-1", {"b": "of the base\n"})
+    there.forge.look.stale()
+
+    assert (there.pull().posted, there.pull().dismissed) == ({MARK}, {MARK: "ann"})
+    assert sum("REVIEW_DISMISSED_EVENT" in request.query for request in there.hub.requests[asked:]) == 1
+
+
+def test_who_dismissed_a_review_is_no_guess(there: Place) -> None:
+    number, _ = approved(there)
+    (review,) = there.app.pull(number).reviews
+    there.app.dismiss(number, review, by="ann")
+    there.forge.look.stale()
+    there.hub.fault(faults.server_error(502), on="query rateLimit node")
+
+    seen = there.pull()
+
+    assert seen.withheld and "what was written about it can't be read" in seen.withheld

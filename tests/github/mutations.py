@@ -150,7 +150,7 @@ class Mutations(Queries):
             for pull in repository.pulls.values():
                 for review in pull.reviews:
                     if review.number == number:
-                        review.state = "DISMISSED"
+                        review.state, review.dismissed_by = "DISMISSED", self.me
                         return {**_echo(input), "pullRequestReview": ReviewView(self.scene(repository), pull, review)}
         raise Problem("Could not resolve to a PullRequestReview", type="NOT_FOUND")
 

@@ -147,7 +147,8 @@ class Pulls(Reports):
         self._fetch(pull, head)
         if head != pull.head and self.rules_of(pull).dismiss_stale:
             for review in pull.reviews:
-                review.state = "DISMISSED" if review.state == "APPROVED" else review.state
+                if review.state == "APPROVED":
+                    review.state, review.dismissed_by, review.outdated_by = "DISMISSED", pull.author, head
         pull.head, pull.base = head, pull.tip
         self.bare.update(f"refs/pull/{pull.number}/head", head)
         self.touch(pull)

@@ -87,6 +87,8 @@ class Review:
     body: str
     submitted_at: datetime
     can_push: bool = True  # its author, to the repository
+    dismissed_by: str = ""  # by whom
+    outdated_by: str = ""  # the commit whose push dismissed it
 
 
 @dataclass(kw_only=True)
@@ -154,6 +156,7 @@ class Protection:
     methods: tuple[str, ...] = ("merge", "squash", "rebase")
     padding: int = 0  # so many rules that say nothing to us stand before the others
     dismiss_stale: bool = False
+    last_push: bool = False  # the newest push wants a yes of its own
     other: str = ""  # what a rule that nobody can see says against it
     conversations: bool = False  # all of them must be resolved
     admins_too: bool = True

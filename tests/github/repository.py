@@ -149,6 +149,12 @@ class Repository(Pulls):
         self.touch(pull)
         return made
 
+    def dismiss(self, number: int, review: Review, by: str) -> None:
+        """Have a review count no longer."""
+        self.site.account(by)
+        review.state, review.dismissed_by = "DISMISSED", by
+        self.touch(self.pull(number))
+
     def comment(self, number: int, by: str, body: str, *, can_push: bool = True) -> Comment:
         """Comment on a pull request."""
         pull = self.pull(number)

@@ -173,7 +173,7 @@ def rules(it: Repository, branch: str) -> list[Json]:
             "allowed_merge_methods": list(found.methods),
             "dismiss_stale_reviews_on_push": found.dismiss_stale,
             "require_code_owner_review": False,
-            "require_last_push_approval": False,
+            "require_last_push_approval": found.last_push,
             "required_review_thread_resolution": found.conversations,
         }
         told.append({"type": "pull_request", **source, "parameters": parameters})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from github.records import CheckRun, Protection, Pull, Status
+from github.records import CheckRun, Protection, Pull, Review, Status
 
 PASSES = {"SUCCESS", "NEUTRAL", "SKIPPED"}
 Report = CheckRun | Status
@@ -38,16 +38,20 @@ def unmet_checks(reports: Sequence[Report], rules: Protection) -> list[str]:
     return [f"{many} have not succeeded: " + ", ".join(f"{count} {word}" for word, count in counts.items()) + "."]
 
 
-def opinions(pull: Pull) -> dict[str, str]:
+def opinions(pull: Pull) -> dict[str, Review]:
     """The newest review of everybody that says yes or no."""
-    return {review.author: review.state for review in pull.reviews if review.state != "COMMENTED"}
+    return {review.author: review for review in pull.reviews if review.state != "COMMENTED"}
 
 
 def review_decision(pull: Pull, rules: Protection) -> str | None:
     """APPROVED, CHANGES_REQUESTED, REVIEW_REQUIRED; None where no reviews are asked for, even when approved."""
     if not rules.reviews:
         return None
-    states = list(opinions(pull).values())
+    states = [
+        r.state
+        for r in opinions(pull).values()
+        if r.state != "APPROVED" or r.commit == pull.head or not rules.last_push
+    ]
     if "CHANGES_REQUESTED" in states:
         return "CHANGES_REQUESTED"
     return "APPROVED" if states.count("APPROVED") >= rules.reviews else "REVIEW_REQUIRED"

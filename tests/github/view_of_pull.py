@@ -7,7 +7,7 @@ from typing import Any
 
 from github import merging
 from github.paging import Connection
-from github.records import Pull, Removal
+from github.records import Pull, Removal, Review
 from github.rules import review_decision
 from github.views import (
     Actor,
@@ -247,9 +247,12 @@ class PullView:
         return Connection([ReviewView(self._scene, self._pull, each) for each in newest.values()], **page)
 
     def timeline_items(self, item_types: list[str] | None = None, **page: Any) -> Connection:
-        """What came of it in the merge queue, oldest first."""
-        wanted = item_types is None or "REMOVED_FROM_MERGE_QUEUE_EVENT" in item_types
-        found = [_removal(self._scene, self._pull, each) for each in self._pull.removals] if wanted else []
+        """What came of it in the merge queue, and of reviews that count no longer; each oldest first."""
+        found: list[dict[str, Any]] = []
+        if item_types is None or "REMOVED_FROM_MERGE_QUEUE_EVENT" in item_types:
+            found += [_removal(self._scene, self._pull, each) for each in self._pull.removals]
+        if item_types is None or "REVIEW_DISMISSED_EVENT" in item_types:
+            found += [_dismissal(self._scene, self._pull, r) for r in self._pull.reviews if r.dismissed_by]
         return Connection(found, **page)
 
     @property
@@ -274,6 +277,17 @@ def _removal(scene: Scene, pull: Pull, removal: Removal) -> dict[str, Any]:
         "beforeCommit": CommitView(scene, removal.head),
         "mergeQueue": queue(scene, pull.into),
         "pullRequest": PullView(scene, pull),
+    }
+
+
+def _dismissal(scene: Scene, pull: Pull, review: Review) -> dict[str, Any]:
+    commit = CommitView(scene, review.outdated_by) if review.outdated_by else None
+    return {
+        "__typename": "ReviewDismissedEvent",
+        "id": f"RDE_{review.number}",
+        "actor": scene.actor(review.dismissed_by),
+        "pullRequestCommit": {"id": f"PRC_{review.number}", "commit": commit} if commit else None,
+        "review": ReviewView(scene, pull, review),
     }
 
 

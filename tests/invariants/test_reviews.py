@@ -69,7 +69,7 @@ PULLS = {
     "an older head approved": (worlds.a_pull(approved=OTHER), ("passed",)),
     "rejected": (worlds.a_pull(rejection=Rejection(head=HEAD, text="no")), ("passed",)),
 }  # fmt: skip
-POSTED = ("nowhere", "not yet", "yes", "and stands")
+POSTED = ("nowhere", "not yet", "yes", "and stands", "and dismissed")
 
 
 def a_review(word: str | None = None, risk: str | None = None, *, tree: Sha = TREE, n: int = 1, **said: object) -> Run:
@@ -136,6 +136,8 @@ class Kind:
         """True where whoever must say yes to exactly this has."""
         if self.pull == "approved":
             return True
+        if self.posted == "and dismissed":
+            return self.risk == "low"
         yes = YES | ({"yes to an older head"} if self.pull == "updated" else set())
         return self.risk == "low" or (self.risk == "normal" and self.reviews in yes)
 
@@ -146,6 +148,8 @@ class Kind:
             pull = replace(pull, posted=frozenset() if self.posted == "not yet" else marks)
         if self.posted == "and stands":
             pull = replace(pull, standing=marks)
+        if self.posted == "and dismissed":
+            pull = replace(pull, dismissed={self.mark: "ann"})
         path = RISKS[self.risk] or "a.py"
         diff = Diff(start=BASE, head=HEAD, tree=TREE, files=(File(path=path, kind="A", added=1, deleted=0),))
         runs, reviews = RUNS[self.runs], REVIEWS[self.reviews]

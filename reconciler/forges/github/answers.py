@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct, field
@@ -156,3 +157,12 @@ def _json(body: str) -> Any:
         return json.loads(body)
     except ValueError:
         return None  # an HTML page of a proxy, nothing at all
+
+
+@contextmanager
+def legible(what: str) -> Iterator[None]:
+    """Raises TemporaryError for an answer that does not have the form that it should have."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TemporaryError(f"GitHub: {what} can't be read ({type(error).__name__}: {error})", delay=60.0) from error

@@ -406,7 +406,8 @@ class GitHubForge(Stacking):
             rerun=self._reruns.of(pull) if pull.open else None,
             merge_now=pull.head if Verdict.MERGE in here_said else None,
             updated=self._updated(pull),
-            posted=self._postings.posted(pull.number) if pull.open else None,
+            posted=self._postings.posted(pull) if pull.open else None,
+            dismissed={each.mark: each.dismissed_by for each in pull.posted if each.mark and each.dismissed_by},
             standing=self._postings.standing(pull) if pull.open else frozenset(),
         )
 

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec import Struct, field
 
 from reconciler.forges.github import query, rules
-from reconciler.forges.github.answers import LimitError, SlowError
+from reconciler.forges.github.answers import LimitError, SlowError, legible
+from reconciler.forges.github.conversations import Conversations
+from reconciler.forges.github.dismissals import Dismissals
 from reconciler.forges.github.gh import Gh, Reply
-from reconciler.forges.github.pull import Pull, comments, decoded, threads
+from reconciler.forges.github.pull import Pull, decoded
 from reconciler.forges.github.query import Page, QuerySize, Question, SaidFreeze
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import PermanentError, ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import CheckResult, Comment, Rules, Thread
+from reconciler.model.observed import CheckResult, Rules
 from reconciler.model.values import replace
 
 QUIET_S = 60.0
@@ -34,7 +35,6 @@ FAILED_MOST_S = 60.0
 SMALLER_S = 600.0  # how long less is asked for at once, after GitHub took too long
 SMALLER_WITHIN_S = 25.0  # for how long a look asks for less and less; GitHub gives up on a question after ten
 PART_MAX = 64
-TALKS_MAX = 10  # pull requests of which it is asked at once what was written about them
 SETTLES_WITHIN = timedelta(minutes=10)
 PAGES_MAX = 50
 
@@ -48,13 +48,6 @@ class Seen(Struct, frozen=True, kw_only=True):
     freezes: Mapping[str, SaidFreeze] = field(default_factory=dict)  # what the tips of the bases say
     heard: frozenset[TaskId] = frozenset()
     withheld: str = ""  # why some checks can't be read; empty where all can
-
-
-class _Talk(Struct, frozen=True, kw_only=True):
-    """What was written about a pull request: where nobody has called it settled, and under the whole of it."""
-
-    threads: tuple[Thread, ...]
-    comments: tuple[Comment, ...]
 
 
 def fresh_s(pulls: Iterable[tuple[Pull, timedelta]], cost: int) -> float:
@@ -97,7 +90,8 @@ class Look:
         self._identity: str | None = None  # of the repository, whatever it is called
         self._queues = False  # a base has a merge queue
         self._cost = 1  # points of the last look
-        self._talks: dict[PrNumber, tuple[object, _Talk]] = {}  # as they were read, and of what
+        self._conversations = Conversations(self._asked_for, lambda: self._size.talks)
+        self._dismissals = Dismissals(self._asked_for)
 
     def adopt(self, slug: Slug) -> None:
         """Ask for the repository by another of its names: somebody gave its remote the one that it has now."""
@@ -270,10 +264,12 @@ class Look:
         red = {base: query.red(found.tips[base], further) for base, further in rest.items()}
         freezes = {base: said for base, more in rest.items() if (said := query.freeze(found.tips[base], more))}
         pulls = [self._checked(pull, found) if pull.number in found.whole else pull for pull in found.pulls]
-        value = self._conversations([(p, found.nodes[p.number]["id"]) for p in pulls if p.number in found.whole])
+        whole = [(pull, found.nodes[pull.number]["id"]) for pull in pulls if pull.number in found.whole]
+        talked = self._conversations.added_to(whole)
+        judged = self._dismissals.added_to([(talked.get(pull.number, pull), node) for pull, node in whole])
         return replace(
             found,
-            pulls=tuple(value.get(p.number, p) for p in pulls),
+            pulls=tuple(judged.get(p.number, talked.get(p.number, p)) for p in pulls),
             red={**found.red, **red},
             freezes={**found.freezes, **freezes},
         )
@@ -282,57 +278,6 @@ class Look:
         cursor = page.truncated.get(pull.number)
         node = page.nodes[pull.number]
         return (decoded(node, self._rest(node, cursor)) or pull) if cursor else pull
-
-    def _conversations(self, pulls: Sequence[tuple[Pull, str]]) -> dict[PrNumber, Pull]:
-        """The pull requests that people or bots write about, with what they wrote; asked again only where that may be new.
-
-        Where it is not known, only that pull request has to wait.
-        """
-        talked = [(pull, node) for pull, node in pulls if pull.open and (pull.talked or pull.changed[1])]
-        fresh = [(pull, node) for pull, node in talked if self._talks.get(pull.number, (None,))[0] != _mark(pull)]
-        trouble = ""
-        for start in range(0, len(fresh), TALKS_MAX):
-            some = fresh[start : start + TALKS_MAX]
-            try:
-                read = self._talk(
-                    [node for pull, node in some if pull.talked], [node for pull, node in some if pull.changed[1]]
-                )
-            except LimitError:
-                raise
-            except ReconcileError as error:
-                trouble = str(error)
-                break
-            for pull, node in some:
-                self._talks[pull.number] = _mark(pull), read[node]
-        known = {pull.number: self._talks.get(pull.number) for pull, _ in talked}
-        return {
-            pull.number: replace(pull, threads=kept[1].threads, comments=kept[1].comments)
-            if (kept := known[pull.number]) and kept[0] == _mark(pull)
-            else replace(pull, unread=trouble)
-            for pull, _ in talked
-        }
-
-    def _talk(self, in_threads: Sequence[str], under: Sequence[str]) -> dict[str, _Talk]:
-        """What was written about some pull requests: in open threads, all pages of them, and under the whole."""
-        found: dict[str, list[Mapping[str, Any]]] = {node: [] for node in in_threads}
-        left: dict[str, str | None] = dict.fromkeys(in_threads)
-        talk: dict[str, tuple[Comment, ...]] = {}
-        for _ in range(PAGES_MAX):
-            asked = [node for node in under if node not in talk]
-            if not left and not asked:
-                with _legible("what was written about a pull request"):
-                    return {
-                        node: _Talk(threads=threads(found.get(node, ())), comments=talk.get(node, ()))
-                        for node in {*in_threads, *under}
-                    }
-            value = self._asked_for(query.conversations(left, asked, self._size.talks)).data
-            with _legible("what was written about a pull request"):
-                talk |= {node: comments(value[f"c{n}"]["comments"]["nodes"]) for n, node in enumerate(asked)}
-                pages = {node: value[f"t{n}"]["reviewThreads"] for n, node in enumerate(left)}
-                for node, page in pages.items():
-                    found[node] += page["nodes"]
-                left = {n: p["pageInfo"]["endCursor"] for n, p in pages.items() if p["pageInfo"]["hasNextPage"]}
-        raise TemporaryError("a pull request has too many review threads to be read", delay=300.0)
 
     def _asked_for(self, text: str) -> Reply:
         try:
@@ -344,7 +289,7 @@ class Look:
 
     def _read(self, question: Question) -> Page:
         value = self._asked_for(question.text)
-        with _legible("its answer"):
+        with legible("its answer"):
             found = query.page(question, value)
             slug, identity = self.slug.called(found.about["nameWithOwner"]), str(found.about["id"])
         if self._identity not in (None, identity):
@@ -388,17 +333,3 @@ class Look:
         for pull in pulls:
             if pull.open:
                 self._since.setdefault((pull.number, pull.head), datetime.now(UTC))
-
-
-@contextmanager
-def _legible(what: str) -> Iterator[None]:
-    """Raises TemporaryError for an answer that does not have the form that it should have."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise TemporaryError(f"GitHub: {what} can't be read ({type(error).__name__}: {error})", delay=60.0) from error
-
-
-def _mark(pull: Pull) -> object:
-    """What changes when something is reported about a pull request."""
-    return pull.unresolved, pull.more_threads, pull.changed

@@ -17,7 +17,7 @@ from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.marks import mark_in
 from reconciler.forges.github.notes import Notes, PostedReviews
-from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.pull import Opinion, Pull
 from reconciler.model.errors import ChangedError, ReconcileError
 from reconciler.model.names import PrNumber
 from reconciler.model.ports import VerdictPost
@@ -39,9 +39,9 @@ class Postings:
     def __init__(self, gh: Gh, look: Look, notes: Notes) -> None:
         self._gh, self._look, self._notes = gh, look, notes
 
-    def posted(self, number: PrNumber) -> frozenset[str]:
-        """The marks of the verdicts that need not be posted any more."""
-        return frozenset(self._kept(number).marks)
+    def posted(self, pull: Pull) -> frozenset[str]:
+        """The marks of the verdicts that need not be posted any more: a yes that a push has outdated needs to be."""
+        return frozenset(self._kept(pull.number).marks) - {each.mark for each in pull.posted if _outdated(each, pull)}
 
     def standing(self, pull: Pull) -> frozenset[str]:
         """The marks of those that still ask for something there, and that nobody has tried to take back."""
@@ -52,11 +52,11 @@ class Postings:
         pull = self._look.one(number)
         if pull is None or not pull.open or pull.head != post.head:
             raise ChangedError(f"#{number} is not open at {post.head[:12]} any more", hint="it is judged again")
-        if not self._there(number, post.mark):
+        if not self._there(pull, post.mark):
             self._ask(pull, post)
             self._look.stale()
         kept = self._kept(number)
-        self._notes.reviews(number, replace(kept, marks=[*kept.marks, post.mark]))
+        self._notes.reviews(number, replace(kept, marks=sorted({*kept.marks, post.mark})))
 
     def withdraw(self, number: PrNumber, keep: str | None) -> None:
         """Take back every no of ours, and settle what we alone have to say, but for one verdict. What may not be is left."""
@@ -89,12 +89,23 @@ class Postings:
                     break  # it is not for want of its lines
         self._gh.change("POST", f"{self._look.slug.path}/statuses/{post.head}", review_text.status(post))
 
-    def _there(self, number: PrNumber, mark: str) -> bool:
-        found = self._gh.pages(f"{self._look.slug.path}/pulls/{number}/reviews") or ()
-        return any(mark_in(str(each.get("body") or "")) == mark for each in found)
+    def _there(self, pull: Pull, mark: str) -> bool:
+        found = self._gh.pages(f"{self._look.slug.path}/pulls/{pull.number}/reviews") or ()
+        outdated = {each.head for each in pull.posted if _outdated(each, pull)}
+        return any(
+            mark_in(str(each.get("body") or "")) == mark and each.get("commit_id") not in outdated for each in found
+        )
 
     def _kept(self, number: PrNumber) -> PostedReviews:
         return self._notes.posted_reviews(number)
+
+
+def _outdated(opinion: Opinion, pull: Pull) -> bool:
+    """True for a yes of ours that by the rules counts no longer since its head got the base merged into it. One that a
+    person dismissed is not said again."""
+    if not opinion.mine or opinion.head == pull.head or opinion.dismissed_by:
+        return False
+    return opinion.dismissed or (opinion.state == "APPROVED" and pull.decision == "REVIEW_REQUIRED")
 
 
 def _spoken(pull: Pull) -> bool:

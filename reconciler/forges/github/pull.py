@@ -37,6 +37,7 @@ class Opinion(Struct, frozen=True, kw_only=True):
     """The last word of one reviewer. `state`: APPROVED, CHANGES_REQUESTED or DISMISSED.
 
     `mark`: of the verdict of an agent that was posted as this, by whichever login; `mine`: by the one that asks now.
+    `dismissed_by`: the login of the person who did, where it was no push that made it stale.
     """
 
     by: str
@@ -48,6 +49,12 @@ class Opinion(Struct, frozen=True, kw_only=True):
     mark: str | None = None
     mine: bool = False
     node: str = ""  # its id in GraphQL
+    dismissed_by: str = ""
+
+    @property
+    def dismissed(self) -> bool:
+        """True for one that counts no longer."""
+        return self.state == "DISMISSED"
 
     @property
     def ours(self) -> bool:
@@ -223,7 +230,7 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
         )
         first, last = check_results.ends(own)
-        opinions = _opinions((node.get("reviews") or {}).get("nodes") or (), _who(node.get("author")))
+        opinions = _opinions((node.get("reviews") or {}).get("nodes") or (), login(node.get("author")))
         return Pull(
             number=PrNumber(int(node["number"])),
             task=task,
@@ -233,7 +240,7 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             state=_STATES[node["state"]],
             head=_sha(node["headRefOid"]),
             base=node["baseRefName"],
-            author=_who(node.get("author")),
+            author=login(node.get("author")),
             opened_at=_when(node["createdAt"]),
             closed_at=_when(node["closedAt"]) if node["closedAt"] else None,
             landed=_oid(node["mergeCommit"]) if node["state"] == "MERGED" else None,
@@ -282,7 +289,7 @@ def _removed(events: Sequence[Mapping[str, Any]]) -> Dequeued | None:
 def _opinions(reviews: Sequence[Mapping[str, Any]], author: str) -> tuple[Opinion, ...]:
     last: dict[str, Opinion] = {}
     for each in reviews:
-        by = _who(each.get("author"))
+        by = login(each.get("author"))
         # Anybody at all may review what is public: what those say who could not push it themselves, decides nothing.
         if not each["authorCanPushToRepository"]:
             continue
@@ -322,7 +329,7 @@ def comments(nodes: Sequence[Mapping[str, Any]]) -> tuple[Comment, ...]:
     return tuple(
         Comment(
             id=each["id"],
-            by=_who(each.get("author")),
+            by=login(each.get("author")),
             text=clean(each["body"]),
             at=_when(each["createdAt"]),
             bot=_bot(each),
@@ -345,7 +352,7 @@ def _comment(node: Mapping[str, Any], at: str, review: Mapping[str, Any] | None)
         return None  # anybody at all may comment on what is public
     ours = mark_in(node["body"]) if node["viewerDidAuthor"] else None
     return Comment(
-        id=node["id"], by=_who(node.get("author")), text=clean(node["body"]), at=_when(at), bot=bot, ours=ours
+        id=node["id"], by=login(node.get("author")), text=clean(node["body"]), at=_when(at), bot=bot, ours=ours
     )
 
 
@@ -353,7 +360,8 @@ def _bot(node: Mapping[str, Any]) -> bool:
     return (node.get("author") or {}).get("__typename") == "Bot"
 
 
-def _who(author: Mapping[str, Any] | None) -> str:
+def login(author: Mapping[str, Any] | None) -> str:
+    """Whose it is. An account that was deleted is GitHub's ghost."""
     return author["login"] if author else "ghost"
 
 

@@ -173,6 +173,15 @@ def conversations(threads: Mapping[str, str | None], comments: Sequence[str], fi
     return f"query {{ {_RATE} {' '.join(asked)} }}"
 
 
+def dismissals(nodes: Sequence[str]) -> str:
+    """The query for what became of reviews that count no longer, by the ids of their pull requests: `d0`, `d1` and so on."""
+    fields = (
+        f"timelineItems(last: {REVIEWS}, itemTypes: [REVIEW_DISMISSED_EVENT]) {{ nodes {{ ... on ReviewDismissedEvent {{ "
+        "actor { __typename login } pullRequestCommit { id } review { id } } } }"
+    )
+    return f"query {{ {_RATE} {' '.join(_node(f'd{n}', id, fields) for n, id in enumerate(nodes))} }}"
+
+
 def _node(name: str, id: str, fields: str) -> str:
     return f"{name}: node(id: {json.dumps(id)}) {{ ... on PullRequest {{ {fields} }} }}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -158,6 +159,7 @@ class PullRequest(Struct, frozen=True, kw_only=True):
         None  # the marks of the verdicts of reviewers that stand there; None: none ever does
     )
     standing: frozenset[str] = frozenset()  # of those that still ask for something there
+    dismissed: Mapping[str, str] = {}  # of those that a person dismissed there: who did
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

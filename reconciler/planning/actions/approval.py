@@ -74,7 +74,8 @@ def _ways_on(job: Job) -> str:
     ways = f"approve with 'reconcile approve {task}'"
     if offer.changes_requested:
         return f"{ways}, or send it back with 'reconcile reject {task} -m TEXT'"
-    return f"{ways}, or have it read again with 'reconcile retry {task}'" if offer.given_up else ways
+    again = offer.given_up or offer.dismissed_by
+    return f"{ways}, or have it read again with 'reconcile retry {task}'" if again else ways
 
 
 def _because(job: Job) -> str:
@@ -87,6 +88,8 @@ def _because(job: Job) -> str:
         return f": after {times} its reviewer says: {quoted}{answer}"
     if offer.given_up:
         return f": {len(offer.failures)} reviews came to nothing ({reviews.why_it_failed(offer.failures[-1])}; 'reconcile logs {offer.failures[-1].id}')"
+    if offer.dismissed_by:
+        return f": {offer.dismissed_by} dismissed what its reviewer said: {quoted}"
     if offer.verdict and offer.verdict.verdict is ReviewWord.PERSON:
         return f": its reviewer leaves it to a person: {quoted}"
     if job.offer.protected and offer.risk is None:
