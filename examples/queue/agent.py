@@ -8,10 +8,13 @@ TITLE, _, FEEDBACK = Path(os.environ["RECONCILE_PROMPT"]).read_text().partition(
 NUMBER = int(TITLE.split()[-1])
 SWITCHES = {7: "left", 19: "right"}
 
-Path("numbers").mkdir(exist_ok=True)
-Path(f"numbers/{NUMBER}").write_text(f"{NUMBER}\n")
+RED = "ChecksFailed" in FEEDBACK or "checks failed" in FEEDBACK
+FILE = Path(f"numbers/{NUMBER}")
+
+FILE.parent.mkdir(exist_ok=True)
+FILE.write_text(f"{FILE.read_text()}again\n" if RED and FILE.exists() else f"{NUMBER}\n")
 if switch := SWITCHES.get(NUMBER):
-    if "ChecksFailed" in FEEDBACK or "checks failed" in FEEDBACK:
+    if RED:
         Path(switch).unlink(missing_ok=True)  # told that it broke the build, it takes that back
     else:
         Path(switch).write_text("on\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -104,7 +106,7 @@ def test_a_manifest_that_depends_on_what_nobody_has_is_refused_with_its_place_an
     assert "no manifest 'work'" in place.reconcile("delete", "-f", str(manifest), code=2)
 
 
-def test_a_rebase_that_a_person_left_unfinished_is_saved_and_said_so(place: Place) -> None:
+def test_a_rebase_that_its_agent_left_unfinished_is_saved_and_said_so(place: Place) -> None:
     manifest = place.manifest(
         tasks=[{"key": "a", "title": "Do a"}],
         mergePolicy={"review": "human"},
@@ -119,6 +121,9 @@ def test_a_rebase_that_a_person_left_unfinished_is_saved_and_said_so(place: Plac
     worktree = place.root.parent / "worktrees" / task
     subprocess.run(["git", "-C", str(worktree), "rebase", "main"], capture_output=True, check=False)
     (worktree / "same").write_text("both, by hand\n")
+    [run] = place.json("get", "runs")
+    began = datetime.fromisoformat(run["startedAt"]).timestamp()  # whose a rebase is, its date says
+    os.utime(place.root / ".git/worktrees" / task / "rebase-merge/head-name", (began, began))
 
     place.reconcile("task", "update", task, "--status", "open")
     told = place.reconcile("apply", "-f", str(manifest), "--wait", code=3)

@@ -20,7 +20,14 @@ def place(tmp_path: Path) -> Place:
     made = Place(tmp_path)
     shutil.copytree(EXAMPLES / "queue", made.root, dirs_exist_ok=True)
     check = made.root / "check.py"
-    check.write_text(check.read_text().replace("time.sleep(1)", "time.sleep(0.1)"))
+    luck = tmp_path / "luck"  # strikes the first large group, and nobody after that
+    luck.touch()
+    unlucky = (
+        f"len(list(Path('numbers').iterdir())) >= 8 and os.path.exists({str(luck)!r}) and not os.remove({str(luck)!r})"
+    )
+    shown = check.read_text().replace("time.sleep(1)", "time.sleep(0.1)").replace("import random", "import os")
+    assert (text := shown.replace("random.random() < 1 / 30", unlucky)) != shown
+    check.write_text(text)
     made.git("add", ".")
     made.git("commit", "--quiet", "--message=The example")
     return made
