@@ -26,8 +26,8 @@ def place(tmp_path: Path) -> Place:
         f"len(list(Path('numbers').iterdir())) >= 8 and os.path.exists({str(luck)!r}) and not os.remove({str(luck)!r})"
     )
     shown = check.read_text().replace("time.sleep(1)", "time.sleep(0.1)").replace("import random", "import os")
-    assert (text := shown.replace("random.random() < 1 / 30", unlucky)) != shown
-    check.write_text(text)
+    assert "random.random() < 1 / 30" in shown
+    check.write_text(shown.replace("random.random() < 1 / 30", unlucky))
     made.git("add", ".")
     made.git("commit", "--quiet", "--message=The example")
     return made
