@@ -13,6 +13,7 @@ from reconciler.model.observed import PullState, Unknown, WorktreeFault
 from reconciler.planning.labels import TAKEN
 from reconciler.planning.planner import plan
 from reconciler.planning.unmanaged import unmanaged
+from reconciler.render import text
 
 X1 = TaskId("x-1")
 EPIC = a_task("x-9", type="epic")
@@ -83,6 +84,23 @@ def test_a_task_that_got_children_under_its_agent_is_shown() -> None:
     begun_, child = a_task(labels=["phase:working"]), a_task("x-2", parents=(X1,))
 
     assert list(said(begun_, child, runs={X1: (a_run(state="running"),)})) == ["x-1"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "occupants", "way_out"),
+    [
+        ({"nested": "lib"}, {}, "git worktree remove --force"),
+        ({}, {X1: worlds.Occupant(pid=7, command="vim")}, "process 7 (vim) has its working directory there"),
+    ],
+)
+def test_prune_is_not_advised_for_a_worktree_that_it_keeps(tree: Any, occupants: Any, way_out: str) -> None:
+    seen = {"worktrees": {X1: a_worktree(**tree)}, "occupants": occupants}
+
+    [words] = said(a_task(), **seen).values()
+    [orphan] = plan(worlds.wanted(THEIRS), worlds.seen(EPIC, a_task(status="closed"), **seen)).orphan_worktrees
+
+    assert way_out in words and "reconcile prune" not in words
+    assert way_out in text.orphan(orphan) and "reconcile prune" not in text.orphan(orphan)
 
 
 def test_while_the_tracker_is_silent_no_task_is_called_uncovered() -> None:

@@ -14,26 +14,23 @@ from reconciler.cli.apply import Duration
 from reconciler.cli.events import LONG_AGO, Wanted, followed, happened_at, missing
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
-from reconciler.cli.prune import DEFAULT_ROOT
+from reconciler.cli.prune import venues
 from reconciler.cli.rows import Listing, Row, entries, silence, unmanaged
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import task_known, task_named
 from reconciler.git import worktrees as worktree_list
-from reconciler.git.worktrees import BRANCHES
 from reconciler.loop import loop
 from reconciler.loop.asking import ask
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import UsageError
-from reconciler.model.names import BRANCH_PREFIX, RunKind, Sha, TaskId, branch_of, usable
+from reconciler.model.names import RunKind, Sha, TaskId, branch_of, usable
 from reconciler.model.observed import Run, Unknown, Worktree
-from reconciler.model.venue import Venue
 from reconciler.render import document, listing
 from reconciler.render import queue as queue_rows
 from reconciler.render.entry import run_record
 from reconciler.system.machine_room import taken
 from reconciler.wiring import Site
-from reconciler.workspaces import CHECKS
 
 SIZES_S = 10.0  # for all of them
 
@@ -214,24 +211,13 @@ def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run]) -> Iter
     """Those of tasks, then those of checks and reviews, under every folder that a manifest or git speaks of."""
     known = worktree_list.read(site.git)
     heads = {str(entry.path): entry.head for entry in known.entries}
-    for at in _venues(site, known):
+    for at in venues(site, known):
         for task, tree in site.workspaces.worktrees(at, tasks).items():
             mine = [run for run in runs if run.id.kind is RunKind.WORK and run.task == task]
             yield {**_work(site, task, tree), **_place(site, tree.path), "run": _live(mine)}
         for subject, path in site.workspaces.check_worktrees(at).items() if at.local else ():
             mine = [run for run in runs if run.id.kind is not RunKind.WORK and run.id.subject == subject]
             yield {**_check(subject, heads.get(path), mine), **_place(site, path), "run": _live(mine)}
-
-
-def _venues(site: Site, known: worktree_list.WorktreeListing) -> list[Venue]:
-    """Where worktrees of ours stand: as the manifests say, and where those stand that no manifest speaks of any more."""
-    named = [spec.worktrees.root for spec in site.desired().epics]
-    left = [str(e.path.parent) for e in known.entries if (e.branch or "").startswith(BRANCHES + BRANCH_PREFIX)]
-    checks = [str(e.path.parent.parent) for e in known.entries if e.path.parent.name == CHECKS]
-    default = [] if named else [str(site.repository.main.parent / DEFAULT_ROOT)]
-    roots = dict.fromkeys(os.path.realpath(root) for root in (*named, *default, *left, *checks))
-    far = dict.fromkeys(spec.venue for spec in site.desired().epics if not spec.venue.local)
-    return [*(Venue(root=root) for root in roots), *far]
 
 
 def _work(site: Site, task: TaskId, tree: Worktree) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -11,17 +12,19 @@ from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, on_a_task, task_named
+from reconciler.git import worktrees
+from reconciler.git.worktrees import BRANCHES, WorktreeListing
+from reconciler.loop import clearing
 from reconciler.loop.loop import Tick
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UsageError
-from reconciler.model.names import TaskId
+from reconciler.model.errors import PermanentError, ReconcileError, UsageError
+from reconciler.model.names import BRANCH_PREFIX, TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
-from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
-from reconciler.planning.actions import DeleteBranch, Waiting, guards
-from reconciler.planning.labels import TAKEN
+from reconciler.planning.actions import DeleteBranch, Waiting
 from reconciler.render.entry import waiting
 from reconciler.wiring import Site
+from reconciler.workspaces import CHECKS
 
 DEFAULT_ROOT = "worktrees"
 
@@ -86,25 +89,16 @@ def _removals(site: Site, observed: Observed, named: TaskId | None, everything: 
     tasks, runs, occupants = observed.tasks, observed.runs, observed.occupants
     if isinstance(tasks, Unknown) or isinstance(runs, Unknown) or isinstance(occupants, Unknown):
         raise PermanentError("can't read tasks, runs or processes now, so nothing is removed")
-    venues = list(dict.fromkeys(at for spec in site.desired().epics for at in (spec.venue, spec.checks_venue))) or [
-        _default_venue(site)
-    ]
     found: list[Removal] = []
-    for at in venues:
+    for at in venues(site, worktrees.read(site.git)):
         for task, tree in sorted(site.workspaces.worktrees(at, [named] if named else []).items()):
             closed = task in tasks and tasks[task].closed
             if tree.fault is WorktreeFault.TAKEN or not (task == named or (named is None and (closed or everything))):
                 continue
-            kept = None
-            if any(run.alive for run in runs.get(task, ())):
-                kept = Waiting(Reason.AGENT_RUNNING, f"its agent runs; 'reconcile stop {task}' ends it")
-            elif task in tasks and not closed and TAKEN in tasks[task].labels:
-                kept = guards.taken(task)
-            elif occupant := site.runner.occupants([tree.path]).get(tree.path):
-                what = f"process {occupant.pid} ({occupant.command}) has its working directory there"
-                kept = Waiting(Reason.WORKTREE_IN_USE, what)
-            elif tree.nested and dry_run:  # what the removal itself looks for again
-                kept = Waiting(Reason.NESTED_REPOSITORY, guards.nested(tree))
+            alive = any(run.alive for run in runs.get(task, ()))
+            kept = clearing.kept(task, tree, tasks.get(task), site.runner, alive=alive)
+            if not kept and dry_run:  # what the removal itself looks for again
+                kept = clearing.refused(task, tree, site.workspaces)
             found.append(Removal(task=task, path=tree.path, at=at, kept=kept))
     return found
 
@@ -120,7 +114,7 @@ def _removed(site: Site, removal: Removal, dry_run: bool) -> dict[str, Any]:
         with site.runner.idle(removal.task):
             saved = site.workspaces.remove(removal.task, removal.at)
     except ReconcileError as error:
-        return _kept(removal, Waiting(_reason(error), error.advised))
+        return _kept(removal, clearing.waiting(error))
     back = f"; its uncommitted changes are saved: 'reconcile restore {removal.task}' brings them back" if saved else ""
     return act("RemoveWorktree", removal.task, f"removed {removal.path}{lost}{back}")
 
@@ -130,13 +124,6 @@ def _kept(removal: Removal, why: Waiting) -> dict[str, Any]:
     return {"task": removal.task, **waiting(kept)}
 
 
-def _reason(error: ReconcileError) -> Reason:
-    if (word := str(error).partition(":")[0]) in set(Reason):
-        return Reason.of(word)
-    # An agent that began meanwhile, or somebody who writes there; else it went wrong, and may be tried again.
-    return Reason.WORKTREE_IN_USE if isinstance(error, ChangedError) else Reason.BACKOFF
-
-
 def _branches(site: Site, tick: Tick, dry_run: bool) -> list[dict[str, Any]]:
     due = [action for action in tick.plan.actions if isinstance(action, DeleteBranch)]
     for action in due if not dry_run else ():
@@ -144,5 +131,12 @@ def _branches(site: Site, tick: Tick, dry_run: bool) -> list[dict[str, Any]]:
     return [act("DeleteBranch", a.subject, ("would " if dry_run else "") + a.message, str(a.reason)) for a in due]
 
 
-def _default_venue(site: Site) -> Venue:
-    return Venue(root=str(site.repository.main.parent / DEFAULT_ROOT))
+def venues(site: Site, known: WorktreeListing) -> list[Venue]:
+    """Where worktrees of ours stand: as the manifests say, and where those stand that no manifest speaks of any more."""
+    named = [spec.worktrees.root for spec in site.desired().epics]
+    left = [str(e.path.parent) for e in known.entries if (e.branch or "").startswith(BRANCHES + BRANCH_PREFIX)]
+    checks = [str(e.path.parent.parent) for e in known.entries if e.path.parent.name == CHECKS]
+    default = [] if named else [str(site.repository.main.parent / DEFAULT_ROOT)]
+    roots = dict.fromkeys(os.path.realpath(root) for root in (*named, *default, *left, *checks))
+    far = dict.fromkeys(spec.venue for spec in site.desired().epics if not spec.venue.local)
+    return [*(Venue(root=root) for root in roots), *far]

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from reconciler.doctor.findings import Diagnosis, Probe, State, named
+from reconciler.doctor.findings import NAMED, Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.git import places as worktree_places
 from reconciler.git import worktrees
 from reconciler.git.places import FoundWorktree
 from reconciler.git.worktrees import MADE, Entry, WorktreeListing
+from reconciler.loop import clearing
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
 from reconciler.model.observed import Graph, Run, WorktreeFault
@@ -25,6 +26,8 @@ from reconciler.wiring import Site
 
 KEPT = timedelta(days=30)
 CHECKS = ".checks"
+_CLOSED, _GONE = "their tasks are closed", "no task of that name exists any more"
+_OR_REMOVE = ", or 'reconcile prune TASK': what is in no commit is saved first"
 
 
 def probes(scene: Scene, site: Site) -> Iterator[Probe]:
@@ -50,16 +53,16 @@ class _Standing(Struct, frozen=True):
     def faulty(self, fault: WorktreeFault) -> list[FoundWorktree]:
         return [found for found in self.standing if found.fault is fault]
 
-    def left(self, wanted: Callable[[TaskId, Graph], bool]) -> list[str]:
+    def left(self, wanted: Callable[[TaskId, Graph], bool]) -> list[FoundWorktree]:
         """The usable worktrees without a live run whose task is so."""
         tasks = self.tasks
-        names = (found.place.name for found in self.standing if found.usable and found.place.name not in self.live)
-        return [name for name in names if tasks is not None and wanted(TaskId(name), tasks)]
+        idle = (found for found in self.standing if found.usable and found.place.name not in self.live)
+        return [found for found in idle if tasks is not None and wanted(TaskId(found.place.name), tasks)]
 
 
 def _worktrees(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     trees = _seen(scene, site)
-    troubles = [finding for finding in _troubles(trees) if finding]
+    troubles = [finding for finding in (*_troubles(trees, site), *_over(trees, site)) if finding]
     yield from troubles
     if not troubles:
         live = sum(found.place.name in trees.live for found in trees.standing)
@@ -68,7 +71,7 @@ def _worktrees(scene: Scene, site: Site) -> Iterator[Diagnosis]:
         yield Diagnosis(name="worktrees", found=found)
 
 
-def _troubles(trees: _Standing) -> Iterator[Diagnosis | None]:
+def _troubles(trees: _Standing, site: Site) -> Iterator[Diagnosis | None]:
     gone = [entry for entry in trees.ours if not os.path.lexists(entry.path)]
     yield _warn(
         (entry.path.name for entry in gone),
@@ -86,7 +89,8 @@ def _troubles(trees: _Standing) -> Iterator[Diagnosis | None]:
     yield _warn(
         (f"{found.place.name} ({found.detail})" for found in other),
         "they can't be worked in",
-        "finish or abort what was begun there, or 'reconcile prune TASK': what is in no commit is saved first",
+        "finish or abort what was begun there"
+        + ("" if any(_kept(found, trees, site) for found in other) else _OR_REMOVE),
     )
     taken = trees.faulty(WorktreeFault.TAKEN)
     yield _warn(
@@ -100,11 +104,35 @@ def _troubles(trees: _Standing) -> Iterator[Diagnosis | None]:
         "git-locked for a run that is dead",
         f"git worktree unlock {shlex.quote(str(dead[0].path))}" if dead else "",
     )
+
+
+def _over(trees: _Standing, site: Site) -> Iterator[Diagnosis | None]:
+    """Worktrees whose tasks are over: what `prune` would remove, and by name what it would keep, with the way out of that."""
     closed = trees.left(lambda task, tasks: task in tasks and tasks[task].closed)
-    yield _warn(closed, "their tasks are closed", "reconcile prune")
     unknown = trees.left(lambda task, tasks: task not in tasks)
-    first = f": reconcile prune {unknown[0]}" if unknown else ""
-    yield _warn(unknown, "no task of that name exists any more", f"look into them, then save and remove each{first}")
+    kept = {found.place: why for found in (*closed, *unknown) if (why := _kept(found, trees, site))}
+    yield _warn((each.place.name for each in closed if each.place not in kept), _CLOSED, "reconcile prune")
+    gone = [each.place.name for each in unknown if each.place not in kept]
+    first = f": reconcile prune {gone[0]}" if gone else ""
+    yield _warn(gone, _GONE, f"look into them, then save and remove each{first}")
+    for found in [each for each in (*closed, *unknown) if each.place in kept][:NAMED]:
+        what = _CLOSED if found in closed else _GONE
+        yield _warn([found.place.name], f"{what}, and 'reconcile prune' keeps them", kept[found.place])
+    if len(kept) > NAMED:
+        hint = "reconcile prune --dry-run"
+        yield _warn([f"{len(kept) - NAMED} more"], "'reconcile prune' would keep them as well", hint)
+
+
+def _kept(found: FoundWorktree, trees: _Standing, site: Site) -> str:
+    """Why `prune` would not remove a worktree, with the way out; empty where it would."""
+    id = TaskId(found.place.name)
+    tree = site.workspaces.worktrees(Venue(root=str(found.place.parent)), [id]).get(id)
+    task = (trees.tasks or {}).get(id)
+    if tree is None:
+        return ""
+    why = clearing.kept(id, tree, task, site.runner, alive=id in trees.live)
+    why = why or clearing.refused(id, tree, site.workspaces)
+    return why.message if why else ""
 
 
 def _seen(scene: Scene, site: Site) -> _Standing:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
+from reconciler.planning.actions import guards
 from reconciler.planning.jobs import EpicTasks
 
 
@@ -26,6 +27,7 @@ class OrphanWorktree(Struct, frozen=True, kw_only=True):
     task: TaskId
     path: str
     why: str
+    kept: str = ""  # what keeps even a person's `prune` from it, and the way out
 
 
 def orphan_worktrees(observed: Observed, known: Collection[TaskId]) -> Iterator[OrphanWorktree]:
@@ -39,4 +41,5 @@ def orphan_worktrees(observed: Observed, known: Collection[TaskId]) -> Iterator[
         if id in known or tree.fault is WorktreeFault.TAKEN or alive or (task and not task.closed):
             continue
         why = "its task is closed and belongs to no manifest" if task else "its task is not in the tracker"
-        yield OrphanWorktree(task=id, path=tree.path, why=why)
+        occupant = None if isinstance(observed.occupants, Unknown) else observed.occupants.get(id)
+        yield OrphanWorktree(task=id, path=tree.path, why=why, kept=guards.kept(tree, occupant))

@@ -6,7 +6,17 @@ from collections.abc import Collection
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Branch, Observed, PullRequest, PullState, Task, Unknown, WorktreeFault
+from reconciler.model.observed import (
+    Branch,
+    Observed,
+    Occupant,
+    PullRequest,
+    PullState,
+    Task,
+    Unknown,
+    Worktree,
+    WorktreeFault,
+)
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions import Waiting, guards
@@ -103,9 +113,10 @@ def _how_it_stands(job: Job) -> Waiting:
     elif isinstance(branch, Branch) and branch.ahead:
         what = f"{branch.name} has commits that are in no pull request; {then}"
     elif job.worktree:
-        what = (
-            f"its worktree is left; 'reconcile spawn {id}' goes on in it, 'reconcile prune {id}' saves and removes it"
-        )
+        occupant = job.occupant if isinstance(job.occupant, Occupant) else None
+        kept = guards.kept(job.worktree, occupant) if isinstance(job.worktree, Worktree) else ""
+        removes = kept or f"'reconcile prune {id}' saves and removes it"
+        what = f"its worktree is left; 'reconcile spawn {id}' goes on in it; {removes}"
     else:
         what = f"in progress in our name, but nothing runs; 'reconcile spawn {id}' starts an agent"
     return Waiting(Reason.UNMANAGED, f"{what}; {_NOBODYS}")

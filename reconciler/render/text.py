@@ -52,10 +52,9 @@ def saved(salvage: Salvage) -> str:
 
 def orphan(found: OrphanWorktree) -> str:
     """One line about a worktree that no manifest cares for, and what can be done with it."""
-    return (
-        f"{line(found.task)}: {line(found.path)} is an orphaned worktree: {found.why}; "
-        f"'reconcile prune {line(found.task)}' saves what is in it and removes it"
-    )
+    removes = f"'reconcile prune {line(found.task)}' saves what is in it and removes it"
+    what = f"{line(found.task)}: {line(found.path)} is an orphaned worktree: {found.why}"
+    return f"{what}; {line(found.kept) if found.kept else removes}"
 
 
 def unmanaged(tasks: Sequence[TaskId]) -> str:

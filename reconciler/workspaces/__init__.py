@@ -186,6 +186,15 @@ class GitWorkspaces:
         with self._alone(task) as lock:
             return self._clear(task, self._look(task, at.root), lock)
 
+    def expect_removable(self, task: TaskId, at: Venue) -> None:
+        """Raise what `remove` would for what is in the worktree of `task`, or for who locked it. Nothing is changed."""
+        with _world():
+            place = _real(at.root) / _checked(task)
+            found = look(self._register.around(place, branch_of(task)), place, branch_of(task))
+            refuse_locked(found.entries)
+            inside = folders.contents(place).repositories if found.present else ()
+            _refuse_nested(found, inside)
+
     def remove_check(self, subject: str, at: Venue) -> None:
         """Remove the worktree of a check or a review, and whatever that left in it."""
         with self._alone(f".{subject}"):
@@ -272,12 +281,7 @@ class GitWorkspaces:
             return None
         refuse_locked(found.entries)
         saved = self._save(task, found, lock)
-        nested = next(iter(saved.repositories), found.nested())
-        if nested is not None:
-            raise PermanentError(
-                f"{Reason.NESTED_REPOSITORY}: {found.place} holds a repository of its own: {nested}",
-                hint=f"look into it, then: git worktree remove --force {shlex.quote(str(found.place))}",
-            )
+        _refuse_nested(found, saved.repositories)
         if found.present:
             self._take_away(task, found, saved, lock)
         with self._git.writing():
@@ -432,6 +436,15 @@ def _seen(found: FoundWorktree, went_on: bool) -> Worktree:
         amid=amid,
         amid_at=since,
     )
+
+
+def _refuse_nested(found: FoundWorktree, repositories: Iterable[str]) -> None:
+    nested = next(iter(repositories), found.nested())
+    if nested is not None:
+        raise PermanentError(
+            f"{Reason.NESTED_REPOSITORY}: {found.place} holds a repository of its own: {nested}",
+            hint=f"look into it, then: git worktree remove --force {shlex.quote(str(found.place))}",
+        )
 
 
 def _unlocked(entry: Entry) -> Entry:

@@ -193,6 +193,10 @@ class AnyWorkspaces(GitWorkspaces):
     def remove(self, task: TaskId, at: Venue) -> Salvage | None:
         return super().remove(task, at) if at.local else self.elsewhere.remove(task, at)
 
+    def expect_removable(self, task: TaskId, at: Venue) -> None:
+        if at.local:  # else what is there is copied before it goes, and nothing else lies beside it
+            super().expect_removable(task, at)
+
     def take(self, task: TaskId, at: Venue, head: Sha) -> None:
         if not at.local:
             raise PermanentError(f"{task} is worked on elsewhere: its branch follows by itself")

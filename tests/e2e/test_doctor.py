@@ -555,6 +555,51 @@ def test_a_worktree_whose_task_is_closed_is_told_with_what_to_run(place: Patient
     assert place.says("worktrees").state is OK
 
 
+@pytest.mark.parametrize("why", ["submodule", "repository", "occupied", "locked by somebody"])
+@pytest.mark.parametrize("task", ["closed", "gone"])
+def test_what_prune_would_keep_is_not_advised_to_be_pruned(place: Patient, tree: Path, task: str, why: str) -> None:
+    """What is advised is what is done: `prune --dry-run`, `prune` and `doctor` say the same of it, and the way out works."""
+    if task == "closed":
+        place.site().tracker.write([Change(task=TaskId(tree.name), status="closed", close_reason="done")])
+    else:
+        (place.root / ".beads/issues.jsonl").write_text("")
+    inner = place.root / ".git/worktrees" / tree.name / "modules" if why == "submodule" else tree
+    person = subprocess.Popen(("sleep", "600"), cwd=tree) if why == "occupied" else None
+    if why in ("submodule", "repository"):
+        place.git("init", "--quiet", str(inner / "lib"))
+    elif why == "locked by somebody":
+        place.git("worktree", "lock", "--reason", "on a stick", str(tree))
+    try:
+        found = place.says("worktrees")
+        asked = ("prune",) if task == "closed" else ("prune", tree.name)
+        told = [place.json(*asked, *how, code=0 if task == "closed" else 1) for how in (("--dry-run",), ())]
+    finally:
+        if person:
+            person.kill()
+            person.wait()
+
+    [kept], [really] = (each["waiting"] for each in told)
+    assert kept["reason"] == really["reason"]
+    assert found.state is WARNING and found.found == tree.name and "prune' keeps them" in found.message
+    assert tree.is_dir() and "reconcile prune" not in found.hint and found.hint in kept["message"]
+    ways_out = {"occupied": f"process {person.pid if person else 0}", "locked by somebody": "git worktree unlock"}
+    assert ways_out.get(why, f"git worktree remove --force {tree}") in found.hint
+
+
+def test_a_worktree_is_pruned_wherever_it_stands(place: Patient, tree: Path) -> None:
+    """No manifest speaks of its folder any more, and doctor advises it."""
+    place.site().tracker.write([Change(task=TaskId(tree.name), status="closed", close_reason="done")])
+    place.reconcile("delete", "work")
+    moved = tree.parent.with_name("elsewhere")
+    moved.mkdir()
+    place.git("worktree", "move", str(tree), str(moved / tree.name))
+
+    assert place.says("worktrees").hint == "reconcile prune"
+    place.reconcile("prune")
+
+    assert place.says("worktrees").state is OK and not (moved / tree.name).exists()
+
+
 def test_a_worktree_whose_task_is_gone_is_told_with_what_to_run(place: Patient, tree: Path) -> None:
     (place.root / ".beads/issues.jsonl").write_text("")
 

@@ -92,6 +92,10 @@ class Workspaces(Protocol):
         repository, ChangedError when it changes while it is being saved."""
         ...
 
+    def expect_removable(self, task: TaskId, at: Venue) -> None:
+        """Raise what `remove` would for what is in the worktree of `task`, or for who locked it. Nothing is changed."""
+        ...
+
     def remove_check(self, subject: str, at: Venue) -> None:
         """Remove the worktree of a check or a review, and whatever that left in it."""
         ...

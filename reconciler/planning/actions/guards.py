@@ -241,11 +241,7 @@ def not_now(job: Job) -> Waiting | None:
 
 def in_use(job: Job) -> Waiting | None:
     """A process that nobody but its working directory connects with us is never signalled."""
-    if not isinstance(job.occupant, Occupant):
-        return None
-    return Waiting(
-        Reason.WORKTREE_IN_USE, f"process {job.occupant.pid} ({job.occupant.command}) has its working directory there"
-    )
+    return Waiting(Reason.WORKTREE_IN_USE, occupied(job.occupant)) if isinstance(job.occupant, Occupant) else None
 
 
 def amid(job: Job) -> Waiting | None:
@@ -270,6 +266,16 @@ def nested(tree: Worktree) -> str:
         f"{tree.path} holds a repository of its own in {tree.nested}, and what is only there would go with it: look, then "
         f"'git worktree remove --force {shlex.quote(tree.path)}'"
     )
+
+
+def occupied(by: Occupant) -> str:
+    """That a process works in a worktree."""
+    return f"process {by.pid} ({by.command}) has its working directory there"
+
+
+def kept(tree: Worktree, occupant: Occupant | None) -> str:
+    """Why a worktree is not removed by a person's `prune` either, as far as it was seen; empty where it is."""
+    return occupied(occupant) if occupant else nested(tree) if tree.nested else ""
 
 
 def _why(job: Job) -> str:
