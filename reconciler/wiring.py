@@ -36,7 +36,7 @@ from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
 from reconciler.runners._peers import Peer
 from reconciler.runners.anywhere import AnyRunner
-from reconciler.system import environment, format, known, lock
+from reconciler.system import environment, format, known, lock, refused
 from reconciler.system.journal import Journal
 from reconciler.system.late import late
 from reconciler.system.notified import Notified
@@ -170,6 +170,23 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
         except ReconcileError:
             return {}  # the tracker says so itself
         return {spec.name: why for spec in desired.epics if (why := other_tracker(spec.tracker, database))}
+
+    def unwritable(self, desired: Desired) -> Mapping[str, str]:
+        """For each manifest that has to write to a folder that takes nothing: which, and why not."""
+        everywhere = refused.unwritable(self.written)
+        roots = {spec.name: Path(spec.worktrees.root) for spec in desired.epics if spec.venue.local}
+        found = {spec.name: everywhere or self._no_root(roots.get(spec.name)) for spec in desired.epics}
+        return {name: why for name, why in found.items() if why}
+
+    @staticmethod
+    def _no_root(root: Path | None) -> str | None:
+        return refused.unwritable((root,)) if root else None
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders of the repository that every manifest has to write to."""
+        common = self.repository.common
+        return (self.state, common / "objects", common / "refs", self.beads)
 
     def holds(self, holder: lock.Holder) -> bool:
         """True while the reconciler that wrote its name into the lock file has it open."""

@@ -288,6 +288,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     found["room"] = Room(**world.pop("room", {}))
     found["forges"] = world.pop("forges", {})
     found["trackers"] = world.pop("trackers", {})
+    found["unwritable"] = world.pop("unwritable", {})
     found["check_worktrees"] = {
         made.subject(TaskId(task)): f"/worktrees/.checks/{task}" for task in world.pop("check_worktrees", [])
     }

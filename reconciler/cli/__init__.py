@@ -20,6 +20,7 @@ from reconciler import __version__
 from reconciler.cli import streams
 from reconciler.model.errors import LockedError, ManifestError, ReconcileError, UsageError
 from reconciler.render import safe
+from reconciler.system import refused
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Record a manifest and do what can be done now"),
@@ -150,10 +151,9 @@ def called(argv: Sequence[str]) -> int:
         raise
     except OSError as error:
         # What the machine or a file system refuses (a right, room, a lock), where nobody has named it better.
-        where = f"{error.filename}: " if error.filename else ""
-        click.echo(
-            safe.block(f"{where}{error.strerror or error}\n  hint: 'reconcile doctor' looks at this machine"), err=True
-        )
+        message, hint = refused.words(error)
+        hint = f"{hint}; " if hint else ""
+        click.echo(safe.block(f"{message}\n  hint: {hint}'reconcile doctor' looks at this machine"), err=True)
         return 1
 
 

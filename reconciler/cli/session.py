@@ -23,6 +23,7 @@ from reconciler.model.observed import Salvage, Unknown
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
 from reconciler.render import document, failing, planned, text
+from reconciler.system import refused
 from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
 
@@ -48,6 +49,9 @@ class LoopSession(Struct, kw_only=True, dict=True):
     last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
     last_plan: Plan | None = None
     untold: str = ""  # why nobody could be notified, as was reported last
+    unkept: dict[str, str] = field(
+        default_factory=dict
+    )  # why what is remembered can't be written, as was reported last
     unarchived: str = ""  # why finished runs stay where they are, as was reported last
     lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
     _told: Plan | None = None
@@ -68,6 +72,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
             host=self.site.host,
             forges=self.site.chosen.refused,
             trackers=self.site.trackers,
+            unwritable=self.site.unwritable,
             replaced=self.site.replaced,
             met=self.met,
             wanted=self.wanted,
@@ -231,8 +236,12 @@ class LoopSession(Struct, kw_only=True, dict=True):
     def _keep(self, what: str, write: Callable[[], None]) -> None:
         try:
             write()
+            why = ""
         except Exception as error:  # noqa: BLE001 - a full disk or an odd name costs what is informed, not work
-            self.out.chat(f"the {what} can't be written: {error}")
+            why = refused.short(error) if isinstance(error, OSError) else str(error)
+        if why and why != self.unkept.get(what):
+            self.out.chat(f"the {what} can't be written: {why}")
+        self.unkept[what] = why
 
     def _note(self, tick: Tick, events: list[Event]) -> None:
         self.site.journal.append(events)

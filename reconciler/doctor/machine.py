@@ -13,10 +13,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.doctor.findings import Diagnosis, Probe, State
+from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.git import repository
+from reconciler.planning import machine_room
+from reconciler.render.words import counted
 from reconciler.runners import supervisor
+from reconciler.system import refused
 from reconciler.system.wakes import Spot, Wakes
 
 PYTHON = (3, 11)
@@ -37,6 +40,7 @@ def probes(scene: Scene) -> Iterator[Probe]:
     yield Probe(name="git", look=lambda: _git(scene))
     yield Probe(name="locks", look=lambda: _locks(scene))
     yield Probe(name="disk", look=lambda: _disks(scene))
+    yield Probe(name="writing", look=lambda: _writing(scene))
     yield Probe(name="file events", look=lambda: _events(scene))
     yield Probe(name="open files", look=_files)
 
@@ -89,8 +93,7 @@ def _locks(scene: Scene) -> Iterator[Diagnosis]:
 def _disks(scene: Scene) -> Iterator[Diagnosis]:
     places: dict[int, Path] = {}
     for place in (*scene.folders, Path(tempfile.gettempdir())):
-        standing = next(path for path in (place, *place.parents) if path.exists())
-        places.setdefault(standing.stat().st_dev, standing)
+        places.setdefault(_standing(place).stat().st_dev, _standing(place))
     yield from (_disk(place) for place in places.values())
 
 
@@ -103,9 +106,34 @@ def _disk(place: Path) -> Diagnosis:
     if state is State.OK and found.f_files and found.f_favail < INODES_LOW:
         state, message = State.WARNING, f"only {found.f_favail} more files can be made"
     hint = "make room" if message else ""
-    return Diagnosis(
-        name="disk", state=state, found=f"{free / 2**30:.1f} GB free at {place}", message=message, hint=hint
-    )
+    left = f"{free / 2**30:.1f} GB" if free >= 2**30 else machine_room.words(free)
+    return Diagnosis(name="disk", state=state, found=f"{left} free at {place}", message=message, hint=hint)
+
+
+def _writing(scene: Scene) -> Iterator[Diagnosis]:
+    """Whether the folders that are written to take a file: a right, a quota or a mount may forbid that, however much is free."""
+    inside = (*scene.site.written, scene.site.repository.main, *scene.roots) if scene.site else ()
+    places = list(dict.fromkeys(map(_standing, (*inside, Path(tempfile.gettempdir())))))
+    refusing = {place: why for place in places if (why := refused.tried(place))}
+    # What is full or read-only is so for every folder on it: said once.
+    alike = {(place.stat().st_dev, why.errno): place for place, why in reversed(refusing.items())}
+    for (device, errno), place in reversed(alike.items()):
+        same = [each for each, why in refusing.items() if (each.stat().st_dev, why.errno) == (device, errno)]
+        message, hint = refused.words(refusing[place], place)
+        message = f"{message} ({_free(place):,} bytes are free there)"
+        yield Diagnosis(name="writing", state=State.PROBLEM, found=named(map(str, same)), message=message, hint=hint)
+    if not refusing:
+        yield Diagnosis(name="writing", found=counted(len(places), "folder takes files", "folders take files"))
+
+
+def _standing(place: Path) -> Path:
+    """A folder, or the one in which it will be made."""
+    return next(path for path in (place, *place.parents) if path.exists())
+
+
+def _free(place: Path) -> int:
+    found = os.statvfs(place)
+    return (found.f_bavail if os.geteuid() else found.f_bfree) * found.f_frsize
 
 
 def _file_system(place: Path) -> str:

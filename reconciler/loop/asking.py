@@ -9,6 +9,7 @@ from reconciler.model.errors import ReconcileError, SilentError
 from reconciler.model.observed import (
     Unknown,
 )
+from reconciler.system import refused
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ def ask(read: Callable[[], T]) -> T | Unknown:
         again_s = max(error.delay, 1.0) if isinstance(error, SilentError) else None
         return Unknown(error.advised, again_s)
     except OSError as error:
-        return Unknown(str(error))
+        return Unknown(refused.short(error))
 
 
 def known_or(answer: T | Unknown, default: T) -> T:

@@ -120,6 +120,7 @@ class Loop(Struct, kw_only=True):
     host: str = "localhost"
     forges: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
     trackers: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
+    unwritable: Callable[[Desired], Mapping[str, str]] = lambda desired: {}
     replaced: Callable[[], str | None] = lambda: None
     met: Callable[[], Met] = Met  # for the one who only looks on
     clock: Callable[[], datetime] = now
@@ -133,7 +134,7 @@ class Loop(Struct, kw_only=True):
     _memo: Memo = field(default_factory=Memo)
     _recall: Recall[Decision] = field(default_factory=Recall)
     _ticked: bool = False
-    _held: frozenset[str] = frozenset()  # manifests whose forge or tracker could not be used
+    _held: frozenset[str] = frozenset()  # manifests whose forge, tracker or folder could not be used
     _took_s: float = 0.0  # the last look at everything
     _program_found: str | None = None
     _program_at: float = -PROGRAM_LOOK_S
@@ -149,10 +150,11 @@ class Loop(Struct, kw_only=True):
 
     def _look(self, desired: Desired, known: Mapping[TaskId, Failure]) -> Tick:
         at = self.clock()
-        forges, trackers = self.forges(desired), self.trackers(desired)
-        freed, self._held = self._held - {*forges, *trackers}, frozenset({*forges, *trackers})
+        forges, trackers, unwritable = self.forges(desired), self.trackers(desired), self.unwritable(desired)
+        held = frozenset({*forges, *trackers, *unwritable})
+        freed, self._held = self._held - held, held
         # A clock that was set back must not make anything rest for longer than it would have; and what went wrong for want of
-        # a login, or of a program, is tried as soon as there is one.
+        # a login, a program or room, is tried as soon as there is one.
         latest = at + timedelta(seconds=PERMANENT_S)
         self._setbacks.free(freed)
         failures = {s: f for s, f in known.items() if f.until <= latest and f.manifest not in freed}
@@ -162,6 +164,7 @@ class Loop(Struct, kw_only=True):
             failures=failures,
             forges=forges,
             trackers=trackers,
+            unwritable=unwritable,
             replaced=self._program(exact=False),
         )
         observed = observe(desired, self.ports, circumstances, self._memo)

@@ -54,14 +54,15 @@ PAST_MAX = 500  # landed commits of which it is remembered what they changed
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):
-    """What the one who looks knows by itself: the time, the host, what went wrong lately, which forge or tracker
-    can't be used, whose program was replaced."""
+    """What the one who looks knows by itself: the time, the host, what went wrong lately, which forge, tracker or
+    folder can't be used, whose program was replaced."""
 
     at: datetime
     host: str = "localhost"
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)
     forges: Mapping[str, str] = field(default_factory=dict)
     trackers: Mapping[str, str] = field(default_factory=dict)
+    unwritable: Mapping[str, str] = field(default_factory=dict)
     replaced: str | None = None
 
 
@@ -129,6 +130,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         room=known_or(ask(partial(ports.runner.room, _roots(desired))), Room()),
         forges=circumstances.forges,
         trackers=circumstances.trackers,
+        unwritable=circumstances.unwritable,
         failures=circumstances.failures,
         replaced=circumstances.replaced,
     )

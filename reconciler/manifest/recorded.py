@@ -24,7 +24,7 @@ from reconciler.manifest.findings import did_you_mean
 from reconciler.model.desired import EPOCH, EpicSpec, InlineTask, Loosening
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
 from reconciler.model.values import replace
-from reconciler.system import file_lock, files
+from reconciler.system import file_lock, files, refused
 
 WRITER_WAIT_S = 10.0
 _TRUSTED = ".trusted"
@@ -149,7 +149,7 @@ class Recorded:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise TemporaryError(f"{self._manifests} can't be written: {error.strerror}", delay=30.0) from error
+            raise _refused(error, self._manifests) from error
 
     def change(self, name: str, changed: Callable[[EpicSpec], EpicSpec]) -> EpicSpec:
         """Record a manifest again with something changed, and nobody else writing in between; as it is recorded then.
@@ -314,14 +314,14 @@ class Recorded:
             _make(self._state, folder)
             fd = os.open(folder / "manifests", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise TemporaryError(f"{folder} can't be written: {error.strerror}") from error
+            raise _refused(error, folder) from error
         try:
             file_lock.take(fd, WRITER_WAIT_S)
             yield
         except BlockingIOError as error:
             raise TemporaryError("somebody else is writing manifests in this repository") from error
         except OSError as error:
-            raise TemporaryError(f"manifests can't be written: {error.strerror or error}", delay=30.0) from error
+            raise _refused(error, self._manifests) from error
         finally:
             os.close(fd)
 
@@ -384,6 +384,11 @@ def _content(path: Path) -> bytes | None:
 
 def _unreadable(path: Path, error: OSError) -> TemporaryError:
     return TemporaryError(f"{path} can't be read: {error.strerror}", delay=30.0)
+
+
+def _refused(error: OSError, place: Path) -> TemporaryError:
+    message, hint = refused.words(error, place)
+    return TemporaryError(f"manifests can't be written: {message}", delay=30.0, hint=hint or None)
 
 
 def _make(*folders: Path) -> None:

@@ -257,6 +257,10 @@ class Reason(Table):
         "ForgeUnavailable",
         _epic("its forge, or its base branch, can't be used or is not there", PERSON),
     )
+    NOT_WRITABLE = (
+        "NotWritable",
+        _epic("a folder that it has to write to takes nothing: it is full, or read-only", PERSON, passing=True),
+    )
     FILTER_MISSING = (
         "FilterMissing",
         _epic("files of its base need a filter that only the repository's own config sets", PERSON),

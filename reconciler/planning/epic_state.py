@@ -70,6 +70,8 @@ def alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
 def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
     """Why nothing of this manifest can be judged or done."""
     spec = epic_tasks.spec
+    if word := unwritable(spec, observed):  # first: what else is silent may be so for that
+        return word
     if why := observed.trackers.get(spec.name):
         return Waiting(Reason.TRACKER_UNAVAILABLE, why)
     if why := observed.forges.get(spec.name):
@@ -85,6 +87,12 @@ def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
     if base and base.rules and (why := _forbidden(spec, base.rules)):
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
     return None
+
+
+def unwritable(spec: EpicSpec, observed: Observed) -> Waiting | None:
+    """Which folder that it has to write to takes nothing."""
+    why = observed.unwritable.get(spec.name)
+    return Waiting(Reason.NOT_WRITABLE, why) if why else None
 
 
 def _forbidden(spec: EpicSpec, rules: Rules) -> str | None:

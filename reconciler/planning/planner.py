@@ -57,7 +57,7 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
             epics=tuple(
                 EpicPlan(
                     spec=s,
-                    held=held,
+                    held=epic_state.unwritable(s, observed) or held,
                     unknown=(("tracker", why), *epic_state.unread(s, observed)),
                     spend=spend_of(s, observed),
                     alive=epic_state.alive(s, observed),

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,68 @@ def test_a_burst_before_the_end_is_cut_like_any_other_output(tmp_path: Path) -> 
 
     (log,) = (place.root / ".git/reconcile/runs/work").glob("*/*/log")
     assert log.stat().st_size < 32 << 20 and "bytes left out here" in log.read_text()
+
+
+# --- folders that take nothing ---------------------------------------------------------------------------------
+
+FULL = (
+    "mount -t tmpfs -o size=1m none .git/reconcile; cp -a ../kept/. .git/reconcile; cat /dev/zero > .git/reconcile/fill"
+)
+READ_ONLY = "mount --bind .git .git; mount -o remount,ro,bind .git"
+
+
+def elsewhere(place: Place, mounts: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """A command that sees these mounts, and nobody else does."""
+    way = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-Urm")
+    if not shutil.which("unshare") or subprocess.run((*way, "sh", "-c", "mount -t tmpfs none /mnt")).returncode:
+        pytest.skip("nothing can be mounted here")
+    script = f'{{ {mounts}; }} 2>/dev/null; exec "$0" -m reconciler "$@"'
+    return run((*way, "sh", "-c", script, sys.executable, *args), cwd=place.root, env=place.env)
+
+
+def without_rights(place: Place, _: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """A command that may write where the modes of the folders say so, as everybody but root."""
+    way = ("setpriv", "--inh-caps=-all", "--bounding-set=-all") if os.geteuid() == 0 else ()
+    if way and (not shutil.which("setpriv") or subprocess.run((*way, "true")).returncode):
+        pytest.skip("root can't do without its rights here")
+    return run((*way, sys.executable, "-m", "reconciler", *args), cwd=place.root, env=place.env)
+
+
+@pytest.mark.parametrize(
+    ("so", "mounts", "cause"),
+    [
+        (elsewhere, FULL, "no space is left on the device of {git}/reconcile"),
+        (elsewhere, READ_ONLY, "{git}/reconcile is on a file system that is read-only"),
+        (without_rights, "", "{git}/reconcile: Permission denied"),
+    ],
+    ids=["full", "read-only", "no right"],
+)
+def test_a_folder_that_takes_nothing_is_named_with_the_cause_by_all_who_look(
+    tmp_path: Path, so: Callable[..., subprocess.CompletedProcess[str]], mounts: str, cause: str
+) -> None:
+    place = Place(tmp_path)
+    git = place.root / ".git"
+    place.reconcile("apply", "-f", str(place.manifest(tasks=TASKS, suspend=True)))
+    place.reconcile("resume", "work")
+    shutil.copytree(git / "reconcile", tmp_path / "kept", ignore=shutil.ignore_patterns("empty"))
+    if so is without_rights:
+        subprocess.run(("chmod", "-R", "a-w", str(git)), check=True)
+    try:
+        said = {word: so(place, mounts, word) for word in ("diff", "status", "doctor")}
+        acts = [so(place, mounts, *words) for words in (("watch", "--until-done"), ("suspend", "work"))]
+    finally:
+        subprocess.run(("chmod", "-R", "u+w", str(git)), check=True)
+
+    words = cause.format(git=git)
+    for word, done in said.items():
+        assert "Traceback" not in done.stderr and "ForgeUnavailable" not in done.stdout and "Errno" not in done.stdout
+        assert words in done.stdout, (word, done.stdout)
+        assert word == "doctor" or "NotWritable" in done.stdout, (word, done.stdout)
+    assert said["doctor"].returncode == 1 and "All is well" not in said["doctor"].stdout
+    assert "bytes are free there" in said["doctor"].stdout
+    for done in acts:  # a watch that has its lock goes on for a while: room may be made
+        assert done.returncode in (1, 3) and "Traceback" not in done.stderr and "Errno" not in done.stderr, done.stderr
+        assert str(git) in done.stderr and done.stderr.count("the status can't") <= 1, done.stderr
+
+    place.reconcile("watch", "--until-done")
+    merged(place, "Do a", "Do b")

@@ -106,6 +106,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     )  # by manifest: what its reviewer is to look for
     forges: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge can't be used
     trackers: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its tracker can't be used
+    unwritable: Mapping[str, str] = field(default_factory=dict)  # by manifest: which folder takes nothing, and why
     failures: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong lately
     damaged: Mapping[PrNumber, str] = field(default_factory=dict)  # pull requests of which nothing can be read, and why
     broken: Mapping[TaskId, str] = field(default_factory=dict)  # tasks whose branch can't be read, and why

@@ -1,0 +1,105 @@
+"""What the kernel refuses, in words that name what there is too little of: room, a right, descriptors, processes.
+
+The look at a folder leaves no trace in it: whoever only looks on may ask as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+LEAST = 64 << 10  # bytes; with less not even a ref can be moved
+_PROBE = bytes(4096)
+
+
+def words(error: OSError, place: Path | str = "") -> tuple[str, str]:
+    """What was refused, and what a person does about it; the hint is empty where nothing is known. `place`: where, unless the
+    error names a file."""
+    where = error.filename if isinstance(error.filename, str) and error.filename else str(place)
+    at = where or "a folder"
+    match error.errno:
+        case errno.ENOSPC:
+            return "no space is left on the device" + (f" of {where}" if where else ""), "free some"
+        case errno.EDQUOT:
+            return f"the disk quota at {at} is used up", "free some"
+        case errno.EROFS:
+            return f"{at} is on a file system that is read-only", "mount it for writing"
+        case errno.EACCES | errno.EPERM:
+            return f"{at}: {error.strerror}", "give this user the right to write there"
+        case errno.EMFILE:
+            return f"too many files are open: this process may have {_limit(resource.RLIMIT_NOFILE)}", "ulimit -n 4096"
+        case errno.ENFILE:
+            return "too many files are open on this machine", "sysctl fs.file-max says how many there may be"
+        case errno.EAGAIN:
+            most = _limit(resource.RLIMIT_NPROC)
+            return f"no more processes may start: this user may have {most}", "end some, or raise it: ulimit -u 4096"
+        case errno.ENOMEM:
+            return "no memory is left", "end what takes much of it"
+        case _:
+            return f"{where}: {error.strerror}" if where else str(error.strerror or error), ""
+
+
+def short(error: OSError, place: Path | str = "") -> str:
+    """The same in one line."""
+    message, hint = words(error, place)
+    return f"{message}; {hint}" if hint else message
+
+
+def unwritable(folders: Iterable[Path]) -> str | None:
+    """Why the first of these folders that takes no files takes none, as far as a look tells; None where all do. Of one that is
+    yet to be made, the folder that it will be made in."""
+    for folder in folders:
+        standing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+        with suppress(OSError):  # what can't be asked is found out by who writes there
+            found = os.statvfs(standing)
+            if found.f_flag & os.ST_RDONLY:
+                return short(OSError(errno.EROFS, os.strerror(errno.EROFS), str(standing)))
+            free = found.f_bavail if os.geteuid() else found.f_bfree
+            # Some file systems count neither blocks nor files, and say zero for all of them.
+            if found.f_blocks and free * found.f_frsize < LEAST:
+                return short(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(standing)))
+            if found.f_files and found.f_ffree == 0:
+                return f"no more files can be made on the device of {standing}; remove some"
+            if not os.access(standing, os.W_OK | os.X_OK):
+                return short(OSError(errno.EACCES, os.strerror(errno.EACCES), str(standing)))
+    return None
+
+
+def tried(folder: Path) -> OSError | None:
+    """What writing a file to a folder is refused with; None where it goes. The file has no name where the file system can do
+    that, else it is removed: no folder is changed by the first way."""
+    try:
+        fd = _probe(folder)
+    except OSError as error:
+        return error
+    try:
+        os.write(fd, _PROBE)
+        os.fsync(fd)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, str(folder))
+    finally:
+        os.close(fd)
+    return None
+
+
+def _probe(folder: Path) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            return os.open(folder, os.O_TMPFILE | flags, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+    path = folder / f".reconcile-probe.{os.getpid()}"
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | flags, 0o600)
+    path.unlink()
+    return fd
+
+
+def _limit(which: int) -> str:
+    soft, _ = resource.getrlimit(which)
+    return "any number" if soft == resource.RLIM_INFINITY else str(soft)
