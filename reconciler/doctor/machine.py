@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import resource
@@ -19,7 +18,7 @@ from reconciler.git import repository
 from reconciler.planning import machine_room
 from reconciler.render.words import counted
 from reconciler.runners import supervisor
-from reconciler.system import refused
+from reconciler.system import file_lock, refused
 from reconciler.system.wakes import Spot, Wakes
 
 PYTHON = (3, 11)
@@ -67,21 +66,16 @@ def _locks(scene: Scene) -> Iterator[Diagnosis]:
     """Whether kernel locks work where ours lie. They are how an agent is known to live."""
     if scene.site is None:
         return
-    folder = scene.site.repository.common
+    folder = _standing(scene.site.state / "locks")
     kind = _file_system(folder)
-    fd = os.open(folder / "config", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # Shared, and on a file of git's that nobody locks this way: it is in nobody's way.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass  # somebody holds it: so they work
-    except OSError as error:
-        message = f"kernel locks don't work in {folder}: {error.strerror}"
-        hint = "keep the repository on a local disk"
-        yield Diagnosis(name="locks", state=State.PROBLEM, found=kind, message=message, hint=hint)
+        why = file_lock.broken(folder)
+    except OSError:
+        return  # that it takes no file is told by itself
+    if why:
+        message = f"{file_lock.said(folder, why)}: nothing is started"
+        yield Diagnosis(name="locks", state=State.PROBLEM, found=kind, message=message, hint=file_lock.ADVICE)
         return
-    finally:
-        os.close(fd)
     if kind in SHARED:
         message = f"{folder} is on a network: locks may not hold between hosts"
         hint = "let one host work on it, better from a local disk"

@@ -7,12 +7,25 @@ import os
 import time
 from pathlib import Path
 
+from reconciler.system import files
+
 _FIRST_S, _MOST_S = 0.002, 0.1
+ADVICE = "keep the repository on a local disk"
 
 
-def broken(path: Path) -> str | None:
-    """Why kernel locks say nothing where this file stands; None where one keeps others out. The file is made for that."""
-    first, second = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600) for _ in range(2))
+def said(folder: Path, why: str) -> str:
+    """That locks say nothing in a folder, and what that means."""
+    return f"file locks do not work in {folder}: {why}; without them nobody can tell whether an agent lives"
+
+
+def broken(folder: Path) -> str | None:
+    """Why kernel locks say nothing in a folder; None where one keeps others out. Raises OSError where it takes no file."""
+    with files.tried(folder) as path:
+        return _broken(*(os.open(path, os.O_RDWR | os.O_CLOEXEC) for _ in range(2)))
+
+
+def _broken(first: int, second: int) -> str | None:
+    """The same of a file that is open twice; it is closed."""
     try:
         fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
@@ -20,8 +33,6 @@ def broken(path: Path) -> str | None:
         except BlockingIOError:
             return None
         return "what one holds, another gets too"
-    except BlockingIOError:
-        return None
     except OSError as error:
         return error.strerror or str(error)
     finally:

@@ -22,6 +22,37 @@ def regular(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+@contextmanager
+def tried(folder: Path) -> Iterator[Path]:
+    """A new file in a folder, by a path under which it can be opened for as long as the block runs. It has no name where the
+    file system can do that, and changes no folder; else it is removed. Raises OSError where the folder takes none."""
+    fd = _nameless(folder)
+    if fd is not None:
+        try:
+            yield Path(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+        return
+    path = folder / f".reconcile-probe.{os.getpid()}"
+    path.unlink(missing_ok=True)  # of one that was killed
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _nameless(folder: Path) -> int | None:
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+        return None
+
+
 def replace(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Replace a file as a whole, durably: a crash leaves the old text or all of the new one.
 

@@ -52,9 +52,8 @@ def reconciling(state: Path, command: str, surroundings: str = "") -> Iterator[N
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(file_of(state), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        if why := file_lock.broken(folder / "probe"):
-            refused = f"file locks do not work in {folder}: {why}; without them nobody can tell whether an agent lives"
-            raise PermanentError(refused, hint="keep the repository on a local disk")
+        if why := file_lock.broken(folder):
+            raise PermanentError(file_lock.said(folder, why), hint=file_lock.ADVICE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from reconciler.system import files
+
 LEAST = 64 << 10  # bytes; with less not even a ref can be moved
 _PROBE = bytes(4096)
 
@@ -70,34 +72,14 @@ def unwritable(folders: Iterable[Path]) -> str | None:
 
 
 def tried(folder: Path) -> OSError | None:
-    """What writing a file to a folder is refused with; None where it goes. The file has no name where the file system can do
-    that, else it is removed: no folder is changed by the first way."""
+    """What writing a file to a folder is refused with; None where it goes."""
     try:
-        fd = _probe(folder)
-    except OSError as error:
-        return error
-    try:
-        os.write(fd, _PROBE)
-        os.fsync(fd)
+        with files.tried(folder) as path, open(path, "r+b", buffering=0) as file:
+            file.write(_PROBE)
+            os.fsync(file.fileno())
     except OSError as error:
         return OSError(error.errno, error.strerror, str(folder))
-    finally:
-        os.close(fd)
     return None
-
-
-def _probe(folder: Path) -> int:
-    flags = os.O_RDWR | os.O_CLOEXEC
-    if hasattr(os, "O_TMPFILE"):
-        try:
-            return os.open(folder, os.O_TMPFILE | flags, 0o600)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise
-    path = folder / f".reconcile-probe.{os.getpid()}"
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | flags, 0o600)
-    path.unlink()
-    return fd
 
 
 def _limit(which: int) -> str:

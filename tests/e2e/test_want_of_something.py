@@ -75,6 +75,9 @@ def test_where_locks_do_not_lock_no_agent_is_started(tmp_path: Path, what: str) 
 
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert "locks" in done.stderr
+    looked = without(place, what, "doctor")
+    assert looked.returncode == 1 and "All is well" not in looked.stdout
+    assert "problem  locks" in looked.stdout and "nobody can tell whether an agent lives" in looked.stdout
     assert not (place.root / ".git/reconcile/runs").exists() or not os.listdir(place.root / ".git/reconcile/runs")
 
 
