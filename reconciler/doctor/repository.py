@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from msgspec import Struct
 
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
-from reconciler.forges.github.answers import LOG_IN_OTHERWISE
+from reconciler.forges.github.answers import READ_CHECKS
 from reconciler.forges.github.forge import GitHubForge
 from reconciler.git import filters, locks
 from reconciler.git.identity import OURS
@@ -21,6 +21,7 @@ from reconciler.landing.remotes import Remote, Remotes
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import BRANCH_PREFIX, Sha
+from reconciler.planning import landing_mode
 from reconciler.render.words import span
 from reconciler.wiring import Site
 
@@ -186,10 +187,12 @@ def _forges(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     if not scene.epics and (any_manifest := site.chosen.refused(Desired(epics=(EpicSpec(name="new"),)))):
         yield Diagnosis(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
     elif not held:
-        yield from (_github(site.chosen.github) if site.chosen.github else [Diagnosis(name="forge", found="local")])
+        yield from (
+            _github(site.chosen.github, scene.epics) if site.chosen.github else [Diagnosis(name="forge", found="local")]
+        )
 
 
-def _github(forge: GitHubForge) -> Iterator[Diagnosis]:
+def _github(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis]:
     """Whether GitHub lets us do what is to be done there."""
     found = f"github ({forge.slug})"
     if trouble := forge.trouble:
@@ -198,10 +201,17 @@ def _github(forge: GitHubForge) -> Iterator[Diagnosis]:
     rules = forge.look.last.rules
     if not rules:
         yield Diagnosis(name="forge", state=State.WARNING, found=found, message="GitHub does not answer now")
-    if unread := forge.look.last.withheld:
-        message = f"it tells this login of no checks, so nothing lands that waits for one: {unread}"
-        yield Diagnosis(name="forge", state=State.WARNING, found=found, message=message, hint=LOG_IN_OTHERWISE)
+    unread = {why for asked in rules.values() if (why := asked.unread)}
+    if not unread and (part := forge.look.last.withheld):
+        message = f"it does not tell this login of all checks, so nothing lands that waits for one of those: {part}"
+        yield Diagnosis(name="forge", state=State.WARNING, found=found, message=message, hint=READ_CHECKS)
     for base, asked in rules.items():
+        if asked.unread:
+            held = next(
+                filter(None, (landing_mode.illegible(each, asked) for each in epics if each.base == base)), None
+            )
+            state = State.PROBLEM if held else State.WARNING
+            yield Diagnosis(name="forge", state=state, found=found, message=held or asked.unread)
         if asked.renamed:
             yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.renamed)
         if asked.mute:

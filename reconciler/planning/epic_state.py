@@ -101,7 +101,7 @@ def _forbidden(spec: EpicSpec, rules: Rules) -> str | None:
         return rules.closed
     if spec.merge.mode is MergeMode.MANUAL:
         return None
-    if why := landing_mode.forbidden(spec, rules):
+    if why := landing_mode.forbidden(spec, rules) or landing_mode.illegible(spec, rules):
         return why
     if not rules.queue and spec.merge.method not in rules.methods:
         allowed = ", ".join(sorted(rules.methods)) or "none"

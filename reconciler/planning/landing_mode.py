@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.model.desired import EpicSpec, LandingMode, MergeMethod
+from reconciler.model.desired import EpicSpec, LandingMode, MergeMethod, MergeMode
 from reconciler.model.observed import Base, Rules
 
 
@@ -32,3 +32,12 @@ def forbidden(spec: EpicSpec, rules: Rules) -> str | None:
     if written is LandingMode.CAS and not spec.merge.checks:
         return "'landing: cas' pushes what your own checks have passed, and there are none: write 'mergePolicy.checks'"
     return None
+
+
+def illegible(spec: EpicSpec, rules: Rules) -> str | None:
+    """Why nothing could ever be judged that lands there as this manifest wants it, whatever agents are paid for; None: it can."""
+    if rules.unread is None or spec.merge.mode is MergeMode.MANUAL:
+        return None
+    if required := spec.merge.required_checks or rules.required:
+        return f"nothing lands on {spec.base} before {', '.join(required)} passed, and {rules.unread}"
+    return None if spec.merge.checks else f"{rules.unread}; or have checks run here: write 'mergePolicy.checks'"

@@ -586,6 +586,57 @@ def test_checks_that_the_login_may_not_read_are_unknown_and_all_else_is_seen(the
     assert there.pull().unseen == ""
 
 
+@pytest.mark.parametrize(
+    ("hidden", "ran", "unread"),
+    [
+        ({"checks", "statuses"}, "checks", True), ({"checks", "statuses"}, "", True),
+        ({"checks"}, "checks", True), ({"checks"}, "statuses", False), ({"checks"}, "", False), ({"statuses"}, "", False),
+    ],
+)  # fmt: skip
+def test_a_login_that_may_read_no_check_is_known_by_the_base_before_anything_is_offered(
+    there: Place, hidden: set[str], ran: str, unread: bool
+) -> None:
+    there.app.hidden = frozenset(hidden)
+    tip = there.app.head("main")
+    if ran:
+        there.app.check(tip, "ci", "success") if ran == "checks" else there.app.status(tip, "ci")
+    there.pull_requests()
+
+    rules = there.forge.base("main").rules
+
+    assert rules and bool(rules.unread) is unread, rules
+    assert not unread or ("'Checks: read'" in str(rules.unread) and NOT_YOURS in str(rules.unread))
+    there.app.hidden = frozenset()
+    there.pull_requests()
+    rules = there.forge.base("main").rules
+    assert rules and rules.unread is None
+
+
+def test_a_login_that_may_read_no_check_is_known_at_the_latest_by_what_was_offered(there: Place) -> None:
+    there.offered()
+    there.pull()
+    there.hub.fault(withheld("repository", "n1", *CHECKS), on="POST /graphql")
+    there.pull()
+
+    rules = there.forge.base("main").rules
+
+    assert rules and NOT_YOURS in (rules.unread or "")
+
+
+def test_checks_of_further_pages_that_the_login_may_not_read_are_unknown(there: Place) -> None:
+    _, head = there.offered()
+    for commit in (head, there.app.head("main")):
+        for n in range(101):
+            there.app.check(commit, f"part-{n:03}", "success")
+        there.app.status(commit, "last")
+    there.app.hidden = frozenset({"statuses"})
+
+    pull = there.pull()
+
+    assert len(pull.checks or ()) > 100 and NOT_YOURS in pull.unseen
+    assert there.forge.trouble is None
+
+
 @pytest.mark.parametrize("what", ["reviews", "headRef"])
 def test_reviews_that_the_login_may_not_read_are_not_taken_for_none(there: Place, what: str) -> None:
     there.offered()

@@ -619,3 +619,25 @@ def test_merging_that_is_left_to_people_waits_for_them_with_the_address(place: P
 
     place.reconcile("watch", "--until-done")
     place.all_done("Do a")
+
+
+@pytest.mark.parametrize("ran", [True, False], ids=["on the base", "nowhere yet"])
+def test_a_login_that_may_not_read_checks_is_told_before_anybody_works_for_nothing(place: Place, ran: bool) -> None:
+    place.app.hidden = frozenset({"checks", "statuses"})
+    if ran:
+        place.app.check(place.app.head("main"), "ci", "success")
+    manifest = place.three()
+
+    planned = place.json("diff", "-f", str(manifest), code=None)["epics"][0]
+    place.reconcile("watch", "-f", str(manifest), "--until-done", code=3)
+
+    (epic,) = place.json("status")["epics"]
+    degraded = next(each for each in epic["conditions"] if each["type"] == "Degraded")
+    for said in (planned["held"]["message"], degraded["message"], place.reconcile("doctor", code=1)):
+        assert "'Checks: read'" in said and "'Commit statuses: read'" in said, said
+    assert degraded["reason"] == "ForgeUnavailable"
+    assert place.json("get", "runs") == [] and place.app.bare.heads().keys() == {"main"}
+
+    place.reconcile("apply", "-f", str(place.three(requiredChecks=[], checks=["test -f README"])))
+    place.reconcile("watch", "--until-done")
+    place.all_done("Do a", "Do b", "Do c")

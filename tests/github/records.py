@@ -9,6 +9,7 @@ from typing import Literal
 
 State = Literal["OPEN", "CLOSED", "MERGED"]
 Method = Literal["MERGE", "SQUASH", "REBASE"]
+NOT_YOURS = "Resource not accessible by personal access token"
 
 
 class Problem(Exception):

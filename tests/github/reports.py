@@ -31,6 +31,7 @@ class Reports:
     statuses: list[Status] = field(default_factory=list)
     rules: dict[str, Protection] = field(default_factory=dict)
     on_rerun: Callable[[CheckRun], object] | None = None  # called with every check that was asked to run again
+    hidden: frozenset[str] = frozenset()  # what its readers may not read: of `checks` and `statuses`
     late_checks: int = 0  # a fault: so many readings of the checks of each commit find none
     _unread: dict[str, int] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from github import rest_shapes
 from github.queries import Hub
-from github.records import Moved, Problem
+from github.records import NOT_YOURS, Moved, Problem
 from github.repository import Repository
 
 
@@ -49,7 +49,7 @@ class Visit:
     def writer(self) -> str:
         """Who asks, if they may write. Raises Problem."""
         if self.repository.permission in ("READ", "TRIAGE"):
-            raise Problem("Resource not accessible by personal access token", status=403)
+            raise Problem(NOT_YOURS, status=403)
         return self.call.who()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from github import rest_shapes
 from github.bare import NOBODY, Refused
-from github.records import CheckRun, Problem
+from github.records import NOT_YOURS, CheckRun, Problem
 from github.rest_api import Reply, Routes, Visit, not_found
 
 routes = Routes()
@@ -102,6 +102,7 @@ def _compare(visit: Visit) -> Reply:
 
 @routes("GET", "/commits/{sha+}/check-runs")
 def _checks(visit: Visit) -> Reply:
+    _readable(visit, "checks")
     runs = [report for report in visit.repository.shown(_commit(visit)) if isinstance(report, CheckRun)]
     return 200, {"total_count": len(runs), "check_runs": [rest_shapes.check(run) for run in visit.call.page(runs)]}
 
@@ -126,6 +127,7 @@ def _rerun(visit: Visit) -> Reply:
 
 @routes("GET", "/commits/{sha+}/statuses")
 def _statuses(visit: Visit) -> Reply:
+    _readable(visit, "statuses")
     sha = _commit(visit)
     found = [status for status in reversed(visit.repository.statuses) if status.commit == sha]
     return 200, [rest_shapes.status(each) for each in visit.call.page(found)]
@@ -133,6 +135,7 @@ def _statuses(visit: Visit) -> Reply:
 
 @routes("GET", "/commits/{sha+}/status")
 def _combined(visit: Visit) -> Reply:
+    _readable(visit, "statuses")
     return 200, rest_shapes.combined(visit.repository, _commit(visit))
 
 
@@ -146,6 +149,11 @@ def _status(visit: Visit) -> Reply:
         description=str(asked.get("description") or ""),
     )  # fmt: skip
     return 201, rest_shapes.status(made)
+
+
+def _readable(visit: Visit, kind: str) -> None:
+    if kind in visit.repository.hidden:
+        raise Problem(NOT_YOURS, status=403)
 
 
 def _commit(visit: Visit) -> str:

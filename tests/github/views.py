@@ -11,9 +11,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from graphql import GraphQLError
+
 from github import bare
 from github.paging import Connection, Contexts
-from github.records import Account, CheckRun, Comment, Label, Problem, Pull, Review, Status, Thread
+from github.records import NOT_YOURS, Account, CheckRun, Comment, Label, Problem, Pull, Review, Status, Thread
 from github.repository import Repository
 from github.rules import Report, passed
 
@@ -212,6 +214,7 @@ class Rollup:
     graphql_type = "StatusCheckRollup"
 
     def __init__(self, scene: Scene, sha: str, reports: list[Report]) -> None:
+        self._scene = scene
         self.id, self.commit = f"SCR_{sha}", CommitView(scene, sha)
         self._items = reports
         self._views = [
@@ -225,8 +228,16 @@ class Rollup:
         return "FAILURE" if False in results else "PENDING" if None in results else "SUCCESS"
 
     def contexts(self, **page: Any) -> Contexts:
-        """Check runs and statuses."""
-        return Contexts(self._views, **page)
+        """Check runs and statuses; an error in place of each that is not to be read."""
+        found = Contexts(self._views, **page)
+        found.nodes = [self._legible(node) for node in found.nodes]
+        return found
+
+    def _legible(self, node: CheckRunView | StatusView) -> CheckRunView | StatusView | GraphQLError:
+        kind = "checks" if isinstance(node, CheckRunView) else "statuses"
+        if kind not in self._scene.repository.hidden:
+            return node
+        return GraphQLError(NOT_YOURS, extensions={"type": "FORBIDDEN"})
 
 
 class CommitView:

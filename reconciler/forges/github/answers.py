@@ -31,6 +31,7 @@ CHECK = "see what 'gh auth status' says"
 LOG_IN_OTHERWISE = (
     "unset GH_TOKEN and log in with 'gh auth login', or set a classic token with the scopes repo and workflow"
 )
+READ_CHECKS = f"give its token the permissions 'Checks: read' and 'Commit statuses: read', or {LOG_IN_OTHERWISE}"
 _SLOW = (502, 504)
 
 

@@ -97,6 +97,13 @@ class Gh:
             raise self._noted(answer, f"GET {path}")
         return answer.body
 
+    def denied(self, path: str) -> str | None:
+        """Why the login may not read what a path of the REST API holds; None where it may, or where nobody says so."""
+        answer = self._answered(path, method="GET", fields=None, timeout_s=READ_S)
+        if answers.limited(answer, time.time()) is not None:
+            raise self._noted(answer, f"GET {path}")
+        return answer.message or "403" if answer.status == 403 else None
+
     def change(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Answer:
         """Ask for a change, some time after the one before; whatever the answer is but a limit, a lost one, no login."""
         with self._turn:

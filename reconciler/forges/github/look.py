@@ -18,7 +18,7 @@ from reconciler.forges.github.answers import LimitError, SlowError, legible
 from reconciler.forges.github.conversations import Conversations
 from reconciler.forges.github.dismissals import Dismissals
 from reconciler.forges.github.gh import Gh, Reply
-from reconciler.forges.github.pull import Pull, decoded
+from reconciler.forges.github.pull import WITHHELD, Pull, decoded
 from reconciler.forges.github.query import Page, QuerySize, Question, SaidFreeze
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import PermanentError, ReconcileError, SilentError, TemporaryError
@@ -85,6 +85,9 @@ class Look:
         self._failed: tuple[float, TemporaryError] | None = None  # until when nobody needs to ask again
         self._failures = 0  # answers in a row that were none
         self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
+        self._legible: dict[
+            str, float
+        ] = {}  # bases whose checks may be read, as GitHub said, and until when that is good
         self._part, self._part_until = 1, 0.0  # how small a part of a question is asked at once, and until when
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
         self._identity: str | None = None  # of the repository, whatever it is called
@@ -155,6 +158,7 @@ class Look:
             self._until = 0.0
             if rules_too:
                 self._told.clear()
+                self._legible.clear()
 
     def since(self, pull: Pull) -> datetime | None:
         """Since when a pull request is known to have the head that it has: by us, or by a check of it that has ended."""
@@ -214,7 +218,7 @@ class Look:
             pulls={n: pull for n, pull in {**before.pulls, **pulls}.items() if n not in gone},
             heads=page.heads,
             freezes=page.freezes,
-            rules={base: self._rules(base, page) for base in bases},
+            rules={base: self._rules(base, page, pulls.values()) for base in bases},
             heard=before.heard | set(unheard) | {pull.task for pull in pulls.values()},
             withheld=page.withheld,
         )
@@ -301,23 +305,27 @@ class Look:
         self._queues |= bool(found.queues)
         return found
 
-    def _rest(self, node: Mapping[str, Any], cursor: str | None) -> list[Mapping[str, Any]]:
-        """The checks of a pull request or a commit that are on the pages after the first."""
+    def _rest(self, node: dict[str, Any], cursor: str | None) -> list[Mapping[str, Any]]:
+        """The checks of a pull request or a commit that are on the pages after the first; what is withheld of them is noted."""
         contexts: list[Mapping[str, Any]] = []
         head = node.get("headRefOid") or node["oid"]
         for _ in range(PAGES_MAX):
             if cursor is None:
                 return contexts
-            fields = self._asked_for(query.checks_after(node["id"], cursor, self._size)).data.get("node") or {}
-            rollup = fields.get("statusCheckRollup") or {}
+            reply = self._asked_for(query.checks_after(node["id"], cursor, self._size))
+            rollup = (reply.data.get("node") or {}).get("statusCheckRollup") or {}
+            if reply.withheld:
+                node[WITHHELD] = reply.withheld[0][1]
+                if not rollup:
+                    return contexts
             if (rollup.get("commit") or {}).get("oid") != head:
                 break
-            contexts += rollup["contexts"]["nodes"]
+            contexts += filter(None, rollup["contexts"]["nodes"])
             info = rollup["contexts"]["pageInfo"]
             cursor = info["endCursor"] if info["hasNextPage"] else None
         raise TemporaryError(f"the checks of {node.get('url') or head} changed while they were read", delay=5.0)
 
-    def _rules(self, base: str, page: Page) -> Rules:
+    def _rules(self, base: str, page: Page, pulls: Iterable[Pull]) -> Rules:
         value = self._told.get(base)
         if value is None or self._clock() - value[0] > RULES_S:
             try:
@@ -327,7 +335,27 @@ class Look:
                     raise  # what was known of them still is the best that is known
             else:
                 self._told[base] = value
-        return rules.decoded(self.asks, base, page, value[1])
+        return rules.decoded(self.asks, base, page, value[1], self._unread(base, page, pulls))
+
+    def _unread(self, base: str, page: Page, pulls: Iterable[Pull]) -> str | None:
+        """Why no check can be read there. Of what can be read in part, the rest may be what nobody needs."""
+        there, tip = [pull for pull in pulls if pull.open and pull.base == base], page.tips.get(base)
+        if tip is None or base in page.legible or any(pull.checks for pull in there):
+            return None
+        shown = (tip.get(WITHHELD), *(pull.unseen for pull in there))
+        return next(filter(None, shown), None) or self._denied(base, Sha(tip["oid"]))
+
+    def _denied(self, base: str, tip: Sha) -> str | None:
+        """The same, asked for where no check is there that would show it; again at each look, while it is so."""
+        if self._clock() < self._legible.get(base, 0.0):
+            return None
+        try:
+            why = rules.denied(self._gh, self.slug, tip)
+        except ReconcileError:
+            return None  # what is not known keeps nobody from work
+        if why is None:
+            self._legible[base] = self._clock() + RULES_S
+        return why
 
     def _date(self, pulls: Iterable[Pull]) -> None:
         for pull in pulls:

@@ -197,7 +197,7 @@ class Pull(Struct, frozen=True, kw_only=True):
             checks=self.checks,
             seen_at=since,
             settled_at=self.settled_at,
-            unseen=f"{self.unseen}; {answers.LOG_IN_OTHERWISE}" if self.unseen else "",
+            unseen=f"{self.unseen}; {answers.READ_CHECKS}" if self.unseen else "",
             author=self.author,
             threads=tuple(each for each in self.threads if not self._settled(each)),
             remarks=tuple(sorted((*self.remarks, *self.comments), key=lambda each: each.at)),

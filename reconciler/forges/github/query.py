@@ -107,10 +107,11 @@ class Page(Struct, frozen=True, kw_only=True):
 
     pulls: tuple[Pull, ...]
     whole: frozenset[PrNumber]  # of which also checks and reviews were asked for
-    nodes: Mapping[PrNumber, Mapping[str, Any]]
-    tips: Mapping[str, Mapping[str, Any]]  # of the bases
+    nodes: Mapping[PrNumber, dict[str, Any]]
+    tips: Mapping[str, dict[str, Any]]  # of the bases
     tips_truncated: Mapping[str, str]  # bases whose checks go on, with cursor
     withheld: str  # what the login may not read of checks; empty where nothing is missing
+    legible: frozenset[str]  # bases of whose tip a check, at the least, can be read
     about: Mapping[str, Any]
     heads: Mapping[str, Sha]
     queues: frozenset[str]
@@ -145,6 +146,7 @@ def page(question: Question, value: Reply) -> Page:
         tips=tips,
         tips_truncated={base: cursor for base, tip in tips.items() if (cursor := _cut_off(tip))},
         withheld=next((why for _, why in value.withheld), ""),
+        legible=frozenset(base for base, tip in tips.items() if any(_listed(tip))),
         heads={base: Sha(tip["oid"]) for base, tip in tips.items()},
         red={base: red(tip) for base, tip in tips.items()},
         freezes={base: said for base, tip in tips.items() if (said := freeze(tip))},
@@ -204,19 +206,22 @@ def _comments(last: int) -> str:
 
 def red(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> frozenset[str]:
     """The names of the checks that fail on a commit. `further`: those of the pages that follow."""
-    rollup = tip.get("statusCheckRollup") or {}
-    checks = check_results.results([*filter(None, (rollup.get("contexts") or {}).get("nodes") or ()), *further])
+    checks = check_results.results([*_listed(tip), *further])
     return frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
 
 
 def freeze(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> SaidFreeze | None:
     """What a commit says of whether anything lands on it. `further`: its checks of the pages that follow."""
-    rollup = tip.get("statusCheckRollup") or {}
-    contexts = [*filter(None, (rollup.get("contexts") or {}).get("nodes") or ()), *further]
-    said = next(filter(check_results.is_freeze, contexts), None)
+    said = next(filter(check_results.is_freeze, [*_listed(tip), *further]), None)
     if said is None:
         return None
     return SaidFreeze(tip=Sha(tip["oid"]), stands=said["state"] != "SUCCESS", why=clean(said.get("description") or ""))
+
+
+def _listed(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The checks of a commit or a pull request that can be read, of the first page."""
+    rollup = node.get("statusCheckRollup") or {}
+    return [*filter(None, (rollup.get("contexts") or {}).get("nodes") or ())]
 
 
 def _mark(cursor: Reply) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reconciler.forges.github import answers
 from reconciler.forges.github.gh import Gh, quoted
 from reconciler.forges.github.query import Page
 from reconciler.forges.github.slug import Slug
+from reconciler.model.names import Sha
 from reconciler.model.observed import Rules
 
 FORGE = "GitHub"
@@ -30,8 +32,17 @@ def read(gh: Gh, slug: Slug, base: str) -> tuple[Any, Any]:
     return rulesets, gh.get(f"{slug.path}/branches/{branch}", missing=_NONE)
 
 
-def decoded(asked: Slug, base: str, page: Page, value: tuple[Any, Any]) -> Rules:
-    """The rules of a branch of the repository that was `asked` for. `reply`: what `read` was answered."""
+def denied(gh: Gh, slug: Slug, commit: Sha) -> str | None:
+    """Why this login may read neither checks nor statuses of a commit; None where it may read either, or nobody says so."""
+    paths = (f"{slug.path}/commits/{commit}/check-runs", f"{slug.path}/commits/{commit}/status")
+    found = [gh.denied(f"{path}?per_page=1") for path in paths]
+    return found[0] if all(found) else None
+
+
+def decoded(asked: Slug, base: str, page: Page, value: tuple[Any, Any], unread: str | None = None) -> Rules:
+    """The rules of a branch of the repository that was `asked` for. `value`: what `read` was answered; `unread`: why no
+    check of it can be read.
+    """
     rulesets, branch = value
     there = asked.called(page.about["nameWithOwner"])
     rules = [rule for rule in rulesets or () if isinstance(rule, dict)]
@@ -46,6 +57,7 @@ def decoded(asked: Slug, base: str, page: Page, value: tuple[Any, Any]) -> Rules
         closed=_closed(there, base, page),
         renamed=_renamed(asked, there),
         mute=None if page.about.get("viewerPermission") else _MUTE,
+        unread=f"this login can read no check of {there}: {unread}; {answers.READ_CHECKS}" if unread else None,
         unpushable=_unpushable(rules, branch),
         queue=f"{there} lands on {base} through its merge queue only" if queued else None,
     )

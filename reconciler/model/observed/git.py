@@ -128,6 +128,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     queue: str | None = None  # why nothing can be merged by us, only by the forge's own queue
     unpushable: str | None = None  # why nobody may push to the base itself
     mute: str | None = None  # why what we push may start no checks
+    unread: str | None = None  # why this login can read of no check what it came to
 
 
 class Base(Struct, frozen=True, kw_only=True):
