@@ -6,7 +6,7 @@ changed manifest or a `retry`, ends every pause but that of the budget, which en
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from reconciler.model.agent_kinds import AgentKind
@@ -22,6 +22,7 @@ from reconciler.planning.budget import Spend, spent, used_up
 BREAKER_RUNS = 3
 BREAKER_SPAN = timedelta(minutes=2)
 BREAKER_QUICK = timedelta(seconds=10)
+WORKS_FOR = timedelta(minutes=5)  # who can't reach a model gives up before
 LIMIT_MAX = timedelta(days=8)  # the longest limits are of a week; a date beyond is no date
 WORDED_MAX = timedelta(hours=5)  # the usual limits are of five hours; a longer one is met again, by one agent
 
@@ -36,10 +37,20 @@ def agent_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
     bounded = spec.budget.usd is not None or spec.budget.tokens is not None
     if bounded and (words := used_up(spec.budget, spend_of(spec, observed))):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
-    own = sorted(_ended(spec, observed, (observed.runs,)), key=_end, reverse=True)
-    both = (observed.runs, observed.reviews)
-    sharing = sorted(_ended(spec, observed, both), key=_end, reverse=True) if _shares(spec) else own
+    own, sharing = _ended(spec, observed, (observed.runs,)), _ended(spec, observed, _sources(spec, observed))
     return _limited(spec, sharing, observed.at) or _broken(own, observed) or _resting(spec, sharing, observed.at)
+
+
+def unproven(spec: EpicSpec, observed: Observed) -> Gate | None:
+    """What the newest agent could not work for, until another is seen to work: that it may be tried again, or is, ends nothing."""
+    sources = _sources(spec, observed)
+    ended = _ended(spec, observed, sources)
+    if not ended or not _met_trouble(ended[0]) or _from_the_future(ended[0], spec, observed.at):
+        return None
+    since = (run for run in _every(sources) if run.manifest == spec.name and run.alive and run.started_at)
+    if any(run.started_at and run.started_at >= _end(ended[0]) and _works(run, observed.at) for run in since):
+        return None
+    return _reason(ended[0]), why(spec, ended[0]), None
 
 
 def reviewer_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
@@ -50,7 +61,7 @@ def reviewer_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
     as_agent = replace(spec, agent=spec.reviewing)
     sources = (observed.runs, observed.reviews) if _shares(spec) else (observed.reviews,)
-    ended = sorted(_ended(spec, observed, sources), key=_end, reverse=True)
+    ended = _ended(spec, observed, sources)
     return _limited(as_agent, ended, observed.at) or _resting(as_agent, ended, observed.at)
 
 
@@ -65,11 +76,14 @@ def _shares(spec: EpicSpec) -> bool:
     return spec.merge.reviewed_by_agents and kind is not AgentKind.COMMAND and spec.reviewing.kind is kind
 
 
+def _sources(spec: EpicSpec, observed: Observed) -> tuple[Source, ...]:
+    """Where the runs are that say whether an agent can work."""
+    return (observed.runs, observed.reviews) if _shares(spec) else (observed.runs,)
+
+
 def spend_of(spec: EpicSpec, observed: Observed) -> Spend:
     """What all runs of a manifest have used, whenever they were, also of tasks that are gone."""
-    sources = (observed.runs, observed.reviews)
-    every = (runs for source in sources if not isinstance(source, Unknown) for runs in source.values())
-    return spent(run for runs in every for run in runs if run.manifest == spec.name)
+    return spent(run for run in _every((observed.runs, observed.reviews)) if run.manifest == spec.name)
 
 
 def last_trouble(spec: EpicSpec, runs: Iterable[Run]) -> Run | None:
@@ -100,7 +114,7 @@ def _lifted(run: Run) -> datetime | None:
 
 def _resting(spec: EpicSpec, ended: list[Run], now: datetime) -> Gate | None:
     """What the newest run met, the others would meet. What may pass by itself is asked for soon, then ever less often."""
-    if not ended or not (ended[0].unavailable or _passing(ended[0])) or _from_the_future(ended[0], spec, now):
+    if not ended or not _met_trouble(ended[0]) or _from_the_future(ended[0], spec, now):
         return None
     agent, last = spec.agent, ended[0]
     doublings = min(_in_a_row(ended) - 1, 30)
@@ -108,8 +122,22 @@ def _resting(spec: EpicSpec, ended: list[Run], now: datetime) -> Gate | None:
     until = min(_end(last), now) + timedelta(seconds=rest_s)
     if until <= now:
         return None
-    limit = last.report is not None and last.report.fault is Fault.USAGE_LIMIT
-    return Reason.USAGE_LIMIT if limit else Reason.AGENT_UNAVAILABLE, why(spec, last), until
+    return _reason(last), why(spec, last), until
+
+
+def _met_trouble(run: Run) -> bool:
+    """True for an end that the others would have met as well."""
+    return run.unavailable or _passing(run)
+
+
+def _reason(run: Run) -> Reason:
+    limit = run.report is not None and run.report.fault is Fault.USAGE_LIMIT
+    return Reason.USAGE_LIMIT if limit else Reason.AGENT_UNAVAILABLE
+
+
+def _works(run: Run, now: datetime) -> bool:
+    """True for a run that is seen to do something: it has cost something, is done, or is at it for longer than it takes to fail."""
+    return bool(run.usd or run.done_at or (run.started_at and now - run.started_at >= WORKS_FOR))
 
 
 def _passing(run: Run) -> bool:
@@ -175,16 +203,16 @@ def _broken(ended: list[Run], observed: Observed) -> Gate | None:
 
 
 def _ended(spec: EpicSpec, observed: Observed, sources: Iterable[Source]) -> list[Run]:
-    """The runs of the manifest that have ended since it was recorded or one of its tasks was retried."""
+    """The runs of the manifest that have ended since it was recorded or one of its tasks was retried, the newest first."""
     after = max([spec.recorded_at, *(since.at for since in observed.since.values())])
-    return [
-        run
-        for source in sources
-        if not isinstance(source, Unknown)
-        for runs in source.values()
-        for run in runs
-        if run.manifest == spec.name and run.exit is not None and run.exit.at > after
-    ]
+    mine = (run for run in _every(sources) if run.manifest == spec.name)
+    return sorted((run for run in mine if run.exit is not None and run.exit.at > after), key=_end, reverse=True)
+
+
+def _every(sources: Iterable[Source]) -> Iterator[Run]:
+    for source in sources:
+        if not isinstance(source, Unknown):
+            yield from (run for runs in source.values() for run in runs)
 
 
 def _end(run: Run) -> datetime:

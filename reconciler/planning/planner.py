@@ -30,7 +30,7 @@ from reconciler.planning.actions import (
     guards,
     next_step,
 )
-from reconciler.planning.agent_gate import agent_gate, spend_of
+from reconciler.planning.agent_gate import agent_gate, spend_of, unproven
 from reconciler.planning.epic_wide import AFTER_TASKS, BEFORE_TASKS, EpicView
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
@@ -185,7 +185,8 @@ def _epic_plan(
         held=held,
         resting=resting,
         degraded=epic_state.degraded(spec, observed, gate, paused.get(spec.name))
-        or (None if alive else _full(waiting)),
+        or (None if alive else _full(waiting))
+        or (_unproven(spec, observed) if actions or alive or any(map(_goes_on, waiting.values())) else None),
         spend=spend_of(spec, observed),
         complete=_complete(epic_tasks),
         epic_tasks=epic_tasks,
@@ -198,6 +199,15 @@ def _epic_plan(
         failing=epic_state.failing(spec, actions, observed),
         base=base_checks.health(spec, observed),
     )
+
+
+def _unproven(spec: EpicSpec, observed: Observed) -> Waiting | None:
+    gate = unproven(spec, observed)
+    return Waiting(*gate) if gate else None
+
+
+def _goes_on(word: Waiting) -> bool:
+    return not word.needs_a_person
 
 
 def _full(waiting: Mapping[TaskId, Waiting]) -> Waiting | None:

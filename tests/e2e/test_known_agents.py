@@ -39,6 +39,11 @@ class Machine(Place):
         name = "reconcile.yaml" if args else "epic.yaml"
         return yaml.safe_load((self.root / name).read_text())["spec"]
 
+    def degraded(self) -> dict:
+        """The condition of that type, as `status` has it."""
+        (epic,) = self.json("status")["epics"]
+        return {each["type"]: each for each in epic["conditions"]}["Degraded"]
+
     def checked(self, name: str) -> dict:
         (found,) = (each for each in self.json("doctor", code=None)["checks"] if each["name"] == name)
         return found
@@ -129,6 +134,32 @@ def test_the_doctor_tells_of_a_login_that_failed_until_a_run_has_gone_well(tmp_p
     place.reconcile("retry", task)
     place.reconcile("apply", "-f", manifest)
     until(lambda: place.checked("agents")["state"] == "ok")
+
+
+def test_what_agents_can_not_work_for_is_said_once_and_its_end_once_however_often_it_is_tried(tmp_path: Path) -> None:
+    place = Machine(tmp_path, "claude")
+    refused = '{"type": "result", "is_error": true, "api_error_status": 401, "result": "Invalid API key"}'
+    work = 'git commit -q --allow-empty -m x; echo \'{"type": "result", "subtype": "success"}\''
+    tries = f"echo x >> {tmp_path}/tries; test $(wc -l < {tmp_path}/tries) -gt 4 && {{ {work}; exit; }}"
+    place.program(
+        "claude", f"test \"$1\" = --version && echo 9.8.7 && exit; sleep 1; {tries}; echo '{refused}'; exit 1"
+    )
+    agent = {"kind": "claude", "argv": [], "env": {"IS_SANDBOX": "1"}, "backoff": {"initial": "1s", "max": "1s"}}
+    told = {"on": ["Degraded"], "run": ["sh", "-c", f"cat >> {tmp_path}/told"]}
+    tasks = [{"key": "a", "title": "Do a"}]
+    manifest = place.manifest(agent=agent, notify=[told], tasks=tasks)
+
+    watch = place.start("watch", "-f", str(manifest), "--until-done")
+    until(lambda: (tmp_path / "tries").exists() and len((tmp_path / "tries").read_text()) > 4)
+    first = place.degraded()
+    until(lambda: len((tmp_path / "tries").read_text()) > 6)
+    again = place.degraded()
+    out = "".join(watch.communicate(timeout=60))
+
+    assert first["reason"] == "AgentUnavailable" and again == first
+    assert (out.count("AgentUnavailable: claude can't work"), out.count("no longer blocked")) == (1, 1), out
+    assert (tmp_path / "told").read_text().count("AgentUnavailable") == 1
+    assert place.tasks()["Do a"]["status"] == "closed"
 
 
 def test_the_doctor_looks_for_the_program_of_a_known_agent_where_a_manifest_needs_it(tmp_path: Path) -> None:
