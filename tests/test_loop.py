@@ -14,13 +14,14 @@ from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.setbacks import FAILURE_MOST_S, PERMANENT_S
 from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review, ReviewByRisk
-from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.errors import ChangedError, PermanentError, RefusedError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Base, Room, Run, RunState, Salvage, StopWhy
 from reconciler.model.ports import LandOrder, Place, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions import SetPhase
+from reconciler.render.failing import lasting
 
 X = TaskId("x-1")
 
@@ -272,6 +273,23 @@ def test_what_fails_again_and_again_is_said_to_fail_since_its_first_time_until_i
     world.start = start
     loop.until_quiet(Clockwork(world))
     assert loop.look().plan.epics[0].failing == {}
+
+
+@pytest.mark.parametrize("error", [TemporaryError, RefusedError])
+def test_what_somebody_is_against_is_a_condition_at_its_first_failure_and_what_may_be_chance_at_its_second(
+    world: World, error: type[TemporaryError]
+) -> None:
+    refuse(world, "start", error("frozen: ask Ann", delay=5))
+    loop = a_loop(world)
+    loop.until_quiet(Clockwork(world))
+    first = lasting((tick := loop.look()).plan.epics[0])
+    world.now = tick.plan.wake_at
+    loop.until_quiet(Clockwork(world))
+    second = lasting(loop.look().plan.epics[0])
+
+    assert second and "frozen: ask Ann" in second.message
+    assert (first == second) is (error is RefusedError)
+    assert first is None or error is RefusedError
 
 
 def test_a_run_that_deletes_all_that_is_known_of_it_is_not_started_for_ever(world: World) -> None:

@@ -81,6 +81,28 @@ def test_what_no_rule_of_github_said_may_be_otherwise_next_time(said: tuple[str,
     assert refusals.of(said) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "complaint", "lasts"),
+    [
+        (("frozen: ask Ann", HOOK.format("x")), "", True),
+        (("! [remote rejected] a -> main (protected branch hook declined)",), "", True),
+        (("! [remote rejected] a -> main (branch is currently checked out)",), "", True),
+        ((), "ERROR: Permission to acme/app.git denied to bob.", True),
+        ((), "fatal: unable to access 'https://github.com/acme/app/': The requested URL returned error: 403", True),
+        (("! [remote rejected] a -> b (cannot lock ref 'refs/heads/b')",), "", False),
+        (("! [remote rejected] a -> b (unpacker error)",), "", False),
+        (("! [rejected] a -> b (stale info)",), "", False),
+        ((), "fatal: unable to access 'https://github.com/acme/app/': The requested URL returned error: 502", False),
+        ((), "ssh: Could not resolve hostname github.com; fatal: Could not read from remote repository.", False),
+        ((), "fatal: the remote end hung up unexpectedly", False),
+    ],
+)
+def test_what_somebody_is_against_is_told_from_what_chance_had_its_part_in(
+    said: tuple[str, ...], complaint: str, lasts: bool
+) -> None:
+    assert refusals.lasting(said, complaint) is lasts
+
+
 def test_an_answer_of_github_is_found_again_also_where_an_older_version_wrote_it_down(tmp_path: Path) -> None:
     notes, head, file = Notes(tmp_path), Sha("a" * 40), tmp_path / "asked-7.json"
     notes.refused(PrNumber(7), PendingMerge(head=head, answer="not allowed"))

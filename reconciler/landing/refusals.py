@@ -27,6 +27,15 @@ _IDLE = re.compile(
     r"|.*\(pre-receive hook declined\)|\(\?\).*|To push, .*|https://docs\.github\.com/\S*"
 )
 _RULES_OF_DASHES = re.compile(r"^[-—\s]+|[-—\s]+$")
+# What the other side met itself: it is as likely to go well the next time as anything.
+_CHANCE = re.compile(
+    r"cannot lock ref|failed to update ref|unable to|unpack|internal|timed? ?out|temporar", re.IGNORECASE
+)
+_NO_ENTRY = re.compile(
+    r"permission denied|permission to .* denied|access denied|authentication failed|returned error: 40[13]\b"
+    r"|repository not found|could not read (username|password)|host key verification failed",
+    re.IGNORECASE,
+)
 SHORT_MAX = 2000
 
 
@@ -49,6 +58,24 @@ def of(value: Sequence[str]) -> PermanentError | None:
     if any(_NOT_CONTENT.search(line) for line in (*rules, *reasons)):
         return PermanentError(f"the push was refused: {words}", hint="see the rules of the repository")
     return ContentRefusedError(f"the push was refused: {words}")
+
+
+def lasting(value: Sequence[str], complaint: str) -> bool:
+    """True where a push was refused for now, by somebody and not by chance: that need not happen twice to be told.
+
+    >>> lasting(["frozen: ask Ann", "! [remote rejected] main -> main (pre-receive hook declined)"], "")
+    True
+    >>> lasting(["! [remote rejected] main -> main (cannot lock ref 'refs/heads/main': ...)"], "")
+    False
+    >>> lasting([], "git@host: Permission denied (publickey)."), lasting([], "Could not resolve host: github.com")
+    (True, False)
+    """
+    reasons = [line for line in value if line.startswith("! [remote rejected]")]
+    return bool(_NO_ENTRY.search(complaint)) or any(not _CHANCE.search(why) for why in map(_why, reasons))
+
+
+def _why(line: str) -> str:
+    return line.rpartition(" (")[2]
 
 
 def in_short(value: Sequence[str]) -> str:

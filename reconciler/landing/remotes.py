@@ -15,7 +15,14 @@ from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git, GitError
 from reconciler.git.update_ref import HEADS
 from reconciler.landing import large_uploads, refusals
-from reconciler.model.errors import ChangedError, ContentRefusedError, PermanentError, ReconcileError, TemporaryError
+from reconciler.model.errors import (
+    ChangedError,
+    ContentRefusedError,
+    PermanentError,
+    ReconcileError,
+    RefusedError,
+    TemporaryError,
+)
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
 
@@ -266,7 +273,9 @@ class Remotes:
             why = _CREDENTIALS.sub("", why)
             if args[0] == "push" and (refused := refusals.of(error.finished.remarks)):
                 raise refused from error
-            raise TemporaryError(f"git {args[0]} failed: {why}", delay=30.0, hint=hint) from error
+            lasts = args[0] == "push" and refusals.lasting(error.finished.remarks, why)
+            failed = RefusedError if lasts else TemporaryError
+            raise failed(f"git {args[0]} failed: {why}", delay=30.0, hint=hint) from error
 
     def _said(self) -> dict[str, str]:
         fields: dict[str, str] = {}

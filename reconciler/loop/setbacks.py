@@ -17,6 +17,7 @@ from reconciler.model.errors import (
     ContentRefusedError,
     PermanentError,
     ReconcileError,
+    RefusedError,
     TemporaryError,
     UnfitError,
 )
@@ -134,6 +135,7 @@ class Setbacks(Struct, kw_only=True):
             manifest=action.manifest,
             tries=again.tries + 1 if again else 1,
             permanent=permanent,
+            denied=isinstance(error, RefusedError),
             blocked=isinstance(error, BlockedError),
             refused=_refused(action, error),
             housekeeping=action.housekeeping,

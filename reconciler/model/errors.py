@@ -6,6 +6,7 @@
   * TemporaryError   try again after `delay` seconds
     * ChangedError   the world moved since it was observed: look again at once
     * BlockedError   somebody's checkout is in the way; theirs to clear
+    * RefusedError   elsewhere somebody said no: tried again later, and told at once
     * SilentError    what lives elsewhere did not answer, and will by itself
   * PermanentError   retries are useless; a person or another decision is needed
   * LockedError      another reconciler holds the lock (exit 5)
@@ -60,6 +61,10 @@ class ChangedError(TemporaryError):
 
 class BlockedError(TemporaryError):
     """A checkout keeps its branch from moving: edits, a lock or a folder that can't be written stand in the way."""
+
+
+class RefusedError(TemporaryError):
+    """Elsewhere a hook, a rule or a login is against it: that is no chance, though it may be lifted without our doing."""
 
 
 class SilentError(TemporaryError):

@@ -48,8 +48,9 @@ def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
 
 
 def lasting(epic: EpicPlan) -> Waiting | None:
-    """What went wrong more than once, or to no end, as one word about the manifest."""
-    found = [(s, f) for s, all in epic.failing.items() for f in all.each if f.tries > 1 or f.permanent or f.left]
+    """What went wrong more than once, by somebody's will, or to no end, as one word about the manifest."""
+    known = ((subject, failure) for subject, all in epic.failing.items() for failure in all.each)
+    found = [(s, f) for s, f in known if f.tries > 1 or f.permanent or f.denied or f.left]
     if not found:
         return None
     subject, failure = min(found, key=lambda each: (each[1].since, each[0]))
@@ -72,6 +73,7 @@ def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
             "lastTry": stamp(f.at),
             "tries": f.tries,
             "blocked": f.blocked,
+            **({"denied": True} if f.denied else {}),
             **({"refused": f.refused} if f.refused else {}),
             **({"housekeeping": True} if f.housekeeping else {}),
         }
@@ -117,6 +119,7 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                     manifest=manifest,
                     tries=tries if isinstance(tries, int) else 1,
                     permanent=each.get("permanent") is True,
+                    denied=each.get("denied") is True,
                     blocked=each.get("blocked") is True,
                     left=left,
                     refused=Sha(refused) if isinstance(refused, str) else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +16,14 @@ from gitrepo import GitRepo
 from on_github import Place, X
 
 from reconciler.forges.github.look import SMALLER_WITHIN_S
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, SilentError, TemporaryError
+from reconciler.model.errors import (
+    ChangedError,
+    PermanentError,
+    ReconcileError,
+    RefusedError,
+    SilentError,
+    TemporaryError,
+)
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, CheckResult, Judged, PullState, Standing
 
@@ -159,6 +167,25 @@ def test_what_names_files_that_were_never_uploaded_is_told_so_and_not_offered(th
 
     assert "git lfs push" in (told.value.hint or "")
     assert there.asked("POST") == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "against"), [("GH006 Changes must be made through a pull request.", True), ("", False)]
+)
+def test_a_push_that_a_rule_is_against_is_told_from_one_that_reached_nobody(
+    there: Place, rule: str, against: bool
+) -> None:
+    head = there.clone.branch("agent/x-1", {"new": "n\n"})
+    if rule:
+        there.app.bare.note("refused", f"refs/heads/agent/x-1 , {rule}\n")
+    else:
+        there.forge.look.now()
+        there.app.bare.path.rename(there.app.bare.path.with_suffix(".away"))
+
+    with pytest.raises(TemporaryError, match=re.escape(rule.partition(" ")[2] or "git")) as told:
+        there.forge.open(X, head, "Do it", "")
+
+    assert isinstance(told.value, RefusedError) is against
 
 
 @pytest.mark.slow

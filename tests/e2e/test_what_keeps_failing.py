@@ -131,6 +131,23 @@ def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
     assert "has failed" not in place.reconcile("doctor", code=None)
 
 
+def test_a_push_that_is_refused_is_told_at_once_and_not_only_when_it_was_refused_again(tmp_path: Path) -> None:
+    place = Watched(tmp_path)
+    a_hook_that_refuses_pushes(place)
+    watch = place.watch()
+
+    (epic,) = place.json("status")["epics"]
+    degraded = next(each for each in epic["conditions"] if each["type"] == "Degraded")
+    failures = [each for each in place.json("get", "events") if each["event"] == "ActionFailed"]
+
+    assert (degraded["status"], degraded["reason"]) == ("True", place.task()["waiting"]["reason"])
+    assert "the release is frozen: ask ann@example.org" in degraded["message"]
+    assert "the release is frozen" in place.task()["waiting"]["message"]
+    assert len(failures) == 1
+    watch.kill()
+    watch.communicate()
+
+
 def test_a_wait_ends_where_what_failed_fails_until_a_person_mends_it(tmp_path: Path) -> None:
     place = Watched(tmp_path)
     fix = a_branch_in_the_way(place)

@@ -139,8 +139,8 @@ class Imprecise(Struct, frozen=True, kw_only=True):
 
 class Failure(Struct, frozen=True, kw_only=True):
     """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
-    is useless. `left`: by a reconciler that has ended, so that nobody tries again by itself. `refused`: the head of a branch
-    whose content was refused. `others`: what fails of the same task beside it; first stands what keeps it from its next step,
+    is useless. `denied`: somebody elsewhere is against it, as is known from the first try on. `left`: by a reconciler that
+    has ended, so that nobody tries again by itself. `refused`: the head of a branch whose content was refused. `others`: what fails of the same task beside it; first stands what keeps it from its next step,
     which housekeeping does not: what is refused, what is useless to try again, what rests for longest."""
 
     action: str
@@ -151,6 +151,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     manifest: str = ""
     tries: int = 1
     permanent: bool = False
+    denied: bool = False
     blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
     left: bool = False
     refused: Sha | None = None
