@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from reconciler.manifest.durations import duration
-from reconciler.manifest.fields import INLINE, NAMED, Fields, form
+from reconciler.manifest.fields import INLINE, NAMED, Fields, WrongBelowError, form
 from reconciler.manifest.machines import wrong_options
 from reconciler.manifest.texts import (
     Inside,
@@ -68,7 +68,7 @@ class OverrideRunner(Fields):
     @model_validator(mode="after")
     def _takes_them(self) -> OverrideRunner:
         if wrong := wrong_options(VenueKind.SLURM, self.options):
-            raise ValueError(wrong)
+            raise WrongBelowError(wrong[1], "options", wrong[0])
         return self
 
 

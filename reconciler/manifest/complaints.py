@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from reconciler.manifest.fields import INLINE, NAMED
+from reconciler.manifest.fields import INLINE, NAMED, WrongBelowError
 from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
 from reconciler.manifest.model import KINDS
 from reconciler.manifest.scalars import plain, quoted
@@ -83,7 +83,9 @@ def _finding(document: Document, kind: str, error: Any) -> Finding:
         case "extra_forbidden":
             return _unknown_field(document, kind, path)
         case "value_error":
-            return _at(document, path, path, str(error["ctx"]["error"]))
+            wrong = error["ctx"]["error"]
+            whole = path + wrong.below if isinstance(wrong, WrongBelowError) else path
+            return _at(document, whole, whole, str(wrong))
         case _ if error["loc"][-1] == "[key]":
             return _bad_key(document, path)
         case _:

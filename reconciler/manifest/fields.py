@@ -14,6 +14,14 @@ def form(value: Any) -> str:
     return NAMED if isinstance(value, str) else INLINE
 
 
+class WrongBelowError(ValueError):
+    """What is wrong with a value of a mapping, that can be told only by the others. `below`: its path from there."""
+
+    def __init__(self, what: str, *below: str | int) -> None:
+        super().__init__(what)
+        self.below = below
+
+
 class Fields(BaseModel):
     """A mapping of a manifest: its keys are those that it names, in camelCase, and no others."""
 

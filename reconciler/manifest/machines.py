@@ -11,6 +11,9 @@ from reconciler.model.venue import Venue, VenueKind
 LEASE_LEAST_S = 120.0
 SYNCS_PER_LEASE = 4
 _OWN = "reconcile says that itself"
+_NEVER = "nothing would ever run"
+_ONE_NODE = "a run is on one node; for more of it, --cpus-per-task and --mem"
+_NOT_SHOWN = "squeue would not show the run"
 # By the options of sbatch: why they can't be given. Their beginnings are refused as well, as getopt takes those.
 _SBATCH = {
     "job-name": "runs are found by the names that reconcile gives them",
@@ -18,53 +21,76 @@ _SBATCH = {
     "error": _OWN,
     "input": _OWN,
     "open-mode": _OWN,
+    "parsable": _OWN,
     "chdir": "a run works in its own checkout",
     "array": "one job is one run",
+    "nodes": _ONE_NODE,
+    "nodefile": _ONE_NODE,
+    "spread-job": _ONE_NODE,
     "requeue": "a run that was placed again would be a second one",
+    "no-kill": "Slurm would take a run for alive whose node is dead",
     "wrap": _OWN,
     "wait": "nobody waits for the end of a job",
+    "hold": "a run that waits until somebody releases it takes the place of others; 'suspend: true' starts none",
     "dependency": "reconcile knows the order of the tasks",
     "export": "what an agent gets stands in env and passEnv",
     "export-file": "what an agent gets stands in env and passEnv",
     "signal": "the courier has to be told in time, by TERM",
-    "test-only": "nothing would ever run",
-    "clusters": "squeue would not show the run",
-    "help": "nothing would ever run",
-    "usage": "nothing would ever run",
-    "version": "nothing would ever run",
+    "test-only": _NEVER,
+    "clusters": _NOT_SHOWN,
+    "uid": _NOT_SHOWN,
+    "gid": "what a run writes would be another group's",
+    "help": _NEVER,
+    "usage": _NEVER,
+    "version": _NEVER,
 }
 _LETTERS = {"J": "job-name", "o": "output", "e": "error", "i": "input", "D": "chdir", "a": "array", "W": "wait"}
-_LETTERS |= {"d": "dependency", "M": "clusters", "h": "help", "V": "version"}
-_SSH = dict.fromkeys("fNnWsTtGV", "a command is run there, and its end is waited for")
+_LETTERS |= {"d": "dependency", "M": "clusters", "h": "help", "V": "version", "N": "nodes", "F": "nodefile"}
+_LETTERS |= {"H": "hold", "k": "no-kill"}
+_SSH = dict.fromkeys("fNnWsTtGVO", "a command is run there, and its end is waited for")
+# The letters that take no value: in one word others may follow, as in -QH.
+_ALONE = {VenueKind.SLURM: "OQsv", VenueKind.SSH: "46AaCgKkMqvXxYy"}
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,253}")
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 
-def wrong_options(kind: str, options: Sequence[str]) -> str:
-    """What is wrong with the options for an engine; empty where nothing is.
+def wrong_options(kind: str, options: Sequence[str]) -> tuple[int, str] | None:
+    """Which of the options for an engine is wrong, and why; None where all can be given.
 
-    >>> wrong_options("slurm", ["--mem=4G", "-pagents"]), wrong_options("slurm", ["--job-n=x"])
-    ('', "'--job-n=x' can't be given: runs are found by the names that reconcile gives them")
-    >>> wrong_options("slurm", ["agents"]), wrong_options("here", ["-x"])
-    ("'agents' is no option; allowed: one per entry, such as --partition=agents", 'options are for kinds slurm and ssh')
+    >>> wrong_options("slurm", ["--mem=4G", "-pagents"]), wrong_options("slurm", ["--mem=4G", "--job-n=x"])
+    (None, (1, "'--job-n=x' can't be given: runs are found by the names that reconcile gives them"))
+    >>> wrong_options("slurm", ["agents"])
+    (0, "'agents' is no option; allowed: one per entry, such as --partition=agents")
+    >>> wrong_options("here", ["-x"])
+    (0, 'options are for kinds slurm and ssh')
     """
     if options and kind not in (VenueKind.SLURM, VenueKind.SSH):
-        return "options are for kinds slurm and ssh"
-    for option in options:
+        return 0, "options are for kinds slurm and ssh"
+    for n, option in enumerate(options):
         if not re.match(r"-[A-Za-z]|--[A-Za-z]", option) or not option.isprintable():
-            return f"{option!r} is no option; allowed: one per entry, such as --partition=agents"
+            return n, f"{option!r} is no option; allowed: one per entry, such as --partition=agents"
         if why := _why_not(kind, option):
-            return f"{option!r} can't be given: {why}"
-    return ""
+            return n, f"{option!r} can't be given: {why}"
+    return None
 
 
 def _why_not(kind: str, option: str) -> str:
-    if kind == VenueKind.SSH:
-        return _SSH.get(option[1], "")
-    if not option.startswith("--"):
-        return _SBATCH.get(_LETTERS.get(option[1], ""), "")
-    given = option[2:].partition("=")[0]
-    return next((why for name, why in _SBATCH.items() if name.startswith(given)), "")
+    """
+    >>> _why_not("slurm", "-QH") == _SBATCH["hold"], _why_not("slurm", "-pH"), _why_not("ssh", "-qN") == _SSH["N"]
+    (True, '', True)
+    """
+    if kind == VenueKind.SLURM and option.startswith("--"):
+        given = option[2:].partition("=")[0]
+        if " " in given:
+            return "it is one word, as --partition=agents is"
+        return next((why for name, why in _SBATCH.items() if name.startswith(given)), "")
+    refused = _SSH if kind == VenueKind.SSH else {letter: _SBATCH[name] for letter, name in _LETTERS.items()}
+    for letter in option[1:]:
+        if letter in refused:
+            return refused[letter]
+        if letter not in _ALONE[VenueKind(kind)]:
+            break  # what follows is its value
+    return ""
 
 
 def wrong_place(remote: str | None, scratch: str, hosts: Sequence[str]) -> str:

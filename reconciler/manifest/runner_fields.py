@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from reconciler.manifest.durations import duration
-from reconciler.manifest.fields import Fields
+from reconciler.manifest.fields import Fields, WrongBelowError
 from reconciler.manifest.machines import wrong_lease, wrong_options, wrong_place
 from reconciler.manifest.texts import (
     Line,
@@ -71,11 +71,13 @@ class RunnerFields(Fields):
             raise ValueError("Slurm knows its nodes; allowed: options, such as --partition=agents")
         if self.kind in (VenueKind.SSH, VenueKind.HERE) and not self.hosts:
             raise ValueError(f"hosts is missing; kind {self.kind} needs to be told where agents may run")
-        wrong = (
-            wrong_place(self.remote, self.scratch, self.hosts)
-            or wrong_options(self.kind, self.options)
-            or wrong_lease(self.kind, duration(self.sync), duration(self.lease))
+        if self.kind is VenueKind.LOCAL:
+            return self
+        if option := wrong_options(self.kind, self.options):
+            raise WrongBelowError(option[1], "options", option[0])
+        wrong = wrong_place(self.remote, self.scratch, self.hosts) or wrong_lease(
+            self.kind, duration(self.sync), duration(self.lease)
         )
-        if self.kind is not VenueKind.LOCAL and wrong:
+        if wrong:
             raise ValueError(wrong)
         return self

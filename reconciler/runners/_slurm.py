@@ -38,7 +38,7 @@ class Slurm:
         self._run(
             "sbatch",
             *("--parsable", "--no-requeue", f"--job-name={name}", "--chdir=/", "--output=/dev/null"),
-            *("--open-mode=truncate", "--signal=B:TERM@60"),
+            *("--open-mode=truncate", "--signal=B:TERM@60", "--nodes=1"),
             *self._venue.options,
             stdin=script,
             env={**self._env, **env},

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from slurm_cluster import Cluster
 from ssh_hosts import SshHosts
 from waiting import until
 
+from reconciler.manifest.machines import wrong_options
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Cause, RunState, StopWhy
@@ -84,6 +88,20 @@ def is_stopped(nodes: Nodes) -> None:
     assert seen.exit and (seen.exit.cause, seen.exit.stop) == (Cause.STOPPED, StopWhy.PERSON)
     saved = nodes.spaces.salvage(X, nodes.venue)
     assert saved and nodes.repo.content(f"{saved.commit}:half2.txt") == b"dirty\n"
+
+
+@pytest.mark.skipif(shutil.which("sbatch") is None, reason="sbatch is not installed")
+def test_every_letter_of_sbatch_is_judged_as_its_long_name_is(tmp_path: Path):
+    (tmp_path / "slurm.conf").write_text("ClusterName=x\nSlurmctldHost=localhost\n")
+    environ = {"SLURM_CONF": f"{tmp_path}/slurm.conf"}
+    said = subprocess.run([shutil.which("sbatch"), "--help"], env=environ, capture_output=True, text=True).stdout
+    options = re.findall(r"^  -(\w),? +--([a-z-]+)([= \[])", said, re.MULTILINE)
+    assert len(options) > 25
+    for letter, name, follows in options:
+        refused = wrong_options("slurm", [f"--{name}"])
+        assert bool(wrong_options("slurm", [f"-{letter}1"])) is bool(refused), name
+        alone = follows == " " and not refused
+        assert bool(wrong_options("slurm", [f"-{letter}H"])) is bool(refused or alone), name
 
 
 # --- Slurm ---------------------------------------------------------------------------------------------------
