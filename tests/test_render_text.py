@@ -311,6 +311,19 @@ def test_a_run_whose_agent_says_what_went_wrong_is_shown_with_its_word(fault: Fa
     assert ending(row["exit"], row["report"]) == f"exit status 1, {fault}: so it goes"
 
 
+def test_where_a_run_is_has_a_column_only_where_one_is_on_another_machine():
+    here, far = a_run("x-1", state="running", pid=77), a_run("x-2", state="running", pid=None, where="slurm:n1")
+    rows = [run_record(run) | {"task": run.task, "kind": "work", "pid": run.pid} for run in (here, far)]
+
+    heading, first, second = printed(listing.runs(rows, worlds.NOW), width=200).splitlines()[:3]
+    assert heading.split() == ["TASK", "RUN", "STATE", "WHERE", "PID", "STARTED", "TOOK", "COST", "ENDED"]
+    assert first.split("running")[1].split()[:2] == ["-", "77"]
+    assert second.split("running")[1].split()[:2] == ["slurm:n1", "-"]
+    assert "WHERE" not in printed(listing.runs(rows[:1], worlds.NOW), width=200)
+    took = [row.partition(" ago")[2].split()[0] for row in (first, second)]
+    assert took[0] == took[1] != "-"
+
+
 def test_a_description_says_once_what_is_done_next():
     ready = seen(a_task())
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from reconciler.model.observed import RunState
 from reconciler.planning.machine_room import words
 from reconciler.render.pulls import tested
 from reconciler.render.safe import line
@@ -24,6 +25,7 @@ Document = dict[str, Any]
 
 SHA_MAX = 12
 NOTE_MIN = 12
+_ALIVE = (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
 PATH_MIN = 40  # the path of a file is not to be broken for the sake of one row
 
 
@@ -33,9 +35,10 @@ def tasks(rows: Sequence[Document]) -> RenderableType:
 
 
 def runs(rows: Sequence[Document], now: datetime) -> RenderableType:
-    """Each run with its process, its age, and how it ended."""
-    headings = ("TASK", "RUN", "STATE", "PID", "STARTED", "TOOK", "COST", "ENDED")
-    return columns(headings, rows, lambda row: _run(row, now), yields=0)
+    """Each run with its process, its age, and how it ended; with where it is, once one is on another machine."""
+    where = ("WHERE",) if any(row.get("where") for row in rows) else ()
+    headings = ("TASK", "RUN", "STATE", *where, "PID", "STARTED", "TOOK", "COST", "ENDED")
+    return columns(headings, rows, lambda row: _run(row, now, elsewhere=bool(where)), yields=0)
 
 
 def worktrees(rows: Sequence[Document]) -> RenderableType:
@@ -96,15 +99,16 @@ def _task(row: Document) -> Sequence[str]:
     )
 
 
-def _run(row: Document, now: datetime) -> Sequence[str]:
+def _run(row: Document, now: datetime, *, elsewhere: bool) -> Sequence[str]:
     started, ended = (stamped(row[name]) if row[name] else None for name in ("startedAt", "endedAt"))
     return (
         row["task"],
         run_name(row),
         row["state"],
-        str(row["pid"] or line(row.get("where", ""))),
+        *([row.get("where", "")] if elsewhere else ()),
+        str(row["pid"] or ""),
         f"{span((now - started).total_seconds())} ago" if started else "never",
-        span(((ended or now) - started).total_seconds()) if started and (ended or row["pid"]) else "",
+        span(((ended or now) - started).total_seconds()) if started and (ended or row["state"] in _ALIVE) else "",
         _cost(row["report"]),
         ending(row["exit"], row["report"]) or line(row.get("said") or ""),
     )
