@@ -311,6 +311,13 @@ def test_a_run_whose_agent_says_what_went_wrong_is_shown_with_its_word(fault: Fa
     assert ending(row["exit"], row["report"]) == f"exit status 1, {fault}: so it goes"
 
 
+def test_a_run_that_slurm_ended_at_its_limit_says_so_and_not_by_which_signal():
+    run = a_run("x-1", exit={"cause": "stopped", "stop": "engine-limit"}, where="slurm:n1")
+    row = run_record(run) | {"task": "x-1", "kind": "work", "pid": None}
+
+    assert "Slurm's time limit" in printed(listing.runs([row], worlds.NOW), width=200)
+
+
 def test_where_a_run_is_has_a_column_only_where_one_is_on_another_machine():
     here, far = a_run("x-1", state="running", pid=77), a_run("x-2", state="running", pid=None, where="slurm:n1")
     rows = [run_record(run) | {"task": run.task, "kind": "work", "pid": run.pid} for run in (here, far)]

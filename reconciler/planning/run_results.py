@@ -58,6 +58,10 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> RunResult:
             return RunResult(Reason.STUCK, "agent made no progress and was stopped")
         case Cause.TIMEOUT | StopWhy.TIMED_OUT:
             return RunResult(Reason.TIMED_OUT, "agent hit its time limit and was stopped")
+        case StopWhy.ENGINE_LIMIT:
+            return RunResult(
+                Reason.TIMED_OUT, "agent hit Slurm's time limit and was stopped; runner.options sets it (--time)"
+            )
         case _:
             return RunResult(Reason.AGENT_FAILED, f"agent failed ({status(run)})")
 
@@ -97,6 +101,8 @@ def status(run: Run | None) -> str:
             return "program could not be started"
     if run.exit.stop is StopWhy.BUDGET:
         return "it had spent what it may"
+    if run.exit.stop is StopWhy.ENGINE_LIMIT:
+        return "Slurm's time limit"
     return f"signal {run.exit.signal}" if run.exit.signal else f"exit status {run.exit.code}"
 
 

@@ -14,6 +14,7 @@ from reconciler.model.observed import (
     PullRequest,
     PullState,
     Run,
+    StopWhy,
     Unknown,
 )
 from reconciler.model.reasons import Awaits, Reason, Scope
@@ -174,6 +175,7 @@ def _ending(record: Exit) -> dict[str, Any]:
         "signal": record.signal,
         "limitSeconds": record.limit_s,
         "flaky": [step + 1 for step in record.flaky],
+        **({"stop": str(record.stop)} if record.stop is StopWhy.ENGINE_LIMIT else {}),
     }
 
 

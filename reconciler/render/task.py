@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reconciler.model.names import split_key
+from reconciler.model.observed import StopWhy
 from reconciler.render import failing
 from reconciler.render.pulls import risk
 from reconciler.render.safe import block, line
@@ -121,6 +122,8 @@ def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) 
     if record["flaky"]:
         numbers = ", ".join(map(str, record["flaky"]))
         return f"{ending({**record, 'flaky': []})}, flaky: {numbers} passed only when started again"
+    if record.get("stop") == StopWhy.ENGINE_LIMIT:
+        return "Slurm's time limit"
     if record["cause"] != "exited":
         return str(record["cause"]) + (f" ({record['limitSeconds']:.0f}s)" if record["limitSeconds"] else "")
     return f"signal {record['signal']}" if record["signal"] else f"exit status {record['code']}"

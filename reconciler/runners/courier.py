@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 TAKEN, REFUSED, GONE = "taken", "refused", "unreachable"
 TICK_S = 0.1
 CLAIM_S, FETCH_S, SWEEP_S = 120.0, 900.0, 120.0
+LIMIT_NEAR_S = 150.0  # Slurm tells a job up to a minute before the one that it is asked to
 LOG_MAX, LOG_HEAD, LOG_TAIL = 5 << 20, 1 << 20, 4 << 20
 NOT_STARTED, NOT_DELIVERED = 75, 76
 _SUBREAPER, _PARENT_DEATH = 36, 1
@@ -383,6 +384,8 @@ class Courier:
         elif self._told:
             if self._halted:
                 self._go_on(shim.pid)
+            if not self._asked_at:
+                self._say_why()
             self._ask(shim.pid)
         elif clock() - self._renewed > self._spec["lease_s"]:
             if not os.path.isdir("/proc/self"):
@@ -392,6 +395,15 @@ class Courier:
                 halt(shim.pid)
         elif self._halted:
             self._go_on(shim.pid)
+
+    def _say_why(self) -> None:
+        """Where Slurm's own limit is why the run has to end, that is its reason, unless another one is known."""
+        path = os.path.join(self._folder, "stop.json")
+        left = slurm_time_left()
+        if left is not None and left <= LIMIT_NEAR_S and not os.path.exists(path):
+            write(path, json.dumps({"why": "engine-limit", "at": utc()}).encode())
+            with open(os.path.join(self._folder, "log"), "ab") as log:
+                log.write(b"reconcile: the time limit of its Slurm job is near: it is ended\n")
 
     def _ask(self, pid: int) -> None:
         if clock() - self._asked_at > 5.0:
@@ -622,6 +634,26 @@ def dies_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGTERM, 0, 0, 0)
     except (OSError, AttributeError):
         pass
+
+
+def slurm_time_left() -> float | None:
+    """The seconds that the Slurm job which we are may still take; None outside of one, without a limit, and where nobody knows."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    if not job:
+        return None
+    words = ["squeue", "--noheader", "--format=%L", "--jobs=" + job]
+    try:
+        got = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=5.0)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    days, _, rest = got.stdout.decode("utf-8", "replace").strip().rpartition("-")
+    parts = rest.split(":")
+    if not all(part.isdecimal() for part in parts):
+        return 0.0 if rest == "INVALID" else None
+    seconds = 0.0
+    for part in parts:
+        seconds = seconds * 60 + int(part)
+    return seconds + (int(days) * 86400 if days.isdecimal() else 0)
 
 
 # --- files ---

@@ -185,7 +185,10 @@ class RemoteRuns:
         stop = read_json(str(self._folders.folder(record.id) / "stop.json"))
         ended = records.exit_of(ending)
         # TERM is all that an engine says to a node: why it did is known here.
-        if stop and ended and ended.cause is Cause.EXITED and ended.signal in (9, 15):
+        by_engine = ended and (
+            ended.stop is StopWhy.ENGINE_LIMIT or (ended.cause is Cause.EXITED and ended.signal in (9, 15))
+        )
+        if stop and by_engine:
             ending = {**ending, "cause": "stopped", "stop": stop.get("why")}
         words = []
         if not self._work.adopt(reported, record.start.at):

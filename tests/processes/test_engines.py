@@ -21,6 +21,7 @@ from reconciler.manifest.machines import wrong_options
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Cause, RunState, StopWhy
+from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
 
 needs_slurm = pytest.mark.skipif(bool(slurm_cluster.missing()), reason=f"{slurm_cluster.missing()} is not installed")
@@ -139,6 +140,19 @@ def test_a_run_that_waits_in_slurms_queue_says_why_and_can_be_stopped_there(slur
 @pytest.mark.slow
 def test_a_run_in_slurm_is_stopped_with_all_it_started(slurm: Nodes):
     is_stopped(slurm)
+
+
+@needs_slurm
+@pytest.mark.slow
+def test_a_run_that_slurm_ends_at_its_time_limit_says_so_and_its_work_is_saved(slurm: Nodes):
+    slurm.venue = replace(slurm.venue, options=("--time=1",))
+    run = slurm.start("x-1", steps=slurm.agent("x-1", "echo precious > precious.txt", beats=6000))
+    until(lambda: not slurm.run(run).alive, "its minute to be over")
+    seen = slurm.run(run)
+    assert seen.exit and (seen.exit.cause, seen.exit.stop) == (Cause.STOPPED, StopWhy.ENGINE_LIMIT)
+    assert "the time limit of its Slurm job is near" in slurm.runner.log_tail(run)
+    saved = slurm.spaces.salvage(X, slurm.venue)
+    assert saved and slurm.repo.content(f"{saved.commit}:precious.txt") == b"precious\n"
 
 
 @needs_slurm

@@ -43,6 +43,7 @@ class StopWhy(StrEnum):
     STUCK = "stuck"  # its supervisor did not see that itself: it was stopped, or suspended
     TIMED_OUT = "timed-out"  # the same
     BUDGET = "budget"  # it has reported that it cost what it may
+    ENGINE_LIMIT = "engine-limit"  # by Slurm, at the time limit of its job: the node says so
 
 
 class Exit(Struct, frozen=True, kw_only=True):
