@@ -6,6 +6,8 @@ The remote is tried as runs use it: a ref is made there and deleted again. Nothi
 from __future__ import annotations
 
 import os
+import posixpath
+import shlex
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -34,15 +36,34 @@ def probes(scene: Scene, site: Site, *, nodes: bool) -> Iterator[Probe]:
         yield Probe(name=f"runner {at.kind}", look=partial(_engine, scene, at))
         yield Probe(name="runner remote", look=partial(_remote, site, at, spec.base))
         if nodes:
-            yield Probe(name="node", look=partial(_nodes, scene, at, spec.agent.program), limit_s=NODES_S)
+            yield Probe(name="node", look=partial(_nodes, scene, site, spec), limit_s=NODES_S)
 
 
 def _engine(scene: Scene, at: Venue) -> Iterator[Diagnosis]:
     yield from _diagnoses(engine_of(at, scene.environ).fit())
 
 
-def _nodes(scene: Scene, at: Venue, program: str) -> Iterator[Diagnosis]:
-    yield from _diagnoses(engine_of(at, scene.environ).nodes(program))
+def _nodes(scene: Scene, site: Site, spec: EpicSpec) -> Iterator[Diagnosis]:
+    program = spec.agent.program
+    if "/" in program and not program.startswith("/"):  # it comes with the checkout of a run
+        yield from _in_the_tree(site, spec, program)
+        program = ""
+    yield from _diagnoses(engine_of(spec.venue, scene.environ).nodes(program))
+
+
+def _in_the_tree(site: Site, spec: EpicSpec, program: str) -> Iterator[Diagnosis]:
+    """Whether an agent that is a file of the repository can be executed as the base holds it. What links lead to isn't asked."""
+    path, base = posixpath.normpath(program), refs.head_of(site.git, f"refs/heads/{spec.base}")
+    if base is None or path.startswith("../") or "{" in program:
+        return
+    listed = site.git.objects("ls-tree", "-z", "--full-tree", base, "--", f":(literal){path}").text
+    mode = listed.partition(" ")[0]
+    if mode in ("100755", "120000"):
+        yield Diagnosis(name="node agent", found=program, message=f"is in {spec.base}, so every node has it")
+        return
+    message = f"can't be executed as {spec.base} holds it" if mode else f"is not in {spec.base}, so no node has it"
+    hint = f"commit it there: git add --chmod=+x {shlex.quote(path)}"
+    yield Diagnosis(name="node agent", state=State.WARNING, found=program, message=message, hint=hint)
 
 
 def _diagnoses(found: Iterable[Fitness]) -> Iterator[Diagnosis]:

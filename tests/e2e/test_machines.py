@@ -123,6 +123,25 @@ def test_doctor_looks_at_what_agents_elsewhere_need(far: Far):
     assert found["runner remote"]["state"] == "problem" and found["node n1"]["message"] == "the remote can't be reached"
 
 
+def test_an_agent_that_comes_with_the_checkout_is_looked_for_in_the_base_and_not_on_the_nodes(far: Far):
+    far.reconcile(
+        "apply", "-f", far.manifest(tasks=TASKS, agent={"argv": ["./agent.sh"]}, runner=far.runner, suspend=True)
+    )
+
+    def found() -> dict[str, dict]:
+        return {each["name"]: each for each in far.json("doctor", "--nodes", code=None)["checks"]}
+
+    assert found()["node agent"]["message"] == "is not in main, so no node has it"
+    (far.root / "agent.sh").write_text("#!/bin/sh\ntrue\n")
+    far.git("add", "agent.sh")
+    far.git("commit", "-qm", "An agent")
+    assert found()["node agent"]["message"] == "can't be executed as main holds it"
+    far.git("add", "--chmod=+x", "agent.sh")
+    far.git("commit", "-qm", "An agent that can be executed")
+    seen = found()
+    assert [seen[name]["state"] for name in ("node agent", "node n1", "node n2")] == ["ok", "ok", "ok"]
+
+
 def test_the_example_of_the_guide_works_as_it_stands(far: Far):
     guide = (Path(__file__).parents[2] / "docs/machines.md").read_text("utf-8")
     (text,) = [block.partition("```")[0] for block in guide.split("```yaml\n") if block.startswith("# epic.yaml")]
