@@ -1,6 +1,6 @@
 """Hosts without an engine of their own: reached by ssh, or pretended on this machine. Placement is ours: the least busy.
 
-On a host a job is a folder `jobs/<name>` with a script and a lock; whoever holds the lock is alive. What a real engine has and
+On a host a job is a folder `<name>` with a script and a lock, below one of that host: hosts may share a disk. Whoever holds the lock is alive. What a real engine has and
 this lacks: a queue, limits, users, accounting, and a word on hosts that are dead.
 """
 
@@ -22,17 +22,17 @@ TAKEN = 17
 _AT_ONCE = 16
 _PLACING = threading.Lock()
 
-# Plain sh, and `$1` the folder of the host. A name is used once: `mkdir` refuses the second. The job holds the lock for as long
+# Plain sh, and `$1` the folder of the host's jobs. A name is used once: `mkdir` refuses the second. The job holds the lock for as long
 # as it lives, and by that it is found; its pid is believed only while it does.
-_SUBMIT = r"""umask 077; d="$1/jobs/$2"; mkdir -p "$1/jobs" && mkdir "$d" 2>/dev/null || exit 17
+_SUBMIT = r"""umask 077; d="$1/$2"; mkdir -p "$1" && mkdir "$d" 2>/dev/null || exit 17
 cat > "$d/script" && exec 9> "$d/lock" && flock -n 9 || exit 18
 RECONCILE_NODE="$3" setsid python3 -I "$d/script" < /dev/null > "$d/out" 2>&1 9>&9 &
 echo $! > "$d/pid" """
-_LIST = r"""cd "$1/jobs" 2>/dev/null || exit 0
+_LIST = r"""cd "$1" 2>/dev/null || exit 0
 for d in *; do [ -e "$d/lock" ] || continue
 if flock -n "$d/lock" true; then [ -z "$(find "$d" -maxdepth 0 -mmin +60)" ] || rm -rf "$d"; echo "$d over"
 else echo "$d running"; fi; done"""
-_CANCEL = r"""d="$1/jobs/$2"; [ -e "$d/lock" ] || exit 0
+_CANCEL = r"""d="$1/$2"; [ -e "$d/lock" ] || exit 0
 flock -n "$d/lock" true || kill -TERM "$(cat "$d/pid")" """
 
 
@@ -68,7 +68,7 @@ class Hosts:
         # A docstring and imports from the future stand first in a program: it is run as one, from within.
         whole = f"{given}exec(compile({rest!r}, 'courier', 'exec'))\n"
         # The lock stays with us: what ssh leaves behind as its master, or the job itself, would hold it for hours.
-        self._on(host, _SUBMIT, name, host, stdin=whole)
+        self._on(host, _SUBMIT, self._folder(host), name, host, stdin=whole)
 
     def jobs(self) -> Mapping[str, Sequence[EngineJob]]:
         """The jobs on every host that answers. One that does not makes its jobs absent: that is never 'over'."""
@@ -85,7 +85,7 @@ class Hosts:
         """TERM to the job of this name, wherever it lives."""
         for host, jobs in self._all().items():
             if not isinstance(jobs, ReconcileError) and name in jobs and jobs[name].state is JobState.RUNNING:
-                self._on(host, _CANCEL, name)
+                self._on(host, _CANCEL, self._folder(host), name)
 
     def fit(self) -> Iterator[Fitness]:
         """Whether the hosts answer."""
@@ -103,7 +103,7 @@ class Hosts:
         """Each host: its programs, its disk, the remote, what lies there."""
         for host in self._hosts:
             try:
-                yield judged(host, self._on(host, LOOK_AT_NODE, self._venue.remote, program))
+                yield judged(host, self._on(host, LOOK_AT_NODE, self._root(host), self._venue.remote, program))
             except ReconcileError as error:
                 yield judged(host, str(error))
 
@@ -112,7 +112,7 @@ class Hosts:
 
         def one(host: str) -> Mapping[str, EngineJob] | ReconcileError:
             try:
-                rows = (line.split(" ") for line in self._on(host, _LIST).splitlines())
+                rows = (line.split(" ") for line in self._on(host, _LIST, self._folder(host)).splitlines())
                 return {row[0]: EngineJob(state=JobState(row[1]), node=host) for row in rows if len(row) == 2}
             except ReconcileError as error:
                 return error
@@ -122,11 +122,18 @@ class Hosts:
         with ThreadPoolExecutor(min(len(self._hosts), _AT_ONCE) or 1) as pool:
             return dict(zip(self._hosts, pool.map(one, self._hosts), strict=True))
 
-    def _on(self, host: str, script: str, *args: str, stdin: str = "") -> str:
+    def _root(self, host: str) -> str:
         pretended = self._venue.kind is VenueKind.HERE
-        words = ["/bin/sh", "-c", script, "reconcile", f"{self._venue.scratch}/{host if pretended else ''}".rstrip("/")]
-        argv = [*words, *args]
-        if not pretended:
+        return f"{self._venue.scratch}/{host}" if pretended else self._venue.scratch
+
+    def _folder(self, host: str) -> str:
+        """Where the jobs of a host are."""
+        pretended = self._venue.kind is VenueKind.HERE
+        return f"{self._root(host)}/jobs" if pretended else f"{self._root(host)}/jobs/{host}"
+
+    def _on(self, host: str, script: str, *args: str, stdin: str = "") -> str:
+        argv = ["/bin/sh", "-c", script, "reconcile", *args]
+        if self._venue.kind is not VenueKind.HERE:
             argv = [
                 "ssh",
                 *self._venue.options,

@@ -231,6 +231,19 @@ def test_hosts_are_fit_and_one_that_does_not_answer_is_named(ssh: Nodes, hosts: 
 
 
 @needs_ssh
+def test_hosts_that_share_a_disk_count_their_own_jobs_alone(ssh: Nodes, hosts: SshHosts):
+    ssh.venue = replace(ssh.venue, per_host=1)  # all of these hosts are this machine, with one scratch folder
+    runs = [ssh.start(f"x-{n}", steps=ssh.agent(f"x-{n}", beats=6000)) for n in range(3)]
+    assert {job.node for jobs in ssh.engine().jobs().values() for job in jobs} == set(hosts.names)
+    with pytest.raises(TemporaryError, match="every host is full"):
+        ssh.start("x-3")
+    for run in runs:
+        ssh.runner.stop(run, StopWhy.PERSON)
+    for run in runs:
+        ssh.over(run)
+
+
+@needs_ssh
 @pytest.mark.slow
 def test_a_run_on_a_host_is_stopped_with_all_it_started(ssh: Nodes):
     is_stopped(ssh)
