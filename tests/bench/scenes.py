@@ -70,7 +70,9 @@ class Scene:
 
     def manifest(self, **spec: object) -> Path:
         """Write a manifest over every task of the store; nothing is checked, and an agent starts where it can."""
-        agent = {"kind": "command", "argv": ["sh", "-c", STAYS], **dict(spec.pop("agent", {}))}  # type: ignore[call-overload]
+        # A crowd that sleeps takes nothing. By what agents take otherwise, a small disk has no room for all of it.
+        takes = {"memory": "0K", "disk": "0K"}
+        agent = {"kind": "command", "argv": ["sh", "-c", STAYS], "resources": takes, **dict(spec.pop("agent", {}))}  # type: ignore[call-overload]
         merge = {"checks": [], "noChecks": "allow", **dict(spec.pop("mergePolicy", {}))}  # type: ignore[call-overload]
         fields = {"repository": str(self.root), "agent": agent, "mergePolicy": merge, **spec}
         path = self.folder / "all.yaml"
