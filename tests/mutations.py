@@ -701,8 +701,22 @@ BREAKS = (
         "tests/adapters/test_damage.py",
     ),
     Break(
+        "what others have put on a base counts as landed from here",
+        "reconciler/landing/chains.py",
+        "        return replace(line, root=node)\n",
+        "        return line\n",
+        "tests/adapters/test_chains.py",
+    ),
+    Break(
+        "a tree is stored without what was cleared away since it was merged",
+        "reconciler/landing/chains.py",
+        "                if made is None or at <= oldest:\n",
+        "                if made is None:\n",
+        "tests/adapters/test_chains.py",
+    ),
+    Break(
         "a tree that no checkout can hold is a candidate",
-        "reconciler/landing/candidates.py",
+        "reconciler/landing/merging.py",
         "    if unusable := next(filter(_nowhere, sorted(changed.paths)), None):\n",
         "    if unusable := None:\n",
         "tests/adapters/test_candidates.py",

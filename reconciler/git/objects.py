@@ -64,15 +64,20 @@ def write_commit(
     lines = (f"tree {tree}", *(f"parent {parent}" for parent in parents), f"author {author}", f"committer {committer}")
     if any("\n" in line or "\0" in line for line in lines) or "\0" in text:
         raise PermanentError("a commit can't hold a NUL, nor its names a line end")
-    content = ("\n".join(lines) + f"\n\n{text}").encode("utf-8", "replace")
-    whole = b"commit %d\0" % len(content) + content
-    name = Sha(_digest(whole, len(tree)))
+    stored = GitObject("commit", ("\n".join(lines) + f"\n\n{text}").encode("utf-8", "replace"))
+    name = Sha(_digest(_whole(stored), len(tree)))
     if not loose(git, name, objects):
-        packed = zlib.compress(whole, 1)
+        packed = zlib.compress(_whole(stored), 1)
         if copies:
             _copy(copies, name, packed)
         _store(objects or git.repository.common / "objects", name, packed)
     return name
+
+
+def store(git: Git, name: Sha, stored: GitObject) -> None:
+    """Store an object that was read elsewhere under its name. The same twice is one."""
+    if not loose(git, name):
+        _store(git.repository.common / "objects", name, zlib.compress(_whole(stored), 1))
 
 
 def read(git: Git, *names: Sha) -> list[GitObject]:
@@ -122,6 +127,10 @@ def restored(git: Git, name: Sha, copies: Path) -> GitObject | None:
     if copy:
         _store(git.repository.common / "objects", name, copy)
     return loose(git, name) if copy else None
+
+
+def _whole(stored: GitObject) -> bytes:
+    return b"%s %d\0" % (stored.kind.encode(), len(stored.content)) + stored.content
 
 
 def _digest(content: bytes, length: int) -> str:

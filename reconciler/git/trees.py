@@ -10,13 +10,24 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.git.commands import Git
-from reconciler.git.objects import loose
+from reconciler.git.objects import loose, store
 from reconciler.model.names import Sha
 
 _FOLDER = b"40000"
 _SUBMODULE = b"160000"
 _ENTRY = re.compile(rb"(40000|100644|100755|120000|160000) ([^\0/]+)\0")  # as git writes it today
 _TREES_MAX = 10_000  # a few small trees in one another can make billions of paths
+
+
+def bring(git: Git, tree: Sha, beside: Path) -> bool:
+    """Store a tree in the repository, with all that it names, as far as it stands in the folder `beside`, and else stands
+    there already. False where only git could: nothing names what was stored by then.
+    """
+    try:
+        _bring(git, _Trees(git, beside, iter(range(_TREES_MAX))), tree, beside)
+    except (_OnlyGit, RecursionError):
+        return False
+    return True
 
 
 class _OnlyGit(Exception):
@@ -76,3 +87,16 @@ def _differing(trees: _Trees, old: Sha | None, new: Sha | None, above: str) -> I
             yield f"{above}{name}", any(side is not None and side[0] == _SUBMODULE for side in sides)
         if was or now:
             yield from _differing(trees, was, now, f"{above}{name}/")
+
+
+def _bring(git: Git, trees: _Trees, name: Sha, beside: Path) -> None:
+    if not os.path.lexists(beside / name[:2] / name[2:]):
+        return
+    stored = loose(git, name, beside)
+    if stored is None:
+        raise _OnlyGit
+    # What it names comes first: a tree that is there is taken for whole.
+    for mode, inner in trees(name).values() if stored.kind == "tree" else ():
+        if mode != _SUBMODULE:
+            _bring(git, trees, inner, beside)
+    store(git, name, stored)

@@ -13,13 +13,14 @@ from reconciler.git.commands import Git
 from reconciler.git.identity import identity
 from reconciler.git.objects import Commit
 from reconciler.landing import message, signature, squash
-from reconciler.landing.candidates import Candidates, merge
+from reconciler.landing.candidates import Candidates
 from reconciler.landing.merge_tree import Merged, MergeTree
+from reconciler.landing.merging import merge
 from reconciler.landing.signature import Signature
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, UnfitError
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import Candidate
+from reconciler.model.observed import Candidate, Chain, MergeStep
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
 
@@ -42,7 +43,9 @@ class Commits:
         can't land as it is.
         """
         made: list[Sha] = []
-        for each in order.whole:
+        base = order.whole[0].expected.base
+        steps = tuple(MergeStep(each.expected.head, each.method) for each in order.whole)
+        for n, each in enumerate(order.whole, 1):
             below = made[-1] if made else each.expected.base
             alone = replace(each, expected=replace(each.expected, base=below), beneath=())
             commit = self._known.get(alone)
@@ -50,10 +53,11 @@ class Commits:
                 self._git, commit
             ):  # somebody may have cleared it away: it is on no branch
                 with concerning(each.task):
-                    commit = self._made(alone)
+                    commit = self._made(alone, (base, steps[:n]))
                 if len(self._known) >= KNOWN_MAX:
                     self._known = {}
                 self._known[alone] = commit
+            self._candidates.lands_as(base, steps[:n], commit)
             made.append(commit)
         return tuple(made)
 
@@ -61,13 +65,15 @@ class Commits:
         """Make each again: what was made may be gone by now, or would be another."""
         self._known = {}
 
-    def _made(self, order: LandOrder) -> Sha:
+    def _made(self, order: LandOrder, chain: Chain) -> Sha:
         expected = order.expected
         with self._candidates.benches.at(expected.base, quarantined=False) as bench:
             match order.method:
                 case MergeMethod.REBASE:
                     made = self._folded(bench, order)
                 case method:
+                    if not self._candidates.store(*chain, expected.tree):
+                        self._merge_again(bench, order)
                     made = self._whole(bench, order, method)
         self._candidates.benches.note(expected.base, made, expected.changed)
         return made
@@ -81,7 +87,6 @@ class Commits:
 
     def _whole(self, bench: MergeTree, order: LandOrder, method: MergeMethod) -> Sha:
         expected = order.expected
-        self._merge_again(bench, order)
         base, head = objects.commits(self._git, expected.base, expected.head)
         parents = (base.sha, head.sha) if method is MergeMethod.MERGE else (base.sha,)
         title, value = order.title, order.body

@@ -14,7 +14,7 @@ from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
 from reconciler.git.commands import GitError
-from reconciler.landing import candidates, message
+from reconciler.landing import candidates, merging, message
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError, UnfitError
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -79,7 +79,7 @@ def test_a_merge_at_which_git_gets_nowhere_is_not_tried_at_every_look(
 
     monkeypatch.setattr(candidates.time, "monotonic", lambda: now[0])
     with monkeypatch.context() as patch:
-        patch.setattr(candidates, "merge", endless)
+        patch.setattr(merging, "merge", endless)
         for _ in range(10):
             with pytest.raises(TemporaryError, match="did not end"):
                 forge.candidate(base, head)

@@ -22,7 +22,7 @@ from reconciler.forges.github.updates import Updates
 from reconciler.forges.github.verdicts import Reviews, Verdicts
 from reconciler.git import filters
 from reconciler.git.commands import Git
-from reconciler.landing import candidates, checkouts
+from reconciler.landing import checkouts, merging
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import CommitChanges
 from reconciler.landing.commits import Commits
@@ -265,7 +265,7 @@ class GitHubForge(Stacking):
         if (
             order.how is LandingMode.FORGE
             and order.method is MergeMethod.REBASE
-            and not any(map(candidates.of_beads, order.expected.changed))
+            and not any(map(merging.of_beads, order.expected.changed))
         ):
             self._commits.make(order)  # what does not add up here would land there as what nobody has tested
         landed = self._merges.land(order)
