@@ -715,6 +715,13 @@ BREAKS = (
         "tests/adapters/test_chains.py",
     ),
     Break(
+        "a changed file counts as the one that was checked out",
+        "reconciler/workspaces/snapshot.py",
+        '                if state == "A.":\n',
+        "                if state:\n",
+        "tests/adapters/test_clean_worktrees.py tests/adapters/test_salvage.py",
+    ),
+    Break(
         "a tree that no checkout can hold is a candidate",
         "reconciler/landing/merging.py",
         "    if unusable := next(filter(_nowhere, sorted(changed.paths)), None):\n",

@@ -61,11 +61,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 def take(git: Git, work: Work, lock: int) -> Snapshot:
     """Hash every file that counts, and write what git does not have yet. Raises TemporaryError for an unreadable one."""
     index = _Index(git, work, lock)
-    index.load()
+    filled = index.load()
     start = objects.commits(git, work.start)[0].tree if work.start else index.tree()
     if not os.path.lexists(work.place):
         return Snapshot(tree=start, start=start, sight=Sight())
-    seen = index.look()
+    compared = index.compared()
+    seen = index.look(compared)
+    if filled and not (seen.deleted or seen.gitlinks) and seen.files.keys() <= compared.unchanged:
+        return Snapshot(tree=start, start=start, sight=seen)
     index.forget(seen.deleted)
     index.hash(seen.files)
     if seen.gitlinks:
@@ -78,7 +81,7 @@ def sight(git: Git, work: Work, lock: int) -> Sight:
     """What counts in a worktree, without reading any content."""
     index = _Index(git, work, lock)
     index.load()
-    return index.look() if os.path.lexists(work.place) else Sight()
+    return index.look(index.listing()) if os.path.lexists(work.place) else Sight()
 
 
 def ignored(git: Git, work: Work, lock: int) -> tuple[int, int]:
@@ -90,6 +93,24 @@ def ignored(git: Git, work: Work, lock: int) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
+class _Listing(Struct):
+    """The tracked paths, the submodules with their commits, and the untracked paths that are not ignored.
+
+    `unchanged`: those of the tracked whose files hold what the index says, read for that; nothing where nobody has read them.
+    """
+
+    tracked: set[str] = field(default_factory=set)
+    gitlinks: dict[str, str] = field(default_factory=dict)
+    untracked: set[str] = field(default_factory=set)
+    unchanged: set[str] = field(default_factory=set)
+
+    def add(self, mode: str, sha: str, path: str) -> None:
+        if mode == _GITLINK:
+            self.gitlinks[path] = sha
+        else:
+            self.tracked.add(path)
+
+
 class _Index:
     """An index file of ours for one worktree, made from nothing each time."""
 
@@ -99,8 +120,8 @@ class _Index:
         self._lock = lock
         self._path = git.repository.state / "indexes" / work.task
 
-    def load(self) -> None:
-        """Fill it from the commit that the work started from."""
+    def load(self) -> bool:
+        """Fill it from the commit that the work started from; False where git can't."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         for left_over in (self._path, self._path.with_name(f"{self._path.name}.lock")):
             left_over.unlink(missing_ok=True)
@@ -108,11 +129,13 @@ class _Index:
             self._run("read-tree", self._work.start or "--empty", inside=False)
         except UnusableTree:  # nothing of it stands on disk; what does is saved as if it were all new
             self._run("read-tree", "--empty", inside=False)
+            return False
+        return True
 
-    def look(self) -> Sight:
+    def look(self, listing: _Listing) -> Sight:
         """What counts: tracked files as they stand, untracked ones that are not ignored, deletions, repositories."""
         found = folders.contents(self._work.place)
-        tracked, gitlinks, untracked = self._all()
+        tracked, gitlinks, untracked = listing.tracked, listing.gitlinks, listing.untracked
         if gitlinks:
             # Git looks into no folder that it takes for a submodule, even where it holds plain files only.
             self.forget(gitlinks)
@@ -148,33 +171,52 @@ class _Index:
         """Paths that `git ls-files` names."""
         return set(_split(self._run("ls-files", "-z", *which)))
 
-    def _all(self) -> tuple[set[str], dict[str, str], set[str]]:
-        """The tracked paths, the submodules with their commits, and the untracked paths that are not ignored."""
-        tracked, gitlinks, untracked = set(), {}, set()
+    def listing(self) -> _Listing:
+        """What it holds and what stands beside that, without reading any content."""
+        found = _Listing()
         for line in _split(self._run("ls-files", "-z", "-t", "--stage", "--others", "--exclude-standard")):
             tag, _, rest = line.partition(" ")
             if tag == "?":  # known by the tag: a file can be called like a line about another one
-                untracked.add(rest)
+                found.untracked.add(rest)
                 continue
             about, _, path = rest.partition("\t")
             mode, sha, _ = about.split(" ")
-            if mode == _GITLINK:
-                gitlinks[path] = sha
-            else:
-                tracked.add(path)
-        return tracked, gitlinks, untracked
+            found.add(mode, sha, path)
+        return found
+
+    def compared(self) -> _Listing:
+        """The same, and every file read: it was never looked at since this index was made.
+
+        Against a HEAD that names no commit, git lists all that the index holds. It must not look into submodules: their own
+        config is an agent's.
+        """
+        found = _Listing()
+        how = ("--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all")
+        for line in _split(self._run("status", *how, env={"GIT_OPTIONAL_LOCKS": "0"})):
+            kind, _, rest = line.partition(" ")
+            if kind == "?":
+                found.untracked.add(rest)
+            elif kind == "1":
+                state, _, _, mode, _, _, sha, path = rest.split(" ", 7)
+                found.add(mode, sha, path)
+                if state == "A.":
+                    found.unchanged.add(path)
+        return found
 
     def _feed(self, *args: str, lines: list[str]) -> None:
         if lines:
             self._run(*args, stdin=os.fsencode("".join(f"{line}\0" for line in lines)))
 
-    def _run(self, *args: str, inside: bool = True, stdin: bytes | None = None) -> bytes:
+    def _run(
+        self, *args: str, inside: bool = True, stdin: bytes | None = None, env: Mapping[str, str] | None = None
+    ) -> bytes:
         return self._git.objects(
             *args,
             stdin=stdin,
             work_tree=self._work.place if inside else None,
             index=self._path,
             config=_CONFIG,
+            env=env,
             timeout_s=READ_TIMEOUT_S,
             lock=self._lock,
         ).out
