@@ -996,9 +996,9 @@ BREAKS = (
     ),
     Break(
         "whom to tell is taken from a file that agents write to",
-        "reconciler/manifest/form.py",
-        '    "notify": ("notify", _later(_NOTIFIES, ()), _always),\n',
-        '    "notify": ("notify", _later(_NOTIFIES, ()), _never),\n',
+        "reconciler/manifest/tables.py",
+        '    "notify": ("notify", later(_NOTIFIES, ()), always),\n',
+        '    "notify": ("notify", later(_NOTIFIES, ()), never),\n',
         "tests/test_loosening.py",
     ),
     Break(
