@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 
 from reconciler.model.desired import EpicSpec, MergeMode
-from reconciler.model.names import TaskId
+from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Base, Failure, Observed, Rules, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import landing_mode
-from reconciler.planning.actions import Action, Waiting
+from reconciler.planning.actions import Action, Waiting, guards
 from reconciler.planning.agent_gate import Gate, no_reviewer
 from reconciler.planning.base_checks import broken
 from reconciler.planning.jobs import EpicTasks
@@ -65,6 +66,19 @@ def alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
     sources = (observed.runs, observed.reviews, observed.checks)
     found = (run for source in sources if not isinstance(source, Unknown) for runs in source.values() for run in runs)
     return tuple(run for run in found if run.alive and run.manifest == spec.name)
+
+
+def limits(spec: EpicSpec, alive: Iterable[Run], now: datetime) -> Iterator[datetime]:
+    """When what runs here will be past its limits. A supervisor that was stopped keeps none, and nothing announces that."""
+    for run in alive:
+        if run.where or run.started_at is None:
+            continue
+        agent = spec.reviewing if run.id.kind is RunKind.REVIEW else spec.agent
+        timeout_s = spec.merge.timeout_s if run.id.kind is RunKind.CHECK else agent.timeout_s
+        ends = [run.started_at + timedelta(seconds=timeout_s)]
+        if run.id.kind is RunKind.WORK and agent.stuck_after_s:
+            ends.append((run.last_progress_at or run.started_at) + timedelta(seconds=agent.stuck_after_s))
+        yield from (at for each in ends if (at := each + guards.SWEPT) > now)
 
 
 def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:

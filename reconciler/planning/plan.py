@@ -42,6 +42,7 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     )  # what is amiss with closed tasks: reported, never fixed
     advice: Waiting | None = None  # what a person had better fix, although everything goes on without it
     alive: tuple[Run, ...] = ()  # what it has started and still runs, whatever is known of the tasks
+    limits: tuple[datetime, ...] = ()  # when what runs is past a limit of its, should its supervisor keep none
     base: BaseHealth | None = None  # at which commit its base is green
     failing: Mapping[TaskId, Failure] = field(default_factory=dict)  # actions that went wrong at every try until now
 
@@ -97,8 +98,8 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def looks(self) -> tuple[datetime, ...]:
-        """When to look at what happens on other machines."""
-        return tuple(wait.again for wait in self.waiting.values() if wait.again)
+        """When to look at what nothing announces: what happens on other machines, and a limit that nobody keeps."""
+        return (*self.limits, *(wait.again for wait in self.waiting.values() if wait.again))
 
 
 class Plan(Struct, frozen=True, kw_only=True):

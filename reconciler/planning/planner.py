@@ -196,6 +196,7 @@ def _epic_plan(
         else left | remarks(epic_tasks, waiting.keys() | {action.task for action in actions}, observed),
         advice=epic_state.advice(spec, observed),
         alive=alive,
+        limits=tuple(epic_state.limits(spec, alive, observed.at)),
         failing=epic_state.failing(spec, actions, observed),
         base=base_checks.health(spec, observed),
     )

@@ -192,7 +192,7 @@ class Census:
         report = self._reports.of(record) if record.start.agent and (record.exit or judged.over) else None
         running = judged.state is RunState.RUNNING
         done_at, usd = (self._reports.end_said(record), self._reports.cost(record)) if running else (None, None)
-        watched = locks.shim and judged.state in (RunState.STARTING, RunState.RUNNING)
+        watched = locks.shim and record.exit is None
         halted = watched and record.pid is not None and supervisor.halted(record.pid)
         verdict = self._reports.verdict(record) if record.exit or judged.over else ""
         seen = as_run(record, judged, locks, report, done_at, usd=usd, verdict=verdict, halted=halted)

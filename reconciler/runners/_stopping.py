@@ -31,8 +31,10 @@ class Stopping:
 
     def ask_shim(self, record: Record) -> None:
         """TERM to the shim of a run, which then ends all of it; KILL if it has been asked for long and is still there."""
-        waited = self._waited(record)
-        signals = (signal.SIGKILL,) if waited > SHIM_PATIENCE_S else (signal.SIGTERM, signal.SIGCONT)
+        # One that is stopped again each time it was let go is ended by its agent's doing: it had the time that agents get.
+        again = record.pid is not None and record.id in self._asked and supervisor.halted(record.pid)
+        patience_s = supervisor.STOP_GRACE_S if again else SHIM_PATIENCE_S
+        signals = (signal.SIGKILL,) if self._waited(record) > patience_s else (signal.SIGTERM, signal.SIGCONT)
         if not supervisor.PROC and record.pid:
             return supervisor.send(record.pid, supervisor.pin(record.pid) or -1, *signals)
         if not self._signal_shim(record, [record.pid or 0], signals):

@@ -17,6 +17,7 @@ from reconciler.planning.job import Job
 from reconciler.planning.labels import NEEDS_HUMAN, STOPPED, TAKEN
 
 SWEEP = timedelta(seconds=1)
+SWEPT = timedelta(seconds=3)  # by then what supervised a run has kept its limits, and swept up after it, or was killed
 LOOK_ELSEWHERE = timedelta(seconds=15)  # the longest between two looks at what is on other machines
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result

@@ -17,8 +17,6 @@ from reconciler.planning.budget import cost_so_far
 from reconciler.planning.job import Job
 from reconciler.planning.labels import STOPPED, TAKEN
 
-SWEPT = timedelta(seconds=3)  # by then what supervised it has swept up after it, or was killed
-
 
 class StopAgent(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = False
@@ -56,14 +54,14 @@ class StopAgent(Action, frozen=True, kw_only=True):
             return cls._of(
                 job, run.id, StopWhy.PERSON, Reason.ASSIGNED_ELSEWHERE, f"its task was assigned to {task.assignee}"
             )
-        if run.state is RunState.ENDING and left_alone(run, job.now):
-            return cls._of(
-                job,
-                run.id,
-                (run.exit and run.exit.stop) or StopWhy.PERSON,
-                Reason.LEFTOVERS,
-                "it ended, but processes of it still live",
+        if run.state is RunState.ENDING and (run.halted or left_alone(run, job.now)):
+            what = (
+                "it was told to end, and something stopped its supervisor again"
+                if run.halted
+                else "it ended, but processes of it still live"
             )
+            why = (run.exit and run.exit.stop) or StopWhy.PERSON
+            return cls._of(job, run.id, why, Reason.LEFTOVERS, what)
         return None
 
     @classmethod
@@ -93,14 +91,16 @@ def _overdue(run: Run, job: Job) -> StopWhy | None:
     if not run.halted or run.started_at is None or not agent.stuck_after_s:
         return None
     quiet = job.now - (run.last_progress_at or run.started_at)
-    return StopWhy.STUCK if quiet > timedelta(seconds=agent.stuck_after_s) + SWEPT else None
+    return StopWhy.STUCK if quiet >= timedelta(seconds=agent.stuck_after_s) + guards.SWEPT else None
 
 
 def out_of_time(run: Run, most_s: float, now: datetime) -> bool:
     """True for a run past its time whose supervisor is stopped: a working one keeps the time itself."""
-    return run.halted and run.started_at is not None and now - run.started_at > timedelta(seconds=most_s) + SWEPT
+    return (
+        run.halted and run.started_at is not None and now - run.started_at >= timedelta(seconds=most_s) + guards.SWEPT
+    )
 
 
 def left_alone(run: Run, now: datetime) -> bool:
     """True when nobody ends what lives of a run here: its supervisor is dead, or had its time."""
-    return not run.where and run.pid is None if run.exit is None else now - run.exit.at > SWEPT
+    return not run.where and run.pid is None if run.exit is None else now - run.exit.at > guards.SWEPT
