@@ -46,6 +46,7 @@ from reconciler.model.observed import (
 from reconciler.model.ports import (
     Assignment,
     Change,
+    CommittedFile,
     Invocation,
     LandOrder,
     NewTask,
@@ -413,7 +414,10 @@ class World:
     def missing(self, spec: EpicSpec) -> str | None:
         return None
 
-    def lacks(self, base: Sha, path: str) -> bool:
+    def committed(self, base: Sha, path: str) -> CommittedFile | None:
+        return None
+
+    def forbids(self, at: Venue) -> bool:
         return False
 
     def lacking(self, spec: EpicSpec, programs: Iterable[str]) -> tuple[str, ...]:

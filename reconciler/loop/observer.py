@@ -6,6 +6,7 @@ and branches, because a run that ends in between then reads as still alive.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -307,8 +308,27 @@ def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str 
         names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
         return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
     file = check_programs.file(checks)
-    if file and isinstance(base, Base) and known_or(ask(partial(ports.workspaces.lacks, base.head, file)), False):
-        return f"the checks can't be run: {file} is not in {base.name}; commit it there, or fix mergePolicy.checks and apply"
+    if file and isinstance(base, Base) and (why := _unfit(ports, spec, base, file)):
+        return f"the checks can't be run: {why}, or fix mergePolicy.checks and apply"
+    return None
+
+
+def _unfit(ports: Ports, spec: EpicSpec, base: Base, file: str) -> str | None:
+    """Why a file of the base that is a check can't be run as one, and what fixes it."""
+    found = ask(partial(ports.workspaces.committed, base.head, file))
+    if isinstance(found, Unknown) or found is None:
+        return None
+    if not found.there:
+        return f"{file} is not in {base.name}; commit it there"
+    if not check_programs.executed(spec.merge.commands):
+        return None
+    if not found.executable:
+        return f"{file} is not executable in {base.name}; 'chmod +x {shlex.quote(file)}' and commit that"
+    if known_or(ask(partial(ports.runner.forbids, spec.checks_venue)), False):
+        root = spec.checks_venue.root
+        return f"{file} can't be executed at {root}, which is mounted with noexec; write another worktrees.root"
+    if lacking := known_or(ask(partial(ports.runner.lacking, spec, found.interpreters)), ()):
+        return f"{file} is run by {lacking[0]!r}, as its first line says, which is not here; install that"
     return None
 
 

@@ -62,6 +62,16 @@ def file(checks: tuple[str, ...]) -> str | None:
     return None if path in ("", ".") or path.startswith("../") else path
 
 
+def executed(checks: tuple[str, ...]) -> bool:
+    """True where that file is a program of its own, and not read by another that is named before it.
+
+    >>> executed(("sh ci/check.sh -v",)), executed(("./run.sh",))
+    (False, True)
+    """
+    words = _first(checks[0]) if checks else []
+    return bool(words) and "/" in words[0]
+
+
 def _first(check: str) -> list[str]:
     """The words of the command that a check begins with; none where a shell would have to say which that is."""
     head = re.split(r"&&|;|\|", check, maxsplit=1)[0]

@@ -217,6 +217,11 @@ class LocalRunner:
         path = self._path({**self._environ, **spec.agent.env})
         return tuple(each for each in programs if shutil.which(each, path=path) is None)
 
+    def forbids(self, at: Venue) -> bool:
+        """True where no file that lies there may be executed."""
+        standing = next(path for path in (Path(at.root), *Path(at.root).parents) if path.exists())
+        return bool(os.statvfs(standing).f_flag & getattr(os, "ST_NOEXEC", 0))
+
     def log_tail(self, run: RunId, most: int = 8000) -> str:
         """The last `most` characters that a run printed, as people read them; empty when it printed nothing."""
         shown = self.shown(run)

@@ -13,9 +13,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from reconciler.git import own_view
+from reconciler.git import committed_files, own_view
 from reconciler.git.commands import Git
 from reconciler.git.places import FoundWorktree, begun, busy, foreign, identity, look
 from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, WorktreeListing
@@ -23,7 +24,7 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable, usable_subject
 from reconciler.model.observed import Branch, Salvage, Worktree, WorktreeFault
-from reconciler.model.ports import Place
+from reconciler.model.ports import CommittedFile, Place
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
@@ -87,15 +88,11 @@ class GitWorkspaces:
         """Tasks whose branch the last look at all of them could not read: why, and what fixes it."""
         return self._branches.damaged()
 
-    def lacks(self, base: Sha, path: str) -> bool:
-        """True where this commit does not hold the file: that one lies in a checkout helps no check."""
-
-        def read() -> bool:
-            # What is no commit here, or can't be read, is no answer.
-            found = self._git.objects("cat-file", "-e", f"{base}:{path}", ok=(0, 1, 128)).code
-            return found != 0 and self._git.objects("cat-file", "-e", base, ok=(0, 1, 128)).code == 0
-
-        return self._git.remembered(("lacks", base, path), (), read)  # what a commit holds never changes
+    def committed(self, base: Sha, path: str) -> CommittedFile | None:
+        """The file as this commit holds it, which a checkout may not; None where that can't be told."""
+        read = partial(committed_files.read, self._git, base, path)
+        # What a commit holds never changes.
+        return self._git.remembered(("committed", base, path), (), read, keep=lambda found: found is not None)
 
     def salvages(self) -> tuple[Salvage, ...]:
         """Everything that was saved, oldest first; what was dropped too."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import pytest
 from strangers import Place, merged
 from terminals import Terminal
 from waiting import ended
@@ -91,6 +93,63 @@ def test_a_script_of_the_checks_that_the_base_lacks_is_said_before_anything_runs
     place.git("add", ".")
     place.git("commit", "--quiet", "--message=Check")
     assert "is not in main" not in place.reconcile("diff", "-f", manifest, code=1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "said"),
+    [
+        (
+            0o644,
+            "#!/bin/sh\nexit 0\n",
+            "ci/check.sh is not executable in main; 'chmod +x ci/check.sh'",
+        ),
+        (0o755, "#!/no/such/sh -e\nexit 0\n", "ci/check.sh is run by '/no/such/sh'"),
+        (0o755, "#!/usr/bin/env no-such-sh\nexit 0\n", "ci/check.sh is run by 'no-such-sh'"),
+        (0o755, "#!/bin/sh\r\nexit 0\n", "ci/check.sh is run by '/bin/sh\\r'"),
+    ],
+    ids=["mode", "interpreter", "env", "line ends"],
+)
+def test_a_script_that_can_not_be_executed_is_said_before_anything_runs_and_how_it_is_mended(
+    tmp_path: Path, mode: int, text: str, said: str
+) -> None:
+    place = Place(tmp_path)
+    (place.root / "ci").mkdir()
+    script = place.root / "ci/check.sh"
+    script.write_bytes(text.encode())
+    script.chmod(mode)
+    place.git("add", ".")
+    place.git("commit", "--quiet", "--message=Check")
+    manifest = str(place.manifest(tasks=TASKS[:1], mergePolicy={"checks": ["./ci/check.sh --all"]}, suspend=True))
+
+    assert said in place.reconcile("diff", "-f", manifest)
+    place.reconcile("apply", "-f", manifest)
+    assert said in place.reconcile("status")
+    looked = place.reconcile("doctor", code=1)
+    assert all(part in looked for part in said.split("; "))
+
+    # Who reads the script is named: then it needs no right of its own.
+    read = str(place.manifest(tasks=TASKS[:1], mergePolicy={"checks": ["sh ci/check.sh"]}, suspend=True))
+    assert "can't be run" not in place.reconcile("diff", "-f", read)
+    if mode == 0o644:
+        subprocess.run(said.partition("'")[2].rstrip("'").split(), cwd=place.root, check=True)
+        place.git("commit", "--quiet", "--all", "--message=Executable")
+        assert "can't be run" not in place.reconcile("diff", "-f", manifest)
+
+
+@pytest.mark.parametrize("check", ["./linked/check.sh", "./link.sh", "./ci"])
+def test_of_a_script_behind_a_link_nothing_is_foretold(tmp_path: Path, check: str) -> None:
+    place = Place(tmp_path)
+    (place.root / "ci").mkdir()
+    (place.root / "ci/check.sh").write_text("#!/bin/sh\n")
+    (place.root / "ci/check.sh").chmod(0o755)
+    (place.root / "linked").symlink_to("ci")
+    (place.root / "link.sh").symlink_to("ci/check.sh")
+    place.git("add", ".")
+    place.git("commit", "--quiet", "--message=Check")
+
+    said = place.reconcile("diff", "-f", str(place.manifest(mergePolicy={"checks": [check]})), code=1)
+
+    assert "can't be run" not in said
 
 
 def test_a_base_that_fails_its_checks_is_said_by_the_doctor_until_somebody_asks_again(tmp_path: Path) -> None:

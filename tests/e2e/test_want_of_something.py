@@ -96,6 +96,7 @@ def test_a_burst_before_the_end_is_cut_like_any_other_output(tmp_path: Path) -> 
 FULL = (
     "mount -t tmpfs -o size=1m none .git/reconcile; cp -a ../kept/. .git/reconcile; cat /dev/zero > .git/reconcile/fill"
 )
+NOEXEC = "mount -t tmpfs -o noexec none ../worktrees"
 READ_ONLY = "mount --bind .git .git; mount -o remount,ro,bind .git"
 
 
@@ -106,6 +107,23 @@ def elsewhere(place: Place, mounts: str, *args: str) -> subprocess.CompletedProc
         pytest.skip("nothing can be mounted here")
     script = f'{{ {mounts}; }} 2>/dev/null; exec "$0" -m reconciler "$@"'
     return run((*way, "sh", "-c", script, sys.executable, *args), cwd=place.root, env=place.env)
+
+
+def test_a_check_that_may_not_be_executed_where_it_is_run_is_foreseen(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    script = place.root / "check.sh"
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o755)
+    place.git("add", ".")
+    place.git("commit", "--quiet", "--message=Check")
+    (tmp_path / "worktrees").mkdir()
+    policy = {"mergePolicy": {"checks": ["./check.sh"]}, "suspend": True}
+    place.reconcile("apply", "-f", str(place.manifest(tasks=TASKS, **policy)))
+
+    said = {word: elsewhere(place, NOEXEC, word).stdout for word in ("diff", "status", "doctor")}
+
+    for word, text in said.items():
+        assert "check.sh can't be executed at" in text and "noexec" in text, (word, text)
 
 
 def without_rights(place: Place, _: str, *args: str) -> subprocess.CompletedProcess[str]:

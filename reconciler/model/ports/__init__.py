@@ -15,7 +15,7 @@ from reconciler.model.ports.agent import Agent, Assignment, Invocation, Prompts,
 from reconciler.model.ports.forge import Changes, Forge, LandOrder, VerdictPost
 from reconciler.model.ports.runner import Runner, RunSpec, SlotBound, StepLimit
 from reconciler.model.ports.tracker import Change, NewTask, Tracker
-from reconciler.model.ports.workspaces import Place, Workspaces
+from reconciler.model.ports.workspaces import CommittedFile, Place, Workspaces
 
 
 class Ports(Struct, frozen=True, kw_only=True):
@@ -35,6 +35,7 @@ __all__ = [
     "Assignment",
     "Change",
     "Changes",
+    "CommittedFile",
     "Forge",
     "Invocation",
     "LandOrder",

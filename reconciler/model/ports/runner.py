@@ -123,6 +123,10 @@ class Runner(Protocol):
         """Where the prompt of a run stands once it is started there."""
         ...
 
+    def forbids(self, at: Venue) -> bool:
+        """True where no file that lies there may be executed."""
+        ...
+
     def log_tail(self, run: RunId, most: int = 8000) -> str:
         """The last `most` characters that a run printed, as people read them; empty when it printed nothing."""
         ...

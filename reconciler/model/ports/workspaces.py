@@ -29,6 +29,14 @@ class Place(Struct, frozen=True, kw_only=True):
     lock_file: str = ""
 
 
+class CommittedFile(Struct, frozen=True, kw_only=True):
+    """A file in a commit. `interpreters`: the programs that its first line names, with whose help alone it can be executed."""
+
+    there: bool = True
+    executable: bool = True
+    interpreters: tuple[str, ...] = ()
+
+
 class Workspaces(Protocol):
     """Git worktrees, one per task on `agent/<task>`, and one per check or review. On this machine they stand at `<root>/<task>`
     and `<root>/.checks/<subject>`, where `root` is that of the venue `at` which they are."""
@@ -49,8 +57,8 @@ class Workspaces(Protocol):
         """Tasks whose branch the last look at `branches` left out because it can't be read: why, and what fixes it."""
         ...
 
-    def lacks(self, base: Sha, path: str) -> bool:
-        """True where this commit does not hold the file."""
+    def committed(self, base: Sha, path: str) -> CommittedFile | None:
+        """The file as this commit holds it; None where that can't be told."""
         ...
 
     def salvages(self) -> tuple[Salvage, ...]:

@@ -1,0 +1,81 @@
+"""A file as a commit holds it: whether it is there, may be executed, and by which programs its first line says that it is."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from reconciler.git.commands import Git
+from reconciler.model.names import Sha
+from reconciler.model.ports import CommittedFile
+
+_FILE, _PROGRAM = ("100644", "100664"), "100755"
+_FIRST_LINE_MAX = 256  # as much of it as the kernel reads
+_SIZE_MAX = 1 << 20
+
+
+def read(git: Git, commit: Sha, path: str) -> CommittedFile | None:
+    """The file at a path of a commit; None where that can't be told: links are not followed, and what is no commit here, or can't
+    be read, is no answer."""
+    entry = _entry(git, commit, path)
+    if entry is None:
+        return None
+    mode, name = entry
+    if not mode:
+        above = _above(path)
+        through_a_link = any((found := _entry(git, commit, each)) is None or found[0] == "120000" for each in above)
+        return None if through_a_link else CommittedFile(there=False)
+    if mode in _FILE:
+        return CommittedFile(executable=False)
+    if mode != _PROGRAM:
+        return None
+    return CommittedFile(interpreters=_interpreters(_first_line(git, name)))
+
+
+def _entry(git: Git, commit: Sha, path: str) -> tuple[str, Sha] | None:
+    """The mode and the object at a path; an empty mode where there is none, None where the commit can't be read."""
+    listed = git.objects("--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--", path, ok=(0, 128))
+    if listed.code:
+        return None
+    about, _, name = listed.out.partition(b"\0")[0].partition(b"\t")
+    if os.fsdecode(name) != path:
+        return "", Sha("")
+    mode, _, object_ = about.decode().split(" ")
+    return mode, Sha(object_)
+
+
+def _above(path: str) -> list[str]:
+    """The folders that a path leads through.
+
+    >>> _above("a/b/c")
+    ['a/b', 'a']
+    """
+    found = []
+    while path := posixpath.dirname(path):
+        found.append(path)
+    return found
+
+
+def _first_line(git: Git, name: Sha) -> str:
+    """The first line of a file; empty where it is too large for a script, or can't be read."""
+    size = git.objects("cat-file", "-s", name, ok=(0, 1, 128)).text.strip()
+    if not size.isdecimal() or int(size) > _SIZE_MAX:
+        return ""
+    content = git.objects("cat-file", "blob", name, ok=(0, 1, 128)).out
+    return content[:_FIRST_LINE_MAX].partition(b"\n")[0].decode("utf-8", "replace")
+
+
+def _interpreters(line: str) -> tuple[str, ...]:
+    r"""The programs that the first line of a script names.
+
+    >>> _interpreters("#! /bin/sh -e"), _interpreters("#!/usr/bin/env python3"), _interpreters("\x7fELF")
+    (('/bin/sh',), ('/usr/bin/env', 'python3'), ())
+    >>> _interpreters("#!/usr/bin/env -S A=1 node --x"), _interpreters("#!/bin/sh\r")
+    (('/usr/bin/env',), ('/bin/sh\r',))
+    """
+    words = line.removeprefix("#!").strip(" \t").split(" ") if line.startswith("#!") else []
+    if not words or not words[0].startswith("/"):
+        return ()
+    named = words[1] if posixpath.basename(words[0]) == "env" and len(words) == 2 else ""
+    plain = named and not named.startswith("-") and "=" not in named
+    return (words[0], named) if plain else (words[0],)
