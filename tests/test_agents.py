@@ -335,6 +335,14 @@ def test_an_end_that_is_missing_is_no_success() -> None:
         ("opencode", "\x1b[91m\x1b[1mError: \x1b[0mSession not found\n", "session"),
         ("aider", "litellm.AuthenticationError: Missing Anthropic API Key\n", "unavailable"),
         ("aider", "litellm.NotFoundError: AnthropicException - 404 model: claude-x\n", "model"),
+        (
+            "aider",
+            'litellm.BadRequestError: AnthropicException - {"type": "error", "error": \n'
+            '{"type": "invalid_request_error", "message": "Your credit balance is too low to \n'
+            'access the Anthropic API."}}\n\nAn answer about a model that was not found.\n',
+            "unpaid",
+        ),
+        ("aider", "litellm.BadRequestError: odd\n\nAn answer about a model that was not found.\n", "failed"),
         ("aider", "litellm.RateLimitError: wait\nRetrying in 4 seconds...\n", "usage-limit"),
         ("aider", "Tokens: 1 sent, 0 received.\nModel x/y has hit a token limit!\n", "context"),
     ],

@@ -20,7 +20,9 @@ from reconciler.model.report import Fault, Report, count, dollars, last_words
 _NUMBER = r"([\d.,]+)([kM]?)"
 _ANSWERED = re.compile(rf"^Tokens: {_NUMBER} sent.*? {_NUMBER} received\.", re.MULTILINE)
 _COST = re.compile(r"Cost: \$[\d.,]+ message, \$([\d.,]+) session\.")
-_FAILED = re.compile(r"^(litellm\.\w+.*|Model \S+ has hit a token limit!)$", re.MULTILINE)
+# It breaks its lines at eighty columns: what went wrong is often said on the second one.
+_MORE = r"(?:\n(?!Retrying in |litellm\.|Tokens: )[^\n]*\S[^\n]*){0,20}"
+_FAILED = re.compile(rf"^(litellm\.\w+[^\n]*{_MORE}|Model \S+ has hit a token limit!)$", re.MULTILINE)
 # It keeps a map of the code in the worktree, and no option says where; this keeps it out of git's sight, and of salvage.
 _HIDE_THE_MAP = "mkdir -p .aider.tags.cache.v4 && echo '*' > .aider.tags.cache.v4/.gitignore"
 _UNIT = {"": 1, "k": 1_000, "M": 1_000_000}
@@ -53,7 +55,7 @@ class Aider:
         """What was used, and the last request where it failed. That it came to its end is informed by its exit status."""
         answers = list(_ANSWERED.finditer(log))
         after = answers[-1].end() if answers else 0
-        failures = _FAILED.findall(log, after)
+        failures = [" ".join(failure.split()) for failure in _FAILED.findall(log, after)]
         costs = _COST.findall(log)
         lines = [line.strip() for line in log.splitlines() if line.strip()]
         return Report(

@@ -20,6 +20,55 @@ SCRIPTS: dict[str, Script] = {
     "edit": (Turn(text="I write it.\n\nwork.txt\n```\ndone\n```\n"),),  # aider's tools are words
     "slow": (Turn(shell="touch begun; sleep 600"), Turn(text="Never said.")),
     "no-model": (Turn(fault=Fault(status=404, type="not_found_error", message="The model x does not exist")),),
+    # In each vendor's own words.
+    "no-model-openai": (
+        Turn(
+            fault=Fault(
+                status=404,
+                type="invalid_request_error",
+                message="The model `x` does not exist or you do not have access to it.",
+                details={"code": "model_not_found"},
+            )
+        ),
+    ),
+    "no-model-google": (
+        Turn(
+            fault=Fault(
+                status=404,
+                type="NOT_FOUND",
+                message="models/x is not found for API version v1beta, or is not supported for generateContent.",
+            )
+        ),
+    ),
+    "no-credit-openai": (
+        Turn(
+            fault=Fault(
+                status=429,
+                type="insufficient_quota",
+                message="You exceeded your current quota, please check your plan and billing details.",
+                details={"code": "insufficient_quota"},
+            )
+        ),
+    ),
+    "no-credit-google": (
+        Turn(
+            fault=Fault(
+                status=429,
+                type="RESOURCE_EXHAUSTED",
+                message="Your prepayment credits are depleted. Please go to AI Studio to manage your project and billing.",
+            )
+        ),
+    ),
+    "no-credit-anthropic": (
+        Turn(
+            fault=Fault(
+                status=400,
+                type="invalid_request_error",
+                message="Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade "
+                "or purchase credits.",
+            )
+        ),
+    ),
     "dead-key": (Turn(fault=Fault(status=401, type="authentication_error", message="invalid x-api-key")),),
 }
 
@@ -71,12 +120,31 @@ def test_a_dead_key_uses_up_no_attempt(place: AgentPlace) -> None:
     assert len(place.json("get", "runs")) == 1
 
 
-@pytest.mark.parametrize("kind", ["codex", "gemini", "opencode", "aider"])
-def test_a_model_that_does_not_exist_uses_up_no_attempt(place: AgentPlace) -> None:
-    place.reconcile("apply", "-f", str(place.wants("no-model", agent={"backoff": {"initial": "1s", "max": "1h"}})))
+@pytest.mark.parametrize(
+    ("kind", "script", "fault", "advice"),
+    [
+        *((kind, "no-model", "model", "write another 'model'") for kind in ("codex", "gemini", "opencode", "aider")),
+        ("codex", "no-model-openai", "model", "write another 'model'"),
+        ("gemini", "no-model-google", "model", "write another 'model'"),
+        ("codex", "no-credit-openai", "unpaid", "has no credit"),
+        ("gemini", "no-credit-google", "unpaid", "has no credit"),
+        ("opencode", "no-credit-anthropic", "unpaid", "has no credit"),
+        ("aider", "no-credit-anthropic", "unpaid", "has no credit"),
+    ],
+)
+def test_no_model_of_that_name_and_no_credit_use_up_no_attempt_and_say_what_to_do(
+    place: AgentPlace, script: str, fault: str, advice: str
+) -> None:
+    once = {"maxAttempts": 1, "backoff": {"initial": "1s", "max": "1h"}}
+    for _ in range(2):
+        place.reconcile("apply", "-f", str(place.wants(script, agent=once)))
+        assert place.ended()["fault"] == fault
 
-    assert place.ended()["fault"] == "model"
-    assert place.task()["waiting"]["reason"] == "AgentUnavailable"
+    (epic,) = place.json("status")["epics"]
+    degraded = {each["type"]: each for each in epic["conditions"]}["Degraded"]
+    assert (degraded["reason"], place.task()["waiting"]["reason"]) == ("AgentUnavailable", "AgentUnavailable")
+    assert advice in degraded["message"]
+    assert len(place.json("get", "runs")) == 1
 
 
 @pytest.mark.parametrize("kind", ["codex", "gemini", "opencode"])
