@@ -289,6 +289,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     found["forges"] = world.pop("forges", {})
     found["trackers"] = world.pop("trackers", {})
     found["unwritable"] = world.pop("unwritable", {})
+    found["remotes"] = world.pop("remotes", {})
     found["check_worktrees"] = {
         made.subject(TaskId(task)): f"/worktrees/.checks/{task}" for task in world.pop("check_worktrees", [])
     }

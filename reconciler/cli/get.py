@@ -98,7 +98,10 @@ def worktrees(task: str | None, out: Output) -> int:
     ids = [task.id for task in tasks.values() if not task.closed and usable(task.id)]
     begun = time.monotonic()
     clock = iter(lambda: time.monotonic() - begun, None)
-    rows = ask(lambda: [{**row, "bytes": taken(row["path"], SIZES_S, clock)} for row in _worktrees(site, ids, seen)])
+    away: dict[str, str] = {}
+    trees = partial(_worktrees, site, ids, seen, away)
+    rows = ask(lambda: [{**row, "bytes": taken(row["path"], SIZES_S, clock)} for row in trees()])
+    silent |= away
     if isinstance(rows, Unknown):
         silent, rows = {**silent, "worktrees": rows.why}, []
     found = Listing(what="worktrees", rows=rows, table=listing.worktrees, silent=silent)
@@ -207,12 +210,19 @@ def _run(run: Run) -> Row:
 # --- worktrees -----------------------------------------------------------------------------------------------
 
 
-def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run]) -> Iterator[Row]:
-    """Those of tasks, then those of checks and reviews, under every folder that a manifest or git speaks of."""
+def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run], away: dict[str, str]) -> Iterator[Row]:
+    """Those of tasks, then those of checks and reviews, under every folder that a manifest or git speaks of.
+
+    Where a remote does not answer, that goes into `away`, and the others are listed.
+    """
     known = worktree_list.read(site.git)
     heads = {str(entry.path): entry.head for entry in known.entries}
     for at in venues(site, known):
-        for task, tree in site.workspaces.worktrees(at, tasks).items():
+        trees = ask(partial(site.workspaces.worktrees, at, tasks))
+        if isinstance(trees, Unknown):
+            away[f"worktrees of {at.remote or at.root}"] = trees.why
+            continue
+        for task, tree in trees.items():
             mine = [run for run in runs if run.id.kind is RunKind.WORK and run.task == task]
             yield {**_work(site, task, tree), **_place(site, tree.path), "run": _live(mine)}
         for subject, path in site.workspaces.check_worktrees(at).items() if at.local else ():

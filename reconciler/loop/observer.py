@@ -83,13 +83,14 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     names = _base_names(desired, tasks, prefix, memo)
     look = Measured(ports, desired, _bases(ports, desired), names, memo)
     branches = look.branches()
-    worktrees = _worktrees(ports, desired, open_tasks)
+    trees = {at: ask(partial(ports.workspaces.worktrees, at, open_tasks)) for at in _venues(desired)}
+    worktrees = _worktrees(trees)
     landed = look.landed()
     landings = ask(
         partial(look.landings, since, landed)
     )  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
-    checks, trees = _by_subject(runs, memo), _by_tree(runs, memo)
+    checks, by_tree = _by_subject(runs, memo), _by_tree(runs, memo)
     recent = look.recent()
     return Observed(
         at=circumstances.at,
@@ -101,11 +102,14 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         checks=checks,
         reviews=_reviews(runs, memo),
         recent=recent,
-        printed=_printed(ports, desired, recent, trees),
+        printed=_printed(ports, desired, recent, by_tree),
         unaskable={s.name: why for s in desired.epics if (why := unaskable(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,
         occupants=_occupants(ports, work, worktrees),
         worktrees=worktrees,
+        remotes={
+            s.name: seen.why for s in desired.epics if isinstance(seen := trees[s.venue], Unknown) and not s.venue.local
+        },
         check_worktrees=_check_worktrees(ports, desired),
         branches=branches,
         pull_requests=pulls,
@@ -118,7 +122,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         past=memo.past,
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
         checks_of=_by_head(runs, memo),
-        checks_at=trees,
+        checks_at=by_tree,
         repaired=_repaired(ports, work, candidates),
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
         landings=landings,
@@ -374,12 +378,14 @@ def _open(tasks: Graph | Unknown) -> Sequence[TaskId]:
     return () if isinstance(tasks, Unknown) else [t.id for t in tasks.values() if not t.closed and usable(t.id)]
 
 
-def _worktrees(ports: Ports, desired: Desired, ids: Sequence[TaskId]) -> Mapping[TaskId, Worktree] | Unknown:
+def _worktrees(trees: Mapping[Venue, Mapping[TaskId, Worktree] | Unknown]) -> Mapping[TaskId, Worktree] | Unknown:
+    """Those of all venues; without those of remotes that do not answer, which hold up their own manifests alone."""
     found: dict[TaskId, Worktree] = {}
-    for at in _venues(desired):
-        seen = ask(partial(ports.workspaces.worktrees, at, ids))
+    for at, seen in trees.items():
         if isinstance(seen, Unknown):
-            return seen
+            if at.local:
+                return seen
+            continue
         # Somebody's folder under the root of one manifest must not hide the task's own worktree under another's.
         found |= {
             task: tree for task, tree in seen.items() if task not in found or _ours(tree) or not _ours(found[task])

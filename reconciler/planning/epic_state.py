@@ -136,6 +136,8 @@ def unread(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
     for name, source in sources.items():
         if isinstance(source, Unknown):
             yield name, source.why
+    if why := observed.remotes.get(spec.name):
+        yield "worktrees", why
     if why := observed.trackers.get(spec.name):
         yield "tracker", why
     if why := observed.forges.get(spec.name):

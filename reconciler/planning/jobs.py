@@ -82,7 +82,8 @@ def jobs(
     checks_there, retried = base_checks(spec, observed), retried_at(spec, observed)
     base, base_tree = observed.bases.get(spec.base), observed.base_tree(spec.base)
     us = (observed.host, observed.tracker_folder)
-    recall.around(spec.name, (spec, us, base, base_tree, hold, checks_there, retried, outages))
+    remote = observed.remotes.get(spec.name)
+    recall.around(spec.name, (spec, us, base, base_tree, hold, checks_there, retried, outages, remote))
     there = checks_there if isinstance(checks_there, Unknown) else checks_there[0] if checks_there else ()
     made = partial(
         _job, spec=spec, observed=observed, base_checks=there, retried_at=retried, outages=outages, owned_by=None
@@ -91,7 +92,7 @@ def jobs(
     left = (index.graph[id] for id, name in owned.items() if name == spec.name)
     for task in sorted({task.id: task for task in (*epic_tasks.members, *left)}.values(), key=order):
         owner = None if owned[task.id] == spec.name else owned[task.id]
-        if task.closed and (owner or not _something_left(task, observed)):
+        if task.closed and (owner or not (remote or _something_left(task, observed))):
             continue
         # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
         blocked_by = index.blocked_by(task.id) or tuple(
@@ -251,7 +252,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         runs=_of(observed.runs, id) or (),
         since=observed.since.get(id),
         occupant=_of(observed.occupants, id),
-        worktree=_of(observed.worktrees, id),
+        worktree=Unknown(away) if (away := observed.remotes.get(spec.name)) else _of(observed.worktrees, id),
         branch=_of(observed.branches, id),
         pull=_of(observed.pull_requests, id),
         damaged=observed.broken.get(id) or _damaged(task, observed),

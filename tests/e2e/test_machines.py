@@ -123,6 +123,20 @@ def test_doctor_looks_at_what_agents_elsewhere_need(far: Far):
     assert found["runner remote"]["state"] == "problem" and found["node n1"]["message"] == "the remote can't be reached"
 
 
+def test_a_remote_that_is_away_keeps_nobody_from_working_on_this_machine(far: Far):
+    far.git("init", "--quiet", "--bare", str(far.folder / "nodes.git"))
+    far.runner["remote"] = str(far.folder / "nodes.git")
+    far.reconcile("apply", "-f", far.epic())
+    until(lambda: len(far.attempts()) == 3, "three agents to work")
+    (far.folder / "nodes.git").rename(far.folder / "away.git")
+    here = far.manifest("here.yaml", tasks=[{"key": "h1", "title": "Do h"}])
+    here.write_text(here.read_text().replace("name: work", "name: here"))
+    far.reconcile("apply", "-f", str(here), "--wait", "--timeout", "60s")
+    assert "Do h" in far.subjects() and far.tasks()["Do h"]["status"] == "closed"
+    assert "worktrees: git ls-remote failed" in far.reconcile("status", "work")
+    assert f"worktrees of {far.folder}/nodes.git: no answer" in far.reconcile("get", "worktrees", code=3)
+
+
 def test_an_agent_that_comes_with_the_checkout_is_looked_for_in_the_base_and_not_on_the_nodes(far: Far):
     far.reconcile(
         "apply", "-f", far.manifest(tasks=TASKS, agent={"argv": ["./agent.sh"]}, runner=far.runner, suspend=True)

@@ -74,6 +74,9 @@ class Observed(Struct, frozen=True, kw_only=True):
     since: Mapping[TaskId, RetryPoint] = field(default_factory=dict)
     occupants: Mapping[TaskId, Occupant] | Unknown = field(default_factory=dict)
     worktrees: Mapping[TaskId, Worktree] | Unknown = field(default_factory=dict)
+    remotes: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by manifest: why nobody knows what stands where it has its agents work; `worktrees` is without those
     check_worktrees: Mapping[str, str] = field(default_factory=dict)  # path by subject
     branches: Mapping[TaskId, Branch] | Unknown = field(default_factory=dict)
     pull_requests: Mapping[TaskId, PullRequest] | Unknown = field(default_factory=dict)
