@@ -31,15 +31,16 @@ def take_command(site: Site, id: TaskId, out: Output) -> int:
     """
     _work(site, id)
     write(site, lambda: Change(task=found_task(site, id).id, add_labels=frozenset({TAKEN})))
-    ended = _end(site, id, lambda run: None)
+    ended, unreached = _end(site, id, lambda run: None)
     code = out.acted(
         site,
         "Take",
         id,
         f"yours{_where(site, id)}{_brought(site, id)}"
-        + ("; its agent was stopped" if ended else "")
+        + (f"; its agent {'is to end' if unreached else 'was stopped'}" if ended else "")
         + f"; 'reconcile release {id}' gives it back",
     )
+    _say(unreached, out)
     return 1 if _left(site, id, out) else code
 
 
@@ -51,7 +52,11 @@ def _where(site: Site, task: TaskId) -> str:
 def _brought(site: Site, task: TaskId) -> str:
     """What was not committed on another machine, brought here; nothing where nothing was."""
     for at in dict.fromkeys(spec.venue for spec in site.desired().epics if not spec.venue.local):
-        if task in site.workspaces.worktrees(at, [task]) and site.workspaces.salvage(task, at):
+        try:
+            there = task in site.workspaces.worktrees(at, [task]) and site.workspaces.salvage(task, at)
+        except TemporaryError as error:
+            return f"; what it may have on {at.remote} can't be seen: {error}"
+        if there:
             return f", on {branch_of(task)}; what was not committed is saved: 'reconcile restore {task}'"
     return ""
 
@@ -83,15 +88,17 @@ def stop_command(task: str | None, everything: bool, give_up: bool, out: Output)
         return _give_up(site, named, out)
     if named is not None:
         _stoppable(site, named)
-    stopped, unlabelled = _stop(site, named)
-    done = [act("StopAgent", each, "stopped", "Stopped") for each in stopped]
+    stopped, unlabelled, unreached = _stop(site, named)
+    words = {task: "is to end" if task in unreached else "stopped" for task in stopped}
+    done = [act("StopAgent", each, said, "Stopped") for each, said in words.items()]
     if named is None or named in unlabelled or stopped:
-        message = "\n".join(f"{each}  stopped" for each in stopped) or "nothing runs"
+        message = "\n".join(f"{each}  {said}" for each, said in words.items()) or "nothing runs"
     else:
         message = f"{named}  nothing ran; it is not started until 'reconcile retry {named}'"
     held = [act("StopAgent", named, "not started until 'reconcile retry'")] if named and named not in unlabelled else []
     out.noted(site, done or held)
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
+    _say(unreached, out)
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")
     return 1 if _left(site, named, out) or unlabelled else 0
@@ -128,8 +135,10 @@ def _stoppable(site: Site, task: TaskId) -> None:
         raise over(found)
 
 
-def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, ReconcileError]]:
-    """End what runs, whatever the tracker says; what was stopped, and which tasks could not be asked to."""
+def _stop(
+    site: Site, task: TaskId | None
+) -> tuple[list[TaskId], dict[TaskId, ReconcileError], dict[TaskId, TemporaryError]]:
+    """End what runs, whatever the tracker says; what was stopped, which tasks could not be asked to, and whose runs not."""
     unlabelled: dict[TaskId, ReconcileError] = {}
     if task is not None:
         _told(site, task, unlabelled)  # first, or a watch would start it again
@@ -138,23 +147,40 @@ def _stop(site: Site, task: TaskId | None) -> tuple[list[TaskId], dict[TaskId, R
         if run.id.kind is not RunKind.CHECK and task is None:
             _told(site, run.task, unlabelled)
 
-    return _end(site, task, tell), unlabelled
+    ended, unreached = _end(site, task, tell)
+    return ended, unlabelled, unreached
 
 
-def _end(site: Site, task: TaskId | None, tell: Callable[[Run], None]) -> list[TaskId]:
-    """End every run of a task (None: of all), telling of each once; the tasks whose runs were ended."""
+def _end(
+    site: Site, task: TaskId | None, tell: Callable[[Run], None]
+) -> tuple[list[TaskId], dict[TaskId, TemporaryError]]:
+    """End every run of a task (None: of all), telling of each once; the tasks whose runs were ended, and why those of some
+    of them, which are elsewhere, can't be heard of. That they are to end is recorded all the same."""
     ended: list[TaskId] = []
+    unreached: dict[TaskId, TemporaryError] = {}
     end = time.monotonic() + STOP_MOST_S
     while alive := [run for run in site.runner.runs().values() if run.alive and task in (None, run.task)]:
+        if all(run.task in unreached for run in alive):
+            break
         for run in alive:
-            site.runner.stop(run.id, StopWhy.PERSON)
+            try:
+                site.runner.stop(run.id, StopWhy.PERSON)
+            except TemporaryError as error:
+                if not run.where:
+                    raise
+                unreached[run.task] = error
             if run.task not in ended:
                 ended.append(run.task)
                 tell(run)
         if time.monotonic() > end:
             break
         time.sleep(0.1)
-    return ended
+    return ended, unreached
+
+
+def _say(unreached: dict[TaskId, TemporaryError], out: Output) -> None:
+    for error in unreached.values():
+        out.chat(str(error))
 
 
 def _left(site: Site, task: TaskId | None, out: Output) -> bool:

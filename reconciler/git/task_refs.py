@@ -89,16 +89,19 @@ class TaskRefs:
 
     def one(self, task: TaskId) -> Reported | None:
         """What the ref of one task says now; None where it has none."""
-        at = self._listed(RUN_REFS + task).get(RUN_REFS + task)
-        if at is None:
-            return None
-        if not self._knows(task, at):
-            self._fetch([RUN_REFS + task])
-            self._seen = {**self._seen, **self._read({task: at})}
-        found = self._seen.get(task)
-        if found is None or found.at != at:
-            raise ChangedError(f"{RUN_REFS}{task} moves, or holds no record")
-        return found
+        for _ in range(_TIMES):
+            at = self._listed(RUN_REFS + task).get(RUN_REFS + task)
+            if at is None:
+                return None
+            if not self._knows(task, at):
+                self._fetch([RUN_REFS + task])
+                self._seen = {**self._seen, **self._read({task: at})}
+            found = self._seen.get(task)
+            if found and found.at == at:
+                return found
+            if self._unread.get(task) == at:
+                break
+        raise ChangedError(f"{RUN_REFS}{task} moves, or holds no record")
 
     def files(self, reported: Iterable[Reported], *names: str) -> Mapping[TaskId, Mapping[str, bytes]]:
         """These files of what was reported, as far as it holds them: read in one go."""

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from reconciler.git.task_refs import Reported, TaskRefs
-from reconciler.model.errors import ChangedError, ReconcileError
+from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import RUN_REFS, RunId, Sha, TaskId, branch_of
 from reconciler.model.observed import Cause, Run, Salvage, StopWhy
 from reconciler.model.ports import RunSpec
@@ -375,19 +375,35 @@ class RemoteRuns:
         return f"#!/usr/bin/env python3\n{text}\n\nmain(json.loads({json.dumps(sent)!r}))\n"
 
     def stop(self, run: RunId, why: StopWhy) -> None:
-        """Ask a run to end: the engine first, and where that is of no use, by its ref. Look again, and ask again."""
+        """Ask a run to end: the engine first, and where that is of no use, by its ref. Look again, and ask again.
+
+        That it is to end is recorded first. Raises TemporaryError where its remote does not answer: every look asks it again.
+        """
         record = self._folders.record(run)
         if record.settled:
             return
         if record.stop is None:
             self._folders.write_stop(run, why)
-        seen = self._work.refs(record.start.at.remote).one(record.start.task)
-        if seen is None or seen.nonce != self._claim(run).get("nonce") or seen.over:
+        nonce = str(self._claim(run).get("nonce"))
+        try:
+            seen = self._work.refs(record.start.at.remote).one(record.start.task)
+        except TemporaryError as error:
+            raise TemporaryError(f"{self._unseen(record, nonce)}: {error}", delay=30.0) from error
+        if seen is None or seen.nonce != nonce or seen.over:
             return
         if seen.phase == "reserved":
             with suppress(ChangedError):  # it was claimed at this very moment
                 return self._revoke(record, seen, "it was stopped before it began")
         self._ask(record, why, seen)
+
+    def _unseen(self, record: Record, nonce: str) -> str:
+        """Have the engine end a run although its remote does not answer; what became of that."""
+        said = f"{record.id} is to end, and that is recorded; its remote does not answer"
+        try:
+            self.engine(record.start.at).cancel(self.name(record.id, nonce))
+        except ReconcileError:
+            return f"{said}, nor does its engine, so it goes on until one of them does"
+        return f"{said}: its engine was asked to end it, and what it has comes once the remote is back"
 
     def give_up(self, run: RunId) -> None:
         """Take a run's ref away from it now. It may still live and cost until its lease is over; it can't write any more.

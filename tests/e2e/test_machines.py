@@ -137,6 +137,30 @@ def test_a_remote_that_is_away_keeps_nobody_from_working_on_this_machine(far: Fa
     assert f"worktrees of {far.folder}/nodes.git: no answer" in far.reconcile("get", "worktrees", code=3)
 
 
+def test_who_stops_an_agent_whose_remote_is_away_is_told_what_is_recorded_and_what_becomes_of_it(far: Far):
+    far.runner["lease"] = "10m"
+    far.reconcile("apply", "-f", far.epic())
+    until(lambda: len(far.attempts()) == 3, "three agents to work")
+    one, other = (far.tasks()[title]["id"] for title in ("Do a", "Do b"))
+    remote = far.folder / "remote.git"
+    remote.rename(far.folder / "away.git")
+    said = far.reconcile("stop", one, code=1)
+    assert (
+        f"{one}  is to end" in said
+        and f"work/{one}/1 is to end, and that is recorded; its remote does not answer" in said
+    )
+    assert "what it has comes once the remote is back" in said and f"still ending: work/{one}/1" in said
+    said = far.reconcile("take", other, code=1)
+    assert "its agent is to end" in said and "can't be seen" in said and f"still ending: work/{other}/1" in said
+    (far.folder / "away.git").rename(remote)
+    until(lambda: far.entry("Do a")["runs"][-1]["state"] == "ended", "its end to be heard of")
+    assert (
+        far.entry("Do a")["runs"][-1]["exit"]["cause"] == "stopped"
+        and "reconcile:stopped" in far.tasks()["Do a"]["labels"]
+    )
+    until(lambda: far.entry("Do b")["runs"][-1]["state"] == "ended", "the other's end to be heard of")
+
+
 def test_an_agent_that_comes_with_the_checkout_is_looked_for_in_the_base_and_not_on_the_nodes(far: Far):
     far.reconcile(
         "apply", "-f", far.manifest(tasks=TASKS, agent={"argv": ["./agent.sh"]}, runner=far.runner, suspend=True)

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -206,6 +206,29 @@ def test_a_submission_that_fails_leaves_nothing_that_could_start(nodes: Nodes, m
         )
     )
     assert not nodes.starts()
+
+
+def test_a_ref_that_moves_while_it_is_read_is_read_again(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
+    nodes.over(nodes.start("x-1"))
+    ref, refs = "refs/reconcile/run/x-1", nodes.spaces.elsewhere.refs(nodes.venue.remote)
+    fetch, parent = refs._fetch, nodes.repo.git("rev-parse", ref, cwd=nodes.remote).strip()
+
+    def moves() -> str:
+        """Write the same record once more, there and not here."""
+        commit = ("commit-tree", f"{ref}^{{tree}}", "-p", parent, "-m", f"again {len(moved)}")
+        nodes.repo.git("update-ref", ref, nodes.repo.git(*commit, cwd=nodes.remote).strip(), cwd=nodes.remote)
+        return nodes.repo.git("rev-parse", ref, cwd=nodes.remote).strip()
+
+    def fetched(names: Iterable[str]) -> None:
+        monkeypatch.undo()
+        moved.append(moves())
+        fetch(names)
+
+    moved: list[str] = []
+    moved.append(moves())
+    monkeypatch.setattr(refs, "_fetch", fetched)
+    found = refs.one(X)
+    assert found and found.at == moved[-1] and len(moved) == 2
 
 
 # --- how it ends ---------------------------------------------------------------------------------------------
