@@ -199,8 +199,8 @@ BREAKS = (
     Break(
         "what was decided about a task is said again whatever was found of it since",
         "reconciler/planning/recall.py",
-        "return job if beside is not None and task.id not in beside else None",
-        "return job",
+        "for task in beside.intersection(decided):",
+        "for task in list[TaskId]():",
         "tests/test_recall.py",
     ),
     Break(
@@ -388,8 +388,8 @@ BREAKS = (
     Break(
         "what lands was judged on an older base",
         "reconciler/planning/planner.py",
-        "if _shows_to_somebody(decision) and job.offer.outdated and job.base_head and job.open_pull",
-        "if False",
+        "if job.candidate and _shows_to_somebody(decision)",
+        "if False and _shows_to_somebody(decision)",
         "tests/simulation/test_kills.py",
     ),
     Break(

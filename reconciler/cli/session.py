@@ -46,7 +46,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
     teller: Teller | None = None  # who tells people that are elsewhere
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
-    last_waits: dict[tuple[str, str], str] = field(default_factory=dict)
+    last_waits: dict[str, dict[str, str]] = field(default_factory=dict)  # by manifest and task
     last_plan: Plan | None = None
     untold: str = ""  # why nobody could be notified, as was reported last
     unkept: dict[str, str] = field(
@@ -153,9 +153,10 @@ class LoopSession(Struct, kw_only=True, dict=True):
     def _waits(self, tick: Tick) -> Iterator[Event]:
         """Why tasks wait, where that is another reason than it was last."""
         for epic in tick.plan.epics:
+            last = self.last_waits.setdefault(epic.name, {})
             for task, word in epic.waiting.items():
-                if self.last_waits.get((epic.name, task)) != word.reason:
-                    self.last_waits[epic.name, task] = word.reason
+                if last.get(task) != word.reason:
+                    last[task] = word.reason
                     values = {"manifest": epic.name, "task": task, "reason": word.reason, "message": word.message}
                     yield Event(at=tick.observed.at, event="Waiting", values=values)
 

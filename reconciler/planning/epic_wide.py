@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -35,7 +36,7 @@ DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
 
 
-class EpicView(Struct, frozen=True, kw_only=True):
+class EpicView(Struct, frozen=True, kw_only=True, dict=True):
     """One manifest with all that its epic-wide actions are decided from. `every`: all manifests, this one too;
     `checks_starting`, `reviews_starting`: the subjects of those that are started in this tick. `tested`: the checks under way whose trees
     the lines still want.
@@ -48,6 +49,11 @@ class EpicView(Struct, frozen=True, kw_only=True):
     checks_starting: frozenset[str] = frozenset()
     reviews_starting: frozenset[str] = frozenset()
     tested: Collection[RunId] = frozenset()
+
+    @cached_property
+    def begun(self) -> tuple[Job, ...]:
+        """Those of its jobs of which there is more than the task itself: of the others nothing runs or is offered."""
+        return tuple(job for job in self.jobs if not job.fresh)
 
     @property
     def spec(self) -> EpicSpec:
@@ -79,7 +85,7 @@ def declared(view: EpicView) -> Iterator[Action]:
 def dropped(view: EpicView) -> Iterator[Action]:
     """Tasks that are no longer declared are closed where nothing was done for them; the others go on."""
     undeclared = {task.id for task in view.epic_tasks.dropped}
-    for job in view.jobs:
+    for job in view.jobs if undeclared else ():
         if job.task.id not in undeclared or job.task.closed or job.task.status != "open" or job.task.assignee:
             continue
         if not (job.runs or job.worktree or job.branch or job.pull):
@@ -99,7 +105,7 @@ def close_epics(view: EpicView) -> Iterator[Action]:
     epic_tasks = view.epic_tasks
     if any(unread(view.spec, view.observed)):
         return
-    open_still = {job.task.id for job in view.jobs if not job.done}  # closed by their own agents, and yet to land
+    open_still = {job.task.id for job in view.begun if not job.done}  # closed by their own agents, and yet to land
     epics = list(epic_tasks.nested)
     if epic_tasks.epic and len(epic_tasks.declared) == len(epic_tasks.spec.tasks):
         epics.append((epic_tasks.epic, epic_tasks.members))
@@ -117,7 +123,7 @@ def close_epics(view: EpicView) -> Iterator[Action]:
 
 def checks(view: EpicView) -> Iterator[Action]:
     """End checks of trees that nothing wants any more, and remove the worktrees of those that have ended."""
-    observed, mine, spec, name = view.observed, view.jobs, view.spec, view.spec.name
+    observed, mine, spec, name = view.observed, view.begun, view.spec, view.spec.name
     sources = (observed.pull_requests, *(job.candidate for job in mine))
     if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
@@ -165,12 +171,12 @@ def checks(view: EpicView) -> Iterator[Action]:
 def reviews(view: EpicView) -> Iterator[Action]:
     """End reviews of what nothing asks about any more, and throw away the worktrees of those that have ended."""
     observed, spec, name = view.observed, view.spec, view.spec.name
-    sources = (observed.pull_requests, *(source for job in view.jobs for source in (job.diff, job.brief)))
+    sources = (observed.pull_requests, *(job.diff for job in view.begun), *(job.brief for job in view.jobs[:1]))
     if isinstance(observed.reviews, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
-    wanted = {run.id for job in view.jobs if _for_review(job) for run in job.offer.reviewing.wanted}
+    wanted = {run.id for job in view.begun if _for_review(job) for run in job.offer.reviewing.wanted}
     every = [run for runs in observed.reviews.values() for run in runs]
-    by_task = {job.task.id: job for job in view.jobs}
+    by_task = {job.task.id: job for job in view.jobs} if every else {}
     for run in sorted(every, key=lambda run: run.id):
         if run.manifest != name or not run.alive or (run.exit is not None and not left_alone(run, observed.at)):
             continue

@@ -31,7 +31,8 @@ class Index(Struct, frozen=True, eq=False, dict=True):
     def children(self) -> Mapping[TaskId, tuple[TaskId, ...]]:
         """The children of every task that has some, closed ones too, sorted."""
         found: dict[TaskId, list[TaskId]] = defaultdict(list)
-        for task in sorted(self.graph):
+        # Most tasks of a large tracker have no edge: what costs more than a glance is for those that do.
+        for task in sorted(id for id, task in self.graph.items() if task.parents or "." in id):
             for parent in self.parents(task):
                 found[parent].append(task)
         return {parent: tuple(children) for parent, children in found.items()}
@@ -50,7 +51,12 @@ class Index(Struct, frozen=True, eq=False, dict=True):
 
     def is_epic(self, task: TaskId) -> bool:
         """True for what is never work itself: it is called an epic, or has children."""
-        return task in self.children or (task in self.graph and self.graph[task].type == "epic")
+        return task in self.epics
+
+    @cached_property
+    def epics(self) -> frozenset[TaskId]:
+        """Every one of those, also where only its children are there."""
+        return frozenset(id for id, task in self.graph.items() if task.type == "epic").union(self.children)
 
     def descendants(self, epic: TaskId) -> tuple[TaskId, ...]:
         """The children of `epic`, their children and so on, sorted; never `epic` itself."""
@@ -77,12 +83,14 @@ class Index(Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def _blocked(self) -> Mapping[TaskId, tuple[TaskId, ...]]:
-        blocked = {task: by for task in sorted(self.graph) if (by := self._own_blockers(self.graph[task]))}
+        waiting = sorted(id for id, task in self.graph.items() if task.blockers or task.waits_for)
+        blocked = {task: by for task in waiting if (by := self._own_blockers(self.graph[task]))}
         return self._handed_down(blocked)
 
     @cached_property
     def _below_deferred(self) -> Mapping[TaskId, Task]:
-        deferred = {id: task for id, task in sorted(self.graph.items()) if is_deferred(task, self.at)}
+        put_off = ((id, task) for id, task in self.graph.items() if task.defer_until or task.status == "deferred")
+        deferred = {id: task for id, task in sorted(put_off) if is_deferred(task, self.at)}
         below = {child: deferred[parent] for parent in deferred for child in self._named_children(parent)}
         return self._handed_down(below)
 
@@ -101,8 +109,6 @@ class Index(Struct, frozen=True, eq=False, dict=True):
         return (child for child in self.children.get(parent, ()) if parent in self.graph[child].parents)
 
     def _own_blockers(self, task: Task) -> tuple[TaskId, ...]:
-        if not task.blockers and not task.waits_for:
-            return ()
         spawners = {id for id in task.waits_for if id in self.graph and id in self._busy}
         return tuple(sorted({id for id in task.blockers if self._holds_back(id)} | spawners))
 

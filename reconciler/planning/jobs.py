@@ -83,34 +83,38 @@ def jobs(
     base, base_tree = observed.bases.get(spec.base), observed.base_tree(spec.base)
     us = (observed.host, observed.tracker_folder)
     remote = observed.remotes.get(spec.name)
-    recall.around(spec.name, (spec, us, base, base_tree, hold, checks_there, retried, outages, remote))
+    recall.around(spec.name, (spec, us, base, base_tree, hold, checks_there, retried, outages, remote), observed)
     there = checks_there if isinstance(checks_there, Unknown) else checks_there[0] if checks_there else ()
     made = partial(
         _job, spec=spec, observed=observed, base_checks=there, retried_at=retried, outages=outages, owned_by=None
     )
     stacks = spec.stack and spec.venue.local
-    left = (index.graph[id] for id, name in owned.items() if name == spec.name)
-    for task in sorted({task.id: task for task in (*epic_tasks.members, *left)}.values(), key=order):
-        owner = None if owned[task.id] == spec.name else owned[task.id]
+    mine = {task.id: task for task in epic_tasks.members}
+    mine |= {id: index.graph[id] for id in owned.keys() - mine.keys() if owned[id] == spec.name}
+    above = epic_tasks.epic.id if epic_tasks.epic else None
+    for task in sorted(mine.values(), key=order):
+        owner = None if (owner := owned[task.id]) == spec.name else owner
         if task.closed and (owner or not (remote or _something_left(task, observed))):
             continue
         # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
-        blocked_by = index.blocked_by(task.id) or tuple(
-            id for id in task.blockers if id in unmade or _has_yet_to_land(id, spec, observed, index)
-        )
-        epic = next(iter(index.parents(task.id)), epic_tasks.epic.id if epic_tasks.epic else None)
+        blocked_by = index.blocked_by(task.id)
+        if not blocked_by and task.blockers:
+            blocked_by = tuple(
+                id for id in task.blockers if id in unmade or _has_yet_to_land(id, spec, observed, index)
+            )
+        epic = parents[0] if (parents := index.parents(task.id)) else above
         put_off = index.deferred_by(task.id)
         if (
             not put_off
             and not (spec.stack and blocked_by)
-            and (known := recall.job(spec.name, task, observed, blocked_by, owner, epic))
+            and (known := recall.job(spec.name, task, blocked_by, owner, epic))
         ):
             yield known
             continue
-        mine = [id for id in blocked_by if stacks and owned.get(TaskId(id)) == spec.name]
+        below = [id for id in blocked_by if stacks and owned.get(TaskId(id)) == spec.name]
         upon = (
-            _upon(task, observed, index.graph[TaskId(mine[0])], made, green)
-            if len(mine) == len(blocked_by) == 1
+            _upon(task, observed, index.graph[TaskId(below[0])], made, green)
+            if len(below) == len(blocked_by) == 1
             else None
         )
         yield _job(
@@ -160,8 +164,11 @@ def _crew(
     declared = {key: graph[id] for key, id in ids.items() if key is not None and id in graph}
     whole = not spec.epic and not spec.tasks
 
+    epics = index.epics
+
     def work(listed: Iterable[TaskId]) -> tuple[Task, ...]:
-        return tuple(graph[id] for id in listed if id in graph and is_work(graph[id], index) and id not in named)
+        there = (task for id in listed if id not in named and (task := graph.get(id)))
+        return tuple(task for task in there if task.id not in epics or is_work(task, index))
 
     below = graph if whole else index.descendants(ids[None])
     mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}
@@ -173,7 +180,7 @@ def _crew(
         declared=declared,
         nested=tuple(
             (graph[id], work(index.descendants(id)))
-            for id in sorted(id for id in below if index.is_epic(id))
+            for id in sorted(index.epics.intersection(below))
             if not is_work(graph[id], index) and id not in named
         ),
         dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),

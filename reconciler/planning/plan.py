@@ -69,10 +69,15 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
         return self.complete and not left
 
     @cached_property
+    def begun(self) -> tuple[Job, ...]:
+        """Those of its jobs of which there is more than the task itself."""
+        return tuple(job for job in self.jobs if not job.fresh)
+
+    @cached_property
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
         running = any(decision.reason.awaits is Awaits.RUN for decision in self.waiting.values()) or any(
-            job.attempts.live for job in self.jobs
+            job.attempts.live for job in self.begun
         )
         running = running or (self.epic_tasks is None and bool(self.alive))
         # What failed for good is tried again now and then by who watches for days; it takes a person all the same.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+
+from msgspec import Struct
 
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import TaskId
@@ -43,6 +46,8 @@ from reconciler.planning.remarks import remarks
 from reconciler.planning.scheduling import Decisions, admit
 from reconciler.planning.unmanaged import begun
 
+_STARTS = (StartCheck, StartReview)
+
 
 def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None = None) -> Plan:
     """The changes that bring what was seen one step closer to what is wanted, as far as something is done for it now.
@@ -81,8 +86,11 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
     recall.keep(wished.values())
     paused = freeze.pauses(desired, observed)
     decisions, lines = wished, admit(wished, desired, observed, paused)
+    starting, decided = _Starting.of(decisions), defaultdict[str, list[tuple[Job, Decision]]](list)
+    for each in decisions.values():  # in the order of their jobs
+        decided[each[0].spec.name].append(each)
     plans = tuple(
-        _epic_plan(epic_tasks, epics.get(epic_tasks.spec.name, ()), decisions, lines, observed, found, paused)
+        _epic_plan(epic_tasks, decided[epic_tasks.spec.name], starting, lines, observed, found, paused)
         for epic_tasks in found
     )
     explained = {task for epic in plans for task in epic.waiting}  # of deleted tasks, too, whose agents they started
@@ -110,7 +118,7 @@ def _unsure(decisions: Decisions, lines: Lines) -> Imprecise:
         merges={
             job.task.id: (job.base_head, job.open_pull.head)
             for job, decision in decisions.values()
-            if _shows_to_somebody(decision) and job.offer.outdated and job.base_head and job.open_pull
+            if job.candidate and _shows_to_somebody(decision) and job.offer.outdated and job.base_head and job.open_pull
         },
         folds=frozenset(lines.unmerged),
         touched=lines.touched,
@@ -127,13 +135,28 @@ def _unlooked(base: Base | Unknown | None) -> bool:
     return isinstance(base, Base) and base.checkout is not None and base.checkout.dirty is None
 
 
+class _Starting(Struct, frozen=True):
+    """The subjects of the checks and of the reviews that are to be started, of all manifests."""
+
+    checks: frozenset[str]
+    reviews: frozenset[str]
+
+    @classmethod
+    def of(cls, decisions: Decisions) -> _Starting:
+        starts = [d for _, d in decisions.values() if isinstance(d, _STARTS)]
+        return cls(
+            frozenset(s.spec.subject_of(s.order.expected.tree) for s in starts if isinstance(s, StartCheck)),
+            frozenset(start.run.subject for start in starts if isinstance(start, StartReview)),
+        )
+
+
 # --- what one manifest's tasks get ---------------------------------------------------------------------------
 
 
 def _epic_plan(
     epic_tasks: EpicTasks,
-    mine: tuple[Job, ...],
-    decisions: Decisions,
+    decided: list[tuple[Job, Decision]],
+    starting: _Starting,
     lines: Lines,
     observed: Observed,
     found: tuple[EpicTasks, ...],
@@ -141,10 +164,10 @@ def _epic_plan(
 ) -> EpicPlan:
     spec = epic_tasks.spec
     held = epic_state.held(epic_tasks, observed)
-    decided = [(job, decisions[spec.name, job.task.id][1]) for job in mine]
+    mine = tuple(job for job, _ in decided)
     waiting = {job.task.id: decision for job, decision in decided if isinstance(decision, Waiting)}
     # All that was wanted of it is done: what is left in its folder is a person's, and keeps nobody waiting.
-    kept = {job.task.id for job, decision in decided if job.done and _is_nested(decision)}
+    kept = {job.task.id for job, decision in decided if _is_nested(decision) and job.done}
     left = {task: waiting.pop(task) for task in kept}
     if held:
         waiting = {task.id: held for task in epic_tasks.members if not task.closed}
@@ -157,15 +180,15 @@ def _epic_plan(
             jobs=mine,
             observed=observed,
             every=found,
-            checks_starting=_being_checked(decisions),
-            reviews_starting=_being_reviewed(decisions),
+            checks_starting=starting.checks,
+            reviews_starting=starting.reviews,
             tested=lines.tested,
         )
         declared = list(epic_wide.due(BEFORE_TASKS, view))
         # What is written again about a task comes first: it may be what keeps its agent from starting.
         rewritten = {action.task for action in declared}
         closing = {action.task for action in declared if isinstance(action, CloseTask)}
-        waiting = {task: word for task, word in waiting.items() if task not in closing}
+        waiting = {task: word for task, word in waiting.items() if task not in closing} if closing else waiting
         actions = [
             *declared,
             *(action for action in actions if action.task not in rewritten or isinstance(action, StopAgent)),
@@ -269,15 +292,3 @@ def _complete(epic_tasks: EpicTasks) -> bool:
             not epic_tasks.spec.epic and not epic_tasks.spec.tasks and all(task.closed for task in epic_tasks.members)
         )
     return epic_tasks.epic.closed and all(task.closed for task in epic_tasks.members)
-
-
-def _being_checked(decisions: Decisions) -> frozenset[str]:
-    """The subjects of the checks that are to be started."""
-    starts = (decision for _, decision in decisions.values() if isinstance(decision, StartCheck))
-    return frozenset(start.spec.subject_of(start.order.expected.tree) for start in starts)
-
-
-def _being_reviewed(decisions: Decisions) -> frozenset[str]:
-    """The subjects of the reviews that are to be started."""
-    starts = (decision for _, decision in decisions.values() if isinstance(decision, StartReview))
-    return frozenset(start.run.subject for start in starts)

@@ -16,6 +16,7 @@ from reconciler.planning.job import Job
 
 Around = tuple[object, ...]
 """What all tasks of a manifest have in common, as far as it tells anything of one of which nothing else is there."""
+_NOTHING = (None, None)
 D = TypeVar("D")  # a decision: what decides stands above the jobs, which are recalled too
 
 
@@ -26,45 +27,40 @@ class Recall(Struct, Generic[D]):
     _decided: dict[str, dict[TaskId, tuple[Job, D]]] = field(default_factory=dict)
     _beside: tuple[Observed, frozenset[TaskId] | None] | None = None
 
-    def around(self, manifest: str, around: Around) -> None:
-        """Forget what was decided about the tasks of a manifest, unless this is around them still."""
-        if self._around.get(manifest) != around:
-            self._around[manifest], self._decided[manifest] = around, {}
-
-    def job(
-        self,
-        manifest: str,
-        task: Task,
-        observed: Observed,
-        blocked_by: tuple[str, ...],
-        owned_by: str | None,
-        epic: TaskId | None,
-    ) -> Job | None:
-        """The job of a task, where it would be the same again."""
-        job, _ = self._decided[manifest].get(task.id, (None, None))
-        if (
-            job is None
-            or job.task is not task
-            or (job.blocked_by, job.owned_by, job.epic) != (blocked_by, owned_by, epic)
-        ):
-            return None
+    def around(self, manifest: str, around: Around, observed: Observed) -> None:
+        """Forget what was decided about the tasks of a manifest, unless this is around them still; and of those of which there
+        is more by now."""
         if self._beside is None or self._beside[0] is not observed:
             self._beside = observed, _beside(observed)
         beside = self._beside[1]
-        return job if beside is not None and task.id not in beside else None
+        if self._around.get(manifest) != around or beside is None:
+            self._around[manifest], self._decided[manifest] = around, {}
+            return
+        decided = self._decided[manifest]
+        for task in beside.intersection(decided):
+            del decided[task]
+
+    def job(
+        self, manifest: str, task: Task, blocked_by: tuple[str, ...], owned_by: str | None, epic: TaskId | None
+    ) -> Job | None:
+        """The job of a task, where it would be the same again."""
+        job, _ = self._decided[manifest].get(task.id, _NOTHING)
+        if job is None or job.task is not task or job.blocked_by != blocked_by:
+            return None
+        return job if job.owned_by == owned_by and job.epic == epic else None
 
     def decision(self, job: Job) -> D | None:
         """What was decided about this very job; None where nothing is recalled."""
-        known, decision = self._decided.get(job.spec.name, {}).get(job.task.id, (None, None))
+        known, decision = self._decided.get(job.spec.name, {}).get(job.task.id, _NOTHING)
         return decision if known is job else None
 
     def keep(self, decided: Iterable[tuple[Job, D]]) -> None:
         """Remember what was decided, as far as no time and no other source changes it."""
-        kept: dict[str, dict[TaskId, tuple[Job, D]]] = {manifest: {} for manifest in self._around}
-        for job, decision in decided:
-            if self.decision(job) or _lasts(job):
-                kept[job.spec.name][job.task.id] = job, decision
-        self._decided = kept
+        before, self._decided = self._decided, {manifest: {} for manifest in self._around}
+        for each in decided:
+            manifest, task = each[0].spec.name, each[0].task.id
+            if before[manifest].get(task, _NOTHING)[0] is each[0] or _lasts(each[0]):
+                self._decided[manifest][task] = each
 
 
 def _lasts(job: Job) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from operator import itemgetter
 
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
@@ -32,6 +33,7 @@ from reconciler.planning.machine_room import MachineRoom
 from reconciler.planning.queue_places import Lines
 from reconciler.planning.start_order import StartOrder
 
+_TAKES_A_SLOT = (StartAgent, StartReview)
 Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
 """What every job says, by manifest and task."""
 
@@ -44,7 +46,7 @@ def admit(decisions: Decisions, desired: Desired, observed: Observed, paused: Co
     lines = Lines()
     _nothing_new(decisions, observed)
     _nothing_on_a_red_base(decisions, desired, observed)
-    _nothing_on_an_old_base(decisions)
+    _nothing_on_an_old_base(decisions, observed)
     for base, found in by_base(job for job, _ in decisions.values()).items():
         begun = [job for job in found if not job.fresh]  # of the others nothing is to be checked, mended or landed
         _one_repair(base, begun, decisions, desired)
@@ -68,6 +70,8 @@ def _nothing_on_a_red_base(decisions: Decisions, desired: Desired, observed: Obs
     if desired.alone:
         return  # asked for by name: that may be who mends it
     red = {spec.name: run for spec in desired.epics if (run := base_checks.red_by_itself(spec, observed))}
+    if not red:
+        return
     for key, (job, decision) in decisions.items():
         if job.spec.name in red and isinstance(decision, StartAgent) and decision.reason is Reason.READY:
             why = base_checks.not_its_fault(job.spec, red[job.spec.name])
@@ -76,6 +80,8 @@ def _nothing_on_a_red_base(decisions: Decisions, desired: Desired, observed: Obs
 
 def _nothing_while_paused(decisions: Decisions, paused: Collection[str]) -> None:
     """While a line pauses, nothing of it is tested, and nobody is sent back or given up for what failed."""
+    if not paused:
+        return
     for key, (job, decision) in decisions.items():
         if job.spec.name not in paused or (isinstance(decision, StartCheck) and decision.of_the_base):
             continue
@@ -84,8 +90,10 @@ def _nothing_while_paused(decisions: Decisions, paused: Collection[str]) -> None
             decisions[key] = job, freeze.paused(job.spec.name)
 
 
-def _nothing_on_an_old_base(decisions: Decisions) -> None:
+def _nothing_on_an_old_base(decisions: Decisions, observed: Observed) -> None:
     """What begins or lands on a base that is known to be old makes two of it: each with commits that the other lacks."""
+    if not any(isinstance(base, Base) and base.fetched for base in observed.bases.values()):
+        return
     for key, (job, decision) in decisions.items():
         base = job.base
         if isinstance(base, Base) and base.fetched and isinstance(decision, StartAgent | StartCheck | Land):
@@ -164,15 +172,15 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, or
     alive = Counter(run.manifest for run in _live(observed))
     free = {spec.name: spec.max_agents - alive[spec.name] for spec in desired.epics}
     everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
-    wishes: dict[str, list[Job]] = {spec.name: [] for spec in desired.epics}
+    # Jobs come most urgent first, and stay so. What is nearly done comes before what is begun.
+    near: dict[str, tuple[list[Job], ...]] = {spec.name: ([], [], []) for spec in desired.epics}
     for job, decision in decisions.values():
-        if isinstance(decision, StartAgent | StartReview) and desired.acts(job.spec.name, job.task.id):
-            wishes[job.spec.name].append(job)
-    for name, queue in wishes.items():
-        # Jobs come most urgent first, and stay so. What is nearly done comes before what is begun.
-        queue.sort(key=lambda job: _nearness(job, decisions[job.spec.name, job.task.id][1]))
+        if isinstance(decision, _TAKES_A_SLOT) and desired.acts(job.spec.name, job.task.id):
+            near[job.spec.name][_nearness(job, decision)].append(job)
+    wishes: dict[str, list[Job]] = {}
+    for name, queues in near.items():
         room_for = free[name] if everywhere is None else min(free[name], everywhere)
-        wishes[name] = order.sorted(queue, room_for)
+        wishes[name] = order.sorted([*chain(*queues)], room_for)
     full = Waiting(Reason.NO_AGENT_SLOT, "every agent slot is in use")
     mine = {
         spec.name: Waiting(Reason.NO_AGENT_SLOT, messages.no_slot(spec.name, spec.max_agents)) for spec in desired.epics
@@ -192,7 +200,7 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, or
 
 
 def _nearness(job: Job, decision: Decision) -> int:
-    return 0 if isinstance(decision, StartReview) else 1 if job.attempts.last else 2
+    return 2 if job.fresh else 0 if isinstance(decision, StartReview) else 1 if job.attempts.last else 2
 
 
 def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:

@@ -51,7 +51,7 @@ class StartOrder:
 
     def why(self, job: Job) -> Waiting | None:
         """Why a job that got no slot stands behind others; None where it does not."""
-        if (met := self._passed.get(_key(job))) is None:
+        if not self._passed or (met := self._passed.get(_key(job))) is None:
             return None
         where = " ".join(messages.clean(met[1]).split())
         return Waiting(

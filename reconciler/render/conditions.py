@@ -131,8 +131,9 @@ def _telling(epic: EpicPlan) -> Waiting:
 def _stopped_short(epic: EpicPlan) -> Waiting:
     if not epic.waiting:
         return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; no next step is known")
-    task, word = min(epic.waiting.items(), key=lambda item: (not item[1].needs_a_person, item[0]))
-    asking = sum(word.needs_a_person for word in epic.waiting.values())
+    needy = [task for task, word in epic.waiting.items() if word.needs_a_person]
+    task, asking = min(needy or epic.waiting), len(needy)
+    word = epic.waiting[task]
     if asking > 1:
         rest = f", {len(epic.waiting) - asking} more wait" if len(epic.waiting) > asking else ""
         return Waiting(word.reason, f"{_closed(epic)}; {asking} tasks need attention{rest}")
@@ -147,8 +148,8 @@ def _closed(epic: EpicPlan) -> str:
 
 def _doing(epic: EpicPlan) -> str:
     """What goes on without a person, in words; empty where nothing does."""
-    agents = sum(job.attempts.live is not None for job in epic.jobs)
-    checks = sum(job.open_pull is not None and job.offer.check_state is CheckState.RUNNING for job in epic.jobs)
+    agents = sum(job.attempts.live is not None for job in epic.begun)
+    checks = sum(job.open_pull is not None and job.offer.check_state is CheckState.RUNNING for job in epic.begun)
     reviews = sum(run.id.kind is RunKind.REVIEW for run in epic.alive)
     if epic.held:  # its tasks can't be read or judged, but what runs is known all the same
         agents = sum(run.id.kind is RunKind.WORK for run in epic.alive)

@@ -28,7 +28,7 @@ class SetPhase(Action, frozen=True, kw_only=True):
 
     @classmethod
     def due(cls, job: Job) -> SetPhase | None:
-        if not job.task.labels and job.phase is None:
+        if job.fresh or (not job.task.labels and job.phase is None):
             return None  # most tasks: nothing was done for them yet
         if job.task.status == "tombstone":
             return None  # nobody can write to it any more
