@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.git import repository
@@ -19,6 +21,7 @@ from reconciler.planning import machine_room
 from reconciler.render.words import counted
 from reconciler.runners import supervisor
 from reconciler.system import file_lock, refused
+from reconciler.system.machine_room import free_processes
 from reconciler.system.wakes import Spot, Wakes
 
 PYTHON = (3, 11)
@@ -42,6 +45,7 @@ def probes(scene: Scene) -> Iterator[Probe]:
     yield Probe(name="writing", look=lambda: _writing(scene))
     yield Probe(name="file events", look=lambda: _events(scene))
     yield Probe(name="open files", look=_files)
+    yield Probe(name="processes", look=_processes)
 
 
 def _python() -> Iterator[Diagnosis]:
@@ -201,3 +205,22 @@ def _files() -> Iterator[Diagnosis]:
         message="" if state is State.OK else message,
         hint="" if state is State.OK else f"ulimit -n 4096 (here: {most})",
     )
+
+
+def _processes() -> Iterator[Diagnosis]:
+    """How many more processes may start, by the cgroups that we are in and by the limit of this user; root has none."""
+    free = {"pids.max of its cgroup": free_processes()}
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    if os.geteuid() and soft != resource.RLIM_INFINITY:
+        every = (each.info for each in psutil.process_iter(["uids", "num_threads"]))
+        used = sum(each["num_threads"] or 1 for each in every if each["uids"] and each["uids"].real == os.getuid())
+        free["ulimit -u"] = max(soft - used, 0)
+    known = {what: left for what, left in free.items() if left is not None}
+    what, left = min(known.items(), key=lambda each: each[1], default=("", None))
+    if left is None or left >= machine_room.PROCESSES_LEAST:
+        found = "any number may start" if left is None else f"{left} more may start"
+        yield Diagnosis(name="processes", found=found)
+        return
+    message = f"too few for agents and what they start, by {what}"
+    hint = f"end some, or raise {what}"
+    yield Diagnosis(name="processes", state=State.PROBLEM, found=f"{left} more may start", message=message, hint=hint)

@@ -28,7 +28,7 @@ from reconciler.git.fingerprints import Mark
 from reconciler.git.repository import INERT, Repository, environment
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import Sha
-from reconciler.system import file_lock, shell
+from reconciler.system import file_lock, refused, shell
 from reconciler.system.shell import Finished
 
 T = TypeVar("T")
@@ -63,7 +63,10 @@ class GitError(TemporaryError):
 
     def __init__(self, args: tuple[str, ...], finished: Finished) -> None:
         found = _LOCK.search(finished.err)
-        value, hint = (finished.complaint, None) if found is None else _in_the_way(Path(os.fsdecode(found[1])))
+        complaint = finished.complaint
+        value, hint = (
+            (complaint, refused.advice(complaint)) if found is None else _in_the_way(Path(os.fsdecode(found[1])))
+        )
         super().__init__(f"git {args[0]} failed: {value}", delay=10.0, hint=hint)
         self.finished = finished
 

@@ -383,7 +383,8 @@ def _content(path: Path) -> bytes | None:
 
 
 def _unreadable(path: Path, error: OSError) -> TemporaryError:
-    return TemporaryError(f"{path} can't be read: {error.strerror}", delay=30.0)
+    message, hint = refused.words(error) if refused.lacks(error) else (error.strerror, None)
+    return TemporaryError(f"{path} can't be read: {message}", delay=30.0, hint=hint)
 
 
 def _refused(error: OSError, place: Path) -> TemporaryError:

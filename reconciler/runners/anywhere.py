@@ -16,6 +16,7 @@ from reconciler.model.observed import Run, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
 from reconciler.runners.local import LocalRunner
+from reconciler.system import refused
 from reconciler.system.late import late
 
 if TYPE_CHECKING:  # imported where it is used: most repositories have no run elsewhere
@@ -49,7 +50,7 @@ class AnyRunner(LocalRunner):
             with self._turn:
                 self.remote.look(self._census.elsewhere)
         except OSError as error:
-            raise TemporaryError(f"the runs elsewhere can't be written down: {error}") from error
+            raise TemporaryError(f"the runs elsewhere can't be written down: {refused.short(error)}") from error
         found, now = super().runs(open_tasks), datetime.now(UTC)
         notes = {run: note for run, note in self.remote.notes.items() if run in found and found[run].alive}
         return {**found, **{run: note.on(found[run], now) for run, note in notes.items()}}
@@ -69,7 +70,7 @@ class AnyRunner(LocalRunner):
                 self.remote.start(spec, lock, lambda: self._reserve(spec))
             self._begins()
         except OSError as error:
-            raise TemporaryError(f"{spec.id} can't be started: {error}", delay=30.0) from error
+            raise TemporaryError(f"{spec.id} can't be started: {refused.short(error)}", delay=30.0) from error
         except ValueError as error:
             raise PermanentError(f"{spec.id} can't be started: {error}") from error
 
@@ -81,7 +82,7 @@ class AnyRunner(LocalRunner):
             with self._turn:
                 self.remote.stop(run, why)
         except OSError as error:
-            raise TemporaryError(f"{run} can't be stopped: {error}") from error
+            raise TemporaryError(f"{run} can't be stopped: {refused.short(error)}") from error
 
     def give_up(self, run: RunId) -> None:
         """Wait no longer for a run that is elsewhere."""

@@ -36,7 +36,7 @@ from reconciler.runners._records import VERDICT, Record
 from reconciler.runners._reports import LOG_MAX, Reports
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
-from reconciler.system import machine_room, shell
+from reconciler.system import machine_room, refused, shell
 from reconciler.system.environment import path_with, with_passed, with_plain_git
 from reconciler.system.scopes import Scopes
 
@@ -152,7 +152,7 @@ class LocalRunner:
                 shell.reap()
                 return self._census.take(self._open)
         except OSError as error:
-            raise TemporaryError(f"the runs can't be read: {error}") from error
+            raise TemporaryError(f"the runs can't be read: {refused.short(error)}") from error
 
     def since(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[TaskId, RetryPoint]:
         """For tasks that were retried or reopened: from where runs and landings count."""
@@ -167,7 +167,7 @@ class LocalRunner:
                     self._together = kept, self._points, {**kept, **self._points}
                 return self._together[2]
         except OSError as error:
-            raise TemporaryError(f"the runs can't be read: {error}") from error
+            raise TemporaryError(f"the runs can't be read: {refused.short(error)}") from error
 
     def occupants(self, paths: Iterable[str]) -> Mapping[str, Occupant]:
         """For each of these folders: a process that has its working directory there and that no live run explains."""
@@ -229,7 +229,7 @@ class LocalRunner:
         try:
             tail = self._folders.content(run, "log", size, from_end=True)
         except OSError as error:
-            raise TemporaryError(f"the log of {run} can't be read: {error}") from error
+            raise TemporaryError(f"the log of {run} can't be read: {refused.short(error)}") from error
         if not most:
             return ""
         if shown is None:
@@ -274,7 +274,7 @@ class LocalRunner:
             self._wait_until_recorded(spec.id)
             self._begins()
         except OSError as error:
-            raise TemporaryError(f"{spec.id} can't be started: {error}", delay=30.0) from error
+            raise TemporaryError(f"{spec.id} can't be started: {refused.short(error)}", delay=30.0) from error
         except ValueError as error:
             raise PermanentError(f"{spec.id} can't be started: {error}") from error
 
@@ -300,7 +300,7 @@ class LocalRunner:
             with self._turn:
                 self._stop(run, why)
         except OSError as error:
-            raise TemporaryError(f"{run} can't be stopped: {error}") from error
+            raise TemporaryError(f"{run} can't be stopped: {refused.short(error)}") from error
 
     def give_up(self, run: RunId) -> None:
         """Wait no longer for a run that is elsewhere."""
@@ -314,7 +314,9 @@ class LocalRunner:
             newest = self._folders.newest(RunKind.WORK, task)
             self._folders.write_since(task, RetryPoint(n=newest, base=base, at=at))
         except OSError as error:
-            raise TemporaryError(f"the runs of {task} can't be written to: {error}", delay=30.0) from error
+            raise TemporaryError(
+                f"the runs of {task} can't be written to: {refused.short(error)}", delay=30.0
+            ) from error
 
     def archive(self, open_tasks: Collection[TaskId]) -> None:
         """Put finished runs where they cost nothing, a few at a time: those that are quiet, and not of open tasks."""
@@ -324,7 +326,7 @@ class LocalRunner:
                 self._archiving.turn(open_tasks, self._census.bare)
         except OSError as error:
             raise TemporaryError(
-                f"finished runs can't be archived, and stay where they are for now: {error}"
+                f"finished runs can't be archived, and stay where they are for now: {refused.short(error)}"
             ) from error
 
     # --- how it looks --------------------------------------------------------------------------------------

@@ -16,11 +16,12 @@ from reconciler.system import files
 
 LEAST = 64 << 10  # bytes; with less not even a ref can be moved
 _PROBE = bytes(4096)
+_PASSING = (errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 
 
-def words(error: OSError, place: Path | str = "") -> tuple[str, str]:
+def words(error: OSError, place: Path | str = "", *, starting: bool = False) -> tuple[str, str]:
     """What was refused, and what a person does about it; the hint is empty where nothing is known. `place`: where, unless the
-    error names a file."""
+    error names a file; `starting`: a program was to be started."""
     where = error.filename if isinstance(error.filename, str) and error.filename else str(place)
     at = where or "a folder"
     match error.errno:
@@ -33,12 +34,15 @@ def words(error: OSError, place: Path | str = "") -> tuple[str, str]:
         case errno.EACCES | errno.EPERM:
             return f"{at}: {error.strerror}", "give this user the right to write there"
         case errno.EMFILE:
-            return f"too many files are open: this process may have {_limit(resource.RLIMIT_NOFILE)}", "ulimit -n 4096"
+            return (
+                f"too many files are open: a process may have {_limit(resource.RLIMIT_NOFILE)} here",
+                f"raise the limit: {_raised('n')}",
+            )
         case errno.ENFILE:
             return "too many files are open on this machine", "sysctl fs.file-max says how many there may be"
-        case errno.EAGAIN:
+        case errno.EAGAIN if starting:
             most = _limit(resource.RLIMIT_NPROC)
-            return f"no more processes may start: this user may have {most}", "end some, or raise it: ulimit -u 4096"
+            return f"no more processes may start: a user may have {most} here", f"end some, or raise it: {_raised('u')}"
         case errno.ENOMEM:
             return "no memory is left", "end what takes much of it"
         case _:
@@ -49,6 +53,29 @@ def short(error: OSError, place: Path | str = "") -> str:
     """The same in one line."""
     message, hint = words(error, place)
     return f"{message}; {hint}" if hint else message
+
+
+def lacks(error: OSError) -> bool:
+    """True where there is too little of something: what was asked for is there, and could be had."""
+    return error.errno in (errno.EMFILE, *_PASSING)
+
+
+def passes(error: OSError) -> bool:
+    """True where that may be over at another time; how much this very process may have stays as it is."""
+    return error.errno in _PASSING
+
+
+def advice(complaint: str) -> str | None:
+    """What a person does about what a program complains of, where that is such a lack; None where it is not.
+
+    >>> advice("error: pack-objects died: No space left on device"), advice("fatal: bad object")
+    ('free some', None)
+    """
+    for number in (errno.EMFILE, errno.EAGAIN, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if os.strerror(number) in complaint:
+            message, hint = words(OSError(number, os.strerror(number)), starting=True)
+            return hint if number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else f"{message}; {hint}"
+    return None
 
 
 def unwritable(folders: Iterable[Path]) -> str | None:
@@ -80,6 +107,13 @@ def tried(folder: Path) -> OSError | None:
     except OSError as error:
         return OSError(error.errno, error.strerror, str(folder))
     return None
+
+
+def _raised(what: str) -> str:
+    """The command that raises a limit, with as much as this user may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE if what == "n" else resource.RLIMIT_NPROC)
+    beyond = f" (no more than {hard} without root)" if hard != resource.RLIM_INFINITY and hard < 4096 else ""
+    return f"ulimit -{what} 4096{beyond}"
 
 
 def _limit(which: int) -> str:

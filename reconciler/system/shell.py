@@ -19,7 +19,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError
+from reconciler.system import refused
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
 COMPLAINT_MAX = 800
@@ -93,8 +94,8 @@ def run(
     """Run a program to its end, whatever its exit status.
 
     One that does not end in time is killed; with `grace_s` it is informed so first, and given that long to put things in order.
-    Raises TemporaryError when it does not end within `timeout_s`, PermanentError when it can't be started, or when it
-    prints more than `OUTPUT_LIMIT` bytes: a part of an answer is none.
+    Raises TemporaryError when it does not end within `timeout_s`, or for want of processes or memory to start it;
+    PermanentError when it can't be started, or when it prints more than `OUTPUT_LIMIT` bytes: a part of an answer is none.
     """
     try:
         process = _Process(
@@ -108,7 +109,7 @@ def run(
             pass_fds=pass_fds,
         )
     except OSError as error:
-        raise PermanentError(f"cannot start {argv[0]}: {error.strerror}", hint=f"is {argv[0]} installed?") from error
+        raise _not_started(argv[0], error) from error
     try:
         out, err = process.talk(stdin or b"", timeout_s)
     except BaseException as error:
@@ -127,7 +128,7 @@ def run(
 def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | str, pass_fds: Sequence[int]) -> int:
     """Start a program in a session of its own that outlives us, without any of our streams; its pid.
 
-    Raises PermanentError when it can't be started.
+    Raises PermanentError when it can't be started, TemporaryError for want of processes or memory.
     """
     try:
         process = subprocess.Popen(
@@ -141,10 +142,18 @@ def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | s
             pass_fds=pass_fds,
         )
     except OSError as error:
-        raise PermanentError(f"cannot start {argv[0]}: {error.strerror}") from error
+        raise _not_started(argv[0], error) from error
     _DETACHED.append(process)
     reap()
     return process.pid
+
+
+def _not_started(program: str, error: OSError) -> ReconcileError:
+    if refused.lacks(error):
+        message, hint = refused.words(error, starting=True)
+        said = f"cannot start {program}: {message}"
+        return TemporaryError(said, delay=30.0, hint=hint) if refused.passes(error) else PermanentError(said, hint=hint)
+    return PermanentError(f"cannot start {program}: {error.strerror}", hint=f"is {program} installed?")
 
 
 class _TooMuch(Exception):

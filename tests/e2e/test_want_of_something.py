@@ -91,6 +91,45 @@ def test_a_burst_before_the_end_is_cut_like_any_other_output(tmp_path: Path) -> 
     assert log.stat().st_size < 32 << 20 and "bytes left out here" in log.read_text()
 
 
+NO_PROCESS = """
+import errno, os, subprocess
+def refuse(*_, **__): raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+subprocess.Popen._execute_child = refuse
+"""
+FEW_FILES = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "cause", "mended"),
+    [
+        (NO_PROCESS, "cannot start git: no more processes may start: a user may have", "ulimit -u 4096"),
+        (FEW_FILES, "cannot start git: too many files are open: a process may have 16 here", "ulimit -n 4096"),
+    ],
+    ids=["processes", "files"],
+)
+def test_a_limit_that_keeps_programs_from_starting_is_named_with_how_to_raise_it(
+    tmp_path: Path, what: str, cause: str, mended: str
+) -> None:
+    place = Place(tmp_path)
+    watch = ("watch", "--until-done", "-f", str(place.manifest(tasks=TASKS)))
+
+    watched, looked = without(place, what, *watch), without(place, what, "doctor")
+
+    for done in (watched, looked):
+        text = done.stdout + done.stderr
+        assert done.returncode in (1, 3) and "Traceback" not in text and "installed?" not in text, text
+        assert cause in text and mended in text, text
+
+
+def test_the_doctor_looks_one_after_the_other_where_no_thread_is_left(tmp_path: Path) -> None:
+    done = without(Place(tmp_path), NO_THREAD, "doctor")
+
+    assert "Traceback" not in done.stderr and "worktrees" in done.stdout and "file events" in done.stdout
+
+
 # --- folders that take nothing ---------------------------------------------------------------------------------
 
 FULL = (
