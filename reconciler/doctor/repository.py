@@ -15,6 +15,7 @@ from reconciler.forges.github.answers import READ_CHECKS
 from reconciler.forges.github.forge import GitHubForge
 from reconciler.git import filters, locks
 from reconciler.git.identity import OURS
+from reconciler.landing import filtered
 from reconciler.landing.checkouts import locked_by_us
 from reconciler.landing.merge_tree import MergeTrees
 from reconciler.landing.remotes import Remote, Remotes
@@ -131,7 +132,7 @@ def _filters(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     names = sorted({each[1] for each in found if each})
     for base in sorted(_wanted(scene, site) - {""}):
         head = _commit(site, base)
-        if head and (why := filters.missing(site.git, MergeTrees(site.git).attributes(Sha(head)).values)):
+        if head and (why := filtered.hindrance(site.git, MergeTrees(site.git), Sha(head))):
             message, _, hint = why.rpartition("; ")
             message = f"{message}: nothing starts or lands on {base}"
             shown = named(names) if names else "of this user"

@@ -21,6 +21,7 @@ from reconciler.model.errors import ReconcileError
 from reconciler.model.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
 from reconciler.model.observed import Graph, Run, WorktreeFault
 from reconciler.model.venue import Venue
+from reconciler.render.failing import recalled
 from reconciler.render.words import counted
 from reconciler.wiring import Site
 
@@ -80,8 +81,14 @@ def _troubles(trees: _Standing, site: Site) -> Iterator[Diagnosis | None]:
     )
     half = [found.place.name for found in trees.faulty(WorktreeFault.HALF_MADE)]
     half += [admin.name for admin in trees.listing.unlisted]
+    failing = recalled(site.statuses(), left=not site.acting)
     yield _warn(
-        half,
+        [name for name in half if TaskId(name) in failing],
+        "making or removing them was cut off, and the next step fails at every try",
+        "see what fails, below; once that is mended they are fixed, or what is in them is saved and they are made again",
+    )
+    yield _warn(
+        [name for name in half if TaskId(name) not in failing],
         "making or removing them was cut off, or they were moved",
         "nothing to do: the next 'reconcile watch' or 'apply' fixes them, or saves what is in them and makes them again",
     )

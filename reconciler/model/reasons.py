@@ -263,7 +263,10 @@ class Reason(Table):
     )
     FILTER_MISSING = (
         "FilterMissing",
-        _epic("files of its base need a filter that only the repository's own config sets", PERSON),
+        _epic(
+            "files of its base need a filter that is not here, fails, or is set by the repository's own config alone",
+            PERSON,
+        ),
     )
     REPOSITORY_RENAMED = "RepositoryRenamed", _epic("its repository has another name now", NOTHING)
     EPIC_NOT_FOUND = "EpicNotFound", _epic("there is no such epic", PERSON)

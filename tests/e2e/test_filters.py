@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from strangers import Place
-from waiting import ended, until
 
 CRYPT = Path(__file__).parents[1] / "keyed_filter.py"
 AGENT = "cat a.secret > seen && echo more >> a.secret && echo two > b.secret && git add . && git commit -qm Do"
@@ -87,26 +86,61 @@ def test_a_filter_that_only_the_repository_sets_up_is_told_before_anybody_begins
     place.stored_once()
 
 
-def test_without_its_key_no_attempt_is_lost_and_status_says_what_the_filter_said(place: Crypt) -> None:
+def test_without_its_key_nothing_begins_and_all_who_look_say_what_the_filter_said(place: Crypt) -> None:
     place.filtered("--global")
     place.secrets()
     place.key.unlink()
-    watch = place.start("watch", "-f", place.one(), "--until-done", "--interval", "1s")
+    manifest = place.one()
 
-    def failing() -> list[dict[str, object]]:
-        epics = place.json("status", code=None)["epics"]
-        return [task["failing"] for epic in epics for task in epic["tasks"] if task.get("failing")]
+    said = place.reconcile("watch", "-f", manifest, "--until-done", code=3)
 
-    until(failing, by=watch)
-    (found,) = failing()
-    assert found["action"] == "StartAgent" and "no key: unlock this repository first" in str(found["message"])
-    assert place.json("get", "runs") == []
-    assert "reconcile retry" not in place.reconcile("doctor", code=1)  # it goes on by itself
+    for text in (said, place.reconcile("status"), place.reconcile("doctor", code=1), place.reconcile("diff", code=3)):
+        assert "no key: unlock this repository first" in text and "filter crypt" in text, text
+    assert place.json("get", "runs") == [] and not (place.root.parent / "worktrees").exists()
     place.key.touch()
-    _, err = ended(watch)
-    assert watch.returncode == 0, err
+    place.reconcile("watch", "-f", manifest, "--until-done")
     place.stored_once()
     assert [run["attempt"] for run in place.json("get", "runs") if run["kind"] == "work"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"smudge": "cat", "clean": "no-such-clean %f"}, "no-such-clean is not on the PATH here"),
+        ({"clean": "cat"}, "which is required and has no smudge command"),
+        ({"smudge": "cat"}, "which is required and has no clean command"),
+        ({}, "which is required and has no smudge command"),
+        ({"smudge": "false", "clean": "cat"}, "which fails here: error: external filter 'false' failed"),
+        ({"smudge": "cat", "clean": "false"}, "which fails here: error: external filter 'false' failed"),
+        ({"process": "false"}, "which fails here: "),
+        ({"process": "no-such-process"}, "no-such-process is not on the PATH here"),
+    ],
+    ids=[
+        "clean gone",
+        "no smudge",
+        "no clean",
+        "nothing",
+        "smudge fails",
+        "clean fails",
+        "process fails",
+        "process gone",
+    ],
+)
+def test_a_filter_of_the_users_that_can_not_work_is_said_before_anybody_starts(
+    place: Crypt, settings: dict[str, str], said: str
+) -> None:
+    place.secrets()
+    for what, command in settings.items():
+        place.git("config", "--global", f"filter.crypt.{what}", command)
+    place.git("config", "--global", "filter.crypt.required", "true")
+    manifest = place.one()
+
+    assert said in place.reconcile("diff", "-f", manifest, code=3)
+    watched = place.reconcile("watch", "-f", manifest, "--until-done", code=3)
+
+    assert "FilterMissing" in watched and said in watched
+    assert said in place.reconcile("status") and said in place.reconcile("doctor", code=1)
+    assert place.json("get", "runs") == [] and not (place.root.parent / "worktrees").exists()
 
 
 @pytest.mark.parametrize("how", ["not required", "only cleans", "of no file"])

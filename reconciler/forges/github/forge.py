@@ -20,9 +20,8 @@ from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.spending import Spent
 from reconciler.forges.github.updates import Updates
 from reconciler.forges.github.verdicts import Reviews, Verdicts
-from reconciler.git import filters
 from reconciler.git.commands import Git
-from reconciler.landing import checkouts, merging
+from reconciler.landing import checkouts, filtered, merging
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import CommitChanges
 from reconciler.landing.commits import Commits
@@ -134,7 +133,7 @@ class GitHubForge(Stacking):
             or self._merges.freezes.due(name)
             or bool(theirs and fits and self._can_follow(name, ours, theirs)),
             frozen=self._merges.freezes.why(name),
-            encoded=filters.missing(self._git, lambda: self._candidates.benches.attributes(theirs or ours).values()),
+            encoded=filtered.hindrance(self._git, self._candidates.benches, theirs or ours),
             rules=rules,
             undone=self._line.undone.on(name, theirs or ours, self._history.landings(name, theirs or ours)),
         )

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reconciler.forges.local.pulls import Pulls
-from reconciler.git import filters, update_ref
+from reconciler.git import update_ref
 from reconciler.git.commands import Git, GitError
-from reconciler.landing import checkouts
+from reconciler.landing import checkouts, filtered
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import CommitChanges
 from reconciler.landing.commits import Commits
@@ -72,7 +72,7 @@ class LocalForge(Stacking):
             else Base(name=name, head=ours, checkout=checkout, behind=cut_off, fetched=self._fetched(name, ours))
         )
         undone = self._line.undone.on(name, ours, landings)
-        encoded = filters.missing(self._git, lambda: self._candidates.benches.attributes(base.head).values())
+        encoded = filtered.hindrance(self._git, self._candidates.benches, base.head)
         return replace(base, behind=base.behind or by_chance, undone=undone, encoded=encoded)
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
