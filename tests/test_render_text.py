@@ -31,12 +31,14 @@ from reconciler.loop.executor import Outcome
 from reconciler.model.desired import Budget
 from reconciler.model.errors import ChangedError, ManifestError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId
+from reconciler.model.observed import Base
 from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
 from reconciler.render import document, listing, safe, text
+from reconciler.render.conditions import conditions
 from reconciler.render.entry import run_record
 from reconciler.render.task import ending
 
@@ -611,3 +613,37 @@ def test_a_budget_is_said_to_run_low_and_then_to_be_spent(tokens, stage, words):
 
     assert said[0] == stage
     assert words in said[1]
+
+
+THE_BASE = Base(name="main", head=Sha("b" * 40))
+USED = a_run(agent="codex", report=Report(done=True, tokens=80))
+
+
+@pytest.mark.parametrize(
+    ("given_of_it", "world"),
+    [
+        ({"invalid": "its file can't be read"}, {}),
+        ({"budget": Budget(tokens=100)}, {"runs": {TaskId("x-1"): (USED,)}}),
+        ({}, {"base": replace(THE_BASE, fetched="origin/main")}),
+        ({}, {"base": replace(THE_BASE, diverged="both sides went on")}),
+        ({}, {"base": replace(THE_BASE, frozen="another tree landed")}),
+        ({}, {"base": replace(THE_BASE, encoded="a filter is missing")}),
+        ({}, {"unwritable": {"all": "the disk is full"}}),
+        ({}, {"unaskable": {"all": "no such check"}}),
+        ({}, {"agents_missing": {"all": "no such program"}}),
+        ({}, {"trackers": {"all": "another one"}}),
+    ],
+)
+@pytest.mark.parametrize("tasks", [(), (a_task(),)], ids=["none yet", "one"])
+def test_a_plan_names_every_condition_under_which_a_status_says_that_something_is_wrong(tasks, given_of_it, world):
+    (epic,) = (decided := plan(wanted(an_epic(**given_of_it)), seen(*tasks, **world))).epics
+    wrong = [
+        each
+        for each in conditions(epic, {}, worlds.NOW)
+        if each["status"] == "True" and each["type"] in ("Degraded", "BudgetLow")
+    ]
+
+    shown = printed(text.plan(decided), width=1000)
+
+    assert wrong
+    assert all(f"!  {each['reason']}: {each['message']}\n" in shown for each in wrong), shown

@@ -200,8 +200,8 @@ class Reason(Table):
         "CheckoutInTheWay",
         _task("the base's checkout has changes that a merge would overwrite", PERSON),
     )
-    BASE_DIVERGED = "BaseDiverged", _task("the base here and its remote have gone different ways", PERSON)
-    BASE_BEHIND = "BaseBehind", _task("the base is behind what was fetched for it", PERSON)
+    BASE_DIVERGED = "BaseDiverged", _epic("the base here and its remote have gone different ways", PERSON)
+    BASE_BEHIND = "BaseBehind", _epic("the base is behind what was fetched for it", PERSON)
     PROTECTED_PATHS = (
         "ProtectedPaths",
         _task(
@@ -218,7 +218,7 @@ class Reason(Table):
     )
     SET_ASIDE = "SetAside", _task("somebody keeps its pull request from landing", PERSON)
     RECORD_DAMAGED = "RecordDamaged", _task("what is recorded of it can't be read", PERSON)
-    BASE_FROZEN = "BaseFrozen", _task("the base got a commit that was not checked", PERSON)
+    BASE_FROZEN = "BaseFrozen", _epic("the base got a commit that was not checked", PERSON)
     # Why something is done
     DECLARED = "Declared", _task("the manifest declares it", NOTHING)
     MANIFEST_CHANGED = "ManifestChanged", _task("its entry in the manifest changed", NOTHING)

@@ -11,7 +11,7 @@ from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Base, Failure, Observed, Rules, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import landing_mode
-from reconciler.planning.actions import Action, Waiting, guards
+from reconciler.planning.actions import Action, Waiting, guards, hindrances
 from reconciler.planning.agent_gate import Gate, no_reviewer
 from reconciler.planning.base_checks import broken
 from reconciler.planning.jobs import EpicTasks
@@ -40,11 +40,13 @@ def degraded(spec: EpicSpec, observed: Observed, gate: Gate | None, paused: str 
         return Waiting(*gate)
     if missing := observed.reviewers_missing.get(spec.name):
         return Waiting(Reason.AGENT_UNAVAILABLE, no_reviewer(missing))
+    base = observed.bases.get(spec.base)
+    if isinstance(base, Base) and (word := hindrances.of_the_base(base) or hindrances.behind(base)):
+        return word
     if why := broken(spec, observed):
         return Waiting(Reason.CHECK_BROKEN, why)
     if paused:
         return Waiting(Reason.QUEUE_PAUSED, paused)
-    base = observed.bases.get(spec.base)
     if isinstance(base, Base) and base.checkout and base.checkout.locked:
         message = f"a landing was cut off, and has locked the index of {base.checkout.path}; 'reconcile watch' or 'apply' ends it"
         return Waiting(Reason.LANDING_CUT_OFF, message)

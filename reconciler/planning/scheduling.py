@@ -25,6 +25,7 @@ from reconciler.planning.actions import (
     StartCheck,
     StartReview,
     Waiting,
+    hindrances,
 )
 from reconciler.planning.check_slots import check_slots
 from reconciler.planning.job import Job
@@ -95,11 +96,9 @@ def _nothing_on_an_old_base(decisions: Decisions, observed: Observed) -> None:
     if not any(isinstance(base, Base) and base.fetched for base in observed.bases.values()):
         return
     for key, (job, decision) in decisions.items():
-        base = job.base
-        if isinstance(base, Base) and base.fetched and isinstance(decision, StartAgent | StartCheck | Land):
-            forward = f"merge --ff-only {base.fetched}" if base.checkout else f"fetch . {base.fetched}:{base.name}"
-            message = f"{base.name} is behind {base.fetched}, which has been fetched; 'git {forward}' brings it forward"
-            decisions[key] = job, Waiting(Reason.BASE_BEHIND, message)
+        old = hindrances.behind(job.base) if isinstance(job.base, Base) else None
+        if old and isinstance(decision, StartAgent | StartCheck | Land):
+            decisions[key] = job, old
 
 
 def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desired) -> None:

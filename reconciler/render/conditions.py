@@ -72,6 +72,22 @@ def _degraded(epic: EpicPlan, telling: Waiting) -> Condition:
     return _condition("Degraded", "False", Waiting(telling.reason, "nothing is wrong"))
 
 
+def amiss(epic: EpicPlan) -> list[Waiting]:
+    """Everything for which a condition of the manifest says that something is wrong with it, the worst first."""
+    invalid = Waiting(Reason.MANIFEST_INVALID, epic.spec.invalid) if epic.spec.invalid else None
+    low = running_low(epic.spec.budget, epic.spend)
+    words = (
+        epic.held,
+        invalid,
+        epic.degraded,
+        lasting(epic),
+        withheld(epic.spec),
+        remarked(epic),
+        Waiting(Reason.BUDGET_LOW, f"{low}; nothing new starts once it is used up") if low else None,
+    )
+    return [word for word in words if word]
+
+
 def remarked(epic: EpicPlan) -> Waiting | None:
     """What is amiss and keeps nothing from going on, as one word."""
     if not epic.remarks:

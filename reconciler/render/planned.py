@@ -14,13 +14,12 @@ from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.labels import NEEDS_HUMAN
 from reconciler.planning.plan import EpicPlan, Plan
-from reconciler.render.conditions import remarked
+from reconciler.render.conditions import amiss
 from reconciler.render.document import waiting_order
-from reconciler.render.failing import lasting
 from reconciler.render.safe import line
 from reconciler.render.status import NOTHING_RECORDED, withheld_rows
 from reconciler.render.table import Row, Rows
-from reconciler.render.withheld import changes, withheld
+from reconciler.render.withheld import changes
 from reconciler.render.words import counted, span
 
 TOGETHER = 4
@@ -89,8 +88,7 @@ def _epic(epic: EpicPlan, then: Forecast | None, housekeeping: bool) -> Iterator
     if epic.converged:
         heading.append("  converged", "green")
     yield heading
-    words = (epic.held, epic.degraded, lasting(epic), withheld(epic.spec), remarked(epic))
-    if trouble := [_trouble(word) for word in words if word]:
+    if trouble := [_trouble(word) for word in amiss(epic)]:
         yield Rows(rows=trouble, yields=0)
     yield from withheld_rows(changes(epic.spec))
     # A held manifest has named above why all of its tasks wait.

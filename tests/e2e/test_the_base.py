@@ -86,7 +86,11 @@ def behind(place: Place, tmp_path: Path) -> Place:
 def test_nothing_starts_on_a_base_that_is_behind_what_was_fetched_until_it_is_brought_forward(behind, elsewhere):
     if elsewhere:
         behind.git("switch", "--quiet", "--create", "mine")
-    behind.reconcile("apply", "-f", str(behind.manifest(base="main")))
+    manifest = str(behind.manifest(base="main"))
+    assert "!  BaseBehind: main is behind origin/main" in behind.reconcile("diff", "-f", manifest, code=1)
+    behind.reconcile("apply", "-f", manifest)
+    assert "!  BaseBehind: main is behind origin/main" in behind.reconcile("diff", code=None)
+    assert "Degraded (BaseBehind)  main is behind origin/main" in behind.reconcile("status")
 
     waits = next(task["waiting"] for task in behind.json("status")["epics"][0]["tasks"] if task["title"] == "Do a")
     assert waits["reason"] == "BaseBehind"
@@ -99,6 +103,16 @@ def test_nothing_starts_on_a_base_that_is_behind_what_was_fetched_until_it_is_br
     behind.git(*command.split())
     behind.reconcile("watch", "--until-done")
     assert behind.subjects() == ["Do b", "Do a", "Somebody else's", "Begin"]
+
+
+def test_a_base_that_has_parted_from_its_remote_is_named_before_anybody_starts(behind: Place) -> None:
+    behind.git("commit", "--quiet", "--allow-empty", "--message=Ours")
+    manifest = str(behind.manifest(base="main", mergePolicy={"push": True}, suspend=True))
+
+    said = behind.reconcile("diff", "-f", manifest, code=None)
+    behind.reconcile("apply", "-f", manifest)
+
+    assert "!  BaseDiverged: " in said and "Degraded (BaseDiverged)" in behind.reconcile("status")
 
 
 def test_a_base_that_is_ahead_of_its_remote_is_worked_on(place, tmp_path):

@@ -70,14 +70,28 @@ def _soon(job: Job) -> datetime | None:
     return job.now + LOOK_AGAIN if fresh else asked_at
 
 
+def of_the_base(base: Base) -> Waiting | None:
+    """What keeps everything from landing on a base, whatever it is."""
+    if base.frozen:
+        return Waiting(Reason.BASE_FROZEN, base.frozen)
+    return Waiting(Reason.BASE_DIVERGED, base.diverged) if base.diverged else None
+
+
+def behind(base: Base) -> Waiting | None:
+    """That a base is older than what was fetched for it, and how a person brings it forward."""
+    if not base.fetched:
+        return None
+    forward = f"merge --ff-only {base.fetched}" if base.checkout else f"fetch . {base.fetched}:{base.name}"
+    message = f"{base.name} is behind {base.fetched}, which has been fetched; 'git {forward}' brings it forward"
+    return Waiting(Reason.BASE_BEHIND, message)
+
+
 def _obstacle(job: Job, candidate: Candidate) -> Waiting | None:
     base = job.base
     if not isinstance(base, Base):
         return Waiting(Reason.UNKNOWN, f"{job.spec.base} can't be seen")
-    if base.frozen:
-        return Waiting(Reason.BASE_FROZEN, base.frozen)
-    if base.diverged:
-        return Waiting(Reason.BASE_DIVERGED, base.diverged)
+    if word := of_the_base(base):
+        return word
     if base.checkout is None:
         return None
     if base.checkout.busy:
