@@ -16,6 +16,7 @@ from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Task
 from reconciler.model.ports import Change, NewTask
+from reconciler.planning import graph
 from reconciler.trackers.beads import BeadsTracker, decoding, program
 from reconciler.trackers.beads.commands import Step, commands
 from reconciler.trackers.beads.versions import Can, can
@@ -623,3 +624,52 @@ def test_what_somebody_else_claims_while_we_claim_is_theirs(name: str, tmp_path:
     assert isinstance(refused, ChangedError)
     assert claimed is None
     assert (tracker.tasks()[theirs].assignee, tracker.tasks()[ours].assignee) == ("bob", "reconcile@test")
+
+
+@pytest.mark.parametrize(
+    "name", [REAL[0], *(pytest.param(n, marks=pytest.mark.slow) for n in ("bd-0.63", "bd-1.0", "bd"))]
+)
+def test_what_blocks_a_parent_blocks_below_it_as_the_real_one_says_and_not_by_dots_alone(
+    name: str, tmp_path: Path
+) -> None:
+    base = database(tmp_path / "project", name)
+
+    def made(id: str = "", parent: str = "") -> str:
+        how = (f"--id={id}", "--force") if id else (f"--parent={parent}",)
+        return str(json.loads(base.bd("create", "Do it", "--description=d", *how, "--json"))["id"])
+
+    blocker, top, beside, inner = base.make("Blocker"), made("x-1"), made("x-2"), made("x-3")
+    child, dotted = made(parent=top), made("x-1.9")
+    lowest, below_dotted = made(parent=made(parent=child)), made(parent=dotted)
+    named = [made("x-1.9.4"), made("x-2.1"), made("x-3.1"), made("x-3.1.7")]
+    for task in (top, beside, inner, "x-3.1"):
+        base.bd("dep", "add", task, blocker)
+
+    tasks, theirs = base.tracker().tasks(), json.loads(base.bd("ready", "--json", "--limit", "0"))
+    index = graph.Index(tasks, datetime.now(UTC))
+    ours = {task.id for task in graph.ready(tasks, datetime.now(UTC))}
+    # What has children is never work here; and 0.63 hands a block down to grandchildren only.
+    work = {str(each["id"]) for each in theirs if not index.is_epic(each["id"])} - {lowest if name == "bd-0.63" else ""}
+
+    assert ours == work
+    assert {blocker, below_dotted, "x-1.9.4", "x-2.1", "x-3.1.7"} == ours
+    assert not {lowest, child, "x-3.1"} & ours and set(named) <= tasks.keys()
+
+
+@pytest.mark.parametrize("name", [pytest.param("bd", marks=pytest.mark.slow)])
+def test_what_we_have_claimed_holds_no_lease_that_could_run_out_and_is_reclaimed_by_nobody(
+    name: str, tmp_path: Path
+) -> None:
+    base = database(tmp_path / "project", name)
+    new, left = base.make("new"), base.make("left")
+    base.bd("--actor=bob", "update", left, "--claim")
+    base.bd("--actor=bob", "update", left, "--status=open", "--assignee=")
+    nobodys = {"expect_status": frozenset({"open"}), "expect_assignee": frozenset({"", "reconcile@test"})}
+
+    claims = [Change(task=TaskId(id), status="in_progress", assignee="reconcile@test", **nobodys) for id in (new, left)]
+    assert base.tracker().write(claims) == [None, None]
+    base.bd("--actor=reconcile@test", "update", new, "--claim")  # as Beads tells agents to
+
+    assert [base.show(id).get("lease_expires_at") for id in (new, left)] == [None, None]
+    assert json.loads(base.bd("reclaim", "--older-than", "0s", "--json"))["count"] == 0
+    assert {base.show(id)["assignee"] for id in (new, left)} == {"reconcile@test"}
