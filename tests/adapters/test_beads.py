@@ -425,6 +425,29 @@ def test_a_write_that_hangs_is_looked_up_before_anything_is_said(fake: Fake, mon
     fake.does(f"test $first = update && {{ {storing(record(labels=['l']))}; sleep 600; }}")
 
     assert fake.tracker().write(labelled("x-1")) == [None]
+    assert len(fake.calls("update")) == 1
+
+
+def test_a_write_that_hangs_is_given_time_to_end_in_order_and_is_not_done_again_where_it_did(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "WRITE_S", 0.5)
+    ending = f"sleep 0.5; {storing(record(status='blocked'))}; touch {fake.here}/ended; exit 1"
+    fake.does(f"test $first = update && {{ end() {{ {ending}; }}; trap end TERM; while :; do sleep 0.05; done; }}")
+
+    assert fake.tracker().write([change(status="blocked")]) == [None]
+    assert (fake.here / "ended").exists() and len(fake.calls("update")) == 1
+
+
+def test_a_write_that_hangs_and_never_ends_is_tried_again_and_told(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "WRITE_S", 0.3)
+    monkeypatch.setattr(program, "WRITE_GRACE_S", 0.2)
+    fake.does("test $first = update && { trap '' TERM; while :; do sleep 0.05; done; }")
+
+    (answer,) = fake.tracker().write([change(status="blocked")])
+
+    assert isinstance(answer, TemporaryError) and "did not end within" in str(answer)
+    assert len(fake.calls("update")) == 3
 
 
 def test_a_text_that_is_too_long_for_an_argument_is_refused_before_anything_runs(fake: Fake) -> None:

@@ -18,6 +18,7 @@ from on_github import Place, X
 from reconciler.forges.github.look import SMALLER_WITHIN_S
 from reconciler.model.errors import (
     ChangedError,
+    ContentRefusedError,
     PermanentError,
     ReconcileError,
     RefusedError,
@@ -166,6 +167,19 @@ def test_what_names_files_that_were_never_uploaded_is_told_so_and_not_offered(th
         there.forge.open(X, head, "Do it", "")
 
     assert "git lfs push" in (told.value.hint or "")
+    assert there.asked("POST") == []
+
+
+def test_a_file_that_is_too_large_for_github_is_its_agents_to_take_out_and_all_that_was_said_is_kept(
+    there: Place,
+) -> None:
+    why = "File big.bin is 120.00 MB; this exceeds GitHub's file size limit of 100.00 MB"
+    there.app.bare.note("refused", f"refs/heads/agent/x-1 , GH001 {why}\n")
+    head = there.clone.branch("agent/x-1", {"big.bin": "as if\n"})
+
+    with pytest.raises(ContentRefusedError, match=re.escape(why)):
+        there.forge.open(X, head, "Do it", "")
+
     assert there.asked("POST") == []
 
 
