@@ -242,6 +242,9 @@ class World:
     def stirred(self) -> bool:
         return False
 
+    def renew(self, now: datetime) -> None:
+        """Claims in memory never run out."""
+
     def prefix(self) -> str:
         return "t"
 

@@ -115,6 +115,16 @@ def test_who_acts_has_the_runs_of_all_but_open_tasks_archived_and_who_looks_does
     assert asked == [[X]]
 
 
+def test_who_acts_keeps_what_is_claimed_from_running_out_and_who_looks_does_not(world: World) -> None:
+    asked: list[object] = []
+    world.renew = asked.append  # type: ignore[method-assign]
+    a_loop(world).look()
+    assert not asked
+
+    a_loop(world).tick()
+    assert asked == [world.now]
+
+
 def test_where_no_task_could_be_read_no_run_is_archived(world: World) -> None:
     asked: list[object] = []
     world.archive = asked.append  # type: ignore[method-assign]

@@ -192,9 +192,9 @@ class Loop(Struct, kw_only=True):
         outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
         if self._setbacks.remember(outcomes, self.clock):
             self._calm = 0
-        ask(
-            partial(self.ports.workspaces.time_passes, looked.observed.at)
-        )  # what is kept may get older at the next tick
+        # What is kept may get older at the next tick.
+        ask(partial(self.ports.workspaces.time_passes, looked.observed.at))
+        ask(partial(self.ports.tracker.renew, looked.observed.at))
         saved = self._saved_since(kept, outcomes) if outcomes else ()
         tick = replace(looked, outcomes=tuple(outcomes), saved=saved, unarchived=self._archive())
         self.seen(tick)

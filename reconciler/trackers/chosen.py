@@ -6,6 +6,7 @@ Asked again at every call, because `bd init` may be run at any time: what is wri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,11 @@ class ChosenTracker:
     def stirred(self) -> bool:
         """Only of a database: the file of the built-in store is listened to."""
         return bool(holds_database(self._beads)) and self._real.stirred()
+
+    def renew(self, now: datetime) -> None:
+        """Claims in the built-in store never run out."""
+        if holds_database(self._beads):
+            self._real.renew(now)
 
     def prefix(self) -> str:
         return self._now.prefix()

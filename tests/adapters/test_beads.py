@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -584,6 +584,35 @@ def test_a_task_is_made_with_all_that_it_waits_for(fake: Fake) -> None:
     assert fake.calls("create") == []
 
 
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "renewed"),
+    [
+        ({"lease_expires_at": "2026-01-01T12:01:00Z"}, True),
+        ({"lease_expires_at": "2026-01-01T11:00:00Z"}, True),
+        ({"lease_expires_at": "2026-01-01T12:04:00Z"}, False),
+        ({"lease_expires_at": "2026-01-01T12:01:00Z", "assignee": "bob"}, False),
+        ({"lease_expires_at": "2026-01-01T12:01:00Z", "status": "blocked"}, False),
+        ({}, False),
+    ],
+)
+def test_only_a_lease_of_ours_that_would_run_out_is_renewed_and_not_before_it_would_again(
+    fake: Fake, fields: dict[str, str], renewed: bool
+) -> None:
+    fake.holds(record(**{"status": "in_progress", "assignee": "reconcile@test", **fields}))
+    fake.does(version="1.3.0")
+    tracker = fake.tracker()
+    tracker.tasks()
+
+    for seconds in (0, 30, 60):
+        tracker.renew(NOW + timedelta(seconds=seconds))
+    assert fake.calls("heartbeat") == (["heartbeat x-1"] if renewed else [])
+    tracker.renew(NOW + timedelta(seconds=200))
+    assert len(fake.calls("heartbeat")) == 2 * renewed + (fields.get("lease_expires_at") == "2026-01-01T12:04:00Z")
+
+
 # --- beside other people, with the real program ---------------------------------------------------------------
 
 REAL = [pytest.param("bd-sqlite"), pytest.param("bd", marks=pytest.mark.slow)]
@@ -694,5 +723,11 @@ def test_what_we_have_claimed_holds_no_lease_that_could_run_out_and_is_reclaimed
     base.bd("--actor=reconcile@test", "update", new, "--claim")  # as Beads tells agents to
 
     assert [base.show(id).get("lease_expires_at") for id in (new, left)] == [None, None]
+    base.bd("--actor=reconcile@test", "heartbeat", left)  # from then on it has one
+    tracker, before = base.tracker(), base.show(left)["lease_expires_at"]
+    tracker.tasks()
+    until(lambda: datetime.now(UTC) > datetime.fromisoformat(before) - timedelta(minutes=5, seconds=-2))
+    tracker.renew(datetime.now(UTC) + timedelta(minutes=4))
+    assert base.show(left)["lease_expires_at"] > before
     assert json.loads(base.bd("reclaim", "--older-than", "0s", "--json"))["count"] == 0
     assert {base.show(id)["assignee"] for id in (new, left)} == {"reconcile@test"}

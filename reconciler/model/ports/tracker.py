@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -74,6 +75,10 @@ class Tracker(Protocol):
     def stirred(self) -> bool:
         """True, once, where somebody has written since `tasks` was asked, as far as that shows without a process. False
         says nothing: where file events tell of it, or nothing does."""
+        ...
+
+    def renew(self, now: datetime) -> None:
+        """Keep what we have claimed from running out, where a claim does. By who acts, again and again."""
         ...
 
     def prefix(self) -> str:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from reconciler.model.errors import PermanentError, ReconcileError
@@ -57,6 +58,16 @@ class BeadsTracker:
     def stirred(self) -> bool:
         """True, once, where the database has changed since `tasks` looked at it, as far as its files tell."""
         return self._last.stirred()
+
+    def renew(self, now: datetime) -> None:
+        """Renew the leases of what we have claimed that would run out soon. Raises as `tasks` does.
+
+        A claim of ours has none, until its agent asks for one ('bd heartbeat') and then forgets it: from then on a neighbour's
+        'bd reclaim' would take the task away under it.
+        """
+        for id in self._last.running_out(now, self._bd.actor):
+            self._bd.write("heartbeat", id)  # where it has none any more that is refused, and nothing is lost by it
+            self._last.renewed(id, now)
 
     def prefix(self) -> str:
         """What ids of this database begin with, without the dash. Asked for once."""

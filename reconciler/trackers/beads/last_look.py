@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from reconciler.model.errors import ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
@@ -22,6 +23,9 @@ from reconciler.trackers.beads.marks import Mark
 from reconciler.trackers.beads.program import Bd
 
 RESTS = 10
+LEASE = timedelta(minutes=5)  # as every bd grants it
+RENEWED_BEFORE = timedelta(minutes=2, seconds=30)
+_EVER = datetime(1, 1, 1, tzinfo=UTC)
 HOLDS_S = 300.0  # where a mark says nothing of a change after all, that is seen by then
 
 
@@ -39,6 +43,7 @@ class LastLook:
         self._files: Mark | None = None  # as they were when the mark was compared last
         self._lied = False
         self._written: dict[str, Record] = {}
+        self._renewed: dict[str, datetime] = {}  # leases, and when
         self._doubted = frozenset[str]()  # whose labels were written, and not there at the next look
 
     def graph(self) -> Graph:
@@ -84,6 +89,20 @@ class LastLook:
         """True for tasks of which it is known by the next look whether what was written has been stored."""
         return not self._doubted & set(ids) and all(id in self._open for id in ids)
 
+    def running_out(self, now: datetime, actor: str) -> list[str]:
+        """The tasks in work that are this actor's, as far as their leases end soon or have ended. Nothing is looked at."""
+        return sorted(
+            id
+            for id, record in self._open.items()
+            if record.get("lease_expires_at")
+            and (record.get("status"), record.get("assignee")) == ("in_progress", actor)
+            if max(_time(record["lease_expires_at"]), self._renewed.get(id, _EVER) + LEASE) - now < RENEWED_BEFORE
+        )
+
+    def renewed(self, id: str, now: datetime) -> None:
+        """The lease of a task was renewed: what was seen of it is old."""
+        self._renewed[id] = now
+
     def wrote(self, records: Mapping[str, Record]) -> None:
         """Labels of these tasks were written, and not read back."""
         self._written |= records
@@ -127,3 +146,12 @@ class LastLook:
 
 def _labels(record: Record | None) -> frozenset[str]:
     return frozenset(record.get("labels") or ()) if record else frozenset()
+
+
+def _time(text: object) -> datetime:
+    """When a lease ends; long ago where that can't be read."""
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return _EVER
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
