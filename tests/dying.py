@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 from reconciler.landing.intents import Intents
 from reconciler.system import shell
@@ -24,8 +25,9 @@ def dying(what: Callable[[], None], prepare: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def arm(step: int) -> None:
-    """Kill this process right before the step: a program, a file put in another's place, a lock, a note."""
+def arm(step: int, *functions: tuple[Any, str]) -> None:
+    """Kill this process right before the step: a program, a file put in another's place, a lock, a note; or a call of these
+    functions, by their modules and names. Killed before one is killed after the one before it."""
     left = [step]
 
     def deadly(function: Callable[..., object]) -> Callable[..., object]:
@@ -37,6 +39,10 @@ def arm(step: int) -> None:
 
         return wrapped
 
+    for module, name in functions:
+        setattr(module, name, deadly(getattr(module, name)))
+    if functions:
+        return
     shell.run = deadly(shell.run)  # type: ignore[assignment]
     Intents.write = deadly(Intents.write)  # type: ignore[method-assign,assignment]
     Intents.drop = deadly(Intents.drop)  # type: ignore[method-assign,assignment]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections import Counter
@@ -144,6 +145,12 @@ echo "hello from {task}"; {end}"""
         """What runs have left on the nodes."""
         runs, trees = ((self.folder / "scratch").glob(where) for where in ("*/runs/work/*/*", "*/work/*"))
         return sorted(str(path) for path in {*runs, *trees})
+
+    def strays(self) -> list[str]:
+        """What else lies there, but for the mirrors, and what the engine has of its jobs."""
+        found = (path for path in (self.folder / "scratch").rglob("*") if path.is_file())
+        kept = re.compile(r"/jobs/|/mirrors/[^/]+\.git/")
+        return [str(path) for path in found if not kept.search(str(path))]
 
     def cut(self, *, nodes_only: bool = False) -> Callable[[], None]:
         """Take the remote away from everybody, or from the nodes; what gives it back."""

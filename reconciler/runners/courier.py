@@ -496,6 +496,20 @@ def sweep(root: str, mirror: Mirror) -> list[str]:
     return left
 
 
+def tidy(root: str) -> None:
+    """Remove what couriers that were killed, and supervisors, have left beside the runs. Nobody waits for a run on a node."""
+    locks = os.path.join(root, "locks")
+    for path in (*(os.path.join(locks, name) for name in listed(locks)), os.path.join(root, "mirror.lock")):
+        if os.path.exists(path):
+            with NodeLock(path, wait=False):
+                pass
+    for name in listed(os.path.join(root, "mirrors")):
+        if name.endswith(".fetch.lock"):
+            with NodeLock(os.path.join(root, "mirrors", name), wait=False):
+                pass
+    unlink(os.path.join(root, "runs", "wake"))
+
+
 def leftovers(root: str) -> list[str]:
     """The folders of runs that are, or were, on this node and are not cleared away."""
     found = []
@@ -660,7 +674,7 @@ def slurm_time_left() -> float | None:
 
 
 class NodeLock:
-    """A lock while the block runs; without `wait`, whether it could be taken."""
+    """A lock while the block runs; without `wait`, whether it could be taken. Its file goes with it."""
 
     def __init__(self, path: str, wait: bool = True) -> None:
         self._path, self._how = path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
@@ -668,21 +682,42 @@ class NodeLock:
 
     def __enter__(self) -> NodeLock:
         os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        while True:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._fd, self._how)
+            except OSError:
+                return self
+            # Who had it before us has removed its file: what we hold then keeps nobody out.
+            if self._stands():
+                self.taken = True
+                return self
+            os.close(self._fd)
+
+    def _stands(self) -> bool:
         try:
-            fcntl.flock(self._fd, self._how)
-            self.taken = True
+            there, ours = os.stat(self._path), os.fstat(self._fd)
         except OSError:
-            pass
-        return self
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def __exit__(self, *_: object) -> None:
+        if self.taken and self._stands():
+            unlink(self._path)
         os.close(self._fd)
 
 
 def lock_of(root: str, task: str, n: str) -> str:
     """The file that a courier locks for as long as it carries a run."""
     return os.path.join(root, "locks", task + "." + n)
+
+
+def unlink(path: str) -> None:
+    """Remove a file; one that is gone is gone."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 
 
 def listed(folder: str) -> list[str]:
@@ -741,6 +776,7 @@ def main(spec: Spec) -> None:
             code = Courier(spec, node).run() if alone.taken else NOT_STARTED
         mirror = Mirror(os.path.join(root, "mirrors", node + ".git"), spec["remote"], root)
         sweep(root, mirror)
+        tidy(root)
     except Exception as error:  # noqa: BLE001 - there is nobody to catch it
         say(repr(error))
     sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import random
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from dying import arm, dying
 from nodes import MOST, Nodes
 from slurm_cluster import free_ports
 from waiting import until
@@ -23,7 +25,7 @@ from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Cause, RunState, Says, StopWhy
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
-from reconciler.runners import supervisor
+from reconciler.runners import courier, supervisor
 from reconciler.runners._engines import JobState
 from reconciler.runners._hosts import Hosts
 
@@ -59,8 +61,45 @@ def test_what_a_run_commits_and_what_it_does_not_comes_back_and_nothing_stays_on
     saved = nodes.spaces.salvage(X, nodes.venue)
     assert saved and nodes.repo.content(f"{saved.commit}:half.txt") == b"half\n"
     assert nodes.repo.head(f"{saved.commit}^") == nodes.repo.head("agent/x-1")
-    until(lambda: not nodes.left(), "the node to be cleared")
+    until(lambda: not nodes.left() and not nodes.strays(), "the node to be cleared")
     assert nodes.repo.git("for-each-ref", "--format=%(refname)", cwd=nodes.remote) == "refs/reconcile/run/x-1"
+
+
+def test_a_courier_that_is_killed_with_a_lock_keeps_nobody_out_and_the_next_one_clears_it_away(tmp_path: Path):
+    lock, wake = courier.lock_of(str(tmp_path), "x-1", "1"), tmp_path / "runs/wake"
+    for step in range(100):
+        wake.parent.mkdir(exist_ok=True)
+        wake.touch()
+        stale = Path(courier.lock_of(str(tmp_path), "x-2", "1"))
+        stale.parent.mkdir(exist_ok=True)
+        stale.touch()
+
+        def tidied() -> None:
+            with courier.NodeLock(lock):
+                pass
+            courier.tidy(str(tmp_path))
+
+        died = dying(tidied, lambda step=step: arm(step, (os, "open"), (os, "unlink"), (os, "close"), (fcntl, "flock")))
+        with courier.NodeLock(lock, wait=False) as again:
+            assert again.taken
+        courier.tidy(str(tmp_path))
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+        if died == 0:
+            break
+    assert 8 < step < 99
+
+
+def test_a_lock_whose_file_goes_with_it_is_had_by_one_at_a_time(tmp_path: Path):
+    lock, count = str(tmp_path / "lock"), tmp_path / "count"
+    count.write_text("0")
+
+    def counts() -> None:
+        for _ in range(100):
+            with courier.NodeLock(lock):
+                count.write_text(str(int(count.read_text()) + 1))
+
+    both(*[counts] * 4)
+    assert count.read_text() == "400" and not (tmp_path / "lock").exists()
 
 
 def settled(nodes: Nodes) -> None:
