@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -20,42 +21,22 @@ from reconciler.runners import courier, supervisor
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "munged")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-_CONF = """
-ClusterName=pretend
-SlurmctldHost=localhost(127.0.0.1)
-SlurmctldPort={port}
-SlurmUser={user}
-SlurmdUser={user}
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.sock
-CredType=cred/munge
-CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool/%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SwitchType=switch/none
-MpiDefault=none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU,CR_LLN
-SchedulerType=sched/backfill
-SlurmdParameters=config_overrides
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
-JobCompType=jobcomp/none
-ReturnToService=2
-SlurmctldTimeout=30
-SlurmdTimeout={node_timeout}
-MinJobAge={min_job_age}
-KillWait=30
-InactiveLimit=0
-{nodes}
-PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-"""
+GUIDE = Path(__file__).parents[1] / "docs/machines.md"
+
+
+def conf(folder: Path, ports: list[int], **settings: object) -> str:
+    """The `slurm.conf` of the guide, in another folder and on these ports: the controller's, and one for each node."""
+    text = GUIDE.read_text("utf-8").partition("cat > slurm.conf <<END\n")[2].partition("END\n")[0]
+    text = text.replace("$PWD", str(folder)).replace("$(id -un)", getpass.getuser())
+    rows = [row for row in text.splitlines() if not row.startswith("NodeName=")]
+    node = next(row for row in text.splitlines() if row.startswith("NodeName=n1 "))
+    for name, value in {"SlurmctldPort": ports[0], **settings}.items():
+        rows = [f"{name}={value}", *(row for row in rows if not row.startswith(f"{name}="))]
+    made = (
+        re.sub(r"NodeName=n1 (.*) Port=\d+", rf"NodeName=n{n} \1 Port={port}", node)
+        for n, port in enumerate(ports[1:], 1)
+    )
+    return "\n".join([*rows[:-1], *made, rows[-1], ""])
 
 
 def missing() -> str:
@@ -79,7 +60,7 @@ class Cluster:
     def __init__(self, folder: Path, nodes: int = 3, *, node_timeout: int = 20, min_job_age: int = 300) -> None:
         self.folder, self.names = folder.resolve(), [f"n{n + 1}" for n in range(nodes)]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self._asked = {"node_timeout": node_timeout, "min_job_age": min_job_age}
+        self._asked = {"SlurmdTimeout": node_timeout, "MinJobAge": min_job_age}
         self.environ = {"PATH": PATH, "HOME": os.environ["HOME"], "SLURM_CONF": str(self.folder / "slurm.conf")}
 
     def __enter__(self) -> Cluster:
@@ -91,19 +72,12 @@ class Cluster:
         return self
 
     def _up(self) -> None:
-        for name in ("state", *(f"spool/{node}" for node in self.names)):
-            (self.folder / name).mkdir(parents=True)
+        (self.folder / "state").mkdir(parents=True)
         self.folder.chmod(0o755)
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o600)
-        port, *ports = free_ports(1 + len(self.names))
-        rows = (
-            f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={at} CPUs=8 RealMemory=1000 State=UNKNOWN"
-            for node, at in zip(self.names, ports, strict=True)
-        )
-        about = {"port": port, "user": getpass.getuser(), "folder": self.folder, "nodes": "\n".join(rows)}
-        (self.folder / "slurm.conf").write_text(_CONF.format(**about, **self._asked))
+        (self.folder / "slurm.conf").write_text(conf(self.folder, free_ports(1 + len(self.names)), **self._asked))
         own = [f"--{name}={self.folder}/munged.{name}" for name in ("pid-file", "log-file", "seed-file")]
         self._go("munged", "munged", "-F", "-f", f"--socket={self.folder}/munge.sock", f"--key-file={key}", *own)
         until(lambda: (self.folder / "munge.sock").exists())
@@ -145,7 +119,10 @@ class Cluster:
                 process.kill()
                 process.wait()
         # What watches a job of a controller that was killed waits for its next one for ever.
-        mine = f"SLURM_CONF={self.environ['SLURM_CONF']}".encode()
-        courier.kill(
-            [pid for pid in supervisor.parent_pids() if mine in courier.read(f"/proc/{pid}/environ").split(b"\0")]
-        )
+        end(self.environ["SLURM_CONF"])
+
+
+def end(conf: str) -> None:
+    """Kill every process that has this `slurm.conf` in its environment."""
+    mine = f"SLURM_CONF={conf}".encode()
+    courier.kill([pid for pid in supervisor.parent_pids() if mine in courier.read(f"/proc/{pid}/environ").split(b"\0")])

@@ -224,7 +224,8 @@ def _worktrees(site: Site, tasks: Sequence[TaskId], runs: Sequence[Run], away: d
             continue
         for task, tree in trees.items():
             mine = [run for run in runs if run.id.kind is RunKind.WORK and run.task == task]
-            yield {**_work(site, task, tree), **_place(site, tree.path), "run": _live(mine)}
+            place = {"worktree": tree.path, "path": tree.path} if tree.elsewhere else _place(site, tree.path)
+            yield {**_work(site, task, tree), **place, "run": _live(mine)}
         for subject, path in site.workspaces.check_worktrees(at).items() if at.local else ():
             mine = [run for run in runs if run.id.kind is not RunKind.WORK and run.id.subject == subject]
             yield {**_check(subject, heads.get(path), mine), **_place(site, path), "run": _live(mine)}

@@ -66,7 +66,9 @@ def entry(subject: TaskView) -> dict[str, Any]:
         "phase": _phase(subject),
         "group": group(subject),
         "run": _run(subject.run),
-        "worktree": messages.relative(tree.path, subject.epic.spec.repository) if tree else None,
+        "worktree": messages.relative(tree.path, "" if tree.elsewhere else subject.epic.spec.repository)
+        if tree
+        else None,
         "branch": branch_of(task.id),
         "pullRequest": _pull(subject),
         "waiting": waiting(subject.waiting) if subject.waiting else None,

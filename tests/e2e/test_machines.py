@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import slurm_cluster
 from strangers import Place
 from waiting import until
 
@@ -178,6 +181,59 @@ def test_an_agent_that_comes_with_the_checkout_is_looked_for_in_the_base_and_not
     far.git("commit", "-qm", "An agent that can be executed")
     seen = found()
     assert [seen[name]["state"] for name in ("node agent", "node n1", "node n2")] == ["ok", "ok", "ok"]
+
+
+def blocks(after: str) -> list[str]:
+    """The commands of a section of the guide."""
+    section = slurm_cluster.GUIDE.read_text("utf-8").partition(f"## {after}")[2].partition("\n## ")[0]
+    return [block.partition("```")[0] for block in section.split("```sh\n")[1:]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(slurm_cluster.missing()), reason=f"{slurm_cluster.missing()} is not installed")
+def test_the_slurm_of_the_guide_loses_a_node_its_controller_and_the_watch_and_everything_lands_once(far: Far):
+    home = far.folder
+    _packages, conf, start, example, kills, again = blocks("A Slurm of three pretend nodes on one machine")
+    for port, free in zip(("6817", "6821", "6822", "6823"), slurm_cluster.free_ports(4), strict=True):
+        conf = conf.replace(f"={port}", f"={free}")
+    far.env = {**far.env, "HOME": str(home), "SLURM_CONF": f"{home}/slurm/slurm.conf"}
+    for who in ("AUTHOR", "COMMITTER"):
+        far.env |= {f"GIT_{who}_NAME": "Stranger", f"GIT_{who}_EMAIL": "stranger@localhost"}
+    far.env["PATH"] = f"{Path(sys.executable).parent}:{slurm_cluster.PATH}"
+
+    def typed(block: str, where: Path) -> str:
+        with open(home / "typed", "w+") as said:  # what goes on in the background would keep a pipe open
+            done = subprocess.run(["bash", "-ec", block], cwd=where, env=far.env, stdout=said, stderr=said, timeout=280)
+            text = (home / "typed").read_text()
+            assert done.returncode == 0, text
+            return text
+
+    try:
+        typed(conf, home)
+        typed(start, home)
+        until(lambda: "3   idle" in typed("sinfo", home), "three idle nodes")
+        quick = (
+            'sed -i \'s/PACE: "60"/PACE: "30"/; s,sync: 5s,sync: 5s\\n    scratch: '
+            + f"{home}/scratch,"
+            + "' epic.yaml"
+        )
+        typed(
+            example.replace("git init --quiet --initial", f"{quick}\ngit init --quiet --initial", 1),
+            slurm_cluster.GUIDE.parents[1],
+        )
+        site = far.root = home / "site"
+        until(lambda: all(f"is running on n{n}" in typed("reconcile status", site) for n in (1, 2, 3)), "three agents")
+        until(lambda: "here:" not in typed("reconcile get runs", site) and list(home.glob("scratch/*/work/*/*.draft")))
+        typed(kills, site)
+        typed(again, site)
+        assert len(far.subjects()) == len(set(far.subjects())) == 6
+        pages = [path.read_text() for path in site.glob("*.html")]
+        assert sorted(page.count("<p>attempt") for page in pages) == [1, 1, 1, 1, 2]
+        assert any(page.startswith("<p>attempt 1 on n1</p>\n<p>attempt 2 on n") for page in pages)
+        left = [path for path in (home / "scratch").rglob("*") if path.is_file() and "mirrors" not in path.parts]
+        until(lambda: not [path for path in left if path.exists()], "the nodes to be cleared")
+    finally:
+        slurm_cluster.end(far.env["SLURM_CONF"])
 
 
 def test_the_example_of_the_guide_works_as_it_stands(far: Far):
