@@ -279,7 +279,12 @@ class Courier:
             time.sleep(1.0)
 
     def _claim(self) -> str:
-        self._mirror.fetch(self._spec["ref"])
+        try:
+            self._mirror.fetch(self._spec["ref"])
+        except Failed:
+            if self._mirror.at(self._spec["ref"]) == "":
+                return REFUSED  # the reservation was taken back
+            raise
         try:
             record = json.loads(self._mirror.run("cat-file", "blob", self._mine + ":record.json"))
         except Failed:

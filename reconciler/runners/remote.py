@@ -448,6 +448,9 @@ class RemoteRuns:
         if seen.phase == "reserved":
             with suppress(ReconcileError):  # one that starts all the same is refused at its claim
                 self.engine(record.start.at).cancel(self.name(record.id, seen.nonce))
+            if not seen.wip:  # nothing has ever run, and nothing is in it but the head of our own branch
+                with suppress(ReconcileError):
+                    refs.swap(RUN_REFS + seen.task, commit, None)
 
     def _given_up(self, record: Record, seen: Reported, why: str) -> None:
         if seen.phase != "reserved":

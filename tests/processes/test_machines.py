@@ -238,13 +238,36 @@ def test_a_submission_that_fails_leaves_nothing_that_could_start(nodes: Nodes, m
         nodes.start("x-1")
     run = nodes.run(RunId(RunKind.WORK, "x-1", 1))
     assert (run.state, run.started, run.said) == (RunState.LOST, False, "it could not be submitted")
+    assert not nodes.repo.git("for-each-ref", "refs/reconcile/run", cwd=nodes.remote)
+    assert nodes.spaces.worktrees(nodes.venue, [X]) == {}
     late[0]()
+    begun = time.monotonic()
     until(
         lambda: all(
             job.state is JobState.OVER for jobs in Hosts(nodes.venue, nodes.environ).jobs().values() for job in jobs
         )
     )
-    assert not nodes.starts()
+    assert not nodes.starts() and time.monotonic() - begun < courier.CLAIM_S / 2
+    monkeypatch.undo()
+    assert nodes.over(nodes.start("x-1", 2)).exit
+
+
+def test_a_submission_that_fails_keeps_what_an_earlier_run_had_not_committed(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+):
+    nodes.over(nodes.start("x-1"))
+
+    class Down(Hosts):
+        def submit(self, name: str, script: str, env: Mapping[str, str], lock: int) -> None:
+            raise TemporaryError("no answer")
+
+    monkeypatch.setattr(nodes.runner.remote, "engine", lambda at: Down(at, nodes.environ))
+    with pytest.raises(TemporaryError):
+        nodes.start("x-1", 2)
+    monkeypatch.undo()
+    again = nodes.start("x-1", 3, (("/bin/sh", "-c", "cat half.txt"),))
+    nodes.over(again)
+    assert nodes.runner.log_tail(again) == "half\n"
 
 
 def test_a_ref_that_moves_while_it_is_read_is_read_again(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
