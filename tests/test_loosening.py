@@ -66,6 +66,7 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     "agent.opensPullRequest": (False, True, NONE),
     "agent.resources.memory": (2 << 30, 1 << 30, 3 << 30),
     "agent.resources.disk": (None, 0, NONE),
+    "agent.runner": (None, ("--gres=gpu:1",), NONE),
     "stack": (False, NONE, True),
     "reviewer": (None, AgentSpec(kind=AgentKind.CLAUDE), NONE),
     "runner": (Venue(), Venue(kind=VenueKind.SLURM, remote="/srv/r.git", scratch="/var/tmp/r"), NONE),
@@ -122,6 +123,7 @@ _CODE = {
     "opensPullRequest": "opens_pull_request",
     "resources.memory": "memory",
     "resources.disk": "disk",
+    "agent.runner": "options",
     "requiredChecks": "required_checks",
     "reviewBots": "review_bots",
     "reviewRounds": "review_rounds",
@@ -147,7 +149,7 @@ def with_(field: str, value: Any) -> EpicSpec:
     outer, _, inner = field.partition(".")
     outer = _CODE.get(outer, outer)
     if inner and isinstance(getattr(spec, outer), Struct):
-        value = replace(getattr(spec, outer), **{_CODE.get(inner, inner): value})
+        value = replace(getattr(spec, outer), **{_CODE.get(field, _CODE.get(inner, inner)): value})
     return replace(spec, **{outer: value})
 
 
@@ -174,7 +176,9 @@ def test_every_field_of_a_manifest_says_which_changes_of_it_loosen() -> None:
             for field in CHANGES
             if _CODE.get(field.partition(".")[0], field.partition(".")[0]) == outer
         }
-        assert {_CODE.get(field, field) for field in inner} == set(kind.__struct_fields__), outer
+        assert {_CODE.get(f"{outer}.{field}", _CODE.get(field, field)) for field in inner} == set(
+            kind.__struct_fields__
+        ), outer
     assert known == set(EpicSpec.__struct_fields__) - nested.keys() - beside
 
 

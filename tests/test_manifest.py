@@ -440,8 +440,10 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
         (with_agent("overrides: [{match: {labels: [a]}, runner: {options: [-Jx]}}]"), "'-Jx' can't be given"),
         (
             with_agent("overrides: [{match: {labels: [a]}, runner: {options: [--mem=4G]}}]"),
-            "spec.agent.overrides: hold options of Slurm, and agents run elsewhere",
+            "spec.agent: runner and overrides hold options of Slurm, and agents run elsewhere",
         ),
+        (with_agent("runner: {options: [--mem=4G]}"), "spec.agent: runner and overrides hold options of Slurm"),
+        (with_agent("runner: {options: [--hold]}"), r"spec.agent.runner.options\[0\]: '--hold' can't be given"),
         (with_spec("tracker: bd"), "spec.tracker: expected auto, jsonl or beads, got"),
         (with_spec("forge: gitlab"), "spec.forge: expected auto, local or github, got"),
         (with_spec("runner: nomad"), "spec.runner: expected a mapping with kind, .*, or local or slurm, got"),

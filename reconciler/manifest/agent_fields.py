@@ -172,6 +172,12 @@ class AgentFields(ProgramFields):
         examples=[True],
     )
 
+    runner: OverrideRunner | None = Field(
+        default=None,
+        description="Of runner kind slurm: how its runs are placed, also by a profile. Default: as runner.options say.",
+        examples=[{"options": ["--gres=gpu:1"]}],
+    )
+
 
 class ReviewerFields(ProgramFields):
     """The program that reviews, and its limits."""
@@ -190,4 +196,5 @@ UNUSED: dict[str, Any] = {
     "maxAttempts": 3,
     "opensPullRequest": False,
     "resources": {"memory": "auto", "disk": "auto"},
+    "runner": None,
 }

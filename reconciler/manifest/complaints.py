@@ -117,6 +117,7 @@ _REVIEWER = ("spec", "reviewer")
 _NOT_OF_REVIEWS: dict[FieldPath, str] = {
     (*_REVIEWER, "maxAttempts"): "leave it out: a review that came to nothing is asked for once more, then a person is",
     (*_REVIEWER, "opensPullRequest"): "leave it out: a reviewer opens none",
+    (*_REVIEWER, "runner"): "leave it out: reviews are on this machine",
     (*_REVIEWER, "resources"): "leave it out: what agent.resources says holds for reviews, too",
 }
 

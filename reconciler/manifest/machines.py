@@ -143,7 +143,9 @@ def unfit(
 ) -> tuple[tuple[str, ...], str] | None:
     """The field of a manifest that does not go together with where it runs, and why; None where all do."""
     if placed and at.kind is not VenueKind.SLURM:
-        return ("agent", "overrides"), "hold options of Slurm, and agents run elsewhere; allowed with runner kind slurm"
+        return (
+            "agent",
+        ), "runner and overrides hold options of Slurm, and agents run elsewhere; allowed with runner kind slurm"
     if at.local:
         return None
     if copy:

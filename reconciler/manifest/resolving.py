@@ -70,7 +70,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     _reviewable(spec)
     if wrong := machines.unfit(
         spec.runner,
-        placed=any(each.options is not None for each in spec.agent.overrides),
+        placed=spec.agent.options is not None or any(each.options is not None for each in spec.agent.overrides),
         max_agents=spec.max_agents,
         copy=spec.worktrees.copy,
         sparse=spec.worktrees.sparse,

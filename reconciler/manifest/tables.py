@@ -144,6 +144,10 @@ _OVERRIDES = Kind(
     lambda value: tuple(Override(**values(_OVERRIDE, each)) for each in exactly(list)(value)),
     lambda overrides: [_without_none(plain_of(_OVERRIDE, each)) for each in overrides],
 )
+_PLACED = Kind(
+    lambda value: None if value is None else TEXTS.read(exactly(dict)(value)["options"]),
+    lambda options: None if options is None else {"options": list(options)},
+)
 _AGENT: Table = {
     "kind": ("kind", one_of(AgentKind), always),
     "argv": ("argv", TEXTS, always),
@@ -160,6 +164,7 @@ _AGENT: Table = {
     "opens_pull_request": ("opensPullRequest", later(SWITCH, False), turned_on),
     "memory": ("resources.memory", later(SIZE, None), asks_less),
     "disk": ("resources.disk", later(SIZE, None), asks_less),
+    "options": ("runner", later(_PLACED, None), always),
 }
 _WORKTREES: Table = {
     "root": ("root", ABSOLUTE, always),

@@ -166,6 +166,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     memory: int | None = None  # bytes that must be free before one starts; None: as earlier ones took
     disk: int | None = None  # None: what git needs at least
     opens_pull_request: bool = False  # it may push its branch and open the pull request itself
+    options: tuple[str, ...] | None = None  # of the engine that places its runs; None: those of the runner
 
     @property
     def program(self) -> str:
@@ -178,7 +179,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
 
     def options_for(self, labels: Collection[str]) -> tuple[str, ...] | None:
         """The options of the engine for a task with these labels; None: those of the runner."""
-        return next((each.options for each in self._fitting(labels) if each.options is not None), None)
+        return next((each.options for each in self._fitting(labels) if each.options is not None), self.options)
 
     def _fitting(self, labels: Collection[str]) -> list[Override]:
         return [each for each in self.overrides if set(each.labels) <= set(labels)]
