@@ -37,7 +37,7 @@ from reconciler.model.values import replace
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
-from reconciler.render import document, listing, safe, text
+from reconciler.render import document, listing, planned, safe, text
 from reconciler.render.conditions import conditions
 from reconciler.render.entry import run_record
 from reconciler.render.task import ending
@@ -647,3 +647,20 @@ def test_a_plan_names_every_condition_under_which_a_status_says_that_something_i
 
     assert wrong
     assert all(f"!  {each['reason']}: {each['message']}\n" in shown for each in wrong), shown
+
+
+def test_how_a_service_stands_is_told_by_one_look_at_each_task():
+    looks = []
+
+    class Counted(tuple):
+        def __iter__(self):
+            looks.append(len(self))
+            return super().__iter__()
+
+    tasks = {id: a_task(id) for id in map("x-{}".format, range(50))}
+    tasks |= {"x-50": a_task("x-50", status="blocked", labels=frozenset({"needs-human"}))}
+    decided = plan(wanted(an_epic(max_agents=0)), seen(tasks=tasks))
+    counted = Plan(epics=tuple(replace(epic, jobs=Counted(epic.jobs)) for epic in decided.epics))
+
+    assert planned.in_short(counted) == planned.in_short(decided) == "0 agents running, 1 task needs a person"
+    assert sum(looks) <= 3 * 51

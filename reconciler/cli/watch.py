@@ -67,7 +67,7 @@ def watch_command(
     if metrics:
         session.onlookers += (MetricsFile(path=metrics_path(metrics), site=site, say=out.chat),)
     notice = ServiceNotice.of(site.environ, os.getpid())
-    session.alive = lambda tick: notice.alive(planned.in_short(tick.plan) if tick else "")
+    session.alive = lambda tick: notice.alive(planned.in_short(tick.plan) if tick and notice.address else "")
     if notice.watchdog_s:
         interval = min(interval, notice.watchdog_s / 3)
     done = NothingLeft() if until_done else lambda decided: False

@@ -55,9 +55,10 @@ def summary(decided: Plan, by: str = "reconcile apply", *, housekeeping: bool = 
 
 def in_short(decided: Plan) -> str:
     """How it stands in a few words, for who shows a service in a line."""
-    agents = sum(job.attempts.live is not None for epic in decided.epics for job in epic.jobs)
+    agents = sum(job.attempts.live is not None for epic in decided.epics for job in epic.begun)
     reviews = sum(run.id.kind is RunKind.REVIEW for epic in decided.epics for run in epic.alive)
-    asking = sum(_for_a_person(epic, task, _handed(epic)) for epic in decided.epics for task in epic.waiting)
+    handed = ((epic, _handed(epic)) for epic in decided.epics)
+    asking = sum(_for_a_person(epic, task, those) for epic, those in handed for task in epic.waiting)
     needs = counted(asking, "task needs a person", "tasks need a person")
     reading = f", {counted(reviews, 'review')}" if reviews else ""
     return f"{counted(agents, 'agent')}{reading} running" + (f", {needs}" if asking else "")

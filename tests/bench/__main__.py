@@ -27,13 +27,14 @@ from tests.bench.overlapping import overlapping
 from tests.bench.planning import planning
 from tests.bench.programs import memory, starting
 from tests.bench.queueing import queueing
-from tests.bench.ticks import large_repository, quiet_tick
+from tests.bench.ticks import large_repository, quiet_tick, resting
 from tests.bench.working import end_to_end, handover, spawning
 
 CORES = 2
 ROWS: dict[str, Callable[..., list[Figure]]] = {
     "handover": handover,
     "tick": quiet_tick,
+    "rest": resting,
     "beads": real_beads,
     "plan": planning,
     "work": end_to_end,

@@ -16,6 +16,7 @@ from tests.bench.scenes import Scene, scene
 
 TICK_CPU_MS = 20.0
 IDLE_PERCENT = 0.5
+RESTING_PERCENT = 0.3
 AS_SMALL = 1.25  # what is the same twice differs by so much on a busy machine
 OFFERED = "c-0"
 
@@ -68,6 +69,28 @@ def quiet_tick(*, quick: bool) -> list[Figure]:
             other=shims,
             limit=IDLE_PERCENT,
         ),
+    ]
+
+
+def resting(*, quick: bool) -> list[Figure]:
+    """A watch over 20,000 tasks of which none may start, while nothing happens: looked at from outside, as it is run."""
+    few, many = (100, 2000) if quick else (1000, 20_000)
+    found = {}
+    for tasks in (few, many):
+        with scene(f"resting{tasks}") as there:
+            there.tasks({f"a-{n}": {} for n in range(tasks)})
+            there.recorded(maxAgents=0, mergePolicy={"mode": "manual"})
+            settled(there)
+            found[tasks], _ = idling(there, (1 if quick else 2) * RESYNC_S + 1.0)
+    return [
+        Figure(
+            what=f"watch over {many:,} tasks, nothing happens: CPU",
+            value=found[many],
+            unit="%",
+            beside=f"over {few:,}",
+            other=found[few],
+            limit=RESTING_PERCENT,
+        )
     ]
 
 
@@ -132,6 +155,7 @@ def in_turn(one: Loop, other: Loop, times: int) -> tuple[Quiet, Quiet]:
 
 def idling(there: Scene, seconds: float) -> tuple[float, float]:
     """The percentage of a core that a watch uses, with all that it starts, and that of all shims."""
+    (there.site.state / "status" / "all.json").unlink(missing_ok=True)
     watch = there.start("watch")
     try:
         scenes.until((there.site.state / "status" / "all.json").exists, "the watch to have looked")
