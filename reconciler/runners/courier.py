@@ -230,6 +230,9 @@ class Courier:
         self._wip: str | None = None
         self._seq = 0
         self._shim: subprocess.Popen[bytes] | None = None
+        self._guarding = (
+            threading.Lock()
+        )  # so long nobody gets a number anew, and no program of the other thread is waited for
         self._renewed = clock()  # when the last push that was taken began
         self._told: bool = False
         self._lost: bool = False
@@ -341,6 +344,8 @@ class Courier:
             seen = record
             begun = clock()
             said = self._push(None)
+            with self._guarding:
+                reap(self._shim.pid)
             due = clock() + (sync_s if said == TAKEN else min(sync_s, max(lease_s / 20, 1.0)))
             if said == TAKEN:
                 self._renewed = begun  # its answer may have come late
@@ -373,7 +378,8 @@ class Courier:
         while not self._over:
             time.sleep(TICK_S)
             try:
-                self._guard()
+                with self._guarding:
+                    self._guard()
             except Exception as error:  # noqa: BLE001 - it goes on watching
                 say(str(error))
 
@@ -637,6 +643,18 @@ def send(pids: list[int], signum: int) -> None:
             os.kill(pid, signum)
         except OSError:
             pass
+
+
+def reap(but: int) -> None:
+    """Have nothing left of those who ended as our children, but for one: git leaves behind what it started to reach a remote."""
+    for name in listed("/proc"):
+        if name.isdecimal() and int(name) != but:
+            fields = read("/proc/" + name + "/stat").rpartition(b")")[2].split()
+            if len(fields) > 1 and fields[0] == b"Z" and int(fields[1]) == os.getpid():
+                try:
+                    os.waitpid(int(name), os.WNOHANG)
+                except OSError:
+                    pass
 
 
 def become_subreaper() -> None:

@@ -462,10 +462,17 @@ def test_a_remote_that_is_away_for_longer_than_the_lease_costs_no_run(nodes: Nod
     while time.monotonic() < ends:
         assert nodes.run(run).alive
     assert len(nodes.beats(run)) == halted
+    assert len(unreaped(nodes.processes(run)[0])) <= 2  # of one try to reach it
     back()
     seen = nodes.over(run)
     assert seen.exit and seen.exit.well and len(nodes.beats(run)) == 80
     assert "was halted" in nodes.runner.log_tail(run)
+
+
+def unreaped(parent: int) -> list[int]:
+    """The children of a process that have ended, and that nobody has waited for."""
+    stats = {int(name): courier.read(f"/proc/{name}/stat") for name in os.listdir("/proc") if name.isdecimal()}
+    return [pid for pid, stat in stats.items() if f") Z {parent} ".encode() in stat]
 
 
 # --- controllers that die ------------------------------------------------------------------------------------
