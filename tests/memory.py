@@ -715,8 +715,8 @@ class World:
     # --- Records -------------------------------------------------------------------------------------------
 
     @effect
-    def applied(self, manifest: str, task: InlineTask) -> None:
-        self.applied_tasks[manifest, task.key] = task
+    def applied(self, manifest: str, tasks: Sequence[InlineTask]) -> None:
+        self.applied_tasks |= {(manifest, task.key): task for task in tasks}
 
     def later(self, **delta: float) -> None:
         """Let time pass."""

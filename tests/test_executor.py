@@ -12,14 +12,15 @@ from msgspec import field
 from waiting import MOST_S
 
 from reconciler.loop.executor import Outcome, execute
+from reconciler.model.desired import InlineTask
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
-from reconciler.model.ports import Change, Ports
+from reconciler.model.ports import AppliedTask, Change, Ports
 from reconciler.planning.actions import Action
 
 
 class Steps(Action, frozen=True, kw_only=True):
-    """Does what it is told: 'write A' yields a change of the task's title, 'note A' is done by itself."""
+    """Does what it is told: 'write A' yields a change of the task's title, 'record A' a task of manifest A, all else nothing."""
 
     by_merge: ClassVar[bool] = False
     manifest: str = "all"
@@ -28,13 +29,15 @@ class Steps(Action, frozen=True, kw_only=True):
     steps: tuple[str | Exception, ...] = ()
     done: list[str] = field(default_factory=list)
 
-    def perform(self, ports: Ports) -> Iterator[Change]:
+    def perform(self, ports: Ports) -> Iterator[Change | AppliedTask]:
         for step in self.steps:
             if isinstance(step, Exception):
                 raise step
             self.done.append(step)
             if step.startswith("write"):
                 yield Change(task=self.task, title=step, expect_status=frozenset({"open"}))
+            if step.startswith("record"):
+                yield AppliedTask(step.split()[1], InlineTask(key=str(self.task), title="T"))
 
 
 class Counting(World):
@@ -43,10 +46,16 @@ class Counting(World):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[list[str]] = []
+        self.recorded: list[tuple[str, list[str]]] = []
 
     def write(self, changes: Sequence[Change]) -> list[ReconcileError | None]:
         self.written.append([f"{change.task} {change.title}" for change in changes])
         return super().write(changes)
+
+    def applied(self, manifest: str, tasks: Sequence[InlineTask]) -> None:
+        self.recorded.append((manifest, [task.key for task in tasks]))
+        if manifest == "damaged":
+            raise PermanentError("it is damaged")
 
 
 @pytest.fixture
@@ -70,6 +79,22 @@ def test_all_changes_of_a_round_are_written_at_once(world: Counting) -> None:
     assert errors(execute(actions, world.ports())) == [None, None, None]
     assert world.written == [["x-1 write a", "x-2 write c"], ["x-1 write b"]]
     assert {task.title for task in world.beads.values()} == {"write b", "write c", "x-3"}
+
+
+def test_all_that_is_recorded_of_a_manifest_in_a_round_is_recorded_at_once(world: Counting) -> None:
+    actions = [
+        steps("x-1", "write a", "record m"),
+        steps("x-2", "write b", "record m"),
+        steps("x-3", "write c", "record n"),
+    ]
+    assert errors(execute(actions, world.ports())) == [None, None, None]
+    assert world.recorded == [("m", ["x-1", "x-2"]), ("n", ["x-3"])]
+
+
+def test_a_manifest_that_can_not_be_recorded_fails_only_those_that_are_of_it(world: Counting) -> None:
+    actions = [steps("x-1", "record damaged", "write a"), steps("x-2", "record m", "write b")]
+    assert errors(execute(actions, world.ports())) == [PermanentError, None]
+    assert world.written == [["x-2 write b"]]
 
 
 def test_an_action_goes_on_only_after_its_change_is_written(world: Counting) -> None:

@@ -227,7 +227,7 @@ def test_every_text_comes_back_as_it_was(one, two, three):
 
 def test_nobody_else_can_read_or_change_it(kept, state):
     kept.record(SMALL)
-    kept.applied("x", TASK)
+    kept.applied("x", [TASK])
     kept.write_status("x", {"observedGeneration": 1, "conditions": []})
 
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (state, *state.rglob("*"))}
@@ -268,7 +268,7 @@ def test_looking_at_what_would_be_recorded_writes_nothing(kept, state):
     assert not state.exists()
 
     kept.record(SMALL)
-    kept.applied("x", TASK)
+    kept.applied("x", [TASK])
 
     shown = kept.beside(replace(SMALL, base="other"))
     assert (shown.generation, shown.base, shown.applied) == (2, "other", {"parser": TASK})
@@ -418,12 +418,12 @@ def test_applying_again_mends_a_damaged_manifest_with_a_generation_that_nobody_h
 )
 def test_a_damaged_list_of_written_tasks_holds_nothing_and_undoes_nobodys_edits(kept, state, content):
     kept.record(replace(SMALL, tasks=(TASK,)))
-    kept.applied("x", replace(TASK, title="older"))
+    kept.applied("x", [replace(TASK, title="older")])
     (state / "manifests" / "x.applied.json").write_text(content)
 
     assert only(kept).applied == {"parser": TASK}
 
-    kept.applied("x", replace(TASK, key="docs"))
+    kept.applied("x", [replace(TASK, key="docs")])
     assert only(kept).applied.keys() == {"parser", "docs"}
 
 
@@ -444,7 +444,7 @@ def test_tasks_are_remembered_as_they_were_last_written(kept):
     other = InlineTask(key="lexer", title="Write the lexer")
 
     for task in (TASK, other, changed):
-        kept.applied("x", task)
+        kept.applied("x", [task])
 
     assert only(kept).applied == {"parser": changed, "lexer": other}
     assert kept.record(replace(SMALL, base="other")).applied == {"parser": changed, "lexer": other}
@@ -454,7 +454,7 @@ def test_a_deleted_manifest_remembers_no_more_tasks(kept, state):
     kept.record(SMALL)
     kept.delete("x")
 
-    kept.applied("x", TASK)
+    kept.applied("x", [TASK])
     kept.write_status("x", {"observedGeneration": 1, "conditions": []})
 
     assert kept.record(SMALL).applied == {}
@@ -476,7 +476,7 @@ def test_status_is_kept_and_losing_it_loses_nothing_else(kept, state):
 def test_deleting_forgets_everything_about_that_manifest_alone(kept, state):
     for name in ("x", "y"):
         kept.record(replace(SMALL, name=name))
-        kept.applied(name, TASK)
+        kept.applied(name, [TASK])
         kept.write_status(name, {"observedGeneration": 1, "conditions": []})
 
     kept.delete("x")
@@ -488,7 +488,7 @@ def test_deleting_forgets_everything_about_that_manifest_alone(kept, state):
 @pytest.mark.parametrize("name", ["feature-y", "../x", "", ".", "x.applied"])
 def test_only_what_is_recorded_can_be_deleted(kept, name):
     kept.record(replace(SMALL, name="feature-x"))
-    kept.applied("feature-x", TASK)
+    kept.applied("feature-x", [TASK])
 
     with pytest.raises(UsageError, match="known: feature-x"):
         kept.delete(name)
@@ -548,7 +548,7 @@ spec = EpicSpec(name="x", repository="/srv", worktrees=WorktreeSpec(root="/srv/t
 print("ready", flush=True)
 for n in range(int(sys.argv[3])):
     kept.record(replace(spec, base=f"{who}-{n}"))
-    kept.applied("x", InlineTask(key=f"{who}-{n}", title="T"))
+    kept.applied("x", [InlineTask(key=f"{who}-{n}", title="T")])
 """
 
 

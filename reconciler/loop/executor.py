@@ -1,20 +1,20 @@
 """Perform a plan's actions. One that goes wrong never stops another: each outcome is recorded, the next tick decides.
 
-Actions of different tasks go side by side, in as many threads as there are to be had. What they want written to the tracker is collected and written at once,
-round by round; an action goes on with its next step once its own change is written.
+Actions of different tasks go side by side, in as many threads as there are to be had. What they want written to the tracker,
+or recorded, is collected and written at once, round by round; an action goes on with its next step once its own is written.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from msgspec import Struct
 
 from reconciler.model.errors import ReconcileError, TemporaryError
-from reconciler.model.ports import Change, Ports
+from reconciler.model.ports import AppliedTask, Change, Ports
 from reconciler.planning.actions import Action
 
 WORKERS = 8
@@ -39,8 +39,8 @@ class _Steps(Struct):
     """An action in the middle of being performed."""
 
     action: Action
-    rest: Iterator[Change]
-    change: Change | None = None  # to be written before it goes on
+    rest: Iterator[Change | AppliedTask]
+    change: Change | AppliedTask | None = None  # to be written before it goes on
     error: ReconcileError | None = None
     over: bool = False
 
@@ -89,17 +89,29 @@ def _work_off(left: queue.SimpleQueue[_Steps]) -> None:
 
 
 def _write(steps: list[_Steps], ports: Ports) -> None:
-    ready = [step for step in steps if step.change]
-    changes = [step.change for step in ready if step.change]
-    answers: Sequence[ReconcileError | None]
-    try:
-        answers = ports.tracker.write(changes)
-    except ReconcileError as error:
-        answers = [error] * len(changes)
-    except Exception as error:  # noqa: BLE001 - as above: what broke is tried again later, everybody else goes on
-        broke = TemporaryError(f"the tracker broke: {type(error).__name__}: {error}", delay=60.0)
-        answers = [broke] * len(changes)
-    for step, refused in zip(ready, answers, strict=True):
+    ready = [(step, change) for step in steps if (change := step.change)]
+    for step, _ in ready:
         step.change = None
+    changes = [(step, change) for step, change in ready if isinstance(change, Change)]
+    if changes:
+        _answer(changes, "tracker", lambda: ports.tracker.write([change for _, change in changes]))
+    tasks = [(step, change) for step, change in ready if isinstance(change, AppliedTask)]
+    for manifest in dict.fromkeys(each.manifest for _, each in tasks):
+        mine = [(step, each) for step, each in tasks if each.manifest == manifest]
+        _answer(mine, "record", lambda: ports.records.applied(manifest, [each.task for _, each in mine]))  # noqa: B023 - called at once
+
+
+def _answer(
+    ready: Sequence[tuple[_Steps, object]], what: str, write: Callable[[], Sequence[ReconcileError | None] | None]
+) -> None:
+    """Write for several at once. What is answered goes to each, None means that all went well; an error goes to all."""
+    try:
+        answers = write() or [None] * len(ready)
+    except ReconcileError as error:
+        answers = [error] * len(ready)
+    except Exception as error:  # noqa: BLE001 - as above: what broke is tried again later, everybody else goes on
+        broke = TemporaryError(f"the {what} broke: {type(error).__name__}: {error}", delay=60.0)
+        answers = [broke] * len(ready)
+    for (step, _), refused in zip(ready, answers, strict=True):
         if refused:
             step.fail(refused)

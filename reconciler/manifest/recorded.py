@@ -173,8 +173,8 @@ class Recorded:
             self.must_be_recorded(name)
             _replace(self._unfrozen(name), at.isoformat() + "\n")
 
-    def applied(self, manifest: str, task: InlineTask) -> None:
-        """Remember a declared task as it was last written to the tracker. A manifest that was deleted forgets it."""
+    def applied(self, manifest: str, tasks: Sequence[InlineTask]) -> None:
+        """Remember declared tasks as they were last written to the tracker. A manifest that was deleted forgets them."""
         with self._writing():
             try:
                 spec = self._one(manifest)
@@ -182,8 +182,8 @@ class Recorded:
                 raise PermanentError(f"{manifest}: {error}", hint="apply the manifest again") from error
             if spec is None:
                 return
-            known = spec.applied
-            fields = {key: form.task_of(each) for key, each in {**known, task.key: task}.items()}
+            known = {**spec.applied, **{task.key: task for task in tasks}}
+            fields = {key: form.task_of(each) for key, each in known.items()}
             _replace(self._applied_file(manifest), json.dumps(fields, indent=2) + "\n")
 
     def write_status(self, name: str, fields: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from reconciler.model.ports.agent import Agent, Assignment, Invocation, Prompts, Records
+from reconciler.model.ports.agent import Agent, AppliedTask, Assignment, Invocation, Prompts, Records
 from reconciler.model.ports.forge import Changes, Forge, LandOrder, VerdictPost
 from reconciler.model.ports.runner import Runner, RunSpec, SlotBound, StepLimit
 from reconciler.model.ports.tracker import Change, NewTask, Tracker
@@ -32,6 +32,7 @@ class Ports(Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "Agent",
+    "AppliedTask",
     "Assignment",
     "Change",
     "Changes",

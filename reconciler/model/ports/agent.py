@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -16,9 +16,16 @@ from reconciler.model.report import Report
 class Records(Protocol):
     """What was recorded about manifests, beside the manifests themselves."""
 
-    def applied(self, manifest: str, task: InlineTask) -> None:
-        """Remember an inline task as it was last written to the tracker."""
+    def applied(self, manifest: str, tasks: Sequence[InlineTask]) -> None:
+        """Remember inline tasks as they were last written to the tracker; all of them, or an error."""
         ...
+
+
+class AppliedTask(Struct, frozen=True):
+    """An inline task of a manifest that stands in the tracker as it is here: to be remembered, with all others at once."""
+
+    manifest: str
+    task: InlineTask
 
 
 class Assignment(Struct, frozen=True, kw_only=True):

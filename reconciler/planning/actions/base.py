@@ -10,7 +10,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from reconciler.model.names import TaskId
-from reconciler.model.ports import Change, Ports
+from reconciler.model.ports import AppliedTask, Change, Ports
 from reconciler.model.reasons import Awaits, Reason
 
 
@@ -62,11 +62,11 @@ class Action(Struct, frozen=True, kw_only=True):
         return {}
 
     @abstractmethod
-    def perform(self, ports: Ports) -> Iterator[Change]:
+    def perform(self, ports: Ports) -> Iterator[Change | AppliedTask]:
         """Make the change: effects through `ports`, in order.
 
-        What is to be written to the tracker is yielded, so that the executor can write the changes of many actions
-        at once; the next step runs after it is written, and not at all when it was refused.
+        What is to be written to the tracker or recorded is yielded, so that the executor can write the changes of many
+        actions at once; the next step runs after it is written, and not at all when it was refused.
         """
         ...
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from reconciler.model.desired import EpicSpec, InlineTask
 from reconciler.model.names import TaskId, split_key, with_key
 from reconciler.model.observed import Task
-from reconciler.model.ports import Change, NewTask, Ports
+from reconciler.model.ports import AppliedTask, Change, NewTask, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action
 
@@ -43,10 +43,10 @@ class CreateTask(Action, frozen=True, kw_only=True):
             inline=inline,
         )
 
-    def perform(self, ports: Ports) -> Iterator[Change]:
+    def perform(self, ports: Ports) -> Iterator[Change | AppliedTask]:
         yield Change(task=self.subject, create=self.new)
         if self.inline:
-            ports.records.applied(self.manifest, self.inline)
+            yield AppliedTask(self.manifest, self.inline)
 
 
 class UpdateTask(Action, frozen=True, kw_only=True):
@@ -89,9 +89,9 @@ class UpdateTask(Action, frozen=True, kw_only=True):
             inline=spec.applied.get(inline.key, inline),
         )
 
-    def perform(self, ports: Ports) -> Iterator[Change]:
+    def perform(self, ports: Ports) -> Iterator[Change | AppliedTask]:
         yield self.change
-        ports.records.applied(self.manifest, self.inline)
+        yield AppliedTask(self.manifest, self.inline)
 
 
 def _new(spec: EpicSpec, ids: Mapping[str | None, TaskId], inline: InlineTask) -> NewTask:
