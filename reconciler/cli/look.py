@@ -18,6 +18,7 @@ from reconciler.cli.defaults import Asked, for_show
 from reconciler.loop.loop import RESTS, Loop, Tick
 from reconciler.model.errors import ReconcileError
 from reconciler.model.observed import Base, Observed, Unknown
+from reconciler.model.values import replace
 from reconciler.planning import base_checks
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.unmanaged import unmanaged
@@ -38,11 +39,14 @@ LOCAL_S, FORGE_S = 2.0, 60.0  # between two looks of our own
 
 
 class LatestLook(Struct, frozen=True, kw_only=True):
-    """What was seen and decided. `manifests` and `rest` are as `parts` makes them; `by`: who looked; None: we did."""
+    """What was seen and decided. `manifests` and `rest` are as `parts` makes them; `by`: who looked; None: we did.
+    `amid`: who acts and shows nothing yet, where we looked ourselves.
+    """
 
     number: int
     at: str
     by: str | None
+    amid: str | None = None
     manifests: Mapping[str, dict[str, Any]]
     rest: dict[str, Any]
 
@@ -89,7 +93,10 @@ class Looks(Struct, kw_only=True):
                 return self.look
             if time.monotonic() - self._since < GRACE_S:
                 return self.look
-        return self._own()
+        found, amid = self._own(), str(holder) if holder else None
+        if found and found.amid != amid:
+            self.look = found = replace(found, amid=amid)
+        return found
 
     def _acting(self) -> lock.Holder | None:
         at, known = self._holder

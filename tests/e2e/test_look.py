@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from reconciler import wiring
 from reconciler.cli.look import Looks
 from reconciler.cli.output import Output
 from reconciler.cli.session import LoopSession
+from reconciler.cli.top.lines import heading
 
 WAITS = "sleep 600"
 
@@ -88,6 +90,28 @@ def test_a_look_outlives_the_watch_that_made_it(place: Place) -> None:
         assert of(looks, "working") == ["Do a"]
     finally:
         looks.end()
+
+
+def test_where_a_watch_has_shown_nothing_yet_we_look_ourselves_and_say_that_there_is_one(place: Place) -> None:
+    watch = place.start("watch", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+    looks = looks_of(place)
+    try:
+        until(lambda: looks.site.acting, "the watch to act", by=watch)
+        watch.send_signal(signal.SIGSTOP)  # before it hears that somebody reads
+        looks.begin()
+        until(lambda: looks.newest() is not None, "our own look")
+        look = looks.newest()
+        assert look and look.by is None and look.amid and f"pid {watch.pid} " in look.amid
+        head = heading("project", {"needs": 0, "working": 0, "done": 0}, look, "", "", datetime.now(UTC)).plain
+        assert head.endswith("a watch is amid its first look")
+
+        watch.kill()
+        watch.communicate()
+        until(lambda: (look := looks.newest()) is not None and look.amid is None, "that nobody acts any more")
+    finally:
+        looks.end()
+        watch.kill()
+        watch.communicate()
 
 
 def asked(place: Place) -> list[str]:

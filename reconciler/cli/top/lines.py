@@ -41,7 +41,8 @@ def heading(
     if look is None:
         return found.append("  looking…", "dim")
     age_s = (now - stamped(look.at)).total_seconds()
-    return found.append(f"  as of {span(age_s)} ago, {'a watch acts' if look.by else 'no watch acts'}", "dim")
+    acts = "a watch acts" if look.by else "a watch is amid its first look" if look.amid else "no watch acts"
+    return found.append(f"  as of {span(age_s)} ago, {acts}", "dim")
 
 
 def hint(entry: Entry | None) -> Text:
