@@ -69,8 +69,24 @@ WORLDS = {
     a_branch_in_the_way: ("StartAgent", "a branch called agent"),
     a_lock_left_behind: ("StartAgent", ".lock"),
     a_hook_that_refuses_pushes: ("Land", "the release is frozen: ask ann@example.org"),
-    a_store_that_can_not_be_written: ("StartAgent", ".beads"),
 }
+
+
+def test_a_store_that_can_not_be_written_is_said_before_anything_fails_for_it(tmp_path: Path) -> None:
+    place = Watched(tmp_path)
+    fix = a_store_that_can_not_be_written(place)
+    watch = place.start("watch", "-f", str(place.manifest(**place.spec)))
+    try:
+        until(lambda: place.task().get("waiting", {}).get("reason") == "NotWritable", "it to be said", by=watch)
+        for command, code in ((("status",), 0), (("doctor",), 1), (("diff",), 3)):
+            assert str(place.root / ".beads") in place.reconcile(*command, code=code), command
+        assert not place.task().get("failing") and place.json("get", "runs") == []
+    finally:
+        fix()
+
+    until(lambda: place.task().get("status") == "closed", "the task to be done", by=watch)
+    watch.kill()
+    watch.communicate()
 
 
 def test_a_watched_file_that_can_not_be_read_any_more_is_said_in_every_other_terminal(tmp_path: Path) -> None:
