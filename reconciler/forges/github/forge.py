@@ -13,13 +13,13 @@ from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.openings import Openings
 from reconciler.forges.github.postings import Postings
-from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.pull_reports import PullReports, recorded
 from reconciler.forges.github.queue import MergeQueue
 from reconciler.forges.github.reruns import Reruns
 from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.spending import Spent
 from reconciler.forges.github.updates import Updates
-from reconciler.forges.github.verdicts import Reviews, Verdicts
+from reconciler.forges.github.verdicts import Verdicts
 from reconciler.git.commands import Git
 from reconciler.landing import checkouts, filtered, merging
 from reconciler.landing.candidates import Candidates
@@ -38,15 +38,12 @@ from reconciler.model.observed import (
     BaseCommit,
     Candidate,
     Conflict,
-    Judged,
     Landing,
     MergeStep,
     PullRequest,
-    PullState,
-    Standing,
 )
 from reconciler.model.ports import LandOrder, VerdictPost
-from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
+from reconciler.model.pull_records import PullRecord, Verdict
 from reconciler.model.values import replace
 
 STRANGE = "is it the right repository? 'git remote -v' shows where it leads"
@@ -87,6 +84,19 @@ class GitHubForge(Stacking):
         self._queue = MergeQueue(git, gh, self.look, self._remotes, self._candidates, self._merges)
         self._reruns = Reruns(gh, self.look, self._merges.notes)
         self._postings = Postings(gh, self.look, self._merges.notes)
+        self._reports = PullReports(
+            look=self.look,
+            remotes=self._remotes,
+            history=self._history,
+            branches=self._branches,
+            stacks=self._stacks,
+            queue=self._queue,
+            merges=self._merges,
+            verdicts=self._verdicts,
+            reruns=self._reruns,
+            postings=self._postings,
+            updates=self._updates,
+        )
 
     @property
     def slug(self) -> Slug:
@@ -147,14 +157,19 @@ class GitHubForge(Stacking):
         ordered = sorted(pulls, key=lambda p: (p.base in bases, p.open, -p.number if p.open else p.number))
         newest = {pull.task: pull for pull in ordered}
         reviews = self._verdicts.all()
-        return {task: self._observed(pull, bases, reviews.get(pull.number, ())) for task, pull in newest.items()}
+        return {
+            task: self._reports.observed(pull, bases, reviews.get(pull.number, ())) for task, pull in newest.items()
+        }
 
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
         """Every pull request that was heard of, oldest first, and how it stands now."""
         reviews, bases = self._verdicts.all(), self._bases()
         pulls = (pull for _, pull in sorted(self.look.now().pulls.items()))
         found = ((pull, reviews.get(pull.number, ())) for pull in pulls)
-        return [(_record(self._by_our_record(pull), mine), self._observed(pull, bases, mine)) for pull, mine in found]
+        return [
+            (recorded(self._reports.by_our_record(pull), mine), self._reports.observed(pull, bases, mine))
+            for pull, mine in found
+        ]
 
     def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
         """Staged, changed and untracked paths of a worktree that is on `head`, without `.beads/`. Changes nothing there."""
@@ -221,7 +236,7 @@ class GitHubForge(Stacking):
 
     def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
         """Close a pull request. What we pushed to the base GitHub calls merged only where it finds the very commits there."""
-        commit = self._landed_as(self.look.last.pulls.get(number)) if merged else None
+        commit = self._reports.landed_as(self.look.last.pulls.get(number)) if merged else None
         self._openings.close(number, commit, there=bool(commit) and self._marks(number))
         self._merges.notes.closed(number)
 
@@ -361,75 +376,11 @@ class GitHubForge(Stacking):
             return False
         return True
 
-    def _by_our_record(self, pull: Pull) -> Pull:
-        """What we pushed to its base squashed, GitHub calls closed: it is merged."""
-        commit = self._landed_as(pull) if pull.state is PullState.CLOSED else None
-        return replace(pull, state=PullState.MERGED, landed=commit) if commit else pull
-
-    def _landed_as(self, pull: Pull | None) -> Sha | None:
-        """The commit on its base that carries the head of a pull request, by our trailers."""
-        if pull is None:
-            return None
-        tip = self._remotes.last_heard(pull.base)
-        landings = self._history.landings(pull.base, tip) if tip else ()
-        return next((each.commit for each in landings if (each.task, each.head) == (pull.task, pull.head)), None)
-
     def _marks(self, number: PrNumber) -> bool:
         """True where GitHub calls it merged by itself, as its head is on its base."""
         pull = self.look.last.pulls[number]
         tip = self._remotes.last_heard(pull.base)
         return tip is not None and self._on(tip, pull.head)
-
-    def _observed(self, pull: Pull, bases: Sequence[str], reviews: Reviews) -> PullRequest:
-        here, pull = Standing.SAME, self._by_our_record(pull)
-        upon = self._stacks.all().get(pull.task)
-        if pull.open:
-            self._branches.bring(pull.base if pull.base in bases else bases[0], pull.task, pull.head)
-            here = self._branches.standing(pull.task, pull.head)
-        pull, reviews = self._as_of_now(pull, reviews)
-        seen = self._queue.seen(
-            pull,
-            pull.observed(bases if upon is None else (*bases, branch_of(upon.parent)), self.look.since(pull), here),
-        )
-        here_said = standing(reviews, pull.head)
-        if pull.open and (unread := self._verdicts.damaged.get(pull.number)):
-            seen = replace(seen, aside=f"{unread}; {unread.hint}")  # a 'no' that can't be read is not none
-        return replace(
-            seen,
-            approved=pull.head if Verdict.APPROVED in here_said else seen.approved,
-            rejection=verdicts.rejection(reviews, pull.head) or seen.rejection,
-            withheld=self._withheld(pull, seen.withheld),
-            doubted=pull.open and self._merges.doubted(pull),
-            # The one who approves exactly this head here has seen what is open there.
-            threads=() if Verdict.APPROVED in here_said else seen.threads,
-            rerun=self._reruns.of(pull) if pull.open else None,
-            merge_now=pull.head if Verdict.MERGE in here_said else None,
-            updated=self._updated(pull),
-            posted=self._postings.posted(pull) if pull.open else None,
-            dismissed={each.mark: each.dismissed_by for each in pull.posted if each.mark and each.dismissed_by},
-            standing=self._postings.standing(pull) if pull.open else frozenset(),
-        )
-
-    def _as_of_now(self, pull: Pull, reviews: Reviews) -> tuple[Pull, Reviews]:
-        """What people decided on heads that only got the base since, as decided on the head that there is: each one's last word."""
-        tip = self.look.last.heads.get(pull.base)
-        spoken = {review.head for review in reviews} | {opinion.head for opinion in pull.opinions}
-        if tip is None or not pull.open or not spoken - {pull.head}:
-            return pull, reviews
-        same = spoken & set(self._updates.older(pull.head, tip))
-        opinions = (replace(each, head=pull.head) if each.head in same else each for each in pull.opinions)
-        return replace(pull, opinions=tuple(opinions)), tuple(
-            replace(each, head=pull.head) if each.head in same else each for each in reviews
-        )
-
-    def _updated(self, pull: Pull) -> tuple[Judged, ...]:
-        tip = self.look.last.heads.get(pull.base)
-        return self._updates.judged(pull.head, tip) if tip and pull.open else ()
-
-    def _withheld(self, pull: Pull, seen: str | None) -> str | None:
-        """Why it is not merged yet, in GitHub's own words where it was asked."""
-        refusal = self._merges.notes.refusal(pull.number, pull.head) if seen and pull.doubted else None
-        return f"GitHub was asked to merge it, and says: {refusal}" if refusal else seen
 
     def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         pull = self.look.one(number)
@@ -450,35 +401,6 @@ class GitHubForge(Stacking):
             return self._history.contains(tip, commit)
         except TemporaryError:
             return False  # its objects are not here: it is on nothing that we know
-
-
-def _record(pull: Pull, reviews: Reviews) -> PullRecord:
-    """A pull request in the words of the local forge, for those who list and show them."""
-    theirs = [
-        PersonReview(
-            verdict=Verdict.APPROVED if opinion.state == "APPROVED" else Verdict.REJECTED,
-            head=opinion.head,
-            by=opinion.by,
-            at=opinion.at,
-            text=opinion.text,
-        )
-        for opinion in pull.opinions
-        if opinion.head and opinion.state != "DISMISSED"
-    ]
-    return PullRecord(
-        number=pull.number,
-        task=pull.task,
-        title=pull.title,
-        body=pull.body,
-        head=pull.head,
-        opened_head=pull.head,
-        opened_at=pull.opened_at,
-        state=pull.state,
-        closed_at=pull.closed_at,
-        declined=pull.state is PullState.CLOSED,
-        landed=pull.landed,
-        reviews=tuple(sorted((*theirs, *reviews), key=lambda review: review.at)),
-    )
 
 
 __all__ = ["Gh", "GitHubForge", "Slug"]
