@@ -163,14 +163,14 @@ BREAKS = (
     ),
     Break(
         "agents start beyond the bound",
-        "reconciler/runners/local.py",
+        "reconciler/runners/_slots.py",
         "            if known.alive < most:\n",
         "            if known.alive < 1000:\n",
         "tests/processes/test_runner.py",
     ),
     Break(
         "a start believes its own count although somebody else took a slot",
-        "reconciler/runners/local.py",
+        "reconciler/runners/_slots.py",
         "known.turn != gate.turn or ",
         "",
         "tests/processes/test_runner.py",
@@ -1066,8 +1066,8 @@ BREAKS = (
     ),
     Break(
         "agents on other machines count against no bound",
-        "reconciler/runners/anywhere.py",
-        "            self._locks.count_elsewhere(spec.slot.manifest, spec.id)\n",
+        "reconciler/runners/_slots.py",
+        "            self.locks.count_elsewhere(slot.manifest, run)\n",
         "            pass\n",
         "tests/processes/test_machines.py",
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import RunId, TaskId
 from reconciler.model.observed import Run, StopWhy
 from reconciler.model.ports import RunSpec
@@ -98,11 +98,5 @@ class AnyRunner(LocalRunner):
         """The folder of a run, where there is room for one more of its manifest. Queued ones count."""
         if spec.slot is None:
             return self._folders.reserve(spec)
-        with self._locks.gate(spec.slot.manifest) as gate:
-            recorded = self._bound(spec.slot.manifest)
-            most = spec.slot.most if recorded is None else recorded
-            if self._count(spec.slot.manifest).alive >= most:
-                raise ChangedError(f"all {most} agents of {spec.slot.manifest} are running")
-            gate.take_turn()
-            self._locks.count_elsewhere(spec.slot.manifest, spec.id)
+        with self._slots.one_elsewhere(spec.slot, spec.id):
             return self._folders.reserve(spec)

@@ -13,16 +13,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from itertools import count
 from pathlib import Path
-
-from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Occupant, RetryPoint, Room, Run, RunState, StopWhy
-from reconciler.model.ports import Agent, RunSpec, SlotBound
+from reconciler.model.ports import Agent, RunSpec
 from reconciler.model.venue import Venue
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
@@ -30,10 +27,11 @@ from reconciler.runners._archive import Archive
 from reconciler.runners._archiving import Archiving, archive_of
 from reconciler.runners._census import Census
 from reconciler.runners._folders import Folders, Subject, SubjectFolder
-from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, held, take
+from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, held, take
 from reconciler.runners._past import Past
 from reconciler.runners._records import VERDICT, Record
 from reconciler.runners._reports import LOG_MAX, Reports
+from reconciler.runners._slots import SlotCounts
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 from reconciler.system import machine_room, refused, shell
@@ -43,28 +41,6 @@ from reconciler.system.scopes import Scopes
 START_PATIENCE_S = 5.0
 SWEEP_PATIENCE_S = 3.0
 JSON_TO_WORDS = 25  # what agents print about themselves is so many times longer than what they say
-
-
-class _Count(Struct, frozen=True):
-    """How many runs of a manifest were alive when all processes were looked through, and those that we started since.
-
-    There are no more than that while nobody else has taken a slot (`turn`), whoever has lost one: so of a hundred starts
-    in a row only the first looks through all processes, and the one that would be too many.
-    """
-
-    folder: Path
-    alive: int
-    taken: frozenset[int]  # the slots that were held, or that we took
-    turn: bytes
-
-    @property
-    def free(self) -> int:
-        """A slot that nobody held then."""
-        return next(k for k in count() if k not in self.taken)
-
-    def with_one_more(self, slot: int, turn: bytes) -> _Count:
-        """The count once a slot is taken."""
-        return _Count(self.folder, self.alive + 1, self.taken | {slot}, turn)
 
 
 class LocalRunner:
@@ -100,12 +76,13 @@ class LocalRunner:
         # One spelling for everybody: the path of its folder is what a run's processes are found by.
         state = state.resolve()
         self._scopes = Scopes(environ)
-        self._environ, self._program, self._bound, self._begins = dict(environ), program, bound, begins
+        self._environ, self._program, self._begins = dict(environ), program, begins
         self._always = always
         self._locks = Locks(state / "locks")
         archive = Archive(archive_of(state / "runs"), lambda run: self._census.derive(run))
         self._folders = Folders(state / "runs", archive)
         self._stopping = Stopping(self._locks, self._folders)
+        self._slots = SlotCounts(locks=self._locks, folders=self._folders, bound=bound)
         self._agents = agents or {}
         past = Past(str(state / "runs")) if keep else None
         self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep), past)
@@ -119,7 +96,6 @@ class LocalRunner:
         self._together: tuple[Mapping[TaskId, RetryPoint], ...] = ({}, {}, {})
         self._open: Collection[TaskId] | None = None  # of the last look
         self._turn = threading.Lock()
-        self._counts: dict[str, _Count] = {}  # by manifest; only behind its gate
 
     # --- looking -------------------------------------------------------------------------------------------
 
@@ -364,7 +340,7 @@ class LocalRunner:
         ours.callback(os.close, agent_fd)
         if spec.slot is None:
             return shim_fd, agent_fd, -1
-        slot_fd = self._take_slot(spec.slot)
+        slot_fd = self._slots.take(spec.slot)
         ours.callback(os.close, slot_fd)
         return shim_fd, agent_fd, slot_fd
 
@@ -384,50 +360,6 @@ class LocalRunner:
             raise ChangedError(f"{run} is alive, although its locks are free")
         if not self._stopping.sweep_to_the_end(run):
             raise TemporaryError(f"something that {run} started can't be ended", delay=10.0)
-
-    def _take_slot(self, slot: SlotBound) -> int:
-        with self._locks.gate(slot.manifest) as gate:
-            recorded = self._bound(slot.manifest)
-            most = slot.most if recorded is None else recorded
-            known = self._counts.pop(slot.manifest, None)
-            if known is None or not known.turn or known.turn != gate.turn or known.alive >= most:
-                known = self._count(slot.manifest)
-            free, turn, fd = known.free, b"", None
-            if known.alive < most:
-                turn = gate.take_turn()  # first: a slot that is taken and could not be said to be would stay taken
-                fd = take(known.folder / str(free), PROBE_PATIENCE_S)
-            if fd is not None:
-                self._counts[slot.manifest] = known.with_one_more(free, turn)
-        if fd is None:
-            raise ChangedError(f"all {most} agents of {slot.manifest} are running")
-        return fd
-
-    def _count(self, manifest: str) -> _Count:
-        slots = self._locks.slots(manifest)
-        # In this order: a run that loses its slot in between is counted twice. The other way it would not be counted.
-        hidden = self._hidden(manifest, slots)
-        elsewhere = self._elsewhere(manifest)
-        return _Count(slots.folder, len(slots.held) + hidden + elsewhere, slots.held, b"")
-
-    def _elsewhere(self, manifest: str) -> int:
-        """How many runs of a manifest are on other machines, or wait for one."""
-        alive = 0
-        for run in self._locks.elsewhere(manifest):
-            # Its folder is made behind the gate, too: without one it never began.
-            if self.folder(run).is_dir() and not self._folders.record(run).settled:
-                alive += 1
-            else:
-                self._locks.forget_elsewhere(manifest, run)
-        return alive
-
-    def _hidden(self, manifest: str, slots: Slots) -> int:
-        """How many runs of a manifest live without a slot: their shim was killed, and their agent closed what it got."""
-        files = {file for path in slots.files if (file := processes.file_id(path))}
-        return sum(
-            processes.holds_none(pids, files)
-            for folder, pids in processes.carriers().items()
-            if (run := self._folders.run_of(folder)) and self._folders.record(run).start.slot == manifest
-        )
 
     def _wait_until_recorded(self, run: RunId) -> None:
         deadline = time.monotonic() + START_PATIENCE_S

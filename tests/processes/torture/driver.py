@@ -15,7 +15,7 @@ from reconciler.model.errors import TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, RunState, StopWhy
 from reconciler.model.ports import RunSpec, SlotBound
-from reconciler.runners import _locks, local
+from reconciler.runners import _locks, _slots, local
 
 SUBJECTS = ("s-1", "s-2", "s-3", "s-4", "s-5")
 
@@ -73,10 +73,10 @@ def count_slowly() -> None:
         time.sleep(random.random() * 0.01)
         return look(path)
 
-    def free(self: local._Count) -> int:
+    def free(self: _slots._Count) -> int:
         return random.choice([k for k in range(6) if not look(self.folder / str(k))] or [len(self.taken)])
 
-    _locks.held, local._Count.free = held, property(free)
+    _locks.held, _slots._Count.free = held, property(free)
 
 
 def break_it(what: str) -> None:
