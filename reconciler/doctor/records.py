@@ -14,7 +14,7 @@ from typing import Any
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.loop.asking import ask
-from reconciler.loop.observer import unaskable
+from reconciler.loop.foreseen import unaskable
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import RunKind
 from reconciler.model.observed import Run

@@ -6,21 +6,21 @@ and branches, because a run that ends in between then reads as still alive.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
 from msgspec import Struct, field
 
+from reconciler.loop import foreseen
 from reconciler.loop.asking import ask, known_or
+from reconciler.loop.grouped_runs import by_head, by_subject, by_task, by_tree, printed, reviews
 from reconciler.loop.measured import Bases, Candidates, Measured, changes_nothing
 from reconciler.loop.memo import Memo
-from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.names import RunId, RunKind, Sha, TaskId, usable
+from reconciler.model.desired import Desired
+from reconciler.model.names import Sha, TaskId, usable
 from reconciler.model.observed import (
     Base,
-    BaseCommit,
     Branch,
     Candidate,
     Chain,
@@ -45,12 +45,9 @@ from reconciler.model.ports import Ports
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
-from reconciler.planning import check_programs
-from reconciler.planning.asked import by_subject
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import group_tasks, owners
 
-PRINTED_MAX = 400
 PAST_MAX = 500  # landed commits of which it is remembered what they changed
 
 
@@ -79,7 +76,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     # One that does not answer may take long for it, and is not waited for twice.
     prefix = tasks if isinstance(tasks, Unknown) else ask(ports.tracker.prefix)
     pulls = ask(ports.forge.pull_requests)
-    work = since if isinstance(since, Unknown) else _by_task(runs, memo)  # nobody else knows from where attempts count
+    work = since if isinstance(since, Unknown) else by_task(runs, memo)  # nobody else knows from where attempts count
     names = _base_names(desired, tasks, prefix, memo)
     look = Measured(ports, desired, _bases(ports, desired), names, memo)
     branches = look.branches()
@@ -90,7 +87,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         partial(look.landings, since, landed)
     )  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
-    checks, by_tree = _by_subject(runs, memo), _by_tree(runs, memo)
+    checks, on_trees = by_subject(runs, memo), by_tree(runs, memo)
     recent = look.recent()
     return Observed(
         at=circumstances.at,
@@ -100,10 +97,10 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         tasks=prefix if isinstance(prefix, Unknown) else tasks,
         runs=work,
         checks=checks,
-        reviews=_reviews(runs, memo),
+        reviews=reviews(runs, memo),
         recent=recent,
-        printed=_printed(ports, desired, recent, by_tree),
-        unaskable={s.name: why for s in desired.epics if (why := unaskable(ports, s, look.bases.get(s.base)))},
+        printed=printed(ports, desired, recent, on_trees),
+        unaskable={s.name: why for s in desired.epics if (why := foreseen.unaskable(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,
         occupants=_occupants(ports, work, worktrees),
         worktrees=worktrees,
@@ -121,8 +118,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         touched=memo.touched_by(work),
         past=memo.past,
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
-        checks_of=_by_head(runs, memo),
-        checks_at=by_tree,
+        checks_of=by_head(runs, memo),
+        checks_at=on_trees,
         repaired=_repaired(ports, work, candidates),
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
         landings=landings,
@@ -130,8 +127,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         salvages=known_or(ask(ports.workspaces.salvages), ()),
         diffs=look.diffs(candidates),
         review_prompts=_review_prompts(ports, desired, look.bases),
-        reviewers_missing=_reviewers_missing(ports, desired),
-        agents_missing={s.name: why for s in desired.epics if (why := _missing(ports, s))},
+        reviewers_missing=foreseen.reviewers_missing(ports, desired),
+        agents_missing={s.name: why for s in desired.epics if (why := foreseen.agent_missing(ports, s))},
         room=known_or(ask(partial(ports.runner.room, _roots(desired))), Room()),
         forges=circumstances.forges,
         trackers=circumstances.trackers,
@@ -234,42 +231,7 @@ def _folded(
             clean = (*clean, step)
 
 
-# --- runs ----------------------------------------------------------------------------------------------------
-
-
-def _by_task(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[TaskId, tuple[Run, ...]] | Unknown:
-    if isinstance(runs, Unknown):
-        return runs
-    return memo.grouped("by task", runs, lambda run: run.task if run.id.kind is RunKind.WORK else None)
-
-
-def _missing(ports: Ports, spec: EpicSpec) -> str | None:
-    answer = ask(partial(ports.runner.missing, spec))
-    return answer.why if isinstance(answer, Unknown) else answer
-
-
-def _by_subject(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[str, tuple[Run, ...]] | Unknown:
-    if isinstance(runs, Unknown):
-        return runs
-    return memo.grouped("by subject", runs, lambda run: run.id.subject if run.id.kind is RunKind.CHECK else None)
-
-
-def _by_head(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tuple[Run, ...]]:
-    if isinstance(runs, Unknown):
-        return {}
-    return memo.grouped("by head", runs, lambda run: run.baseline if run.id.kind is RunKind.CHECK else None)
-
-
-def _by_tree(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tuple[Run, ...]]:
-    if isinstance(runs, Unknown):
-        return {}
-    return memo.grouped("by tree", runs, lambda run: run.tree if run.id.kind is RunKind.CHECK else None)
-
-
-def _reviews(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[TaskId, tuple[Run, ...]] | Unknown:
-    if isinstance(runs, Unknown):
-        return runs
-    return memo.grouped("reviews", runs, lambda run: run.task if run.id.kind is RunKind.REVIEW else None)
+# --- other readings -------------------------------------------------------------------------------------------
 
 
 def _review_prompts(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str, str | Unknown]:
@@ -278,62 +240,6 @@ def _review_prompts(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str
         spec.name: ask(partial(ports.prompts.review, spec, base.head)) if isinstance(base, Base) else base
         for spec, base in asking
     }
-
-
-def _reviewers_missing(ports: Ports, desired: Desired) -> Mapping[str, str]:
-    asking = (replace(spec, agent=spec.reviewing) for spec in desired.epics if spec.merge.reviewed_by_agents)
-    return {spec.name: why for spec in asking if (why := _missing(ports, spec))}
-
-
-def _red(runs: Iterable[Run], spec: EpicSpec) -> Iterator[Run]:
-    """The last of these runs of a manifest's checks, where that ended badly: of each set of them that was run."""
-    return (last for *_, last in by_subject(spec, runs) if last.exit and not last.exit.well)
-
-
-def _printed(
-    ports: Ports,
-    desired: Desired,
-    recent: Mapping[str, tuple[BaseCommit, ...] | Unknown],
-    checks: Mapping[Sha, tuple[Run, ...]],
-) -> Mapping[RunId, str]:
-    """The last words of the checks that are red on a base as it is."""
-    lines = ((spec, recent.get(spec.base, ())) for spec in desired.epics)
-    trees = ((spec, line[0].tree) for spec, line in lines if not isinstance(line, Unknown) and line)
-    red = {run.id for spec, tree in trees for run in _red(checks.get(tree, ()), spec)}
-    fields = {run: known_or(ask(partial(ports.runner.log_tail, run, PRINTED_MAX)), "") for run in red}
-    return {run: " ".join(text.split()) for run, text in fields.items()}
-
-
-def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
-    """Why a manifest's checks can't be run here, as far as that can be seen before they are."""
-    checks = spec.merge.commands
-    lacking = known_or(ask(partial(ports.runner.lacking, spec, check_programs.programs(checks))), ())
-    if lacking:
-        names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
-        return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
-    file = check_programs.file(checks)
-    if file and isinstance(base, Base) and (why := _unfit(ports, spec, base, file)):
-        return f"the checks can't be run: {why}, or fix mergePolicy.checks and apply"
-    return None
-
-
-def _unfit(ports: Ports, spec: EpicSpec, base: Base, file: str) -> str | None:
-    """Why a file of the base that is a check can't be run as one, and what fixes it."""
-    found = ask(partial(ports.workspaces.committed, base.head, file))
-    if isinstance(found, Unknown) or found is None:
-        return None
-    if not found.there:
-        return f"{file} is not in {base.name}; commit it there"
-    if not check_programs.executed(spec.merge.commands):
-        return None
-    if not found.executable:
-        return f"{file} is not executable in {base.name}; 'chmod +x {shlex.quote(file)}' and commit that"
-    if known_or(ask(partial(ports.runner.forbids, spec.checks_venue)), False):
-        root = spec.checks_venue.root
-        return f"{file} can't be executed at {root}, which is mounted with noexec; write another worktrees.root"
-    if lacking := known_or(ask(partial(ports.runner.lacking, spec, found.interpreters)), ()):
-        return f"{file} is run by {lacking[0]!r}, as its first line says, which is not here; install that"
-    return None
 
 
 def _occupants(

@@ -1,0 +1,58 @@
+"""What of a manifest can be seen not to work here, before anybody is paid for finding out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from functools import partial
+
+from reconciler.loop.asking import ask, known_or
+from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.observed import Base, Unknown
+from reconciler.model.ports import Ports
+from reconciler.model.values import replace
+from reconciler.planning import check_programs
+
+
+def agent_missing(ports: Ports, spec: EpicSpec) -> str | None:
+    """Why no agent of a manifest can be started here; None where one can, as far as that can be seen."""
+    answer = ask(partial(ports.runner.missing, spec))
+    return answer.why if isinstance(answer, Unknown) else answer
+
+
+def reviewers_missing(ports: Ports, desired: Desired) -> Mapping[str, str]:
+    """The same of reviewers, by the manifests that ask for one."""
+    asking = (replace(spec, agent=spec.reviewing) for spec in desired.epics if spec.merge.reviewed_by_agents)
+    return {spec.name: why for spec in asking if (why := agent_missing(ports, spec))}
+
+
+def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
+    """Why a manifest's checks can't be run here, as far as that can be seen before they are."""
+    checks = spec.merge.commands
+    lacking = known_or(ask(partial(ports.runner.lacking, spec, check_programs.programs(checks))), ())
+    if lacking:
+        names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
+        return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
+    file = check_programs.file(checks)
+    if file and isinstance(base, Base) and (why := _unfit(ports, spec, base, file)):
+        return f"the checks can't be run: {why}, or fix mergePolicy.checks and apply"
+    return None
+
+
+def _unfit(ports: Ports, spec: EpicSpec, base: Base, file: str) -> str | None:
+    """Why a file of the base that is a check can't be run as one, and what fixes it."""
+    found = ask(partial(ports.workspaces.committed, base.head, file))
+    if isinstance(found, Unknown) or found is None:
+        return None
+    if not found.there:
+        return f"{file} is not in {base.name}; commit it there"
+    if not check_programs.executed(spec.merge.commands):
+        return None
+    if not found.executable:
+        return f"{file} is not executable in {base.name}; 'chmod +x {shlex.quote(file)}' and commit that"
+    if known_or(ask(partial(ports.runner.forbids, spec.checks_venue)), False):
+        root = spec.checks_venue.root
+        return f"{file} can't be executed at {root}, which is mounted with noexec; write another worktrees.root"
+    if lacking := known_or(ask(partial(ports.runner.lacking, spec, found.interpreters)), ()):
+        return f"{file} is run by {lacking[0]!r}, as its first line says, which is not here; install that"
+    return None
