@@ -10,7 +10,6 @@ base merged into it, and keeps its turn until that is tested.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from itertools import groupby
 
 from reconciler.model.desired import LandingMode
 from reconciler.model.observed import Base, Observed, Run, Unknown
@@ -46,10 +45,14 @@ def in_line(
     slots = check_slots((job.spec for job in jobs), observed)
     bad = sum(run.why == Reason.CHECKS_FAILED for job in jobs for run in _runs(job))
     rate = observed.landed.get(base.name, 0), bad
-    in_line = {job.task.id: (mode_of(job.spec, base), job.spec.asked) for job in jobs}
-    ordered = sorted(jobs, key=lambda job: (in_line[job.task.id], rank(job)))
-    kinds = [(key[0], list(mine)) for key, mine in groupby(ordered, key=lambda job: in_line[job.task.id])]
-    lanes = [Lane(base, mode, _standing(mine, decided), decided, observed, lines, *rate) for mode, mine in kinds]
+    # What is asked has no order, and needs none: lines are gone through by what stands in them.
+    kinds: dict[object, tuple[LandingMode, list[Job]]] = {}
+    for job in sorted(jobs, key=rank):
+        mode = mode_of(job.spec, base)
+        kinds.setdefault((mode, job.spec.asked), (mode, []))[1].append(job)
+    lanes = [
+        Lane(base, mode, _standing(mine, decided), decided, observed, lines, *rate) for mode, mine in kinds.values()
+    ]
     found = [lane for lane in lanes if lane.jobs]
     landing: Land | None = None
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
