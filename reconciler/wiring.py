@@ -349,7 +349,7 @@ def refuse_agents(environ: Mapping[str, str], what: str) -> None:
 def refuse_peer(peers: Collection[Peer], what: str) -> None:
     """Raise PermanentError where one at the other end of a connection may be an agent, or is not there to be asked."""
     if not peers or not all(peer.alive for peer in peers):
-        raise PermanentError(f"'{what}' is refused: which process asks for it can't be told")
+        raise PermanentError(f"'{what}' is refused: which process asks for it can't be known")
     if any(processes.descends_from_a_carrier(RUN_MARKER, peer.pid) for peer in peers):
         raise PermanentError(f"'{what}' is refused inside a run: agents do not decide this for themselves")
     if not all(peer.alive for peer in peers):  # it ended while it was looked at: another one may have got its number

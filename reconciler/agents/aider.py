@@ -20,7 +20,7 @@ from reconciler.model.report import Fault, Report, count, dollars, last_words
 _NUMBER = r"([\d.,]+)([kM]?)"
 _ANSWERED = re.compile(rf"^Tokens: {_NUMBER} sent.*? {_NUMBER} received\.", re.MULTILINE)
 _COST = re.compile(r"Cost: \$[\d.,]+ message, \$([\d.,]+) session\.")
-# It breaks its lines at eighty columns: what went wrong is often said on the second one.
+# It breaks its lines at eighty columns: the cause often stands on the second one.
 _MORE = r"(?:\n(?!Retrying in |litellm\.|Tokens: )[^\n]*\S[^\n]*){0,20}"
 _FAILED = re.compile(rf"^(litellm\.\w+[^\n]*{_MORE}|Model \S+ has hit a token limit!)$", re.MULTILINE)
 # It keeps a map of the code in the worktree, and no option says where; this keeps it out of git's sight, and of salvage.

@@ -90,9 +90,9 @@ def stop_command(task: str | None, everything: bool, give_up: bool, out: Output)
         _stoppable(site, named)
     stopped, unlabelled, unreached = _stop(site, named)
     words = {task: "is to end" if task in unreached else "stopped" for task in stopped}
-    done = [act("StopAgent", each, said, "Stopped") for each, said in words.items()]
+    done = [act("StopAgent", each, text, "Stopped") for each, text in words.items()]
     if named is None or named in unlabelled or stopped:
-        message = "\n".join(f"{each}  {said}" for each, said in words.items()) or "nothing runs"
+        message = "\n".join(f"{each}  {text}" for each, text in words.items()) or "nothing runs"
     else:
         message = f"{named}  nothing ran; it is not started until 'reconcile retry {named}'"
     held = [act("StopAgent", named, "not started until 'reconcile retry'")] if named and named not in unlabelled else []

@@ -75,9 +75,9 @@ def _locks(scene: Scene) -> Iterator[Diagnosis]:
     try:
         why = file_lock.broken(folder)
     except OSError:
-        return  # that it takes no file is told by itself
+        return  # that it takes no file has a line of its own
     if why:
-        message = f"{file_lock.said(folder, why)}: nothing is started"
+        message = f"{file_lock.message(folder, why)}: nothing is started"
         yield Diagnosis(name="locks", state=State.PROBLEM, found=kind, message=message, hint=file_lock.ADVICE)
         return
     if kind in SHARED:
@@ -113,7 +113,7 @@ def _writing(scene: Scene) -> Iterator[Diagnosis]:
     inside = (*scene.site.written, scene.site.repository.main, *scene.roots) if scene.site else ()
     places = list(dict.fromkeys(map(_standing, (*inside, Path(tempfile.gettempdir())))))
     refusing = {place: why for place in places if (why := refused.tried(place))}
-    # What is full or read-only is so for every folder on it: said once.
+    # What is full or read-only is so for every folder on it: one line.
     alike = {(place.stat().st_dev, why.errno): place for place, why in reversed(refusing.items())}
     for (device, errno), place in reversed(alike.items()):
         same = [each for each, why in refusing.items() if (each.stat().st_dev, why.errno) == (device, errno)]

@@ -1,7 +1,7 @@
 """Whether the checks of the manifests fail where there is nothing: one that passes there says nothing about a change.
 
 Each is run in a new and empty repository outside of ours, for a moment: what takes longer finds something to do. `doctor` does so each
-time; whoever applies a manifest learns it once of each check, and what was learnt is kept.
+time; `apply` shows it once of each check, and what was learnt is kept.
 """
 
 from __future__ import annotations

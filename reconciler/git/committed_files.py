@@ -15,7 +15,7 @@ _SIZE_MAX = 1 << 20
 
 
 def read(git: Git, commit: Sha, path: str) -> CommittedFile | None:
-    """The file at a path of a commit; None where that can't be told: links are not followed, and what is no commit here, or can't
+    """The file at a path of a commit; None where that can't be known: links are not followed, and what is no commit here, or can't
     be read, is no answer."""
     entry = _entry(git, commit, path)
     if entry is None:

@@ -29,7 +29,7 @@ def lent(git: Git) -> Mapping[str, str]:
 
 
 def variables(git: Git) -> Mapping[str, str]:
-    """The variables that make whoever commits elsewhere the one who commits here."""
+    """The variables that give commits made elsewhere the author of those made here."""
     name, email = identity(git)
     return {
         f"GIT_{who}_{what}": value

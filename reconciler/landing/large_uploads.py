@@ -15,8 +15,8 @@ def store_of(git: Git, commit: str) -> logins.More:
     if git.objects("cat-file", "-e", f"{commit}:{_SETTINGS}", ok=(0, 1, 128)).code:
         return logins.NOTHING_MORE
     read = ("config", "--null", f"--blob={commit}:{_SETTINGS}", "--get-regexp", _WHERE)
-    said = {key for key, _ in git.users(_WHERE)}
+    theirs = {key for key, _ in git.users(_WHERE)}
     pairs = [line.partition("\n") for line in git.objects(*read, ok=(0, 1)).text.split("\0") if line]
-    own = [(key, value) for key, _, value in pairs if key not in said]
+    own = [(key, value) for key, _, value in pairs if key not in theirs]
     found = tuple(login for _, value in own if (login := logins.of(value)))
     return tuple((key, logins.without(value)) for key, value in own), found

@@ -61,7 +61,7 @@ def of(value: Sequence[str]) -> PermanentError | None:
 
 
 def lasting(value: Sequence[str], complaint: str) -> bool:
-    """True where a push was refused for now, by somebody and not by chance: that need not happen twice to be told.
+    """True where a push was refused for now, by somebody and not by chance: that need not happen twice to be reported.
 
     >>> lasting(["frozen: ask Ann", "! [remote rejected] main -> main (pre-receive hook declined)"], "")
     True

@@ -1,7 +1,7 @@
 """Branches that began on the branch of another task, and how they come onto the base once that has landed.
 
 `refs/reconcile/upon/<task>/<parent>` is the commit of the parent's branch on which a branch begins: written before the branch is
-made, so that whoever is killed in between leaves none of which nobody knows what in it is whose. What it names is not the task's own.
+made, so that a kill in between leaves none of which nobody knows what in it is whose. What it names is not the task's own.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Stacks:
 
 
 class Stacking:
-    """What every forge says of stacked branches, and does for them: they stand here, whoever holds the pull requests."""
+    """What every forge reports of stacked branches, and does for them: they stand here, wherever the pull requests are."""
 
     _stacks: Stacks
 

@@ -1,4 +1,4 @@
-"""What keeps a worktree from a person's `prune`: asked by whoever removes it, shows what would be removed, or advises it."""
+"""What keeps a worktree from a person's `prune`: asked before it is removed, shown as to be removed, or advised."""
 
 from __future__ import annotations
 

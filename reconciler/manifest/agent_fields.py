@@ -43,7 +43,7 @@ class ResourcesFields(Fields):
 
     memory: Size = Field(
         default="auto",
-        description="Memory. auto: the most that one of the newest runs took, once some have said so.",
+        description="Memory. auto: the most that one of the newest runs took, once some have reported it.",
         examples=["2G"],
     )
     disk: Size = Field(
@@ -188,10 +188,10 @@ class ReviewerFields(ProgramFields):
         """Without what a record holds for every agent and no review has, as long as it says nothing."""
         if not isinstance(value, dict):
             return value
-        return {name: said for name, said in value.items() if name not in UNUSED or said != UNUSED[name]}
+        return {name: each for name, each in value.items() if name not in UNUSED or each != UNUSED[name]}
 
 
-# What an agent may be given and a reviewer may not, as a record holds it where nothing is said.
+# What an agent may be given and a reviewer may not, as a record holds it where nothing is written.
 UNUSED: dict[str, Any] = {
     "maxAttempts": 3,
     "opensPullRequest": False,

@@ -1,4 +1,4 @@
-"""What all parts of a manifest have in common: how a field is spelled, and how two forms of it are told apart."""
+"""What all parts of a manifest have in common: how a field is spelled, and how two forms of it are distinguished."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def form(value: Any) -> str:
 
 
 class WrongBelowError(ValueError):
-    """What is wrong with a value of a mapping, that can be told only by the others. `below`: its path from there."""
+    """What is wrong with a value of a mapping, that shows only beside the others. `below`: its path from there."""
 
     def __init__(self, what: str, *below: str | int) -> None:
         super().__init__(what)

@@ -35,7 +35,7 @@ _SBATCH = {
     "dependency": "reconcile knows the order of the tasks",
     "export": "what an agent gets stands in env and passEnv",
     "export-file": "what an agent gets stands in env and passEnv",
-    "signal": "the courier has to be told in time, by TERM",
+    "signal": "the courier has to hear of it in time, by TERM",
     "test-only": _NEVER,
     "clusters": _NOT_SHOWN,
     "uid": _NOT_SHOWN,
@@ -127,7 +127,7 @@ def wrong_lease(kind: str, sync_s: float, lease_s: float) -> str:
     if lease_s < SYNCS_PER_LEASE * sync_s:
         return f"lease is shorter than {SYNCS_PER_LEASE} x sync: one report that is late would halt the agent"
     if lease_s < LEASE_LEAST_S and kind != VenueKind.HERE:
-        return "lease is shorter than 2m: whoever restarts the remote would halt every agent"
+        return "lease is shorter than 2m: a restart of the remote would halt every agent"
     return ""
 
 

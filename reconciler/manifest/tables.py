@@ -84,9 +84,9 @@ def _task(value: Any) -> InlineTask:
 
 
 def _check_written(check: Check) -> str | dict[str, Any]:
-    """Only what is said of it: what is recorded can be applied again."""
-    said = {key: value for key, value in plain_of(_CHECK, check).items() if value}
-    return check.run if list(said) == ["run"] else said
+    """Only what differs from the defaults: what is recorded can be applied again."""
+    given = {key: value for key, value in plain_of(_CHECK, check).items() if value}
+    return check.run if list(given) == ["run"] else given
 
 
 def _without_none(plain: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +190,7 @@ _WHERE = Kind(
 _MERGE: Table = {
     "mode": ("mode", one_of(MergeMode), towards(MergeMode.MANUAL, MergeMode.AUTO)),
     "method": ("method", one_of(MergeMethod), never),
-    # Whichever it is, the rules of the base are kept by whoever has the base.
+    # Whichever it is, the rules of the base are kept where the base is.
     "landing": ("landing", later(one_of(LandingMode), LandingMode.AUTO), never),
     "message": ("message", later(one_of(SquashMessage), SquashMessage.BOTH), never),
     "comments": (
@@ -265,6 +265,6 @@ EPIC: Table = {
     "merge": ("mergePolicy", nested(MergePolicy, _MERGE), _MERGE),
     "budget": ("budget", later(nested(Budget, _BUDGET), Budget()), _BUDGET),
     "prune": ("prune", nested(Prune, _PRUNE), _PRUNE),
-    # A command is started, or somebody is no longer told: either way an agent may have written it.
+    # A command is started, or somebody hears no more: either way an agent may have written it.
     "notify": ("notify", later(_NOTIFIES, ()), always),
 }

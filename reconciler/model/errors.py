@@ -6,7 +6,7 @@
   * TemporaryError   try again after `delay` seconds
     * ChangedError   the world moved since it was observed: look again at once
     * BlockedError   somebody's checkout is in the way; theirs to clear
-    * RefusedError   elsewhere somebody said no: tried again later, and told at once
+    * RefusedError   somebody elsewhere refused: tried again later, and reported at once
     * SilentError    what lives elsewhere did not answer, and will by itself
   * PermanentError   retries are useless; a person or another decision is needed
   * LockedError      another reconciler holds the lock (exit 5)

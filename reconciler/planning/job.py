@@ -71,7 +71,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
                 Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False
             )
         if self.stack:
-            return None  # with what is another's in it, whatever else is said of it may be about that
+            return None  # with what is another's in it, whatever else is known of it may be about that
         if self.offer.reviewing.sent_back:
             return RunResult(Reason.CHANGES_REQUESTED, self._sent_back, counts=False, waits=False)
         if self.offer.discussion.due:

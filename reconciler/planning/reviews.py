@@ -92,7 +92,7 @@ class Reviewing(Struct, frozen=True, dict=True):
 
     @property
     def dismissed_by(self) -> str:
-        """The person who dismissed what its reviewer said, on the forge: it counts for nothing; empty where nobody did."""
+        """The person who dismissed its review on the forge: it counts for nothing; empty where nobody did."""
         return self._dismissed_by(self.by) if self.by else ""
 
     @property

@@ -40,7 +40,7 @@ def of(run: Run, *, new_commits: bool, excused: bool = True) -> RunResult:
     if report and not (record and record.stop) and (faulted := _in_its_words(report, run)):
         return faulted if excused else replace(faulted, counts=True, waits=True)
     if record is None and run.where and not (report and report.done):
-        return RunResult(Reason.AGENT_FAILED, f"agent was given up: {run.said or 'nobody knows what became of it'}")
+        return RunResult(Reason.AGENT_FAILED, f"agent was given up: {run.remark or 'nobody knows what became of it'}")
     if record is None and not (report and report.done):
         return RunResult(Reason.AGENT_FAILED, "agent left no exit record (killed, or the machine went down)")
     if record is None or record.well:

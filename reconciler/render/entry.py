@@ -163,7 +163,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "exit": _ending(record) if record else None,
         "agent": run.agent or None,
         "report": report(run.report) if run.report else None,
-        **({"where": run.where, "said": run.said or None} if run.where else {}),
+        **({"where": run.where, "said": run.remark or None} if run.where else {}),
         **({"verdict": msgspec.to_builtins(run.verdict)} if run.id.kind is RunKind.REVIEW else {}),
         **({"leftOut": [n + 1 for n in run.left_out]} if run.id.kind is RunKind.CHECK else {}),
     }

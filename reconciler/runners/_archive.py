@@ -266,8 +266,8 @@ class Archive:
         try:
             yield
         except (late("sqlite3").Error, zlib.error) as error:
-            said = f"{self.path}, where finished runs are kept, can't be read or written: {error}"
-            raise OSError(f"{said}; {WAY_OUT}" if _is_damage(error) else said) from error
+            message = f"{self.path}, where finished runs are kept, can't be read or written: {error}"
+            raise OSError(f"{message}; {WAY_OUT}" if _is_damage(error) else message) from error
 
     def _close(self) -> None:
         if self._open is not None:

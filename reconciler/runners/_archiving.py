@@ -36,7 +36,7 @@ _GONE = ".gone-"
 class Archiving:
     """What is over and waits for its hour. `again` reads a subject; None where that says something else than before.
 
-    `went` is told of each subject that went.
+    `went` is called with each subject that went.
     """
 
     def __init__(

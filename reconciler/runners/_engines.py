@@ -26,11 +26,11 @@ class JobState(StrEnum):
 
 
 class EngineJob(Struct, frozen=True, kw_only=True):
-    """A job as its engine sees it. `said`: why it waits, or how it ended, in the engine's words."""
+    """A job as its engine sees it. `remark`: why it waits, or how it ended, in the engine's words."""
 
     state: JobState
     node: str = ""
-    said: str = ""
+    remark: str = ""
 
 
 class Fitness(Struct, frozen=True, kw_only=True):
@@ -81,15 +81,17 @@ free=$(df -Pk "$1" | awk 'NR==2 {print int($4/1048576)}')
 echo "ok git $(git --version | cut -d' ' -f3), $free GiB free, $n runs there or undelivered, $k checkouts kept" """
 
 
-def judged(node: str, said: str) -> Fitness:
-    """What a node said when it was looked at.
+def judged(node: str, printed: str) -> Fitness:
+    """What a node printed when it was looked at.
 
     >>> judged("n1", "ok git 2.39, 5 GiB free").found, judged("n1", "git is missing").wrong
     ('git 2.39, 5 GiB free', 'git is missing')
     """
-    good = said.startswith("ok ")
+    good = printed.startswith("ok ")
     return Fitness(
-        name=f"node {node}", found=said[3:].strip() if good else "", wrong="" if good else said.strip() or "silent"
+        name=f"node {node}",
+        found=printed[3:].strip() if good else "",
+        wrong="" if good else printed.strip() or "silent",
     )
 
 

@@ -69,7 +69,7 @@ class Gate:
             os.pwrite(self._fd, word, 0)
         except OSError as error:
             if error.errno == errno.ESPIPE:
-                return b""  # nobody can read one there, so everybody counts anew
+                return b""  # nobody can read one there, so everybody counts again
             raise
         return word
 

@@ -37,11 +37,11 @@ class Peer(Struct, frozen=True, kw_only=True):
 
 
 def on_socket(connection: socket.socket) -> frozenset[Peer]:
-    """The process that connected to a unix socket; nothing where it can't be told."""
+    """The process that connected to a unix socket; nothing where it can't be known."""
     try:
         if supervisor.PROC:
-            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            pid = _CREDENTIALS.unpack(told)[0]
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            pid = _CREDENTIALS.unpack(credentials)[0]
         else:
             pid = connection.getsockopt(_MACOS_LEVEL, _MACOS_PEER)
     except (OSError, AttributeError):

@@ -20,7 +20,7 @@ from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, Slots, take
 class _Count(Struct, frozen=True):
     """How many runs of a manifest were alive when all processes were looked through, and those that we started since.
 
-    There are no more than that while nobody else has taken a slot (`turn`), whoever has lost one: so of a hundred starts
+    There are no more than that while nobody else has taken a slot (`turn`), even when some were given back: so of a hundred starts
     in a row only the first looks through all processes, and the one that would be too many.
     """
 
@@ -59,7 +59,7 @@ class SlotCounts(Struct, kw_only=True):
                 known = self._count(slot.manifest)
             free, turn, fd = known.free, b"", None
             if known.alive < most:
-                turn = gate.take_turn()  # first: a slot that is taken and could not be said to be would stay taken
+                turn = gate.take_turn()  # first: a slot that is taken and is not announced would stay taken
                 fd = take(known.folder / str(free), PROBE_PATIENCE_S)
             if fd is not None:
                 self._counts[slot.manifest] = known.with_one_more(free, turn)

@@ -134,15 +134,15 @@ def _job(state: str, node: str, why: str) -> EngineJob:
     """A job by Slurm's words. What it may call one in a later version counts as running: nothing is shortened by that.
 
     >>> _job("PENDING", "", "Resources"), _job("NODE_FAIL", "n2", "None").state
-    (EngineJob(state=<JobState.QUEUED: 'queued'>, node='', said='Resources'), <JobState.LOST: 'lost'>)
+    (EngineJob(state=<JobState.QUEUED: 'queued'>, node='', remark='Resources'), <JobState.LOST: 'lost'>)
     """
     if state in _QUEUED:
-        return EngineJob(state=JobState.QUEUED, said=why if why != "None" else "")
+        return EngineJob(state=JobState.QUEUED, remark=why if why != "None" else "")
     if state in _OVER:
-        return EngineJob(state=JobState.OVER, node=node, said=state)
+        return EngineJob(state=JobState.OVER, node=node, remark=state)
     if state in _TOLD:
-        return EngineJob(state=JobState.LOST, node=node, said=state)
-    return EngineJob(state=JobState.RUNNING, node=node, said="" if state in _RUNNING else state)
+        return EngineJob(state=JobState.LOST, node=node, remark=state)
+    return EngineJob(state=JobState.RUNNING, node=node, remark="" if state in _RUNNING else state)
 
 
 def _said(done: Finished) -> str:

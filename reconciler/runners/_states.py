@@ -94,7 +94,7 @@ def as_run(
         done_at=done_at,
         halted=halted,
         where="" if record.start.at.local else f"{record.start.at.kind}:{record.node}".rstrip(":"),
-        said=record.given_up,
+        remark=record.given_up,
         says=record.says,
     )
 

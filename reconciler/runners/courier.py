@@ -6,7 +6,7 @@ sides reach; nothing of ours is installed there and no file system is shared.
 One ref per task is lock, lease, record, log and saved work of its newest run, and the only one that a live run writes. Every
 write is a compare-and-swap (`git push --force-with-lease`):
 
-    reserved (by the controller) -> claimed -> renewed, renewed, … -> ended      each by whoever holds the last value
+    reserved (by the controller) -> claimed -> renewed, renewed, … -> ended      each by the holder of the last value
         \\______________________\\_________\\__ stopping, revoked (by the controller): what the node tries next is refused
 
 A commit of it holds `record.json`, `run.json`, `exit.json` and `log`; its first parent is the head of the work, or a snapshot
@@ -97,8 +97,8 @@ class Mirror:
         except (OSError, subprocess.SubprocessError) as error:
             raise Failed("git " + args[0] + ": " + str(error)[-300:]) from error
         if got.returncode not in ok:
-            said = got.stdout[-300:] + got.stderr[-300:]
-            raise Failed("git " + args[0] + ": " + said.decode("utf-8", "replace"))
+            answer = got.stdout[-300:] + got.stderr[-300:]
+            raise Failed("git " + args[0] + ": " + answer.decode("utf-8", "replace"))
         return got.stdout.decode("utf-8", "replace").strip()
 
     def fetch(self, ref: str) -> None:
@@ -120,20 +120,20 @@ class Mirror:
     def swap(self, ref: str, old: str, new: str, timeout: float, env: dict[str, str] | None = None) -> str:
         """Move a ref of the remote from `old` (empty: it must not exist) to `new`: TAKEN, REFUSED or GONE."""
         lease = "--force-with-lease=" + ref + ":" + old
-        said = ""
+        answer = ""
         try:
             words = ("--quiet", "--no-verify", "--recurse-submodules=no", lease, "--", self.remote, new + ":" + ref)
             self.run("push", *words, timeout=timeout, env=env)
             return TAKEN
         except Failed as error:
-            said = str(error)
+            answer = str(error)
         # A lost answer is no answer: only the remote knows what became of it.
         now = self.at(ref)
         if now is None:
             return GONE
         if now == new:
             return TAKEN
-        return REFUSED if now != old or "stale info" in said else GONE
+        return REFUSED if now != old or "stale info" in answer else GONE
 
     def commit(self, files: dict[str, bytes], parents: list[str], env: dict[str, str] | None = None) -> str:
         """A commit of these files."""
@@ -232,7 +232,7 @@ class Courier:
         self._shim: subprocess.Popen[bytes] | None = None
         self._guarding = (
             threading.Lock()
-        )  # so long nobody gets a number anew, and no program of the other thread is waited for
+        )  # so long no number is given out again, and no program of the other thread is waited for
         self._renewed = clock()  # when the last push that was taken began
         self._told: bool = False
         self._lost: bool = False
@@ -247,9 +247,9 @@ class Courier:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._hear)
         become_subreaper()
-        said = self._claimed()
-        if said != TAKEN:
-            say("not started: " + said)
+        answer = self._claimed()
+        if answer != TAKEN:
+            say("not started: " + answer)
             return NOT_STARTED
         try:
             self._begin()
@@ -268,17 +268,17 @@ class Courier:
         self._told = True
 
     def _claimed(self) -> str:
-        """Take the reservation; whoever comes second, or late, touches nothing."""
+        """Take the reservation; who comes second, or late, touches nothing."""
         end = clock() + CLAIM_S
         while True:
             try:
                 self._renewed = clock()
-                said = self._claim()
+                answer = self._claim()
             except Exception as error:  # noqa: BLE001 - what failed is tried again
                 say(str(error))
-                said = GONE
-            if said != GONE or clock() > end or self._told:
-                return said
+                answer = GONE
+            if answer != GONE or clock() > end or self._told:
+                return answer
             time.sleep(1.0)
 
     def _claim(self) -> str:
@@ -294,10 +294,10 @@ class Courier:
             return REFUSED  # it moved on before we came
         self._head, self._wip = record["head"], record.get("wip")
         new = self._mirror.commit({"record.json": self._record("claimed")}, [self._wip or self._head])
-        said = self._mirror.swap(self._spec["ref"], self._mine, new, 60.0)
-        if said == TAKEN:
+        answer = self._mirror.swap(self._spec["ref"], self._mine, new, 60.0)
+        if answer == TAKEN:
             self._mine = new
-        return said
+        return answer
 
     def _begin(self) -> None:
         """Make the checkout, and start the supervisor in it."""
@@ -337,24 +337,24 @@ class Courier:
         due, seen = 0.0, b""
         while self._shim is not None and self._shim.poll() is None:
             time.sleep(TICK_S)
-            # That it began, or is set up, is told at once; everything else in its time.
+            # That it began, or is set up, is reported at once; everything else in its time.
             record = read(os.path.join(self._folder, "run.json"))
             if self._lost or not record or (clock() < due and record == seen):
                 continue
             seen = record
             begun = clock()
-            said = self._push(None)
+            answer = self._push(None)
             with self._guarding:
                 reap(self._shim.pid)
-            due = clock() + (sync_s if said == TAKEN else min(sync_s, max(lease_s / 20, 1.0)))
-            if said == TAKEN:
+            due = clock() + (sync_s if answer == TAKEN else min(sync_s, max(lease_s / 20, 1.0)))
+            if answer == TAKEN:
                 self._renewed = begun  # its answer may have come late
-            elif said == REFUSED and self._refused():
+            elif answer == REFUSED and self._refused():
                 self._lost = True
 
     def _refused(self) -> bool:
         """True where the run is somebody else's by now. Where the controller has moved the ref only to say that it is to end,
-        it goes on from there; where that can't be told, the lease decides."""
+        it goes on from there; where that can't be known, the lease decides."""
         try:
             now = self._mirror.at(self._spec["ref"])
             if now is None:
@@ -462,28 +462,28 @@ class Courier:
         env = self._checkout.objects
         new = self._mirror.commit(files, [self._wip or self._head], env)
         timeout = max(min(60.0, self._spec["lease_s"] / 4), 1.0)
-        said = self._mirror.swap(self._spec["ref"], self._mine, new, timeout, env)
-        if said == TAKEN:
+        answer = self._mirror.swap(self._spec["ref"], self._mine, new, timeout, env)
+        if answer == TAKEN:
             self._mine = new
-        return said
+        return answer
 
     def _deliver(self, ending: dict[str, Any]) -> int:
         """The last push, until it is taken or refused; what can't be delivered stays here for the next courier."""
         end, pause = clock() + max(3 * self._spec["lease_s"], self._spec["final_s"]), 0.3
-        said = REFUSED if self._lost else self._push(ending)
-        while said != TAKEN and clock() < end:
-            if said == REFUSED and (self._lost or self._refused()):
+        answer = REFUSED if self._lost else self._push(ending)
+        while answer != TAKEN and clock() < end:
+            if answer == REFUSED and (self._lost or self._refused()):
                 break
             time.sleep(pause)
             pause = min(pause * 2, 10.0)
-            said = self._push(ending)
-        say("delivered: " + said)
-        if said == TAKEN:
+            answer = self._push(ending)
+        say("delivered: " + answer)
+        if answer == TAKEN:
             if not self._checkout.lacks:
                 clear(self._spec["tree"], self._folder)
             else:
                 os.rename(os.path.join(self._folder, "courier.json"), os.path.join(self._folder, "kept.json"))
-        return 0 if said == TAKEN else NOT_DELIVERED
+        return 0 if answer == TAKEN else NOT_DELIVERED
 
 
 # --- what others have left on this node ---
@@ -666,7 +666,7 @@ def become_subreaper() -> None:
 
 
 def dies_with_parent() -> None:
-    """Between fork and exec: be told when the courier is killed, as nobody would keep the lease any more."""
+    """Between fork and exec: hear when the courier is killed, as nobody would keep the lease any more."""
     try:
         ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGTERM, 0, 0, 0)
     except (OSError, AttributeError):
@@ -780,7 +780,7 @@ def utc() -> str:
 
 
 def say(text: str) -> None:
-    """A line for whoever reads what the job printed; that it can't be written harms nobody."""
+    """A line for the readers of what the job printed; that it can't be written harms nobody."""
     try:
         sys.stderr.write("reconcile: " + text + "\n")
         sys.stderr.flush()

@@ -1,6 +1,6 @@
 """Runs on other machines: reserved by a swap of the task's ref, placed by an engine, seen by what their refs say.
 
-Whether one lives is never told by the engine. `ended` in the ref proves that it is over; a ref that we could swap to `revoked`
+Whether one lives is never for the engine to tell. `ended` in the ref proves that it is over; a ref that we could swap to `revoked`
 proves that it can't write any more. Everything else counts as alive, and silence is counted by our own clock, for as long as
 the remote answers us.
 """
@@ -63,7 +63,7 @@ class Note(Struct, frozen=True, kw_only=True):
     """What is known of a live run beside its record, by the one who looks."""
 
     node: str = ""
-    said: str = ""
+    remark: str = ""
     silent_s: float = 0.0
     gives_up_in_s: float = 0.0
 
@@ -74,7 +74,7 @@ class Note(Struct, frozen=True, kw_only=True):
         return replace(
             run,
             where=f"{kind}:{self.node}" if self.node else run.where,
-            said=self.said,
+            remark=self.remark,
             heard_at=now - timedelta(seconds=self.silent_s) if silent else None,
             gives_up_at=now + timedelta(seconds=self.gives_up_in_s) if silent else None,
         )
@@ -113,7 +113,7 @@ class RemoteRuns:
             except ReconcileError as error:
                 self._heard.pop(url, None)
                 for record in group:
-                    self.notes[record.id] = Note(node=record.node, said=f"the remote does not answer: {error}")
+                    self.notes[record.id] = Note(node=record.node, remark=f"the remote does not answer: {error}")
                 continue
             passed = now - self._heard.get(url, now)
             self._heard[url] = now
@@ -226,12 +226,12 @@ class RemoteRuns:
                     self.engine(record.start.at).cancel(self.name(record.id, seen.nonce))
             most += min(CANCELLED_MOST_S, lease_s)
         if silent >= most:
-            said = next((job.said for job in mine or () if job.said), "")
-            return self._revoke(record, seen, f"no word from {node or 'its node'} for {silent:.0f} s {said}".strip())
+            remark = next((job.remark for job in mine or () if job.remark), "")
+            return self._revoke(record, seen, f"no word from {node or 'its node'} for {silent:.0f} s {remark}".strip())
         waits = max(most - silent, 0.001) if silent > 3 * sync_s else 0.0
         self.notes[record.id] = Note(
             node=node,
-            said="" if mine is not None else "its engine does not answer",
+            remark="" if mine is not None else "its engine does not answer",
             silent_s=silent,
             gives_up_in_s=waits,
         )
@@ -239,12 +239,12 @@ class RemoteRuns:
     def _judge_unborn(
         self, record: Record, seen: Reported, mine: Sequence[EngineJob] | None, states: set[JobState]
     ) -> None:
-        """A reservation that no node has claimed: whoever wins the swap, wins; so no clock is asked."""
+        """A reservation that no node has claimed: one side wins the swap; so no clock is asked."""
         waiting = next((job for job in mine or () if job.state in (JobState.QUEUED, JobState.RUNNING)), None)
         if mine is None or (waiting and not record.stop):
-            said = "the engine does not answer" if mine is None else waiting.said if waiting else ""
+            remark = "the engine does not answer" if mine is None else waiting.remark if waiting else ""
             self._unborn.pop(record.id, None)
-            self.notes[record.id] = Note(node=waiting.node if waiting else "", said=said or "waits for a node")
+            self.notes[record.id] = Note(node=waiting.node if waiting else "", remark=remark or "waits for a node")
             return
         since = self._unborn.setdefault(record.id, time.monotonic())
         if record.stop or time.monotonic() - since >= UNBORN_S:
@@ -398,12 +398,12 @@ class RemoteRuns:
 
     def _unseen(self, record: Record, nonce: str) -> str:
         """Have the engine end a run although its remote does not answer; what became of that."""
-        said = f"{record.id} is to end, and that is recorded; its remote does not answer"
+        text = f"{record.id} is to end, and that is recorded; its remote does not answer"
         try:
             self.engine(record.start.at).cancel(self.name(record.id, nonce))
         except ReconcileError:
-            return f"{said}, nor does its engine, so it goes on until one of them does"
-        return f"{said}: its engine was asked to end it, and what it has comes once the remote is back"
+            return f"{text}, nor does its engine, so it goes on until one of them does"
+        return f"{text}: its engine was asked to end it, and what it has comes once the remote is back"
 
     def give_up(self, run: RunId) -> None:
         """Take a run's ref away from it now. It may still live and cost until its lease is over; it can't write any more.

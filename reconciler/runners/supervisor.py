@@ -650,7 +650,7 @@ def _prctl(*words: int) -> None:
 
 
 def wake(runs: str) -> None:
-    """Have whoever waits look at the runs: one file for all of them, so that nobody listens to each. Only a hint."""
+    """Have those who wait look at the runs: one file for all of them, so that nobody listens to each. Only a hint."""
     try:
         # An agent may have put a link there, or a pipe that nobody reads.
         how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

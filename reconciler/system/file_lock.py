@@ -13,7 +13,7 @@ _FIRST_S, _MOST_S = 0.002, 0.1
 ADVICE = "keep the repository on a local disk"
 
 
-def said(folder: Path, why: str) -> str:
+def message(folder: Path, why: str) -> str:
     """That locks say nothing in a folder, and what that means."""
     return f"file locks do not work in {folder}: {why}; without them nobody can tell whether an agent lives"
 

@@ -1,6 +1,6 @@
 """The history on disk: `events.jsonl`, and before it `events.1.jsonl` (the newest that is full) to `events.4.jsonl`.
 
-Lines are only added, so a follower needs to know of each file only how far it has been read. What is dropped is said in
+Lines are only added, so a follower needs to know of each file only how far it has been read. What is dropped stands in
 `events.dropped.json`, by its span.
 """
 

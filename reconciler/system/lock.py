@@ -53,7 +53,7 @@ def reconciling(state: Path, command: str, surroundings: str = "") -> Iterator[N
     fd = os.open(file_of(state), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         if why := file_lock.broken(folder):
-            raise PermanentError(file_lock.said(folder, why), hint=file_lock.ADVICE)
+            raise PermanentError(file_lock.message(folder, why), hint=file_lock.ADVICE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

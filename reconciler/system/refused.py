@@ -1,6 +1,6 @@
 """What the kernel refuses, in words that name what there is too little of: room, a right, descriptors, processes.
 
-The look at a folder leaves no trace in it: whoever only looks on may ask as well.
+The look at a folder leaves no trace in it: mere readers may ask as well.
 """
 
 from __future__ import annotations

@@ -151,8 +151,8 @@ def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | s
 def _not_started(program: str, error: OSError) -> ReconcileError:
     if refused.lacks(error):
         message, hint = refused.words(error, starting=True)
-        said = f"cannot start {program}: {message}"
-        return TemporaryError(said, delay=30.0, hint=hint) if refused.passes(error) else PermanentError(said, hint=hint)
+        text = f"cannot start {program}: {message}"
+        return TemporaryError(text, delay=30.0, hint=hint) if refused.passes(error) else PermanentError(text, hint=hint)
     return PermanentError(f"cannot start {program}: {error.strerror}", hint=f"is {program} installed?")
 
 

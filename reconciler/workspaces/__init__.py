@@ -89,7 +89,7 @@ class GitWorkspaces:
         return self._branches.damaged()
 
     def committed(self, base: Sha, path: str) -> CommittedFile | None:
-        """The file as this commit holds it, which a checkout may not; None where that can't be told."""
+        """The file as this commit holds it, which a checkout may not; None where that can't be known."""
         read = partial(committed_files.read, self._git, base, path)
         # What a commit holds never changes.
         return self._git.remembered(("committed", base, path), (), read, keep=lambda found: found is not None)

@@ -136,7 +136,7 @@ def test_what_another_clone_has_stopped_lands_only_once_a_person_lets_it_go_on(p
     assert place.app.head("main") == tip
     (task,) = place.json("status")["epics"][0]["tasks"]
     assert task["waiting"]["reason"] == "BaseFrozen"
-    assert "another clone has said: #7 landed with another tree" in task["waiting"]["message"]
+    assert "another clone reports: #7 landed with another tree" in task["waiting"]["message"]
     assert "main goes on" in place.reconcile("unfreeze")
     assert place.app.statuses[-1].context == "reconcile/freeze" and place.app.statuses[-1].state == "SUCCESS"
     assert "no queue pauses" in place.reconcile("unfreeze")

@@ -128,7 +128,7 @@ def test_slurm_is_fit_and_says_what_of_it_is_not(slurm: Nodes):
 def test_a_run_that_waits_in_slurms_queue_says_why_and_can_be_stopped_there(slurm: Nodes, cluster: Cluster):
     cluster.run("scontrol", "update", "PartitionName=all", "State=DOWN")
     run = slurm.start("x-1")
-    until(lambda: "PartitionDown" in slurm.run(run).said, "the reason that it waits for")
+    until(lambda: "PartitionDown" in slurm.run(run).remark, "the reason that it waits for")
     assert slurm.run(run).state is RunState.STARTING and not slurm.run(run).started
     slurm.runner.stop(run, StopWhy.PERSON)
     assert slurm.over(run).state is RunState.LOST
@@ -186,7 +186,7 @@ def test_a_dead_node_of_slurm_is_given_up_and_another_goes_on_with_its_work(slur
     cluster.kill(node)
     slurm.send(slurm.carriers(run), signal.SIGKILL)
     lost = slurm.over(run)
-    assert lost.state is RunState.LOST and f"no word from {node}" in lost.said
+    assert lost.state is RunState.LOST and f"no word from {node}" in lost.remark
     again = slurm.start("x-1", 2, (("/bin/sh", "-c", "cat precious.txt"),))
     slurm.over(again)
     assert "precious" in slurm.runner.log_tail(again)

@@ -237,7 +237,7 @@ def test_a_submission_that_fails_leaves_nothing_that_could_start(nodes: Nodes, m
     with pytest.raises(TemporaryError):
         nodes.start("x-1")
     run = nodes.run(RunId(RunKind.WORK, "x-1", 1))
-    assert (run.state, run.started, run.said) == (RunState.LOST, False, "it could not be submitted")
+    assert (run.state, run.started, run.remark) == (RunState.LOST, False, "it could not be submitted")
     assert not nodes.repo.git("for-each-ref", "refs/reconcile/run", cwd=nodes.remote)
     assert nodes.spaces.worktrees(nodes.venue, [X]) == {}
     late[0]()
@@ -319,7 +319,7 @@ def test_the_next_attempt_goes_on_with_what_a_dead_node_had_not_committed(nodes:
     nodes.forgets(run)
     until(lambda: nodes.run(run).gives_up_at, "its silence to be told")
     lost = nodes.over(run)
-    assert (lost.state, lost.exit) == (RunState.LOST, None) and "no word from n1" in lost.said
+    assert (lost.state, lost.exit) == (RunState.LOST, None) and "no word from n1" in lost.remark
     again = nodes.start("x-1", 2, (("/bin/sh", "-c", "cat precious.txt; git status --porcelain"),))
     nodes.over(again)
     assert "precious" in nodes.runner.log_tail(again) and "?? precious.txt" in nodes.runner.log_tail(again)

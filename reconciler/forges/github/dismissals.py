@@ -41,7 +41,7 @@ class Dismissals:
         return {
             pull.number: replace(pull, posted=tuple(map(self._named, pull.posted)))
             if not any(self._unknown(each) for each in pull.posted)
-            else replace(pull, unread=pull.unread or trouble or "who dismissed a review of it can't be told")
+            else replace(pull, unread=pull.unread or trouble or "who dismissed a review of it can't be known")
             for pull, _ in dismissed
         }
 

@@ -1,7 +1,7 @@
-"""A base on which nothing lands until a person has looked: noted here, and said on GitHub, so that another clone sees it.
+"""A base on which nothing lands until a person has looked: noted here, and shown on GitHub, so that another clone sees it.
 
 It is a commit status of the base's tip, renewed when that moves, and never counted as a check. Who lifts it anywhere lifts it
-everywhere: the status says so then, and whoever has noted it forgets it.
+everywhere: the status says so then, and the clone that noted it forgets it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Freezes:
         there = self._look.last.freezes.get(base)
         if there is None or not there.stands:
             return None
-        return f"nothing lands on {base}, another clone has said: {there.why or 'it does not say why'}; {_LIFTS}"
+        return f"nothing lands on {base}, another clone reports: {there.why or 'it does not say why'}; {_LIFTS}"
 
     def due(self, base: str) -> bool:
-        """True where what is noted here is not said there, or was lifted there."""
+        """True where what is noted here is not shown there, or was lifted there."""
         there, tip = self._look.last.freezes.get(base), self._look.last.heads.get(base)
         if tip is None or tip in self._unheard or not self._notes.frozen(base):
             return False

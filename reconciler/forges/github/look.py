@@ -87,7 +87,7 @@ class Look:
         self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
         self._legible: dict[
             str, float
-        ] = {}  # bases whose checks may be read, as GitHub said, and until when that is good
+        ] = {}  # bases whose checks may be read, as GitHub answered, and until when that is good
         self._part, self._part_until = 1, 0.0  # how small a part of a question is asked at once, and until when
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
         self._identity: str | None = None  # of the repository, whatever it is called
@@ -266,7 +266,7 @@ class Look:
         found = self._read(question)
         rest = {base: self._rest(found.tips[base], at) for base, at in found.tips_truncated.items()}
         red = {base: query.red(found.tips[base], further) for base, further in rest.items()}
-        freezes = {base: said for base, more in rest.items() if (said := query.freeze(found.tips[base], more))}
+        freezes = {base: freeze for base, more in rest.items() if (freeze := query.freeze(found.tips[base], more))}
         pulls = [self._checked(pull, found) if pull.number in found.whole else pull for pull in found.pulls]
         whole = [(pull, found.nodes[pull.number]["id"]) for pull in pulls if pull.number in found.whole]
         talked = self._conversations.added_to(whole)

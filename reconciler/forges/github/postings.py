@@ -102,7 +102,7 @@ class Postings:
 
 def _outdated(opinion: Opinion, pull: Pull) -> bool:
     """True for a yes of ours that by the rules counts no longer since its head got the base merged into it. One that a
-    person dismissed is not said again."""
+    person dismissed is not posted again."""
     if not opinion.mine or opinion.head == pull.head or opinion.dismissed_by:
         return False
     return opinion.dismissed or (opinion.state == "APPROVED" and pull.decision == "REVIEW_REQUIRED")

@@ -1,4 +1,4 @@
-"""Pull requests as the planner and people know them: what GitHub shows, with what was said and done here."""
+"""Pull requests as the planner and people know them: what GitHub shows, with verdicts and landings of ours."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PullReports(Struct, frozen=True, kw_only=True):
     updates: Updates
 
     def observed(self, pull: Pull, bases: Sequence[str], reviews: Reviews) -> PullRequest:
-        """A pull request with what people said of it here. `bases`: those that work lands on, the first one first."""
+        """A pull request with the verdicts given here. `bases`: those that work lands on, the first one first."""
         here, pull = Standing.SAME, self.by_our_record(pull)
         upon = self.stacks.all().get(pull.task)
         if pull.open:

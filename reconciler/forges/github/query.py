@@ -116,7 +116,7 @@ class Page(Struct, frozen=True, kw_only=True):
     heads: Mapping[str, Sha]
     queues: frozenset[str]
     red: Mapping[str, frozenset[str]]  # by base: the checks that fail on it
-    freezes: Mapping[str, SaidFreeze]  # by base: what is said of whether anything lands on it
+    freezes: Mapping[str, SaidFreeze]  # by base: whether anything lands on it
     more: Mapping[str, str]
     truncated: Mapping[PrNumber, str]
     crowded: Mapping[TaskId, str]
@@ -149,7 +149,7 @@ def page(question: Question, value: Reply) -> Page:
         legible=frozenset(base for base, tip in tips.items() if any(_listed(tip))),
         heads={base: Sha(tip["oid"]) for base, tip in tips.items()},
         red={base: red(tip) for base, tip in tips.items()},
-        freezes={base: said for base, tip in tips.items() if (said := freeze(tip))},
+        freezes={base: found for base, tip in tips.items() if (found := freeze(tip))},
         queues=frozenset(base for n, base in enumerate(question.bases) if about.get(f"queue{n}")),
         more={base: info["endCursor"] for base, info in opened.items() if info["hasNextPage"]},
         truncated={number: cursor for number, node in by_number.items() if (cursor := _cut_off(node))},
@@ -212,10 +212,12 @@ def red(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> fr
 
 def freeze(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> SaidFreeze | None:
     """What a commit says of whether anything lands on it. `further`: its checks of the pages that follow."""
-    said = next(filter(check_results.is_freeze, [*_listed(tip), *further]), None)
-    if said is None:
+    status = next(filter(check_results.is_freeze, [*_listed(tip), *further]), None)
+    if status is None:
         return None
-    return SaidFreeze(tip=Sha(tip["oid"]), stands=said["state"] != "SUCCESS", why=clean(said.get("description") or ""))
+    return SaidFreeze(
+        tip=Sha(tip["oid"]), stands=status["state"] != "SUCCESS", why=clean(status.get("description") or "")
+    )
 
 
 def _listed(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:

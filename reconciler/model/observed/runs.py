@@ -105,7 +105,7 @@ class Run(Struct, frozen=True, kw_only=True):
     done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
     halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
     where: str = ""  # the engine that placed it, and the node; empty: this machine
-    said: str = ""  # elsewhere: why it waits for a node, or why it was given up
+    remark: str = ""  # elsewhere: why it waits for a node, or why it was given up
     says: Says | None = None  # elsewhere: what its agent wrote for the tracker
     heard_at: datetime | None = None  # elsewhere: when its node was heard last, where that is long ago
     gives_up_at: datetime | None = None  # when it is given up if its node says nothing until then

@@ -58,7 +58,7 @@ class Workspaces(Protocol):
         ...
 
     def committed(self, base: Sha, path: str) -> CommittedFile | None:
-        """The file as this commit holds it; None where that can't be told."""
+        """The file as this commit holds it; None where that can't be known."""
         ...
 
     def salvages(self) -> tuple[Salvage, ...]:

@@ -31,7 +31,7 @@ LIFECYCLE: tuple[Rule, ...] = (
     guards.not_for_us,        # another manifest's, held, suspended   -> left alone
     StopAgent.due,            # closed, taken, stopped, overdue       -> its agent ends
     guards.resting,           # an action went wrong                  -> tried again later
-    Relay.due,                # its agent elsewhere says something    -> told to the tracker
+    Relay.due,                # its agent elsewhere says something    -> passed on to the tracker
     guards.at_work,           # an agent running                      -> waited for
     guards.unseen,            # a source is silent                    -> nothing on half a picture
     ClosePullRequest.due,     # its branch deleted by a person        -> declined

@@ -89,7 +89,7 @@ def _because(job: Job) -> str:
     if offer.given_up:
         return f": {len(offer.failures)} reviews came to nothing ({reviews.why_it_failed(offer.failures[-1])}; 'reconcile logs {offer.failures[-1].id}')"
     if offer.dismissed_by:
-        return f": {offer.dismissed_by} dismissed what its reviewer said: {quoted}"
+        return f": {offer.dismissed_by} dismissed the review: {quoted}"
     if offer.verdict and offer.verdict.verdict is ReviewWord.PERSON:
         return f": its reviewer leaves it to a person: {quoted}"
     if job.offer.protected and offer.risk is None:

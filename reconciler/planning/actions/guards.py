@@ -89,10 +89,10 @@ def _elsewhere(run: Run, job: Job, after: str) -> Waiting:
         message = f"no word from {node or 'its node'} for {silent}; given up in {left}; {now}{after}"
         return Waiting(Reason.NODE_SILENT, message, run.gives_up_at, again)
     if run.state is RunState.STARTING and not run.started and not node:
-        message = f"attempt {run.attempt} waits for a node" + (f": {run.said}" if run.said else "") + after
+        message = f"attempt {run.attempt} waits for a node" + (f": {run.remark}" if run.remark else "") + after
         return Waiting(Reason.QUEUED, message, again=again)
-    said = f" ({run.said})" if run.said else ""
-    return Waiting(Reason.AGENT_RUNNING, f"{running(run)}{said}{after}", _overdue(run, job), again)
+    remark = f" ({run.remark})" if run.remark else ""
+    return Waiting(Reason.AGENT_RUNNING, f"{running(run)}{remark}{after}", _overdue(run, job), again)
 
 
 def rough(span: timedelta) -> str:

@@ -19,7 +19,7 @@ from reconciler.planning.messages import clean
 
 
 class Relay(Action, frozen=True, kw_only=True):
-    """Once for everything that a run says: what stands in the notes already was told."""
+    """Once for everything that a run says: what stands in the notes was passed on already."""
 
     by_merge: ClassVar[bool] = False
     subject: Task
@@ -66,5 +66,5 @@ def _line(run: RunId, says: Says) -> str:
     'work/x-1/2 says: blocked: no access'
     """
     words = " ".join(clean(says.note).split())
-    said = ": ".join(part for part in (says.status, words) if part)
-    return f"{run} says: {said or ', '.join(says.labels)}"
+    words_of_it = ": ".join(part for part in (says.status, words) if part)
+    return f"{run} says: {words_of_it or ', '.join(says.labels)}"

@@ -31,7 +31,7 @@ class StopAgent(Action, frozen=True, kw_only=True):
         if job.failure and job.failure.of(cls.__name__) and (waiting := guards.resting(job)):
             return waiting
         if run.where and run.state is RunState.ENDING:
-            return None  # it was told; whoever looks at it asks again, and it may take as long as a node is silent
+            return None  # it was asked; each look asks again, and it may take as long as a node is silent
         task = job.task
         if job.attempts.done_claimed_at and job.now - job.attempts.done_claimed_at >= guards.LINGER:
             return cls._of(
@@ -56,7 +56,7 @@ class StopAgent(Action, frozen=True, kw_only=True):
             )
         if run.state is RunState.ENDING and (run.halted or left_alone(run, job.now)):
             what = (
-                "it was told to end, and something stopped its supervisor again"
+                "it was asked to end, and something stopped its supervisor again"
                 if run.halted
                 else "it ended, but processes of it still live"
             )
