@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -288,7 +290,25 @@ def test_protected_paths_are_matched_whole(path: str, protected: bool) -> None:
     ],
 )
 def test_stars_stay_in_a_folder_unless_doubled(glob: str, path: str, matches: bool) -> None:
-    assert bool(glob_pattern(glob).fullmatch(path)) is matches
+    assert glob_pattern(glob).fullmatch(path) is matches
+
+
+_MEANING = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+@given(st.text("aAbß/*?\n", max_size=12), st.text("aAbBß/\n", max_size=12), st.booleans())
+def test_a_glob_means_what_the_same_words_mean_as_a_regular_expression(glob: str, path: str, exact: bool) -> None:
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    flags = re.DOTALL if exact else re.DOTALL | re.IGNORECASE
+    meant = re.fullmatch("".join(_MEANING.get(part, re.escape(part)) for part in parts), path, flags)
+    assert glob_pattern(glob, exact=exact).fullmatch(path) is bool(meant)
+
+
+@pytest.mark.parametrize("glob", ["*" * 80 + "b", "**/" * 40 + "b", "**a" * 40 + "b", "*a" * 40 + "b"])
+def test_no_glob_and_no_path_makes_a_comparison_long(glob: str) -> None:
+    began = time.thread_time()
+    assert not glob_pattern(glob).fullmatch("a" * 200 + "/a" * 100)
+    assert time.thread_time() - began < 1
 
 
 @given(st.text(min_size=1))
