@@ -817,6 +817,19 @@ def test_a_store_that_answers_slowly_is_asked_less_often(world: World) -> None:
     assert pauses(60)[0] == 30
 
 
+def test_what_failed_of_a_task_that_somebody_closes_is_reported_no_more_and_that_of_others_is(world: World) -> None:
+    world.add("x-2")
+    refuse(world, "create", PermanentError("a branch is in the way"))
+    loop = a_loop(world)
+    loop.until_quiet(threading.Event())
+    assert set(loop.look().plan.epics[0].failing) == {X, "x-2"}
+
+    world.edit("x-1", status="closed")
+    loop.until_quiet(threading.Event())
+
+    assert set(loop.until_quiet(threading.Event()).plan.epics[0].failing) == {"x-2"}
+
+
 # --- room on the machine -------------------------------------------------------------------------------------
 
 

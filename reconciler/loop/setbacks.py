@@ -80,7 +80,11 @@ class Setbacks(Struct, kw_only=True):
         self._started = {run: n for run, n in self._started.items() if not _is_over(run, observed)}
         due = {(action.subject_id, type(action).__name__) for epic in decided.epics for action in epic.actions}
 
+        worded = {subject for epic in decided.epics for subject in epic.waiting} | {subject for subject, _ in due}
+
         def lasts(subject: TaskId, failure: Failure) -> bool:
+            if not failure.housekeeping and subject not in worded and _closed(subject, observed):
+                return False  # what it would advise, a retry, begins a task anew that somebody has closed
             waits = failure.until > observed.at or (subject, failure.action) in due
             return waits or _still_refused(subject, failure, observed)
 
@@ -140,6 +144,11 @@ class Setbacks(Struct, kw_only=True):
             refused=_refused(action, error),
             housekeeping=action.housekeeping,
         )
+
+
+def _closed(subject: TaskId, observed: Observed) -> bool:
+    task = None if isinstance(observed.tasks, Unknown) else observed.tasks.get(subject)
+    return task is not None and task.closed
 
 
 def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
