@@ -8,8 +8,6 @@ content was saved, or refused. Files that git ignores are not saved; `ignored` c
 from __future__ import annotations
 
 import os
-import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,28 +17,23 @@ from pathlib import Path
 from reconciler.git import committed_files, own_view
 from reconciler.git.commands import Git
 from reconciler.git.places import FoundWorktree, begun, busy, foreign, identity, look
-from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, WorktreeListing
+from reconciler.git.worktrees import BRANCHES, MADE, READY, Entry, WorktreeListing
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable, usable_subject
 from reconciler.model.observed import Branch, Salvage, Worktree, WorktreeFault
 from reconciler.model.ports import CommittedFile, Place
-from reconciler.model.reasons import Reason
-from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 from reconciler.workspaces import checkout, copies, folders, snapshot
 from reconciler.workspaces.branches import Branches
 from reconciler.workspaces.check_refs import CheckRefs
 from reconciler.workspaces.checkout import Recipe
-from reconciler.workspaces.salvage import Salvages, Saved
-from reconciler.workspaces.snapshot import Work
+from reconciler.workspaces.removal import Removals, refuse_nested
+from reconciler.workspaces.salvage import Salvages
 from reconciler.workspaces.stale_locks import clear
 from reconciler.workspaces.worktree_register import Register, refuse_locked
 
 CHECKS = ".checks"
-
-_STASHES = ("rebase-merge/autostash", "rebase-apply/autostash", "MERGE_AUTOSTASH")
-_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 class GitWorkspaces:
@@ -52,6 +45,9 @@ class GitWorkspaces:
         self._salvages = Salvages(git)
         self._register = Register(git)
         self._check_refs = CheckRefs(git)
+        self._removals = Removals(
+            git=git, branches=self._branches, salvages=self._salvages, register=self._register, look=self._look
+        )
 
     # --- observing ---
 
@@ -107,7 +103,7 @@ class GitWorkspaces:
         """How many files in the worktree of `task` git ignores, and their bytes: what no salvage holds."""
         with self._alone(task) as lock:
             found = self._look(task, at.root, fix=False)
-            return snapshot.ignored(self._git, self._work(task, found), lock) if found.usable else (0, 0)
+            return snapshot.ignored(self._git, self._removals.work(task, found), lock) if found.usable else (0, 0)
 
     # --- making ---
 
@@ -118,7 +114,7 @@ class GitWorkspaces:
             if not found.usable:
                 digests = copies.wanted(self._git.repository.main, spec.worktrees.copy)
                 recipe = Recipe(copies=digests, sparse=spec.worktrees.sparse)
-                self._clear(task, found, lock)
+                self._removals.clear(task, found, lock)
                 self._make(task, found.place, recipe, base, lock)
                 found = self._look(task, spec.venue.root)
             return self._ready(task, found, lock)
@@ -176,12 +172,12 @@ class GitWorkspaces:
             found = self._look(task, at.root)
             if found.fault is WorktreeFault.TAKEN:
                 return None
-            return self._save(task, found, lock).salvage
+            return self._removals.save(task, found, lock).salvage
 
     def remove(self, task: TaskId, at: Venue) -> Salvage | None:
         """Remove the worktree of `task`; what no ref holds is salvaged first, and is the answer."""
         with self._alone(task) as lock:
-            return self._clear(task, self._look(task, at.root), lock)
+            return self._removals.clear(task, self._look(task, at.root), lock)
 
     def expect_removable(self, task: TaskId, at: Venue) -> None:
         """Raise what `remove` would for what is in the worktree of `task`, or for who locked it. Nothing is changed."""
@@ -190,7 +186,7 @@ class GitWorkspaces:
             found = look(self._register.around(place, branch_of(task)), place, branch_of(task))
             refuse_locked(found.entries)
             inside = folders.contents(place).repositories if found.present else ()
-            _refuse_nested(found, inside)
+            refuse_nested(found, inside)
 
     def remove_check(self, subject: str, at: Venue) -> None:
         """Remove the worktree of a check or a review, and whatever that left in it."""
@@ -265,72 +261,6 @@ class GitWorkspaces:
                     hint=f"git worktree remove {entry.path}" if entry.admin else "check out another branch there",
                 )
             self._register.forget((entry,))
-
-    # --- how one is removed ---
-
-    def _clear(self, task: TaskId, found: FoundWorktree, lock: int) -> Salvage | None:
-        """Take away what stands at a place, or what git remembers of it, once nothing in it can be lost; what was saved."""
-        if found.fault is WorktreeFault.TAKEN:
-            raise PermanentError(
-                f"{found.place} is in the way: {found.detail}", hint="move it away, or set another worktrees.root"
-            )
-        if not found.present and not found.entries:
-            return None
-        refuse_locked(found.entries)
-        saved = self._save(task, found, lock)
-        _refuse_nested(found, saved.repositories)
-        if found.present:
-            self._take_away(task, found, saved, lock)
-        with self._git.writing():
-            self._register.forget(found.entries)
-        return saved.salvage
-
-    def _take_away(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> None:
-        self._register.lock(task, found)
-        again = self._look(task, str(found.place.parent))
-        unlocked = replace(again, entries=tuple(_unlocked(entry) for entry in again.entries))
-        before = replace(found, entries=tuple(_unlocked(entry) for entry in found.entries))
-        if unlocked != before or not self._as_it_was(task, found, saved, lock):
-            raise ChangedError(f"{task}: {found.place} changed while it was being removed")
-        for admin in found.admins:
-            (admin / MADE).unlink(missing_ok=True)
-        folders.take_away(found.place)
-
-    def _as_it_was(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> bool:
-        """True when nothing that counts has changed since it was saved. What git ignores may have: that is asked last."""
-        if folders.contents(found.place).digest == saved.digest:
-            return True
-        return saved.sight is not None and snapshot.sight(self._git, self._work(task, found), lock) == saved.sight
-
-    def _save(self, task: TaskId, found: FoundWorktree, lock: int) -> Saved:
-        saved = self._salvages.save(self._work(task, found), lock)
-        for admin in found.admins:
-            if saved.repositories:
-                checkout.write(admin / NESTED, saved.repositories[0])
-            else:
-                (admin / NESTED).unlink(missing_ok=True)
-        return saved
-
-    def _work(self, task: TaskId, found: FoundWorktree) -> Work:
-        branch = self._branches.head(task)
-        others = {entry.branch for entry in found.entries} - {None, BRANCHES + branch_of(task)}
-        return Work(
-            task=task,
-            place=found.place,
-            start=next(iter(found.heads), branch),
-            heads=(*found.heads, *self._stashes(found)),
-            branch=next(iter(others), None),
-            recipe=checkout.recorded(found.admins),
-            whole=found.made,
-        )
-
-    def _stashes(self, found: FoundWorktree) -> Iterator[Sha]:
-        """What git put aside for a rebase or merge that is not over: no ref holds it."""
-        for admin in found.admins:
-            for name in _STASHES:
-                text = (admin / name).read_text("utf-8", "replace").strip() if (admin / name).is_file() else ""
-                if _SHA.fullmatch(text):
-                    yield Sha(text)
 
     def _discard(self, place: Path) -> None:
         if place.is_symlink() or os.path.realpath(place.parent) != str(place.parent):
@@ -433,16 +363,3 @@ def _seen(found: FoundWorktree, went_on: bool) -> Worktree:
         amid=amid,
         amid_at=since,
     )
-
-
-def _refuse_nested(found: FoundWorktree, repositories: Iterable[str]) -> None:
-    nested = next(iter(repositories), found.nested())
-    if nested is not None:
-        raise PermanentError(
-            f"{Reason.NESTED_REPOSITORY}: {found.place} holds a repository of its own: {nested}",
-            hint=f"look into it, then: git worktree remove --force {shlex.quote(str(found.place))}",
-        )
-
-
-def _unlocked(entry: Entry) -> Entry:
-    return replace(entry, locked=None)
