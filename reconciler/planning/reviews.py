@@ -30,6 +30,7 @@ from reconciler.planning.messages import clean
 from reconciler.planning.risk import Risk, assess, higher
 
 FAILURES_MAX = 2
+MOVED_MAX = 5  # reviews of what its branch no longer holds, since an agent was last at work on it
 SUMMARY_MAX = 200
 COMMENT_MAX, TEXT_MAX = 2000, 12_000
 
@@ -159,12 +160,24 @@ class Reviewing(Struct, frozen=True, dict=True):
         if pull is None or pull.approved == pull.head or self.guarded or self.risk is None:
             return False
         over = any(run.exit and not self._enough(run) for run in self._current)
-        return over and policy.at(self.risk.level) is Review.AGENT
+        return (over or self.moves) and policy.at(self.risk.level) is Review.AGENT
 
     @property
     def given_up(self) -> bool:
         """True where no reviewer is asked about it again."""
-        return self.verdict is None and len(self.failures) >= FAILURES_MAX
+        return self.verdict is None and (len(self.failures) >= FAILURES_MAX or self.moves)
+
+    @property
+    def moves(self) -> bool:
+        """True where its branch changes from review to review, and no agent is at work on it: whoever does that, perhaps a
+        reviewer, would have it read for ever, and pay for each."""
+        diff, pull, runs, since = self.diff, self.facts.open_pull, self.facts.runs, self.facts.since
+        if diff is None or pull is None or not isinstance(runs, tuple):
+            return False
+        begun = [run.started_at for run in runs if run.started_at]
+        after = max([*begun, *([since.at] if since else [])], default=EPOCH)
+        trees = {diff.tree, *(each.tree for each in pull.updated)}
+        return sum(_began(run)[0] > after and run.tree not in trees for run in self._runs) >= MOVED_MAX
 
     @property
     def not_before(self) -> datetime | None:

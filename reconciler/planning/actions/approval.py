@@ -86,6 +86,8 @@ def _because(job: Job) -> str:
         answer = f", and its agent the last time: '{words}'" if (words := _last_words(job)) else ""
         times = f"{job.spec.merge.review_rounds} rounds" if job.spec.merge.review_rounds != 1 else "one round"
         return f": after {times} its reviewer says: {quoted}{answer}"
+    if offer.given_up and offer.moves:
+        return f": its branch changes from review to review, {reviews.MOVED_MAX} times by now, and no agent is at work on it"
     if offer.given_up:
         return f": {len(offer.failures)} reviews came to nothing ({reviews.why_it_failed(offer.failures[-1])}; 'reconcile logs {offer.failures[-1].id}')"
     if offer.dismissed_by:
