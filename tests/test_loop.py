@@ -817,6 +817,19 @@ def test_a_store_that_answers_slowly_is_asked_less_often(world: World) -> None:
     assert pauses(60)[0] == 30
 
 
+def test_what_failed_is_known_to_who_looks_on_before_anything_else_is_tried(world: World) -> None:
+    told: list[set[TaskId]] = []
+    known: list[set[TaskId]] = []
+    refuse(world, "create", PermanentError("a branch is in the way"))
+    loop = a_loop(world, begins=lambda tick: told.append(set(tick.plan.epics[0].failing)))
+    loop.until_quiet(threading.Event())
+    world.add("x-2")
+    world.create = lambda *args: known.append(told[-1])  # type: ignore[method-assign]
+    loop.tick()
+
+    assert known == [{X}]
+
+
 def test_what_failed_of_a_task_that_somebody_closes_is_reported_no_more_and_that_of_others_is(world: World) -> None:
     world.add("x-2")
     refuse(world, "create", PermanentError("a branch is in the way"))

@@ -76,6 +76,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
             replaced=self.site.replaced,
             met=self.met,
             wanted=self.wanted,
+            begins=self._begins,
             seen=self._seen,
         )
         if self.steady:
@@ -179,6 +180,11 @@ class LoopSession(Struct, kw_only=True, dict=True):
             for each in planned.attention(tick.plan) if by_itself and self.out.for_people else ():
                 self.out.chat(each)
             self.out.answer(self.answer(tick), lambda: text.summary(tick.plan))
+
+    def _begins(self, tick: Tick) -> None:
+        """What has just gone wrong is remembered before more is done: a remote that hangs would keep it back for minutes."""
+        if not self.beside and any(failing.remembered(epic) for epic in tick.plan.epics):
+            self._keep("status", lambda: self._remember(tick))
 
     def _seen(self, tick: Tick) -> None:
         self.show(tick)

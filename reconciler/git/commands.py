@@ -114,7 +114,9 @@ class Git:
         # With an explicit git dir, git takes its cwd for the working tree: give it one that holds nothing.
         if lock is not None and args[0] == "update-ref":
             locks.note(lock, args, stdin)
-        finished = shell.run(argv, env=env, cwd=self._home(), stdin=stdin, timeout_s=timeout_s, pass_fds=fds)
+        finished = shell.run(
+            argv, env=env, cwd=self._home(), stdin=stdin, timeout_s=timeout_s, pass_fds=fds, called=f"git {args[0]}"
+        )
         if lock is not None and args[0] == "update-ref":
             locks.forget(lock)
         return _expect(args, finished, ok)
@@ -159,6 +161,7 @@ class Git:
             stdin=stdin,
             timeout_s=timeout_s,
             pass_fds=() if lock is None else (lock,),
+            called=f"git {args[0]}",
         )
         large_files.share(self._control, self.repository.common)  # by now there may be some
         return _expect(args, finished, ok)

@@ -125,6 +125,9 @@ class Loop(Struct, kw_only=True):
     met: Callable[[], Met] = Met  # for the one who only looks on
     clock: Callable[[], datetime] = now
     wanted: Callable[[Action], bool] = lambda action: True
+    begins: Callable[[Tick], None] = lambda tick: (
+        None
+    )  # hears of what is decided before it is done, which may take minutes
     seen: Callable[[Tick], None] = lambda tick: None
     troubled: Callable[[Exception], None] = _give_up
     rests: Callable[[threading.Event, float], object] = lambda wake, pause_s: wake.wait(pause_s)
@@ -188,6 +191,8 @@ class Loop(Struct, kw_only=True):
             self._ticked, self._setbacks.recalled = True, dict(self.met().failures)
         looked = self._look(self.load(), self._setbacks.failures)
         self._setbacks.forget(looked.observed, looked.plan)
+        if looked.plan.actions:
+            self.begins(looked)
         kept = ask(self.ports.workspaces.salvages) if looked.plan.actions else ()
         outcomes = execute(looked.plan.actions, self.ports, self.workers) if looked.plan.actions else []
         if self._setbacks.remember(outcomes, self.clock):

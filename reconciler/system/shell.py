@@ -90,8 +90,9 @@ def run(
     timeout_s: float = 60.0,
     grace_s: float = 0.0,
     pass_fds: Sequence[int] = (),
+    called: str = "",
 ) -> Finished:
-    """Run a program to its end, whatever its exit status.
+    """Run a program to its end, whatever its exit status. `called`: what it is in a message, by default its name.
 
     One that does not end in time is killed; with `grace_s` it is informed so first, and given that long to put things in order.
     Raises TemporaryError when it does not end within `timeout_s`, or for want of processes or memory to start it;
@@ -117,8 +118,10 @@ def run(
             _tell(process, grace_s)
         _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
-            hint = f"does {Path(argv[0]).name} end when you run it yourself?"
-            raise TemporaryError(f"{argv[0]} did not end within {timeout_s:g} s", delay=30.0, hint=hint) from error
+            hint = f"does {called or Path(argv[0]).name} end when you run it yourself?"
+            raise TemporaryError(
+                f"{called or argv[0]} did not end within {timeout_s:g} s", delay=30.0, hint=hint
+            ) from error
         if isinstance(error, _TooMuch):
             raise PermanentError(f"{argv[0]} prints more than {OUTPUT_LIMIT >> 20} MiB, which is not read") from error
         raise

@@ -44,6 +44,13 @@ def test_a_program_that_does_not_end_is_ended(command: str) -> None:
         shell.run(("sh", "-c", command), env=ENV, timeout_s=0.3)
 
 
+def test_one_that_is_called_something_is_called_that() -> None:
+    with pytest.raises(TemporaryError, match="git push did not end within .*") as told:
+        shell.run(("sleep", "60"), env=ENV, timeout_s=0.1, called="git push")
+
+    assert told.value.hint == "does git push end when you run it yourself?"
+
+
 @pytest.mark.parametrize(("grace_s", "left"), [(5.0, "in order\n"), (0.0, "")])
 def test_a_program_that_is_given_time_puts_things_in_order_before_it_is_ended(
     tmp_path: Path, grace_s: float, left: str
