@@ -208,6 +208,15 @@ def test_the_session_is_kept_from_scripts_and_other_sites(place: Place) -> None:
     assert "httponly" in cookie and "samesite=strict" in cookie and "path=/" in cookie
 
 
+@pytest.mark.parametrize(
+    "others",
+    ['prefs={"theme": "dark"}; %s', "a/b=1; %s", "flag; %s", "said=two words; %s", "{name}=x; %s", "%s; {name}=x"],
+)
+def test_cookies_of_servers_on_other_ports_lock_nobody_out(page: Ui, others: str) -> None:
+    sent = others.replace("{name}", page.cookie.partition("=")[0]) % page.cookie
+    assert page.ask("GET", "/", Cookie=sent).code == 200
+
+
 def test_the_page_is_served_under_its_own_name_alone(page: Ui) -> None:
     for host in ("evil.example", "127.0.0.1.evil.example", "127.0.0.1:1", "", "localhost.:80"):
         answer = page.ask("GET", "/", Host=host)
@@ -258,6 +267,10 @@ def test_only_acts_of_the_table_are_done(place: Place, do: str) -> None:
     with Ui(place) as page:
         page.enter()
         assert page.act(do).code == 400
+
+
+def test_what_no_page_sends_is_not_understood(page: Ui) -> None:
+    assert page.ask("POST", "/act", "&".join(f"a{n}=1" for n in range(5000)), origin=page.origin).code == 400
 
 
 def test_nothing_may_be_loaded_or_framed(page: Ui) -> None:

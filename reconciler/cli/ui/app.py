@@ -181,7 +181,10 @@ async def _form(request: Request) -> dict[str, str]:
         body += part
         if len(body) > BODY_MAX:
             return {}
-    found = parse_qs(body.decode("utf-8", "replace"), max_num_fields=2000) if body else {}
+    try:
+        found = parse_qs(body.decode("utf-8", "replace"), max_num_fields=2000) if body else {}
+    except ValueError:
+        return {}
     return {name: values[0] for name, values in found.items()}
 
 

@@ -11,7 +11,6 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Collection
-from http.cookies import SimpleCookie
 
 import htpy as h
 from msgspec import Struct, field
@@ -143,13 +142,10 @@ class Guard(Struct, kw_only=True):
         return known and scheme.lower() == "bearer" and method != "POST" and METRICS.fullmatch(path) is not None
 
     def _session(self, headers: Headers) -> str | None:
-        found = SimpleCookie()
-        try:
-            found.load(headers.get("cookie", ""))
-        except Exception:  # noqa: BLE001 - whatever a cookie may be: it is none of ours
-            return None
-        morsel = found.get(self.cookie)
-        return morsel.value if morsel and self.keys.known(morsel.value) else None
+        """A session of ours among the cookies: servers on other ports of this host set some too, of any form and any name."""
+        pairs = (part.strip().partition("=") for sent in headers.getlist("cookie") for part in sent.split(";"))
+        ours = (value for name, _, value in pairs if name == self.cookie)
+        return next(filter(self.keys.known, ours), None)
 
 
 def _said(code: int, title: str, words: h.Node) -> Response:
