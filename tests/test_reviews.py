@@ -108,6 +108,7 @@ def test_what_a_reviewer_says_is_one_inert_line_where_one_line_is_shown() -> Non
         {"verdict": "approve", "summary": "x", "comments": [{"path": "a", "line": "1", "body": "x"}]},
         {"verdict": "approve", "summary": "x", "comments": [{"path": "a", "body": "x"}] * 201},
         {"verdict": "request_changes", "summary": "  "},
+        {"verdict": "approve", "summary": ""},
         ["approve"],
     ],
 )

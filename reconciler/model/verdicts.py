@@ -72,6 +72,6 @@ def decode(content: bytes) -> ReviewVerdict | str:
     except (msgspec.DecodeError, RecursionError):
         text = content.decode("utf-8", "replace").strip()
         return f"not JSON: '{text[:QUOTED_MAX]}{'…' * (len(text) > QUOTED_MAX)}'" if text else ""
-    if found.verdict is ReviewWord.REQUEST_CHANGES and not (found.summary.strip() or found.comments):
-        return "it asks for changes and names none"
+    if not (found.summary.strip() or found.comments):
+        return "it gives no reason"
     return f"more than {COMMENTS_MAX} comments" if len(found.comments) > COMMENTS_MAX else found
