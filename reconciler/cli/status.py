@@ -33,6 +33,7 @@ from reconciler.model.values import replace
 from reconciler.planning.notices import Told, told_of
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe, telling, text, words
+from reconciler.system import lock
 from reconciler.system.late import late
 from reconciler.wiring import Site
 
@@ -74,15 +75,18 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
     if stands.by and out.for_people:
         age_s = (loop.now() - words.stamped(shown["at"])).total_seconds()
         out.chat(f"as the reconciler that acts here saw it {words.span(age_s)} ago: {stands.by}")
+    holder = lock.holder(site.state)
+    if holder and site.holds(holder) and holder.stopped:
+        out.chat(f"the reconciler that acts here is stopped, and does nothing: {holder}\n  hint: {holder.awoken}")
     if "forge" in shown:
         out.chat(text.spending(shown["forge"]))
     for each in telling.lines(shown.get("notify", ())):
         out.chat(each)
     for orphan in stands.orphans:
         out.chat(orphan)
-    for lock, age_s in locks.stale(site.repository.common, stands.bases):
-        message = f"{lock} is there for {words.span(age_s)}: git refuses to work beside it"
-        out.chat(f"{message}\n  hint: if no git runs here: rm {shlex.quote(str(lock))}")
+    for stale, age_s in locks.stale(site.repository.common, stands.bases):
+        message = f"{stale} is there for {words.span(age_s)}: git refuses to work beside it"
+        out.chat(f"{message}\n  hint: if no git runs here: rm {shlex.quote(str(stale))}")
     return 0
 
 

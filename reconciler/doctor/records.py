@@ -69,6 +69,9 @@ def _holder(site: Site) -> Iterator[Diagnosis]:
     if replaced := site.replaced():
         hint = f"end it (kill {holder.pid}) and start it again: its agents run on"
         yield Diagnosis(name="reconciler", state=State.PROBLEM, found=str(holder), message=replaced, hint=hint)
+    elif holder.stopped:
+        message = "it is stopped, and does nothing; no other can start beside it"
+        yield Diagnosis(name="reconciler", state=State.PROBLEM, found=str(holder), message=message, hint=holder.awoken)
     else:
         yield Diagnosis(name="reconciler", found=str(holder), message="is running here")
 

@@ -40,6 +40,20 @@ class Holder(Struct, frozen=True, kw_only=True):
             return False
         return program.content(package) != self.content
 
+    @property
+    def stopped(self) -> bool:
+        """True where it is there and does nothing: stopped by a signal, or by Ctrl-Z at its terminal. False where nobody says."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return False
+        return state in ("T", "t")
+
+    @property
+    def awoken(self) -> str:
+        """What has it go on where it is stopped."""
+        return f"kill -CONT {self.pid}, or 'fg' at its terminal"
+
 
 @contextmanager
 def reconciling(state: Path, command: str, surroundings: str = "") -> Iterator[None]:

@@ -488,6 +488,25 @@ def test_who_works_here_is_named_and_who_is_dead_is_not(place: Patient) -> None:
     assert [each for each in place.look() if each.name == "reconciler"] == []
 
 
+def test_a_watch_that_is_stopped_is_a_problem_and_status_reports_it_too(place: Patient) -> None:
+    place.recorded(suspend=True)
+    watcher = place.start("watch")
+    lock = place.root / ".git/reconcile/locks/reconciler"
+    until(lambda: lock.exists() and str(watcher.pid) in lock.read_text(), by=watcher)
+    watcher.send_signal(signal.SIGSTOP)
+    until(lambda: place.says("reconciler").state is PROBLEM, by=watcher)
+
+    found = place.says("reconciler")
+    _, shown = ended(place.start("status"))
+    watcher.send_signal(signal.SIGCONT)
+    until(lambda: place.says("reconciler").state is OK, by=watcher)
+    watcher.kill()
+    watcher.communicate()
+
+    assert "it is stopped, and does nothing" in found.message and f"kill -CONT {watcher.pid}" in (found.hint or "")
+    assert f"pid {watcher.pid} (watch)" in shown and f"kill -CONT {watcher.pid}" in shown
+
+
 def test_a_manifest_that_can_not_be_read_is_a_problem(place: Patient) -> None:
     place.recorded()
     (place.root / ".git/reconcile/manifests/work.yaml").write_text("{")
