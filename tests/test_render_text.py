@@ -31,7 +31,7 @@ from reconciler.loop.executor import Outcome
 from reconciler.model.desired import Budget
 from reconciler.model.errors import ChangedError, ManifestError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import Base
+from reconciler.model.observed import Base, Failure
 from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
 from reconciler.planning.forecast import Forecast
@@ -385,6 +385,29 @@ def test_the_last_line_says_how_much_there_is_to_do(observed, specs, said):
     decided = replace(plan(wanted(*(specs or ())), observed)) if specs else Plan()
 
     assert printed(text.plan(decided)).splitlines()[-1] == said
+
+
+def test_the_last_line_names_what_fails_of_the_manifest_itself():
+    failed = Failure(
+        action="CloseEpic",
+        message='x: assignee is "bob"',
+        since=ago(60),
+        at=ago(60),
+        until=ago(-600),
+        manifest="all",
+        permanent=True,
+    )
+    decided = plan(
+        wanted(an_epic(epic="x-9")),
+        seen(
+            a_task("x-9", type="epic"),
+            a_task(parents=(TaskId("x-9"),), status="closed"),
+            failures={TaskId("all"): failed},
+        ),
+    )
+    decided = replace(decided, epics=tuple(replace(epic, actions=(), waiting={}) for epic in decided.epics))
+
+    assert printed(text.plan(decided)).splitlines()[-1].startswith("CloseEpic has failed since")
 
 
 def test_a_silent_source_and_a_held_manifest_are_in_the_plan_each_said_once():

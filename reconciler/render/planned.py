@@ -16,6 +16,7 @@ from reconciler.planning.labels import NEEDS_HUMAN
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render.conditions import amiss
 from reconciler.render.document import waiting_order
+from reconciler.render.failing import lasting
 from reconciler.render.safe import line
 from reconciler.render.status import NOTHING_RECORDED, withheld_rows
 from reconciler.render.table import Row, Rows
@@ -183,7 +184,10 @@ def _nothing(decided: Plan) -> str:
         for epic in decided.epics
         if epic.spec.suspend and not epic.converged
     ]
-    return " ".join((*held, *unread, *left, *then)) or "Nothing to do."
+    # What fails of a manifest itself, of its epic or its base, is no task's wait.
+    words = (lasting(epic) for epic in decided.epics if not epic.held and not epic.waiting)
+    fails = [f"{line(word.message)}." for word in words if word]
+    return " ".join((*held, *unread, *left, *fails, *then)) or "Nothing to do."
 
 
 def _awaited(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> str:
