@@ -15,7 +15,7 @@ from reconciler.render.details import Details
 from reconciler.render.page import task, timeline
 from reconciler.render.page.layout import Block, View, flat, html, patch
 from reconciler.render.page.overview import Overview
-from reconciler.render.page.pieces import Viewer, task_link
+from reconciler.render.page.pieces import Viewer, pull, task_link
 
 HEAD = "0123456789" * 4
 AT = "2026-01-01T00:00:00Z"
@@ -123,6 +123,18 @@ def test_a_task_shows_what_its_reviewers_said() -> None:
     assert "normal (changes src/a.py); its reviewer is asked" in shown and "normal risk" in shown
     assert "Approved by</dt><dd>its reviewer" in shown
     assert "Reviews" not in page_of(entry())
+
+
+def test_words_about_a_pull_request_are_apart() -> None:
+    told = html(pull(entry({"checks": "pending", "review": "rejected"})))
+    assert ">#3</span> <" in told and ">checks pending</span> <" in told
+    assert "</span><" not in told
+
+
+def test_what_time_alone_may_change_waits_for_a_timer_and_for_no_person() -> None:
+    word = {"reason": "MachineFull", "message": "too little memory"}
+    assert "waits for a person" in page_of(entry({"state": "closed"}, waiting=word))
+    assert "waits for a timer" in page_of(entry({"state": "closed"}, waiting=word | {"until": AT}))
 
 
 def test_what_is_read_by_a_reviewer_is_not_about_to_land() -> None:

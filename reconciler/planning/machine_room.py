@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import Waiting
 
 RUNS_ASKED = 5  # the newest that reported how much memory they took
 DISK_LEAST = 500 << 20  # on a full disk not even git works
@@ -36,33 +38,44 @@ class MachineRoom:
         self._specs = {spec.name: spec for spec in specs}
         self._needs: dict[str, Needs] = {}
         self._memory, self._disk = 0, Counter[str]()
+        self._grown = observed.at  # when what was promised is taken
         runs = () if isinstance(observed.runs, Unknown) else (run for each in observed.runs.values() for run in each)
         for run in runs:
             if run.alive and run.started_at and observed.at - run.started_at < GROWS and run.manifest in self._specs:
-                self.promise(self._specs[run.manifest])
+                self.promise(self._specs[run.manifest], run.started_at)
 
-    def lacks(self, spec: EpicSpec) -> str | None:
-        """What there is too little of for one more agent of this manifest, in words; elsewhere its engine knows."""
+    def lacks(self, spec: EpicSpec) -> Waiting | None:
+        """What there is too little of for one more agent of this manifest; elsewhere its engine knows.
+
+        Where only those that have just started are in the way, time tells whether they really take what they may.
+        """
         if not spec.venue.local:
             return None
         needs, room, root = self._of(spec), self._observed.room, spec.worktrees.root
         known = "" if spec.agent.memory is not None else ", as earlier ones did"
         if room.memory is not None and needs.memory and room.memory - self._memory < needs.memory:
-            return f"an agent takes {words(needs.memory)} of memory{known}, and {_left(room.memory, self._memory)}"
+            short = f"an agent takes {words(needs.memory)} of memory{known}, and {_left(room.memory, self._memory)}"
+            return self._full(short, enough=room.memory >= needs.memory)
         disk = room.disk.get(root)
         if disk is not None and needs.disk and disk - self._disk[root] < needs.disk:
-            return f"an agent takes {words(needs.disk)} of disk, and {_left(disk, self._disk[root])} at {root}"
+            short = f"an agent takes {words(needs.disk)} of disk, and {_left(disk, self._disk[root])} at {root}"
+            return self._full(short, enough=disk >= needs.disk)
         if room.processes is not None and room.processes < PROCESSES_LEAST:
-            return f"only {room.processes} more processes may start here"
+            return self._full(f"only {room.processes} more processes may start here", enough=False)
         return None
 
-    def promise(self, spec: EpicSpec) -> None:
-        """One more of its agents starts."""
+    def promise(self, spec: EpicSpec, at: datetime | None = None) -> None:
+        """One more of its agents starts, or has started at this time."""
         if not spec.venue.local:
             return
+        self._grown = max(self._grown, (at or self._observed.at) + GROWS)
         needs = self._of(spec)
         self._memory += needs.memory
         self._disk[spec.worktrees.root] += needs.disk
+
+    def _full(self, short: str, *, enough: bool) -> Waiting:
+        """`enough`: there is, before anything that was promised."""
+        return Waiting(Reason.MACHINE_FULL, short, self._grown if enough else None)
 
     def _of(self, spec: EpicSpec) -> Needs:
         if spec.name not in self._needs:

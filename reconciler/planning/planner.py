@@ -236,7 +236,8 @@ def _goes_on(word: Waiting) -> bool:
 
 def _full(waiting: Mapping[TaskId, Waiting]) -> Waiting | None:
     """Why no agent can start where none runs, either: no end of one will make room."""
-    return next((word for word in waiting.values() if word.reason is Reason.MACHINE_FULL), None)
+    full = (word for word in waiting.values() if word.reason is Reason.MACHINE_FULL)
+    return next(filter(lambda word: word.needs_a_person, full), None)
 
 
 def _is_nested(decision: Decision) -> bool:

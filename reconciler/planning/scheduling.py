@@ -189,7 +189,7 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, or
         name = job.spec.name
         if free[name] > 0 and (everywhere is None or everywhere > 0):
             if lacking := room.lacks(job.spec):
-                decisions[name, job.task.id] = job, Waiting(Reason.MACHINE_FULL, lacking)
+                decisions[name, job.task.id] = job, lacking
                 continue
             room.promise(job.spec)
             free[name] -= 1

@@ -88,7 +88,10 @@ def why(entry: Entry) -> h.Node:
     elif word and not (failed and word.get("until") == failed["nextTry"]):
         row = Reason.of(word["reason"])
         timer = [" · ", until(word["until"])] if "until" in word else None
-        awaited = h.span(".awaits")[tag(word["reason"]), f" waits for {AWAITED[row.awaits]}", timer]
+        by_time = timer and row.awaits is Awaits.PERSON  # it is looked at again before anybody has to do something
+        awaited = h.span(".awaits")[
+            tag(word["reason"]), f" waits for {AWAITED[Awaits.TIMER if by_time else row.awaits]}", timer
+        ]
         shown.append(h.p(".why")[safe.line(word["message"], WHY_MAX)])
         shown.append(awaited)
     if failed:
@@ -120,12 +123,13 @@ def pull(entry: Entry) -> h.Node:
     kind = {"passed": "good", "failed": "bad", "pending": "busy"}.get(found["checks"], "")
     checks = tag(f"checks {found['checks']}", kind) if found["checks"] != "none" and found["state"] == "open" else None
     review = tag(found["review"], "good" if found["review"] == "approved" else "bad")
-    return [
+    tags = (
         tag(f"#{found['number']}" + (f" {found['state']}" if found["state"] != "open" else ""), "pr"),
         checks,
         review if found["review"] in ("approved", "rejected") else None,
         _risk(found["risk"]) if found["state"] == "open" else None,
-    ]
+    )
+    return [[each, " "] for each in tags if each]
 
 
 def _risk(risk: Mapping[str, Any] | None) -> h.Node:
