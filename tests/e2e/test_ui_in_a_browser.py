@@ -160,3 +160,16 @@ def test_on_a_phone_nothing_sticks_out(tab: Page, ui: Ui, path: str) -> None:
     for width in (360, 390):
         tab.set_viewport_size({"width": width, "height": 740})
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_repositories_stand_apart(tab: Page, tmp_path: Path) -> None:
+    places = [Place(tmp_path / name) for name in ("one", "two") if not (tmp_path / name).mkdir()]
+    for place in places:
+        place.env["XDG_STATE_HOME"] = str(tmp_path / "state")
+        place.reconcile("apply", "-f", str(place.manifest(suspend=True)), code=None)
+    with Ui(places[0], ("--all",)) as ui:
+        tab.goto(ui.url)
+        expect(tab.locator(".card .chips")).to_have_count(2)
+        upper, lower = (tab.locator(".card").nth(n).bounding_box() for n in range(2))
+    assert upper and lower
+    assert upper["y"] + upper["height"] + 4 < lower["y"]
