@@ -33,7 +33,8 @@ class Reports:
         self._folders, self._agents, self._keep = folders, agents, keep
         self._known: dict[RunId, Report | None] = {}
         self._costs: dict[RunId, tuple[int, float]] = {}  # how much of a log was read, and what it came to
-        self._last: dict[RunId, tuple[tuple[int, int], bool]] = {}  # whether the last line of a log says so
+        # The last line of a log that counts, and since when it says so.
+        self._last: dict[RunId, tuple[tuple[int, int], str, datetime | None]] = {}
 
     def of(self, record: Record) -> Report | None:
         """What the agent of a run that has ended says of it; None where it says nothing."""
@@ -68,8 +69,8 @@ class Reports:
         return record.start.agent in self._agents
 
     def end_said(self, record: Record) -> datetime | None:
-        """Since when a run that is alive has printed nothing, where its last report of itself is that it came to its
-        end; None while it does not. What is no such line (a warning of something that it started) says nothing.
+        """Since when the last report that a run gives of itself, while it is alive, is that it came to its end; None while it is
+        not. What is no such line (a warning, or the log of a server that it started and waits for) says nothing.
         """
         agent = self._agents.get(record.start.agent) if record.start.agent in REPORTS_END else None
         if agent is None:
@@ -80,11 +81,17 @@ class Reports:
             mark = (found.st_size, found.st_mtime_ns)
             known = self._last.get(record.id)
             if known is None or known[0] != mark:
-                report = agent.report(_last_object(path))
-                known = self._last[record.id] = mark, report is not None and report.done
+                last = _last_object(path)
+                if known and last in ("", known[1]):  # of itself it has reported nothing more
+                    known = mark, known[1], known[2]
+                else:
+                    report = agent.report(last)
+                    done = report is not None and report.done
+                    known = mark, last, datetime.fromtimestamp(found.st_mtime, UTC) if done else None
+                self._last[record.id] = known
         except OSError:
             return None  # it is asked again, and its time limits hold
-        return datetime.fromtimestamp(found.st_mtime, UTC) if known[1] else None
+        return known[2]
 
     def cost(self, record: Record) -> float | None:
         """What a run that is alive says that it has cost so far, at least; None where its agent does not say so while it works.

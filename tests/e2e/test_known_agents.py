@@ -209,6 +209,19 @@ def test_an_agent_that_prints_its_final_result_and_stays_has_ended_well(tmp_path
     )
 
 
+def test_what_a_server_of_an_agent_prints_does_not_keep_it_from_having_ended(tmp_path: Path) -> None:
+    place = Machine(tmp_path, "claude")
+    serves = "while :; do echo GET /health 200; sleep 0.3; done"
+    place.program("claude", f"{AGENT}; echo '{FINAL['claude']}'; {serves}")
+    agent = {"kind": "claude", "argv": [], "env": {"IS_SANDBOX": "1"}, "timeout": "40s", "maxAttempts": 1}
+    manifest = place.manifest(agent=agent, tasks=[{"key": "a", "title": "Do a"}])
+
+    place.reconcile("watch", "-f", str(manifest), "--interval", "1s", "--until-done")
+
+    task = place.json("describe", place.tasks()["Do a"]["id"])
+    assert (task["status"], len([run for run in task["runs"] if run["attempt"]])) == ("closed", 1)
+
+
 @pytest.mark.parametrize(
     ("own", "told"),
     [
