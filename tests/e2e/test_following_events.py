@@ -28,7 +28,8 @@ def test_events_are_followed_as_json_lines_from_the_first_to_what_happens_now(tm
     reader.join()
     ended(follower)
     assert follower.returncode == 130
-    assert got == place.json("get", "events")
+    kept = (place.root / ".beads/orchestrator/events.jsonl").read_text()
+    assert got == place.json("get", "events"), (got[-2:], kept)
 
 
 def test_what_is_no_longer_kept_is_named_with_its_span(tmp_path: Path) -> None:
