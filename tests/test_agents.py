@@ -413,3 +413,18 @@ def test_what_a_run_has_cost_is_added_up_from_what_is_printed_as_it_goes() -> No
     said = "Tokens: 1k sent, 20 received. Cost: $0.10 message, $0.{} session.\n"
     assert aider.cost(said.format(25) + said.format(40), 0.1) == 0.4
     assert aider.cost("Cost: $9.99 of something\n", 0.4) == 0.4
+
+
+@pytest.mark.parametrize(
+    ("line", "idle"),
+    [
+        ('{"type":"system","subtype":"hook_response"}', True),
+        ('{"type":"rate_limit_event"}', True),
+        ('{"type":"system","subtype":"init","session_id":"s"}', False),
+        ('{"type":"assistant","message":{}}', False),
+        ('{"type":"result","subtype":"success"}', False),
+        ("{", False),
+    ],
+)
+def test_claude_begins_a_turn_with_its_init_or_with_words_and_with_nothing_else(line: str, idle: bool) -> None:
+    assert AGENTS[AgentKind.CLAUDE].idle(line) is idle

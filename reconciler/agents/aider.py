@@ -72,6 +72,9 @@ class Aider:
         costs = (dollars(_float(cost)) for cost in _COST.findall(piece))
         return max((cost for cost in costs if cost is not None), default=before)
 
+    def idle(self, line: str) -> bool:
+        return False
+
     def shown(self, log: str) -> Iterator[str]:
         return iter(log.splitlines())
 

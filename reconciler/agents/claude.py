@@ -44,6 +44,7 @@ _TEXTS = (
 )
 # All of what the result of a failed run says, and only there: an answer or a file that is shown may hold the same words.
 _LIMIT = re.compile(r"(?:Claude AI )?usage limit reached\|(\d{10})|You've hit your .*limit")
+_OF_A_TURN = ("assistant", "user", "result", "stream_event")
 _COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens")
 _COUNTED_BY_MODEL = ("inputTokens", "outputTokens", "cacheCreationInputTokens")
 
@@ -95,6 +96,12 @@ class Claude:
 
     def cost(self, piece: str, before: float) -> float:
         return before
+
+    def idle(self, line: str) -> bool:
+        """A turn begins with what the system says of itself, `init`, or with words; all else it may print between two."""
+        found = read(line) or {}
+        begins = found.get("type") == "system" and found.get("subtype") == "init"
+        return bool(found) and not begins and found.get("type") not in _OF_A_TURN
 
     def shown(self, log: str) -> Iterator[str]:
         """The log for people: what was written, which tools were used, what they answered in short."""

@@ -59,6 +59,9 @@ class Codex:
     def cost(self, piece: str, before: float) -> float:
         return before
 
+    def idle(self, line: str) -> bool:
+        return False
+
     def shown(self, log: str) -> Iterator[str]:
         for line in log.splitlines():
             found = read(line)

@@ -31,6 +31,9 @@ class CommandAgent:
     def cost(self, piece: str, before: float) -> float:
         return before
 
+    def idle(self, line: str) -> bool:
+        return False
+
     def shown(self, log: str) -> Iterator[str]:
         return iter(log.splitlines())
 

@@ -55,6 +55,9 @@ class Gemini:
     def cost(self, piece: str, before: float) -> float:
         return before
 
+    def idle(self, line: str) -> bool:
+        return False
+
     def shown(self, log: str) -> Iterator[str]:
         for line in log.splitlines():
             found = read(line)

@@ -58,6 +58,9 @@ class OpenCode:
         steps = (mapping(line.get("part")) for line in objects(piece) if line.get("type") == "step_finish")
         return before + sum(dollars(step.get("cost")) or 0.0 for step in steps)
 
+    def idle(self, line: str) -> bool:
+        return False
+
     def shown(self, log: str) -> Iterator[str]:
         for line in log.splitlines():
             found = read(line)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,7 +81,7 @@ class Reports:
             mark = (found.st_size, found.st_mtime_ns)
             known = self._last.get(record.id)
             if known is None or known[0] != mark:
-                last = _last_object(path)
+                last = _last_object(path, agent.idle)
                 if known and last in ("", known[1]):  # of itself it has reported nothing more
                     known = mark, known[1], known[2]
                 else:
@@ -130,12 +130,17 @@ class Reports:
         return report
 
 
-def _last_object(path: str) -> str:
-    """The last line of a log that begins as a JSON object does; longer pieces are read only where a short one holds none."""
+def _last_object(path: str, idle: Callable[[str], bool]) -> str:
+    """The last line of a log that begins as a JSON object does, and is not one that idle agents print too; longer pieces are read
+    only where a short one holds none."""
     for most in LINES_MAX:
         tail = b"\n" + read_plain(path, most, from_end=True)
-        if (at := tail.rfind(b"\n{")) >= 0:
-            return tail[at + 1 :].partition(b"\n")[0].decode("utf-8", "replace")
+        end = len(tail)
+        while (at := tail.rfind(b"\n{", 0, end)) >= 0:
+            line = tail[at + 1 :].partition(b"\n")[0].decode("utf-8", "replace")
+            if not idle(line):
+                return line
+            end = at + 1
     return ""
 
 

@@ -209,9 +209,12 @@ def test_an_agent_that_prints_its_final_result_and_stays_has_ended_well(tmp_path
     )
 
 
-def test_what_a_server_of_an_agent_prints_does_not_keep_it_from_having_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line", ["GET /health 200", '{"type":"system","subtype":"hook_response"}'], ids=["a server", "a hook"]
+)
+def test_what_stands_below_the_final_result_does_not_keep_an_agent_from_having_ended(tmp_path: Path, line: str) -> None:
     place = Machine(tmp_path, "claude")
-    serves = "while :; do echo GET /health 200; sleep 0.3; done"
+    serves = f"while :; do echo '{line}'; sleep 0.3; done"
     place.program("claude", f"{AGENT}; echo '{FINAL['claude']}'; {serves}")
     agent = {"kind": "claude", "argv": [], "env": {"IS_SANDBOX": "1"}, "timeout": "40s", "maxAttempts": 1}
     manifest = place.manifest(agent=agent, tasks=[{"key": "a", "title": "Do a"}])

@@ -47,6 +47,9 @@ class Talker:
     def cost(self, piece: str, before: float) -> float:
         return before + len(piece.split())
 
+    def idle(self, line: str) -> bool:
+        return False
+
     def shown(self, log: str) -> Iterator[str]:
         return (f"said: {line}" for line in log.splitlines())
 

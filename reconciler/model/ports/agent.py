@@ -78,6 +78,11 @@ class Agent(Protocol):
         does not say. Asked only of kinds that tell."""
         ...
 
+    def idle(self, line: str) -> bool:
+        """True for a line that an agent prints also while it does nothing: a heartbeat, what a hook came to. Asked only of kinds
+        that report their end."""
+        ...
+
     def shown(self, log: str) -> Iterator[str]:
         """A log, or a piece of one, as lines for people."""
         ...
