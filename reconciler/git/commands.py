@@ -327,7 +327,8 @@ def _in_the_way(lock: Path) -> tuple[str, str]:
         age_s = max(time.time() - lock.lstat().st_mtime, 0.0)
     except OSError:
         return f"{lock} was there for a moment", "nothing to do: it is tried again"
-    message = f"{lock} is there, {age_s:.0f} s old: another git works here, or one was killed"
+    age = f"{age_s:.0f} s" if age_s < 120 else f"{age_s / 60:.0f} min"
+    message = f"{lock} is there, {age} old: another git works here, or one was killed"
     return message, f"if no git runs here: rm {shlex.quote(str(lock))}"
 
 
