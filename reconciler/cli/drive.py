@@ -5,6 +5,7 @@ What it acts on, and who hears of it, is the session's; what it says at the end,
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
+from typing import NoReturn
 
 from msgspec import Struct
 
@@ -28,6 +30,8 @@ from reconciler.wiring import Site
 
 PATIENCE_S = 10.0
 LOOK_S = 0.5
+SLOW_END_S = 3.0  # after a signal, until it is said why it takes so long
+TWICE_S = 1.0  # signals that come sooner one after the other are one
 _LISTENERS = "'reconcile doctor' says how many listeners there are; an editor or another watch may use them up"
 
 
@@ -63,7 +67,7 @@ def drive(
     what is in the repository; None: nothing does.
     """
     site, out = session.site, session.out
-    with interrupted() as (wake, stop, got), _deadline(timeout_s, wake, stop):
+    with interrupted(out.chat) as (wake, stop, got), _deadline(timeout_s, wake, stop):
         for left in () if session.beside else site.catch_up():
             out.chat(left)
         loop = session.loop()
@@ -137,6 +141,13 @@ def _hearing(wakes: Wakes, out: Output) -> Callable[[], object]:
     return deaf
 
 
+def _leave(code: int) -> NoReturn:
+    """End at once, with the cursor that a live view has hidden."""
+    if os.isatty(1):
+        os.write(1, b"\x1b[?25h\n")
+    os._exit(code)
+
+
 @contextmanager
 def _deadline(timeout_s: float | None, wake: threading.Event, stop: threading.Event) -> Iterator[None]:
     """Set both flags once the block has run for so long."""
@@ -156,10 +167,11 @@ def _deadline(timeout_s: float | None, wake: threading.Event, stop: threading.Ev
 
 
 @contextmanager
-def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]]:
+def interrupted(say: Callable[[str], None]) -> Iterator[tuple[threading.Event, threading.Event, list[int]]]:
     """(wake, stop, signals): INT, TERM and HUP set both flags and are noted; the handlers of before come back at the end.
 
-    A HUP that is ignored stays so: the one who started us with nohup wants it.
+    A HUP that is ignored stays so: the one who started us with nohup wants it. Where the end is long in coming, `say` gets why;
+    another signal then ends us at once, as a kill at any moment may.
     """
     wake, stop, got = threading.Event(), threading.Event(), list[int]()
     # A handler runs amid whatever this thread does, also amid a change of one of these events, whose lock it would wait
@@ -167,12 +179,29 @@ def interrupted() -> Iterator[tuple[threading.Event, threading.Event, list[int]]
     numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def pass_on() -> None:
-        while number := numbers.get():
+        wait_s: float | None = None
+        while True:
+            try:
+                number = numbers.get(timeout=wait_s)
+            except queue.Empty:
+                wait_s = None
+                say("ending once what is being done is done; the same signal once more ends it at once")
+                continue
+            if not number:
+                return
+            wait_s = SLOW_END_S if at_once and not got else None
             got.append(number)
             stop.set()
             wake.set()
 
+    heard: list[float] = []
+    at_once = AGENTS_RUN_ON.get()  # who has to end its agents is not to be cut off in that
+
     def hand_on(number: int, _frame: object) -> None:
+        heard.append(time.monotonic())
+        # Some send a signal twice: to a program, and to its group.
+        if at_once and heard[-1] - heard[0] > TWICE_S:
+            _leave(128 + number)
         numbers.put(number)
         if not listener.is_alive():  # the machine gave no thread: rather now and then a wait than never an end
             numbers.put(0)
