@@ -10,23 +10,30 @@ from pathlib import Path
 from reconciler.system.late import late
 
 _CGROUPS = Path("/sys/fs/cgroup")
+# The limit of a cgroup, what is used, and what of that is kept of files: in the unified hierarchy, and in an older one.
+_MEMORY = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def free_memory(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> int | None:
     """Bytes that programs can still get, by the machine and by every cgroup that we are in."""
     found = [_available(proc)]
-    for group in _groups(proc, cgroups):
-        most, used = _number(group / "memory.max"), _number(group / "memory.current")
-        if most is not None and used is not None:
-            # What is kept of files is given up for programs.
-            found.append(max(most - used + (_stated(group / "memory.stat", "inactive_file") or 0), 0))
+    for group in _groups(proc, cgroups, "memory"):
+        for most_in, used_in, files in _MEMORY:
+            most, used = _number(group / most_in), _number(group / used_in)
+            if most is not None and used is not None:
+                # What is kept of files is given up for programs.
+                found.append(max(most - used + (_stated(group / "memory.stat", files) or 0), 0))
     known = [each for each in found if each is not None]
     return min(known, default=None)
 
 
 def free_processes(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> int | None:
     """How many processes may still start, by every cgroup that we are in; None where none limits them."""
-    limits = ((_number(group / "pids.max"), _number(group / "pids.current")) for group in _groups(proc, cgroups))
+    groups = _groups(proc, cgroups, "pids")
+    limits = ((_number(group / "pids.max"), _number(group / "pids.current")) for group in groups)
     return min((max(most - now, 0) for most, now in limits if most is not None and now is not None), default=None)
 
 
@@ -87,12 +94,15 @@ def _available(proc: Path) -> int | None:
     return None if kib is None else kib * 1024
 
 
-def _groups(proc: Path, cgroups: Path) -> Iterator[Path]:
-    """The cgroup that we are in and those around it, in the unified hierarchy."""
+def _groups(proc: Path, cgroups: Path, controller: str) -> Iterator[Path]:
+    """The cgroups that we are in and those around them: in the unified hierarchy, and in an older one of this controller."""
     for line in _text(proc / "self/cgroup").splitlines():
-        if line.startswith("0::/"):
-            here = cgroups / line.removeprefix("0::/")
-            yield from (group for group in (here, *here.parents) if group.is_relative_to(cgroups))
+        _, _, place = line.partition(":")
+        names, _, path = place.partition(":")
+        if path.startswith("/") and (not names or controller in names.split(",")):
+            top = cgroups / names
+            here = top / path.removeprefix("/")
+            yield from (group for group in (here, *here.parents) if group.is_relative_to(top))
 
 
 def _number(path: Path) -> int | None:

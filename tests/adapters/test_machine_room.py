@@ -50,6 +50,22 @@ def test_processes_are_limited_by_cgroups_only(machine: tuple[Path, Path]) -> No
     assert free_processes(proc, cgroups) == 10
 
 
+def test_the_limits_of_older_hierarchies_hold_too(machine: tuple[Path, Path]) -> None:
+    proc, cgroups = machine
+    (proc / "self/cgroup").write_text("12:pids:/old\n4:memory:/elsewhere/me\n0::/\n")
+    for group in ("pids/old", "memory"):  # a container may not see the folder that its own name says
+        (cgroups / group).mkdir(parents=True)
+    limits(cgroups / "pids/old", pids_max="100", pids_current="90")
+    limits(
+        cgroups / "memory",
+        memory_limit_in_bytes="9000",
+        memory_usage_in_bytes="6000",
+        memory_stat="cache 5\ninactive_file 1\ntotal_inactive_file 500",
+    )
+
+    assert (free_processes(proc, cgroups), free_memory(proc, cgroups)) == (10, 3500)
+
+
 @pytest.mark.parametrize("text", ["", "MemFree: 3 kB\n", "MemAvailable: much\n"])
 def test_what_is_not_said_is_not_known(machine: tuple[Path, Path], text: str) -> None:
     proc, cgroups = machine
