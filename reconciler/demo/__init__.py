@@ -47,7 +47,8 @@ class Demo(Struct, frozen=True):
         try:
             yield
         finally:
-            served.terminate()
+            with suppress(ProcessLookupError):  # a Ctrl-C on a terminal ends it, too
+                served.terminate()
             with suppress(sh.ErrorReturnCode, sh.SignalException):
                 served.wait()
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 import click
 import pytest
@@ -198,6 +199,24 @@ def test_a_demo_that_is_interrupted_leaves_no_agent_and_no_folder(place: Place, 
         assert "agents run on" not in terminal.text and "reconcile apply" not in terminal.text
         assert list(temporary.iterdir()) == []
         assert not [path for path in Path("/proc").glob("[0-9]*/environ") if marked(path, temporary)]
+    finally:
+        terminal.close()
+
+
+def test_a_demo_with_a_page_ends_with_ctrl_c_as_one_without(place: Place, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    terminal = Terminal(place.root, place.env | {"TMPDIR": str(temporary)}, "demo", "--ui", columns=200)
+    try:
+        terminal.shows(r"/enter\?token=\S+\s")
+        found = re.search(r"http://\S+", terminal.text)
+        assert found
+        urlopen(found[0]).close()
+        terminal.shows("StartAgent")
+        terminal.press(b"\x03")
+        assert terminal.wait() == 130
+        assert "No such process" not in terminal.text and "agents are stopped" in terminal.text
+        assert list(temporary.iterdir()) == []
     finally:
         terminal.close()
 
