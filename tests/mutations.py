@@ -717,8 +717,15 @@ BREAKS = (
     Break(
         "what others have put on a base counts as landed from here",
         "reconciler/landing/chains.py",
-        "        return replace(line, root=node)\n",
+        "        return replace(line, root=_landed(node, base))\n",
         "        return line\n",
+        "tests/adapters/test_chains.py",
+    ),
+    Break(
+        "a head that has what landed in it is merged with what that was judged as",
+        "reconciler/landing/chains.py",
+        "    node.tip, node.on, left = base, None, [*node.behind.values()]\n",
+        "    left = list[_Grown]()\n",
         "tests/adapters/test_chains.py",
     ),
     Break(

@@ -31,9 +31,13 @@ FRESH_S = 60.0
 
 
 class _Grown(Struct, eq=False):
-    """The base, with some heads on it."""
+    """The base, with some heads on it. `tip`: the commit that is; None where the one is not written yet whose `tree` that is, on
+    what it stands `on` and, where it is a merge, `beside`."""
 
-    tip: Sha
+    tip: Sha | None = None
+    tree: Sha | None = None
+    on: _Grown | None = None
+    beside: Sha | None = None
     rules_change: bool = False
     made: dict[Sha, tuple[float, Candidate | Conflict]] = field(default_factory=dict)  # by head: when, and what
     behind: dict[MergeStep, _Grown] = field(default_factory=dict)
@@ -89,7 +93,7 @@ class Chains:
                 at, made = node.made.get(step.head, (oldest, None))
                 if made is None or at <= oldest:
                     return False
-                last, node = made, node.behind.get(step, _Grown(base))
+                last, node = made, node.behind.get(step, _Grown(tip=base))
             fits = isinstance(last, Candidate) and last.tree == tree
             return fits and trees.bring(self._git, tree, line.bench.quarantine)
 
@@ -124,12 +128,12 @@ class Chains:
         line = self._lines.pop(before, None) if node else None
         if line is None or node is None or not line.usable():
             return None
-        return replace(line, root=node)
+        return replace(line, root=_landed(node, base))
 
     def _begun(self, base: Sha) -> _Chain:
         with ExitStack() as folder:
             bench = folder.enter_context(self._benches.at(base, quarantined=True))
-            return _Chain(bench, folder.pop_all(), _Grown(base))
+            return _Chain(bench, folder.pop_all(), _Grown(tip=base))
 
     def _folded(self, line: _Chain, base: Sha, steps: Sequence[MergeStep]) -> Iterator[Candidate | Conflict]:
         node = line.root
@@ -140,13 +144,13 @@ class Chains:
             made = self._made(line, node, step.head)
             yield replace(made, base=base)
             if isinstance(made, Candidate):
-                node = node.behind.get(step) or _put(line.bench, node, step, made)
+                node = node.behind.get(step) or _put(node, step, made)
 
     def _made(self, line: _Chain, node: _Grown, head: Sha) -> Candidate | Conflict:
         if head not in node.made:
             line.merges += 1
             try:
-                made = merging.judged(line.bench, node.tip, head, whole=self._whole)
+                made = merging.judged(line.bench, _tip(line.bench, node), head, whole=self._whole)
             except ReconcileError:
                 # Perhaps it lacks what somebody has cleared away from the repository since: nothing here is sure.
                 for base in [base for base, each in self._lines.items() if each is line]:
@@ -156,12 +160,36 @@ class Chains:
         return node.made[head][1]
 
 
-def _put(bench: MergeTree, node: _Grown, step: MergeStep, made: Candidate) -> _Grown:
-    parents = (node.tip, step.head) if step.method is MergeMethod.MERGE else (node.tip,)
+def _put(node: _Grown, step: MergeStep, made: Candidate) -> _Grown:
     rules_change = any(posixpath.basename(path) == ATTRIBUTES for path in made.changed)
-    behind = _Grown(bench.commit(made.tree, *parents), rules_change)
-    node.behind[step] = behind
-    return behind
+    beside = step.head if step.method is MergeMethod.MERGE else None
+    node.behind[step] = _Grown(tree=made.tree, on=node, beside=beside, rules_change=rules_change)
+    return node.behind[step]
+
+
+def _tip(bench: MergeTree, node: _Grown) -> Sha:
+    """The commit that it is; what is not written yet is, with all beneath it."""
+    unwritten, at = [], node
+    while at.tip is None and at.on:
+        unwritten.append(at)
+        at = at.on
+    tip = at.tip
+    for each in reversed(unwritten):
+        assert tip and each.tree
+        tip = each.tip = bench.commit(each.tree, *((tip, each.beside) if each.beside else (tip,)))
+    assert tip
+    return tip
+
+
+def _landed(node: _Grown, base: Sha) -> _Grown:
+    """The same, now that it is the base itself: a head that has that in it is to be merged with just that, and with what stands on
+    that. What was merged before cannot have had it, and stays as it is."""
+    node.tip, node.on, left = base, None, [*node.behind.values()]
+    while left:
+        each = left.pop()
+        each.tip = None
+        left += each.behind.values()
+    return node
 
 
 def _end(lines: dict[Sha, _Chain]) -> None:

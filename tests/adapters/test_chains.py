@@ -181,3 +181,25 @@ def test_nothing_of_it_stays_behind(repo: GitRepo) -> None:
     del forge
     gc.collect()
     assert list(scratch.iterdir()) == []
+
+
+@METHODS
+def test_a_head_that_has_what_landed_in_it_is_merged_with_just_that(
+    repo: GitRepo, forge: LocalForge, methods: tuple[MergeMethod, ...]
+) -> None:
+    base, steps = repo.head("main"), steps_of(repo, methods)
+    assert isinstance(forge.fold(base, steps)[3], Conflict)
+    tip = forge.land(order_of(repo, forge, base, steps[:2]))
+    forge.fold(tip, steps[2:3])
+
+    # Its agent brings the two sides together, as it is asked to: with the base that there is now.
+    repo.git("checkout", "--quiet", "--detach", steps[3].head)
+    repo.git("merge", "--quiet", "--strategy=ours", "--no-edit", tip)
+    repo.git("checkout", "--quiet", tip, "--", ".")
+    both = repo.commit({"a": "A and rival\n"})
+    mended = MergeStep(both, steps[3].method)
+
+    assert isinstance(forge.candidate(tip, both), Candidate)
+    found = forge.fold(tip, (steps[2], mended))
+    assert all(isinstance(each, Candidate) for each in found)
+    assert found == LocalForge(repo.seam()).fold(tip, (steps[2], mended))
