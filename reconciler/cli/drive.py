@@ -178,6 +178,9 @@ def interrupted(say: Callable[[str], None]) -> Iterator[tuple[threading.Event, t
     # for without end. A simple queue is made for being filled there.
     numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
 
+    at_once = AGENTS_RUN_ON.get()  # who has to end its agents is not to be cut off in that
+    first_at = 0.0
+
     def pass_on() -> None:
         wait_s: float | None = None
         while True:
@@ -194,13 +197,11 @@ def interrupted(say: Callable[[str], None]) -> Iterator[tuple[threading.Event, t
             stop.set()
             wake.set()
 
-    heard: list[float] = []
-    at_once = AGENTS_RUN_ON.get()  # who has to end its agents is not to be cut off in that
-
     def hand_on(number: int, _frame: object) -> None:
-        heard.append(time.monotonic())
+        nonlocal first_at
+        first_at = first_at or time.monotonic()
         # Some send a signal twice: to a program, and to its group.
-        if at_once and heard[-1] - heard[0] > TWICE_S:
+        if at_once and time.monotonic() - first_at > TWICE_S:
             _leave(128 + number)
         numbers.put(number)
         if not listener.is_alive():  # the machine gave no thread: rather now and then a wait than never an end

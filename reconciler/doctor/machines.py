@@ -13,7 +13,7 @@ from functools import partial
 
 from reconciler.doctor.findings import Diagnosis, Probe, State
 from reconciler.doctor.scene import Scene
-from reconciler.git import refs
+from reconciler.git import committed_files, refs
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ReconcileError
 from reconciler.model.venue import Venue
@@ -56,8 +56,7 @@ def _in_the_tree(site: Site, spec: EpicSpec, program: str) -> Iterator[Diagnosis
     path, base = posixpath.normpath(program), refs.head_of(site.git, f"refs/heads/{spec.base}")
     if base is None or path.startswith("../") or "{" in program:
         return
-    listed = site.git.objects("ls-tree", "-z", "--full-tree", base, "--", f":(literal){path}").text
-    mode = listed.partition(" ")[0]
+    mode, _ = committed_files.entry(site.git, base, path) or ("", None)
     if mode in ("100755", "120000"):
         yield Diagnosis(name="node agent", found=program, message=f"is in {spec.base}, so every node has it")
         return

@@ -17,13 +17,13 @@ _SIZE_MAX = 1 << 20
 def read(git: Git, commit: Sha, path: str) -> CommittedFile | None:
     """The file at a path of a commit; None where that can't be known: links are not followed, and what is no commit here, or can't
     be read, is no answer."""
-    entry = _entry(git, commit, path)
-    if entry is None:
+    found = entry(git, commit, path)
+    if found is None:
         return None
-    mode, name = entry
+    mode, name = found
     if not mode:
         above = _above(path)
-        through_a_link = any((found := _entry(git, commit, each)) is None or found[0] == "120000" for each in above)
+        through_a_link = any((seen := entry(git, commit, each)) is None or seen[0] == "120000" for each in above)
         return None if through_a_link else CommittedFile(there=False)
     if mode in _FILE:
         return CommittedFile(executable=False)
@@ -32,7 +32,7 @@ def read(git: Git, commit: Sha, path: str) -> CommittedFile | None:
     return CommittedFile(interpreters=_interpreters(_first_line(git, name)))
 
 
-def _entry(git: Git, commit: Sha, path: str) -> tuple[str, Sha] | None:
+def entry(git: Git, commit: Sha, path: str) -> tuple[str, Sha] | None:
     """The mode and the object at a path; an empty mode where there is none, None where the commit can't be read."""
     listed = git.objects("--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--", path, ok=(0, 128))
     if listed.code:

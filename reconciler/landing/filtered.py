@@ -58,8 +58,10 @@ def _smallest(git: Git, base: Sha, name: str, folder: Path) -> tuple[str, str] |
     rows = (line.partition("\t") for line in listed if line.startswith("100"))
     blobs = {path: entry.split(" ")[2] for entry, _, path in rows}
     asked = os.fsencode("".join(f"{path}\0" for path in blobs))
-    listed = git.objects("check-attr", "--stdin", "-z", "filter", stdin=asked, work_tree=folder).text.split("\0")
-    found = [path for path, value in zip(listed[0::3], listed[2::3], strict=False) if value == name][:_CANDIDATES_MAX]
+    attributes = git.objects("check-attr", "--stdin", "-z", "filter", stdin=asked, work_tree=folder).text.split("\0")
+    found = [path for path, value in zip(attributes[0::3], attributes[2::3], strict=False) if value == name][
+        :_CANDIDATES_MAX
+    ]
     if not found:
         return None
     names = "".join(f"{blobs[path]}\n" for path in found).encode()

@@ -125,9 +125,7 @@ class Loop(Struct, kw_only=True):
     met: Callable[[], Met] = Met  # for the one who only looks on
     clock: Callable[[], datetime] = now
     wanted: Callable[[Action], bool] = lambda action: True
-    begins: Callable[[Tick], None] = lambda tick: (
-        None
-    )  # hears of what is decided before it is done, which may take minutes
+    begins: Callable[[Tick], None] = lambda tick: None  # before what it decided is done, which may take minutes
     seen: Callable[[Tick], None] = lambda tick: None
     troubled: Callable[[Exception], None] = _give_up
     rests: Callable[[threading.Event, float], object] = lambda wake, pause_s: wake.wait(pause_s)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,14 +80,21 @@ def killed_again_and_again(place: Place) -> None:
         asked = len(place.hub.requests)
 
 
-@pytest.fixture
-def place() -> Iterator[Place]:
+@contextmanager
+def cloned() -> Iterator[Place]:
+    """A stranger's clone, in a folder that is short enough for a socket, and gone at the end."""
     folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gh-"))
     try:
         with GitHub() as hub:
             yield Place(folder, hub)
     finally:
         removed(folder)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with cloned() as made:
+        yield made
 
 
 def test_a_manifest_goes_in_and_merged_pull_requests_come_out(place: Place) -> None:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-from github import GitHub
 from pages import Ui, first_data, live
 from terminals import Terminal
-from waiting import removed, until
+from waiting import until
 
 from reconciler import wiring
-from tests.e2e.test_on_github import Place
+from tests.e2e.test_on_github import Place, cloned
 
 LOOKS = 3
 
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gh-"))
-    try:
-        with GitHub() as hub:
-            yield Place(folder, hub)
-    finally:
-        removed(folder)
+    with cloned() as made:
+        yield made
 
 
 @pytest.mark.xdist_group("github")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from github import GitHub
 from strangers import Place
-from waiting import removed, until
+from waiting import until
 
 from tests.e2e import test_on_github
 
@@ -83,12 +81,8 @@ def test_a_child_waits_for_a_parent_that_is_sent_back_and_brings_nothing_of_one_
 
 @pytest.fixture
 def there() -> Iterator[test_on_github.Place]:
-    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gh-"))
-    try:
-        with GitHub() as hub:
-            yield test_on_github.Place(folder, hub)
-    finally:
-        removed(folder)
+    with test_on_github.cloned() as made:
+        yield made
 
 
 @pytest.mark.xdist_group("github")

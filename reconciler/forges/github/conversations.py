@@ -8,15 +8,14 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.forges.github import query
-from reconciler.forges.github.answers import LimitError, legible
-from reconciler.forges.github.gh import Reply
+from reconciler.forges.github.answers import legible
+from reconciler.forges.github.gh import Reply, asked_in_parts
 from reconciler.forges.github.pull import Pull, comments, threads
-from reconciler.model.errors import ReconcileError, TemporaryError
+from reconciler.model.errors import TemporaryError
 from reconciler.model.names import PrNumber
 from reconciler.model.observed import Comment, Thread
 from reconciler.model.values import replace
 
-AT_ONCE = 10  # pull requests of which it is asked at once
 PAGES_MAX = 50
 
 
@@ -41,20 +40,7 @@ class Conversations:
         """
         talked = [(pull, node) for pull, node in pulls if pull.open and (pull.talked or pull.changed[1])]
         new = [(pull, node) for pull, node in talked if self._known.get(pull.number, (None,))[0] != _mark(pull)]
-        trouble = ""
-        for start in range(0, len(new), AT_ONCE):
-            some = new[start : start + AT_ONCE]
-            try:
-                read = self._read(
-                    [node for pull, node in some if pull.talked], [node for pull, node in some if pull.changed[1]]
-                )
-            except LimitError:
-                raise
-            except ReconcileError as error:
-                trouble = str(error)
-                break
-            for pull, node in some:
-                self._known[pull.number] = _mark(pull), read[node]
+        trouble = asked_in_parts(new, self._learn)
         known = {pull.number: self._known.get(pull.number) for pull, _ in talked}
         return {
             pull.number: replace(pull, threads=kept[1].threads, comments=kept[1].comments)
@@ -62,6 +48,13 @@ class Conversations:
             else replace(pull, unread=trouble)
             for pull, _ in talked
         }
+
+    def _learn(self, some: Sequence[tuple[Pull, str]]) -> None:
+        read = self._read(
+            [node for pull, node in some if pull.talked], [node for pull, node in some if pull.changed[1]]
+        )
+        for pull, node in some:
+            self._known[pull.number] = _mark(pull), read[node]
 
     def _read(self, in_threads: Sequence[str], under: Sequence[str]) -> dict[str, _Talk]:
         """What was written about some pull requests: in open threads, all pages of them, and under the whole."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reconciler.forges.github import query
-from reconciler.forges.github.answers import LimitError, legible
-from reconciler.forges.github.gh import Reply
+from reconciler.forges.github.answers import legible
+from reconciler.forges.github.gh import Reply, asked_in_parts
 from reconciler.forges.github.pull import Opinion, Pull, login
-from reconciler.model.errors import ReconcileError
 from reconciler.model.names import PrNumber
 from reconciler.model.values import replace
-
-AT_ONCE = 10  # pull requests of which it is asked at once
 
 
 class Dismissals:
@@ -29,15 +26,7 @@ class Dismissals:
         """
         dismissed = [(pull, node) for pull, node in pulls if pull.open and any(map(_dismissed, pull.posted))]
         new = [(pull, node) for pull, node in dismissed if any(self._unknown(each) for each in pull.posted)]
-        trouble = ""
-        for start in range(0, len(new), AT_ONCE):
-            try:
-                self._read([node for _, node in new[start : start + AT_ONCE]])
-            except LimitError:
-                raise
-            except ReconcileError as error:
-                trouble = str(error)
-                break
+        trouble = asked_in_parts([node for _, node in new], self._read)
         return {
             pull.number: replace(pull, posted=tuple(map(self._named, pull.posted)))
             if not any(self._unknown(each) for each in pull.posted)

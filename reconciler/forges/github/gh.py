@@ -6,8 +6,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from msgspec import Struct
 from reconciler.forges.github import answers
 from reconciler.forges.github.answers import Answer, LimitError, SlowError
 from reconciler.forges.github.spending import Spending
-from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError
 from reconciler.system import shell
 from reconciler.system.shell import Finished
 
@@ -23,6 +23,7 @@ READ_S = 30.0
 WRITE_S = 60.0
 PAGE = 100
 PAGES_MAX = 50
+AT_ONCE = 10  # pull requests that are asked about at once
 APART_S = 1.0  # GitHub asks for so much between two changes
 _QUIET = {
     "GH_TELEMETRY": "false",
@@ -32,6 +33,7 @@ _QUIET = {
     "GH_SPINNER_DISABLED": "1",
     "NO_COLOR": "1",
 }
+_T = TypeVar("_T")
 _NUMBERED = re.compile(r"n\d+")  # what a pull request that is asked for by its number is called in a question
 _LOUD = ("GH_DEBUG", "DEBUG", "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_REPO", "GH_PAGER", "PAGER")
 
@@ -174,6 +176,18 @@ class Gh:
     def _started(self, argv: tuple[str, ...], stdin: bytes | None, timeout_s: float) -> Finished:
         # Away from every checkout: gh would look at the remotes of the one that it stands in.
         return shell.run(argv, env=self._env, cwd="/", stdin=stdin, timeout_s=timeout_s)
+
+
+def asked_in_parts(about: Sequence[_T], ask: Callable[[Sequence[_T]], None]) -> str:
+    """Ask about pull requests, some at once; what went wrong, after which no more are asked about, or nothing. Raises LimitError."""
+    for start in range(0, len(about), AT_ONCE):
+        try:
+            ask(about[start : start + AT_ONCE])
+        except LimitError:
+            raise
+        except ReconcileError as error:
+            return str(error)
+    return ""
 
 
 def _withheld(errors: object, spare: Collection[str]) -> tuple[tuple[tuple[str | int, ...], str], ...] | None:

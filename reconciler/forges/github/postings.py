@@ -110,7 +110,7 @@ def _outdated(opinion: Opinion, pull: Pull) -> bool:
 
 def _spoken(pull: Pull) -> bool:
     """True where the user has answered there with this login: ours would stand in its place."""
-    return any(each.mine and each.state != "DISMISSED" for each in pull.opinions)
+    return any(each.mine and not each.dismissed for each in pull.opinions)
 
 
 def _objections(pull: Pull) -> list[Objection]:

@@ -117,7 +117,7 @@ def recorded(pull: Pull, reviews: Reviews) -> PullRecord:
             text=opinion.text,
         )
         for opinion in pull.opinions
-        if opinion.head and opinion.state != "DISMISSED"
+        if opinion.head and not opinion.dismissed
     ]
     return PullRecord(
         number=pull.number,
