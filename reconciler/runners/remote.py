@@ -41,6 +41,7 @@ ASK_AGAIN_S = 10.0
 DEAF_S = 30.0  # that a run has been asked to end by its engine, before its ref says so
 CANCELLED_MOST_S = 60.0  # from a cancel to the swap, where an engine says that a silent run lives
 FINAL_S = 60.0
+GIVE_UP_TRIES = 5
 CLAIM = "claim.json"
 LOG_MAX = 2 * supervisor.LOG_MAX
 
@@ -408,8 +409,14 @@ class RemoteRuns:
     def give_up(self, run: RunId) -> None:
         """Take a run's ref away from it now. It may still live and cost until its lease is over; it can't write any more.
 
-        Raises ChangedError where it wrote in between, TemporaryError where the remote does not answer.
+        Raises ChangedError where it wrote in between again and again, TemporaryError where the remote does not answer.
         """
+        for _ in range(GIVE_UP_TRIES - 1):
+            with suppress(ChangedError):  # it has just renewed its lease
+                return self._give_up(run)
+        return self._give_up(run)
+
+    def _give_up(self, run: RunId) -> None:
         record = self._folders.record(run)
         seen = self._work.refs(record.start.at.remote).one(record.start.task)
         if record.settled or seen is None or seen.nonce != self._claim(run).get("nonce") or seen.over:

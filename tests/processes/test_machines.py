@@ -20,8 +20,9 @@ from nodes import MOST, Nodes
 from slurm_cluster import free_ports
 from waiting import until
 
+from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.model.names import RunId, RunKind, TaskId
+from reconciler.model.names import RUN_REFS, RunId, RunKind, TaskId
 from reconciler.model.observed import Cause, RunState, Says, StopWhy
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
@@ -467,6 +468,27 @@ def test_a_remote_that_is_away_for_longer_than_the_lease_costs_no_run(nodes: Nod
     seen = nodes.over(run)
     assert seen.exit and seen.exit.well and len(nodes.beats(run)) == 80
     assert "was halted" in nodes.runner.log_tail(run)
+
+
+def test_a_run_that_writes_at_that_very_moment_is_given_up_all_the_same(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
+    run = nodes.start("x-1", steps=nodes.agent("x-1", beats=400))
+    nodes.begun("x-1")
+    until(lambda: nodes.run(run).started)
+    one, reads = TaskRefs.one, []
+
+    def late(refs: TaskRefs, task: TaskId):
+        seen = one(refs, task)
+        reads.append(task)
+        if seen and len(reads) <= 2:  # it renews its lease between this look and what comes of it
+            until(lambda: nodes.repo.git("ls-remote", str(nodes.remote), RUN_REFS + task).split()[0] != seen.at)
+        return seen
+
+    monkeypatch.setattr(TaskRefs, "one", late)
+    nodes.runner.give_up(run)
+
+    assert len(reads) == 3
+    lost = nodes.run(run)
+    assert lost.state is RunState.LOST and lost.remark == "a person gave it up"
 
 
 def unreaped(parent: int) -> list[int]:
