@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +152,9 @@ class Bare:
 
     def note(self, name: str, text: str) -> None:
         """Write something down for the hooks, which may read at any moment."""
-        new = self.path / f"{name}.new"
+        new = (
+            self.path / f"{name}.{threading.get_ident()}.new"
+        )  # a test may change the rules while a request is answered
         new.write_text(text)
         os.replace(new, self.path / name)
 

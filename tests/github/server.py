@@ -73,6 +73,16 @@ class GitHub(World):
         if self._broken:
             raise AssertionError("the local GitHub broke:\n" + "\n".join(self._broken))
 
+    def rename(self, name: str, to: str) -> None:
+        """The same, while nothing is asked: its folder moves."""
+        with self.lock:
+            super().rename(name, to)
+
+    def remove(self, name: str) -> None:
+        """The same, while nothing is asked: its folder goes."""
+        with self.lock:
+            super().remove(name)
+
     @property
     def env(self) -> dict[str, str]:
         """What to add to an environment, for `gh` and for `git`."""
