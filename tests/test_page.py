@@ -132,7 +132,7 @@ def test_words_about_a_pull_request_are_apart() -> None:
 
 
 def test_what_time_alone_may_change_waits_for_a_timer_and_for_no_person() -> None:
-    word = {"reason": "MachineFull", "message": "too little memory"}
+    word = {"reason": "AgentBroken", "message": "it failed"}
     assert "waits for a person" in page_of(entry({"state": "closed"}, waiting=word))
     assert "waits for a timer" in page_of(entry({"state": "closed"}, waiting=word | {"until": AT}))
 
@@ -172,6 +172,10 @@ def test_what_needs_a_person_has_one_colour_in_the_bar_and_in_its_column() -> No
     shown = bar_of(entry(waiting=asks), entry(group="closed", status="closed"))
     assert '<rect class="done" x="0.00%" width="50.00%"' in shown
     assert '<rect class="needs" x="50.00%" width="50.00%"' in shown
+
+
+def test_where_no_agent_said_what_it_cost_the_page_does_not_say_that_it_cost_nothing() -> None:
+    assert "<dt>Cost</dt><dd>none reported</dd>" in bar_of()
 
 
 def test_the_timeline_says_what_its_colours_mean() -> None:

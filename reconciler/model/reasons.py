@@ -72,7 +72,7 @@ class Reason(Table):
     OVERLAPS = "Overlaps", _task("it would change what work in hand changes: others start first", TURN)
     MACHINE_FULL = (
         "MachineFull",
-        _task("too little memory, disk or room for processes is free for another agent", PERSON, passing=True),
+        _task("too little memory, disk or room for processes is free for another agent", TURN, passing=True),
     )
     AGENT_BROKEN = "AgentBroken", _epic("several agents failed within seconds of their start", PERSON)
     AGENT_UNAVAILABLE = (

@@ -65,9 +65,14 @@ def advice(spec: EpicSpec, observed: Observed) -> Waiting | None:
 
 
 def alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
+    return tuple(run for run in every_alive(observed) if run.manifest == spec.name)
+
+
+def every_alive(observed: Observed) -> Iterator[Run]:
+    """What runs, of all manifests; nothing of a source that is silent."""
     sources = (observed.runs, observed.reviews, observed.checks)
     found = (run for source in sources if not isinstance(source, Unknown) for runs in source.values() for run in runs)
-    return tuple(run for run in found if run.alive and run.manifest == spec.name)
+    return (run for run in found if run.alive)
 
 
 def limits(spec: EpicSpec, alive: Iterable[Run], now: datetime) -> Iterator[datetime]:

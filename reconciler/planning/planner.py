@@ -208,7 +208,7 @@ def _epic_plan(
         held=held,
         resting=resting,
         degraded=epic_state.degraded(spec, observed, gate, paused.get(spec.name))
-        or (None if alive else _full(waiting))
+        or _full(waiting, observed)
         or (_unproven(spec, observed) if actions or alive or any(map(_goes_on, waiting.values())) else None),
         spend=spend_of(spec, observed),
         complete=_complete(epic_tasks),
@@ -234,10 +234,10 @@ def _goes_on(word: Waiting) -> bool:
     return not word.needs_a_person
 
 
-def _full(waiting: Mapping[TaskId, Waiting]) -> Waiting | None:
-    """Why no agent can start where none runs, either: no end of one will make room."""
-    full = (word for word in waiting.values() if word.reason is Reason.MACHINE_FULL)
-    return next(filter(lambda word: word.needs_a_person, full), None)
+def _full(waiting: Mapping[TaskId, Waiting], observed: Observed) -> Waiting | None:
+    """Why no agent can start where none of any manifest runs here, either: neither the end of one nor time makes room."""
+    full = next((word for word in waiting.values() if word.reason is Reason.MACHINE_FULL and not word.until), None)
+    return None if full is None or any(not run.where for run in epic_state.every_alive(observed)) else full
 
 
 def _is_nested(decision: Decision) -> bool:

@@ -174,7 +174,7 @@ def _condition(each: Mapping[str, str]) -> h.Node:
 
 
 def _money(used: Mapping[str, Any], budget: Mapping[str, Any]) -> h.Node:
-    words = cost(used) or "$0.00"
+    words = cost(used) or "none reported"  # many agents never say what they cost
     if not budget["usd"]:
         return words
     share = min(used["usd"] / budget["usd"], 1.0)
