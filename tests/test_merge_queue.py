@@ -62,10 +62,19 @@ def turned(
     busy: int | None = None,
     *,
     together: bool = True,
+    every_commit: bool = False,
 ) -> Turn:
     running, passed = known.chains(Proof.RUNNING), known.chains(Proof.PASSED)
     busy = len(running) if busy is None else busy
-    bounds = Bounds(slots=slots, rate=rate, together=together, running=running, passed=passed, busy=busy)
+    bounds = Bounds(
+        slots=slots,
+        rate=rate,
+        together=together,
+        every_commit=every_commit,
+        running=running,
+        passed=passed,
+        busy=busy,
+    )
     return turn(line, known, bounds)
 
 
@@ -85,6 +94,29 @@ def test_where_a_forge_moves_the_base_only_what_passed_by_itself_lands(line, kno
     assert not found.land or view(found.land) is Proof.PASSED
     assert len(found.check) <= max(slots - len(view.chains(Proof.RUNNING)), 0)
     assert not found.land or all(chain[: len(found.land)] == found.land for chain in found.check)
+
+
+@given(lines(), KNOWN, st.integers(1, 5))
+def test_where_every_commit_is_to_be_green_nothing_lands_that_has_not_passed_where_it_lands(line, known, slots) -> None:
+    view = Known(known)
+    found = turned(line, view, slots, every_commit=True)
+    assert all(view(found.land[:n]) is Proof.PASSED for n in range(1, len(found.land) + 1))
+    assert len(found.check) <= max(slots - len(view.chains(Proof.RUNNING)), 0)
+
+
+@given(lines(), st.integers(1, 5))
+def test_where_every_commit_is_to_be_green_every_beginning_of_the_line_is_tested(line, slots) -> None:
+    found = turned(
+        [replace(each, lands=True, reds=0, solo=False) for each in line], Known({}), slots, every_commit=True
+    )
+    assert found.check == [found.line[:n] for n in range(1, min(slots, len(line)) + 1)]
+
+
+def test_where_every_commit_is_to_be_green_those_that_have_passed_one_after_the_other_land_together() -> None:
+    known = Known(
+        {of(0): Proof.PASSED, of(0, 1): Proof.PASSED, of(0, 1, 2): Proof.RUNNING, of(0, 1, 2, 3): Proof.PASSED}
+    )
+    assert turned(in_line(4), known, 2, every_commit=True).land == TASKS[:2]
 
 
 @given(lines(), st.integers(1, 5))

@@ -109,6 +109,7 @@ FULL = EpicSpec(
         push=True,
         parallel=2,
         retries=0,
+        every_commit=True,
         on_conflict=OnConflict.BLOCK,
         delete_branch=False,
     ),
@@ -191,7 +192,10 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
     assert list(said) == ["generation", "recordedAt", "source", "spec"]
     assert (said["generation"], said["source"]) == (1, "/srv/shop/x.yaml")
     assert (said["spec"]["maxAgents"], said["spec"]["agent"]["timeout"]) == (0, "90s")
-    assert (said["spec"]["base"], said["spec"]["mergePolicy"]["queue"]) == ("012", {"parallel": 2, "retries": 0})
+    assert (said["spec"]["base"], said["spec"]["mergePolicy"]["queue"]) == (
+        "012",
+        {"parallel": 2, "retries": 0, "everyCommit": True},
+    )
 
 
 def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_out(kept, state, tmp_path):

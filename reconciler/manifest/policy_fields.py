@@ -72,6 +72,12 @@ class Queue(Fields):
         description="How often checks that failed are run again, on the newest base, before they count as failed.",
         examples=[0],
     )
+    everyCommit: bool = Field(
+        default=False,
+        description="Test each change where it lands, not only the last of several that land together: every commit that is "
+        "made on the base has passed the checks.",
+        examples=[True],
+    )
 
 
 _Review = Annotated[Review, Field(strict=False)]

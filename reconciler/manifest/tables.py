@@ -211,6 +211,7 @@ _MERGE: Table = {
     "push": ("push", SWITCH, turned_on),
     "parallel": ("queue.parallel", or_auto(COUNT), never),
     "retries": ("queue.retries", later(COUNT, 1), more),
+    "every_commit": ("queue.everyCommit", later(SWITCH, False), turned_off),
     "on_conflict": ("onConflict", one_of(OnConflict), towards(OnConflict.BLOCK, OnConflict.AGENT)),
     "delete_branch": ("deleteBranch", SWITCH, never),
 }

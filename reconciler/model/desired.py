@@ -215,6 +215,7 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     push: bool = False
     parallel: int | None = 1  # checks at once; None: what the machine has left beside the agents
     retries: int = 1
+    every_commit: bool = False  # each commit that lands has passed the checks, not only the last of several
     on_conflict: OnConflict = OnConflict.AGENT
     delete_branch: bool = True
 

@@ -79,6 +79,7 @@ class Lane(Struct, dict=True):
             slots=slots,
             rate=merge_queue.failure_rate(self.good, self.bad + suspects),
             together=self.together,
+            every_commit=any(job.spec.merge.every_commit for job in self.jobs),
             running=tuple(chain for chain, _ in self._tested(Proof.RUNNING)),
             passed=tuple(chain for chain, _ in self._tested(Proof.PASSED)),
             busy=busy,

@@ -6,9 +6,10 @@ had failed by itself. Where one has failed, shorter ones tell where. Whoever is 
 leaves the line and is tested by itself, once more than `retries`: others go on without it, and one bad night of a check
 costs nobody an agent. Only then is it its own fault.
 
-Where a forge moves the base one by one (`Bounds.together` is False), whatever it stands at was to have been tested as well: so
-every beginning of the line is, shorter ones first, and the first alone lands. What was found behind it holds for as long as
-the base then has the tree that was tested.
+Where every commit of the base is to be green (`Bounds.stepwise`), every beginning of the line is tested, shorter ones first, and
+lands with those of it that have passed. Where a forge moves the base one by one (`Bounds.together` is False), it stands at each
+for a while, so that is always so, and the first alone lands. What was found behind it holds for as long as the base then has
+the tree that was tested.
 
 What is seen is asked for by chain (`ProofOf`), so the same line is the same plan after a crash. A turn costs one question for
 each member, and one for each chain that it tests.
@@ -76,14 +77,20 @@ class Turn(Struct):
 class Bounds(Struct, frozen=True):
     """The bounds of a line. `rate`: how many of those that join it fail by themselves. `running`, `passed`: the chains that
     are under test, and that have passed. `busy`: all check runs there are, also those that prove nothing any more.
-    `together`: several may land in one move of the base."""
+    `together`: several may land in one move of the base. `every_commit`: even so each of them is to have passed where it lands."""
 
     slots: int
     rate: float
     together: bool = True
+    every_commit: bool = False
     running: Sequence[Chain] = ()
     passed: Sequence[Chain] = ()
     busy: int = 0
+
+    @property
+    def stepwise(self) -> bool:
+        """True where nobody may land along with what only passed further on."""
+        return self.every_commit or not self.together
 
 
 def failure_rate(good: int, bad: int) -> float:
@@ -95,7 +102,7 @@ def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> 
     """What is done for a line now. The order in which its members are named says nothing."""
     ordered = sorted(contenders, key=lambda each: each.rank)
     # Alone it lands only where that has passed: what a longer chain comes to says nothing about it.
-    tried = {task for chain in bounds.running if bounds.together and len(chain) > 1 for task in chain}
+    tried = {task for chain in bounds.running if not bounds.stepwise and len(chain) > 1 for task in chain}
     # Whoever failed stays in line while a chain with it is under test: that one may pass.
     standing = [each for each in ordered if each.lands and (not each.reds or each.task in tried)]
     suspects = [each for each in ordered if each.lands and each not in standing]
@@ -106,10 +113,12 @@ def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> 
     green += [chain for chain in bounds.passed if landable.issuperset(chain)]
     green += [(each.task,) for each in suspects if proof_of((each.task,)) is Proof.PASSED]
     green = [chain for chain in green if bounds.together or len(chain) == 1]
+    if bounds.stepwise:
+        green = [chain for chain in green if all(proof_of(chain[:n]) is Proof.PASSED for n in range(1, len(chain)))]
     tests = _Tests(proof_of, bounds, found, bounds.slots - bounds.busy)
     if green:
         found.land = max(green, key=len)  # of equals, that of the line
-        if not bounds.together and found.land == found.line[:1]:
+        if bounds.stepwise and found.land == found.line[: len(found.land)]:
             tests.of_the_line(proofs)  # after its landing they are about the very same trees
         return found
     if proofs and proofs[0] is Proof.FAILED:
@@ -168,7 +177,7 @@ class _Tests(Struct):
     def of_the_line(self, proofs: Sequence[Proof]) -> None:
         """Test beginnings of the line: the more at once the fewer are expected to fail."""
         red = next((n for n, proof in enumerate(proofs, 1) if proof is Proof.FAILED), 0)
-        if not self.bounds.together:
+        if self.bounds.stepwise:
             self._each_beginning(red)
             return
         running = [n for n, proof in enumerate(proofs, 1) if proof is Proof.RUNNING]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from strangers import EXAMPLES, Place
-from waiting import ended
+from waiting import ended, until
 
 CHANGES = 30
 
@@ -60,6 +60,27 @@ def test_all_of_the_example_lands_in_far_fewer_checks_than_changes(place: Place)
     pulls = place.json("get", "prs")
     assert {pull["checks"] for pull in pulls} == {"passed"} and any(pull["checkedWith"] for pull in pulls)
     assert done["RestartAgent"] == 1, lines  # one of the two that break the build together; nobody for bad luck
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_each_commit_was_tested_where_it_landed_only_where_every_commit_is_to_be_green(
+    tmp_path: Path, every: bool
+) -> None:
+    place, go, tested = Place(tmp_path), tmp_path / "go", tmp_path / "tested"
+    check = f"git rev-parse HEAD^{{tree}} >> {tested}; until test -e {go}; do sleep 0.05; done"
+    queue = {"parallel": 1, "everyCommit": every}
+    tasks = [{"key": key, "title": f"Do {key}"} for key in "abcde"]
+    file = place.manifest(tasks=tasks, maxAgents=5, mergePolicy={"checks": [check], "queue": queue})
+    place.reconcile("apply", "-f", str(file))
+    watch = place.start("watch", "--until-done")
+    until(lambda: len(place.json("get", "prs")) == len(tasks), "all of them to be offered", by=watch)
+    go.touch()
+    assert ended(watch) and watch.returncode == 0
+
+    commits = place.git("log", "--format=%T %s", "main").splitlines()
+    assert len(commits) == 1 + len(tasks)
+    untested = [commit for commit in commits[:-1] if commit.split()[0] not in tested.read_text().split()]
+    assert bool(untested) is not every
 
 
 @pytest.mark.slow
