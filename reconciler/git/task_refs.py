@@ -14,12 +14,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
 from reconciler.git import objects
 from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git, GitError
 from reconciler.git.identity import OUR_VARIABLES
+from reconciler.git.run_reports import SHA, Reported, reported
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, usable
 
@@ -30,31 +29,6 @@ _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenanc
 _TIPS = 8
 _NEAR = "refs/near/run-"
 _OWNER = re.compile(_NEAR + r"(\d+)-")
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-OVER = ("ended", "revoked")
-
-
-class Reported(Struct, frozen=True, kw_only=True):
-    """What the ref of a task says. `at` is its commit, `moved` when we saw it move to that, by our monotonic clock."""
-
-    task: TaskId
-    at: Sha
-    phase: str
-    n: int
-    nonce: str
-    by: str  # which repository reserved it
-    head: Sha
-    wip: Sha | None = None  # a commit of what is not committed
-    branch_at: Sha | None = None  # where the task's branch stood when it was reserved
-    node: str = ""
-    manifest: str = ""
-    lacks: str = ""  # what in the checkout no commit can hold: it is kept on the node
-    moved: float = 0.0
-
-    @property
-    def over(self) -> bool:
-        """True once nobody will write it any more without a new reservation."""
-        return self.phase in OVER
 
 
 class TaskRefs:
@@ -130,7 +104,7 @@ class TaskRefs:
             return None
         merged = self._git.objects("merge-tree", "--write-tree", "--no-messages", "-z", new, wip, ok=(0, 1))
         tree = merged.out.partition(b"\0")[0].decode("ascii", "replace")
-        if merged.code or not _SHA.fullmatch(tree):
+        if merged.code or not SHA.fullmatch(tree):
             return None
         return self._commit(tree, [new], b"reconcile: what was not committed\n")
 
@@ -177,7 +151,7 @@ class TaskRefs:
     def _listed(self, *patterns: str) -> Mapping[str, Sha]:
         rows = self._ask("ls-remote", "--", self.url, *patterns, timeout_s=LOOK_S).splitlines()
         pairs = (row.split("\t") for row in rows if "\t" in row)
-        return {ref: Sha(at) for at, ref in pairs if _SHA.fullmatch(at)}
+        return {ref: Sha(at) for at, ref in pairs if SHA.fullmatch(at)}
 
     def _fetch(self, refs: Iterable[str]) -> None:
         # Objects only, and into no ref that another git of ours could hold the lock of. What we have is named by refs that are
@@ -222,7 +196,7 @@ class TaskRefs:
                 if self.has(moved[task]):
                     self._unread[task] = moved[task]
                 continue  # it moved on between the two questions
-            if known := _parsed(task, moved[task], stored.content, now):
+            if known := reported(task, moved[task], stored.content, now):
                 read[task] = known
             else:
                 self._unread[task] = moved[task]
@@ -272,34 +246,3 @@ def _identity(path: Path) -> str:
     if not re.fullmatch(r"[0-9a-f]{12}", found):
         raise PermanentError(f"{path} is damaged", hint="remove it; what runs elsewhere is then somebody else's")
     return found
-
-
-def _parsed(task: TaskId, at: Sha, content: bytes, now: float) -> Reported | None:
-    """A record; None for what is none: all who may push to the remote may have written it."""
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict):
-        return None
-    words = {name: word for name in ("phase", "nonce", "by", "head") if isinstance(word := value.get(name), str)}
-    if len(words) < 4 or not isinstance(value.get("n"), int):
-        return None
-    shas = [value.get(name) for name in ("head", "wip", "branch_at")]
-    if not all(each is None or (isinstance(each, str) and _SHA.fullmatch(each)) for each in shas):
-        return None
-    return Reported(
-        task=task,
-        at=at,
-        phase=words["phase"],
-        n=value["n"],
-        nonce=words["nonce"],
-        by=words["by"],
-        head=Sha(words["head"]),
-        wip=value.get("wip"),
-        branch_at=value.get("branch_at"),
-        node=str(value.get("node") or "")[:100],
-        manifest=str(value.get("manifest") or "")[:100],
-        lacks=str(value.get("lacks") or "")[:300],
-        moved=now,
-    )

@@ -20,7 +20,8 @@ from reconciler.system import refused
 from reconciler.system.late import late
 
 if TYPE_CHECKING:  # imported where it is used: most repositories have no run elsewhere
-    from reconciler.runners.remote import RemoteRuns, WorkKeeper
+    from reconciler.runners._work import WorkKeeper
+    from reconciler.runners.remote import RemoteRuns
 
 
 class AnyRunner(LocalRunner):

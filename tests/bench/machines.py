@@ -7,12 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reconciler.git.task_refs import Reported
+from reconciler.git.run_reports import Reported
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue, VenueKind
 from reconciler.runners import supervisor
-from reconciler.runners.remote import _as_record
 from tests.bench.figures import Figure, spending
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it: the nodes of the tests stand there
@@ -90,6 +89,6 @@ def _waiting(nodes: object, n: int) -> RunId:
     )
     supervisor.write_json(str(folder / "claim.json"), {"nonce": nonce, "reserved": True})
     made = Reported(task=task, at=Sha(""), phase="claimed", n=1, nonce=nonce, by=keeper.us, head=head)
-    commit = keeper.refs(nodes.venue.remote).made(_as_record(made), [head])  # type: ignore[attr-defined]
+    commit = keeper.refs(nodes.venue.remote).made(made.record, [head])  # type: ignore[attr-defined]
     nodes.repo.git("update-ref", f"refs/reconcile/run/{task}", commit)  # type: ignore[attr-defined]
     return run

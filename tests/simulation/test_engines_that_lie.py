@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.task_refs import Reported
+from reconciler.git.run_reports import Reported
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import RUN_REFS, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import StopWhy

@@ -1,0 +1,124 @@
+"""What arrives from runs elsewhere: their folders here are filled from their refs, the work before the ending."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from reconciler.git.run_reports import Reported
+from reconciler.git.task_refs import TaskRefs
+from reconciler.model.errors import ReconcileError
+from reconciler.model.names import RunId, TaskId, branch_of
+from reconciler.model.observed import Cause, StopWhy
+from reconciler.runners import _records as records
+from reconciler.runners import supervisor
+from reconciler.runners._folders import Folders
+from reconciler.runners._records import Record, read_json, read_plain
+from reconciler.runners._watched import Watched
+from reconciler.runners._work import WorkKeeper
+
+CLAIM = "claim.json"
+LOG_MAX = 2 * supervisor.LOG_MAX
+
+
+class Arrivals:
+    """What is written into the folders of one repository's runs elsewhere. `watched`: those that are alive."""
+
+    def __init__(self, folders: Folders, work: WorkKeeper) -> None:
+        self._folders, self._work = folders, work
+        self.watched: defaultdict[RunId, Watched] = defaultdict(Watched)
+
+    def fill(self, refs: TaskRefs, group: Iterable[Record], seen: Mapping[TaskId, Reported]) -> frozenset[RunId]:
+        """Bring what moved on a remote into the run folders: log and beginning first, the ending last. Those that moved."""
+        moved: dict[RunId, tuple[Record, Reported]] = {}
+        for record in group:
+            reported, nonce = seen.get(record.start.task), self.claim(record.id).get("nonce")
+            if reported is None or reported.nonce != nonce:
+                continue
+            if self.watched[record.id].filled != reported.at:
+                moved[record.id] = record, reported
+        if not moved:
+            return frozenset()
+        wanted = [reported for _, reported in moved.values()]
+        files = refs.files(wanted, "run.json", "exit.json", "says.json", "log")
+        for run, (record, reported) in moved.items():
+            watched = self.watched[run]
+            watched.silent_s, watched.cancelled = 0.0, False
+            with suppress(ReconcileError):  # as its branch moves at this very moment: next time
+                watched.filled = reported.at
+                self._fill_one(record, reported, files.get(reported.task, {}))
+                continue
+            watched.filled = None
+        return frozenset(moved)
+
+    def given_up(self, record: Record, seen: Reported, why: str) -> None:
+        """Note that a run can't write any more; what it had committed is taken over."""
+        if seen.phase != "reserved":
+            self._work.adopt(seen, record.start.at)
+        self.settle(record, why)
+
+    def settle(self, record: Record, why: str) -> None:
+        """Note that nothing more comes from a run."""
+        value = {"why": why, "at": datetime.now(UTC).isoformat()}
+        supervisor.write_json(str(self._folders.folder(record.id) / "given-up.json"), value)
+        supervisor.wake(str(self._folders.root))
+        self.watched.pop(record.id, None)
+
+    def claim(self, run: RunId) -> Mapping[str, Any]:
+        """What was reserved for a run, and whether it was."""
+        return read_json(str(self._folders.folder(run) / CLAIM))
+
+    def _fill_one(self, record: Record, reported: Reported, files: Mapping[str, bytes]) -> None:
+        folder = self._folders.folder(record.id)
+        if log := files.get("log"):
+            _replace(folder / "log", log)
+        if says := files.get("says.json"):
+            _replace(folder / "says.json", says)
+        if began := records.as_object(files.get("run.json", b"")):
+            value = {**began, "pid": None, "boot_id": "", "node": reported.node}
+            if read_json(str(folder / "run.json")) != value:
+                supervisor.write_json(str(folder / "run.json"), value)
+        ending = records.as_object(files.get("exit.json", b""))
+        if reported.phase == "ended":
+            self._end(record, reported, ending)
+        elif reported.phase == "revoked":
+            self.given_up(record, reported, "it was given up")
+
+    def _end(self, record: Record, reported: Reported, ending: Mapping[str, Any]) -> None:
+        """The work first, then the record: who sees that a run is over finds its commits."""
+        if not records.exit_of(ending):
+            ending = {"cause": "exited", "signal": 9, "ended_at": supervisor.utc(time.time()), "step": 0}
+        stop = read_json(str(self._folders.folder(record.id) / "stop.json"))
+        ended = records.exit_of(ending)
+        # TERM is all that an engine says to a node: why it did is known here.
+        by_engine = ended and (
+            ended.stop is StopWhy.ENGINE_LIMIT or (ended.cause is Cause.EXITED and ended.signal in (9, 15))
+        )
+        if stop and by_engine:
+            ending = {**ending, "cause": "stopped", "stop": stop.get("why")}
+        words = []
+        if not self._work.adopt(reported, record.start.at):
+            words.append(f"{branch_of(record.start.task)} was moved meanwhile: what this run committed is saved work")
+        if reported.lacks:
+            words.append(f"not all in its checkout could be saved, so it is kept on {reported.node}: {reported.lacks}")
+        if words:
+            with open(self._folders.folder(record.id) / "log", "ab") as log:
+                log.writelines(f"reconcile: {text}\n".encode() for text in words)
+        supervisor.write_json(str(self._folders.folder(record.id) / "exit.json"), dict(ending))
+        self.watched.pop(record.id, None)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file as a whole, where it holds something else."""
+    if read_plain(str(path), LOG_MAX) == content:
+        return
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+        file.write(content)
+    os.replace(temporary, path)

@@ -1,0 +1,26 @@
+"""What becomes of the work of runs that are elsewhere: promised by who keeps worktrees and branches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from reconciler.git.run_reports import Reported
+from reconciler.git.task_refs import TaskRefs
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.observed import Salvage
+from reconciler.model.venue import Venue
+
+
+class WorkKeeper(Protocol):
+    """What becomes of the work of runs that are elsewhere."""
+
+    @property
+    def us(self) -> str: ...
+    def refs(self, url: str) -> TaskRefs: ...
+    def run_folder(self, at: Venue, task: TaskId, n: int) -> str: ...
+    def tree_path(self, at: Venue, task: TaskId, n: int) -> str: ...
+    def adopt(self, seen: Reported, at: Venue) -> bool: ...
+    def keep(self, task: TaskId, commit: Sha) -> Salvage: ...
+    def base(self, name: str) -> Sha | None: ...
+    def identity(self) -> Mapping[str, str]: ...
