@@ -15,7 +15,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.manifest import Located, Recorded, load, max_agents, record, recorded, scalars, yaml_text
+from reconciler.manifest import Located, Recorded, load, max_agents, record, record_files, recorded, scalars, yaml_text
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.checks import Check
 from reconciler.model.desired import (
@@ -585,8 +585,8 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_record(kept, state):
 
 def test_a_writer_that_stands_still_is_waited_for_and_then_named(kept, state, monkeypatch):
     kept.record(SMALL)
-    monkeypatch.setattr(recorded, "WRITER_WAIT_S", 0.01)
-    with recorded.Recorded(state)._writing():
+    monkeypatch.setattr(record_files, "WRITER_WAIT_S", 0.01)
+    with record_files.RecordFiles(state).writing():
         assert only(kept).name == "x"
         with pytest.raises(TemporaryError, match="somebody else is writing"):
             kept.record(replace(SMALL, base="other"))

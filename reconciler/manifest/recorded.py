@@ -1,33 +1,26 @@
-"""Recorded manifests: what was applied, complete, under `<git-common-dir>/reconcile/manifests/`.
+"""Recorded manifests: what was applied, complete, with the tasks as they were last written to the tracker.
 
-`<name>.yaml` is the desired state, `<name>.applied.json` the declared tasks as they were last written to the tracker,
-`status/<name>.json` what was last seen of it (nothing is lost with it). `<name>.trusted` is there while no run of this
-repository can have written to the file that the manifest came from since a person applied it; `<name>.withheld.json`
-holds what that file asks for and a person has to apply, `<name>.unfrozen` when a person last let its line go on. Each file is replaced as a whole, one writer at a time; readers
-need no lock. Needs no pydantic: every command reads these.
+Needs no pydantic: every command reads these.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.manifest import form, record
+from reconciler.manifest import form, record, record_files
 from reconciler.manifest.findings import did_you_mean
-from reconciler.model.desired import EPOCH, EpicSpec, InlineTask, Loosening
+from reconciler.manifest.record_files import RecordFiles
+from reconciler.model.desired import EpicSpec, InlineTask, Loosening
 from reconciler.model.errors import PermanentError, TemporaryError, UsageError
 from reconciler.model.values import replace
-from reconciler.system import file_lock, files, refused
 
-WRITER_WAIT_S = 10.0
-_TRUSTED = ".trusted"
 _STRANGER = "manifest "
 
 
@@ -42,9 +35,7 @@ class Recorded:
     """The recorded manifests of one repository; `state` is its reconcile folder."""
 
     def __init__(self, state: Path) -> None:
-        self._state = state
-        self._manifests = state / "manifests"
-        self._status = state / "status"
+        self._files = RecordFiles(state)
         self._known: dict[str, tuple[tuple[bytes | None, ...], EpicSpec]] = {}
 
     # --- reading -------------------------------------------------------------------------------------------
@@ -53,7 +44,7 @@ class Recorded:
         """Every recorded manifest, with the tasks that were written for it. Raises TemporaryError when the folder
         can't be read: that is not the same as nothing recorded."""
         epics, problems = [], {}
-        names = self.names()
+        names = self._files.names()
         for name in names:
             try:
                 if spec := self._one(name):
@@ -64,13 +55,7 @@ class Recorded:
 
     def names(self) -> list[str]:
         """The names of what is recorded, readable or not. Raises TemporaryError when the folder can't be read."""
-        try:
-            files = sorted(os.listdir(self._manifests))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _unreadable(self._manifests, error) from error
-        return [file.removesuffix(".yaml") for file in files if file.endswith(".yaml") and not file.startswith(".")]
+        return self._files.names()
 
     def beside(self, spec: EpicSpec) -> EpicSpec:
         """What `record` would make of this manifest, without writing anything."""
@@ -88,7 +73,7 @@ class Recorded:
     def status(self, name: str) -> dict[str, Any]:
         """What was last seen of a manifest, as `write_status` was given it; empty where nothing can be read."""
         try:
-            found = json.loads((self._status / f"{name}.json").read_bytes())
+            found = json.loads(self._files.status(name).read_bytes())
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -100,7 +85,7 @@ class Recorded:
 
         One that could not be read is replaced.
         """
-        with self._writing():
+        with self._files.writing():
             return self._record(spec)
 
     def follow(
@@ -112,16 +97,16 @@ class Recorded:
         has existed since a person applied it; so is a manifest that is new beside others. `quiet`: no run is alive.
         `named`: the files that a person has just named one by one, or in folders; None: nobody named any again.
         """
-        with self._writing():
+        with self._files.writing():
             recorded = self.load().epics
-            doubted = [each for each in recorded if not self._trusted(each.name).exists()]
+            doubted = [each for each in recorded if not self._files.trusted(each.name).exists()]
             refused = {spec.name: why for spec in specs if (why := self._unexpected(spec, doubted, named))}
             known = [spec for spec in specs if spec.name not in refused]
             fresh = [spec.name for spec in known if self._before(spec.name) is None]
             strangers = tuple(_stranger(spec) for spec in specs if spec.name in refused)
             for spec in known:
                 before = self._before(spec.name)
-                free = before is None or self._trusted(spec.name).exists()
+                free = before is None or self._files.trusted(spec.name).exists()
                 wanted = spec if before is None or free else form.tightened(before, spec)
                 self._record(wanted, (*form.loosened(wanted, spec), *strangers))
             sources = {spec.source for spec in specs if spec.name in refused}
@@ -134,29 +119,22 @@ class Recorded:
 
     def trust(self, names: Sequence[str], quiet: Callable[[], bool]) -> None:
         """Remember that a person has just applied these, and that no run has existed since; `quiet`: no run is alive."""
-        with self._writing():
+        with self._files.writing():
             for name in names if quiet() else ():
-                _replace(self._trusted(name), "")
+                record_files.replace(self._files.trusted(name), "")
         if not quiet():
             self.distrust()
 
     def distrust(self) -> None:
         """A run exists: from now on what loosens a manifest has to be applied by a person."""
-        try:
-            for file in os.listdir(self._manifests):
-                if file.endswith(_TRUSTED):
-                    (self._manifests / file).unlink(missing_ok=True)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _refused(error, self._manifests) from error
+        self._files.distrust()
 
     def change(self, name: str, changed: Callable[[EpicSpec], EpicSpec]) -> EpicSpec:
         """Record a manifest again with something changed, and nobody else writing in between; as it is recorded then.
 
         Raises UsageError for one that is not recorded, PermanentError for a damaged one.
         """
-        with self._writing():
+        with self._files.writing():
             self.must_be_recorded(name)
             try:
                 spec = self._alone(name)
@@ -164,18 +142,18 @@ class Recorded:
                 raise PermanentError(f"{name}: {error}", hint="apply the manifest again") from error
             assert spec is not None  # it is known, and only who is writing could have deleted it
             made = changed(spec)
-            withheld = _withheld(_content(self._withheld_file(name)))
+            withheld = record_files.withheld(record_files.content(self._files.withheld(name)))
             return self._record(made, [each for each in withheld if form.value_of(made, each.field) != each.new])
 
     def unfreeze(self, name: str, at: datetime) -> None:
         """Remember that the line of a manifest goes on from here. Raises UsageError for one that is not recorded."""
-        with self._writing():
+        with self._files.writing():
             self.must_be_recorded(name)
-            _replace(self._unfrozen(name), at.isoformat() + "\n")
+            record_files.replace(self._files.unfrozen(name), at.isoformat() + "\n")
 
     def applied(self, manifest: str, tasks: Sequence[InlineTask]) -> None:
         """Remember declared tasks as they were last written to the tracker. A manifest that was deleted forgets them."""
-        with self._writing():
+        with self._files.writing():
             try:
                 spec = self._one(manifest)
             except ValueError as error:
@@ -184,45 +162,41 @@ class Recorded:
                 return
             known = {**spec.applied, **{task.key: task for task in tasks}}
             fields = {key: form.task_of(each) for key, each in known.items()}
-            _replace(self._applied_file(manifest), json.dumps(fields, indent=2) + "\n")
+            record_files.replace(self._files.applied(manifest), json.dumps(fields, indent=2) + "\n")
 
     def write_status(self, name: str, fields: Mapping[str, Any]) -> None:
         """Remember what was seen of a manifest, `observedGeneration` and `conditions` among it. Writes nothing where
         nothing changed."""
         if fields == self.status(name):
             return
-        with self._writing():
-            if self._yaml(name).exists():
+        with self._files.writing():
+            if self._files.yaml(name).exists():
                 # Escaped: a message may name a path that is no Unicode.
-                _replace(self._status / f"{name}.json", json.dumps(fields, indent=2) + "\n")
+                record_files.replace(self._files.status(name), json.dumps(fields, indent=2) + "\n")
 
     def delete(self, name: str) -> None:
         """Forget a manifest and everything remembered about it. Raises UsageError for one that is not recorded."""
-        with self._writing():
+        with self._files.writing():
             self.must_be_recorded(name)
-            # The manifest last: a delete that was cut off is done again.
-            beside = (self._applied_file(name), self._withheld_file(name), self._trusted(name), self._unfrozen(name))
-            for path in (self._status / f"{name}.json", *beside, self._yaml(name)):
-                path.unlink(missing_ok=True)
-            files.sync(self._manifests)
+            self._files.remove(name)
 
     def _record(self, spec: EpicSpec, withheld: Sequence[Loosening] = ()) -> EpicSpec:
         made = self.beside(spec)
         if replace(made, applied={}) != self._before(spec.name):
-            _replace(self._yaml(spec.name), record.text(made))
+            record_files.replace(self._files.yaml(spec.name), record.text(made))
         if not made.applied:
-            self._applied_file(spec.name).unlink(missing_ok=True)
+            self._files.applied(spec.name).unlink(missing_ok=True)
         if withheld:
             found = [{"field": each.field, "old": each.old, "new": each.new} for each in withheld]
-            _replace(self._withheld_file(spec.name), json.dumps(found, indent=2) + "\n")
+            record_files.replace(self._files.withheld(spec.name), json.dumps(found, indent=2) + "\n")
         else:
-            self._withheld_file(spec.name).unlink(missing_ok=True)
+            self._files.withheld(spec.name).unlink(missing_ok=True)
         return made
 
     def _unexpected(self, spec: EpicSpec, doubted: Sequence[EpicSpec], named: Collection[str] | None) -> str | None:
         """Why a manifest that nobody applied is none: beside others, of whose files it is not known who wrote them."""
-        if self._yaml(spec.name).exists():
-            damaged = self._before(spec.name) is None and not self._trusted(spec.name).exists()
+        if self._files.yaml(spec.name).exists():
+            damaged = self._before(spec.name) is None and not self._files.trusted(spec.name).exists()
             return f"what was recorded of {spec.name} is damaged" if damaged else None
         if any(each.source == spec.source for each in doubted):
             return f"{spec.name} is new in {spec.source}, and agents have run since that was applied"
@@ -236,15 +210,15 @@ class Recorded:
 
     def must_be_recorded(self, name: str) -> None:
         """Raise UsageError for a manifest that is not recorded."""
-        known = self.names()
+        known = self._files.names()
         if name not in known:
             message = f"no manifest {name!r} is recorded here; known: {', '.join(known) or 'none'}"
             raise UsageError(message, hint=did_you_mean(name, known))
 
     def _one(self, name: str) -> EpicSpec | None:
         """A manifest with what was written for it; None where there is none. Raises ValueError for a damaged one."""
-        beside = (self._applied_file(name), self._withheld_file(name), self._unfrozen(name))
-        texts = tuple(_content(path) for path in (self._yaml(name), *beside))
+        beside = (self._files.applied(name), self._files.withheld(name), self._files.unfrozen(name))
+        texts = tuple(record_files.content(path) for path in (self._files.yaml(name), *beside))
         content, written, withheld, unfrozen = texts
         if content is None:
             return None
@@ -257,7 +231,9 @@ class Recorded:
         except ValueError:
             # It is informed by nothing else what was written; taken for written as declared, nobody's edits are undone.
             applied = {task.key: task for task in spec.tasks}
-        found = replace(spec, applied=applied, withheld=_withheld(withheld), unfrozen_at=_moment(unfrozen))
+        found = replace(
+            spec, applied=applied, withheld=record_files.withheld(withheld), unfrozen_at=record_files.moment(unfrozen)
+        )
         self._known[name] = texts, found
         return found
 
@@ -276,11 +252,11 @@ class Recorded:
             return {}
 
     def _alone(self, name: str) -> EpicSpec | None:
-        content = _content(self._yaml(name))
+        content = record_files.content(self._files.yaml(name))
         return None if content is None else record.spec(name, content)
 
     def _applied(self, name: str) -> dict[str, InlineTask]:
-        return self._applied_in(name, _content(self._applied_file(name)))
+        return self._applied_in(name, record_files.content(self._files.applied(name)))
 
     def _applied_in(self, name: str, content: bytes | None) -> dict[str, InlineTask]:
         if content is None:
@@ -289,41 +265,7 @@ class Recorded:
             data = json.loads(content)
             return {key: form.task_from(task) for key, task in data.items()}
         except (ValueError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{self._applied_file(name)} is damaged: {error}") from error
-
-    def _yaml(self, name: str) -> Path:
-        return _yaml(self._state, name)
-
-    def _applied_file(self, name: str) -> Path:
-        return self._manifests / f"{name}.applied.json"
-
-    def _withheld_file(self, name: str) -> Path:
-        return self._manifests / f"{name}.withheld.json"
-
-    def _trusted(self, name: str) -> Path:
-        return self._manifests / f"{name}{_TRUSTED}"
-
-    def _unfrozen(self, name: str) -> Path:
-        return self._manifests / f"{name}.unfrozen"
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One writer at a time, across processes. Raises TemporaryError when another one stays."""
-        folder = self._state / "locks"
-        try:
-            _make(self._state, folder)
-            fd = os.open(folder / "manifests", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise _refused(error, folder) from error
-        try:
-            file_lock.take(fd, WRITER_WAIT_S)
-            yield
-        except BlockingIOError as error:
-            raise TemporaryError("somebody else is writing manifests in this repository") from error
-        except OSError as error:
-            raise _refused(error, self._manifests) from error
-        finally:
-            os.close(fd)
+            raise ValueError(f"{self._files.applied(name)} is damaged: {error}") from error
 
 
 def max_agents(state: Path, name: str) -> int | None:
@@ -331,35 +273,13 @@ def max_agents(state: Path, name: str) -> int | None:
 
     Raises TemporaryError for one that is damaged: it may allow none.
     """
-    content = _content(_yaml(state, name))
+    content = record_files.content(RecordFiles(state).yaml(name))
     if content is None:
         return None
     try:
         return record.bound(name, content)
     except ValueError as error:
         raise TemporaryError(f"the recorded manifest {name} can't be read: {error}", delay=30.0) from error
-
-
-def _yaml(state: Path, name: str) -> Path:
-    return state / "manifests" / f"{name}.yaml"
-
-
-def _withheld(content: bytes | None) -> tuple[Loosening, ...]:
-    """What is withheld; nothing is decided by it, so of a damaged file nothing is reported."""
-    try:
-        data = json.loads(content or b"[]")
-        return tuple(Loosening(field=str(each["field"]), old=each["old"], new=each["new"]) for each in data)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ()
-
-
-def _moment(content: bytes | None) -> datetime:
-    """What time a file holds. Of a damaged one nothing is believed: what pauses goes on pausing."""
-    try:
-        at = datetime.fromisoformat((content or b"").decode().strip())
-    except ValueError:
-        return EPOCH
-    return at if at.tzinfo else EPOCH
 
 
 def _stranger(spec: EpicSpec) -> Loosening:
@@ -370,35 +290,3 @@ def _without(recorded: Collection[str], spec: EpicSpec) -> EpicSpec:
     """A manifest without what was noted of others that are recorded by now."""
     known = {_STRANGER + name for name in recorded}
     return replace(spec, withheld=tuple(each for each in spec.withheld if each.field not in known))
-
-
-def _content(path: Path) -> bytes | None:
-    """What a file holds; None where there is none. Raises TemporaryError when it can't be read."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> TemporaryError:
-    message, hint = refused.words(error) if refused.lacks(error) else (error.strerror, None)
-    return TemporaryError(f"{path} can't be read: {message}", delay=30.0, hint=hint)
-
-
-def _refused(error: OSError, place: Path) -> TemporaryError:
-    message, hint = refused.words(error, place)
-    return TemporaryError(f"manifests can't be written: {message}", delay=30.0, hint=hint or None)
-
-
-def _make(*folders: Path) -> None:
-    """Make private folders, outermost first: those that `mkdir` makes on the way would be open to everybody."""
-    for folder in folders:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file, private and as a whole. Only while writing."""
-    _make(path.parent)
-    files.replace(path, text)
