@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.forges.github import offers, verdicts
+from reconciler.forges.github.bases import RemoteBases
+from reconciler.forges.github.branch_removal import BranchRemoval
 from reconciler.forges.github.branches import TaskBranches
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.openings import Openings
 from reconciler.forges.github.postings import Postings
-from reconciler.forges.github.pull_reports import PullReports, recorded
+from reconciler.forges.github.pull_reports import PullReports
 from reconciler.forges.github.queue import MergeQueue
 from reconciler.forges.github.reruns import Reruns
 from reconciler.forges.github.slug import Slug
@@ -21,32 +22,22 @@ from reconciler.forges.github.spending import Spent
 from reconciler.forges.github.updates import Updates
 from reconciler.forges.github.verdicts import Verdicts
 from reconciler.git.commands import Git
-from reconciler.landing import checkouts, filtered, merging
+from reconciler.landing import checkouts, merging
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import CommitChanges
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
 from reconciler.landing.opened import BaseCheckout
-from reconciler.landing.remotes import REMOTE_VARIABLES, Remote, Remotes
+from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.landing.stacks import Stacking, Stacks
 from reconciler.model.desired import LandingMode, MergeMethod
-from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError
-from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
-from reconciler.model.observed import (
-    Base,
-    BaseCommit,
-    Candidate,
-    Conflict,
-    Landing,
-    MergeStep,
-    PullRequest,
-)
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import Base, BaseCommit, Candidate, Conflict, Landing, MergeStep, PullRequest
 from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PullRecord, Verdict
 from reconciler.model.values import replace
-
-STRANGE = "is it the right repository? 'git remote -v' shows where it leads"
 
 
 class GitHubForge(Stacking):
@@ -55,20 +46,12 @@ class GitHubForge(Stacking):
     `local`: pull requests from before the work went to GitHub, one of whose landings may have been cut off.
     """
 
-    login_variables = (
-        "GH_TOKEN",
-        "GITHUB_TOKEN",
-        "GH_ENTERPRISE_TOKEN",
-        "GH_HOST",
-        "GH_CONFIG_DIR",
-        *REMOTE_VARIABLES,
-    )
+    login_variables = ("GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GH_HOST", "GH_CONFIG_DIR", *REMOTE_VARIABLES)
 
     def __init__(self, git: Git, gh: Gh, slug: Slug, bases: Callable[[], Sequence[str]], local: PullRecords) -> None:
         self._git, self._gh, self._bases = git, gh, bases
         self.changes = CommitChanges(git)
         self._candidates = Candidates(git, whole=True)
-        self._updates = Updates(git, self._candidates, self._on)
         self._commits = Commits(git, self._candidates)
         self._history = History(git)
         # The user's login serves git as well, after whatever they have set up for it themselves.
@@ -77,14 +60,26 @@ class GitHubForge(Stacking):
         self._stacks = Stacks(git, self._candidates, self._line)
         self._branches = TaskBranches(git, self._remotes, self._history, self._line)
         self._verdicts = Verdicts(git)
-        self._relatives: dict[tuple[Sha, Sha], bool] = {}
         self.look = Look(gh, slug, bases, self._branches.tasks)
         self._openings = Openings(gh, self.look)
         self._merges = Merges(git, gh, self.look, self._remotes, self._commits)
         self._queue = MergeQueue(git, gh, self.look, self._remotes, self._candidates, self._merges)
+        self._there = RemoteBases(
+            git=git,
+            look=self.look,
+            remotes=self._remotes,
+            history=self._history,
+            line=self._line,
+            candidates=self._candidates,
+            merges=self._merges,
+            queue=self._queue,
+        )
+        self._updates = Updates(git, self._candidates, self._there.on)
         self._reruns = Reruns(gh, self.look, self._merges.notes)
         self._postings = Postings(gh, self.look, self._merges.notes)
+        self._removal = BranchRemoval(gh, self.look, self._branches)
         self._reports = PullReports(
+            bases=bases,
             look=self.look,
             remotes=self._remotes,
             history=self._history,
@@ -123,53 +118,18 @@ class GitHubForge(Stacking):
 
     def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
         """A base as GitHub has it. Where GitHub is silent, as it was heard last: nothing lands meanwhile."""
-        ours = self._line.local(name)
-        theirs = self._theirs(name, ours)
-        fits = theirs is None or self._history.contains(theirs, ours)
-        remote, rules = self._remotes.of(name), self.look.last.rules.get(name)
-        if rules and theirs and not fits and not self._related(ours, theirs):
-            rules = replace(rules, closed=f"{name} of {self.slug} and {name} here have no commit in common: {STRANGE}")
-        if rules and (refused := self._merges.refused.get(name)):
-            rules = replace(rules, unpushable=rules.unpushable or refused)
-        if rules and rules.renamed:
-            rules = replace(rules, renamed=f"{rules.renamed}; '{self._address_anew(remote)}' fixes it")
-        return Base(
-            name=name,
-            head=theirs or ours,
-            remote=remote.name,
-            diverged=None if fits else f"{name} here has commits that {self.slug} lacks: push them, or take them away",
-            behind=self._merges.pending(name)
-            or self._queue.pending(name)
-            or self._merges.freezes.due(name)
-            or bool(theirs and fits and self._can_follow(name, ours, theirs)),
-            frozen=self._merges.freezes.why(name),
-            encoded=filtered.hindrance(self._git, self._candidates.benches, theirs or ours),
-            rules=rules,
-            undone=self._line.undone.on(name, theirs or ours, self._history.landings(name, theirs or ours)),
-        )
+        return self._there.seen(name)
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
         """The pull request of every task that has one: the first open one, else the newest. Raises where GitHub is silent.
 
         What goes to none of our bases counts only where nothing else does: somebody takes a branch elsewhere as well.
         """
-        pulls, bases = self.look.now().pulls.values(), self._bases()
-        ordered = sorted(pulls, key=lambda p: (p.base in bases, p.open, -p.number if p.open else p.number))
-        newest = {pull.task: pull for pull in ordered}
-        reviews = self._verdicts.all()
-        return {
-            task: self._reports.observed(pull, bases, reviews.get(pull.number, ())) for task, pull in newest.items()
-        }
+        return self._reports.newest()
 
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:
         """Every pull request that was heard of, oldest first, and how it stands now."""
-        reviews, bases = self._verdicts.all(), self._bases()
-        pulls = (pull for _, pull in sorted(self.look.now().pulls.items()))
-        found = ((pull, reviews.get(pull.number, ())) for pull in pulls)
-        return [
-            (recorded(self._reports.by_our_record(pull), mine), self._reports.observed(pull, bases, mine))
-            for pull, mine in found
-        ]
+        return self._reports.every()
 
     def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
         """Staged, changed and untracked paths of a worktree that is on `head`, without `.beads/`. Changes nothing there."""
@@ -182,17 +142,7 @@ class GitHubForge(Stacking):
 
     def landings(self, base: str) -> Sequence[Landing]:
         """Every landing on the base as GitHub has it: by our trailers, or by GitHub's word and the commit it names."""
-        ours = self._line.local(base)
-        tip = self._remotes.last_heard(base) or ours
-        found = self._history.landings(base, tip)
-        known = {(landing.task, landing.head) for landing in found}
-        merged = (pull for pull in self.look.last.pulls.values() if (pull.task, pull.head) not in known)
-        more = [
-            Landing(task=pull.task, head=pull.head, commit=pull.landed, at=pull.closed_at)
-            for pull in merged
-            if pull.landed and pull.closed_at and pull.base == base and self._on(tip, pull.landed)
-        ]
-        return sorted((*found, *more), key=lambda landing: landing.at) if more else found
+        return self._there.landings(base)
 
     def recent(self, tip: Sha) -> tuple[BaseCommit, ...]:
         """The newest commits on the first-parent line that ends in `tip`, that one first."""
@@ -237,7 +187,7 @@ class GitHubForge(Stacking):
     def close(self, number: PrNumber, *, declined: bool, merged: bool = False) -> None:
         """Close a pull request. What we pushed to the base GitHub calls merged only where it finds the very commits there."""
         commit = self._reports.landed_as(self.look.last.pulls.get(number)) if merged else None
-        self._openings.close(number, commit, there=bool(commit) and self._marks(number))
+        self._openings.close(number, commit, there=bool(commit) and self._there.marks(number))
         self._merges.notes.closed(number)
 
     def approve(self, number: PrNumber, head: Sha) -> None:
@@ -312,75 +262,13 @@ class GitHubForge(Stacking):
 
     def drop_branch(self, task: TaskId, head: Sha) -> None:
         """Delete the branch of `task` on GitHub. What was to be merged into it is sent on to where it landed before that."""
-        base = self._base_of(task)
-        there = self._branches.there(base, task)
-        if there == head:
-            try:
-                self._openings.let_go(task)
-                self._openings.send_on(task, base)
-            except ChangedError as error:
-                self._stands(task, None)
-                raise ChangedError(f"{branch_of(task)} stays on GitHub: {error}") from error
-            self._branches.delete(base, task, head)
-            there = None
-        self._stands(task, there)
-        if there:
-            raise ChangedError(f"{branch_of(task)} stays on GitHub: it went on to {there[:12]}")
+        self._removal.drop(task, head, self._base_of(task))
 
     def catch_up(self, base: str) -> None:
         """Finish what a killed program left undone here; what is to be asked of GitHub, `follow` asks."""
         self._line.catch_up(base)
 
     # --- inside --------------------------------------------------------------------------------------------
-
-    def _related(self, one: Sha, other: Sha) -> bool:
-        """True where two commits, whose objects are here, have a commit in common."""
-        if (one, other) not in self._relatives:
-            self._relatives[one, other] = self._git.objects("merge-base", one, other, ok=(0, 1)).code == 0
-        return self._relatives[one, other]
-
-    def _address_anew(self, remote: Remote) -> str:
-        """The command that gives a remote the name that its repository has now, in the form that it has."""
-        before = self.look.asks
-        url = re.sub(re.escape(f"{before}"), str(self.slug), remote.url, flags=re.IGNORECASE)
-        plain = url != remote.url and "@" not in url.removeprefix("ssh://").removeprefix("git@")  # no password
-        return f"git remote set-url {remote.name} {url if plain else 'URL'}"
-
-    def _stands(self, task: TaskId, head: Sha | None) -> None:
-        """Note where the branch of what landed is now; None: it is gone, or not to be taken away."""
-        for pull in self.look.last.pulls.values():
-            if pull.task == task and not pull.open:
-                self.look.note(replace(pull, left=head))
-
-    def _theirs(self, name: str, ours: Sha) -> Sha | None:
-        head, heard = self.look.last.heads.get(name), self._remotes.last_heard(name)
-        if head is None or head == heard:
-            return heard
-        try:
-            if heard and self._on(heard, head):
-                # Either the base was taken back, or the answer was older than what we know already.
-                return self._remotes.head(name, near=ours, fresh=True)
-            return self._remotes.trusted(name, head, near=ours)
-        except ReconcileError:
-            return heard
-
-    def _can_follow(self, name: str, ours: Sha, theirs: Sha) -> bool:
-        """True where the base here is behind, and nothing in its checkouts is in the way: else it may stay where it is."""
-        if ours == theirs:
-            return False
-        way = checkouts.step(self._git, ours, theirs)
-        try:
-            for checkout in checkouts.of_base(self._git, name):
-                checkouts.make_sure_it_can_follow(self._git, checkout, way)
-        except TemporaryError:
-            return False
-        return True
-
-    def _marks(self, number: PrNumber) -> bool:
-        """True where GitHub calls it merged by itself, as its head is on its base."""
-        pull = self.look.last.pulls[number]
-        tip = self._remotes.last_heard(pull.base)
-        return tip is not None and self._on(tip, pull.head)
 
     def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         pull = self.look.one(number)
@@ -395,12 +283,6 @@ class GitHubForge(Stacking):
         known = [pull for pull in self.look.last.pulls.values() if pull.task == task and pull.base in self._bases()]
         last = max(known, key=lambda pull: (pull.landed is not None, pull.number), default=None)
         return last.base if last else self._bases()[0]
-
-    def _on(self, tip: Sha, commit: Sha) -> bool:
-        try:
-            return self._history.contains(tip, commit)
-        except TemporaryError:
-            return False  # its objects are not here: it is on nothing that we know
 
 
 __all__ = ["Gh", "GitHubForge", "Slug"]

@@ -14,14 +14,13 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.forges.github import query, rules
-from reconciler.forges.github.answers import LimitError, SlowError, legible
-from reconciler.forges.github.conversations import Conversations
-from reconciler.forges.github.dismissals import Dismissals
-from reconciler.forges.github.gh import Gh, Reply
-from reconciler.forges.github.pull import WITHHELD, Pull, decoded
-from reconciler.forges.github.query import Page, QuerySize, Question, SaidFreeze
+from reconciler.forges.github.answers import LimitError, SlowError
+from reconciler.forges.github.gh import Gh
+from reconciler.forges.github.pages import Pages
+from reconciler.forges.github.pull import WITHHELD, Pull
+from reconciler.forges.github.query import Page, Question, SaidFreeze
 from reconciler.forges.github.slug import Slug
-from reconciler.model.errors import PermanentError, ReconcileError, SilentError, TemporaryError
+from reconciler.model.errors import ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import CheckResult, Rules
 from reconciler.model.values import replace
@@ -32,11 +31,8 @@ POINT_S = 4.0  # a look that costs more points comes less often: 900 an hour
 RULES_S = 600.0
 FAILED_S = 3.0  # after the first answer that was none; twice as long after each that follows
 FAILED_MOST_S = 60.0
-SMALLER_S = 600.0  # how long less is asked for at once, after GitHub took too long
 SMALLER_WITHIN_S = 25.0  # for how long a look asks for less and less; GitHub gives up on a question after ten
-PART_MAX = 64
 SETTLES_WITHIN = timedelta(minutes=10)
-PAGES_MAX = 50
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -77,28 +73,32 @@ class Look:
         branches: Callable[[], Iterable[TaskId]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gh, self.asks, self._bases, self._branches, self._clock = gh, slug, bases, branches, clock
-        self.slug = slug  # as GitHub calls it: a repository that was renamed or transferred is found by its old name
+        self._gh, self._bases, self._branches, self._clock = gh, bases, branches, clock
+        self._pages = Pages(gh, slug, lambda: self._clock())
         self._turn = threading.RLock()
         self._seen = Seen()
         self._until = 0.0  # the look is good until then
         self._failed: tuple[float, TemporaryError] | None = None  # until when nobody needs to ask again
         self._failures = 0  # answers in a row that were none
         self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
-        self._legible: dict[
-            str, float
-        ] = {}  # bases whose checks may be read, as GitHub answered, and until when that is good
-        self._part, self._part_until = 1, 0.0  # how small a part of a question is asked at once, and until when
+        # Bases whose checks may be read, as GitHub answered, and until when that is good.
+        self._legible: dict[str, float] = {}
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
-        self._identity: str | None = None  # of the repository, whatever it is called
-        self._queues = False  # a base has a merge queue
         self._cost = 1  # points of the last look
-        self._conversations = Conversations(self._asked_for, lambda: self._size.talks)
-        self._dismissals = Dismissals(self._asked_for)
 
     def adopt(self, slug: Slug) -> None:
         """Ask for the repository by another of its names: somebody gave its remote the one that it has now."""
-        self.asks = slug
+        self._pages.asks = slug
+
+    @property
+    def asks(self) -> Slug:
+        """The repository, by the name that it is asked for by."""
+        return self._pages.asks
+
+    @property
+    def slug(self) -> Slug:
+        """The same as GitHub calls it: one that was renamed or transferred is found by its old name."""
+        return self._pages.slug
 
     @property
     def last(self) -> Seen:
@@ -125,7 +125,9 @@ class Look:
 
     def one(self, number: PrNumber) -> Pull | None:
         """One pull request as it is at this moment; None where it is none of ours."""
-        found = self._page(Question(slug=self.asks, numbers=(number,), size=self._size, queues=self._queues))
+        found = self._pages.page(
+            Question(slug=self.asks, numbers=(number,), size=self._pages.size, queues=self._pages.queues)
+        )
         pull = next((pull for pull in found.pulls if pull.number == number), None)
         if pull:
             self.note(pull)
@@ -133,8 +135,8 @@ class Look:
 
     def of_branch(self, task: TaskId) -> tuple[Pull, ...]:
         """The newest pull requests of a task's branch as they are at this moment, with nothing about their checks."""
-        page = self._read(Question(slug=self.asks, branches=(task,)))
-        return (*page.pulls, *self._older(page).values())
+        page = self._pages.read(Question(slug=self.asks, branches=(task,)))
+        return (*page.pulls, *self._pages.older(page).values())
 
     def note(self, pull: Pull) -> None:
         """Take over what the answer to a change of ours shows."""
@@ -187,31 +189,33 @@ class Look:
         """A look, by smaller questions at once where GitHub takes too long: who looks but once has no second look for that."""
         end = self._clock() + SMALLER_WITHIN_S
         while True:
-            part = self._part
+            part = self._pages.part
             try:
                 return self._asked()
             except SlowError:
-                if self._part == part or self._clock() >= end:
+                if self._pages.part == part or self._clock() >= end:
                     raise
 
     def _asked(self) -> Seen:
         before, bases = self._seen, tuple(dict.fromkeys(self._bases()))
         unheard = sorted(set(self._branches()) - before.heard)
-        known, size = sorted(pull.number for pull in before.pulls.values() if pull.open), self._size
+        known, size = sorted(pull.number for pull in before.pulls.values() if pull.open), self._pages.size
         some = unheard[: query.BRANCHES_MAX]
         whole = known[: size.whole]
-        first = Question(slug=self.asks, bases=bases, branches=some, numbers=whole, size=size, queues=self._queues)
-        page = self._page(first)
-        light = {pull.number: pull for pull in page.pulls} | self._further(page, bases) | self._older(page)
+        first = Question(
+            slug=self.asks, bases=bases, branches=some, numbers=whole, size=size, queues=self._pages.queues
+        )
+        page = self._pages.page(first)
+        light = {pull.number: pull for pull in page.pulls} | self._pages.further(page, bases) | self._pages.older(page)
         for start in range(query.BRANCHES_MAX, len(unheard), query.BRANCHES_MAX):
             some = unheard[start : start + query.BRANCHES_MAX]
-            listed = self._page(Question(slug=self.asks, branches=some, size=size))
-            light = {p.number: p for p in listed.pulls} | self._older(listed) | light
+            listed = self._pages.page(Question(slug=self.asks, branches=some, size=size))
+            light = {p.number: p for p in listed.pulls} | self._pages.older(listed) | light
         # What is open and shown without its checks and reviews is not known yet.
         pulls = {number: pull for number, pull in light.items() if not pull.open}
         pulls |= {pull.number: pull for pull in page.pulls if pull.number in page.whole}
         new = [number for number, pull in sorted(light.items()) if pull.open and number not in known]
-        pulls |= self._whole([*known[size.whole :], *new])
+        pulls |= self._pages.whole([*known[size.whole :], *new])
         gone = {number for number in known if number not in pulls}
         self._date(pulls.values())
         return Seen(
@@ -222,108 +226,6 @@ class Look:
             heard=before.heard | set(unheard) | {pull.task for pull in pulls.values()},
             withheld=page.withheld,
         )
-
-    @property
-    def _size(self) -> QuerySize:
-        """How much is asked for at once: less for a while where GitHub took too long."""
-        if self._part > 1 and self._clock() > self._part_until:
-            self._part, self._part_until = self._part // 2, self._clock() + SMALLER_S
-        return QuerySize().divided(self._part)
-
-    def _whole(self, numbers: Sequence[PrNumber]) -> dict[PrNumber, Pull]:
-        """Pull requests with their checks and what was written about them."""
-        found: dict[PrNumber, Pull] = {}
-        size = self._size
-        for start in range(0, len(numbers), size.whole):
-            some = numbers[start : start + size.whole]
-            question = Question(slug=self.asks, numbers=some, size=size, queues=self._queues)
-            found |= {p.number: p for p in self._page(question).pulls}
-        return found
-
-    def _further(self, page: Page, bases: Sequence[str]) -> dict[PrNumber, Pull]:
-        """The open pull requests of the pages after the first."""
-        found: dict[PrNumber, Pull] = {}
-        for _ in range(PAGES_MAX):
-            if not page.more:
-                return found
-            left = tuple(base for base in bases if base in page.more)
-            page = self._page(Question(slug=self.asks, bases=left, after=page.more, size=self._size))
-            found |= {pull.number: pull for pull in page.pulls}
-        raise TemporaryError(f"{self.slug} has too many open pull requests to look at", delay=300.0)
-
-    def _older(self, page: Page) -> dict[PrNumber, Pull]:
-        """What branches have beside the newest of forks, which anybody may call like ours."""
-        found: dict[PrNumber, Pull] = {}
-        for _ in range(PAGES_MAX):
-            if not page.crowded:
-                return found
-            page = self._read(Question(slug=self.asks, branches=tuple(page.crowded), older=page.crowded))
-            found |= {pull.number: pull for pull in page.pulls}
-        raise TemporaryError(f"{self.slug} has too many pull requests of forks to look at", delay=300.0)
-
-    def _page(self, question: Question) -> Page:
-        """The answer to a question, with the checks of all pages, and with what was written about them."""
-        found = self._read(question)
-        rest = {base: self._rest(found.tips[base], at) for base, at in found.tips_truncated.items()}
-        red = {base: query.red(found.tips[base], further) for base, further in rest.items()}
-        freezes = {base: freeze for base, more in rest.items() if (freeze := query.freeze(found.tips[base], more))}
-        pulls = [self._checked(pull, found) if pull.number in found.whole else pull for pull in found.pulls]
-        whole = [(pull, found.nodes[pull.number]["id"]) for pull in pulls if pull.number in found.whole]
-        talked = self._conversations.added_to(whole)
-        judged = self._dismissals.added_to([(talked.get(pull.number, pull), node) for pull, node in whole])
-        return replace(
-            found,
-            pulls=tuple(judged.get(p.number, talked.get(p.number, p)) for p in pulls),
-            red={**found.red, **red},
-            freezes={**found.freezes, **freezes},
-        )
-
-    def _checked(self, pull: Pull, page: Page) -> Pull:
-        cursor = page.truncated.get(pull.number)
-        node = page.nodes[pull.number]
-        return (decoded(node, self._rest(node, cursor)) or pull) if cursor else pull
-
-    def _asked_for(self, text: str) -> Reply:
-        try:
-            return self._gh.graphql(text, spare=query.SPARE)
-        except SlowError:
-            # Asked again as it was, it would be answered as little, and count against the limit all the same.
-            self._part, self._part_until = min(self._part * 2, PART_MAX), self._clock() + SMALLER_S
-            raise
-
-    def _read(self, question: Question) -> Page:
-        value = self._asked_for(question.text)
-        with legible("its answer"):
-            found = query.page(question, value)
-            slug, identity = self.slug.called(found.about["nameWithOwner"]), str(found.about["id"])
-        if self._identity not in (None, identity):
-            raise PermanentError(
-                f"{slug} is another repository now than when this program began to look at it",
-                hint="see whose it is and where its remote leads, then start reconcile again",
-            )
-        self.slug, self._identity = slug, identity
-        self._queues |= bool(found.queues)
-        return found
-
-    def _rest(self, node: dict[str, Any], cursor: str | None) -> list[Mapping[str, Any]]:
-        """The checks of a pull request or a commit that are on the pages after the first; what is withheld of them is noted."""
-        contexts: list[Mapping[str, Any]] = []
-        head = node.get("headRefOid") or node["oid"]
-        for _ in range(PAGES_MAX):
-            if cursor is None:
-                return contexts
-            reply = self._asked_for(query.checks_after(node["id"], cursor, self._size))
-            rollup = (reply.data.get("node") or {}).get("statusCheckRollup") or {}
-            if reply.withheld:
-                node[WITHHELD] = reply.withheld[0][1]
-                if not rollup:
-                    return contexts
-            if (rollup.get("commit") or {}).get("oid") != head:
-                break
-            contexts += filter(None, rollup["contexts"]["nodes"])
-            info = rollup["contexts"]["pageInfo"]
-            cursor = info["endCursor"] if info["hasNextPage"] else None
-        raise TemporaryError(f"the checks of {node.get('url') or head} changed while they were read", delay=5.0)
 
     def _rules(self, base: str, page: Page, pulls: Iterable[Pull]) -> Rules:
         value = self._told.get(base)

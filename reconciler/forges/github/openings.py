@@ -6,7 +6,7 @@ import time
 
 from reconciler.forges.github import answers, words
 from reconciler.forges.github.answers import Answer, LostError
-from reconciler.forges.github.gh import Gh, quoted
+from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.pull import Pull
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
@@ -15,7 +15,6 @@ from reconciler.model.values import replace
 
 LOOKS = 3
 APART_S = 1.0
-ROUNDS = 3  # somebody may be opening new ones
 
 
 class Openings:
@@ -108,34 +107,6 @@ class Openings:
         if "no new commits" in answer.text:
             raise ChangedError(f"#{number} has all of its base already")
         raise self._refused(answer, f"update #{number}")
-
-    def let_go(self, task: TaskId) -> None:
-        """Raise ChangedError where somebody has opened another pull request of this branch: it would be closed with it."""
-        if left := [f"#{pull.number}" for pull in self._look.of_branch(task) if pull.open]:
-            raise ChangedError(f"{', '.join(left)} is open")
-
-    def send_on(self, task: TaskId, base: str) -> None:
-        """Send the open pull requests that are to be merged into this branch to `base`, where it landed.
-
-        GitHub does that where it deletes a branch by itself; with one that we delete it would close them. Raises
-        ChangedError where one stays.
-        """
-        for _ in range(ROUNDS):
-            above = self._built_on(task)
-            if not above:
-                return
-            for number in above:
-                answer = self._gh.change("PATCH", f"{self._look.slug.path}/pulls/{number}", {"base": base})
-                if not answer.ok:
-                    raise ChangedError(f"#{number} can't be sent on to {base}: {answer.message or answer.status}")
-            self._look.stale()
-        raise ChangedError(f"more pull requests than can be sent on are to be merged into {branch_of(task)}")
-
-    def _built_on(self, task: TaskId) -> tuple[PrNumber, ...]:
-        listed = (
-            self._gh.get(f"{self._look.slug.path}/pulls?state=open&per_page=100&base={quoted(branch_of(task))}") or ()
-        )
-        return tuple(PrNumber(pull["number"]) for pull in listed if isinstance(pull, dict))
 
     def _moved(self, number: PrNumber, head: Sha) -> None:
         """Wait a moment for the new head: GitHub answers before it has it. Raises TemporaryError where it stays away."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -19,15 +19,19 @@ from reconciler.forges.github.verdicts import Reviews, Verdicts
 from reconciler.landing.history import History
 from reconciler.landing.remotes import Remotes
 from reconciler.landing.stacks import Stacks
-from reconciler.model.names import Sha, branch_of
+from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.observed import Judged, PullRequest, PullState, Standing
 from reconciler.model.pull_records import PersonReview, PullRecord, Verdict, standing
 from reconciler.model.values import replace
 
 
 class PullReports(Struct, frozen=True, kw_only=True):
-    """Those of one repository. Safe to share between threads, as all are that it asks."""
+    """Those of one repository. Safe to share between threads, as all are that it asks.
 
+    `bases`: those that work lands on, the first one first.
+    """
+
+    bases: Callable[[], Sequence[str]]
     look: Look
     remotes: Remotes
     history: History
@@ -40,9 +44,32 @@ class PullReports(Struct, frozen=True, kw_only=True):
     postings: Postings
     updates: Updates
 
-    def observed(self, pull: Pull, bases: Sequence[str], reviews: Reviews) -> PullRequest:
-        """A pull request with the verdicts given here. `bases`: those that work lands on, the first one first."""
-        here, pull = Standing.SAME, self.by_our_record(pull)
+    def newest(self) -> Mapping[TaskId, PullRequest]:
+        """The pull request of every task that has one: the first open one, else the newest. Raises where GitHub is silent."""
+        pulls, bases = self.look.now().pulls.values(), self.bases()
+        ordered = sorted(pulls, key=lambda p: (p.base in bases, p.open, -p.number if p.open else p.number))
+        newest = {pull.task: pull for pull in ordered}
+        reviews = self.verdicts.all()
+        return {task: self._observed(pull, bases, reviews.get(pull.number, ())) for task, pull in newest.items()}
+
+    def every(self) -> Sequence[tuple[PullRecord, PullRequest]]:
+        """Every pull request that was heard of, oldest first, and how it stands now."""
+        reviews, bases = self.verdicts.all(), self.bases()
+        pulls = (pull for _, pull in sorted(self.look.now().pulls.items()))
+        found = ((pull, reviews.get(pull.number, ())) for pull in pulls)
+        return [(_recorded(self._by_our_record(pull), mine), self._observed(pull, bases, mine)) for pull, mine in found]
+
+    def landed_as(self, pull: Pull | None) -> Sha | None:
+        """The commit on its base that carries the head of a pull request, by our trailers."""
+        if pull is None:
+            return None
+        tip = self.remotes.last_heard(pull.base)
+        landings = self.history.landings(pull.base, tip) if tip else ()
+        return next((each.commit for each in landings if (each.task, each.head) == (pull.task, pull.head)), None)
+
+    def _observed(self, pull: Pull, bases: Sequence[str], reviews: Reviews) -> PullRequest:
+        """A pull request with the verdicts given here."""
+        here, pull = Standing.SAME, self._by_our_record(pull)
         upon = self.stacks.all().get(pull.task)
         if pull.open:
             self.branches.bring(pull.base if pull.base in bases else bases[0], pull.task, pull.head)
@@ -71,18 +98,10 @@ class PullReports(Struct, frozen=True, kw_only=True):
             standing=self.postings.standing(pull) if pull.open else frozenset(),
         )
 
-    def by_our_record(self, pull: Pull) -> Pull:
+    def _by_our_record(self, pull: Pull) -> Pull:
         """What we pushed to its base squashed, GitHub calls closed: it is merged."""
         commit = self.landed_as(pull) if pull.state is PullState.CLOSED else None
         return replace(pull, state=PullState.MERGED, landed=commit) if commit else pull
-
-    def landed_as(self, pull: Pull | None) -> Sha | None:
-        """The commit on its base that carries the head of a pull request, by our trailers."""
-        if pull is None:
-            return None
-        tip = self.remotes.last_heard(pull.base)
-        landings = self.history.landings(pull.base, tip) if tip else ()
-        return next((each.commit for each in landings if (each.task, each.head) == (pull.task, pull.head)), None)
 
     def _as_of_now(self, pull: Pull, reviews: Reviews) -> tuple[Pull, Reviews]:
         """What people decided on heads that only got the base since, as decided on the head that there is: each one's last word."""
@@ -106,7 +125,7 @@ class PullReports(Struct, frozen=True, kw_only=True):
         return f"GitHub was asked to merge it, and says: {refusal}" if refusal else seen
 
 
-def recorded(pull: Pull, reviews: Reviews) -> PullRecord:
+def _recorded(pull: Pull, reviews: Reviews) -> PullRecord:
     """A pull request in the words of the local forge, for those who list and show them."""
     theirs = [
         PersonReview(
