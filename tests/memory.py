@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.changes import Diff, File, Span
-from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask
+from reconciler.model.desired import EpicSpec, InlineTask
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, TemporaryError, UnfitError
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, usable
 from reconciler.model.observed import (

@@ -10,7 +10,7 @@ import worlds
 
 from reconciler.agents import AGENTS, claude, command
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.desired import AgentSpec
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.ports import Assignment
 from reconciler.model.report import Fault, Report
 from reconciler.planning.budget import spent

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, RetryPoint, Unknown, ago
 
-from reconciler.model.desired import AgentSpec, Review, ReviewByRisk
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import Review, ReviewByRisk
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason

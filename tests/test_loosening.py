@@ -10,9 +10,9 @@ from msgspec import Struct
 from reconciler.manifest import Recorded, form
 from reconciler.manifest.protected import derived
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.agent_spec import AgentSpec, Override
 from reconciler.model.checks import Check
 from reconciler.model.desired import (
-    AgentSpec,
     Budget,
     Comments,
     EpicSpec,
@@ -24,18 +24,16 @@ from reconciler.model.desired import (
     MergeMode,
     MergePolicy,
     NoChecks,
-    Notify,
     OnConflict,
-    Override,
     Prune,
     Review,
     ReviewByRisk,
     SquashMessage,
-    Telling,
     TrackerKind,
     WorktreeSpec,
 )
 from reconciler.model.names import TaskId
+from reconciler.model.notify import Notify, Telling
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
 from reconciler.render.withheld import change, changes, withheld

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from reconciler import manifest
 from reconciler.git import repository
 from reconciler.manifest import Located, yaml_text
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.checks import Check
 from reconciler.model.desired import (
-    AgentSpec,
     Budget,
     EpicSpec,
     InlineTask,

@@ -10,8 +10,9 @@ import worlds
 from worlds import NOW, a_run, a_task, an_epic, seen, wanted
 
 from reconciler.manifest.commands import wrong_command
-from reconciler.model.desired import Budget, EpicSpec, Notify, Telling
+from reconciler.model.desired import Budget, EpicSpec
 from reconciler.model.names import TaskId
+from reconciler.model.notify import Notify, Telling
 from reconciler.model.report import Report
 from reconciler.model.values import replace
 from reconciler.planning.notices import Letter, Notice, Told, due, notices, recipient, told_of

@@ -23,6 +23,7 @@ import worlds
 import yaml
 
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.agent_spec import Override
 from reconciler.model.changes import Diff, File
 from reconciler.model.desired import (
     Budget,
@@ -34,7 +35,6 @@ from reconciler.model.desired import (
     MergeMode,
     NoChecks,
     OnConflict,
-    Override,
     Prune,
     Review,
     ReviewByRisk,

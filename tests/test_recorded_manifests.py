@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from reconciler.manifest import Located, Recorded, load, max_agents, record, record_files, recorded, scalars, yaml_text
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.agent_spec import AgentSpec, Override
 from reconciler.model.checks import Check
 from reconciler.model.desired import (
-    AgentSpec,
     Budget,
     Comments,
     EpicSpec,
@@ -30,19 +30,17 @@ from reconciler.model.desired import (
     MergeMode,
     MergePolicy,
     NoChecks,
-    Notify,
     OnConflict,
-    Override,
     Prune,
     Review,
     ReviewByRisk,
     SquashMessage,
-    Telling,
     TrackerKind,
     WorktreeSpec,
 )
 from reconciler.model.errors import TemporaryError, UsageError
 from reconciler.model.names import TaskId
+from reconciler.model.notify import Notify, Telling
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
 

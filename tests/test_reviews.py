@@ -10,8 +10,9 @@ import worlds
 from msgspec import json
 
 from reconciler.manifest.templates import MERGER, WORKER, Templates
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.changes import Diff, File
-from reconciler.model.desired import AgentSpec, MergePolicy, Review, ReviewByRisk, RiskLevel
+from reconciler.model.desired import MergePolicy, Review, ReviewByRisk, RiskLevel
 from reconciler.model.values import replace
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, decode
 from reconciler.planning.review_prompts import Matter

@@ -12,16 +12,8 @@ import yaml
 
 from reconciler.manifest import Located, load, schema, shipped
 from reconciler.manifest.model import KINDS
-from reconciler.model.desired import (
-    AgentSpec,
-    Budget,
-    EpicSpec,
-    InlineTask,
-    MergePolicy,
-    Override,
-    Prune,
-    WorktreeSpec,
-)
+from reconciler.model.agent_spec import AgentSpec, Override
+from reconciler.model.desired import Budget, EpicSpec, InlineTask, MergePolicy, Prune, WorktreeSpec
 from reconciler.model.errors import UsageError
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.checks import Check
-from reconciler.model.desired import AgentSpec, Desired, EpicSpec, MergePolicy, WorktreeSpec
+from reconciler.model.desired import Desired, EpicSpec, MergePolicy, WorktreeSpec
 from reconciler.model.names import BranchName, PrNumber, RunId, RunKind, Sha, TaskId, branch_of, check_subject
 from reconciler.model.observed import (
     Base,

@@ -13,7 +13,7 @@ from datetime import datetime
 from reconciler.agents._faults import meant
 from reconciler.agents._lines import total
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.desired import AgentSpec
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Fault, Report, count, dollars, last_words
 

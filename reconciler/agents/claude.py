@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.agents._lines import items, mapping, objects, plain, read, text, total
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.desired import AgentSpec
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Fault, Report, count, dollars, last_words, session
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from reconciler.model.desired import AgentSpec
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.ports import Assignment, Invocation
 
 _PLACEHOLDER = re.compile(r"\{(task|epic|branch|base|worktree|attempt|prompt_file)\}")

@@ -16,7 +16,8 @@ from msgspec import Struct
 from reconciler import wiring
 from reconciler.cli.found import checks
 from reconciler.manifest import form
-from reconciler.model.desired import EPOCH, AgentSpec, EpicSpec
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import EPOCH, EpicSpec
 from reconciler.model.errors import ManifestError, UsageError
 from reconciler.model.names import RunKind, TaskId, run_manifest
 from reconciler.model.values import replace

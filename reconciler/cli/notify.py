@@ -10,8 +10,9 @@ from reconciler import wiring
 from reconciler.cli.output import Output, common, here
 from reconciler.loop.teller import message_of
 from reconciler.manifest.findings import did_you_mean
-from reconciler.model.desired import EpicSpec, Notify, Telling
+from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import UsageError
+from reconciler.model.notify import Notify, Telling
 from reconciler.planning.notices import Letter, Notice, is_quiet, recipient
 from reconciler.render import safe
 from reconciler.system import messenger

@@ -25,7 +25,8 @@ from reconciler.loop import loop
 from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
 from reconciler.manifest.findings import did_you_mean
-from reconciler.model.desired import AgentSpec, Desired
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import Desired
 from reconciler.model.errors import ReconcileError, UsageError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, Unknown

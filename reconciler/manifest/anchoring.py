@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from reconciler.model.desired import AgentSpec, EpicSpec
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import EpicSpec
 from reconciler.model.values import replace
 
 

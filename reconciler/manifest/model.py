@@ -30,11 +30,8 @@ from reconciler.manifest.texts import (
     Text,
     Url,
 )
-from reconciler.model.desired import (
-    ForgeKind,
-    Telling,
-    TrackerKind,
-)
+from reconciler.model.desired import ForgeKind, TrackerKind
+from reconciler.model.notify import Telling
 
 API_VERSION = "reconcile/v1"
 

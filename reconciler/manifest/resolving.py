@@ -20,7 +20,8 @@ from reconciler.manifest.runner_fields import RunnerFields
 from reconciler.manifest.scalars import unwanted
 from reconciler.manifest.sizes import AUTO
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.desired import AgentSpec, Budget, EpicSpec
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import Budget, EpicSpec
 from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.venue import VenueKind
 

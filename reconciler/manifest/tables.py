@@ -47,9 +47,9 @@ from reconciler.manifest.loosening import (
     turned_on,
 )
 from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.agent_spec import AgentSpec, Override
 from reconciler.model.checks import Check
 from reconciler.model.desired import (
-    AgentSpec,
     Budget,
     Comments,
     ForgeKind,
@@ -59,18 +59,16 @@ from reconciler.model.desired import (
     MergeMode,
     MergePolicy,
     NoChecks,
-    Notify,
     OnConflict,
-    Override,
     Prune,
     Review,
     ReviewByRisk,
     RiskLevel,
     SquashMessage,
-    Telling,
     TrackerKind,
     WorktreeSpec,
 )
+from reconciler.model.notify import Notify, Telling
 from reconciler.model.venue import Venue, VenueKind
 
 

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.checks import Check
 from reconciler.model.names import Sha, TaskId, check_subject, run_manifest
+from reconciler.model.notify import Notify
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 
@@ -41,30 +42,29 @@ class LandingMode(StrEnum):
     QUEUE = "queue"  # the forge's own merge queue does
 
 
-class Review(StrEnum):
+class Ranked(StrEnum):
+    """Words that stand in an order, the least first; as text they sort otherwise."""
+
+    @property
+    def rank(self) -> int:
+        """The higher, the stricter or the more."""
+        return list(type(self)).index(self)
+
+
+class Review(Ranked):
     """Who must say yes to a change."""
 
     NONE = "none"
     AGENT = "agent"
     HUMAN = "human"
 
-    @property
-    def rank(self) -> int:
-        """The higher, the stricter."""
-        return list(Review).index(self)
 
-
-class RiskLevel(StrEnum):
+class RiskLevel(Ranked):
     """How much could go wrong with a change."""
 
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
-
-    @property
-    def rank(self) -> int:
-        """The higher, the more; their words sort otherwise."""
-        return list(RiskLevel).index(self)
 
 
 class ReviewByRisk(Struct, frozen=True, kw_only=True):
@@ -140,51 +140,6 @@ class InlineTask(Struct, frozen=True, kw_only=True):
     depends_on: tuple[str, ...] = ()
 
 
-class Override(Struct, frozen=True, kw_only=True):
-    """Tasks that carry all of these labels get this model, and elsewhere these options of the engine."""
-
-    labels: tuple[str, ...]
-    model: str | None = None
-    options: tuple[str, ...] | None = None
-
-
-class AgentSpec(Struct, frozen=True, kw_only=True):
-    """How a work run is made."""
-
-    kind: AgentKind = AgentKind.COMMAND
-    argv: tuple[str, ...] = ()  # of a command only
-    model: str | None = None  # None: what the program takes by itself
-    overrides: tuple[Override, ...] = ()  # the first that matches wins
-    prompt: str | None = None  # absolute path of a template; None: the one that ships with the program
-    env: Mapping[str, str] = field(default_factory=dict)
-    pass_env: tuple[str, ...] = ()
-    timeout_s: float = 7200.0
-    stuck_after_s: float = 900.0
-    max_attempts: int = 3
-    backoff_initial_s: float = 10.0
-    backoff_max_s: float = 600.0
-    memory: int | None = None  # bytes that must be free before one starts; None: as earlier ones took
-    disk: int | None = None  # None: what git needs at least
-    opens_pull_request: bool = False  # it may push its branch and open the pull request itself
-    options: tuple[str, ...] | None = None  # of the engine that places its runs; None: those of the runner
-
-    @property
-    def program(self) -> str:
-        """The program that is started; empty where none is named."""
-        return next(iter(self.argv), "") if self.kind is AgentKind.COMMAND else str(self.kind)
-
-    def model_for(self, labels: Collection[str]) -> str | None:
-        """The model of a task with these labels."""
-        return next((each.model for each in self._fitting(labels) if each.model), self.model)
-
-    def options_for(self, labels: Collection[str]) -> tuple[str, ...] | None:
-        """The options of the engine for a task with these labels; None: those of the runner."""
-        return next((each.options for each in self._fitting(labels) if each.options is not None), self.options)
-
-    def _fitting(self, labels: Collection[str]) -> list[Override]:
-        return [each for each in self.overrides if set(each.labels) <= set(labels)]
-
-
 class WorktreeSpec(Struct, frozen=True, kw_only=True):
     """Where worktrees stand and what a new one gets."""
 
@@ -253,35 +208,6 @@ class Budget(Struct, frozen=True, kw_only=True):
     warn_at: float = 0.8
 
 
-class Telling(StrEnum):
-    """What people can be notified of."""
-
-    NEEDS_HUMAN = "NeedsHuman"
-    EPIC_COMPLETE = "EpicComplete"
-    DEGRADED = "Degraded"
-    BUDGET_LOW = "BudgetLow"
-
-
-class Notify(Struct, frozen=True, kw_only=True):
-    """Whom to notify of what. Either `run`, a command, or `url`, a service; `${NAME}` in them is a variable of the watch."""
-
-    on: tuple[Telling, ...]
-    run: tuple[str, ...] = ()
-    url: str | None = None
-    every_s: float = 60.0  # what comes sooner after the last message waits for the next one
-    quiet: str | None = None  # "22:00-07:00": nothing is sent then, by the local time of the watch
-
-    @property
-    def target(self) -> tuple[str, ...]:
-        """Where it goes: two rules with the same target are one recipient."""
-        return self.run or (self.url or "",)
-
-    @property
-    def shown(self) -> str:
-        """Where it goes, for people: without what may be a secret."""
-        return self.run[0] if self.run else (self.url or "").partition("://")[0]
-
-
 class Loosening(Struct, frozen=True, kw_only=True):
     """A change of a manifest's field that allows more than held before; both values in the shape of YAML."""
 
@@ -318,9 +244,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     withheld: tuple[Loosening, ...] = ()  # what its file asks for and nobody applied: it may be an agent's doing
     unfrozen_at: datetime = EPOCH  # when a person last let its line go on
     surroundings: str = ""  # where its checks run now: what passed elsewhere, or before that was known, proves nothing
-    applied: Mapping[str, InlineTask] = field(
-        default_factory=dict
-    )  # inline tasks as last written to the tracker, by key
+    applied: Mapping[str, InlineTask] = field(default_factory=dict)  # as last written to the tracker, by key
 
     @property
     def reviewing(self) -> AgentSpec:

@@ -12,8 +12,9 @@ from datetime import datetime, time, timedelta
 
 from msgspec import Struct, field
 
-from reconciler.model.desired import EpicSpec, Notify, Telling
+from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
+from reconciler.model.notify import Notify, Telling
 from reconciler.model.observed import Unknown
 from reconciler.model.reasons import Reason, Scope
 from reconciler.planning.actions import Waiting

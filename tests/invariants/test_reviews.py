@@ -11,8 +11,9 @@ import pytest
 import worlds
 from worlds import BASE, HEAD, NOW, OTHER, US, Unknown
 
+from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.changes import Diff, File
-from reconciler.model.desired import AgentSpec, Budget, Review, ReviewByRisk, RiskLevel
+from reconciler.model.desired import Budget, Review, ReviewByRisk, RiskLevel
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, review_subject
 from reconciler.model.observed import Judged, Observed, Rejection, Run
 from reconciler.model.report import Fault, Report

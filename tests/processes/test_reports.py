@@ -10,7 +10,8 @@ from machine import Machine
 from waiting import until
 
 from reconciler.model import verdicts
-from reconciler.model.desired import AgentSpec, EpicSpec
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, review_subject
 from reconciler.model.ports import Assignment, Invocation
 from reconciler.model.report import Report

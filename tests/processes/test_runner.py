@@ -15,7 +15,8 @@ import pytest
 from machine import CLOSED, Machine, lives, states
 from waiting import until
 
-from reconciler.model.desired import AgentSpec, EpicSpec
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, review_subject
 from reconciler.model.observed import Cause, RetryPoint, RunState, StopWhy

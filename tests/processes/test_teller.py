@@ -20,7 +20,7 @@ from waiting import until
 from worlds import a_run, a_task, an_epic, seen, wanted
 
 from reconciler.loop.teller import Teller, message_of
-from reconciler.model.desired import Notify, Telling
+from reconciler.model.notify import Notify, Telling
 from reconciler.model.values import replace
 from reconciler.planning.planner import plan
 from reconciler.system import messenger, shell

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from reconciler.model.desired import AgentSpec, EpicSpec, InlineTask
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import EpicSpec, InlineTask
 from reconciler.model.names import Sha
 from reconciler.model.report import Report
 
