@@ -58,7 +58,10 @@ class PastSubject(Struct, frozen=True, array_like=True):
         ids = [(run.id.kind, run.id.subject) for run in self.runs if not run.alive]
         if not usable_subject(self.name) or ids != [self.key] * len(self.runs):
             return False
-        return self.stamps == tuple(map(_stamp, folders(root, self.kind, self.name, self.runs)))
+        paths = folders(root, self.kind, self.name, self.runs)
+        return len(paths) == len(self.stamps) and all(
+            _stamp(path) == stamp for path, stamp in zip(paths, self.stamps, strict=True)
+        )
 
 
 class Past:
@@ -68,11 +71,14 @@ class Past:
         self._root, self._path = root, f"{root}/past.jsonl"
         self._kept: dict[Key, PastSubject] = {}
         self._fresh: dict[Key, None] = {}  # what is over and not written down, in the order of becoming so
+        self._rows = 0  # of the file as it was read or written
 
     def load(self) -> Iterable[PastSubject]:
         """What is written down and still stands."""
         with suppress(OSError):
-            self._kept = {each.key: each for each in _read(self._path) if each.stands(self._root)}
+            rows = list(_read(self._path))
+            self._rows = len(rows)
+            self._kept = {each.key: each for each in rows if each.stands(self._root)}
         return self._kept.values()
 
     def note(self, *, over: Iterable[Key], moving: Collection[Key]) -> None:
@@ -88,17 +94,22 @@ class Past:
             self._fresh.pop(key, None)
 
     def write(self, again: Callable[[Key], PastSubject | None]) -> None:
-        """Write down what is over, once that is worth it. `again` reads a subject; None where that says something else."""
-        if len(self._fresh) < max(FEWEST, len(self._kept) // 16):
+        """Write down what is over, once that is worth it. `again` reads a subject; None where that says something else.
+
+        What went to the archive is left out, once it is most of the file: who begins later would read it, and look for it.
+        """
+        many, left = len(self._fresh) >= max(FEWEST, len(self._kept) // 16), self._rows - len(self._kept)
+        if not many and left < FEWEST + len(self._kept):
             return
-        ripe = [key for key in list(self._fresh)[:MOST] if settled(f"{self._root}/{key[0]}/{key[1]}")]
+        ripe = [key for key in list(self._fresh)[:MOST] if settled(f"{self._root}/{key[0]}/{key[1]}")] if many else []
         for key in ripe:
             del self._fresh[key]
         with suppress(OSError):
             read = {key: each for key in ripe if (each := again(key)) and _is_read_back(each)}
-            if not read:
+            if not read and many:
                 return
             self._kept |= read
+            self._rows = len(self._kept)
             body = b"".join(msgspec.json.encode(each) + b"\n" for each in self._kept.values())
             # Not synced, and nobody is kept out: what is cut off or mixed up is not believed.
             partial = f"{self._path}.partial"

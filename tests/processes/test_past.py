@@ -291,3 +291,25 @@ def test_what_was_seen_before_it_changed_is_not_written_down_as_it_was(machine: 
 
     assert (machine.state / "runs" / FILE).exists()
     assert seen(machine) == truth(machine)
+
+
+def test_what_is_gone_leaves_the_file_once_it_is_most_of_it(machine: Machine):
+    """Who begins later would read it, and look for its folders, for ever."""
+    path = written(machine)
+    rows = path.read_bytes().count(b"\n")
+    for task in range(MANY - 2):
+        shutil.rmtree(folder(machine, f"t-{task}").parent)
+
+    assert seen(machine) == truth(machine)
+
+    assert rows == MANY + 1 and path.read_bytes().count(b"\n") == 2 + 1
+    assert seen(machine) == truth(machine) and len(truth(machine)) == 4
+
+
+def test_a_few_that_are_gone_are_not_worth_writing_it_again(machine: Machine):
+    path = written(machine)
+    before = path.read_bytes()
+    shutil.rmtree(folder(machine).parent)
+
+    assert seen(machine) == truth(machine)
+    assert path.read_bytes() == before
