@@ -60,16 +60,19 @@ def status(
     observed: Observed,
     recorded: Mapping[str, Mapping[str, Any]] | None = None,
     unmanaged: EpicPlan | None = None,
+    *,
+    finished: bool = True,
 ) -> Document:
     """What `status` prints. `recorded`: what was last remembered of each manifest, as `Recorded.status` gives it;
-    `unmanaged`: the tasks of no manifest for which something was begun.
+    `unmanaged`: the tasks of no manifest for which something was begun; without `finished`, tasks that no picture shows,
+    as they are closed and nothing of them is left, are only counted.
 
     Where the tasks can't be read, `counts` are all null, and of the tasks only those are there for which something runs.
     """
     remembered = recorded or {}
     return {
         "at": stamp(observed.at),
-        "epics": [_epic_status(epic, observed, remembered.get(epic.name, {})) for epic in decided.epics],
+        "epics": [_epic_status(epic, observed, remembered.get(epic.name, {}), finished) for epic in decided.epics],
         "unmanaged": None if isinstance(observed.tasks, Unknown) else _unmanaged(unmanaged, observed),
     }
 
@@ -195,10 +198,12 @@ def _plain(value: object) -> Any:
             return str(value)
 
 
-def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]) -> Document:
+def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any], finished: bool) -> Document:
     found = subjects(epic, observed)
     tasks = (
-        [entry(subject) for subject in found] if epic.epic_tasks else [unread(each) for each in running(epic, observed)]
+        [entry(subject) for subject in found if finished or not subject.finished]
+        if epic.epic_tasks
+        else [unread(each) for each in running(epic, observed)]
     )
     return {
         "name": epic.name,

@@ -70,6 +70,13 @@ class TaskView(Struct, frozen=True, kw_only=True):
         return next((key for key, id in ids.items() if key is not None and id == self.task.id), None)
 
     @property
+    def finished(self) -> bool:
+        """True for a closed task of which nothing is left, waits, goes wrong or runs."""
+        if not self.task.closed or self.action or self.waiting or self.worktree or self.task.id in self.epic.failing:
+            return False
+        return not any(run.alive for run in (*self.runs, *self.reviews, *self.checks))
+
+    @property
     def waiting(self) -> Waiting | None:
         return self.epic.waiting.get(self.task.id) or self.epic.remarks.get(self.task.id)
 
