@@ -44,6 +44,13 @@ class RefCache(Generic[T]):
             self._made = made if len(made) < _REMEMBERED else {one: made[one] for one in wanted if one in made}
         return {one[0]: made[one] for one in wanted if one in made}, damaged
 
+    def forget(self, refs: Iterable[tuple[str, Sha]]) -> None:
+        """These will not be asked for soon."""
+        made = dict(self._made)
+        for one in refs:
+            made.pop(one, None)
+        self._made = made
+
     def _there(self, ref: str, name: Sha, stored: GitObject) -> GitObject:
         if stored.kind != "missing":
             return stored

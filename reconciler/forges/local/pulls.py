@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from reconciler.forges.local.closed import ClosedPulls
 from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git, Refs
 from reconciler.git.identity import identity
@@ -38,13 +39,13 @@ class Pulls:
         self._stored = RefCache(git, _stored, self._copies)
         self.damaged: Mapping[PrNumber, PermanentError] = {}  # records that can't be read
         self._newest: tuple[object, Mapping[TaskId, PullRequest]] | None = None
-        self._closed: dict[PrNumber, tuple[PullRecord, PullRequest]] = {}
+        self._closed = ClosedPulls(f"{git.repository.state}/closed-pulls")
 
     def newest(self) -> Mapping[TaskId, PullRequest]:
         """The newest pull request of every task that has one."""
         rows = self._rows()
         if self._newest is None or self._newest[0] != rows:
-            self._newest = rows, {seen.task: seen for _, seen in self._every(rows)}
+            self._newest = rows, {pull.task: pull for pull in self._seen(rows)}
         return self._newest[1]
 
     def every(self) -> tuple[tuple[PullRecord, PullRequest], ...]:
@@ -65,11 +66,12 @@ class Pulls:
         for _ in range(_TRIES):
             with self._git.writing() as lock:
                 self._expect_branch(task, head)
-                every = self._whole(self._named(PULL_REQUEST_REFS))
+                closed, others = self._closed.among(self._named(PULL_REQUEST_REFS))
+                every = self._whole(others)
                 found = next((kept for kept in every if kept.record.task == task and kept.record.open), None)
                 if found:
                     return found.record.number
-                used = (kept.record.number for kept in every)
+                used = (*closed, *(kept.record.number for kept in every))
                 number = PrNumber(max((n for n in (*used, *self.damaged) if n < _MOST), default=0) + 1)
                 record = PullRecord(
                     number=number,
@@ -150,24 +152,32 @@ class Pulls:
         return self._named(PULL_REQUEST_REFS), self._named(HEADS + BRANCH_PREFIX)
 
     def _every(self, rows: tuple[Refs, Refs]) -> tuple[tuple[PullRecord, PullRequest], ...]:
-        kept = {stored.record.number: stored.record for stored in self._whole(rows[0])}
-        heads = {TaskId(ref.removeprefix(HEADS + BRANCH_PREFIX)): sha for ref, (sha, _) in rows[1].items()}
-        gone = [number for number, record in kept.items() if record.open and record.task not in heads]
-        # One that landed between the two looks lost its branch too: only a record that still is open was declined.
-        again = {stored.record.number: stored.record for stored in self._read(PULL_REQUEST_REFS)} if gone else {}
-        kept.update({number: again[number] for number in gone if number in again})
-        # Where a branch can't be read it is not known how its open pull request stands: it is not listed at all.
-        found = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))
-        return tuple((record, self._shown(record, heads.get(record.task))) for record in found)
+        kept = {stored.record.number: stored for stored in self._whole(rows[0])}
+        return tuple((stored.record, pull) for stored, pull in self._standing(kept, rows[1]))
 
-    def _shown(self, record: PullRecord, head: Sha | None) -> PullRequest:
-        if record.open:
-            return record.seen(head)
+    def _seen(self, rows: tuple[Refs, Refs]) -> list[PullRequest]:
+        """Every pull request, oldest first. Its cost is one of what is open, but for a few steps for each of the others."""
+        closed, others = self._closed.among(rows[0])
+        kept = {stored.record.number: stored for stored in self._whole(others)}
+        found = [(stored, pull) for stored, pull in self._standing(kept, rows[1])]
         # What is closed does not follow its branch: it is the same at every look.
-        before = self._closed.get(record.number)
-        if before is None or before[0] is not record:
-            before = self._closed[record.number] = record, record.seen(None)
-        return before[1]
+        done = {stored.ref: (stored.commit, pull) for stored, pull in found if not stored.record.open}
+        if done:
+            self._closed.note(done, rows[0])
+            self._stored.forget((ref, commit) for ref, (commit, _) in done.items())
+        return [pull for _, pull in sorted({**closed, **{pull.number: pull for _, pull in found}}.items())]
+
+    def _standing(self, kept: dict[PrNumber, StoredPull], branches: Refs) -> Iterator[tuple[StoredPull, PullRequest]]:
+        heads = {TaskId(ref.removeprefix(HEADS + BRANCH_PREFIX)): sha for ref, (sha, _) in branches.items()}
+        gone = [number for number, each in kept.items() if each.record.open and each.record.task not in heads]
+        # One that landed between the two looks lost its branch too: only a record that still is open was declined.
+        again = (self._read(pull_request_ref(number)) for number in gone)
+        kept = {**kept, **{stored.record.number: stored for found in again for stored in found}}
+        for _, stored in sorted(kept.items()):
+            record = stored.record
+            # Where a branch can't be read it is not known how its open pull request stands: it is not listed at all.
+            if not (record.open and heads.get(record.task) == _NOTHING):
+                yield stored, record.seen(heads.get(record.task) if record.open else None)
 
     def _read(self, pattern: str) -> list[StoredPull]:
         return self._decoded(update_ref.plain(self._git, pattern))

@@ -1,0 +1,130 @@
+"""Pull requests that are closed, in one file: a process that starts takes them from it, and reads none of their records.
+
+Which there are, the refs say. A row counts only beside a ref that names the very commit it was made of, and what a commit says never
+changes: so the file may be lost, damaged or old, and what it lacks is read where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.git.commands import Refs
+from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.observed import PullRequest, PullState, Rejection
+
+FEWEST = 32  # that are closed and not written down, before they are
+_VERSION = 1  # of what `PullRecord.seen` makes of a record
+_SIZE_MAX = 256 << 20
+
+
+class ClosedPull(Struct, frozen=True, array_like=True):
+    """What is known of a pull request that is closed, and of which commit it was read."""
+
+    ref: str
+    commit: Sha
+    number: PrNumber
+    task: TaskId
+    head: Sha
+    opened_head: Sha | None
+    state: PullState
+    landed: Sha | None
+    opened_at: datetime | None
+    closed_at: datetime | None
+    approved: Sha | None
+    rejection: Rejection | None
+    merge_now: Sha | None
+    declined: bool
+
+    @property
+    def pull(self) -> PullRequest:
+        # Thousands of them stay in memory: most were merged as they were opened.
+        opened = self.head if self.opened_head == self.head else self.opened_head
+        return PullRequest(
+            number=self.number,
+            task=self.task,
+            head=self.head,
+            opened_head=opened,
+            state=self.state,
+            landed=self.landed,
+            opened_at=self.opened_at,
+            closed_at=self.closed_at,
+            approved=self.approved,
+            rejection=self.rejection,
+            merge_now=self.merge_now,
+            declined=self.declined,
+        )
+
+
+_FIELDS = ClosedPull.__struct_fields__[2:]
+_HEAD = f"{_VERSION} {' '.join((*ClosedPull.__struct_fields__, *Rejection.__struct_fields__))}"
+_Known = dict[str, tuple[Sha, PullRequest]]
+
+
+class ClosedPulls:
+    """The file at `path`, and what is closed since. Safe to share between threads: who comes second does it again."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._known: _Known | None = None  # by ref: the commit that it named, and what that says
+        self._written = 0
+
+    def among(self, refs: Refs) -> tuple[dict[PrNumber, PullRequest], Refs]:
+        """The pull requests of these refs that are known to be closed; and the refs of all others."""
+        known = self._load() if self._known is None else self._known
+        closed: dict[PrNumber, PullRequest] = {}
+        others: Refs = {}
+        for ref, named in refs.items():
+            commit, pull = known.get(ref, _NOTHING)
+            if pull is not None and commit == named[0]:
+                closed[pull.number] = pull
+            else:
+                others[ref] = named
+        return closed, others
+
+    def note(self, found: Mapping[str, tuple[Sha, PullRequest]], refs: Refs) -> None:
+        """These are closed. They are written down once that is worth it, with those that these `refs` still name."""
+        known = self._load() if self._known is None else self._known
+        known |= found
+        if len(known) - self._written < max(FEWEST, self._written // 16):
+            return
+        self._written = len(known)
+        kept = [_row(ref, *one) for ref, one in known.items() if ref in refs and refs[ref][0] == one[0]]
+        body = msgspec.msgpack.encode([row for row, pull in kept if row.pull == pull])
+        # Not synced, and nobody is kept out: what is cut off or mixed up is not believed.
+        partial = f"{self._path}.partial"
+        with suppress(OSError):
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+                file.write(_head(body) + body)
+            os.replace(partial, self._path)
+
+    def _load(self) -> _Known:
+        rows = _read(self._path)
+        self._known, self._written = {row.ref: (row.commit, row.pull) for row in rows}, len(rows)
+        return self._known
+
+
+_NOTHING = (None, None)
+
+
+def _row(ref: str, commit: Sha, pull: PullRequest) -> tuple[ClosedPull, PullRequest]:
+    return ClosedPull(ref, commit, *(getattr(pull, name) for name in _FIELDS)), pull
+
+
+def _read(path: str) -> list[ClosedPull]:
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            head, _, body = file.read(_SIZE_MAX).partition(b"\n")
+        return msgspec.msgpack.decode(body, type=list[ClosedPull]) if head + b"\n" == _head(body) else []
+    except (OSError, msgspec.DecodeError):
+        return []
+
+
+def _head(body: bytes) -> bytes:
+    return f"{_HEAD} {zlib.crc32(body):08x}\n".encode()
