@@ -11,8 +11,9 @@ from functools import lru_cache
 
 from reconciler.git import objects
 from reconciler.git.ancestry import Ancestry
-from reconciler.git.commands import Git
+from reconciler.git.commands import Git, GitError
 from reconciler.landing import message, signature
+from reconciler.landing.walked import Walked
 from reconciler.model.names import Sha
 from reconciler.model.observed import BaseCommit, Landing
 
@@ -26,6 +27,7 @@ class History:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._walked = Walked(git)
         self._read: dict[str, tuple[Sha, tuple[Landing, ...]]] = {}
         self._eras: dict[Sha, tuple[str, int]] = {}  # the base that it was the tip of, and the era
         self._era = 0
@@ -38,6 +40,7 @@ class History:
         before = self._read.get(base)
         if before and before[0] == tip:
             return before[1]
+        before = before or self._walked.upto(base)
         longer = self._since(before[0], tip) if before else None
         if before and longer is not None:
             found = (*before[1], *(landing for landing in longer if landing))
@@ -48,6 +51,7 @@ class History:
         self._eras[tip] = base, self._era
         kept = list(self._read.items())[-_REMEMBERED_BASES:]
         self._read = {**dict(kept), base: (tip, found)}
+        self._walked.note(base, tip, found)
         return found
 
     def only_landings_between(self, old: Sha, new: Sha) -> bool:
@@ -93,7 +97,10 @@ class History:
         """What each commit after `old` landed (None: it is no landing), oldest first; None where `old` is not on the line."""
         if (near := self._few_since(old, tip)) is not None:
             return near
-        rows = self._rows(tip, f"^{old}")
+        try:
+            rows = self._rows(tip, f"^{old}")
+        except GitError:  # what was written down of another line may be gone with it
+            return None
         # A merge *of* the base into something else makes the old tip an ancestor that is not on the new line.
         if not rows or rows[0][1].split(" ")[0] != old:
             return None

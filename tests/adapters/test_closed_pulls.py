@@ -185,7 +185,7 @@ def test_what_is_cut_off_or_no_such_file_is_not_believed(repo: GitRepo, content:
 
 def test_what_another_version_wrote_is_not_believed(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(closed, "_HEAD", "1 of other fields")
+        patched.setattr(closed, "_FORM", "1 of other fields")
         path = kept(repo)
     assert path.exists()
 

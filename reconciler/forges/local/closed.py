@@ -6,10 +6,7 @@ changes: so the file may be lost, damaged or old, and what it lacks is read wher
 
 from __future__ import annotations
 
-import os
-import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -18,10 +15,10 @@ from msgspec import Struct
 from reconciler.git.commands import Refs
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import PullRequest, PullState, Rejection
+from reconciler.system import derived
 
 FEWEST = 32  # that are closed and not written down, before they are
 _VERSION = 1  # of what `PullRecord.seen` makes of a record
-_SIZE_MAX = 256 << 20
 
 
 class ClosedPull(Struct, frozen=True, array_like=True):
@@ -63,7 +60,7 @@ class ClosedPull(Struct, frozen=True, array_like=True):
 
 
 _FIELDS = ClosedPull.__struct_fields__[2:]
-_HEAD = f"{_VERSION} {' '.join((*ClosedPull.__struct_fields__, *Rejection.__struct_fields__))}"
+_FORM = f"{_VERSION} {' '.join((*ClosedPull.__struct_fields__, *Rejection.__struct_fields__))}"
 _Known = dict[str, tuple[Sha, PullRequest]]
 
 
@@ -96,16 +93,14 @@ class ClosedPulls:
             return
         self._written = len(known)
         kept = [_row(ref, *one) for ref, one in known.items() if ref in refs and refs[ref][0] == one[0]]
-        body = msgspec.msgpack.encode([row for row, pull in kept if row.pull == pull])
-        # Not synced, and nobody is kept out: what is cut off or mixed up is not believed.
-        partial = f"{self._path}.partial"
-        with suppress(OSError):
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-                file.write(_head(body) + body)
-            os.replace(partial, self._path)
+        derived.write(self._path, _FORM, msgspec.msgpack.encode([row for row, pull in kept if row.pull == pull]))
 
     def _load(self) -> _Known:
-        rows = _read(self._path)
+        body = derived.read(self._path, _FORM)
+        try:
+            rows = msgspec.msgpack.decode(body, type=list[ClosedPull]) if body else []
+        except msgspec.DecodeError:
+            rows = []
         self._known, self._written = {row.ref: (row.commit, row.pull) for row in rows}, len(rows)
         return self._known
 
@@ -115,16 +110,3 @@ _NOTHING = (None, None)
 
 def _row(ref: str, commit: Sha, pull: PullRequest) -> tuple[ClosedPull, PullRequest]:
     return ClosedPull(ref, commit, *(getattr(pull, name) for name in _FIELDS)), pull
-
-
-def _read(path: str) -> list[ClosedPull]:
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            head, _, body = file.read(_SIZE_MAX).partition(b"\n")
-        return msgspec.msgpack.decode(body, type=list[ClosedPull]) if head + b"\n" == _head(body) else []
-    except (OSError, msgspec.DecodeError):
-        return []
-
-
-def _head(body: bytes) -> bytes:
-    return f"{_HEAD} {zlib.crc32(body):08x}\n".encode()

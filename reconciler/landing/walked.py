@@ -1,0 +1,68 @@
+"""What was found to have landed on a base up to a tip of it, in one file: a process that starts goes on from there.
+
+What is on the line that ends in a commit never changes. So a row counts for its tip, and for what comes after that; but not in a
+shallow clone, where a line may turn out to be longer.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.git.commands import Git
+from reconciler.model.names import Sha, TaskId
+from reconciler.model.observed import Landing
+from reconciler.system import derived
+
+FEWEST = 32  # landings that are not written down, before they are
+_FORM = "landings 1"  # another one wherever another text is taken for a landing
+_BASES = 8
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class _Row(Struct, frozen=True, array_like=True):
+    task: TaskId
+    head: Sha
+    commit: Sha
+    at: datetime
+
+
+class Walked:
+    """The file of one repository."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._path = f"{git.repository.state}/landings"
+        self._written: dict[str, int] = {}
+
+    def upto(self, base: str) -> tuple[Sha, tuple[Landing, ...]] | None:
+        """A commit that was the tip of a base once, and every landing on the line that ends in it, oldest first."""
+        found = self._read().get(base)
+        if found is None or not _SHA.fullmatch(found[0]):
+            return None
+        self._written[base] = len(found[1])
+        return found[0], tuple([Landing(task=r.task, head=r.head, commit=r.commit, at=r.at) for r in found[1]])
+
+    def note(self, base: str, tip: Sha, landings: tuple[Landing, ...]) -> None:
+        """Write these down, once that is worth it."""
+        before = self._written.get(base, 0)
+        if abs(len(landings) - before) < max(FEWEST, before // 16) or self._shallow():
+            return
+        rows = [_Row(each.task, each.head, each.commit, each.at) for each in landings]
+        others = [(name, kept) for name, kept in self._read().items() if name != base]
+        derived.write(self._path, _FORM, msgspec.msgpack.encode(dict([*others[1 - _BASES :], (base, (tip, rows))])))
+        self._written[base] = len(landings)
+
+    def _read(self) -> dict[str, tuple[Sha, list[_Row]]]:
+        body = None if self._shallow() else derived.read(self._path, _FORM)
+        try:
+            return msgspec.msgpack.decode(body, type=dict[str, tuple[Sha, list[_Row]]]) if body else {}
+        except msgspec.DecodeError:
+            return {}
+
+    def _shallow(self) -> bool:
+        common = self._git.repository.common
+        return (common / "shallow").exists() or (common / "info" / "grafts").exists()
