@@ -112,8 +112,9 @@ def page_of(entry: dict[str, Any], **found: Any) -> str:
 
 
 def test_a_task_shows_what_its_reviewers_said() -> None:
-    comment = {"path": "src/a.py", "line": 7, "body": "<b>not</b> so"}
-    no = {"verdict": "request_changes", "summary": "too hasty", "risk": None, "comments": [comment]}
+    comment = {"path": "src/a.py", "line": 7, "body": "<b>not</b> so", "inDiff": True}
+    beside = {"path": "src/b.py", "line": 9, "body": "neither", "inDiff": False}
+    no = {"verdict": "request_changes", "summary": "too hasty", "risk": None, "comments": [comment, beside]}
     runs = [reviewed(no, AT), reviewed(None, AT), reviewed(None, None)]
 
     shown = page_of(entry({"approvedBy": ["agent"]}), runs=runs)
@@ -122,6 +123,7 @@ def test_a_task_shows_what_its_reviewers_said() -> None:
         assert words in shown
     assert "normal (changes src/a.py); its reviewer is asked" in shown and "normal risk" in shown
     assert "Approved by</dt><dd>its reviewer" in shown
+    assert "src/a.py:7</code>" in shown and "src/b.py:9 (outside the diff)</code>" in shown
     assert "Reviews" not in page_of(entry())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.cli.logs import LogReader
+from reconciler.cli.reviewed import read_by
 from reconciler.cli.tails import Tails
 from reconciler.git import refs
 from reconciler.loop.asking import ask
@@ -87,7 +88,7 @@ class LocalFacts(Struct, kw_only=True):
             text=_texts(found) if isinstance(found, Task) else {},
             silent=f"tracker: {found.why}" if isinstance(found, Unknown) else "",
             prompt=self._prompt(run) if run and run.id.kind is RunKind.WORK else "",
-            runs=[run_record(each) for each in runs],
+            runs=self._records(runs),
             events=self._events(id),
             diff=self.diff(id, base, head),
             log=str(run.id) if run else None,
@@ -103,9 +104,13 @@ class LocalFacts(Struct, kw_only=True):
             entry,
             found if isinstance(found, Task) else None,
             blocked_by=blocked_by,
-            runs=[run_record(run) for run in self.runs() if run.task == id],
+            runs=self._records([run for run in self.runs() if run.task == id]),
             events=self._events(id),
         )
+
+    def _records(self, runs: Sequence[Run]) -> list[dict[str, Any]]:
+        read = read_by(self.site, runs)
+        return [run_record(run, read.get(run.id)) for run in runs]
 
     def diff(self, id: TaskId, base: str | None, head: str | None) -> str | None:
         """What its branch brings to its base; None where there is no such branch. `head`: of its pull request."""

@@ -14,6 +14,7 @@ from rich.text import Text
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output, common, here, looking
+from reconciler.cli.reviewed import read_by
 from reconciler.cli.rows import Listing, entries, said_silent, silence
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import pull_number, task_known
@@ -25,7 +26,7 @@ from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import PullRequest, PullState, Run, Unknown
 from reconciler.model.pull_records import PullRecord
 from reconciler.model.values import replace
-from reconciler.render import listing, pulls
+from reconciler.render import listing, pulls, reviews
 from reconciler.render.landed import as_it_landed
 from reconciler.render.task_views import beneath_another, checks_by_task
 from reconciler.wiring import Site
@@ -66,10 +67,12 @@ def show(pr: str, out: Output) -> int:
     tick = LoopSession(site=site, out=out).look()
     silent, entry = silence(tick), entries(tick).get(pull.record.task)
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
-    reviews = pulls.reviews(pull.record, {} if isinstance(tick.observed.reviews, Unknown) else tick.observed.reviews)
+    found = {} if isinstance(tick.observed.reviews, Unknown) else tick.observed.reviews
+    of_it = reviews.of_pull(pull.record, found.get(pull.record.task, ()))
+    answers = reviews.listed(pull.record, of_it, read_by(site, of_it))
     history = site.journal.events(pull.record.task)
     row = as_it_landed(_row(pull, entry, _tested(tick), silent), pull.record.task, history)
-    shown = {**row, **_more(site, pull, entry), "reviews": reviews, "unknown": unknown}
+    shown = {**row, **_more(site, pull, entry), "reviews": answers, "unknown": unknown}
     said_silent(out, silent)
     out.answer(shown, lambda: pulls.show(shown))
     return EXIT_NEEDS_PERSON if silent else 0

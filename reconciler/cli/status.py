@@ -18,6 +18,7 @@ from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.logs import LogReader
 from reconciler.cli.look import seen_by_another, spending
 from reconciler.cli.output import Output, common, here, looking
+from reconciler.cli.reviewed import read_by
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, task_named
 from reconciler.git import locks
@@ -134,7 +135,9 @@ def describe_command(task: str, out: Output) -> int:
     site = here()
     tick = _looked(site, out)
     id = task_named(site, task, out.chat)
-    shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id), rows.unmanaged(site, tick, out))
+    beside, reviews = rows.unmanaged(site, tick, out), tick.observed.reviews
+    read = {} if isinstance(reviews, Unknown) else read_by(site, reviews.get(id, ()))
+    shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id), beside, read)
     if shown is None and (epic := document.describe_epic(id, tick.plan, tick.observed)):
         out.answer(epic, lambda: text.describe_epic(epic))
         return 0

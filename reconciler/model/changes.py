@@ -62,3 +62,8 @@ class Diff(Struct, frozen=True, kw_only=True):
         if line is None:
             return any(file.path == path for file in self.files)
         return any(first <= line <= last for first, last in (self.lines or {}).get(path, ()))
+
+    def knows(self, path: str, line: int | None) -> bool | None:
+        """The same; None where it is a line of a diff that was too large to look."""
+        of_file = self.shows(path, None)
+        return None if of_file and line is not None and self.lines is None else self.shows(path, line)

@@ -251,7 +251,8 @@ def why_it_failed(run: Run) -> str:
         return f"it left no verdict that can be read ({unread})" if unread else "it left no verdict"
     if run_results.fault(run) is Fault.BUDGET:
         return run_results.SPENT.replace("agent", "it", 1)
-    return f"it ended before its time ({run_results.status(run)})"
+    how = run_results.status(run) if run.exit else "killed, or the machine went down"
+    return f"it ended before its time ({how})"
 
 
 def in_short(verdict: ReviewVerdict) -> str:

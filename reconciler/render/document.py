@@ -26,6 +26,7 @@ from reconciler.render import failing
 from reconciler.render.conditions import Condition, conditions, observed_generation
 from reconciler.render.entry import GROUPS, entry, group, merged, run_record, unread, waiting
 from reconciler.render.landed import as_it_landed
+from reconciler.render.reviews import Diffs
 from reconciler.render.spend import spend
 from reconciler.render.task_views import TaskView, running, subjects
 from reconciler.render.withheld import changes, withheld
@@ -87,9 +88,10 @@ def describe(
     observed: Observed,
     events: Iterable[Mapping[str, Any]] = (),
     unmanaged: EpicPlan | None = None,
+    diffs: Diffs | None = None,
 ) -> Document | None:
     """What `describe` prints: the task's entry with its text, all of its runs and its history; None for a task of no
-    manifest. One that several hold is shown as its owner sees it."""
+    manifest. One that several hold is shown as its owner sees it. `diffs`: what its reviewers have read."""
     epics = (*decided.epics, *((unmanaged,) if unmanaged else ()))
     found = [subject for epic in epics for subject in subjects(epic, observed) if subject.task.id == task]
     if not found:
@@ -103,7 +105,7 @@ def describe(
         "manifest": None if subject.epic is unmanaged else subject.epic.name,
         **shown,
         **_text(subject.task, subject.job.blocked_by if subject.job else ()),
-        "runs": [run_record(run) for run in _all_runs(subject)],
+        "runs": [run_record(run, (diffs or {}).get(run.id)) for run in _all_runs(subject)],
         "events": history,
     }
 

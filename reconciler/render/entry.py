@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from reconciler.model.changes import Diff
 from reconciler.model.desired import Review
 from reconciler.model.names import RunKind, branch_of
 from reconciler.model.observed import (
@@ -25,6 +24,7 @@ from reconciler.planning.check_state import CheckState
 from reconciler.planning.job import Job
 from reconciler.planning.labels import NEEDS_HUMAN, PHASES
 from reconciler.render import failing
+from reconciler.render.reviews import verdict
 from reconciler.render.spend import report, spend
 from reconciler.render.task_views import TaskView, ended_checks, tested_with
 from reconciler.render.words import stamp
@@ -150,8 +150,8 @@ def _run(run: Run | None) -> dict[str, Any] | None:
     }
 
 
-def run_record(run: Run) -> dict[str, Any]:
-    """A run with how it ended, for `describe`."""
+def run_record(run: Run, diff: Diff | None = None) -> dict[str, Any]:
+    """A run with how it ended, for `describe`. `diff`: what a review has read, where that is known."""
     record = run.exit
     return {
         "id": str(run.id),
@@ -164,7 +164,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "agent": run.agent or None,
         "report": report(run.report) if run.report else None,
         **({"where": run.where, "said": run.remark or None} if run.where else {}),
-        **({"verdict": msgspec.to_builtins(run.verdict)} if run.id.kind is RunKind.REVIEW else {}),
+        **({"verdict": verdict(run.verdict, diff)} if run.id.kind is RunKind.REVIEW else {}),
         **({"leftOut": [n + 1 for n in run.left_out]} if run.id.kind is RunKind.CHECK else {}),
     }
 

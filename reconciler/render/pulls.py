@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from reconciler.model.names import PrNumber, TaskId
+from reconciler.model.names import PrNumber
 from reconciler.model.observed import PullRequest, PullState, Run
-from reconciler.model.pull_records import PersonReview, PullRecord
 from reconciler.model.verdicts import ReviewWord
+from reconciler.render import reviews
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
 from reconciler.render.task_views import ended_checks, tested_with
@@ -24,7 +23,6 @@ Document = dict[str, Any]
 FILES_MAX = 200
 SHA_MAX = 12
 _KINDS = {"A": "added", "D": "deleted", "M": "changed", "T": "another kind"}
-_VERDICTS = {ReviewWord.APPROVE: "approved", ReviewWord.REQUEST_CHANGES: "rejected", ReviewWord.PERSON: "for a person"}
 _ANSWERS = {
     "none": "its reviewer gave no verdict",
     ReviewWord.APPROVE: "its reviewer approved",
@@ -74,51 +72,12 @@ def row(
     }
 
 
-def reviews(record: PullRecord, runs: Mapping[TaskId, Sequence[Run]]) -> list[Document]:
-    """What people and what agents answered to a pull request, oldest first: each says which of them it is.
-
-    `runs`: the reviews that agents made, by task. One that came to nothing has no verdict.
-    """
-    people = [(each.at, _by_person(each)) for each in record.reviews]
-    agents = [(run.exit.at, _by_agent(run)) for run in runs.get(record.task, ()) if run.exit and _was_of(run, record)]
-    return [review for _, review in sorted((*people, *agents), key=lambda each: each[0])]
-
-
-def _by_person(review: PersonReview) -> Document:
-    known = {
-        "kind": "person",
-        "verdict": str(review.verdict),
-        "head": review.head,
-        "by": review.by,
-        "at": stamp(review.at),
-    }
-    return {**known, "text": review.text, "comments": []}
-
-
-def _was_of(run: Run, record: PullRecord) -> bool:
-    began, until = run.started_at, record.closed_at
-    return run.exit is not None and bool(began and began >= record.opened_at and (until is None or began <= until))
-
-
-def _by_agent(run: Run) -> Document:
-    answer = run.verdict if run.exit and run.exit.well else None
-    return {
-        "kind": "agent",
-        "verdict": _VERDICTS[answer.verdict] if answer else None,
-        "head": run.baseline,
-        "by": f"{run.agent or 'reviewer'} ({run.id})",
-        "at": stamp(run.exit.at) if run.exit else None,
-        "text": answer.summary if answer else "",
-        "comments": msgspec.to_builtins(answer.comments) if answer else [],
-    }
-
-
 def show(document: Document) -> RenderableType:
     """Everything about one pull request."""
     heading = Text.assemble((f"#{document['number']}", "bold"), f"  {line(document['title'])}")
     facts = [(name, value) for name, value in _facts(document) if value]
     rows = [Row(cells=(Text(name, "dim"),), note=Text(value)) for name, value in facts]
-    return Group(heading, Rows(rows=rows, yields=0), *_reviews(document), *_commits(document), *_files(document))
+    return Group(heading, Rows(rows=rows, yields=0), *reviews.rows(document), *_commits(document), *_files(document))
 
 
 def coloured(patch: str) -> Iterator[str]:
@@ -194,23 +153,6 @@ def _why(document: Document) -> str:
 
 def _time(at: str | None) -> str:
     return at[:19].replace("T", " ") if at else ""
-
-
-def _reviews(document: Document) -> Iterator[RenderableType]:
-    if document["reviews"]:
-        yield Text("\nReviews", "bold")
-        yield Rows(rows=[_review_row(each, document["head"]) for each in document["reviews"]], yields=1)
-
-
-def _review_row(review: Document, head: str) -> Row:
-    of = "" if review["head"] == head else f" an older head, {(review['head'] or '')[:SHA_MAX]}"
-    cells = (_time(review["at"]), review["kind"], line(review["by"]), (review["verdict"] or "no verdict") + of)
-    placed = (f"{_place(each)}: {each['body']}" for each in review["comments"])
-    return Row(cells=tuple(map(Text, cells)), note=Text(block("\n".join((review["text"], *placed)))))
-
-
-def _place(comment: Document) -> str:
-    return f"{comment['path']}:{comment['line']}" if comment["line"] else str(comment["path"])
 
 
 def _commits(document: Document) -> Iterator[RenderableType]:

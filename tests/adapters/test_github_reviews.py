@@ -15,6 +15,7 @@ from reconciler.model.errors import ChangedError, TemporaryError
 from reconciler.model.names import PrNumber, Sha
 from reconciler.model.observed import PullState
 from reconciler.model.ports import VerdictPost
+from reconciler.model.values import replace
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord
 
 pytestmark = pytest.mark.xdist_group("github")
@@ -176,6 +177,16 @@ def test_what_github_finds_no_line_for_stands_in_the_text(there: Place) -> None:
 
     assert there.app.pull(number).threads == []
     assert "`a:77`\nHere." in there.app.pull(number).reviews[0].body
+
+
+def test_a_comment_on_what_the_diff_does_not_show_says_so(there: Place) -> None:
+    number, head = there.offered()
+    note = LineComment(path="a", line=77, body="Here.")
+    post = replace(a_post(head, verdict("request_changes", note)), placed=(), outside=(note,))
+
+    there.forge.post_review(number, post)
+
+    assert "`a:77` (outside the diff)\nHere." in there.app.pull(number).reviews[0].body
 
 
 @pytest.mark.parametrize("word", ["CHANGES_REQUESTED", "APPROVED"])

@@ -63,7 +63,7 @@ def status(post: VerdictPost) -> dict[str, str]:
 def _body(post: VerdictPost, beside: tuple[LineComment, ...]) -> str:
     head = f"**A reviewer ({_inline(post.by)}) {_WORDS[post.verdict.verdict]}.** It is an agent, run by reconcile."
     notes = (
-        f"`{_inline(each.path)}{f':{each.line}' if each.line else ''}`\n{_text(each.body, COMMENT_MAX)}"
+        f"`{_inline(each.path)}{f':{each.line}' if each.line else ''}`{' (outside the diff)' if each in post.outside else ''}\n{_text(each.body, COMMENT_MAX)}"
         for each in beside
     )
     text = "\n\n".join(filter(None, (head, _text(post.verdict.summary, SUMMARY_MAX), *notes)))

@@ -57,7 +57,8 @@ class LandOrder(Struct, frozen=True, kw_only=True):
 class VerdictPost(Struct, frozen=True, kw_only=True):
     """A reviewer's verdict for others to read. `head` was judged; `mark` names the verdict; `by`: a kind of agent.
 
-    `enough`: nobody else's yes is needed. `placed`: those of its comments that stand at lines of what the head changes.
+    `enough`: nobody else's yes is needed. `placed`: those of its comments that stand at lines of what the head changes;
+    `outside`: those of which what it read shows no such place.
     """
 
     mark: str
@@ -66,6 +67,7 @@ class VerdictPost(Struct, frozen=True, kw_only=True):
     by: str
     enough: bool = False
     placed: tuple[LineComment, ...] = ()
+    outside: tuple[LineComment, ...] = ()
 
 
 class Changes(Protocol):

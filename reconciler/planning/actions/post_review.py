@@ -53,6 +53,7 @@ class PostReview(Action, frozen=True, kw_only=True):
                 by=by.agent or "reviewer",
                 enough=offer.approved and offer.approved_by_agent and not job.offer.protected,
                 placed=_placed(by, verdict, diff),
+                outside=_outside(by, verdict, diff),
             ),
         )
 
@@ -106,3 +107,10 @@ def _placed(by: Run, verdict: ReviewVerdict, diff: Diff) -> tuple[LineComment, .
     if by.tree != diff.tree:
         return ()
     return tuple(each for each in verdict.comments if each.line is not None and diff.shows(each.path, each.line))
+
+
+def _outside(by: Run, verdict: ReviewVerdict, diff: Diff) -> tuple[LineComment, ...]:
+    """The comments on places that the diff does not show: who reads them would look there in vain."""
+    if by.tree != diff.tree:
+        return ()
+    return tuple(each for each in verdict.comments if diff.knows(each.path, each.line) is False)

@@ -26,6 +26,7 @@ from reconciler.render.page.pieces import (
     why,
 )
 from reconciler.render.pulls import risk
+from reconciler.render.reviews import place
 from reconciler.render.status import Entry
 from reconciler.render.words import span, stamped
 
@@ -178,8 +179,7 @@ def _review(run: Mapping[str, Any]) -> h.Element:
 
 
 def _comment(each: Mapping[str, Any]) -> h.Element:
-    place = f"{each['path']}:{each['line']}" if each["line"] else each["path"]
-    return h.li[h.code[safe.line(place)], " ", h.span(".prose")[safe.block(each["body"], TEXT_MAX)]]
+    return h.li[h.code[place(each)], " ", h.span(".prose")[safe.block(each["body"], TEXT_MAX)]]
 
 
 def _log(found: Details, alive: bool) -> h.Node:
