@@ -644,6 +644,9 @@ class World:
     def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
         return next((tree.dirty for task, tree in self.trees.items() if path.endswith(f"/{task}")), frozenset())
 
+    def message(self, commit: Sha) -> str:
+        return ""
+
     def patch(self, span: Span, *, whole: bool) -> bytes:
         return b""
 

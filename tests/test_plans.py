@@ -54,6 +54,7 @@ from reconciler.model.observed import (
     ForgeCheck,
     Judged,
     Landing,
+    LastWords,
     Observed,
     Occupant,
     PullState,
@@ -361,6 +362,7 @@ class _World:
         )  # fmt: skip
         self.found: dict[str, Any] = {name: {} for name in by_task}
         self.found["touched"], self.found["past"], self.found["stacks"] = {}, {}, {}
+        self.found["authors_words"] = {}
         self.found["checks"] = []
         self.found["merged_by_hand"] = frozenset()
         self.found["repaired"] = frozenset()
@@ -370,7 +372,7 @@ class _World:
             "runs": self._runs, "worktree": self._worktree, "branch": self._branch, "pull_request": self._pull,
             "changes": self._changes, "conflict": self._conflict, "checks": self._checks, "landed": self._landed,
             "since": self._since, "occupant": self._occupant, "failure": self._failure,
-            "on_the_base": self._on_the_base, "touched": self._touched, "stack": self._stack, "changed": self._changed, "diff": self._diff, "reviews": self._reviews,
+            "on_the_base": self._on_the_base, "touched": self._touched, "stack": self._stack, "changed": self._changed, "left": self._left, "diff": self._diff, "reviews": self._reviews,
         }  # fmt: skip
         if said.get("checks"):
             said.setdefault("on_the_base", ["passed"])
@@ -455,6 +457,10 @@ class _World:
 
     def _stack(self, id: TaskId, said: dict[str, Any]) -> None:
         self.found["stacks"][id] = Upon(**{"fork": worlds.OTHER, **_commits(said)})
+
+    def _left(self, id: TaskId, words: dict[str, str]) -> None:
+        """What its newest attempt has left of itself, whose agent reports nothing."""
+        self.found["authors_words"][id] = LastWords(**words)
 
     def _touched(self, id: TaskId, paths: list[str]) -> None:
         self.found["touched"][id] = Touched(frozenset(paths), now=True)

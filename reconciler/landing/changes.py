@@ -49,6 +49,11 @@ class CommitChanges:
             for sha, subject in zip(cells[0::2], cells[1::2], strict=False)
         )
 
+    def message(self, commit: Sha) -> str:
+        """The whole message of a commit."""
+        how = ("--no-commit-header", "--max-count=1", "--encoding=UTF-8", "--format=%B")
+        return self._git.objects("rev-list", *how, commit).out.decode("utf-8", "replace").strip()
+
     def files(self, span: Span) -> tuple[File, ...]:
         """The files in which both ends differ, by path; one that was renamed is two."""
         # ":<mode before> <mode after> <object before> <object after> <kind>", and the path

@@ -12,7 +12,7 @@ from functools import partial
 
 from msgspec import Struct, field
 
-from reconciler.loop import foreseen
+from reconciler.loop import authors, foreseen
 from reconciler.loop.asking import ask, known_or
 from reconciler.loop.grouped_runs import by_head, by_subject, by_task, by_tree, printed, reviews
 from reconciler.loop.measured import Bases, Candidates, Measured, changes_nothing
@@ -88,7 +88,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     )  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
     checks, on_trees = by_subject(runs, memo), by_tree(runs, memo)
-    recent = look.recent()
+    recent, read = look.recent(), reviews(runs, memo)
     return Observed(
         at=circumstances.at,
         host=circumstances.host,
@@ -97,9 +97,10 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         tasks=prefix if isinstance(prefix, Unknown) else tasks,
         runs=work,
         checks=checks,
-        reviews=reviews(runs, memo),
+        reviews=read,
         recent=recent,
         printed=printed(ports, desired, recent, on_trees),
+        authors_words=authors.words(ports, work, read, pulls, memo),
         unaskable={s.name: why for s in desired.epics if (why := foreseen.unaskable(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,
         occupants=_occupants(ports, work, worktrees),

@@ -19,6 +19,7 @@ from reconciler.model.observed import (
     Conflict,
     Failure,
     Landing,
+    LastWords,
     Occupant,
     PullRequest,
     PullState,
@@ -58,6 +59,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
     diff: Diff | Unknown | None = None  # what is offered, where its risk matters
     reviews: tuple[Run, ...] | Unknown = ()  # of every head that it offered
+    authors_words: LastWords | None = None  # of its newest attempt, where its agent reports nothing
     brief: str | Unknown = ""  # what a reviewer of it is to look for
     reviewer_gate: tuple[Reason, str, datetime | None] | None = None  # why no reviewer of this epic may start
     red_checks: tuple[Run, ...] = ()  # that its head has failed by itself, on whichever base

@@ -268,6 +268,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         checks=checks_on(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None, asked),
         diff=observed.diffs.get(id),
         reviews=_of(observed.reviews, id) or (),
+        authors_words=observed.authors_words.get(id),
         brief=observed.review_prompts.get(spec.name, ""),
         red_checks=_red_checks(observed, spec, id),
         base_tree=observed.base_tree(spec.base),

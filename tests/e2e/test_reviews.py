@@ -139,6 +139,26 @@ def test_each_of_a_group_shows_afterwards_how_it_was_judged(tmp_path: Path) -> N
     assert sum(groups) == 4 and max(groups) > 1
 
 
+STUBBORN = r"""
+echo "hasty $(date +%N)" > a.py
+git commit -qam "Write a.py" -m "It is measured: slower otherwise." || { git add . && git commit -qm "Begin a.py"; }
+echo "left as it is"
+"""
+
+
+def test_whoever_decides_between_a_command_and_its_reviewer_hears_both(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+
+    place.reconcile("apply", "-f", reviewed(place, STUBBORN, REVIEWER, "Write a.py", reviewRounds=1), "--wait", code=3)
+
+    (task,) = shown(place).values()
+    both = (
+        "after one round its reviewer says: 'too hasty', and its newest commit: 'Write a.py It is measured: slower "
+        "otherwise.', and the last that its agent printed: 'left as it is'; approve with"
+    )
+    assert task["waiting"]["reason"] == "AwaitingApproval" and both in task["waiting"]["message"]
+
+
 YES = '{"verdict": "approve", "risk": "low", "summary": "trust me"}'
 HOSTILE = {
     "nothing": "true",

@@ -43,7 +43,7 @@ from reconciler.model.observed.pulls import (
     Thread,
 )
 from reconciler.model.observed.room import Room
-from reconciler.model.observed.runs import Cause, Exit, Occupant, RetryPoint, Run, RunState, Says, StopWhy
+from reconciler.model.observed.runs import Cause, Exit, LastWords, Occupant, RetryPoint, Run, RunState, Says, StopWhy
 from reconciler.model.observed.tasks import Task
 from reconciler.model.values import replace
 
@@ -100,6 +100,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
     recent: Mapping[str, tuple[BaseCommit, ...] | Unknown] = field(default_factory=dict)  # of each base, its tip first
     printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends
+    authors_words: Mapping[TaskId, LastWords] = field(default_factory=dict)  # where they and a reviewer are at odds
     unaskable: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its checks can't be run here
     salvages: tuple[Salvage, ...] = ()
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
@@ -204,6 +205,7 @@ __all__ = [
     "Imprecise",
     "Judged",
     "Landing",
+    "LastWords",
     "MergeStep",
     "Observed",
     "Occupant",

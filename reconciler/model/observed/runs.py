@@ -74,6 +74,14 @@ class Says(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class LastWords(Struct, frozen=True, kw_only=True):
+    """What an attempt whose agent reports nothing has left of itself: the message of the newest commit that it offers, and the
+    end of what it printed. Hostile text."""
+
+    commit: str = ""
+    printed: str = ""
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """One supervised process, alive or not. What it was started with comes from its spec."""
 

@@ -85,6 +85,10 @@ class Changes(Protocol):
         """Newest first."""
         ...
 
+    def message(self, commit: Sha) -> str:
+        """The whole message of a commit."""
+        ...
+
     def files(self, span: Span) -> tuple[File, ...]:
         """The files in which both ends differ, by path; one that was renamed is two."""
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from reconciler.model.desired import Review
 from reconciler.model.reasons import Reason
 from reconciler.model.verdicts import ReviewWord
@@ -40,9 +42,9 @@ def unresolved(job: Job) -> Waiting | None:
     if pull is None or not job.offer.discussion.open:
         return None
     where = f" at {pull.url}" if pull.url else ""
-    answered = (
-        f"answered in attempt {job.attempts.last.attempt}; " if job.attempts.last and job.attempts.last.heard else ""
-    )
+    said = "".join(f" ({whose}: '{words}')" for whose, words in _last_words(job))
+    last = job.attempts.last
+    answered = f"answered in attempt {last.attempt}{said}; " if last and last.heard else ""
     who = (
         "the one who began it resolves it, or approves"
         if len(job.offer.discussion.open) == 1
@@ -83,7 +85,7 @@ def _because(job: Job) -> str:
     offer, policy = job.offer.reviewing, job.spec.merge.review
     quoted = f"'{reviews.in_short(offer.verdict)}'" if offer.verdict else ""
     if offer.changes_requested:
-        answer = f", and its agent the last time: '{words}'" if (words := _last_words(job)) else ""
+        answer = "".join(f", and {who}: '{words}'" for who, words in _last_words(job))
         times = f"{job.spec.merge.review_rounds} rounds" if job.spec.merge.review_rounds != 1 else "one round"
         return f": after {times} its reviewer says: {quoted}{answer}"
     if offer.given_up and offer.moves:
@@ -103,6 +105,19 @@ def _because(job: Job) -> str:
     return f" (risk {offer.level}: {'; '.join(offer.risk.reasons)})"
 
 
-def _last_words(job: Job) -> str:
-    report = job.attempts.last.report if job.attempts.last else None
-    return " ".join(messages.clean(report.message).split())[: reviews.SUMMARY_MAX] if report else ""
+def _last_words(job: Job) -> Iterator[tuple[str, str]]:
+    """What its newest attempt said at its end, each with whose words these are: its agent's own, or what that has left of
+    itself where it is of a kind that reports nothing."""
+    report, left = job.attempts.last.report if job.attempts.last else None, job.authors_words
+    if report and (words := _on_one_line(report.message)):
+        yield "its agent the last time", words[: reviews.SUMMARY_MAX]
+    elif left:
+        most = reviews.SUMMARY_MAX
+        if words := _on_one_line(left.commit):
+            yield "its newest commit", words if len(words) <= most else f"{words[: most - 1]}…"
+        if words := _on_one_line(left.printed):
+            yield "the last that its agent printed", words if len(words) <= most else f"…{words[1 - most :]}"
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(messages.clean(text).split())
