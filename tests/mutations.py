@@ -568,6 +568,20 @@ BREAKS = (
         "tests/test_what_is_recalled.py",
     ),
     Break(
+        "what failed for something that is gone rests on all the same",
+        "reconciler/loop/loop.py",
+        "        self._setbacks.notice(desired, self.clock())\n",
+        "",
+        "tests/test_what_is_mended.py",
+    ),
+    Break(
+        "what fails for a file that changes all the time is tried at every look",
+        "reconciler/loop/causes.py",
+        "        return min(EARLY_S * 2.0 ** min(self.early, 10), EARLY_MOST_S)\n",
+        "        return 0.0\n",
+        "tests/test_what_is_mended.py",
+    ),
+    Break(
         "a copy of a repository takes the original's worktrees for its own",
         "reconciler/git/places.py",
         "    return owner if back and same_folder(back, place) else None\n",

@@ -55,6 +55,8 @@ _HARMLESS = re.compile(
 
 _RULES = r"^url\."
 _NO_PATH = b"error: invalid path '"
+_NAMED = re.compile(rb"'(/[^'\0]+)'")
+_THEIRS = b"remote: "  # what the other side of a push prints
 _LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
 
 
@@ -69,6 +71,10 @@ class GitError(TemporaryError):
         )
         super().__init__(f"git {args[0]} failed: {value}", delay=10.0, hint=hint)
         self.finished = finished
+        named = (
+            path for line in finished.err.splitlines() if not line.startswith(_THEIRS) for path in _NAMED.findall(line)
+        )
+        self.due_to(*map(os.fsdecode, named))
 
 
 class UnusableTree(PermanentError):
@@ -119,7 +125,7 @@ class Git:
         )
         if lock is not None and args[0] == "update-ref":
             locks.forget(lock)
-        return _expect(args, finished, ok)
+        return self._expect(args, finished, ok)
 
     def objects(
         self,
@@ -164,7 +170,7 @@ class Git:
             called=f"git {args[0]}",
         )
         large_files.share(self._control, self.repository.common)  # by now there may be some
-        return _expect(args, finished, ok)
+        return self._expect(args, finished, ok)
 
     def reaching(self, url: str, *, push: bool = False, more: logins.More = logins.NOTHING_MORE) -> dict[str, str]:
         """The variables with which `objects` goes to a remote of this address, so that no command has a password in its words;
@@ -200,6 +206,14 @@ class Git:
         home = Path(self._env.get("HOME") or "/")
         own = Path(self._env.get("XDG_CONFIG_HOME") or home / ".config", "git", "config")
         return self.repository.common / "config", home / ".gitconfig", own
+
+    @property
+    def let_in_by(self) -> tuple[Path, ...]:
+        """The files in which a person keeps what remotes let them in by, or what they let remotes in by; there or not."""
+        home = Path(self._env.get("HOME") or "/")
+        ssh = (home / ".ssh" / name for name in ("config", "known_hosts", "id_ed25519", "id_rsa"))
+        stored = self.said_who[-1].with_name("credentials")
+        return (*ssh, home / ".netrc", home / ".git-credentials", stored)
 
     @property
     def excludes(self) -> tuple[object, ...]:
@@ -285,6 +299,17 @@ class Git:
         finally:
             turn.release()
 
+    def _expect(self, args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> Finished:
+        if finished.code in ok:
+            return finished
+        if _NO_PATH in finished.err:
+            raise UnusableTree(f"git {args[0]} failed: {finished.complaint}: no checkout can hold what was committed")
+        printed = finished.err.decode("utf-8", "replace")
+        if lacking := large_files.lacking(printed):
+            error = LackingFile(f"the commit can't be checked out: {lacking}", hint=large_files.ADVICE)
+            raise error.due_to(*large_files.places(printed, self.repository.common))
+        raise GitError(args, finished)
+
     def _home(self) -> Path:
         home = self._control / "empty"
         if not home.is_dir():
@@ -330,16 +355,6 @@ def _in_the_way(lock: Path) -> tuple[str, str]:
     age = f"{age_s:.0f} s" if age_s < 120 else f"{age_s / 60:.0f} min"
     message = f"{lock} is there, {age} old: another git works here, or one was killed"
     return message, f"if no git runs here: rm {shlex.quote(str(lock))}"
-
-
-def _expect(args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> Finished:
-    if finished.code not in ok:
-        if _NO_PATH in finished.err:
-            raise UnusableTree(f"git {args[0]} failed: {finished.complaint}: no checkout can hold what was committed")
-        if lacking := large_files.lacking(finished.err.decode("utf-8", "replace")):
-            raise LackingFile(f"the commit can't be checked out: {lacking}", hint=large_files.ADVICE)
-        raise GitError(args, finished)
-    return finished
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -59,12 +59,22 @@ def lacking(printed: str) -> str | None:
     'it names large files that are nowhere: n.bin (111111111111)'
     >>> lacking(f"Smudge error: Error downloading n.bin ({'1' * 64}): batch response: connection refused")
     """
-    found = [*_NAMED.finditer(printed), *_NOWHERE.finditer(printed)]
+    found = _found(printed)
     names = list(dict.fromkeys(f"{each['path']} ({each['id'][:12]})" for each in found))
     if not names:
         return None
     more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
     return f"it names large files that are nowhere: {', '.join(names[:_NAMED_MAX])}{more}"
+
+
+def places(printed: str, common: Path) -> tuple[Path, ...]:
+    """Where the large files would be that git-lfs says are nowhere."""
+    ids = list(dict.fromkeys(each["id"] for each in _found(printed)))[:_NAMED_MAX]
+    return tuple(common / _STORE / "objects" / id[:2] / id[2:4] / id for id in ids)
+
+
+def _found(printed: str) -> list[re.Match[str]]:
+    return [*_NAMED.finditer(printed), *_NOWHERE.finditer(printed)]
 
 
 def _adopt(made: Path, store: Path) -> None:

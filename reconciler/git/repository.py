@@ -43,6 +43,10 @@ class Repository(Struct, frozen=True):
     def bare(self) -> bool:
         return self.main == self.common
 
+    def files_of(self, ref: str) -> tuple[Path, ...]:
+        """Where it stands whether there is a ref, and what it names."""
+        return tuple(self.common / name for name in (ref, "packed-refs", "reftable/tables.list"))
+
 
 def find(path: Path, environ: Mapping[str, str]) -> Repository:
     """The repository that contains `path`. Raises PermanentError when there is none, or git is too old."""

@@ -24,6 +24,7 @@ _BUSY = {
 # While one of these goes on, HEAD is detached; the file names the branch that it is about.
 _BRANCH_FILES = ("rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START")
 _IN_THE_WAY_S = 30.0
+_NAMED_MAX = 5
 _AT_WORK_S = 5.0  # longer than any landing locks an index
 # What our lock of an index holds; a git that finds it says only that there is one.
 LOCK_SAYS = (
@@ -46,7 +47,7 @@ def of_base(git: Git, base: str) -> tuple[BaseCheckout, ...]:
                 f"{base} is checked out in {entry.path}, which is not there now",
                 delay=_IN_THE_WAY_S,
                 hint=f"bring it back, or run 'git worktree unlock {entry.path}' and 'git worktree prune'",
-            )
+            ).due_to(entry.path, admin / "locked")
     return tuple(found)
 
 
@@ -80,7 +81,9 @@ def make_sure_it_can_follow(git: Git, checkout: BaseCheckout, way: CheckoutStep)
     with opened(git, checkout, way.old) as looking:
         hit = sorted(looking.dirty() & way.changed) or looking.in_the_way_of(way.changed)
         if hit:
-            raise blocked(checkout, f"uncommitted or untracked there: {', '.join(hit[:5])}", "commit or move them")
+            there = (checkout.path / path for path in hit[:_NAMED_MAX])
+            why = f"uncommitted or untracked there: {', '.join(hit[:_NAMED_MAX])}"
+            raise blocked(checkout, why, "commit or move them").due_to(*there)
         tried = looking.follow(way, really=False)
         if tried.code:
             looking.refresh()
@@ -136,6 +139,8 @@ def expect_its_files(complaint: str) -> None:
 
 def blocked(checkout: BaseCheckout, why: str, what_to_do: str) -> BlockedError:
     """What is reported where a checkout keeps its branch from moving."""
-    return BlockedError(
+    error = BlockedError(
         f"{checkout.path} is in the way: {why}", delay=_IN_THE_WAY_S, hint=f"{what_to_do}; it is tried again"
     )
+    # Whoever clears it away has git write one of these.
+    return error.due_to(*(checkout.admin / name for name in ("index", "index.lock", "HEAD", *_BUSY)))

@@ -71,7 +71,7 @@ class Intents:
             raise PermanentError(
                 f"{path} is damaged ({error}): whether a checkout of {base} was left behind is not known",
                 hint=f"see that 'git status' in every checkout of {base} shows your own changes only, then remove the file",
-            ) from error
+            ).due_to(path) from error
         return intent
 
     def write(self, intent: Intent) -> None:

@@ -145,10 +145,11 @@ class LandingLine:
             return head
         unborn = self._git.refs("symbolic-ref", "-q", "HEAD", ok=(0, 1, 128)).text.strip() == HEADS + base
         if unborn:
-            raise PermanentError(f"the base branch {base} has no commit yet", hint="make a first commit on it")
-        raise PermanentError(
-            f"there is no base branch {base}", hint=f"set spec.base to a branch that exists, or run 'git branch {base}'"
-        )
+            error = PermanentError(f"the base branch {base} has no commit yet", hint="make a first commit on it")
+        else:
+            hint = f"set spec.base to a branch that exists, or run 'git branch {base}'"
+            error = PermanentError(f"there is no base branch {base}", hint=hint)
+        raise error.due_to(*self._git.repository.files_of(HEADS + base))
 
     def diverged(self, base: str, ours: Sha, theirs: Sha) -> str | None:
         """Why the remote can't be brought to the local base by what we landed; None when it can."""

@@ -86,7 +86,7 @@ class Remotes:
             raise PermanentError(
                 f"{base} is to be pushed, but the repository has no remote {name!r}",
                 hint="add it with 'git remote add', or set mergePolicy.push to false",
-            )
+            ).due_to(self._git.repository.common / "config")
         return Remote(name, url if _ELSEWHERE.match(url) else str(Path(self._git.repository.main, url)))
 
     def followed(self, base: str) -> str | None:
@@ -269,13 +269,16 @@ class Remotes:
             if _NO_LFS in why:
                 hint = "install git-lfs: the large files of what is pushed have to be there first"
             if args[0] == "lfs" and (lacking := large_files.lacking(error.finished.text)):
-                raise ContentRefusedError(f"the commit can't be pushed: {lacking}", hint=large_files.ADVICE) from error
+                lacks = ContentRefusedError(f"the commit can't be pushed: {lacking}", hint=large_files.ADVICE)
+                raise lacks.due_to(*large_files.places(error.finished.text, self._git.repository.common)) from error
             why = _CREDENTIALS.sub("", why)
             if args[0] == "push" and (refused := refusals.of(error.finished.remarks)):
                 raise refused from error
             lasts = args[0] == "push" and refusals.lasting(error.finished.remarks, why)
             failed = RefusedError if lasts else TemporaryError
-            raise failed(f"git {args[0]} failed: {why}", delay=30.0, hint=hint) from error
+            # A person who mends it says who they are, whom they trust or where the remote is.
+            ways = (*self._git.said_who, *self._git.let_in_by)
+            raise failed(f"git {args[0]} failed: {why}", delay=30.0, hint=hint).due_to(*ways) from error
 
     def _said(self) -> dict[str, str]:
         fields: dict[str, str] = {}

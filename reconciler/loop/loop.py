@@ -187,7 +187,9 @@ class Loop(Struct, kw_only=True):
         """Observe, plan, execute."""
         if not self._ticked:
             self._ticked, self._setbacks.recalled = True, dict(self.met().failures)
-        looked = self._look(self.load(), self._setbacks.failures)
+        desired = self.load()
+        self._setbacks.notice(desired, self.clock())
+        looked = self._look(desired, self._setbacks.failures)
         self._setbacks.forget(looked.observed, looked.plan)
         if looked.plan.actions:
             self.begins(looked)
@@ -257,7 +259,8 @@ class Loop(Struct, kw_only=True):
             pause_s = interval_s
             try:
                 tick = self.until_quiet(stop)
-                pause_s = self._pause_s(tick.plan, min(interval_s, POLL_S) if deaf() else interval_s)
+                polls = deaf() or self._setbacks.watched
+                pause_s = self._pause_s(tick.plan, min(interval_s, POLL_S) if polls else interval_s)
             except Exception as error:  # noqa: BLE001 - one bad night must not end a watch
                 self.troubled(error)
             else:

@@ -10,7 +10,9 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 
+from reconciler.loop.causes import FailureCause
 from reconciler.loop.executor import Outcome
+from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import (
     BlockedError,
     ChangedError,
@@ -23,6 +25,7 @@ from reconciler.model.errors import (
 )
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Failure, Observed, Run, Unknown
+from reconciler.model.values import replace
 from reconciler.planning.actions import (
     Action,
     BlockTask,
@@ -50,6 +53,8 @@ class Setbacks(Struct, kw_only=True):
     _lost: dict[tuple[TaskId, str], int] = field(default_factory=dict)
     _started: dict[RunId, int] = field(default_factory=dict)  # how often, for as long as it is not seen to have ended
     _delays: dict[tuple[TaskId, str], float] = field(default_factory=dict)
+    _causes: dict[tuple[TaskId, str], FailureCause] = field(default_factory=dict)
+    _specs: dict[str, EpicSpec] = field(default_factory=dict)  # the manifests as they were wanted last
 
     def remember(self, outcomes: Sequence[Outcome], clock: Callable[[], datetime]) -> bool:
         """Keep what went wrong, and for how long it rests; True where something was done."""
@@ -68,6 +73,7 @@ class Setbacks(Struct, kw_only=True):
                 if known:
                     self._keep(subject, None if handed_over else known.without(name))
                     self._delays.pop((subject, name), None)
+                    self._causes.pop((subject, name), None)
             elif not isinstance(error, ChangedError) or self._lost_again(subject, name):
                 known = self.failures.get(subject) or recalled
                 failure = self._failure(subject, outcome.action, error, known.of(name) if known else None, clock())
@@ -94,6 +100,34 @@ class Setbacks(Struct, kw_only=True):
     def free(self, manifests: Set[str]) -> None:
         """Whatever of these manifests went wrong is tried at once: what they lacked is there."""
         self.failures = {subject: f for subject, f in self.failures.items() if f.manifest not in manifests}
+
+    def notice(self, desired: Desired, at: datetime) -> None:
+        """Whatever failed for something that is another by now, a file or its manifest, is tried soon."""
+        specs = {spec.name: spec for spec in desired.epics}
+        rewritten = {name for name, spec in self._specs.items() if name in specs and specs[name] != spec}
+        self._specs = specs
+        known = {(subject, each.action) for subject, failure in self.failures.items() for each in failure.each}
+        self._causes = {key: cause for key, cause in self._causes.items() if key in known}
+        for subject, failure in list(self.failures.items()):
+            if any(each.until > at for each in failure.each):
+                self._keep(subject, Failure.joined(self._sooner(subject, f, rewritten, at) for f in failure.each))
+
+    @property
+    def watched(self) -> bool:
+        """True while something rests that is tried as soon as a file is another, which may announce itself to nobody."""
+        return any(cause.paths for cause in self._causes.values())
+
+    def _sooner(self, subject: TaskId, failure: Failure, rewritten: Set[str], at: datetime) -> Failure:
+        key = (subject, failure.action)
+        cause = self._causes.get(key, FailureCause())
+        another = cause.another
+        if failure.until <= at or not (another or failure.manifest in rewritten):
+            return failure
+        self._causes[key] = replace(cause, mended=True)
+        until = min(failure.until, max(failure.at + timedelta(seconds=cause.rest_s), at))
+        if another and failure.refused:  # what it holds was refused for what is not as it was
+            return replace(failure, until=until, refused=None, permanent=False)
+        return replace(failure, until=until)
 
     def _vanished(self, action: Action) -> ReconcileError | None:
         """What is wrong where a run was started that had been started before: nothing of it was left to be seen.
@@ -130,6 +164,7 @@ class Setbacks(Struct, kw_only=True):
             max(first, 2 * self._delays.get((subject, name), 0.0)), PERMANENT_S if permanent else FAILURE_MOST_S
         )
         self._delays[subject, name] = delay
+        self._causes[subject, name] = FailureCause.of(error, self._causes.get((subject, name)))
         return Failure(
             action=name,
             message=error.advised,

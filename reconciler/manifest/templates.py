@@ -76,7 +76,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PermanentError(f"{path}: the prompt template can't be read: {error}") from error
+        raise PermanentError(f"{path}: the prompt template can't be read: {error}").due_to(path) from error
 
 
 def _without_front_matter(text: str) -> str:

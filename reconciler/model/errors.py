@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:  # how to fail is known before anything else is loaded
     from reconciler.model.names import TaskId
@@ -22,13 +22,19 @@ if TYPE_CHECKING:  # how to fail is known before anything else is loaded
 
 class ReconcileError(Exception):
     """A failure with a next step: `hint` says what the reader can do. `about`: the task that it concerns, where that
-    is not the one that something was done for."""
+    is not the one that something was done for. `paths`: files and folders that it came from, there or not."""
 
     about: TaskId | None = None
+    paths: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+
+    def due_to(self, *paths: object) -> Self:
+        """The same, with what it came from: once that is another, trying again is worth it."""
+        self.paths = (*self.paths, *map(str, paths))
+        return self
 
     @property
     def advised(self) -> str:

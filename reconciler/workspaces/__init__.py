@@ -234,7 +234,8 @@ class GitWorkspaces:
         if not (entry and entry.admin and entry.head):
             raise ChangedError(f"{found.place}: {found.detail or 'it vanished'} while it was being made")
         if not clear(entry.admin / "index.lock"):
-            raise TemporaryError(f"{found.place}: git is running there (index.lock)", delay=30.0)
+            busy = TemporaryError(f"{found.place}: git is running there (index.lock)", delay=30.0)
+            raise busy.due_to(entry.admin / "index.lock")
         checkout.fix_index(self._git, entry, checkout.recorded(found.admins), lock)
         self._register.lock(task, found)
         if not (entry.admin / MADE).stat().st_size:  # made before that was written down
@@ -259,17 +260,17 @@ class GitWorkspaces:
                 raise PermanentError(
                     f"{branch_of(task)} is checked out in {entry.path}",
                     hint=f"git worktree remove {entry.path}" if entry.admin else "check out another branch there",
-                )
+                ).due_to(entry.path, (entry.admin or self._git.repository.common) / "HEAD")
             self._register.forget((entry,))
 
     def _discard(self, place: Path) -> None:
         if place.is_symlink() or os.path.realpath(place.parent) != str(place.parent):
-            raise PermanentError(f"{place} is in the way: it is a link", hint="remove it")
+            raise PermanentError(f"{place} is in the way: it is a link", hint="remove it").due_to(place, place.parent)
         if owner := foreign(self._git.repository.common, place):
             raise PermanentError(
                 f"{place} is in the way: it is a worktree of another repository, {owner}",
                 hint="set another worktrees.root",
-            )
+            ).due_to(place)
         folders.take_away(place)
         with self._git.writing():
             listing = self._register.around(place)

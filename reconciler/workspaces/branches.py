@@ -91,7 +91,10 @@ class Branches:
         ref = _HEADS + branch_of(task)
         if ref in refs:
             if refs[ref].symbolic:
-                raise PermanentError(f"{branch_of(task)} is a link to another branch", hint="delete it: git branch -D")
+                error = PermanentError(
+                    f"{branch_of(task)} is a link to another branch", hint="delete it: git branch -D"
+                )
+                raise error.due_to(self._git.repository.common / ref)
             if refs[ref].head != base and self._within(base, refs[ref].head):
                 self._git.refs("update-ref", "--no-deref", ref, base, refs[ref].head, lock=lock)
             return
@@ -101,7 +104,7 @@ class Branches:
             name = taken.removeprefix(_HEADS)
             raise PermanentError(
                 f"a branch called {name} is in the way of {branch_of(task)}", hint=f"git branch -m {name} old-{name}"
-            )
+            ).due_to(*self._git.repository.files_of(taken))
         clear(self._git.repository.common / f"{ref}.lock")
         self._git.refs("update-ref", "--no-deref", ref, base, "", lock=lock)
 

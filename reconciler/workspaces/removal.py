@@ -40,7 +40,7 @@ class Removals(Struct, frozen=True, kw_only=True):
         if found.fault is WorktreeFault.TAKEN:
             raise PermanentError(
                 f"{found.place} is in the way: {found.detail}", hint="move it away, or set another worktrees.root"
-            )
+            ).due_to(found.place)
         if not found.present and not found.entries:
             return None
         refuse_locked(found.entries)
@@ -109,7 +109,7 @@ def refuse_nested(found: FoundWorktree, repositories: Iterable[str]) -> None:
         raise PermanentError(
             f"{Reason.NESTED_REPOSITORY}: {found.place} holds a repository of its own: {nested}",
             hint=f"look into it, then: git worktree remove --force {shlex.quote(str(found.place))}",
-        )
+        ).due_to(found.place, found.place / nested)
 
 
 def _unlocked(entry: Entry) -> Entry:

@@ -124,4 +124,4 @@ def refuse_locked(entries: Iterable[Entry]) -> None:
             raise PermanentError(
                 f"{entry.path} was locked by somebody: {entry.locked or 'no reason given'}",
                 hint=f"git worktree unlock {entry.path}",
-            )
+            ).due_to(*(entry.admin / name for name in ("locked",) if entry.admin))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from outside import outside
 from strangers import Place
+from waiting import until
 
 SIZE = 3000
 WORK = (
@@ -143,6 +144,29 @@ def test_a_commit_that_names_a_large_file_which_is_nowhere_is_said_with_its_path
     said = task["waiting"]["message"]
     assert f"n.bin ({'1' * 12})" in said and "git lfs fetch" in said
     assert place.git("rev-parse", "main") == before
+
+
+def test_an_agent_starts_once_a_large_file_that_was_nowhere_is_there(tmp_path: Path) -> None:
+    place = Large(tmp_path)
+    (held,) = (place.root / ".git/lfs/objects").glob("*/*/*")
+    kept = held.rename(tmp_path / "kept")
+    watch = place.start("watch", "-f", str(place.work()))
+    failing = [{}]
+
+    def fails() -> object:
+        failing[:] = [task["failing"] for epic in place.json("status")["epics"] for task in epic["tasks"]]
+        return any(failing)
+
+    until(fails, "it to fail", by=watch)
+    assert "a.bin" in failing[0]["message"]
+
+    held.parent.mkdir(parents=True, exist_ok=True)
+    kept.rename(held)
+
+    until(lambda: place.subjects()[0] == "Do a", "the work to land", by=watch)
+    watch.kill()
+    watch.communicate()
+    place.landed()
 
 
 def test_where_the_program_is_not_found_nothing_begins_and_that_is_said(tmp_path: Path) -> None:

@@ -174,3 +174,29 @@ def test_a_wait_ends_where_what_failed_fails_until_a_person_mends_it(tmp_path: P
     assert "Needs attention (1)" in place.reconcile("status")
     fix()
     place.reconcile("watch", "--until-done")
+
+
+def test_what_a_person_has_mended_is_tried_again_by_the_watch_that_met_it(tmp_path: Path) -> None:
+    place = Watched(tmp_path)
+    fix = a_branch_in_the_way(place)
+    watch = place.watch()
+    assert place.task()["failing"]["permanent"]
+
+    fix()
+
+    until(lambda: place.task().get("status") == "closed", "the task to be done", by=watch)
+    watch.kill()
+    watch.communicate()
+
+
+def test_where_only_the_refs_are_packed_what_is_in_the_way_is_seen_to_go(tmp_path: Path) -> None:
+    place = Watched(tmp_path)
+    fix = a_branch_in_the_way(place)
+    place.git("pack-refs", "--all")
+    watch = place.watch()
+
+    fix()
+
+    until(lambda: place.task().get("status") == "closed", "the task to be done", by=watch)
+    watch.kill()
+    watch.communicate()
