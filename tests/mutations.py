@@ -65,7 +65,7 @@ BREAKS = (
     ),
     Break(
         "an agent clicks on the page",
-        "reconciler/wiring.py",
+        "reconciler/wiring/askers.py",
         "    if any(processes.descends_from_a_carrier(RUN_MARKER, peer.pid) for peer in peers):\n",
         "    if False:\n",
         "tests/e2e/test_ui.py",
@@ -681,7 +681,7 @@ BREAKS = (
     ),
     Break(
         "a moved repository leaves the links of its worktrees as they are",
-        "reconciler/wiring.py",
+        "reconciler/wiring/site.py",
         "                self.workspaces.fix(at)\n",
         "                pass\n",
         "tests/e2e/test_copied_and_moved.py",
@@ -835,7 +835,7 @@ BREAKS = (
     ),
     Break(
         "nobody remembers that an agent ran since a manifest was applied",
-        "reconciler/wiring.py",
+        "reconciler/wiring/__init__.py",
         "            begins=recorded.distrust,\n",
         "",
         "tests/e2e/test_a_stranger.py",

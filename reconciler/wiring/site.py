@@ -1,28 +1,22 @@
-"""The composition root: the only file that names adapters and reads the environment."""
+"""One repository, opened: its parts, and what only several of them know together."""
 
 from __future__ import annotations
 
 import os
-import socket
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
-from functools import cache, cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
-from reconciler import manifest
 from reconciler.agents import AGENTS
 from reconciler.forges.chosen import ChosenForge
-from reconciler.git import identity
 from reconciler.git import repository as repositories
 from reconciler.git.commands import Git
 from reconciler.git.repository import Repository
-from reconciler.landing.remotes import default_base, remote_of
+from reconciler.landing.remotes import default_base
 from reconciler.loop.teller import Teller
 from reconciler.manifest import Recorded
 from reconciler.manifest.anchoring import anchored
@@ -34,27 +28,12 @@ from reconciler.model.ports import Forge, Ports, Runner, Tracker, Workspaces
 from reconciler.model.values import replace
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
-from reconciler.runners._peers import Peer
-from reconciler.runners.anywhere import AnyRunner
-from reconciler.system import environment, format, known, lock, refused
+from reconciler.system import environment, known, lock, refused
 from reconciler.system.journal import Journal
-from reconciler.system.late import late
 from reconciler.system.notified import Notified
 from reconciler.system.service_notice import VARIABLES
-from reconciler.trackers.chosen import ChosenTracker, other_tracker
-from reconciler.trackers.jsonl import JsonlTracker, holds_database
-from reconciler.workspaces.elsewhere import AnyWorkspaces
-
-if TYPE_CHECKING:  # imported where it is used: most repositories need none, and commands start often
-    from reconciler.trackers.beads import BeadsTracker
-
-RUN_MARKER = "RECONCILE_RUN"
-_ASIDE: ContextVar[ExitStack | None] = ContextVar("aside", default=None)
-
-
-def environ() -> dict[str, str]:
-    """The environment of this process."""
-    return dict(os.environ)
+from reconciler.trackers.chosen import other_tracker
+from reconciler.trackers.jsonl import holds_database
 
 
 class Site(Struct, frozen=True, kw_only=True, dict=True):
@@ -247,119 +226,3 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
             return None if self.database() else self.beads
         except ReconcileError:
             return None
-
-
-@contextmanager
-def leaving_nothing() -> Iterator[None]:
-    """While it lasts, looking leaves no trace in a repository that has no state folder yet.
-
-    Where there is one, git's control dir is kept in it as always: made again, it costs every command a process more.
-    """
-    with ExitStack() as aside:
-        token = _ASIDE.set(aside)
-        try:
-            yield
-        finally:
-            _ASIDE.reset(token)
-
-
-def _git(repository: Repository, environ: Mapping[str, str], control: Path | None = None) -> Git:
-    if control is None and (aside := _ASIDE.get()) and not repository.state.exists():
-        folder = TemporaryDirectory(prefix="reconcile-look-", ignore_cleanup_errors=True)
-        control = Path(aside.enter_context(folder)) / "control"
-    return Git(repository, environ, control)
-
-
-def open_site(
-    path: Path, environ: Mapping[str, str], *, control: Path | None = None, given: Sequence[EpicSpec] = ()
-) -> Site:
-    """Everything that works on the repository that contains `path`. Raises PermanentError where there is none.
-
-    With `control`, git's control dir is kept there, and looking leaves no trace in the repository. `given`: manifests
-    that are not recorded yet.
-    """
-    repository = repositories.find(path, environ)
-    format.check(repository.state)
-    repositories.remember(repository)
-    tool = _git(repository, environ, control)
-    recorded = Recorded(repository.state)
-    beads = repository.main / ".beads"
-    host = socket.gethostname()
-    workspaces = AnyWorkspaces(tool)
-    return Site(
-        repository=repository,
-        git=tool,
-        recorded=recorded,
-        tracker=ChosenTracker(
-            beads,
-            JsonlTracker(beads),
-            lambda: _beads(repository, environ, f"reconcile@{host}"),
-        ),
-        workspaces=workspaces,
-        runner=AnyRunner(
-            repository.state,
-            environ,
-            Path(sys.executable).parent,
-            lambda name: manifest.max_agents(repository.state, name),
-            cache(partial(identity.lent, tool)),
-            AGENTS,
-            keep=control is None,
-            begins=recorded.distrust,
-            work=workspaces.elsewhere,
-        ),
-        journal=Journal(beads, repository.main),
-        host=host,
-        environ=environ,
-        given=given,
-    )
-
-
-def _beads(repository: Repository, environ: Mapping[str, str], us: str) -> BeadsTracker:
-    module = late("reconciler.trackers.beads")
-    made: BeadsTracker = module.BeadsTracker(
-        repository.main, repository.main / ".beads", repository.state / "locks", environ, us
-    )
-    return made
-
-
-def read(
-    sources: Sequence[str], stdin: str, environ: Mapping[str, str], *, to_act: bool = True
-) -> tuple[EpicSpec, ...]:
-    """The manifests in these files, folders and `-`. Raises ManifestError.
-
-    With `to_act` they depend on tasks that there are; PermanentError where these can't be read.
-    """
-    held = _held if to_act else None
-    return manifest.load(sources, stdin=stdin, cwd=Path.cwd(), locate=lambda path: locate(path, environ), held=held)
-
-
-def _held(main: Path) -> Collection[str]:
-    try:
-        return JsonlTracker(main / ".beads").tasks().keys()
-    except (ReconcileError, OSError) as error:
-        raise PermanentError(f"what the manifest depends on can't be looked up: {error}") from error
-
-
-def refuse_agents(environ: Mapping[str, str], what: str) -> None:
-    """Raise PermanentError where an agent, or anything that an agent started, asks for what only people decide."""
-    if RUN_MARKER in environ or processes.descends_from_a_carrier(RUN_MARKER):
-        raise PermanentError(f"'{what}' is refused inside a run: agents do not decide this for themselves")
-
-
-def refuse_peer(peers: Collection[Peer], what: str) -> None:
-    """Raise PermanentError where one at the other end of a connection may be an agent, or is not there to be asked."""
-    if not peers or not all(peer.alive for peer in peers):
-        raise PermanentError(f"'{what}' is refused: which process asks for it can't be known")
-    if any(processes.descends_from_a_carrier(RUN_MARKER, peer.pid) for peer in peers):
-        raise PermanentError(f"'{what}' is refused inside a run: agents do not decide this for themselves")
-    if not all(peer.alive for peer in peers):  # it ended while it was looked at: another one may have got its number
-        raise PermanentError(f"'{what}' is refused: the process that asked for it has ended")
-
-
-def locate(path: Path, environ: Mapping[str, str]) -> manifest.Located:
-    repository = repositories.find(path, environ)
-    bases = {spec.name: spec.base for spec in Recorded(repository.state).load().epics}
-    tool = _git(repository, environ)
-    return manifest.Located(
-        main=repository.main, default_base=default_base(tool), bases=bases, remote=partial(remote_of, tool)
-    )
