@@ -373,9 +373,9 @@ BREAKS = (
     ),
     Break(
         "what an agent wrote into git's config runs in us",
-        "reconciler/git/commands.py",
-        "in self.config() if _HARMLESS.fullmatch(key))",
-        "in self.config())",
+        "reconciler/git/control_dir.py",
+        "in config() if _HARMLESS.fullmatch(key))",
+        "in config())",
         "tests/adapters/test_hostile_repository.py",
     ),
     Break(

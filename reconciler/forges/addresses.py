@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 
 from reconciler.forges.github import slug
-from reconciler.git.commands import Config, Git
+from reconciler.git.commands import Git
+from reconciler.git.control_dir import Config
 from reconciler.model.errors import ReconcileError
 from reconciler.system import shell
 

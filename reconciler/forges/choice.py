@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from reconciler.forges.github import slug
 from reconciler.forges.github.slug import Slug
-from reconciler.git.commands import Config
+from reconciler.git.control_dir import Config
 from reconciler.model.desired import EpicSpec, ForgeKind
 
 

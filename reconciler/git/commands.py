@@ -12,77 +12,31 @@ Two ways, and no third:
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import shutil
 import threading
-import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from reconciler.git import fingerprints, large_files, locks, logins
+from reconciler.git.control_dir import Config, ControlDir, stamp
 from reconciler.git.fingerprints import Mark
+from reconciler.git.refusals import expected
 from reconciler.git.repository import INERT, Repository, environment
-from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.errors import TemporaryError
 from reconciler.model.names import Sha
-from reconciler.system import file_lock, refused, shell
+from reconciler.system import file_lock, shell
 from reconciler.system.shell import Finished
 
 T = TypeVar("T")
-Config = tuple[tuple[str, str | None], ...]
 Loose = dict[str, tuple[tuple[int, int, int, int], Sha]]
 """What files held, by their paths and the marks that they bore then."""
 Refs = dict[str, tuple[Sha, bool]]
 """For every ref: the object that it names, and whether it does so by naming another ref."""
 WRITER_WAIT_S = 60.0
 _REMEMBERED_MAX = 8192
-_SCRATCH = "scratch"
-_SCRATCH_MOST_S = 3600.0
-
-# What may be taken over from the repository's own config: none of it names a program.
-_HARMLESS = re.compile(
-    r"extensions\.(?!refstorage).*"
-    r"|core\.(autocrlf|eol|filemode|ignorecase|symlinks|sparsecheckout|sparsecheckoutcone|repositoryformatversion)"
-    r"|user\.(name|email)"
-    r"|remote\..*\.(lfs(push)?)?url"
-    r"|lfs\.(push)?url"
-    r"|url\..*\.(push)?insteadof"
-)
-
-
 _RULES = r"^url\."
-_NO_PATH = b"error: invalid path '"
-_NAMED = re.compile(rb"'(/[^'\0]+)'")
-_THEIRS = b"remote: "  # what the other side of a push prints
-_LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
-
-
-class GitError(TemporaryError):
-    """Git refused. Temporary, because a lock or a half-written ref is the usual cause: it is looked at again."""
-
-    def __init__(self, args: tuple[str, ...], finished: Finished) -> None:
-        found = _LOCK.search(finished.err)
-        complaint = finished.complaint
-        value, hint = (
-            (complaint, refused.advice(complaint)) if found is None else _in_the_way(Path(os.fsdecode(found[1])))
-        )
-        super().__init__(f"git {args[0]} failed: {value}", delay=10.0, hint=hint)
-        self.finished = finished
-        named = (
-            path for line in finished.err.splitlines() if not line.startswith(_THEIRS) for path in _NAMED.findall(line)
-        )
-        self.due_to(*map(os.fsdecode, named))
-
-
-class UnusableTree(PermanentError):
-    """A commit holds paths that git writes nowhere, '..' or '.git' among them: it was made by hand."""
-
-
-class LackingFile(PermanentError):
-    """A commit names a large file that is neither here nor where such files are kept: it can't be checked out."""
 
 
 class Git:
@@ -94,9 +48,7 @@ class Git:
     def __init__(self, repository: Repository, environ: Mapping[str, str], control: Path | None = None) -> None:
         self.repository = repository
         self._env = environment(environ)
-        self._control = control or repository.state / "control"
-        self._config_seen: tuple[tuple[int, int, int] | None, ...] | None = None
-        self._own: Config = ()  # what is taken over of the repository's config, with the passwords in it
+        self.control = ControlDir(control or repository.state / "control", repository.common)
         self._turns: dict[str, threading.Lock] = {}
         self._remembered: dict[Hashable, tuple[Mark, Any]] = {}
         # Of refs, by what was asked for; `refs` keeps them.
@@ -121,11 +73,17 @@ class Git:
         if lock is not None and args[0] == "update-ref":
             locks.note(lock, args, stdin)
         finished = shell.run(
-            argv, env=env, cwd=self._home(), stdin=stdin, timeout_s=timeout_s, pass_fds=fds, called=f"git {args[0]}"
+            argv,
+            env=env,
+            cwd=self.control.home(),
+            stdin=stdin,
+            timeout_s=timeout_s,
+            pass_fds=fds,
+            called=f"git {args[0]}",
         )
         if lock is not None and args[0] == "update-ref":
             locks.forget(lock)
-        return self._expect(args, finished, ok)
+        return expected(args, finished, ok, self.repository.common)
 
     def objects(
         self,
@@ -146,14 +104,14 @@ class Git:
         folder and the repository stays as it is. `config` holds `key=value` pairs, `env` more variables (identity,
         dates).
         """
-        self._refresh_control()
-        large_files.share(self._control, self.repository.common)
+        self.control.refresh(self.config)
+        large_files.share(self.control.path, self.repository.common)
         objects = self.repository.common / "objects"
         settings = {
-            "GIT_DIR": str(self._control),
+            "GIT_DIR": str(self.control.path),
             "GIT_OBJECT_DIRECTORY": str(quarantine or objects),
-            "GIT_INDEX_FILE": str(index or self._control / "no-index"),
-            "GIT_WORK_TREE": str(work_tree or self._home()),
+            "GIT_INDEX_FILE": str(index or self.control.path / "no-index"),
+            "GIT_WORK_TREE": str(work_tree or self.control.home()),
         }
         if quarantine:
             settings["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(objects)
@@ -162,24 +120,24 @@ class Git:
         argv = ("git", *INERT, *(part for pair in config for part in ("-c", pair)), *args)
         finished = shell.run(
             argv,
-            env={**self._env, **settings, **logins.environment(logins.held(self._own)), **(env or {})},
-            cwd=work_tree or self._home(),
+            env={**self._env, **settings, **logins.environment(logins.held(self.control.own)), **(env or {})},
+            cwd=work_tree or self.control.home(),
             stdin=stdin,
             timeout_s=timeout_s,
             pass_fds=() if lock is None else (lock,),
             called=f"git {args[0]}",
         )
-        large_files.share(self._control, self.repository.common)  # by now there may be some
-        return self._expect(args, finished, ok)
+        large_files.share(self.control.path, self.repository.common)  # by now there may be some
+        return expected(args, finished, ok, self.repository.common)
 
     def reaching(self, url: str, *, push: bool = False, more: logins.More = logins.NOTHING_MORE) -> dict[str, str]:
         """The variables with which `objects` goes to a remote of this address, so that no command has a password in its words;
         with `more` settings, and logins for what they name."""
-        self._refresh_control()
-        found, settings = logins.reaching(url, self._own, self.users(_RULES), push=push)
+        self.control.refresh(self.config)
+        found, settings = logins.reaching(url, self.control.own, self.users(_RULES), push=push)
         if not found and not any(more):
             return {}
-        return logins.environment((*found, *more[1], *logins.held(self._own)), (*settings, *more[0]))
+        return logins.environment((*found, *more[1], *logins.held(self.control.own)), (*settings, *more[0]))
 
     def users(self, pattern: str) -> Config:
         """The settings that commands of ours go by and whose keys match: the user's own, and what is taken over of the
@@ -197,8 +155,8 @@ class Git:
 
     def rewritten(self, url: str) -> str:
         """An address as git has it in the end. It may hold a password."""
-        self._refresh_control()
-        return logins.rewritten(url, (*self._own, *self.users(_RULES)))
+        self.control.refresh(self.config)
+        return logins.rewritten(url, (*self.control.own, *self.users(_RULES)))
 
     @property
     def said_who(self) -> tuple[Path, ...]:
@@ -219,28 +177,12 @@ class Git:
     def excludes(self) -> tuple[object, ...]:
         """What changes when somebody says again which files are ignored, or what counts as a change of one."""
         own = self.said_who[-1].with_name("ignore")
-        return tuple(map(_stamp, (self.repository.common / "info" / "exclude", own, *self.said_who)))
+        return tuple(map(stamp, (self.repository.common / "info" / "exclude", own, *self.said_who)))
 
     def prepare(self) -> Path:
         """The control git dir, up to date, for the one who makes a git dir of its own from it."""
-        self._refresh_control()
-        return self._control
-
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """A folder for as long as it is used. One whose user is killed is taken away by `sweep`."""
-        folder = self._control.parent / _SCRATCH
-        self._home()
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with TemporaryDirectory(dir=folder) as made:
-            yield Path(made)
-
-    def sweep(self) -> None:
-        """Take away what killed programs left: nobody uses such a folder for more than minutes."""
-        for left in (self._control.parent / _SCRATCH).glob("*"):
-            with suppress(FileNotFoundError):  # another program sweeps as well
-                if time.time() - left.lstat().st_mtime > _SCRATCH_MOST_S:
-                    shutil.rmtree(left)
+        self.control.refresh(self.config)
+        return self.control.path
 
     def remembered(
         self, key: Hashable, mark: Mark | None, read: Callable[[], T], keep: Callable[[T], bool] = lambda value: True
@@ -277,7 +219,7 @@ class Git:
         `what` names another lock, for work that only others of its kind must wait for.
         Raises TemporaryError when another writer stays for `WRITER_WAIT_S` seconds.
         """
-        self._home()
+        self.control.home()
         path = self.repository.state / "locks" / what
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         busy = TemporaryError("another git writer of ours is still running in this repository")
@@ -299,43 +241,9 @@ class Git:
         finally:
             turn.release()
 
-    def _expect(self, args: tuple[str, ...], finished: Finished, ok: tuple[int, ...]) -> Finished:
-        if finished.code in ok:
-            return finished
-        if _NO_PATH in finished.err:
-            raise UnusableTree(f"git {args[0]} failed: {finished.complaint}: no checkout can hold what was committed")
-        printed = finished.err.decode("utf-8", "replace")
-        if lacking := large_files.lacking(printed):
-            error = LackingFile(f"the commit can't be checked out: {lacking}", hint=large_files.ADVICE)
-            raise error.due_to(*large_files.places(printed, self.repository.common))
-        raise GitError(args, finished)
-
-    def _home(self) -> Path:
-        home = self._control / "empty"
-        if not home.is_dir():
-            for folder in (self._control.parent, self._control, home):
-                folder.mkdir(mode=0o700, exist_ok=True)
-        return home
-
-    def _refresh_control(self) -> None:
-        source = self.repository.common / "config"
-        exclude = self.repository.common / "info" / "exclude"
-        seen = (_stamp(source), _stamp(exclude))
-        if seen == self._config_seen and (self._control / "HEAD").exists():
-            return
-        self._home()
-        for folder in ("refs", "objects", "info"):
-            (self._control / folder).mkdir(mode=0o700, exist_ok=True)
-        self._own = tuple((key, value) for key, value in self.config() if _HARMLESS.fullmatch(key))
-        lines = [_setting(*map(logins.without, (key, "true" if value is None else value))) for key, value in self._own]
-        _replace(self._control / "config", "".join(lines))
-        _replace(self._control / "info" / "exclude", exclude.read_text("utf-8", "replace") if exclude.is_file() else "")
-        _replace(self._control / "HEAD", "ref: refs/heads/none\n")
-        self._config_seen = seen
-
     def _listed(self, source: Path) -> Config:
         argv = ("git", "config", f"--file={source}", "--no-includes", "--null", "--list")
-        listed = shell.run(argv, env=self._env, cwd=self._home())
+        listed = shell.run(argv, env=self._env, cwd=self.control.home())
         if listed.code:
             raise TemporaryError(f"cannot read {source}: {listed.complaint}", delay=30.0)
         return _pairs(listed.text)
@@ -344,37 +252,3 @@ class Git:
 def _pairs(text: str) -> Config:
     pairs = (entry.partition("\n") for entry in text.split("\0") if entry)
     return tuple((key, value if has else None) for key, has, value in pairs)
-
-
-def _in_the_way(lock: Path) -> tuple[str, str]:
-    """What is reported of a lock that another git holds, or that one which was killed has left: git names no file at the end."""
-    try:
-        age_s = max(time.time() - lock.lstat().st_mtime, 0.0)
-    except OSError:
-        return f"{lock} was there for a moment", "nothing to do: it is tried again"
-    age = f"{age_s:.0f} s" if age_s < 120 else f"{age_s / 60:.0f} min"
-    message = f"{lock} is there, {age} old: another git works here, or one was killed"
-    return message, f"if no git runs here: rm {shlex.quote(str(lock))}"
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file does; None where there is none."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def _setting(key: str, value: str) -> str:
-    section, _, name = key.rpartition(".")
-    first, _, rest = section.partition(".")
-    quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    subsection = ' "' + rest.replace("\\", "\\\\").replace('"', '\\"') + '"' if rest else ""
-    return f'[{first}{subsection}]\n\t{name} = "{quoted}"\n'
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from reconciler.git.commands import Config, Git
+from reconciler.git.commands import Git
+from reconciler.git.control_dir import Config
 from reconciler.system.files import regular
 
 _SETTING = re.compile(r"filter\.(?P<name>.+)\.(?P<what>clean|smudge|process|required)", re.DOTALL)

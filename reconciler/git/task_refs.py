@@ -16,8 +16,9 @@ from typing import Any
 
 from reconciler.git import objects
 from reconciler.git.ancestry import contains
-from reconciler.git.commands import Git, GitError
+from reconciler.git.commands import Git
 from reconciler.git.identity import OUR_VARIABLES
+from reconciler.git.refusals import GitError
 from reconciler.git.run_reports import SHA, Reported, reported
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, usable

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from reconciler.git.commands import Git, GitError
+from reconciler.git.commands import Git
 from reconciler.git.refs import head_of, plain
+from reconciler.git.refusals import GitError
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha
 

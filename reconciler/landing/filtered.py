@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from reconciler.git import filters
-from reconciler.git.commands import Git, GitError
+from reconciler.git.commands import Git
+from reconciler.git.refusals import GitError
 from reconciler.landing.merge_tree import MergeTrees
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import Sha

@@ -11,7 +11,8 @@ from functools import lru_cache
 
 from reconciler.git import objects
 from reconciler.git.ancestry import Ancestry
-from reconciler.git.commands import Git, GitError
+from reconciler.git.commands import Git
+from reconciler.git.refusals import GitError
 from reconciler.landing import message, signature
 from reconciler.landing.walked import Walked
 from reconciler.model.names import Sha

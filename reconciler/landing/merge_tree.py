@@ -14,8 +14,9 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from reconciler.git import objects, trees
-from reconciler.git.commands import Git, GitError
+from reconciler.git.commands import Git
 from reconciler.git.identity import OURS
+from reconciler.git.refusals import GitError
 from reconciler.landing.signature import Signature
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
@@ -129,7 +130,7 @@ class MergeTrees:
     @contextmanager
     def at(self, base: Sha, *, quarantined: bool) -> Iterator[MergeTree]:
         """A bench under the attributes of `base`, for as long as it is used."""
-        with self._git.scratch() as scratch:
+        with self._git.control.scratch() as scratch:
             folder, quarantine = scratch / "tree", scratch / "objects"
             folder.mkdir()
             quarantine.mkdir()

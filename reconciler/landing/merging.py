@@ -6,7 +6,7 @@ import json
 import posixpath
 from typing import Any
 
-from reconciler.git.commands import GitError
+from reconciler.git.refusals import GitError
 from reconciler.landing.merge_tree import BEADS, MergeTree
 from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate, Conflict

@@ -143,7 +143,7 @@ class Opened(Struct, frozen=True):
 def opened(git: Git, checkout: BaseCheckout, head: Sha, *, lock: int | None = None) -> Iterator[Opened]:
     """A checkout through a git dir of ours, with a copy of its index that may be changed."""
     control = git.prepare()
-    with git.scratch() as own:
+    with git.control.scratch() as own:
         for folder in ("refs", "objects", "info"):
             (own / folder).mkdir()
         shutil.copyfile(control / "config", own / "config")

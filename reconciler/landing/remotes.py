@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from reconciler.git import large_files, logins
 from reconciler.git.ancestry import contains
-from reconciler.git.commands import Git, GitError
+from reconciler.git.commands import Git
+from reconciler.git.refusals import GitError
 from reconciler.git.update_ref import HEADS
 from reconciler.landing import large_uploads, refusals
 from reconciler.model.errors import (

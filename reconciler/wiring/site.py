@@ -128,7 +128,7 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
 
         That is tried again by the loop. One base keeps nobody from starting.
         """
-        self.git.sweep()
+        self.git.control.sweep()
         left = []
         for at in dict.fromkeys(spec.checks_venue for spec in self.desired().epics if not spec.invalid):
             try:

@@ -11,7 +11,8 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from reconciler.git import objects
-from reconciler.git.commands import Git, UnusableTree
+from reconciler.git.commands import Git
+from reconciler.git.refusals import UnusableTree
 from reconciler.model.names import Sha, TaskId
 from reconciler.workspaces import folders
 from reconciler.workspaces.checkout import Recipe

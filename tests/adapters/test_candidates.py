@@ -13,7 +13,7 @@ import pytest
 from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
-from reconciler.git.commands import GitError
+from reconciler.git.refusals import GitError
 from reconciler.landing import candidates, merging, message
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError, UnfitError

@@ -13,7 +13,7 @@ import pytest
 from gitrepo import GitRepo
 
 from reconciler.git import commands, locks
-from reconciler.git.commands import GitError
+from reconciler.git.refusals import GitError
 from reconciler.git.update_ref import Move, move
 from reconciler.system import shell
 

@@ -236,7 +236,7 @@ def test_what_a_killed_landing_left_in_its_scratch_folder_is_swept_after_an_hour
     for name, age_s in (("killed", 7200), ("in-use", 60)):
         (scratch / name / "objects").mkdir(parents=True)
         os.utime(scratch / name, (time.time() - age_s,) * 2)
-    git.sweep()
+    git.control.sweep()
     assert set(scratch.iterdir()) - before == {scratch / "in-use"}
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from reconciler.forges.local.pulls import Pulls
 from reconciler.git import update_ref
-from reconciler.git.commands import Git, GitError
+from reconciler.git.commands import Git
+from reconciler.git.refusals import GitError
 from reconciler.landing import checkouts, filtered
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import CommitChanges
