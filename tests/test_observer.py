@@ -10,8 +10,9 @@ import pytest
 import worlds
 from memory import World
 
+from reconciler.loop.closer import closer
 from reconciler.loop.memo import Memo
-from reconciler.loop.observer import Circumstances, closer, observe
+from reconciler.loop.observer import Circumstances, observe
 from reconciler.model.desired import Desired, EpicSpec, WorktreeSpec
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId

@@ -6,8 +6,9 @@ import pytest
 import worlds
 from memory import World
 
+from reconciler.loop.closer import closer
 from reconciler.loop.memo import Memo
-from reconciler.loop.observer import Circumstances, closer, observe
+from reconciler.loop.observer import Circumstances, observe
 from reconciler.model.desired import Desired
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Touched

@@ -15,9 +15,10 @@ from functools import partial
 from msgspec import Struct, field
 
 from reconciler.loop.asking import ask
+from reconciler.loop.closer import closer
 from reconciler.loop.executor import WORKERS, Outcome, execute
 from reconciler.loop.memo import Memo
-from reconciler.loop.observer import Circumstances, closer, observe
+from reconciler.loop.observer import Circumstances, observe
 from reconciler.loop.setbacks import PERMANENT_S, Setbacks
 from reconciler.model.desired import Desired
 from reconciler.model.errors import (

@@ -22,9 +22,11 @@ from reconciler.model.observed import (
     PullRequest,
     PullState,
     RetryPoint,
+    Run,
     Unknown,
 )
 from reconciler.model.ports import Ports
+from reconciler.model.reasons import Reason
 
 Pulls = Mapping[TaskId, PullRequest] | Unknown
 Bases = Mapping[str, Base | Unknown]
@@ -139,3 +141,20 @@ class Measured(Struct, frozen=True):
 
 def changes_nothing(candidate: Candidate | Conflict | Unknown | None) -> bool:
     return isinstance(candidate, Candidate) and not candidate.changed and candidate.own_changes
+
+
+def repaired(
+    ports: Ports, work: Mapping[TaskId, tuple[Run, ...]] | Unknown, candidates: Candidates
+) -> frozenset[TaskId]:
+    """Repairs that still are in conflict, but no longer with the base that they were given."""
+    if isinstance(work, Unknown):
+        return frozenset()
+    return frozenset(
+        task
+        for task, candidate in candidates.items()
+        if isinstance(candidate, Conflict)
+        and (last := work[task][-1] if work.get(task) else None)
+        and last.why == Reason.CONFLICT
+        and last.base_tip not in (None, candidate.base)
+        and isinstance(ask(partial(ports.forge.candidate, last.base_tip, candidate.head)), Candidate)
+    )

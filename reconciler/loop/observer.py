@@ -6,7 +6,7 @@ and branches, because a run that ends in between then reads as still alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -15,40 +15,31 @@ from msgspec import Struct, field
 from reconciler.loop import authors, foreseen
 from reconciler.loop.asking import ask, known_or
 from reconciler.loop.grouped_runs import by_head, by_subject, by_task, by_tree, printed, reviews
-from reconciler.loop.measured import Bases, Candidates, Measured, changes_nothing
+from reconciler.loop.measured import Bases, Measured, repaired
 from reconciler.loop.memo import Memo
 from reconciler.model.desired import Desired
 from reconciler.model.names import Sha, TaskId, usable
 from reconciler.model.observed import (
     Base,
     Branch,
-    Candidate,
-    Chain,
-    Conflict,
     Failure,
     Graph,
-    Imprecise,
-    MergeStep,
     Observed,
     Occupant,
     PullRequest,
     PullState,
     Room,
     Run,
-    Touched,
     Unknown,
     Upon,
     Worktree,
     WorktreeFault,
 )
 from reconciler.model.ports import Ports
-from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import group_tasks, owners
-
-PAST_MAX = 500  # landed commits of which it is remembered what they changed
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):
@@ -121,7 +112,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
         checks_of=by_head(runs, memo),
         checks_at=on_trees,
-        repaired=_repaired(ports, work, candidates),
+        repaired=repaired(ports, work, candidates),
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
         landings=landings,
         bases=look.bases,
@@ -136,47 +127,6 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         unwritable=circumstances.unwritable,
         failures=circumstances.failures,
         replaced=circumstances.replaced,
-    )
-
-
-def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise, memo: Memo | None = None) -> Observed:
-    """The same look, with what was seen only in part seen whole: the checkouts of these bases, the merges of these tasks,
-    what lands together.
-
-    A base that has moved since is not seen again: what was decided about its older tip is refused where it would land.
-    """
-    bases = dict(observed.bases)
-    for name in unsure.bases:
-        seen = ask(partial(ports.forge.base, name, push=desired.pushes(name)))
-        before = bases.get(name)
-        checkout = seen.checkout if isinstance(seen, Base) else None
-        bases[name] = (
-            replace(before, checkout=checkout) if isinstance(before, Base) and isinstance(seen, Base) else seen
-        )
-    candidates = dict(observed.candidates)
-    for task, (base, head) in unsure.merges.items():
-        candidates[task] = ask(partial(ports.forge.candidate, base, head))
-    folds = dict(observed.folds)
-    for base, steps in sorted(unsure.folds, key=lambda chain: len(chain[1])):
-        folds.update(_folded(base, steps, ask(partial(ports.forge.fold, base, steps))))
-    touched = dict(observed.touched) | {
-        task: _touched(observed, ports, task, base) for task, base in unsure.touched.items()
-    }
-    past = dict(list(observed.past.items())[-PAST_MAX:]) | {
-        commit: known_or(ask(partial(ports.forge.changes.paths, commit)), frozenset()) for commit in unsure.past
-    }
-    if memo:
-        memo.folds, memo.touched, memo.past = folds, touched, past
-    on_the_base = {task for task in unsure.merges if changes_nothing(candidates[task])}
-    return replace(
-        observed,
-        bases=bases,
-        candidates=candidates,
-        folds=folds,
-        touched=touched,
-        past=past,
-        merged_by_hand=observed.merged_by_hand | on_the_base,
-        repaired=_repaired(ports, observed.runs, candidates),
     )
 
 
@@ -205,31 +155,6 @@ def _stacks(
         if not landed and (here or (offered and holds(offered, upon))):
             found[task] = replace(upon, here=here)
     return found
-
-
-def _touched(observed: Observed, ports: Ports, task: TaskId, base: Sha) -> Touched:
-    """What a task at work has changed by now, as far as that can be seen: in its commits, and in its worktree."""
-    found: frozenset[str] = frozenset()
-    branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(task)
-    tree = None if isinstance(observed.worktrees, Unknown) else observed.worktrees.get(task)
-    if branch and branch.ahead:
-        diff = ask(partial(ports.forge.changes.diff, base, branch.head))
-        found |= frozenset() if isinstance(diff, Unknown) else {file.path for file in diff.files}
-    if tree and tree.head and not tree.fault and tree.at.local:
-        found |= known_or(ask(partial(ports.forge.uncommitted, tree.path, tree.head)), frozenset())
-    return Touched(found, now=True)
-
-
-def _folded(
-    base: Sha, steps: tuple[MergeStep, ...], made: Sequence[Candidate | Conflict] | Unknown
-) -> Iterator[tuple[Chain, Candidate | Conflict | Unknown]]:
-    """What each beginning of a chain makes, without those in it that conflict."""
-    clean: tuple[MergeStep, ...] = ()
-    for n, step in enumerate(steps):
-        here = made if isinstance(made, Unknown) else made[n]
-        yield (base, (*clean, step)), here
-        if not isinstance(here, Conflict):
-            clean = (*clean, step)
 
 
 # --- other readings -------------------------------------------------------------------------------------------
@@ -319,20 +244,3 @@ def _checks_venues(desired: Desired) -> Iterable[Venue]:
 
 def _roots(desired: Desired) -> Iterable[str]:
     return dict.fromkeys(spec.worktrees.root for spec in desired.epics)
-
-
-def _repaired(
-    ports: Ports, work: Mapping[TaskId, tuple[Run, ...]] | Unknown, candidates: Candidates
-) -> frozenset[TaskId]:
-    """Repairs that still are in conflict, but no longer with the base that they were given."""
-    if isinstance(work, Unknown):
-        return frozenset()
-    return frozenset(
-        task
-        for task, candidate in candidates.items()
-        if isinstance(candidate, Conflict)
-        and (last := work[task][-1] if work.get(task) else None)
-        and last.why == Reason.CONFLICT
-        and last.base_tip not in (None, candidate.base)
-        and isinstance(ask(partial(ports.forge.candidate, last.base_tip, candidate.head)), Candidate)
-    )
