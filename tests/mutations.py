@@ -58,7 +58,7 @@ BREAKS = (
     ),
     Break(
         "a branch that others build on is deleted under them",
-        "reconciler/forges/github/openings.py",
+        "reconciler/forges/github/branch_removal.py",
         "            if not above:\n",
         "            if True:\n",
         "tests/adapters/test_github_forge.py",

@@ -20,7 +20,7 @@ from reconciler.runners import _records as records
 from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders
 from reconciler.runners._records import Record, read_json, read_plain
-from reconciler.runners._watched import Watched
+from reconciler.runners._watched import WatchedRun
 from reconciler.runners._work import WorkKeeper
 
 CLAIM = "claim.json"
@@ -32,7 +32,7 @@ class Arrivals:
 
     def __init__(self, folders: Folders, work: WorkKeeper) -> None:
         self._folders, self._work = folders, work
-        self.watched: defaultdict[RunId, Watched] = defaultdict(Watched)
+        self.watched: defaultdict[RunId, WatchedRun] = defaultdict(WatchedRun)
 
     def fill(self, refs: TaskRefs, group: Iterable[Record], seen: Mapping[TaskId, Reported]) -> frozenset[RunId]:
         """Bring what moved on a remote into the run folders: log and beginning first, the ending last. Those that moved."""

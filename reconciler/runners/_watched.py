@@ -32,7 +32,7 @@ class Note(Struct, frozen=True, kw_only=True):
         )
 
 
-class Watched(Struct, kw_only=True):
+class WatchedRun(Struct, kw_only=True):
     """What the one who looks remembers of a live run from one look to the next."""
 
     note: Note | None = None

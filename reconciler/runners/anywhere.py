@@ -47,11 +47,8 @@ class AnyRunner(LocalRunner):
         found = super().runs(open_tasks)
         if not self._census.elsewhere:
             return found
-        try:
-            with self._turn:
-                self.remote.look(self._census.elsewhere)
-        except OSError as error:
-            raise TemporaryError(f"the runs elsewhere can't be written down: {refused.short(error)}") from error
+        with refused.temporarily("the runs elsewhere can't be written down"), self._turn:
+            self.remote.look(self._census.elsewhere)
         found, now = super().runs(open_tasks), datetime.now(UTC)
         notes = {run: note for run, note in self.remote.notes.items() if run in found and found[run].alive}
         return {**found, **{run: note.on(found[run], now) for run, note in notes.items()}}
@@ -79,11 +76,8 @@ class AnyRunner(LocalRunner):
         """End a run and everything it started. Returns once it has been asked to; look again, and ask again."""
         if self._here(run):
             return super().stop(run, why)
-        try:
-            with self._turn:
-                self.remote.stop(run, why)
-        except OSError as error:
-            raise TemporaryError(f"{run} can't be stopped: {refused.short(error)}") from error
+        with refused.temporarily(f"{run} can't be stopped"), self._turn:
+            self.remote.stop(run, why)
 
     def give_up(self, run: RunId) -> None:
         """Wait no longer for a run that is elsewhere."""

@@ -6,7 +6,6 @@ What a run wrote about itself says how it ended; whether it lives is reported by
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 import time
@@ -26,21 +25,23 @@ from reconciler.runners import supervisor
 from reconciler.runners._archive import Archive
 from reconciler.runners._archiving import Archiving, archive_of
 from reconciler.runners._census import Census
-from reconciler.runners._folders import Folders, Subject, SubjectFolder
+from reconciler.runners._environments import Environments
+from reconciler.runners._folders import Folders
 from reconciler.runners._locks import PROBE_PATIENCE_S, Locks, held, take
+from reconciler.runners._logs import Logs
+from reconciler.runners._occupants import Occupants
 from reconciler.runners._past import Past
-from reconciler.runners._records import VERDICT, Record
-from reconciler.runners._reports import LOG_MAX, Reports
+from reconciler.runners._records import Record
+from reconciler.runners._reports import Reports
+from reconciler.runners._retry_points import RetryPoints
 from reconciler.runners._slots import SlotCounts
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
 from reconciler.system import machine_room, refused, shell
-from reconciler.system.environment import path_with, with_passed, with_plain_git
 from reconciler.system.scopes import Scopes
 
 START_PATIENCE_S = 5.0
 SWEEP_PATIENCE_S = 3.0
-JSON_TO_WORDS = 25  # what agents print about themselves is so many times longer than what they say
 
 
 class LocalRunner:
@@ -76,24 +77,22 @@ class LocalRunner:
         # One spelling for everybody: the path of its folder is what a run's processes are found by.
         state = state.resolve()
         self._scopes = Scopes(environ)
-        self._environ, self._program, self._begins = dict(environ), program, begins
-        self._always = always
+        self._environ, self._begins = dict(environ), begins
         self._locks = Locks(state / "locks")
         archive = Archive(archive_of(state / "runs"), lambda run: self._census.derive(run))
         self._folders = Folders(state / "runs", archive)
         self._stopping = Stopping(self._locks, self._folders)
+        self._occupants = Occupants(self._locks, self._folders)
         self._slots = SlotCounts(locks=self._locks, folders=self._folders, bound=bound)
-        self._agents = agents or {}
+        agents = agents or {}
+        self._logs = Logs(self._folders, agents)
+        self._environments = Environments(self._environ, program, always, agents)
         past = Past(str(state / "runs")) if keep else None
-        self._census = Census(self._locks, self._folders, Reports(self._folders, self._agents, keep), past)
+        self._census = Census(self._locks, self._folders, Reports(self._folders, agents, keep), past)
         self._archiving = Archiving(
             self._locks, self._folders, archive, self._census.again, lambda key: self._census.forget([key])
         )
-        self._since: dict[TaskId, tuple[int, RetryPoint]] = {}
-        self._marked: tuple[Mapping[Subject, SubjectFolder], tuple[SubjectFolder, ...]] = ({}, ())
-        self._points: Mapping[TaskId, RetryPoint] = {}
-        # Those in the archive, those in folders, both.
-        self._together: tuple[Mapping[TaskId, RetryPoint], ...] = ({}, {}, {})
+        self._retry_points = RetryPoints(self._folders, self._census)
         self._open: Collection[TaskId] | None = None  # of the last look
         self._turn = threading.Lock()
 
@@ -105,13 +104,15 @@ class LocalRunner:
 
     def log(self, run: RunId, at: int = 0) -> tuple[bytes, int]:
         """What a run printed from byte `at` on, and where it ends; from the beginning where it was cut short."""
-        try:
-            with open(self.folder(run) / "log", "rb") as file:
-                file.seek(at if at <= os.fstat(file.fileno()).st_size else 0)
-                return file.read(), file.tell()
-        except FileNotFoundError:
-            kept = self._folders.content(run, "log", LOG_MAX)
-            return kept[at if at <= len(kept) else 0 :], len(kept)
+        return self._logs.read(run, at)
+
+    def log_tail(self, run: RunId, most: int = 8000) -> str:
+        """The last `most` characters that a run printed, as people read them; empty when it printed nothing."""
+        return self._logs.tail(run, most)
+
+    def shown(self, run: RunId) -> Callable[[str], Iterator[str]] | None:
+        """What makes lines for people of a run's log; None where it holds such lines already."""
+        return self._logs.shown(run)
 
     def prompt_path(self, run: RunId, at: Venue) -> str:
         """The file that holds a run's prompt, once it is started."""
@@ -123,44 +124,21 @@ class LocalRunner:
         return self._runs()
 
     def _runs(self) -> Mapping[RunId, Run]:
-        try:
-            with self._turn:
-                shell.reap()
-                return self._census.take(self._open)
-        except OSError as error:
-            raise TemporaryError(f"the runs can't be read: {refused.short(error)}") from error
+        with refused.temporarily("the runs can't be read"), self._turn:
+            shell.reap()
+            return self._census.take(self._open)
 
     def since(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[TaskId, RetryPoint]:
         """For tasks that were retried or reopened: from where runs and landings count."""
-        try:
-            with self._turn:
-                subjects = self._census.subjects(open_tasks)
-                if subjects is not self._marked[0] or any(not each.changed for each in self._marked[1]):
-                    self._marked = subjects, tuple(s for s in subjects.values() if s.since and s.kind is RunKind.WORK)
-                    self._points = {TaskId(s.name): since for s in self._marked[1] if (since := self._since_of(s))}
-                kept = self._folders.archive.since() if self._folders.archive else {}
-                if self._together[0] is not kept or self._together[1] is not self._points:
-                    self._together = kept, self._points, {**kept, **self._points}
-                return self._together[2]
-        except OSError as error:
-            raise TemporaryError(f"the runs can't be read: {refused.short(error)}") from error
+        with refused.temporarily("the runs can't be read"), self._turn:
+            return self._retry_points.all(open_tasks)
 
     def occupants(self, paths: Iterable[str]) -> Mapping[str, Occupant]:
         """For each of these folders: a process that has its working directory there and that no live run explains."""
         standing = processes.inside(paths)
         if not standing:
             return {}
-        records = [self._folders.record(run.id) for run in self._runs().values() if run.alive]
-        live = [(record.id, os.path.realpath(record.start.cwd)) for record in records if record.start.cwd]
-        parents = supervisor.parent_pids()
-        found: dict[str, Occupant] = {}
-        for path, pid in standing:
-            there = [run for run, cwd in live if cwd == os.path.realpath(path)]
-            if path in found or any(self._belongs(p, there) for p in processes.ancestors(pid, parents)):
-                continue
-            if command := processes.command(pid):
-                found[path] = Occupant(pid=pid, command=command)
-        return found
+        return self._occupants.among(standing, [run.id for run in self._runs().values() if run.alive])
 
     def room(self, folders: Iterable[str]) -> Room:
         """What this machine has free, as its kernel says."""
@@ -174,50 +152,16 @@ class LocalRunner:
 
     def missing(self, spec: EpicSpec) -> str | None:
         """Why this manifest's agent can't be started here; None when it can."""
-        agent, known = spec.agent, self._agents.get(spec.agent.kind)
-        program = (known.program if known else None) or next(iter(agent.argv), "")
-        if not program:
-            return "spec.agent.argv names no program"
-        if "{" in program:
-            return None
-        env = with_passed(self._environ, agent.env, agent.pass_env)
-        if "/" in program:
-            if shutil.which(str(Path(spec.repository, program))) is None:
-                return f"the program {program!r} is missing or can't be executed"
-        elif shutil.which(program, path=self._path(env)) is None:
-            return f"the program {program!r} is not on the agent's PATH"
-        return known.unfit(env, root=os.geteuid() == 0) if known else None
+        return self._environments.missing(spec)
 
     def lacking(self, spec: EpicSpec, programs: Iterable[str]) -> tuple[str, ...]:
         """Those of these programs that are not on the PATH of this manifest's checks."""
-        path = self._path({**self._environ, **spec.agent.env})
-        return tuple(each for each in programs if shutil.which(each, path=path) is None)
+        return self._environments.lacking(spec, programs)
 
     def forbids(self, at: Venue) -> bool:
         """True where no file that lies there may be executed."""
         standing = next(path for path in (Path(at.root), *Path(at.root).parents) if path.exists())
         return bool(os.statvfs(standing).f_flag & getattr(os, "ST_NOEXEC", 0))
-
-    def log_tail(self, run: RunId, most: int = 8000) -> str:
-        """The last `most` characters that a run printed, as people read them; empty when it printed nothing."""
-        shown = self.shown(run)
-        size = most * (JSON_TO_WORDS if shown else 4)
-        try:
-            tail = self._folders.content(run, "log", size, from_end=True)
-        except OSError as error:
-            raise TemporaryError(f"the log of {run} can't be read: {refused.short(error)}") from error
-        if not most:
-            return ""
-        if shown is None:
-            return tail.decode("utf-8", "replace")[-most:]
-        # Of a log that was not read whole the first line is cut off.
-        whole = tail.partition(b"\n")[2] if len(tail) == size else tail
-        return "".join(f"{line}\n" for line in shown(whole.decode("utf-8", "replace")))[-most:]
-
-    def shown(self, run: RunId) -> Callable[[str], Iterator[str]] | None:
-        """What makes lines for people of a run's log; None where it holds such lines already."""
-        agent = self._agents.get(self._folders.record(run).start.agent)
-        return agent.shown if agent and agent.program else None
 
     # --- acting --------------------------------------------------------------------------------------------
 
@@ -233,17 +177,10 @@ class LocalRunner:
                 self._begins()
                 apart = self._scopes.around(str(self.folder(spec.id)), f"reconcile {spec.id}")
                 folder = self._folders.reserve(spec)
+                shim = (sys.executable, "-I", "-S", os.path.realpath(supervisor.__file__))
                 shell.start_detached(
-                    [
-                        *apart,
-                        sys.executable,
-                        "-I",
-                        "-S",
-                        os.path.realpath(supervisor.__file__),
-                        str(folder),
-                        *map(str, locks),
-                    ],
-                    env=self._environment_of(spec, folder),
+                    [*apart, *shim, str(folder), *map(str, locks)],
+                    env=self._environments.of(spec, folder),
                     cwd=folder,
                     pass_fds=[fd for fd in locks if fd >= 0],
                 )
@@ -272,11 +209,8 @@ class LocalRunner:
 
         The reason is recorded first, and only for a run that nothing else is ending yet.
         """
-        try:
-            with self._turn:
-                self._stop(run, why)
-        except OSError as error:
-            raise TemporaryError(f"{run} can't be stopped: {refused.short(error)}") from error
+        with refused.temporarily(f"{run} can't be stopped"), self._turn:
+            self._stop(run, why)
 
     def give_up(self, run: RunId) -> None:
         """Wait no longer for a run that is elsewhere."""
@@ -286,44 +220,15 @@ class LocalRunner:
 
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
         """Count runs and landings of `task` from here on."""
-        try:
+        with refused.temporarily(f"the runs of {task} can't be written to", delay=30.0):
             newest = self._folders.newest(RunKind.WORK, task)
             self._folders.write_since(task, RetryPoint(n=newest, base=base, at=at))
-        except OSError as error:
-            raise TemporaryError(
-                f"the runs of {task} can't be written to: {refused.short(error)}", delay=30.0
-            ) from error
 
     def archive(self, open_tasks: Collection[TaskId]) -> None:
         """Put finished runs where they cost nothing, a few at a time: those that are quiet, and not of open tasks."""
-        try:
-            with self._turn:
-                self._archiving.note(self._census.finished())
-                self._archiving.turn(open_tasks, self._census.bare)
-        except OSError as error:
-            raise TemporaryError(
-                f"finished runs can't be archived, and stay where they are for now: {refused.short(error)}"
-            ) from error
-
-    # --- how it looks --------------------------------------------------------------------------------------
-
-    def _since_of(self, subject: SubjectFolder) -> RetryPoint | None:
-        task = TaskId(subject.name)
-        known = self._since.get(task)
-        if known and known[0] == subject.changed != 0:
-            return known[1]
-        since = self._folders.since(task)
-        if since:
-            self._since[task] = (subject.changed, since)
-        return since
-
-    def _belongs(self, pid: int, runs: Iterable[RunId]) -> bool:
-        marker = supervisor.marker(pid)
-        for run in runs:
-            lock = processes.file_id(self._locks.agent(run.kind, run.subject))
-            if marker == os.fsencode(self.folder(run)) or (lock and supervisor.has_open(pid, lock)):
-                return True
-        return False
+        with refused.temporarily("finished runs can't be archived, and stay where they are for now"), self._turn:
+            self._archiving.note(self._census.finished())
+            self._archiving.turn(open_tasks, self._census.bare)
 
     # --- how it acts ---------------------------------------------------------------------------------------
 
@@ -366,7 +271,7 @@ class LocalRunner:
         record = self.folder(run) / "run.json"
         while not record.exists() and time.monotonic() < deadline:
             if not held(self._locks.shim(run.kind, run.subject)) and not record.exists():
-                why = self.log_tail(run, 500).strip().rpartition("\n")[2]
+                why = self._logs.tail(run, 500).strip().rpartition("\n")[2]
                 raise TemporaryError(f"{run}: its supervising process died before it could begin: {why}", delay=30.0)
             time.sleep(0.01)
 
@@ -381,25 +286,3 @@ class LocalRunner:
             self._stopping.ask_shim(record)
         elif not judged.over or not self.folder(run).exists():
             self._stopping.sweep(record)
-
-    def _environment(self, env: Mapping[str, str], passed: Iterable[str]) -> dict[str, str]:
-        found = {**self._always(), **with_passed(self._environ, env, passed)}
-        return {**found, "PATH": self._path(found)}
-
-    def _path(self, env: Mapping[str, str]) -> str:
-        return path_with(env.get("PATH"), str(self._program))
-
-    def _environment_of(self, spec: RunSpec, folder: Path) -> dict[str, str]:
-        env = {
-            **self._environment(spec.env, spec.pass_env),
-            "PWD": spec.cwd,
-            "RECONCILE_RUN": str(spec.id),
-            supervisor.MARKER: str(folder),
-        }
-        # Who judges a change sees what was committed, whatever its author has set up in the repository. A check's own hooks are
-        # left alone: what it tests may be some.
-        if spec.id.kind is not RunKind.WORK:
-            env = with_plain_git(env, core_fsmonitor="false")
-        if spec.id.kind is RunKind.REVIEW:
-            env = with_plain_git(env, core_hooksPath="/dev/null") | {"RECONCILE_VERDICT": str(folder / VERDICT)}
-        return {**env, "RECONCILE_PROMPT": str(folder / "prompt")} if spec.prompt else env

@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from reconciler.model.errors import TemporaryError
 from reconciler.system import files
 
 LEAST = 64 << 10  # bytes; with less not even a ref can be moved
@@ -53,6 +54,15 @@ def short(error: OSError, place: Path | str = "") -> str:
     """The same in one line."""
     message, hint = words(error, place)
     return f"{message}; {hint}" if hint else message
+
+
+@contextmanager
+def temporarily(what: str, delay: float = 5.0) -> Iterator[None]:
+    """Raise TemporaryError for what the kernel refuses in the block; `what` can't be done then, and `delay` is in seconds."""
+    try:
+        yield
+    except OSError as error:
+        raise TemporaryError(f"{what}: {short(error)}", delay=delay) from error
 
 
 def lacks(error: OSError) -> bool:

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
 from reconciler.forges.github.gh import Gh
-from reconciler.forges.github.pages import Pages
+from reconciler.forges.github.pages import QueryPages
 from reconciler.forges.github.pull import WITHHELD, Pull
 from reconciler.forges.github.query import Page, Question, SaidFreeze
 from reconciler.forges.github.slug import Slug
@@ -74,7 +74,7 @@ class Look:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gh, self._bases, self._branches, self._clock = gh, bases, branches, clock
-        self._pages = Pages(gh, slug, lambda: self._clock())
+        self._pages = QueryPages(gh, slug, lambda: self._clock())
         self._turn = threading.RLock()
         self._seen = Seen()
         self._until = 0.0  # the look is good until then

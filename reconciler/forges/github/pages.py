@@ -22,7 +22,7 @@ PART_MAX = 64
 PAGES_MAX = 50
 
 
-class Pages:
+class QueryPages:
     """What GitHub answers about one repository. For one thread at a time.
 
     `asks`: the name that it is asked for by. `slug`: as GitHub calls it, where it was renamed or transferred.

@@ -1,0 +1,70 @@
+"""What runs on this machine find around them: their environment, and the programs on its PATH."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from reconciler.model.desired import EpicSpec
+from reconciler.model.names import RunKind
+from reconciler.model.ports import Agent, RunSpec
+from reconciler.runners import supervisor
+from reconciler.runners._records import VERDICT
+from reconciler.system.environment import path_with, with_passed, with_plain_git
+
+
+class Environments:
+    """Those of the runs of one repository. `program`: the folder of ours; `always`: what every run gets."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        program: Path,
+        always: Callable[[], Mapping[str, str]],
+        agents: Mapping[str, Agent],
+    ) -> None:
+        self._environ, self._program, self._always, self._agents = environ, program, always, agents
+
+    def missing(self, spec: EpicSpec) -> str | None:
+        """Why this manifest's agent can't be started here; None when it can."""
+        agent, known = spec.agent, self._agents.get(spec.agent.kind)
+        program = (known.program if known else None) or next(iter(agent.argv), "")
+        if not program:
+            return "spec.agent.argv names no program"
+        if "{" in program:
+            return None
+        env = with_passed(self._environ, agent.env, agent.pass_env)
+        if "/" in program:
+            if shutil.which(str(Path(spec.repository, program))) is None:
+                return f"the program {program!r} is missing or can't be executed"
+        elif shutil.which(program, path=self._path(env)) is None:
+            return f"the program {program!r} is not on the agent's PATH"
+        return known.unfit(env, root=os.geteuid() == 0) if known else None
+
+    def lacking(self, spec: EpicSpec, programs: Iterable[str]) -> tuple[str, ...]:
+        """Those of these programs that are not on the PATH of this manifest's checks."""
+        path = self._path({**self._environ, **spec.agent.env})
+        return tuple(each for each in programs if shutil.which(each, path=path) is None)
+
+    def of(self, spec: RunSpec, folder: Path) -> dict[str, str]:
+        """The environment of a run whose folder is this."""
+        given = {**self._always(), **with_passed(self._environ, spec.env, spec.pass_env)}
+        env = {
+            **given,
+            "PATH": self._path(given),
+            "PWD": spec.cwd,
+            "RECONCILE_RUN": str(spec.id),
+            supervisor.MARKER: str(folder),
+        }
+        # Who judges a change sees what was committed, whatever its author has set up in the repository. A check's own hooks are
+        # left alone: what it tests may be some.
+        if spec.id.kind is not RunKind.WORK:
+            env = with_plain_git(env, core_fsmonitor="false")
+        if spec.id.kind is RunKind.REVIEW:
+            env = with_plain_git(env, core_hooksPath="/dev/null") | {"RECONCILE_VERDICT": str(folder / VERDICT)}
+        return {**env, "RECONCILE_PROMPT": str(folder / "prompt")} if spec.prompt else env
+
+    def _path(self, env: Mapping[str, str]) -> str:
+        return path_with(env.get("PATH"), str(self._program))
