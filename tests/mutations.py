@@ -135,7 +135,7 @@ BREAKS = (
     ),
     Break(
         "checks of another commit count",
-        "reconciler/forges/github/pull.py",
+        "reconciler/forges/github/pull_nodes.py",
         'found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []',
         "found",
         "tests/test_github_words.py",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from worlds import HEAD, OTHER
 
 from reconciler.forges import choice
-from reconciler.forges.github import answers, check_results, look, pull, query, rules, slug, words
+from reconciler.forges.github import answers, check_results, look, pull_nodes, query, rules, slug, words
 from reconciler.forges.github.answers import LimitError, LostError, SlowError
 from reconciler.forges.github.gh import Reply
 from reconciler.forges.github.pull import Pull
@@ -267,7 +267,7 @@ def a_review(
 
 
 def of(**more: Any) -> Pull:
-    found = pull.decoded(a_node(**more))
+    found = pull_nodes.decoded(a_node(**more))
     assert found
     return found
 
@@ -278,17 +278,17 @@ def reviewed(*reviews: dict[str, Any]) -> Pull:
 
 @pytest.mark.parametrize("branch", ["main", "agent/", "agent/a/b", "agent/..", "agent/--x", "agents/x"])
 def test_only_branches_of_tasks_are_ours(branch: str) -> None:
-    assert pull.decoded(a_node(headRefName=branch)) is None
+    assert pull_nodes.decoded(a_node(headRefName=branch)) is None
 
 
 def test_a_fork_is_never_ours_even_one_that_was_deleted() -> None:
-    assert pull.decoded(a_node(isCrossRepository=True, headRepository=None)) is None
+    assert pull_nodes.decoded(a_node(isCrossRepository=True, headRepository=None)) is None
 
 
 @pytest.mark.parametrize("wrong", [{"number": None}, {"state": "?"}, {"createdAt": "now"}, {"headRefOid": None}])
 def test_an_answer_that_makes_no_sense_is_an_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(TemporaryError):
-        pull.decoded(a_node(**wrong))
+        pull_nodes.decoded(a_node(**wrong))
 
 
 def test_checks_that_github_shows_of_another_commit_are_no_checks_of_this_head() -> None:

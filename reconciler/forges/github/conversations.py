@@ -10,7 +10,8 @@ from msgspec import Struct
 from reconciler.forges.github import query
 from reconciler.forges.github.answers import legible
 from reconciler.forges.github.gh import Reply, asked_in_parts
-from reconciler.forges.github.pull import Pull, comments, threads
+from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.pull_nodes import comments, threads
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import PrNumber
 from reconciler.model.observed import Comment, Thread

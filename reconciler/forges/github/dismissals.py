@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from reconciler.forges.github import query
 from reconciler.forges.github.answers import legible
 from reconciler.forges.github.gh import Reply, asked_in_parts
-from reconciler.forges.github.pull import Opinion, Pull, login
+from reconciler.forges.github.pull import Opinion, Pull
+from reconciler.forges.github.pull_nodes import login
 from reconciler.model.names import PrNumber
 from reconciler.model.values import replace
 

@@ -17,7 +17,8 @@ from reconciler.forges.github import query, rules
 from reconciler.forges.github.answers import LimitError, SlowError
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.pages import QueryPages
-from reconciler.forges.github.pull import WITHHELD, Pull
+from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.pull_nodes import WITHHELD
 from reconciler.forges.github.query import Page, Question, SaidFreeze
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import ReconcileError, SilentError, TemporaryError

@@ -10,7 +10,8 @@ from reconciler.forges.github.answers import SlowError, legible
 from reconciler.forges.github.conversations import Conversations
 from reconciler.forges.github.dismissals import Dismissals
 from reconciler.forges.github.gh import Gh, Reply
-from reconciler.forges.github.pull import WITHHELD, Pull, decoded
+from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.pull_nodes import WITHHELD, decoded
 from reconciler.forges.github.query import Page, QuerySize, Question
 from reconciler.forges.github.slug import Slug
 from reconciler.model.errors import PermanentError, TemporaryError

@@ -15,7 +15,8 @@ from msgspec import Struct, field
 
 from reconciler.forges.github import check_results
 from reconciler.forges.github.gh import Reply
-from reconciler.forges.github.pull import WITHHELD, Pull, decoded
+from reconciler.forges.github.pull import Pull
+from reconciler.forges.github.pull_nodes import WITHHELD, decoded
 from reconciler.forges.github.slug import Slug
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of
 from reconciler.model.observed import CheckResult
