@@ -13,10 +13,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.git.links import content, gitfile, same_folder
-from reconciler.git.worktrees import BRANCHES, MADE, NESTED, Entry, WorktreeListing, place_of
+from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, WorktreeListing, place_of
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
-from reconciler.model.observed import WorktreeFault
+from reconciler.model.observed import Worktree, WorktreeFault
 
 _BUSY = {
     "rebase-merge": "a rebase",
@@ -68,6 +68,24 @@ class FoundWorktree(Struct, frozen=True, kw_only=True):
             if os.path.isdir(modules) and (within := sorted(os.listdir(modules))):
                 return within[0]
         return None
+
+    def observed(self, went_on: bool) -> Worktree:
+        """As the planner sees it. `went_on`: it holds all of its branch and more, and is off it."""
+        ours = self.fault is not WorktreeFault.TAKEN
+        branch = next((entry.branch for entry in self.entries), None)
+        amid, since = (begun(self.entries) if ours and self.detail else None) or ("", None)
+        return Worktree(
+            path=str(self.place),
+            head=next(iter(self.heads), None) if ours else None,
+            fault=self.fault,
+            detail=self.detail,
+            nested=self.nested() if ours else None,
+            set_up=any(entry.has(READY) for entry in self.entries),
+            branch=branch.removeprefix(BRANCHES) if branch and ours else None,
+            went_on=went_on,
+            amid=amid,
+            amid_at=since,
+        )
 
 
 def look(listing: WorktreeListing, place: Path, branch: str) -> FoundWorktree:

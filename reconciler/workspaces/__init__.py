@@ -16,8 +16,8 @@ from pathlib import Path
 
 from reconciler.git import committed_files, own_view
 from reconciler.git.commands import Git
-from reconciler.git.places import FoundWorktree, begun, busy, foreign, identity, look
-from reconciler.git.worktrees import BRANCHES, MADE, READY, Entry, WorktreeListing
+from reconciler.git.places import FoundWorktree, busy, foreign, look
+from reconciler.git.worktrees import BRANCHES, MADE, Entry
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable, usable_subject
@@ -28,9 +28,9 @@ from reconciler.workspaces import checkout, copies, folders, snapshot
 from reconciler.workspaces.branches import Branches
 from reconciler.workspaces.check_refs import CheckRefs
 from reconciler.workspaces.checkout import Recipe
+from reconciler.workspaces.making import Making
 from reconciler.workspaces.removal import Removals, refuse_nested
 from reconciler.workspaces.salvage import Salvages
-from reconciler.workspaces.stale_locks import clear
 from reconciler.workspaces.worktree_register import Register, refuse_locked
 
 CHECKS = ".checks"
@@ -45,6 +45,7 @@ class GitWorkspaces:
         self._salvages = Salvages(git)
         self._register = Register(git)
         self._check_refs = CheckRefs(git)
+        self._making = Making(git, self._branches, self._register)
         self._removals = Removals(
             git=git, branches=self._branches, salvages=self._salvages, register=self._register, look=self._look
         )
@@ -63,7 +64,7 @@ class GitWorkspaces:
             standing = _standing(folder)
             known = {*tasks, *(TaskId(entry.path.name) for entry in listing.entries if _ours(entry, folder))} & standing
             found = {task: look(listing, folder / task, branch_of(task)) for task in sorted(known) if usable(task)}
-            return {task: _seen(each, self._went_on(task, each)) for task, each in found.items() if each.present}
+            return {task: each.observed(self._went_on(task, each)) for task, each in found.items() if each.present}
 
     def check_worktrees(self, at: Venue) -> Mapping[str, str]:
         """The path of every worktree of a check or a review, by subject; also of one that is only half there."""
@@ -115,9 +116,9 @@ class GitWorkspaces:
                 digests = copies.wanted(self._git.repository.main, spec.worktrees.copy)
                 recipe = Recipe(copies=digests, sparse=spec.worktrees.sparse)
                 self._removals.clear(task, found, lock)
-                self._make(task, found.place, recipe, base, lock)
+                self._making.make(task, found.place, recipe, base, lock)
                 found = self._look(task, spec.venue.root)
-            return self._ready(task, found, lock)
+            return self._making.ready(task, found, lock)
 
     def create_check(self, subject: str, at: Venue, commit: Sha, *, apart: bool = False) -> str:
         """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again. `apart`: git
@@ -198,7 +199,7 @@ class GitWorkspaces:
     def delete_branch(self, task: TaskId, expected: Sha) -> None:
         """Delete `agent/<task>` if its head still is `expected`. Raises ChangedError otherwise."""
         with _world(), self._git.writing() as lock:
-            self._free(task, self._register.around(None, branch_of(task)))
+            self._making.free(task, self._register.around(None, branch_of(task)))
             self._branches.delete(task, expected, lock)
 
     def drop_salvage(self, salvage: Salvage) -> None:
@@ -209,59 +210,7 @@ class GitWorkspaces:
         """Bring the newest saved work of `task` back: as its branch, or as `restored/<task>-<n>` where that is taken."""
         return self._salvages.restore(task)
 
-    # --- how a worktree is made ---
-
-    def _make(self, task: TaskId, place: Path, recipe: Recipe, base: Sha, lock: int) -> None:
-        with self._git.writing() as writer:
-            listing = self._register.around(place, branch_of(task))
-            self._register.forget(listing.at(place))
-            self._register.forget_unlisted(listing, place, task)
-            self._free(task, listing)
-            self._branches.start(task, base, writer)
-            self._register.add(place, task, branch_of(task), writer)
-            entry = self._register.entry(place)
-        if not (entry.admin and entry.head):
-            raise ChangedError(f"{task}: its branch vanished while its worktree was being made")
-        checkout.note(entry.admin, recipe)
-        checkout.fill(self._git, entry, entry.head, recipe, lock)
-        copies.place(self._git.repository.main, place, recipe.copies)
-        if self._register.entry(place).head != entry.head:
-            raise ChangedError(f"{branch_of(task)} moved while its worktree was being made")
-        checkout.write(entry.admin / MADE, identity(entry.admin, place))
-
-    def _ready(self, task: TaskId, found: FoundWorktree, lock: int) -> Place:
-        entry = found.entries[0] if found.usable else None
-        if not (entry and entry.admin and entry.head):
-            raise ChangedError(f"{found.place}: {found.detail or 'it vanished'} while it was being made")
-        if not clear(entry.admin / "index.lock"):
-            busy = TemporaryError(f"{found.place}: git is running there (index.lock)", delay=30.0)
-            raise busy.due_to(entry.admin / "index.lock")
-        checkout.fix_index(self._git, entry, checkout.recorded(found.admins), lock)
-        self._register.lock(task, found)
-        if not (entry.admin / MADE).stat().st_size:  # made before that was written down
-            checkout.write(entry.admin / MADE, identity(entry.admin, found.place))
-        marker = entry.admin / READY
-        somebodys = entry.locked is not None and not entry.locked_by_us
-        return Place(
-            path=str(found.place),
-            head=entry.head,
-            ready_marker=str(marker),
-            set_up=marker.exists(),
-            lock_file="" if somebodys else str(entry.admin / "locked"),
-        )
-
-    def _free(self, task: TaskId, listing: WorktreeListing) -> None:
-        """Make sure that no worktree has the branch of `task` checked out."""
-        for entry in listing.holding(branch_of(task)):
-            # In a copy of a repository, what the original has checked out is not checked out here.
-            there = os.path.lexists(entry.path) and not foreign(self._git.repository.common, entry.path)
-            gone = not there and not entry.has("modules")
-            if not gone or not (entry.locked_by_us or entry.has(MADE)):
-                raise PermanentError(
-                    f"{branch_of(task)} is checked out in {entry.path}",
-                    hint=f"git worktree remove {entry.path}" if entry.admin else "check out another branch there",
-                ).due_to(entry.path, (entry.admin or self._git.repository.common) / "HEAD")
-            self._register.forget((entry,))
+    # --- how a check's is taken away ---
 
     def _discard(self, place: Path) -> None:
         if place.is_symlink() or os.path.realpath(place.parent) != str(place.parent):
@@ -346,21 +295,3 @@ def _check_place(root: str, subject: str) -> Path:
 def _ours(entry: Entry, folder: Path) -> bool:
     marked = entry.locked_by_us or entry.has(MADE) or (entry.branch or "").startswith(BRANCHES + BRANCH_PREFIX)
     return entry.path.parent == folder and entry.admin is not None and marked
-
-
-def _seen(found: FoundWorktree, went_on: bool) -> Worktree:
-    ours = found.fault is not WorktreeFault.TAKEN
-    branch = next((entry.branch for entry in found.entries), None)
-    amid, since = (begun(found.entries) if ours and found.detail else None) or ("", None)
-    return Worktree(
-        path=str(found.place),
-        head=next(iter(found.heads), None) if ours else None,
-        fault=found.fault,
-        detail=found.detail,
-        nested=found.nested() if ours else None,
-        set_up=any(entry.has(READY) for entry in found.entries),
-        branch=branch.removeprefix(BRANCHES) if branch and ours else None,
-        went_on=went_on,
-        amid=amid,
-        amid_at=since,
-    )
