@@ -18,9 +18,8 @@ from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.model.errors import PermanentError, TemporaryError
-from reconciler.model.names import Sha
+from reconciler.model.names import Sha, is_sha
 
-_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _START = re.compile(rb"(commit|tree|blob|tag) ([0-9]{1,10})")
 _FILE_MAX = 1024 * 1024
 _CONTENT_MAX = 4 * 1024 * 1024
@@ -108,7 +107,7 @@ def loose_commit(git: Git, name: Sha) -> Commit | None:
 
 def loose(git: Git, name: Sha, folder: Path | None = None) -> GitObject | None:
     """An object from a file of its own; None where only git can tell."""
-    if not _NAME.fullmatch(name):
+    if not is_sha(name):
         return None
     content = _unpacked(f"{folder or git.repository.common / 'objects'}/{name[:2]}/{name[2:]}")
     # An agent can put anything there: it counts where it is what it is called by.
@@ -205,7 +204,7 @@ def _parsed(name: Sha, stored: GitObject) -> Commit | None:
     fields = [line.partition(" ") for line in head.decode("utf-8", "replace").split("\n")]
     first = {key: value for key, _, value in reversed(fields)}
     tree, parents = first.get("tree", ""), tuple(Sha(value) for key, _, value in fields if key == "parent")
-    if stored.kind != "commit" or not all(map(_NAME.fullmatch, (tree, *parents))):
+    if stored.kind != "commit" or not all(map(is_sha, (tree, *parents))):
         return None
     return Commit(
         sha=name,

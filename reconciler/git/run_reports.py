@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from msgspec import Struct
 
-from reconciler.model.names import Sha, TaskId
+from reconciler.model.names import Sha, TaskId, is_sha
 
-SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 OVER = ("ended", "revoked")
 
 
@@ -55,7 +53,7 @@ def reported(task: TaskId, at: Sha, content: bytes, now: float) -> Reported | No
     if len(words) < 4 or not isinstance(value.get("n"), int):
         return None
     shas = [value.get(name) for name in ("head", "wip", "branch_at")]
-    if not all(each is None or (isinstance(each, str) and SHA.fullmatch(each)) for each in shas):
+    if not all(each is None or (isinstance(each, str) and is_sha(each)) for each in shas):
         return None
     return Reported(
         task=task,

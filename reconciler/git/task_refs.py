@@ -19,9 +19,9 @@ from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git
 from reconciler.git.identity import OUR_VARIABLES
 from reconciler.git.refusals import GitError
-from reconciler.git.run_reports import SHA, Reported, reported
+from reconciler.git.run_reports import Reported, reported
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, usable
+from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, is_sha, usable
 
 LOOK_S, FETCH_S, PUSH_S = 20.0, 600.0, 120.0
 FRESH_S = 5.0  # two who look within one tick look once
@@ -105,7 +105,7 @@ class TaskRefs:
             return None
         merged = self._git.objects("merge-tree", "--write-tree", "--no-messages", "-z", new, wip, ok=(0, 1))
         tree = merged.out.partition(b"\0")[0].decode("ascii", "replace")
-        if merged.code or not SHA.fullmatch(tree):
+        if merged.code or not is_sha(tree):
             return None
         return self._commit(tree, [new], b"reconcile: what was not committed\n")
 
@@ -152,7 +152,7 @@ class TaskRefs:
     def _listed(self, *patterns: str) -> Mapping[str, Sha]:
         rows = self._ask("ls-remote", "--", self.url, *patterns, timeout_s=LOOK_S).splitlines()
         pairs = (row.split("\t") for row in rows if "\t" in row)
-        return {ref: Sha(at) for at, ref in pairs if SHA.fullmatch(at)}
+        return {ref: Sha(at) for at, ref in pairs if is_sha(at)}
 
     def _fetch(self, refs: Iterable[str]) -> None:
         # Objects only, and into no ref that another git of ours could hold the lock of. What we have is named by refs that are

@@ -5,7 +5,6 @@ git inside a worktree, whose `.git` file an agent can replace.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from msgspec import Struct, field
 from reconciler.git import fingerprints, refs
 from reconciler.git.commands import Git
 from reconciler.git.links import content, gitfile, normal
-from reconciler.model.names import Sha
+from reconciler.model.names import Sha, is_sha
 from reconciler.model.values import replace
 
 MADE = "reconcile-made"  # written last: the worktree is whole; says which folders were made for it
@@ -23,7 +22,6 @@ READY = "reconcile-ready"  # touched by a run once its set-up has succeeded
 NESTED = "reconcile-nested"  # the repository that was found inside it, last time somebody looked
 LOCK_REASON = "reconcile "
 BRANCHES = "refs/heads/"
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _Refs = Mapping[str, tuple[Sha, bool]]
 
 _INITIALIZING = "initializing"  # git's own reason while it makes a worktree
@@ -179,7 +177,7 @@ def _by_head(git: Git, path: Path, value: _Told | None, text: str | None, packed
         own = refs.in_its_own_file(git, branch)
         commit, names_another = (own, False) if own else packed().get(branch, (None, False))
         return None if names_another else Entry(path=path, admin=admin, head=commit, branch=branch, locked=locked)
-    if text and not _SHA.fullmatch(text):
+    if text and not is_sha(text):
         return None  # a ref of this worktree alone, or what only git can read
     return Entry(path=path, admin=admin, head=Sha(text) if text.strip("0") else None, locked=locked)
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 
 from msgspec import Struct, to_builtins
 
 from reconciler.model.errors import PermanentError
-from reconciler.model.names import LANDING_REFS, PrNumber, Sha
+from reconciler.model.names import LANDING_REFS, PrNumber, Sha, is_sha
 from reconciler.system import files
 
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 VERSION = 3
 READ = (1, 2, 3)  # a landing that an older program began is finished too
 
@@ -63,7 +61,7 @@ class Intents:
             beneath = tuple(Carried(**each) for each in kept.get("beneath", ()))
             intent = Intent(**{**kept, "checkouts": tuple(kept["checkouts"]), "beneath": beneath})
             named = (intent.old, intent.new, *(sha for each in beneath for sha in (each.head, each.commit)))
-            if not all(map(_SHA.fullmatch, named)):
+            if not all(map(is_sha, named)):
                 raise ValueError("it names no commits")
         except FileNotFoundError:
             return None

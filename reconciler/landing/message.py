@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from reconciler.model.names import Sha, TaskId, usable
+from reconciler.model.names import Sha, TaskId, is_sha, usable
 from reconciler.planning.messages import clean
 
 TITLE_MAX = 200
@@ -23,7 +23,6 @@ _SKIP_TRAILER = re.compile(r"^(\s*)skip-checks\s*:", re.IGNORECASE | re.MULTILIN
 _OURS = re.compile(r"\s*reconcile-[\w-]*\s*:", re.IGNORECASE)
 _TRAILER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*: \S.*")
 _LINE_ENDS = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def inert(text: str) -> str:
@@ -70,7 +69,7 @@ def landed(message: str) -> tuple[TaskId, Sha] | None:
     tasks = [line.removeprefix(f"{TASK}: ") for line in last if line.startswith(f"{TASK}: ")]
     heads = [line.removeprefix(f"{HEAD}: ") for line in last if line.startswith(f"{HEAD}: ")]
     match tasks, heads:
-        case [task], [head] if usable(task) and _SHA.fullmatch(head):
+        case [task], [head] if usable(task) and is_sha(head):
             return TaskId(task), Sha(head)
         case _:
             return None

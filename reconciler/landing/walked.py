@@ -6,21 +6,19 @@ shallow clone, where a line may turn out to be longer.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
 from reconciler.git.commands import Git
-from reconciler.model.names import Sha, TaskId
+from reconciler.model.names import Sha, TaskId, is_sha
 from reconciler.model.observed import Landing
 from reconciler.system import derived
 
 FEWEST = 32  # landings that are not written down, before they are
 _FORM = "landings 1"  # another one wherever another text is taken for a landing
 _BASES = 8
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class _Row(Struct, frozen=True, array_like=True):
@@ -41,7 +39,7 @@ class Walked:
     def upto(self, base: str) -> tuple[Sha, tuple[Landing, ...]] | None:
         """A commit that was the tip of a base once, and every landing on the line that ends in it, oldest first."""
         found = self._read().get(base)
-        if found is None or not _SHA.fullmatch(found[0]):
+        if found is None or not is_sha(found[0]):
             return None
         self._written[base] = len(found[1])
         return found[0], tuple([Landing(task=r.task, head=r.head, commit=r.commit, at=r.at) for r in found[1]])

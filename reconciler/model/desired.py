@@ -263,8 +263,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def asked(self) -> tuple[tuple[Check, ...], tuple[tuple[str, str], ...]]:
-        """What its checks ask of a tree: the commands, what they are given, and where they run. Of all that ask the same, one
-        proof is enough."""
+        """What its checks ask of a tree: commands, what they are given, where they run. Who asks the same shares the proof."""
         where = (("", self.surroundings),) if self.surroundings else ()
         return self.merge.checks, (*sorted(self.agent.env.items()), *where)
 

@@ -17,6 +17,7 @@ BranchName = NewType("BranchName", str)
 Sha = NewType("Sha", str)
 PrNumber = NewType("PrNumber", int)
 
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 BRANCH_PREFIX = "agent/"
 PULL_REQUEST_REFS = "refs/reconcile/pr/"
 REVIEW_REFS = "refs/reconcile/review/"  # what was answered here about a forge's pull requests
@@ -34,6 +35,11 @@ TASK_KEY = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _SHORT_SHA = re.compile(r"[0-9a-f]{12}")
 _KEY_LINE = re.compile(r"(?:\A|\n)reconcile-key: (?P<manifest>[a-z0-9-]{1,63})(?:/(?P<key>[a-z0-9-]{1,40}))?\s*\Z")
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def is_sha(text: str) -> bool:
+    """True for what is the whole name of a git object."""
+    return _SHA.fullmatch(text) is not None
 
 
 def usable(task: str) -> bool:

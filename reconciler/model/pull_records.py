@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,12 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.model.names import BranchName, PrNumber, Sha, TaskId, branch_of, pull_request_ref, usable
+from reconciler.model.names import BranchName, PrNumber, Sha, TaskId, branch_of, is_sha, pull_request_ref, usable
 from reconciler.model.observed import PullRequest, PullState, Rejection
 from reconciler.model.values import replace
 
 VERSION = 1
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Verdict(StrEnum):
@@ -209,7 +207,7 @@ def _text(value: object) -> str:
 
 
 def _sha(value: str) -> Sha:
-    if not _SHA.fullmatch(value):
+    if not is_sha(value):
         raise ValueError(f"not the name of a commit: {value!r}")
     return Sha(value)
 

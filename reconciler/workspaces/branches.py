@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 
@@ -13,12 +12,11 @@ from reconciler.git.ancestry import Ancestry
 from reconciler.git.commands import Git
 from reconciler.git.refs import readable
 from reconciler.model.errors import ChangedError, PermanentError
-from reconciler.model.names import BRANCH_PREFIX, Sha, TaskId, branch_of, task_of
+from reconciler.model.names import BRANCH_PREFIX, Sha, TaskId, branch_of, is_sha, task_of
 from reconciler.model.observed import Branch
 from reconciler.workspaces.stale_locks import clear
 
 _HEADS = "refs/heads/"
-_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _MEASURED_AT_MAX = 10_000
 
 
@@ -70,11 +68,7 @@ class Branches:
             )
         except (OSError, IndexError):
             last = ""
-        how = (
-            f"'echo {last} > {file}' puts back what it named last"
-            if _SHA.fullmatch(last)
-            else f"'rm {file}' removes it"
-        )
+        how = f"'echo {last} > {file}' puts back what it named last" if is_sha(last) else f"'rm {file}' removes it"
         return f"git calls its branch {ref.removeprefix(_HEADS)} broken; {how}"
 
     def head(self, task: TaskId) -> Sha | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 
@@ -12,7 +11,7 @@ from reconciler.git.commands import Git
 from reconciler.git.places import FoundWorktree
 from reconciler.git.worktrees import BRANCHES, MADE, NESTED, Entry
 from reconciler.model.errors import ChangedError, PermanentError
-from reconciler.model.names import Sha, TaskId, branch_of
+from reconciler.model.names import Sha, TaskId, branch_of, is_sha
 from reconciler.model.observed import Salvage, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
@@ -23,7 +22,6 @@ from reconciler.workspaces.snapshot import Work
 from reconciler.workspaces.worktree_register import Register, refuse_locked
 
 _STASHES = ("rebase-merge/autostash", "rebase-apply/autostash", "MERGE_AUTOSTASH")
-_SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 class Removals(Struct, frozen=True, kw_only=True):
@@ -98,7 +96,7 @@ class Removals(Struct, frozen=True, kw_only=True):
         for admin in found.admins:
             for name in _STASHES:
                 text = (admin / name).read_text("utf-8", "replace").strip() if (admin / name).is_file() else ""
-                if _SHA.fullmatch(text):
+                if is_sha(text):
                     yield Sha(text)
 
 

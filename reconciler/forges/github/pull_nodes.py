@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,11 +10,10 @@ from reconciler.forges.github import check_results
 from reconciler.forges.github.marks import mark_in
 from reconciler.forges.github.pull import Opinion, Pull
 from reconciler.model.errors import TemporaryError
-from reconciler.model.names import PrNumber, Sha, task_of
+from reconciler.model.names import PrNumber, Sha, is_sha, task_of
 from reconciler.model.observed import Comment, Dequeued, PullState, QueueSpot, Thread
 from reconciler.planning.messages import clean
 
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 WITHHELD = "withheld"  # what a node is given of which the login may not read something
 # Of a comment under the whole, GitHub does not tell whether its author may push: of those who may, this is true.
 _OF_THE_REPOSITORY = ("OWNER", "MEMBER", "COLLABORATOR")
@@ -179,7 +177,7 @@ def _oid(commit: Mapping[str, Any] | None) -> Sha | None:
 
 
 def _sha(name: str) -> Sha:
-    if not _SHA.fullmatch(name):
+    if not is_sha(name):
         raise ValueError(f"not the name of a commit: {name!r}")
     return Sha(name)
 

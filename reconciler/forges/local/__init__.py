@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.landing.stacks import Stacking, Stacks
 from reconciler.model.errors import PermanentError
-from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.names import PrNumber, Sha, TaskId, is_sha
 from reconciler.model.observed import (
     Base,
     BaseCommit,
@@ -37,8 +36,6 @@ from reconciler.model.observed import (
 from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PullRecord, Verdict
 from reconciler.model.values import replace
-
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class LocalForge(Stacking):
@@ -228,6 +225,6 @@ class LocalForge(Stacking):
 
 
 def _commit(name: str) -> Sha:
-    if not _SHA.fullmatch(name):
+    if not is_sha(name):
         raise PermanentError(f"{name[:80]!r} is not the name of a commit")
     return Sha(name)
