@@ -933,7 +933,7 @@ BREAKS = (
     ),
     Break(
         "a check of what is in line is ended as stale",
-        "reconciler/planning/epic_wide.py",
+        "reconciler/planning/stale_runs.py",
         "if subject not in wanted and last.id not in view.tested:",
         "if subject not in wanted:",
         "tests/test_landing_line.py",
