@@ -717,8 +717,8 @@ BREAKS = (
     Break(
         "a branch that git calls broken is one that was deleted",
         "reconciler/forges/local/pulls.py",
-        "        found = (r for _, r in sorted(kept.items()) if not (r.open and heads.get(r.task) == _NOTHING))\n",
-        "        found = (r for _, r in sorted(kept.items()))\n",
+        "            if not (record.open and heads.get(record.task) == _NOTHING):\n",
+        "            if True:\n",
         "tests/adapters/test_damage.py",
     ),
     Break(
