@@ -26,9 +26,9 @@ FINISHED = {
         checks=(a_check("passed"),),
         pull_requests={X1: a_pull(state=PullState.MERGED, closed_at=ago(9))},
     ),
-    "given to a person": _closed("needs-human"),
 }
 LEFT = {
+    "a label that is ours to take away": _closed("needs-human"),
     "an agent lives": _closed(runs={X1: (a_run(state="running"),)}),
     "a check lives": _closed(checks=(a_check("running"),)),
     "a worktree": _closed(worktrees={X1: a_worktree()}),
@@ -41,7 +41,7 @@ LEFT = {
 def test_a_picture_without_what_is_finished_is_the_same_picture(what: str):
     observed = {**FINISHED, **LEFT}[what]
     decided = plan(wanted(), observed)
-    whole, few = (document.status(decided, observed, finished=each) for each in (True, False))
+    whole, few = (document.status(decided, observed, every=each) for each in (True, False))
 
     listed = [[task["id"] for task in each["epics"][0]["tasks"]] for each in (whole, few)]
     assert listed == [["x-1", "x-2"], ["x-2"] if what in FINISHED else ["x-1", "x-2"]]

@@ -164,7 +164,7 @@ class _View:
         if tick is None:
             return []
         if tick is not self._of:
-            self._document, self._of = document.status(tick.plan, tick.observed, finished=False), tick
+            self._document, self._of = document.status(tick.plan, tick.observed, every=False), tick
             self._tails.follow(live_runs(tick.plan, tick.observed))
             self._laid_out = None
         width, height = self.screen.size

@@ -119,7 +119,7 @@ def _we_see(site: Site, out: Output, desired: Desired, name: str | None) -> _See
     tick = _looked(site, out, for_people=out.for_people)
     recorded = {epic.name: site.recorded.status(epic.name) for epic in desired.epics}
     beside = rows.unmanaged(site, tick, out) if name is None else None
-    shown = document.status(tick.plan, tick.observed, recorded, beside, finished=not out.for_people)
+    shown = document.status(tick.plan, tick.observed, recorded, beside, every=not out.for_people)
     if site.chosen.github:
         shown["forge"] = spending(site.chosen.github)
     orphans = list(map(text.orphan, tick.plan.orphan_worktrees))

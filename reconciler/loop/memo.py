@@ -18,6 +18,9 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 
+_NEVER: tuple[tuple[object, ...], dict[Any, Any]] = ((None,), {})
+
+
 class Memo(Struct):
     """The last value of each thing that is derived, with what it was derived from."""
 
@@ -63,16 +66,36 @@ class Memo(Struct):
         self, name: str, runs: Mapping[RunId, Run], key: Callable[[Run], K | None]
     ) -> Mapping[K, tuple[Run, ...]]:
         """Runs by a key of theirs (None: left out), each group by number. Only groups in which one changed are made again."""
-        before, groups = self._last.get(name, ((None,), {}))
+        before, groups = self._last.get(name, _NEVER)
         if before[0] is runs:
             same: Mapping[K, tuple[Run, ...]] = groups
             return same
-        known: Mapping[RunId, Run] = before[0] or {}  # type: ignore[assignment]
+        if before[0] is None:
+            self._last[name] = (runs,), (made := _grouped(runs.values(), key))
+            return made
+        known: Mapping[RunId, Run] = before[0]
         changed = [run for id, run in runs.items() if known.get(id) is not run]
         gone = [run for id, run in known.items() if id not in runs]
-        made = _regrouped(groups, changed, gone, key)
-        self._last[name] = (runs,), made
+        self._last[name] = (runs,), (made := _regrouped(groups, changed, gone, key))
         return made
+
+
+def _grouped(runs: Iterable[Run], key: Callable[[Run], K | None]) -> dict[K, tuple[Run, ...]]:
+    """Each group by number. Of thousands most are alone in theirs."""
+    found: dict[K, list[Run]] = {}
+    for run in runs:
+        of = key(run)
+        if of is None:
+            continue
+        if of in found:
+            found[of].append(run)
+        else:
+            found[of] = [run]
+    return {of: tuple(sorted(group, key=_number) if len(group) > 1 else group) for of, group in found.items()}
+
+
+def _number(run: Run) -> int:
+    return run.id.n
 
 
 def _regrouped(
@@ -89,7 +112,7 @@ def _regrouped(
     made = dict(groups)
     for of, group in edited.items():
         if group:
-            made[of] = tuple(sorted(group.values(), key=lambda run: run.id.n))
+            made[of] = tuple(sorted(group.values(), key=_number))
         else:
             made.pop(of, None)
     return made

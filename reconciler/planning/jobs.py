@@ -92,10 +92,14 @@ def jobs(
     mine = {task.id: task for task in epic_tasks.members}
     mine |= {id: index.graph[id] for id in owned.keys() - mine.keys() if owned[id] == spec.name}
     above = epic_tasks.epic.id if epic_tasks.epic else None
-    for task in sorted(mine.values(), key=order):
+    # First: of thousands that are closed, few have to be put in order.
+    left = (
+        t
+        for t in mine.values()
+        if not t.closed or (owned[t.id] == spec.name and (remote or _something_left(t, observed)))
+    )
+    for task in sorted(left, key=order):
         owner = None if (owner := owned[task.id]) == spec.name else owner
-        if task.closed and (owner or not (remote or _something_left(task, observed))):
-            continue
         # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
         blocked_by = index.blocked_by(task.id)
         if not blocked_by and task.blockers:

@@ -21,10 +21,14 @@ def remarks(epic_tasks: EpicTasks, busy: Collection[TaskId | None], observed: Ob
     ):
         return {}
     saved = {each.task: each for each in sorted(observed.salvages, key=lambda each: each.n) if not each.dropped}
-    found = {}
+    assert not isinstance(observed.landings, Unknown) and not isinstance(observed.branches, Unknown)
+    landed, found = observed.landings, {}
+    # Of thousands that are closed most landed, and nothing of them is there that could be amiss.
+    beside = base.undone.keys() | observed.branches.keys() | saved.keys()
     for task in epic_tasks.members:
         if (
             task.status == "closed"
+            and (task.id not in landed or task.id in beside)
             and task.id not in busy
             and (remark := _amiss(task, base, observed, saved.get(task.id)))
         ):

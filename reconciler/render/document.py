@@ -5,6 +5,7 @@ Strings are given as they are; the one who prints them sees to it that they are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -24,11 +25,11 @@ from reconciler.planning.jobs import owners
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render import failing
 from reconciler.render.conditions import Condition, conditions, observed_generation
-from reconciler.render.entry import GROUPS, entry, group, merged, run_record, unread, waiting
+from reconciler.render.entry import GROUPS, entry, group, merged, phase, run_record, unread, waiting
 from reconciler.render.landed import as_it_landed
 from reconciler.render.reviews import Diffs
 from reconciler.render.spend import spend
-from reconciler.render.task_views import TaskView, running, subjects
+from reconciler.render.task_views import TaskView, finished, running, subjects
 from reconciler.render.withheld import changes, withheld
 from reconciler.render.words import stamp
 
@@ -62,18 +63,18 @@ def status(
     recorded: Mapping[str, Mapping[str, Any]] | None = None,
     unmanaged: EpicPlan | None = None,
     *,
-    finished: bool = True,
+    every: bool = True,
 ) -> Document:
     """What `status` prints. `recorded`: what was last remembered of each manifest, as `Recorded.status` gives it;
-    `unmanaged`: the tasks of no manifest for which something was begun; without `finished`, tasks that no picture shows,
-    as they are closed and nothing of them is left, are only counted.
+    `unmanaged`: the tasks of no manifest for which something was begun; those that no picture shows, as they
+    are closed and nothing of them is left, are only counted where not `every` task is to be described.
 
     Where the tasks can't be read, `counts` are all null, and of the tasks only those are there for which something runs.
     """
     remembered = recorded or {}
     return {
         "at": stamp(observed.at),
-        "epics": [_epic_status(epic, observed, remembered.get(epic.name, {}), finished) for epic in decided.epics],
+        "epics": [_epic_status(epic, observed, remembered.get(epic.name, {}), every) for epic in decided.epics],
         "unmanaged": None if isinstance(observed.tasks, Unknown) else _unmanaged(unmanaged, observed),
     }
 
@@ -200,12 +201,11 @@ def _plain(value: object) -> Any:
             return str(value)
 
 
-def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any], finished: bool) -> Document:
-    found = subjects(epic, observed)
+def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any], every: bool) -> Document:
+    done = {} if every else finished(epic, observed)
+    found = subjects(epic, observed, but=done)
     tasks = (
-        [entry(subject) for subject in found if finished or not subject.finished]
-        if epic.epic_tasks
-        else [unread(each) for each in running(epic, observed)]
+        [entry(subject) for subject in found] if epic.epic_tasks else [unread(each) for each in running(epic, observed)]
     )
     return {
         "name": epic.name,
@@ -215,7 +215,9 @@ def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any]
         "conditions": conditions(epic, recorded, observed.at),
         "withheld": changes(epic.spec),
         "base": _base(epic),
-        "counts": _counts(found) if epic.epic_tasks else dict.fromkeys(("tasks", *reversed(GROUPS), "merged")),
+        "counts": _counts(found, done, observed)
+        if epic.epic_tasks
+        else dict.fromkeys(("tasks", *reversed(GROUPS), "merged")),
         "spend": spend(epic.spend),
         "tasks": tasks,
     }
@@ -232,12 +234,13 @@ def _base(epic: EpicPlan) -> Document | None:
     return {"name": epic.base.base, "green": epic.base.green, "commits": commits}
 
 
-def _counts(found: tuple[TaskView, ...]) -> dict[str, int]:
-    groups = [group(subject) for subject in found]
+def _counts(found: tuple[TaskView, ...], done: Mapping[TaskId, Task], observed: Observed) -> dict[str, int]:
+    groups = Counter(group(subject) for subject in found)
+    groups["closed"] += len(done)
     return {
-        "tasks": len(found),
-        **{name: groups.count(name) for name in reversed(GROUPS)},
-        "merged": sum(map(merged, found)),
+        "tasks": len(found) + len(done),
+        **{name: groups[name] for name in reversed(GROUPS)},
+        "merged": sum(map(merged, found)) + sum(phase(task, None, observed) == "merged" for task in done.values()),
     }
 
 

@@ -10,10 +10,12 @@ from reconciler.model.names import RunKind, branch_of
 from reconciler.model.observed import (
     Exit,
     Landing,
+    Observed,
     PullRequest,
     PullState,
     Run,
     StopWhy,
+    Task,
     Unknown,
 )
 from reconciler.model.reasons import Awaits, Reason, Scope
@@ -63,7 +65,7 @@ def entry(subject: TaskView) -> dict[str, Any]:
         "key": subject.key,
         "title": task.title,
         "status": task.status,
-        "phase": _phase(subject),
+        "phase": phase(subject.task, subject.job, subject.observed),
         "group": group(subject),
         "run": _run(subject.run),
         "worktree": messages.relative(tree.path, "" if tree.elsewhere else subject.epic.spec.repository)
@@ -103,7 +105,7 @@ def waiting(word: Waiting) -> dict[str, Any]:
 
 def merged(subject: TaskView) -> bool:
     """True when the task is closed and its work is on the base."""
-    return subject.task.closed and _phase(subject) == "merged"
+    return subject.task.closed and phase(subject.task, subject.job, subject.observed) == "merged"
 
 
 def _merging(job: Job) -> bool:
@@ -124,10 +126,9 @@ def _ready(subject: TaskView) -> bool:
     return later or word.reason.awaits in (Awaits.TURN, Awaits.TIMER)
 
 
-def _phase(subject: TaskView) -> str | None:
+def phase(task: Task, job: Job | None, observed: Observed) -> str | None:
     """What is seen of its life; where nothing seen speaks for a phase, what its label says."""
-    task, job = subject.task, subject.job
-    landings = subject.observed.landings
+    landings = observed.landings
     if task.closed and not isinstance(landings, Unknown) and isinstance(landings.get(task.id), Landing):
         return "merged"
     label = (job.phase if job else None) or next((phase for phase in reversed(PHASES) if phase in task.labels), None)

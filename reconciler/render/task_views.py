@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -70,27 +70,43 @@ class TaskView(Struct, frozen=True, kw_only=True):
         return next((key for key, id in ids.items() if key is not None and id == self.task.id), None)
 
     @property
-    def finished(self) -> bool:
-        """True for a closed task of which nothing is left, waits, goes wrong or runs."""
-        if not self.task.closed or self.action or self.waiting or self.worktree or self.task.id in self.epic.failing:
-            return False
-        return not any(run.alive for run in (*self.runs, *self.reviews, *self.checks))
-
-    @property
     def waiting(self) -> Waiting | None:
         return self.epic.waiting.get(self.task.id) or self.epic.remarks.get(self.task.id)
 
 
-def subjects(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
-    """The tasks of a manifest, most urgent first."""
+def finished(epic: EpicPlan, observed: Observed) -> Mapping[TaskId, Task]:
+    """The closed tasks of a manifest of which nothing is left, waits, goes wrong or runs."""
+    if epic.epic_tasks is None or isinstance(observed.tasks, Unknown):
+        return {}
+    trees = {} if isinstance(observed.worktrees, Unknown) else observed.worktrees
+    told = epic.waiting.keys() | epic.remarks.keys() | epic.failing.keys() | trees.keys()
+    busy = told | {job.task.id for job in _jobs(epic, observed)} | _due(epic.actions).keys() | _alive(observed)
+    return {task.id: task for task in epic.epic_tasks.members if task.closed and task.id not in busy}
+
+
+def _alive(observed: Observed) -> set[TaskId]:
+    sources = (observed.runs, observed.reviews, observed.checks)
+    groups = (runs for source in sources if not isinstance(source, Unknown) for runs in source.values())
+    # Of thousands nearly all have ended.
+    return {run.task for runs in groups for run in runs if run.exit is None and run.alive}
+
+
+def _jobs(epic: EpicPlan, observed: Observed) -> Iterable[Job]:
+    # A held manifest has no jobs in its plan; what runs there is shown all the same.
+    if not epic.held or epic.epic_tasks is None or isinstance(observed.tasks, Unknown):
+        return epic.jobs
+    owned = {task.id: epic.name for task in epic.epic_tasks.members}
+    return jobs(epic.epic_tasks, observed, Index(observed.tasks, observed.at), owned)
+
+
+def subjects(epic: EpicPlan, observed: Observed, but: Collection[TaskId] = ()) -> tuple[TaskView, ...]:
+    """The tasks of a manifest without some, most urgent first."""
     if epic.epic_tasks is None or isinstance(observed.tasks, Unknown):
         return ()
-    members = sorted(epic.epic_tasks.members, key=order)
-    # A held manifest has no jobs in its plan; what runs there is shown all the same.
-    owned = {task.id: epic.name for task in members}
-    found = jobs(epic.epic_tasks, observed, Index(observed.tasks, observed.at), owned) if epic.held else epic.jobs
-    known = {job.task.id: job for job in found}
-    due, checks, beneath = _due(epic.actions), checks_by_task(observed), beneath_another(observed)
+    members = sorted((task for task in epic.epic_tasks.members if task.id not in but), key=order)
+    known = {job.task.id: job for job in _jobs(epic, observed)}
+    due, beneath = _due(epic.actions), beneath_another(observed)
+    checks = checks_by_task(observed, {task.id for task in members} if but else None)
     pulls = {} if isinstance(observed.pull_requests, Unknown) else observed.pull_requests
     return tuple(
         TaskView(
@@ -121,12 +137,12 @@ def running(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:
     )
 
 
-def checks_by_task(observed: Observed) -> Mapping[TaskId, tuple[Run, ...]]:
-    """All checks of what tasks offered, oldest first; those that never started come last."""
+def checks_by_task(observed: Observed, only: Collection[TaskId] | None = None) -> Mapping[TaskId, tuple[Run, ...]]:
+    """All checks of what tasks offered, oldest first; those that never started come last. `only`: of these tasks."""
     if isinstance(observed.checks, Unknown):
         return {}
     found: dict[TaskId, list[Run]] = defaultdict(list)
-    every = (run for runs in observed.checks.values() for run in runs)
+    every = (run for runs in observed.checks.values() for run in runs if only is None or run.task in only)
     for run in sorted(every, key=lambda run: (run.started_at is None, run.started_at or observed.at, run.id)):
         found[run.task].append(run)
     return {task: tuple(runs) for task, runs in found.items()}
@@ -156,8 +172,9 @@ def beneath_another(observed: Observed) -> Mapping[Sha, PrNumber]:
     """By the head of each change that passed its checks below another one: the pull request of the topmost."""
     if isinstance(observed.checks, Unknown) or isinstance(observed.pull_requests, Unknown):
         return {}
-    passed = (run for runs in observed.checks.values() for run in runs if run.exit and run.exit.well)
-    found = ((run.heads[:-1], observed.pull_requests.get(run.task)) for run in passed if len(run.heads) > 1)
+    several = (run for runs in observed.checks.values() for run in runs if len(run.heads) > 1)
+    passed = (run for run in several if run.exit and run.exit.well)
+    found = ((run.heads[:-1], observed.pull_requests.get(run.task)) for run in passed)
     return {head: top.number for heads, top in found if top for head in heads}
 
 

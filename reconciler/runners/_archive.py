@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS file (
     PRIMARY KEY (run, name)) WITHOUT ROWID;
 """
 _Stamp = tuple[int, int, int, int, int]
+_RUN, _set = msgspec.json.Decoder(Run), msgspec.structs.force_setattr
 
 
 class Kept(Struct, frozen=True):
@@ -202,8 +203,8 @@ class Archive:
             for row, kind, subject, n, form, value in db.execute(query, (self._last,)):
                 last = row
                 if n:
-                    id = RunId(RunKind(kind), subject, n)
-                    run = (same or {}).get(id) or self._run(id, form, value)
+                    run = same.get(RunId(RunKind(kind), subject, n)) if same else None
+                    run = run or self._run(kind, subject, n, form, value)
                     runs[run.id] = run
                 elif kind == RunKind.WORK and (point := self._point(subject)):
                     since[TaskId(subject)] = point
@@ -212,13 +213,13 @@ class Archive:
         self._since = {**self._since, **since} if since else self._since
         self._last, self._seen = last, found
 
-    def _run(self, run: RunId, form: str, value: bytes) -> Run:
+    def _run(self, kind: str, subject: str, n: int, form: str, value: bytes) -> Run:
         try:
             if form == FORM:
                 return _decoded(value)
         except msgspec.DecodeError:
             pass
-        return self._derive(run)
+        return self._derive(RunId(RunKind(kind), subject, n))
 
     def _point(self, subject: str) -> RetryPoint | None:
         kept = self.files(RunKind.WORK, subject, 0, SINCE).get(SINCE)
@@ -298,10 +299,10 @@ def _encoded(run: Run) -> bytes:
 
 
 def _decoded(value: bytes) -> Run:
-    run = msgspec.json.decode(value, type=Run)
+    run = _RUN.decode(value)
     # Thousands of them stay in memory.
-    for name in ("manifest", "why"):
-        msgspec.structs.force_setattr(run, name, sys.intern(getattr(run, name)))
+    _set(run, "manifest", sys.intern(run.manifest))
+    _set(run, "why", sys.intern(run.why))
     return run
 
 
