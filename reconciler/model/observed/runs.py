@@ -82,6 +82,9 @@ class LastWords(Struct, frozen=True, kw_only=True):
     printed: str = ""
 
 
+_ENDED, _ALIVE = RunState.ENDED, (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """One supervised process, alive or not. What it was started with comes from its spec."""
 
@@ -121,7 +124,7 @@ class Run(Struct, frozen=True, kw_only=True):
     @property
     def alive(self) -> bool:
         """True while anything of it may still change the worktree: counts against slots, holds back everything."""
-        return self.state in (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
+        return self.state is not _ENDED and self.state in _ALIVE  # asked of thousands that have ended
 
     @property
     def started(self) -> bool:
