@@ -117,13 +117,15 @@ def test_a_task_shows_what_its_reviewers_said() -> None:
     no = {"verdict": "request_changes", "summary": "too hasty", "risk": None, "comments": [comment, beside]}
     runs = [reviewed(no, AT), reviewed(None, AT), reviewed(None, None)]
 
-    shown = page_of(entry({"approvedBy": ["agent"]}), runs=runs)
+    void = {"notCounted": {"review/x-1/1": "ann dismissed it"}}
+    shown = page_of(entry({"approvedBy": ["agent"], **void}), runs=runs)
 
     for words in ("asks for changes", "too hasty", "src/a.py:7", "&lt;b&gt;not&lt;/b&gt; so", "no verdict", "reading"):
         assert words in shown
     assert "normal (changes src/a.py); its reviewer is asked" in shown and "normal risk" in shown
     assert "Approved by</dt><dd>its reviewer" in shown
     assert "src/a.py:7</code>" in shown and "src/b.py:9 (outside the diff)</code>" in shown
+    assert shown.count("does not count: ann dismissed it") == 3 and "does not count" not in page_of(entry(), runs=runs)
     assert "Reviews" not in page_of(entry())
 
 

@@ -82,7 +82,7 @@ from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, ma
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
-from reconciler.planning.reviews import terms
+from reconciler.planning.review_terms import terms
 
 PLANS = sorted(Path(__file__).parent.joinpath("plans").glob("*.yaml"))
 SOURCES = {

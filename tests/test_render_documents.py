@@ -246,6 +246,7 @@ def test_a_task_has_the_keys_that_scripts_rely_on():
             "review": "approved",
             "approvedBy": ["person"],
             "risk": None,
+            "notCounted": {},
         },
         "waiting": {"reason": "ChecksRunning", "message": f"checks running on the merged tree {worlds.TREE[:12]}"},
         "failing": None,

@@ -36,10 +36,14 @@ def a_review(n: int = 1, *comments: LineComment, word: str = "approve", **fields
     return replace(run, id=RunId(RunKind.REVIEW, "x-1@c1c1c1c1c1c1", n))
 
 
+def answers(record: PullRecord, runs: tuple[Run, ...], diffs: reviews.Diffs) -> list[dict[str, Any]]:
+    return reviews.listed(record, runs, diffs, worlds.a_pull(), None)
+
+
 def test_a_review_whose_supervisor_was_killed_is_listed_with_why_it_has_no_verdict() -> None:
     killed = a_review(state="lost", verdict=None, last_progress_at=ago(90))
 
-    found = reviews.listed(a_record(), (killed, a_review(2)), {})
+    found = answers(a_record(), (killed, a_review(2)), {})
 
     assert [(each["verdict"], each["because"], each["at"]) for each in found] == [
         (None, "it ended before its time (killed, or the machine went down)", "2026-01-01T11:58:30Z"),
@@ -63,7 +67,7 @@ def test_a_review_whose_supervisor_was_killed_is_listed_with_why_it_has_no_verdi
 def test_a_review_is_of_the_pull_request_that_was_open_or_that_offers_its_very_head_again(
     run: dict[str, Any], record: dict[str, Any], listed: bool
 ) -> None:
-    assert bool(reviews.listed(a_record(**record), (a_review(**run),), {})) is listed
+    assert bool(answers(a_record(**record), (a_review(**run),), {})) is listed
 
 
 @pytest.mark.parametrize(
@@ -84,6 +88,6 @@ def test_a_place_that_the_diff_does_not_show_is_said_to_be_outside_of_it(
 ) -> None:
     run = a_review(1, LineComment(path=path, line=line, body="why"))
 
-    (found,) = reviews.listed(a_record(), (run,), {run.id: diff} if diff else {})
+    (found,) = answers(a_record(), (run,), {run.id: diff} if diff else {})
 
     assert reviews.place(found["comments"][0]) == said

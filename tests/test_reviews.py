@@ -16,7 +16,8 @@ from reconciler.model.desired import MergePolicy, Review, ReviewByRisk, RiskLeve
 from reconciler.model.values import replace
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, decode
 from reconciler.planning.review_prompts import Matter
-from reconciler.planning.reviews import at_length, in_short, terms, why_it_failed
+from reconciler.planning.review_terms import terms
+from reconciler.planning.reviews import at_length, in_short, why_it_failed
 from reconciler.planning.risk import Risk
 
 DIFF = Diff(

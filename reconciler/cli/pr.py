@@ -28,7 +28,7 @@ from reconciler.model.pull_records import PullRecord
 from reconciler.model.values import replace
 from reconciler.render import listing, pulls, reviews
 from reconciler.render.landed import as_it_landed
-from reconciler.render.task_views import beneath_another, checks_by_task
+from reconciler.render.task_views import beneath_another, checks_by_task, view_of
 from reconciler.wiring import Site
 
 
@@ -69,7 +69,9 @@ def show(pr: str, out: Output) -> int:
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
     found = {} if isinstance(tick.observed.reviews, Unknown) else tick.observed.reviews
     of_it = reviews.of_pull(pull.record, found.get(pull.record.task, ()))
-    answers = reviews.listed(pull.record, of_it, read_by(site, of_it))
+    view = view_of(pull.record.task, tick.plan.epics, tick.observed)
+    offer = view.reviewing if view and view.pull and view.pull.number == pull.record.number else None
+    answers = reviews.listed(pull.record, of_it, read_by(site, of_it), pull.seen, offer)
     history = site.journal.events(pull.record.task)
     row = as_it_landed(_row(pull, entry, _tested(tick), silent), pull.record.task, history)
     shown = {**row, **_more(site, pull, entry), "reviews": answers, "unknown": unknown}

@@ -8,17 +8,15 @@ be known is for a person: silence, nonsense and a change of the rules never say 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from reconciler.model.changes import Diff
-from reconciler.model.desired import EPOCH, EpicSpec, Review, RiskLevel
+from reconciler.model.desired import EPOCH, Review, RiskLevel
 from reconciler.model.names import review_subject
 from reconciler.model.observed import Run
 from reconciler.model.reasons import Reason
@@ -27,20 +25,13 @@ from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, ma
 from reconciler.planning import run_results
 from reconciler.planning.facts import Facts
 from reconciler.planning.messages import clean
+from reconciler.planning.review_terms import terms
 from reconciler.planning.risk import Risk, assess, higher
 
 FAILURES_MAX = 2
 MOVED_MAX = 5  # reviews of what its branch no longer holds, since an agent was last at work on it
 SUMMARY_MAX = 200
 COMMENT_MAX, TEXT_MAX = 2000, 12_000
-
-
-def terms(spec: EpicSpec, brief: str) -> str:
-    """Under what a review judges, as one word: the policy, who reviews, and what it is to look for."""
-    merge, reviewer = spec.merge, spec.reviewing
-    policy = (merge.review.each, merge.risk_high, merge.risk_low, merge.protected_paths)
-    who = (reviewer.kind, reviewer.argv, reviewer.model, [(each.labels, each.model) for each in reviewer.overrides])
-    return hashlib.sha256(msgspec.json.encode((policy, who, brief))).hexdigest()[:16]
 
 
 class Reviewing(Struct, frozen=True, dict=True):
@@ -84,17 +75,17 @@ class Reviewing(Struct, frozen=True, dict=True):
     @cached_property
     def verdict(self) -> ReviewVerdict | None:
         """The newest verdict that counts for what is offered now."""
-        return next((run.verdict for run in reversed(self._current) if run.verdict and _ended_well(run)), None)
+        return next((run.verdict for run in reversed(self._current) if run.verdict and ended_well(run)), None)
 
     @property
     def by(self) -> Run | None:
         """The review that gave it."""
-        return next((run for run in reversed(self._current) if run.verdict and _ended_well(run)), None)
+        return next((run for run in reversed(self._current) if run.verdict and ended_well(run)), None)
 
     @property
     def dismissed_by(self) -> str:
         """The person who dismissed its review on the forge: it counts for nothing; empty where nobody did."""
-        return self._dismissed_by(self.by) if self.by else ""
+        return self.dismissal_of(self.by) if self.by else ""
 
     @property
     def approved(self) -> bool:
@@ -213,29 +204,30 @@ class Reviewing(Struct, frozen=True, dict=True):
         return tuple(
             run
             for run in self._runs
-            if (run.tree, run.base_tip) in about and run.judged == under and not self._overruled(run)
+            if (run.tree, run.base_tip) in about and run.judged == under and not self.overruled(run)
         )
 
-    def _overruled(self, run: Run) -> bool:
+    def overruled(self, run: Run) -> bool:
         """True for what ended before somebody asked for another try; a yes that is enough is as good as ever."""
         if self.facts.since is None or run.exit is None or self._enough(run):
             return False
         return run.exit.at <= self.facts.since.at <= self.facts.now
 
-    def _dismissed_by(self, run: Run) -> str:
+    def dismissal_of(self, run: Run) -> str:
+        """Who dismissed what a review says on the forge; empty where nobody did."""
         dismissed = self.facts.open_pull.dismissed if self.facts.open_pull else {}
         return dismissed.get(mark_of(run.id, run.verdict), "") if run.verdict and dismissed else ""
 
     def _enough(self, run: Run) -> bool:
         """True for a yes after which nobody else is asked: one that raises the risk may call for a person."""
-        if run.verdict is None or self.risk is None or not _ended_well(run) or self._dismissed_by(run):
+        if run.verdict is None or self.risk is None or not ended_well(run) or self.dismissal_of(run):
             return False
         level, policy = higher(self.risk.level, run.verdict.risk), self.facts.spec.merge.review
         return run.verdict.verdict is ReviewWord.APPROVE and policy.at(level) is not Review.HUMAN
 
     def _failed(self, run: Run) -> bool:
         stopped = run.exit is not None and run.exit.stop is not None and not run.exit.well
-        if run.alive or (run.verdict and _ended_well(run)):
+        if run.alive or (run.verdict and ended_well(run)):
             return False
         if run_results.fault(run) is Fault.BUDGET:
             return True  # asked again and again, it would cost as much each time
@@ -283,7 +275,8 @@ def _first(comments: Iterable[LineComment]) -> str:
     return " ".join(clean(next((comment.body for comment in comments), "")).split())
 
 
-def _ended_well(run: Run) -> bool:
+def ended_well(run: Run) -> bool:
+    """True for a review whose answer, where it has given one, is one."""
     return run.exit is not None and run.exit.well and not run.alive
 
 

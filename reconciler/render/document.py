@@ -29,7 +29,7 @@ from reconciler.render.entry import GROUPS, entry, group, merged, phase, run_rec
 from reconciler.render.landed import as_it_landed
 from reconciler.render.reviews import Diffs
 from reconciler.render.spend import spend
-from reconciler.render.task_views import TaskView, finished, running, subjects
+from reconciler.render.task_views import TaskView, finished, running, subjects, view_of
 from reconciler.render.withheld import changes, withheld
 from reconciler.render.words import stamp
 
@@ -94,10 +94,9 @@ def describe(
     """What `describe` prints: the task's entry with its text, all of its runs and its history; None for a task of no
     manifest. One that several hold is shown as its owner sees it. `diffs`: what its reviewers have read."""
     epics = (*decided.epics, *((unmanaged,) if unmanaged else ()))
-    found = [subject for epic in epics for subject in subjects(epic, observed) if subject.task.id == task]
-    if not found:
+    subject = view_of(task, epics, observed)
+    if subject is None:
         return None
-    subject = min(found, key=lambda subject: bool(subject.job and subject.job.owned_by))
     shown, history = entry(subject), [dict(event) for event in events]
     if pull := shown["pullRequest"]:
         shown["pullRequest"] = as_it_landed(pull, task, history)
@@ -106,7 +105,7 @@ def describe(
         "manifest": None if subject.epic is unmanaged else subject.epic.name,
         **shown,
         **_text(subject.task, subject.job.blocked_by if subject.job else ()),
-        "runs": [run_record(run, (diffs or {}).get(run.id)) for run in _all_runs(subject)],
+        "runs": [run_record(run, (diffs or {}).get(run.id), subject.reviewing) for run in _all_runs(subject)],
         "events": history,
     }
 

@@ -25,8 +25,10 @@ from reconciler.planning.budget import spent
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.job import Job
 from reconciler.planning.labels import NEEDS_HUMAN, PHASES
+from reconciler.planning.review_standing import why_not
+from reconciler.planning.reviews import Reviewing, ended_well
 from reconciler.render import failing
-from reconciler.render.reviews import verdict
+from reconciler.render.reviews import stands, verdict
 from reconciler.render.spend import report, spend
 from reconciler.render.task_views import TaskView, ended_checks, tested_with
 from reconciler.render.words import stamp
@@ -151,8 +153,8 @@ def _run(run: Run | None) -> dict[str, Any] | None:
     }
 
 
-def run_record(run: Run, diff: Diff | None = None) -> dict[str, Any]:
-    """A run with how it ended, for `describe`. `diff`: what a review has read, where that is known."""
+def run_record(run: Run, diff: Diff | None = None, offer: Reviewing | None = None) -> dict[str, Any]:
+    """A run with how it ended, for `describe`. `diff`: what a review has read, where that is known; `offer`: what it may count for."""
     record = run.exit
     return {
         "id": str(run.id),
@@ -165,7 +167,7 @@ def run_record(run: Run, diff: Diff | None = None) -> dict[str, Any]:
         "agent": run.agent or None,
         "report": report(run.report) if run.report else None,
         **({"where": run.where, "said": run.remark or None} if run.where else {}),
-        **({"verdict": verdict(run.verdict, diff)} if run.id.kind is RunKind.REVIEW else {}),
+        **({"verdict": verdict(run.verdict, diff), **stands(run, offer)} if run.id.kind is RunKind.REVIEW else {}),
         **({"leftOut": [n + 1 for n in run.left_out]} if run.id.kind is RunKind.CHECK else {}),
     }
 
@@ -196,6 +198,7 @@ def _pull(subject: TaskView) -> dict[str, Any] | None:
         "review": _review(subject, pull),
         "approvedBy": _approvals(subject, pull),
         "risk": _risk(subject),
+        "notCounted": _not_counted(subject),
     }
 
 
@@ -247,3 +250,10 @@ def _risk(subject: TaskView) -> dict[str, Any] | None:
     nobody asked."""
     offer = subject.job.offer.reviewing if subject.job and subject.job.open_pull else None
     return offer.judged if offer else None
+
+
+def _not_counted(subject: TaskView) -> dict[str, str]:
+    """Why reviews that gave a verdict do not count for what is offered, by their runs."""
+    offer = subject.reviewing
+    given = [run for run in subject.reviews if run.verdict and ended_well(run)] if offer else ()
+    return {str(run.id): why for run in given if offer and (why := why_not(offer, run))}

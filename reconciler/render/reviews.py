@@ -12,10 +12,11 @@ from rich.text import Text
 from reconciler.model.changes import Diff
 from reconciler.model.desired import EPOCH
 from reconciler.model.names import RunId
-from reconciler.model.observed import Run
+from reconciler.model.observed import PullRequest, Run
 from reconciler.model.pull_records import PersonReview, PullRecord
 from reconciler.model.verdicts import ReviewVerdict, ReviewWord
-from reconciler.planning.reviews import why_it_failed
+from reconciler.planning.review_standing import why_not, why_not_a_persons
+from reconciler.planning.reviews import Reviewing, ended_well, why_it_failed
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
 from reconciler.render.words import stamp
@@ -25,16 +26,19 @@ Diffs = Mapping[RunId, Diff]
 """What reviewers have read, as far as it is known."""
 
 SHA_MAX = 12
-_VERDICTS = {ReviewWord.APPROVE: "approved", ReviewWord.REQUEST_CHANGES: "rejected", ReviewWord.PERSON: "for a person"}
+VERDICTS = {ReviewWord.APPROVE: "approved", ReviewWord.REQUEST_CHANGES: "rejected", ReviewWord.PERSON: "for a person"}
 
 
-def listed(record: PullRecord, runs: Sequence[Run], diffs: Diffs) -> list[Document]:
-    """What people and what agents answered to a pull request, oldest first: each says which of them it is.
+def listed(
+    record: PullRecord, runs: Sequence[Run], diffs: Diffs, seen: PullRequest, offer: Reviewing | None
+) -> list[Document]:
+    """What people and what agents answered to a pull request, oldest first: each says which of them it is, whether it counts for
+    what is offered now, and why not.
 
-    `runs`: the reviews of its task. One that came to nothing has no verdict, and says why.
+    `runs`: the reviews of its task; `seen`: as it stands now; `offer`: None where it is not open, or no manifest holds its task.
     """
-    people = [(each.at, _by_person(each)) for each in record.reviews]
-    agents = [(_over_at(run), _by_agent(run, diffs.get(run.id))) for run in of_pull(record, runs)]
+    people = [(each.at, _by_person(each, record, seen)) for each in record.reviews]
+    agents = [(_over_at(run), _by_agent(run, diffs.get(run.id), offer)) for run in of_pull(record, runs)]
     return [review for _, review in sorted((*people, *agents), key=lambda each: each[0])]
 
 
@@ -55,6 +59,15 @@ def verdict(answer: ReviewVerdict | None, diff: Diff | None) -> Document | None:
     }
 
 
+def stands(run: Run, offer: Reviewing | None) -> Document:
+    """Whether a review counts for what is offered, null where nobody can tell; and why not, or why it came to nothing."""
+    if run.alive or not run.started:
+        return {"counts": None, "because": None}
+    failed = None if run.verdict and ended_well(run) else why_it_failed(run)
+    why = why_not(offer, run) if offer else failed
+    return {"counts": None if offer is None and not failed else why is None, "because": why}
+
+
 def place(comment: Mapping[str, Any]) -> str:
     """Where a comment belongs, on one line; whoever looks there for it may do so in vain, and is told."""
     where = line(f"{comment['path']}:{comment['line']}" if comment["line"] else comment["path"])
@@ -62,6 +75,12 @@ def place(comment: Mapping[str, Any]) -> str:
 
 
 _ELSEWHERE = {False: "outside the diff", None: "not looked up in the diff"}
+
+
+def because(review: Mapping[str, Any]) -> str:
+    """Why a review does not count, on a line of its own; empty where it does, or nobody can tell."""
+    why = line(review["because"] or "")
+    return f"does not count: {why}" if why and review["verdict"] else why
 
 
 def rows(document: Document) -> Iterator[RenderableType]:
@@ -81,7 +100,8 @@ def _over_at(run: Run) -> datetime:
     return run.exit.at if run.exit else run.last_progress_at or run.started_at or EPOCH
 
 
-def _by_person(review: PersonReview) -> Document:
+def _by_person(review: PersonReview, record: PullRecord, seen: PullRequest) -> Document:
+    why = why_not_a_persons(seen, review, record.reviews) if record.open else None
     known = {
         "kind": "person",
         "verdict": str(review.verdict),
@@ -89,20 +109,26 @@ def _by_person(review: PersonReview) -> Document:
         "by": review.by,
         "at": stamp(review.at),
     }
-    return {**known, "text": review.text, "comments": [], "because": None}
+    return {
+        **known,
+        "text": review.text,
+        "comments": [],
+        "counts": why is None if record.open else None,
+        "because": why,
+    }
 
 
-def _by_agent(run: Run, diff: Diff | None) -> Document:
-    answer = run.verdict if run.exit and run.exit.well else None
+def _by_agent(run: Run, diff: Diff | None, offer: Reviewing | None) -> Document:
+    answer = run.verdict if ended_well(run) else None
     return {
         "kind": "agent",
-        "verdict": _VERDICTS[answer.verdict] if answer else None,
+        "verdict": VERDICTS[answer.verdict] if answer else None,
         "head": run.baseline,
         "by": f"{run.agent or 'reviewer'} ({run.id})",
         "at": stamp(_over_at(run)),
         "text": answer.summary if answer else "",
         "comments": _comments(answer, diff) if answer else [],
-        "because": None if answer else why_it_failed(run),
+        **stands(run, offer),
     }
 
 
@@ -123,5 +149,5 @@ def _row(review: Document, head: str) -> Row:
     said = (review["verdict"] or "no verdict") + of
     cells = (review["at"][:19].replace("T", " "), review["kind"], line(review["by"]), said)
     placed = (f"{place(each)}: {each['body']}" for each in review["comments"])
-    text = "\n".join(filter(None, (review["text"], *placed, review["because"])))
+    text = "\n".join(filter(None, (review["text"], *placed, because(review))))
     return Row(cells=tuple(map(Text, cells)), note=Text(block(text)))

@@ -13,6 +13,7 @@ from reconciler.model.names import split_key
 from reconciler.model.observed import StopWhy
 from reconciler.render import failing
 from reconciler.render.pulls import risk
+from reconciler.render.reviews import VERDICTS, because
 from reconciler.render.safe import block, line
 from reconciler.render.spend import words
 from reconciler.render.status import pull_request, step, why
@@ -110,7 +111,15 @@ def _run(run: dict[str, Any], now: datetime) -> Row:
         span((ended - started).total_seconds()) if started and ended else "",
     )
     note = ending(run["exit"], run["report"]) or line(run.get("said") or "")
+    if "verdict" in run:
+        note = "; ".join(filter(None, (note, _answer(run))))
     return Row(cells=tuple(map(Text, cells)), note=Text(note))
+
+
+def _answer(run: dict[str, Any]) -> str:
+    """What a review came to, and whether that counts."""
+    word = VERDICTS[run["verdict"]["verdict"]] if run["verdict"] else ""
+    return "; ".join(filter(None, (word, because(run))))
 
 
 def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) -> str:

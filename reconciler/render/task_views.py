@@ -22,6 +22,7 @@ from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import jobs
 from reconciler.planning.plan import EpicPlan
+from reconciler.planning.reviews import Reviewing
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -45,6 +46,11 @@ class TaskView(Struct, frozen=True, kw_only=True):
         """The reviews of what it offered, as they began."""
         found = () if isinstance(self.observed.reviews, Unknown) else self.observed.reviews.get(self.task.id, ())
         return tuple(sorted(found, key=lambda run: (not run.started, run.started_at or self.observed.at, run.id)))
+
+    @property
+    def reviewing(self) -> Reviewing | None:
+        """Who must say yes to what it offers, and what was answered; None where nothing is open."""
+        return self.job.offer.reviewing if self.job and self.job.open_pull else None
 
     @property
     def run(self) -> Run | None:
@@ -120,6 +126,12 @@ def subjects(epic: EpicPlan, observed: Observed, but: Collection[TaskId] = ()) -
         )
         for task in members
     )
+
+
+def view_of(task: TaskId, epics: Iterable[EpicPlan], observed: Observed) -> TaskView | None:
+    """A task as its owner sees it, where several manifests hold it; None where none of these does."""
+    found = [subject for epic in epics for subject in subjects(epic, observed) if subject.task.id == task]
+    return min(found, key=lambda subject: bool(subject.job and subject.job.owned_by), default=None)
 
 
 def running(epic: EpicPlan, observed: Observed) -> tuple[TaskView, ...]:

@@ -46,6 +46,7 @@ class StartRecord(Struct, frozen=True, kw_only=True):
     below: Sha | None = None
     left_out: tuple[int, ...] = ()
     judged: str = ""
+    terms: tuple[str, ...] = ()
     heard: frozenset[str] = frozenset()
     cwd: str = ""
     timeout_s: float = 0.0
@@ -121,6 +122,7 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "below": spec.below,
         "left_out": list(spec.left_out),
         "judged": spec.judged,
+        "terms": list(spec.terms),
         "heard": list(spec.heard),
         "slot": spec.slot.manifest if spec.slot else "",
         "agent": spec.agent,
@@ -144,6 +146,7 @@ def start_of(run: RunId, value: Mapping[str, Any]) -> StartRecord:
         below=sha(value.get("below")),
         left_out=numbers(value.get("left_out")),
         judged=str(value.get("judged", "")),
+        terms=tuple(map(str, given)) if isinstance(given := value.get("terms"), list) else (),
         heard=frozenset(map(str, heard)) if isinstance(heard := value.get("heard"), list) else frozenset(),
         cwd=str(value.get("cwd", "")),
         timeout_s=limit if isinstance(limit := value.get("timeout_s"), float) else 0.0,

@@ -81,6 +81,7 @@ def as_run(
         left_out=record.start.left_out,
         below=record.start.below,
         judged=record.start.judged,
+        terms=record.start.terms,
         verdict=None if isinstance(verdict, str) else verdict,
         unread=verdict if isinstance(verdict, str) else "",
         heard=record.start.heard,

@@ -157,6 +157,13 @@ def test_whoever_decides_between_a_command_and_its_reviewer_hears_both(tmp_path:
         "otherwise.', and the last that its agent printed: 'left as it is'; approve with"
     )
     assert task["waiting"]["reason"] == "AwaitingApproval" and both in task["waiting"]["message"]
+    first, second = place.json("pr", "show", task["id"])["reviews"]
+    why = f"it read {first['head'][:12]}, and the branch has changed since"
+    assert (first["counts"], first["because"], second["counts"], second["because"]) == (False, why, True, None)
+    assert place.reconcile("pr", "show", task["id"]).count(f"does not count: {why}") == 1
+    assert f"exit status 0; rejected; does not count: {why}" in place.reconcile("describe", task["id"])
+    runs = [run for run in place.json("describe", task["id"])["runs"] if "verdict" in run]
+    assert [(run["counts"], run["because"]) for run in runs] == [(False, why), (True, None)]
 
 
 YES = '{"verdict": "approve", "risk": "low", "summary": "trust me"}'

@@ -143,7 +143,9 @@ def shown(entry: dict) -> dict:
     pull = entry["pullRequest"]
     if pull:  # without what older ones do not say
         entry = entry | {
-            "pullRequest": {name: pull[name] for name in pull if name not in ("risk", "approvedBy", "checkedWith")}
+            "pullRequest": {
+                name: pull[name] for name in pull if name not in ("risk", "approvedBy", "checkedWith", "notCounted")
+            }
         }
     kept = {name: entry[name] for name in ("id", "key", "status", "phase", "worktree", "branch", "pullRequest")}
     return kept | {"run": {name: run.get(name) for name in ("kind", "attempt", "n", "pid", "state", "startedAt")}}

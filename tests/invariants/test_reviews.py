@@ -33,7 +33,7 @@ from reconciler.planning.actions import (
 )
 from reconciler.planning.plan import EpicPlan
 from reconciler.planning.planner import plan
-from reconciler.planning.reviews import terms
+from reconciler.planning.review_terms import terms
 
 pytestmark = [pytest.mark.xdist_group("promises of reviews"), pytest.mark.timeout(600)]
 

@@ -103,6 +103,7 @@ class Run(Struct, frozen=True, kw_only=True):
     left_out: tuple[int, ...] = ()  # which of its manifest's checks it left out, from 0
     # Of a review: under what it judges; of an attempt that a review asked for: that review.
     judged: str = ""
+    terms: tuple[str, ...] = ()  # of a review: the same, a word for each part; none: it was made before that was kept
     verdict: ReviewVerdict | None = None  # of a review that is over; None: it has given none that can be read
     unread: str = ""  # what is wrong with what it gave instead; as it was written, so hostile
     started_at: datetime | None = None  # None: it was reserved and never started

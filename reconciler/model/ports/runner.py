@@ -70,6 +70,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     left_out: tuple[int, ...] = ()  # which of its manifest's checks it leaves out, from 0
     below: Sha | None = None  # the tree that it is without the topmost of them; None: the base's own
     judged: str = ""  # under what a review judges; which review asked for an attempt
+    terms: tuple[str, ...] = ()  # under what a review judges, a word for each part of it
     heard: tuple[str, ...] = ()  # the comments that its prompt holds
     agent: str = ""  # the kind of agent that the last step is; empty for a check
     prompt_on_stdin: bool = False  # of the last step; every other standard input is empty

@@ -16,7 +16,7 @@ from reconciler.planning.actions import approval, guards
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.budget import allowance, task_used_up
 from reconciler.planning.job import Job
-from reconciler.planning.reviews import terms
+from reconciler.planning.review_terms import parts, terms
 from reconciler.planning.risk import Risk
 
 LOG_CHARS = 6000
@@ -120,6 +120,7 @@ class StartReview(Action, frozen=True, kw_only=True):
                 base_tip=self.diff.start,
                 tree=self.diff.tree,
                 judged=terms(self.spec, self.brief),
+                terms=parts(self.spec, self.brief),
                 agent=spec.kind,
                 prompt_on_stdin=started.prompt_on_stdin,
                 at=self.spec.checks_venue,

@@ -45,7 +45,11 @@ def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, v
     blocks = [
         Block(id="b-task", kind="task", head=_head(entry, manifest, blockers, found)),
         Block(id="b-acts", kind="acts", head=h.div(".acts")[[button(each, viewer) for each in acts.of_task(entry)]]),
-        Block(id="b-reviews", kind="reviews wide", head=_reviews(found.runs)),
+        Block(
+            id="b-reviews",
+            kind="reviews wide",
+            head=_reviews(found.runs, (entry["pullRequest"] or {}).get("notCounted", {})),
+        ),
         Block(id="b-log", kind="log wide", head=_log(found, live is not None)),
         Block(id="b-runs", kind="runs", head=[h.h2["Runs"], runs_table(found.runs, entry["id"], found.log)]),
         Block(id="b-text", kind="text", head=_text(found)),
@@ -152,13 +156,13 @@ def _head(entry: Entry, manifest: str, blockers: Sequence[str], found: Details) 
     ]
 
 
-def _reviews(runs: Sequence[Mapping[str, Any]]) -> h.Node:
-    """What its reviewers answered, the newest first; nothing where nobody was asked."""
-    answers = [_review(run) for run in reversed(runs) if "verdict" in run]
+def _reviews(runs: Sequence[Mapping[str, Any]], void: Mapping[str, str]) -> h.Node:
+    """What its reviewers answered, the newest first; nothing where nobody was asked. `void`: why some do not count."""
+    answers = [_review(run, void.get(run["id"], "")) for run in reversed(runs) if "verdict" in run]
     return [h.h2["Reviews"], answers] if answers else None
 
 
-def _review(run: Mapping[str, Any]) -> h.Element:
+def _review(run: Mapping[str, Any], void: str) -> h.Element:
     verdict = run["verdict"] or {}
     ended = run["endedAt"]
     word, kind = VERDICTS[verdict["verdict"]] if verdict else ("no verdict", "warn") if ended else ("reading", "busy")
@@ -172,6 +176,7 @@ def _review(run: Mapping[str, Any]) -> h.Element:
             " ",
             ago(ended) if ended else since(run["startedAt"]),
         ],
+        h.p(".more")[safe.line(f"does not count: {void}")] if void else None,
         h.div(".prose")[safe.block(verdict["summary"], TEXT_MAX)] if verdict else None,
         h.ul[[_comment(each) for each in comments[:COMMENTS_MAX]]] if comments else None,
         h.p(".more")[f"{more} more: 'reconcile pr show' has them"] if more > 0 else None,
