@@ -45,6 +45,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     blocked_by: tuple[str, ...] = ()
     stack: Upon | Unknown | None = None  # what its branch began on, as long as that has not landed
     upon: Upon | None = None  # what it may begin on, or go on with, although that has not landed
+    beneath: Upon | Unknown | None = None  # what the only one that it waits for, and may begin on, began on itself
     put_off: Task | None = None  # the epic above it that somebody deferred
     owned_by: str | None = None  # another manifest that comes first
     runs: tuple[Run, ...] | Unknown = ()

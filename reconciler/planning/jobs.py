@@ -127,6 +127,7 @@ def jobs(
             observed,
             blocked_by=blocked_by,
             upon=upon,
+            beneath=_of(observed.stacks, TaskId(below[0])) if len(below) == len(blocked_by) == 1 else None,
             put_off=put_off,
             agent_gate=hold,
             reviewer_gate=held_review,
@@ -235,6 +236,7 @@ class _Beside(TypedDict, total=False):
     blocked_by: tuple[str, ...]
     put_off: Task | None
     upon: Upon | None
+    beneath: Upon | Unknown | None
     agent_gate: Gate | None
     reviewer_gate: Gate | None
     owned_by: str | None

@@ -76,6 +76,50 @@ def test_a_child_waits_for_a_parent_that_is_sent_back_and_brings_nothing_of_one_
     assert place.git("ls-tree", "--name-only", "main").split() == ["README", "child"]
 
 
+CHAIN = [*TASKS, {"key": "grandchild", "title": "Write grandchild", "dependsOn": ["child"]}]
+
+
+@pytest.mark.parametrize("child", ["mended", "closed"])
+def test_of_a_chain_of_three_the_last_begins_on_the_second_once_the_first_has_landed(
+    tmp_path: Path, child: str
+) -> None:
+    place = Place(tmp_path)
+    agent = AGENT.replace('echo "$name" >', 'echo "$name" >>')
+    manifest = str(
+        place.manifest(tasks=CHAIN, agent={"argv": ["sh", "-c", agent]}, stack=True, mergePolicy={"mode": "manual"})
+    )
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    ids = {task["title"].removeprefix("Write "): task["id"] for task in place.tasks().values()}
+    waits = (
+        f"blocked by {ids['child']}, which is on top of agent/{ids['parent']} itself; it may begin once that has landed"
+    )
+    assert shown(place)["grandchild"]["waiting"] == {"reason": "Blocked", "message": waits}
+
+    # Not as it was offered: the child's own commit has to be put onto what a person made of its parent.
+    place.git("merge", "--quiet", "--squash", f"agent/{ids['parent']}")
+    place.git("commit", "--quiet", "-m", "By hand")
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    tasks, fork = shown(place), place.git("rev-parse", f"agent/{ids['child']}")
+    assert [tasks[name]["waiting"]["reason"] for name in ("child", "grandchild")] == ["AwaitingMerge", "Stacked"]
+    assert place.git("log", "--format=%s", f"main..agent/{ids['grandchild']}") == "Write grandchild\nWrite child\n"
+
+    place.reconcile("reject", ids["child"], "-m", "again")
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    assert place.git("rev-parse", f"agent/{ids['child']}") != fork
+    assert shown(place)["grandchild"]["waiting"]["reason"] == "Stacked"
+    if child == "closed":
+        place.reconcile("reject", ids["child"], "--close", "-m", "not at all")
+        place.reconcile("apply", "-f", manifest, "--wait", code=3)
+        place.reconcile("task", "close", ids["child"])
+        place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    place.reconcile("merge")
+
+    mended = [("Write child", "child")] if child == "mended" else []
+    assert place.subjects() == ["Write grandchild", *(subject for subject, _ in mended), "By hand", "Begin"]
+    for commit, path in zip(("main", "main~"), ("grandchild", *(path for _, path in mended)), strict=False):
+        assert place.git("show", "--format=", "--name-only", commit) == f"{path}\n"
+
+
 # --- on GitHub -----------------------------------------------------------------------------------------------
 
 

@@ -6,8 +6,8 @@ import shlex
 from datetime import datetime, timedelta
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.names import TaskId, usable
-from reconciler.model.observed import Occupant, Run, RunState, Task, Unknown, Worktree, WorktreeFault
+from reconciler.model.names import TaskId, branch_of, usable
+from reconciler.model.observed import Occupant, Run, RunState, Task, Unknown, Upon, Worktree, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions.base import Waiting
@@ -206,7 +206,9 @@ def deferred_by_user(job: Job) -> Waiting | None:
 def not_ready(job: Job) -> Waiting | None:
     """Tasks that may not be started yet."""
     if job.blocked_by and job.upon is None:
-        return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}")
+        on = job.beneath.parent if isinstance(job.beneath, Upon) else None
+        deeper = f", which is on top of {branch_of(on)} itself; it may begin once that has landed" if on else ""
+        return Waiting(Reason.BLOCKED, f"blocked by {', '.join(job.blocked_by)}{deeper}")
     return _deferred(job.put_off, job.now, f"its epic {job.put_off.id} is ") if job.put_off else None
 
 
