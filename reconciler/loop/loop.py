@@ -187,7 +187,8 @@ class Loop(Struct, kw_only=True):
     def tick(self) -> Tick:
         """Observe, plan, execute."""
         if not self._ticked:
-            self._ticked, self._setbacks.recalled = True, dict(self.met().failures)
+            self._ticked = True
+            self._setbacks.recall(self.met().failures, self.clock())
         desired = self.load()
         self._setbacks.notice(desired, self.clock())
         looked = self._look(desired, self._setbacks.failures)

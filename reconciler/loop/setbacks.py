@@ -5,7 +5,7 @@ A courtesy to the machine, never a fact that a decision needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 
 from msgspec import Struct, field
@@ -81,6 +81,16 @@ class Setbacks(Struct, kw_only=True):
                 self._keep(subject, Failure.joined((failure, *others)))
         return done
 
+    def recall(self, failures: Mapping[TaskId, Failure], at: datetime) -> None:
+        """Begin where the one who acted here before has ended: all that failed is tried at once, and counted on."""
+        self.recalled = dict(failures)
+        for subject, known in failures.items():
+            # Until a push goes well every attempt is told why one was refused; what it was may have been allowed by now.
+            told = (
+                replace(f, others=(), refused=None, permanent=False, left=False, until=at) for f in known.each if f.told
+            )
+            self._keep(subject, Failure.joined(told))
+
     def forget(self, observed: Observed, decided: Plan) -> None:
         """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
         self._started = {run: n for run, n in self._started.items() if not _is_over(run, observed)}
@@ -92,7 +102,7 @@ class Setbacks(Struct, kw_only=True):
             if not failure.housekeeping and subject not in worded and _closed(subject, observed):
                 return False  # what it would advise, a retry, begins a task anew that somebody has closed
             waits = failure.until > observed.at or (subject, failure.action) in due
-            return waits or _still_refused(subject, failure, observed)
+            return waits or _still_refused(subject, failure, observed) or _still_told(subject, failure, observed)
 
         for subject, known in list(self.failures.items()):
             self._keep(subject, Failure.joined(each for each in known.each if lasts(subject, each)))
@@ -177,6 +187,7 @@ class Setbacks(Struct, kw_only=True):
             denied=isinstance(error, RefusedError),
             blocked=isinstance(error, BlockedError),
             refused=_refused(action, error),
+            told=isinstance(action, OpenPullRequest) and isinstance(error, ContentRefusedError),
             housekeeping=action.housekeeping,
         )
 
@@ -190,6 +201,14 @@ def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
     """True while a branch still is where its content was refused: pushed again, it would be so again."""
     branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(subject)
     return known.refused is not None and branch is not None and branch.head == known.refused
+
+
+def _still_told(subject: TaskId, known: Failure, observed: Observed) -> bool:
+    """True while a branch holds work that could not be pushed for what it held: what is there now was not pushed either."""
+    since, branches = observed.since.get(subject), observed.branches
+    if not known.told or (since and since.at >= known.at) or _closed(subject, observed):
+        return False
+    return isinstance(branches, Unknown) or (subject in branches and branches[subject].ahead > 0)
 
 
 def _refused(action: Action, error: ReconcileError) -> Sha | None:

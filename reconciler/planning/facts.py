@@ -74,6 +74,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     merged_by_hand: bool = False
     repaired: bool = False
     failure: Failure | None = None
+    refusal: str | None = None  # why a push of its work was refused, where none has gone well since
     agent_gate: tuple[Reason, str, datetime | None] | None = None  # why no agent of this epic may start
 
     @cached_property

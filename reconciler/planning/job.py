@@ -24,6 +24,7 @@ from reconciler.model.observed import (
     Worktree,
 )
 from reconciler.model.reasons import Reason
+from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 from reconciler.planning import messages, reviews, run_results
 from reconciler.planning.attempts import Attempts
@@ -62,7 +63,31 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         if ended in (None, Reason.NO_CHANGES) and self.failure and self.unfit:
             return RunResult(Reason.CONFLICT, self.failure.message, counts=False, waits=False)
         if ended is not None:
-            return self.attempts.ending
+            return self._with_what_stands
+        return self._judged
+
+    @cached_property
+    def stands(self) -> RunResult | None:
+        """What was wrong with its work before its last attempt came to nothing, and still is; None where nothing was."""
+        ending = self.attempts.ending
+        if ending is None or ending.reason in (None, Reason.STOPPED):
+            return None
+        if self.refusal and (self.open_pull is None or self.offer.unpushed):
+            return RunResult(Reason.PUSH_REFUSED, self.refusal)
+        if self.failure and self.unfit:
+            return RunResult(Reason.CONFLICT, self.failure.message)
+        return self._judged
+
+    @property
+    def _with_what_stands(self) -> RunResult | None:
+        ending, stands = self.attempts.ending, self.stands
+        if ending is None or stands is None:
+            return ending
+        return replace(ending, message=f"{ending.message}; before that, its work was not taken: {stands.message}")
+
+    @cached_property
+    def _judged(self) -> RunResult | None:
+        """What is wrong with what it offers; None where nothing is."""
         pull = self.open_pull
         if pull is None or self.offer.unpushed:
             return None  # what is not offered yet was not judged

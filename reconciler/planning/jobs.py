@@ -282,6 +282,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         merged_by_hand=id in observed.merged_by_hand,
         repaired=id in observed.repaired,
         failure=observed.failure(id),
+        refusal=observed.refusal(id),
         stack=_of(observed.stacks, id),
         **beside,
     )

@@ -42,6 +42,11 @@ def feedback(reason: Reason, message: str, log: str, base: str, method: MergeMet
     return "\n\n".join(part for part in parts if part)
 
 
+def not_taken(reason: Reason, base: str) -> str:
+    """What to do about work that was not taken for this reason before the last attempt came to nothing."""
+    return f"\n\n{reason.row.prompt.replace('{base}', base)}"
+
+
 def on_top(parent: TaskId | None, base: str) -> str:
     """That its branch begins on that of another task; empty where it does not."""
     if parent is None:

@@ -20,9 +20,13 @@ LEFT = "no reconciler is running; 'reconcile watch' tries again"
 
 def shown(failure: Failure) -> dict[str, Any]:
     """As it stands in JSON. `nextTry` is null where nobody tries again by itself; `permanent`: another try is useless.
-    `others`: what fails beside it, in the same form.
+    `agentIsTold`: its agent can mend it, and hears of it with every attempt. `others`: what fails beside it, in the same form.
     """
-    return {**_bare(failure), "others": [_bare(each) for each in failure.others]}
+    return {**_plain(failure), "others": [_plain(each) for each in failure.others]}
+
+
+def _plain(failure: Failure) -> dict[str, Any]:
+    return {**_bare(failure), "permanent": failure.permanent and not failure.told, "agentIsTold": failure.told}
 
 
 def _bare(failure: Failure) -> dict[str, Any]:
@@ -39,7 +43,9 @@ def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
     """What fails, since when, and what comes of it, as a sentence; from what `shown` gives. `task`: one to be retried."""
     since = span((now - stamped(entry["since"])).total_seconds())
     again = LEFT
-    if entry["nextTry"]:
+    if entry["nextTry"] and entry["agentIsTold"]:
+        again = "its agent is told, to mend it"
+    elif entry["nextTry"]:
         left_s = (stamped(entry["nextTry"]) - now).total_seconds()
         again = f"tried again in {span(left_s)}" if left_s > 0 else "being tried again"
         again += f", or at once by 'reconcile retry {task}'" if task and left_s > WORTH_IT_S else ""
@@ -75,6 +81,7 @@ def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
             "blocked": f.blocked,
             **({"denied": True} if f.denied else {}),
             **({"refused": f.refused} if f.refused else {}),
+            **({"told": True} if f.told else {}),
             **({"housekeeping": True} if f.housekeeping else {}),
         }
         for subject, failure in epic.failing.items()
@@ -123,6 +130,7 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                     blocked=each.get("blocked") is True,
                     left=left,
                     refused=Sha(refused) if isinstance(refused, str) else None,
+                    told=each.get("told") is True,
                     housekeeping=each.get("housekeeping") is True,
                 )
                 found[TaskId(subject)].append(failure)

@@ -127,6 +127,12 @@ class Observed(Struct, frozen=True, kw_only=True):
         found, since = self.failures.get(subject), self.since.get(subject)
         return found and Failure.joined(f for f in found.each if not f.left and not (since and since.at >= f.at))
 
+    def refusal(self, subject: TaskId) -> str | None:
+        """Why a push of its work was refused for what that holds, where none has gone well since: not since the task was retried."""
+        found, since = self.failures.get(subject), self.since.get(subject)
+        told = next((f for f in found.each if f.told and not (since and since.at >= f.at)), None) if found else None
+        return told.message if told else None
+
 
 class Imprecise(Struct, frozen=True, kw_only=True):
     """What a plan rests on that was seen only in part, to be looked at closer: what costs much is not seen without need."""
@@ -144,8 +150,9 @@ class Imprecise(Struct, frozen=True, kw_only=True):
 class Failure(Struct, frozen=True, kw_only=True):
     """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
     is useless. `denied`: somebody elsewhere is against it, as is known from the first try on. `left`: by a reconciler that
-    has ended, so that nobody tries again by itself. `refused`: the head of a branch whose content was refused. `others`: what fails of the same task beside it; first stands what keeps it from its next step,
-    which housekeeping does not: what is refused, what is useless to try again, what rests for longest."""
+    has ended, so that nobody tries again by itself. `refused`: the head of a branch whose content was refused. `told`: that of a push was, which
+    every attempt is told until one goes well. `others`: what fails of the same task beside it; first stands what keeps it from its next
+    step, which housekeeping does not: what is refused, what is useless to try again, what rests for longest."""
 
     action: str
     message: str
@@ -159,6 +166,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
     left: bool = False
     refused: Sha | None = None
+    told: bool = False
     housekeeping: bool = False
     others: tuple[Failure, ...] = ()
 

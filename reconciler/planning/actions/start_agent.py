@@ -46,6 +46,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
     review: str = ""  # what its reviewer asks for
     asked_by: str = ""  # the review that sent it back
     upon: Upon | None = None  # what its branch, which is to be made, begins on
+    stands: Reason | None = None  # why its work was not taken before the last attempt came to nothing, and is not now
 
     @property
     def run(self) -> RunId:
@@ -98,6 +99,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             review=_review(job),
             asked_by=_asked_by(job, reason),
             upon=job.upon if job.branch is None else None,
+            stands=job.stands.reason if job.stands else None,
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -134,6 +136,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
         lands = (self.spec.base, self.spec.merge.method)
         why = "" if self.asked_by else self.complaint  # its reviewer says it in full
         feedback = prompts.feedback(self.reason, why, log, *lands) if again else ""
+        feedback += prompts.not_taken(self.stands, self.spec.base) if self.stands else ""
         feedback += prompts.on_top(self.upon.parent if self.upon else None, self.spec.base)
         feedback += prompts.asked_by_reviewer(self.review) + prompts.comments(self.comments)
         setup = tuple(("/bin/sh", "-c", command) for command in self.spec.worktrees.setup) if not place.set_up else ()

@@ -95,7 +95,9 @@ def why(entry: Entry) -> h.Node:
         shown.append(h.p(".why")[safe.line(word["message"], WHY_MAX)])
         shown.append(awaited)
     if failed:
-        tried = ["tried again ", until(failed["nextTry"])] if failed.get("nextTry") else "not tried again"
+        tried: h.Node = ["tried again ", until(failed["nextTry"])] if failed.get("nextTry") else "not tried again"
+        if failed.get("nextTry") and failed["agentIsTold"]:
+            tried = "its agent is told, to mend it"
         shown.append(
             h.p(".why.bad")[f"{failed['action']} fails: ", safe.line(failed["message"], WHY_MAX), " · ", tried]
         )
