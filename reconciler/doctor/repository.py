@@ -130,15 +130,16 @@ def _filters(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Filters of the repository's own config, which an agent may have written: they run in no command of ours."""
     found = (_FILTER.fullmatch(key) for key, _ in site.git.config())
     names = sorted({each[1] for each in found if each})
+    held = False
     for base in sorted(_wanted(scene, site) - {""}):
         head = _commit(site, base)
-        if head and (why := filtered.hindrance(site.git, MergeTrees(site.git), Sha(head))):
+        if head and (why := filtered.hindrance(site.git, MergeTrees(site.git), base, Sha(head))):
+            held = True
             message, _, hint = why.rpartition("; ")
             message = f"{message}: nothing starts or lands on {base}"
             shown = named(names) if names else "of this user"
             yield Diagnosis(name="filters", state=State.PROBLEM, found=shown, message=message, hint=hint)
-            return
-    if not names:
+    if held or not names:
         return
     message = "set in the repository's own config, which agents can write to: no command of ours runs them"
     yield Diagnosis(

@@ -23,8 +23,9 @@ _WORD = re.compile(r"[\w./+-]+")
 _ATTRIBUTES_MAX = 1024 * 1024
 
 
-def missing(git: Git, read: Callable[[], Iterable[bytes]]) -> str | None:
-    """Why files with the attributes that are `read` can't be worked with, and what fixes it; None where they can.
+def missing(git: Git, read: Callable[[], Iterable[bytes]], of: str) -> str | None:
+    """Why files with the attributes that are `read` can't be worked with, and what fixes it; None where they can. `of`: what
+    they are called that hold them.
 
     Only filters that are `required` count: without one of the others files are as good, only less convenient.
     """
@@ -34,12 +35,12 @@ def missing(git: Git, read: Callable[[], Iterable[bytes]]) -> str | None:
         return None
     used = _used(git, {*own, *lacking}, read)
     if name := next((name for name in used if name in lacking), None):
-        return f"files of it go through the filter {name}, {lacking[name]}"
+        return f"files of {of} go through the filter {name}, {lacking[name]}"
     name = next((name for name in used if name not in _written(known)), None)
     if name is None:
         return None
     return (
-        f"files of it go through the filter {name}, which only the repository's own config sets; agents can write there, and no "
+        f"files of {of} go through the filter {name}, which only the repository's own config sets; agents can write there, and no "
         f"command of ours runs it; {fix(name)}"
     )
 

@@ -21,15 +21,16 @@ _TRY_S = 20.0
 _CANDIDATES_MAX = 50
 
 
-def hindrance(git: Git, benches: MergeTrees, base: Sha) -> str | None:
-    """Why files of a base can't be worked with, and what fixes it; None where they can."""
+def hindrance(git: Git, benches: MergeTrees, name: str, base: Sha) -> str | None:
+    """Why files of a base, a branch called so, can't be worked with, and what fixes it; None where they can."""
+    of = f"{name} at {base[:12]}"
     attributes = benches.attributes(base).values
-    if why := filters.missing(git, attributes):
+    if why := filters.missing(git, attributes, of):
         return why
     for name, settings in filters.tried(git, attributes).items():
         key = ("filter works", name, tuple(sorted(settings.items())))
         if tried := git.remembered(key, (), partial(_tried, git, benches, base, name), keep=lambda why: why is None):
-            return f"files of it go through the filter {name}, which fails here: {tried}; {filters.FIX_IT}"
+            return f"files of {of} go through the filter {name}, which fails here: {tried}; {filters.FIX_IT}"
     return None
 
 

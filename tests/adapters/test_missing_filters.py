@@ -19,7 +19,7 @@ def repo(tmp_path: Path) -> GitRepo:
 
 def missing(repo: GitRepo) -> str | None:
     git = repo.seam()
-    return filters.missing(git, MergeTrees(git).attributes(repo.head()).values)
+    return filters.missing(git, MergeTrees(git).attributes(repo.head()).values, "main")
 
 
 def needed(repo: GitRepo, what: str = "smudge") -> None:

@@ -76,6 +76,7 @@ def test_a_filter_that_only_the_repository_sets_up_is_told_before_anybody_begins
 
     said = place.reconcile("watch", "-f", manifest, "--until-done", code=3)
 
+    assert f"files of main at {place.git('rev-parse', 'main')[:12]}" in said
     assert "FilterMissing" in said and "git config --global filter.crypt.smudge" in said, said
     (epic,) = place.json("status")["epics"]
     assert {task["waiting"]["reason"] for task in epic["tasks"]} <= {"FilterMissing"}
@@ -96,6 +97,7 @@ def test_without_its_key_nothing_begins_and_all_who_look_say_what_the_filter_sai
 
     for text in (said, place.reconcile("status"), place.reconcile("doctor", code=1), place.reconcile("diff", code=3)):
         assert "no key: unlock this repository first" in text and "filter crypt" in text, text
+        assert f"files of main at {place.git('rev-parse', 'main')[:12]}" in text, text
     assert place.json("get", "runs") == [] and not (place.root.parent / "worktrees").exists()
     place.key.touch()
     place.reconcile("watch", "-f", manifest, "--until-done")

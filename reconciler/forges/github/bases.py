@@ -67,7 +67,7 @@ class RemoteBases:
             or self._merges.freezes.due(name)
             or bool(theirs and fits and self._can_follow(name, ours, theirs)),
             frozen=self._merges.freezes.why(name),
-            encoded=filtered.hindrance(self._git, self._candidates.benches, theirs or ours),
+            encoded=filtered.hindrance(self._git, self._candidates.benches, name, theirs or ours),
             rules=rules,
             undone=self._line.undone.on(name, theirs or ours, self._history.landings(name, theirs or ours)),
         )

@@ -70,7 +70,7 @@ class LocalForge(Stacking):
             else Base(name=name, head=ours, checkout=checkout, behind=cut_off, fetched=self._fetched(name, ours))
         )
         undone = self._line.undone.on(name, ours, landings)
-        encoded = filtered.hindrance(self._git, self._candidates.benches, base.head)
+        encoded = filtered.hindrance(self._git, self._candidates.benches, name, base.head)
         return replace(base, behind=base.behind or by_chance, undone=undone, encoded=encoded)
 
     def pull_requests(self) -> Mapping[TaskId, PullRequest]:
