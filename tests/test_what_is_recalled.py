@@ -68,6 +68,26 @@ def test_what_can_not_be_understood_is_as_if_it_were_not_there(damage: dict[str,
     assert failing.recalled({"all": damage}, left=False) == failing.recalled({"all": damage}, left=True) == {}
 
 
+@pytest.mark.parametrize(
+    ("fields", "step"),
+    [
+        ({"left": True}, "reconcile watch"),
+        ({"told": True, "permanent": True}, "reconcile describe x-1"),
+        ({"permanent": True}, "once that is fixed: reconcile retry x-1"),
+        ({"denied": True}, "lift it there"),
+        ({"blocked": True}, "clear that checkout"),
+        ({}, "mend what it names"),
+        ({"action": "Land"}, "mend what it names"),
+        ({"housekeeping": True}, "mend what it names"),
+    ],
+)
+def test_whatever_fails_has_a_next_step(fields: dict[str, object], step: str) -> None:
+    plain = Failure(action="StartAgent", message="no", since=worlds.NOW, until=worlds.NOW, at=worlds.NOW)
+
+    assert step in failing.next_step("x-1", replace(plain, **fields))
+    assert failing.next_step("manifest:all", replace(plain, manifest="all", **fields)).endswith("reconcile status all")
+
+
 def test_what_fails_beside_it_is_recalled_too() -> None:
     beside = replace(FAILURE, action="SetPhase", housekeeping=True, refused=None)
     both = Failure.joined([beside, FAILURE])

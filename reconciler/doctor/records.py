@@ -146,9 +146,7 @@ def _failing(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     for subject, failure in failing.recalled(site.statuses(), left=not site.acting).items():
         of = failure.manifest if subject.startswith("manifest:") else subject
         text = failing.words(failing.shown(failure), scene.now)
-        hint = f"reconcile status {of}"
-        if of == subject:  # what may go well by itself needs nobody who begins its task again
-            hint = f"once that is fixed: reconcile retry {of}" if failure.permanent else ""
+        hint = failing.next_step(subject, failure)
         yield Diagnosis(name="failing", state=State.PROBLEM, found=of, message=text, hint=hint)
 
 

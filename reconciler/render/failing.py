@@ -53,6 +53,24 @@ def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
     return f"{entry['action']} has failed for {since} ({again}): {entry['message']}{beside}"
 
 
+def next_step(subject: str, failure: Failure) -> str:
+    """What a person does about what fails for a task, or for a manifest."""
+    if subject.startswith("manifest:"):
+        return f"mend what it names: it is tried again by itself; reconcile status {failure.manifest}"
+    if failure.left:
+        return "mend what it names; then reconcile watch"
+    if failure.told:
+        return f"nothing: its agent is told, to mend it; reconcile describe {subject}"
+    if failure.permanent:
+        return f"once that is fixed: reconcile retry {subject}"
+    # Begun anew, its attempts would count anew: what goes on by itself needs no retry.
+    if failure.denied:
+        return f"lift it there, or ask who can: it is tried again by itself; reconcile describe {subject}"
+    if failure.blocked:
+        return f"clear that checkout: it is tried again by itself; reconcile describe {subject}"
+    return f"mend what it names: it is tried again by itself; reconcile describe {subject}"
+
+
 def lasting(epic: EpicPlan) -> Waiting | None:
     """What went wrong more than once, by somebody's will, or to no end, as one word about the manifest."""
     known = ((subject, failure) for subject, all in epic.failing.items() for failure in all.each)

@@ -129,6 +129,7 @@ def test_what_keeps_failing_is_said_in_every_other_terminal_until_it_goes_well(
         for command, code in ((("status",), 0), (("describe", id), 0), (("doctor",), 1)):
             shown = place.reconcile(*command, code=code)
             assert said in shown and cause in shown, command
+        assert f"reconcile describe {id}" in shown or f"reconcile retry {id}" in shown
         (waits,) = (each for each in place.json("diff", code=None)["epics"][0]["failing"] if each["task"] == id)
         assert cause in waits["message"]
         degraded = next(c for c in place.json("status")["epics"][0]["conditions"] if c["type"] == "Degraded")
