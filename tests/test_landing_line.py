@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 import worlds
@@ -11,13 +11,14 @@ from memory import World
 from test_loop import Clockwork, a_loop, offer, offered
 
 from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review, ReviewByRisk
-from reconciler.model.errors import PermanentError
+from reconciler.model.errors import BlockedError, PermanentError, TemporaryError
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Room, Run, RunState
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
 from reconciler.planning.actions import StartCheck
 from reconciler.planning.planner import plan
+from reconciler.planning.queue_places import LineState
 from reconciler.render import queue
 
 Green = Callable[[frozenset[str]], bool]
@@ -313,6 +314,54 @@ def test_what_can_not_land_below_others_is_held_against_nobody_else(
     night = Night(world, an_epic(parallel=1))
     night.through()
     assert night.landed == ["x-2", "x-3"] and not world.beads[TaskId("x-1")].closed
+
+
+@pytest.mark.parametrize("error", [TemporaryError("the disk is full"), BlockedError("the index is locked")])
+def test_where_the_base_can_not_move_just_now_nobody_is_blamed_and_nothing_tested_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: TemporaryError
+) -> None:
+    offered(world, 12)
+    land, over = world.land, world.now + timedelta(minutes=8)
+
+    def lands(order: LandOrder) -> Sha:
+        if world.now < over:
+            raise error
+        return land(order)
+
+    monkeypatch.setattr(world, "land", lands)
+    night = Night(world, an_epic(parallel=4))
+    night.through()
+    assert not night.landed and {word.reason for word in night.waiting.values()} <= {"Backoff", "CheckoutInTheWay"}
+    assert len(night.waiting) == 12 and {str(error) in word.message for word in night.waiting.values()} == {True}
+    places = night.loop.look().plan.line
+    assert [(each.state, str(error) in each.message) for each in places] == [(LineState.QUEUED, True)] * 12
+    while world.now < over:
+        world.later(seconds=30)
+        night.through()
+    world.later(minutes=5)
+    night.through()
+    assert len(night.landed) == 12
+    assert len(night.started) <= 6
+
+
+def test_where_the_base_can_not_move_for_long_others_are_tried_without_that_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered(world, 3)
+    land = world.land
+
+    def lands(order: LandOrder) -> Sha:
+        if any(each.task == "x-3" for each in order.whole):
+            raise BlockedError("no file can be written there")
+        return land(order)
+
+    monkeypatch.setattr(world, "land", lands)
+    night = Night(world, an_epic(parallel=1))
+    for _ in range(40):
+        night.through()
+        world.later(seconds=30)
+    assert night.landed == ["x-1", "x-2"]
+    assert night.waiting[TaskId("x-3")].reason == "CheckoutInTheWay"
 
 
 def test_what_was_repaired_after_a_conflict_lands_next(world: World) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from reconciler.loop.causes import FailureCause
 from reconciler.loop.executor import Outcome
-from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.desired import Desired, EpicSpec, LandingMode
 from reconciler.model.errors import (
     BlockedError,
     ChangedError,
@@ -186,6 +186,7 @@ class Setbacks(Struct, kw_only=True):
             permanent=permanent,
             denied=isinstance(error, RefusedError),
             blocked=isinstance(error, BlockedError),
+            line=_of_the_line(action, error),
             refused=_refused(action, error),
             told=isinstance(action, OpenPullRequest) and isinstance(error, ContentRefusedError),
             housekeeping=action.housekeeping,
@@ -222,6 +223,12 @@ def _refused(action: Action, error: ReconcileError) -> Sha | None:
             return head
         case _:
             return None
+
+
+def _of_the_line(action: Action, error: ReconcileError) -> bool:
+    """True where a base of ours could not be moved, and nothing says that this is on account of what was to land there."""
+    passing = isinstance(error, TemporaryError) and not isinstance(error, ChangedError | RefusedError)
+    return isinstance(action, Land) and action.order.how is LandingMode.CAS and passing and error.about is None
 
 
 def _is_over(id: RunId, observed: Observed) -> bool:

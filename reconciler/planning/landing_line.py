@@ -20,6 +20,7 @@ from reconciler.planning.actions import (
     StartCheck,
     UpdateBranch,
     Waiting,
+    guards,
 )
 from reconciler.planning.check_slots import check_slots
 from reconciler.planning.job import Job
@@ -55,7 +56,9 @@ def in_line(
     ]
     found = [lane for lane in lanes if lane.jobs]
     landing: Land | None = None
+    failed = max(filter(None, map(guards.line_rests, jobs)), key=lambda failure: failure.until, default=None)
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
+        line.rests = guards.why_it_rests(failed) if failed else None
         line.paused = any(job.spec.name in paused for job in line.jobs)
         now = Turn() if landing else line.turn(slots, slots if line.paused else busy)
         busy += len(now.check)

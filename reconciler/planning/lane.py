@@ -61,6 +61,7 @@ class Lane(Struct, dict=True):
     good: int  # so many have landed, and so many attempts were sent back for their checks
     bad: int
     paused: bool = False
+    rests: Waiting | None = None  # why nothing lands on the base just now, whatever it is
     unfit: set[TaskId] = field(default_factory=set)  # what a person has to see, as it would land now
 
     @property
@@ -95,7 +96,7 @@ class Lane(Struct, dict=True):
 
     def decide(self, now: Turn, landing: Land | None) -> Land | None:
         """Write down what its turn gives. `landing`: what lands on this base from another line."""
-        if now.land and not self._waits_for_the_forge(now.land):
+        if now.land and not self.rests and not self._waits_for_the_forge(now.land):
             landing = self._land(now.land)
         running = {task: (chain, run) for chain, run in self._tested(Proof.RUNNING) for task in chain}
         starting = {task: chain for chain in now.check for task in reversed(chain)}
@@ -107,6 +108,8 @@ class Lane(Struct, dict=True):
                 state, chain = LineState.LANDING, now.land
                 together = f"merges together with {landing.task}, which was tested on top of it"
                 word = landing if task == landing.task else Waiting(Reason.LANDING_QUEUED, together)
+            elif task in now.land and self.rests:
+                chain, word = now.land, self.rests
             elif landing and (self.together or landing.task not in now.land):
                 word = self._behind(word, landing.task)
             elif task in now.land:

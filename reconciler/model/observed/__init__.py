@@ -149,7 +149,8 @@ class Imprecise(Struct, frozen=True, kw_only=True):
 
 class Failure(Struct, frozen=True, kw_only=True):
     """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
-    is useless. `denied`: somebody elsewhere is against it, as is known from the first try on. `left`: by a reconciler that
+    is useless. `denied`: somebody elsewhere is against it, as is known from the first try on. `line`: a landing, and nothing
+    says that it is on account of what was to land. `left`: by a reconciler that
     has ended, so that nobody tries again by itself. `refused`: the head of a branch whose content was refused. `told`: that of a push was, which
     every attempt is told until one goes well. `others`: what fails of the same task beside it; first stands what keeps it from its next
     step, which housekeeping does not: what is refused, what is useless to try again, what rests for longest."""
@@ -164,6 +165,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     permanent: bool = False
     denied: bool = False
     blocked: bool = False  # by a checkout: somebody's edits, a lock, a folder that can't be written
+    line: bool = False
     left: bool = False
     refused: Sha | None = None
     told: bool = False

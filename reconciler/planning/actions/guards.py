@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId, branch_of, usable
-from reconciler.model.observed import Occupant, Run, RunState, Task, Unknown, Upon, Worktree, WorktreeFault
+from reconciler.model.observed import Failure, Occupant, Run, RunState, Task, Unknown, Upon, Worktree, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions.base import Waiting
@@ -21,6 +21,7 @@ SWEPT = timedelta(seconds=3)  # by then what supervised a run has kept its limit
 LOOK_ELSEWHERE = timedelta(seconds=15)  # the longest between two looks at what is on other machines
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result
+LINE_RESTS = timedelta(minutes=10)  # for so long nobody in line is blamed where a base can't be moved
 COST = timedelta(seconds=15)  # after which it is looked at again what a run has cost that may cost so much
 _GOES_ON = "set it to 'open' to continue"
 
@@ -53,11 +54,25 @@ def resting(job: Job) -> Waiting | None:
     if failure is None or job.unlandable or failure.refused:
         return None
     holding = (each for each in failure.each if each.housekeeping == failure.housekeeping and each.until > job.now)
-    if (resting := next(holding, None)) is None:
-        return None
-    if resting.blocked:
-        return Waiting(Reason.CHECKOUT_IN_THE_WAY, resting.message, resting.until)
-    return Waiting(Reason.BACKOFF, f"{resting.action} failed: {resting.message}", resting.until)
+    resting = next((each for each in holding if not _rests_with_its_line(each, job.now)), None)
+    return why_it_rests(resting) if resting else None
+
+
+def why_it_rests(failure: Failure) -> Waiting:
+    """What went wrong, and when it is tried again."""
+    if failure.blocked:
+        return Waiting(Reason.CHECKOUT_IN_THE_WAY, failure.message, failure.until)
+    return Waiting(Reason.BACKOFF, f"{failure.action} failed: {failure.message}", failure.until)
+
+
+def line_rests(job: Job) -> Failure | None:
+    """Its landing that went wrong, so that nothing lands on its base for a while: else the line would be tested again without it."""
+    landing = job.failure.of("Land") if job.failure else None
+    return landing if landing and landing.until > job.now and _rests_with_its_line(landing, job.now) else None
+
+
+def _rests_with_its_line(failure: Failure, now: datetime) -> bool:
+    return failure.line and now - failure.since < LINE_RESTS
 
 
 def at_work(job: Job) -> Waiting | None:
