@@ -453,18 +453,18 @@ def test_commits_off_the_branch_are_named() -> None:
 def test_what_a_note_of_ours_says_is_said_again_without_what_to_do() -> None:
     note = messages.needs_human("x-1", Reason.CHECKS_FAILED, "check 2 of 3 failed: see a.b. It is red")
     job = a_job(task=worlds.a_task("x-1", notes=f"something else\n{note}"))
-    assert (job.handed_over_for, job.handed_over_with) == (
+    assert (job.notes.reason, job.notes.message) == (
         Reason.CHECKS_FAILED,
         "check 2 of 3 failed: see a.b. It is red",
     )
-    assert job.last_words == ""
+    assert job.notes.last_words == ""
 
 
 def test_the_last_words_of_its_notes_are_its_agents() -> None:
-    assert a_job(task=worlds.a_task("x-1", notes="old\n\nI need a \x1b[31mpassword\n")).last_words == (
+    assert a_job(task=worlds.a_task("x-1", notes="old\n\nI need a \x1b[31mpassword\n")).notes.last_words == (
         "I need a [31mpassword"
     )
-    assert a_job().handed_over_with is None and a_job().last_words == ""
+    assert a_job().notes.message is None and a_job().notes.last_words == ""
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from reconciler.model.changes import Diff
 from reconciler.model.checks import Check
-from reconciler.model.desired import EpicSpec
+from reconciler.model.desired import EpicSpec, MergeMethod
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import (
     Base,
@@ -94,3 +94,24 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def base_head(self) -> Sha | None:
         return self.base.head if isinstance(self.base, Base) else None
+
+    @property
+    def refused(self) -> str | None:
+        """Why the push of exactly this head was refused, where its agent can fix that."""
+        failure = self.failure
+        return failure.message if failure and failure.action == "OpenPullRequest" and self._refused_here else None
+
+    @property
+    def unfit(self) -> bool:
+        """True when the commits of exactly this head can't land one by one. Its agent hears of it once, then a person."""
+        by_rebase = self.spec.merge.method is MergeMethod.REBASE
+        failure = self.failure
+        one_by_one = failure is not None and (
+            failure.action == "Unstack" or (by_rebase and failure.action != "OpenPullRequest")
+        )
+        return one_by_one and self._refused_here
+
+    @property
+    def _refused_here(self) -> bool:
+        failure, branch = self.failure, self.branch
+        return failure is not None and isinstance(branch, Branch) and failure.refused == branch.head

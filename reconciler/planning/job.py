@@ -6,11 +6,9 @@ are asked by several actions; what to do about the answers is theirs.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from reconciler.model.desired import MergeMethod
 from reconciler.model.observed import (
     Branch,
     CheckResult,
@@ -26,7 +24,7 @@ from reconciler.model.observed import (
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
-from reconciler.planning import messages, reviews, run_results
+from reconciler.planning import reviews, run_results
 from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.facts import Facts
@@ -36,15 +34,17 @@ from reconciler.planning.labels import (
     OURS,
     PHASES,
 )
+from reconciler.planning.notes import Notes
 from reconciler.planning.offer import Offer
 from reconciler.planning.run_results import RunResult
-
-_NOTE = re.compile(r"^reconcile: (\w+): (.*)$", re.MULTILINE)
-_WORDS_MAX = 200
 
 
 class Job(Facts, frozen=True, kw_only=True, dict=True):
     """A task with its attempts and what they offered."""
+
+    @cached_property
+    def notes(self) -> Notes:
+        return Notes(self.task)
 
     @cached_property
     def attempts(self) -> Attempts:
@@ -208,56 +208,12 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         return not failure.refused or (self.unfit and heard)
 
     @property
-    def handed_over_for(self) -> Reason | None:
-        """The reason in the note with which it was handed over last: what its branch looks like may say another thing."""
-        return self._handed_over[0] if self._handed_over else None
-
-    @property
-    def handed_over_with(self) -> str | None:
-        """What that note says, without what to do."""
-        return messages.handed_over(self.task.id, *self._handed_over) if self._handed_over else None
-
-    @cached_property
-    def _handed_over(self) -> tuple[Reason, str] | None:
-        known = [(Reason.of(word), text) for word, text in _NOTE.findall(self.task.notes) if word in set(Reason)]
-        return known[-1] if known else None
-
-    @property
-    def last_words(self) -> str:
-        """The end of its notes, where that is nothing of ours."""
-        last = next((line.strip() for line in reversed(self.task.notes.splitlines()) if line.strip()), "")
-        return "" if _NOTE.match(last) else messages.clean(last)[:_WORDS_MAX]
-
-    @property
     def pushed_again(self) -> bool:
         """True where only the push of finished work had failed, and a person has asked since that it is tried again: what
         stood in the way may be gone, and whatever the branch holds now is to be offered, before any agent is sent.
         """
-        held_back = (
-            self.since is not None and self.attempts.last is None and self.handed_over_for is Reason.PUSH_REFUSED
-        )
+        held_back = self.since is not None and self.attempts.last is None and self.notes.reason is Reason.PUSH_REFUSED
         return held_back and isinstance(self.branch, Branch) and self.branch.ahead > 0 and not self.landed_before
-
-    @property
-    def refused(self) -> str | None:
-        """Why the push of exactly this head was refused, where its agent can fix that."""
-        failure = self.failure
-        return failure.message if failure and failure.action == "OpenPullRequest" and self._refused_here else None
-
-    @property
-    def unfit(self) -> bool:
-        """True when the commits of exactly this head can't land one by one. Its agent hears of it once, then a person."""
-        by_rebase = self.spec.merge.method is MergeMethod.REBASE
-        failure = self.failure
-        one_by_one = failure is not None and (
-            failure.action == "Unstack" or (by_rebase and failure.action != "OpenPullRequest")
-        )
-        return one_by_one and self._refused_here
-
-    @property
-    def _refused_here(self) -> bool:
-        failure, branch = self.failure, self.branch
-        return failure is not None and isinstance(branch, Branch) and failure.refused == branch.head
 
     @property
     def done(self) -> bool:

@@ -59,7 +59,7 @@ def _declined(job: Job) -> str:
 
 
 def _quoted(job: Job) -> str:
-    return f': "{job.last_words}"' if job.last_words else ""
+    return f': "{job.notes.last_words}"' if job.notes.last_words else ""
 
 
 def _problem(job: Job) -> tuple[Reason, str] | None:

@@ -195,10 +195,10 @@ def for_a_person(job: Job) -> Waiting | None:
     what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
     if job.offer.declined:
         return Waiting(Reason.DECLINED, f"its pull request was closed; {what}")
-    reason, shown = job.handed_over_for, f"'reconcile describe {job.task.id}' shows its notes"
+    reason, shown = job.notes.reason, f"'reconcile describe {job.task.id}' shows its notes"
     if job.verdict and job.verdict.reason and reason in (None, job.verdict.reason):
         return Waiting(job.verdict.reason, f"{job.verdict.message}; {what}")
-    return Waiting(reason or Reason.BLOCKED_BY_AGENT, f"{job.handed_over_with or f'needs attention ({shown})'}; {what}")
+    return Waiting(reason or Reason.BLOCKED_BY_AGENT, f"{job.notes.message or f'needs attention ({shown})'}; {what}")
 
 
 def deferred_by_user(job: Job) -> Waiting | None:
