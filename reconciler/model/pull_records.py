@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 
 from reconciler.model.names import BranchName, PrNumber, Sha, TaskId, branch_of, is_sha, pull_request_ref, usable
 from reconciler.model.observed import PullRequest, PullState, Rejection
 from reconciler.model.values import replace
 
 VERSION = 1
+Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Verdict(StrEnum):
@@ -29,7 +30,7 @@ class PersonReview(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     head: Sha
     by: str
-    at: datetime
+    at: Moment
     text: str = ""
 
 
@@ -56,9 +57,9 @@ class PullRecord(Struct, frozen=True, kw_only=True):
     body: str
     head: Sha
     opened_head: Sha
-    opened_at: datetime
+    opened_at: Moment
     state: PullState = PullState.OPEN
-    closed_at: datetime | None = None
+    closed_at: Moment | None = None
     declined: bool = False
     landed: Sha | None = None  # the commit on the base, where we made it
     method: str | None = None  # how it was landed
@@ -130,90 +131,21 @@ class StoredPull(Struct, frozen=True):
 
 def encode(record: PullRecord) -> str:
     """One line of ASCII: hostile text in it stays text."""
-    return json.dumps(
-        {
-            "version": VERSION,
-            "number": record.number,
-            "task": record.task,
-            "branch": record.branch,
-            "title": record.title,
-            "body": record.body,
-            "head": record.head,
-            "opened_head": record.opened_head,
-            "opened_at": record.opened_at.isoformat(),
-            "state": record.state.value,
-            "closed_at": record.closed_at.isoformat() if record.closed_at else None,
-            "declined": record.declined,
-            "landed": record.landed,
-            "method": record.method,
-            "reviews": [
-                {
-                    "verdict": each.verdict.value,
-                    "head": each.head,
-                    "by": each.by,
-                    "at": each.at.isoformat(),
-                    "text": each.text,
-                }
-                for each in record.reviews
-            ],
-        }
-    )
+    return json.dumps({"version": VERSION, "branch": record.branch, **to_builtins(record)})
 
 
 def decode(text: str, number: PrNumber) -> PullRecord:
     """The record of pull request `number` that `encode` made. Raises ValueError for anything else."""
     try:
-        return _decode(json.loads(text), number)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        kept = json.loads(text)
+        if kept["version"] != VERSION:
+            raise ValueError(f"written by another version of this program ({kept['version']!r})")
+        if kept["number"] != number or not usable(kept["task"]):
+            raise ValueError("it belongs to another pull request")
+        record = convert(kept, PullRecord)
+    except (KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
         raise ValueError(f"no record of a pull request ({type(error).__name__})") from error
-
-
-def _decode(kept: Any, number: PrNumber) -> PullRecord:
-    if kept["version"] != VERSION:
-        raise ValueError(f"written by another version of this program ({kept['version']!r})")
-    if kept["number"] != number or not usable(kept["task"]):
-        raise ValueError("it belongs to another pull request")
-    return PullRecord(
-        number=number,
-        task=TaskId(kept["task"]),
-        title=_text(kept["title"]),
-        body=_text(kept["body"]),
-        head=_sha(kept["head"]),
-        opened_head=_sha(kept["opened_head"]),
-        opened_at=_when(kept["opened_at"]),
-        state=PullState(kept["state"]),
-        closed_at=_when(kept["closed_at"]) if kept["closed_at"] else None,
-        declined=kept["declined"] is True,
-        landed=_sha(kept["landed"]) if kept["landed"] else None,
-        method=kept["method"] and _text(kept["method"]),
-        reviews=tuple(_review(each) for each in kept["reviews"]),
-    )
-
-
-def _review(kept: Any) -> PersonReview:
-    return PersonReview(
-        verdict=Verdict(kept["verdict"]),
-        head=_sha(kept["head"]),
-        by=_text(kept["by"]),
-        at=_when(kept["at"]),
-        text=_text(kept["text"]),
-    )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("text is missing")
-    return value
-
-
-def _sha(value: str) -> Sha:
-    if not is_sha(value):
-        raise ValueError(f"not the name of a commit: {value!r}")
-    return Sha(value)
-
-
-def _when(value: str) -> datetime:
-    at = datetime.fromisoformat(value)
-    if at.tzinfo is None:
-        raise ValueError(f"a time without a zone: {value!r}")
-    return at.astimezone(UTC)
+    named = (record.head, record.opened_head, *(review.head for review in record.reviews))
+    if not all(map(is_sha, (*named, record.landed) if record.landed else named)):
+        raise ValueError("what it names is no commit")
+    return record

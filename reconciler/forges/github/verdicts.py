@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from msgspec import ValidationError, convert, to_builtins
+
 from reconciler.git import objects, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
@@ -65,7 +67,8 @@ class Verdicts:
     def _write(self, reviews: Reviews, head: Sha) -> Sha:
         by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")
         how = ("commit-tree", "-p", head, "-F", "-", f"{head}^{{tree}}")
-        made = self._git.objects(*how, stdin=_encoded(reviews).encode("ascii"), env=signed(author=by, committer=by))
+        kept = json.dumps({"version": VERSION, "reviews": to_builtins(reviews)})
+        made = self._git.objects(*how, stdin=kept.encode("ascii"), env=signed(author=by, committer=by))
         return Sha(made.text.strip())
 
 
@@ -77,30 +80,13 @@ def rejection(reviews: Reviews, head: Sha) -> Rejection | None:
     return Rejection(head=head, text=next(given).text)
 
 
-def _encoded(reviews: Reviews) -> str:
-    found = [
-        {"verdict": str(one.verdict), "head": one.head, "by": one.by, "at": one.at.isoformat(), "text": one.text}
-        for one in reviews
-    ]
-    return json.dumps({"version": VERSION, "reviews": found})
-
-
 def _reviews(ref: str, name: Sha, stored: GitObject) -> Reviews:
     try:
         kept = json.loads(objects.commit(name, stored).text)
         if kept["version"] != VERSION:
             raise ValueError("written by another version of this program")
-        return tuple(
-            PersonReview(
-                verdict=Verdict(one["verdict"]),
-                head=Sha(str(one["head"])),
-                by=str(one["by"]),
-                at=datetime.fromisoformat(one["at"]).astimezone(UTC),
-                text=str(one["text"]),
-            )
-            for one in kept["reviews"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        return convert(kept["reviews"], Reviews)
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
         # A 'no' that can't be read must not be taken for none.
         raise PermanentError(
             f"what was written about a pull request is damaged ({error})",
