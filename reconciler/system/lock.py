@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import asdict
 
 from reconciler.model.errors import LockedError, PermanentError
 from reconciler.system import file_lock, format, program
@@ -73,17 +74,17 @@ def reconciling(state: Path, command: str, surroundings: str = "") -> Iterator[N
         except BlockingIOError as error:
             who = holder(state) or "it has not written its name yet"
             raise LockedError(f"another reconciler is running here: {who}", hint="it does this by itself") from error
-        fields = {
-            "pid": os.getpid(),
-            "since": f"{datetime.now(UTC):%FT%TZ}",
-            "command": command,
-            "package": str(program.PACKAGE),
-            "fingerprint": program.fingerprint(),
-            "content": program.content(),
-            "surroundings": surroundings,
-        }
+        us = Holder(
+            pid=os.getpid(),
+            command=command,
+            since=f"{datetime.now(UTC):%FT%TZ}",
+            package=str(program.PACKAGE),
+            fingerprint=program.fingerprint(),
+            content=program.content(),
+            surroundings=surroundings,
+        )
         os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(fields).encode(), 0)
+        os.pwrite(fd, json.dumps(asdict(us)).encode(), 0)
         format.mark(state)
         yield
     finally:
@@ -94,17 +95,8 @@ def holder(state: Path) -> Holder | None:
     """Whose name stands in the lock file; None where there is none. Only for people: the kernel knows who holds it."""
     try:
         with open(os.open(file_of(state), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            data = json.loads(file.read(NAME_MAX) or b"{}")
-        return Holder(
-            pid=int(data["pid"]),
-            command=str(data["command"]),
-            since=str(data["since"]),
-            package=str(data.get("package", "")),
-            fingerprint=str(data.get("fingerprint", "")),
-            content=str(data.get("content", "")),
-            surroundings=str(data.get("surroundings", "")),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+            return convert(json.loads(file.read(NAME_MAX)), Holder)
+    except (OSError, ValueError, ValidationError):
         return None
 
 
