@@ -13,6 +13,7 @@ from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
 from reconciler.git import commands
+from reconciler.git.refusals import GitError
 from reconciler.landing import chains
 from reconciler.model.desired import MergeMethod
 from reconciler.model.names import PrNumber, Sha, TaskId
@@ -166,7 +167,7 @@ def test_what_git_did_not_merge_is_merged_anew_the_next_time(repo: GitRepo, forg
         shutil.rmtree(objects)
         objects.mkdir()  # as if all that it held had been damaged
     more = repo.branch("agent/x-5", {"five": "5\n"})
-    with pytest.raises(commands.GitError):
+    with pytest.raises(GitError):
         forge.fold(base, (*steps, MergeStep(more, MergeMethod.SQUASH)))
 
     assert forge.fold(base, (*steps, MergeStep(more, MergeMethod.SQUASH)))[:4] == known
