@@ -6,6 +6,7 @@ shallow clone, where a line may turn out to be longer.
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 
 import msgspec
@@ -42,7 +43,9 @@ class Walked:
         if found is None or not is_sha(found[0]):
             return None
         self._written[base] = len(found[1])
-        return found[0], tuple([Landing(task=r.task, head=r.head, commit=r.commit, at=r.at) for r in found[1]])
+        return found[0], tuple(
+            [Landing(task=TaskId(sys.intern(r.task)), head=r.head, commit=r.commit, at=r.at) for r in found[1]]
+        )
 
     def note(self, base: str, tip: Sha, landings: tuple[Landing, ...]) -> None:
         """Write these down, once that is worth it."""

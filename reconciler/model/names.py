@@ -102,7 +102,7 @@ class RunKind(StrEnum):
     CHECK = "check"
 
 
-class RunId(Struct, frozen=True, order=True):
+class RunId(Struct, frozen=True, order=True, gc=False):
     """One supervised process: the n-th run of a kind on a subject.
 
     >>> str(RunId(RunKind.WORK, "bd-17", 3))

@@ -300,7 +300,10 @@ def _encoded(run: Run) -> bytes:
 
 def _decoded(value: bytes) -> Run:
     run = _RUN.decode(value)
-    # Thousands of them stay in memory.
+    # Thousands of them stay in memory: what others say too is there once.
+    if run.id.subject == run.task:
+        _set(run, "id", RunId(run.id.kind, sys.intern(run.task), run.id.n))
+    _set(run, "task", TaskId(sys.intern(run.task)))
     _set(run, "manifest", sys.intern(run.manifest))
     _set(run, "why", sys.intern(run.why))
     return run

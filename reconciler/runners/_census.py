@@ -85,7 +85,7 @@ class Census:
         # Only now, as folders were looked at before: what left them in between is found here.
         kept = self._folders.archive.runs() if self._folders.archive else {}
         if self._whole[0] is not kept or self._whole[1] is not self._runs:
-            self._whole = kept, self._runs, {**kept, **self._runs} if kept else self._runs
+            self._whole = kept, self._runs, {**kept, **self._runs} if kept and self._runs else kept or self._runs
         return self._whole[2]
 
     def subjects(self, open_tasks: Collection[TaskId] | None) -> Mapping[Subject, SubjectFolder]:

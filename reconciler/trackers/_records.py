@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from reconciler.model.desired import EPOCH
@@ -48,7 +49,7 @@ def task_of(record: Record) -> Task:
     edges = [(_type_of(edge), TaskId(_text(edge["depends_on_id"]))) for edge in _edges(record)]
     type = _word(record.get("issue_type")) or "task"
     return Task(
-        id=TaskId(_text(record["id"])),
+        id=TaskId(_word(record["id"])),
         title=_text(record.get("title")),
         created_at=_date(record.get("created_at")) or EPOCH,
         updated_at=_date(record.get("updated_at")) or EPOCH,
@@ -108,7 +109,14 @@ def _labels(record: Record) -> frozenset[str]:
     if not found:
         return _NO_LABELS
     listed = found if isinstance(found, list) else [found]
-    return frozenset(_word(label) for label in listed if isinstance(label, str) and label) or _NO_LABELS
+    labels = frozenset([_word(label) for label in listed if isinstance(label, str) and label])
+    return _shared(labels) if labels else _NO_LABELS
+
+
+@lru_cache(1024)
+def _shared(labels: frozenset[str]) -> frozenset[str]:
+    """The one that is equal. Many tasks have the same few, and a set is larger than what is in it."""
+    return labels
 
 
 def _date(value: object) -> datetime | None:

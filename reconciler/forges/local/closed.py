@@ -6,15 +6,17 @@ changes: so the file may be lost, damaged or old, and what it lacks is read wher
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import fields, force_setattr
 
 from reconciler.git.commands import Refs
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import PullRequest, PullState, Rejection
+from reconciler.model.observed import PullRequest, Rejection
 from reconciler.system import derived
 
 FEWEST = 32  # that are closed and not written down, before they are
@@ -26,41 +28,12 @@ class ClosedPull(Struct, frozen=True, array_like=True):
 
     ref: str
     commit: Sha
-    number: PrNumber
-    task: TaskId
-    head: Sha
-    opened_head: Sha | None
-    state: PullState
-    landed: Sha | None
-    opened_at: datetime | None
-    closed_at: datetime | None
-    approved: Sha | None
-    rejection: Rejection | None
-    merge_now: Sha | None
-    declined: bool
-
-    @property
-    def pull(self) -> PullRequest:
-        # Thousands of them stay in memory: most were merged as they were opened.
-        opened = self.head if self.opened_head == self.head else self.opened_head
-        return PullRequest(
-            number=self.number,
-            task=self.task,
-            head=self.head,
-            opened_head=opened,
-            state=self.state,
-            landed=self.landed,
-            opened_at=self.opened_at,
-            closed_at=self.closed_at,
-            approved=self.approved,
-            rejection=self.rejection,
-            merge_now=self.merge_now,
-            declined=self.declined,
-        )
+    pull: PullRequest
 
 
-_FIELDS = ClosedPull.__struct_fields__[2:]
-_FORM = f"{_VERSION} {' '.join((*ClosedPull.__struct_fields__, *Rejection.__struct_fields__))}"
+# A program whose values have other fields reads for itself.
+_FORM = f"{_VERSION} {' '.join((*PullRequest.__struct_fields__, *Rejection.__struct_fields__))}"
+_DEFAULTS = {each.name: each.default for each in fields(PullRequest)}
 _Known = dict[str, tuple[Sha, PullRequest]]
 
 
@@ -92,8 +65,10 @@ class ClosedPulls:
         if len(known) - self._written < max(FEWEST, self._written // 16):
             return
         self._written = len(known)
-        kept = [_row(ref, *one) for ref, one in known.items() if ref in refs and refs[ref][0] == one[0]]
-        derived.write(self._path, _FORM, msgspec.msgpack.encode([row for row, pull in kept if row.pull == pull]))
+        kept = [(ref, *one) for ref, one in known.items() if ref in refs and refs[ref][0] == one[0]]
+        derived.write(
+            self._path, _FORM, msgspec.msgpack.encode([(ref, commit, _told(pull)) for ref, commit, pull in kept])
+        )
 
     def _load(self) -> _Known:
         body = derived.read(self._path, _FORM)
@@ -101,6 +76,8 @@ class ClosedPulls:
             rows = msgspec.msgpack.decode(body, type=list[ClosedPull]) if body else []
         except msgspec.DecodeError:
             rows = []
+        for row in rows:
+            _share(row.pull)
         self._known, self._written = {row.ref: (row.commit, row.pull) for row in rows}, len(rows)
         return self._known
 
@@ -108,5 +85,13 @@ class ClosedPulls:
 _NOTHING = (None, None)
 
 
-def _row(ref: str, commit: Sha, pull: PullRequest) -> tuple[ClosedPull, PullRequest]:
-    return ClosedPull(ref, commit, *(getattr(pull, name) for name in _FIELDS)), pull
+def _told(pull: PullRequest) -> dict[str, Any]:
+    """Its fields, without those that say nothing: what is read back shares these with all others."""
+    return {name: value for name, default in _DEFAULTS.items() if (value := getattr(pull, name)) != default}
+
+
+def _share(pull: PullRequest) -> None:
+    """Thousands of them stay in memory: what their tasks and runs say too is there once, and most were merged as opened."""
+    force_setattr(pull, "task", TaskId(sys.intern(pull.task)))
+    if pull.opened_head == pull.head:
+        force_setattr(pull, "opened_head", pull.head)

@@ -70,7 +70,7 @@ class Salvage(Struct, frozen=True, kw_only=True):
     dropped: bool = False
 
 
-class Landing(Struct, frozen=True, kw_only=True):
+class Landing(Struct, frozen=True, kw_only=True, gc=False):
     """A commit on the base whose trailers say that it carries `head` of `task`."""
 
     task: TaskId

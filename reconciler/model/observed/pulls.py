@@ -117,7 +117,7 @@ class Judged(Struct, frozen=True):
     start: Sha
 
 
-class PullRequest(Struct, frozen=True, kw_only=True):
+class PullRequest(Struct, frozen=True, kw_only=True, gc=False):
     """The newest pull request of a task. `head` follows the branch while it is open."""
 
     number: PrNumber

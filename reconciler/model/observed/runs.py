@@ -46,7 +46,7 @@ class StopWhy(StrEnum):
     ENGINE_LIMIT = "engine-limit"  # by Slurm, at the time limit of its job: the node says so
 
 
-class Exit(Struct, frozen=True, kw_only=True):
+class Exit(Struct, frozen=True, kw_only=True, gc=False):
     """The record that a run left. `code` is None where a signal or a limit ended it; `step`: which of its steps, from 0."""
 
     cause: Cause
@@ -85,7 +85,7 @@ class LastWords(Struct, frozen=True, kw_only=True):
 _ENDED, _ALIVE = RunState.ENDED, (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class Run(Struct, frozen=True, kw_only=True, gc=False):
     """One supervised process, alive or not. What it was started with comes from its spec."""
 
     id: RunId
