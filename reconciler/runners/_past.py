@@ -140,7 +140,7 @@ def _stamp(folder: str) -> Stamp | None:
 def _read(path: str) -> Iterator[PastSubject]:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            head, _, body = file.read(_SIZE_MAX).partition(b"\n")
+            head, _, body = (file.read() if os.fstat(file.fileno()).st_size <= _SIZE_MAX else b"").partition(b"\n")
         if head + b"\n" == _head(body):
             yield from msgspec.json.Decoder(PastSubject).decode_lines(body)
     except (FileNotFoundError, msgspec.DecodeError):
