@@ -46,6 +46,9 @@ POLL_S = 5.0  # where no event can wake it
 UNSETTLED_S = 1.0
 PROGRAM_LOOK_S = 5.0
 RESTS = 10  # a look that takes a second is followed by ten of rest, where nothing calls for it
+# A plan past whose timers nothing has moved is made again now and then, for want of trust alone: all of it takes less than
+# a thousandth of a core, but for small ones.
+DOUBT, DOUBT_MAX_S = 1000, 300.0
 
 
 def now() -> datetime:
@@ -87,6 +90,7 @@ class _Decided(Struct, frozen=True):
     observed: Observed
     seen: Observed  # the same, where it had to be looked at closer
     plan: Plan
+    lasts_s: float = RESYNC_S
 
     def closer(self, at: datetime) -> Observed:
         """What it was made of, as of now."""
@@ -97,7 +101,7 @@ class _Decided(Struct, frozen=True):
         if self.seen.bases != self.observed.bases or self.plan.unsettled:
             return False  # it has looked into a checkout, or in vain at something, and would again
         age, wake_at = observed.at - self.observed.at, self.plan.wake_at
-        if not timedelta() <= age < timedelta(seconds=RESYNC_S) or (wake_at and wake_at <= observed.at):
+        if not timedelta() <= age < timedelta(seconds=self.lasts_s) or (wake_at and wake_at <= observed.at):
             return False
         # What is free changes all the time. It matters where something starts, or waits to; such plans are made again anyway.
         alike = replace(observed, at=self.observed.at, room=self.observed.room)
@@ -173,7 +177,9 @@ class Loop(Struct, kw_only=True):
         self._took_s = (self.clock() - at).total_seconds()
         if self._decided and self._decided.holds(desired, observed) and not _starts(self._decided.plan):
             return Tick(observed=self._decided.closer(observed.at), plan=self._decided.plan)
+        begun = time.thread_time()
         seen, decided = observed, plan(desired, observed, self._recall)
+        lasts_s = min(max(RESYNC_S, DOUBT * (time.thread_time() - begun)), DOUBT_MAX_S)
         if _starts(decided) and (found := self._program(exact=True)) != observed.replaced:
             seen = observed = replace(observed, replaced=found)
             decided = plan(desired, observed, self._recall)
@@ -181,7 +187,7 @@ class Loop(Struct, kw_only=True):
             seen = closer(seen, desired, self.ports, unsure, self._memo)
             decided = plan(desired, seen, self._recall)
         epics = tuple(replace(e, actions=tuple(a for a in e.actions if self.wanted(a))) for e in decided.epics)
-        self._decided = _Decided(desired, observed, seen, replace(decided, epics=epics))
+        self._decided = _Decided(desired, observed, seen, replace(decided, epics=epics), lasts_s)
         return Tick(observed=seen, plan=self._decided.plan)
 
     def tick(self) -> Tick:

@@ -75,20 +75,22 @@ class Index(Struct, frozen=True, eq=False, dict=True):
         itself it is what blocks the nearest of its blocked parents: an epic that waits holds back everything below it,
         while one that is merely open holds back nothing. A parent that only its id names holds back nothing either.
         """
-        return self._blocked.get(task, ())
+        return self.blocked.get(task, ())
 
     def deferred_by(self, task: TaskId) -> Task | None:
         """The nearest of its parents that is put off; None where none is, whatever the task itself is."""
-        return self._below_deferred.get(task)
+        return self.below_deferred.get(task)
 
     @cached_property
-    def _blocked(self) -> Mapping[TaskId, tuple[TaskId, ...]]:
+    def blocked(self) -> Mapping[TaskId, tuple[TaskId, ...]]:
+        """Every task that something blocks, with that."""
         waiting = sorted(id for id, task in self.graph.items() if task.blockers or task.waits_for)
         blocked = {task: by for task in waiting if (by := self._own_blockers(self.graph[task]))}
         return self._handed_down(blocked)
 
     @cached_property
-    def _below_deferred(self) -> Mapping[TaskId, Task]:
+    def below_deferred(self) -> Mapping[TaskId, Task]:
+        """Every task of which a parent is put off, with the nearest of these."""
         put_off = ((id, task) for id, task in self.graph.items() if task.defer_until or task.status == "deferred")
         deferred = {id: task for id, task in sorted(put_off) if is_deferred(task, self.at)}
         below = {child: deferred[parent] for parent in deferred for child in self._named_children(parent)}

@@ -98,23 +98,23 @@ def jobs(
         for t in mine.values()
         if not t.closed or (owned[t.id] == spec.name and (remote or _something_left(t, observed)))
     )
+    # Of thousands most are as they were: what is done for each of them is a glance at these.
+    blocked, deferred, recalled, name = index.blocked, index.below_deferred, recall.of(spec.name), spec.name
     for task in sorted(left, key=order):
-        owner = None if (owner := owned[task.id]) == spec.name else owner
+        owner = None if (owner := owned[task.id]) == name else owner
         # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
-        blocked_by = index.blocked_by(task.id)
+        blocked_by = blocked.get(task.id, ())
         if not blocked_by and task.blockers:
             blocked_by = tuple(
                 id for id in task.blockers if id in unmade or _has_yet_to_land(id, spec, observed, index)
             )
-        epic = parents[0] if (parents := index.parents(task.id)) else above
-        put_off = index.deferred_by(task.id)
-        if (
-            not put_off
-            and not (spec.stack and blocked_by)
-            and (known := recall.job(spec.name, task, blocked_by, owner, epic))
-        ):
-            yield known
-            continue
+        epic = parents[0] if (task.parents or "." in task.id) and (parents := index.parents(task.id)) else above
+        put_off = deferred.get(task.id)
+        if (known := recalled.get(task.id)) and not put_off and not (spec.stack and blocked_by):
+            job = known[0]
+            if (job.task is task and job.blocked_by == blocked_by) and (job.owned_by == owner and job.epic == epic):
+                yield job
+                continue
         below = [id for id in blocked_by if stacks and owned.get(TaskId(id)) == spec.name]
         upon = (
             _upon(task, observed, index.graph[TaskId(below[0])], made, green)

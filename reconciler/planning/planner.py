@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 
 from msgspec import Struct
 
@@ -81,9 +80,12 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
         for epic_tasks in found
         if not epic_state.held(epic_tasks, observed)
     }
-    wished = {
-        (job.spec.name, job.task.id): (job, recall.decision(job) or next_step(job)) for job in chain(*epics.values())
-    }
+    wished = dict[tuple[str, TaskId], tuple[Job, Decision]]()
+    for name, mine in epics.items():
+        recalled = recall.of(name)
+        for job in mine:
+            known = recalled.get(job.task.id)
+            wished[name, job.task.id] = known if known and known[0] is job else (job, next_step(job))
     recall.keep(wished.values())
     paused = freeze.pauses(desired, observed)
     decisions, lines = wished, admit(wished, desired, observed, paused)
@@ -168,7 +170,7 @@ def _epic_plan(
     mine = tuple(job for job, _ in decided)
     waiting = {job.task.id: decision for job, decision in decided if isinstance(decision, Waiting)}
     # All that was wanted of it is done: what is left in its folder is a person's, and keeps nobody waiting.
-    kept = {job.task.id for job, decision in decided if _is_nested(decision) and job.done}
+    kept = {job.task.id for job, decision in decided if not job.fresh and _is_nested(decision) and job.done}
     left = {task: waiting.pop(task) for task in kept}
     if held:
         waiting = {task.id: held for task in epic_tasks.members if not task.closed}
@@ -193,7 +195,11 @@ def _epic_plan(
         actions = [
             *declared,
             *(action for action in actions if action.task not in rewritten or isinstance(action, StopAgent)),
-            *(phase for job, decision in decided if not isinstance(decision, Action) and (phase := _phase(job))),
+            *(
+                phase
+                for job, decision in decided
+                if not job.fresh and not isinstance(decision, Action) and (phase := _phase(job))
+            ),
             *epic_wide.due(AFTER_TASKS, view),
         ]
         resting = tuple(wait for action in actions if (wait := _resting(action, observed)))

@@ -5,18 +5,17 @@ Most tasks of a full tracker are such. A plan is the same with or without what i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 from msgspec import Struct, field
 
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Observed, Task, Unknown
+from reconciler.model.observed import Observed, Unknown
 from reconciler.planning.job import Job
 
 Around = tuple[object, ...]
 """What all tasks of a manifest have in common, as far as it tells anything of one of which nothing else is there."""
-_NOTHING = (None, None)
 D = TypeVar("D")  # a decision: what decides stands above the jobs, which are recalled too
 
 
@@ -40,26 +39,18 @@ class Recall(Struct, Generic[D]):
         for task in beside.intersection(decided):
             del decided[task]
 
-    def job(
-        self, manifest: str, task: Task, blocked_by: tuple[str, ...], owned_by: str | None, epic: TaskId | None
-    ) -> Job | None:
-        """The job of a task, where it would be the same again."""
-        job, _ = self._decided[manifest].get(task.id, _NOTHING)
-        if job is None or job.task is not task or job.blocked_by != blocked_by:
-            return None
-        return job if job.owned_by == owned_by and job.epic == epic else None
-
-    def decision(self, job: Job) -> D | None:
-        """What was decided about this very job; None where nothing is recalled."""
-        known, decision = self._decided.get(job.spec.name, {}).get(job.task.id, _NOTHING)
-        return decision if known is job else None
+    def of(self, manifest: str) -> Mapping[TaskId, tuple[Job, D]]:
+        """What is recalled of the tasks of a manifest. It is the same again for the very same task at the same place among the
+        others: with what blocks it, who owns it, and its epic."""
+        return self._decided.get(manifest, {})
 
     def keep(self, decided: Iterable[tuple[Job, D]]) -> None:
         """Remember what was decided, as far as no time and no other source changes it."""
         before, self._decided = self._decided, {manifest: {} for manifest in self._around}
         for each in decided:
-            manifest, task = each[0].spec.name, each[0].task.id
-            if before[manifest].get(task, _NOTHING)[0] is each[0] or _lasts(each[0]):
+            job, _ = each
+            manifest, task = job.spec.name, job.task.id
+            if before[manifest].get(task) is each or _lasts(job):
                 self._decided[manifest][task] = each
 
 

@@ -173,9 +173,10 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, or
     everywhere = None if desired.max_agents is None else desired.max_agents - alive.total()
     # Jobs come most urgent first, and stay so. What is nearly done comes before what is begun.
     near: dict[str, tuple[list[Job], ...]] = {spec.name: ([], [], []) for spec in desired.epics}
+    alone, acted_on = desired.alone, {spec.name for spec in desired.epics if desired.acts(spec.name)}
     for job, decision in decisions.values():
-        if isinstance(decision, _TAKES_A_SLOT) and desired.acts(job.spec.name, job.task.id):
-            near[job.spec.name][_nearness(job, decision)].append(job)
+        if isinstance(decision, _TAKES_A_SLOT) and job.spec.name in acted_on and alone in (None, job.task.id):
+            near[job.spec.name][2 if job.fresh else _nearness(job, decision)].append(job)
     wishes: dict[str, list[Job]] = {}
     for name, queues in near.items():
         room_for = free[name] if everywhere is None else min(free[name], everywhere)
@@ -195,11 +196,12 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, or
             free[name] -= 1
             everywhere = None if everywhere is None else everywhere - 1
             continue
-        decisions[name, job.task.id] = job, order.why(job) or (mine[name] if free[name] < 1 else full)
+        word = mine[name] if free[name] < 1 else full
+        decisions[name, job.task.id] = job, (order.why(job) or word) if order.passed else word
 
 
 def _nearness(job: Job, decision: Decision) -> int:
-    return 2 if job.fresh else 0 if isinstance(decision, StartReview) else 1 if job.attempts.last else 2
+    return 0 if isinstance(decision, StartReview) else 1 if job.attempts.last else 2
 
 
 def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:

@@ -28,7 +28,9 @@ class StartOrder:
     def __init__(self, decisions: Mapping[Key, tuple[Job, Decision]], observed: Observed, lines: Lines) -> None:
         self._decisions, self._observed, self._lines = decisions, observed, lines
         self._guesses = Guesses(observed)
-        self._passed: dict[Key, tuple[TaskId, str]] = {}
+        self.passed: dict[
+            Key, tuple[TaskId, str]
+        ] = {}  # who stands behind others: behind whom, and where they would meet
 
     def sorted(self, queue: Sequence[Job], free: int) -> list[Job]:
         """The wishes of one manifest, whose most urgent stand first, as they are to be served; `free`: slots for them."""
@@ -43,7 +45,7 @@ class StartOrder:
                 feet = [self._guesses.of(job.task) for job in rest[:SCANNED_MAX]]
                 at = first_apart(feet, [each for _, each in hand])
                 for job, foot in zip(rest[:at], feet, strict=False):
-                    self._passed.setdefault(_key(job), _whom(foot, hand))
+                    self.passed.setdefault(_key(job), _whom(foot, hand))
                 hand.append((rest[at].task.id, feet[at]))
                 found.append(rest.pop(at))
             found += rest
@@ -51,7 +53,7 @@ class StartOrder:
 
     def why(self, job: Job) -> Waiting | None:
         """Why a job that got no slot stands behind others; None where it does not."""
-        if not self._passed or (met := self._passed.get(_key(job))) is None:
+        if (met := self.passed.get(_key(job))) is None:
             return None
         where = " ".join(messages.clean(met[1]).split())
         return Waiting(
