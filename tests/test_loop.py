@@ -10,6 +10,7 @@ import pytest
 import worlds
 from memory import Fault, World
 
+from reconciler.loop import loop as loop_module
 from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.setbacks import FAILURE_MOST_S, PERMANENT_S
@@ -21,6 +22,8 @@ from reconciler.model.ports import LandOrder, Place, RunSpec
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions import SetPhase
+from reconciler.planning.plan import Plan
+from reconciler.planning.planner import plan
 from reconciler.render.failing import lasting
 
 X = TaskId("x-1")
@@ -545,6 +548,47 @@ def test_where_nothing_was_done_it_looks_no_sooner_than_it_has_to(world: World) 
     a_loop(world).forever(wake, stop, interval_s=30)
 
     assert wake.waits == [30, 30]
+
+
+def planned_at(world: World, monkeypatch: pytest.MonkeyPatch, cost_s: float, loop: Loop) -> list[int]:
+    """After how many seconds a quiet loop plans again within ten minutes, where a plan takes so long."""
+    begun, spent, found = world.now, 0.0, list[int]()
+
+    def planned(*args: object) -> Plan:
+        nonlocal spent
+        spent += cost_s
+        found.append(round((world.now - begun).total_seconds()))
+        return plan(*args)
+
+    monkeypatch.setattr(loop_module, "plan", planned)
+    monkeypatch.setattr(loop_module.time, "thread_time", lambda: spent)
+    for _ in range(120):
+        loop.tick()
+        world.later(seconds=5)
+    return found
+
+
+@pytest.mark.parametrize(("cost_s", "often"), [(0.001, 20), (0.03, 20), (0.1, 6), (5.0, 2)])
+def test_a_plan_that_takes_long_is_doubted_less_often_but_never_let_stand_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, cost_s: float, often: int
+) -> None:
+    found = planned_at(world, monkeypatch, cost_s, a_loop(world, worlds.an_epic(max_agents=0)))
+
+    assert len(found) == often and found[:2] == [0, min(max(30, round(1000 * cost_s)), 300)]
+
+
+def test_a_plan_that_takes_long_is_made_again_at_its_next_timer_and_at_every_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.edit("x-1", defer_until=worlds.NOW + timedelta(seconds=42))
+    loop = a_loop(world, worlds.an_epic(max_agents=0))
+    found = planned_at(world, monkeypatch, 5.0, loop)
+    assert found[:2] == [0, 45]
+
+    world.edit("x-1", title="Another")
+    before = len(found)
+    loop.tick()
+    assert len(found) == before + 1
 
 
 def test_it_sleeps_no_longer_than_the_next_timer(world: World) -> None:
