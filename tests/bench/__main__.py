@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reconciler.cli import COLLECT_AFTER
+from tests.bench.checking import checked, tree
 from tests.bench.compare import FEWEST, compare
 from tests.bench.crowds import history, one_change, starting_many, turnover
 from tests.bench.databases import real_beads
@@ -25,7 +26,7 @@ from tests.bench.leaving import left_behind
 from tests.bench.machines import machines
 from tests.bench.overlapping import overlapping
 from tests.bench.planning import planning
-from tests.bench.programs import memory, starting
+from tests.bench.programs import differing, many, memory, starting
 from tests.bench.queueing import queueing
 from tests.bench.ticks import large_repository, quiet_tick, resting
 from tests.bench.working import end_to_end, handover, spawning
@@ -38,6 +39,8 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "beads": real_beads,
     "plan": planning,
     "work": end_to_end,
+    "checked": checked,
+    "tree": tree,
     "spawn": spawning,
     "crowd": starting_many,
     "turn": turnover,
@@ -45,7 +48,9 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "past": left_behind,
     "change": one_change,
     "start": starting,
+    "diff": differing,
     "memory": memory,
+    "many": many,
     "large": large_repository,
     "github": on_github,
     "machines": machines,

@@ -11,29 +11,79 @@ from tests.bench import scenes
 from tests.bench.figures import Figure, resident_mb
 from tests.bench.scenes import Scene, scene
 
-HELP_MS, STATUS_MS = 120.0, 250.0
-CONTROLLER_MB, SHIM_MB = 100.0, 12.0
+HELP_MS, STATUS_MS, DIFF_MS, AS_STATUS = 120.0, 250.0, 120.0, 1.2
+CONTROLLER_MB, MANY_MB, SHIM_MB = 100.0, 140.0, 12.0
 _SLEEPS = ("-c", "import time; time.sleep(600)")
 
 
 def starting(*, quick: bool) -> list[Figure]:
-    """`--help`, and `status` with 200 tasks: nothing begun, and amid the work."""
+    """`--help`, `status` and `diff` with 200 tasks: nothing begun, and amid the work."""
     times = 5 if quick else 15
     with scene("start") as there:
         there.tasks({f"a-{n}": {} for n in range(200)})
         there.recorded(maxAgents=0)
-        fresh = _in_turn(there, ("--help",), ("status",), times=times)
+        fresh = _in_turn(there, ("--help",), ("status",), ("diff",), times=times)
         _amid_work(there)
         amid = _in_turn(there, ("status",), times=times)
     bare = statistics.median((fresh[0], amid[0]))
     rows = (
         ("reconcile --help", fresh[1], HELP_MS),
         ("reconcile status, 200 tasks", fresh[2], STATUS_MS),
+        ("reconcile diff, 200 tasks", fresh[3], DIFF_MS),
         ("reconcile status, 200 tasks: 100 landed, 10 offered", amid[1], STATUS_MS),
     )
     return [
         Figure(what=what, value=1000 * took, unit="ms", beside="python -c pass", other=1000 * bare, limit=limit)
         for what, took, limit in rows
+    ]
+
+
+def differing(*, quick: bool) -> list[Figure]:
+    """`diff` with 10,000 tasks, beside `status`: what it says of each is as short."""
+    tasks = 1000 if quick else 10_000
+    with scene("differing") as there:
+        there.tasks({f"a-{n}": {} for n in range(tasks)})
+        there.recorded(maxAgents=0)
+        _, status, diff = _in_turn(there, ("status",), ("diff",), times=3 if quick else 7)
+    return [
+        Figure(
+            what=f"reconcile diff, {tasks:,} tasks",
+            value=1000 * diff,
+            unit="ms",
+            beside="status",
+            other=1000 * status,
+            limit=AS_STATUS,
+            times=True,
+        )
+    ]
+
+
+def many(*, quick: bool) -> list[Figure]:
+    """What a watch over 20,000 tasks takes at most, beside the store that it reads."""
+    tasks = 2_000 if quick else 20_000
+    with scene("many") as there:
+        store = there.tasks({f"a-{n}": {} for n in range(tasks)})
+        there.recorded(maxAgents=0)
+        looked = there.site.state / "status" / "all.json"
+        watch = there.start("watch")
+        try:
+            scenes.until(looked.exists, "the watch to have looked")
+            time.sleep(5.0)
+            peak, now = resident_mb(watch.pid, "VmHWM"), resident_mb(watch.pid)
+        finally:
+            watch.terminate()
+            watch.wait()
+        size = store.stat().st_size / 2**20
+    return [
+        Figure(
+            what=f"controller with {tasks:,} tasks: RSS at most",
+            value=peak,
+            unit="MB",
+            beside="their file",
+            other=size,
+            limit=MANY_MB,
+            note=f"{now:.0f} MB at rest",
+        )
     ]
 
 
