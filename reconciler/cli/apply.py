@@ -17,14 +17,18 @@ from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.drive import Ended, NothingLeft, drive, look_on, waited
 from reconciler.cli.output import Output, common, here, looking, verbose
 from reconciler.cli.session import LoopSession
+from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
 from reconciler.loop.teller import hindrances
 from reconciler.manifest import duration, form
 from reconciler.model.desired import Desired, EpicSpec, Loosening
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
+from reconciler.model.observed import Unknown
 from reconciler.model.values import replace
 from reconciler.planning import check_programs
+from reconciler.planning.epic_clashes import clashes
 from reconciler.planning.forecast import forecast
+from reconciler.planning.graph import Index
 from reconciler.planning.plan import Plan
 from reconciler.render import document, text
 from reconciler.render.withheld import change
@@ -160,7 +164,25 @@ def read(sources: tuple[str, ...], *, to_act: bool = True) -> tuple[Site, tuple[
         raise UsageError(f"these manifests are for several repositories: {', '.join(sorted(places))}")
     if not places:
         return here(), specs
-    return wiring.open_site(Path(places.pop()), wiring.environ(), given=specs), specs
+    site = wiring.open_site(Path(places.pop()), wiring.environ(), given=specs)
+    if to_act:
+        _refuse_clashes(site, specs)
+    return site, specs
+
+
+def _refuse_clashes(site: Site, specs: Sequence[EpicSpec]) -> None:
+    """Raise UsageError where these manifests, or others beside them, would name as their epic what is work of another one. What
+    is recorded like that already is held, and keeps nobody from applying something else; so is what a silent tracker hides."""
+    graph, prefix = ask(site.tracker.tasks), ask(site.tracker.prefix)
+    if isinstance(graph, Unknown) or isinstance(prefix, Unknown):
+        return
+    recorded, index = site.recorded.load().epics, Index(graph)
+    before = set(clashes(recorded, prefix, index).values())
+    wanted = {spec.name: spec for spec in (*recorded, *specs)}
+    for clash in clashes(wanted.values(), prefix, index).values():
+        if clash not in before:
+            message = f"{clash.manifest}: spec.epic: {clash.what}"
+            raise UsageError(message, hint=clash.hint)
 
 
 def _now(session: LoopSession, ended: Ended) -> int:

@@ -17,11 +17,13 @@ from reconciler.loop.asking import ask
 from reconciler.loop.foreseen import unaskable
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import RunKind
-from reconciler.model.observed import Run
+from reconciler.model.observed import Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
 from reconciler.model.values import replace
 from reconciler.planning import agent_gate, asked
+from reconciler.planning.epic_clashes import clashes
+from reconciler.planning.graph import Index
 from reconciler.render import failing
 from reconciler.render.words import counted
 from reconciler.system import lock
@@ -94,13 +96,29 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     for name, reason in unread.items() if site.acting else ():
         message, hint = f"held until its file can be read again: {reason}", "fix the file, or apply another"
         yield Diagnosis(name="manifests", state=State.PROBLEM, found=name, message=message, hint=hint)
+    clashing = _clashes(scene, site)
+    yield from clashing
     suspended = [spec.name for spec in scene.epics if spec.suspend]
     if suspended:
         message, hint = "suspended: nothing is done", "to go on: write 'suspend: false' and apply"
         yield Diagnosis(name="manifests", state=State.WARNING, found=named(suspended), message=message, hint=hint)
-    if not (found.problems or moved or suspended):
+    if not (found.problems or moved or suspended or clashing):
         names = named(spec.name for spec in found.epics)
         yield Diagnosis(name="manifests", found=names or "none recorded")
+
+
+def _clashes(scene: Scene, site: Site) -> list[Diagnosis]:
+    """The manifests that are held because another one works on what they call their epic."""
+    graph, prefix = ask(site.tracker.tasks), ask(site.tracker.prefix)
+    if isinstance(graph, Unknown) or isinstance(prefix, Unknown):
+        return []  # that is said where tasks are asked about
+    found = clashes(scene.epics, prefix, Index(graph)).values()
+    return [
+        Diagnosis(
+            name="manifests", state=State.PROBLEM, found=each.manifest, message=f"its epic {each.what}", hint=each.hint
+        )
+        for each in found
+    ]
 
 
 def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:

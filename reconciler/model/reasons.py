@@ -270,6 +270,7 @@ class Reason(Table):
     )
     REPOSITORY_RENAMED = "RepositoryRenamed", _epic("its repository has another name now", NOTHING)
     EPIC_NOT_FOUND = "EpicNotFound", _epic("there is no such epic", PERSON)
+    EPIC_IS_WORK = "EpicIsWork", _epic("what it names as its epic is a task of another manifest", PERSON)
     EPIC_EMPTY = "EpicEmpty", _epic("its epic has no tasks", PERSON)
     EPIC_COMPLETE = "EpicComplete", _epic("all of its tasks are closed", NOTHING)
     PROGRESSING = "Progressing", _epic("something runs, is due or has a timer", NOTHING)

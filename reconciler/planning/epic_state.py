@@ -97,6 +97,8 @@ def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
         return Waiting(Reason.TRACKER_UNAVAILABLE, why)
     if why := observed.forges.get(spec.name):
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
+    if epic_tasks.clash:
+        return Waiting(Reason.EPIC_IS_WORK, epic_tasks.clash.message)
     if spec.epic and epic_tasks.epic is None:
         return Waiting(Reason.EPIC_NOT_FOUND, f"no task {spec.epic} is in the tracker")
     if epic_tasks.epic and not epic_tasks.epic.closed and not epic_tasks.members and not spec.tasks:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph, Task
+from reconciler.planning.labels import PHASES
 
 T = TypeVar("T")
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -145,3 +146,8 @@ def _may_start(task: Task, index: Index) -> bool:
     if task.status != "open" or task.held_back or is_deferred(task, index.at) or index.deferred_by(task.id):
         return False
     return not index.is_epic(task.id) and not index.blocked_by(task.id)
+
+
+def is_work(task: Task, index: Index) -> bool:
+    """True for what an agent works on. A task that got children after its agent had begun is not forgotten for that."""
+    return not index.is_epic(task.id) or (task.type != "epic" and bool(task.labels & set(PHASES)))

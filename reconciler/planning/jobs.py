@@ -12,16 +12,17 @@ from msgspec import Struct
 
 from reconciler.model.checks import Check
 from reconciler.model.desired import EPOCH, Desired, EpicSpec
-from reconciler.model.names import Sha, TaskId, split_key, task_for_key
+from reconciler.model.names import Sha, TaskId, task_for_key
 from reconciler.model.observed import Candidate, Graph, Observed, PullState, Run, Standing, Task, Unknown, Upon
 from reconciler.model.values import replace
 from reconciler.planning import forge_checks
 from reconciler.planning.agent_gate import Gate, agent_gate, reviewer_gate
 from reconciler.planning.asked import asked_of, by_subject, limited, ran
 from reconciler.planning.check_state import CheckState, state_of
-from reconciler.planning.graph import Index, order
+from reconciler.planning.epic_clashes import EpicClash, Keys, clashes, keys_of
+from reconciler.planning.graph import Index, is_work, order
 from reconciler.planning.job import Job
-from reconciler.planning.labels import PHASES, left_over
+from reconciler.planning.labels import left_over
 from reconciler.planning.recall import Recall
 
 T = TypeVar("T")
@@ -36,15 +37,17 @@ class EpicTasks(Struct, frozen=True, kw_only=True):
     ids: Mapping[str | None, TaskId]
     declared: Mapping[str, Task]  # the declared tasks that are in the tracker, by key
     nested: tuple[tuple[Task, tuple[Task, ...]], ...]  # every epic below its own, with its tasks
+    clash: EpicClash | None = None  # its epic is work of another manifest
     dropped: tuple[Task, ...] = ()  # declared once, no longer in the manifest
 
 
 def group_tasks(desired: Desired, prefix: str, graph: Graph, index: Index) -> tuple[EpicTasks, ...]:
     """Every manifest with the tasks that match it: people's own first, each kind in the order of their names."""
-    keys = _keys(graph)
-    named = {spec.epic for spec in desired.epics if spec.epic}
+    keys = keys_of(graph)
+    clashing = clashes(desired.epics, prefix, index, keys)
+    named = {spec.epic for spec in desired.epics if spec.epic and spec.name not in clashing}
     epics = sorted(desired.epics, key=lambda spec: (spec.made_up, spec.name))
-    found = tuple(_crew(spec, prefix, graph, index, keys, named) for spec in epics)
+    found = tuple(_crew(spec, prefix, graph, index, keys, named, clashing.get(spec.name)) for spec in epics)
     rest = [each for each in found if each.spec.made_up and each.spec.epic is None]
     owned = owners(each for each in found if each not in rest) if rest else {}
     return tuple(_without(each, owned) if each in rest else each for each in found)
@@ -140,26 +143,14 @@ def jobs(
         )
 
 
-def is_work(task: Task, index: Index) -> bool:
-    """True for what an agent works on. A task that got children after its agent had begun is not forgotten for that."""
-    return not index.is_epic(task.id) or (task.type != "epic" and bool(task.labels & set(PHASES)))
-
-
-def _keys(graph: Graph) -> dict[tuple[str, str | None], TaskId]:
-    found: dict[tuple[str, str | None], TaskId] = {}
-    for task in graph.values():
-        if "reconcile-key:" in task.description and (key := split_key(task.description)[1]):
-            found.setdefault(key, task.id)
-    return found
-
-
 def _crew(
     spec: EpicSpec,
     prefix: str,
     graph: Graph,
     index: Index,
-    keys: Mapping[tuple[str, str | None], TaskId],
+    keys: Keys,
     named: set[TaskId],
+    clash: EpicClash | None,
 ) -> EpicTasks:
     def id_of(key: str | None) -> TaskId:
         return keys.get((spec.name, key)) or task_for_key(prefix, spec.name, key)
@@ -188,6 +179,7 @@ def _crew(
             for id in sorted(index.epics.intersection(below))
             if not is_work(graph[id], index) and id not in named
         ),
+        clash=clash,
         dropped=tuple(graph[id] for key, id in mine.items() if key not in ids) if spec.tasks else (),
     )
 

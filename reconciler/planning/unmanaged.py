@@ -20,9 +20,9 @@ from reconciler.model.observed import (
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions import Waiting, guards
-from reconciler.planning.graph import Index, order
+from reconciler.planning.graph import Index, is_work, order
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks, is_work, jobs
+from reconciler.planning.jobs import EpicTasks, jobs
 from reconciler.planning.labels import TAKEN
 from reconciler.planning.plan import EpicPlan
 from reconciler.planning.remarks import left_behind, unlanded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from strangers import AGENT, EXAMPLES, Place, merged
 from waiting import ended, until
 
@@ -104,6 +106,47 @@ def test_a_manifest_that_depends_on_what_nobody_has_is_refused_with_its_place_an
         said = place.reconcile(command, "-f", str(manifest), code=2)
         assert "epic.yaml:" in said and "spec.tasks[0].dependsOn[0]: 'no-such-task' is neither a key" in said
     assert "no manifest 'work'" in place.reconcile("delete", "-f", str(manifest), code=2)
+
+
+def named(place: Place, name: str, **spec: object) -> Path:
+    """A manifest of another name; without `tasks` in it where it has an epic."""
+    path = place.manifest(f"{name}.yaml", **spec)
+    document = yaml.safe_load(path.read_text())
+    document["metadata"]["name"] = name
+    if "epic" in spec:
+        document["spec"].pop("tasks")
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_nobody_names_as_an_epic_what_another_manifest_works_on(place: Place, tmp_path: Path) -> None:
+    until_told = f"until [ -e {tmp_path / 'go'} ]; do sleep 0.1; done; {AGENT}"
+    e = named(place, "e", tasks=[{"key": "a", "title": "Do a"}], agent={"argv": ["sh", "-c", until_told]})
+    place.reconcile("apply", "-f", str(e))
+    work, epic = place.tasks()["Do a"]["id"], place.tasks()["e"]["id"]
+    b = named(place, "b", epic=work)
+    clash = f"{work} is the task 'a' that the manifest e declares"
+    hint = f"name a task that others are children of ({epic} is that of e)"
+
+    for command in ("diff", "apply", "watch"):
+        said = place.reconcile(command, "-f", str(b), code=2)
+        assert f"b: spec.epic: {clash}" in said and hint in said
+    assert [epic["name"] for epic in place.json("status")["epics"]] == ["e"]
+    assert "All is well" in place.reconcile("doctor", code=None)
+
+    # As an older program has recorded it, which refused nothing.
+    recorded = place.root / ".git" / "reconcile" / "manifests"
+    document = yaml.safe_load((recorded / "e.yaml").read_text())
+    document = {**document, "source": str(b), "spec": {**document["spec"], "epic": work, "tasks": []}}
+    (recorded / "b.yaml").write_text(json.dumps(document))
+    said = f"EpicIsWork: its epic {clash}; {hint}"
+    assert said in place.reconcile("diff", code=None) and clash in place.reconcile("doctor", code=1)
+    shown = {epic["name"]: epic for epic in place.json("status")["epics"]}
+    degraded = {each["type"]: each["reason"] for each in shown["b"]["conditions"] if each["status"] == "True"}
+    assert degraded["Degraded"] == "EpicIsWork" and [task["id"] for task in shown["e"]["tasks"]] == [work]
+    (tmp_path / "go").touch()
+    place.reconcile("apply", "-f", str(e), "--wait")
+    assert place.subjects() == ["Do a", "Begin"]
 
 
 def test_a_rebase_that_its_agent_left_unfinished_is_saved_and_said_so(place: Place) -> None:
