@@ -75,6 +75,11 @@ def assess(diff: Diff, guarded: tuple[str, ...], high: tuple[str, ...], low: tup
     return Risk(level, tuple(dict.fromkeys(reason for of, reason in found if of is level)))
 
 
+def told(diff: Diff) -> tuple[str, ...]:
+    """The paths in a change that agents read or obey unasked: whoever reviews it in a worktree of it would."""
+    return tuple(file.path for file in diff.files if fits(file.path, _TOLD, exact=False))
+
+
 def higher(one: RiskLevel, other: RiskLevel | None) -> RiskLevel:
     """The higher of two levels, where there are two.
 

@@ -100,6 +100,8 @@ def _because(job: Job) -> str:
         return f" (it changes {', '.join(job.offer.protected[:5])})"
     if offer.risk is None or policy.each == (Review.HUMAN,) * 3:
         return ""
+    if offer.told and policy.at(offer.level) is Review.AGENT:
+        return f": it changes what its reviewer would be told ({', '.join(offer.told[:5])})"
     if offer.level is not offer.risk.level:
         return f": its reviewer calls its risk {offer.level}: {quoted}"
     return f" (risk {offer.level}: {'; '.join(offer.risk.reasons)})"
