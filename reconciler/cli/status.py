@@ -34,7 +34,7 @@ from reconciler.model.observed import Run, Unknown
 from reconciler.model.values import replace
 from reconciler.planning.notices import Told, told_of
 from reconciler.planning.planner import plan
-from reconciler.render import document, safe, telling, text, words
+from reconciler.render import document, safe, slow_calls, telling, text, words
 from reconciler.system import lock
 from reconciler.system.late import late
 from reconciler.wiring import Site
@@ -58,6 +58,10 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
     if name is not None and name not in applied:
         message = f"no manifest {name} is applied here; applied: {', '.join(applied) or 'none'}"
         raise UsageError(message, hint=did_you_mean(name, applied))
+    # First: what the one who acts waits for may keep us from looking, too.
+    calls = site.unanswered
+    for call in calls:
+        out.chat(slow_calls.words(call, time.time()))
     stands = (None if fresh else _another_saw(site, desired)) or _we_see(site, out, desired, name)
     shown = stands.shown
     if not applied:
@@ -68,6 +72,8 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
         seen = ask(site.notified.lines)
         record = Told() if isinstance(seen, Unknown) else told_of(seen)
         shown["notify"] = telling.unreached(desired.epics, record)
+    if calls:
+        shown["unanswered"] = list(map(slow_calls.plain, calls))
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
     if name is not None:
         shown["unmanaged"] = None if shown["unmanaged"] is None else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -24,7 +25,7 @@ from reconciler.model.values import replace
 from reconciler.planning import agent_gate, asked
 from reconciler.planning.epic_clashes import clashes
 from reconciler.planning.graph import Index
-from reconciler.render import failing
+from reconciler.render import failing, slow_calls
 from reconciler.render.words import counted
 from reconciler.system import lock
 from reconciler.wiring import Site
@@ -74,6 +75,9 @@ def _holder(site: Site) -> Iterator[Diagnosis]:
     elif holder.stopped:
         message = "it is stopped, and does nothing; no other can start beside it"
         yield Diagnosis(name="reconciler", state=State.PROBLEM, found=str(holder), message=message, hint=holder.awoken)
+    elif calls := site.unanswered:
+        message, hint = slow_calls.words(calls[0], time.time()), "nothing: it goes on by itself; see what is slow there"
+        yield Diagnosis(name="reconciler", state=State.WARNING, found=str(holder), message=message, hint=hint)
     else:
         yield Diagnosis(name="reconciler", found=str(holder), message="is running here")
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from reconciler.model.errors import ReconcileError, TemporaryError
 from reconciler.model.ports import AppliedTask, Change, Ports
 from reconciler.planning.actions import Action
+from reconciler.system import unanswered
 
 WORKERS = 8
 
@@ -46,7 +47,8 @@ class _Steps(Struct):
 
     def advance(self) -> None:
         try:
-            self.change = next(self.rest)
+            with unanswered.about(_named(self.action)):
+                self.change = next(self.rest)
         except StopIteration:
             self.over = True
         except ReconcileError as error:
@@ -58,6 +60,11 @@ class _Steps(Struct):
 
     def fail(self, error: ReconcileError) -> None:
         self.error, self.over, self.change = error, True, None
+
+
+def _named(action: Action) -> str:
+    name = type(action).__name__
+    return f"{name} of {action.task}" if action.task else name
 
 
 def _advance(steps: list[_Steps], workers: int) -> bool:

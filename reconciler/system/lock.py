@@ -14,7 +14,7 @@ from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
 from reconciler.model.errors import LockedError, PermanentError
-from reconciler.system import file_lock, format, program
+from reconciler.system import file_lock, format, program, unanswered
 
 NAME_MAX = 4096
 
@@ -86,7 +86,8 @@ def reconciling(state: Path, command: str, surroundings: str = "") -> Iterator[N
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(asdict(us)).encode(), 0)
         format.mark(state)
-        yield
+        with unanswered.told(state):
+            yield
     finally:
         os.close(fd)
 

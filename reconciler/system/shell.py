@@ -14,13 +14,13 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError
-from reconciler.system import refused
+from reconciler.system import refused, unanswered
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
 COMPLAINT_MAX = 800
@@ -112,7 +112,7 @@ def run(
     except OSError as error:
         raise _not_started(argv[0], error) from error
     try:
-        out, err = process.talk(stdin or b"", timeout_s)
+        out, err = process.talk(stdin or b"", timeout_s, called or Path(argv[0]).name)
     except BaseException as error:
         if grace_s and isinstance(error, subprocess.TimeoutExpired):
             _tell(process, grace_s)
@@ -166,9 +166,22 @@ class _TooMuch(Exception):
 class _Process(subprocess.Popen[bytes]):
     """A program that is waited for by the kernel: Popen asks again and again, in pauses as long as git takes."""
 
-    def talk(self, stdin: bytes, timeout: float) -> tuple[bytes, bytes]:
+    def talk(self, stdin: bytes, timeout: float, called: str) -> tuple[bytes, bytes]:
         """What it prints until it ends, as `communicate` has it, but no more of it than fits. Raises TimeoutExpired."""
-        end = time.monotonic() + timeout
+        begun, told = time.monotonic(), list[int]()
+
+        def tell() -> None:
+            told.append(unanswered.begin(called, time.monotonic() - begun, timeout))
+
+        try:
+            return self._talk(stdin, timeout, tell)
+        finally:
+            for number in told:
+                unanswered.end(number)
+
+    def _talk(self, stdin: bytes, timeout: float, tell: Callable[[], None]) -> tuple[bytes, bytes]:
+        begun = time.monotonic()
+        end, tells_at = begun + timeout, begun + unanswered.TELL_S
         fields: dict[int, list[bytes]] = {stream.fileno(): [] for stream in (self.stdout, self.stderr) if stream}
         out, err = fields.values()
         rest, size = memoryview(stdin), 0
@@ -178,9 +191,13 @@ class _Process(subprocess.Popen[bytes]):
             if self.stdin:
                 waiting.register(self.stdin, selectors.EVENT_WRITE)
             while waiting.get_map():
-                if (left := end - time.monotonic()) <= 0:
+                now = time.monotonic()
+                if (left := end - now) <= 0:
                     raise subprocess.TimeoutExpired(self.args, timeout)
-                for key, _ in waiting.select(left):
+                if now >= tells_at:
+                    tell()
+                    tells_at = end
+                for key, _ in waiting.select(max(min(left, tells_at - now), 0.0)):
                     if key.fileobj is self.stdin:
                         rest = _written(key.fd, rest)
                         if not rest:

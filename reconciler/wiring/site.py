@@ -28,10 +28,11 @@ from reconciler.model.ports import Forge, Ports, Runner, Tracker, Workspaces
 from reconciler.model.values import replace
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
-from reconciler.system import environment, known, lock, refused
+from reconciler.system import environment, known, lock, refused, unanswered
 from reconciler.system.journal import Journal
 from reconciler.system.notified import Notified
 from reconciler.system.service_notice import VARIABLES
+from reconciler.system.unanswered import LongCall
 from reconciler.trackers.chosen import other_tracker
 from reconciler.trackers.jsonl import holds_database
 
@@ -187,6 +188,12 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
         """True while a reconciler works here, be it us."""
         holder = lock.holder(self.state)
         return holder is not None and self.holds(holder)
+
+    @property
+    def unanswered(self) -> tuple[LongCall, ...]:
+        """The programs that the one who acts here has waited for long."""
+        holder = lock.holder(self.state)
+        return unanswered.known(self.state, holder.pid) if holder and self.holds(holder) else ()
 
     def wake(self) -> None:
         """Have the one who waits here look again soon. Only a hint."""

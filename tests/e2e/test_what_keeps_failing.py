@@ -177,6 +177,31 @@ def test_a_wait_ends_where_what_failed_fails_until_a_person_mends_it(tmp_path: P
     place.reconcile("watch", "--until-done")
 
 
+def test_a_push_that_hangs_is_said_in_every_other_terminal_long_before_it_is_given_up(tmp_path: Path) -> None:
+    place = Watched(tmp_path)
+    a_hook_that_refuses_pushes(place)
+    hook, goes_on = tmp_path / "remote.git/hooks/pre-receive", tmp_path / "goes-on"
+    hook.write_text(f"#!/bin/sh\nwhile ! [ -e {goes_on} ]; do sleep 0.1; done\n")
+    watch = place.start("watch", "-f", str(place.manifest(**place.spec)))
+    noted = place.root / ".git/reconcile/status/_unanswered.json"
+    until(noted.exists, "the push to be noted", by=watch)
+
+    process = place.start("status")
+    _, said = process.communicate()
+    looked = place.reconcile("doctor", code=None)
+    (call,) = place.json("status")["unanswered"]
+
+    for text in (said, looked):
+        assert f"Land of {place.task()['id']}: git push has run for" in text and "without an answer" in text, text
+        assert "is given up after 120 s" in text
+    assert (call["program"], call["about"]) == ("git push", f"Land of {place.task()['id']}")
+    goes_on.touch()
+    until(lambda: place.task().get("status") == "closed", "the task to be done", by=watch)
+    assert not noted.exists() and "unanswered" not in place.json("status")
+    watch.kill()
+    watch.communicate()
+
+
 def test_what_a_person_has_mended_is_tried_again_by_the_watch_that_met_it(tmp_path: Path) -> None:
     place = Watched(tmp_path)
     fix = a_branch_in_the_way(place)
