@@ -15,14 +15,14 @@ from typing import Any
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.loop.asking import ask
-from reconciler.loop.foreseen import unaskable
+from reconciler.loop.foreseen import doubtful, unaskable
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import RunKind
 from reconciler.model.observed import Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
 from reconciler.model.values import replace
-from reconciler.planning import agent_gate, asked
+from reconciler.planning import agent_gate, asked, base_checks
 from reconciler.planning.epic_clashes import clashes
 from reconciler.planning.graph import Index
 from reconciler.render import failing, slow_calls
@@ -135,8 +135,18 @@ def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
         if why:
             message, _, hint = why.partition("; ")
             yield Diagnosis(name="checks", state=State.PROBLEM, found=found, message=message, hint=hint)
+        elif doubt := None if _passed(site, spec) else doubtful(site.ports, spec, base):
+            message, _, hint = doubt.partition("; ")
+            yield Diagnosis(name="checks", state=State.WARNING, found=found, message=message, hint=hint)
         elif spec.merge.checks:
             yield Diagnosis(name="checks", found=found)
+
+
+def _passed(site: Site, spec: EpicSpec) -> bool:
+    """True where the checks of a manifest, as they are, have passed on anything."""
+    (placed,) = site.placed(Desired(epics=(spec,))).epics
+    runs = (run for run in site.runner.runs().values() if run.id.kind is RunKind.CHECK)
+    return any(base_checks.have_passed(placed, run) for run in runs)
 
 
 def _flaky(scene: Scene, site: Site) -> Iterator[Diagnosis]:

@@ -33,20 +33,34 @@ def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str 
     if lacking:
         names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
         return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
-    file = check_programs.file(checks)
-    if file and isinstance(base, Base) and (why := _unfit(ports, spec, base, file)):
+    if checks and isinstance(base, Base) and (why := _unfit(ports, spec, base, checks[0])):
         return f"the checks can't be run: {why}, or fix mergePolicy.checks and apply"
     return None
 
 
-def _unfit(ports: Ports, spec: EpicSpec, base: Base, file: str) -> str | None:
-    """Why a file of the base that is a check can't be run as one, and what fixes it."""
+def doubtful(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
+    """Why one of a manifest's later checks can hardly be run; only those before it may still make it fit, and so it holds nothing."""
+    if not isinstance(base, Base):
+        return None
+    for n, check in enumerate(spec.merge.commands[1:], start=2):
+        file = check_programs.file(check)
+        if file and check_programs.written(file) and (why := _unfit(ports, spec, base, check)):
+            return (
+                f"check {n} can't be run, unless one before it mends that: {why}, or fix mergePolicy.checks and apply"
+            )
+    return None
+
+
+def _unfit(ports: Ports, spec: EpicSpec, base: Base, check: str) -> str | None:
+    """Why a file of the base that a check runs can't be run, and what fixes it."""
+    if (file := check_programs.file(check)) is None:
+        return None
     found = ask(partial(ports.workspaces.committed, base.head, file))
     if isinstance(found, Unknown) or found is None:
         return None
     if not found.there:
         return f"{file} is not in {base.name}; commit it there"
-    if not check_programs.executed(spec.merge.commands):
+    if not check_programs.executed(check):
         return None
     if not found.executable:
         return f"{file} is not executable in {base.name}; 'chmod +x {shlex.quote(file)}' and commit that"

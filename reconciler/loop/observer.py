@@ -93,6 +93,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         printed=printed(ports, desired, recent, on_trees),
         authors_words=authors.words(ports, work, read, pulls, memo),
         unaskable={s.name: why for s in desired.epics if (why := foreseen.unaskable(ports, s, look.bases.get(s.base)))},
+        doubtful={s.name: why for s in desired.epics if (why := foreseen.doubtful(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,
         occupants=_occupants(ports, work, worktrees),
         worktrees=worktrees,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Observed, Run, Unknown
-from reconciler.planning import run_results
+from reconciler.planning import asked, run_results
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of
 from reconciler.planning.jobs import base_checks, retried_at, states_on
 
@@ -19,6 +19,17 @@ def broken(spec: EpicSpec, observed: Observed) -> str | None:
     if last := _red(spec, observed):
         return _whose_fault(spec, last, last.task, observed.printed.get(last.id, ""))
     return observed.unaskable.get(spec.name)
+
+
+def passed(spec: EpicSpec, observed: Observed) -> bool:
+    """True where all checks of a manifest, as they are, have passed on anything: whatever they need, they get."""
+    every = {} if isinstance(observed.checks, Unknown) else observed.checks
+    return any(have_passed(spec, run) for runs in every.values() for run in runs)
+
+
+def have_passed(spec: EpicSpec, run: Run) -> bool:
+    """True for a run in which all checks of a manifest passed."""
+    return bool(run.exit and run.exit.well and not run.left_out and asked.ran(spec, run))
 
 
 class BaseHealth(Struct, frozen=True):

@@ -19,6 +19,7 @@ _WORDS = (
 )
 _BUILT_IN = frozenset(_WORDS.split())
 _INTERPRETER = re.compile(r"(ba|da|z|k)?sh|python[0-9.]*|node|ruby|perl")
+_SCRIPTS = frozenset((".sh", ".bash", ".zsh", ".py", ".rb", ".pl", ".js", ".mjs", ".cjs", ".ts"))
 _SETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _ALWAYS = re.compile(r"(?:.*(?:\|\||;|\n)\s*)?(?:true|:|exit\s+0)\s*;?\s*|\s*(?:echo|printf)\b[^&|;$`\n]*", re.DOTALL)
 _STOPS_EARLY = re.compile(
@@ -48,13 +49,13 @@ def always_green(check: str) -> bool:
     return bool(_ALWAYS.fullmatch(check)) and not _STOPS_EARLY.search(check)
 
 
-def file(checks: tuple[str, ...]) -> str | None:
-    """The file of the repository that is run before all others; None where that is none, or is not known.
+def file(check: str) -> str | None:
+    """The file of the repository that a check runs before all others; None where that is none, or is not known.
 
-    >>> file(("sh ci/check.sh -v",)), file(("./run.sh",)), file(("pytest", "./run.sh")), file(("python -m pytest",))
+    >>> file("sh ci/check.sh -v"), file("./run.sh"), file("pytest ./run.sh"), file("python -m pytest")
     ('ci/check.sh', 'run.sh', None, None)
     """
-    words = _first(checks[0]) if checks else []
+    words = _first(check)
     if not words:
         return None
     run = words[0] if "/" in words[0] else words[1] if _INTERPRETER.fullmatch(words[0]) and len(words) > 1 else ""
@@ -62,14 +63,23 @@ def file(checks: tuple[str, ...]) -> str | None:
     return None if path in ("", ".") or path.startswith("../") else path
 
 
-def executed(checks: tuple[str, ...]) -> bool:
+def executed(check: str) -> bool:
     """True where that file is a program of its own, and not read by another that is named before it.
 
-    >>> executed(("sh ci/check.sh -v",)), executed(("./run.sh",))
+    >>> executed("sh ci/check.sh -v"), executed("./run.sh")
     (False, True)
     """
-    words = _first(checks[0]) if checks else []
+    words = _first(check)
     return bool(words) and "/" in words[0]
+
+
+def written(path: str) -> bool:
+    """True for what people write and commit, by its name; what has another may be built by a check that comes before.
+
+    >>> [written(path) for path in ("ci/check.sh", "check.py", "build/run-tests", "a.out")]
+    [True, True, False, False]
+    """
+    return posixpath.splitext(path)[1] in _SCRIPTS
 
 
 def _first(check: str) -> list[str]:

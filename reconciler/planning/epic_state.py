@@ -10,7 +10,7 @@ from reconciler.model.desired import EpicSpec, MergeMode
 from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Base, Failure, Observed, Rules, Run, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning import landing_mode
+from reconciler.planning import base_checks, landing_mode
 from reconciler.planning.actions import Action, Waiting, guards, hindrances
 from reconciler.planning.agent_gate import Gate, no_reviewer
 from reconciler.planning.base_checks import broken
@@ -61,7 +61,10 @@ def degraded(spec: EpicSpec, observed: Observed, gate: Gate | None, paused: str 
 def advice(spec: EpicSpec, observed: Observed) -> Waiting | None:
     base = observed.bases.get(spec.base)
     renamed = isinstance(base, Base) and base.rules and base.rules.renamed
-    return Waiting(Reason.REPOSITORY_RENAMED, renamed) if renamed else None
+    if renamed:
+        return Waiting(Reason.REPOSITORY_RENAMED, renamed)
+    doubtful = observed.doubtful.get(spec.name)
+    return Waiting(Reason.CHECK_BROKEN, doubtful) if doubtful and not base_checks.passed(spec, observed) else None
 
 
 def alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:

@@ -152,6 +152,23 @@ def test_of_a_script_behind_a_link_nothing_is_foretold(tmp_path: Path, check: st
     assert "can't be run" not in said
 
 
+def test_a_script_of_a_later_check_that_the_base_lacks_is_told_and_holds_nobody_up(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    checks = ["echo 'exit 0' > later.sh", "sh later.sh"]
+    manifest = str(place.manifest(tasks=TASKS, mergePolicy={"checks": checks}))
+    told = "later.sh is not in main"
+
+    assert told in place.reconcile("diff", "-f", manifest, code=1)
+    place.reconcile("apply", "-f", str(place.manifest(tasks=TASKS, mergePolicy={"checks": checks}, suspend=True)))
+    assert told in place.reconcile("doctor", code=None) and told in degraded(place)["message"]
+    place.reconcile("apply", "-f", str(place.manifest(tasks=TASKS, mergePolicy={"checks": checks})))
+    place.reconcile("watch", "--until-done")
+
+    merged(place, "Do a", "Do b")
+    assert degraded(place)["status"] == "False", "it has passed: an earlier check makes it"
+    assert told not in place.reconcile("doctor", code=None)
+
+
 def test_a_base_that_fails_its_checks_is_said_by_the_doctor_until_somebody_asks_again(tmp_path: Path) -> None:
     place = Place(tmp_path)
     manifest = str(

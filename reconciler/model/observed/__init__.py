@@ -102,6 +102,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends
     authors_words: Mapping[TaskId, LastWords] = field(default_factory=dict)  # where they and a reviewer are at odds
     unaskable: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its checks can't be run here
+    doubtful: Mapping[str, str] = field(default_factory=dict)  # by manifest: why a later one of them can hardly be run
     salvages: tuple[Salvage, ...] = ()
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
     reviewers_missing: Mapping[str, str] = field(default_factory=dict)  # the same of its reviewer
