@@ -192,6 +192,12 @@ def _packed(path: Path, prefix: str) -> Refs:
         return {}
     except OSError as error:
         raise _NotPlain from error
+    # Only from the first to the last that begins so is read line by line: all else may be thousands of somebody's tags.
+    begins = b" " + os.fsencode(prefix)
+    first, last = content.find(begins), content.rfind(begins)
+    if first < 0:
+        return {}
+    content = content[content.rfind(b"\n", 0, first) + 1 : content.find(b"\n", last) + 1 or None]
     name = re.escape(os.fsencode(prefix)) + (rb"[^\n]+" if prefix.endswith("/") else rb"(?:/[^\n]+)?")
     rows = re.findall(rb"^([0-9a-f]{40}|[0-9a-f]{64}) (" + name + rb")$", content, re.MULTILINE)
     return {os.fsdecode(name): (Sha(sha.decode()), False) for sha, name in rows}

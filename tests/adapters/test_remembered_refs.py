@@ -374,3 +374,28 @@ def test_a_branch_that_names_another_one_follows_it(repo: GitRepo, monkeypatch: 
     assert refs.plain(git, AGENTS)["refs/heads/agent/l"][0] == repo.head("main")
     repo.git("update-ref", target, "agent/a")
     assert refs.plain(git, AGENTS)["refs/heads/agent/l"][0] == repo.head("agent/a")
+
+
+PACKED = {
+    "among others": lambda lines: lines,
+    "in no order": lambda lines: [line for line in reversed(lines) if not line.startswith("#")],
+    "without an end": lambda lines: [*lines[:-1], lines[-1].rstrip("\n")],
+    "last of all": lambda lines: [line for line in lines if "refs/tags" not in line and "refs/zoo" not in line],
+}
+
+
+@pytest.mark.parametrize("prefix", ["refs/heads/agent/", "refs/heads/agent/a", PULLS, "refs/heads", "refs/nothing/"])
+@pytest.mark.parametrize("written", PACKED)
+def test_packed_refs_are_found_wherever_in_the_file_they_stand(repo: GitRepo, prefix: str, written: str) -> None:
+    for name in ("heads/agentx", "tags/heads/agent/t", "tags/v1", "zoo/heads/agent/z"):
+        repo.git("update-ref", f"refs/{name}", "main")
+    for number in range(1, 30):
+        repo.git("update-ref", f"{PULLS}{number}", "agent/b")
+    repo.git("tag", "-a", "-m", "peeled", "agent-annotated")
+    repo.git("pack-refs", "--all")
+    path = repo.common / "packed-refs"
+    path.write_text("".join(PACKED[written](path.read_text().splitlines(keepends=True))))
+
+    names = (line.split(" ")[1].strip() for line in path.read_text().splitlines() if line[0] not in "#^")
+    below = prefix if prefix.endswith("/") else f"{prefix}/"
+    assert set(refs.plain(repo.seam(), prefix)) == {name for name in names if name == prefix or name.startswith(below)}
