@@ -206,7 +206,7 @@ BREAKS = (
     Break(
         "what was decided about a task is said again whatever was found of it since",
         "reconciler/planning/recall.py",
-        "for task in beside.intersection(decided):",
+        "for task in [task for source in beside for task in decided.keys() & source]:",
         "for task in list[TaskId]():",
         "tests/test_recall.py",
     ),

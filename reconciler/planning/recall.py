@@ -5,7 +5,7 @@ Most tasks of a full tracker are such. A plan is the same with or without what i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Generic, TypeVar
 
 from msgspec import Struct, field
@@ -24,20 +24,18 @@ class Recall(Struct, Generic[D]):
 
     _around: dict[str, Around] = field(default_factory=dict)
     _decided: dict[str, dict[TaskId, tuple[Job, D]]] = field(default_factory=dict)
-    _beside: tuple[Observed, frozenset[TaskId] | None] | None = None
 
     def around(self, manifest: str, around: Around, observed: Observed) -> None:
         """Forget what was decided about the tasks of a manifest, unless this is around them still; and of those of which there
         is more by now."""
-        if self._beside is None or self._beside[0] is not observed:
-            self._beside = observed, _beside(observed)
-        beside = self._beside[1]
+        beside = _beside(observed)
         if self._around.get(manifest) != around or beside is None:
             self._around[manifest], self._decided[manifest] = around, {}
             return
         decided = self._decided[manifest]
-        for task in beside.intersection(decided):
-            del decided[task]
+        # Of each the fewer are looked through: what is recalled, or what is there beside, of which thousands are finished.
+        for task in [task for source in beside for task in decided.keys() & source]:
+            decided.pop(task, None)
 
     def of(self, manifest: str) -> Mapping[TaskId, tuple[Job, D]]:
         """What is recalled of the tasks of a manifest. It is the same again for the very same task at the same place among the
@@ -58,8 +56,8 @@ def _lasts(job: Job) -> bool:
     return job.fresh and job.put_off is None and job.task.defer_until is None
 
 
-def _beside(observed: Observed) -> frozenset[TaskId] | None:
-    """The tasks of which there is more than themselves; None where a source is silent about that."""
+def _beside(observed: Observed) -> Sequence[Set[TaskId]] | None:
+    """By source, the tasks of which there is more than themselves; None where a source is silent about that."""
     facts = (
         observed.runs,
         observed.branches,
@@ -71,5 +69,5 @@ def _beside(observed: Observed) -> frozenset[TaskId] | None:
     sources = [source for source in facts if not isinstance(source, Unknown)]
     if len(sources) < len(facts):
         return None
-    beside = (observed.since, observed.candidates, observed.broken, observed.failures)
-    return frozenset().union(*sources, *beside, observed.merged_by_hand, observed.repaired)
+    beside = (*sources, observed.since, observed.candidates, observed.broken, observed.failures)
+    return [*(source.keys() for source in beside), observed.merged_by_hand, observed.repaired]
