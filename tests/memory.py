@@ -747,6 +747,9 @@ class _Empty:
     def template(self, spec: EpicSpec, base: Sha) -> str:
         return "{title}"
 
+    def guidelines(self, spec: EpicSpec, base: Sha) -> str:
+        return "its own guidelines"
+
     def review(self, spec: EpicSpec, base: Sha) -> str:
         return "Look."
 

@@ -13,6 +13,7 @@ from reconciler.manifest.templates import MERGER, WORKER, Templates
 from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.changes import Diff, File
 from reconciler.model.desired import MergePolicy, Review, ReviewByRisk, RiskLevel
+from reconciler.model.names import Sha
 from reconciler.model.values import replace
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, decode
 from reconciler.planning.review_prompts import Matter
@@ -159,6 +160,43 @@ def test_the_guidelines_that_the_base_holds_go_before_those_that_ship_and_the_ma
     assert (
         prompts.review(worlds.an_epic(reviewer=AgentSpec(argv=("r",), prompt=str(tmp_path / "mine.md"))), ours)
         == "Mine.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\r\nname: merger\r\n---\r\n\r\nOurs.\n",
+        "\ufeff---\nname: merger\n---\nOurs.\n",
+        "---\nname: merger\n--- \nOurs.\n",
+        "---\n---\nOurs.\n",
+    ],
+    ids=["of Windows", "with a mark", "with a blank", "empty"],
+)
+def test_the_front_matter_of_guidelines_is_nothing_to_look_for(tmp_path: Path, text: str) -> None:
+    repo = gitrepo.make(tmp_path)
+    (repo.path / MERGER).parent.mkdir(parents=True)
+    (repo.path / MERGER).write_bytes(text.encode())
+
+    assert Templates(repo.seam()).review(worlds.an_epic(), repo.commit()) == "Ours.\n"
+
+
+def test_it_is_known_whose_guidelines_a_reviewer_gets(tmp_path: Path) -> None:
+    repo = gitrepo.make(tmp_path)
+    prompts, bare = Templates(repo.seam()), repo.head()
+
+    def whose(base: Sha, prompt: str | None = None) -> str:
+        return prompts.guidelines(worlds.an_epic(reviewer=AgentSpec(argv=("r",), prompt=prompt)), base)
+
+    assert whose(bare) == "the guidelines that come with reconcile"
+    repo.write({MERGER: "Ours.\n"})
+    assert whose(bare) == "the guidelines that come with reconcile (.claude/agents/merger.md is not on main)"
+    held = repo.commit({MERGER: "Ours.\n", "how.md": "Look.\n"})
+    assert whose(held) == ".claude/agents/merger.md of main"
+    (tmp_path / "mine.md").write_text("Mine.\n")
+    assert (whose(held, "how.md"), whose(held, str(tmp_path / "mine.md"))) == (
+        "how.md of main",
+        str(tmp_path / "mine.md"),
     )
 
 

@@ -120,6 +120,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         salvages=known_or(ask(ports.workspaces.salvages), ()),
         diffs=look.diffs(candidates),
         review_prompts=_review_prompts(ports, desired, look.bases),
+        guidelines=_guidelines(ports, desired, look.bases),
         reviewers_missing=foreseen.reviewers_missing(ports, desired),
         agents_missing={s.name: why for s in desired.epics if (why := foreseen.agent_missing(ports, s))},
         room=known_or(ask(partial(ports.runner.room, _roots(desired))), Room()),
@@ -166,6 +167,15 @@ def _review_prompts(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str
     return {
         spec.name: ask(partial(ports.prompts.review, spec, base.head)) if isinstance(base, Base) else base
         for spec, base in asking
+    }
+
+
+def _guidelines(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str, str]:
+    asking = ((spec, bases[spec.base]) for spec in desired.epics if spec.merge.reviewed_by_agents)
+    return {
+        spec.name: known_or(ask(partial(ports.prompts.guidelines, spec, base.head)), "")
+        for spec, base in asking
+        if isinstance(base, Base)
     }
 
 

@@ -13,6 +13,7 @@ from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 
 WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
+_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(?:.*?\n)??---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
 
 
@@ -44,16 +45,31 @@ class Templates:
         text = self._on(base, MERGER)
         return _without_front_matter(_text(shipped_agents() / "merger.md") if text is None else text)
 
+    def guidelines(self, spec: EpicSpec, base: Sha) -> str:
+        """Whose words those of `review` are, for people; of a file that is here and not in the base, that it is not they."""
+        if prompt := spec.reviewing.prompt:
+            return f"{prompt} of {spec.base}" if self._in_base(prompt, base) is not None else prompt
+        if self._on(base, MERGER) is not None:
+            return f"{MERGER} of {spec.base}"
+        shipped = "the guidelines that come with reconcile"
+        return f"{shipped} ({MERGER} is not on {spec.base})" if (self._main / MERGER).is_file() else shipped
+
     @property
     def _main(self) -> Path:
         return self._git.repository.main
 
     def _chosen(self, prompt: str, base: Sha) -> str:
         """The file that a manifest names: where it is one of the repository, as the base holds it."""
-        path = Path(os.path.normpath(self._main / prompt))
+        text = self._in_base(prompt, base)
+        return _text(self._path(prompt)) if text is None else text
+
+    def _in_base(self, prompt: str, base: Sha) -> str | None:
+        path = self._path(prompt)
         inside = path.is_relative_to(self._main) and "\n" not in prompt
-        text = self._on(base, str(path.relative_to(self._main))) if inside else None
-        return _text(path) if text is None else text
+        return self._on(base, str(path.relative_to(self._main))) if inside else None
+
+    def _path(self, prompt: str) -> Path:
+        return Path(os.path.normpath(self._main / prompt))
 
     def _on(self, base: Sha, path: str) -> str | None:
         """What a commit holds at a path, through its own links; None where that is no file."""
@@ -81,7 +97,6 @@ def _text(path: Path) -> str:
 
 def _without_front_matter(text: str) -> str:
     # An agent's CLI could take a prompt that begins with dashes for an option.
-    if not text.startswith("---\n"):
-        return text
-    _, _, rest = text[4:].partition("\n---\n")
-    return rest.lstrip() or text
+    text = text.removeprefix("\ufeff")
+    found = _FRONT_MATTER.match(text)
+    return text[found.end() :].lstrip() or text if found else text

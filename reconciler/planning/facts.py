@@ -62,6 +62,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     reviews: tuple[Run, ...] | Unknown = ()  # of every head that it offered
     authors_words: LastWords | None = None  # of its newest attempt, where its agent reports nothing
     brief: str | Unknown = ""  # what a reviewer of it is to look for
+    guidelines: str = ""  # whose words that is, for people
     reviewer_gate: tuple[Reason, str, datetime | None] | None = None  # why no reviewer of this epic may start
     red_checks: tuple[Run, ...] = ()  # that its head has failed by itself, on whichever base
     was_green: bool = False  # the head that it offers has passed these checks on some base

@@ -268,6 +268,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         reviews=_of(observed.reviews, id) or (),
         authors_words=observed.authors_words.get(id),
         brief=observed.review_prompts.get(spec.name, ""),
+        guidelines=observed.guidelines.get(spec.name, ""),
         red_checks=_red_checks(observed, spec, id),
         base_tree=observed.base_tree(spec.base),
         landing=_of(observed.landings, id),

@@ -126,6 +126,30 @@ def reviewed(place: AgentPlace, does: str, reviews: str, **policy: object) -> st
     return str(place.wants("", agent={"prompt": "prompt.md"}, tasks=[task], mergePolicy=checks))
 
 
+def test_ones_own_guidelines_win_are_named_and_outdate_what_was_read_under_others(place: AgentPlace) -> None:
+    manifest = reviewed(place, "mend", "review", mode="manual", checks=[])
+    place.git("commit", "-q", "--allow-empty", "-m", "x")
+    said = place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    assert "risk normal), by the guidelines that come with reconcile" in said
+    own = place.root / ".claude" / "agents" / "merger.md"
+    own.parent.mkdir(parents=True)
+    own.write_text("---\nname: merger\nmodel: opus\n---\nLook at the commas alone.\n")
+    place.reconcile("apply", "-f", manifest, "--wait", code=3)
+    assert len(place.json("pr", "show", place.id)["reviews"]) == 1, "nobody has committed that"
+    place.git("add", ".claude")
+    place.git("commit", "-qm", "What to look for")
+
+    said = place.reconcile("apply", "-f", manifest, "--wait", code=3)
+
+    assert "risk normal), by .claude/agents/merger.md of main" in said
+    first, second = place.json("pr", "show", place.id)["reviews"]
+    assert (first["counts"], first["because"]) == (False, "changed since: what it is to look for")
+    assert (second["verdict"], second["counts"]) == ("approved", True)
+    runs = place.root / ".git" / "reconcile" / "runs" / "review"
+    told = sorted((path.stat().st_mtime, path.read_text()) for path in runs.glob("*/*/prompt*"))[-1][1]
+    assert told.startswith("Look at the commas alone.\n") and "# How to answer" in told
+
+
 def test_what_a_change_says_to_agents_gives_no_answer_in_its_reviewers_name(place: AgentPlace) -> None:
     manifest = reviewed(place, "plant", "silent", protectedPaths=[])
 

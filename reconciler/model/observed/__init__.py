@@ -106,6 +106,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     salvages: tuple[Salvage, ...] = ()
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
     reviewers_missing: Mapping[str, str] = field(default_factory=dict)  # the same of its reviewer
+    guidelines: Mapping[str, str] = field(default_factory=dict)  # by manifest: whose words `review_prompts` has
     review_prompts: Mapping[str, str | Unknown] = field(
         default_factory=dict
     )  # by manifest: what its reviewer is to look for

@@ -96,6 +96,10 @@ class Prompts(Protocol):
         """The text of the manifest's template, or of the one that ships with the program."""
         ...
 
+    def guidelines(self, spec: EpicSpec, base: Sha) -> str:
+        """Whose words those of `review` are, for people."""
+        ...
+
     def review(self, spec: EpicSpec, base: Sha) -> str:
         """What a reviewer is to look for, in the words of the repository, or in those that ship with the program."""
         ...

@@ -33,6 +33,7 @@ class StartReview(Action, frozen=True, kw_only=True):
     risk: Risk
     n: int
     brief: str  # what to look for
+    guidelines: str = ""  # whose words that is
     epic: str = ""
     check: RunId | None = None  # that this head has passed
     model: str | None = None
@@ -45,7 +46,8 @@ class StartReview(Action, frozen=True, kw_only=True):
 
     @property
     def evidence(self) -> Mapping[str, object]:
-        return {"head": self.diff.head, "run": str(self.run), "risk": self.risk.level, "reasons": self.risk.reasons}
+        known = {"head": self.diff.head, "run": str(self.run), "risk": self.risk.level, "reasons": self.risk.reasons}
+        return {**known, "guidelines": self.guidelines}
 
     @classmethod
     def due(cls, job: Job) -> Decision:
@@ -63,12 +65,13 @@ class StartReview(Action, frozen=True, kw_only=True):
     @classmethod
     def _of(cls, job: Job, pull: PullRequest, diff: Diff, risk: Risk, brief: str) -> StartReview:
         again = ", again: the last one came to nothing" if job.offer.reviewing.failures else ""
+        by = f", by {job.guidelines}" if job.guidelines else ""
         passed, reviewer = job.offer.checks_last, job.spec.reviewing
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason=Reason.REVIEW_DUE,
-            message=f"review #{pull.number} ({pull.head[:12]}; risk {risk.level}){again}",
+            message=f"review #{pull.number} ({pull.head[:12]}; risk {risk.level}){again}{by}",
             spec=job.spec,
             subject=job.task,
             number=pull.number,
@@ -76,6 +79,7 @@ class StartReview(Action, frozen=True, kw_only=True):
             risk=risk,
             n=job.offer.reviewing.next_n,
             brief=brief,
+            guidelines=job.guidelines,
             epic=job.epic or "",
             check=passed.id if passed and passed.exit and passed.exit.well else None,
             model=reviewer.model_for(job.task.labels),
