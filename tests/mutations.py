@@ -344,6 +344,20 @@ BREAKS = (
         "tests/test_risk.py tests/test_plans.py",
     ),
     Break(
+        "a reviewer is asked about what the change would tell it",
+        "reconciler/planning/reviews.py",
+        "        return Review.HUMAN if asked is Review.AGENT and self.told else asked\n",
+        "        return asked\n",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "a manifest takes over what another one works on",
+        "reconciler/planning/jobs.py",
+        " if spec.epic and spec.name not in clashing}",
+        " if spec.epic}",
+        "tests/test_plans.py",
+    ),
+    Break(
         "a review survives a changed policy",
         "reconciler/planning/reviews.py",
         " and run.judged == under and not",
