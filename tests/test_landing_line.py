@@ -344,6 +344,36 @@ def test_where_the_base_can_not_move_just_now_nobody_is_blamed_and_nothing_teste
     assert len(night.started) <= 6
 
 
+def test_on_a_red_base_each_is_tested_once_by_itself_until_one_comes_that_mends_it(world: World) -> None:
+    offered(world, 11)
+    night = Night(world, an_epic(parallel=2), lambda patches: "p-12" in patches)
+    night.through()
+    assert not night.landed and {word.reason for word in night.waiting.values()} == {"CheckBroken"}
+    assert len(night.started) <= 11 + 7 and len(set(night.started)) == len(night.started)
+    offer(world, 12)
+    tested = len(night.started)
+    night.through()
+    assert night.landed[0] == "x-12" and len(night.landed) == 12
+    assert len(night.started) - tested <= 6
+
+
+def test_what_failed_on_a_red_base_has_yet_to_fail_as_often_as_others_on_a_green_one(world: World) -> None:
+    offered(world, 1)
+    night = Night(world, an_epic(parallel=1), lambda patches: "p-2" in patches)
+    night.through()
+    assert night.waiting[TaskId("x-1")].reason == "CheckBroken"
+    offer(world, 2)
+    night.quiet()
+    [check] = night.checks()
+    night.end(check)
+    night.quiet()
+    assert night.landed == ["x-2"]
+    [check] = night.checks()
+    night.end(check, well=False)  # bad luck
+    night.through()
+    assert night.landed == ["x-2", "x-1"]
+
+
 def test_where_the_base_can_not_move_for_long_others_are_tried_without_that_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,8 @@ from reconciler.model.reasons import Reason
 from reconciler.planning import merge_queue
 from reconciler.planning.actions.base import Waiting
 from reconciler.planning.asked import ran
-from reconciler.planning.check_state import CheckState, turned_red
-from reconciler.planning.jobs import passes, states_on
+from reconciler.planning.check_state import turned_red
+from reconciler.planning.jobs import passes, red_beneath
 
 LEAST, MOST = 3, 8
 BY_CHANCE = 1 / 1000  # so seldom are as many changes bad in a row: where many are, more of them say something
@@ -84,17 +84,9 @@ def _ended(specs: Sequence[EpicSpec], observed: Observed) -> Iterator[Run]:
 
 def _by_itself(spec: EpicSpec, run: Run, observed: Observed) -> bool:
     """True where it failed on account of its topmost change alone: not of the base, nor of what is below it."""
-    if run.baseline is None or run.baseline == run.base_tip or _red_beneath(spec, run, observed):
+    if run.baseline is None or run.baseline == run.base_tip or red_beneath(observed, spec, run):
         return False  # of the base as it is, or as it was then
     return len(run.heads) <= 1 or (run.below is not None and passes(observed, spec, run.below))
-
-
-def _red_beneath(spec: EpicSpec, run: Run, observed: Observed) -> bool:
-    """True where the base that it was tested on is known to have failed by itself: whatever is not its mending fails there."""
-    recent = observed.recent.get(spec.base, ())
-    trees = {} if isinstance(recent, Unknown) else {each.commit: each.tree for each in recent}
-    tree = trees.get(run.base_tip) if run.base_tip else None
-    return CheckState.FAILED in states_on(observed, spec, tree, None)
 
 
 def _rate(specs: Sequence[EpicSpec], streak: Streak, observed: Observed) -> float:

@@ -334,9 +334,17 @@ def _red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, 
     return tuple(
         run
         for run in runs
-        if run.exit and not run.exit.well and ran(spec, run)
+        if run.exit and not run.exit.well and ran(spec, run) and not red_beneath(observed, spec, run)
         if run.below is None or passes(observed, spec, run.below)
     )
+
+
+def red_beneath(observed: Observed, spec: EpicSpec, run: Run) -> bool:
+    """True where the base that it was tested on is known to have failed by itself: whatever is not its mending fails there."""
+    recent = observed.recent.get(spec.base, ())
+    trees = {} if isinstance(recent, Unknown) else {each.commit: each.tree for each in recent}
+    tree = trees.get(run.base_tip) if run.base_tip else None
+    return CheckState.FAILED in states_on(observed, spec, tree, None)
 
 
 def passes(observed: Observed, spec: EpicSpec, tree: Sha) -> bool:

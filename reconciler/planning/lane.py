@@ -229,6 +229,7 @@ class Lane(Struct, dict=True):
             lands=ready,
             reds=len(job.offer.reds),
             solo=SOLO in job.task.labels or alone,
+            alone=job.offer.base_state is CheckState.FAILED,
         )
 
     def _fits(self, now: Turn, task: TaskId) -> bool:

@@ -55,13 +55,15 @@ class ProofOf(Protocol):
 
 class Contender(Struct, frozen=True, kw_only=True):
     """Something offered. Smaller `rank` goes first. `lands`: nothing but its turn and its checks keeps it from landing.
-    `reds`: how often it has failed by itself. `solo`: nothing is tested together with it."""
+    `reds`: how often it has failed by itself. `solo`: nothing is tested together with it. `alone`: the base fails its checks:
+    it lands if it mends that, and shows so by itself."""
 
     task: TaskId
     rank: tuple[bool, int, int]
     lands: bool = True
     reds: int = 0
     solo: bool = False
+    alone: bool = False
 
 
 class Turn(Struct):
@@ -104,7 +106,7 @@ def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> 
     # Alone it lands only where that has passed: what a longer chain comes to says nothing about it.
     tried = {task for chain in bounds.running if not bounds.stepwise and len(chain) > 1 for task in chain}
     # Whoever failed stays in line while a chain with it is under test: that one may pass.
-    standing = [each for each in ordered if each.lands and (not each.reds or each.task in tried)]
+    standing = [each for each in ordered if each.lands and not each.alone and (not each.reds or each.task in tried)]
     suspects = [each for each in ordered if each.lands and each not in standing]
     found = Turn(apart={each.task for each in suspects if proof_of((each.task,)) is Proof.FAILED})
     proofs = list(_line(standing, proof_of, found))
