@@ -548,9 +548,9 @@ BREAKS = (
     ),
     Break(
         "agents are blamed for what the base fails too",
-        "reconciler/planning/job.py",
-        "self.offer.check_state is CheckState.FAILED and self.offer.base_state is CheckState.PASSED\n",
-        "self.offer.check_state is CheckState.FAILED\n",
+        "reconciler/planning/sent_back.py",
+        "offer.check_state is CheckState.FAILED and offer.base_state is CheckState.PASSED\n",
+        "offer.check_state is CheckState.FAILED\n",
         "tests/test_plans.py",
     ),
     Break(
@@ -926,8 +926,8 @@ BREAKS = (
     ),
     Break(
         "what failed once in a merge queue goes back to its agent",
-        "reconciler/planning/job.py",
-        "pull.queued_times > self.spec.merge.retries",
+        "reconciler/planning/sent_back.py",
+        "pull.queued_times > facts.spec.merge.retries",
         "True",
         "tests/test_plans.py",
     ),

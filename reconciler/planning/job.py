@@ -9,24 +9,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from reconciler.model.observed import (
-    Branch,
-    CheckResult,
-    Conflict,
-    Landing,
-    PullRequest,
-    PullState,
-    RunState,
-    StopWhy,
-    Unknown,
-    Worktree,
-)
+from reconciler.model.observed import Branch, Landing, PullRequest, PullState, RunState, StopWhy, Unknown, Worktree
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
-from reconciler.planning import reviews, run_results
 from reconciler.planning.attempts import Attempts
-from reconciler.planning.check_state import CheckState
 from reconciler.planning.facts import Facts
 from reconciler.planning.labels import (
     MERGED,
@@ -37,6 +24,7 @@ from reconciler.planning.labels import (
 from reconciler.planning.notes import Notes
 from reconciler.planning.offer import Offer
 from reconciler.planning.run_results import RunResult
+from reconciler.planning.sent_back import sent_back
 
 
 class Job(Facts, frozen=True, kw_only=True, dict=True):
@@ -88,56 +76,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
     @cached_property
     def _judged(self) -> RunResult | None:
         """What is wrong with what it offers; None where nothing is."""
-        pull = self.open_pull
-        if pull is None or self.offer.unpushed:
-            return None  # what is not offered yet was not judged
-        if pull.rejection and pull.rejection.head == pull.head:
-            return RunResult(
-                Reason.CHANGES_REQUESTED, f"a person asked for changes: {pull.rejection.text}", waits=False
-            )
-        if self.stack:
-            return None  # with what is another's in it, whatever else is known of it may be about that
-        if self.offer.reviewing.sent_back:
-            return RunResult(Reason.CHANGES_REQUESTED, self._sent_back, counts=False, waits=False)
-        if self.offer.discussion.due:
-            where = f" at {pull.url}" if pull.url else ""
-            return RunResult(
-                Reason.CHANGES_REQUESTED,
-                f"comments ask for an answer{where}: {self.offer.discussion.summary}",
-                waits=False,
-            )
-        out, enough = pull.removed, pull.queued_times > self.spec.merge.retries
-        if out and enough and not (out.by_person or out.conflict or pull.queue):
-            why = f"the merge queue of {self.spec.base} took it out: {out.reason}"
-            return RunResult(Reason.CHECKS_FAILED, why, waits=False)
-        if isinstance(self.candidate, Conflict):
-            return RunResult(
-                Reason.CONFLICT, _conflict(self.candidate, self.spec.base), self._conflict_counts, waits=False
-            )
-        if self.offer.forge_verdict.result is CheckResult.FAILED:
-            return RunResult(
-                Reason.CHECKS_FAILED, f"checks of the forge failed: {self.offer.forge_verdict.message}", waits=False
-            )
-        failed = self.offer.check_state is CheckState.FAILED and self.offer.base_state is CheckState.PASSED
-        if failed and not self.offer.asked_again:
-            return RunResult(
-                Reason.CHECKS_FAILED,
-                run_results.failed_check(self.offer.checks_last, self.spec.merge.commands),
-                waits=False,
-            )
-        return None
-
-    @property
-    def _sent_back(self) -> str:
-        verdict = self.offer.reviewing.verdict
-        asked = reviews.in_short(verdict) if verdict else ""
-        return f"its reviewer asked for changes (round {self.offer.reviewing.rounds + 1}): {asked}"
-
-    @property
-    def _conflict_counts(self) -> bool:
-        # A repair is given one base tip. That the base moved on meanwhile is not its fault; not fixing it is.
-        run = self.attempts.last
-        return run is not None and run.why == Reason.CONFLICT and not self.repaired
+        return sent_back(self, self.attempts, self.offer)
 
     @property
     def next_attempt(self) -> int:
@@ -304,12 +243,3 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         if isinstance(self.branch, Branch) and self.branch.ahead:
             return "phase:committed"
         return "phase:spawned" if self.attempts.last else None  # its agent is gone and left nothing: nobody works on it
-
-
-def _conflict(conflict: Conflict, base: str) -> str:
-    where = ", ".join(conflict.paths[:5]) + (" …" if len(conflict.paths) > 5 else "")
-    return (
-        f"conflicts with {base}"
-        + (f" in {where}" if where else "")
-        + (f": {conflict.detail}" if conflict.detail else "")
-    )
