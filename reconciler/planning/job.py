@@ -21,18 +21,18 @@ from reconciler.planning.labels import (
     OURS,
     PHASES,
 )
-from reconciler.planning.notes import Notes
 from reconciler.planning.offer import Offer
 from reconciler.planning.run_results import RunResult
 from reconciler.planning.sent_back import sent_back
+from reconciler.planning.task_notes import TaskNotes
 
 
 class Job(Facts, frozen=True, kw_only=True, dict=True):
     """A task with its attempts and what they offered."""
 
     @cached_property
-    def notes(self) -> Notes:
-        return Notes(self.task)
+    def notes(self) -> TaskNotes:
+        return TaskNotes(self.task)
 
     @cached_property
     def attempts(self) -> Attempts:

@@ -15,7 +15,7 @@ _NOTE = re.compile(r"^reconcile: (\w+): (.*)$", re.MULTILINE)
 _WORDS_MAX = 200
 
 
-class Notes(Struct, frozen=True, dict=True):
+class TaskNotes(Struct, frozen=True, dict=True):
     """Those of one task, ours among others'."""
 
     task: Task
