@@ -940,7 +940,7 @@ BREAKS = (
     ),
     Break(
         "who stands on top is blamed for what those beneath have broken",
-        "reconciler/planning/jobs.py",
+        "reconciler/planning/proofs.py",
         "        if run.below is None or passes(observed, spec, run.below)\n",
         "",
         "tests/test_landing_line.py",

@@ -11,7 +11,7 @@ from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning import asked, run_results
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of
-from reconciler.planning.jobs import base_checks, retried_at, states_on
+from reconciler.planning.proofs import base_checks, retried_at, states_on
 
 
 def broken(spec: EpicSpec, observed: Observed) -> str | None:

@@ -17,7 +17,7 @@ from reconciler.planning import merge_queue
 from reconciler.planning.actions.base import Waiting
 from reconciler.planning.asked import ran
 from reconciler.planning.check_state import turned_red
-from reconciler.planning.jobs import passes, red_beneath
+from reconciler.planning.proofs import passes, red_beneath
 
 LEAST, MOST = 3, 8
 BY_CHANCE = 1 / 1000  # so seldom are as many changes bad in a row: where many are, more of them say something

@@ -32,9 +32,9 @@ from reconciler.planning.asked import asked_of, limited
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import checks_on
 from reconciler.planning.labels import SOLO
 from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
+from reconciler.planning.proofs import checks_on
 from reconciler.planning.queue_places import Lines, LineState, place
 
 REPAIRED = -1  # a priority above all that a task can have
