@@ -13,11 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.ports import Change, NewTask
 from reconciler.trackers import _files
+from reconciler.trackers import _lines as lines
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 
 ROOT = Path(__file__).parents[2]
@@ -215,6 +218,69 @@ def test_a_file_with_a_line_that_can_not_be_read_is_refused_by_name_and_never_wr
     folder.put(record(), line + b"\n", record("x-3"))
 
     assert f"{folder.path}:2: " in refusal(folder)
+
+
+ODD = (
+    "1e999",
+    "-0",
+    "01",
+    "1.0",
+    "1E5",
+    "123456789012345678901234567890",
+    "NaN",
+    "-Infinity",
+    '"\\ud800"',
+    '"\\ud83d\\ude00"',
+)
+ODD = (
+    *ODD,
+    '"\\u0000"',
+    '"\\u0041"',
+    '"a\tb"',
+    '"\x7f"',
+    '"é"',
+    '"</x>"',
+    "[" * 120 + "]" * 120,
+    "[" * 90 + "]" * 90,
+    "tru",
+    "",
+    '{"a":1,"a":2}',
+)
+VALUES = st.one_of(
+    st.sampled_from(ODD),
+    st.builds(lambda v: json.dumps(v, ensure_ascii=False), st.one_of(st.text(), st.floats(), st.integers())),
+)
+KEYS = st.sampled_from(["id", "title", "a", "\\u0061", "b"])
+LINES = st.builds(
+    lambda pairs, colon, comma, end: "{" + comma.join(f'"{key}"{colon}{value}' for key, value in pairs) + "}" + end,
+    st.lists(st.tuples(KEYS, VALUES), max_size=5),
+    st.sampled_from([":", ": ", " :", "\t:"]),
+    st.sampled_from([",", ", ", ",,"]),
+    st.sampled_from(["", " ", "x", "\x00", "\ufeff"]),
+)
+
+
+def outcome(read, raw):
+    try:
+        found = read(raw)
+    except ValueError as error:
+        return str(error)
+    return repr(found)
+
+
+@settings(max_examples=1000, suppress_health_check=list(HealthCheck), deadline=None)
+@given(LINES)
+def test_a_line_that_is_read_quickly_is_read_as_with_care(line):
+    """Two values for one key, too, whatever stands between them: one of them would be lost when it is written again."""
+    raw = line.encode("utf-8", "surrogatepass")
+
+    assert outcome(lines._decoded, raw) == outcome(lines._read_with_care, raw)
+
+
+def test_what_we_and_beads_write_is_read_quickly(monkeypatch):
+    monkeypatch.setattr(lines, "_read_with_care", lambda raw: pytest.fail(f"read with care: {raw}"))
+
+    assert lines.line_of({"id": "x-1", "title": "é ü", "labels": ["a"], "dependencies": [{"depends_on_id": "y"}]}).task
 
 
 def test_a_merge_that_git_could_not_finish_is_called_by_its_name(folder):

@@ -181,7 +181,7 @@ def _rewrite(path: Path, n: int) -> float:
     begun = time.perf_counter()
     lines = path.read_bytes().splitlines(keepends=True)
     record = json.loads(lines[n])
-    lines[n] = json.dumps({**record, "priority": record["priority"] % 4 + 1}).encode() + b"\n"
+    lines[n] = json.dumps({**record, "priority": record["priority"] % 4 + 1}, separators=(",", ":")).encode() + b"\n"
     written = path.with_suffix(".new")
     written.write_bytes(b"".join(lines))
     os.replace(written, path)

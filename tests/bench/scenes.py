@@ -65,7 +65,9 @@ class Scene:
         """Write the built-in store: these tasks, with these fields beside the usual ones."""
         path = self.root / ".beads" / "issues.jsonl"
         path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(json.dumps(a_record(id, **fields)) + "\n" for id, fields in ids.items()))
+        # As Beads and the program write it: without spaces between the values.
+        lines = (json.dumps(a_record(id, **fields), separators=(",", ":")) for id, fields in ids.items())
+        path.write_text("".join(f"{line}\n" for line in lines))
         return path
 
     def manifest(self, **spec: object) -> Path:
